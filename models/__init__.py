@@ -1,0 +1,1 @@
+"""Text in, scores out: BERT encoders and the scorers built on them. Knows nothing of Kafka or Redis."""

@@ -1,0 +1,167 @@
+"""Settings of the streaming side, as plain validated values with defaults that work on one machine.
+
+Where they are read from (environment, file, command line) is the front door's business; this module only says what
+there is to set, what it means and what it may be.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """Base of all groups: unknown names are an error, so a typing slip is told, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaConfig(Config):
+    """How to reach the broker."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: str | None = None
+
+    def client(self) -> dict[str, Any]:
+        """Keyword arguments for kafka-python's clients."""
+        kwargs: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers.split(","),
+            "security_protocol": self.security_protocol,
+        }
+        if self.security_protocol.endswith("SSL"):
+            kwargs["ssl_cafile"] = self.ca_file
+        if self.security_protocol.startswith("SASL"):
+            kwargs |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password.get_secret_value() if self.password else None,
+            }
+        return kwargs
+
+
+class RedisConfig(Config):
+    """How to reach Redis: one URL carries host, database, user, password and TLS (``rediss://``)."""
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+
+
+class TopicsConfig(Config):
+    """Names are DESIGN's; a prefix lets several shops or tests share one broker."""
+
+    prefix: str = ""
+    partitions: Count = 8
+    compacted_partitions: Count = 4
+    replication_factor: Count = 1
+    retention_hours: Seconds = 72
+    examples_retention_hours: Seconds = 24 * 90
+    max_message_bytes: Count = 1_048_576
+
+
+class EventsConfig(Config):
+    """What an event may be."""
+
+    max_bytes: Count = 65_536
+    max_future_s: Seconds = 300
+
+
+class StateConfig(Config):
+    """What is remembered of shoppers and items, in Redis."""
+
+    shards: Count = 8
+    ttl_s: Count = 30 * 86_400
+    history_items: Count = 50
+    history_queries: Count = 10
+    bought_items: Count = 200
+    together_window_s: Seconds = 3_600
+    together_items: Count = 50
+    trend_bucket_s: Count = 3_600
+    trend_buckets: Count = 24
+    trend_refresh_s: Seconds = 2.0
+
+
+class CandidatesConfig(Config):
+    """How many candidates a shelf is ranked from, and at most how many of them each source may bring."""
+
+    total: Count = 100
+    vector: Annotated[int, Field(ge=0)] = 60
+    lexical: Annotated[int, Field(ge=0)] = 60
+    together: Annotated[int, Field(ge=0)] = 30
+    trending: Annotated[int, Field(ge=0)] = 20
+
+
+PolicyStep = Literal["in_stock", "already_bought", "brand_cap", "diversity", "exploration"]
+
+
+class PolicyConfig(Config):
+    """From scores to a shelf: which steps, in which order, and their strengths."""
+
+    steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "diversity", "brand_cap", "exploration")
+    length: Count = 20
+    intent_weights: dict[Literal["buy", "read", "look", "ignore"], float] = {
+        "buy": 1.0,
+        "read": 0.3,
+        "look": 0.2,
+        "ignore": 0.0,
+    }
+    brand_cap: Count = 6
+    diversity: Share = 0.15
+    exploration: Share = 0.1
+    exploration_position: Annotated[int, Field(ge=0)] = 9
+
+
+class ShelfConfig(Config):
+    """How shelves are kept."""
+
+    ttl_s: Count = 7 * 86_400
+    max_bytes: Count = 32_768
+    similar_refresh_s: Seconds = 600
+    popular_refresh_s: Seconds = 5
+    segments: Count = 20
+
+
+class ModelConfig(Config):
+    """Which scorer, from where, and how exact."""
+
+    architecture: Literal["late_interaction", "cross_encoder", "constant"] = "late_interaction"
+    weights: str = "packaged"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    max_item_tokens: Count = 32
+    max_query_tokens: Count = 16
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class WorkerConfig(Config):
+    """The worker's rhythm."""
+
+    group: str = "liveshelf"
+    batch_events: Count = 64
+    batch_wait_s: Seconds = 0.005
+    batches_in_flight: Count = 2
+    item_batch: Count = 32
+    metrics_every_s: Seconds = 1.0
+    stall_s: Seconds = 60.0
+    recent_items: Count = 10
+    recent_queries: Count = 3
+    recency_half_life_s: Seconds = 1_800.0
+
+
+class StreamsConfig(Config):
+    """Everything above, in one value."""
+
+    kafka: KafkaConfig = KafkaConfig()
+    redis: RedisConfig = RedisConfig()
+    topics: TopicsConfig = TopicsConfig()
+    events: EventsConfig = EventsConfig()
+    state: StateConfig = StateConfig()
+    candidates: CandidatesConfig = CandidatesConfig()
+    policy: PolicyConfig = PolicyConfig()
+    shelf: ShelfConfig = ShelfConfig()
+    model: ModelConfig = ModelConfig()
+    worker: WorkerConfig = WorkerConfig()

@@ -1,0 +1,172 @@
+"""The events a shop produces, and the item: their shapes, limits and wire form.
+
+A shop writes plain JSON, one object a Kafka record, told apart by ``type``. Unknown fields are ignored; unknown
+types, missing fields and broken limits are refused with a sentence that says where. This module knows shapes only:
+nothing of Kafka, Redis, or what an event leads to.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+Id = Annotated[str, Meta(min_length=1, max_length=256, description="An opaque identifier, 1 to 256 characters.")]
+Text = Annotated[str, Meta(max_length=2_000)]
+LongText = Annotated[str, Meta(max_length=20_000)]
+Query = Annotated[str, Meta(min_length=1, max_length=512)]
+Amount = Annotated[float, Meta(ge=0)]
+Position = Annotated[int, Meta(ge=0, description="Zero-based place on the shelf, as seen on screen.")]
+Timestamp = (
+    Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
+    | Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Milliseconds since the Unix epoch.")]
+)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """What every event carries.
+
+    ``event_id`` is the idempotency key: two events with the same id are one event. ``ts`` is event time. At least one
+    of ``user_id`` and ``session_id`` names the shopper.
+
+    Raises
+    ------
+    ValueError
+        When neither ``user_id`` nor ``session_id`` is there (msgspec turns it into a ``ValidationError``).
+    """
+
+    event_id: Id
+    ts: Timestamp
+    user_id: Id | None = None
+    session_id: Id | None = None
+
+    touches: ClassVar[bool] = False
+    """Whether the event is an act upon one item, and so belongs to the shopper's history."""
+
+    def __post_init__(self) -> None:
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("user_id or session_id is needed")
+
+    @property
+    def shopper(self) -> str:
+        """Who acted: the user where known, else the session."""
+        return self.user_id or self.session_id or ""
+
+    @property
+    def time_ms(self) -> int:
+        """Event time in milliseconds since the Unix epoch.
+
+        Examples
+        --------
+        >>> Read(event_id="1", ts=1_700_000_000_000, user_id="u", item_id="a").time_ms
+        1700000000000
+        """
+        return self.ts if isinstance(self.ts, int) else int(self.ts.timestamp() * 1000)
+
+    @property
+    def kind(self) -> str:
+        """The wire name of the event's type, e.g. ``"click"``."""
+        return str(self.__struct_config__.tag)
+
+
+class Search(Event, frozen=True, kw_only=True, tag="search"):
+    """A shopper asked for something in words."""
+
+    query: Query
+    query_id: Id | None = None
+    filters: dict[str, Any] | None = None
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of an impression."""
+
+    item_id: Id
+    position: Position
+
+
+class Impression(Event, frozen=True, kw_only=True, tag="impression"):
+    """What was really on the shopper's screen."""
+
+    shelf_id: Id
+    surface: Annotated[str, Meta(min_length=1, max_length=64)]
+    items: Annotated[list[Shown], Meta(min_length=1, max_length=200)]
+
+
+class Touch(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """An act upon one item; never on the wire itself, only its kinds are."""
+
+    item_id: Id
+    shelf_id: Id | None = None
+    position: Position | None = None
+    quantity: Annotated[int, Meta(ge=1)] | None = None
+    price: Amount | None = None
+
+    touches: ClassVar[bool] = True
+
+
+class Click(Touch, frozen=True, kw_only=True, tag="click"):
+    """The shopper opened the item."""
+
+
+class Read(Touch, frozen=True, kw_only=True, tag="read"):
+    """The shopper stayed with the item's page: read its text or looked through its pictures."""
+
+
+class Cart(Touch, frozen=True, kw_only=True, tag="cart"):
+    """The shopper put the item into the cart."""
+
+
+class Purchase(Touch, frozen=True, kw_only=True, tag="purchase"):
+    """The shopper bought the item."""
+
+
+class Review(Event, frozen=True, kw_only=True, tag="review"):
+    """The shopper judged an item they know."""
+
+    item_id: Id
+    rating: Annotated[float, Meta(ge=0, le=5)]
+    text: LongText = ""
+
+    touches: ClassVar[bool] = True
+
+
+AnyEvent = Search | Impression | Click | Read | Cart | Purchase | Review
+EVENT_TYPES: tuple[type[Event], ...] = (Search, Impression, Click, Read, Cart, Purchase, Review)
+
+
+class Sponsorship(msgspec.Struct, frozen=True, kw_only=True):
+    """What a seller pays to have the item shown."""
+
+    bid: Amount
+    budget: Amount
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing the shop sells; an upsert is whole, a Kafka record without a value deletes."""
+
+    item_id: Id
+    title: Annotated[str, Meta(min_length=1, max_length=2_000)]
+    description: LongText = ""
+    category: Text = ""
+    brand: Text = ""
+    price: Amount | None = None
+    currency: Annotated[str, Meta(max_length=8)] = ""
+    in_stock: bool = True
+    attributes: dict[str, str | float | bool | None] = {}
+    sponsored: Sponsorship | None = None
+
+
+event_decoder = msgspec.json.Decoder(AnyEvent)
+item_decoder = msgspec.json.Decoder(Item)
+encoder = msgspec.json.Encoder()
+
+
+def iso(time_ms: int) -> str:
+    """RFC 3339 text of epoch milliseconds, for messages to people.
+
+    Examples
+    --------
+    >>> iso(1_700_000_000_000)
+    '2023-11-14T22:13:20+00:00'
+    """
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
