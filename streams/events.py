@@ -11,10 +11,18 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-Id = Annotated[str, Meta(min_length=1, max_length=256, description="An opaque identifier, 1 to 256 characters.")]
+Id = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="An opaque identifier: 1 to 256 characters, none of them control characters.",
+    ),
+]
 Text = Annotated[str, Meta(max_length=2_000)]
 LongText = Annotated[str, Meta(max_length=20_000)]
-Query = Annotated[str, Meta(min_length=1, max_length=512)]
+Query = Annotated[str, Meta(max_length=512, pattern=r"\S")]
 Amount = Annotated[float, Meta(ge=0)]
 Position = Annotated[int, Meta(ge=0, description="Zero-based place on the shelf, as seen on screen.")]
 Timestamp = (

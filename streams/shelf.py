@@ -65,3 +65,20 @@ def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
 encoder = msgspec.json.Encoder()
 shelf_decoder = msgspec.json.Decoder(Shelf)
 record_decoder = msgspec.json.Decoder(ShelfRecord)
+
+
+def fitted(shelf: Shelf, max_bytes: int) -> bytes:
+    """The shelf's JSON, with as many of its first items as fit into ``max_bytes``.
+
+    Examples
+    --------
+    >>> item = ShelfItem("x" * 200, 1.0, 0.1, 0.2, 0.3, "vector")
+    >>> shelf = Shelf(shelf_id="s", surface="feed", model="m", arm="a", made_at=1, event_ts=1, items=[item] * 20)
+    >>> len(fitted(shelf, 1_000)) <= 1_000
+    True
+    """
+    value = encoder.encode(shelf)
+    while len(value) > max_bytes and shelf.items:
+        shelf = msgspec.structs.replace(shelf, items=shelf.items[: len(shelf.items) * max_bytes // (len(value) + 1)])
+        value = encoder.encode(shelf)
+    return value

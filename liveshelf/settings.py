@@ -1,0 +1,226 @@
+"""Settings of the whole program: what there is to set is said by each package, where it is read from is said here.
+
+The nearest wins: arguments, ``LIVESHELF_*`` in the environment, the well-known ``KAFKA_BOOTSTRAP_SERVERS`` and
+``REDIS_URL``, the file (``$LIVESHELF_CONFIG``, else ``liveshelf.toml`` in the working directory), and, for where Kafka
+and Redis are, a stack that runs in the stack's folder.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from liveshelf.stack.record import Record, masked
+from streams.config import Config, Count, Seconds, StreamsConfig
+
+PREFIX = "LIVESHELF_"
+WELL_KNOWN = {"KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"), "REDIS_URL": ("redis", "url")}
+
+
+class BadSettingsError(ValueError):
+    """A setting cannot be used; the message is one paragraph for a person: which, why, and where it came from."""
+
+
+class StackConfig(Config):
+    """The local stack: used by ``up``, ``demo`` and the tests, not by workers."""
+
+    folder: Path = Path(".liveshelf")
+    kafka_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    redis_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    kafka_heap_mb: Annotated[int, Field(ge=128)] = 512
+    redis_memory_mb: Annotated[int, Field(ge=16)] = 512
+    workers: Count = 1
+    stop_timeout_s: Seconds = 10.0
+
+
+class _WellKnown(PydanticBaseSettingsSource):
+    """The two variables every hosting service sets."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        return {group: {key: os.environ[name]} for name, (group, key) in WELL_KNOWN.items() if os.environ.get(name)}
+
+
+class _RunningStack(PydanticBaseSettingsSource):
+    """A stack that was started in the folder which the nearer sources name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        group = self.current_state.get("stack")
+        given = group.get("folder") if isinstance(group, Mapping) else getattr(group, "folder", None)
+        record = Record.read_live(Path(str(given or StackConfig().folder)))
+        if record is None:
+            return {}
+        return {"kafka": {"bootstrap_servers": record.bootstrap_servers}, "redis": {"url": record.redis_url}}
+
+
+class Settings(BaseSettings, StreamsConfig):
+    """All settings. Made by `load`, which explains what is wrong; see ``docs/stack.md`` for the table."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    stack: StackConfig = StackConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  - not read: the file is TOML
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nearest first."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, _WellKnown(settings_cls), file, _RunningStack(settings_cls)
+
+    def streams(self) -> StreamsConfig:
+        """What the streaming side needs of it."""
+        return StreamsConfig(**{name: getattr(self, name) for name in StreamsConfig.model_fields})
+
+    def at(self, bootstrap_servers: str, redis_url: str) -> "Settings":
+        """The same settings with Kafka and Redis elsewhere.
+
+        Examples
+        --------
+        >>> Settings().at("broker:9092", "redis://cache/0").kafka.bootstrap_servers
+        'broker:9092'
+        """
+        kafka = self.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
+        redis = self.redis.model_copy(update={"url": SecretStr(redis_url)})
+        return self.model_copy(update={"kafka": kafka, "redis": redis})
+
+    def own_kafka(self) -> str | None:
+        """Bootstrap servers that somebody set; None leaves it to the local stack to start one."""
+        return self.kafka.bootstrap_servers if "bootstrap_servers" in self.kafka.model_fields_set else None
+
+    def own_redis(self) -> str | None:
+        """URL that somebody set; None leaves it to the local stack to start one."""
+        return self.redis.url.get_secret_value() if "url" in self.redis.model_fields_set else None
+
+    def dump(self) -> str:
+        """As TOML, secrets masked: what ``liveshelf config`` prints."""
+        return "\n".join(_toml(self))
+
+
+def config_file() -> Path:
+    """The settings file: ``$LIVESHELF_CONFIG``, else ``liveshelf.toml`` here; it need not be there."""
+    return Path(os.environ.get(f"{PREFIX}CONFIG") or "liveshelf.toml")
+
+
+def load(**arguments: Any) -> Settings:
+    """Read the settings; what every command calls first.
+
+    Parameters
+    ----------
+    **arguments
+        Groups as nested mappings, ``stack={"workers": 2}``: these come before all other sources.
+
+    Raises
+    ------
+    BadSettingsError
+        With one paragraph that names the setting and where its value came from.
+    """
+    file = config_file()
+    if os.environ.get(f"{PREFIX}CONFIG") and not file.is_file():
+        raise BadSettingsError(f"The settings file {file} that {PREFIX}CONFIG names is not there.")
+    try:
+        _refuse_unknown(os.environ)
+        return Settings(**arguments)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettingsError(f"The settings file {file} is not TOML: {error}.") from error
+    except SettingsError as error:
+        raise BadSettingsError(_unreadable(error)) from error
+    except ValidationError as error:
+        raise BadSettingsError(_explain(error, arguments, file)) from error
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """A slip inside a group is found by validation; one in the group's own name would be silently ignored."""
+    for name in environ:
+        group, nested, _ = name.removeprefix(PREFIX).partition("__")
+        if name.startswith(PREFIX) and nested and group.lower() not in Settings.model_fields:
+            near = get_close_matches(group.lower(), Settings.model_fields, n=1)
+            hint = f" Did you mean {PREFIX}{near[0].upper()}__…?" if near else ""
+            raise BadSettingsError(
+                f"{name} in the environment sets nothing: there is no group '{group.lower()}'.{hint}"
+            )
+
+
+def _unreadable(error: SettingsError) -> str:
+    """A value that had to be JSON is not; pydantic-settings names only the group."""
+    quoted = str(error).split('"')
+    group = quoted[1].upper() if len(quoted) > 1 else ""
+    names = sorted(name for name in os.environ if name.upper().startswith(f"{PREFIX}{group}"))
+    return f"Lists and mappings in the environment are written as JSON; this is not: one of {', '.join(names)}."
+
+
+def _explain(error: ValidationError, arguments: Mapping[str, Any], file: Path) -> str:
+    told = []
+    for problem in error.errors(include_url=False):
+        path = tuple(str(part) for part in problem["loc"])
+        unknown = problem["type"] == "extra_forbidden"
+        reason = "there is no such setting" if unknown else problem["msg"][:1].lower() + problem["msg"][1:]
+        told.append(f"{'.'.join(path)} ({_origin(path, arguments, file)}): {reason}")
+    return f"The settings cannot be used. {'; '.join(told)}."
+
+
+def _origin(path: tuple[str, ...], arguments: Mapping[str, Any], file: Path) -> str:
+    """Where the value at ``path`` came from: the sources in the order in which they win."""
+    if _has(arguments, path):
+        return "given as an argument"
+    environ = {name.upper() for name in os.environ}
+    for length in range(len(path), 0, -1):
+        name = PREFIX + "__".join(path[:length]).upper()
+        if name in environ:
+            return f"from {name} in the environment"
+    for name, known in WELL_KNOWN.items():
+        if known == path and os.environ.get(name):
+            return f"from {name} in the environment"
+    if file.is_file() and _has(tomllib.loads(file.read_text()), path):
+        return f"from {file}"
+    return "from the running stack"
+
+
+def _has(values: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if isinstance(values, BaseModel):
+            values = values.model_dump()
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        else:
+            return isinstance(values, list | tuple) and part.isdigit()
+    return True
+
+
+def _toml(settings: Settings) -> Iterator[str]:
+    groups = settings.model_dump(mode="json")
+    groups["redis"]["url"] = masked(settings.redis.url.get_secret_value())
+    for group, values in groups.items():
+        yield f"[{group}]"
+        for name, value in values.items():
+            yield f"# {name} is not set" if value is None else f"{name} = {_toml_value(value)}"
+        yield ""
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

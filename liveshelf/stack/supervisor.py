@@ -1,0 +1,270 @@
+"""The supervisor: keeps servers and roles running, and ends them all.
+
+`Supervisor` decides and acts one `tick` at a time, so the demo can drive it from its own loop; `run_stack` is the whole
+of ``liveshelf up``: servers, topics, roles, until Ctrl-C or SIGTERM.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+import redis
+from kafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from liveshelf.settings import Settings
+from liveshelf.stack.backoff import Backoff
+from liveshelf.stack.errors import StackError
+from liveshelf.stack.record import masked
+from liveshelf.stack.role import Role, RoleProcess
+from liveshelf.stack.servers import Member, Servers, stack
+from streams import topics
+
+TICK_S = 0.1
+
+
+class _Kept:
+    """One member, when it was started, and when it may be started again."""
+
+    def __init__(self, member: Member, backoff: Backoff, clock: Callable[[], float]) -> None:
+        self.member = member
+        self.backoff = backoff
+        self.clock = clock
+        self.started_at = clock()
+        self.start_at: float | None = None
+        self.done = False
+
+    def start(self) -> None:
+        self.started_at = self.clock()
+        self.start_at = None
+        self.member.start()
+
+    def ended(self) -> float:
+        """Note a crash; returns the wait."""
+        self.backoff.update(self.clock() - self.started_at)
+        self.start_at = self.clock() + self.backoff.get()
+        return self.backoff.get()
+
+
+class Supervisor:
+    """Starts roles beside running servers, and starts again whatever crashes, roles and servers alike.
+
+    A role that ends with exit code 0 has done its work and stays ended.
+
+    Parameters
+    ----------
+    servers : Servers
+        From `liveshelf.stack.servers.stack`; a crashed one is started again on its port, with its data.
+    roles : sequence of Role
+        Started in this order, stopped in reverse. Each finds Kafka and Redis in its environment.
+    say : callable
+        Told of every start and every end.
+    echo : callable, optional
+        Called with a role's name and a line of its output, from other threads; without it output goes to logs only.
+    stop_timeout_s : float
+        How long a role may take to end before it is killed.
+    backoff : callable
+        Makes the waits of one member.
+
+    Examples
+    --------
+    ``with stack(config) as servers, Supervisor(servers, roles) as supervisor: supervisor.tick()  # every 0.1 s or so``
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        roles: Sequence[Role],
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        echo: Callable[[str, str], None] | None = None,
+        stop_timeout_s: float = 10.0,
+        backoff: Callable[[], Backoff] = Backoff,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._servers = servers
+        self._say = say
+        env = {
+            "LIVESHELF_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+            "LIVESHELF_REDIS__URL": servers.redis_url,
+        }
+        self.roles = tuple(
+            RoleProcess(
+                role,
+                servers.folder / "logs" / f"{role.name}.log",
+                env,
+                echo and _named(echo, role.name),
+                stop_timeout_s,
+            )
+            for role in roles
+        )
+        self._kept = [_Kept(member, backoff(), clock) for member in (*servers.started, *self.roles)]
+
+    def start(self) -> None:
+        """Start all roles."""
+        for role in self.roles:
+            role.start()
+        self._servers.write_record(self.roles)
+
+    def tick(self) -> None:
+        """Look at everything once and start again what is due; returns soon unless a server has to be started."""
+        for kept in self._kept:
+            if kept.done or kept.member.running:
+                continue
+            if kept.start_at is None:
+                self._ended(kept)
+            elif kept.clock() >= kept.start_at:
+                self._restart(kept)
+
+    def stop(self) -> None:
+        """End all roles: all are asked at once, the last started first, then each is waited for."""
+        for role in reversed(self.roles):
+            role.terminate()
+        for role in reversed(self.roles):
+            role.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _ended(self, kept: _Kept) -> None:
+        name, code = kept.member.name, kept.member.exit_code
+        if code == 0 and isinstance(kept.member, RoleProcess):
+            kept.done = True
+            self._say(f"{name} has finished")
+        else:
+            self._say(f"{name} ended ({_how(code)}); starting it again in {kept.ended():g} s")
+        self._servers.write_record(self.roles)
+
+    def _restart(self, kept: _Kept) -> None:
+        try:
+            kept.start()
+        except StackError as error:
+            self._say(f"{kept.member.name} cannot be started, next attempt in {kept.ended():g} s: {error}")
+            return
+        self._say(f"{kept.member.name} started again, process {kept.member.pid}")
+        self._servers.write_record(self.roles)
+
+
+def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) -> int:
+    """Run servers and roles until Ctrl-C or SIGTERM; what ``liveshelf up`` does. Call it from the main thread.
+
+    Returns
+    -------
+    int
+        Exit code: 0 when it was stopped, 1 when it could not start (the console says why).
+    """
+
+    def say(message: str) -> None:
+        console.print(Text.assemble(("stack ", "bold cyan"), message), soft_wrap=True)
+
+    def echo(name: str, line: str) -> None:
+        console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(line)), soft_wrap=True)
+
+    config = settings.stack
+    with _Signals(say) as signals:
+        try:
+            with stack(
+                config, bootstrap_servers=settings.own_kafka(), redis_url=settings.own_redis(), say=say
+            ) as servers:
+                here = settings.at(servers.bootstrap_servers, servers.redis_url)
+                _reach(here)
+                with Supervisor(servers, roles, say=say, echo=echo, stop_timeout_s=config.stop_timeout_s) as supervisor:
+                    signals.calm = True
+                    console.print(_table(servers, supervisor))
+                    say(f"running; data is in {config.folder}; Ctrl-C stops everything")
+                    while not signals.stop.wait(TICK_S):
+                        supervisor.tick()
+                    say("stopping")
+        except KeyboardInterrupt:
+            say("stopped before everything was up")
+        except StackError as error:
+            console.print(Text(str(error), style="red"), soft_wrap=True)
+            return 1
+    return 0
+
+
+class _Signals:
+    """Ctrl-C, SIGTERM and a closed terminal: the first ends the stack, later ones must not disturb the clearing up.
+
+    While things start, which may take long, it interrupts; once ``calm``, the loop sees ``stop``.
+    """
+
+    HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.stop = threading.Event()
+        self.calm = False
+        self._say = say
+
+    def __enter__(self) -> Self:
+        self._before = [(number, signal.signal(number, self._handle)) for number in self.HANDLED]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before:
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first, _ = not self.stop.is_set(), self.stop.set()
+        if first and not self.calm:
+            raise KeyboardInterrupt
+
+
+def _reach(settings: Settings) -> None:
+    """Make the topics and see Redis answer; servers that somebody named may not be there."""
+    try:
+        topics.create(settings.kafka, settings.topics)
+    except (KafkaError, OSError) as error:
+        raise StackError(
+            f"Kafka at {settings.kafka.bootstrap_servers} cannot be used: {type(error).__name__}: {error}. "
+            "Check the address, and that it can be reached from here with these settings (liveshelf config shows them)."
+        ) from error
+    url = settings.redis.url.get_secret_value()
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=5) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise StackError(f"Redis at {masked(url)} cannot be used: {error}. Check the address.") from error
+
+
+def _table(servers: Servers, supervisor: Supervisor) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("what", "where", "process", "log"):
+        table.add_column(column, overflow="fold")
+    ours = {member.name: member for member in servers.started}
+    for name, where in (("kafka", servers.bootstrap_servers), ("redis", masked(servers.redis_url))):
+        if name in ours:
+            table.add_row(name, where, str(ours[name].pid), str(servers.folder / name / f"{name}.log"))
+        else:
+            table.add_row(name, where, "yours", "")
+    for role in supervisor.roles:
+        table.add_row(role.name, "", str(role.pid), str(role.log))
+    return table
+
+
+def _named(echo: Callable[[str, str], None], name: str) -> Callable[[str], None]:
+    return lambda line: echo(name, line)
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"

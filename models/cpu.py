@@ -1,0 +1,30 @@
+"""What this machine's processor can do natively, so that number formats are chosen by fact.
+
+Knows processor features only; nothing of models.
+"""
+
+from functools import cache
+
+import torch
+
+
+@cache
+def features() -> frozenset[str]:
+    """Those of ``bfloat16`` and ``int8`` that the processor multiplies natively.
+
+    Examples
+    --------
+    >>> features() <= {"bfloat16", "int8"}
+    True
+    """
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    # Torch before 2.11 has these questions as private functions only.
+    ask = {
+        "bfloat16": ("avx512_bf16", "amx_bf16", "bf16", "_is_avx512_bf16_supported", "_is_amx_tile_supported"),
+        "int8": ("avx512_vnni", "avx_vnni", "i8mm", "_is_vnni_supported"),
+    }
+    return frozenset(
+        name
+        for name, questions in ask.items()
+        if any(known.get(question, False) or getattr(torch.cpu, question, bool)() for question in questions)
+    )

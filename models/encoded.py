@@ -1,0 +1,110 @@
+"""What the encoder makes of a text: values only, and the compact bytes in which items travel between workers.
+
+Knows shapes, number formats and the wire form; nothing of the model that made them.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT = 1
+_HEADER = struct.Struct("<2sBxHH")
+_MAGIC = b"LE"
+
+
+class EncodedError(ValueError):
+    """Bytes that are no encoded item: cut short, of another format, or with values that cannot be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedItem:
+    """A catalogue item after its one BERT pass.
+
+    Attributes
+    ----------
+    tokens
+        int8 [n, D]: unit-norm token states, quantised symmetrically; ``tokens * scales[:, None]`` restores them.
+    scales
+        float16 [n]: one step size per token, above zero.
+    pooled
+        float16 [D]: unit-norm mean of all token states, as sentence-transformers pools.
+
+    Examples
+    --------
+    >>> item = EncodedItem(np.ones((2, 4), np.int8), np.full(2, 0.5, np.float16), np.zeros(4, np.float16))
+    >>> len(item.to_bytes()), EncodedItem.from_bytes(item.to_bytes()).tokens.shape
+    (28, (2, 4))
+    >>> EncodedItem.from_bytes(item.to_bytes()[:-1])
+    Traceback (most recent call last):
+    ...
+    models.encoded.EncodedError: 27 bytes, but 2 tokens of 4 dimensions take 28
+    """
+
+    tokens: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float16]
+    pooled: npt.NDArray[np.float16]
+
+    @classmethod
+    def quantise(cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32]) -> "EncodedItem":
+        """From float32 unit-norm token states [n, D] and pooled vector [D]."""
+        values, scales = quantise(tokens)
+        return cls(values, scales.astype(np.float16), pooled.astype(np.float16))
+
+    def restored(self) -> npt.NDArray[np.float32]:
+        """The token states as float32 [n, D], up to half a step from what was encoded."""
+        return self.tokens.astype(np.float32) * self.scales.astype(np.float32)[:, None]
+
+    def to_bytes(self) -> bytes:
+        """Little-endian: header, scales, pooled, tokens; ``8 + 2n + 2D + nD`` bytes."""
+        count, dim = self.tokens.shape
+        scales, pooled = self.scales.astype("<f2"), self.pooled.astype("<f2")
+        return _HEADER.pack(_MAGIC, FORMAT, count, dim) + scales.tobytes() + pooled.tobytes() + self.tokens.tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "EncodedItem":
+        """Read what :meth:`to_bytes` wrote, without copying.
+
+        Raises
+        ------
+        EncodedError
+            When the bytes are cut short, too long, of another format, or hold non-finite numbers.
+        """
+        if len(data) < _HEADER.size:
+            raise EncodedError(f"{len(data)} bytes are too few for an encoded item")
+        magic, form, count, dim = _HEADER.unpack_from(data)
+        if magic != _MAGIC or form != FORMAT:
+            raise EncodedError(f"not an encoded item of format {FORMAT}: begins with {data[:3]!r}")
+        size = _HEADER.size + 2 * count + 2 * dim + count * dim
+        if len(data) != size:
+            raise EncodedError(f"{len(data)} bytes, but {count} tokens of {dim} dimensions take {size}")
+        scales = np.frombuffer(data, "<f2", count, _HEADER.size)
+        pooled = np.frombuffer(data, "<f2", dim, _HEADER.size + 2 * count)
+        tokens = np.frombuffer(data, np.int8, count * dim, _HEADER.size + 2 * count + 2 * dim).reshape(count, dim)
+        if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(pooled).all()):
+            raise EncodedError("scales must be finite and above zero, pooled values finite")
+        return cls(tokens, scales, pooled)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedQuery:
+    """A query after its one BERT pass: float32 unit-norm token states [q, D] and pooled vector [D]."""
+
+    tokens: npt.NDArray[np.float32]
+    pooled: npt.NDArray[np.float32]
+
+
+def quantise(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Symmetric int8 with one scale per row, rounded to what float16 can hold so that both sides use the same step.
+
+    Examples
+    --------
+    >>> values, scales = quantise(np.array([[0.5, -1.0]], np.float32))
+    >>> values.tolist(), float(scales[0] * 127) > 0.99
+    ([[64, -127]], True)
+    """
+    peak = np.abs(rows).max(axis=1, initial=0.0)
+    scales = np.maximum(peak / 127.0, 6e-5).astype(np.float16).astype(np.float32)
+    values = np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8)
+    return values, scales

@@ -1,0 +1,154 @@
+"""Encoded items in memory, by slot: where scorers take them from.
+
+Knows tensors and slots; which item has which slot is the caller's business.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.encoded import EncodedItem
+
+Slots = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Items side by side: tokens int8 [n, L, D], scales float32 [n, L] (zero where there is no token),
+    pooled float32 [n, D]."""
+
+    tokens: torch.Tensor
+    scales: torch.Tensor
+    pooled: torch.Tensor
+
+
+class _Block:
+    """A fixed run of slots. The operating system hands out the pages only when slots are written."""
+
+    def __init__(self, slots: int, dim: int, max_tokens: int) -> None:
+        # numpy's zeros, not torch's: they ask for zero pages instead of writing zeros, so untouched slots cost nothing.
+        self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, dim), np.int8))
+        self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
+        self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
+
+
+class ItemMemory:
+    """Growable store of encoded items, safe to fill from one thread while another scores.
+
+    Grows by whole blocks, so nothing is ever copied and memory never peaks at twice its size.
+
+    Parameters
+    ----------
+    dim, max_tokens
+        Width of a vector, and how many tokens of an item are kept; longer items are cut.
+    capacity
+        Slots per block. One block is the fastest to gather from, so prefer it larger than the catalogue; slots take
+        memory only once written.
+
+    Examples
+    --------
+    >>> memory = ItemMemory(dim=4, max_tokens=2, capacity=8)
+    >>> memory.put(9, EncodedItem(np.ones((1, 4), np.int8), np.ones(1, np.float16), np.ones(4, np.float16)))
+    >>> memory.pooled(np.array([9, 3])).tolist()
+    [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    >>> len(memory), memory.bytes_per_item
+    (1, 20)
+    >>> memory.drop(9); len(memory)
+    0
+    """
+
+    def __init__(self, dim: int, max_tokens: int, capacity: int = 65_536) -> None:
+        self.dim = dim
+        self.max_tokens = max_tokens
+        self.capacity = capacity
+        self._blocks: list[_Block] = []
+        self._used: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    @property
+    def bytes_per_item(self) -> int:
+        """Bytes one slot takes: tokens int8, scales and pooled float16."""
+        return self.max_tokens * (self.dim + 2) + 2 * self.dim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the slots in use."""
+        return len(self) * self.bytes_per_item
+
+    def put(self, slot: int, item: EncodedItem) -> None:
+        """Store or replace one item.
+
+        Raises
+        ------
+        ValueError
+            When the item is of another width, or the slot is negative.
+        """
+        if item.tokens.shape[1] != self.dim or item.pooled.shape != (self.dim,):
+            raise ValueError(f"an item of {item.tokens.shape[1]} dimensions does not fit a memory of {self.dim}")
+        if slot < 0:
+            raise ValueError(f"slot {slot} is negative")
+        count = min(len(item.tokens), self.max_tokens)
+        with self._lock:
+            block, place = self._place(slot)
+            block.tokens.numpy()[place, :count] = item.tokens[:count]
+            block.tokens.numpy()[place, count:] = 0
+            block.scales.numpy()[place, :count] = item.scales[:count]
+            block.scales.numpy()[place, count:] = 0
+            block.pooled.numpy()[place] = item.pooled
+            self._used.add(slot)
+
+    def put_many(self, slots: Sequence[int], items: Sequence[EncodedItem]) -> None:
+        """Store several items; the slots and items go in pairs."""
+        for slot, item in zip(slots, items, strict=True):
+            self.put(slot, item)
+
+    def drop(self, slot: int) -> None:
+        """Forget an item; an unused slot is no error. The slot scores as an item without text from then on."""
+        with self._lock:
+            if slot in self._used:
+                block, place = self._place(slot)
+                block.tokens[place] = 0
+                block.scales[place] = 0
+                block.pooled[place] = 0
+                self._used.discard(slot)
+
+    def pooled(self, slots: Slots) -> npt.NDArray[np.float32]:
+        """Pooled vectors, float32 [n, D]; zeros for unused slots. IndexError for slots beyond all blocks."""
+        with self._lock:
+            taken = self._take("pooled", torch.from_numpy(np.asarray(slots, np.int64)))
+        vectors: npt.NDArray[np.float32] = taken.float().numpy()
+        return vectors
+
+    def gather(self, slots: Slots) -> Gathered:
+        """Copy the items at these slots side by side, as scorers want them; unused slots have no tokens."""
+        index = torch.from_numpy(np.asarray(slots, np.int64))
+        with self._lock:
+            tokens, scales, pooled = (self._take(name, index) for name in ("tokens", "scales", "pooled"))
+        return Gathered(tokens, scales.float(), pooled.float())
+
+    def _place(self, slot: int) -> tuple[_Block, int]:
+        number, place = divmod(slot, self.capacity)
+        while len(self._blocks) <= number:
+            self._blocks.append(_Block(self.capacity, self.dim, self.max_tokens))
+        return self._blocks[number], place
+
+    def _take(self, name: Literal["tokens", "scales", "pooled"], index: torch.Tensor) -> torch.Tensor:
+        if not self._blocks:
+            self._place(0)
+        parts: list[torch.Tensor] = [getattr(block, name) for block in self._blocks]
+        if len(parts) == 1:
+            return parts[0].index_select(0, index)
+        numbers, places = index // self.capacity, index % self.capacity
+        out = torch.empty(len(index), *parts[0].shape[1:], dtype=parts[0].dtype)
+        for number in torch.unique(numbers).tolist():
+            where = torch.nonzero(numbers == number).squeeze(1)
+            out[where] = parts[number].index_select(0, places[where])
+        return out

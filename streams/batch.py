@@ -1,0 +1,116 @@
+"""What one micro-batch of events leads to: dead letters, memory, and the shelves to make.
+
+Pure: sorts decoded events and says which shelves they ask for. Reading, waiting and writing are the pipeline's.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streams.config import EventsConfig
+from streams.decode import Refusal, decode_event
+from streams.events import AnyEvent, Impression, Search
+from streams.keys import normalise
+from streams.recommender import Ask
+from streams.record import Record
+from streams.shopper import Shopper, remembered
+
+
+@dataclass(slots=True)
+class Batch:
+    """Decoded records: what was refused, and the events of each shopper in the order read."""
+
+    refused: list[tuple[Record, Refusal]] = field(default_factory=list)
+    by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
+    events: int = 0
+
+    @classmethod
+    def of(cls, records: Sequence[Record], now_ms: int, config: EventsConfig) -> "Batch":
+        """Decode and sort a batch; impressions are valid but ask for nothing here."""
+        batch = cls()
+        for record in records:
+            event = decode_event(record.value, now_ms, config)
+            if isinstance(event, Refusal):
+                batch.refused.append((record, event))
+                continue
+            batch.events += 1
+            if remembered(event):
+                batch.by_shopper.setdefault(event.shopper, []).append(event)
+        return batch
+
+
+class Recent:
+    """Remembers when something was last done, for the ``capacity`` things done last.
+
+    Examples
+    --------
+    >>> recent = Recent(every_ms=10, capacity=2)
+    >>> recent.due("a", 0), recent.due("a", 5), recent.due("a", 10)
+    (True, False, True)
+    """
+
+    def __init__(self, every_ms: float, capacity: int = 100_000) -> None:
+        self.every_ms, self.capacity = every_ms, capacity
+        self._done: OrderedDict[str, int] = OrderedDict()
+
+    def due(self, name: str, now_ms: int) -> bool:
+        """Whether it is time again; if so, it counts as done now."""
+        last = self._done.get(name)
+        if last is not None and now_ms - last < self.every_ms:
+            return False
+        self._done[name] = now_ms
+        self._done.move_to_end(name)
+        if len(self._done) > self.capacity:
+            self._done.popitem(last=False)
+        return True
+
+
+def asks(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[Ask]:
+    """The shelves a batch calls for: one feed a shopper, however many events they sent; one shelf a query; a query's
+    personal shelf where the shopper has a past; and what is similar to touched items, when due.
+
+    Parameters
+    ----------
+    shoppers
+        Each shopper's memory, this batch's events included.
+    similar
+        When each item's similar shelf was last made.
+    """
+    wanted: list[Ask] = []
+    general: dict[str, Search] = {}
+    touched: dict[str, AnyEvent] = {}
+    for name, events in batch.by_shopper.items():
+        shopper = shoppers[name]
+        newest = max(events, key=_order)
+        wanted.append(
+            Ask("feed", newest.event_id, max(shopper.newest_ms, newest.time_ms), shopper_id=name, shopper=shopper)
+        )
+        searches: dict[str, Search] = {}
+        for event in events:
+            if isinstance(event, Search):
+                query = normalise(event.query)
+                _keep_newest(searches, query, event)
+                _keep_newest(general, query, event)
+            elif not isinstance(event, Impression):
+                _keep_newest(touched, event.item_id, event)
+        for query, event in searches.items():
+            if shopper.touched or any(asked.query != query for asked in shopper.asked):
+                wanted.append(
+                    Ask("search", event.event_id, event.time_ms, shopper_id=name, shopper=shopper, query=query)
+                )
+    wanted += [Ask("search", event.event_id, event.time_ms, query=query) for query, event in general.items()]
+    wanted += [
+        Ask("similar", event.event_id, event.time_ms, item_id=item)
+        for item, event in touched.items()
+        if similar.due(item, now_ms)
+    ]
+    return wanted
+
+
+def _order(event: AnyEvent) -> tuple[int, str]:
+    return event.time_ms, event.event_id
+
+
+def _keep_newest(kept: dict[str, AnyEvent] | dict[str, Search], name: str, event: AnyEvent) -> None:
+    if name not in kept or _order(kept[name]) < _order(event):
+        kept[name] = event  # type: ignore[assignment]

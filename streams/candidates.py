@@ -1,0 +1,135 @@
+"""One list of candidates out of several sources, remembering who brought what.
+
+Pure: takes the slots each source found and returns their fair union; knows nothing of how they were found. Also
+counts, over many shelves, what each source was good for.
+"""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.config import CandidatesConfig
+
+SOURCES = ("vector", "lexical", "together", "trending")
+BITS: dict[str, int] = {source: 1 << place for place, source in enumerate(SOURCES)}
+EXPLORED = 1 << len(SOURCES)
+"""Not a source: the bit the policy adds to an item that stands where it stands by chance."""
+
+_NAMES = tuple(
+    "+".join(name for place, name in enumerate((*SOURCES, "explore")) if mask >> place & 1)
+    for mask in range(2 * EXPLORED)
+)
+
+
+def reason(mask: int) -> str:
+    """The mask in words, for the ``reason`` of a shelf's item.
+
+    Examples
+    --------
+    >>> reason(BITS["vector"] | BITS["trending"]), reason(BITS["lexical"] | EXPLORED)
+    ('vector+trending', 'lexical+explore')
+    """
+    return _NAMES[mask]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a shelf is ranked from: distinct slots (int64, [n]) and for each the mask of its sources (uint8, [n])."""
+
+    slots: NDArray[np.int64]
+    sources: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+def union(
+    sources: Mapping[str, NDArray[np.int64]], caps: CandidatesConfig, exclude: Container[int] = frozenset()
+) -> Candidates:
+    """Merge what the sources found: every source's best, then every source's second best, and so on.
+
+    Parameters
+    ----------
+    sources
+        For each source that was asked, the slots it found, best first.
+    caps
+        At most how many slots in all, and how many of each source.
+    exclude
+        Slots to leave out, such as the item whose neighbours are sought.
+
+    Returns
+    -------
+    Candidates
+        At most ``caps.total``; an item's mask names all its sources, not just the first to bring it.
+
+    Raises
+    ------
+    KeyError
+        When a source has no such name.
+
+    Examples
+    --------
+    >>> found = {"vector": np.array([4, 5, 6]), "trending": np.array([5, 9])}
+    >>> merged = union(found, CandidatesConfig(total=4), exclude={6})
+    >>> [(slot, reason(mask)) for slot, mask in zip(merged.slots.tolist(), merged.sources.tolist())]
+    [(4, 'vector'), (5, 'vector+trending'), (9, 'trending')]
+    """
+    limits = {"vector": caps.vector, "lexical": caps.lexical, "together": caps.together, "trending": caps.trending}
+    found = {source: slots[: limits[source]].tolist() for source, slots in sources.items()}
+    masks = dict.fromkeys(chain.from_iterable(zip_longest(*found.values(), fillvalue=-1)), 0)
+    masks.pop(-1, None)
+    for source, slots in found.items():
+        bit = BITS[source]
+        for slot in slots:
+            masks[slot] |= bit
+    kept = [slot for slot in masks if slot not in exclude][: caps.total]
+    return Candidates(np.array(kept, dtype=np.int64), np.array([masks[slot] for slot in kept], dtype=np.uint8))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceShare:
+    """What a source was good for: the share of counted items that it brought, and that only it brought."""
+
+    brought: float
+    alone: float
+
+
+class SourceRecall:
+    """Which share of the items that made it to the top each source brought.
+
+    Examples
+    --------
+    >>> recall = SourceRecall()
+    >>> recall.update(np.array([BITS["vector"], BITS["vector"] | BITS["lexical"]], dtype=np.uint8))
+    >>> recall.get()["vector"]
+    SourceShare(brought=1.0, alone=0.5)
+    >>> recall.get()["lexical"]
+    SourceShare(brought=0.5, alone=0.0)
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(EXPLORED, dtype=np.int64)
+
+    def update(self, masks: NDArray[np.uint8]) -> None:
+        """Count the items of one shelf's top, by the masks of their sources."""
+        self._counts += np.bincount(masks & (EXPLORED - 1), minlength=EXPLORED)
+
+    @property
+    def n(self) -> int:
+        """Items counted so far."""
+        return int(self._counts.sum())
+
+    def get(self) -> dict[str, SourceShare]:
+        """The share of each source; all zero before the first item."""
+        n = max(self.n, 1)
+        masks = np.arange(EXPLORED)
+        return {
+            source: SourceShare(
+                brought=float(self._counts[masks & BITS[source] > 0].sum() / n),
+                alone=float(self._counts[BITS[source]] / n),
+            )
+            for source in SOURCES
+        }

@@ -1,0 +1,112 @@
+"""Context: what a shelf is ranked for. A query's encoding, a shopper's past as weighted vectors, or an item alone.
+
+Pure: knows the catalogue and the encoder, nothing of where shoppers are remembered.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from models.encoded import EncodedQuery
+from models.encoder import Encoder
+from streams.catalogue import Catalogue
+from streams.config import WorkerConfig
+from streams.shopper import Shopper
+
+TOUCH_WEIGHTS = {"click": 0.6, "read": 0.7, "review": 0.5, "cart": 1.0, "purchase": 0.7}
+QUERY_WEIGHT = 0.8
+
+
+class Queries:
+    """Encoded queries, the most recently used kept: a query is encoded once, however many shelves it leads to."""
+
+    def __init__(self, encoder: Encoder, capacity: int = 10_000) -> None:
+        self.encoder = encoder
+        self.capacity = capacity
+        self._kept: OrderedDict[str, tuple[EncodedQuery, tuple[str, ...]]] = OrderedDict()
+
+    def update(self, queries: Iterable[str]) -> int:
+        """Encode those not yet known, in one pass; returns how many that were."""
+        new = [query for query in dict.fromkeys(queries) if query not in self._kept]
+        if new:
+            pieces = self.encoder.word_pieces(new)
+            for query, encoded, split in zip(new, self.encoder.encode_queries(new), pieces, strict=True):
+                self._kept[query] = (encoded, tuple(split))
+        return len(new)
+
+    def get(self, query: str) -> tuple[EncodedQuery, tuple[str, ...]]:
+        """A query's encoding and word pieces; ``update`` must have seen it in this batch."""
+        self._kept.move_to_end(query)
+        return self._kept[query]
+
+    def trim(self) -> None:
+        """Forget the least recently used beyond the capacity; called between batches."""
+        while len(self._kept) > self.capacity:
+            self._kept.popitem(last=False)
+
+
+def decay(age_ms: float, half_life_s: float) -> float:
+    """Recency weight of something ``age_ms`` old.
+
+    Examples
+    --------
+    >>> decay(1_800_000, half_life_s=1800)
+    0.5
+    """
+    return float(2.0 ** (-max(age_ms, 0.0) / (half_life_s * 1000.0)))
+
+
+def past_queries(shopper: Shopper, config: WorkerConfig) -> list[str]:
+    """The queries of a shopper's past that a context is made of."""
+    return [asked.query for asked in shopper.asked[: config.recent_queries]]
+
+
+def past(
+    shopper: Shopper, catalogue: Catalogue, queries: Queries, config: WorkerConfig, without: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A shopper's recent items and queries as vectors with weights, heaviest influence newest.
+
+    Age counts from the shopper's newest event, not from now, so a repeated event makes the same context.
+
+    Parameters
+    ----------
+    without
+        A query to leave out, because it is the one being answered.
+
+    Returns
+    -------
+    vectors : float32 [h, dim], unit length
+    weights : float32 [h], in (0, 1]
+    """
+    newest = shopper.newest_ms
+    weights: list[float] = []
+    slots: list[int] = []
+    seen: set[str] = set()
+    for touched in shopper.touched[: config.recent_items]:
+        slot = catalogue.slot(touched.item_id)
+        if slot is None or touched.item_id in seen:
+            continue
+        seen.add(touched.item_id)
+        slots.append(slot)
+        weights.append(TOUCH_WEIGHTS[touched.kind] * decay(newest - touched.time_ms, config.recency_half_life_s))
+    vectors = catalogue.memory.pooled(np.array(slots, dtype=np.int64)) if slots else None
+    asked = [a for a in shopper.asked[: config.recent_queries] if a.query != without]
+    spoken = [queries.get(a.query)[0].pooled for a in asked]
+    weights += [QUERY_WEIGHT * decay(newest - a.time_ms, config.recency_half_life_s) for a in asked]
+    parts: Sequence[np.ndarray] = [part for part in (vectors, *(v[None, :] for v in spoken)) if part is not None]
+    if not parts:
+        return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32)
+    return np.concatenate(parts).astype(np.float32), np.array(weights, dtype=np.float32)
+
+
+def centre(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean of unit vectors, unit length again; float32 [dim].
+
+    Examples
+    --------
+    >>> centre(np.eye(2, dtype=np.float32), np.array([1, 0], dtype=np.float32)).tolist()
+    [1.0, 0.0]
+    """
+    mean: np.ndarray = weights @ vectors
+    return mean / max(float(np.linalg.norm(mean)), 1e-9)

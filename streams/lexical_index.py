@@ -1,0 +1,114 @@
+"""Items that share words with a query, from an index that takes changes while it serves.
+
+Keeps slots (the catalogue's row numbers) and word pieces in one in-memory index of tantivy. The pieces are the
+model's own, so that every language the model reads can be searched; this module never splits or lowers text, and no
+query is ever parsed: what a shopper typed cannot be syntax.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tantivy
+from numpy.typing import NDArray
+
+Slots = NDArray[np.int64]
+
+_HEAP_BYTES = 15_000_000
+_MOST_PIECES = 16
+
+
+class LexicalIndex:
+    """BM25 over word pieces, any of which may match.
+
+    Changes show once ``commit`` was called. A query longer than sixteen distinct pieces is searched by its rarest
+    sixteen, which bounds its cost. Calls must come from one thread at a time.
+
+    Examples
+    --------
+    >>> index = LexicalIndex()
+    >>> index.put(7, ["wi", "##fi", "router"])
+    >>> index.put(8, ["usb", "cable"])
+    >>> index.commit()
+    >>> index.search(["wi", "##fi"], 5).tolist()
+    [7]
+    >>> index.drop(7)
+    >>> index.commit()
+    >>> index.search(["wi", "##fi", "cable"], 5).tolist()
+    [8]
+    """
+
+    def __init__(self) -> None:
+        builder = tantivy.SchemaBuilder()
+        # Not an unsigned field: tantivy-py deletes by signed terms, and from an unsigned field silently nothing.
+        builder.add_integer_field("slot", indexed=True, fast=True)
+        builder.add_text_field("pieces", tokenizer_name="raw", index_option="freq")
+        self._schema = builder.build()
+        self._index = tantivy.Index(self._schema)
+        self._writer = self._index.writer(_HEAP_BYTES, 1)
+        self._searcher = self._index.searcher()
+        self._changed = False
+
+    def put(self, slot: int, pieces: Sequence[str]) -> None:
+        """Take an item in, in place of what its slot held. Shows after ``commit``."""
+        self.drop(slot)
+        document = tantivy.Document()
+        document.add_integer("slot", slot)
+        for piece in map(_encodable, pieces):
+            document.add_text("pieces", piece)
+        self._writer.add_document(document)
+
+    def drop(self, slot: int) -> None:
+        """Forget a slot; one that is not there is no error. Shows after ``commit``."""
+        self._writer.delete_documents_by_term("slot", slot)
+        self._changed = True
+
+    def commit(self) -> None:
+        """Let all changes so far show; costs milliseconds, so once per batch. Free where nothing changed."""
+        if self._changed:
+            self._writer.commit()
+            self._index.reload()
+            self._searcher = self._index.searcher()
+            self._changed = False
+
+    def search(self, pieces: Sequence[str], k: int) -> Slots:
+        """Slots of the items that share pieces with the query, the best BM25 first.
+
+        Parameters
+        ----------
+        pieces
+            The query's word pieces; each counts once.
+        k
+            At most how many slots.
+
+        Returns
+        -------
+        numpy.ndarray
+            At most ``k`` distinct slots, int64.
+        """
+        wanted = list(dict.fromkeys(map(_encodable, pieces)))
+        if len(wanted) > _MOST_PIECES:
+            wanted = self._rarest(wanted)
+        if not wanted or k < 1:
+            return np.empty(0, dtype=np.int64)
+        query = tantivy.Query.boolean_query(
+            [
+                (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "pieces", piece, "freq"))
+                for piece in wanted
+            ]
+        )
+        # Without the count tantivy skips blocks that cannot reach the top k.
+        hits = self._searcher.search(query, k, count=False).hits
+        return np.array(self._searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Items held, as of the last ``commit``."""
+        return int(self._searcher.num_docs)
+
+    def _rarest(self, pieces: list[str]) -> list[str]:
+        counted = [(self._searcher.doc_freq("pieces", piece), piece) for piece in pieces]
+        return [piece for count, piece in sorted(counted, key=lambda pair: pair[0]) if count][:_MOST_PIECES]
+
+
+def _encodable(piece: str) -> str:
+    """The piece with lone surrogates replaced: they have no UTF-8 form for tantivy to take."""
+    return piece.encode("utf-8", "replace").decode()

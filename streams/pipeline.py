@@ -1,0 +1,138 @@
+"""A micro-batch's way from bytes read to shelves acknowledged.
+
+Decode, dead-letter the bad, remember, recommend, write, publish. When ``process`` returns, Redis and Kafka have
+everything and the batch's offsets may be committed; when it raises, they may not, and processing it again is harmless.
+Knows Redis through ``Store`` and Kafka through ``Send``; nothing of Faust.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from aiokafka.errors import KafkaError
+
+from streams import dead_letters
+from streams.batch import Batch, Recent, asks
+from streams.compute import Compute
+from streams.config import StreamsConfig
+from streams.decode import Refusal
+from streams.meter import Meter
+from streams.recommender import Ask, Recommender, anchors
+from streams.record import Record, Send
+from streams.shelf import ShelfRecord, encoder, fitted
+from streams.store import Store
+from streams.topics import Topics
+
+log = logging.getLogger(__name__)
+
+NEIGHBOURS_FRESH_MS = 5_000
+NEIGHBOURS_KEPT = 50_000
+
+
+def wall_ms() -> int:
+    """Now, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Pipeline:
+    """Processes batches; several may be under way, their writes keep their order."""
+
+    def __init__(
+        self, recommender: Recommender, store: Store, compute: Compute, send: Send, meter: Meter, config: StreamsConfig
+    ) -> None:
+        self.recommender, self.store, self.compute = recommender, store, compute
+        self.send, self.meter, self.config = send, meter, config
+        self.topics = Topics(config.topics.prefix)
+        self._similar = Recent(config.shelf.similar_refresh_s * 1000)
+        self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
+        self._remembering = asyncio.Lock()
+        self._writing = asyncio.Lock()
+
+    async def process(self, records: Sequence[Record]) -> None:
+        """Take a batch all the way; a batch that breaks is taken record by record, and a record that breaks alone is
+        dead-lettered, so that one bad event never stops the stream."""
+        try:
+            await self._process(records)
+        except KafkaError:
+            raise  # the broker is away: nothing here can mend that, and nothing may be committed
+        except Exception as error:
+            if len(records) == 1:
+                log.exception("an event broke the pipeline and goes to the dead letters")
+                await self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
+                return
+            log.exception("a batch of %d broke: taking its events one by one", len(records))
+            for record in records:
+                await self.process([record])
+
+    async def _process(self, records: Sequence[Record]) -> None:
+        now = wall_ms()
+        clock = time.perf_counter()
+        batch = Batch.of(records, now, self.config.events)
+        await self._refuse(batch.refused)
+        if batch.by_shopper:
+            async with self._remembering:
+                shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
+                wanted = asks(batch, shoppers, self._similar, now)
+                together = await self._together(wanted, now)
+            state_ms = (time.perf_counter() - clock) * 1000
+            waiting = time.perf_counter()
+            made = await self.compute.run(self.recommender.recommend, wanted, together, now)
+            wait_ms = (time.perf_counter() - waiting) * 1000 - sum(made.stages.values())
+            async with self._writing:
+                clock = time.perf_counter()
+                await self.write(made.records)
+                stages = {"state": state_ms, "wait": wait_ms, **made.stages}
+                stages["write"] = (time.perf_counter() - clock) * 1000
+            for stage, spent in stages.items():
+                self.meter.time(stage, spent, len(records))
+        done = wall_ms()
+        for record in records:
+            self.meter.time("queue", now - record.timestamp_ms)
+            self.meter.time("end_to_end", done - record.timestamp_ms)
+        self.meter.count("events", batch.events)
+        self.meter.count("refused", len(batch.refused))
+        self.meter.count("batches")
+
+    async def write(self, records: Sequence[ShelfRecord]) -> None:
+        """Write shelves to Redis, then publish those that were written; empty ones are left out, so that a frontend
+        falls back instead of showing an empty page."""
+        full = [record for record in records if record.shelf.items]
+        limit = self.config.shelf.max_bytes
+        values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in full]
+        written = await self.store.put(values, self.config.shelf.ttl_s)
+        self.meter.count("shelves", sum(written))
+        self.meter.count("shelves.stale", len(full) - sum(written))
+        self.meter.count("shelves.empty", len(records) - len(full))
+        self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
+        sent = [
+            self.send(
+                self.topics.shelves, (record.shopper or record.key).encode("utf-8", "replace"), encoder.encode(record)
+            )
+            for record, fresh in zip(full, written, strict=True)
+            if fresh
+        ]
+        for acknowledged in sent:
+            await acknowledged
+
+    async def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
+        sent = [
+            self.send(
+                self.topics.dead_letters, dead_letters.key(record), record.value, dead_letters.headers(record, refusal)
+            )
+            for record, refusal in refused
+        ]
+        for acknowledged in sent:
+            await acknowledged
+
+    async def _together(self, wanted: Sequence[Ask], now_ms: int) -> dict[str, list[str]]:
+        items = dict.fromkeys(item for ask in wanted for item in anchors(ask))
+        stale = [item for item in items if now_ms - self._neighbours.get(item, (0, []))[0] > NEIGHBOURS_FRESH_MS]
+        for item, others in (await self.store.together(stale, self.config.candidates.together)).items():
+            self._neighbours[item] = now_ms, others
+            self._neighbours.move_to_end(item)
+        found = {item: self._neighbours[item][1] for item in items}
+        while len(self._neighbours) > NEIGHBOURS_KEPT:
+            self._neighbours.popitem(last=False)
+        return found

@@ -1,0 +1,194 @@
+"""Redis, the only door to it: shopper memory, demand counters and shelves, through two atomic scripts.
+
+Every call waits until Redis has answered. When Redis is away, loading, full or was flushed, calls wait and try again
+with backoff for as long as it takes: all writes may be repeated without harm, so a pause is the whole cost. Knows
+nothing of Kafka, models, or why anything is written.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from streams import shopper as memory
+from streams.config import RedisConfig, StateConfig
+from streams.events import AnyEvent
+from streams.keys import own, shard
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PASSING = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.TryAgainError,
+)
+"""Errors that end by themselves or by an operator's hand; anything else is a defect and raised."""
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
+
+
+def connect(config: RedisConfig) -> "Redis":
+    """A client for the URL in the settings; nothing is sent yet."""
+    return Redis.from_url(config.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5)
+
+
+class Store:
+    """Liveshelf's state in Redis.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    config
+        Caps, windows and lifetimes.
+    """
+
+    def __init__(self, client: "Redis", config: StateConfig) -> None:
+        self.client = client
+        self.config = config
+        self.paused = False
+        self._scripts: dict[str, str] = {}
+
+    async def remember(self, events: Mapping[str, Sequence[AnyEvent]], newest: int) -> dict[str, memory.Shopper]:
+        """Put events to their shoppers' memory and return it, in one round trip.
+
+        Parameters
+        ----------
+        events
+            New events by shopper; an empty sequence only reads.
+        newest
+            How many of the newest touched items to return.
+        """
+        config = self.config
+
+        async def send(pipe: Any) -> list[Any]:
+            for shopper, mine in events.items():
+                number = shard(shopper, config.shards)
+                keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought"))
+                pipe.evalsha(
+                    self._scripts["remember"],
+                    3,
+                    *keys,
+                    own(number),
+                    config.ttl_s,
+                    config.history_items,
+                    config.history_queries,
+                    config.bought_items,
+                    config.together_items,
+                    int(config.together_window_s * 1000),
+                    config.trend_bucket_s * 1000,
+                    config.trend_bucket_s * config.trend_buckets * 2,
+                    newest,
+                    *memory.arguments(mine),
+                )
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        replies = await self._patiently(send)
+        return {shopper: memory.parse(reply) for shopper, reply in zip(events, replies, strict=True)}
+
+    async def together(self, items: Sequence[str], k: int) -> dict[str, list[str]]:
+        """Items seen within the same visit as each of these, most often first.
+
+        Returns
+        -------
+        dict
+            For each item, at most ``k`` others.
+        """
+        shards = self.config.shards
+
+        async def send(pipe: Any) -> list[Any]:
+            for item in items:
+                for number in range(shards):
+                    pipe.zrevrange(f"{own(number)}with:{item}", 0, k - 1, withscores=True)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        if not items:
+            return {}
+        replies = await self._patiently(send)
+        found = {}
+        for i, item in enumerate(items):
+            counts: dict[str, float] = {}
+            for reply in replies[i * shards : (i + 1) * shards]:
+                for other, count in reply:
+                    name = other.decode()
+                    counts[name] = counts.get(name, 0.0) + count
+            found[item] = sorted(counts, key=lambda name: (-counts[name], name))[:k]
+        return found
+
+    async def trend(self, buckets: Iterable[int]) -> dict[int, dict[str, int]]:
+        """Weighted counts of touches by item, summed over shards, for each time bucket."""
+        wanted = list(buckets)
+        shards = self.config.shards
+
+        async def send(pipe: Any) -> list[Any]:
+            for bucket in wanted:
+                for number in range(shards):
+                    pipe.hgetall(own(number, "trend", str(bucket)))
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        replies = await self._patiently(send)
+        sums: dict[int, dict[str, int]] = {}
+        for i, bucket in enumerate(wanted):
+            counts = sums.setdefault(bucket, {})
+            for reply in replies[i * shards : (i + 1) * shards]:
+                for item, count in reply.items():
+                    name = item.decode()
+                    counts[name] = counts.get(name, 0) + int(count)
+        return sums
+
+    async def put(self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int) -> list[bool]:
+        """Write shelves ``(key, value, event time ms)``; a newer one in place stays.
+
+        Returns
+        -------
+        list of bool
+            Whether each was written.
+        """
+
+        async def send(pipe: Any) -> list[Any]:
+            for key, value, event_ts in shelves:
+                pipe.evalsha(self._scripts["put_shelf"], 1, key, value, event_ts, ttl_s)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        return [bool(reply) for reply in await self._patiently(send)] if shelves else []
+
+    async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                if not self._scripts:
+                    await self._load()
+                async with self.client.pipeline(transaction=False) as pipe:
+                    answer = await send(pipe)
+            except exceptions.NoScriptError:
+                self._scripts.clear()
+            except PASSING as error:
+                if not self.paused:
+                    log.warning("Redis does not take writes now (%s): pausing until it does", error)
+                self.paused = True
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT_S)
+            else:
+                if self.paused:
+                    log.warning("Redis is back")
+                self.paused = False
+                return answer
+
+    async def _load(self) -> None:
+        loaded = {}
+        for name in ("remember", "put_shelf"):
+            source = files("streams").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+            loaded[name] = str(await self.client.script_load(source))
+        self._scripts = loaded

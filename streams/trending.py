@@ -1,0 +1,103 @@
+"""What is in demand: counts per time bucket, older buckets weighing less.
+
+Pure: takes counts and a clock and returns rankings; knows nothing of where counts are kept.
+"""
+
+from collections.abc import Iterable, Mapping
+
+ALL = "all"
+
+Ranked = list[tuple[str, float]]
+
+
+class Trending:
+    """The decayed ranking of items, per segment.
+
+    An item scores the sum over buckets of its count times ``0.5 ** (age / half_life)``, a bucket's age being the
+    whole buckets between it and now. Memory is bounded: of a bucket only the ``keep`` highest counts stay, of a
+    segment only the buckets of the window, and of segments only those updated last.
+
+    Parameters
+    ----------
+    bucket_s
+        Length of a bucket in seconds; bucket ``b`` starts at ``b * bucket_s`` seconds since the epoch.
+    buckets
+        How many buckets back count, the current one included.
+    half_life
+        After how many buckets a count weighs half.
+    keep
+        Items remembered per bucket and segment.
+    segments
+        Segments remembered, beside ``all``.
+
+    Examples
+    --------
+    >>> trending = Trending(bucket_s=3_600, buckets=24, half_life=1)
+    >>> trending.update("all", 9, {"a": 4})
+    >>> trending.update("all", 10, {"a": 1, "b": 2})
+    >>> trending.get("phones", now_ms=10 * 3_600_000, k=5)
+    [('a', 3.0), ('b', 2.0)]
+    """
+
+    def __init__(
+        self, bucket_s: int, buckets: int, half_life: float = 6.0, keep: int = 300, segments: int = 256
+    ) -> None:
+        self._bucket_ms = bucket_s * 1_000
+        self._buckets = buckets
+        self._half_life = half_life
+        self._keep = keep
+        self._segments = segments
+        self._counts: dict[str, dict[int, dict[str, float]]] = {}
+        self._ranked: dict[str, tuple[int, Ranked]] = {}
+
+    def bucket(self, time_ms: int) -> int:
+        """The bucket a time falls into.
+
+        Examples
+        --------
+        >>> Trending(bucket_s=60, buckets=3).bucket(119_999)
+        1
+        """
+        return time_ms // self._bucket_ms
+
+    def update(self, segment: str, bucket: int, counts: Mapping[str, int]) -> None:
+        """Replace one bucket's counts in one segment; counts below one are left out."""
+        held = self._counts.pop(segment, {})
+        held[bucket] = dict(_top([(item, count) for item, count in counts.items() if count > 0], self._keep))
+        # One more than the window, so that a clock running ahead elsewhere pushes out nothing that still counts.
+        while len(held) > self._buckets + 1:
+            del held[min(held)]
+        self._counts[segment] = held
+        self._ranked.pop(segment, None)
+        while len(self._counts) - (ALL in self._counts) > self._segments:
+            oldest = next(name for name in self._counts if name != ALL)
+            del self._counts[oldest]
+            self._ranked.pop(oldest, None)
+
+    def get(self, segment: str, now_ms: int, k: int) -> Ranked:
+        """The ``k`` items most in demand, best first, with scores; of ``all`` where the segment has none.
+
+        Equal scores are ordered by item id, so that every worker gives the same answer.
+        """
+        return (self._rank(segment, self.bucket(now_ms)) or self._rank(ALL, self.bucket(now_ms)))[:k]
+
+    def _rank(self, segment: str, now: int) -> Ranked:
+        at, ranked = self._ranked.get(segment, (None, []))
+        if at == now:
+            return ranked
+        held = self._counts.get(segment, {})
+        for bucket in [bucket for bucket in held if bucket <= now - self._buckets]:
+            del held[bucket]
+        scores: dict[str, float] = {}
+        for bucket, counts in held.items():
+            weight = 0.5 ** (max(now - bucket, 0) / self._half_life)
+            for item, count in counts.items():
+                scores[item] = scores.get(item, 0.0) + weight * count
+        ranked = _top(scores.items(), self._keep)
+        if segment in self._counts:
+            self._ranked[segment] = (now, ranked)
+        return ranked
+
+
+def _top(scores: Iterable[tuple[str, float]], k: int) -> Ranked:
+    return sorted(scores, key=lambda pair: (-pair[1], pair[0]))[:k]
