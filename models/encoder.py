@@ -77,6 +77,9 @@ class Encoder:
         self.max_item_tokens = max_item_tokens
         self.max_query_tokens = max_query_tokens
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._pieces: Any = self.tokenizer.backend_tokenizer
+        self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
+        self._pieces.no_truncation()
         self.model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
         self.model.pooler = None
         self.model.to(self.device).eval()
@@ -100,9 +103,7 @@ class Encoder:
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
         """The model's own word pieces of each text, without special or unknown ones; for a lexical index."""
-        encodings = self.tokenizer.backend_tokenizer.encode_batch(
-            [_readable(text) for text in texts], add_special_tokens=False
-        )
+        encodings = self._pieces.encode_batch([_readable(text) for text in texts], add_special_tokens=False)
         return [[piece for piece in encoding.tokens if piece != self._unknown] for encoding in encodings]
 
     @torch.inference_mode()
@@ -124,7 +125,7 @@ class Encoder:
     def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         first, last = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
-        encodings = self.tokenizer.backend_tokenizer.encode_batch(short, add_special_tokens=False)
+        encodings = self._pieces.encode_batch(short, add_special_tokens=False)
         return [[first, *encoding.ids[:limit], last] for encoding in encodings]
 
     def _forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -110,6 +110,24 @@ class ItemMemory:
         for slot, item in zip(slots, items, strict=True):
             self.put(slot, item)
 
+    def get(self, slot: int) -> EncodedItem:
+        """The item in a slot, as it was put.
+
+        Raises
+        ------
+        KeyError
+            When the slot is empty.
+        """
+        with self._lock:
+            if slot not in self._used:
+                raise KeyError(slot)
+            block, place = self._place(slot)
+            scales = block.scales[place].numpy().copy()
+            count = int(np.count_nonzero(scales))
+            return EncodedItem(
+                block.tokens[place, :count].numpy().copy(), scales[:count], block.pooled[place].numpy().copy()
+            )
+
     def drop(self, slot: int) -> None:
         """Forget an item; an unused slot is no error. The slot scores as an item without text from then on."""
         with self._lock:

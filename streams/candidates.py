@@ -7,13 +7,15 @@ counts, over many shelves, what each source was good for.
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.config import CandidatesConfig
 
-SOURCES = ("vector", "lexical", "together", "trending")
+Source = Literal["vector", "lexical", "together", "trending"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 BITS: dict[str, int] = {source: 1 << place for place, source in enumerate(SOURCES)}
 EXPLORED = 1 << len(SOURCES)
 """Not a source: the bit the policy adds to an item that stands where it stands by chance."""
@@ -47,7 +49,7 @@ class Candidates:
 
 
 def union(
-    sources: Mapping[str, NDArray[np.int64]], caps: CandidatesConfig, exclude: Container[int] = frozenset()
+    sources: Mapping[Source, NDArray[np.int64]], caps: CandidatesConfig, exclude: Container[int] = frozenset()
 ) -> Candidates:
     """Merge what the sources found: every source's best, then every source's second best, and so on.
 
@@ -122,7 +124,7 @@ class SourceRecall:
         """Items counted so far."""
         return int(self._counts.sum())
 
-    def get(self) -> dict[str, SourceShare]:
+    def get(self) -> dict[Source, SourceShare]:
         """The share of each source; all zero before the first item."""
         n = max(self.n, 1)
         masks = np.arange(EXPLORED)

@@ -4,6 +4,7 @@ An item lives in a numbered slot; facts that policy asks for are arrays by slot.
 thread. Knows nothing of Kafka: what comes in are embeddings with their origin, whoever read them.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,13 +12,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoded import EncodedItem
+from models.encoded import EncodedError, EncodedItem
 from models.encoder import Encoder
 from models.memory import ItemMemory
 from streams.embedding import Embedding, Origin, text
 from streams.events import Item
 from streams.lexical_index import LexicalIndex
 from streams.vector_index import VectorIndex
+
+log = logging.getLogger(__name__)
 
 Slots = NDArray[np.int64]
 
@@ -103,6 +106,10 @@ class Catalogue:
             raise KeyError(slot)
         return item
 
+    def title(self, slot: int) -> str:
+        """An item's title, for scorers that read text."""
+        return self.item(slot).title
+
     def newest(self, k: int) -> Slots:
         """The items that came last: what to show when nothing else is known."""
         return np.fromiter((slot for slot in list(self._slots.values())[: -k - 1 : -1]), dtype=np.int64)
@@ -137,7 +144,13 @@ class Catalogue:
             elif change.embedding.encoder != self.encoder.version:
                 self.foreign += 1
             else:
-                puts.append(self._put(change, change.embedding))
+                try:
+                    encoded = EncodedItem.from_bytes(change.embedding.vectors)
+                except EncodedError as error:
+                    log.error("the vectors of %r cannot be read: %s", change.item_id, error)
+                    self.foreign += 1
+                else:
+                    puts.append((self._put(change, change.embedding), encoded))
         if puts:
             slots = [slot for slot, _ in puts]
             self.memory.put_many(slots, [encoded for _, encoded in puts])
@@ -151,7 +164,7 @@ class Catalogue:
             self.lexical.commit()
             self._uncommitted = False
 
-    def _put(self, change: Change, embedding: Embedding) -> tuple[int, EncodedItem]:
+    def _put(self, change: Change, embedding: Embedding) -> int:
         item = embedding.item
         slot = self._slots.pop(item.item_id, None)
         if slot is None:
@@ -166,7 +179,7 @@ class Catalogue:
         self.live[slot] = True
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self._brands.number(item.brand)
-        return slot, EncodedItem.from_bytes(embedding.vectors)
+        return slot
 
     def _delete(self, item_id: str) -> None:
         slot = self._slots.pop(item_id, None)

@@ -44,6 +44,8 @@ class LexicalIndex:
         builder.add_text_field("pieces", tokenizer_name="raw", index_option="freq")
         self._schema = builder.build()
         self._index = tantivy.Index(self._schema)
+        # Left to itself the reader reloads in a thread of its own, and the two wait 100 ms for each other's lock.
+        self._index.config_reader("manual")
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         self._searcher = self._index.searcher()
         self._changed = False

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from streams import dead_letters
 from streams.batch import Batch, Recent, asks
+from streams.clock import wall_ms
 from streams.compute import Compute
 from streams.config import StreamsConfig
 from streams.decode import Refusal
@@ -29,11 +30,6 @@ log = logging.getLogger(__name__)
 
 NEIGHBOURS_FRESH_MS = 5_000
 NEIGHBOURS_KEPT = 50_000
-
-
-def wall_ms() -> int:
-    """Now, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Pipeline:

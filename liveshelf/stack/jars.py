@@ -4,14 +4,15 @@ The lock is applied file by file, so nothing is resolved anew on the user's mach
 """
 
 import fcntl
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.env import LockedDependency, LockFile
-from jgo.env._lockfile import compute_sha256
 from jgo.maven import MavenContext
 
 from liveshelf.stack.errors import StackError
@@ -48,7 +49,7 @@ def kafka_jars(say: Callable[[str], None]) -> list[Path]:
             return list(pool.map(lambda jar: _fetch(context, jar), locked))
 
 
-def _artifact(context: MavenContext, jar: LockedDependency):  # type: ignore[no-untyped-def]
+def _artifact(context: MavenContext, jar: LockedDependency) -> Any:
     component = context.project(jar.groupId, jar.artifactId).at_version(jar.version)
     return component.artifact(jar.classifier or "", jar.packaging)
 
@@ -60,7 +61,7 @@ def _cached(context: MavenContext, jar: LockedDependency) -> bool:
 def _fetch(context: MavenContext, jar: LockedDependency) -> Path:
     artifact = _artifact(context, jar)
     path = Path(artifact.cached_path)
-    if path.exists() and compute_sha256(path) != jar.sha256:
+    if path.exists() and _sha256(path) != jar.sha256:
         path.unlink()  # a fetch that was cut off
     try:
         artifact.resolve()
@@ -71,10 +72,15 @@ def _fetch(context: MavenContext, jar: LockedDependency) -> Path:
             "Check the network and start again (what is there already is kept); behind a mirror, name it as 'central' "
             "under [repositories] in jgo's settings file; or use your own broker: set KAFKA_BOOTSTRAP_SERVERS."
         ) from error
-    if compute_sha256(path) != jar.sha256:
+    if _sha256(path) != jar.sha256:
         path.unlink()
         raise StackError(
             f"The jar {jar.artifactId} {jar.version} is not the one that was locked (its SHA-256 sum differs), so it "
             "was not run and is removed. Start again; if it comes again, the mirror it is fetched from is not sound."
         )
     return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -199,8 +199,11 @@ class LocalKafka:
         process = self._spawn(
             java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--ignore-formatted", "--config"
         )
-        if process.wait(READY_TIMEOUT_S) != 0:
-            process.stop()
+        try:
+            process.wait(READY_TIMEOUT_S)
+        finally:
+            code = process.stop()
+        if code != 0:
             raise StackError(f"Kafka's folder {self.folder} could not be prepared:\n{tail(process.log)}")
 
     def _spawn(self, java: list[str], *command: str) -> Process:

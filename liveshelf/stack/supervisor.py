@@ -7,8 +7,7 @@ of ``liveshelf up``: servers, topics, roles, until Ctrl-C or SIGTERM.
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -177,7 +176,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
         console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(line)), soft_wrap=True)
 
     config = settings.stack
-    with _Signals(say) as signals:
+    with _Signals() as signals:
         try:
             with stack(
                 config, bootstrap_servers=settings.own_kafka(), redis_url=settings.own_redis(), say=say
@@ -207,10 +206,9 @@ class _Signals:
 
     HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self) -> None:
         self.stop = threading.Event()
         self.calm = False
-        self._say = say
 
     def __enter__(self) -> Self:
         self._before = [(number, signal.signal(number, self._handle)) for number in self.HANDLED]
@@ -222,8 +220,9 @@ class _Signals:
         for number, handler in self._before:
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        first, _ = not self.stop.is_set(), self.stop.set()
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        first = not self.stop.is_set()
+        self.stop.set()
         if first and not self.calm:
             raise KeyboardInterrupt
 

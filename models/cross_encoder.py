@@ -1,0 +1,102 @@
+"""The cross-encoder: one BERT pass over context and item together. The slow, well-known second architecture.
+
+Knows texts and a transformer; where an item's text comes from is the caller's business.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from models import weights
+from models.encoder import Precision, choose_dtype
+from models.scorer import INTENTS, Floats, ScoreRequest
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+
+
+class CrossEncoderScorer:
+    """``BertForSequenceClassification`` with one label per intent.
+
+    A folder that holds a plain encoder gets a fresh head that gives every candidate the same probabilities until it is
+    trained; a log line says so. Only ``query_text`` is read of the context, not the history.
+
+    Parameters
+    ----------
+    item_text
+        The text of a slot.
+    source
+        What :func:`models.weights.resolve` takes.
+    precision, device
+        As of :class:`models.encoder.Encoder`.
+    max_tokens
+        Word pieces of context and item together, special ones included; the item's text is cut first.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        When the weights are missing, or are a classifier of other than four labels.
+
+    Examples
+    --------
+    >>> texts = ["Canon inkjet printer", "Leather sofa"]
+    >>> scorer = CrossEncoderScorer(texts.__getitem__)
+    >>> [scores] = scorer.score([ScoreRequest(np.array([0, 1]), query_text="printer")])
+    >>> scores.tolist()
+    [[0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]]
+    """
+
+    name = "cross_encoder"
+
+    def __init__(
+        self,
+        item_text: Callable[[int], str],
+        source: str = weights.PACKAGED,
+        *,
+        precision: Precision = "auto",
+        max_tokens: int = 64,
+        device: str = "cpu",
+    ) -> None:
+        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+        folder = weights.resolve(source)
+        config: Any = AutoConfig.from_pretrained(folder)
+        trained = any("SequenceClassification" in name for name in config.architectures or ())
+        if trained and config.num_labels != len(INTENTS):
+            raise weights.WeightsError(f"{source} classifies into {config.num_labels} labels, not {len(INTENTS)}")
+        config.num_labels = len(INTENTS)
+        self.item_text = item_text
+        self.max_tokens = max_tokens
+        self.device = torch.device(device)
+        self.version = f"{self.name}:{weights.version(source)}/{max_tokens}"
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=choose_dtype(precision, self.device), use_safetensors=True
+        )
+        if not trained:
+            log.warning("%s holds no classification head: the cross-encoder is untrained, all scores equal", source)
+            torch.nn.init.zeros_(self.model.classifier.weight)
+            torch.nn.init.zeros_(self.model.classifier.bias)
+        self.model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
+        """Probabilities of the four intents, float32 [n, 4] per request."""
+        pairs = [(request.query_text, self.item_text(int(slot))) for request in requests for slot in request.candidates]
+        order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
+        out = np.empty((len(pairs), len(INTENTS)), np.float32)
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            batch = self.tokenizer(
+                [pairs[place] for place in places],
+                truncation="longest_first",
+                max_length=self.max_tokens,
+                padding=True,
+                return_tensors="pt",
+            ).to(self.device)
+            out[places] = self.model(**batch).logits.float().softmax(-1).cpu().numpy()
+        return np.split(out, np.cumsum([len(request.candidates) for request in requests])[:-1])

@@ -1,0 +1,53 @@
+"""From the name of an architecture to a scorer ready to use."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from models.constant import ConstantScorer
+from models.cross_encoder import CrossEncoderScorer
+from models.encoder import Encoder, Precision
+from models.late_interaction import LateInteraction, LateInteractionScorer
+from models.memory import ItemMemory
+from models.scorer import Scorer
+
+Architecture = Literal["late_interaction", "cross_encoder", "constant"]
+
+
+def build(
+    architecture: Architecture,
+    encoder: Encoder,
+    memory: ItemMemory,
+    item_text: Callable[[int], str],
+    *,
+    head: Path | None = None,
+    precision: Precision = "auto",
+) -> Scorer:
+    """Make a scorer.
+
+    Parameters
+    ----------
+    architecture
+        Which one.
+    encoder
+        Made the memory's items and makes the queries; the cross-encoder takes its weights from the same source.
+    memory, item_text
+        A slot's encoded item, and its text; each architecture uses one of them.
+    head
+        Folder of a trained late-interaction head; without it a fresh one.
+    precision
+        As of the scorers.
+
+    Examples
+    --------
+    >>> build("constant", None, None, str).version  # type: ignore[arg-type]
+    'constant'
+    """
+    match architecture:
+        case "late_interaction":
+            trained = LateInteraction.load(head) if head else None
+            return LateInteractionScorer(memory, trained, encoder_version=encoder.version, precision=precision)
+        case "cross_encoder":
+            return CrossEncoderScorer(item_text, encoder.source, precision=precision, device=str(encoder.device))
+        case "constant":
+            return ConstantScorer()

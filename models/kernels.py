@@ -1,0 +1,116 @@
+"""How well the tokens of a query and of an item match: soft counts by Gaussian kernels, and MaxSim.
+
+Knows similarity matrices only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End Neural Ad-hoc Ranking with
+Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). Both are averaged, not summed, over the query's
+tokens, so that short and long queries give numbers of one size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import embedding_bag
+
+from models.encoded import EncodedQuery, quantise
+from models.memory import Gathered
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """Equally spaced Gaussian kernels over cosine similarity.
+
+    Examples
+    --------
+    >>> Kernels(count=3, lowest=0.0, highest=1.0, width=0.1).centres()
+    [0.0, 0.5, 1.0]
+    """
+
+    count: int = 11
+    lowest: float = 0.0
+    highest: float = 1.0
+    width: float = 0.1
+
+    def centres(self) -> list[float]:
+        """Where the kernels stand."""
+        return [float(centre) for centre in np.linspace(self.lowest, self.highest, self.count)]
+
+
+def match(similarity: torch.Tensor, mask: torch.Tensor, kernels: Kernels) -> torch.Tensor:
+    """The reference: exact and differentiable.
+
+    Parameters
+    ----------
+    similarity
+        float32 [..., Q, C, L]: query tokens, candidates, tokens of a candidate.
+    mask
+        bool [..., C, L]: which tokens of a candidate are there.
+
+    Returns
+    -------
+    float32 [..., C, K + 1]: log of one plus each kernel's soft count, averaged over query tokens; then MaxSim.
+
+    Examples
+    --------
+    >>> similarity = torch.tensor([[[1.0, 0.0]]])
+    >>> match(similarity, torch.tensor([[True, False]]), Kernels(count=2)).round(decimals=2).tolist()
+    [[0.0, 0.69, 1.0]]
+    """
+    mask = mask.unsqueeze(-3)
+    exponent = -0.5 / kernels.width**2
+    counts = [((similarity - centre).square() * exponent).exp() * mask for centre in kernels.centres()]
+    logs = torch.stack([count.sum(-1).log1p().mean(-2) for count in counts], dim=-1)
+    best = similarity.masked_fill(~mask, -1.0).amax(-1) * mask.any(-1)
+    return torch.cat([logs, best.mean(-2).unsqueeze(-1)], dim=-1)
+
+
+def exact(query: EncodedQuery, items: Gathered, kernels: Kernels) -> torch.Tensor:
+    """:func:`match` of one query [Q, D] with restored float32 items, [C, K + 1]."""
+    restored = items.tokens.float() * items.scales.unsqueeze(-1)
+    similarity = torch.einsum("qd,cld->qcl", torch.from_numpy(query.tokens), restored)
+    return match(similarity, items.scales > 0, kernels)
+
+
+class KernelTable:
+    """The fast path: int8 products, then one table look-up that is kernel, mask and sum over tokens at once.
+
+    The kernels are tabulated in :attr:`BINS` steps of similarity, so the table's rows that ``embedding_bag`` sums up
+    are the kernels' values. It differs from :func:`exact` by the query's int8 rounding and half a table step.
+
+    Parameters
+    ----------
+    kernels
+        What to tabulate.
+    int8
+        Whether the processor multiplies int8 natively; else the products are made in float32.
+    """
+
+    BINS = 2_048
+    EDGE = 1.05
+    STEP = 2 * EDGE / BINS
+    ABSENT = -1e6
+
+    def __init__(self, kernels: Kernels, *, int8: bool) -> None:
+        self.int8 = int8
+        similarity = torch.arange(self.BINS + 1) * self.STEP - self.EDGE
+        centres = torch.tensor(kernels.centres())
+        self.table = torch.exp((similarity[:, None] - centres).square() * (-0.5 / kernels.width**2))
+        self.table[0] = 0.0  # where absent tokens land
+
+    def __call__(self, query: EncodedQuery, items: Gathered) -> torch.Tensor:
+        """As :func:`exact`, [C, K + 1]."""
+        count, longest, dim = items.tokens.shape
+        bins = self._products(query, items.tokens.view(-1, dim))
+        scales = items.scales.view(-1)
+        offset = torch.where(scales > 0, self.EDGE / self.STEP, self.ABSENT)
+        bins = torch.addcmul(offset, bins, scales * (1 / self.STEP)).view(-1, count, longest)
+        best = bins.amax(-1).sub_(self.EDGE / self.STEP).mul_(self.STEP)
+        best = torch.where(best < -self.EDGE, 0.0, best).mean(0)
+        places = bins.add_(0.5).clamp_(0, self.BINS).to(torch.int32)
+        logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
+        return torch.cat([logs.view(-1, count, logs.shape[-1]).mean(0), best.unsqueeze(-1)], dim=-1)
+
+    def _products(self, query: EncodedQuery, tokens: torch.Tensor) -> torch.Tensor:
+        if not self.int8:
+            return torch.from_numpy(query.tokens) @ tokens.float().T
+        values, scales = quantise(query.tokens)
+        return torch._int_mm(torch.from_numpy(values), tokens.T).float().mul_(torch.from_numpy(scales).unsqueeze(-1))

@@ -1,0 +1,203 @@
+"""The late-interaction head: from how a query, a history and an item match to the four intents.
+
+The base part is set by hand, so it ranks well before any training; the learned part starts at zero and is added to it.
+Knows vectors and features; nothing of texts, nor of the encoder that made the vectors.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from models import cpu
+from models.encoder import Precision
+from models.kernels import Kernels, KernelTable, exact
+from models.memory import Gathered, ItemMemory
+from models.scorer import INTENTS, Floats, ScoreRequest
+from models.weights import WeightsError
+
+CONTEXT_FEATURES = ("maxsim", "cosine", "history_max", "history_mean", "popularity", "has_query", "has_history")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """Shape of the head, and the base part's numbers; ``docs/scorer.md`` has the figures that chose them.
+
+    ``maxsim`` is MaxSim's share of a query's relevance, the rest is the pooled cosine's. ``engaged`` gives the log odds
+    of anything but ``ignore`` at relevance zero, ``slope`` how they grow, ``shares`` how they split over buy, read, look.
+    """
+
+    kernels: Kernels = Kernels()
+    hidden: int = 32
+    maxsim: float = 0.6
+    history: float = 0.3
+    popularity: float = 0.1
+    engaged: float = -4.0
+    slope: float = 6.0
+    shares: tuple[float, float, float] = field(default=(0.1, 0.3, 0.6))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features, in their order."""
+        return (*(f"kernel_{centre:.2f}" for centre in self.kernels.centres()), *CONTEXT_FEATURES)
+
+
+class LateInteraction(nn.Module):
+    """Features to logits: the base part plus a two-layer learned part whose last layer starts at zero.
+
+    Examples
+    --------
+    >>> head = LateInteraction()
+    >>> head(torch.zeros(5, len(head.config.features))).shape
+    torch.Size([5, 4])
+    """
+
+    shares: torch.Tensor
+
+    def __init__(self, config: HeadConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or HeadConfig()
+        last = nn.Linear(self.config.hidden, len(INTENTS))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # every worker's fresh head is the same head
+            first = nn.Linear(len(self.config.features), self.config.hidden)
+        self.learned = nn.Sequential(first, nn.GELU(), last)
+        self.register_buffer("shares", torch.tensor(self.config.shares).log(), persistent=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """float32 [n, F] to logits [n, 4], columns as :data:`models.scorer.INTENTS`."""
+        engaged = self.config.engaged + self.config.slope * self.relevance(features)
+        base = torch.cat([engaged.unsqueeze(-1) + self.shares, torch.zeros_like(engaged).unsqueeze(-1)], dim=-1)
+        return base + torch.as_tensor(self.learned(features))
+
+    def relevance(self, features: torch.Tensor) -> torch.Tensor:
+        """The base score, [n]: before training, utility falls exactly as it does."""
+        named = dict(zip(self.config.features, features.unbind(-1), strict=True))
+        query = self.config.maxsim * named["maxsim"] + (1 - self.config.maxsim) * named["cosine"]
+        history = 0.5 * (named["history_max"] + named["history_mean"])
+        # Without a query the history has to say it all.
+        weight = torch.where(named["has_query"] > 0, self.config.history, 1.0)
+        return query + weight * history + self.config.popularity * named["popularity"]
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json`` and ``model.safetensors``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"architecture": "late_interaction", **dataclasses.asdict(self.config)}, indent=2)
+        (folder / "config.json").write_text(text + "\n")
+        save_file(self.state_dict(), folder / "model.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> "LateInteraction":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        WeightsError
+            When the folder holds no head of this architecture.
+        """
+        try:
+            values = json.loads((folder / "config.json").read_text())
+            if values.pop("architecture") != "late_interaction":
+                raise WeightsError(f"{folder} holds another architecture")
+            kernels, shares = Kernels(**values.pop("kernels")), tuple(values.pop("shares"))
+            head = cls(HeadConfig(kernels=kernels, shares=shares, **values))
+            head.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise WeightsError(f"{folder} holds no late-interaction head: {error}") from error
+        return head
+
+    def fingerprint(self) -> str:
+        """Eight hex digits over configuration and weights."""
+        digest = hashlib.blake2b(repr(self.config).encode(), digest_size=4)
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+
+class LateInteractionScorer:
+    """Scores items of a memory with a late-interaction head.
+
+    Parameters
+    ----------
+    memory
+        Where encoded items are; candidates are its slots.
+    head
+        A trained head; by default a fresh one, which ranks by MaxSim, cosine, history and popularity.
+    encoder_version
+        What made the memory's items; part of the scorer's version.
+    precision
+        ``"float32"`` is the reference; else the fast path, whose probabilities differ by less than 0.01.
+
+    Examples
+    --------
+    >>> from models.encoder import Encoder
+    >>> encoder = Encoder()
+    >>> memory = ItemMemory(encoder.dim, encoder.max_item_tokens)
+    >>> memory.put_many([0, 1], encoder.encode_items(["Canon inkjet printer", "Leather sofa"]))
+    >>> [query] = encoder.encode_queries(["printer"])
+    >>> [scores] = LateInteractionScorer(memory).score([ScoreRequest(np.array([0, 1]), query)])
+    >>> bool(scores[0, 0] > 2 * scores[1, 0])
+    True
+    """
+
+    name = "late_interaction"
+
+    def __init__(
+        self,
+        memory: ItemMemory,
+        head: LateInteraction | None = None,
+        *,
+        encoder_version: str = "",
+        precision: Precision = "auto",
+    ) -> None:
+        self.memory = memory
+        self.head = (head or LateInteraction()).eval()
+        self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
+        kernels = self.head.config.kernels
+        self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
+
+    @torch.inference_mode()
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
+        """Probabilities of the four intents, float32 [n, 4] per request."""
+        if not requests:
+            return []
+        features = [self.features(request) for request in requests]
+        probabilities = self.head(torch.cat(features)).softmax(-1)
+        return [part.numpy() for part in probabilities.split([len(part) for part in features])]
+
+    def features(self, request: ScoreRequest) -> torch.Tensor:
+        """What the head sees of each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
+        count = len(request.candidates)
+        out = torch.zeros(count, len(self.head.config.features))
+        if not count:
+            return out
+        items = self.memory.gather(request.candidates)
+        context = out[:, -len(CONTEXT_FEATURES) :]
+        if request.query is not None and len(request.query.tokens):
+            kernels = self.head.config.kernels
+            match = self._table(request.query, items) if self._table else exact(request.query, items, kernels)
+            out[:, : match.shape[1]] = match
+            context[:, 1] = items.pooled @ torch.from_numpy(request.query.pooled)
+            context[:, 5] = 1.0
+        if request.history is not None and len(request.history):
+            context[:, 2], context[:, 3] = _history(request.history, request.weights, items.pooled)
+            context[:, 6] = 1.0
+        if request.popularity is not None:
+            context[:, 4] = torch.from_numpy(request.popularity)
+        return out
+
+
+def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Largest weighted cosine and weighted mean cosine of each item [n, D] to the history [h, D]."""
+    weight = torch.ones(len(history)) if weights is None else torch.from_numpy(weights)
+    cosine = pooled @ torch.from_numpy(history).T
+    return (cosine * weight).amax(1), cosine @ weight / weight.sum().clamp_min(1e-6)

@@ -1,0 +1,38 @@
+"""How each Kafka library is told the same connection: addresses, TLS and SASL."""
+
+import ssl
+from typing import Any
+
+import faust
+
+from streams.config import KafkaConfig
+
+
+def tls(kafka: KafkaConfig) -> ssl.SSLContext | None:
+    """A verifying TLS context where the settings ask for TLS."""
+    return ssl.create_default_context(cafile=kafka.ca_file) if kafka.security_protocol.endswith("SSL") else None
+
+
+def aiokafka_client(kafka: KafkaConfig) -> dict[str, Any]:
+    """Keyword arguments for aiokafka's producer and consumer.
+
+    Examples
+    --------
+    >>> aiokafka_client(KafkaConfig())["bootstrap_servers"]
+    ['127.0.0.1:9092']
+    """
+    known = kafka.client()
+    known.pop("ssl_cafile", None)
+    return known | {"ssl_context": tls(kafka)}
+
+
+def faust_credentials(kafka: KafkaConfig) -> Any:
+    """Faust's credentials, None for plain text."""
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.username,
+            password=kafka.password.get_secret_value() if kafka.password else None,
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=tls(kafka),
+        )
+    return faust.SSLCredentials(context=tls(kafka)) if tls(kafka) else None

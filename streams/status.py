@@ -1,0 +1,72 @@
+"""What the system says of itself now: the workers' last snapshots, what waits in Kafka, what Redis holds.
+
+Reads only. Used by ``liveshelf status`` and ``liveshelf health``.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, TopicPartition
+from redis import Redis
+
+from streams.config import StreamsConfig
+from streams.meter import Snapshot, decoder
+from streams.topics import Topics
+
+
+def snapshots(config: StreamsConfig, since_ms: int) -> list[Snapshot]:
+    """Snapshots published since a moment, oldest first."""
+    topic = Topics(config.topics.prefix).metrics
+    consumer = KafkaConsumer(**config.kafka.client(), group_id=None, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions) if partitions else {}
+        starts = consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)) if partitions else {}
+        for partition in partitions:
+            start = starts.get(partition)
+            consumer.seek(partition, start.offset if start is not None else ends[partition])
+        found: list[Snapshot] = []
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for messages in consumer.poll(timeout_ms=500).values():
+                found += [decoder.decode(message.value) for message in messages]
+        return sorted((snapshot for snapshot in found if snapshot.to_ms >= since_ms), key=lambda s: s.to_ms)
+    finally:
+        consumer.close()
+
+
+def follow(config: StreamsConfig) -> Iterator[Snapshot | None]:
+    """Snapshots as they come, from now on; None about four times a second while none comes."""
+    topic = Topics(config.topics.prefix).metrics
+    consumer = KafkaConsumer(topic, **config.kafka.client(), group_id=None, auto_offset_reset="latest")
+    try:
+        while True:
+            fetched = consumer.poll(timeout_ms=250)
+            for messages in fetched.values():
+                yield from (decoder.decode(message.value) for message in messages)
+            if not fetched:
+                yield None
+    finally:
+        consumer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What some keys take in Redis: how many there are, and the mean bytes of those sampled."""
+
+    keys: int
+    mean_bytes: float
+
+
+def usage(redis: "Redis", pattern: str, sample: int = 200, limit_s: float = 5.0) -> Usage:
+    """Count keys of a pattern and measure some of them, in bounded time."""
+    count, sizes = 0, []
+    deadline = time.monotonic() + limit_s
+    for key in redis.scan_iter(match=pattern, count=1000):
+        count += 1
+        if len(sizes) < sample:
+            sizes.append(redis.memory_usage(key) or 0)
+        if time.monotonic() > deadline:
+            break
+    return Usage(count, sum(sizes) / len(sizes) if sizes else 0.0)

@@ -1,0 +1,242 @@
+"""The worker: Faust agents on ``shop.events`` and ``shop.items``, and what runs beside them.
+
+Here, and only here, the pure parts meet Faust. Faust reads, groups and commits; every event is acknowledged by the
+agent that took it, once its batch is all the way through. What is known to go wrong in Faust, and how each is designed
+around, stands in ``docs/worker.md``.
+"""
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from models.encoder import Encoder
+from models.factory import build
+from streams import meter as metering
+from streams.catalogue import Catalogue
+from streams.clock import wall_ms
+from streams.compute import Compute
+from streams.config import StreamsConfig
+from streams.connections import aiokafka_client, faust_credentials
+from streams.demand import Demand
+from streams.follower import Follower
+from streams.item_encoder import ItemEncoder
+from streams.meter import Meter
+from streams.pipeline import Pipeline
+from streams.recommender import Recommender
+from streams.record import Header, Record
+from streams.store import Store, connect
+from streams.topics import DEAD_LETTER_HEADROOM, Topics
+from streams.trending import Trending
+from streams.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+STALLED_EXIT = 70
+
+
+class Worker:
+    """One worker process: models loaded, catalogue followed, events answered.
+
+    Parameters
+    ----------
+    config
+        All settings of the streaming side.
+    """
+
+    def __init__(self, config: StreamsConfig) -> None:
+        self.config = config
+        self.topics = Topics(config.topics.prefix)
+        self.id = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+        self.meter = Meter("worker", self.id, wall_ms())
+        self.app = self._app()
+        self.compute = Compute()
+        model = config.model
+        self.encoder = Encoder(
+            model.weights,
+            precision=model.precision,
+            max_item_tokens=model.max_item_tokens,
+            max_query_tokens=model.max_query_tokens,
+        )
+        self.catalogue = Catalogue(self.encoder)
+        self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
+        self.recommender = Recommender(
+            self.catalogue,
+            build(model.architecture, self.encoder, self.catalogue.memory, self.catalogue.title),
+            self.trending,
+            config,
+        )
+        self.watchdog = Watchdog(config.worker.stall_s)
+        self._exit = AsyncExitStack()
+        self._agents()
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; returns the exit code."""
+        worker = faust.Worker(
+            self.app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False
+        )
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    def _app(self) -> Any:
+        config = self.config
+        kafka = config.kafka
+        app = faust.App(
+            config.worker.group,
+            broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
+            broker_credentials=faust_credentials(kafka),
+            store="memory://",
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=4096,
+            consumer_auto_offset_reset="earliest",
+            broker_commit_interval=1.0,
+            broker_max_poll_records=500,
+            consumer_max_fetch_size=4 * 1024 * 1024,
+            value_serializer="raw",
+            key_serializer="raw",
+            autodiscover=False,
+        )
+        app.conf.id = config.worker.group
+        return app
+
+    def _agents(self) -> None:
+        app, worker = self.app, self.config.worker
+        self._ready = asyncio.Event()
+
+        async def on_events(stream: Any) -> None:
+            await self._take(stream, worker.batch_events, lambda records: self.pipeline.process(records))
+
+        async def on_items(stream: Any) -> None:
+            await self._take(stream, worker.item_batch, lambda records: self.item_encoder.process(records))
+
+        for name, topic in ((on_events, self.topics.events), (on_items, self.topics.items)):
+            channel = app.topic(topic, key_type=bytes, value_type=bytes, acks=True)
+            app.agent(channel, name=name.__name__)(name)
+        app.task(self._serve)
+
+    async def _take(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
+        """Take micro-batches from a stream; the next is read and begun while this one computes."""
+        running = asyncio.Semaphore(self.config.worker.batches_in_flight)
+        await self._ready.wait()
+
+        async def through(events: Sequence[Any]) -> None:
+            try:
+                await process([_record(event.message) for event in events])
+                for event in events:
+                    event.ack()
+                self.watchdog.progress()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
+                os._exit(STALLED_EXIT)
+            finally:
+                running.release()
+
+        tasks: set[asyncio.Task[None]] = set()
+        async for events in stream.noack().take_events(size, within=self.config.worker.batch_wait_s):
+            await running.acquire()
+            task = asyncio.create_task(through(list(events)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def _serve(self) -> None:
+        """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
+        config, kafka = self.config, self.config.kafka
+        size = config.topics.max_message_bytes + DEAD_LETTER_HEADROOM
+        producer = AIOKafkaProducer(**aiokafka_client(kafka), acks="all", linger_ms=1, max_request_size=size)
+        await producer.start()
+        self._exit.push_async_callback(producer.stop)
+        redis = connect(config.redis)
+        self._exit.push_async_callback(redis.aclose)
+
+        def send(topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> Awaitable[None]:
+            return _sent(producer, topic, key, value, headers)
+
+        self.store = Store(redis, config.state)
+        self.pipeline = Pipeline(self.recommender, self.store, self.compute, send, self.meter, config)
+        self.item_encoder = ItemEncoder(self.catalogue, self.compute, send, self.meter, self.topics, config.events)
+        consumer = AIOKafkaConsumer(
+            **aiokafka_client(kafka),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=size,
+        )
+        follower = Follower(consumer, self.topics.embeddings, self.catalogue, self.compute, self.meter)
+        demand = Demand(self.store, self.trending, self.recommender, self.compute, self.pipeline.write, config)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follower.run())
+            await follower.ready.wait()
+            await demand.refresh(wall_ms())
+            self._ready.set()
+            log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
+            group.create_task(demand.run())
+            group.create_task(self._report(send))
+            group.create_task(self._watch())
+
+    async def _report(self, send: Any) -> None:
+        while True:
+            await asyncio.sleep(self.config.worker.metrics_every_s)
+            self.meter.gauges |= {
+                "items": len(self.catalogue),
+                "item_bytes": self.catalogue.memory.nbytes,
+                "lag": float(self._lag()),
+                "redis_paused": float(self.store.paused),
+            }
+            snapshot = self.meter.snapshot(wall_ms())
+            await send(self.topics.metrics, b"worker", metering.encoder.encode(snapshot))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if self.watchdog.stalled(asyncio.get_running_loop().time(), self._lag(), self.store.paused):
+                log.critical(
+                    "no progress for %g s with %d events waiting: leaving for the supervisor to restart",
+                    self.config.worker.stall_s,
+                    self._lag(),
+                )
+                os._exit(STALLED_EXIT)
+
+    def _lag(self) -> int:
+        """Events and items in this worker's partitions that are not yet through."""
+        consumer = self.app.consumer
+        behind = 0
+        for partition in consumer.assignment():
+            end = consumer.highwater(partition)
+            done = consumer._committed_offset.get(partition)
+            if end is not None and done is not None:
+                behind += max(0, end - done)
+        return behind
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=int(message.timestamp * 1000),
+        key=message.key,
+        value=message.value,
+        headers=(),
+    )
+
+
+def _sent(
+    producer: AIOKafkaProducer, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header]
+) -> "asyncio.Task[None]":
+    async def send() -> None:
+        await (await producer.send(topic, value, key, headers=list(headers)))
+
+    return asyncio.create_task(send())

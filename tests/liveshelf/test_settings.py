@@ -1,0 +1,120 @@
+"""Settings: which source wins, what a bad value is told, and that no secret is printed."""
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from liveshelf.settings import BadSettingsError, load
+from liveshelf.stack.record import Record, RunningProcess
+from streams.config import StreamsConfig
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("LIVESHELF_") or name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def running_stack(folder: Path, pid: int) -> None:
+    folder.mkdir(exist_ok=True)
+    me = RunningProcess.of(os.getpid())
+    supervisor = RunningProcess(pid, me.started)
+    Record(
+        bootstrap_servers="stack:1", redis_url="redis://stack:1/0", since="", supervisor=supervisor, processes={}
+    ).write(folder)
+
+
+def test_defaults_are_those_of_the_streaming_side() -> None:
+    settings = load()
+    assert settings.streams() == StreamsConfig()
+    assert settings.own_kafka() is None and settings.own_redis() is None
+
+
+def test_nearer_sources_win_one_after_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = []
+    running_stack(tmp_path / ".liveshelf", os.getpid())
+    found.append(load().kafka.bootstrap_servers)
+    (tmp_path / "liveshelf.toml").write_text('[kafka]\nbootstrap_servers = "file:1"\nusername = "me"\n')
+    found.append(load().kafka.bootstrap_servers)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "known:1")
+    found.append(load().kafka.bootstrap_servers)
+    monkeypatch.setenv("LIVESHELF_KAFKA__BOOTSTRAP_SERVERS", "env:1")
+    found.append(load().kafka.bootstrap_servers)
+    found.append(load(kafka={"bootstrap_servers": "argument:1"}).kafka.bootstrap_servers)
+    assert found == ["stack:1", "file:1", "known:1", "env:1", "argument:1"]
+    assert load().kafka.username == "me", "groups are merged, not replaced"
+    assert load().own_redis() == "redis://stack:1/0"
+
+
+def test_a_stack_is_looked_for_in_the_folder_that_is_set_and_only_while_it_lives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running_stack(tmp_path / "other", os.getpid())
+    assert load().own_kafka() is None
+    monkeypatch.setenv("LIVESHELF_STACK__FOLDER", "other")
+    assert load().own_kafka() == "stack:1"
+    assert load(stack={"folder": "nowhere"}).own_kafka() is None
+    running_stack(tmp_path / "other", os.getppid())  # its start time is not the recorded one: a recycled pid
+    assert load().own_kafka() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "LIVESHELF_TOPICS__PARTITIONS",
+            "0",
+            "topics.partitions (from LIVESHELF_TOPICS__PARTITIONS in the environment)",
+        ),
+        ("LIVESHELF_KAFAK__USERNAME", "me", "LIVESHELF_KAFAK__USERNAME in the environment sets nothing"),
+        ("LIVESHELF_KAFKA__PORT", "1", "kafka.port (from LIVESHELF_KAFKA__PORT in the environment): there is no such"),
+        ("LIVESHELF_POLICY__STEPS", '["x"]', "policy.steps.0 (from LIVESHELF_POLICY__STEPS in the environment)"),
+        ("LIVESHELF_POLICY__STEPS", "x", "as JSON; this is not: one of LIVESHELF_POLICY__STEPS"),
+        ("LIVESHELF_STACK", "3", "stack (from LIVESHELF_STACK in the environment)"),
+        ("LIVESHELF_CONFIG", "nowhere.toml", "The settings file nowhere.toml that LIVESHELF_CONFIG names is not there"),
+    ],
+)
+def test_bad_values_in_the_environment_are_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettingsError) as error:
+        load()
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[topics]\npartitions = 0\n", "topics.partitions (from liveshelf.toml)"),
+        ("[tropics]\npartitions = 1\n", "tropics (from liveshelf.toml): there is no such setting"),
+        ("[topics\n", "liveshelf.toml is not TOML"),
+    ],
+)
+def test_bad_values_in_the_file_are_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "liveshelf.toml").write_text(text)
+    with pytest.raises(BadSettingsError) as error:
+        load()
+    assert told in str(error.value)
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(BadSettingsError, match=r"stack\.workers \(given as an argument\)"):
+        load(stack={"workers": 0})
+
+
+def test_dump_is_toml_that_can_be_read_back_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://me:hunter2@cache:6379/0")
+    monkeypatch.setenv("LIVESHELF_KAFKA__PASSWORD", "hunter3")
+    monkeypatch.setenv("LIVESHELF_KAFKA__USERNAME", 'quo"te\\')
+    dump = load().dump()
+    assert "hunter" not in dump
+    told = tomllib.loads(dump)
+    assert told["redis"]["url"] == "rediss://***@cache:6379/0"
+    assert told["kafka"]["username"] == 'quo"te\\'
+    assert told["policy"]["intent_weights"]["buy"] == 1.0

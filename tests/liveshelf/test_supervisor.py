@@ -1,0 +1,189 @@
+"""The supervisor's decisions and the folder's lock, with tiny programs as roles and no servers of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from liveshelf.settings import StackConfig
+from liveshelf.stack.backoff import Backoff
+from liveshelf.stack.process import Process, tail
+from liveshelf.stack.record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
+from liveshelf.stack.role import Role
+from liveshelf.stack.servers import Servers, stack
+from liveshelf.stack.supervisor import Supervisor
+
+SLEEP = "import time; time.sleep(60)"
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    with stack(
+        StackConfig(folder=tmp_path / "stack"), bootstrap_servers="broker:9092", redis_url="redis://me:secret@cache:1/0"
+    ) as servers:
+        yield servers
+
+
+def test_backoff_grows_to_its_bound_and_resets_after_a_healthy_run() -> None:
+    backoff = Backoff(first_s=1.0, most_s=5.0, factor=2.0, healthy_s=60.0)
+    assert backoff.get() == 0.0
+    waits = []
+    for ran_s in (0.0, 59.9, 0.0, 0.0, 60.0, 0.0):
+        backoff.update(ran_s)
+        waits.append(backoff.get())
+    assert waits == [1.0, 2.0, 4.0, 5.0, 1.0, 2.0]
+
+
+def test_killed_role_is_started_again_after_the_backoff(servers: Servers) -> None:
+    now = 0.0
+    said: list[str] = []
+    with Supervisor(servers, [Role("worker-1", python(SLEEP))], say=said.append, clock=lambda: now) as supervisor:
+        (role,) = supervisor.roles
+        for wait in (0.5, 1.0, 2.0):
+            assert role.pid
+            before = role.pid
+            os.kill(before, 9)
+            until(lambda: not role.running)
+            supervisor.tick()
+            assert f"signal SIGKILL); starting it again in {wait:g} s" in said[-1]
+            now += wait - 0.01
+            supervisor.tick()
+            assert not role.running
+            now += 0.02
+            supervisor.tick()
+            assert role.pid not in (None, before)
+    assert not role.running
+
+
+def test_finished_role_stays_ended_and_a_failing_one_does_not(servers: Servers) -> None:
+    said: list[str] = []
+    roles = [Role("import", python("")), Role("broken", python("raise SystemExit(3)"))]
+    with Supervisor(servers, roles, say=said.append) as supervisor:
+        until(lambda: not any(role.running for role in supervisor.roles))
+        supervisor.tick()
+        supervisor.tick()
+    assert said == ["import has finished", "broken ended (exit code 3); starting it again in 0.5 s"]
+
+
+def test_roles_learn_where_the_servers_are_and_their_output_is_named(servers: Servers) -> None:
+    lines: list[tuple[str, str]] = []
+    code = (
+        "import os; print(os.environ['LIVESHELF_KAFKA__BOOTSTRAP_SERVERS'], os.environ['LIVESHELF_REDIS__URL'],"
+        " os.environ['MINE'])"
+    )
+    role = Role("worker-1", python(code), {"MINE": "too"})
+    with Supervisor(servers, [role], echo=lambda name, line: lines.append((name, line))) as supervisor:
+        until(lambda: not supervisor.roles[0].running)
+    assert lines == [("worker-1", "broker:9092 redis://me:secret@cache:1/0 too")]
+    assert tail(servers.folder / "logs" / "worker-1.log") == lines[0][1]
+
+
+def test_missing_program_is_told_in_the_log_and_tried_again(servers: Servers) -> None:
+    said: list[str] = []
+    with Supervisor(servers, [Role("odd", ("no-such-program",))], say=said.append) as supervisor:
+        until(lambda: not supervisor.roles[0].running)
+        supervisor.tick()
+        assert "cannot run no-such-program" in tail(supervisor.roles[0].log)
+    assert said == ["odd ended (exit code 1); starting it again in 0.5 s"]
+
+
+def test_stop_leaves_neither_a_deaf_role_nor_what_it_started(servers: Servers) -> None:
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid, flush=True); time.sleep(60)"
+    )
+    lines: list[str] = []
+    supervisor = Supervisor(
+        servers, [Role("deaf", python(code))], echo=lambda _, line: lines.append(line), stop_timeout_s=0.3
+    )
+    with supervisor:
+        until(lambda: lines)
+        assert psutil.pid_exists(int(lines[0]))
+    assert supervisor.roles[0].exit_code == -9
+    until(lambda: not _lives(int(lines[0])))
+
+
+def test_record_names_the_processes_and_is_for_its_owner_only(servers: Servers) -> None:
+    with Supervisor(servers, [Role("worker-1", python(SLEEP))]) as supervisor:
+        path = servers.folder / "stack.json"
+        told = json.loads(path.read_text())
+        assert told["bootstrap_servers"] == "broker:9092"
+        assert told["processes"]["worker-1"]["pid"] == supervisor.roles[0].pid
+        assert told["supervisor"]["pid"] == os.getpid()
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_second_stack_in_a_folder_is_told_who_holds_it(servers: Servers) -> None:
+    with pytest.raises(AlreadyRunningError) as told, locked(servers.folder):
+        pass
+    message = str(told.value)
+    assert f"process {os.getpid()}, since 20" in message
+    assert "Kafka is at broker:9092, Redis at redis://***@cache:1/0" in message
+
+
+def test_folder_is_free_again_afterwards(tmp_path: Path) -> None:
+    for _ in range(2):
+        with stack(StackConfig(folder=tmp_path), bootstrap_servers="b:1", redis_url="redis://r:1"):
+            assert Record.read_live(tmp_path)
+        assert Record.read(tmp_path) is None
+
+
+def test_leftovers_are_ended_by_pid_but_a_recycled_pid_is_spared(tmp_path: Path) -> None:
+    left, other = Process(python(SLEEP), log=tmp_path / "log"), Process(python(SLEEP), log=tmp_path / "log")
+    try:
+        known = RunningProcess.of(left.pid)
+        recycled = RunningProcess(other.pid, known.started - 100)
+        Record(
+            bootstrap_servers="b:1",
+            redis_url="redis://r:1",
+            since="",
+            supervisor=recycled,
+            processes={"kafka": known, "redis": recycled},
+        ).write(tmp_path)
+        assert Record.read_live(tmp_path) is None
+        assert clear_leftovers(tmp_path) == ["kafka"]
+        assert not left.running and other.running
+    finally:
+        left.stop()
+        other.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from liveshelf.stack.process import Process;"
+        f"print(Process([sys.executable, '-c', {SLEEP!r}], log=Path(sys.argv[1])).pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [*python(code), str(tmp_path / "log")], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        assert psutil.pid_exists(child)
+        parent.kill()
+    until(lambda: not _lives(child))
+
+
+def _lives(pid: int) -> bool:
+    """Whether it runs; one that ended and waits for its new parent to notice does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
