@@ -17,7 +17,7 @@ def features() -> frozenset[str]:
     >>> features() <= {"bfloat16", "int8"}
     True
     """
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     # Torch before 2.11 has these questions as private functions only.
     ask = {
         "bfloat16": ("avx512_bf16", "amx_bf16", "bf16", "_is_avx512_bf16_supported", "_is_amx_tile_supported"),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import weights
 from models.encoder import Precision, choose_dtype
 from models.scorer import INTENTS, Floats, ScoreRequest
+from models.weights import PACKAGED, WeightsError, resolve, version
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class CrossEncoderScorer:
     ----------
     item_text
         The text of a slot.
-    source
+    weights
         What :func:`models.weights.resolve` takes.
     precision, device
         As of :class:`models.encoder.Encoder`.
@@ -55,7 +55,7 @@ class CrossEncoderScorer:
     def __init__(
         self,
         item_text: Callable[[int], str],
-        source: str = weights.PACKAGED,
+        weights: str = PACKAGED,
         *,
         precision: Precision = "auto",
         max_tokens: int = 64,
@@ -63,22 +63,22 @@ class CrossEncoderScorer:
     ) -> None:
         from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-        folder = weights.resolve(source)
+        folder = resolve(weights)
         config: Any = AutoConfig.from_pretrained(folder)
         trained = any("SequenceClassification" in name for name in config.architectures or ())
         if trained and config.num_labels != len(INTENTS):
-            raise weights.WeightsError(f"{source} classifies into {config.num_labels} labels, not {len(INTENTS)}")
+            raise WeightsError(f"{weights} classifies into {config.num_labels} labels, not {len(INTENTS)}")
         config.num_labels = len(INTENTS)
         self.item_text = item_text
         self.max_tokens = max_tokens
         self.device = torch.device(device)
-        self.version = f"{self.name}:{weights.version(source)}/{max_tokens}"
+        self.version = f"{self.name}:{version(weights)}/{max_tokens}"
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.model: Any = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, dtype=choose_dtype(precision, self.device), use_safetensors=True
         )
         if not trained:
-            log.warning("%s holds no classification head: the cross-encoder is untrained, all scores equal", source)
+            log.warning("%s holds no classification head: the cross-encoder is untrained, all scores equal", weights)
             torch.nn.init.zeros_(self.model.classifier.weight)
             torch.nn.init.zeros_(self.model.classifier.bias)
         self.model.to(self.device).eval()

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import normalize
 
-from models import cpu, weights
+from models import cpu
 from models.encoded import FORMAT, EncodedItem, EncodedQuery
+from models.weights import PACKAGED, resolve, version
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -26,7 +27,7 @@ class Encoder:
 
     Parameters
     ----------
-    source
+    weights
         What :func:`models.weights.resolve` takes: ``"packaged"``, a folder or a hub name.
     precision
         ``"auto"`` computes in bfloat16 where the processor (or CUDA) does so natively, else in float32.
@@ -61,7 +62,7 @@ class Encoder:
 
     def __init__(
         self,
-        source: str = weights.PACKAGED,
+        weights: str = PACKAGED,
         *,
         precision: Precision = "auto",
         max_item_tokens: int = 32,
@@ -70,8 +71,8 @@ class Encoder:
     ) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        folder = weights.resolve(source)
-        self.source = source
+        folder = resolve(weights)
+        self.weights = weights
         self.device = torch.device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.max_item_tokens = max_item_tokens
@@ -84,7 +85,7 @@ class Encoder:
         self.model.pooler = None
         self.model.to(self.device).eval()
         self.dim = int(self.model.config.hidden_size)
-        self.version = f"{weights.version(source)}/i{max_item_tokens}f{FORMAT}"
+        self.version = f"{version(weights)}/i{max_item_tokens}f{FORMAT}"
         self._unknown = self.tokenizer.unk_token
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:

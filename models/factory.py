@@ -48,6 +48,6 @@ def build(
             trained = LateInteraction.load(head) if head else None
             return LateInteractionScorer(memory, trained, encoder_version=encoder.version, precision=precision)
         case "cross_encoder":
-            return CrossEncoderScorer(item_text, encoder.source, precision=precision, device=str(encoder.device))
+            return CrossEncoderScorer(item_text, encoder.weights, precision=precision, device=str(encoder.device))
         case "constant":
             return ConstantScorer()

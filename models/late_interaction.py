@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -19,7 +18,7 @@ from torch import nn
 from models import cpu
 from models.encoder import Precision
 from models.kernels import Kernels, KernelTable, exact
-from models.memory import Gathered, ItemMemory
+from models.memory import ItemMemory
 from models.scorer import INTENTS, Floats, ScoreRequest
 from models.weights import WeightsError
 
@@ -31,17 +30,17 @@ class HeadConfig:
     """Shape of the head, and the base part's numbers; ``docs/scorer.md`` has the figures that chose them.
 
     ``maxsim`` is MaxSim's share of a query's relevance, the rest is the pooled cosine's. ``engaged`` gives the log odds
-    of anything but ``ignore`` at relevance zero, ``slope`` how they grow, ``shares`` how they split over buy, read, look.
+    of anything but ``ignore`` at relevance zero, ``slope`` their growth, ``shares`` their split over buy, read, look.
     """
 
-    kernels: Kernels = Kernels()
+    kernels: Kernels = field(default_factory=Kernels)
     hidden: int = 32
     maxsim: float = 0.6
     history: float = 0.3
     popularity: float = 0.1
     engaged: float = -4.0
     slope: float = 6.0
-    shares: tuple[float, float, float] = field(default=(0.1, 0.3, 0.6))
+    shares: tuple[float, float, float] = (0.1, 0.3, 0.6)
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streams.config import EventsConfig
-from streams.events import AnyEvent, Item, event_decoder, iso, item_decoder
+from streams.events import AnyEvent, Id, Item, event_decoder, item_decoder
 
 MAX_DETAIL = 500
 
@@ -58,18 +58,21 @@ def decode_event(raw: bytes | None, now_ms: int, config: EventsConfig) -> AnyEve
     if len(raw) > config.max_bytes:
         return refuse("oversized", f"{len(raw)} bytes; the limit is {config.max_bytes}")
     try:
-        event = event_decoder.decode(raw)
+        event: AnyEvent = event_decoder.decode(raw)
     except Exception as error:
         return _undecodable(error)
-    if event.time_ms > now_ms + config.max_future_s * 1000:
-        return refuse("future", f"ts is {iso(event.time_ms)}, more than {config.max_future_s:g} s ahead of the clock")
+    ahead_s = (event.time_ms - now_ms) / 1000
+    if ahead_s > config.max_future_s:
+        return refuse("future", f"ts is {ahead_s:.0f} s ahead of the clock; {config.max_future_s:g} s are allowed")
+    if event.time_ms < 0:
+        return refuse("invalid", "Expected a time since 1970 - at `$.ts`")
     return event
 
 
 def decode_item(key: bytes | None, raw: bytes | None, config: EventsConfig) -> Item | Deleted | Refusal:
     """Decode one record of ``shop.items``: no value deletes the item that the key names.
 
-    Reasons: those of events, and ``key`` when the key is missing, no UTF-8, or another item's.
+    Reasons: those of events, and ``key`` when the key is missing, no item id, or another item's.
 
     Examples
     --------
@@ -81,9 +84,9 @@ def decode_item(key: bytes | None, raw: bytes | None, config: EventsConfig) -> I
     if key is None:
         return refuse("key", "the record's key must be the item_id")
     try:
-        item_id = key.decode()
-    except UnicodeDecodeError:
-        return refuse("key", "the record's key is not UTF-8")
+        item_id = msgspec.convert(key.decode(), Id)
+    except (UnicodeDecodeError, msgspec.ValidationError) as error:
+        return refuse("key", f"the record's key is no item id: {error}")
     if raw is None:
         return Deleted(item_id)
     if len(raw) > config.max_bytes:

@@ -16,7 +16,7 @@ Id = Annotated[
     Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=r"^[^\x00-\x1f\x7f]+(?![\s\S])",  # not "$": it lets a last line feed pass
         description="An opaque identifier: 1 to 256 characters, none of them control characters.",
     ),
 ]
@@ -24,7 +24,7 @@ Text = Annotated[str, Meta(max_length=2_000)]
 LongText = Annotated[str, Meta(max_length=20_000)]
 Query = Annotated[str, Meta(max_length=512, pattern=r"\S")]
 Amount = Annotated[float, Meta(ge=0)]
-Position = Annotated[int, Meta(ge=0, description="Zero-based place on the shelf, as seen on screen.")]
+Position = Annotated[int, Meta(ge=0, le=1_000_000, description="Zero-based place on the shelf, as seen on screen.")]
 Timestamp = (
     Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
     | Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Milliseconds since the Unix epoch.")]
@@ -106,7 +106,7 @@ class Touch(Event, frozen=True, kw_only=True, omit_defaults=True):
     item_id: Id
     shelf_id: Id | None = None
     position: Position | None = None
-    quantity: Annotated[int, Meta(ge=1)] | None = None
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     price: Amount | None = None
 
     touches: ClassVar[bool] = True

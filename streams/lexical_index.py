@@ -6,6 +6,7 @@ query is ever parsed: what a shopper typed cannot be syntax.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import tantivy
@@ -15,13 +16,15 @@ Slots = NDArray[np.int64]
 
 _HEAP_BYTES = 15_000_000
 _MOST_PIECES = 16
+_MOST_POSTINGS = 80_000
 
 
 class LexicalIndex:
     """BM25 over word pieces, any of which may match.
 
-    Changes show once ``commit`` was called. A query longer than sixteen distinct pieces is searched by its rarest
-    sixteen, which bounds its cost. Calls must come from one thread at a time.
+    Changes show once ``commit`` was called. A query is searched by its rarest pieces: at most sixteen, and no more
+    than occur 80,000 times among all items together, so its cost stops growing with the catalogue. Calls must come
+    from one thread at a time.
 
     Examples
     --------
@@ -87,9 +90,7 @@ class LexicalIndex:
         numpy.ndarray
             At most ``k`` distinct slots, int64.
         """
-        wanted = list(dict.fromkeys(map(_encodable, pieces)))
-        if len(wanted) > _MOST_PIECES:
-            wanted = self._rarest(wanted)
+        wanted = self._rarest(set(map(_encodable, pieces)))
         if not wanted or k < 1:
             return np.empty(0, dtype=np.int64)
         query = tantivy.Query.boolean_query(
@@ -106,9 +107,15 @@ class LexicalIndex:
         """Items held, as of the last ``commit``."""
         return int(self._searcher.num_docs)
 
-    def _rarest(self, pieces: list[str]) -> list[str]:
-        counted = [(self._searcher.doc_freq("pieces", piece), piece) for piece in pieces]
-        return [piece for count, piece in sorted(counted, key=lambda pair: pair[0]) if count][:_MOST_PIECES]
+    def _rarest(self, pieces: set[str]) -> list[str]:
+        counted = sorted((self._searcher.doc_freq("pieces", piece), piece) for piece in pieces)
+        held = [(count, piece) for count, piece in counted if count][:_MOST_PIECES]
+        postings = accumulate(count for count, _ in held)
+        return [
+            piece
+            for place, ((_, piece), total) in enumerate(zip(held, postings, strict=True))
+            if not place or total <= _MOST_POSTINGS
+        ]
 
 
 def _encodable(piece: str) -> str:

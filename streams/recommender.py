@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.scorer import Scorer, ScoreRequest, utility
 from streams import keys
-from streams.candidates import Candidates, reason, union
+from streams.candidates import Candidates, Source, reason, union
 from streams.catalogue import Catalogue
 from streams.config import StreamsConfig
 from streams.context import Queries, centre, past, past_queries
@@ -99,6 +99,7 @@ class Recommender:
         self.queries = Queries(catalogue.encoder)
         self.policy = pipeline(config.policy)
         self._popularity: dict[int, float] = {}
+        self._intent_weights: dict[str, float] = {**config.policy.intent_weights}
 
     def recommend(self, asks: Sequence[Ask], together: Mapping[str, Sequence[str]], now_ms: int) -> Made:
         """Make all shelves of a batch.
@@ -165,7 +166,7 @@ class Recommender:
             if ask.query and ask.query in by_query:
                 context.candidates = by_query[ask.query]
                 continue
-            sources: dict[str, Slots] = {"vector": _interleave(near), "lexical": self._lexical(ask)}
+            sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(ask)}
             if not ask.query:
                 sources["together"] = self._together(ask, together)
             if ask.surface == "popular":
@@ -179,7 +180,7 @@ class Recommender:
             if ask.query:
                 by_query[ask.query] = candidates
 
-    def _union(self, sources: Mapping[str, Slots], ask: Ask) -> Candidates:
+    def _union(self, sources: Mapping[Source, Slots], ask: Ask) -> Candidates:
         live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
         return union(live, self.config.candidates, self.catalogue.slots([ask.item_id or ""]).tolist())
 
@@ -210,7 +211,7 @@ class Recommender:
 
     def _shelf(self, context: _Context, rows: np.ndarray, now_ms: int) -> ShelfRecord:
         ask, candidates, catalogue = context.ask, _candidates(context), self.catalogue
-        scores = utility(rows, dict(self.config.policy.intent_weights))
+        scores = utility(rows, self._intent_weights)
         identity = shelf_id(ask.surface, ask.key, ask.event_id, self.scorer.version)
         kept = self.policy.apply(
             Ranking.of(candidates.slots, scores, candidates.sources),

@@ -61,7 +61,7 @@ class Usage:
 
 def usage(redis: "Redis", pattern: str, sample: int = 200, limit_s: float = 5.0) -> Usage:
     """Count keys of a pattern and measure some of them, in bounded time."""
-    count, sizes = 0, []
+    count, sizes = 0, list[int]()
     deadline = time.monotonic() + limit_s
     for key in redis.scan_iter(match=pattern, count=1000):
         count += 1

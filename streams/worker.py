@@ -68,7 +68,13 @@ class Worker:
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
         self.recommender = Recommender(
             self.catalogue,
-            build(model.architecture, self.encoder, self.catalogue.memory, self.catalogue.title),
+            build(
+                model.architecture,
+                self.encoder,
+                self.catalogue.memory,
+                self.catalogue.title,
+                precision=model.precision,
+            ),
             self.trending,
             config,
         )
@@ -116,20 +122,20 @@ class Worker:
         self._ready = asyncio.Event()
 
         async def on_events(stream: Any) -> None:
-            await self._take(stream, worker.batch_events, lambda records: self.pipeline.process(records))
+            await self._ready.wait()
+            await self._take(stream, worker.batch_events, self.pipeline.process)
 
         async def on_items(stream: Any) -> None:
-            await self._take(stream, worker.item_batch, lambda records: self.item_encoder.process(records))
+            await self._ready.wait()
+            await self._take(stream, worker.item_batch, self.item_encoder.process)
 
-        for name, topic in ((on_events, self.topics.events), (on_items, self.topics.items)):
-            channel = app.topic(topic, key_type=bytes, value_type=bytes, acks=True)
-            app.agent(channel, name=name.__name__)(name)
+        for agent, topic in ((on_events, self.topics.events), (on_items, self.topics.items)):
+            app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
         app.task(self._serve)
 
     async def _take(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
         """Take micro-batches from a stream; the next is read and begun while this one computes."""
         running = asyncio.Semaphore(self.config.worker.batches_in_flight)
-        await self._ready.wait()
 
         async def through(events: Sequence[Any]) -> None:
             try:

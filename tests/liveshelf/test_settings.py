@@ -19,10 +19,11 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def running_stack(folder: Path, pid: int) -> None:
+def running_stack(folder: Path, age_s: float = 0.0) -> None:
+    """A record whose supervisor has this process's pid, and was started ``age_s`` before it."""
     folder.mkdir(exist_ok=True)
     me = RunningProcess.of(os.getpid())
-    supervisor = RunningProcess(pid, me.started)
+    supervisor = RunningProcess(me.pid, me.started - age_s)
     Record(
         bootstrap_servers="stack:1", redis_url="redis://stack:1/0", since="", supervisor=supervisor, processes={}
     ).write(folder)
@@ -36,7 +37,7 @@ def test_defaults_are_those_of_the_streaming_side() -> None:
 
 def test_nearer_sources_win_one_after_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = []
-    running_stack(tmp_path / ".liveshelf", os.getpid())
+    running_stack(tmp_path / ".liveshelf")
     found.append(load().kafka.bootstrap_servers)
     (tmp_path / "liveshelf.toml").write_text('[kafka]\nbootstrap_servers = "file:1"\nusername = "me"\n')
     found.append(load().kafka.bootstrap_servers)
@@ -53,12 +54,12 @@ def test_nearer_sources_win_one_after_the_other(monkeypatch: pytest.MonkeyPatch,
 def test_a_stack_is_looked_for_in_the_folder_that_is_set_and_only_while_it_lives(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    running_stack(tmp_path / "other", os.getpid())
+    running_stack(tmp_path / "other")
     assert load().own_kafka() is None
     monkeypatch.setenv("LIVESHELF_STACK__FOLDER", "other")
     assert load().own_kafka() == "stack:1"
     assert load(stack={"folder": "nowhere"}).own_kafka() is None
-    running_stack(tmp_path / "other", os.getppid())  # its start time is not the recorded one: a recycled pid
+    running_stack(tmp_path / "other", age_s=100)  # another process had this pid then
     assert load().own_kafka() is None
 
 

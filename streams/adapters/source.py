@@ -1,0 +1,136 @@
+"""A file of lines, whatever it is packed in: read once, from start to end, in bounded memory.
+
+Knows bytes, lines and CSV rows; nothing of what they mean. A line that cannot be read is told, never a reason to stop.
+"""
+
+import csv
+import gzip
+import lzma
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of a line that are kept; the rest of a longer one is passed over."""
+
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, without its end, or one CSV row, which may have been several; ``number`` is its first, from 1."""
+
+    number: int
+    raw: bytes
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One CSV row with its text as it stood; ``error`` says why it has no cells."""
+
+    line: Line
+    cells: list[str]
+    error: str = ""
+
+
+class Source:
+    """An open file, plain, ``.gz`` or ``.xz``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "two.txt.gz"
+    >>> with gzip.open(path, "wb") as file: _ = file.write(b"one\\r\\ntwo")
+    >>> with Source(path) as source: [line.raw for line in source.lines()]
+    [b'one', b'two']
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+        self._packed: BufferedReader = path.open("rb")
+        self._file: IO[bytes] = unpacked(self._packed, path.suffix)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file read so far, as packed: of ``size``, for a progress bar."""
+        return 0 if self._packed.closed else self._packed.tell()
+
+    def lines(self) -> Iterator[Line]:
+        """Every line that is not blank.
+
+        Raises
+        ------
+        OSError, EOFError, lzma.LZMAError
+            When the file itself is damaged; what stood before the damage was yielded.
+        """
+        number = 0
+        while raw := self._file.readline(MAX_LINE):
+            number += 1
+            complete = True
+            if not raw.endswith(b"\n"):
+                while rest := self._file.readline(MAX_LINE):
+                    complete = False
+                    if rest.endswith(b"\n"):
+                        break
+            if number == 1:
+                raw = raw.removeprefix(BOM)
+            if raw.strip():
+                yield Line(number, raw.rstrip(b"\r\n"), complete)
+
+    def rows(self, delimiter: str = ",") -> Iterator[Row]:
+        """Every row of a CSV file, its header first.
+
+        A quote that is never closed costs the row it began in, up to csv's field limit, and not the file.
+        """
+        taken: list[Line] = []
+        reader = csv.reader(self._text(taken), delimiter=delimiter)
+        while True:
+            taken.clear()
+            error = ""
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as problem:
+                cells, error = [], str(problem)
+            raw = b"\n".join(line.raw for line in taken)
+            line = Line(taken[0].number if taken else 0, raw, all(line.complete for line in taken))
+            if not error:
+                error = "" if _is_utf8(raw) else "the row is not UTF-8"
+            yield Row(line, cells, error)
+
+    def _text(self, taken: list[Line]) -> Iterator[str]:
+        for line in self.lines():
+            taken.append(line)
+            yield line.raw.decode("utf-8", "surrogateescape") + "\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._packed.close()
+
+
+def unpacked(file: BufferedReader, suffix: str) -> IO[bytes]:
+    """The file's contents, by what its name ends with."""
+    if suffix == ".xz":
+        return cast(IO[bytes], lzma.open(file, "rb"))
+    if suffix == ".gz":
+        return cast(IO[bytes], gzip.open(file, "rb"))
+    return file
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+        return True
+    except UnicodeDecodeError:
+        return False

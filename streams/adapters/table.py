@@ -1,0 +1,51 @@
+"""CSV with a header: one row is one item, one event, or, with ``rankings``, one result that a shopper was shown."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from streams.adapters.gate import Entry, Gate, unread
+from streams.adapters.mapped import Mapped
+from streams.adapters.mapping import MappingConfig, MappingError, Record
+from streams.adapters.rankings import Rankings
+from streams.adapters.source import Line, Source
+
+
+def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Gate) -> Iterator[Entry]:
+    """An entry a row, or for rankings a few entries each list shown.
+
+    Raises
+    ------
+    MappingError
+        When the header has not the columns that the mapping names.
+    """
+    rows = records(source, mapping)
+    if mapping.rankings is None:
+        mapped = Mapped(kind, mapping, gate)
+        for row in rows:
+            yield row if isinstance(row, Entry) else Entry(row[0], mapped.outcome(row[1]))
+    else:
+        yield from Rankings(mapping, mapping.rankings, gate).read(rows)
+
+
+def records(source: Source, mapping: MappingConfig) -> Iterator[Entry | tuple[Line, Record]]:
+    """Each row by its header's names, or the entry that says why it cannot be."""
+    header: list[str] = []
+    for row in source.rows(mapping.delimiter):
+        if not header:
+            header = [cell.strip() for cell in row.cells]
+            _check(header, mapping)
+        elif row.error:
+            yield unread(row.line, "malformed", row.error)
+        elif not row.line.complete:
+            yield unread(row.line, "oversized", f"the row is longer than {len(row.line.raw)} bytes")
+        elif len(row.cells) != len(header):
+            yield unread(row.line, "malformed", f"{len(row.cells)} cells; the header has {len(header)}")
+        else:
+            yield row.line, dict(zip(header, row.cells, strict=True))
+
+
+def _check(header: list[str], mapping: MappingConfig) -> None:
+    if not mapping.fields:
+        raise MappingError(f"a table needs a mapping; its columns are {', '.join(header)}")
+    if missing := sorted(mapping.columns() - set(header)):
+        raise MappingError(f"no column {', '.join(missing)}; there are {', '.join(header)}")

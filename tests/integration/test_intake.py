@@ -1,0 +1,182 @@
+"""Import and replay onto a real broker: what is counted is what is there."""
+
+import json
+import lzma
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from rich.console import Console
+
+from liveshelf import outbox
+from liveshelf.intake import import_items, replay
+from liveshelf.stack.kafka import LocalKafka
+from streams.adapters.mapping import load
+from streams.config import EventsConfig, KafkaConfig, TopicsConfig
+from streams.decode import decode_item
+from streams.events import Event, Item, event_decoder
+
+pytestmark = pytest.mark.integration
+
+QUIET = Console(quiet=True)
+
+
+def records(kafka: KafkaConfig, topic: str) -> list[Any]:
+    consumer = KafkaConsumer(**kafka.client(), enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning()
+        ends = consumer.end_offsets(partitions)
+        found: list[Any] = []
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for batch in consumer.poll(timeout_ms=500).values():
+                found.extend(batch)
+        return found
+    finally:
+        consumer.close()
+
+
+def sent_events(kafka: KafkaConfig, topics: TopicsConfig) -> list[Event]:
+    return [event_decoder.decode(record.value) for record in records(kafka, f"{topics.prefix}shop.events")]
+
+
+def clicks(folder: Path, times: Sequence[int]) -> Path:
+    path = folder / "clicks.jsonl"
+    base = {"type": "click", "item_id": "i"}
+    lines = (
+        json.dumps(base | {"event_id": f"e{n}", "user_id": f"u{n % 3}", "ts": ts}) + "\n" for n, ts in enumerate(times)
+    )
+    path.write_text("".join(lines))
+    return path
+
+
+def test_items_are_keyed_by_id_and_the_refused_are_written_down(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path, refused = tmp_path / "items.csv", tmp_path / "refused.jsonl"
+    path.write_bytes(b"sku,name,cost\n1,Lamp,5\n1,Lamp,5\n2,,5\n3,caf\xe9,1\n4,Desk,-1\n5,Bed,9\n")
+    summary = import_items(
+        path, kafka=kafka, topics=topics_config, events=EventsConfig(), refused_path=refused, console=QUIET,
+        mapping=load(fields=["item_id=sku", "title=name", "price=cost"]),
+    )  # fmt: skip
+    assert (summary.read, summary.sent, summary.duplicates) == (6, 2, 1)
+    assert summary.refused == {"invalid": 2, "malformed": 1}
+    assert (summary.exit_code, summary.failed, summary.error) == (0, {}, "")
+    told = [json.loads(line) for line in refused.read_text("utf-8").splitlines()]
+    assert [(line["line"], line["reason"]) for line in told] == [(4, "invalid"), (5, "malformed"), (6, "invalid")]
+    assert told[0]["source"] == "2,,5"
+    assert told[1]["encoding"] == "base64"
+    found = records(kafka, f"{topics_config.prefix}shop.items")
+    items = [decode_item(record.key, record.value, EventsConfig()) for record in found]
+    assert {item.item_id for item in items if isinstance(item, Item)} == {"1", "5"}
+
+
+def test_replay_keeps_a_shoppers_order_and_shifts_history_to_now(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = clicks(tmp_path, [1_000_000 + 1_000 * n for n in range(60)])
+    before = int(time.time() * 1000)
+    summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), now=True, console=QUIET)
+    assert (summary.read, summary.sent, summary.exit_code) == (60, 60, 0)
+    found = records(kafka, f"{topics_config.prefix}shop.events")
+    times = sorted(event_decoder.decode(record.value).time_ms for record in found)
+    assert before <= times[-1] <= int(time.time() * 1000)
+    assert times[-1] - times[0] == 59_000
+    for name in ("u0", "u1", "u2"):
+        mine = [event_decoder.decode(record.value) for record in found if record.key == name.encode()]
+        assert [event.time_ms for event in mine] == sorted(event.time_ms for event in mine)
+        assert {event.user_id for event in mine} == {name}
+
+
+def test_rate_speed_and_limit(kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path) -> None:
+    path = clicks(tmp_path, [100 * n for n in range(40)])
+    options: dict[str, Any] = {"kafka": kafka, "topics": topics_config, "events": EventsConfig(), "console": QUIET}
+    quick = replay(path, **options)
+    by_rate = replay(path, **options, rate=40, limit=20)
+    by_time = replay(path, **options, speed=4)
+    assert (quick.sent, by_rate.sent, by_time.sent) == (40, 20, 40)
+    assert by_rate.seconds >= 19 / 40
+    assert by_time.seconds >= 39 * 0.1 / 4
+    with pytest.raises(ValueError, match="not both"):
+        replay(path, **options, rate=1, speed=1)
+
+
+def test_loop_goes_on_with_new_event_ids(kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path) -> None:
+    path = clicks(tmp_path, [5, 6, 7])
+    summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), loop=True, limit=8, console=QUIET)
+    assert summary.sent == 8
+    assert len({event.event_id for event in sent_events(kafka, topics_config)}) == 8
+
+
+def test_nothing_to_send_is_an_error_and_an_empty_loop_ends(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text("")
+    summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), loop=True, now=True, console=QUIET)
+    assert (summary.read, summary.sent, summary.exit_code) == (0, 0, 1)
+
+
+def test_interrupted_it_still_tells_what_was_sent(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = clicks(tmp_path, range(30))
+    timer = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), loop=True, rate=20, console=QUIET)
+    timer.join()
+    assert summary.interrupted and summary.exit_code == 0
+    assert summary.sent == len(sent_events(kafka, topics_config)) > 0
+
+
+def test_a_broker_that_dies_is_told_and_ends_the_run(
+    tmp_path: Path, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "DELIVERY_S", 3.0)
+    path = clicks(tmp_path, range(2_000))
+    with LocalKafka(tmp_path / "kafka") as server:
+        timer = threading.Timer(4, server.stop)
+        timer.start()
+        config = KafkaConfig(bootstrap_servers=server.address)
+        summary = replay(
+            path, kafka=config, topics=topics_config, events=EventsConfig(), loop=True, rate=200, console=QUIET
+        )
+        timer.join()
+    assert summary.sent > 0
+    assert summary.failed.total() > 0
+    assert summary.exit_code == 1
+
+
+def test_an_unreachable_broker_is_told(topics_config: TopicsConfig, tmp_path: Path) -> None:
+    path = clicks(tmp_path, [1])
+    config = KafkaConfig(bootstrap_servers="127.0.0.1:1")
+    summary = replay(path, kafka=config, topics=topics_config, events=EventsConfig(), console=QUIET)
+    assert summary.exit_code == 1
+    assert "127.0.0.1:1" in summary.error
+
+
+def test_a_damaged_file_is_told_after_what_could_be_read(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "clicks.jsonl.xz"
+    path.write_bytes(lzma.compress(clicks(tmp_path, range(100)).read_bytes())[:-40])
+    summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), console=QUIET)
+    assert summary.exit_code == 1
+    assert "clicks.jsonl.xz" in summary.error
+    assert summary.sent == len(sent_events(kafka, topics_config))
+
+
+@pytest.mark.data
+def test_the_whole_icecat_catalogue(kafka: KafkaConfig, topics_config: TopicsConfig, data_folder: Path) -> None:
+    path = data_folder / "icecat_electronics" / "products.jsonl.xz"
+    summary = import_items(
+        path, kafka=kafka, topics=topics_config, events=EventsConfig(), mapping=load("icecat"), console=QUIET
+    )
+    assert (summary.read, summary.sent, summary.refused.total()) == (19_406, 19_406, 0)
