@@ -138,6 +138,7 @@ class LateInteractionScorer:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from models.encoder import Encoder
     >>> encoder = Encoder()
     >>> memory = ItemMemory(encoder.dim, encoder.max_item_tokens)
