@@ -28,16 +28,19 @@ COMMIT_EVERY_S = 0.25
 class Follower:
     """Keeps a catalogue up to date.
 
+    Parameters
+    ----------
+    consumer
+        Reads the embeddings topic, in no group, from the earliest record.
+
     Attributes
     ----------
     ready
         Set once the catalogue holds all that the topic held at the start.
     """
 
-    def __init__(
-        self, consumer: AIOKafkaConsumer, topic: str, catalogue: Catalogue, compute: Compute, meter: Meter
-    ) -> None:
-        self.consumer, self.topic = consumer, topic
+    def __init__(self, consumer: AIOKafkaConsumer, catalogue: Catalogue, compute: Compute, meter: Meter) -> None:
+        self.consumer = consumer
         self.catalogue, self.compute, self.meter = catalogue, compute, meter
         self.ready = asyncio.Event()
 
@@ -45,10 +48,7 @@ class Follower:
         """Read until cancelled."""
         await self.consumer.start()
         try:
-            partitions = [TopicPartition(self.topic, p) for p in self.consumer.partitions_for_topic(self.topic) or ()]
-            self.consumer.assign(partitions)
-            await self.consumer.seek_to_beginning(*partitions)
-            ends = await self.consumer.end_offsets(partitions)
+            ends = await self.consumer.end_offsets(self.consumer.assignment())
             while True:
                 if not self.ready.is_set() and await self._caught_up(ends):
                     await self.compute.later(self.catalogue.commit)
@@ -74,7 +74,7 @@ class Follower:
             try:
                 embedding = None if message.value is None else decoder.decode(message.value)
             except msgspec.MsgspecError as error:
-                log.error("%s[%d]@%d is no embedding: %s", self.topic, message.partition, message.offset, error)
+                log.error("%s[%d]@%d is no embedding: %s", message.topic, message.partition, message.offset, error)
                 continue
             item_id = message.key.decode("utf-8", "replace")
             changes.append(Change(item_id, embedding, origin(message.headers)))

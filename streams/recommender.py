@@ -99,7 +99,7 @@ class Recommender:
         self.queries = Queries(catalogue.encoder)
         self.policy = pipeline(config.policy)
         self._popularity: dict[int, float] = {}
-        self._intent_weights: dict[str, float] = {**config.policy.intent_weights}
+        self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
 
     def recommend(self, asks: Sequence[Ask], together: Mapping[str, Sequence[str]], now_ms: int) -> Made:
         """Make all shelves of a batch.

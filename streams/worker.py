@@ -175,12 +175,13 @@ class Worker:
         self.pipeline = Pipeline(self.recommender, self.store, self.compute, send, self.meter, config)
         self.item_encoder = ItemEncoder(self.catalogue, self.compute, send, self.meter, self.topics, config.events)
         consumer = AIOKafkaConsumer(
+            self.topics.embeddings,
             **aiokafka_client(kafka),
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=size,
         )
-        follower = Follower(consumer, self.topics.embeddings, self.catalogue, self.compute, self.meter)
+        follower = Follower(consumer, self.catalogue, self.compute, self.meter)
         demand = Demand(self.store, self.trending, self.recommender, self.compute, self.pipeline.write, config)
         async with asyncio.TaskGroup() as group:
             group.create_task(follower.run())
