@@ -1,0 +1,52 @@
+# Everything a person types here. Needs only GNU make and Python 3.11 or newer.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_ARGS ?=
+MINUTES ?= 1
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
+
+.PHONY: help demo test lint bench schemas clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	@echo "Installing; the first time this fetches torch and takes some minutes."
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '.[bench]'
+	@touch $@
+
+demo: $(VENV)/installed ## See it work: MINUTES=1, KEEP=1 to go on until Ctrl-C
+	$(BIN)/liveshelf demo --minutes $(MINUTES) $(if $(KEEP),--keep)
+
+test: lint ## Install and run everything CI runs, real servers included
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev ## Style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-bench ## Every benchmark, one after the other
+	for f in benchmarks/[a-z]*.py; do m=$$(basename $$f .py); \
+	  [ $$m = report ] || $(BIN)/python -m benchmarks.$$m || exit 1; done
+
+schemas: $(VENV)/installed ## Write docs/schemas anew
+	$(BIN)/liveshelf schemas --out docs/schemas
+
+clean: ## Remove the virtual environment and the local stack's data
+	rm -rf $(VENV) .liveshelf build *.egg-info

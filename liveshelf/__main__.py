@@ -1,0 +1,5 @@
+"""``python -m liveshelf`` is ``liveshelf``."""
+
+from liveshelf.cli import main
+
+main()

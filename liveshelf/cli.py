@@ -1,0 +1,349 @@
+"""The command line: what there is to call, and how each command's work is named to it.
+
+Only words and options live here; the work is done in the modules that commands import when they are called.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from liveshelf.settings import BadSettingsError, Settings, load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Streaming real-time recommendations: shop events in from Kafka, BERT-ranked shelves out to Redis.",
+    epilog="Start with **liveshelf demo**, or **liveshelf up** and then **liveshelf import items FILE**.",
+    pretty_exceptions_enable=False,
+)
+importing = typer.Typer(no_args_is_help=True, help="Send a catalogue to Kafka.")
+getting = typer.Typer(no_args_is_help=True, help="Read shelves as a frontend would.")
+letters = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
+app.add_typer(importing, name="import")
+app.add_typer(getting, name="get")
+app.add_typer(letters, name="dead-letters")
+app.add_typer(topics_app, name="topics")
+console = Console()
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Plain, .gz or .xz.")]
+Preset = Annotated[str | None, typer.Option(help="A mapping that comes with Liveshelf, such as icecat.")]
+Mapping = Annotated[Path | None, typer.Option("--mapping", help="A mapping of your own, as TOML.")]
+Fields = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN or FIELD='{template}'; repeatable.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Send at most so many.")]
+Rate = Annotated[float | None, typer.Option(min=0.001, help="Send at most so many a second.")]
+Refused = Annotated[Path | None, typer.Option(help="Where refused lines go; FILE.refused.jsonl unless given.")]
+
+
+def main() -> None:
+    """Entry point of the ``liveshelf`` program."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
+    from kafka.errors import KafkaError
+    from redis.exceptions import RedisError
+
+    from liveshelf.stack.errors import StackError
+    from streams.adapters.mapping import MappingError
+
+    try:
+        yield
+    except (BadSettingsError, StackError, MappingError) as error:
+        message = str(error)
+    except KafkaError as error:
+        message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
+    except RedisError as error:
+        message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
+    else:
+        return
+    console.print(message, style="red", highlight=False, markup=False)
+    raise typer.Exit(1)
+
+
+def settings(**groups: Any) -> Settings:
+    """Settings from all sources, the command line's groups first."""
+    return load(**groups)
+
+
+@app.command()
+def up(
+    workers: Annotated[int | None, typer.Option(min=1, help="How many worker processes.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where data and logs live.")] = None,
+) -> None:
+    """Start Kafka, Redis and workers here, keep them running, stop them all on Ctrl-C.
+
+    With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
+    """
+    from liveshelf.roles import worker_roles
+    from liveshelf.stack.supervisor import run_stack
+
+    stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
+    with told():
+        config = settings(**({"stack": stack} if stack else {}))
+        raise typer.Exit(run_stack(config, worker_roles(config.stack.workers), console=console))
+
+
+@app.command()
+def demo(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to run.")] = 1.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the simulated shoppers.")] = 1,
+) -> None:
+    """See it work: a local stack, a catalogue, simulated shoppers, and what their events change, live.
+
+    Example: `liveshelf demo --minutes 2`
+    """
+    from liveshelf.demo import run_demo
+
+    with told():
+        raise typer.Exit(run_demo(settings(), minutes=minutes, keep=keep, seed=seed, console=console))
+
+
+@app.command()
+def worker() -> None:
+    """Answer events until stopped. More workers share the partitions.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf worker`
+    """
+    from streams import topics
+    from streams.worker import Worker
+
+    with told():
+        config = settings().streams()
+        topics.create(config.kafka, config.topics)
+        raise typer.Exit(Worker(config).run())
+
+
+@topics_app.command("create")
+def topics_create() -> None:
+    """Create the topics that are missing; those that are there stay as they are."""
+    from streams import topics
+
+    with told():
+        config = settings()
+        made = topics.create(config.kafka, config.topics)
+    console.print("\n".join(made) if made else "All topics are there.")
+
+
+@importing.command("items")
+def import_items(
+    file: File,
+    preset: Preset = None,
+    mapping: Mapping = None,
+    fields: Fields = None,
+    limit: Limit = None,
+    rate: Rate = None,
+    refused: Refused = None,
+) -> None:
+    """Send a catalogue: JSON lines in our own shape, or CSV and others through a mapping.
+
+    Example: `liveshelf import items products.csv --map item_id=sku --map title=name`
+    """
+    from liveshelf import intake, roles
+    from streams import topics
+    from streams.adapters.mapping import load as load_mapping
+
+    with told():
+        config = settings()
+        chosen = load_mapping(preset, mapping, fields or ())
+        topics.create(config.kafka, config.topics)
+        summary = intake.import_items(
+            file,
+            kafka=config.kafka,
+            topics=config.topics,
+            events=config.events,
+            mapping=chosen,
+            limit=limit,
+            rate=rate,
+            refused_path=refused or roles.refused_path(file),
+            console=console,
+        )
+    console.print(summary.table())
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def replay(
+    file: File,
+    preset: Preset = None,
+    mapping: Mapping = None,
+    fields: Fields = None,
+    limit: Limit = None,
+    rate: Rate = None,
+    speed: Annotated[float | None, typer.Option(min=0.001, help="Times as fast as it happened.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with new event ids.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Move all times so that the last event is now.")] = False,
+    refused: Refused = None,
+) -> None:
+    """Send events: JSON lines in our own shape, CSV through a mapping, or an OpenSearch UBI bulk file.
+
+    Example: `liveshelf replay ubi.ndjson --preset ubi --rate 100`
+    """
+    from liveshelf import intake, roles
+    from streams import topics
+    from streams.adapters.mapping import load as load_mapping
+
+    with told():
+        config = settings()
+        chosen = load_mapping(preset, mapping, fields or ())
+        topics.create(config.kafka, config.topics)
+        summary = intake.replay(
+            file,
+            kafka=config.kafka,
+            topics=config.topics,
+            events=config.events,
+            mapping=chosen,
+            limit=limit,
+            rate=rate,
+            speed=speed,
+            loop=loop,
+            now=now,
+            refused_path=refused or roles.refused_path(file),
+            console=console,
+        )
+    console.print(summary.table())
+    raise typer.Exit(summary.exit_code)
+
+
+def show(shelf: Any, as_json: bool) -> None:
+    """Print a shelf, or say that there is none and exit 1."""
+    from streams.shelf import encoder
+
+    if shelf is None:
+        console.print("No shelf, and nothing popular to fall back on yet. Is a worker running and a catalogue loaded?")
+        raise typer.Exit(1)
+    if as_json:
+        sys.stdout.write(encoder.encode(shelf).decode() + "\n")
+        return
+    table = Table("place", "item", "score", "buy", "read", "look", "why", title=f"{shelf.surface} by {shelf.model}")
+    for place, item in enumerate(shelf.items, 1):
+        chances = (f"{value:.3f}" for value in (item.score, item.buy, item.read, item.look))
+        table.add_row(str(place), item.item_id, *chances, item.reason)
+    console.print(table)
+
+
+Json = Annotated[bool, typer.Option("--json", help="The shelf as it stands in Redis.")]
+User = Annotated[str | None, typer.Option(help="Whose own ranking to read.")]
+
+
+@getting.command("feed")
+def get_feed(user: str, as_json: Json = False) -> None:
+    """A shopper's feed, else what is popular. Example: `liveshelf get feed u1`"""
+    with told():
+        show(_client().feed(user), as_json)
+
+
+@getting.command("search")
+def get_search(query: str, user: User = None, as_json: Json = False) -> None:
+    """A query's results, else what is popular. Example: `liveshelf get search "hdmi cable" --user u1`"""
+    with told():
+        show(_client().search(query, user), as_json)
+
+
+@getting.command("similar")
+def get_similar(item: str, as_json: Json = False) -> None:
+    """Items like one, else what is popular. Example: `liveshelf get similar 1234`"""
+    with told():
+        show(_client().similar(item), as_json)
+
+
+@getting.command("popular")
+def get_popular(segment: str = "all", as_json: Json = False) -> None:
+    """What is in demand. Example: `liveshelf get popular --segment Notebook`"""
+    with told():
+        show(_client().popular(segment), as_json)
+
+
+def _client() -> Any:
+    from streams.client import ShelfClient
+
+    return ShelfClient.from_url(settings().redis.url.get_secret_value())
+
+
+@letters.command("ls")
+def letters_ls(
+    reason: Annotated[str | None, typer.Option(help="Only those refused for this.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
+) -> None:
+    """List dead letters, oldest first. Example: `liveshelf dead-letters ls --reason malformed`"""
+    from streams import dead_letters
+
+    table = Table("at", "reason", "from", "detail", "value")
+    shown = 0
+    with told():
+        config = settings()
+        for letter in dead_letters.read(config.kafka, config.topics):
+            if reason is not None and letter.reason != reason:
+                continue
+            if shown < limit:
+                source = letter.source
+                value = (source.value or b"")[:60].decode("utf-8", "backslashreplace")
+                place = f"{source.topic}[{source.partition}]@{source.offset}"
+                table.add_row(f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value)
+            shown += 1
+    console.print(table)
+    console.print(f"{shown} dead letters" + (f", the first {limit} shown" if shown > limit else ""))
+
+
+@letters.command("replay")
+def letters_replay(
+    reason: Annotated[str | None, typer.Option(help="Only those refused for this.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also those replayed before.")] = False,
+) -> None:
+    """Send dead letters to where they came from, once their cause is mended.
+
+    Example: `liveshelf dead-letters replay --reason future`
+    """
+    from streams import dead_letters
+
+    with told():
+        config = settings()
+        group = f"{config.worker.group}-dead-letters"
+        sent, passed = dead_letters.replay(config.kafka, config.topics, group, reason, again)
+    console.print(f"{sent} sent again, {passed} passed over")
+
+
+@app.command()
+def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to look back.")] = 10.0) -> None:
+    """What the workers did lately, how fast, and what Redis holds. Example: `liveshelf status --seconds 60`"""
+    from liveshelf.roles import status_tables
+
+    with told():
+        for table in status_tables(settings().streams(), seconds):
+            console.print(table)
+
+
+@app.command()
+def health(seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0) -> None:
+    """Exit code 0 when a worker of this host has reported lately; for container health checks."""
+    from liveshelf.roles import alive
+
+    with told():
+        raise typer.Exit(0 if alive(settings().streams(), seconds) else 1)
+
+
+@app.command()
+def schemas(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("docs/schemas")) -> None:
+    """Write JSON Schemas and the AsyncAPI document of all topics. Example: `liveshelf schemas --out docs/schemas`"""
+    from streams.schema import write
+
+    for path in write(out):
+        console.print(str(path))
+
+
+@app.command("config")
+def show_config() -> None:
+    """Print all settings in force, as TOML that liveshelf.toml takes; secrets masked."""
+    with told():
+        sys.stdout.write(settings().dump() + "\n")

@@ -1,0 +1,67 @@
+"""Small pieces behind several commands: the processes of a stack, and what the system says of itself, as tables."""
+
+import os
+import sys
+from pathlib import Path
+
+from redis import Redis
+from rich.table import Table
+
+from liveshelf.stack.role import Role
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.meter import quantiles, total
+from streams.status import snapshots, usage
+
+STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
+
+
+def worker_roles(count: int) -> list[Role]:
+    """The worker processes of a local stack."""
+    return [Role(f"worker-{number}", (sys.executable, "-m", "liveshelf", "worker")) for number in range(1, count + 1)]
+
+
+def refused_path(file: Path) -> Path:
+    """Where refused lines of a file go unless told: beside where the command is run.
+
+    Examples
+    --------
+    >>> str(refused_path(Path("data/events.csv.xz")))
+    'events.csv.xz.refused.jsonl'
+    """
+    return Path(f"{file.name}.refused.jsonl")
+
+
+def alive(config: StreamsConfig, seconds: float) -> bool:
+    """Whether a worker of this host has reported within the last seconds."""
+    host = f"{os.uname().nodename}-"
+    return any(snapshot.id.startswith(host) for snapshot in snapshots(config, wall_ms() - int(seconds * 1000)))
+
+
+def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
+    """What the workers did in the last seconds, how long stages took, and what Redis holds."""
+    taken = snapshots(config, wall_ms() - int(seconds * 1000))
+    last = {snapshot.id: snapshot for snapshot in taken}
+    workers = Table("worker", "items", "lag", "events/s", "shelves/s", title="Workers")
+    for name, snapshot in last.items():
+        mine = [one for one in taken if one.id == name]
+        span = max(1e-3, (mine[-1].to_ms - mine[0].from_ms) / 1000)
+        rates = (f"{total(mine, what) / span:,.1f}" for what in ("events", "shelves"))
+        workers.add_row(name, f"{snapshot.gauges['items']:,.0f}", f"{snapshot.gauges['lag']:,.0f}", *rates)
+    stages = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
+    for stage in STAGES:
+        stages.add_row(stage, *(f"{value:.1f}" for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))
+    held = Table("what", "keys", "bytes each", title="Redis")
+    with Redis.from_url(config.redis.url.get_secret_value()) as redis:
+        for what, pattern in (
+            ("feeds", "shelf:feed:*"),
+            ("searches", "shelf:search:*"),
+            ("similar", "shelf:similar:*"),
+            ("shoppers' items", "ls:*:items:*"),
+            ("shoppers' queries", "ls:*:queries:*"),
+            ("shoppers' purchases", "ls:*:bought:*"),
+            ("seen together", "ls:*:with:*"),
+        ):
+            found = usage(redis, pattern)
+            held.add_row(what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
+    return [workers, stages, held]
