@@ -18,10 +18,11 @@ from streams.shopper import Shopper, remembered
 
 @dataclass(slots=True)
 class Batch:
-    """Decoded records: what was refused, and the events of each shopper in the order read."""
+    """Decoded records: what was refused, the events of each shopper in the order read, and which were searches."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
+    searches: list[Record] = field(default_factory=list)
     events: int = 0
 
     @classmethod
@@ -34,6 +35,8 @@ class Batch:
                 batch.refused.append((record, event))
                 continue
             batch.events += 1
+            if isinstance(event, Search):
+                batch.searches.append(record)
             if remembered(event):
                 batch.by_shopper.setdefault(event.shopper, []).append(event)
         return batch

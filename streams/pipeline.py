@@ -87,6 +87,8 @@ class Pipeline:
         for record in records:
             self.meter.time("queue", now - record.timestamp_ms)
             self.meter.time("end_to_end", done - record.timestamp_ms)
+        for record in batch.searches:
+            self.meter.time("end_to_end.search", done - record.timestamp_ms)
         self.meter.count("events", batch.events)
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")

@@ -152,8 +152,13 @@ class Worker:
                 running.release()
 
         tasks: set[asyncio.Task[None]] = set()
-        async for events in stream.noack().take_events(size, within=self.config.worker.batch_wait_s):
+        batches = stream.noack().take_events(size, within=self.config.worker.batch_wait_s)
+        while True:
+            # The place comes first: while none is free, what arrives gathers into a larger, cheaper batch.
             await running.acquire()
+            events = await anext(batches, None)
+            if events is None:
+                return
             task = asyncio.create_task(through(list(events)))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
