@@ -28,3 +28,9 @@ def features() -> frozenset[str]:
         for name, questions in ask.items()
         if any(known.get(question, False) or getattr(torch.cpu, question, bool)() for question in questions)
     )
+
+
+def limit_threads(count: int) -> None:
+    """Let one model call use at most so many cores; 0 leaves it to torch."""
+    if count:
+        torch.set_num_threads(count)

@@ -12,7 +12,7 @@ import torch
 
 from models.encoder import Precision, choose_dtype
 from models.scorer import INTENTS, Floats, ScoreRequest
-from models.weights import PACKAGED, WeightsError, resolve, version
+from models.weights import PACKAGED, WeightsError, quiet, resolve, version
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,10 @@ class CrossEncoderScorer:
         self.device = torch.device(device)
         self.version = f"{self.name}:{version(weights)}/{max_tokens}"
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype=choose_dtype(precision, self.device), use_safetensors=True
-        )
+        with quiet():
+            self.model: Any = AutoModelForSequenceClassification.from_pretrained(
+                folder, config=config, dtype=choose_dtype(precision, self.device), use_safetensors=True
+            )
         if not trained:
             log.warning("%s holds no classification head: the cross-encoder is untrained, all scores equal", weights)
             torch.nn.init.zeros_(self.model.classifier.weight)

@@ -13,17 +13,18 @@ from torch.nn.functional import normalize
 
 from models import cpu
 from models.encoded import FORMAT, EncodedItem, EncodedQuery
-from models.weights import PACKAGED, resolve, version
+from models.weights import PACKAGED, WeightsError, quiet, resolve, version
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 # No real text has longer words on average; cutting here keeps a hostile text from costing tokenizer time.
 CHARACTERS_PER_TOKEN = 64
 BATCH_TOKENS = 2_048
+ROW_TOKENS = 128
 
 
 class Encoder:
-    """A BERT-like encoder with its tokenizer.
+    """A BERT encoder with its tokenizer.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Encoder:
     Raises
     ------
     models.weights.WeightsError
-        When the weights are not there.
+        When the weights are not there, or are of another kind of model than BERT.
 
     Examples
     --------
@@ -69,9 +70,12 @@ class Encoder:
         max_query_tokens: int = 16,
         device: str = "cpu",
     ) -> None:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer, BertModel
 
         folder = resolve(weights)
+        kind = AutoConfig.from_pretrained(folder).model_type
+        if kind != "bert":
+            raise WeightsError(f"{weights} is a {kind} model; this encoder runs BERT models")
         self.weights = weights
         self.device = torch.device(device)
         self.dtype = choose_dtype(precision, self.device)
@@ -81,7 +85,8 @@ class Encoder:
         self._pieces: Any = self.tokenizer.backend_tokenizer
         self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
         self._pieces.no_truncation()
-        self.model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
+        with quiet():
+            self.model: Any = BertModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
         self.model.pooler = None
         self.model.to(self.device).eval()
         self.dim = int(self.model.config.hidden_size)
@@ -90,38 +95,27 @@ class Encoder:
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        out: list[EncodedItem | None] = [None] * len(texts)
-        for place, tokens, pooled in self._encode(texts, self.max_item_tokens):
-            out[place] = EncodedItem.quantise(tokens, pooled)
-        return [item for item in out if item is not None]
+        return [EncodedItem.quantise(*states) for states in self._encode(texts, self.max_item_tokens)]
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
-        out: list[EncodedQuery | None] = [None] * len(texts)
-        for place, tokens, pooled in self._encode(texts, self.max_query_tokens):
-            out[place] = EncodedQuery(tokens, pooled)
-        return [query for query in out if query is not None]
+        return [EncodedQuery(*states) for states in self._encode(texts, self.max_query_tokens)]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
         """The model's own word pieces of each text, without special or unknown ones; for a lexical index."""
         encodings = self._pieces.encode_batch([_readable(text) for text in texts], add_special_tokens=False)
         return [[piece for piece in encoding.tokens if piece != self._unknown] for encoding in encodings]
 
-    @torch.inference_mode()
     def _encode(
         self, texts: Sequence[str], limit: int
-    ) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """Yield (place, content token states, pooled) batch by batch, shortest texts first."""
-        ids = self._ids(texts, limit)
-        for places in _buckets([len(row) for row in ids]):
-            longest = max(len(ids[place]) for place in places)
-            lengths = torch.tensor([len(ids[place]) for place in places])
-            batch = torch.full((len(places), longest), self.tokenizer.pad_token_id)
-            for row, place in enumerate(places):
-                batch[row, : len(ids[place])] = torch.tensor(ids[place])
-            states, pooled = (part.cpu().numpy() for part in self._forward(batch, lengths))
-            for row, place in enumerate(places):
-                yield place, states[row, 1 : len(ids[place]) - 1], pooled[row]
+    ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+        """Yield (content token states [n, D], pooled [D]) text by text."""
+        for batch in _batches(self._ids(texts, limit)):
+            states, pooled = (part.cpu().numpy() for part in self._forward(batch))
+            start = 0
+            for row, ids in enumerate(batch):
+                yield states[start + 1 : start + len(ids) - 1], pooled[row]
+                start += len(ids)
 
     def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         first, last = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
@@ -129,14 +123,19 @@ class Encoder:
         encodings = self._pieces.encode_batch(short, add_special_tokens=False)
         return [[first, *encoding.ids[:limit], last] for encoding in encodings]
 
-    def _forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit-norm token states [B, T, D] and pooled vectors [B, D], float32; special tokens count in the mean."""
-        mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        full = bool(mask.all())
-        ids, mask = ids.to(self.device), mask.to(self.device)
-        states = self.model(input_ids=ids, attention_mask=None if full else mask.long()).last_hidden_state.float()
-        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return normalize(states, dim=-1), normalize(pooled, dim=-1)
+    @torch.inference_mode()
+    def _forward(self, texts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D].
+
+        Texts share rows of the batch, and each attends to itself alone, so hardly any padding is computed.
+        """
+        ids, owner, position = (torch.from_numpy(part).to(self.device) for part in pack(texts, ROW_TOKENS))
+        mask = None if len(texts) == 1 else (owner[:, :, None] == owner[:, None, :]).unsqueeze(1)
+        output = self.model(input_ids=ids, position_ids=position, attention_mask=mask).last_hidden_state
+        there = owner >= 0
+        states, owners = output[there].float(), owner[there]
+        sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
+        return normalize(states, dim=-1), normalize(sums, dim=-1)
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -153,16 +152,45 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def _buckets(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places by length, cut where padding to the longest would pass :data:`BATCH_TOKENS`."""
-    bucket: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if bucket and (len(bucket) + 1) * lengths[place] > BATCH_TOKENS:
-            yield bucket
-            bucket = []
-        bucket.append(place)
-    if bucket:
-        yield bucket
+def pack(texts: Sequence[list[int]], width: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Lay texts out in rows at least as wide as the longest of them, in order, never across two rows.
+
+    Returns
+    -------
+    Token ids, the owning text (-1 where there is none), and the position within the text; each int64 [rows, width].
+
+    Examples
+    --------
+    >>> ids, owner, position = pack([[5, 6], [7, 8, 9], [4]], width=4)
+    >>> ids.tolist(), owner.tolist(), position.tolist()
+    ([[5, 6, 0, 0], [7, 8, 9, 4]], [[0, 0, -1, -1], [1, 1, 1, 2]], [[0, 1, 0, 0], [0, 1, 2, 0]])
+    """
+    width = max(min(width, sum(map(len, texts))), *map(len, texts))
+    places, row, used = [], 0, 0
+    for text in texts:
+        if used + len(text) > width:
+            row, used = row + 1, 0
+        places.append((row, used))
+        used += len(text)
+    ids, owner, position = (np.full((row + 1, width), fill) for fill in (0, -1, 0))
+    for number, (text, (row, start)) in enumerate(zip(texts, places, strict=True)):
+        span = slice(start, start + len(text))
+        ids[row, span], owner[row, span], position[row, span] = text, number, np.arange(len(text))
+    return ids, owner, position
+
+
+def _batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Runs of texts of at most :data:`BATCH_TOKENS` tokens, in order."""
+    batch: list[list[int]] = []
+    tokens = 0
+    for text in texts:
+        if batch and tokens + len(text) > BATCH_TOKENS:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(text)
+        tokens += len(text)
+    if batch:
+        yield batch
 
 
 def _readable(text: str) -> str:

@@ -93,7 +93,7 @@ class Trending:
             weight = 0.5 ** (max(now - bucket, 0) / self._half_life)
             for item, count in counts.items():
                 scores[item] = scores.get(item, 0.0) + weight * count
-        ranked = _top(scores.items(), self._keep)
+        ranked = _top(scores.items(), len(scores))
         if segment in self._counts:
             self._ranked[segment] = (now, ranked)
         return ranked

@@ -51,32 +51,31 @@ class VectorIndex:
     def put_many(self, slots: Sequence[int] | Slots, matrix: NDArray[np.floating]) -> None:
         """Add vectors, each in place of what its slot held; of a slot named twice the last one counts.
 
+        A vector that is zero or not finite has no direction to be found by: its slot is empty afterwards.
+
         Parameters
         ----------
         slots
             Row numbers, not negative, [n].
         matrix
-            Their vectors, [n, D], of any length but zero and any float type.
+            Their vectors, [n, D], of any length and any float type.
 
         Raises
         ------
         ValueError
-            When the shapes do not fit, or a vector is all zero or not finite: it has no direction to be found by.
+            When the shapes do not fit.
         """
         keys = np.asarray(slots, dtype=np.int64)
         vectors = np.asarray(matrix, dtype=np.float32)
         if vectors.shape != (len(keys), self._index.ndim):
             raise ValueError(f"{len(keys)} slots of {self._index.ndim} values each, but a matrix of {vectors.shape}")
-        norms = np.linalg.norm(vectors, axis=1)
-        if not (np.isfinite(norms) & (norms > 0)).all():
-            raise ValueError("a vector is zero or not finite")
         last = {slot: row for row, slot in enumerate(keys.tolist())}
-        keys, vectors = np.fromiter(last, np.int64, len(last)), vectors[list(last.values())]
-        known = keys[np.atleast_1d(self._index.contains(keys))] if len(keys) else keys
-        for slot in known.tolist():
-            self._index.remove(slot)
-        if len(keys):
-            self._index.add(keys, vectors, threads=self._threads)
+        for slot in last:
+            self.drop(slot)
+        aimed = _aimed(vectors)
+        rows = [row for row in last.values() if aimed[row]]
+        if rows:
+            self._index.add(keys[rows], vectors[rows], threads=self._threads)
 
     def drop(self, slot: int) -> None:
         """Forget a slot; one that is not there is no error."""
@@ -102,16 +101,15 @@ class VectorIndex:
         nothing = np.empty(0, dtype=np.int64)
         if not len(self._index) or not len(vectors) or k < 1:
             return [nothing] * len(vectors)
-        norms = np.linalg.norm(vectors, axis=1)
-        aimless = ~(np.isfinite(norms) & (norms > 0))
-        if aimless.any():
-            vectors = np.where(aimless[:, None], np.float32(1), vectors)
+        aimed = _aimed(vectors)
+        if not aimed.all():
+            vectors = np.where(aimed[:, None], vectors, np.float32(1))
         found = self._index.search(vectors, min(k, len(self._index)), threads=self._threads)
         # One query comes back without the axis of queries, and without counts.
         keys = np.atleast_2d(found.keys).astype(np.int64)
         counts = np.full(1, keys.shape[1]) if len(vectors) == 1 else found.counts
         return [
-            nothing if lost else row[:count] for row, count, lost in zip(keys, counts.tolist(), aimless, strict=True)
+            row[:count] if known else nothing for row, count, known in zip(keys, counts.tolist(), aimed, strict=True)
         ]
 
     def __len__(self) -> int:
@@ -121,3 +119,10 @@ class VectorIndex:
     def nbytes(self) -> int:
         """Memory the index has taken, in bytes."""
         return int(self._index.memory_usage)
+
+
+def _aimed(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each vector points anywhere: neither zero nor with a value that is no number, bool [n]."""
+    norms = np.linalg.norm(vectors, axis=1)
+    aimed: NDArray[np.bool_] = np.isfinite(norms) & (norms > 0)
+    return aimed

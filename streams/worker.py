@@ -16,6 +16,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from models.cpu import limit_threads
 from models.encoder import Encoder
 from models.factory import build
 from streams import meter as metering
@@ -58,6 +59,7 @@ class Worker:
         self.app = self._app()
         self.compute = Compute()
         model = config.model
+        limit_threads(model.threads)
         self.encoder = Encoder(
             model.weights,
             precision=model.precision,
@@ -191,12 +193,18 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             group.create_task(follower.run())
             await follower.ready.wait()
+            await self.compute.run(self._warm_up)
             await demand.refresh(wall_ms())
             self._ready.set()
             log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
             group.create_task(demand.run())
             group.create_task(self._report(send))
             group.create_task(self._watch())
+
+    def _warm_up(self) -> None:
+        """Encode batches of many shapes once: the first pass of a shape costs milliseconds more than later ones."""
+        for size in range(1, self.config.worker.batch_events + 1):
+            self.encoder.encode_queries(["warm up"] * size)
 
     async def _report(self, send: Any) -> None:
         while True:
