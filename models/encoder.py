@@ -20,7 +20,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # No real text has longer words on average; cutting here keeps a hostile text from costing tokenizer time.
 CHARACTERS_PER_TOKEN = 64
 BATCH_TOKENS = 2_048
-ROW_TOKENS = 128
+ROW_TOKENS = 64
 
 
 class Encoder:
@@ -88,7 +88,7 @@ class Encoder:
         with quiet():
             self.model: Any = BertModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
         self.model.pooler = None
-        self.model.to(self.device).eval()
+        self.model.eval().to(self.device)
         self.dim = int(self.model.config.hidden_size)
         self.version = f"{version(weights)}/i{max_item_tokens}f{FORMAT}"
         self._unknown = self.tokenizer.unk_token
