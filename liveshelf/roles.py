@@ -17,8 +17,14 @@ STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "
 
 
 def worker_roles(count: int) -> list[Role]:
-    """The worker processes of a local stack."""
-    return [Role(f"worker-{number}", (sys.executable, "-m", "liveshelf", "worker")) for number in range(1, count + 1)]
+    """The worker processes of a local stack.
+
+    Each has a name in its consumer group that survives a restart, so a crashed worker that comes back takes its
+    partitions at once, instead of after the session of its predecessor has timed out.
+    """
+    command = (sys.executable, "-m", "liveshelf", "worker")
+    names = [f"worker-{number}" for number in range(1, count + 1)]
+    return [Role(name, command, {"LIVESHELF_WORKER__INSTANCE": name}) for name in names]
 
 
 def refused_path(file: Path) -> Path:

@@ -87,6 +87,8 @@ class CrossEncoderScorer:
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
         """Probabilities of the four intents, float32 [n, 4] per request."""
+        if not requests:
+            return []
         pairs = [(request.query_text, self.item_text(int(slot))) for request in requests for slot in request.candidates]
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
         out = np.empty((len(pairs), len(INTENTS)), np.float32)

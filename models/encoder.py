@@ -19,6 +19,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 # No real text has longer words on average; cutting here keeps a hostile text from costing tokenizer time.
 CHARACTERS_PER_TOKEN = 64
+LONGEST_PIECE = 100
 BATCH_TOKENS = 2_048
 ROW_TOKENS = 64
 
@@ -70,7 +71,7 @@ class Encoder:
         max_query_tokens: int = 16,
         device: str = "cpu",
     ) -> None:
-        from transformers import AutoConfig, AutoTokenizer, BertModel
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         folder = resolve(weights)
         kind = AutoConfig.from_pretrained(folder).model_type
@@ -86,9 +87,9 @@ class Encoder:
         self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
         self._pieces.no_truncation()
         with quiet():
-            self.model: Any = BertModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
+            self.model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
         self.model.pooler = None
-        self.model.eval().to(self.device)
+        self.model.to(self.device).eval()
         self.dim = int(self.model.config.hidden_size)
         self.version = f"{version(weights)}/i{max_item_tokens}f{FORMAT}"
         self._unknown = self.tokenizer.unk_token
@@ -102,9 +103,19 @@ class Encoder:
         return [EncodedQuery(*states) for states in self._encode(texts, self.max_query_tokens)]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
-        """The model's own word pieces of each text, without special or unknown ones; for a lexical index."""
-        encodings = self._pieces.encode_batch([_readable(text) for text in texts], add_special_tokens=False)
-        return [[piece for piece in encoding.tokens if piece != self._unknown] for encoding in encodings]
+        """The model's own word pieces of each text, for a lexical index; what its vocabulary lacks stands as written.
+
+        So a model that knows little Chinese still gives one piece per character, and rare part numbers stay findable.
+        """
+        readable = [_readable(text) for text in texts]
+        encodings = self._pieces.encode_batch(readable, add_special_tokens=False)
+        return [
+            [
+                piece if piece != self._unknown else text[start:end][:LONGEST_PIECE].lower()
+                for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+            ]
+            for text, encoding in zip(readable, encodings, strict=True)
+        ]
 
     def _encode(
         self, texts: Sequence[str], limit: int

@@ -141,6 +141,8 @@ class WorkerConfig(Config):
     """The worker's rhythm."""
 
     group: str = "liveshelf"
+    instance: str | None = None
+    session_timeout_s: Seconds = 10.0
     batch_events: Count = 64
     batch_wait_s: Seconds = 0.005
     batches_in_flight: Count = 2

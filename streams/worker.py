@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import faust
@@ -81,7 +82,6 @@ class Worker:
             config,
         )
         self.watchdog = Watchdog(config.worker.stall_s)
-        self._exit = AsyncExitStack()
         self._agents()
 
     def run(self) -> int:
@@ -110,6 +110,9 @@ class Worker:
             stream_buffer_maxsize=4096,
             consumer_auto_offset_reset="earliest",
             broker_commit_interval=1.0,
+            broker_session_timeout=config.worker.session_timeout_s,
+            broker_heartbeat_interval=config.worker.session_timeout_s / 4,
+            consumer_group_instance_id=config.worker.instance,
             broker_max_poll_records=500,
             consumer_max_fetch_size=4 * 1024 * 1024,
             value_serializer="raw",
@@ -169,37 +172,35 @@ class Worker:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
         config, kafka = self.config, self.config.kafka
         size = config.topics.max_message_bytes + DEAD_LETTER_HEADROOM
-        producer = AIOKafkaProducer(**aiokafka_client(kafka), acks="all", linger_ms=1, max_request_size=size)
-        await producer.start()
-        self._exit.push_async_callback(producer.stop)
-        redis = connect(config.redis)
-        self._exit.push_async_callback(redis.aclose)
-
-        def send(topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> Awaitable[None]:
-            return _sent(producer, topic, key, value, headers)
-
-        self.store = Store(redis, config.state)
-        self.pipeline = Pipeline(self.recommender, self.store, self.compute, send, self.meter, config)
-        self.item_encoder = ItemEncoder(self.catalogue, self.compute, send, self.meter, self.topics, config.events)
-        consumer = AIOKafkaConsumer(
-            self.topics.embeddings,
-            **aiokafka_client(kafka),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=size,
-        )
-        follower = Follower(consumer, self.catalogue, self.compute, self.meter)
-        demand = Demand(self.store, self.trending, self.recommender, self.compute, self.pipeline.write, config)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(follower.run())
-            await follower.ready.wait()
-            await self.compute.run(self._warm_up)
-            await demand.refresh(wall_ms())
-            self._ready.set()
-            log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
-            group.create_task(demand.run())
-            group.create_task(self._report(send))
-            group.create_task(self._watch())
+        async with AsyncExitStack() as closing:
+            producer = AIOKafkaProducer(**aiokafka_client(kafka), acks="all", linger_ms=1, max_request_size=size)
+            closing.push_async_callback(producer.stop)
+            await producer.start()
+            redis = connect(config.redis)
+            closing.push_async_callback(redis.aclose)
+            send = partial(_sent, producer)
+            self.store = Store(redis, config.state)
+            self.pipeline = Pipeline(self.recommender, self.store, self.compute, send, self.meter, config)
+            self.item_encoder = ItemEncoder(self.catalogue, self.compute, send, self.meter, self.topics, config.events)
+            consumer = AIOKafkaConsumer(
+                self.topics.embeddings,
+                **aiokafka_client(kafka),
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                max_partition_fetch_bytes=size,
+            )
+            follower = Follower(consumer, self.catalogue, self.compute, self.meter)
+            demand = Demand(self.store, self.trending, self.recommender, self.compute, self.pipeline.write, config)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(follower.run())
+                await follower.ready.wait()
+                await self.compute.run(self._warm_up)
+                await demand.refresh(wall_ms())
+                self._ready.set()
+                log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
+                group.create_task(demand.run())
+                group.create_task(self._report(send))
+                group.create_task(self._watch())
 
     def _warm_up(self) -> None:
         """Encode batches of many shapes once: the first pass of a shape costs milliseconds more than later ones."""
@@ -254,7 +255,7 @@ def _record(message: Any) -> Record:
 
 
 def _sent(
-    producer: AIOKafkaProducer, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header]
+    producer: AIOKafkaProducer, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()
 ) -> "asyncio.Task[None]":
     async def send() -> None:
         await (await producer.send(topic, value, key, headers=list(headers)))
