@@ -5,18 +5,7 @@ import torch
 from models.encoder import Encoder
 from models.weights import PACKAGED, resolve
 
-HOSTILE = [
-    "",
-    "   ",
-    "a" * 20_000,
-    "word " * 4_000,
-    "😀🎉",
-    "无线鼠标",
-    "\ud800 lone surrogate",
-    "\0\x07",
-    "￿",
-    "<b>" * 99,
-]
+HOSTILE = ["", "   ", "a" * 20_000, "word " * 4_000, "😀🎉", "无线鼠标", "\ud800 lone surrogate", "\0\x07", "<b>" * 99]
 
 
 def test_pooled_is_what_sentence_transformers_gives(encoder: Encoder, titles: list[str]) -> None:
@@ -42,7 +31,7 @@ def test_token_states_are_the_models(encoder: Encoder) -> None:
 
 
 def test_a_text_encodes_the_same_in_any_company(encoder: Encoder, titles: list[str]) -> None:
-    together = encoder.encode_queries(titles * 5)
+    together = encoder.encode_queries(titles * 3)
     for place, title in enumerate(titles):
         [alone] = encoder.encode_queries([title])
         for other in together[place :: len(titles)]:
@@ -51,10 +40,10 @@ def test_a_text_encodes_the_same_in_any_company(encoder: Encoder, titles: list[s
 
 
 def test_many_batches_keep_the_order(encoder: Encoder) -> None:
-    texts = [f"item number {number} with a rather long title to fill the batches" for number in range(250)]
+    texts = [f"item number {number} with a rather long title to fill the batches" for number in range(150)]
     many = encoder.encode_items(texts)
     [last] = encoder.encode_items(texts[-1:])
-    assert len(many) == 250
+    assert len(many) == 150
     np.testing.assert_allclose(many[-1].restored(), last.restored(), atol=0.01)
 
 
@@ -75,7 +64,7 @@ def test_hostile_texts_encode(encoder: Encoder, text: str) -> None:
     assert len(query.tokens) <= encoder.max_query_tokens
     assert np.isfinite(query.tokens).all()
     assert abs(float(np.linalg.norm(query.pooled)) - 1) < 1e-5
-    assert "[UNK]" not in pieces
+    assert all(0 < len(piece) <= 100 and piece != "[UNK]" for piece in pieces)
 
 
 def test_nothing_asked_nothing_given(encoder: Encoder) -> None:
@@ -89,5 +78,5 @@ def test_the_version_tells_of_the_item_length(encoder: Encoder) -> None:
     assert Encoder(max_query_tokens=8).version == encoder.version
 
 
-def test_chinese_has_word_pieces(encoder: Encoder) -> None:
-    assert encoder.word_pieces(["无线 mouse"]) == [["无", "线", "mouse"]]
+def test_what_the_vocabulary_lacks_stands_as_written(encoder: Encoder) -> None:
+    assert encoder.word_pieces(["无线 mouse 😀"]) == [["无", "线", "mouse", "😀"]]

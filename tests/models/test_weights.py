@@ -7,7 +7,7 @@ from models.weights import WeightsError, resolve, version
 
 
 def test_a_folder_is_checked_before_it_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="config.json is missing"):
+    with pytest.raises(WeightsError, match=r"config\.json is missing"):
         resolve(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
