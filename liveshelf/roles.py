@@ -8,6 +8,7 @@ from redis import Redis
 from rich.table import Table
 
 from liveshelf.stack.role import Role
+from streams.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.meter import quantiles, total
@@ -57,6 +58,9 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
     stages = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
     for stage in STAGES:
         stages.add_row(stage, *(f"{value:.1f}" for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))
+    sources = Table("source", "share of first ten", title="Candidates")
+    for source in (*SOURCES, "explore", "new"):
+        sources.add_row(source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")
     held = Table("what", "keys", "bytes each", title="Redis")
     with Redis.from_url(config.redis.url.get_secret_value()) as redis:
         for what, pattern in (
@@ -70,4 +74,4 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
         ):
             found = usage(redis, pattern)
             held.add_row(what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
-    return [workers, stages, held]
+    return [workers, stages, sources, held]

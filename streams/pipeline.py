@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 NEIGHBOURS_FRESH_MS = 5_000
 NEIGHBOURS_KEPT = 50_000
+TOP = 10
 
 
 class Pipeline:
@@ -103,6 +104,7 @@ class Pipeline:
         self.meter.count("shelves", sum(written))
         self.meter.count("shelves.stale", len(full) - sum(written))
         self.meter.count("shelves.empty", len(records) - len(full))
+        self._count_sources(full)
         self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
         sent = [
             self.send(
@@ -113,6 +115,14 @@ class Pipeline:
         ]
         for acknowledged in sent:
             await acknowledged
+
+    def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
+        """Count what each candidate source brought into the first places: ``top.vector`` of ``top``, and so on."""
+        for record in records:
+            for item in record.shelf.items[:TOP]:
+                self.meter.count("top")
+                for source in item.reason.split("+"):
+                    self.meter.count(f"top.{source}")
 
     async def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
         sent = [

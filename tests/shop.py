@@ -1,0 +1,179 @@
+"""A shop for the tests: topics of its own on a real broker, a Redis database, and workers as processes to be killed."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+
+from streams import dead_letters, status, topics
+from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
+from streams.meter import Snapshot, total
+from streams.shelf import Shelf, shelf_decoder
+
+Sent = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
+
+READY_S = 60.0
+
+
+def until(holds: Callable[[], Any], limit_s: float, why: Callable[[], str] = lambda: "", every_s: float = 0.05) -> Any:
+    """Wait until something holds and return it; fail with ``why`` after the limit."""
+    deadline = time.monotonic() + limit_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {limit_s} s: {why()}"
+        time.sleep(every_s)
+    return found
+
+
+class Shop:
+    """One prefix on the broker, one Redis database, and any number of workers."""
+
+    def __init__(self, kafka: KafkaConfig, redis_url: str, topics_config: TopicsConfig, folder: Path) -> None:
+        self.config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_url), topics=topics_config)
+        self.topics = topics.Topics(topics_config.prefix)
+        self.group = f"{topics_config.prefix}group"
+        self.env = os.environ | {
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "REDIS_URL": redis_url,
+            "LIVESHELF_TOPICS__PREFIX": topics_config.prefix,
+            "LIVESHELF_WORKER__GROUP": self.group,
+            "LIVESHELF_MODEL__THREADS": "1",
+        }
+        self.folder = folder
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    @contextmanager
+    def open(self) -> Iterator["Shop"]:
+        """Topics made, an empty database, connections; at the end all is closed and every worker ended."""
+        topics.create(self.config.kafka, self.config.topics)
+        self.redis = redis.Redis.from_url(self.config.redis.url.get_secret_value())
+        self.producer = KafkaProducer(**self.config.kafka.client(), acks="all")
+        self.reader = KafkaConsumer(**self.config.kafka.client(), group_id=None, enable_auto_commit=False)
+        self.admin = KafkaAdminClient(**self.config.kafka.client())
+        try:
+            self.redis.flushdb()
+            yield self
+            for name in list(self.workers):
+                self.stop(name)
+            self.redis.flushdb()
+        finally:
+            for worker in self.workers.values():
+                worker.kill()
+                worker.wait()
+            self.admin.close()
+            self.reader.close()
+            self.producer.close()
+            self.redis.close()
+
+    def start(self, name: str = "worker-1") -> None:
+        """Start a worker with a name in its group, as the supervisor does."""
+        command = [sys.executable, "-m", "liveshelf", "worker"]
+        with self.log(name).open("ab") as log:
+            self.workers[name] = subprocess.Popen(
+                command, env=self.env | {"LIVESHELF_WORKER__INSTANCE": name}, stdout=log, stderr=log
+            )
+
+    def log(self, name: str = "worker-1") -> Path:
+        """Where a worker's words go."""
+        return self.folder / f"{self.topics.prefix}{name}.log"
+
+    def kill(self, name: str = "worker-1") -> None:
+        """Kill a worker as the kernel does when memory is short."""
+        worker = self.workers.pop(name)
+        assert worker.poll() is None, self.log(name).read_text()
+        worker.kill()
+        worker.wait()
+
+    def stop(self, name: str = "worker-1") -> None:
+        """End a worker politely; it must end well."""
+        worker = self.workers.pop(name)
+        worker.terminate()
+        assert worker.wait(timeout=30) == 0, self.log(name).read_text()
+
+    def seen(self, wanted: Callable[[Snapshot], bool], limit_s: float = READY_S) -> list[Snapshot]:
+        """Wait for a snapshot of a worker that satisfies; returns all that came from now until then."""
+        found: list[Snapshot] = []
+        deadline = time.monotonic() + limit_s
+        for snapshot in status.follow(self.config):
+            for name, worker in self.workers.items():
+                assert worker.poll() is None, self.log(name).read_text()
+            if snapshot is not None:
+                found.append(snapshot)
+                if wanted(snapshot):
+                    break
+            assert time.monotonic() < deadline, "\n".join(self.log(name).read_text()[-3000:] for name in self.workers)
+        return found
+
+    def ready(self, items: int = 0) -> list[Snapshot]:
+        """Wait until a worker holds so many items."""
+        return self.seen(lambda snapshot: snapshot.gauges["items"] >= items)
+
+    def put_items(self, items: Mapping[str, bytes | None]) -> None:
+        """Upsert items, or delete those without a value."""
+        self.produce(self.topics.items, items.items())
+
+    def produce(self, topic: str, records: Iterable[tuple[str, bytes | None]]) -> list[Sent]:
+        """Send records and wait until the broker has them; returns where each one stands."""
+        futures = [self.producer.send(topic, key=key.encode(), value=value) for key, value in records]
+        self.producer.flush()
+        return [(at.topic, at.partition, at.offset) for at in (future.get(timeout=30) for future in futures)]
+
+    def ends(self, topic: str) -> int:
+        """How many records a topic has."""
+        partitions = [TopicPartition(topic, number) for number in self.reader.partitions_for_topic(topic) or ()]
+        return sum(self.reader.end_offsets(partitions).values())
+
+    def committed(self) -> int:
+        """How many events the group has committed."""
+        offsets = self.admin.list_group_offsets(self.group)
+        offsets = offsets.get(self.group, offsets)
+        return sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topics.events)
+
+    def drained(self, limit_s: float = 90.0) -> None:
+        """Wait until the group has committed every event, to the end exactly."""
+        count = self.ends(self.topics.events)
+        logs = [self.log(name) for name in self.workers]
+        until(
+            lambda: self.committed() == count,
+            limit_s,
+            lambda: f"{self.committed()} of {count} committed\n" + "\n".join(log.read_text()[-3000:] for log in logs),
+            every_s=0.25,
+        )
+
+    def shelf(self, key: str) -> Shelf | None:
+        """What stands under a key."""
+        value = self.redis.get(key)
+        return None if value is None else shelf_decoder.decode(value)
+
+    def letters(self) -> list[dead_letters.DeadLetter]:
+        """All dead letters."""
+        return list(dead_letters.read(self.config.kafka, self.config.topics))
+
+    def counted(self, name: str) -> int:
+        """A count over all snapshots of all workers, dead ones too."""
+        return total(status.snapshots(self.config, 0), name)
+
+    def state(self) -> dict[bytes, Any]:
+        """All of Liveshelf's own state."""
+        held: dict[bytes, Any] = {}
+        for key in self.redis.scan_iter("ls:*"):
+            if self.redis.type(key) == b"hash":
+                held[key] = self.redis.hgetall(key)
+            else:
+                held[key] = self.redis.zrange(key, 0, -1, withscores=True)
+        return held
+
+
+def databases(redis_url: str, numbers: Sequence[int]) -> list[str]:
+    """URLs of other databases of the same server."""
+    base = redis_url.partition("?")[0].rstrip("/")
+    if base.count("/") > 2:
+        base = base.rpartition("/")[0]
+    return [f"{base}/{number}" for number in numbers]
