@@ -4,36 +4,40 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_ARGS ?=
 MINUTES ?= 1
-PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+ARGS ?=
+PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
   if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
+
+# A stamp is a copy of the pyproject.toml it was installed from: a fresh checkout of the same text installs nothing.
+install = if cmp -s pyproject.toml $@; then touch $@; else \
+  $(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '$(1)' && cp pyproject.toml $@; fi
 
 .PHONY: help demo test lint bench schemas clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/installed: pyproject.toml | $(BIN)/python
-	@echo "Installing; the first time this fetches torch and takes some minutes."
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable .
+$(VENV)/created:
+	@python="$(PYTHON)"; test -n "$$python" || \
+	  { echo "Python 3.11 or newer is needed; none was found on PATH. PYTHON=/path/to/python names one." >&2; exit 1; }; \
+	  "$$python" -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '.[dev]'
-	@touch $@
+$(VENV)/installed: pyproject.toml | $(VENV)/created
+	@cmp -s $< $@ || echo "Installing; the first time this fetches torch and takes some minutes."
+	@$(call install,.)
 
-$(VENV)/installed-bench: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '.[bench]'
-	@touch $@
+$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+	@$(call install,.[dev])
+
+$(VENV)/installed-bench: pyproject.toml $(VENV)/installed
+	@$(call install,.[bench])
 
 demo: $(VENV)/installed ## See it work: MINUTES=1, KEEP=1 to go on until Ctrl-C
-	$(BIN)/liveshelf demo --minutes $(MINUTES) $(if $(KEEP),--keep)
+	$(BIN)/liveshelf demo --minutes $(MINUTES) $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 test: lint ## Install and run everything CI runs, real servers included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-dev ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -240,8 +240,8 @@ class _Job:
             bar = stack.enter_context(_bar(console or Console(stderr=True)))
             outbox: Outbox | None = None
             try:
-                create(kafka, topics)
                 outbox = Outbox(kafka, names.items if self.kind == "items" else names.events, topics.max_message_bytes)
+                create(kafka, topics)
                 self._send_all(source(summary), outbox, refused, summary, bar)
             except KeyboardInterrupt:
                 summary.interrupted = True

@@ -16,7 +16,9 @@ from streams.config import KafkaConfig
 IN_FLIGHT = 20_000
 """Records handed to the producer and not yet acknowledged, at most."""
 
-DELIVERY_S = 30
+DELIVERY_S = 30.0
+"""Seconds a record may take until the broker has it, all retries included; a third of it for one request."""
+
 FAILURES = 100
 """Records the broker may refuse before the run is given up."""
 
@@ -55,9 +57,10 @@ class Outbox:
             linger_ms=10,
             batch_size=131_072,
             max_request_size=max_bytes,
-            request_timeout_ms=10_000,
-            delivery_timeout_ms=DELIVERY_S * 1000,
-            max_block_ms=DELIVERY_S * 1000,
+            bootstrap_timeout_ms=int(DELIVERY_S * 1000 / 3),
+            request_timeout_ms=int(DELIVERY_S * 1000 / 3),
+            delivery_timeout_ms=int(DELIVERY_S * 1000),
+            max_block_ms=int(DELIVERY_S * 1000),
         )
 
     def send(self, key: bytes, value: bytes) -> None:
@@ -69,7 +72,7 @@ class Outbox:
             When nothing was acknowledged for longer than a delivery may take, or more than `FAILURES` were refused.
         """
         if not self._room.acquire(timeout=DELIVERY_S + 10):
-            raise BrokerError(f"no acknowledgement in {DELIVERY_S + 10} s")
+            raise BrokerError(f"no acknowledgement in {DELIVERY_S + 10:g} s")
         if self.failed.total() > FAILURES:
             raise BrokerError(f"{self.failed.total()} records were not delivered")
         try:

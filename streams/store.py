@@ -7,6 +7,7 @@ nothing of Kafka, models, or why anything is written.
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -29,8 +30,12 @@ PASSING = (
     exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
     exceptions.TryAgainError,
+    exceptions.NoPermissionError,
 )
 """Errors that end by themselves or by an operator's hand; anything else is a defect and raised."""
+
+PASSING_CODES = re.compile(r"\b(OOM|READONLY|MISCONF|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOPERM) ")
+"""The same as Redis words them: inside a script, Redis before 7 gives its own errors as the script's."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 
@@ -38,6 +43,20 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 def connect(config: RedisConfig) -> "Redis":
     """A client for the URL in the settings; nothing is sent yet."""
     return Redis.from_url(config.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5)
+
+
+def passing(error: exceptions.RedisError) -> bool:
+    """Whether waiting is the answer to an error.
+
+    Examples
+    --------
+    >>> passing(exceptions.ResponseError("Error running script: @user_script: 6: -OOM command not allowed"))
+    True
+    >>> passing(exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    False
+    """
+    # redis-py quotes the failed command before the error; what a shopper typed must not look like a code.
+    return isinstance(error, PASSING) or bool(PASSING_CODES.search(str(error).rpartition("caused error: ")[2]))
 
 
 class Store:
@@ -174,7 +193,9 @@ class Store:
                     answer = await send(pipe)
             except exceptions.NoScriptError:
                 self._scripts.clear()
-            except PASSING as error:
+            except exceptions.RedisError as error:
+                if not passing(error):
+                    raise
                 if not self.paused:
                     log.warning("Redis does not take writes now (%s): pausing until it does", error)
                 self.paused = True

@@ -93,6 +93,8 @@ class Worker:
             worker.execute_from_commandline()
         except SystemExit as stop:
             return int(stop.code or 0)
+        finally:
+            self.compute.close()
         return 0
 
     def _app(self) -> Any:

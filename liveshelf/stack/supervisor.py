@@ -176,7 +176,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
         console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(line)), soft_wrap=True)
 
     config = settings.stack
-    with _Signals() as signals:
+    with Signals() as signals:
         try:
             with stack(
                 config, bootstrap_servers=settings.own_kafka(), redis_url=settings.own_redis(), say=say
@@ -198,7 +198,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
     return 0
 
 
-class _Signals:
+class Signals:
     """Ctrl-C, SIGTERM and a closed terminal: the first ends the stack, later ones must not disturb the clearing up.
 
     While things start, which may take long, it interrupts; once ``calm``, the loop sees ``stop``.

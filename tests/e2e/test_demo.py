@@ -1,31 +1,68 @@
-"""The demo, run as a newcomer would: it ends by itself, shows a shelf, and leaves nothing running."""
+"""The demo as a newcomer runs it: ends by itself, has shown a shelf, leaves nothing running."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+from liveshelf.stack.record import locked
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
 
 
-def test_the_demo_shows_a_shelf_and_leaves_nothing_running(tmp_path: Path) -> None:
-    env = {name: value for name, value in os.environ.items() if name not in {"KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"}}
-    ran = subprocess.run(
-        [sys.executable, "-m", "liveshelf", "demo", "--minutes", "0.15"],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
+def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
+    ours = ("LIVESHELF_", "KAFKA_BOOTSTRAP", "REDIS_URL")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), env.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-m", "liveshelf", "demo", *options],
+        cwd=folder,
+        env={**env, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
-        check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "s after the start" in ran.stdout
-    assert "ms from click to shelf" in ran.stdout
-    left = [
-        process for process in psutil.process_iter(["cwd"]) if str(process.info["cwd"] or "").startswith(str(tmp_path))
-    ]
-    assert left == []
+
+
+def left_in(folder: Path) -> list[str]:
+    """Processes that work in the folder or name it."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if str(folder) in " ".join([process.cwd(), *process.cmdline()]):
+                found.append(" ".join(process.cmdline())[:200])
+    return found
+
+
+def test_the_demo_ends_by_itself_and_has_shown_a_shelf(tmp_path: Path) -> None:
+    demo = start(tmp_path, "--minutes", "0.2")
+    output, _ = demo.communicate(timeout=240)
+    assert demo.returncode == 0, output
+    assert re.search(r"first shelf\s+│ \d+\.\d s after the start", output), output
+    assert re.search(r"shopper-1 clicks .+ ms later the new feed is in Redis", output), output
+    assert left_in(tmp_path) == []
+
+
+def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    demo = start(tmp_path, "--keep")
+    assert demo.stdout is not None
+    assert any("Starting a worker" in line for line in demo.stdout)
+    demo.send_signal(signal.SIGINT)
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1, output
+    assert left_in(tmp_path) == []
+
+
+def test_a_second_demo_in_the_folder_says_so(tmp_path: Path) -> None:
+    with locked(tmp_path / ".liveshelf" / "demo"):
+        began = time.monotonic()
+        output, _ = start(tmp_path).communicate(timeout=60)
+    assert "already running" in output
+    assert time.monotonic() - began < 30

@@ -23,7 +23,7 @@ BAD: dict[bytes | None, str] = {
     None: "empty",
     b"{": "malformed",
     b"\xff\xfe\x00": "malformed",
-    b"[" * 10_000: "malformed",
+    b'{"a":' * 10_000: "malformed",
     b'{"type":"poke"}': "invalid",
     b'{"type":"click","event_id":"x","ts":1,"user_id":"u"}': "invalid",
     b'{"type":"read","event_id":"x","ts":1,"item_id":"i"}': "invalid",

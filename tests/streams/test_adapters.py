@@ -6,6 +6,7 @@ import lzma
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,10 +60,11 @@ def test_what_stood_before_the_damage_is_kept(tmp_path: Path) -> None:
     line = b'{"item_id": "a", "title": "A"}\n'
     path = tmp_path / "items.jsonl.gz"
     path.write_bytes(gzip.compress(line * 2)[:-9])
-    found = []
+    found: list[Entry] = []
     with Source(path) as source, pytest.raises(EOFError):
-        found.extend(read(source, "items", MappingConfig(), NOW, EventsConfig()))
-        pytest.fail("damage must be told")
+        for entry in read(source, "items", MappingConfig(), NOW, EventsConfig()):
+            found.append(entry)
+    assert reasons(found) == {"Item": 1, "duplicate": 1}
 
 
 def test_an_endless_line_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,13 +199,13 @@ def test_result_lists_become_searches_impressions_and_clicks(tmp_path: Path) -> 
 # --- UBI
 
 
-def ubi_lines(*documents: dict[str, object]) -> str:
+def ubi_lines(*documents: dict[str, Any]) -> str:
     pairs = ((json.dumps({"index": {"_index": "ubi", "_id": str(n)}}), json.dumps(d)) for n, d in enumerate(documents))
     return "\n".join(line for pair in pairs for line in pair)
 
 
 def test_ubi_queries_and_events(tmp_path: Path) -> None:
-    base = {"client_id": "c", "user_id": "", "query_id": "q", "timestamp": "2024-12-10T00:01:29.378Z"}
+    base: dict[str, Any] = {"client_id": "c", "user_id": "", "query_id": "q", "timestamp": "2024-12-10T00:01:29.378Z"}
     shown = {"event_attributes": {"object": {"object_id": "B0"}, "position": {"ordinal": 4}, "session_id": "s"}}
     text = ubi_lines(
         base | {"user_query": "tv"},

@@ -1,0 +1,273 @@
+"""What does an event cost, and what does an item take in memory, as the catalogue grows from a thousand to a million?
+
+``python -m benchmarks.catalogue --json FILE``: real Icecat items first; beyond them synthetic ones, each spliced from
+the words and vectors of two real ones, with noise. No Kafka and no Redis: a catalogue filled directly, and the
+recommender's candidates, scoring and policy over it.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import psutil
+import typer
+from rich.progress import Progress
+
+from benchmarks.report import DATA, Report
+from models.encoded import EncodedItem
+from models.encoder import Encoder
+from models.late_interaction import LateInteractionScorer
+from streams.adapters.files import read
+from streams.adapters.mapping import load
+from streams.adapters.source import Source
+from streams.batch import Batch, Recent, asks
+from streams.catalogue import Catalogue, Change
+from streams.config import EventsConfig, StreamsConfig
+from streams.embedding import Embedding, text, text_hash
+from streams.events import AnyEvent, Click, Item, Search
+from streams.recommender import Ask, Recommender, anchors
+from streams.shopper import Asked, Shopper, Touched
+from streams.trending import Trending
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+CHUNK = 1_000
+BATCH = 16
+SEARCHES = 0.4
+SHOPPERS = 500
+NOISE = 0.3
+"""Length of the random part of a synthetic vector, beside 1 for the real part."""
+OVERHEAD_BYTES = 4_000
+"""What an item is taken to need beside its vectors, to judge whether a size fits: facts, names, both indexes."""
+MEMORY_SHARE = 0.7
+NOW_MS = 1_700_000_000_000
+STAGES = ("candidates", "score", "policy")
+
+
+class Goods:
+    """Real items, and any number of synthetic ones made of them."""
+
+    def __init__(self, items: Sequence[Item], encoder: Encoder) -> None:
+        self.items, self.encoder = items, encoder
+        self.encoded = [
+            one
+            for start in range(0, len(items), 256)
+            for one in encoder.encode_items([*map(text, items[start : start + 256])])
+        ]
+        self.chance = np.random.default_rng(0)
+
+    def changes(self, start: int, stop: int) -> list[Change]:
+        """Items number ``start`` to ``stop``, ready for a catalogue."""
+        noise = self.chance.standard_normal((stop - start, self.encoder.dim), np.float32)
+        noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
+        return [
+            self._real(n) if n < len(self.items) else self._spliced(n, noise[n - start]) for n in range(start, stop)
+        ]
+
+    def _real(self, number: int) -> Change:
+        return self._change(self.items[number], self.encoded[number])
+
+    def _spliced(self, number: int, noise: np.ndarray) -> Change:
+        one, other = (int(n) for n in self.chance.integers(0, len(self.items), 2))
+        share = float(self.chance.uniform(0.3, 0.7))
+        first, second = self.encoded[one], self.encoded[other]
+        head = max(1, round(share * len(first.tokens)))
+        tail = round(share * len(second.tokens))
+        tokens = np.concatenate([first.tokens[:head], second.tokens[tail:]])[: self.encoder.max_item_tokens]
+        scales = np.concatenate([first.scales[:head], second.scales[tail:]])[: self.encoder.max_item_tokens]
+        step = np.rint(noise * 127).astype(np.int8)[None] >> 1
+        pooled = share * first.pooled.astype(np.float32) + (1 - share) * second.pooled.astype(np.float32)
+        pooled = pooled / np.linalg.norm(pooled) + noise
+        title = self.items[one].title.split()
+        rest = self.items[other].title.split()
+        words = title[: max(1, round(share * len(title)))] + rest[round(share * len(rest)) :]
+        item = msgspec.structs.replace(
+            self.items[one], item_id=f"synthetic-{number}", title=" ".join(words), description="", attributes={}
+        )
+        return self._change(
+            item,
+            EncodedItem(
+                np.clip(tokens.astype(np.int16) + step, -127, 127).astype(np.int8),
+                scales,
+                (pooled / np.linalg.norm(pooled)).astype(np.float16),
+            ),
+        )
+
+    def _change(self, item: Item, encoded: EncodedItem) -> Change:
+        embedding = Embedding(item, self.encoder.version, text_hash(text(item)), encoded.to_bytes())
+        return Change(item.item_id, embedding, None)
+
+
+class Traffic:
+    """Batches of asks as the worker makes them: shoppers with a past, some searching and some clicking."""
+
+    def __init__(self, catalogue: Catalogue, seed: int) -> None:
+        self.catalogue, self.chance, self.count = catalogue, np.random.default_rng(seed), 0
+        self.shoppers = {f"u{n}": self._past() for n in range(SHOPPERS)}
+
+    def item(self) -> Item:
+        """Any item of the catalogue."""
+        return self.catalogue.item(int(self.chance.integers(0, len(self.catalogue))))
+
+    def query(self) -> str:
+        """Two to four words of a title that follow each other."""
+        words = self.item().title.lower().split()
+        start = int(self.chance.integers(0, max(1, len(words) - 3)))
+        return " ".join(words[start : start + int(self.chance.integers(2, 5))])[:200]
+
+    def batch(self, size: int) -> list[Ask]:
+        """The asks that a batch of so many events leads to."""
+        batch = Batch()
+        for _ in range(size):
+            user = f"u{self.chance.integers(0, SHOPPERS)}"
+            batch.by_shopper.setdefault(user, []).append(self._event(user))
+        return asks(batch, self.shoppers, Recent(0), NOW_MS)
+
+    def search(self) -> list[Ask]:
+        """One search of someone without a past."""
+        self.count += 1
+        return [Ask("search", f"e{self.count}", NOW_MS, query=self.query())]
+
+    def together(self, wanted: Sequence[Ask]) -> dict[str, list[str]]:
+        """Ten neighbours for each item that is asked about."""
+        return {item: [self.item().item_id for _ in range(10)] for ask in wanted for item in anchors(ask)}
+
+    def _event(self, user: str) -> AnyEvent:
+        self.count += 1
+        if self.chance.random() < SEARCHES:
+            return Search(event_id=f"e{self.count}", ts=NOW_MS, user_id=user, query=self.query())
+        return Click(event_id=f"e{self.count}", ts=NOW_MS, user_id=user, item_id=self.item().item_id)
+
+    def _past(self) -> Shopper:
+        touched = tuple(Touched(NOW_MS - 60_000 * age, "click", self.item().item_id) for age in range(1, 9))
+        asked = tuple(Asked(NOW_MS - 60_000 * age, self.query()) for age in range(1, 3))
+        return Shopper(touched, asked)
+
+
+class Bench:
+    """One catalogue that grows from size to size."""
+
+    def __init__(self, goods: Goods, progress: Progress) -> None:
+        self.goods, self.progress = goods, progress
+        self.process = psutil.Process()
+        gc.collect()
+        self.empty_rss = self.process.memory_info().rss
+        self.catalogue = Catalogue(goods.encoder)
+        self.config = StreamsConfig()
+        self.trending = Trending(self.config.state.trend_bucket_s, self.config.state.trend_buckets)
+        scorer = LateInteractionScorer(self.catalogue.memory, encoder_version=goods.encoder.version)
+        self.recommender = Recommender(self.catalogue, scorer, self.trending, self.config)
+        self.build_s = 0.0
+
+    def needed(self, size: int) -> int:
+        """Bytes that growing to a size is expected to take."""
+        return (size - len(self.catalogue)) * (self.catalogue.memory.bytes_per_item + OVERHEAD_BYTES)
+
+    def grow(self, size: int) -> None:
+        """Fill the catalogue up to a size; only its own work is timed, not the making of items."""
+        task = self.progress.add_task(f"filling to {size:,}", total=size, completed=len(self.catalogue))
+        for start in range(len(self.catalogue), size, CHUNK):
+            changes = self.goods.changes(start, min(start + CHUNK, size))
+            begin = time.perf_counter()
+            self.catalogue.apply(changes)
+            self.build_s += time.perf_counter() - begin
+            self.progress.update(task, completed=len(self.catalogue))
+        begin = time.perf_counter()
+        self.catalogue.commit()
+        self.build_s += time.perf_counter() - begin
+        self.progress.remove_task(task)
+
+    def measure(self, batches: int) -> dict[str, float]:
+        """Median milliseconds per event and stage in batches, the quantiles of one search alone, memory per item."""
+        traffic = Traffic(self.catalogue, seed=len(self.catalogue))
+        self.trending.update("all", self.trending.bucket(NOW_MS), {traffic.item().item_id: n + 1 for n in range(300)})
+        self.recommender.refresh(NOW_MS)
+        task = self.progress.add_task(f"measuring {len(self.catalogue):,}", total=2 * batches)
+        rounds: list[dict[str, float]] = []
+        for asked in self._asked(traffic, batches):
+            rounds.append(self.recommender.recommend(asked, traffic.together(asked), NOW_MS).stages)
+            self.progress.advance(task)
+        rounds = rounds[batches // 10 :]  # the first meet cold caches
+        alone: list[float] = []
+        for _ in range(batches):
+            stages = self.recommender.recommend(traffic.search(), {}, NOW_MS).stages
+            alone.append(sum(stages[stage] for stage in STAGES))
+            self.progress.advance(task)
+        self.progress.remove_task(task)
+        gc.collect()
+        count = len(self.catalogue)
+        cost = {f"{stage}_ms": statistics.median(one[stage] for one in rounds) / BATCH for stage in STAGES}
+        return cost | {
+            "ms_per_event": statistics.median(sum(one[stage] for stage in STAGES) for one in rounds) / BATCH,
+            "search_p50_ms": float(np.quantile(alone, 0.5)),
+            "search_p99_ms": float(np.quantile(alone, 0.99)),
+            "nearest_found": self._recall(traffic),
+            "build_s": self.build_s,
+            "rss_kb_per_item": (self.process.memory_info().rss - self.empty_rss) / count / 1000,
+            "item_memory_kb": self.catalogue.memory.nbytes / count / 1000,
+            "vector_index_kb": self.catalogue.vectors.nbytes / count / 1000,
+        }
+
+    def _asked(self, traffic: Traffic, batches: int) -> Iterator[list[Ask]]:
+        for _ in range(batches):
+            yield traffic.batch(BATCH)
+
+    def _recall(self, traffic: Traffic, probes: int = 50) -> float:
+        """Share of the true nearest ten that the vector index brings among its candidates."""
+        queries = [traffic.query() for _ in range(probes)]
+        wanted = np.stack([query.pooled for query in self.goods.encoder.encode_queries(queries)])
+        best = np.empty((probes, 0), np.float32)
+        where = np.empty((probes, 0), np.int64)
+        for start in range(0, len(self.catalogue), 50_000):
+            slots = np.arange(start, min(start + 50_000, len(self.catalogue)))
+            best = np.concatenate([best, wanted @ self.catalogue.memory.pooled(slots).T], axis=1)
+            where = np.concatenate([where, np.broadcast_to(slots, (probes, len(slots)))], axis=1)
+            top = np.argpartition(-best, 10, axis=1)[:, :10]
+            best, where = np.take_along_axis(best, top, 1), np.take_along_axis(where, top, 1)
+        found = self.catalogue.vectors.search(wanted, self.config.candidates.vector)
+        return float(np.mean([np.isin(true, near).mean() for true, near in zip(where, found, strict=True)]))
+
+
+def real(count: int) -> list[Item]:
+    """The first Icecat items."""
+    path = DATA / "icecat_electronics" / "products.jsonl.xz"
+    if not path.exists():
+        raise typer.BadParameter(f"{path} is not there; LIVESHELF_DATA names the folder with the data")
+    with Source(path) as file:
+        entries = read(file, "items", load("icecat"), NOW_MS, EventsConfig())
+        return list(islice((entry.outcome for entry in entries if isinstance(entry.outcome, Item)), count))
+
+
+def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    largest: Annotated[int, typer.Option(help="Largest catalogue; a million takes most of an hour's tenth.")] = 100_000,
+    reals: Annotated[int, typer.Option("--real", help="Real items; all others are made of them.")] = 1_500,
+    item_tokens: Annotated[int, typer.Option(help="Tokens kept of an item: what memory mostly goes into.")] = 32,
+    batches: Annotated[int, typer.Option(help="Batches measured at each size.")] = 100,
+) -> None:
+    """Measure and print; two minutes up to 100,000 items."""
+    report = Report("catalogue", real_items=reals, item_tokens=item_tokens, batch=BATCH, searches=SEARCHES)
+    with Progress(transient=True) as progress:
+        waiting = progress.add_task("encoding real items", total=None)
+        bench = Bench(Goods(real(reals), Encoder(max_item_tokens=item_tokens)), progress)
+        progress.remove_task(waiting)
+        for size in (size for size in SIZES if size <= largest):
+            needed, free = bench.needed(size), psutil.virtual_memory().available
+            if needed > MEMORY_SHARE * free:
+                told = f"{size:,} items need about {needed / 1e9:.1f} GB more, {MEMORY_SHARE:.0%} of the free {free / 1e9:.1f} GB is less"
+                report.facts["stopped"] = told
+                progress.console.print(told)
+                break
+            bench.grow(size)
+            report.row(items=size, **bench.measure(batches))
+            progress.console.print(f"{size:,} items: {report.rows[-1]['ms_per_event']:.2f} ms an event")
+    report.write(json)
+
+
+if __name__ == "__main__":
+    typer.run(main)

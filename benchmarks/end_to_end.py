@@ -1,0 +1,285 @@
+"""How many events a second go from Kafka to a shelf in Redis, how long each takes, and what all but the model costs.
+
+Starts its own Kafka, Redis and worker. ``python -m benchmarks.end_to_end --json F``
+"""
+
+import asyncio
+import json
+import lzma
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from aiokafka import AIOKafkaConsumer
+from kafka import KafkaProducer
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from rich.progress import Progress, TaskID
+
+from benchmarks.report import DATA, Report
+from liveshelf.settings import StackConfig
+from liveshelf.stack.servers import stack
+from streams import status, topics
+from streams.clock import wall_ms
+from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
+from streams.meter import Snapshot, quantiles, total
+from streams.topics import Topics
+
+STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write")
+SHOPPERS = 500
+SEARCHES = 0.4
+WARM_UP = 500
+SNAPSHOT_S = 0.2
+
+
+@dataclass
+class Cost:
+    """What a backlog of events took: seconds by the wall, CPU seconds of the process, shelves and their bytes."""
+
+    events: int
+    wall_s: float
+    cpu_s: float
+    shelves: int = 0
+    shelf_bytes: int = 0
+
+    @property
+    def ms(self) -> float:
+        """Wall milliseconds an event."""
+        return self.wall_s / self.events * 1000
+
+
+def products(count: int) -> list[tuple[str, dict[str, str]]]:
+    """Real products as items."""
+    with lzma.open(DATA / "icecat_electronics" / "products.jsonl.xz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
+    return [
+        (row["id"], {"item_id": row["id"], "title": row["title"][:2000], "brand": row.get("supplier") or ""})
+        for row in rows
+    ]
+
+
+class Events:
+    """An endless mix: searches in words of titles, and touches of items, by some hundred shoppers."""
+
+    def __init__(self, items: list[tuple[str, dict[str, str]]], seed: int) -> None:
+        self.items, self.chance, self.count = items, random.Random(seed), 0
+        self.run = f"{seed}-{time.time_ns()}"
+
+    def next(self) -> tuple[bytes, bytes]:
+        """Key and value of the next event, which happens now."""
+        self.count += 1
+        item_id, item = self.chance.choice(self.items)
+        user = f"u{self.chance.randrange(SHOPPERS)}"
+        event: dict[str, object] = {"event_id": f"{self.run}-{self.count}", "ts": wall_ms(), "user_id": user}
+        if self.chance.random() < SEARCHES:
+            words = item["title"].split()
+            start = self.chance.randrange(max(1, len(words) - 3))
+            event |= {"type": "search", "query": " ".join(words[start : start + self.chance.randint(2, 4)])[:200]}
+        else:
+            kind = self.chance.choices(["click", "read", "cart", "purchase"], [6, 3, 2, 1])[0]
+            event |= {"type": kind, "item_id": item_id}
+        return user.encode(), json.dumps(event).encode()
+
+
+class Run:
+    """One worker process with its own topics and Redis database."""
+
+    def __init__(self, servers: tuple[str, str], name: str, database: int, architecture: str) -> None:
+        bootstrap, redis_url = servers
+        self.redis_url = f"{redis_url.rsplit('/', 1)[0]}/{database}"
+        self.config = StreamsConfig(
+            kafka=KafkaConfig(bootstrap_servers=bootstrap),
+            redis=RedisConfig(url=SecretStr(self.redis_url)),
+            topics=TopicsConfig(prefix=f"{name}-"),
+        )
+        self.names = Topics(f"{name}-")
+        self.env = os.environ | {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "REDIS_URL": self.redis_url,
+            "LIVESHELF_TOPICS__PREFIX": f"{name}-",
+            "LIVESHELF_WORKER__GROUP": name,
+            "LIVESHELF_WORKER__METRICS_EVERY_S": str(SNAPSHOT_S),
+            "LIVESHELF_MODEL__ARCHITECTURE": architecture,
+        }
+        topics.create(self.config.kafka, self.config.topics)
+        self.producer = KafkaProducer(**self.config.kafka.client(), acks="all", linger_ms=0)
+
+    @contextmanager
+    def worker(self, items: list[tuple[str, dict[str, str]]]) -> Iterator[psutil.Process]:
+        """The worker, running and with all items encoded."""
+        for item_id, item in items:
+            self.producer.send(self.names.items, key=item_id.encode(), value=json.dumps(item).encode())
+        self.producer.flush()
+        process = subprocess.Popen([sys.executable, "-m", "liveshelf", "worker"], env=self.env)
+        try:
+            for snapshot in status.follow(self.config):
+                if process.poll() is not None:
+                    raise SystemExit("the worker ended; see above")
+                if snapshot is not None and snapshot.gauges["items"] >= len(items):
+                    break
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+    def backlog(self, process: psutil.Process, events: Events, count: int) -> Cost:
+        """Produce ``count`` events at once and wait until all are through."""
+        values = [events.next() for _ in range(count)]
+        began_ms = wall_ms()
+        cpu = sum(process.cpu_times()[:2])
+        for key, value in values:
+            self.producer.send(self.names.events, key=key, value=value)
+        self.producer.flush()
+        taken = self._until(began_ms, count)
+        return Cost(
+            events=count,
+            wall_s=(taken[-1].to_ms - began_ms) / 1000,
+            cpu_s=sum(process.cpu_times()[:2]) - cpu,
+            shelves=total(taken, "shelves"),
+            shelf_bytes=total(taken, "shelf_bytes"),
+        )
+
+    def paced(self, events: Events, rate: float, seconds: float) -> list[Snapshot]:
+        """Produce at a steady rate, however fast they are answered; returns what was measured meanwhile."""
+        began_ms, began, sent = wall_ms(), time.perf_counter(), 0
+        while (now := time.perf_counter() - began) < seconds:
+            while sent < now * rate:
+                key, value = events.next()
+                self.producer.send(self.names.events, key=key, value=value)
+                sent += 1
+            time.sleep(0.001)
+        self.producer.flush()
+        return self._until(began_ms, sent)
+
+    def _until(self, since_ms: int, count: int) -> list[Snapshot]:
+        while True:
+            time.sleep(3 * SNAPSHOT_S)
+            taken = status.snapshots(self.config, since_ms)
+            done = 0
+            for number, snapshot in enumerate(taken):
+                done += snapshot.counts.get("events", 0)
+                if done >= count:
+                    return taken[: number + 1]
+
+
+async def bare(run: Run, count: int, shelves: int, size: int) -> Cost:
+    """The least that could do the same input and output: aiokafka, one pipeline of SETs a fetch, commit."""
+    consumer = AIOKafkaConsumer(
+        run.names.events,
+        bootstrap_servers=run.config.kafka.bootstrap_servers,
+        group_id=f"bare-{time.time_ns()}",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    redis = Redis.from_url(run.redis_url)
+    value, owed, done, written = b"x" * size, 0.0, 0, 0
+    await consumer.start()
+    began, cpu = time.perf_counter(), time.process_time()
+    try:
+        while done < count:
+            fetched = await consumer.getmany(timeout_ms=1000, max_records=64)
+            async with redis.pipeline(transaction=False) as pipe:
+                for messages in fetched.values():
+                    for message in messages[: count - done]:
+                        json.loads(message.value or b"{}")
+                        done += 1
+                        owed += shelves / count
+                        while owed >= 1:
+                            pipe.set(f"bare:{message.offset}:{written % 4}", value, ex=3600)
+                            owed -= 1
+                            written += 1
+                await pipe.execute()
+            await consumer.commit()
+        return Cost(count, time.perf_counter() - began, time.process_time() - cpu, written, written * size)
+    finally:
+        await consumer.stop()
+        await redis.aclose()
+
+
+def load(report: Report, name: str, rate: float, taken: list[Snapshot]) -> None:
+    """A row of latencies for one load."""
+    p50, p90, p99 = quantiles(taken, "end_to_end", (0.5, 0.9, 0.99))
+    search = quantiles(taken, "end_to_end.search", (0.99,))[0]
+    stages = {f"{stage}_p50": round(quantiles(taken, stage, (0.5,))[0], 2) for stage in STAGES}
+    report.row(
+        what=name,
+        events_per_s=round(rate, 1),
+        p50_ms=round(p50, 1),
+        p90_ms=round(p90, 1),
+        p99_ms=round(p99, 1),
+        search_p99_ms=round(search, 1),
+        **stages,
+    )
+
+
+def main(
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 2_000,
+    count: Annotated[int, typer.Option(help="Events of a backlog.")] = 3_000,
+    seconds: Annotated[float, typer.Option(help="Length of each paced load.")] = 20.0,
+    repeats: Annotated[int, typer.Option(help="Of the maximum, by turns.")] = 3,
+) -> None:
+    """Measure; about five minutes."""
+    catalogue = products(items)
+    report = Report("end_to_end", items=items, backlog=count, candidates=100)
+    costs: dict[str, list[Cost]] = {"full": [], "constant": [], "bare": []}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        stack(StackConfig(folder=Path(folder)), say=print) as servers,
+        Progress(transient=True) as progress,
+    ):
+        task: TaskID = progress.add_task("encoding the catalogue", total=4 + 3 * repeats)
+        where = (servers.bootstrap_servers, servers.redis_url)
+        full, constant = (Run(where, "full", 1, "late_interaction"), Run(where, "constant", 2, "constant"))
+        with full.worker(catalogue) as process:
+            events = Events(catalogue, 1)
+            full.backlog(process, events, WARM_UP)
+            for _ in range(repeats):
+                progress.update(task, description="maximum, full", advance=1)
+                costs["full"].append(full.backlog(process, events, count))
+            most = 1000 / statistics.median(cost.ms for cost in costs["full"])
+            for share in (0.25, 0.5, 0.9):
+                progress.update(task, description=f"{share:.0%} of the maximum", advance=1)
+                load(report, f"{share:.0%} of the maximum", share * most, full.paced(events, share * most, seconds))
+        with constant.worker(catalogue) as process:
+            events = Events(catalogue, 2)
+            constant.backlog(process, events, WARM_UP)
+            for _ in range(repeats):
+                progress.update(task, description="maximum, constant scorer beside the bare loop", advance=2)
+                cost = constant.backlog(process, events, count)
+                costs["constant"].append(cost)
+                size = cost.shelf_bytes // max(1, cost.shelves)
+                costs["bare"].append(asyncio.run(bare(constant, count, cost.shelves, size)))
+    ms = {name: statistics.median(cost.ms for cost in several) for name, several in costs.items()}
+    cpu = {name: statistics.median(cost.cpu_s / cost.events * 1000 for cost in all_) for name, all_ in costs.items()}
+    for name, several in costs.items():
+        report.row(
+            what=f"maximum, {name}",
+            events_per_s=round(1000 / ms[name], 1),
+            wall_ms_per_event=round(ms[name], 3),
+            cpu_ms_per_event=round(cpu[name], 3),
+            shelves_per_event=round(statistics.median(cost.shelves / cost.events for cost in several), 2),
+            bytes_per_shelf=round(statistics.median(cost.shelf_bytes / max(1, cost.shelves) for cost in several)),
+        )
+    report.facts |= {
+        "overhead_over_bare_loop": round((ms["constant"] - ms["bare"]) / ms["bare"], 3),
+        "overhead_as_share_of_a_full_event": round((ms["constant"] - ms["bare"]) / ms["full"], 3),
+        "search_p99_at_half_load_ms": report.rows[1]["search_p99_ms"],
+        "search_p99_target_ms": 50,
+    }
+    report.write(json_path)
+
+
+if __name__ == "__main__":
+    typer.run(main)

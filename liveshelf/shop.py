@@ -1,0 +1,147 @@
+"""The demo's shop: sends the catalogue, lets simulated shoppers in, and keeps what there is to show of them.
+
+Reads and produces as a shop's backend and frontend would; knows nothing of the screen or of who runs the servers.
+"""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from random import Random
+
+from kafka import KafkaProducer
+from redis.exceptions import RedisError
+
+from liveshelf.pace import TokenBucket
+from liveshelf.screen import Moment, Numbers
+from liveshelf.settings import Settings
+from liveshelf.shoppers import Shoppers
+from streams.client import ShelfClient
+from streams.clock import wall_ms
+from streams.events import AnyEvent, Click, Item, encoder
+from streams.meter import Snapshot
+from streams.shelf import Shelf
+from streams.status import follow
+from streams.topics import Topics
+
+SHOPPERS = 60
+VISITS_PER_S = 25.0
+FOLLOWED_EVERY_S = 4.0
+"""Seconds between a click of the followed shopper and their next visit, so that people can read."""
+
+SHELF_S = 5.0
+"""How long to wait for the shelf that a click leads to."""
+
+RECENT = 5
+"""Snapshots, one a second, that the live numbers are of."""
+
+
+class Shop:
+    """The shop and those in it: sends the catalogue, lets shoppers act, and keeps what there is to show.
+
+    Runs in two threads, `shop` and `watch`; the screen reads the public attributes, each replaced whole.
+    """
+
+    def __init__(self, settings: Settings, items: Sequence[Item], seed: int) -> None:
+        self.settings = settings
+        self.shoppers = Shoppers(items, seed, SHOPPERS)
+        self.moment: Moment | None = None
+        self.search: tuple[str, Shelf] | None = None
+        self.snapshots: deque[Snapshot] = deque(maxlen=3600)
+        self.first_shelf_at: float | None = None
+        self.sent: Counter[str] = Counter()
+        self.took_ms: deque[float] = deque(maxlen=1000)
+        self.open = threading.Event()
+        self._followed, *self._others = self.shoppers.ids
+        self._random = Random(seed)
+        self._topics = Topics(settings.topics.prefix)
+        self._closing = threading.Event()
+        self._threads: list[Future[None]] = []
+
+    @contextmanager
+    def staffed(self) -> Iterator[None]:
+        """Run the threads for as long as the block lasts."""
+        with ThreadPoolExecutor(2, thread_name_prefix="shop") as pool:
+            self._threads = [pool.submit(self.watch), pool.submit(self.shop)]
+            try:
+                yield
+            finally:
+                self._closing.set()
+                self.open.set()
+
+    def check(self) -> None:
+        """Raise what a thread has died of."""
+        for thread in self._threads:
+            if thread.done():
+                thread.result()
+
+    @property
+    def numbers(self) -> Numbers:
+        """Of the last seconds."""
+        return Numbers.of(list(self.snapshots)[-RECENT:])
+
+    def watch(self) -> None:
+        """Follow what the worker says of itself."""
+        for snapshot in follow(self.settings.streams()):
+            if self._closing.is_set():
+                return
+            if snapshot is not None:
+                self.snapshots.append(snapshot)
+
+    def shop(self) -> None:
+        """Send the catalogue, then, once open, let one shopper after the other act."""
+        producer = KafkaProducer(**self.settings.kafka.client())
+        client = ShelfClient.from_url(self.settings.redis.url.get_secret_value())
+        try:
+            for item in self.shoppers.items.values():
+                producer.send(self._topics.items, key=item.item_id.encode(), value=encoder.encode(item))
+            producer.flush()
+            self.open.wait()
+            pace, due = TokenBucket(VISITS_PER_S), 0.0
+            while not self._closing.wait(pace.delay(time.monotonic())):
+                with suppress(RedisError):  # the supervisor brings it back
+                    if time.monotonic() >= due:
+                        clicked = self._followed_visit(producer, client)
+                        due = time.monotonic() + (FOLLOWED_EVERY_S if clicked else 1.0)
+                    else:
+                        shopper = self._random.choice(self._others)
+                        shelf = self._look(client, shopper)
+                        self._send(producer, self.shoppers.act(shopper, shelf, wall_ms()))
+        finally:
+            producer.close(timeout=5)
+            client.redis.close()
+
+    def _look(self, client: ShelfClient, shopper: str) -> Shelf | None:
+        """What a frontend would show: results of what was asked for, else the feed."""
+        asked = self.shoppers.asked(shopper)
+        shelf = client.search(asked, shopper) if asked else client.feed(shopper)
+        if shelf is not None and shelf.surface != "popular" and self.first_shelf_at is None:
+            self.first_shelf_at = time.monotonic()
+        return shelf
+
+    def _send(self, producer: KafkaProducer, events: Sequence[AnyEvent]) -> None:
+        for event in events:
+            producer.send(self._topics.events, key=event.shopper.encode(), value=encoder.encode(event))
+            self.sent[event.kind] += 1
+
+    def _followed_visit(self, producer: KafkaProducer, client: ShelfClient) -> bool:
+        """A visit that is watched from click to new feed; returns whether there was a click."""
+        shopper = self._followed
+        asked, before, shelf = self.shoppers.asked(shopper), client.feed(shopper), self._look(client, shopper)
+        if asked and shelf is not None and shelf.surface == "search":
+            self.search = asked, shelf
+        events = self.shoppers.act(shopper, shelf, wall_ms())
+        click = next((event for event in events if isinstance(event, Click)), None)
+        self._send(producer, events)
+        sent = time.perf_counter()
+        while click is not None and time.perf_counter() - sent < SHELF_S and not self._closing.wait(0.001):
+            after = client.feed(shopper)
+            if after is not None and after.surface == "feed" and after.event_ts >= click.time_ms:
+                took_ms = (time.perf_counter() - sent) * 1000
+                self.took_ms.append(took_ms)
+                item = self.shoppers.items[click.item_id]
+                self.moment = Moment(shopper, item.title, before, after, took_ms)
+                return True
+        return False

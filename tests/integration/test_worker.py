@@ -1,0 +1,171 @@
+"""Workers as processes on real servers: catalogue changes, restarts, scale-out, and a broker that goes away."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liveshelf.stack.kafka import LocalKafka
+from streams import dead_letters, keys
+from streams.config import KafkaConfig, TopicsConfig
+from tests.shop import Shop, databases, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+WORDS = ("red", "blue", "usb", "hdmi", "cable", "hub", "charger", "mouse", "pad")
+
+
+def item(item_id: str, title: str, **more: Any) -> bytes:
+    return json.dumps({"item_id": item_id, "title": title, **more}).encode()
+
+
+ITEMS = {f"i{n}": item(f"i{n}", f"{WORDS[n % 9]} {WORDS[n // 9]} {n}", price=n) for n in range(40)}
+
+
+def search(query: str, event_id: str, user: str = "u") -> tuple[str, bytes]:
+    event = {"type": "search", "event_id": event_id, "ts": int(time.time() * 1000), "user_id": user, "query": query}
+    return user, json.dumps(event).encode()
+
+
+def touches(count: int, seed: int) -> list[tuple[str, bytes]]:
+    """Events of forty shoppers; within the caps, so that their state is the same in any order."""
+    rng = random.Random(seed)
+    now = int(time.time() * 1000)
+    found = []
+    for n in range(count):
+        user = f"u{rng.randrange(40)}"
+        event = {"event_id": f"e{n}", "ts": now - rng.randrange(600_000), "user_id": user}
+        event |= {"type": rng.choice(["click", "read", "cart", "purchase"]), "item_id": rng.choice(list(ITEMS))}
+        found.append((user, json.dumps(event).encode()))
+    return found
+
+
+@pytest.fixture
+def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[Shop]:
+    """A shop with one worker that is ready and holds the catalogue."""
+    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        shop.put_items(ITEMS)
+        shop.start()
+        shop.ready(len(ITEMS))
+        yield shop
+
+
+def shown(shop: Shop, query: str, event_id: str) -> list[str]:
+    """Search, and wait for the shelf that answers this very event."""
+    shop.produce(shop.topics.events, [search(query, event_id)])
+    asked = int(time.time() * 1000)
+    shelf = until(
+        lambda: (found := shop.shelf(keys.search(query))) is not None and found.event_ts >= asked - 1_000 and found,
+        10,
+        every_s=0.02,
+    )
+    return [one.item_id for one in shelf.items]
+
+
+def test_updates_and_deletes_show_within_two_seconds_and_a_price_needs_no_encoding(shop: Shop) -> None:
+    assert "new" not in shown(shop, "zebra telescope", "s1")
+    shop.put_items({"new": item("new", "Zebra telescope 3000")})
+    time.sleep(2)
+    assert shown(shop, "zebra telescope", "s2")[0] == "new"
+
+    shop.put_items({"new": item("new", "Zebra telescope 3000", price=3, in_stock=False)})
+    time.sleep(2)
+    assert "new" not in shown(shop, "zebra telescope", "s3")
+
+    shop.put_items({"new": item("new", "Zebra telescope 3000", price=3)})
+    time.sleep(2)
+    assert shown(shop, "zebra telescope", "s4")[0] == "new"
+
+    shop.put_items({"new": None})
+    time.sleep(2)
+    assert "new" not in shown(shop, "zebra telescope", "s5")
+
+    until(lambda: shop.counted("items.deleted") == 1, 5, every_s=0.3)
+    assert shop.counted("items.encoded") == len(ITEMS) + 1
+    assert shop.counted("items.reused") == 2
+
+
+def test_a_restarted_worker_is_ready_without_encoding_anything_again(shop: Shop) -> None:
+    before = shown(shop, "red usb", "s1")
+    shop.kill()
+    encoded = shop.counted("items.encoded")
+    shop.start()
+    first = shop.ready()[0]
+    assert first.gauges["items"] == len(ITEMS), "ready with the whole catalogue, at once"
+    assert set(shown(shop, "red usb", "s2")[:5]) == set(before[:5])
+    assert shop.counted("items.encoded") == encoded == len(ITEMS)
+
+
+def test_a_second_worker_takes_half_and_nothing_is_lost_or_doubled(
+    shop: Shop, kafka: KafkaConfig, redis_url: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    events = touches(800, seed=1)
+    for start in range(0, 400, 100):
+        shop.produce(shop.topics.events, events[start : start + 100])
+    shop.start("worker-2")
+    mine = 0
+    rest = iter(events[400:])
+    # One event at a time all through the rebalance: until the second worker has begun, and some more.
+    for record in rest:
+        shop.produce(shop.topics.events, [record])
+        time.sleep(0.03)
+    members = shop.admin.describe_groups([shop.group])[shop.group]["members"]
+    mine = [len(assigned(member, shop.topics.events)) for member in members]
+    assert sorted(mine) == [2, 2]
+    shop.produce(shop.topics.events, [record for record in touches(0, seed=2)])
+    shop.drained()
+    together = shop.state()
+    shop.stop("worker-2")
+
+    alone_config = topics_config.model_copy(update={"prefix": f"{topics_config.prefix}alone-"})
+    with Shop(kafka, databases(redis_url, (7,))[0], alone_config, tmp_path).open() as alone:
+        alone.start()
+        alone.produce(alone.topics.events, events)
+        alone.drained()
+        assert together == alone.state()
+
+
+def assigned(member: Any, topic: str) -> list[int]:
+    return [n for part in member["member_assignment"]["assigned_partitions"] if part["topic"] == topic for n in part["partitions"]]
+
+
+def test_a_broker_that_restarts_is_a_pause(redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> None:
+    with LocalKafka(tmp_path / "kafka") as broker:
+        with Shop(KafkaConfig(bootstrap_servers=broker.address), redis_db, topics_config, tmp_path).open() as shop:
+            shop.put_items(ITEMS)
+            shop.start()
+            shop.ready(len(ITEMS))
+            events = touches(600, seed=3)
+            shop.produce(shop.topics.events, events[:300])
+            broker.stop()
+            time.sleep(1.5)
+            assert shop.workers["worker-1"].poll() is None, shop.log().read_text()
+            broker.start()
+            shop.produce(shop.topics.events, events[300:])
+            shop.drained()
+            counted = sum(int(n) for key, held in shop.state().items() if b":trend:" in key for n in held.values())
+            weights = {"click": 1, "read": 1, "cart": 3, "purchase": 5}
+            assert counted == sum(weights[json.loads(value)["type"]] for _, value in events)
+
+
+def test_dead_letters_are_replayed_once(kafka: KafkaConfig, topics_config: TopicsConfig, shop: Shop) -> None:
+    bad: list[tuple[str, bytes | None]] = [("u", b"{"), ("v", None), ("w", b'{"type":"poke"}')]
+    sent = shop.produce(shop.topics.events, bad)
+    shop.drained()
+    found = {(letter.source.topic, letter.source.partition, letter.source.offset): letter for letter in shop.letters()}
+    assert set(found) == set(sent)
+    assert [found[place].source.value for place in sent] == [value for _, value in bad]
+    assert [found[place].source.key for place in sent] == [b"u", b"v", b"w"]
+    assert [found[place].reason for place in sent] == ["malformed", "empty", "invalid"]
+
+    shop.stop()
+    group = f"{shop.group}-letters"
+    assert dead_letters.replay(kafka, topics_config, group) == (3, 0)
+    assert shop.ends(shop.topics.events) == 6
+    assert dead_letters.replay(kafka, topics_config, group) == (0, 0)
+    assert dead_letters.replay(kafka, topics_config, group, reason="empty", again=True) == (1, 2)
+    assert shop.ends(shop.topics.events) == 7

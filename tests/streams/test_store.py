@@ -1,0 +1,331 @@
+"""Memory and shelves on a real Redis: what the scripts promise, whatever the order, and what survives Redis's faults."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liveshelf.stack.redis import LocalRedis
+from streams.config import RedisConfig, StateConfig
+from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search
+from streams.keys import normalise
+from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
+from streams.store import Store, connect
+
+pytestmark = pytest.mark.integration
+
+SMALL = StateConfig(
+    shards=1, history_items=4, history_queries=2, bought_items=2, together_items=2, together_window_s=10, ttl_s=600
+)
+ROOMY = SMALL.model_copy(update={"history_items": 50, "history_queries": 50, "bought_items": 50, "together_items": 50})
+fast = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+shoppers = st.sampled_from(["u", "ü {1}:x"])
+moments = st.integers(0, 30_000)
+things = st.sampled_from(["a", "b", "c", "d:{x}", "é"])
+makers: dict[type[AnyEvent], st.SearchStrategy[dict[str, Any]]] = {
+    Search: st.fixed_dictionaries({"query": st.sampled_from(["TV", " tv", "usb  cable", "\x1fx"])}),
+    Impression: st.just({"shelf_id": "s", "surface": "feed", "items": []}),
+    Review: st.fixed_dictionaries({"item_id": things, "rating": st.just(4)}),
+    **{kind: st.fixed_dictionaries({"item_id": things}) for kind in (Click, Read, Cart, Purchase)},
+}
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[AnyEvent]:
+    """Events with ids of their own, in order of nothing."""
+    events = []
+    for n in range(draw(st.integers(1, 14))):
+        kind = draw(st.sampled_from(list(makers)))
+        events.append(kind(event_id=f"e{n}", ts=draw(moments), user_id=draw(shoppers), **draw(makers[kind])))
+    return events
+
+
+@dataclass
+class Model:
+    """``remember.lua`` in Python, one shard: the same state by plain lists and dicts."""
+
+    config: StateConfig
+    items: dict[str, dict[str, int]] = field(default_factory=dict)
+    queries: dict[str, dict[str, int]] = field(default_factory=dict)
+    bought: dict[str, dict[str, int]] = field(default_factory=dict)
+    beside: dict[str, dict[str, int]] = field(default_factory=dict)
+    trend: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def remember(self, event: AnyEvent) -> None:
+        config, who = self.config, event.shopper
+        if isinstance(event, Impression):
+            return
+        if isinstance(event, Search):
+            member = SEPARATOR.join((CODES["search"], normalise(event.query), event.event_id))
+            enters(self.queries.setdefault(who, {}), member, event.time_ms, config.history_queries)
+            return
+        member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id))
+        mine = self.items.setdefault(who, {})
+        if not enters(mine, member, event.time_ms, config.history_items):
+            return
+        bucket = self.trend.setdefault(math.floor(event.time_ms / (config.trend_bucket_s * 1000)), {})
+        bucket[event.item_id] = bucket.get(event.item_id, 0) + TREND_WEIGHTS[event.kind]
+        for other, at in sorted(mine.items(), key=lambda pair: (pair[1], pair[0].encode())):
+            if abs(at - event.time_ms) <= config.together_window_s * 1000:
+                item = other.split(SEPARATOR, 1)[1].rsplit(SEPARATOR, 1)[0]
+                if item != event.item_id:
+                    self.pair(event.item_id, item)
+                    self.pair(item, event.item_id)
+        if isinstance(event, Purchase):
+            bought = self.bought.setdefault(who, {})
+            bought[event.item_id] = max(event.time_ms, bought.get(event.item_id, 0))
+            cut(bought, config.bought_items)
+
+    def pair(self, item: str, other: str) -> None:
+        counts = self.beside.setdefault(item, {})
+        counts[other] = counts.get(other, 0) + 1
+        if len(counts) > 2 * self.config.together_items:
+            cut(counts, self.config.together_items)
+
+
+def cut(scored: dict[str, int], cap: int) -> None:
+    for name in sorted(scored, key=lambda name: (scored[name], name.encode()))[: max(0, len(scored) - cap)]:
+        del scored[name]
+
+
+def enters(scored: dict[str, int], member: str, time_ms: int, cap: int) -> bool:
+    if scored.get(member, time_ms + 1) <= time_ms:
+        return False
+    new = member not in scored
+    scored[member] = time_ms
+    cut(scored, cap)
+    return new and member in scored
+
+
+def told(url: str, config: StateConfig, work: Callable[[Store], Awaitable[Any]]) -> Any:
+    """Run something with a store that is connected to the URL."""
+
+    async def main() -> Any:
+        client = connect(RedisConfig(url=url))
+        try:
+            return await work(Store(client, config))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(main())
+
+
+def lived(url: str, config: StateConfig, batches: Sequence[Sequence[AnyEvent]]) -> dict[str, Any]:
+    """All state after the batches, from an empty database."""
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+
+    async def work(store: Store) -> None:
+        for batch in batches:
+            by_shopper: dict[str, list[AnyEvent]] = {}
+            for event in batch:
+                if remembered(event):
+                    by_shopper.setdefault(event.shopper, []).append(event)
+            if by_shopper:
+                await store.remember(by_shopper, 10)
+
+    told(url, config, work)
+    return state(url)
+
+
+def state(url: str) -> dict[str, Any]:
+    """All keys with their values; none may be without an end."""
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        held: dict[str, Any] = {}
+        for key in client.scan_iter("ls:*"):
+            assert client.ttl(key) > 0, key
+            scores = client.hgetall(key) if client.type(key) == "hash" else dict(client.zrange(key, 0, -1, withscores=True))
+            held[key] = {name: int(score) for name, score in scores.items()}
+        return held
+
+
+def expected(model: Model) -> dict[str, Any]:
+    """The model's state under the store's keys."""
+    from streams.keys import own
+
+    held: dict[str, Any] = {}
+    for kind, by_shopper in (("items", model.items), ("queries", model.queries), ("bought", model.bought)):
+        held |= {own(0, kind, who): scored for who, scored in by_shopper.items() if scored}
+    held |= {f"{own(0)}with:{item}": counts for item, counts in model.beside.items()}
+    held |= {own(0, "trend", str(bucket)): counts for bucket, counts in model.trend.items()}
+    return held
+
+
+def grouped(events: Sequence[AnyEvent], size: int) -> list[Sequence[AnyEvent]]:
+    return [events[start : start + size] for start in range(0, len(events), size)]
+
+
+@fast
+@given(stories(), st.integers(1, 5), st.data())
+def test_the_script_does_what_the_model_says(
+    redis_db: str, events: list[AnyEvent], size: int, data: st.DataObject
+) -> None:
+    again = data.draw(st.lists(st.sampled_from(events), max_size=5))
+    batches = grouped(events + again, size)
+    model = Model(SMALL)
+    for batch in batches:
+        for who in dict.fromkeys(event.shopper for event in batch):
+            for event in batch:
+                if event.shopper == who:
+                    model.remember(event)
+    assert lived(redis_db, SMALL, batches) == expected(model)
+
+
+@fast
+@given(stories(), st.data())
+def test_any_order_and_any_repetition_leave_the_same_state(
+    redis_db: str, events: list[AnyEvent], data: st.DataObject
+) -> None:
+    again = data.draw(st.lists(st.sampled_from(events), max_size=8))
+    shuffled = data.draw(st.permutations(events + again))
+    straight = lived(redis_db, ROOMY, [events])
+    assert lived(redis_db, ROOMY, grouped(shuffled, data.draw(st.integers(1, 6)))) == straight
+
+
+@fast
+@given(stories())
+def test_a_batch_again_changes_nothing_even_beyond_the_caps(redis_db: str, events: list[AnyEvent]) -> None:
+    once = lived(redis_db, SMALL, [events])
+    assert lived(redis_db, SMALL, [events, events]) == once
+
+
+def test_what_is_remembered_comes_back_newest_first_and_bounded(redis_db: str) -> None:
+    events = [
+        Click(event_id="1", ts=1_000, user_id="u", item_id="a\x1f"[:1]),
+        Search(event_id="2", ts=3_000, user_id="u", query="  USB  Cable"),
+        Purchase(event_id="3", ts=2_000, user_id="u", item_id="b"),
+    ]
+
+    async def work(store: Store) -> Shopper:
+        await store.remember({"u": events, "v": []}, 10)
+        return (await store.remember({"u": []}, 1))["u"]
+
+    shopper = told(redis_db, StateConfig(), work)
+    assert [touched.item_id for touched in shopper.touched] == ["b"]
+    assert [(asked.query, asked.time_ms) for asked in shopper.asked] == [("usb cable", 3_000)]
+    assert shopper.bought == {"b"}
+    assert shopper.newest_ms == 3_000
+
+
+def test_together_and_trend_are_summed_over_shards(redis_db: str) -> None:
+    async def work(store: Store) -> tuple[Any, Any, Any]:
+        for n in range(20):
+            pair = [Click(event_id=f"{n}{item}", ts=1_000, user_id=f"u{n}", item_id=item) for item in ("x", "y")]
+            await store.remember({f"u{n}": pair}, 1)
+        await store.remember({"w": [Cart(event_id=item, ts=1_000, user_id="w", item_id=item) for item in "xz"]}, 1)
+        return await store.together(["x", "nobody"], 2), await store.together([], 5), await store.trend([0, 1])
+
+    together, nothing, trend = told(redis_db, StateConfig(), work)
+    assert together == {"x": ["y", "z"], "nobody": []}
+    assert nothing == {}
+    assert trend == {0: {"x": 23, "y": 20, "z": 3}, 1: {}}
+
+
+@fast
+@given(st.permutations(range(8)), st.integers(1, 4))
+def test_a_newer_shelf_stays_whatever_the_order(redis_db: str, times: list[int], size: int) -> None:
+    async def work(store: Store) -> None:
+        best = -1
+        await store.client.flushdb()
+        for group in (times[start : start + size] for start in range(0, len(times), size)):
+            written = await store.put([("shelf:feed:u", shelf(time), time) for time in group], 60)
+            for time, fresh in zip(group, written, strict=True):
+                assert fresh == (time >= best)
+                best = max(best, time)
+            assert await store.client.get("shelf:feed:u") == shelf(best)
+            assert 0 < await store.client.ttl("shelf:feed:u") <= 60
+
+    told(redis_db, SMALL, work)
+
+
+def shelf(event_ts: int) -> bytes:
+    return b'{"shelf_id":"%024d","event_ts":%d,"items":[{"item_id":"\\"event_ts\\":99"}]}' % (event_ts, event_ts)
+
+
+def test_a_shelf_of_the_same_event_replaces_so_that_a_repetition_heals(redis_db: str) -> None:
+    async def work(store: Store) -> list[bool]:
+        return await store.put([("k", shelf(5), 5), ("k", shelf(5), 5), ("k", shelf(4), 4)], 60)
+
+    assert told(redis_db, SMALL, work) == [True, True, False]
+
+
+CLICK = Click(event_id="e", ts=1_000, user_id="u", item_id="i")
+
+
+def test_scripts_come_back_after_a_flush(redis_db: str) -> None:
+    async def work(store: Store) -> Shopper:
+        await store.remember({"u": [CLICK]}, 1)
+        await store.client.script_flush()
+        await store.put([("k", shelf(1), 1)], 60)
+        await store.client.script_flush()
+        return (await store.remember({"u": [CLICK]}, 1))["u"]
+
+    assert told(redis_db, SMALL, work).touched[0].item_id == "i"
+    assert state(redis_db)["ls:{0}:trend:0"] == {"i": 1}
+
+
+def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with LocalRedis(tmp_path) as server:
+
+        async def work(store: Store) -> None:
+            await store.remember({"u": [CLICK]}, 1)
+            await asyncio.to_thread(server.stop)
+            waiting = asyncio.create_task(store.remember({"u": [CLICK.__class__(**fields(CLICK, "e2"))]}, 5))
+            await asyncio.sleep(0.3)
+            assert store.paused and not waiting.done()
+            await asyncio.to_thread(server.start)
+            shopper = (await asyncio.wait_for(waiting, 15))["u"]
+            assert not store.paused
+            assert len(shopper.touched) == 2, "what was acknowledged before is still there"
+
+        told(server.address, SMALL, work)
+        assert state(server.address)["ls:{0}:trend:0"] == {"i": 2}
+    assert [record.message for record in caplog.records if record.name == "streams.store"][-1] == "Redis is back"
+
+
+def fields(event: Click, event_id: str) -> dict[str, Any]:
+    return {"event_id": event_id, "ts": event.ts, "user_id": event.user_id, "item_id": event.item_id}
+
+
+def test_full_memory_is_a_pause_and_takes_nothing_away(redis_url: str, tmp_path: Path) -> None:
+    with LocalRedis(tmp_path, memory_mb=64) as server:
+
+        async def work(store: Store) -> None:
+            await store.put([("old", shelf(1), 1)], 60)
+            await store.client.config_set("maxmemory", 1)
+            waiting = asyncio.create_task(store.put([("new", shelf(2), 2)], 60))
+            remembering = asyncio.create_task(store.remember({"u": [CLICK]}, 1))
+            await asyncio.sleep(0.3)
+            assert store.paused and not waiting.done() and not remembering.done()
+            assert await store.client.get("old") == shelf(1)
+            await store.client.config_set("maxmemory", 64_000_000)
+            assert await asyncio.wait_for(waiting, 15) == [True]
+            assert len((await asyncio.wait_for(remembering, 15))["u"].touched) == 1
+            assert not store.paused
+
+        told(server.address, SMALL, work)
+
+
+def test_a_defect_is_raised_not_waited_for(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        await store.client.set("ls:{0}:items:u", "not a history")
+        await store.remember({"u": [CLICK]}, 1)
+
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        asyncio.run(asyncio.wait_for(_in_loop(redis_db, work), 5))
+
+
+async def _in_loop(url: str, work: Callable[[Store], Awaitable[Any]]) -> Any:
+    client = connect(RedisConfig(url=url))
+    try:
+        return await work(Store(client, SMALL))
+    finally:
+        await client.aclose()

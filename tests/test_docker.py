@@ -1,0 +1,167 @@
+"""The compose file and the images, as far as they can be checked without an engine.
+
+Names must be those of the program: settings that exist, commands that the command line knows.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.main import get_command
+
+from liveshelf.cli import app
+from liveshelf.settings import PREFIX, WELL_KNOWN, Settings
+
+ROOT = Path(__file__).parents[1]
+DOCKER = ROOT / "docker"
+DOCKERFILES = sorted(DOCKER.glob("Dockerfile*"))
+COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = [name for name, service in SERVICES.items() if service["image"].startswith("liveshelf:")]
+ONE_SHOT = {"topics"}
+
+
+def known_command(words: list[str]) -> bool:
+    """Whether the command line has this command, words of groups included."""
+    command: Any = get_command(app)
+    for word in words:
+        if word not in getattr(command, "commands", {}):
+            return False
+        command = command.commands[word]
+    return True
+
+
+def known_setting(name: str) -> bool:
+    """Whether an environment variable sets something."""
+    if name in WELL_KNOWN:
+        return True
+    model: Any = Settings
+    for part in name.removeprefix(PREFIX).lower().split("__"):
+        if not (isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields):
+            return False
+        model = model.model_fields[part].annotation
+    return name.startswith(PREFIX)
+
+
+def stages(text: str) -> list[str]:
+    """The base images of a Dockerfile."""
+    return re.findall(r"^FROM (\S+)", text, flags=re.M)
+
+
+def test_checks_can_fail() -> None:
+    assert known_setting("LIVESHELF_TOPICS__PARTITIONS")
+    assert not known_setting("LIVESHELF_TOPICS__PARTITION")
+    assert not known_setting("PARTITIONS")
+    assert known_command(["topics", "create"])
+    assert not known_command(["topics", "make"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_health_check(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    if name in ONE_SHOT:
+        assert check == {"disable": True}
+        return
+    assert check["test"][0] in {"CMD", "CMD-SHELL"}
+    if name in OURS:
+        assert check["test"][1] == "liveshelf"
+        assert known_command(check["test"][2:])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert str(port).startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_fixed(name: str) -> None:
+    image, _, tag = SERVICES[name]["image"].partition(":")
+    assert image
+    assert tag not in {"", "latest"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_long_running_services_come_back(name: str) -> None:
+    assert SERVICES[name].get("restart") == (None if name in ONE_SHOT else "unless-stopped")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_exist(name: str) -> None:
+    assert known_command(SERVICES[name]["command"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_environment_sets_what_there_is_to_set(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert set(WELL_KNOWN) <= set(environment)
+    assert [variable for variable in environment if not known_setting(variable)] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_have_no_rights_to_spare(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_workers_wait_for_what_they_need() -> None:
+    for name in ("worker", "worker-gpu"):
+        conditions = {on: how["condition"] for on, how in SERVICES[name]["depends_on"].items()}
+        assert conditions == {
+            "kafka": "service_healthy",
+            "redis": "service_healthy",
+            "topics": "service_completed_successfully",
+        }
+
+
+def test_volumes_are_declared_and_used() -> None:
+    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_redis_never_evicts() -> None:
+    command = SERVICES["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--appendonly"] == "yes"
+    assert "--maxmemory" in options
+
+
+def test_gpu_is_opt_in() -> None:
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"worker-gpu"}
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_dockerfile(file: Path) -> None:
+    text = file.read_text()
+    assert len(stages(text)) == 2
+    assert all(":" in base and not base.endswith(":latest") for base in stages(text))
+    final = text[text.rindex("\nFROM ") :]
+    (user,) = re.findall(r"^USER (\d+):\d+$", final, flags=re.M)
+    assert int(user) > 0
+    assert final.index("\nUSER ") < final.index("\nENTRYPOINT ")
+    assert 'ENTRYPOINT ["liveshelf"]' in final
+    (command,) = re.findall(r'^CMD \["([a-z-]+)"\]', final, flags=re.M)
+    assert known_command([command])
+    assert 'CMD ["liveshelf", "health"]' in final
+
+
+def test_built_dockerfiles_are_there() -> None:
+    built = {
+        ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]
+        for service in SERVICES.values()
+        if "build" in service
+    }
+    assert {path.resolve() for path in built} == {path.resolve() for path in DOCKERFILES}
+
+
+def test_build_context_holds_what_is_installed() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert "*" in lines
+    assert {"pyproject.toml", "README.md", "LICENSE", "models", "streams", "liveshelf"} <= kept
