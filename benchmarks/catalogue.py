@@ -20,6 +20,7 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
+from models.cpu import limit_threads
 from models.encoded import EncodedItem
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
@@ -245,12 +246,16 @@ def real(count: int) -> list[Item]:
 
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
-    largest: Annotated[int, typer.Option(help="Largest catalogue; a million takes most of an hour's tenth.")] = 100_000,
+    largest: Annotated[
+        int, typer.Option(help="Largest catalogue: 1000000 needs 17 GB, half with --item-tokens 14.")
+    ] = 100_000,
     reals: Annotated[int, typer.Option("--real", help="Real items; all others are made of them.")] = 1_500,
     item_tokens: Annotated[int, typer.Option(help="Tokens kept of an item: what memory mostly goes into.")] = 32,
     batches: Annotated[int, typer.Option(help="Batches measured at each size.")] = 100,
+    threads: Annotated[int, typer.Option(help="Cores one model call may use; 0 leaves it to torch.")] = 0,
 ) -> None:
     """Measure and print; two minutes up to 100,000 items."""
+    limit_threads(threads)
     report = Report("catalogue", real_items=reals, item_tokens=item_tokens, batch=BATCH, searches=SEARCHES)
     with Progress(transient=True) as progress:
         waiting = progress.add_task("encoding real items", total=None)
@@ -259,7 +264,7 @@ def main(
         for size in (size for size in SIZES if size <= largest):
             needed, free = bench.needed(size), psutil.virtual_memory().available
             if needed > MEMORY_SHARE * free:
-                told = f"{size:,} items need about {needed / 1e9:.1f} GB more, {MEMORY_SHARE:.0%} of the free {free / 1e9:.1f} GB is less"
+                told = f"{size:,} items need {needed / 1e9:.1f} GB more; of {free / 1e9:.1f} GB free that is too much"
                 report.facts["stopped"] = told
                 progress.console.print(told)
                 break

@@ -34,6 +34,9 @@ from streams.events import Item
 READY_S = 300.0
 """How long a worker may take to load its model and encode the catalogue."""
 
+ENOUGH = 400
+"""Encoded items that the shop opens with; the rest of the catalogue comes while people shop."""
+
 TICK_S = 0.25
 PLAIN_EVERY_S = 3.0
 
@@ -144,11 +147,11 @@ def _perform(
                     logs = ", ".join(str(role.log) for role in supervisor.roles)
                     raise StackError(f"The worker was not ready after {READY_S:.0f} s; its log says more: {logs}")
                 wanted, encoded = len(shop.shoppers.items), shop.numbers.items
-                if encoded >= wanted:
+                if encoded >= min(wanted, ENOUGH):
                     shop.open.set()
                     ends = now + seconds if seconds is not None else ends
                 elif shop.snapshots:
-                    show(f"3/4 Encoding the catalogue, once: {encoded} of {wanted} items")
+                    show(f"3/4 Encoding the catalogue, once: {encoded} of {wanted} items; the shop opens at {ENOUGH}")
                 else:
                     show("2/4 Starting a worker: it loads BERT")
             elif now < ends:

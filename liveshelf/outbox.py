@@ -3,13 +3,14 @@
 Knows Kafka's producer; nothing of what the records say.
 """
 
+import time
 from collections import Counter
 from contextlib import suppress
-from threading import BoundedSemaphore, Lock
+from threading import Condition
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaError
 
 from streams.config import KafkaConfig
 
@@ -47,9 +48,9 @@ class Outbox:
         self.topic = topic
         self.delivered = 0
         self.failed: Counter[str] = Counter()
-        self._handed = 0
-        self._lock = Lock()
-        self._room = BoundedSemaphore(IN_FLIGHT)
+        self._on_the_way = 0
+        self._changed = Condition()
+        self._moved_at = time.monotonic()
         self._producer = KafkaProducer(
             **kafka.client(),
             acks="all",
@@ -70,35 +71,51 @@ class Outbox:
         ------
         BrokerError
             When nothing was acknowledged for longer than a delivery may take, or more than `FAILURES` were refused.
+        kafka.errors.KafkaError
+            When the producer itself will not take the record.
         """
-        if not self._room.acquire(timeout=DELIVERY_S + 10):
-            raise BrokerError(f"no acknowledgement in {DELIVERY_S + 10:g} s")
-        if self.failed.total() > FAILURES:
-            raise BrokerError(f"{self.failed.total()} records were not delivered")
+        with self._changed:
+            if not self._on_the_way:
+                self._moved_at = time.monotonic()
+            self._changed.wait_for(lambda: self._on_the_way < IN_FLIGHT, DELIVERY_S)
+            if self._stuck():
+                raise BrokerError(f"no acknowledgement in {DELIVERY_S:g} s")
+            if self.failed.total() > FAILURES:
+                raise BrokerError(f"{self.failed.total()} records were not delivered")
+            self._on_the_way += 1
         try:
             future = self._producer.send(self.topic, key=key, value=value)
         except BaseException:
-            self._room.release()
+            with self._changed:
+                self._on_the_way -= 1
             raise
-        self._handed += 1
-        future.add_callback(self._delivered)
-        future.add_errback(self._failed)
+        future.add_callback(self._settled, None)
+        future.add_errback(self._settled)
 
     def close(self) -> None:
-        """Wait for what is on its way; at most as long as a delivery may take."""
-        with suppress(KafkaTimeoutError):
-            self._producer.flush(timeout=DELIVERY_S + 10)
-        self._producer.close(timeout=5)
-        with self._lock:
-            if missing := self._handed - self.delivered - self.failed.total():
-                self.failed["NotAcknowledged"] += missing
+        """Wait for what is on its way, at most as long as a delivery may take; the rest counts as failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._on_the_way or self._stuck(), DELIVERY_S)
+            done = not self._on_the_way
+        if not done:
+            # The producer's own close waits for each batch in turn, and then raises without closing.
+            self._producer._sender.force_close()
+            self._producer._sender.join(5)
+        with suppress(KafkaError):
+            self._producer.close(timeout=5)
+        with self._changed:
+            if self._on_the_way:
+                self.failed["NotAcknowledged"] += self._on_the_way
 
-    def _delivered(self, _: Any) -> None:
-        with self._lock:
-            self.delivered += 1
-        self._room.release()
+    def _stuck(self) -> bool:
+        return self._on_the_way > 0 and time.monotonic() - self._moved_at >= DELIVERY_S
 
-    def _failed(self, error: BaseException) -> None:
-        with self._lock:
-            self.failed[type(error).__name__] += 1
-        self._room.release()
+    def _settled(self, error: BaseException | None, _: Any = None) -> None:
+        with self._changed:
+            self._on_the_way -= 1
+            if error is None:
+                self.delivered += 1
+                self._moved_at = time.monotonic()
+            else:
+                self.failed[type(error).__name__] += 1
+            self._changed.notify_all()

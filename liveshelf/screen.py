@@ -84,19 +84,19 @@ def picture(
     """The whole screen, about 22 lines high."""
     parts: list[RenderableType] = [Rule(Text(chapter, style="bold"), align="left"), _numbers(numbers)]
     if moment is not None:
-        told = Text.assemble(
-            (f"{moment.shopper} clicks ", "bold"),
+        heading = Text.assemble(
+            (f"{moment.took_ms:.0f} ms after {moment.shopper}'s click the new feed is in Redis: ", "bold"),
             (moment.clicked, "bold yellow"),
-            (f"; {moment.took_ms:.0f} ms later the new feed is in Redis", "bold"),
+            no_wrap=True,
+            overflow="ellipsis",
         )
-        told.truncate(200, overflow="ellipsis")
-        parts += [Text(), told, _feeds(moment, items)]
+        parts += [Text(), heading, _feeds(moment, items)]
     if search is not None:
         query, shelf = search
         found = Table(box=None, show_header=False, expand=True, pad_edge=False)
         found.add_column(no_wrap=True, overflow="ellipsis")
         for place, item in enumerate(shelf.items[:SEARCH_ROWS], 1):
-            found.add_row(f"{place}  {title(items, item.item_id)}")
+            found.add_row(Text(f"{place}  {title(items, item.item_id)}"))
         parts += [Text(), Text.assemble(("they search ", "bold"), (query, "bold yellow")), found]
     return Group(*parts)
 
@@ -129,12 +129,14 @@ def _feeds(moment: Moment, items: Mapping[str, Item]) -> Table:
     table.add_column("feed before", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("feed after", ratio=1, no_wrap=True, overflow="ellipsis")
     before, after = _top(moment.before), _top(moment.after)
+    places = {item.item_id: place for place, item in enumerate(before)}
     for place in range(FEED_ROWS):
         left = title(items, before[place].item_id) if place < len(before) else ""
         right = Text()
         if place < len(after):
-            new = after[place].item_id in moment.new
-            right = Text(f"{'+' if new else ' '} {title(items, after[place].item_id)}", "bold green" if new else "")
+            was = places.get(after[place].item_id)
+            mark, style = ("+", "bold green") if was is None else ("↑", "green") if was > place else (" ", "")
+            right = Text(f"{mark} {title(items, after[place].item_id)}", style)
         table.add_row(Text(left, style="dim"), right)
     return table
 

@@ -51,7 +51,7 @@ def values(found: Iterable[Entry]) -> list[Event | Item]:
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
 def test_a_file_is_read_however_it_is_packed(tmp_path: Path, suffix: str) -> None:
     plain = b'\xef\xbb\xbf{"item_id": "a", "title": "A"}\r\n\r\n{"item_id": "b", "title": "B"}'
-    packed = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[suffix](plain)
+    packed = {"": plain, ".gz": gzip.compress(plain), ".xz": lzma.compress(plain)}[suffix]
     found = entries(tmp_path, f"items.jsonl{suffix}", packed, "items")
     assert [(entry.line.number, getattr(entry.outcome, "title", None)) for entry in found] == [(1, "A"), (3, "B")]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from streams.batch import Batch, Recent, asks
 from streams.config import EventsConfig
-from streams.record import Record
 from streams.recommender import Ask
+from streams.record import Record
 from streams.shopper import Asked, Shopper, Touched
 
 NOW = 1_000_000

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -23,7 +23,7 @@ CLICK: dict[str, Any] = {"type": "click", "event_id": "e", "ts": 5, "user_id": "
 ITEM: dict[str, Any] = {"item_id": "i", "title": "t"}
 
 
-@FORMATS.checks("date-time", raises=ValueError)
+@FORMATS.checks("date-time", raises=ValueError)  # type: ignore[untyped-decorator]
 def _is_on_the_calendar(value: object) -> bool:
     return not isinstance(value, str) or datetime.fromisoformat(value.upper()).tzinfo is not None
 

@@ -19,10 +19,10 @@ def test_it_waits_without_lag_and_while_redis_is_away(lag: int, excused: bool) -
     assert not watchdog.stalled(1_004, 9, False), "the time begins when the excuse ends"
 
 
-@given(st.lists(st.tuples(st.floats(0.1, 9.9), st.booleans()), max_size=30))
-def test_progress_in_time_keeps_it_quiet(steps: list[tuple[float, bool]]) -> None:
+@given(st.lists(st.floats(0.1, 9.9), max_size=30))
+def test_progress_in_time_keeps_it_quiet(waits: list[float]) -> None:
     watchdog, now = Watchdog(stall_s=10), 0.0
-    for wait, _ in steps:
+    for wait in waits:
         watchdog.progress()
         now += wait
         assert not watchdog.stalled(now, 5, False)
