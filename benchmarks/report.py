@@ -69,6 +69,7 @@ def machine() -> dict[str, Value]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "load_average": round(psutil.getloadavg()[0], 2),
         "python": platform.python_version(),

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
 
 from streams import dead_letters
 from streams.batch import Batch, Recent, asks
@@ -52,8 +53,8 @@ class Pipeline:
         dead-lettered, so that one bad event never stops the stream."""
         try:
             await self._process(records)
-        except KafkaError:
-            raise  # the broker is away: nothing here can mend that, and nothing may be committed
+        except (KafkaError, RedisError):
+            raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             if len(records) == 1:
                 log.exception("an event broke the pipeline and goes to the dead letters")

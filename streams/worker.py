@@ -8,6 +8,7 @@ around, stands in ``docs/worker.md``.
 import asyncio
 import logging
 import os
+import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -57,6 +58,9 @@ class Worker:
         self.topics = Topics(config.topics.prefix)
         self.id = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
         self.meter = Meter("worker", self.id, wall_ms())
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="liveshelf-"
+        )  # Faust makes a folder, though we keep no tables
         self.app = self._app()
         self.compute = Compute()
         model = config.model
@@ -95,6 +99,7 @@ class Worker:
             return int(stop.code or 0)
         finally:
             self.compute.close()
+            self._folder.cleanup()
         return 0
 
     def _app(self) -> Any:
@@ -105,6 +110,7 @@ class Worker:
             broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
             broker_credentials=faust_credentials(kafka),
             store="memory://",
+            datadir=self._folder.name,
             topic_allow_declare=False,
             topic_disable_leader=True,
             web_enabled=False,

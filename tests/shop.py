@@ -1,7 +1,7 @@
 """A shop for the tests: topics of its own on a real broker, a Redis database, and workers as processes to be killed."""
 
 import os
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
+from liveshelf.stack.process import Process
 from streams import dead_letters, status, topics
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot, total
@@ -39,7 +40,7 @@ class Shop:
         self.config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_url), topics=topics_config)
         self.topics = topics.Topics(topics_config.prefix)
         self.group = f"{topics_config.prefix}group"
-        self.env = os.environ | {
+        self.env = {
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "REDIS_URL": redis_url,
             "LIVESHELF_TOPICS__PREFIX": topics_config.prefix,
@@ -47,16 +48,14 @@ class Shop:
             "LIVESHELF_MODEL__THREADS": "1",
         }
         self.folder = folder
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.workers: dict[str, Process] = {}
 
     @contextmanager
     def open(self) -> Iterator["Shop"]:
         """Topics made, an empty database, connections; at the end all is closed and every worker ended."""
         topics.create(self.config.kafka, self.config.topics)
         self.redis = redis.Redis.from_url(self.config.redis.url.get_secret_value())
-        self.producer = KafkaProducer(**self.config.kafka.client(), acks="all")
-        self.reader = KafkaConsumer(**self.config.kafka.client(), group_id=None, enable_auto_commit=False)
-        self.admin = KafkaAdminClient(**self.config.kafka.client())
+        self.connect()
         try:
             self.redis.flushdb()
             yield self
@@ -65,20 +64,27 @@ class Shop:
             self.redis.flushdb()
         finally:
             for worker in self.workers.values():
-                worker.kill()
-                worker.wait()
-            self.admin.close()
-            self.reader.close()
-            self.producer.close()
+                worker.stop(timeout_s=1)
+            self.disconnect()
             self.redis.close()
+
+    def connect(self) -> None:
+        """Open the test's own connections to the broker."""
+        self.producer = KafkaProducer(**self.config.kafka.client(), acks="all")
+        self.reader = KafkaConsumer(**self.config.kafka.client(), group_id=None, enable_auto_commit=False)
+        self.admin = KafkaAdminClient(**self.config.kafka.client())
+
+    def disconnect(self) -> None:
+        """Close them; kafka-python leaks sockets when it connects in vain, so no broker may stop before this."""
+        self.admin.close()
+        self.reader.close()
+        self.producer.close()
 
     def start(self, name: str = "worker-1") -> None:
         """Start a worker with a name in its group, as the supervisor does."""
         command = [sys.executable, "-m", "liveshelf", "worker"]
-        with self.log(name).open("ab") as log:
-            self.workers[name] = subprocess.Popen(
-                command, env=self.env | {"LIVESHELF_WORKER__INSTANCE": name}, stdout=log, stderr=log
-            )
+        env = self.env | {"LIVESHELF_WORKER__INSTANCE": name}
+        self.workers[name] = Process(command, log=self.log(name), env=env)
 
     def log(self, name: str = "worker-1") -> Path:
         """Where a worker's words go."""
@@ -87,15 +93,14 @@ class Shop:
     def kill(self, name: str = "worker-1") -> None:
         """Kill a worker as the kernel does when memory is short."""
         worker = self.workers.pop(name)
-        assert worker.poll() is None, self.log(name).read_text()
-        worker.kill()
+        assert worker.running, self.log(name).read_text()
+        os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
 
     def stop(self, name: str = "worker-1") -> None:
         """End a worker politely; it must end well."""
         worker = self.workers.pop(name)
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0, self.log(name).read_text()
+        assert worker.stop(timeout_s=30) == 0, self.log(name).read_text()
 
     def seen(self, wanted: Callable[[Snapshot], bool], limit_s: float = READY_S) -> list[Snapshot]:
         """Wait for a snapshot of a worker that satisfies; returns all that came from now until then."""
@@ -103,7 +108,7 @@ class Shop:
         deadline = time.monotonic() + limit_s
         for snapshot in status.follow(self.config):
             for name, worker in self.workers.items():
-                assert worker.poll() is None, self.log(name).read_text()
+                assert worker.running, self.log(name).read_text()
             if snapshot is not None:
                 found.append(snapshot)
                 if wanted(snapshot):

@@ -12,7 +12,7 @@ from streams.adapters.gate import Entry, Gate, unread
 from streams.adapters.jsonl import parsed
 from streams.adapters.mapping import MappingConfig, MappingError
 from streams.adapters.moment import MomentConfig
-from streams.adapters.source import Line, Source
+from streams.adapters.source import Source
 from streams.decode import Refusal, refuse
 from streams.events import EVENT_TYPES, AnyEvent
 
@@ -73,7 +73,7 @@ class Ubi:
                 named = f"{target.get('_index', '')}-{target['_id']}" if target.get("_id") else None
                 continue
             else:
-                yield Entry(line, self.outcome(document, named or _hash(line)))
+                yield Entry(line, self.outcome(document, named or _hash(line.raw, 16)))
             named = None
 
     def outcome(self, document: Mapping[str, Any], event_id: str) -> AnyEvent | Refusal:
@@ -105,9 +105,11 @@ class Ubi:
         fields["user_id"] = document.get("user_id") or document.get("client_id") or None
         fields["session_id"] = document.get("session_id") or attributes.get("session_id") or None
         if kind == "search":
-            # The query's own record and the event about it are one search.
-            fields["event_id"] = f"search-{query_id}" if query_id else event_id
-            fields |= {"query": document.get("user_query") or document.get("message"), "query_id": query_id}
+            query = document.get("user_query") or document.get("message")
+            if query_id:
+                # The query's own record and the event about it are one search; some shops keep the id for the next.
+                fields["event_id"] = f"search-{query_id}-{_hash(str(query).encode(), 4)}"
+            fields |= {"query": query, "query_id": query_id}
         elif kind == "impression":
             fields |= {"shelf_id": query_id, "surface": _SURFACE}
             fields["items"] = [{"item_id": item_id, "position": position}]
@@ -120,5 +122,5 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _hash(line: Line) -> str:
-    return hashlib.blake2b(line.raw, digest_size=16).hexdigest()
+def _hash(content: bytes, size: int) -> str:
+    return hashlib.blake2b(content, digest_size=size).hexdigest()

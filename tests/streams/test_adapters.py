@@ -210,6 +210,7 @@ def test_ubi_queries_and_events(tmp_path: Path) -> None:
     text = ubi_lines(
         base | {"user_query": "tv"},
         base | {"action_name": "on_search", "message": "tv"},
+        base | {"action_name": "on_search", "message": "tv stand"},
         base | {"action_name": "impression"} | shown,
         base | {"action_name": "item_click", "timestamp": 1_717_527_762_025} | shown,
         base | {"action_name": "add_to_cart", "user_id": "u", "timestamp": "2024-12-10T00:01:29"} | shown,
@@ -221,14 +222,15 @@ def test_ubi_queries_and_events(tmp_path: Path) -> None:
     )
     found = entries(tmp_path, "a.ndjson", text + '\n{"broken', "events")
     assert reasons(found) == {
-        "Search": 1, "duplicate": 1, "Impression": 1, "Click": 1, "Cart": 1, "unknown_action": 1, "invalid": 4,
+        "Search": 2, "duplicate": 1, "Impression": 1, "Click": 1, "Cart": 1, "unknown_action": 1, "invalid": 4,
         "malformed": 1,
     }  # fmt: skip
-    search, impression, click, cart = values(found)
+    search, second, impression, click, cart = values(found)
+    assert isinstance(second, Search) and second.query == "tv stand"
     assert isinstance(search, Search) and (search.user_id, search.session_id) == ("c", None)
     assert isinstance(impression, Impression) and impression.shelf_id == "q" and impression.items[0].position == 4
     assert isinstance(click, Click) and click.time_ms == 1_717_527_762_025 and click.session_id == "s"
-    assert isinstance(cart, Cart) and cart.user_id == "u" and cart.event_id == "ubi-4"
+    assert isinstance(cart, Cart) and cart.user_id == "u" and cart.event_id == "ubi-5"
 
 
 def test_ubi_actions_are_a_shops_own(tmp_path: Path) -> None:
@@ -336,8 +338,8 @@ def test_reading_never_fails_and_lets_only_valid_events_through(
         ("retrotech/products.csv.xz", "items", "retrotech", {"Item": 46_866}),
         (
             "ubi/ubi_queries_events.ndjson.xz", "events", "ubi",
-            {"Search": 765, "Impression": 1999, "Click": 298, "Cart": 234, "Purchase": 6,
-             "duplicate": 294, "invalid": 6, "unknown_action": 319},
+            {"Search": 770, "Impression": 1999, "Click": 298, "Cart": 234, "Purchase": 6,
+             "duplicate": 289, "invalid": 6, "unknown_action": 319},
         ),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The bad-input table of docs/events.md, row by row, and the promise behind it: decoding never raises."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ ACCEPTED_EVENTS: dict[str, bytes] = {
     "as it should be": raw(GOOD),
     "session alone": raw({"session_id": "s1"} | {key: value for key, value in GOOD.items() if key != "user_id"}),
     "unknown field": raw(GOOD | {"colour": {"deep": [1, 2]}}),
+    "unknown field, no UTF-8": raw(GOOD)[:-1] + b', "note": "caf\xe9"}',
     "unknown item": raw(GOOD | {"item_id": "nobody sells this"}),
     "late, by years": raw(GOOD | {"ts": 0}),
     "clock a little fast": raw(GOOD | {"ts": NOW + 300_000}),
@@ -153,6 +155,16 @@ def test_bad_item_is_refused_with_the_reason(key: bytes | None, value: bytes | N
     assert isinstance(refusal, Refusal)
     assert refusal.reason == reason
     assert says.lower() in refusal.detail.lower()
+
+
+def test_every_example_in_the_documents_is_valid() -> None:
+    lines = (Path(__file__).parents[2] / "docs" / "events.md").read_text("utf-8").splitlines()
+    examples = [line.encode() for line in lines if line.startswith("{")]
+    events = [decode_event(line, 2_000_000_000_000, CONFIG) for line in examples if b'"type"' in line]
+    assert {type(event) for event in events} == set(EVENT_TYPES)
+    assert [isinstance(decode_item(b"1234", line, CONFIG), Item) for line in examples if b'"type"' not in line] == [
+        True
+    ]
 
 
 def test_null_value_deletes_an_item_known_or_not() -> None:
