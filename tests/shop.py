@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
 from liveshelf.stack.process import Process
 from streams import dead_letters, status, topics
@@ -137,7 +138,12 @@ class Shop:
 
     def committed(self) -> int:
         """How many events the group has committed."""
-        offsets = self.admin.list_group_offsets(self.group)
+        while True:
+            try:
+                offsets = self.admin.list_group_offsets(self.group)
+                break
+            except (NotCoordinatorError, CoordinatorLoadInProgressError):  # a broker that has just started
+                time.sleep(0.2)
         offsets = offsets.get(self.group, offsets)
         return sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topics.events)
 

@@ -14,7 +14,7 @@ import pytest
 
 from liveshelf.stack.record import locked
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def start(folder: Path, *options: str) -> "subprocess.Popen[str]":

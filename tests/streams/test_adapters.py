@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.adapters import mapping as mappings
@@ -311,6 +311,7 @@ def test_no_time_is_a_value_error(value: object, form: str) -> None:
         MomentConfig(format=form).reader()(value)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=400),
     st.sampled_from([("items", "retrotech"), ("items", "icecat"), ("events", "ubi"), ("events", "retrotech_sessions")]),
