@@ -179,7 +179,7 @@ def measure(arms: dict[str, Arm], rounds: int, round_s: float) -> dict[str, list
 
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
-    items: Annotated[int, typer.Option(help="Items in memory.")] = 4_000,
+    items: Annotated[int, typer.Option(help="Items in memory.")] = 2_000,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; the median counts.")] = 9,
     round_s: Annotated[float, typer.Option(help="Seconds of an arm in a round, at least one call.")] = 0.4,
 ) -> None:

@@ -2,6 +2,6 @@
 
 import os
 
-# Read by torch's OpenMP when torch is first imported. Its threads spin while they wait, which makes a model call tens
-# of times slower when a broker, Redis or another worker wants the same cores (docs/scorer.md). Yours wins if set.
+# Torch's OpenMP reads this when torch is first imported. Its threads spin while they wait, which makes a call tens
+# of times slower when a broker, Redis or another worker wants the same cores (figures in docs/scorer.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

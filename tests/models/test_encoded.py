@@ -2,7 +2,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -19,6 +19,7 @@ def items(draw: st.DrawFn) -> EncodedItem:
     return EncodedItem.quantise(tokens, pooled)
 
 
+@settings(deadline=None)
 @given(items())
 def test_wire_round_trip(item: EncodedItem) -> None:
     again = EncodedItem.from_bytes(item.to_bytes())
@@ -27,6 +28,7 @@ def test_wire_round_trip(item: EncodedItem) -> None:
         np.testing.assert_array_equal(getattr(again, name), getattr(item, name))
 
 
+@settings(deadline=None)
 @given(items(), st.data())
 def test_cut_or_stretched_bytes_are_refused(item: EncodedItem, data: st.DataObject) -> None:
     whole = item.to_bytes()
@@ -36,6 +38,7 @@ def test_cut_or_stretched_bytes_are_refused(item: EncodedItem, data: st.DataObje
         EncodedItem.from_bytes(whole + b"\0")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused_or_read_never_worse(data: bytes) -> None:
     with contextlib.suppress(EncodedError):
@@ -48,6 +51,7 @@ def test_non_finite_numbers_are_refused() -> None:
         EncodedItem.from_bytes(item.to_bytes())
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.float32, (3, 5), elements=FLOATS))
 def test_quantisation_is_off_by_half_a_step_at_most(rows: np.ndarray) -> None:
     values, scales = quantise(rows)

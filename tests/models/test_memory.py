@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.encoded import EncodedItem
@@ -13,6 +13,7 @@ def item(seed: int, count: int = 3, dim: int = 4) -> EncodedItem:
     return EncodedItem.quantise(tokens, chance.normal(size=dim).astype(np.float32))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 20), st.one_of(st.none(), st.integers(0, 99))), max_size=30),
     st.sampled_from([4, 64]),
