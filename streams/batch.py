@@ -6,6 +6,7 @@ Pure: sorts decoded events and says which shelves they ask for. Reading, waiting
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from streams.config import EventsConfig
 from streams.decode import Refusal, decode_event
@@ -14,6 +15,8 @@ from streams.keys import normalise
 from streams.recommender import Ask
 from streams.record import Record
 from streams.shopper import Shopper, remembered
+
+E = TypeVar("E", bound=AnyEvent)
 
 
 @dataclass(slots=True)
@@ -114,6 +117,6 @@ def _order(event: AnyEvent) -> tuple[int, str]:
     return event.time_ms, event.event_id
 
 
-def _keep_newest(kept: dict[str, AnyEvent] | dict[str, Search], name: str, event: AnyEvent) -> None:
+def _keep_newest(kept: dict[str, E], name: str, event: E) -> None:
     if name not in kept or _order(kept[name]) < _order(event):
-        kept[name] = event  # type: ignore[assignment]
+        kept[name] = event
