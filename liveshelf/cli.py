@@ -151,13 +151,11 @@ def import_items(
     Example: `liveshelf import items products.csv --map item_id=sku --map title=name`
     """
     from liveshelf import intake, roles
-    from streams import topics
     from streams.adapters.mapping import load as load_mapping
 
     with told():
         config = settings()
         chosen = load_mapping(preset, mapping, fields or ())
-        topics.create(config.kafka, config.topics)
         summary = intake.import_items(
             file,
             kafka=config.kafka,
@@ -191,13 +189,11 @@ def replay(
     Example: `liveshelf replay ubi.ndjson --preset ubi --rate 100`
     """
     from liveshelf import intake, roles
-    from streams import topics
     from streams.adapters.mapping import load as load_mapping
 
     with told():
         config = settings()
         chosen = load_mapping(preset, mapping, fields or ())
-        topics.create(config.kafka, config.topics)
         summary = intake.replay(
             file,
             kafka=config.kafka,
