@@ -36,7 +36,7 @@ from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot, decoder, quantiles, total
 from streams.topics import Topics
 
-STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write")
+STAGES = ("queue", "state", "encode", "candidates", "score", "policy", "write")
 SHOPPERS = 500
 SEARCHES = 0.4
 WARM_UP = 500

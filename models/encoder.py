@@ -3,6 +3,7 @@
 Knows a transformer and its tokenizer; nothing of scoring, storage or where texts come from.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from torch.nn.functional import normalize
 
 from models import cpu
 from models.encoded import FORMAT, EncodedItem, EncodedQuery
+from models.packed import pack_linears
 from models.weights import PACKAGED, WeightsError, quiet, resolve, version
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -90,6 +92,7 @@ class Encoder:
             self.model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
         self.model.pooler = None
         self.model.to(self.device).eval()
+        pack_linears(self.model)
         self.dim = int(self.model.config.hidden_size)
         self.version = f"{version(weights)}/i{max_item_tokens}f{FORMAT}"
         self._unknown = self.tokenizer.unk_token
@@ -166,6 +169,8 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 def pack(texts: Sequence[list[int]], width: int) -> tuple[npt.NDArray[np.int64], ...]:
     """Lay texts out in rows at least as wide as the longest of them, in order, never across two rows.
 
+    Rows are filled evenly: one token too many for a row of 64 makes two of about 33, not one full and one empty.
+
     Returns
     -------
     Token ids, the owning text (-1 where there is none), and the position within the text; each int64 [rows, width].
@@ -176,7 +181,10 @@ def pack(texts: Sequence[list[int]], width: int) -> tuple[npt.NDArray[np.int64],
     >>> ids.tolist(), owner.tolist(), position.tolist()
     ([[5, 6, 0, 0], [7, 8, 9, 4]], [[0, 0, -1, -1], [1, 1, 1, 2]], [[0, 1, 0, 0], [0, 1, 2, 0]])
     """
-    width = max(min(width, sum(map(len, texts))), *map(len, texts))
+    total, longest = sum(map(len, texts)), max(map(len, texts))
+    width = max(width, longest)
+    rows = math.ceil(total / width)
+    width = min(width, total if rows == 1 else math.ceil(total / rows) + longest - 1)
     places, row, used = [], 0, 0
     for text in texts:
         if used + len(text) > width:

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models import cpu
+from models.encoded import EncodedQuery
 from models.encoder import Precision
 from models.kernels import Kernels, KernelTable, exact
 from models.memory import ItemMemory
@@ -63,6 +66,7 @@ class LateInteraction(nn.Module):
     def __init__(self, config: HeadConfig | None = None) -> None:
         super().__init__()
         self.config = config or HeadConfig()
+        self.names = self.config.features
         last = nn.Linear(self.config.hidden, len(INTENTS))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -80,7 +84,7 @@ class LateInteraction(nn.Module):
 
     def relevance(self, features: torch.Tensor) -> torch.Tensor:
         """The base score, [n]: before training, utility falls exactly as it does."""
-        named = dict(zip(self.config.features, features.unbind(-1), strict=True))
+        named = dict(zip(self.names, features.unbind(-1), strict=True))
         query = self.config.maxsim * named["maxsim"] + (1 - self.config.maxsim) * named["cosine"]
         history = 0.5 * (named["history_max"] + named["history_mean"])
         # Without a query the history has to say it all.
@@ -162,6 +166,7 @@ class LateInteractionScorer:
         self.memory = memory
         self.head = (head or LateInteraction()).eval()
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
+        self._width = len(self.head.config.features)
         kernels = self.head.config.kernels
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
 
@@ -170,30 +175,54 @@ class LateInteractionScorer:
         """Probabilities of the four intents, float32 [n, 4] per request."""
         if not requests:
             return []
-        features = [self.features(request) for request in requests]
+        matches: dict[tuple[int, int], _Match] = {}
+        features = [self._features(request, matches) for request in requests]
         probabilities = self.head(torch.cat(features)).softmax(-1)
         return [part.numpy() for part in probabilities.split([len(part) for part in features])]
 
     def features(self, request: ScoreRequest) -> torch.Tensor:
         """What the head sees of each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
+        return self._features(request, {})
+
+    def _features(self, request: ScoreRequest, matches: "dict[tuple[int, int], _Match]") -> torch.Tensor:
+        """As :meth:`features`; ``matches`` keeps what the same query found in the same candidates, so that a query's
+        personal shelves cost little more than its general one."""
         count = len(request.candidates)
-        out = torch.zeros(count, len(self.head.config.features))
+        out = torch.zeros(count, self._width)
         if not count:
             return out
-        items = self.memory.gather(request.candidates)
         context = out[:, -len(CONTEXT_FEATURES) :]
         if request.query is not None and len(request.query.tokens):
-            kernels = self.head.config.kernels
-            match = self._table(request.query, items) if self._table else exact(request.query, items, kernels)
-            out[:, : match.shape[1]] = match
-            context[:, 1] = items.pooled @ torch.from_numpy(request.query.pooled)
+            same = id(request.query), id(request.candidates)
+            if same not in matches:
+                matches[same] = self._match(request.query, request.candidates)
+            match = matches[same]
+            out[:, : match.features.shape[1]] = match.features
+            context[:, 1] = match.cosine
             context[:, 5] = 1.0
+            pooled = match.pooled
+        else:  # no words to compare: the tokens, which are most of an item's bytes, stay where they are
+            pooled = torch.from_numpy(self.memory.pooled(request.candidates))
         if request.history is not None and len(request.history):
-            context[:, 2], context[:, 3] = _history(request.history, request.weights, items.pooled)
+            context[:, 2], context[:, 3] = _history(request.history, request.weights, pooled)
             context[:, 6] = 1.0
         if request.popularity is not None:
             context[:, 4] = torch.from_numpy(request.popularity)
         return out
+
+    def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> "_Match":
+        items = self.memory.gather(candidates)
+        features = self._table(query, items) if self._table else exact(query, items, self.head.config.kernels)
+        return _Match(features, items.pooled @ torch.from_numpy(query.pooled), items.pooled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What a query finds in its candidates: kernels and MaxSim [n, K + 1], pooled cosines [n]; and their vectors."""
+
+    features: torch.Tensor
+    cosine: torch.Tensor
+    pooled: torch.Tensor
 
 
 def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,11 +10,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 
 from models.encoded import EncodedItem
 
 Slots = npt.NDArray[np.int64]
+
+SHARE = 0.75
+SMALLEST = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ class ItemMemory:
     dim, max_tokens
         Width of a vector, and how many tokens of an item are kept; longer items are cut.
     capacity
-        Slots per block. One block is the fastest to gather from, so prefer it larger than the catalogue; slots take
-        memory only once written.
+        Slots per block; by default one block could fill :data:`SHARE` of the machine's memory. One block is the fastest
+        to gather from, and slots take memory only once written.
 
     Examples
     --------
@@ -62,10 +66,10 @@ class ItemMemory:
     0
     """
 
-    def __init__(self, dim: int, max_tokens: int, capacity: int = 65_536) -> None:
+    def __init__(self, dim: int, max_tokens: int, capacity: int | None = None) -> None:
         self.dim = dim
         self.max_tokens = max_tokens
-        self.capacity = capacity
+        self.capacity = capacity or int(psutil.virtual_memory().total * SHARE) // self.bytes_per_item
         self._blocks: list[_Block] = []
         self._used: set[int] = set()
         self._lock = threading.Lock()
@@ -153,10 +157,21 @@ class ItemMemory:
         return Gathered(tokens, scales.float(), pooled.float())
 
     def _place(self, slot: int) -> tuple[_Block, int]:
+        if not self._blocks:
+            self._blocks.append(self._block())
         number, place = divmod(slot, self.capacity)
         while len(self._blocks) <= number:
-            self._blocks.append(_Block(self.capacity, self.dim, self.max_tokens))
+            self._blocks.append(self._block())
         return self._blocks[number], place
+
+    def _block(self) -> _Block:
+        while True:
+            try:
+                return _Block(self.capacity, self.dim, self.max_tokens)
+            except MemoryError:  # on a machine set to promise no more than it has
+                if self._blocks or self.capacity < SMALLEST:
+                    raise
+                self.capacity //= 2  # the first block's size is that of all
 
     def _take(self, name: Literal["tokens", "scales", "pooled"], index: torch.Tensor) -> torch.Tensor:
         if not self._blocks:
@@ -168,5 +183,5 @@ class ItemMemory:
         out = torch.empty(len(index), *parts[0].shape[1:], dtype=parts[0].dtype)
         for number in torch.unique(numbers).tolist():
             where = torch.nonzero(numbers == number).squeeze(1)
-            out[where] = parts[number].index_select(0, places[where])
+            out.index_copy_(0, where, parts[number].index_select(0, places[where]))
         return out

@@ -48,7 +48,7 @@ class ScoreRequest:
 class Scorer(Protocol):
     """A model that gives each candidate a probability of each intent.
 
-    The worker calls it from one thread at a time, off its event loop.
+    The worker calls it from one thread at a time.
     """
 
     @property

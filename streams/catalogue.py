@@ -1,7 +1,7 @@
 """Everything a worker knows of the items on sale: their facts, their vectors, and the two indexes over them.
 
-An item lives in a numbered slot; facts that policy asks for are arrays by slot. All calls come from the compute
-thread. Knows nothing of Kafka: what comes in are embeddings with their origin, whoever read them.
+An item lives in a numbered slot; facts that policy asks for are arrays by slot. Knows nothing of Kafka: what comes in
+are embeddings with their origin, whoever read them.
 """
 
 import logging

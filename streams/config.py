@@ -134,7 +134,7 @@ class ModelConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     max_item_tokens: Count = 32
     max_query_tokens: Count = 16
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0)] = 1
 
 
 class WorkerConfig(Config):
@@ -144,8 +144,7 @@ class WorkerConfig(Config):
     instance: str | None = None
     session_timeout_s: Seconds = 10.0
     batch_events: Count = 64
-    batch_wait_s: Seconds = 0.005
-    batches_in_flight: Count = 2
+    batch_wait_s: Seconds = 0.001
     item_batch: Count = 32
     metrics_every_s: Seconds = 1.0
     stall_s: Seconds = 60.0

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from streams.clock import wall_ms
-from streams.compute import Compute
 from streams.config import StreamsConfig
 from streams.recommender import Ask, Recommender
 from streams.shelf import ShelfRecord
@@ -24,12 +23,11 @@ class Demand:
         store: Store,
         trending: Trending,
         recommender: Recommender,
-        compute: Compute,
         write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
         config: StreamsConfig,
     ) -> None:
         self.store, self.trending, self.recommender = store, trending, recommender
-        self.compute, self.write, self.config = compute, write, config
+        self.write, self.config = write, config
         self._segments: list[str] = []
         self._read_all = True
 
@@ -50,13 +48,13 @@ class Demand:
         depth = self.config.state.trend_buckets if self._read_all else 2
         counts = await self.store.trend(range(current - depth + 1, current + 1))
         self._read_all = False
-        await self.compute.run(self._take, counts, now_ms)
+        self._take(counts, now_ms)
 
     async def popular(self, now_ms: int) -> None:
         """Write the popular shelf of everything and of the categories most in demand."""
-        wanted = [Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment) for segment in (ALL, *self._segments)]
-        made = await self.compute.run(self.recommender.recommend, wanted, {}, now_ms)
-        await self.write(made.records)
+        for segment in (ALL, *self._segments):  # one by one, so that no shopper waits for all of them
+            ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
+            await self.write(self.recommender.recommend([ask], {}, now_ms).records)
 
     def _take(self, counts: Mapping[int, Mapping[str, int]], now_ms: int) -> None:
         catalogue = self.recommender.catalogue

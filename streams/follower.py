@@ -13,7 +13,6 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.catalogue import Catalogue, Change
-from streams.compute import Compute
 from streams.embedding import decoder, origin
 from streams.meter import Meter
 
@@ -39,9 +38,9 @@ class Follower:
         Set once the catalogue holds all that the topic held at the start.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, catalogue: Catalogue, compute: Compute, meter: Meter) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, catalogue: Catalogue, meter: Meter) -> None:
         self.consumer = consumer
-        self.catalogue, self.compute, self.meter = catalogue, compute, meter
+        self.catalogue, self.meter = catalogue, meter
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -51,17 +50,17 @@ class Follower:
             ends = await self.consumer.end_offsets(self.consumer.assignment())
             while True:
                 if not self.ready.is_set() and await self._caught_up(ends):
-                    await self.compute.later(self.catalogue.commit)
+                    self.catalogue.commit()
                     log.info("catalogue ready: %d items", len(self.catalogue))
                     self.ready.set()
                 chunk = CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
                 fetched = await self.consumer.getmany(timeout_ms=int(COMMIT_EVERY_S * 1000), max_records=chunk)
                 changes = [change for messages in fetched.values() for change in self._changes(messages)]
                 if changes:
-                    await self.compute.later(self.catalogue.apply, changes)
+                    self.catalogue.apply(changes)
                     self.meter.count("items.changed", len(changes))
                 elif self.ready.is_set():
-                    await self.compute.later(self.catalogue.commit)
+                    self.catalogue.commit()
         finally:
             await self.consumer.stop()
 

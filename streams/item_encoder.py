@@ -4,11 +4,11 @@ An item whose text was encoded before, by the same encoder, keeps its vectors. W
 every embedding of the batch. Knows nothing of Faust or Redis.
 """
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 
 from streams import dead_letters
 from streams.catalogue import Catalogue
-from streams.compute import Compute
 from streams.config import EventsConfig
 from streams.decode import Deleted, Refusal, decode_item
 from streams.embedding import Embedding, Origin, encoder, text, text_hash
@@ -24,10 +24,8 @@ CHUNK = 8
 class ItemEncoder:
     """Encodes the items of one worker's partitions."""
 
-    def __init__(
-        self, catalogue: Catalogue, compute: Compute, send: Send, meter: Meter, topics: Topics, config: EventsConfig
-    ) -> None:
-        self.catalogue, self.compute, self.send, self.meter = catalogue, compute, send, meter
+    def __init__(self, catalogue: Catalogue, send: Send, meter: Meter, topics: Topics, config: EventsConfig) -> None:
+        self.catalogue, self.send, self.meter = catalogue, send, meter
         self.topics, self.config = topics, config
 
     async def process(self, records: Sequence[Record]) -> None:
@@ -47,9 +45,10 @@ class ItemEncoder:
                 items.append((record, decoded))
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
-            vectors = await self.compute.later(self._vectors, [item for _, item in chunk])
+            vectors = self._vectors([item for _, item in chunk])
             for (record, item), value in zip(chunk, vectors, strict=True):
                 acknowledged.append(self._publish(record, item.item_id, value))
+            await asyncio.sleep(0)  # a waiting shopper goes first
         for done in acknowledged:
             await done
 

@@ -5,7 +5,6 @@ everything and the batch's offsets may be committed; when it raises, they may no
 Knows Redis through ``Store`` and Kafka through ``Send``; nothing of Faust.
 """
 
-import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -17,7 +16,6 @@ from redis.exceptions import RedisError
 from streams import dead_letters
 from streams.batch import Batch, Recent, asks
 from streams.clock import wall_ms
-from streams.compute import Compute
 from streams.config import StreamsConfig
 from streams.decode import Refusal
 from streams.meter import Meter
@@ -35,18 +33,14 @@ TOP = 10
 
 
 class Pipeline:
-    """Processes batches; several may be under way, their writes keep their order."""
+    """Processes batches, one at a time."""
 
-    def __init__(
-        self, recommender: Recommender, store: Store, compute: Compute, send: Send, meter: Meter, config: StreamsConfig
-    ) -> None:
-        self.recommender, self.store, self.compute = recommender, store, compute
-        self.send, self.meter, self.config = send, meter, config
+    def __init__(self, recommender: Recommender, store: Store, send: Send, meter: Meter, config: StreamsConfig) -> None:
+        self.recommender, self.store, self.send = recommender, store, send
+        self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
-        self._remembering = asyncio.Lock()
-        self._writing = asyncio.Lock()
 
     async def process(self, records: Sequence[Record]) -> None:
         """Take a batch all the way; a batch that breaks is taken record by record, and a record that breaks alone is
@@ -70,19 +64,14 @@ class Pipeline:
         batch = Batch.of(records, now, self.config.events)
         await self._refuse(batch.refused)
         if batch.by_shopper:
-            async with self._remembering:
-                shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
-                wanted = asks(batch, shoppers, self._similar, now)
-                together = await self._together(wanted, now)
-            state_ms = (time.perf_counter() - clock) * 1000
-            waiting = time.perf_counter()
-            made = await self.compute.run(self.recommender.recommend, wanted, together, now)
-            wait_ms = (time.perf_counter() - waiting) * 1000 - sum(made.stages.values())
-            async with self._writing:
-                clock = time.perf_counter()
-                await self.write(made.records)
-                stages = {"state": state_ms, "wait": wait_ms, **made.stages}
-                stages["write"] = (time.perf_counter() - clock) * 1000
+            shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
+            wanted = asks(batch, shoppers, self._similar, now)
+            together = await self._together(wanted, now)
+            stages = {"state": (time.perf_counter() - clock) * 1000}
+            made = self.recommender.recommend(wanted, together, now)
+            clock = time.perf_counter()
+            await self.write(made.records)
+            stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
         done = wall_ms()

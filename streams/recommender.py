@@ -1,7 +1,7 @@
 """From what is known to shelves: candidates, one scoring call for all of them, policy.
 
 Pure: takes asks, memory that was read already, and a clock's value; gives shelf records and how long each stage took.
-Knows nothing of Kafka or Redis. All calls come from the compute thread.
+Knows nothing of Kafka or Redis.
 """
 
 import time
@@ -98,7 +98,7 @@ class Recommender:
         self.arm = arm
         self.queries = Queries(catalogue.encoder)
         self.policy = pipeline(config.policy)
-        self._popularity: dict[int, float] = {}
+        self._popularity = np.zeros(0, dtype=np.float32)
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
 
     def recommend(self, asks: Sequence[Ask], together: Mapping[str, Sequence[str]], now_ms: int) -> Made:
@@ -139,8 +139,12 @@ class Recommender:
         """Take what is in demand now as the popularity of items, 0 to 1."""
         ranked = self.trending.get("all", now_ms, 10_000)
         top = ranked[0][1] if ranked else 1.0
-        slots = ((self.catalogue.slot(item_id), score) for item_id, score in ranked)
-        self._popularity = {slot: score / top for slot, score in slots if slot is not None}
+        known = [(slot, score) for item_id, score in ranked if (slot := self.catalogue.slot(item_id)) is not None]
+        popularity = np.zeros(len(self.catalogue.live), dtype=np.float32)
+        if known:
+            slots, scores = zip(*known, strict=True)
+            popularity[list(slots)] = np.array(scores, dtype=np.float32) / top
+        self._popularity = popularity
 
     def _context(self, ask: Ask) -> _Context:
         catalogue = self.catalogue
@@ -199,14 +203,15 @@ class Recommender:
 
     def _request(self, context: _Context) -> ScoreRequest:
         ask, slots = context.ask, _candidates(context).slots
-        popularity = np.fromiter((self._popularity.get(slot, 0.0) for slot in slots.tolist()), np.float32, len(slots))
+        if len(self._popularity) < len(self.catalogue.live):  # the catalogue grew since
+            self._popularity = np.pad(self._popularity, (0, len(self.catalogue.live) - len(self._popularity)))
         return ScoreRequest(
             candidates=slots,
             query=self.queries.get(ask.query)[0] if ask.query else None,
             query_text=ask.query or "",
             history=context.vectors,
             weights=context.weights,
-            popularity=popularity,
+            popularity=self._popularity[slots],
         )
 
     def _shelf(self, context: _Context, rows: np.ndarray, now_ms: int) -> ShelfRecord:
@@ -225,19 +230,12 @@ class Recommender:
             ),
         )
         row = {slot: i for i, slot in enumerate(candidates.slots.tolist())}
-        chances = rows[[row[slot] for slot in kept.slots.tolist()], :3].tolist()
+        slots = kept.slots.tolist()
+        chances = rows[[row[slot] for slot in slots], :3].astype(np.float64).round(4).tolist()
+        worth = kept.scores.astype(np.float64).round(5).tolist()
         items = [
-            ShelfItem(
-                catalogue.item(slot).item_id,
-                round(score, 5),
-                round(buy, 4),
-                round(read, 4),
-                round(look, 4),
-                reason(mask) or "new",
-            )
-            for slot, score, mask, (buy, read, look) in zip(
-                kept.slots.tolist(), kept.scores.tolist(), kept.reasons.tolist(), chances, strict=True
-            )
+            ShelfItem(catalogue.item(slot).item_id, score, buy, read, look, reason(mask) or "new")
+            for slot, score, mask, (buy, read, look) in zip(slots, worth, kept.reasons.tolist(), chances, strict=True)
         ]
         shelf = Shelf(
             shelf_id=identity,

@@ -3,6 +3,10 @@
 Here, and only here, the pure parts meet Faust. Faust reads, groups and commits; every event is acknowledged by the
 agent that took it, once its batch is all the way through. What is known to go wrong in Faust, and how each is designed
 around, stands in ``docs/worker.md``.
+
+Models compute in the event loop's own thread: a second one takes the interpreter away from the first at every small
+operation, which cost twice the latency (``docs/log.md``). Faust reads Kafka and keeps its group alive in a thread of
+its own, so neither waits for a model; a worker is one core, and more cores are more workers.
 """
 
 import asyncio
@@ -24,7 +28,6 @@ from models.factory import build
 from streams import meter as metering
 from streams.catalogue import Catalogue
 from streams.clock import wall_ms
-from streams.compute import Compute
 from streams.config import StreamsConfig
 from streams.connections import aiokafka_client, faust_credentials
 from streams.demand import Demand
@@ -58,11 +61,9 @@ class Worker:
         self.topics = Topics(config.topics.prefix)
         self.id = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
         self.meter = Meter("worker", self.id, wall_ms())
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="liveshelf-"
-        )  # Faust makes a folder, though we keep no tables
+        # Faust makes a folder, though we keep no tables.
+        self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
         self.app = self._app()
-        self.compute = Compute()
         model = config.model
         limit_threads(model.threads)
         self.encoder = Encoder(
@@ -98,14 +99,13 @@ class Worker:
         except SystemExit as stop:
             return int(stop.code or 0)
         finally:
-            self.compute.close()
             self._folder.cleanup()
         return 0
 
     def _app(self) -> Any:
         config = self.config
         kafka = config.kafka
-        app = faust.App(
+        return faust.App(
             config.worker.group,
             broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
             broker_credentials=faust_credentials(kafka),
@@ -127,8 +127,6 @@ class Worker:
             key_serializer="raw",
             autodiscover=False,
         )
-        app.conf.id = config.worker.group
-        return app
 
     def _agents(self) -> None:
         app, worker = self.app, self.config.worker
@@ -147,34 +145,18 @@ class Worker:
         app.task(self._serve)
 
     async def _take(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
-        """Take micro-batches from a stream; the next is read and begun while this one computes."""
-        running = asyncio.Semaphore(self.config.worker.batches_in_flight)
-
-        async def through(events: Sequence[Any]) -> None:
+        """Take micro-batches from a stream, one at a time: while one is under way, the next gathers."""
+        async for events in stream.noack().take_events(size, within=self.config.worker.batch_wait_s):
             try:
                 await process([_record(event.message) for event in events])
-                for event in events:
-                    event.ack()
-                self.watchdog.progress()
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
                 log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
                 os._exit(STALLED_EXIT)
-            finally:
-                running.release()
-
-        tasks: set[asyncio.Task[None]] = set()
-        batches = stream.noack().take_events(size, within=self.config.worker.batch_wait_s)
-        while True:
-            # The place comes first: while none is free, what arrives gathers into a larger, cheaper batch.
-            await running.acquire()
-            events = await anext(batches, None)
-            if events is None:
-                return
-            task = asyncio.create_task(through(list(events)))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            for event in events:
+                event.ack()
+            self.watchdog.progress()
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
@@ -188,8 +170,8 @@ class Worker:
             closing.push_async_callback(redis.aclose)
             send = partial(_sent, producer)
             self.store = Store(redis, config.state)
-            self.pipeline = Pipeline(self.recommender, self.store, self.compute, send, self.meter, config)
-            self.item_encoder = ItemEncoder(self.catalogue, self.compute, send, self.meter, self.topics, config.events)
+            self.pipeline = Pipeline(self.recommender, self.store, send, self.meter, config)
+            self.item_encoder = ItemEncoder(self.catalogue, send, self.meter, self.topics, config.events)
             consumer = AIOKafkaConsumer(
                 self.topics.embeddings,
                 **aiokafka_client(kafka),
@@ -197,12 +179,12 @@ class Worker:
                 enable_auto_commit=False,
                 max_partition_fetch_bytes=size,
             )
-            follower = Follower(consumer, self.catalogue, self.compute, self.meter)
-            demand = Demand(self.store, self.trending, self.recommender, self.compute, self.pipeline.write, config)
+            follower = Follower(consumer, self.catalogue, self.meter)
+            demand = Demand(self.store, self.trending, self.recommender, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
                 group.create_task(follower.run())
                 await follower.ready.wait()
-                await self.compute.run(self._warm_up)
+                self._warm_up()
                 await demand.refresh(wall_ms())
                 self._ready.set()
                 log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
