@@ -252,7 +252,7 @@ def main(
     reals: Annotated[int, typer.Option("--real", help="Real items; all others are made of them.")] = 1_500,
     item_tokens: Annotated[int, typer.Option(help="Tokens kept of an item: what memory mostly goes into.")] = 32,
     batches: Annotated[int, typer.Option(help="Batches measured at each size.")] = 100,
-    threads: Annotated[int, typer.Option(help="Cores one model call may use; 0 leaves it to torch.")] = 0,
+    threads: Annotated[int, typer.Option(help="Cores one model call may use; 0 leaves it to torch.")] = 1,
 ) -> None:
     """Measure and print; two minutes up to 100,000 items."""
     limit_threads(threads)

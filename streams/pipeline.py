@@ -27,7 +27,7 @@ from streams.topics import Topics
 
 log = logging.getLogger(__name__)
 
-NEIGHBOURS_FRESH_MS = 5_000
+NEIGHBOURS_FRESH_MS = 30_000
 NEIGHBOURS_KEPT = 50_000
 TOP = 10
 

@@ -10,6 +10,7 @@ its own, so neither waits for a model; a worker is one core, and more cores are 
 """
 
 import asyncio
+import gc
 import logging
 import os
 import tempfile
@@ -186,7 +187,8 @@ class Worker:
                 await follower.ready.wait()
                 self._warm_up()
                 await demand.refresh(wall_ms())
-                self._ready.set()
+                gc.freeze()  # models and catalogue stay: collecting garbage need not look through them each time
+            self._ready.set()
                 log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
                 group.create_task(demand.run())
                 group.create_task(self._report(send))

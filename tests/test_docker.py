@@ -3,7 +3,11 @@
 Names must be those of the program: settings that exist, commands that the command line knows.
 """
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +134,37 @@ def test_redis_never_evicts() -> None:
     assert options["--maxmemory-policy"] == "noeviction"
     assert options["--appendonly"] == "yes"
     assert "--maxmemory" in options
+
+
+def test_kafka_is_the_version_that_is_tested() -> None:
+    lock = tomllib.loads((ROOT / "liveshelf" / "stack" / "kafka.lock").read_text())
+    (version,) = {found["version"] for found in lock["dependencies"] if found["artifactId"] == "kafka_2.13"}
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{version}"
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-gpu"])
+def test_a_worker_is_named_after_its_container(name: str) -> None:
+    shell, flag, script, *rest = (part.replace("$$", "$") for part in SERVICES[name]["entrypoint"])
+    assert script.endswith('exec liveshelf "$@"') and rest == ["liveshelf"]
+    seen = subprocess.run(
+        [shell, flag, script.replace('exec liveshelf "$@"', "exec env")],
+        env={"HOSTNAME": "c0ffee", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "LIVESHELF_WORKER__INSTANCE=c0ffee" in seen.stdout.splitlines()
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_libraries_are_installed_before_the_code_is_copied(file: Path) -> None:
+    text = file.read_text()
+    assert text.index("--requirement requirements.txt") < text.index("COPY . .")
+    script = re.search(r"python3 -c '(.*?)' > requirements\.txt", text, flags=re.S)
+    assert script is not None
+    code = script[1].replace("\\\n", "")
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert any(line.startswith("faust-streaming") for line in listed.stdout.splitlines())
 
 
 def test_gpu_is_opt_in() -> None:
