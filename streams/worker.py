@@ -188,7 +188,7 @@ class Worker:
                 self._warm_up()
                 await demand.refresh(wall_ms())
                 gc.freeze()  # models and catalogue stay: collecting garbage need not look through them each time
-            self._ready.set()
+                self._ready.set()
                 log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
                 group.create_task(demand.run())
                 group.create_task(self._report(send))
