@@ -83,6 +83,7 @@ class StateConfig(Config):
     together_items: Count = 50
     trend_bucket_s: Count = 3_600
     trend_buckets: Count = 24
+    trend_items: Count = 500
     trend_refresh_s: Seconds = 2.0
 
 

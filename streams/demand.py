@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.recommender import Ask, Recommender
+from streams.record import Sent
 from streams.shelf import ShelfRecord
 from streams.store import Store
 from streams.trending import ALL, Trending
@@ -23,7 +24,7 @@ class Demand:
         store: Store,
         trending: Trending,
         recommender: Recommender,
-        write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
+        write: Callable[[Sequence[ShelfRecord]], Awaitable[Sent]],
         config: StreamsConfig,
     ) -> None:
         self.store, self.trending, self.recommender = store, trending, recommender
@@ -54,7 +55,7 @@ class Demand:
         """Write the popular shelf of everything and of the categories most in demand."""
         for segment in (ALL, *self._segments):  # one by one, so that no shopper waits for all of them
             ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
-            await self.write(self.recommender.recommend([ask], {}, now_ms).records)
+            await asyncio.gather(*await self.write(self.recommender.recommend([ask], {}, now_ms).records))
 
     def _take(self, counts: Mapping[int, Mapping[str, int]], now_ms: int) -> None:
         catalogue = self.recommender.catalogue

@@ -1,7 +1,7 @@
 """Items in, embeddings out: whichever worker owns a partition of ``shop.items`` encodes its items for all.
 
-An item whose text was encoded before, by the same encoder, keeps its vectors. When ``process`` returns, the broker has
-every embedding of the batch. Knows nothing of Faust or Redis.
+An item whose text was encoded before, by the same encoder, keeps its vectors. Once what ``process`` returns is done,
+the broker has every embedding of the batch. Knows nothing of Faust or Redis.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from streams.decode import Deleted, Refusal, decode_item
 from streams.embedding import Embedding, Origin, encoder, text, text_hash
 from streams.events import Item
 from streams.meter import Meter
-from streams.record import Record, Send
+from streams.record import Record, Send, Sent
 from streams.topics import Topics
 
 CHUNK = 8
@@ -28,18 +28,18 @@ class ItemEncoder:
         self.catalogue, self.send, self.meter = catalogue, send, meter
         self.topics, self.config = topics, config
 
-    async def process(self, records: Sequence[Record]) -> None:
-        """Take a batch of item records all the way; refused ones become dead letters."""
-        acknowledged = []
+    async def process(self, records: Sequence[Record]) -> Sent:
+        """Take a batch of item records all the way to what it returns; refused ones become dead letters."""
+        sent: Sent = []
         items: list[tuple[Record, Item]] = []
         for record in records:
             decoded = decode_item(record.key, record.value, self.config)
             if isinstance(decoded, Refusal):
                 letter = dead_letters.headers(record, decoded)
-                acknowledged.append(self.send(self.topics.dead_letters, dead_letters.key(record), record.value, letter))
+                sent.append(self.send(self.topics.dead_letters, dead_letters.key(record), record.value, letter))
                 self.meter.count("items.refused")
             elif isinstance(decoded, Deleted):
-                acknowledged.append(self._publish(record, decoded.item_id, None))
+                sent.append(self._publish(record, decoded.item_id, None))
                 self.meter.count("items.deleted")
             else:
                 items.append((record, decoded))
@@ -47,10 +47,9 @@ class ItemEncoder:
             chunk = items[start : start + CHUNK]
             vectors = self._vectors([item for _, item in chunk])
             for (record, item), value in zip(chunk, vectors, strict=True):
-                acknowledged.append(self._publish(record, item.item_id, value))
+                sent.append(self._publish(record, item.item_id, value))
             await asyncio.sleep(0)  # a waiting shopper goes first
-        for done in acknowledged:
-            await done
+        return sent
 
     def _publish(self, record: Record, item_id: str, value: bytes | None) -> Awaitable[None]:
         header = Origin(record.partition, record.offset).header()

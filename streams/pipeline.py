@@ -1,7 +1,8 @@
 """A micro-batch's way from bytes read to shelves acknowledged.
 
-Decode, dead-letter the bad, remember, recommend, write, publish. When ``process`` returns, Redis and Kafka have
-everything and the batch's offsets may be committed; when it raises, they may not, and processing it again is harmless.
+Decode, dead-letter the bad, remember, recommend, write, publish. When ``process`` returns, Redis has everything; once
+what it returns is done, Kafka has too, and the batch's offsets may be committed. When either raises, they may not, and
+processing it again is harmless.
 Knows Redis through ``Store`` and Kafka through ``Send``; nothing of Faust.
 """
 
@@ -20,7 +21,7 @@ from streams.config import StreamsConfig
 from streams.decode import Refusal
 from streams.meter import Meter
 from streams.recommender import Ask, Recommender, anchors
-from streams.record import Record, Send
+from streams.record import Record, Send, Sent
 from streams.shelf import ShelfRecord, encoder, fitted
 from streams.store import Store
 from streams.topics import Topics
@@ -42,27 +43,28 @@ class Pipeline:
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
 
-    async def process(self, records: Sequence[Record]) -> None:
-        """Take a batch all the way; a batch that breaks is taken record by record, and a record that breaks alone is
-        dead-lettered, so that one bad event never stops the stream."""
+    async def process(self, records: Sequence[Record]) -> Sent:
+        """Take a batch to Redis and, as far as what it returns is done, to Kafka.
+
+        A batch that breaks is taken record by record, and a record that breaks alone is dead-lettered, so that one bad
+        event never stops the stream.
+        """
         try:
-            await self._process(records)
+            return await self._process(records)
         except (KafkaError, RedisError):
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             if len(records) == 1:
                 log.exception("an event broke the pipeline and goes to the dead letters")
-                await self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
-                return
+                return self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
             log.exception("a batch of %d broke: taking its events one by one", len(records))
-            for record in records:
-                await self.process([record])
+            return [sent for record in records for sent in await self.process([record])]
 
-    async def _process(self, records: Sequence[Record]) -> None:
+    async def _process(self, records: Sequence[Record]) -> Sent:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
-        await self._refuse(batch.refused)
+        sent = self._refuse(batch.refused)
         if batch.by_shopper:
             shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
             wanted = asks(batch, shoppers, self._similar, now)
@@ -70,7 +72,7 @@ class Pipeline:
             stages = {"state": (time.perf_counter() - clock) * 1000}
             made = self.recommender.recommend(wanted, together, now)
             clock = time.perf_counter()
-            await self.write(made.records)
+            sent += await self.write(made.records)
             stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
@@ -83,10 +85,11 @@ class Pipeline:
         self.meter.count("events", batch.events)
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")
+        return sent
 
-    async def write(self, records: Sequence[ShelfRecord]) -> None:
-        """Write shelves to Redis, then publish those that were written; empty ones are left out, so that a frontend
-        falls back instead of showing an empty page."""
+    async def write(self, records: Sequence[ShelfRecord]) -> Sent:
+        """Write shelves to Redis, then send those that were written to Kafka; empty ones are left out, so that a
+        frontend falls back instead of showing an empty page."""
         full = [record for record in records if record.shelf.items]
         limit = self.config.shelf.max_bytes
         values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in full]
@@ -96,15 +99,13 @@ class Pipeline:
         self.meter.count("shelves.empty", len(records) - len(full))
         self._count_sources(full)
         self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
-        sent = [
+        return [
             self.send(
                 self.topics.shelves, (record.shopper or record.key).encode("utf-8", "replace"), encoder.encode(record)
             )
             for record, fresh in zip(full, written, strict=True)
             if fresh
         ]
-        for acknowledged in sent:
-            await acknowledged
 
     def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
         """Count what each candidate source brought into the first places: ``top.vector`` of ``top``, and so on."""
@@ -114,15 +115,13 @@ class Pipeline:
                 for source in item.reason.split("+"):
                     self.meter.count(f"top.{source}")
 
-    async def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
-        sent = [
+    def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
+        return [
             self.send(
                 self.topics.dead_letters, dead_letters.key(record), record.value, dead_letters.headers(record, refusal)
             )
             for record, refusal in refused
         ]
-        for acknowledged in sent:
-            await acknowledged
 
     async def _together(self, wanted: Sequence[Ask], now_ms: int) -> dict[str, list[str]]:
         items = dict.fromkeys(item for ask in wanted for item in anchors(ask))

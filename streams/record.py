@@ -20,6 +20,10 @@ class Record:
     headers: Sequence[Header] = field(default=())
 
 
+Sent = list[Awaitable[None]]
+"""Records on their way to Kafka; each is done once the broker has it."""
+
+
 class Send(Protocol):
     """Hands a record to Kafka.
 

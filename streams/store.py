@@ -1,4 +1,4 @@
-"""Redis, the only door to it: shopper memory, demand counters and shelves, through two atomic scripts.
+"""Redis, the only door to it: shopper memory, demand counters and shelves, through three atomic scripts.
 
 Every call waits until Redis has answered. When Redis is away, loading, full or was flushed, calls wait and try again
 with backoff for as long as it takes: all writes may be repeated without harm, so a pause is the whole cost. Knows
@@ -122,48 +122,35 @@ class Store:
         dict
             For each item, at most ``k`` others.
         """
-        shards = self.config.shards
-
-        async def send(pipe: Any) -> list[Any]:
-            for item in items:
-                for number in range(shards):
-                    pipe.zrevrange(f"{own(number)}with:{item}", 0, k - 1, withscores=True)
-            replies: list[Any] = await pipe.execute()
-            return replies
-
-        if not items:
-            return {}
-        replies = await self._patiently(send)
-        found = {}
-        for i, item in enumerate(items):
-            counts: dict[str, float] = {}
-            for reply in replies[i * shards : (i + 1) * shards]:
-                for other, count in reply:
-                    name = other.decode()
-                    counts[name] = counts.get(name, 0.0) + count
-            found[item] = sorted(counts, key=lambda name: (-counts[name], name))[:k]
-        return found
+        sums = await self._top([f"with:{item}" for item in items], k)
+        return {
+            item: sorted(counts, key=lambda name: (-counts[name], name))[:k]
+            for item, counts in zip(items, sums, strict=True)
+        }
 
     async def trend(self, buckets: Iterable[int]) -> dict[int, dict[str, int]]:
-        """Weighted counts of touches by item, summed over shards, for each time bucket."""
+        """Weighted counts of touches by item for each time bucket, of the items most touched in each shard."""
         wanted = list(buckets)
-        shards = self.config.shards
+        return dict(
+            zip(wanted, await self._top([f"trend:{bucket}" for bucket in wanted], self.config.trend_items), strict=True)
+        )
+
+    async def _top(self, names: Sequence[str], k: int) -> list[dict[str, int]]:
+        """For each of our sorted sets, the ``k`` highest members of every shard with their scores added up."""
 
         async def send(pipe: Any) -> list[Any]:
-            for bucket in wanted:
-                for number in range(shards):
-                    pipe.hgetall(own(number, "trend", str(bucket)))
+            for number in range(self.config.shards):
+                keys = (own(number) + name for name in names)
+                pipe.evalsha(self._scripts["top"], len(names), *keys, k)
             replies: list[Any] = await pipe.execute()
             return replies
 
-        replies = await self._patiently(send)
-        sums: dict[int, dict[str, int]] = {}
-        for i, bucket in enumerate(wanted):
-            counts = sums.setdefault(bucket, {})
-            for reply in replies[i * shards : (i + 1) * shards]:
-                for item, count in reply.items():
-                    name = item.decode()
-                    counts[name] = counts.get(name, 0) + int(count)
+        sums: list[dict[str, int]] = [{} for _ in names]
+        for reply in await self._patiently(send) if names else ():
+            for counts, flat in zip(sums, reply, strict=True):
+                for member, score in zip(flat[::2], flat[1::2], strict=True):
+                    name = member.decode()
+                    counts[name] = counts.get(name, 0) + int(score)
         return sums
 
     async def put(self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int) -> list[bool]:
@@ -209,7 +196,7 @@ class Store:
 
     async def _load(self) -> None:
         loaded = {}
-        for name in ("remember", "put_shelf"):
+        for name in ("remember", "top", "put_shelf"):
             source = files("streams").joinpath("scripts", f"{name}.lua").read_text("utf-8")
             loaded[name] = str(await self.client.script_load(source))
         self._scripts = loaded

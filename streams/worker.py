@@ -15,8 +15,8 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from streams.item_encoder import ItemEncoder
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.recommender import Recommender
-from streams.record import Header, Record
+from streams.record import Header, Record, Sent
 from streams.store import Store, connect
 from streams.topics import DEAD_LETTER_HEADROOM, Topics
 from streams.trending import Trending
@@ -100,6 +100,7 @@ class Worker:
         except SystemExit as stop:
             return int(stop.code or 0)
         finally:
+            gc.unfreeze()
             self._folder.cleanup()
         return 0
 
@@ -145,19 +146,34 @@ class Worker:
             app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
         app.task(self._serve)
 
-    async def _take(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
-        """Take micro-batches from a stream, one at a time: while one is under way, the next gathers."""
-        async for events in stream.noack().take_events(size, within=self.config.worker.batch_wait_s):
-            try:
-                await process([_record(event.message) for event in events])
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:
-                log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
-                os._exit(STALLED_EXIT)
-            for event in events:
-                event.ack()
-            self.watchdog.progress()
+    async def _take(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
+        """Take what waits, at most ``size`` events at a time; while Kafka acknowledges what they led to, go on."""
+        acknowledging: asyncio.Task[None] | None = None
+        batch: list[Any] = []
+        waited = False
+        async for event in stream.noack().events():
+            batch.append(event)
+            if len(batch) < size:
+                arriving = stream.channel.queue
+                if arriving.empty() and not waited:
+                    # What Faust's thread has read while a model computed comes a moment later.
+                    await asyncio.sleep(self.config.worker.batch_wait_s)
+                    waited = True
+                if not arriving.empty():
+                    continue
+            with _or_leave():
+                sent = await process([_record(taken.message) for taken in batch])
+                if acknowledging is not None:
+                    await acknowledging
+            acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
+            batch, waited = [], False
+
+    async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
+        with _or_leave():
+            await asyncio.gather(*sent)
+        for event in events:
+            event.ack()
+        self.watchdog.progress()
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
@@ -232,6 +248,18 @@ class Worker:
             if end is not None and done is not None:
                 behind += max(0, end - done)
         return behind
+
+
+@contextmanager
+def _or_leave() -> Iterator[None]:
+    """End the process when a batch fails: nothing of it is committed, and the supervisor starts another."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
+        os._exit(STALLED_EXIT)
 
 
 def _record(message: Any) -> Record:

@@ -171,15 +171,9 @@ class Shop:
         """A count over all snapshots of all workers, dead ones too."""
         return total(status.snapshots(self.config, 0), name)
 
-    def state(self) -> dict[bytes, Any]:
+    def state(self) -> dict[bytes, dict[bytes, float]]:
         """All of Liveshelf's own state."""
-        held: dict[bytes, Any] = {}
-        for key in self.redis.scan_iter("ls:*"):
-            if self.redis.type(key) == b"hash":
-                held[key] = self.redis.hgetall(key)
-            else:
-                held[key] = self.redis.zrange(key, 0, -1, withscores=True)
-        return held
+        return {key: dict(self.redis.zrange(key, 0, -1, withscores=True)) for key in self.redis.scan_iter("ls:*")}
 
 
 def databases(redis_url: str, numbers: Sequence[int]) -> list[str]:

@@ -39,7 +39,7 @@ for i = 11, #ARGV, 5 do
   elseif enters(items, time, member, cap_items) then
     counted = counted + 1
     local trend = prefix .. 'trend:' .. math.floor(time / bucket_ms)
-    redis.call('HINCRBY', trend, what, weight)
+    redis.call('ZINCRBY', trend, weight, what)
     redis.call('EXPIRE', trend, trend_ttl)
     for _, other in ipairs(redis.call('ZRANGEBYSCORE', items, time - window, time + window)) do
       local with = string.match(other, '^.\31(.*)\31')

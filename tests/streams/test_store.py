@@ -143,10 +143,7 @@ def state(url: str) -> dict[str, Any]:
         held: dict[str, Any] = {}
         for key in client.scan_iter("ls:*"):
             assert client.ttl(key) > 0, key
-            scores = (
-                client.hgetall(key) if client.type(key) == "hash" else dict(client.zrange(key, 0, -1, withscores=True))
-            )
-            held[key] = {name: int(score) for name, score in scores.items()}
+            held[key] = {name: int(score) for name, score in client.zrange(key, 0, -1, withscores=True)}
         return held
 
 
