@@ -42,7 +42,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 def test_the_demo_ends_by_itself_and_has_shown_a_shelf(tmp_path: Path) -> None:
-    demo = start(tmp_path, "--minutes", "0.2")
+    demo = start(tmp_path, "--minutes", "0.5")
     output, _ = demo.communicate(timeout=240)
     assert demo.returncode == 0, output
     assert re.search(r"first shelf\s+│ \d+\.\d s after the start", output), output
