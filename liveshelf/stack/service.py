@@ -1,0 +1,118 @@
+"""What is common to everything the stack runs: it is started, looked at, and stopped; a server also waits to be ready.
+
+Knows processes; nothing of Kafka, Redis or roles.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from liveshelf.stack import ports
+from liveshelf.stack.errors import StackError
+from liveshelf.stack.process import STOP_TIMEOUT_S, Process
+
+STARTS = 3
+SERVER_STOP_TIMEOUT_S = 20.0
+
+
+class Service(ABC):
+    """Something that runs as one process at a time and may be started again."""
+
+    name: str
+
+    def __init__(self, stop_timeout_s: float = STOP_TIMEOUT_S) -> None:
+        self._stop_timeout_s = stop_timeout_s
+        self._process: Process | None = None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the latest run."""
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.running
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the latest run; None while it runs."""
+        return self._process.exit_code if self._process else None
+
+    def stop(self) -> None:
+        """End it and whatever it started; data stays."""
+        if self._process:
+            self._process.stop(self._stop_timeout_s)
+
+
+class Server(Service):
+    """A service that listens on a loopback port and keeps its data in a folder; as a context manager it runs inside.
+
+    Parameters
+    ----------
+    folder
+        For data, logs and the port it had; made when missing.
+    port
+        0 takes a free one and keeps it in the folder for the next start.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(SERVER_STOP_TIMEOUT_S)
+        self.folder = folder.resolve()
+        self.port = 0
+        self._wanted_port = port
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Where clients connect."""
+
+    def start(self) -> None:
+        """Start it and wait until it answers; should its port be taken meanwhile, on another one.
+
+        Raises
+        ------
+        StackError
+            When it does not come up; with the end of its log.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, STARTS + 1):
+            try:
+                self._process = self._launch()
+                ready = self._wait_ready()
+            except BaseException:
+                self.stop()
+                raise
+            if ready:
+                return
+            self.stop()
+            if attempt == STARTS or ports.is_free(self.port):
+                raise StackError(
+                    f"{self.name.capitalize()} did not come up (exit code {self.exit_code}). {self._why()}"
+                )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @abstractmethod
+    def _launch(self) -> Process:
+        """Choose the port and start the process."""
+
+    @abstractmethod
+    def _wait_ready(self) -> bool:
+        """Wait until it answers; False when it ended or took too long."""
+
+    @abstractmethod
+    def _why(self) -> str:
+        """What to do when it did not come up, and the end of its log."""
