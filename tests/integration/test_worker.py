@@ -158,6 +158,17 @@ def test_a_broker_that_restarts_is_a_pause(redis_db: str, topics_config: TopicsC
         assert counted == sum(weights[json.loads(value)["type"]] for _, value in events)
 
 
+def test_nothing_is_committed_before_redis_has_answered(shop: Shop) -> None:
+    shop.produce(shop.topics.events, touches(100, seed=5))
+    shop.drained()
+    before = shop.committed()
+    shop.redis.client_pause(5_000)
+    shop.produce(shop.topics.events, touches(200, seed=6))
+    time.sleep(3)  # three commit intervals
+    assert shop.committed() == before
+    shop.drained()
+
+
 def test_dead_letters_are_replayed_once(kafka: KafkaConfig, topics_config: TopicsConfig, shop: Shop) -> None:
     bad: list[tuple[str, bytes | None]] = [("u", b"{"), ("v", None), ("w", b'{"type":"poke"}')]
     sent = shop.produce(shop.topics.events, bad)
