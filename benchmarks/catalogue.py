@@ -8,8 +8,7 @@ recommender's candidates, scoring and policy over it.
 import gc
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +19,14 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
+from liveshelf.catalogues import ICECAT, icecat
 from models.cpu import limit_threads
 from models.encoded import EncodedItem
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
-from streams.adapters.files import read
-from streams.adapters.mapping import load
-from streams.adapters.source import Source
 from streams.batch import Batch, Recent, asks
 from streams.catalogue import Catalogue, Change
-from streams.config import EventsConfig, StreamsConfig
+from streams.config import StreamsConfig
 from streams.embedding import Embedding, text, text_hash
 from streams.events import AnyEvent, Click, Item, Search
 from streams.recommender import Ask, Recommender, anchors
@@ -190,7 +187,8 @@ class Bench:
         self.recommender.refresh(NOW_MS)
         task = self.progress.add_task(f"measuring {len(self.catalogue):,}", total=2 * batches)
         rounds: list[dict[str, float]] = []
-        for asked in self._asked(traffic, batches):
+        for _ in range(batches):
+            asked = traffic.batch(BATCH)
             rounds.append(self.recommender.recommend(asked, traffic.together(asked), NOW_MS).stages)
             self.progress.advance(task)
         rounds = rounds[batches // 10 :]  # the first meet cold caches
@@ -214,10 +212,6 @@ class Bench:
             "vector_index_kb": self.catalogue.vectors.nbytes / count / 1000,
         }
 
-    def _asked(self, traffic: Traffic, batches: int) -> Iterator[list[Ask]]:
-        for _ in range(batches):
-            yield traffic.batch(BATCH)
-
     def _recall(self, traffic: Traffic, probes: int = 50) -> float:
         """Share of the true nearest ten that the vector index brings among its candidates."""
         queries = [traffic.query() for _ in range(probes)]
@@ -236,12 +230,9 @@ class Bench:
 
 def real(count: int) -> list[Item]:
     """The first Icecat items."""
-    path = DATA / "icecat_electronics" / "products.jsonl.xz"
-    if not path.exists():
-        raise typer.BadParameter(f"{path} is not there; LIVESHELF_DATA names the folder with the data")
-    with Source(path) as file:
-        entries = read(file, "items", load("icecat"), NOW_MS, EventsConfig())
-        return list(islice((entry.outcome for entry in entries if isinstance(entry.outcome, Item)), count))
+    if not (DATA / ICECAT).exists():
+        raise typer.BadParameter(f"{DATA / ICECAT} is not there; LIVESHELF_DATA names the folder with the data")
+    return icecat(DATA, count)
 
 
 def main(

@@ -126,6 +126,15 @@ class LateInteraction(nn.Module):
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What a query finds in its candidates: kernels and MaxSim [n, K + 1], pooled cosines [n]; and their vectors."""
+
+    features: torch.Tensor
+    cosine: torch.Tensor
+    pooled: torch.Tensor
+
+
 class LateInteractionScorer:
     """Scores items of a memory with a late-interaction head.
 
@@ -166,7 +175,6 @@ class LateInteractionScorer:
         self.memory = memory
         self.head = (head or LateInteraction()).eval()
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
-        self._width = len(self.head.config.features)
         kernels = self.head.config.kernels
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
 
@@ -184,11 +192,11 @@ class LateInteractionScorer:
         """What the head sees of each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
         return self._features(request, {})
 
-    def _features(self, request: ScoreRequest, matches: "dict[tuple[int, int], _Match]") -> torch.Tensor:
+    def _features(self, request: ScoreRequest, matches: dict[tuple[int, int], _Match]) -> torch.Tensor:
         """As :meth:`features`; ``matches`` keeps what the same query found in the same candidates, so that a query's
         personal shelves cost little more than its general one."""
         count = len(request.candidates)
-        out = torch.zeros(count, self._width)
+        out = torch.zeros(count, len(self.head.names))
         if not count:
             return out
         context = out[:, -len(CONTEXT_FEATURES) :]
@@ -210,19 +218,10 @@ class LateInteractionScorer:
             context[:, 4] = torch.from_numpy(request.popularity)
         return out
 
-    def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> "_Match":
+    def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.memory.gather(candidates)
         features = self._table(query, items) if self._table else exact(query, items, self.head.config.kernels)
         return _Match(features, items.pooled @ torch.from_numpy(query.pooled), items.pooled)
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """What a query finds in its candidates: kernels and MaxSim [n, K + 1], pooled cosines [n]; and their vectors."""
-
-    features: torch.Tensor
-    cosine: torch.Tensor
-    pooled: torch.Tensor
 
 
 def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,10 @@ from models.encoded import EncodedItem
 Slots = npt.NDArray[np.int64]
 
 SHARE = 0.75
+"""Of the machine's memory: what one block could fill at most."""
+
 SMALLEST = 4_096
+"""Slots of the smallest block that is tried where memory is not promised freely."""
 
 
 @dataclass(frozen=True, slots=True)

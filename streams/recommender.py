@@ -139,12 +139,11 @@ class Recommender:
         """Take what is in demand now as the popularity of items, 0 to 1."""
         ranked = self.trending.get("all", now_ms, 10_000)
         top = ranked[0][1] if ranked else 1.0
-        known = [(slot, score) for item_id, score in ranked if (slot := self.catalogue.slot(item_id)) is not None]
-        popularity = np.zeros(len(self.catalogue.live), dtype=np.float32)
-        if known:
-            slots, scores = zip(*known, strict=True)
-            popularity[list(slots)] = np.array(scores, dtype=np.float32) / top
-        self._popularity = popularity
+        self._popularity = np.zeros(len(self.catalogue.live), dtype=np.float32)
+        for item_id, score in ranked:
+            slot = self.catalogue.slot(item_id)
+            if slot is not None:
+                self._popularity[slot] = score / top
 
     def _context(self, ask: Ask) -> _Context:
         catalogue = self.catalogue

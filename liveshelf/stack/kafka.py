@@ -3,7 +3,6 @@
 Knows how to start, check and stop the broker; nothing of topics or of who uses it.
 """
 
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -18,9 +17,7 @@ from liveshelf.stack import ports
 from liveshelf.stack.errors import StackError
 from liveshelf.stack.jars import kafka_jars
 from liveshelf.stack.process import Process, tail
-from liveshelf.stack.service import Server
-
-READY_TIMEOUT_S = 60.0
+from liveshelf.stack.service import READY_TIMEOUT_S, Server
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -165,15 +162,9 @@ class LocalKafka(Server):
         # SIGTERM: should this process be killed, the broker still ends cleanly.
         return Process([*java, *command, properties], log=self.folder / "kafka.out", on_orphaned=SIGTERM)
 
-    def _wait_ready(self) -> bool:
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while self.running and time.monotonic() < deadline:
-            if ports.answers(self.port) and self._lists_topics():
-                return True
-            time.sleep(0.05)
-        return False
-
-    def _lists_topics(self) -> bool:
+    def _answers(self) -> bool:
+        if not ports.answers(self.port):
+            return False
         try:
             admin = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=5_000)
         except (KafkaError, OSError):

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -16,30 +15,7 @@ from liveshelf.settings import StackConfig
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.record import Record, RunningProcess, clear_leftovers, locked
 from liveshelf.stack.redis import LocalRedis
-
-
-class Member(Protocol):
-    """A server or a role: what a supervisor has to know of it."""
-
-    name: str
-
-    @property
-    def pid(self) -> int | None:
-        """Of the latest run."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-
-    @property
-    def exit_code(self) -> int | None:
-        """Of the latest run; None while it runs."""
-
-    def start(self) -> None:
-        """Start it, also again; StackError says why not."""
-
-    def stop(self) -> None:
-        """End it."""
+from liveshelf.stack.service import Service
 
 
 @dataclass(frozen=True)
@@ -49,10 +25,10 @@ class Servers:
     folder: Path
     bootstrap_servers: str
     redis_url: str
-    started: tuple[Member, ...]
+    started: tuple[Service, ...]
     since: str
 
-    def write_record(self, roles: tuple[Member, ...] = ()) -> None:
+    def write_record(self, roles: tuple[Service, ...] = ()) -> None:
         """Write ``stack.json``, by which other commands in this folder find the stack."""
         processes = {}
         for member in (*self.started, *roles):
@@ -107,7 +83,7 @@ def stack(
         running.enter_context(locked(folder))
         if left := clear_leftovers(folder):
             say(f"an earlier stack here was killed; ended what it left: {', '.join(left)}")
-        started: list[Member] = []
+        started: list[Service] = []
         if redis_url is None:
             redis = LocalRedis(folder / "redis", config.redis_port, memory_mb=config.redis_memory_mb)
             running.enter_context(redis)

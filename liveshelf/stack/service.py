@@ -3,6 +3,7 @@
 Knows processes; nothing of Kafka, Redis or roles.
 """
 
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from liveshelf.stack import ports
 from liveshelf.stack.errors import StackError
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process
 
+READY_TIMEOUT_S = 60.0
 STARTS = 3
 SERVER_STOP_TIMEOUT_S = 20.0
 
@@ -27,7 +29,7 @@ class Service(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it."""
+        """Start it, also again; StackError says why not."""
 
     @property
     def pid(self) -> int | None:
@@ -96,6 +98,15 @@ class Server(Service):
                     f"{self.name.capitalize()} did not come up (exit code {self.exit_code}). {self._why()}"
                 )
 
+    def _wait_ready(self) -> bool:
+        """Wait until it answers; False when it ended or took too long."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while self.running and time.monotonic() < deadline:
+            if self._answers():
+                return True
+            time.sleep(0.02)
+        return False
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -110,8 +121,8 @@ class Server(Service):
         """Choose the port and start the process."""
 
     @abstractmethod
-    def _wait_ready(self) -> bool:
-        """Wait until it answers; False when it ended or took too long."""
+    def _answers(self) -> bool:
+        """Whether it serves clients now; asked again and again until it does."""
 
     @abstractmethod
     def _why(self) -> str:

@@ -22,7 +22,8 @@ from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.errors import StackError
 from liveshelf.stack.record import masked
 from liveshelf.stack.role import Role, RoleProcess
-from liveshelf.stack.servers import Member, Servers, stack
+from liveshelf.stack.servers import Servers, stack
+from liveshelf.stack.service import Service
 from streams import topics
 
 TICK_S = 0.1
@@ -31,7 +32,7 @@ TICK_S = 0.1
 class _Kept:
     """One member, when it was started, and when it may be started again."""
 
-    def __init__(self, member: Member, backoff: Backoff, clock: Callable[[], float]) -> None:
+    def __init__(self, member: Service, backoff: Backoff, clock: Callable[[], float]) -> None:
         self.member = member
         self.backoff = backoff
         self.clock = clock

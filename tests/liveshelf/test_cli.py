@@ -1,6 +1,5 @@
 """The command line: help that shows how, and mistakes answered with one paragraph and exit code 1."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,8 @@ ALL = sorted(commands(typer.main.get_command(app)))
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings but those of the test, and lines wide enough not to be broken."""
-    for name in os.environ:
-        if name.startswith("LIVESHELF_") or name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 500)
     monkeypatch.setenv("COLUMNS", "500")
 

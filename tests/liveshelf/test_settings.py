@@ -10,13 +10,7 @@ from liveshelf.settings import BadSettingsError, load
 from liveshelf.stack.record import Record, RunningProcess
 from streams.config import StreamsConfig
 
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.startswith("LIVESHELF_") or name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def running_stack(folder: Path, age_s: float = 0.0) -> None:
