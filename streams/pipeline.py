@@ -64,7 +64,7 @@ class Pipeline:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
-        sent = self._refuse(batch.refused)
+        sent: Sent = []
         if batch.by_shopper:
             shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
             wanted = asks(batch, shoppers, self._similar, now)
@@ -72,7 +72,7 @@ class Pipeline:
             stages = {"state": (time.perf_counter() - clock) * 1000}
             made = self.recommender.recommend(wanted, together, now)
             clock = time.perf_counter()
-            sent += await self.write(made.records)
+            sent = await self.write(made.records)
             stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
@@ -85,7 +85,8 @@ class Pipeline:
         self.meter.count("events", batch.events)
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")
-        return sent
+        # Last, since a batch that breaks is taken again event by event: each letter goes out once and is waited for.
+        return sent + self._refuse(batch.refused)
 
     async def write(self, records: Sequence[ShelfRecord]) -> Sent:
         """Write shelves to Redis, then send those that were written to Kafka; empty ones are left out, so that a
