@@ -78,7 +78,7 @@ def query_from(chance: random.Random, title: str) -> str:
 def late_arms(workload: Workload, precision: Precision) -> dict[str, Arm]:
     """The late-interaction scorer from query text to probabilities, by queries per call."""
     encoder = Encoder(precision=precision)
-    memory = ItemMemory(encoder.dim, encoder.max_item_tokens)
+    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
     memory.put_many(range(len(workload.texts)), encoder.encode_items(workload.texts))
     scorer = LateInteractionScorer(memory, precision=precision)
 

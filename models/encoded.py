@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = 1
-_HEADER = struct.Struct("<2sBxHH")
+FORMAT = 2
+_HEADER = struct.Struct("<2sBxHHH")
 _MAGIC = b"LE"
 
 
@@ -25,7 +25,7 @@ class EncodedItem:
     Attributes
     ----------
     tokens
-        int8 [n, D]: unit-norm token states, quantised symmetrically; ``tokens * scales[:, None]`` restores them.
+        int8 [n, T]: unit-norm token states in the items' space, quantised symmetrically; ``tokens * scales[:, None]`` restores them.
     scales
         float16 [n]: one step size per token, above zero.
     pooled
@@ -35,11 +35,11 @@ class EncodedItem:
     --------
     >>> item = EncodedItem(np.ones((2, 4), np.int8), np.full(2, 0.5, np.float16), np.zeros(4, np.float16))
     >>> len(item.to_bytes()), EncodedItem.from_bytes(item.to_bytes()).tokens.shape
-    (28, (2, 4))
+    (30, (2, 4))
     >>> EncodedItem.from_bytes(item.to_bytes()[:-1])
     Traceback (most recent call last):
     ...
-    models.encoded.EncodedError: 27 bytes, but 2 tokens of 4 dimensions take 28
+    models.encoded.EncodedError: 29 bytes, but 2 tokens of 4 dimensions and a mean of 4 take 30
     """
 
     tokens: npt.NDArray[np.int8]
@@ -48,19 +48,20 @@ class EncodedItem:
 
     @classmethod
     def quantise(cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32]) -> "EncodedItem":
-        """From float32 unit-norm token states [n, D] and pooled vector [D]."""
+        """From float32 unit-norm token states [n, T] and pooled vector [D]."""
         values, scales = quantise(tokens)
         return cls(values, scales.astype(np.float16), pooled.astype(np.float16))
 
     def restored(self) -> npt.NDArray[np.float32]:
-        """The token states as float32 [n, D], up to half a step from what was encoded."""
+        """The token states as float32 [n, T], up to half a step from what was encoded."""
         return self.tokens.astype(np.float32) * self.scales.astype(np.float32)[:, None]
 
     def to_bytes(self) -> bytes:
-        """Little-endian: header, scales, pooled, tokens; ``8 + 2n + 2D + nD`` bytes."""
-        count, dim = self.tokens.shape
+        """Little-endian: header, scales, pooled, tokens; ``10 + 2n + 2D + nT`` bytes."""
+        count, width = self.tokens.shape
         scales, pooled = self.scales.astype("<f2"), self.pooled.astype("<f2")
-        return _HEADER.pack(_MAGIC, FORMAT, count, dim) + scales.tobytes() + pooled.tobytes() + self.tokens.tobytes()
+        header = _HEADER.pack(_MAGIC, FORMAT, count, width, len(pooled))
+        return header + scales.tobytes() + pooled.tobytes() + self.tokens.tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "EncodedItem":
@@ -73,15 +74,17 @@ class EncodedItem:
         """
         if len(data) < _HEADER.size:
             raise EncodedError(f"{len(data)} bytes are too few for an encoded item")
-        magic, form, count, dim = _HEADER.unpack_from(data)
+        magic, form, count, width, dim = _HEADER.unpack_from(data)
         if magic != _MAGIC or form != FORMAT:
             raise EncodedError(f"not an encoded item of format {FORMAT}: begins with {data[:3]!r}")
-        size = _HEADER.size + 2 * count + 2 * dim + count * dim
+        size = _HEADER.size + 2 * count + 2 * dim + count * width
         if len(data) != size:
-            raise EncodedError(f"{len(data)} bytes, but {count} tokens of {dim} dimensions take {size}")
+            raise EncodedError(
+                f"{len(data)} bytes, but {count} tokens of {width} dimensions and a mean of {dim} take {size}"
+            )
         scales = np.frombuffer(data, "<f2", count, _HEADER.size)
         pooled = np.frombuffer(data, "<f2", dim, _HEADER.size + 2 * count)
-        tokens = np.frombuffer(data, np.int8, count * dim, _HEADER.size + 2 * count + 2 * dim).reshape(count, dim)
+        tokens = np.frombuffer(data, np.int8, count * width, _HEADER.size + 2 * count + 2 * dim).reshape(count, width)
         if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(pooled).all()):
             raise EncodedError("scales must be finite and above zero, pooled values finite")
         return cls(tokens, scales, pooled)

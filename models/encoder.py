@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 from models import cpu
 from models.encoded import FORMAT, EncodedItem, EncodedQuery
 from models.packed import pack_linears
+from models.projection import orthogonal
 from models.weights import PACKAGED, WeightsError, quiet, resolve, version
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -24,6 +25,7 @@ CHARACTERS_PER_TOKEN = 64
 LONGEST_PIECE = 100
 BATCH_TOKENS = 2_048
 ROW_TOKENS = 64
+TOKEN_DIM = 160
 
 
 class Encoder:
@@ -37,15 +39,19 @@ class Encoder:
         ``"auto"`` computes in bfloat16 where the processor (or CUDA) does so natively, else in float32.
     max_item_tokens, max_query_tokens
         Word pieces kept of a text, besides the model's two special tokens.
+    token_dim
+        Width T to which items' token states are projected before they are stored; 0 keeps all of D.
     device
         Where the model runs; what comes out is always in numpy.
 
     Attributes
     ----------
     version
-        Changes whenever encoded items would: weights, tokenizer, item length or storage format; not with precision.
+        Changes whenever encoded items would: weights, tokenizer, item length, projection or storage format; not with precision.
     dim
-        Width D of every vector.
+        Width D of pooled vectors and of a query's token states.
+    token_dim
+        Width T of an item's token states.
 
     Raises
     ------
@@ -59,7 +65,7 @@ class Encoder:
     (384, True)
     >>> [item] = encoder.encode_items(["Red garden hose"])
     >>> item.tokens.shape, item.pooled.shape
-    ((3, 384), (384,))
+    ((3, 160), (384,))
     >>> encoder.word_pieces(["Gardening gloves!"])
     [['gardening', 'gloves', '!']]
     """
@@ -71,6 +77,7 @@ class Encoder:
         precision: Precision = "auto",
         max_item_tokens: int = 32,
         max_query_tokens: int = 16,
+        token_dim: int = TOKEN_DIM,
         device: str = "cpu",
     ) -> None:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -94,12 +101,15 @@ class Encoder:
         self.model.to(self.device).eval()
         pack_linears(self.model)
         self.dim = int(self.model.config.hidden_size)
-        self.version = f"{version(weights)}/i{max_item_tokens}f{FORMAT}"
+        self.token_dim = min(token_dim, self.dim) or self.dim
+        self._narrow = orthogonal(self.dim, self.token_dim)
+        self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}"
         self._unknown = self.tokenizer.unk_token
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        return [EncodedItem.quantise(*states) for states in self._encode(texts, self.max_item_tokens)]
+        encoded = self._encode(texts, self.max_item_tokens)
+        return [EncodedItem.quantise(self._project(states), pooled) for states, pooled in encoded]
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
@@ -130,6 +140,12 @@ class Encoder:
             for row, ids in enumerate(batch):
                 yield states[start + 1 : start + len(ids) - 1], pooled[row]
                 start += len(ids)
+
+    def _project(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Token states [n, D] to unit-norm [n, T]."""
+        narrow = states @ self._narrow
+        rows: npt.NDArray[np.float32] = narrow / np.linalg.norm(narrow, axis=1, keepdims=True).clip(1e-9)
+        return rows
 
     def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         first, last = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id

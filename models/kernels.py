@@ -1,8 +1,8 @@
 """How well the tokens of a query and of an item match: soft counts by Gaussian kernels, and MaxSim.
 
-Knows similarity matrices only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End Neural Ad-hoc Ranking with
-Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). Both are averaged, not summed, over the query's
-tokens, so that short and long queries give numbers of one size.
+Knows similarity matrices and token weights only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End Neural Ad-hoc Ranking with
+Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). Both are weighted means over the query's tokens, not
+sums, so that short and long queries give numbers of one size.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
-from models.encoded import EncodedQuery, quantise
+from models.encoded import quantise
 from models.memory import Gathered
 
 
@@ -35,7 +35,15 @@ class Kernels:
         return [float(centre) for centre in np.linspace(self.lowest, self.highest, self.count)]
 
 
-def match(similarity: torch.Tensor, mask: torch.Tensor, kernels: Kernels) -> torch.Tensor:
+@dataclass(frozen=True, slots=True)
+class QueryTokens:
+    """A query ready to be matched: unit-norm states [Q, T] in the items' own space, and weights [Q] that sum to one."""
+
+    states: torch.Tensor
+    weights: torch.Tensor
+
+
+def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, kernels: Kernels) -> torch.Tensor:
     """The reference: exact and differentiable.
 
     Parameters
@@ -44,30 +52,36 @@ def match(similarity: torch.Tensor, mask: torch.Tensor, kernels: Kernels) -> tor
         float32 [..., Q, C, L]: query tokens, candidates, tokens of a candidate.
     mask
         bool [..., C, L]: which tokens of a candidate are there.
+    weights
+        float32 [..., Q]: what each query token counts; they sum to one, and tokens that are not there have zero.
 
     Returns
     -------
-    float32 [..., C, K + 1]: log of one plus each kernel's soft count, averaged over query tokens; then MaxSim.
+    float32 [..., C, K + 2]: log of one plus each kernel's soft count and MaxSim, as means over query tokens; then the
+    best match of the query token that is matched worst.
 
     Examples
     --------
     >>> similarity = torch.tensor([[[1.0, 0.0]]])
-    >>> match(similarity, torch.tensor([[True, False]]), Kernels(count=2))
-    tensor([[1.9287e-22, 6.9315e-01, 1.0000e+00]])
+    >>> match(similarity, torch.tensor([[True, False]]), torch.ones(1), Kernels(count=2))
+    tensor([[1.9287e-22, 6.9315e-01, 1.0000e+00, 1.0000e+00]])
     """
     mask = mask.unsqueeze(-3)
     exponent = -0.5 / kernels.width**2
     counts = [((similarity - centre).square() * exponent).exp() * mask for centre in kernels.centres()]
-    logs = torch.stack([count.sum(-1).log1p().mean(-2) for count in counts], dim=-1)
+    logs = [count.sum(-1).log1p() for count in counts]
     best = similarity.masked_fill(~mask, -1.0).amax(-1) * mask.any(-1)
-    return torch.cat([logs, best.mean(-2).unsqueeze(-1)], dim=-1)
+    means = torch.einsum("...q,...qck->...ck", weights, torch.stack([*logs, best], dim=-1))
+    present = (weights > 0).unsqueeze(-1)
+    weakest = best.masked_fill(~present, torch.inf).amin(-2)
+    return torch.cat([means, weakest.unsqueeze(-1)], dim=-1)
 
 
-def exact(query: EncodedQuery, items: Gathered, kernels: Kernels) -> torch.Tensor:
-    """:func:`match` of one query [Q, D] with restored float32 items, [C, K + 1]."""
+def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> torch.Tensor:
+    """:func:`match` of one query with restored float32 items, [C, K + 2]."""
     restored = items.tokens.float() * items.scales.unsqueeze(-1)
-    similarity = torch.einsum("qd,cld->qcl", torch.from_numpy(query.tokens), restored)
-    return match(similarity, items.scales > 0, kernels)
+    similarity = torch.einsum("qd,cld->qcl", query.states, restored)
+    return match(similarity, items.scales > 0, query.weights, kernels)
 
 
 class KernelTable:
@@ -96,21 +110,22 @@ class KernelTable:
         self.table = torch.exp((similarity[:, None] - centres).square() * (-0.5 / kernels.width**2))
         self.table[0] = 0.0  # where absent tokens land
 
-    def __call__(self, query: EncodedQuery, items: Gathered) -> torch.Tensor:
-        """As :func:`exact`, [C, K + 1]."""
+    def __call__(self, query: QueryTokens, items: Gathered) -> torch.Tensor:
+        """As :func:`exact`, [C, K + 2]."""
         count, longest, dim = items.tokens.shape
         bins = self._products(query, items.tokens.view(-1, dim))
         scales = items.scales.view(-1)
         offset = torch.where(scales > 0, self.EDGE / self.STEP, self.ABSENT)
         bins = torch.addcmul(offset, bins, scales * (1 / self.STEP)).view(-1, count, longest)
         best = bins.amax(-1).sub_(self.EDGE / self.STEP).mul_(self.STEP)
-        best = torch.where(best < -self.EDGE, 0.0, best).mean(0)
+        best = torch.where(best < -self.EDGE, 0.0, best)
         places = bins.add_(0.5).clamp_(0, self.BINS).to(torch.int32)
         logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
-        return torch.cat([logs.view(-1, count, logs.shape[-1]).mean(0), best.unsqueeze(-1)], dim=-1)
+        means = (query.weights @ logs.view(len(query.weights), -1)).view(count, -1)
+        return torch.cat([means, (query.weights @ best).unsqueeze(-1), best.amin(0).unsqueeze(-1)], dim=-1)
 
-    def _products(self, query: EncodedQuery, tokens: torch.Tensor) -> torch.Tensor:
+    def _products(self, query: QueryTokens, tokens: torch.Tensor) -> torch.Tensor:
         if not self.int8:
-            return torch.from_numpy(query.tokens) @ tokens.float().T
-        values, scales = quantise(query.tokens)
+            return query.states @ tokens.float().T
+        values, scales = quantise(query.states.numpy())
         return torch._int_mm(torch.from_numpy(values), tokens.T).float().mul_(torch.from_numpy(scales).unsqueeze(-1))

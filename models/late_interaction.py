@@ -1,6 +1,8 @@
 """The late-interaction head: from how a query, a history and an item match to the four intents.
 
 The base part is set by hand, so it ranks well before any training; the learned part starts at zero and is added to it.
+A query's token states pass a learned map and get learned weights first: with items left as they were encoded, this is
+what training can still move, at no cost per candidate.
 Knows vectors and features; nothing of texts, nor of the encoder that made the vectors.
 """
 
@@ -16,28 +18,39 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.functional import normalize
 
 from models import cpu
 from models.encoded import EncodedQuery
-from models.encoder import Precision
-from models.kernels import Kernels, KernelTable, exact
+from models.encoder import TOKEN_DIM, Precision
+from models.kernels import Kernels, KernelTable, QueryTokens, exact
 from models.memory import ItemMemory
+from models.projection import orthogonal
 from models.scorer import INTENTS, Floats, ScoreRequest
 from models.weights import WeightsError
 
-CONTEXT_FEATURES = ("maxsim", "cosine", "history_max", "history_mean", "popularity", "has_query", "has_history")
+MATCH_FEATURES = ("maxsim", "weakest")
+CONTEXT_FEATURES = ("cosine", "history_max", "history_mean", "popularity", "has_query", "has_history", "length")
+LONG_QUERY = 8.0
+"""Content tokens of a query whose ``length`` feature is one."""
+
+
+DROPOUT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
     """Shape of the head, and the base part's numbers; ``docs/scorer.md`` has the figures that chose them.
 
+    ``dim`` and ``token_dim`` are the encoder's D and T: widths of a query's and of an item's token states.
     ``maxsim`` is MaxSim's share of a query's relevance, the rest is the pooled cosine's. ``engaged`` gives the log odds
     of anything but ``ignore`` at relevance zero, ``slope`` their growth, ``shares`` their split over buy, read, look.
     """
 
     kernels: Kernels = field(default_factory=Kernels)
-    hidden: int = 32
+    dim: int = 384
+    token_dim: int = TOKEN_DIM
+    hidden: int = 64
     maxsim: float = 0.6
     history: float = 0.3
     popularity: float = 0.1
@@ -48,11 +61,14 @@ class HeadConfig:
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, in their order."""
-        return (*(f"kernel_{centre:.2f}" for centre in self.kernels.centres()), *CONTEXT_FEATURES)
+        kernels = (f"kernel_{centre:.2f}" for centre in self.kernels.centres())
+        return (*kernels, *MATCH_FEATURES, *CONTEXT_FEATURES)
 
 
 class LateInteraction(nn.Module):
     """Features to logits: the base part plus a two-layer learned part whose last layer starts at zero.
+
+    What calibration fits is kept with it: a scale and a bias per intent, applied to the logits.
 
     Examples
     --------
@@ -62,6 +78,8 @@ class LateInteraction(nn.Module):
     """
 
     shares: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, config: HeadConfig | None = None) -> None:
         super().__init__()
@@ -73,14 +91,27 @@ class LateInteraction(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # every worker's fresh head is the same head
             first = nn.Linear(len(self.config.features), self.config.hidden)
-        self.learned = nn.Sequential(first, nn.GELU(), last)
+        self.learned = nn.Sequential(first, nn.GELU(), nn.Dropout(DROPOUT), last)
+        self.query_map = nn.Linear(self.config.dim, self.config.token_dim, bias=False)
+        self.query_weight = nn.Linear(self.config.dim, 1)
+        with torch.no_grad():
+            self.query_map.weight.copy_(torch.from_numpy(orthogonal(self.config.dim, self.config.token_dim).T))
+        nn.init.zeros_(self.query_weight.weight)
+        nn.init.zeros_(self.query_weight.bias)
         self.register_buffer("shares", torch.tensor(self.config.shares).log(), persistent=False)
+        self.register_buffer("scale", torch.ones(len(INTENTS)))
+        self.register_buffer("bias", torch.zeros(len(INTENTS)))
+
+    def prepare(self, states: torch.Tensor, mask: torch.Tensor) -> QueryTokens:
+        """Query token states float32 [..., Q, D], with bool [..., Q] telling which are there, ready to be matched."""
+        weights = self.query_weight(states).squeeze(-1).masked_fill(~mask, -torch.inf)
+        return QueryTokens(normalize(self.query_map(states), dim=-1), weights.softmax(-1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """float32 [n, F] to logits [n, 4], columns as :data:`models.scorer.INTENTS`."""
         engaged = self.config.engaged + self.config.slope * self.relevance(features)
         base = torch.cat([engaged.unsqueeze(-1) + self.shares, torch.zeros_like(engaged).unsqueeze(-1)], dim=-1)
-        return base + torch.as_tensor(self.learned(features))
+        return (base + torch.as_tensor(self.learned(features))) * self.scale + self.bias
 
     def relevance(self, features: torch.Tensor) -> torch.Tensor:
         """The base score, [n]: before training, utility falls exactly as it does."""
@@ -128,7 +159,7 @@ class LateInteraction(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What a query finds in its candidates: kernels and MaxSim [n, K + 1], pooled cosines [n]; and their vectors."""
+    """What a query finds in its candidates: what :func:`models.kernels.match` gives [n, K + 2], pooled cosines [n]; and their vectors."""
 
     features: torch.Tensor
     cosine: torch.Tensor
@@ -154,7 +185,7 @@ class LateInteractionScorer:
     >>> import numpy as np
     >>> from models.encoder import Encoder
     >>> encoder = Encoder()
-    >>> memory = ItemMemory(encoder.dim, encoder.max_item_tokens)
+    >>> memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
     >>> memory.put_many([0, 1], encoder.encode_items(["Canon inkjet printer", "Leather sofa"]))
     >>> [query] = encoder.encode_queries(["printer"])
     >>> [scores] = LateInteractionScorer(memory).score([ScoreRequest(np.array([0, 1]), query)])
@@ -173,7 +204,12 @@ class LateInteractionScorer:
         precision: Precision = "auto",
     ) -> None:
         self.memory = memory
-        self.head = (head or LateInteraction()).eval()
+        self.head = (head or LateInteraction(HeadConfig(dim=memory.dim, token_dim=memory.token_dim))).eval()
+        if (self.head.config.dim, self.head.config.token_dim) != (memory.dim, memory.token_dim):
+            raise WeightsError(
+                f"the head was made for vectors of {self.head.config.dim} and {self.head.config.token_dim} dimensions, "
+                f"the encoder gives {memory.dim} and {memory.token_dim}"
+            )
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
         kernels = self.head.config.kernels
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
@@ -188,6 +224,7 @@ class LateInteractionScorer:
         probabilities = self.head(torch.cat(features)).softmax(-1)
         return [part.numpy() for part in probabilities.split([len(part) for part in features])]
 
+    @torch.inference_mode()
     def features(self, request: ScoreRequest) -> torch.Tensor:
         """What the head sees of each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
         return self._features(request, {})
@@ -206,21 +243,23 @@ class LateInteractionScorer:
                 matches[same] = self._match(request.query, request.candidates)
             match = matches[same]
             out[:, : match.features.shape[1]] = match.features
-            context[:, 1] = match.cosine
-            context[:, 5] = 1.0
+            context[:, 0] = match.cosine
+            context[:, 4] = 1.0
+            context[:, 6] = len(request.query.tokens) / LONG_QUERY
             pooled = match.pooled
         else:  # no words to compare: the tokens, which are most of an item's bytes, stay where they are
             pooled = torch.from_numpy(self.memory.pooled(request.candidates))
         if request.history is not None and len(request.history):
-            context[:, 2], context[:, 3] = _history(request.history, request.weights, pooled)
-            context[:, 6] = 1.0
+            context[:, 1], context[:, 2] = _history(request.history, request.weights, pooled)
+            context[:, 5] = 1.0
         if request.popularity is not None:
-            context[:, 4] = torch.from_numpy(request.popularity)
+            context[:, 3] = torch.from_numpy(request.popularity)
         return out
 
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.memory.gather(candidates)
-        features = self._table(query, items) if self._table else exact(query, items, self.head.config.kernels)
+        tokens = self.head.prepare(torch.from_numpy(query.tokens), torch.ones(len(query.tokens), dtype=torch.bool))
+        features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
         return _Match(features, items.pooled @ torch.from_numpy(query.pooled), items.pooled)
 
 

@@ -26,7 +26,7 @@ SMALLEST = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Items side by side: tokens int8 [n, L, D], scales float32 [n, L] (zero where there is no token),
+    """Items side by side: tokens int8 [n, L, T], scales float32 [n, L] (zero where there is no token),
     pooled float32 [n, D]."""
 
     tokens: torch.Tensor
@@ -37,9 +37,9 @@ class Gathered:
 class _Block:
     """A fixed run of slots. The operating system hands out the pages only when slots are written."""
 
-    def __init__(self, slots: int, dim: int, max_tokens: int) -> None:
+    def __init__(self, slots: int, dim: int, token_dim: int, max_tokens: int) -> None:
         # numpy's zeros, not torch's: they ask for zero pages instead of writing zeros, so untouched slots cost nothing.
-        self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, dim), np.int8))
+        self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, token_dim), np.int8))
         self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
         self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
 
@@ -51,15 +51,15 @@ class ItemMemory:
 
     Parameters
     ----------
-    dim, max_tokens
-        Width of a vector, and how many tokens of an item are kept; longer items are cut.
+    dim, token_dim, max_tokens
+        Width of a pooled vector, width of a token's, and how many tokens of an item are kept; longer items are cut.
     capacity
         Slots per block; by default one block could fill :data:`SHARE` of the machine's memory. One block is the fastest
         to gather from, and slots take memory only once written.
 
     Examples
     --------
-    >>> memory = ItemMemory(dim=4, max_tokens=2, capacity=8)
+    >>> memory = ItemMemory(dim=4, token_dim=4, max_tokens=2, capacity=8)
     >>> memory.put(9, EncodedItem(np.ones((1, 4), np.int8), np.ones(1, np.float16), np.ones(4, np.float16)))
     >>> memory.pooled(np.array([9, 3])).tolist()
     [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
@@ -69,8 +69,9 @@ class ItemMemory:
     0
     """
 
-    def __init__(self, dim: int, max_tokens: int, capacity: int | None = None) -> None:
+    def __init__(self, dim: int, token_dim: int, max_tokens: int, capacity: int | None = None) -> None:
         self.dim = dim
+        self.token_dim = token_dim
         self.max_tokens = max_tokens
         self.capacity = capacity or int(psutil.virtual_memory().total * SHARE) // self.bytes_per_item
         self._blocks: list[_Block] = []
@@ -83,7 +84,7 @@ class ItemMemory:
     @property
     def bytes_per_item(self) -> int:
         """Bytes one slot takes: tokens int8, scales and pooled float16."""
-        return self.max_tokens * (self.dim + 2) + 2 * self.dim
+        return self.max_tokens * (self.token_dim + 2) + 2 * self.dim
 
     @property
     def nbytes(self) -> int:
@@ -98,8 +99,8 @@ class ItemMemory:
         ValueError
             When the item is of another width, or the slot is negative.
         """
-        if item.tokens.shape[1] != self.dim or item.pooled.shape != (self.dim,):
-            raise ValueError(f"an item of {item.tokens.shape[1]} dimensions does not fit a memory of {self.dim}")
+        if item.tokens.shape[1] != self.token_dim or item.pooled.shape != (self.dim,):
+            raise ValueError(f"an item of {item.tokens.shape[1]} dimensions does not fit a memory of {self.token_dim}")
         if slot < 0:
             raise ValueError(f"slot {slot} is negative")
         count = min(len(item.tokens), self.max_tokens)
@@ -170,7 +171,7 @@ class ItemMemory:
     def _block(self) -> _Block:
         while True:
             try:
-                return _Block(self.capacity, self.dim, self.max_tokens)
+                return _Block(self.capacity, self.dim, self.token_dim, self.max_tokens)
             except MemoryError:  # on a machine set to promise no more than it has
                 if self._blocks or self.capacity < SMALLEST:
                     raise

@@ -63,7 +63,7 @@ class Catalogue:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self.memory = ItemMemory(encoder.dim, encoder.max_item_tokens)
+        self.memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
         self.vectors = VectorIndex(encoder.dim)
         self.lexical = LexicalIndex()
         self.live = np.zeros(1024, dtype=bool)

@@ -17,7 +17,7 @@ WEIGHTS = {"buy": 1.0, "read": 0.3, "look": 0.2}
 
 @pytest.fixture(scope="module")
 def memory(encoder: Encoder, titles: list[str]) -> ItemMemory:
-    memory = ItemMemory(encoder.dim, encoder.max_item_tokens, capacity=64)
+    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=64)
     memory.put_many(range(len(titles)), encoder.encode_items(titles))
     return memory
 
@@ -44,7 +44,7 @@ def requests(encoder: Encoder, memory: ItemMemory, titles: list[str]) -> list[Sc
 def trained_head() -> LateInteraction:
     """A head whose learned part is not zero."""
     head = LateInteraction()
-    torch.nn.init.normal_(head.learned[2].weight, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(head.learned[-1].weight, generator=torch.Generator().manual_seed(1))
     return head
 
 
@@ -92,7 +92,7 @@ def test_a_request_scores_the_same_in_any_company(memory: ItemMemory, requests: 
 
 def test_a_head_survives_its_folder(tmp_path: Path, memory: ItemMemory, requests: list[ScoreRequest]) -> None:
     head = LateInteraction(HeadConfig(hidden=8, shares=(0.2, 0.2, 0.6)))
-    torch.nn.init.normal_(head.learned[2].weight, generator=torch.Generator().manual_seed(2))
+    torch.nn.init.normal_(head.learned[-1].weight, generator=torch.Generator().manual_seed(2))
     head.save(tmp_path / "head")
     assert {file.name for file in (tmp_path / "head").iterdir()} == {"config.json", "model.safetensors"}
     again = LateInteraction.load(tmp_path / "head")
@@ -123,7 +123,7 @@ def test_it_ranks_a_real_catalogue_untrained(encoder: Encoder, data_folder: Path
     """A product is found among 300 by its own maker and kind; and fast and exact paths agree on the top."""
     with lzma.open(data_folder / "icecat_electronics" / "products.jsonl.xz", "rt", encoding="utf-8") as lines:
         titles = [json.loads(line)["title"] for line, _ in zip(lines, range(300), strict=False)]
-    memory = ItemMemory(encoder.dim, encoder.max_item_tokens, capacity=512)
+    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=512)
     memory.put_many(range(300), encoder.encode_items(titles))
     wanted = range(0, 300, 10)
     queries = encoder.encode_queries([" ".join(titles[slot].split()[:4]) for slot in wanted])

@@ -10,7 +10,7 @@ from models.scorer import INTENTS, ScoreRequest, utility
 
 @pytest.mark.parametrize("architecture", ["late_interaction", "cross_encoder", "constant"])
 def test_every_scorer_keeps_the_contract(encoder: Encoder, titles: list[str], architecture: Architecture) -> None:
-    memory = ItemMemory(encoder.dim, encoder.max_item_tokens, capacity=64)
+    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=64)
     memory.put_many(range(len(titles)), encoder.encode_items(titles))
     scorer = build(architecture, encoder, memory, titles.__getitem__)
     assert scorer.name == architecture
