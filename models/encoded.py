@@ -25,7 +25,8 @@ class EncodedItem:
     Attributes
     ----------
     tokens
-        int8 [n, T]: unit-norm token states in the items' space, quantised symmetrically; ``tokens * scales[:, None]`` restores them.
+        int8 [n, T]: unit-norm token states in the items' space, quantised symmetrically; ``tokens * scales[:, None]``
+        restores them.
     scales
         float16 [n]: one step size per token, above zero.
     pooled

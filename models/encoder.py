@@ -47,7 +47,8 @@ class Encoder:
     Attributes
     ----------
     version
-        Changes whenever encoded items would: weights, tokenizer, item length, projection or storage format; not with precision.
+        Changes whenever encoded items would: weights, tokenizer, item length, projection or storage format; not with
+        precision.
     dim
         Width D of pooled vectors and of a query's token states.
     token_dim
@@ -134,7 +135,7 @@ class Encoder:
         self, texts: Sequence[str], limit: int
     ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """Yield (content token states [n, D], pooled [D]) text by text."""
-        for batch in _batches(self._ids(texts, limit)):
+        for batch in _batches(self.token_ids(texts, limit)):
             states, pooled = (part.cpu().numpy() for part in self._forward(batch))
             start = 0
             for row, ids in enumerate(batch):
@@ -147,7 +148,8 @@ class Encoder:
         rows: npt.NDArray[np.float32] = narrow / np.linalg.norm(narrow, axis=1, keepdims=True).clip(1e-9)
         return rows
 
-    def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+    def token_ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+        """Each text's token ids between the two special ones, cut after ``limit`` content tokens."""
         first, last = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
         encodings = self._pieces.encode_batch(short, add_special_tokens=False)

@@ -1,7 +1,7 @@
 """How well the tokens of a query and of an item match: soft counts by Gaussian kernels, and MaxSim.
 
-Knows similarity matrices and token weights only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End Neural Ad-hoc Ranking with
-Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). Both are weighted means over the query's tokens, not
+Knows similarity matrices and token weights only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End Neural Ad-hoc
+Ranking with Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). Both are weighted means over the query's tokens, not
 sums, so that short and long queries give numbers of one size.
 """
 

@@ -159,7 +159,7 @@ class LateInteraction(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What a query finds in its candidates: what :func:`models.kernels.match` gives [n, K + 2], pooled cosines [n]; and their vectors."""
+    """What a query finds in its candidates: :func:`models.kernels.match` [n, K + 2], cosines [n], pooled vectors."""
 
     features: torch.Tensor
     cosine: torch.Tensor

@@ -1,0 +1,199 @@
+"""From contexts with their examples to tensors.
+
+Knows texts, token ids and stored item states; nothing of what is computed from them. Every text is tokenised or encoded
+once, however often it is seen.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from models.encoded import EncodedQuery
+from models.encoder import ROW_TOKENS, Encoder, pack
+from models.memory import ItemMemory
+from models.training.examples import Example, by_context
+
+ENCODE = 2_048
+"""Texts encoded in one call."""
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Examples that share a query and a history; ``number`` is unique in a data set."""
+
+    number: int
+    examples: tuple[Example, ...]
+
+
+def contexts(examples: Iterable[Example], most: int) -> list[Context]:
+    """Examples by context, long lists in pieces of at most ``most`` items.
+
+    Examples
+    --------
+    >>> [len(c.examples) for c in contexts([Example(query="a", item=str(i), grade=1) for i in range(5)], most=2)]
+    [2, 2, 1]
+    """
+    found: list[Context] = []
+    for group in by_context(examples):
+        for start in range(0, len(group), most):
+            found.append(Context(len(found), tuple(group[start : start + most])))
+    return found
+
+
+class Queries(Protocol):
+    """How queries get into a batch."""
+
+    def tensors(self, texts: Sequence[str]) -> Batch:
+        """Of these queries, under names that begin with ``query_``."""
+
+
+class Items(Protocol):
+    """How items get into a batch."""
+
+    def tensors(self, texts: Sequence[str]) -> Batch:
+        """Of these items, under names that begin with ``item_``."""
+
+
+class Collator:
+    """Makes a batch of contexts: pairs by the numbers of their query and item within the batch, and labels.
+
+    Examples
+    --------
+    >>> encoder = Encoder()
+    >>> collate = Collator(QueryTokenIds(encoder), FrozenItems(encoder, ["Garden hose", "Tap"]))
+    >>> batch = collate(contexts([Example(query="hose", item=i, grade=1) for i in ("Garden hose", "Tap")], most=8))
+    >>> batch["pair_query"].tolist(), batch["pair_item"].tolist(), batch["item_pooled"].shape
+    ([0, 0], [0, 1], torch.Size([2, 384]))
+    """
+
+    def __init__(self, queries: Queries, items: Items) -> None:
+        self.queries, self.items = queries, items
+
+    def __call__(self, batch: Sequence[Context]) -> Batch:
+        """See the class."""
+        numbers: dict[str, int] = {}
+        pairs: list[tuple[int, int]] = []
+        history: list[list[int]] = []
+        for place, one in enumerate(batch):
+            pairs += [(place, numbers.setdefault(example.item, len(numbers))) for example in one.examples]
+            history.append([numbers.setdefault(text, len(numbers)) for text in one.examples[0].history])
+        query, item = torch.tensor(pairs).unbind(1)
+        tensors = {"pair_query": query, "pair_item": item, "labels": labels(batch)}
+        if longest := max(map(len, history)):
+            tensors["history"] = torch.tensor([row + [-1] * (longest - len(row)) for row in history])
+        queries = [one.examples[0].query for one in batch]
+        return tensors | self.queries.tensors(queries) | self.items.tensors(list(numbers))
+
+
+class PairCollator:
+    """Makes a batch of texts that belong together, for a cross-encoder."""
+
+    def __init__(self, encoder: Encoder, max_tokens: int) -> None:
+        self.tokenizer = encoder.tokenizer
+        self.max_tokens = max_tokens
+
+    def __call__(self, batch: Sequence[Context]) -> Batch:
+        """Token ids of query and item together, [n, L], and labels."""
+        pairs = [(example.query, example.item) for one in batch for example in one.examples]
+        texts = self.tokenizer(
+            pairs, truncation="longest_first", max_length=self.max_tokens, padding=True, return_tensors="pt"
+        )
+        return {**texts, "labels": labels(batch)}
+
+
+class QueryTokenIds:
+    """Queries as token ids [q, Q] with their mask: for an encoder that is being trained."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.ids = _Ids(encoder, encoder.max_query_tokens)
+
+    def tensors(self, texts: Sequence[str]) -> Batch:
+        """``query_ids`` and ``query_mask``, int64 and bool [q, Q], special tokens included."""
+        rows = self.ids(texts)
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        mask = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
+        return {"query_ids": ids, "query_mask": mask}
+
+
+class FrozenQueries:
+    """Queries as states that an encoder made once and for all."""
+
+    def __init__(self, encoder: Encoder, texts: Iterable[str]) -> None:
+        unique = sorted(set(texts), key=len)
+        self.encoded: dict[str, EncodedQuery] = {}
+        for start in range(0, len(unique), ENCODE):
+            some = unique[start : start + ENCODE]
+            self.encoded |= dict(zip(some, encoder.encode_queries(some), strict=True))
+
+    def tensors(self, texts: Sequence[str]) -> Batch:
+        """``query_states`` float32 [q, Q, D], ``query_mask`` bool [q, Q], ``query_pooled`` float32 [q, D]."""
+        encoded = [self.encoded[text] for text in texts]
+        pooled = torch.from_numpy(np.stack([query.pooled for query in encoded]))
+        states = torch.zeros(len(encoded), max(1, *(len(query.tokens) for query in encoded)), pooled.shape[1])
+        mask = torch.zeros(states.shape[:2], dtype=torch.bool)
+        for row, query in enumerate(encoded):
+            states[row, : len(query.tokens)] = torch.from_numpy(query.tokens)
+            mask[row, : len(query.tokens)] = True
+        return {"query_states": states, "query_mask": mask, "query_pooled": pooled}
+
+
+class ItemTokenIds:
+    """Items as token ids, packed in rows: for an encoder that is being trained."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.ids = _Ids(encoder, encoder.max_item_tokens)
+
+    def tensors(self, texts: Sequence[str]) -> Batch:
+        """``item_ids``, ``item_owner`` and ``item_position``, int64 [rows, width], as :func:`models.encoder.pack`."""
+        packed = pack(self.ids(texts), ROW_TOKENS)
+        return dict(zip(("item_ids", "item_owner", "item_position"), map(torch.from_numpy, packed), strict=True))
+
+
+class FrozenItems:
+    """Items as they are stored for serving, so that a head is trained on what it will see."""
+
+    def __init__(self, encoder: Encoder, texts: Iterable[str]) -> None:
+        unique = sorted(set(texts), key=len)
+        self.slots = {text: slot for slot, text in enumerate(unique)}
+        self.memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        for start in range(0, len(unique), ENCODE):
+            some = unique[start : start + ENCODE]
+            self.memory.put_many(range(start, start + len(some)), encoder.encode_items(some))
+
+    def tensors(self, texts: Sequence[str]) -> Batch:
+        """``item_states`` float32 [m, L, T], ``item_mask`` bool [m, L], ``item_pooled`` float32 [m, D]."""
+        items = self.memory.gather(np.array([self.slots[text] for text in texts]))
+        mask = items.scales > 0
+        longest = max(1, int(mask.sum(1).amax()))
+        states = items.tokens[:, :longest].float() * items.scales[:, :longest].unsqueeze(-1)
+        return {"item_states": states, "item_mask": mask[:, :longest], "item_pooled": items.pooled}
+
+
+def labels(batch: Sequence[Context]) -> torch.Tensor:
+    """Float32 [n, 10], as :class:`models.training.losses.Labels` names the columns."""
+    none = (float("nan"),) * 4
+    rows = [
+        [*example.target().tolist(), example.weight, one.number, *(example.teacher or none)]
+        for one in batch
+        for example in one.examples
+    ]
+    return torch.tensor(rows)
+
+
+class _Ids:
+    """Token ids of texts, each tokenised once."""
+
+    def __init__(self, encoder: Encoder, limit: int) -> None:
+        self.encoder, self.limit = encoder, limit
+        self.known: dict[str, list[int]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        self.known |= dict(zip(new, self.encoder.token_ids(new, self.limit), strict=True))
+        return [self.known[text] for text in texts]

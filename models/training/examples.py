@@ -1,0 +1,172 @@
+"""One labelled example, and files of them.
+
+Knows values and files; nothing of models. A grade and an intent are two ways to say the same thing: both become a
+distribution over the four intents, which stand on one scale from ignore (0) over look and read to buy (1).
+"""
+
+import gzip
+import lzma
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.scorer import INTENTS, Floats
+
+LEVELS = {"buy": 1.0, "read": 2 / 3, "look": 1 / 3, "ignore": 0.0}
+OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+
+
+class ExamplesError(ValueError):
+    """Examples that cannot be used; the message names the file, the line and what to do."""
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody was shown in a context, and what came of it.
+
+    Attributes
+    ----------
+    query
+        As typed; empty where the context is the history alone.
+    history
+        Texts of the shopper's recent items, newest first.
+    item
+        Text of the item.
+    intent, grade
+        What came of it: one of buy, read, look, ignore; or a grade in 0..1. One of the two.
+    position
+        Where it was shown, from 0; kept for debiasing.
+    weight
+        How much the example counts, such as an inverse propensity.
+    teacher
+        Another model's logits of the four intents, to be distilled.
+
+    Examples
+    --------
+    >>> Example(query="hose", item="Garden hose", intent="buy").target().tolist()
+    [1.0, 0.0, 0.0, 0.0]
+    >>> Example(query="hose", item="Tap", grade=0.5).target().round(2).tolist()
+    [0.0, 0.5, 0.5, 0.0]
+    """
+
+    item: str
+    query: str = ""
+    history: tuple[str, ...] = ()
+    intent: str | None = None
+    grade: float | None = None
+    position: int | None = None
+    weight: float = 1.0
+    teacher: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.intent is None) == (self.grade is None):
+            raise ValueError("an example needs an intent or a grade, and only one of them")
+        if self.intent is not None and self.intent not in INTENTS:
+            raise ValueError(f"the intent {self.intent!r} is none of {', '.join(INTENTS)}")
+        if self.grade is not None and not 0 <= self.grade <= 1:
+            raise ValueError(f"the grade {self.grade} is not between 0 and 1")
+        if not (self.query.strip() or self.history):
+            raise ValueError("an example needs a query or a history")
+        if not self.weight > 0:
+            raise ValueError(f"the weight {self.weight} is not above zero")
+
+    @property
+    def level(self) -> float:
+        """The grade, or the intent's place on the same scale from 0 to 1."""
+        return self.grade if self.grade is not None else LEVELS[self.intent or ""]
+
+    def target(self) -> Floats:
+        """Float32 [4], columns as :data:`models.scorer.INTENTS`, whose mean level is :attr:`level`."""
+        return soft_target(self.level)
+
+
+def soft_target(level: float) -> Floats:
+    """A level between two intents, shared out to both, nearest the more."""
+    share = 1 - 3 * np.abs(level - np.array([LEVELS[intent] for intent in INTENTS]))
+    return np.clip(share, 0, None).astype(np.float32)
+
+
+def expected_level(probabilities: Floats) -> Floats:
+    """Mean level of predicted intents [n, 4], in 0..1: what a grade is predicted to be.
+
+    Examples
+    --------
+    >>> expected_level(np.array([[0.5, 0.0, 0.0, 0.5]], np.float32)).tolist()
+    [0.5]
+    """
+    levels: Floats = probabilities @ np.array([LEVELS[intent] for intent in INTENTS], np.float32)
+    return levels
+
+
+def read_examples(
+    file: Path,
+    fields: Mapping[str, str] | None = None,
+    grades: tuple[float, float] = (0.0, 1.0),
+    limit: int | None = None,
+) -> list[Example]:
+    """Read JSON lines, plain, ``.gz`` or ``.xz``.
+
+    Parameters
+    ----------
+    fields
+        Which of a line's fields to take for one of :class:`Example`'s, as ``{"item": "title"}``; others by their names.
+    grades
+        The lowest and highest grade of the file, which become 0 and 1.
+    limit
+        Read at most so many.
+
+    Raises
+    ------
+    ExamplesError
+        On the first line that is no example, or where there is none at all.
+    """
+    low, high = grades
+    names = {name: name for name in Example.__struct_fields__} | dict(fields or {})
+    examples: list[Example] = []
+    with OPENERS.get(file.suffix, open)(file, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if limit is not None and len(examples) >= limit:
+                break
+            try:
+                row = msgspec.json.decode(line, type=dict[str, Any])
+                values = {name: row[field] for name, field in names.items() if row.get(field) is not None}
+                if "grade" in values:
+                    values["grade"] = (float(values["grade"]) - low) / (high - low)
+                examples.append(msgspec.convert(values, Example))
+            except (msgspec.MsgspecError, ValueError, TypeError, ZeroDivisionError) as error:
+                raise ExamplesError(f"{file}, line {number} is no example: {error}") from error
+    if not examples:
+        raise ExamplesError(f"{file} holds no examples")
+    return examples
+
+
+def split(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+    """Set a share of the contexts aside; no context is on both sides.
+
+    Examples
+    --------
+    >>> kept, aside = split([Example(query=str(i // 2), item="x", grade=1) for i in range(8)], 0.25)
+    >>> len(kept), len(aside)
+    (6, 2)
+    """
+    contexts = sorted({context(example) for example in examples})
+    random.Random(seed).shuffle(contexts)
+    chosen = set(contexts[: round(share * len(contexts))])
+    kept = [example for example in examples if context(example) not in chosen]
+    return kept, [example for example in examples if context(example) in chosen]
+
+
+def context(example: Example) -> tuple[str, ...]:
+    """What an item was shown in: examples that agree in it are ranked against each other."""
+    return (example.query, *example.history)
+
+
+def by_context(examples: Iterable[Example]) -> list[list[Example]]:
+    """Examples of one context together, contexts in the order in which they first come."""
+    found: dict[tuple[str, ...], list[Example]] = {}
+    for example in examples:
+        found.setdefault(context(example), []).append(example)
+    return list(found.values())

@@ -1,0 +1,130 @@
+"""What is trained: a query side, an item side and a head, from a batch's tensors to logits and a loss.
+
+Knows tensors; nothing of texts, files or optimisers. Frozen sides come as stored states, trained ones as token ids.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from models.kernels import match
+from models.late_interaction import LONG_QUERY, LateInteraction
+from models.projection import orthogonal
+from models.training.batches import Batch
+from models.training.losses import Labels, total
+
+States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Unit-norm token states [m, L, width], which of them are there [m, L], unit-norm pooled vectors [m, D]."""
+
+
+class LateInteractionTowers(nn.Module):
+    """The late-interaction scorer with whatever of it is trained.
+
+    Parameters
+    ----------
+    head
+        Always trained.
+    bert
+        Encodes queries, and items too where they come as token ids; none where both are stored.
+    losses
+        Names of :data:`models.training.losses.LOSSES` with their weights.
+    """
+
+    narrow: torch.Tensor
+
+    def __init__(self, head: LateInteraction, bert: nn.Module | None, losses: Mapping[str, float]) -> None:
+        super().__init__()
+        self.head, self.bert, self.losses = head, bert, dict(losses)
+        matrix = torch.from_numpy(orthogonal(head.config.dim, head.config.token_dim))
+        self.register_buffer("narrow", matrix, persistent=False)
+
+    def forward(self, labels: torch.Tensor, **batch: torch.Tensor) -> Batch:
+        """Logits [n, 4] of the batch's pairs, and the loss."""
+        queries, items = self._queries(batch), self._items(batch)
+        with torch.autocast(labels.device.type, enabled=False):
+            logits = self.head(self._features(batch, queries, items))
+            return {"loss": total(logits, Labels.unpack(labels), self.losses), "logits": logits}
+
+    def _queries(self, batch: Batch) -> States:
+        mask = batch["query_mask"]
+        if "query_states" in batch:
+            return batch["query_states"], mask, batch["query_pooled"]
+        states = self._run(input_ids=batch["query_ids"], attention_mask=mask.long()).float()
+        pooled = normalize((states * mask.unsqueeze(-1)).sum(1), dim=-1)
+        return normalize(states, dim=-1)[:, 1:], _content(mask.sum(1), mask.shape[1]), pooled
+
+    def _items(self, batch: Batch) -> States:
+        if "item_states" in batch:
+            return batch["item_states"], batch["item_mask"], batch["item_pooled"]
+        owner, position = batch["item_owner"], batch["item_position"]
+        mask = (owner[:, :, None] == owner[:, None, :]).unsqueeze(1)
+        packed = self._run(input_ids=batch["item_ids"], position_ids=position, attention_mask=mask).float()
+        there = owner >= 0
+        owner, position, packed = owner[there], position[there], packed[there]
+        lengths = owner.bincount()
+        states = packed.new_zeros(len(lengths), int(lengths.amax()), packed.shape[-1])
+        states = states.index_put((owner, position), packed)
+        narrow = normalize(normalize(states, dim=-1) @ self.narrow, dim=-1)
+        return narrow[:, 1:], _content(lengths, states.shape[1]), normalize(states.sum(1), dim=-1)
+
+    def _run(self, **inputs: torch.Tensor) -> torch.Tensor:
+        if self.bert is None:
+            raise ValueError("token ids need an encoder, and this scorer was made without one")
+        output: Any = self.bert(**inputs)
+        states: torch.Tensor = output.last_hidden_state
+        return states
+
+    def _features(self, batch: Batch, queries: States, items: States) -> torch.Tensor:
+        """What :meth:`models.late_interaction.LateInteractionScorer.features` gives, for all pairs, with gradients."""
+        query, item = batch["pair_query"], batch["pair_item"]
+        states, mask, pooled = queries
+        has_query = mask.any(1)
+        # A context without words is matched as if its first token were there, and the result is put to zero.
+        mask = mask | (~has_query.unsqueeze(1) & (torch.arange(mask.shape[1], device=mask.device) == 0))
+        tokens = self.head.prepare(states, mask)
+        similarity = torch.einsum("nqt,nlt->nql", tokens.states[query], items[0][item]).unsqueeze(2)
+        found = match(similarity, items[1][item].unsqueeze(1), tokens.weights[query], self.head.config.kernels)
+        cosine = (pooled[query] * items[2][item]).sum(-1)
+        asked = has_query[query].float().unsqueeze(1)
+        length = mask.sum(1)[query] / LONG_QUERY
+        history = _history(batch.get("history"), items[2], query, item)
+        popularity = torch.zeros_like(cosine)
+        known = torch.cat([found.squeeze(1), cosine.unsqueeze(1)], dim=1) * asked
+        rest = [*history[:2], popularity, asked.squeeze(1), history[2], length * asked.squeeze(1)]
+        return torch.cat([known, torch.stack(rest, dim=1)], dim=1)
+
+
+class CrossEncoderTower(nn.Module):
+    """A sequence classifier over query and item together, trained with the same losses."""
+
+    def __init__(self, classifier: nn.Module, losses: Mapping[str, float]) -> None:
+        super().__init__()
+        self.bert, self.losses = classifier, dict(losses)
+
+    def forward(self, labels: torch.Tensor, **texts: torch.Tensor) -> Batch:
+        """Logits [n, 4] and the loss."""
+        output: Any = self.bert(**texts)
+        logits = output.logits.float()
+        with torch.autocast(labels.device.type, enabled=False):
+            return {"loss": total(logits, Labels.unpack(labels), self.losses), "logits": logits}
+
+
+def _content(lengths: torch.Tensor, longest: int) -> torch.Tensor:
+    """Which of the tokens after the first special one are content, bool [m, longest - 1]."""
+    return torch.arange(1, longest, device=lengths.device) < lengths.unsqueeze(1) - 1
+
+
+def _history(history: torch.Tensor | None, pooled: torch.Tensor, query: torch.Tensor, item: torch.Tensor) -> States:
+    """Largest and mean cosine of each pair's item to its context's history, and whether there is one, each [n]."""
+    if history is None:
+        none = pooled.new_zeros(len(query))
+        return none, none, none
+    there = (history >= 0)[query]
+    cosine = torch.einsum("nhd,nd->nh", pooled[history.clamp_min(0)][query], pooled[item])
+    has = there.any(1)
+    largest = cosine.masked_fill(~there, -torch.inf).amax(1)
+    mean = (cosine * there).sum(1) / there.sum(1).clamp_min(1)
+    return torch.where(has, largest, 0.0), mean, has.float()
