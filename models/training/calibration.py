@@ -1,0 +1,98 @@
+"""Probabilities that mean what they say: fitted on examples that training has not seen.
+
+Knows logits and labels only. Vector scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks"): a scale and
+a bias for each intent, by maximum likelihood.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import log_softmax
+
+from models.scorer import INTENTS, Floats
+
+BINS = 10
+PRIOR = 1e-2
+"""Pull of the scales towards one and of the biases towards zero: a handful of examples changes little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """``logits * scale + bias``, one of each per intent."""
+
+    scale: tuple[float, ...] = (1.0,) * len(INTENTS)
+    bias: tuple[float, ...] = (0.0,) * len(INTENTS)
+
+    def __call__(self, logits: Floats) -> Floats:
+        """Float32 [n, 4] to the same."""
+        return (logits * np.array(self.scale, np.float32) + np.array(self.bias, np.float32)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """One intent's curve: predicted and observed share of each bin that has examples, and how many it has."""
+
+    intent: str
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the mean gap between predicted and observed, by examples."""
+        gaps = np.abs(np.array(self.predicted) - np.array(self.observed))
+        return float(np.average(gaps, weights=self.counts)) if self.counts else 0.0
+
+
+def fit(logits: Floats, targets: Floats) -> Calibration:
+    """Find the calibration that makes targets [n, 4] most likely under logits [n, 4].
+
+    Examples
+    --------
+    >>> chance = np.random.default_rng(0)
+    >>> truth = chance.normal(size=(4000, 4)).astype(np.float32)
+    >>> intents = (truth + chance.gumbel(size=truth.shape)).argmax(1)
+    >>> found = fit(3 * truth, np.eye(4, dtype=np.float32)[intents])
+    >>> [round(scale, 1) for scale in found.scale]
+    [0.3, 0.3, 0.3, 0.3]
+    """
+    given, wanted = torch.from_numpy(logits).double(), torch.from_numpy(targets).double()
+    scale = torch.ones(len(INTENTS), dtype=torch.double, requires_grad=True)
+    bias = torch.zeros(len(INTENTS), dtype=torch.double, requires_grad=True)
+    optimiser = torch.optim.LBFGS([scale, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        likelihood = (wanted * log_softmax(given * scale + bias, dim=-1)).sum(-1).mean()
+        loss = PRIOR * ((scale - 1).square().sum() + bias.square().sum()) / max(1, len(given) / 100) - likelihood
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return Calibration(tuple(scale.detach().tolist()), tuple(bias.detach().tolist()))
+
+
+def reliability(probabilities: Floats, targets: Floats) -> list[Reliability]:
+    """Each intent's reliability curve over ten equal bins of its predicted probability.
+
+    Examples
+    --------
+    >>> curves = reliability(np.full((2, 4), 0.25, np.float32), np.eye(4, dtype=np.float32)[:2])
+    >>> curves[0].predicted, curves[0].observed, curves[0].counts, curves[0].error
+    ((0.25,), (0.5,), (2,), 0.25)
+    """
+    found = []
+    for column, intent in enumerate(INTENTS):
+        predicted, observed = probabilities[:, column], targets[:, column]
+        bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
+        used = [places for number in range(BINS) if len(places := np.flatnonzero(bins == number))]
+        found.append(
+            Reliability(
+                intent,
+                tuple(float(predicted[places].mean()) for places in used),
+                tuple(float(observed[places].mean()) for places in used),
+                tuple(len(places) for places in used),
+            )
+        )
+    return found
