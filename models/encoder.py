@@ -5,6 +5,7 @@ Knows a transformer and its tokenizer; nothing of scoring, storage or where text
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ import torch
 from torch.nn.functional import normalize
 
 from models import cpu
+from models.adapter import is_prefix, lay_over
 from models.encoded import FORMAT, EncodedItem, EncodedQuery
 from models.packed import pack_linears
 from models.projection import orthogonal
-from models.weights import PACKAGED, WeightsError, quiet, resolve, version
+from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -43,12 +45,16 @@ class Encoder:
         Width T to which items' token states are projected before they are stored; 0 keeps all of D.
     device
         Where the model runs; what comes out is always in numpy.
+    adapter
+        Folder of a peft adapter that changes how queries are read; items are encoded without it.
 
     Attributes
     ----------
     version
         Changes whenever encoded items would: weights, tokenizer, item length, projection or storage format; not with
         precision.
+    query_version
+        Changes whenever encoded queries would, the adapter included.
     dim
         Width D of pooled vectors and of a query's token states.
     token_dim
@@ -80,8 +86,9 @@ class Encoder:
         max_query_tokens: int = 16,
         token_dim: int = TOKEN_DIM,
         device: str = "cpu",
+        adapter: Path | None = None,
     ) -> None:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
         folder = resolve(weights)
         kind = AutoConfig.from_pretrained(folder).model_type
@@ -96,25 +103,35 @@ class Encoder:
         self._pieces: Any = self.tokenizer.backend_tokenizer
         self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
         self._pieces.no_truncation()
-        with quiet():
-            self.model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
-        self.model.pooler = None
-        self.model.to(self.device).eval()
-        pack_linears(self.model)
+        self.model = self._load(folder)
+        self.query_model = self._load(folder, adapter) if adapter else self.model
         self.dim = int(self.model.config.hidden_size)
         self.token_dim = min(token_dim, self.dim) or self.dim
         self._narrow = orthogonal(self.dim, self.token_dim)
         self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}"
+        self.query_version = f"{self.version}+{fingerprint(adapter)}" if adapter else self.version
         self._unknown = self.tokenizer.unk_token
+
+    def _load(self, folder: Path, adapter: Path | None = None) -> Any:
+        from transformers import AutoModel
+
+        with quiet():
+            model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
+        model.pooler = None
+        if adapter is not None:
+            model = lay_over(model, adapter)
+        model.to(self.device, self.dtype).eval()
+        pack_linears(model)
+        return model
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self.max_item_tokens)
+        encoded = self._encode(texts, self.max_item_tokens, self.model)
         return [EncodedItem.quantise(self._project(states), pooled) for states, pooled in encoded]
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
-        return [EncodedQuery(*states) for states in self._encode(texts, self.max_query_tokens)]
+        return [EncodedQuery(*states) for states in self._encode(texts, self.max_query_tokens, self.query_model)]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
         """The model's own word pieces of each text, for a lexical index; what its vocabulary lacks stands as written.
@@ -132,11 +149,11 @@ class Encoder:
         ]
 
     def _encode(
-        self, texts: Sequence[str], limit: int
+        self, texts: Sequence[str], limit: int, model: Any
     ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """Yield (content token states [n, D], pooled [D]) text by text."""
         for batch in _batches(self.token_ids(texts, limit)):
-            states, pooled = (part.cpu().numpy() for part in self._forward(batch))
+            states, pooled = (part.cpu().numpy() for part in self._forward(batch, model))
             start = 0
             for row, ids in enumerate(batch):
                 yield states[start + 1 : start + len(ids) - 1], pooled[row]
@@ -156,15 +173,20 @@ class Encoder:
         return [[first, *encoding.ids[:limit], last] for encoding in encodings]
 
     @torch.inference_mode()
-    def _forward(self, texts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward(self, texts: Sequence[list[int]], model: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D].
 
         Texts share rows of the batch, and each attends to itself alone, so hardly any padding is computed.
         """
-        ids, owner, position = (torch.from_numpy(part).to(self.device) for part in pack(texts, ROW_TOKENS))
-        mask = None if len(texts) == 1 else (owner[:, :, None] == owner[:, None, :]).unsqueeze(1)
-        output = self.model(input_ids=ids, position_ids=position, attention_mask=mask).last_hidden_state
+        alone = is_prefix(model)
+        laid = one_a_row(texts) if alone else pack(texts, ROW_TOKENS)
+        ids, owner, position = (torch.from_numpy(part).to(self.device) for part in laid)
         there = owner >= 0
+        if alone:
+            output = model(input_ids=ids, attention_mask=there.long()).last_hidden_state
+        else:
+            mask = None if len(texts) == 1 else (owner[:, :, None] == owner[:, None, :]).unsqueeze(1)
+            output = model(input_ids=ids, position_ids=position, attention_mask=mask).last_hidden_state
         states, owners = output[there].float(), owner[there]
         sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
         return normalize(states, dim=-1), normalize(sums, dim=-1)
@@ -213,6 +235,22 @@ def pack(texts: Sequence[list[int]], width: int) -> tuple[npt.NDArray[np.int64],
     for number, (text, (row, start)) in enumerate(zip(texts, places, strict=True)):
         span = slice(start, start + len(text))
         ids[row, span], owner[row, span], position[row, span] = text, number, np.arange(len(text))
+    return ids, owner, position
+
+
+def one_a_row(texts: Sequence[list[int]]) -> tuple[npt.NDArray[np.int64], ...]:
+    """As :func:`pack`, but every text has a row to itself.
+
+    Examples
+    --------
+    >>> ids, owner, position = one_a_row([[5, 6], [7]])
+    >>> ids.tolist(), owner.tolist(), position.tolist()
+    ([[5, 6], [7, 0]], [[0, 0], [1, -1]], [[0, 1], [0, 0]])
+    """
+    ids, owner, position = (np.full((len(texts), max(map(len, texts))), fill) for fill in (0, -1, 0))
+    for row, text in enumerate(texts):
+        span = slice(0, len(text))
+        ids[row, span], owner[row, span], position[row, span] = text, row, np.arange(len(text))
     return ids, owner, position
 
 

@@ -54,6 +54,16 @@ class ScorerTrainer(Trainer):
             loss = loss + 0.5 * self.l2_sp * self._distance(model)
         return (loss, outputs) if return_outputs else loss
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """As Trainer's; weights that go by two names, as peft's prefix has them, are written once."""
+        seen: set[int] = set()
+        once = {}
+        for name, weights in (state_dict or self.model.state_dict()).items():
+            if weights.data_ptr() not in seen or not weights.numel():
+                once[name] = weights
+            seen.add(weights.data_ptr())
+        super()._save(output_dir, once)
+
     def _distance(self, model: nn.Module) -> torch.Tensor:
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         if not self._start:
