@@ -14,7 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from liveshelf.model_commands import models_app
 from liveshelf.settings import BadSettingsError, Settings, load
+from liveshelf.train_command import train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +33,8 @@ app.add_typer(importing, name="import")
 app.add_typer(getting, name="get")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(topics_app, name="topics")
+app.add_typer(models_app, name="models")
+app.command()(train)
 console = Console()
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Plain, .gz or .xz.")]
@@ -55,11 +59,14 @@ def told() -> Iterator[None]:
     from redis.exceptions import RedisError
 
     from liveshelf.stack.errors import StackError
+    from models.store.errors import StoreError
+    from models.training.examples import ExamplesError
+    from models.weights import WeightsError
     from streams.adapters.mapping import MappingError
 
     try:
         yield
-    except (BadSettingsError, StackError, MappingError) as error:
+    except (BadSettingsError, StackError, MappingError, StoreError, ExamplesError, WeightsError) as error:
         message = str(error)
     except KafkaError as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"

@@ -95,6 +95,7 @@ class Encoder:
         if kind != "bert":
             raise WeightsError(f"{weights} is a {kind} model; this encoder runs BERT models")
         self.weights = weights
+        self.adapter = adapter
         self.device = torch.device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.max_item_tokens = max_item_tokens

@@ -19,6 +19,9 @@ from models.training.examples import Example, by_context
 ENCODE = 2_048
 """Texts encoded in one call."""
 
+ABSENT = -100.0
+"""Fills rows up to the longest one; what Trainer itself fills with when it joins batches."""
+
 Batch = dict[str, torch.Tensor]
 
 
@@ -77,13 +80,12 @@ class Collator:
     def __call__(self, batch: Sequence[Context]) -> Batch:
         """See the class."""
         numbers: dict[str, int] = {}
-        pairs: list[tuple[int, int]] = []
+        items: list[int] = []
         history: list[list[int]] = []
-        for place, one in enumerate(batch):
-            pairs += [(place, numbers.setdefault(example.item, len(numbers))) for example in one.examples]
+        for one in batch:
+            items += [numbers.setdefault(example.item, len(numbers)) for example in one.examples]
             history.append([numbers.setdefault(text, len(numbers)) for text in one.examples[0].history])
-        query, item = torch.tensor(pairs).unbind(1)
-        tensors = {"pair_query": query, "pair_item": item, "labels": labels(batch)}
+        tensors = {**labelled(batch), "pair_item": torch.tensor(items)}
         if longest := max(map(len, history)):
             tensors["history"] = torch.tensor([row + [-1] * (longest - len(row)) for row in history])
         queries = [one.examples[0].query for one in batch]
@@ -98,12 +100,12 @@ class PairCollator:
         self.max_tokens = max_tokens
 
     def __call__(self, batch: Sequence[Context]) -> Batch:
-        """Token ids of query and item together, [n, L], and labels."""
+        """Token ids of query and item together, [n, L], beside what :func:`labelled` gives."""
         pairs = [(example.query, example.item) for one in batch for example in one.examples]
         texts = self.tokenizer(
             pairs, truncation="longest_first", max_length=self.max_tokens, padding=True, return_tensors="pt"
         )
-        return {**texts, "labels": labels(batch)}
+        return {**texts, **labelled(batch)}
 
 
 class QueryTokenIds:
@@ -175,15 +177,25 @@ class FrozenItems:
         return {"item_states": states, "item_mask": mask[:, :longest], "item_pooled": items.pooled}
 
 
-def labels(batch: Sequence[Context]) -> torch.Tensor:
-    """Float32 [n, 10], as :class:`models.training.losses.Labels` names the columns."""
+def labelled(batch: Sequence[Context]) -> Batch:
+    """Labels, one row a context as Trainer wants to gather them, and where in them each pair stands.
+
+    Returns
+    -------
+    ``labels`` float32 [contexts, longest, 10], columns as :class:`models.training.losses.Labels` names them, filled up
+    with :data:`ABSENT`; ``pair_query`` and ``pair_place`` int64 [n], a pair's context and place within it.
+    """
     none = (float("nan"),) * 4
+    places = [(row, place) for row, one in enumerate(batch) for place in range(len(one.examples))]
     rows = [
         [*example.target().tolist(), example.weight, one.number, *(example.teacher or none)]
         for one in batch
         for example in one.examples
     ]
-    return torch.tensor(rows)
+    query, place = torch.tensor(places).unbind(1)
+    labels = torch.full((len(batch), int(place.amax()) + 1, len(rows[0])), ABSENT)
+    labels[query, place] = torch.tensor(rows)
+    return {"labels": labels, "pair_query": query, "pair_place": place}
 
 
 class _Ids:

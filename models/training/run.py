@@ -79,12 +79,14 @@ class TrainConfig:
 
 @dataclass(slots=True)
 class Trained:
-    """A trained scorer: its parts, what it predicts of the dev examples, figures and seconds by stage."""
+    """A trained scorer: its parts, calibrated logits and targets of the dev examples in one order, figures and seconds
+    by stage."""
 
     method: Method
     encoder: Encoder
     tower: nn.Module
     logits: Floats
+    targets: Floats
     metrics: dict[str, float]
     seconds: dict[str, float]
     calibration: calibration.Calibration
@@ -227,7 +229,7 @@ class Run:
             data_collator=collator,
             train_dataset=train_set,
             eval_dataset=dev_set,
-            compute_metrics=lambda prediction: figures(prediction.predictions, prediction.label_ids),
+            compute_metrics=lambda prediction: figures(*_flat(prediction.predictions, prediction.label_ids)),
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)  # without a bar it prints every figure
@@ -241,29 +243,38 @@ class Run:
 
     def _finish(self, trainer: ScorerTrainer, tower: nn.Module, dev_set: list[Context]) -> Trained:
         tower.eval()
-        logits, labels, _ = trainer.predict(dev_set)  # type: ignore[arg-type]
+        predicted, given, _ = trainer.predict(dev_set)  # type: ignore[arg-type]
+        logits, labels = _flat(predicted, given)
         fitted = calibration.fit(logits, labels[:, :4])
         calibrated = fitted(logits)
         install(tower, fitted)
         metrics = figures(calibrated, labels)
         raw = figures(logits, labels)
         metrics |= {f"uncalibrated_{name}": raw[name] for name in ("log_loss", "rmse", "ece")}
-        return Trained(self.config.method, self.encoder, tower, calibrated, metrics, self.seconds, fitted)
+        return Trained(
+            self.config.method, self.encoder, tower, calibrated, labels[:, :4], metrics, self.seconds, fitted
+        )
 
 
 def figures(logits: Floats, labels: npt.NDArray[np.float32]) -> dict[str, float]:
     """What is told of predictions: log loss, Spearman, RMSE (of levels, 0..1), nDCG@10, calibration error."""
-    probabilities = _softmax(logits)
+    predictions = probabilities(logits)
     targets, group = labels[:, :4], labels[:, 5].astype(np.int64)
-    predicted, actual = expected_level(probabilities), expected_level(targets)
-    curves = calibration.reliability(probabilities, targets)
+    predicted, actual = expected_level(predictions), expected_level(targets)
+    curves = calibration.reliability(predictions, targets)
     return {
-        "log_loss": float(-(targets * np.log(probabilities.clip(1e-9))).sum(1).mean()),
+        "log_loss": float(-(targets * np.log(predictions.clip(1e-9))).sum(1).mean()),
         "spearman": measures.spearman(predicted, actual),
         "rmse": measures.rmse(predicted, actual),
         "ndcg_10": measures.ndcg(predicted, actual, group),
         "ece": float(np.mean([curve.error for curve in curves])),
     }
+
+
+def _flat(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """Those of [contexts, longest, …] that are examples, [n, 4] and [n, 10]."""
+    there = labels[..., 4] > 0
+    return logits[there], labels[there]
 
 
 def install(tower: nn.Module, fitted: calibration.Calibration) -> None:
@@ -302,7 +313,8 @@ def classifier(weights: str) -> nn.Module:
     return model
 
 
-def _softmax(logits: Floats) -> Floats:
+def probabilities(logits: Floats) -> Floats:
+    """Softmax of logits [n, 4]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares

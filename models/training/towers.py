@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from models.kernels import match
 from models.late_interaction import LONG_QUERY, LateInteraction
 from models.projection import orthogonal
-from models.training.batches import Batch
+from models.training.batches import ABSENT, Batch
 from models.training.losses import Labels, total
 
 States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -42,11 +42,11 @@ class LateInteractionTowers(nn.Module):
         self.register_buffer("narrow", matrix, persistent=False)
 
     def forward(self, labels: torch.Tensor, **batch: torch.Tensor) -> Batch:
-        """Logits [n, 4] of the batch's pairs, and the loss."""
+        """Logits [contexts, longest, 4] in the labels' order, and the loss."""
         queries, items = self._queries(batch), self._items(batch)
         with torch.autocast(labels.device.type, enabled=False):
             logits = self.head(self._features(batch, queries, items))
-            return {"loss": total(logits, Labels.unpack(labels), self.losses), "logits": logits}
+            return _answer(logits, labels, batch, self.losses)
 
     def _queries(self, batch: Batch) -> States:
         mask = batch["query_mask"]
@@ -67,7 +67,7 @@ class LateInteractionTowers(nn.Module):
         lengths = owner.bincount()
         states = packed.new_zeros(len(lengths), int(lengths.amax()), packed.shape[-1])
         states = states.index_put((owner, position), packed)
-        narrow = normalize(normalize(states, dim=-1) @ self.narrow, dim=-1)
+        narrow = normalize((normalize(states, dim=-1) @ self.narrow).float(), dim=-1)
         return narrow[:, 1:], _content(lengths, states.shape[1]), normalize(states.sum(1), dim=-1)
 
     def _run(self, **inputs: torch.Tensor) -> torch.Tensor:
@@ -105,11 +105,19 @@ class CrossEncoderTower(nn.Module):
         self.bert, self.losses = classifier, dict(losses)
 
     def forward(self, labels: torch.Tensor, **texts: torch.Tensor) -> Batch:
-        """Logits [n, 4] and the loss."""
+        """Logits [contexts, longest, 4] in the labels' order, and the loss."""
+        places = {name: texts.pop(name) for name in ("pair_query", "pair_place")}
         output: Any = self.bert(**texts)
         logits = output.logits.float()
         with torch.autocast(labels.device.type, enabled=False):
-            return {"loss": total(logits, Labels.unpack(labels), self.losses), "logits": logits}
+            return _answer(logits, labels, places, self.losses)
+
+
+def _answer(logits: torch.Tensor, labels: torch.Tensor, batch: Batch, losses: Mapping[str, float]) -> Batch:
+    """The loss of flat logits [n, 4], and the same logits where their labels stand."""
+    places = batch["pair_query"], batch["pair_place"]
+    spread = logits.new_full((*labels.shape[:2], logits.shape[1]), ABSENT).index_put(places, logits.detach())
+    return {"loss": total(logits, Labels.unpack(labels[places]), losses), "logits": spread}
 
 
 def _content(lengths: torch.Tensor, longest: int) -> torch.Tensor:

@@ -1,0 +1,145 @@
+"""``liveshelf train``: labelled examples in, a version in the store out, with its figures on the terminal.
+
+Puts together what models, training and the store know; the only place that knows all three.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from liveshelf.settings import Settings
+from models.encoder import Encoder
+from models.late_interaction import LateInteraction
+from models.scorer import INTENTS, Floats
+from models.store import Description, Manifest, Store
+from models.store.manifest import OWN, Data
+from models.store.parts import Parts, parts
+from models.training.calibration import reliability
+from models.training.examples import Example, read_examples, split
+from models.training.run import Run, TrainConfig, Trained, probabilities
+from models.weights import fingerprint, resolve
+
+DEV_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Files of examples and how to read them; without a dev file a tenth of the contexts is set aside."""
+
+    train: Path
+    dev: Path | None = None
+    fields: Mapping[str, str] | None = None
+    grades: tuple[float, float] = (0.0, 1.0)
+    limit: int | None = None
+
+    def read(self) -> tuple[list[Example], list[Example]]:
+        """Examples to train on, and others to judge by."""
+        examples = read_examples(self.train, self.fields, self.grades, self.limit)
+        if self.dev is None:
+            return split(examples, DEV_SHARE)
+        return examples, read_examples(self.dev, self.fields, self.grades)
+
+
+def run_train(
+    settings: Settings,
+    source: Source,
+    config: TrainConfig,
+    *,
+    parent: str | None = None,
+    notes: str = "",
+    console: Console,
+) -> Manifest:
+    """Train, tell how good it is, and put it into the store.
+
+    Raises
+    ------
+    models.training.examples.ExamplesError
+        When the files hold no usable examples.
+    models.store.errors.StoreError
+        When the parent or the store cannot be used.
+    """
+    store = Store(settings.model.store)
+    base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
+    examples, dev = source.read()
+    console.print(f"{len(examples):,} examples to train on, {len(dev):,} to judge by; method {config.method}")
+    model = settings.model
+    encoder = Encoder(
+        str(base.cross_encoder) if base.cross_encoder and config.method == "cross_encoder" else base.weights,
+        precision=model.precision,
+        max_item_tokens=model.max_item_tokens,
+        max_query_tokens=model.max_query_tokens,
+        adapter=base.adapter if config.method == "head" else None,
+    )
+    head = LateInteraction.load(base.head) if base.head else None
+    trained = Run(encoder, config, head=head).train(examples, dev)
+    console.print(*tables(trained), sep="\n")
+    with tempfile.TemporaryDirectory() as folder:
+        trained.save(Path(folder))
+        if encoder.adapter is not None:
+            shutil.copytree(encoder.adapter, Path(folder) / "adapter")
+        shared = fingerprint(resolve(base.weights))
+        own = config.method == "full"
+        made = store.put(
+            Path(folder),
+            Description(
+                method=config.method,
+                architecture="cross_encoder" if config.method == "cross_encoder" else "late_interaction",
+                encoder=OWN if own else _shared(store, base),
+                encoder_fingerprint=fingerprint(Path(folder) / "encoder") if own else shared,
+                data=Data(source=source.train.name, examples=len(examples), hash=data_hash(examples)),
+                parent=base.version,
+                metrics=trained.metrics | {f"{name}_s": value for name, value in trained.seconds.items()},
+                calibration={"scale": trained.calibration.scale, "bias": trained.calibration.bias},
+                notes=notes,
+            ),
+        )
+    console.print(f"Stored as [bold]{made.id}[/]. Put it in charge with: liveshelf models promote {made.id}")
+    return made
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """Sixteen hex digits over examples in their order."""
+    return hashlib.blake2b(msgspec.json.encode(examples), digest_size=8).hexdigest()
+
+
+def tables(trained: Trained) -> list[Table]:
+    """Figures, a classification report and the reliability of each intent, on the dev examples."""
+    found, targets = probabilities(trained.logits), trained.targets
+    figures = Table("figure", "value", title=f"{trained.method}: on examples that it has not seen")
+    for name, value in trained.metrics.items():
+        figures.add_row(name.replace("_", " "), f"{value:.4f}")
+    for name, value in trained.seconds.items():
+        figures.add_row(f"{name} time", f"{value:.1f} s")
+    return [figures, report(found, targets), curves(found, targets)]
+
+
+def report(found: Floats, targets: Floats) -> Table:
+    """Precision, recall and F1 of the most probable intent."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    actual, predicted = targets.argmax(1), found.argmax(1)
+    rows = precision_recall_fscore_support(actual, predicted, labels=range(len(INTENTS)), zero_division=0.0)
+    table = Table("intent", "precision", "recall", "F1", "examples", title="Classification")
+    for intent, precision, recall, score, support in zip(INTENTS, *rows, strict=True):
+        table.add_row(intent, f"{precision:.3f}", f"{recall:.3f}", f"{score:.3f}", f"{int(support):,}")
+    return table
+
+
+def curves(found: Floats, targets: Floats) -> Table:
+    """Predicted and observed share of each intent, by bins of the prediction."""
+    table = Table("intent", "predicted → observed", "ECE", title="Reliability")
+    for curve in reliability(found, targets):
+        pairs = zip(curve.predicted, curve.observed, strict=True)
+        table.add_row(curve.intent, "  ".join(f"{a:.2f}→{b:.2f}" for a, b in pairs), f"{curve.error:.3f}")
+    return table
+
+
+def _shared(store: Store, base: Parts) -> str:
+    return base.weights if base.version is None else store.manifest(base.version).encoder

@@ -1,0 +1,89 @@
+"""The command ``liveshelf train``: its words and options; the work is done in `liveshelf.train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Pairs = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as item=title; repeatable.")]
+Losses = Annotated[list[str] | None, typer.Option("--loss", help="NAME=WEIGHT; repeatable. See docs/training.md.")]
+METHODS = "head, lora, adalora, prefix, adapter, full or cross_encoder."
+
+
+def train(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Examples as JSON lines, .gz or .xz.")],
+    dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Others to judge by.")] = None,
+    method: Annotated[str, typer.Option(help=METHODS)] = "head",
+    parent: Annotated[str | None, typer.Option(help="The version to go on from: an id, its beginning, champion.")] = None,
+    fields: Pairs = None,
+    grades: Annotated[str, typer.Option(help="Lowest and highest grade in the file.")] = "0:1",
+    losses: Losses = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Unless given, the method's own.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate of the encoder's weights.")] = None,
+    head_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the head.")] = None,
+    contexts: Annotated[int | None, typer.Option(min=1, help="Queries in a batch.")] = None,
+    accumulation: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
+    patience: Annotated[int, typer.Option(min=0, help="Stop after so many evaluations without gain; 0 never.")] = 0,
+    l2_sp: Annotated[float, typer.Option(min=0, help="Pull towards the weights it started from.")] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most so many examples.")] = None,
+    folder: Annotated[Path, typer.Option(help="Checkpoints and logs.")] = Path(".liveshelf/training"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    report_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow, none …")] = None,
+    seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
+    notes: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+) -> None:
+    """Train a scorer on labelled examples and store it as a version.
+
+    A line of the file is `{"query": "hose", "item": "Garden hose, 20 m", "intent": "buy"}`, or has a `grade` instead of
+    the intent. Watch a run with `tensorboard --logdir .liveshelf/training/logs`; on several GPUs start it with
+    `accelerate launch -m liveshelf train …`.
+
+    Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
+    """
+    from liveshelf.cli import console, settings, told
+    from liveshelf.train import Source, run_train
+    from models.training.losses import LOSSES
+    from models.training.methods import RECIPES
+    from models.training.run import TrainConfig
+
+    if method not in RECIPES:
+        raise typer.BadParameter(f"{method!r} is none of {', '.join(RECIPES)}", param_hint="--method")
+    weights = {name: _number(value, "--loss") for name, value in _pairs(losses, "--loss").items()}
+    if unknown := sorted(set(weights) - set(LOSSES)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(LOSSES)}", param_hint="--loss")
+    low, _, high = grades.partition(":")
+    config = TrainConfig(
+        method=method,
+        **({"losses": weights} if weights else {}),
+        epochs=epochs,
+        rate=rate,
+        head_rate=head_rate,
+        contexts=contexts,
+        accumulation=accumulation,
+        patience=patience,
+        l2_sp=l2_sp,
+        seed=seed,
+        folder=folder,
+        resume=resume,
+        report_to=tuple(report_to or ("tensorboard",)),
+        progress=console.is_terminal,
+    )
+    source = Source(
+        file, dev, _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades")), limit
+    )
+    with told():
+        run_train(settings(), source, config, parent=parent, notes=notes, console=console)
+
+
+def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given or ()]
+    if wrong := [left for left, equals, right in pairs if not (left and equals and right)]:
+        raise typer.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param_hint=option)
+    return {left: right for left, _, right in pairs}
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number", param_hint=option) from None

@@ -1,0 +1,51 @@
+"""What a version is made of, as places on this machine that the models' loaders take.
+
+Knows a store and its manifests; nothing of what the parts compute.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.store.store import Store
+from models.weights import PACKAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A version's parts: the encoder's weights, and folders of what it has besides."""
+
+    version: str | None = None
+    architecture: str = "late_interaction"
+    weights: str = PACKAGED
+    head: Path | None = None
+    adapter: Path | None = None
+    cross_encoder: Path | None = None
+
+
+def parts(store: Store, name: str) -> Parts:
+    """Fetch and check a version and the encoder it uses.
+
+    Parameters
+    ----------
+    name
+        As :meth:`Store.find` takes it: an id, its beginning, or a slot such as ``champion``.
+
+    Raises
+    ------
+    models.store.errors.StoreError
+        When there is no such version, or a file of it is missing or damaged.
+    """
+    version = store.find(name)
+    manifest, folder = store.manifest(version), store.fetch(version)
+
+    def part(name: str) -> Path | None:
+        return folder / name if (folder / name).is_dir() else None
+
+    return Parts(
+        version,
+        manifest.architecture,
+        store.encoder(version),
+        head=part("head"),
+        adapter=part("adapter"),
+        cross_encoder=part("cross_encoder"),
+    )
