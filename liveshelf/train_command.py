@@ -14,7 +14,9 @@ def train(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Examples as JSON lines, .gz or .xz.")],
     dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Others to judge by.")] = None,
     method: Annotated[str, typer.Option(help=METHODS)] = "head",
-    parent: Annotated[str | None, typer.Option(help="The version to go on from: an id, its beginning, champion.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="The version to go on from: an id, its beginning, champion.")
+    ] = None,
     fields: Pairs = None,
     grades: Annotated[str, typer.Option(help="Lowest and highest grade in the file.")] = "0:1",
     losses: Losses = None,
@@ -68,9 +70,7 @@ def train(
         report_to=tuple(report_to or ("tensorboard",)),
         progress=console.is_terminal,
     )
-    source = Source(
-        file, dev, _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades")), limit
-    )
+    source = Source(file, dev, _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades")), limit)
     with told():
         run_train(settings(), source, config, parent=parent, notes=notes, console=console)
 

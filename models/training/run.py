@@ -42,6 +42,9 @@ from models.weights import quiet, resolve
 log = logging.getLogger(__name__)
 
 CROSS_TOKENS = 64
+FIRST_LOOK = 500
+"""Contexts that the scale of the untrained probabilities is fitted on."""
+
 PAIRS = 256
 """Contexts in a batch that only predicts."""
 
@@ -146,11 +149,31 @@ class Run:
         collator = self._collator([*examples, *dev])
         self.seconds["encode"] = time.perf_counter() - start
         tower = self._tower(math.ceil(steps))
+        if isinstance(tower, LateInteractionTowers):
+            # From probabilities of the right size on, so that training need not unlearn a good order to reach them.
+            some = train_set[:: max(1, len(train_set) // FIRST_LOOK)]
+            logits, labels = _predict(self._predicting(tower, collator), some)
+            install(tower, calibration.fit(logits, labels[:, :4]))
         trainer = self._trainer(tower, collator, train_set, dev_set, size, math.ceil(steps))
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=self._resume())
         self.seconds["train"] = time.perf_counter() - start
         return self._finish(trainer, tower, dev_set)
+
+    def predict(self, dev: Sequence[Example]) -> Trained:
+        """What the scorer says of examples before any training."""
+        dev_set = contexts(dev, self.config.most_items)
+        tower = self._tower(1)
+        return self._finish(self._predicting(tower, self._collator(dev)), tower, dev_set)
+
+    def logits(self, tower: nn.Module, examples: Sequence[Example]) -> tuple[Floats, Floats]:
+        """A tower's logits [n, 4] of examples and their labels [n, 10], in the order of
+        :func:`models.training.batches.contexts`."""
+        trainer = self._predicting(tower, self._collator(examples))
+        return _predict(trainer, contexts(examples, self.config.most_items))
+
+    def _predicting(self, tower: nn.Module, collator: Collator | PairCollator) -> ScorerTrainer:
+        return self._trainer(tower, collator, [], [], self.config.contexts or self.recipe.contexts, 1)
 
     def _collator(self, examples: Sequence[Example]) -> Collator | PairCollator:
         encoder = self.encoder
@@ -170,7 +193,9 @@ class Run:
         losses = self.config.losses
         if self.config.method == "cross_encoder":
             return CrossEncoderTower(classifier(self.encoder.weights), losses)
-        bert = adapt(fresh_bert(self.encoder.weights), self.config.method, steps) if self.recipe.trains_queries else None
+        bert = (
+            adapt(fresh_bert(self.encoder.weights), self.config.method, steps) if self.recipe.trains_queries else None
+        )
         return LateInteractionTowers(self.head, bert, losses)
 
     def _trainer(
@@ -243,8 +268,7 @@ class Run:
 
     def _finish(self, trainer: ScorerTrainer, tower: nn.Module, dev_set: list[Context]) -> Trained:
         tower.eval()
-        predicted, given, _ = trainer.predict(dev_set)  # type: ignore[arg-type]
-        logits, labels = _flat(predicted, given)
+        logits, labels = _predict(trainer, dev_set)
         fitted = calibration.fit(logits, labels[:, :4])
         calibrated = fitted(logits)
         install(tower, fitted)
@@ -269,6 +293,11 @@ def figures(logits: Floats, labels: npt.NDArray[np.float32]) -> dict[str, float]
         "ndcg_10": measures.ndcg(predicted, actual, group),
         "ece": float(np.mean([curve.error for curve in curves])),
     }
+
+
+def _predict(trainer: ScorerTrainer, some: list[Context]) -> tuple[Floats, Floats]:
+    logits, labels, _ = trainer.predict(some)  # type: ignore[arg-type]
+    return _flat(logits, labels)
 
 
 def _flat(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:
