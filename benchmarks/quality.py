@@ -25,7 +25,7 @@ from models.encoder import Encoder
 from models.training.batches import contexts
 from models.training.examples import Example, read_examples, split
 from models.training.methods import RECIPES, Method
-from models.training.run import Run, TrainConfig, Trained, figures
+from models.training.run import DEFAULT_LOSSES, Run, TrainConfig, Trained, figures
 
 FIELDS = {"item": "title", "grade": "relevance"}
 GRADES = (1.0, 3.0)
@@ -34,7 +34,6 @@ HELD = 0.03
 """Of the training queries: what probabilities are calibrated on. Dev is for measuring alone."""
 ZERO_SHOT, DISTILLED = "zero_shot", "distilled"
 ARMS = (ZERO_SHOT, *(method for method in RECIPES if method != "cross_encoder"), "cross_encoder", DISTILLED)
-TAUGHT = {"cross_entropy": 1.0, "graded": 4.0, "distil": 1.0}
 
 
 def pairs(name: str, limit: int | None = None) -> list[Example]:
@@ -55,7 +54,7 @@ def run_arm(arm: str, work: Path, limit: int | None, epochs: float | None) -> di
         report_to=(),
         evaluations=1,
         progress=sys.stderr.isatty(),
-        **({"losses": TAUGHT} if arm == DISTILLED else {}),
+        losses=DEFAULT_LOSSES | ({"distil": 1.0} if arm == DISTILLED else {}),
     )
     start = time.perf_counter()
     run = Run(Encoder(), config)

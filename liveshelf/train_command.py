@@ -46,7 +46,7 @@ def train(
     from liveshelf.train import Source, run_train
     from models.training.losses import LOSSES
     from models.training.methods import RECIPES
-    from models.training.run import TrainConfig
+    from models.training.run import DEFAULT_LOSSES, TrainConfig
 
     if method not in RECIPES:
         raise typer.BadParameter(f"{method!r} is none of {', '.join(RECIPES)}", param_hint="--method")
@@ -56,7 +56,7 @@ def train(
     low, _, high = grades.partition(":")
     config = TrainConfig(
         method=method,
-        **({"losses": weights} if weights else {}),
+        losses=weights or DEFAULT_LOSSES,
         epochs=epochs,
         rate=rate,
         head_rate=head_rate,

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from models.constant import ConstantScorer
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder, Precision
 from models.late_interaction import LateInteraction, LateInteractionScorer
 from models.memory import ItemMemory
-from models.scorer import Scorer
-
-Architecture = Literal["late_interaction", "cross_encoder", "constant"]
+from models.scorer import Architecture, Scorer
 
 
 def build(
@@ -21,6 +18,7 @@ def build(
     item_text: Callable[[int], str],
     *,
     head: Path | None = None,
+    cross_encoder: Path | None = None,
     precision: Precision = "auto",
 ) -> Scorer:
     """Make a scorer.
@@ -30,11 +28,12 @@ def build(
     architecture
         Which one.
     encoder
-        Made the memory's items and makes the queries; the cross-encoder takes its weights from the same source.
+        Made the memory's items and makes the queries.
     memory, item_text
         A slot's encoded item, and its text; each architecture uses one of them.
-    head
-        Folder of a trained late-interaction head; without it a fresh one.
+    head, cross_encoder
+        Folders of a trained late-interaction head and of a trained classifier; without them fresh ones, the classifier
+        over the encoder's weights.
     precision
         As of the scorers.
 
@@ -46,8 +45,9 @@ def build(
     match architecture:
         case "late_interaction":
             trained = LateInteraction.load(head) if head else None
-            return LateInteractionScorer(memory, trained, encoder_version=encoder.version, precision=precision)
+            return LateInteractionScorer(memory, trained, encoder_version=encoder.query_version, precision=precision)
         case "cross_encoder":
-            return CrossEncoderScorer(item_text, encoder.weights, precision=precision, device=str(encoder.device))
+            weights = str(cross_encoder) if cross_encoder else encoder.weights
+            return CrossEncoderScorer(item_text, weights, precision=precision, device=str(encoder.device))
         case "constant":
             return ConstantScorer()

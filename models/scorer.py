@@ -5,12 +5,14 @@ Knows values only; nothing of the models behind the interface, nor of what is do
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.encoded import EncodedQuery
+
+Architecture = Literal["late_interaction", "cross_encoder", "constant"]
 
 INTENTS = ("buy", "read", "look", "ignore")
 

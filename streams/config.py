@@ -136,6 +136,8 @@ class ModelConfig(Config):
     max_item_tokens: Count = 32
     max_query_tokens: Count = 16
     threads: Annotated[int, Field(ge=0)] = 1
+    store: str = ".liveshelf/models"
+    version: str | None = None
 
 
 class WorkerConfig(Config):

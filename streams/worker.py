@@ -26,6 +26,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from models.cpu import limit_threads
 from models.encoder import Encoder
 from models.factory import build
+from models.store import Store as ModelStore
+from models.store.parts import Parts, parts
 from streams import meter as metering
 from streams.catalogue import Catalogue
 from streams.clock import wall_ms
@@ -67,21 +69,29 @@ class Worker:
         self.app = self._app()
         model = config.model
         limit_threads(model.threads)
+        chosen = (
+            parts(ModelStore(model.store), model.version)
+            if model.version
+            else Parts(architecture=model.architecture, weights=model.weights)
+        )
         self.encoder = Encoder(
-            model.weights,
+            chosen.weights,
             precision=model.precision,
             max_item_tokens=model.max_item_tokens,
             max_query_tokens=model.max_query_tokens,
+            adapter=chosen.adapter,
         )
         self.catalogue = Catalogue(self.encoder)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
         self.recommender = Recommender(
             self.catalogue,
             build(
-                model.architecture,
+                chosen.architecture,
                 self.encoder,
                 self.catalogue.memory,
                 self.catalogue.title,
+                head=chosen.head,
+                cross_encoder=chosen.cross_encoder,
                 precision=model.precision,
             ),
             self.trending,

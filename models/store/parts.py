@@ -6,6 +6,9 @@ Knows a store and its manifests; nothing of what the parts compute.
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from models.scorer import Architecture
 from models.store.store import Store
 from models.weights import PACKAGED
 
@@ -15,7 +18,7 @@ class Parts:
     """A version's parts: the encoder's weights, and folders of what it has besides."""
 
     version: str | None = None
-    architecture: str = "late_interaction"
+    architecture: Architecture = "late_interaction"
     weights: str = PACKAGED
     head: Path | None = None
     adapter: Path | None = None
@@ -43,7 +46,7 @@ def parts(store: Store, name: str) -> Parts:
 
     return Parts(
         version,
-        manifest.architecture,
+        msgspec.convert(manifest.architecture, Architecture),
         store.encoder(version),
         head=part("head"),
         adapter=part("adapter"),

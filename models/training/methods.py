@@ -20,8 +20,8 @@ QUERY_MAP_RATE = 0.25
 class Recipe:
     """A method's defaults.
 
-    ``rate`` and ``head_rate`` are the peak learning rates of the encoder's trained weights and of the head's; ``epochs``
-    and ``contexts`` (a batch's size, in queries) are what the figures in ``docs/training.md`` were reached with.
+    ``rate`` and ``head_rate`` are the peak learning rates of the encoder's trained weights and of the head's;
+    ``epochs`` and ``contexts`` (a batch's size, in queries) are what the figures in ``docs/training.md`` were reached with.
     """
 
     rate: float

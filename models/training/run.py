@@ -41,6 +41,8 @@ from models.weights import quiet, resolve
 
 log = logging.getLogger(__name__)
 
+DEFAULT_LOSSES = {"cross_entropy": 1.0, "graded": 4.0}
+
 CROSS_TOKENS = 64
 FIRST_LOOK = 500
 """Contexts that the scale of the untrained probabilities is fitted on."""
@@ -60,7 +62,7 @@ class TrainConfig:
     """
 
     method: Method = "head"
-    losses: Mapping[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0, "graded": 4.0})
+    losses: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSSES))
     epochs: float | None = None
     rate: float | None = None
     head_rate: float | None = None
