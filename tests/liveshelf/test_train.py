@@ -1,0 +1,86 @@
+"""``liveshelf train``: from a file of examples to a version that loads, and mistakes answered with one paragraph."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from liveshelf.cli import app, console
+from models.encoder import Encoder
+from models.late_interaction import LateInteraction
+from models.store import Manifest, Store
+from models.store.parts import parts
+
+THINGS = ("hose", "lamp", "drill", "chair", "kettle", "ladder", "fan", "rug")
+COLOURS = ("red", "blue", "green")
+
+
+@pytest.fixture(autouse=True)
+def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "width", 200)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Every thing asked for, shown in its own kind (bought) and another (ignored)."""
+    lines = []
+    for place, thing in enumerate(THINGS):
+        for colour in COLOURS:
+            query = f"{colour} {thing}"
+            lines.append({"query": query, "item": f"{thing} in {colour}", "intent": "buy"})
+            lines.append({"query": query, "item": f"{THINGS[place - 1]} in {colour}", "intent": "ignore"})
+    path = tmp_path / "examples.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return path
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def train(file: Path, *more: str) -> Manifest:
+    """Train, and read the newest version's manifest."""
+    result = run("train", str(file), "--report-to", "none", "--contexts", "4", *more)
+    assert result.exit_code == 0, result.output
+    store = Store(".liveshelf/models")
+    made = store.manifest(store.ids()[-1])
+    assert made.id in result.output
+    return made
+
+
+@pytest.mark.parametrize("method", ["head", "lora"])
+def test_a_file_of_examples_becomes_a_version_that_loads(file: Path, method: str) -> None:
+    made = train(file, "--method", method, "--notes", "a try", "--epochs", "1")
+    assert (made.method, made.parent, made.encoder, made.notes) == (method, None, "packaged", "a try")
+    assert made.data.examples == 44 and len(made.data.hash) == 16  # two of 24 contexts are set aside, four examples
+    assert set(made.metrics) >= {"spearman", "rmse", "log_loss", "ece", "train_s"}
+    found = parts(Store(".liveshelf/models"), made.id)
+    assert found.head is not None and (found.adapter is not None) == (method == "lora")
+    assert LateInteraction.load(found.head).fingerprint() != LateInteraction().fingerprint()
+    assert Encoder(found.weights, adapter=found.adapter).encode_queries(["red hose"])[0].pooled.shape == (384,)
+
+
+def test_a_run_goes_on_from_a_version(file: Path) -> None:
+    first = train(file, "--method", "lora", "--epochs", "1")
+    second = train(file, "--parent", first.id[:20], "--epochs", "1")
+    assert second.parent == first.id and second.method == "head"
+    assert (parts(Store(".liveshelf/models"), second.id).adapter is not None), "the head still needs its queries' reader"
+
+
+def test_mistakes_are_one_paragraph(file: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"query": "hose", "item": "Hose", "intent": "steal"}\n')
+    for arguments, said in [
+        ((str(bad),), "line 1"),
+        ((str(file), "--parent", "20200101"), "No version"),
+        ((str(file), "--grades", "1"), "no number"),
+        ((str(file), "--method", "magic"), "magic"),
+        ((str(file), "--loss", "hinge=1"), "hinge"),
+        ((str(file), "--map", "item"), "NAME=VALUE"),
+    ]:
+        result = run("train", *arguments)
+        assert result.exit_code in {1, 2} and said in result.output, result.output
