@@ -1,0 +1,146 @@
+"""Versions of models as people read them: lists, pages and comparisons. Values in, rich renderables or JSON out."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from models.store.difference import Change, Difference
+from models.store.manifest import Manifest
+
+SHOWN_METRICS = 3
+Slots = Mapping[str, Sequence[str]]
+
+
+def listing(manifests: Sequence[Manifest], slots: Slots, metrics: Sequence[str] | None) -> Table:
+    """One line a version, in the order given; without chosen metrics, the first few that the first version has."""
+    chosen = list(metrics or sorted(manifests[0].metrics if manifests else ())[:SHOWN_METRICS])
+    table = Table("id", "slot", "method", "parent", title="Versions")
+    for name in ("examples", *chosen, "size", "age"):
+        table.add_column(name, justify="right")
+    for one in manifests:
+        figures = [number(one.metrics.get(name)) for name in chosen]
+        age = ago(time.time() - one.created_at.timestamp())
+        names = [one.id, ", ".join(slots.get(one.id, ())), one.method, one.parent or ""]
+        _row(table, *names, f"{one.data.examples:,}", *figures, size(one.bytes), age)
+    return table
+
+
+def page(one: Manifest, slots: Slots) -> list[Table]:
+    """Everything known of a version."""
+    about = Table("what", "value", title=one.id)
+    data = one.data
+    window = f"{data.window_from or '…'} to {data.window_to or '…'}" if data.window_from or data.window_to else ""
+    for name, value in (
+        ("slots", ", ".join(slots.get(one.id, ()))),
+        ("created", f"{one.created_at:%Y-%m-%d %H:%M:%S %Z}, {ago(time.time() - one.created_at.timestamp())} ago"),
+        ("method", one.method),
+        ("architecture", one.architecture),
+        ("parent", one.parent or ""),
+        ("encoder", f"{one.encoder} @{one.encoder_fingerprint}"),
+        ("data", f"{data.examples:,} examples of {data.source}"),
+        ("data window", window),
+        ("data hash", data.hash),
+        ("calibration", msgspec.json.encode(one.calibration).decode() if one.calibration else ""),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in one.libraries.items())),
+        ("notes", one.notes),
+    ):
+        if value:
+            _row(about, name, value)
+    metrics = Table("metric", "value", title="Metrics")
+    for name, figure in sorted(one.metrics.items()):
+        _row(metrics, name, number(figure))
+    files = Table("file", "size", "sha256", title=f"Files, {size(one.bytes)}")
+    for path, file in one.files.items():
+        _row(files, path, size(file.bytes), file.sha256[:16])
+    return [about, *([metrics] if one.metrics else []), files]
+
+
+def comparison(found: Difference) -> list[Table]:
+    """What differs between two versions."""
+    about = Table("what", found.a, found.b, title="Versions")
+    _row(about, "encoder", found.encoder, "")
+    for group in (found.fields, {f"data {name}": change for name, change in found.data.items()}, found.libraries):
+        for name, change in group.items():
+            _row(about, name, _told(change.before), _told(change.after))
+    _row(about, "bytes", size(found.bytes.before), size(found.bytes.after))
+    metrics = Table("metric", "before", "after", "difference", title="Metrics")
+    for name, change in found.metrics.items():
+        _row(metrics, name, number(change.before), number(change.after), _gain(change))
+    files = Table("file", "before", "after", title="Files")
+    for name, change in found.files.items():
+        before, after = ("" if value is None else size(value) for value in (change.before, change.after))
+        _row(files, name, before, after)
+    return [about, *([metrics] if found.metrics else []), *([files] if found.files else [])]
+
+
+def record(one: Manifest, slots: Slots) -> dict[str, Any]:
+    """A manifest and the slots that its version is in, as plain values."""
+    return {**msgspec.to_builtins(one), "slots": list(slots.get(one.id, ()))}
+
+
+def as_json(value: Any) -> str:
+    """JSON that people can read.
+
+    Examples
+    --------
+    >>> as_json([1])
+    '[\\n  1\\n]'
+    """
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def number(value: float | None) -> str:
+    """Four digits of a figure; nothing where there is none.
+
+    Examples
+    --------
+    >>> number(0.90712), number(12345.6), number(None)
+    ('0.9071', '1.235e+04', '')
+    """
+    return "" if value is None else f"{value:.4g}"
+
+
+def size(count: float) -> str:
+    """Bytes, as people say them.
+
+    Examples
+    --------
+    >>> size(812), size(90_868_376)
+    ('812 B', '90.9 MB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if count < 1_000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1_000
+    return f"{count:.1f} GB"
+
+
+def ago(seconds: float) -> str:
+    """A length of time, in its largest unit.
+
+    Examples
+    --------
+    >>> ago(59), ago(7_300), ago(400_000)
+    ('59 s', '2 h', '4 d')
+    """
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Cells as they are: a note is no markup."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def _told(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def _gain(change: Change) -> str:
+    return "" if change.before is None or change.after is None else f"{change.after - change.before:+.4g}"

@@ -1,0 +1,92 @@
+"""Clearing up: which versions nobody needs any more, and what writers that died have left.
+
+Knows a store's manifests and slots; removes nothing that a slot, its latest history or a kept version needs.
+"""
+
+import time
+
+import msgspec
+
+from models.store import manifest
+from models.store.manifest import Manifest
+from models.store.storage import TEMPORARY
+from models.store.store import Store
+
+KEEP = 10
+HISTORY = 3
+GRACE_S = 3_600.0
+
+
+class Cleared(msgspec.Struct, frozen=True):
+    """What went, or would go: versions, unfinished leftovers by path, and the bytes of both together."""
+
+    versions: tuple[str, ...]
+    leftovers: tuple[str, ...]
+    bytes: int
+
+
+def clear(
+    store: Store, *, keep: int = KEEP, history: int = HISTORY, grace_s: float = GRACE_S, dry_run: bool = False
+) -> Cleared:
+    """Remove versions that nobody needs, and leftovers.
+
+    What stays: in each slot the current version and the last ``history`` before it; the newest ``keep`` versions; and
+    every version whose encoder one of these uses. A version's parent need not stay.
+
+    Parameters
+    ----------
+    keep, history
+        How many versions.
+    grace_s
+        Leftovers younger than so many seconds stay: somebody may be writing them.
+    dry_run
+        Only say what would go.
+
+    Raises
+    ------
+    StoreError
+        When a manifest or a slot cannot be read: what it needs is not known, so nothing is removed.
+
+    Examples
+    --------
+    >>> clear(Store("memory://clearing-example"))
+    Cleared(versions=(), leftovers=(), bytes=0)
+    """
+    with store.storage.locked():
+        versions = [store.manifest(version) for version in store.ids()]
+        needed = _needed(store, versions, keep, history)
+        # Those that carry an encoder go last, so that a version never outlives the encoder it names.
+        going = sorted((one for one in versions if one.id not in needed), key=lambda one: one.carrier == one.id)
+        leftovers = _leftovers(store, {one.id for one in versions}, time.time() - grace_s)
+        paths = [manifest.folder_of(one.id) for one in going] + leftovers
+        size = sum(sum(store.storage.sizes(path).values()) for path in paths)
+        if not dry_run:
+            for one in going:
+                store.storage.remove(manifest.path_of(one.id))
+            for path in paths:
+                store.storage.remove(path)
+    return Cleared(tuple(one.id for one in going), tuple(leftovers), size)
+
+
+def _needed(store: Store, versions: list[Manifest], keep: int, history: int) -> set[str]:
+    newest = sorted(versions, key=lambda one: (one.created_at, one.id), reverse=True)
+    needed = {one.id for one in newest[:keep]}
+    for name in store.slots.names():
+        slot = store.slots.read(name)
+        before = slot.history[-history:] if history else ()
+        needed |= {past.version for past in (*before, slot.current) if past is not None}
+    return needed | {one.carrier for one in versions if one.id in needed and one.carrier}
+
+
+def _leftovers(store: Store, versions: set[str], before: float) -> list[str]:
+    """Folders of versions without a manifest, and half-written files, last touched before a time."""
+    folders = [f"{manifest.FOLDER}/{name}" for name in store.storage.children(manifest.FOLDER) if name not in versions]
+    halves = [f"{TEMPORARY}/{name}" for name in store.storage.children(TEMPORARY)]
+    found = []
+    for path in folders + halves:
+        try:
+            if store.storage.modified(path) < before:
+                found.append(path)
+        except FileNotFoundError:  # finished, and renamed into place, while we looked
+            continue
+    return found

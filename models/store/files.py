@@ -1,0 +1,124 @@
+"""Which files a version may have, and whether those that are there are those of its manifest.
+
+Knows local folders and manifests; nothing of where else a version may be.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from models.store.errors import StoreError
+from models.store.manifest import NAME, File, Manifest
+
+PARTS = ("encoder", "adapter", "head", "cross_encoder")
+ALLOWED = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
+MEND = "Restore the file from a copy, or use another version."
+
+
+def scan(folder: Path) -> dict[str, File]:
+    """Size and hash of every file that a version made of this folder would have.
+
+    Reads every byte once.
+
+    Raises
+    ------
+    StoreError
+        When the folder is not made of ``encoder/``, ``adapter/``, ``head/`` and ``cross_encoder/`` with safetensors, or
+        has a file that may not be in a version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     (Path(name) / "head").mkdir()
+    ...     _ = (Path(name) / "head" / "model.safetensors").write_bytes(b"12345678")
+    ...     scan(Path(name))["head/model.safetensors"].bytes
+    8
+    """
+    paths = sorted(_walk(folder))
+    for path in paths:
+        _allow(path, folder)
+    parts = {PurePosixPath(path).parts[0] for path in paths}
+    if not parts:
+        raise StoreError(f"{folder} has none of the folders {', '.join(PARTS)}: there is nothing to put.")
+    for part in sorted(parts):
+        if not any(path.startswith(f"{part}/") and path.endswith(".safetensors") for path in paths):
+            raise StoreError(f"{folder / part} has no *.safetensors file; save it with save_pretrained.")
+    return {path: File((folder / path).stat().st_size, digest(folder / path)) for path in paths}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def compare(sizes: Mapping[str, int], manifest: Manifest, where: str) -> None:
+    """Check that exactly the manifest's files are there, and in their sizes; cheap, before a byte is read.
+
+    Parameters
+    ----------
+    sizes
+        Bytes by path relative to the version's folder; the manifest itself may be among them.
+    where
+        The version's place, for messages.
+
+    Raises
+    ------
+    StoreError
+        Naming the first file that is missing, cut short or not the manifest's.
+    """
+    for path in sorted(sizes.keys() - {NAME} - manifest.files.keys()):
+        what = _pickle(path) or "is not in the manifest"
+        raise StoreError(f"{where}/{path} {what}. It does not belong to the version; find out who put it there.")
+    for path, file in manifest.files.items():
+        if PurePosixPath(path).suffix.lower() not in ALLOWED:
+            raise StoreError(f"{where}/{path} {_pickle(path) or 'is of no kind a version may have'}. Do not use it.")
+        if path not in sizes:
+            raise StoreError(f"{where}/{path} is missing. {MEND}")
+        if sizes[path] != file.bytes:
+            raise StoreError(f"{where}/{path} has {sizes[path]} bytes, its manifest says {file.bytes}. {MEND}")
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Check the hash of every file; reads every byte once, about 0.1 s per 100 MB.
+
+    Raises
+    ------
+    StoreError
+        Naming the first file whose content is not what was put.
+    """
+    for path, file in manifest.files.items():
+        try:
+            found = digest(folder / path)
+        except OSError as error:
+            raise StoreError(f"{folder / path} cannot be read: {error}. {MEND}") from error
+        if found != file.sha256:
+            raise StoreError(f"{folder / path} is not what was put: its SHA-256 is not its manifest's. {MEND}")
+
+
+def _walk(folder: Path) -> list[str]:
+    """Relative paths of all files; links are followed, as caches of downloaded models are made of them."""
+    found = []
+    for parent, _, names in os.walk(folder, followlinks=True):
+        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names]
+    return found
+
+
+def _allow(path: str, folder: Path) -> None:
+    if what := _pickle(path):
+        raise StoreError(f"{folder / path} {what}. Save it as safetensors (save_pretrained does), then put it again.")
+    if PurePosixPath(path).suffix.lower() not in ALLOWED:
+        kinds = ", ".join(sorted(ALLOWED))
+        raise StoreError(f"{folder / path} may not be in a version: only {kinds} may. Leave it out.")
+    if PurePosixPath(path).parts[0] not in PARTS or "/" not in path:
+        raise StoreError(f"{folder / path} is in none of the folders that make a version: {', '.join(PARTS)}.")
+
+
+def _pickle(path: str) -> str | None:
+    """Why a file must not be loaded."""
+    if PurePosixPath(path).suffix.lower() in PICKLES:
+        return "is a pickle, which can run code when it is loaded"
+    return None

@@ -1,0 +1,158 @@
+"""Files under one fsspec URL: each write is there whole or not at all, and is safe on disk when it returns.
+
+Knows paths and bytes; nothing of versions. Every name is relative to the URL, with forward slashes.
+"""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+
+from models.store.errors import StoreError
+
+TEMPORARY = "tmp"
+LOCK = "lock"
+
+
+class Storage:
+    """Any filesystem that fsspec knows. Object stores put an object whole or not at all; they have no lock."""
+
+    def __init__(self, fs: Any, root: str) -> None:
+        self.fs = fs
+        self.root = root.rstrip("/")
+
+    def path(self, name: str) -> str:
+        """A name as the filesystem knows it."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self.fs.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; FileNotFoundError when it is not there."""
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace a file."""
+        self.fs.pipe_file(self.path(name), data)
+
+    def upload(self, source: Path, name: str) -> None:
+        """Make or replace a file by a local one's copy."""
+        self.fs.put_file(str(source), self.path(name))
+
+    def download(self, name: str, target: Path) -> None:
+        """Copy a file to a local one."""
+        self.fs.get_file(self.path(name), str(target))
+
+    def children(self, name: str) -> list[str]:
+        """Names of what is directly in a folder, sorted; none when there is no such folder."""
+        try:
+            found = self.fs.ls(self.path(name), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """Bytes of every file in a folder at any depth, by path relative to it; of a file, its own under ``""``."""
+        top = self.path(name)
+        found = self.fs.find(top, detail=True)
+        return {path[len(top) + 1 :]: int(info["size"]) for path, info in found.items()}
+
+    def modified(self, name: str) -> float:
+        """When a file, or any in a folder, was last written, in seconds since the epoch."""
+        path = self.path(name)
+        return max(float(self.fs.modified(one).timestamp()) for one in self.fs.find(path) or [path])
+
+    def remove(self, name: str) -> None:
+        """Delete a file or a folder with all in it."""
+        self.fs.rm(self.path(name), recursive=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the storage's lock where it has one; here it has none."""
+        yield
+
+
+class LocalStorage(Storage):
+    """A folder of this machine. The lock is the kernel's, so a process that dies never holds it."""
+
+    def __init__(self, fs: Any, root: str) -> None:
+        super().__init__(fs, root)
+        self.folder = Path(self.root)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace a file, by a rename."""
+        self._place(BytesIO(data), name)
+
+    def upload(self, source: Path, name: str) -> None:
+        """Make or replace a file by a copy, by a rename."""
+        with source.open("rb") as stream:
+            self._place(stream, name)
+
+    def _place(self, source: BinaryIO, name: str) -> None:
+        """Written beside, synced, then renamed into place: nobody ever sees a part of it."""
+        target, temporary = self.folder / name, self.folder / TEMPORARY / uuid.uuid4().hex
+        for parent in (temporary.parent, target.parent):
+            parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as stream:
+                shutil.copyfileobj(source, stream, 1 << 20)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for folder in target.parents:
+            _sync(folder)
+            if folder == self.folder:
+                break
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock; waits for whoever holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def connect(url: str) -> Storage:
+    """The storage at a URL.
+
+    Parameters
+    ----------
+    url
+        A path, or ``file://``, ``memory://``, ``s3://`` and whatever else fsspec and its installed parts understand.
+
+    Raises
+    ------
+    StoreError
+        When nothing here understands the URL; the message says what to install where that is known.
+
+    Examples
+    --------
+    >>> connect("memory://shelf").path("slots")
+    '/shelf/slots'
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"The model store {url} cannot be opened: {error}.") from error
+    return LocalStorage(fs, root) if "file" in fs.protocol else Storage(fs, root)
+
+
+def _sync(folder: Path) -> None:
+    """Make a folder's entries outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
