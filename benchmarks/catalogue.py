@@ -78,6 +78,7 @@ class Goods:
         tail = round(share * len(second.tokens))
         tokens = np.concatenate([first.tokens[:head], second.tokens[tail:]])[: self.encoder.max_item_tokens]
         scales = np.concatenate([first.scales[:head], second.scales[tail:]])[: self.encoder.max_item_tokens]
+        ids = np.concatenate([first.ids[:head], second.ids[tail:]])[: self.encoder.max_item_tokens]
         step = np.rint(noise * 127).astype(np.int8)[None] >> 1
         pooled = share * first.pooled.astype(np.float32) + (1 - share) * second.pooled.astype(np.float32)
         pooled = pooled / np.linalg.norm(pooled) + noise
@@ -93,6 +94,7 @@ class Goods:
                 np.clip(tokens.astype(np.int16) + step, -127, 127).astype(np.int8),
                 scales,
                 (pooled / np.linalg.norm(pooled)).astype(np.float16),
+                ids,
             ),
         )
 

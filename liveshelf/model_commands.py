@@ -93,7 +93,7 @@ def models_promote(version: Version, reason: Reason = "by hand") -> None:
 
 @models_app.command("rollback")
 def models_rollback(reason: Reason = "by hand") -> None:
-    """Make the version before the champion champion again. Example: `liveshelf models rollback --reason "clicks fell"`"""
+    """Put back the version before the champion. Example: `liveshelf models rollback --reason "clicks fell"`"""
     with _store() as store:
         slot = store.slots.rollback(reason)
     if slot.current is not None:

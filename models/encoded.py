@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = 2
+FORMAT = 3
 _HEADER = struct.Struct("<2sBxHHH")
 _MAGIC = b"LE"
 
@@ -31,38 +31,43 @@ class EncodedItem:
         float16 [n]: one step size per token, above zero.
     pooled
         float16 [D]: unit-norm mean of all token states, as sentence-transformers pools.
+    ids
+        uint16 [n]: which word piece each token is, as :func:`fold` numbers them.
 
     Examples
     --------
-    >>> item = EncodedItem(np.ones((2, 4), np.int8), np.full(2, 0.5, np.float16), np.zeros(4, np.float16))
-    >>> len(item.to_bytes()), EncodedItem.from_bytes(item.to_bytes()).tokens.shape
-    (30, (2, 4))
+    >>> item = EncodedItem.quantise(np.eye(2, 4, dtype=np.float32), np.zeros(4, np.float32), [7, 8])
+    >>> len(item.to_bytes()), EncodedItem.from_bytes(item.to_bytes()).ids.tolist()
+    (34, [8, 9])
     >>> EncodedItem.from_bytes(item.to_bytes()[:-1])
     Traceback (most recent call last):
     ...
-    models.encoded.EncodedError: 29 bytes, but 2 tokens of 4 dimensions and a mean of 4 take 30
+    models.encoded.EncodedError: 33 bytes, but 2 tokens of 4 dimensions and a mean of 4 take 34
     """
 
     tokens: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float16]
     pooled: npt.NDArray[np.float16]
+    ids: npt.NDArray[np.uint16]
 
     @classmethod
-    def quantise(cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32]) -> "EncodedItem":
-        """From float32 unit-norm token states [n, T] and pooled vector [D]."""
+    def quantise(
+        cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32], ids: npt.ArrayLike
+    ) -> "EncodedItem":
+        """From float32 unit-norm token states [n, T] and pooled vector [D], and the tokenizer's own token ids [n]."""
         values, scales = quantise(tokens)
-        return cls(values, scales.astype(np.float16), pooled.astype(np.float16))
+        return cls(values, scales.astype(np.float16), pooled.astype(np.float16), fold(ids))
 
     def restored(self) -> npt.NDArray[np.float32]:
         """The token states as float32 [n, T], up to half a step from what was encoded."""
         return self.tokens.astype(np.float32) * self.scales.astype(np.float32)[:, None]
 
     def to_bytes(self) -> bytes:
-        """Little-endian: header, scales, pooled, tokens; ``10 + 2n + 2D + nT`` bytes."""
+        """Little-endian: header, scales, pooled, ids, tokens; ``10 + 4n + 2D + nT`` bytes."""
         count, width = self.tokens.shape
-        scales, pooled = self.scales.astype("<f2"), self.pooled.astype("<f2")
-        header = _HEADER.pack(_MAGIC, FORMAT, count, width, len(pooled))
-        return header + scales.tobytes() + pooled.tobytes() + self.tokens.tobytes()
+        arrays = self.scales.astype("<f2"), self.pooled.astype("<f2"), self.ids.astype("<u2"), self.tokens
+        header = _HEADER.pack(_MAGIC, FORMAT, count, width, len(self.pooled))
+        return header + b"".join(array.tobytes() for array in arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "EncodedItem":
@@ -78,25 +83,41 @@ class EncodedItem:
         magic, form, count, width, dim = _HEADER.unpack_from(data)
         if magic != _MAGIC or form != FORMAT:
             raise EncodedError(f"not an encoded item of format {FORMAT}: begins with {data[:3]!r}")
-        size = _HEADER.size + 2 * count + 2 * dim + count * width
+        size = _HEADER.size + 4 * count + 2 * dim + count * width
         if len(data) != size:
             raise EncodedError(
                 f"{len(data)} bytes, but {count} tokens of {width} dimensions and a mean of {dim} take {size}"
             )
         scales = np.frombuffer(data, "<f2", count, _HEADER.size)
         pooled = np.frombuffer(data, "<f2", dim, _HEADER.size + 2 * count)
-        tokens = np.frombuffer(data, np.int8, count * width, _HEADER.size + 2 * count + 2 * dim).reshape(count, width)
+        ids = np.frombuffer(data, "<u2", count, _HEADER.size + 2 * count + 2 * dim)
+        tokens = np.frombuffer(data, np.int8, count * width, size - count * width).reshape(count, width)
         if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(pooled).all()):
             raise EncodedError("scales must be finite and above zero, pooled values finite")
-        return cls(tokens, scales, pooled)
+        return cls(tokens, scales, pooled, ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedQuery:
-    """A query after its one BERT pass: float32 unit-norm token states [q, D] and pooled vector [D]."""
+    """A query after its one BERT pass: float32 unit-norm token states [q, D] and pooled vector [D], ids uint16 [q]."""
 
     tokens: npt.NDArray[np.float32]
     pooled: npt.NDArray[np.float32]
+    ids: npt.NDArray[np.uint16]
+
+
+def fold(ids: npt.ArrayLike) -> npt.NDArray[np.uint16]:
+    """A tokenizer's token ids as numbers from 1 on in two bytes; 0 is left for where no token is.
+
+    A larger vocabulary than 65,534 pieces is folded: two of its pieces may then be one number, so that once in
+    thousands an exact match is none. 65,535 is never used: it stands for a query's token that is not there.
+
+    Examples
+    --------
+    >>> fold([0, 30521, 65534]).tolist()
+    [1, 30522, 1]
+    """
+    return (np.asarray(ids, np.int64) % 65_534 + 1).astype(np.uint16)
 
 
 def quantise(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

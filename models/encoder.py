@@ -3,8 +3,7 @@
 Knows a transformer and its tokenizer; nothing of scoring, storage or where texts come from.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,19 +14,20 @@ from torch.nn.functional import normalize
 
 from models import cpu
 from models.adapter import is_prefix, lay_over
-from models.encoded import FORMAT, EncodedItem, EncodedQuery
-from models.packed import pack_linears
+from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
+from models.engines import EngineName
 from models.projection import orthogonal
+from models.reader import PackedReader, PrefixReader, Reader, batches
 from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
 
+_Floats = npt.NDArray[np.float32]
+_Encoding = tuple[_Floats, _Floats, list[int]]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 # No real text has longer words on average; cutting here keeps a hostile text from costing tokenizer time.
 CHARACTERS_PER_TOKEN = 64
 LONGEST_PIECE = 100
-BATCH_TOKENS = 2_048
-ROW_TOKENS = 64
-TOKEN_DIM = 160
+TOKEN_DIM = 156
 
 
 class Encoder:
@@ -44,7 +44,9 @@ class Encoder:
     token_dim
         Width T to which items' token states are projected before they are stored; 0 keeps all of D.
     device
-        Where the model runs; what comes out is always in numpy.
+        Where the model runs, ``"auto"`` on a GPU where there is one; what comes out is always in numpy.
+    engine
+        How it runs, as :func:`models.engines.compile` takes it.
     adapter
         Folder of a peft adapter that changes how queries are read; items are encoded without it.
 
@@ -72,7 +74,7 @@ class Encoder:
     (384, True)
     >>> [item] = encoder.encode_items(["Red garden hose"])
     >>> item.tokens.shape, item.pooled.shape
-    ((3, 160), (384,))
+    ((3, 156), (384,))
     >>> encoder.word_pieces(["Gardening gloves!"])
     [['gardening', 'gloves', '!']]
     """
@@ -86,6 +88,7 @@ class Encoder:
         max_query_tokens: int = 16,
         token_dim: int = TOKEN_DIM,
         device: str = "cpu",
+        engine: EngineName = "auto",
         adapter: Path | None = None,
     ) -> None:
         from transformers import AutoConfig, AutoTokenizer
@@ -96,7 +99,7 @@ class Encoder:
             raise WeightsError(f"{weights} is a {kind} model; this encoder runs BERT models")
         self.weights = weights
         self.adapter = adapter
-        self.device = torch.device(device)
+        self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.max_item_tokens = max_item_tokens
         self.max_query_tokens = max_query_tokens
@@ -104,35 +107,45 @@ class Encoder:
         self._pieces: Any = self.tokenizer.backend_tokenizer
         self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
         self._pieces.no_truncation()
-        self.model = self._load(folder)
-        self.query_model = self._load(folder, adapter) if adapter else self.model
-        self.dim = int(self.model.config.hidden_size)
+        model = self._load(folder)
+        self.items: Reader = PackedReader(model, self.device, engine)
+        self.queries = self._adapted(folder, adapter, engine) if adapter else self.items
+        self.dim = int(model.config.hidden_size)
         self.token_dim = min(token_dim, self.dim) or self.dim
         self._narrow = orthogonal(self.dim, self.token_dim)
         self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}"
         self.query_version = f"{self.version}+{fingerprint(adapter)}" if adapter else self.version
         self._unknown = self.tokenizer.unk_token
 
-    def _load(self, folder: Path, adapter: Path | None = None) -> Any:
+    def _load(self, folder: Path) -> Any:
         from transformers import AutoModel
 
         with quiet():
             model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
         model.pooler = None
-        if adapter is not None:
-            model = lay_over(model, adapter)
-        model.to(self.device, self.dtype).eval()
-        pack_linears(model)
-        return model
+        return model.to(self.device).eval()
+
+    def _adapted(self, folder: Path, adapter: Path, engine: EngineName) -> Reader:
+        model = lay_over(self._load(folder), adapter).to(self.device, self.dtype)
+        return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
+
+    def warm_up(self, texts: int) -> None:
+        """Run the shapes that up to so many short texts take: a shape's first pass costs more than later ones, with a
+        compiled engine even seconds."""
+        self.items.warm_up()
+        self.queries.warm_up()
+        for count in range(1, texts + 1):
+            self.encode_queries(["warm up"] * count)
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self.max_item_tokens, self.model)
-        return [EncodedItem.quantise(self._project(states), pooled) for states, pooled in encoded]
+        encoded = self._encode(texts, self.max_item_tokens, self.items)
+        return [EncodedItem.quantise(self._project(states), pooled, ids) for states, pooled, ids in encoded]
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
-        return [EncodedQuery(*states) for states in self._encode(texts, self.max_query_tokens, self.query_model)]
+        encoded = self._encode(texts, self.max_query_tokens, self.queries)
+        return [EncodedQuery(states, pooled, fold(ids)) for states, pooled, ids in encoded]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
         """The model's own word pieces of each text, for a lexical index; what its vocabulary lacks stands as written.
@@ -149,16 +162,24 @@ class Encoder:
             for text, encoding in zip(readable, encodings, strict=True)
         ]
 
-    def _encode(
-        self, texts: Sequence[str], limit: int, model: Any
-    ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """Yield (content token states [n, D], pooled [D]) text by text."""
-        for batch in _batches(self.token_ids(texts, limit)):
-            states, pooled = (part.cpu().numpy() for part in self._forward(batch, model))
+    def _encode(self, texts: Sequence[str], limit: int, reader: Reader) -> list[_Encoding]:
+        """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given."""
+        found: list[_Encoding] = []
+        for batch in batches(self.token_ids(texts, limit)):
+            states, pooled = self._states(batch, reader)
             start = 0
             for row, ids in enumerate(batch):
-                yield states[start + 1 : start + len(ids) - 1], pooled[row]
+                found.append((states[start + 1 : start + len(ids) - 1], pooled[row], ids[1:-1]))
                 start += len(ids)
+        return found
+
+    @torch.inference_mode()
+    def _states(self, texts: Sequence[list[int]], reader: Reader) -> tuple[_Floats, _Floats]:
+        """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D]."""
+        states, owners = reader.read(texts)
+        states = states.float()
+        sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
+        return normalize(states, dim=-1).cpu().numpy(), normalize(sums, dim=-1).cpu().numpy()
 
     def _project(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Token states [n, D] to unit-norm [n, T]."""
@@ -173,24 +194,18 @@ class Encoder:
         encodings = self._pieces.encode_batch(short, add_special_tokens=False)
         return [[first, *encoding.ids[:limit], last] for encoding in encodings]
 
-    @torch.inference_mode()
-    def _forward(self, texts: Sequence[list[int]], model: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D].
 
-        Texts share rows of the batch, and each attends to itself alone, so hardly any padding is computed.
-        """
-        alone = is_prefix(model)
-        laid = one_a_row(texts) if alone else pack(texts, ROW_TOKENS)
-        ids, owner, position = (torch.from_numpy(part).to(self.device) for part in laid)
-        there = owner >= 0
-        if alone:
-            output = model(input_ids=ids, attention_mask=there.long()).last_hidden_state
-        else:
-            mask = None if len(texts) == 1 else (owner[:, :, None] == owner[:, None, :]).unsqueeze(1)
-            output = model(input_ids=ids, position_ids=position, attention_mask=mask).last_hidden_state
-        states, owners = output[there].float(), owner[there]
-        sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
-        return normalize(states, dim=-1), normalize(sums, dim=-1)
+def choose_device(name: str) -> torch.device:
+    """A device by its name; ``"auto"`` is the first GPU, or the CPU where there is none.
+
+    Examples
+    --------
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -205,68 +220,6 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else "bfloat16" in cpu.features()
         precision = "bfloat16" if native else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
-def pack(texts: Sequence[list[int]], width: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """Lay texts out in rows at least as wide as the longest of them, in order, never across two rows.
-
-    Rows are filled evenly: one token too many for a row of 64 makes two of about 33, not one full and one empty.
-
-    Returns
-    -------
-    Token ids, the owning text (-1 where there is none), and the position within the text; each int64 [rows, width].
-
-    Examples
-    --------
-    >>> ids, owner, position = pack([[5, 6], [7, 8, 9], [4]], width=4)
-    >>> ids.tolist(), owner.tolist(), position.tolist()
-    ([[5, 6, 0, 0], [7, 8, 9, 4]], [[0, 0, -1, -1], [1, 1, 1, 2]], [[0, 1, 0, 0], [0, 1, 2, 0]])
-    """
-    total, longest = sum(map(len, texts)), max(map(len, texts))
-    width = max(width, longest)
-    rows = math.ceil(total / width)
-    width = min(width, total if rows == 1 else math.ceil(total / rows) + longest - 1)
-    places, row, used = [], 0, 0
-    for text in texts:
-        if used + len(text) > width:
-            row, used = row + 1, 0
-        places.append((row, used))
-        used += len(text)
-    ids, owner, position = (np.full((row + 1, width), fill) for fill in (0, -1, 0))
-    for number, (text, (row, start)) in enumerate(zip(texts, places, strict=True)):
-        span = slice(start, start + len(text))
-        ids[row, span], owner[row, span], position[row, span] = text, number, np.arange(len(text))
-    return ids, owner, position
-
-
-def one_a_row(texts: Sequence[list[int]]) -> tuple[npt.NDArray[np.int64], ...]:
-    """As :func:`pack`, but every text has a row to itself.
-
-    Examples
-    --------
-    >>> ids, owner, position = one_a_row([[5, 6], [7]])
-    >>> ids.tolist(), owner.tolist(), position.tolist()
-    ([[5, 6], [7, 0]], [[0, 0], [1, -1]], [[0, 1], [0, 0]])
-    """
-    ids, owner, position = (np.full((len(texts), max(map(len, texts))), fill) for fill in (0, -1, 0))
-    for row, text in enumerate(texts):
-        span = slice(0, len(text))
-        ids[row, span], owner[row, span], position[row, span] = text, row, np.arange(len(text))
-    return ids, owner, position
-
-
-def _batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
-    """Runs of texts of at most :data:`BATCH_TOKENS` tokens, in order."""
-    batch: list[list[int]] = []
-    tokens = 0
-    for text in texts:
-        if batch and tokens + len(text) > BATCH_TOKENS:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(text)
-        tokens += len(text)
-    if batch:
-        yield batch
 
 
 def _readable(text: str) -> str:

@@ -1,8 +1,8 @@
-"""How well the tokens of a query and of an item match: soft counts by Gaussian kernels, and MaxSim.
+"""How well the tokens of a query and of an item match: soft counts by Gaussian kernels, MaxSim, and word pieces shared.
 
-Knows similarity matrices and token weights only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End Neural Ad-hoc
-Ranking with Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). Both are weighted means over the query's tokens, not
-sums, so that short and long queries give numbers of one size.
+Knows similarity matrices, token weights and token ids only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End
+Neural Ad-hoc Ranking with Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). All are weighted means over
+the query's tokens, not sums, so that short and long queries give numbers of one size.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ from torch.nn.functional import embedding_bag
 
 from models.encoded import quantise
 from models.memory import Gathered
+
+NO_TOKEN = -1
+"""The id of a query's token that is not there; no token has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,12 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class QueryTokens:
-    """A query ready to be matched: unit-norm states [Q, T] in the items' own space, and weights [Q] that sum to one."""
+    """A query ready to be matched: unit-norm states [Q, T] in the items' own space, weights [Q] that sum to one, and
+    which word pieces they are, int16 [Q]."""
 
     states: torch.Tensor
     weights: torch.Tensor
+    ids: torch.Tensor
 
 
 def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, kernels: Kernels) -> torch.Tensor:
@@ -77,11 +82,40 @@ def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, k
     return torch.cat([means, weakest.unsqueeze(-1)], dim=-1)
 
 
+def overlap(query_ids: torch.Tensor, item_ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """What of a query stands in an item to the letter.
+
+    Parameters
+    ----------
+    query_ids
+        int16 [..., Q], :data:`NO_TOKEN` where there is none.
+    item_ids
+        int16 [..., C, L], zero where there is no token.
+    weights
+        float32 [..., Q], as :func:`match` takes them.
+
+    Returns
+    -------
+    float32 [..., C, 2]: the share of the query's tokens that the item has, by weight and by number.
+
+    Examples
+    --------
+    >>> ids = torch.tensor([5, 6], dtype=torch.int16)
+    >>> overlap(ids, torch.tensor([[6, 9, 0]], dtype=torch.int16), torch.tensor([0.25, 0.75]))
+    tensor([[0.7500, 0.5000]])
+    """
+    shared = (query_ids[..., None, None] == item_ids.unsqueeze(-3)).any(-1).to(weights.dtype)
+    there = (query_ids != NO_TOKEN).to(weights.dtype)
+    counted = torch.stack([weights, there / there.sum(-1, keepdim=True).clamp_min(1)], dim=-1)
+    return torch.einsum("...qc,...qf->...cf", shared, counted)
+
+
 def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> torch.Tensor:
-    """:func:`match` of one query with restored float32 items, [C, K + 2]."""
+    """:func:`match` of one query with restored float32 items, and :func:`overlap`, [C, K + 4]."""
     restored = items.tokens.float() * items.scales.unsqueeze(-1)
     similarity = torch.einsum("qd,cld->qcl", query.states, restored)
-    return match(similarity, items.scales > 0, query.weights, kernels)
+    found = match(similarity, items.scales > 0, query.weights, kernels)
+    return torch.cat([found, overlap(query.ids, items.ids, query.weights)], dim=-1)
 
 
 class KernelTable:
@@ -111,7 +145,7 @@ class KernelTable:
         self.table[0] = 0.0  # where absent tokens land
 
     def __call__(self, query: QueryTokens, items: Gathered) -> torch.Tensor:
-        """As :func:`exact`, [C, K + 2]."""
+        """As :func:`exact`, [C, K + 4]."""
         count, longest, dim = items.tokens.shape
         bins = self._products(query, items.tokens.view(-1, dim))
         scales = items.scales.view(-1)
@@ -122,7 +156,8 @@ class KernelTable:
         places = bins.add_(0.5).clamp_(0, self.BINS).to(torch.int32)
         logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
         means = (query.weights @ logs.view(len(query.weights), -1)).view(count, -1)
-        return torch.cat([means, (query.weights @ best).unsqueeze(-1), best.amin(0).unsqueeze(-1)], dim=-1)
+        matches = torch.stack([query.weights @ best, best.amin(0)], dim=-1)
+        return torch.cat([means, matches, overlap(query.ids, items.ids, query.weights)], dim=-1)
 
     def _products(self, query: QueryTokens, tokens: torch.Tensor) -> torch.Tensor:
         if not self.int8:

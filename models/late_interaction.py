@@ -29,7 +29,7 @@ from models.projection import orthogonal
 from models.scorer import INTENTS, Floats, ScoreRequest
 from models.weights import WeightsError
 
-MATCH_FEATURES = ("maxsim", "weakest")
+MATCH_FEATURES = ("maxsim", "weakest", "exact", "overlap")
 CONTEXT_FEATURES = ("cosine", "history_max", "history_mean", "popularity", "has_query", "has_history", "length")
 LONG_QUERY = 8.0
 """Content tokens of a query whose ``length`` feature is one."""
@@ -102,10 +102,11 @@ class LateInteraction(nn.Module):
         self.register_buffer("scale", torch.ones(len(INTENTS)))
         self.register_buffer("bias", torch.zeros(len(INTENTS)))
 
-    def prepare(self, states: torch.Tensor, mask: torch.Tensor) -> QueryTokens:
-        """Query token states float32 [..., Q, D], with bool [..., Q] telling which are there, ready to be matched."""
+    def prepare(self, states: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> QueryTokens:
+        """Query token states float32 [..., Q, D], with bool [..., Q] telling which are there and int16 [..., Q] which
+        word pieces they are, ready to be matched."""
         weights = self.query_weight(states).squeeze(-1).masked_fill(~mask, -torch.inf)
-        return QueryTokens(normalize(self.query_map(states), dim=-1), weights.softmax(-1))
+        return QueryTokens(normalize(self.query_map(states), dim=-1), weights.softmax(-1), ids)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """float32 [n, F] to logits [n, 4], columns as :data:`models.scorer.INTENTS`."""
@@ -159,7 +160,7 @@ class LateInteraction(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What a query finds in its candidates: :func:`models.kernels.match` [n, K + 2], cosines [n], pooled vectors."""
+    """What a query finds in its candidates: :func:`models.kernels.exact` [n, K + 4], cosines [n], pooled vectors."""
 
     features: torch.Tensor
     cosine: torch.Tensor
@@ -258,7 +259,8 @@ class LateInteractionScorer:
 
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.memory.gather(candidates)
-        tokens = self.head.prepare(torch.from_numpy(query.tokens), torch.ones(len(query.tokens), dtype=torch.bool))
+        there = torch.ones(len(query.tokens), dtype=torch.bool)
+        tokens = self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
         features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
         return _Match(features, items.pooled @ torch.from_numpy(query.pooled), items.pooled)
 

@@ -16,6 +16,8 @@ import torch
 from models.encoded import EncodedItem
 
 Slots = npt.NDArray[np.int64]
+Part = Literal["tokens", "scales", "pooled", "ids"]
+PARTS: tuple[Part, ...] = ("tokens", "scales", "pooled", "ids")
 
 SHARE = 0.75
 """Of the machine's memory: what one block could fill at most."""
@@ -27,11 +29,12 @@ SMALLEST = 4_096
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """Items side by side: tokens int8 [n, L, T], scales float32 [n, L] (zero where there is no token),
-    pooled float32 [n, D]."""
+    pooled float32 [n, D], ids int16 [n, L] (the bits of uint16; zero where there is no token)."""
 
     tokens: torch.Tensor
     scales: torch.Tensor
     pooled: torch.Tensor
+    ids: torch.Tensor
 
 
 class _Block:
@@ -42,6 +45,7 @@ class _Block:
         self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, token_dim), np.int8))
         self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
         self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
+        self.ids = torch.from_numpy(np.zeros((slots, max_tokens), np.int16))
 
 
 class ItemMemory:
@@ -60,11 +64,11 @@ class ItemMemory:
     Examples
     --------
     >>> memory = ItemMemory(dim=4, token_dim=4, max_tokens=2, capacity=8)
-    >>> memory.put(9, EncodedItem(np.ones((1, 4), np.int8), np.ones(1, np.float16), np.ones(4, np.float16)))
+    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5]))
     >>> memory.pooled(np.array([9, 3])).tolist()
     [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     >>> len(memory), memory.bytes_per_item
-    (1, 20)
+    (1, 24)
     >>> memory.drop(9); len(memory)
     0
     """
@@ -83,8 +87,8 @@ class ItemMemory:
 
     @property
     def bytes_per_item(self) -> int:
-        """Bytes one slot takes: tokens int8, scales and pooled float16."""
-        return self.max_tokens * (self.token_dim + 2) + 2 * self.dim
+        """Bytes one slot takes: tokens int8, scales and pooled float16, ids int16."""
+        return self.max_tokens * (self.token_dim + 4) + 2 * self.dim
 
     @property
     def nbytes(self) -> int:
@@ -106,10 +110,9 @@ class ItemMemory:
         count = min(len(item.tokens), self.max_tokens)
         with self._lock:
             block, place = self._place(slot)
-            block.tokens.numpy()[place, :count] = item.tokens[:count]
-            block.tokens.numpy()[place, count:] = 0
-            block.scales.numpy()[place, :count] = item.scales[:count]
-            block.scales.numpy()[place, count:] = 0
+            for stored, given in ((block.tokens, item.tokens), (block.scales, item.scales), (block.ids, item.ids)):
+                stored.numpy()[place, :count] = given[:count].view(stored.numpy().dtype)
+                stored.numpy()[place, count:] = 0
             block.pooled.numpy()[place] = item.pooled
             self._used.add(slot)
 
@@ -133,7 +136,10 @@ class ItemMemory:
             scales = block.scales[place].numpy().copy()
             count = int(np.count_nonzero(scales))
             return EncodedItem(
-                block.tokens[place, :count].numpy().copy(), scales[:count], block.pooled[place].numpy().copy()
+                block.tokens[place, :count].numpy().copy(),
+                scales[:count],
+                block.pooled[place].numpy().copy(),
+                block.ids[place, :count].numpy().view(np.uint16).copy(),
             )
 
     def drop(self, slot: int) -> None:
@@ -141,9 +147,8 @@ class ItemMemory:
         with self._lock:
             if slot in self._used:
                 block, place = self._place(slot)
-                block.tokens[place] = 0
-                block.scales[place] = 0
-                block.pooled[place] = 0
+                for stored in (block.tokens, block.scales, block.pooled, block.ids):
+                    stored[place] = 0
                 self._used.discard(slot)
 
     def pooled(self, slots: Slots) -> npt.NDArray[np.float32]:
@@ -157,8 +162,8 @@ class ItemMemory:
         """Copy the items at these slots side by side, as scorers want them; unused slots have no tokens."""
         index = torch.from_numpy(np.asarray(slots, np.int64))
         with self._lock:
-            tokens, scales, pooled = (self._take(name, index) for name in ("tokens", "scales", "pooled"))
-        return Gathered(tokens, scales.float(), pooled.float())
+            tokens, scales, pooled, ids = (self._take(name, index) for name in PARTS)
+        return Gathered(tokens, scales.float(), pooled.float(), ids)
 
     def _place(self, slot: int) -> tuple[_Block, int]:
         if not self._blocks:
@@ -177,7 +182,7 @@ class ItemMemory:
                     raise
                 self.capacity //= 2  # the first block's size is that of all
 
-    def _take(self, name: Literal["tokens", "scales", "pooled"], index: torch.Tensor) -> torch.Tensor:
+    def _take(self, name: Part, index: torch.Tensor) -> torch.Tensor:
         if not self._blocks:
             self._place(0)
         parts: list[torch.Tensor] = [getattr(block, name) for block in self._blocks]

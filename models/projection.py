@@ -21,8 +21,8 @@ def orthogonal(dim: int, token_dim: int) -> npt.NDArray[np.float32]:
 
     Examples
     --------
-    >>> matrix = orthogonal(384, 160)
-    >>> bool(np.allclose(matrix.T @ matrix, np.eye(160), atol=1e-5))
+    >>> matrix = orthogonal(384, 156)
+    >>> bool(np.allclose(matrix.T @ matrix, np.eye(156), atol=1e-5))
     True
     """
     if token_dim > dim:

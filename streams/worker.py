@@ -211,7 +211,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(follower.run())
                 await follower.ready.wait()
-                self._warm_up()
+                self.encoder.warm_up(config.worker.batch_events)
                 await demand.refresh(wall_ms())
                 gc.freeze()  # models and catalogue stay: collecting garbage need not look through them each time
                 self._ready.set()
@@ -219,11 +219,6 @@ class Worker:
                 group.create_task(demand.run())
                 group.create_task(self._report(send))
                 group.create_task(self._watch())
-
-    def _warm_up(self) -> None:
-        """Encode batches of many shapes once: the first pass of a shape costs milliseconds more than later ones."""
-        for size in range(1, self.config.worker.batch_events + 1):
-            self.encoder.encode_queries(["warm up"] * size)
 
     async def _report(self, send: Any) -> None:
         while True:

@@ -165,7 +165,7 @@ class Store:
         return folder
 
     def encoder(self, version: str) -> str:
-        """The encoder a version works with, as :func:`models.weights.resolve` takes it; fetched when it is in the store.
+        """A version's encoder, as :func:`models.weights.resolve` takes it; fetched when it is in the store.
 
         Raises
         ------

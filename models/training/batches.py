@@ -11,9 +11,11 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from models.encoded import EncodedQuery
-from models.encoder import ROW_TOKENS, Encoder, pack
+from models.encoded import EncodedQuery, fold
+from models.encoder import Encoder
+from models.kernels import NO_TOKEN
 from models.memory import ItemMemory
+from models.reader import ROW_TOKENS, pack
 from models.training.examples import Example, by_context
 
 ENCODE = 2_048
@@ -115,12 +117,13 @@ class QueryTokenIds:
         self.ids = _Ids(encoder, encoder.max_query_tokens)
 
     def tensors(self, texts: Sequence[str]) -> Batch:
-        """``query_ids`` and ``query_mask``, int64 and bool [q, Q], special tokens included."""
+        """``query_ids`` and ``query_mask``, int64 and bool [q, Q], special tokens included; ``query_pieces`` int16
+        [q, Q - 1], of the tokens after the first special one."""
         rows = self.ids(texts)
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
         mask = torch.arange(longest) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-        return {"query_ids": ids, "query_mask": mask}
+        return {"query_ids": ids, "query_mask": mask, "query_pieces": _pieces(rows, longest - 1, NO_TOKEN)}
 
 
 class FrozenQueries:
@@ -134,15 +137,18 @@ class FrozenQueries:
             self.encoded |= dict(zip(some, encoder.encode_queries(some), strict=True))
 
     def tensors(self, texts: Sequence[str]) -> Batch:
-        """``query_states`` float32 [q, Q, D], ``query_mask`` bool [q, Q], ``query_pooled`` float32 [q, D]."""
+        """``query_states`` float32 [q, Q, D], ``query_mask`` bool and ``query_pieces`` int16 [q, Q], ``query_pooled``
+        float32 [q, D]."""
         encoded = [self.encoded[text] for text in texts]
         pooled = torch.from_numpy(np.stack([query.pooled for query in encoded]))
         states = torch.zeros(len(encoded), max(1, *(len(query.tokens) for query in encoded)), pooled.shape[1])
         mask = torch.zeros(states.shape[:2], dtype=torch.bool)
+        found = torch.full(states.shape[:2], NO_TOKEN, dtype=torch.int16)
         for row, query in enumerate(encoded):
             states[row, : len(query.tokens)] = torch.from_numpy(query.tokens)
             mask[row, : len(query.tokens)] = True
-        return {"query_states": states, "query_mask": mask, "query_pooled": pooled}
+            found[row, : len(query.ids)] = torch.from_numpy(query.ids.view(np.int16))
+        return {"query_states": states, "query_mask": mask, "query_pooled": pooled, "query_pieces": found}
 
 
 class ItemTokenIds:
@@ -152,9 +158,12 @@ class ItemTokenIds:
         self.ids = _Ids(encoder, encoder.max_item_tokens)
 
     def tensors(self, texts: Sequence[str]) -> Batch:
-        """``item_ids``, ``item_owner`` and ``item_position``, int64 [rows, width], as :func:`models.encoder.pack`."""
-        packed = pack(self.ids(texts), ROW_TOKENS)
-        return dict(zip(("item_ids", "item_owner", "item_position"), map(torch.from_numpy, packed), strict=True))
+        """``item_ids``, ``item_owner`` and ``item_position``, int64 [rows, width], as :func:`models.reader.pack`;
+        ``item_pieces`` int16 [m, L], of the tokens after the first special one."""
+        ids = self.ids(texts)
+        packed = map(torch.from_numpy, pack(ids, ROW_TOKENS))
+        rows = dict(zip(("item_ids", "item_owner", "item_position"), packed, strict=True))
+        return {**rows, "item_pieces": _pieces(ids, max(map(len, ids)) - 1, 0)}
 
 
 class FrozenItems:
@@ -169,12 +178,14 @@ class FrozenItems:
             self.memory.put_many(range(start, start + len(some)), encoder.encode_items(some))
 
     def tensors(self, texts: Sequence[str]) -> Batch:
-        """``item_states`` float32 [m, L, T], ``item_mask`` bool [m, L], ``item_pooled`` float32 [m, D]."""
+        """``item_states`` float32 [m, L, T], ``item_mask`` bool and ``item_pieces`` int16 [m, L], ``item_pooled``
+        float32 [m, D]."""
         items = self.memory.gather(np.array([self.slots[text] for text in texts]))
         mask = items.scales > 0
         longest = max(1, int(mask.sum(1).amax()))
         states = items.tokens[:, :longest].float() * items.scales[:, :longest].unsqueeze(-1)
-        return {"item_states": states, "item_mask": mask[:, :longest], "item_pooled": items.pooled}
+        found = {"item_states": states, "item_mask": mask[:, :longest], "item_pooled": items.pooled}
+        return {**found, "item_pieces": items.ids[:, :longest]}
 
 
 def labelled(batch: Sequence[Context]) -> Batch:
@@ -196,6 +207,14 @@ def labelled(batch: Sequence[Context]) -> Batch:
     labels = torch.full((len(batch), int(place.amax()) + 1, len(rows[0])), ABSENT)
     labels[query, place] = torch.tensor(rows)
     return {"labels": labels, "pair_query": query, "pair_place": place}
+
+
+def _pieces(texts: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:
+    """Which word pieces texts' content tokens are, int16 [texts, width], from token ids between two special ones."""
+    found = torch.full((len(texts), width), fill, dtype=torch.int16)
+    for row, ids in enumerate(texts):
+        found[row, : len(ids) - 2] = torch.from_numpy(fold(ids[1:-1]).view(np.int16))
+    return found
 
 
 class _Ids:

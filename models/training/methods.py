@@ -21,7 +21,7 @@ class Recipe:
     """A method's defaults.
 
     ``rate`` and ``head_rate`` are the peak learning rates of the encoder's trained weights and of the head's;
-    ``epochs`` and ``contexts`` (a batch's size, in queries) are what the figures in ``docs/training.md`` were reached with.
+    ``epochs`` and ``contexts`` (a batch's size, in queries) are what ``docs/training.md``'s figures were reached with.
     """
 
     rate: float

@@ -57,8 +57,8 @@ class TrainConfig:
 
     ``losses`` are weights by name. ``patience`` counts evaluations on the dev examples without improvement before it
     stops, 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items each;
-    ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` takes checkpoints
-    and logs; with ``resume`` a run goes on from the last one there.
+    ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` takes
+    checkpoints and logs; with ``resume`` a run goes on from the last one there.
     """
 
     method: Method = "head"

@@ -10,11 +10,14 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from models.kernels import match
+from models.kernels import match, overlap
 from models.late_interaction import LONG_QUERY, LateInteraction
 from models.projection import orthogonal
 from models.training.batches import ABSENT, Batch
 from models.training.losses import Labels, total
+
+TOGETHER = 16
+"""Pairs of query and item that a cross-encoder reads in one pass."""
 
 States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Unit-norm token states [m, L, width], which of them are there [m, L], unit-norm pooled vectors [m, D]."""
@@ -34,6 +37,7 @@ class LateInteractionTowers(nn.Module):
     """
 
     narrow: torch.Tensor
+    accepts_loss_kwargs = False  # to Trainer: the loss is a mean over a batch, to be averaged where batches add up
 
     def __init__(self, head: LateInteraction, bert: nn.Module | None, losses: Mapping[str, float]) -> None:
         super().__init__()
@@ -84,21 +88,24 @@ class LateInteractionTowers(nn.Module):
         has_query = mask.any(1)
         # A context without words is matched as if its first token were there, and the result is put to zero.
         mask = mask | (~has_query.unsqueeze(1) & (torch.arange(mask.shape[1], device=mask.device) == 0))
-        tokens = self.head.prepare(states, mask)
+        tokens = self.head.prepare(states, mask, batch["query_pieces"])
         similarity = torch.einsum("nqt,nlt->nql", tokens.states[query], items[0][item]).unsqueeze(2)
         found = match(similarity, items[1][item].unsqueeze(1), tokens.weights[query], self.head.config.kernels)
+        shared = overlap(tokens.ids[query], batch["item_pieces"][item].unsqueeze(1), tokens.weights[query])
         cosine = (pooled[query] * items[2][item]).sum(-1)
         asked = has_query[query].float().unsqueeze(1)
         length = mask.sum(1)[query] / LONG_QUERY
         history = _history(batch.get("history"), items[2], query, item)
         popularity = torch.zeros_like(cosine)
-        known = torch.cat([found.squeeze(1), cosine.unsqueeze(1)], dim=1) * asked
+        known = torch.cat([found.squeeze(1), shared.squeeze(1), cosine.unsqueeze(1)], dim=1) * asked
         rest = [*history[:2], popularity, asked.squeeze(1), history[2], length * asked.squeeze(1)]
         return torch.cat([known, torch.stack(rest, dim=1)], dim=1)
 
 
 class CrossEncoderTower(nn.Module):
     """A sequence classifier over query and item together, trained with the same losses."""
+
+    accepts_loss_kwargs = False
 
     def __init__(self, classifier: nn.Module, losses: Mapping[str, float]) -> None:
         super().__init__()
@@ -107,10 +114,20 @@ class CrossEncoderTower(nn.Module):
     def forward(self, labels: torch.Tensor, **texts: torch.Tensor) -> Batch:
         """Logits [contexts, longest, 4] in the labels' order, and the loss."""
         places = {name: texts.pop(name) for name in ("pair_query", "pair_place")}
-        output: Any = self.bert(**texts)
-        logits = output.logits.float()
+        logits = self._classify(texts)
         with torch.autocast(labels.device.type, enabled=False):
             return _answer(logits, labels, places, self.losses)
+
+    def _classify(self, texts: Batch) -> torch.Tensor:
+        """Logits [n, 4]; pairs of about one length go through together, so that little padding is computed."""
+        lengths = texts["attention_mask"].sum(1)
+        order = lengths.argsort()
+        found = []
+        for rows in order.split(TOGETHER):
+            longest = int(lengths[rows[-1]])
+            output: Any = self.bert(**{name: tensor[rows, :longest] for name, tensor in texts.items()})
+            found.append(output.logits.float())
+        return torch.cat(found)[order.argsort()]
 
 
 def _answer(logits: torch.Tensor, labels: torch.Tensor, batch: Batch, losses: Mapping[str, float]) -> Batch:

@@ -44,9 +44,7 @@ class ScorerTrainer(Trainer):
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return self.optimizer
 
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """The tower's loss, with the pull to the start while training."""
         outputs = model(**inputs)
         loss = outputs["loss"]
@@ -80,7 +78,7 @@ class ScorerTrainer(Trainer):
 class RankBudget(TrainerCallback):
     """Lets AdaLoRA move its ranks to where they help; to be called after each step, while gradients are there."""
 
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_optimizer_step(self, _args: Any, state: Any, _control: Any, **kwargs: Any) -> None:
         """Called by Trainer."""
         kwargs["model"].bert.base_model.update_and_allocate(state.global_step)
 

@@ -68,7 +68,7 @@ def test_a_run_goes_on_from_a_version(file: Path) -> None:
     first = train(file, "--method", "lora", "--epochs", "1")
     second = train(file, "--parent", first.id[:20], "--epochs", "1")
     assert second.parent == first.id and second.method == "head"
-    assert (parts(Store(".liveshelf/models"), second.id).adapter is not None), "the head still needs its queries' reader"
+    assert parts(Store(".liveshelf/models"), second.id).adapter is not None, "the head still needs its queries' reader"
 
 
 def test_mistakes_are_one_paragraph(file: Path, tmp_path: Path) -> None:

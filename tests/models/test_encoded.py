@@ -16,7 +16,7 @@ def items(draw: st.DrawFn) -> EncodedItem:
     count, dim = draw(st.integers(0, 6)), draw(st.integers(1, 9))
     tokens = draw(arrays.arrays(np.float32, (count, dim), elements=FLOATS))
     pooled = draw(arrays.arrays(np.float32, dim, elements=FLOATS))
-    return EncodedItem.quantise(tokens, pooled)
+    return EncodedItem.quantise(tokens, pooled, draw(st.lists(st.integers(0, 2**18), min_size=count, max_size=count)))
 
 
 @settings(deadline=None)
@@ -24,7 +24,7 @@ def items(draw: st.DrawFn) -> EncodedItem:
 def test_wire_round_trip(item: EncodedItem) -> None:
     again = EncodedItem.from_bytes(item.to_bytes())
     assert again.to_bytes() == item.to_bytes()
-    for name in ("tokens", "scales", "pooled"):
+    for name in ("tokens", "scales", "pooled", "ids"):
         np.testing.assert_array_equal(getattr(again, name), getattr(item, name))
 
 
@@ -46,7 +46,9 @@ def test_other_bytes_are_refused_or_read_never_worse(data: bytes) -> None:
 
 
 def test_non_finite_numbers_are_refused() -> None:
-    item = EncodedItem(np.ones((1, 2), np.int8), np.full(1, np.nan, np.float16), np.zeros(2, np.float16))
+    item = EncodedItem(
+        np.ones((1, 2), np.int8), np.full(1, np.nan, np.float16), np.zeros(2, np.float16), np.ones(1, np.uint16)
+    )
     with pytest.raises(EncodedError, match="finite"):
         EncodedItem.from_bytes(item.to_bytes())
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel
 
 from models.encoder import Encoder
 from models.weights import PACKAGED, resolve
@@ -23,10 +24,9 @@ def test_pooled_is_what_sentence_transformers_gives(encoder: Encoder, titles: li
 def test_token_states_are_the_models(encoder: Encoder) -> None:
     text = "HP LaserJet toner"
     [query] = encoder.encode_queries([text])
+    model = AutoModel.from_pretrained(resolve(PACKAGED), dtype=torch.float32)
     with torch.inference_mode():
-        states = encoder.model(**encoder.tokenizer([text], return_tensors="pt", padding=False)).last_hidden_state[
-            0, 1:-1
-        ]
+        states = model(**encoder.tokenizer([text], return_tensors="pt", padding=False)).last_hidden_state[0, 1:-1]
     np.testing.assert_allclose(query.tokens, torch.nn.functional.normalize(states, dim=-1).numpy(), atol=1e-5)
 
 

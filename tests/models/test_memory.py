@@ -10,7 +10,7 @@ from models.memory import ItemMemory
 def item(seed: int, count: int = 3, dim: int = 4) -> EncodedItem:
     chance = np.random.default_rng(seed)
     tokens = chance.normal(size=(count, dim)).astype(np.float32)
-    return EncodedItem.quantise(tokens, chance.normal(size=dim).astype(np.float32))
+    return EncodedItem.quantise(tokens, chance.normal(size=dim).astype(np.float32), chance.integers(0, 99, count))
 
 
 @settings(deadline=None)
@@ -41,6 +41,8 @@ def test_it_holds_what_a_dictionary_would(steps: list[tuple[int, int | None]], c
             assert not memory.pooled(np.array([slot])).any()
         else:
             np.testing.assert_array_equal(gathered.tokens[slot, :count].numpy(), stored.tokens)
+            np.testing.assert_array_equal(gathered.ids[slot].numpy()[:count].view(np.uint16), stored.ids)
+            assert not gathered.ids[slot].numpy()[count:].any()
             np.testing.assert_array_equal(memory.pooled(np.array([slot]))[0], stored.pooled.astype(np.float32))
             assert memory.get(slot).to_bytes() == stored.to_bytes()
 

@@ -1,0 +1,119 @@
+"""One way to run a module fast, whatever the machine has: chosen by name or by what is there.
+
+Knows engines and when each can serve; how each is built is theirs.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from models.engines import tensorrt
+from models.engines.buckets import Buckets
+
+log = logging.getLogger(__name__)
+
+EngineName = Literal["auto", "eager", "inductor", "tensorrt"]
+
+
+class Compiled:
+    """A module ready to infer; gives what the module gives, up to rounding.
+
+    Attributes
+    ----------
+    name
+        The engine that serves, never ``"auto"``.
+    buckets
+        Shapes that inputs are padded to; none where every shape is as good.
+    """
+
+    def __init__(
+        self, name: EngineName, run: Callable[..., Any], fills: Sequence[int], buckets: Buckets | None = None
+    ) -> None:
+        self.name, self.buckets = name, buckets
+        self._run, self._fills = run, fills
+
+    @torch.inference_mode()
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs [rows, width] to an answer [rows, width, …]."""
+        if self.buckets is None:
+            answer: torch.Tensor = self._run(*inputs)
+            return answer
+        rows, width = inputs[0].shape
+        answer = self._run(*self.buckets.padded(inputs, self._fills))
+        return answer[:rows, :width]
+
+    def warm_up(self, example: Sequence[torch.Tensor]) -> int:
+        """Run every shape once, so that no shopper waits for a compiler; returns how many shapes that were."""
+        shapes = list(self.buckets.shapes()) if self.buckets else []
+        for shape in shapes:
+            self(*(one.new_zeros(shape) for one in example))
+        return len(shapes)
+
+
+def compile(
+    module: nn.Module,
+    example: Sequence[torch.Tensor],
+    device: torch.device,
+    *,
+    engine: EngineName = "auto",
+    fills: Sequence[int] | None = None,
+    buckets: Buckets | None = None,
+    cache: Path | None = None,
+) -> Compiled:
+    """Make a module ready to infer on a device.
+
+    Parameters
+    ----------
+    module
+        Already on the device, in the precision it is to compute in; from tensors [rows, width] to one [rows, width, …].
+    example
+        Inputs on the device, of two rows or more.
+    engine
+        ``"auto"`` is TensorRT on CUDA and eager on a CPU, where it is the fastest that was measured
+        (``docs/engines.md``). TensorRT falls back to inductor, with one line in the log, where it cannot be had.
+    fills
+        What each input is padded with, such that it changes nothing; zeros by default.
+    buckets
+        Shapes for compiled engines.
+    cache
+        Folder for what is built, ``~/.cache/liveshelf/engines`` by default.
+
+    Raises
+    ------
+    ValueError
+        For an engine that does not exist.
+
+    Examples
+    --------
+    >>> class Double(nn.Module):
+    ...     def forward(self, numbers): return numbers * 2
+    >>> double = compile(Double(), [torch.ones(2, 3)], torch.device("cpu"))
+    >>> double.name, double(torch.ones(1, 2)).tolist()
+    ('eager', [[2.0, 2.0]])
+    """
+    fills, buckets = fills or [0] * len(example), buckets or Buckets()
+    folder = cache or default_cache()
+    if engine == "auto":
+        engine = "tensorrt" if device.type == "cuda" else "eager"
+    if engine == "tensorrt":
+        try:
+            return Compiled(engine, tensorrt.build(module, example, device, buckets, folder), fills, buckets)
+        except (ImportError, OSError, RuntimeError) as error:
+            log.warning("TensorRT cannot serve here (%s): inductor does", str(error).partition("\n")[0])
+            engine = "inductor"
+    if engine == "inductor":
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+        return Compiled(engine, torch.compile(module, dynamic=True), fills, buckets)
+    if engine == "eager":
+        return Compiled(engine, module, fills)
+    raise ValueError(f"there is no engine {engine!r}; there are auto, eager, inductor, tensorrt")
+
+
+def default_cache() -> Path:
+    """``$XDG_CACHE_HOME/liveshelf/engines``, by default under ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "liveshelf" / "engines"

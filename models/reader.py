@@ -1,0 +1,160 @@
+"""A BERT model reading many short texts at once, given as token ids, with next to no padding.
+
+Knows token ids, rows and devices; nothing of tokenizers, nor of what the states are for.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from models.engines import EngineName, compile
+from models.packed import pack_linears
+
+BATCH_TOKENS = 2_048
+"""Read in one pass."""
+
+ROW_TOKENS = 64
+"""Width of a row that texts share, unless one of them is longer."""
+
+NOWHERE = (0, -1, 0)
+"""Token id, owner and position of a place that belongs to no text."""
+
+Texts = Sequence[list[int]]
+
+
+class Reader(Protocol):
+    """Token ids to hidden states."""
+
+    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states of all tokens [sum of lengths, D], text after text, and each one's text, int64 [sum]."""
+
+    def warm_up(self) -> None:
+        """Run every compiled shape once."""
+
+
+class PackedReader:
+    """Reads texts that share rows, each attending to itself alone.
+
+    Parameters
+    ----------
+    model
+        On the device and in the precision it computes in; changed where that makes it faster.
+    engine
+        As :func:`models.engines.compile` takes it.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, engine: EngineName = "auto") -> None:
+        self.device = device
+        example = [torch.zeros(2, ROW_TOKENS, dtype=torch.long, device=device)] * len(NOWHERE)
+        self.rows = compile(PackedRows(model), example, device, engine=engine, fills=NOWHERE)
+        if self.rows.name == "eager":
+            pack_linears(model)
+
+    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+        """See :class:`Reader`."""
+        ids, owner, position = (torch.from_numpy(part).to(self.device) for part in pack(texts, ROW_TOKENS))
+        states = self.rows(ids, owner, position)
+        there = owner >= 0
+        owners, order = owner[there].sort(stable=True)
+        return states[there][order], owners
+
+    def warm_up(self) -> None:
+        """See :class:`Reader`."""
+        self.rows.warm_up([torch.zeros(1, 1, dtype=torch.long, device=self.device)] * len(NOWHERE))
+
+
+class PrefixReader:
+    """Reads one text a row, as a model must that sees learned states before it."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model, self.device = model, device
+        pack_linears(model)
+
+    @torch.inference_mode()
+    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+        """See :class:`Reader`."""
+        ids = np.zeros((len(texts), max(map(len, texts))), np.int64)
+        there = np.arange(ids.shape[1]) < np.array([len(text) for text in texts])[:, None]
+        ids[there] = [token for text in texts for token in text]
+        mask = torch.from_numpy(there).to(self.device)
+        output: Any = self.model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask.long())
+        return output.last_hidden_state[mask], mask.nonzero()[:, 0]
+
+    def warm_up(self) -> None:
+        """Nothing is compiled."""
+
+
+class PackedRows(nn.Module):
+    """A BERT model over shared rows, as a module of tensors alone, so that it can be exported and compiled.
+
+    Token ids, owners and positions, int64 [rows, width], to hidden states [rows, width, D]; see :func:`pack`.
+    """
+
+    def __init__(self, bert: nn.Module) -> None:
+        super().__init__()
+        self.bert = bert
+
+    def forward(self, ids: torch.Tensor, owner: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        mask = (owner.unsqueeze(2) == owner.unsqueeze(1)).unsqueeze(1)
+        output: Any = self.bert(input_ids=ids, position_ids=position, attention_mask=mask)
+        states: torch.Tensor = output.last_hidden_state
+        return states
+
+
+def pack(texts: Texts, width: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Lay texts out in rows at least as wide as the longest of them, never across two rows.
+
+    Long texts first, each into the first row with room for it (first-fit decreasing). Rows are filled evenly: one token
+    too many for a row of 64 makes two of about 33, not one full and one empty.
+
+    Returns
+    -------
+    Token ids, the owning text (-1 where there is none), and the position within the text; each int64 [rows, width].
+
+    Examples
+    --------
+    >>> ids, owner, position = pack([[5, 6], [7, 8, 9], [4]], width=4)
+    >>> ids.tolist(), owner.tolist(), position.tolist()
+    ([[7, 8, 9, 4], [5, 6, 0, 0]], [[1, 1, 1, 2], [0, 0, -1, -1]], [[0, 1, 2, 0], [0, 1, 0, 0]])
+    """
+    lengths = [len(text) for text in texts]
+    total, longest = sum(lengths), max(lengths)
+    width = max(width, longest)
+    rows = math.ceil(total / width)
+    width = min(width, total if rows == 1 else math.ceil(total / rows) + longest - 1)
+    used: list[int] = []
+    places: list[tuple[int, int, int]] = []
+    for number in sorted(range(len(texts)), key=lambda number: -lengths[number]):
+        row = next((row for row, taken in enumerate(used) if taken + lengths[number] <= width), len(used))
+        if row == len(used):
+            used.append(0)
+        places.append((number, row, used[row]))
+        used[row] += lengths[number]
+    ids, owner, position = (np.full((len(used), max(used)), fill) for fill in NOWHERE)
+    for number, row, start in places:
+        span = slice(start, start + lengths[number])
+        ids[row, span], owner[row, span], position[row, span] = texts[number], number, np.arange(lengths[number])
+    return ids, owner, position
+
+
+def batches(texts: Texts) -> Iterator[list[list[int]]]:
+    """Runs of texts that are read in one pass, in order, of at most :data:`BATCH_TOKENS` tokens.
+
+    Lengths stay mixed: it is short texts that fill the rows which long ones leave open.
+    """
+    batch: list[list[int]] = []
+    tokens = 0
+    for text in texts:
+        if batch and tokens + len(text) > BATCH_TOKENS:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(text)
+        tokens += len(text)
+    if batch:
+        yield batch
