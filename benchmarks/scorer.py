@@ -75,9 +75,9 @@ def query_from(chance: random.Random, title: str) -> str:
     return " ".join(words[place] for place in kept)
 
 
-def late_arms(workload: Workload, precision: Precision) -> dict[str, Arm]:
+def late_arms(workload: Workload, precision: Precision, device: str) -> dict[str, Arm]:
     """The late-interaction scorer from query text to probabilities, by queries per call."""
-    encoder = Encoder(precision=precision)
+    encoder = Encoder(precision=precision, device=device)
     memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
     memory.put_many(range(len(workload.texts)), encoder.encode_items(workload.texts))
     scorer = LateInteractionScorer(memory, precision=precision)
@@ -94,14 +94,16 @@ def late_arms(workload: Workload, precision: Precision) -> dict[str, Arm]:
     return {f"late interaction, {label}, {queries} a call": arm(queries) for queries in LATE_BATCHES}
 
 
-def cross_arms(workload: Workload, folder: Path) -> dict[str, Arm]:
+def cross_arms(workload: Workload, folder: Path, device: str) -> dict[str, Arm]:
     """The cross-encoder in every engine; all but ``short`` rows over the full texts."""
     arms: dict[str, Arm] = {}
     for precision in ("float32", "bfloat16"):
         for kind, texts in (("", workload.texts), (", short", workload.titles)):
-            scorer = CrossEncoderScorer(texts.__getitem__, precision=precision, max_tokens=MAX_TOKENS)
+            scorer = CrossEncoderScorer(texts.__getitem__, precision=precision, max_tokens=MAX_TOKENS, device=device)
             request = ScoreRequest(workload.candidates[0], query_text=workload.queries[0])
             arms[f"cross-encoder, torch {precision}{kind}"] = _scoring(partial(scorer.score, [request]))
+    if device != "cpu":
+        return arms  # the other engines are a CPU's
     scorer = CrossEncoderScorer(workload.texts.__getitem__, precision="float32", max_tokens=MAX_TOKENS)
     scorer.model.save_pretrained(folder)
     scorer.tokenizer.save_pretrained(folder)
@@ -181,6 +183,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     items: Annotated[int, typer.Option(help="Items in memory.")] = 2_000,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; the median counts.")] = 9,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     round_s: Annotated[float, typer.Option(help="Seconds of an arm in a round, at least one call.")] = 0.4,
 ) -> None:
     """Measure and print; under four minutes on two cores."""
@@ -190,13 +193,15 @@ def main(
         products = [msgspec.json.decode(line, type=Product) for line, _ in zip(lines, range(items), strict=False)]
     workload = Workload(products)
     with tempfile.TemporaryDirectory() as folder:
-        arms = late_arms(workload, "auto") | late_arms(workload, "float32") | cross_arms(workload, Path(folder))
+        arms = late_arms(workload, "auto", device) | late_arms(workload, "float32", device)
+        arms |= cross_arms(workload, Path(folder), device)
         rates = measure(arms, rounds, round_s)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     full = {name: rate for name, rate in medians.items() if name.startswith("cross") and "short" not in name}
     short = {name: rate for name, rate in medians.items() if name.startswith("cross") and "short" in name}
     report = Report(
         "scorer",
+        device=device,
         candidates=CANDIDATES,
         items=len(products),
         rounds=rounds,

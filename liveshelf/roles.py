@@ -11,7 +11,7 @@ from liveshelf.stack.role import Role
 from streams.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.meter import quantiles, total
+from streams.meter import Snapshot, quantiles, total
 from streams.status import snapshots, usage
 
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
@@ -45,16 +45,35 @@ def alive(config: StreamsConfig, seconds: float) -> bool:
     return any(snapshot.id.startswith(host) for snapshot in snapshots(config, wall_ms() - int(seconds * 1000)))
 
 
+def serving(snapshot: Snapshot) -> str:
+    """Which model a worker serves, and how far it is on its way to the next or with items that it lacks.
+
+    Examples
+    --------
+    >>> import msgspec
+    >>> about = Snapshot(role="worker", id="w", from_ms=0, to_ms=1, counts={}, sketches={},
+    ...     gauges={"items": 90, "items_behind": 10, "switch_progress": 0.4}, labels={"model": "a", "next": "b"})
+    >>> serving(about), serving(msgspec.structs.replace(about, labels={"model": "b"}))
+    ('a → b 40 %', 'b (10 items to encode)')
+    """
+    model, coming = snapshot.labels.get("model", ""), snapshot.labels.get("next")
+    if coming:
+        return f"{model} → {coming} {int(100 * snapshot.gauges['switch_progress'])} %"
+    behind = snapshot.gauges.get("items_behind", 0)
+    return f"{model} ({behind:,.0f} items to encode)" if behind else model
+
+
 def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
     """What the workers did in the last seconds, how long stages took, and what Redis holds."""
     taken = snapshots(config, wall_ms() - int(seconds * 1000))
     last = {snapshot.id: snapshot for snapshot in taken}
-    workers = Table("worker", "items", "lag", "events/s", "shelves/s", title="Workers")
+    workers = Table("worker", "model", "items", "lag", "events/s", "shelves/s", title="Workers")
     for name, snapshot in last.items():
         mine = [one for one in taken if one.id == name]
         span = max(1e-3, (mine[-1].to_ms - mine[0].from_ms) / 1000)
         rates = (f"{total(mine, what) / span:,.1f}" for what in ("events", "shelves"))
-        workers.add_row(name, f"{snapshot.gauges['items']:,.0f}", f"{snapshot.gauges['lag']:,.0f}", *rates)
+        counts = (f"{snapshot.gauges[what]:,.0f}" for what in ("items", "lag"))
+        workers.add_row(name, serving(snapshot), *counts, *rates)
     stages = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
     for stage in STAGES:
         stages.add_row(stage, *(f"{value:.1f}" for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))

@@ -3,6 +3,7 @@
 Knows BERT models and peft's folders; nothing of texts.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ def lay_over(bert: nn.Module, folder: Path) -> nn.Module:
     if not (folder / "adapter_model.safetensors").is_file():
         raise WeightsError(f"{folder} holds no adapter: adapter_model.safetensors is missing")
     try:
-        adapted: Any = peft.PeftModel.from_pretrained(bert, str(folder))
+        with warnings.catch_warnings():
+            # AdaLoRA's ranks go by weights' names, not modules': peft 0.21 takes them so, and warns of them all the same.
+            warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
+            adapted: Any = peft.PeftModel.from_pretrained(bert, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise WeightsError(f"{folder} holds no adapter for this encoder: {error}") from error
     merged: nn.Module = adapted if is_prefix(adapted) else adapted.merge_and_unload()

@@ -57,6 +57,10 @@ class Encoder:
         precision.
     query_version
         Changes whenever encoded queries would, the adapter included.
+    engine
+        What runs the model, never ``"auto"``.
+    config
+        The model's own configuration.
     dim
         Width D of pooled vectors and of a query's token states.
     token_dim
@@ -108,9 +112,12 @@ class Encoder:
         self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
         self._pieces.no_truncation()
         model = self._load(folder)
-        self.items: Reader = PackedReader(model, self.device, engine)
+        self.config = model.config
+        packed = PackedReader(model, self.device, engine)
+        self.items: Reader = packed
+        self.engine = packed.engine
         self.queries = self._adapted(folder, adapter, engine) if adapter else self.items
-        self.dim = int(model.config.hidden_size)
+        self.dim = int(self.config.hidden_size)
         self.token_dim = min(token_dim, self.dim) or self.dim
         self._narrow = orthogonal(self.dim, self.token_dim)
         self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}"

@@ -93,11 +93,10 @@ class LateInteraction(nn.Module):
             first = nn.Linear(len(self.config.features), self.config.hidden)
         self.learned = nn.Sequential(first, nn.GELU(), nn.Dropout(DROPOUT), last)
         self.query_map = nn.Linear(self.config.dim, self.config.token_dim, bias=False)
-        self.query_weight = nn.Linear(self.config.dim, 1)
+        self.query_weight = nn.Linear(self.config.dim, 1, bias=False)
         with torch.no_grad():
             self.query_map.weight.copy_(torch.from_numpy(orthogonal(self.config.dim, self.config.token_dim).T))
         nn.init.zeros_(self.query_weight.weight)
-        nn.init.zeros_(self.query_weight.bias)
         self.register_buffer("shares", torch.tensor(self.config.shares).log(), persistent=False)
         self.register_buffer("scale", torch.ones(len(INTENTS)))
         self.register_buffer("bias", torch.zeros(len(INTENTS)))

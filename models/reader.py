@@ -52,7 +52,8 @@ class PackedReader:
         self.device = device
         example = [torch.zeros(2, ROW_TOKENS, dtype=torch.long, device=device)] * len(NOWHERE)
         self.rows = compile(PackedRows(model), example, device, engine=engine, fills=NOWHERE)
-        if self.rows.name == "eager":
+        self.engine = self.rows.name
+        if self.engine == "eager":
             pack_linears(model)
 
     def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:

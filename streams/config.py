@@ -135,9 +135,12 @@ class ModelConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     max_item_tokens: Count = 32
     max_query_tokens: Count = 16
+    device: str = "auto"
+    engine: Literal["auto", "eager", "inductor", "tensorrt"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 1
     store: str = ".liveshelf/models"
     version: str | None = None
+    watch_s: Seconds = 5.0
 
 
 class WorkerConfig(Config):

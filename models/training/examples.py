@@ -7,6 +7,7 @@ distribution over the four intents, which stand on one scale from ignore (0) ove
 import gzip
 import lzma
 import random
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,21 +127,28 @@ def read_examples(
     low, high = grades
     names = {name: name for name in Example.__struct_fields__} | dict(fields or {})
     examples: list[Example] = []
-    with OPENERS.get(file.suffix, open)(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if limit is not None and len(examples) >= limit:
-                break
-            try:
-                row = msgspec.json.decode(line, type=dict[str, Any])
-                values = {name: row[field] for name, field in names.items() if row.get(field) is not None}
-                if "grade" in values:
-                    values["grade"] = (float(values["grade"]) - low) / (high - low)
-                examples.append(msgspec.convert(values, Example))
-            except (msgspec.MsgspecError, ValueError, TypeError, ZeroDivisionError) as error:
-                raise ExamplesError(f"{file}, line {number} is no example: {error}") from error
+    try:
+        with OPENERS.get(file.suffix, open)(file, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if limit is not None and len(examples) >= limit:
+                    break
+                try:
+                    examples.append(_example(line, names, low, high))
+                except (msgspec.MsgspecError, ValueError, TypeError, ZeroDivisionError) as error:
+                    raise ExamplesError(f"{file}, line {number} is no example: {error}") from error
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
+        raise ExamplesError(f"{file} cannot be read: {error}. Is it whole, and UTF-8?") from error
     if not examples:
         raise ExamplesError(f"{file} holds no examples")
     return examples
+
+
+def _example(line: str, names: Mapping[str, str], low: float, high: float) -> Example:
+    row = msgspec.json.decode(line, type=dict[str, Any])
+    values = {name: row[field] for name, field in names.items() if row.get(field) is not None}
+    if "grade" in values:
+        values["grade"] = (float(values["grade"]) - low) / (high - low)
+    return msgspec.convert(values, Example)
 
 
 def split(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:

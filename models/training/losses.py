@@ -55,10 +55,10 @@ def listwise(logits: torch.Tensor, labels: Labels) -> torch.Tensor:
 
     ListNet's top-one form (Cao et al. 2007, "Learning to Rank: From Pairwise Approach to Listwise Approach").
     """
-    _, group = labels.group.unique(return_inverse=True)
+    group: torch.Tensor = torch.unique(labels.group, return_inverse=True)[1]
     scores = _log_softmax_in(GAIN * levels(logits.softmax(-1)), group)
     wanted = _log_softmax_in(GAIN * levels(labels.target), group).exp()
-    return _mean(-wanted * scores, labels.weight) * len(group) / (group.amax() + 1)
+    return _mean(-wanted * scores, labels.weight) * (len(group) / (int(group.amax()) + 1))
 
 
 def distil(logits: torch.Tensor, labels: Labels) -> torch.Tensor:

@@ -86,7 +86,7 @@ def adapt(bert: nn.Module, method: Method, steps: int) -> nn.Module:
             )
         case "head":
             raise ValueError("the method head trains no encoder")
-    adapted: nn.Module = peft.get_peft_model(bert, config)  # type: ignore[arg-type]
+    adapted: nn.Module = peft.get_peft_model(bert, config)
     return adapted
 
 

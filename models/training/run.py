@@ -302,7 +302,7 @@ def _predict(trainer: ScorerTrainer, some: list[Context]) -> tuple[Floats, Float
     return _flat(logits, labels)
 
 
-def _flat(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:
+def _flat(logits: Any, labels: Any) -> tuple[Floats, Floats]:
     """Those of [contexts, longest, …] that are examples, [n, 4] and [n, 10]."""
     there = labels[..., 4] > 0
     return logits[there], labels[there]

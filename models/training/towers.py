@@ -123,7 +123,8 @@ class CrossEncoderTower(nn.Module):
         lengths = texts["attention_mask"].sum(1)
         order = lengths.argsort()
         found = []
-        for rows in order.split(TOGETHER):
+        for start in range(0, len(order), TOGETHER):
+            rows = order[start : start + TOGETHER]
             longest = int(lengths[rows[-1]])
             output: Any = self.bert(**{name: tensor[rows, :longest] for name, tensor in texts.items()})
             found.append(output.logits.float())

@@ -40,11 +40,17 @@ class ScorerTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with one rate for each part."""
         if self.optimizer is None:
-            groups = parameter_groups(model or self.model, *self._peaks(), self.args.weight_decay)
+            groups = parameter_groups(model or self._tower, *self._peaks(), self.args.weight_decay)
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return self.optimizer
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002
+    ) -> Any:
         """The tower's loss, with the pull to the start while training."""
         outputs = model(**inputs)
         loss = outputs["loss"]
@@ -56,11 +62,16 @@ class ScorerTrainer(Trainer):
         """As Trainer's; weights that go by two names, as peft's prefix has them, are written once."""
         seen: set[int] = set()
         once = {}
-        for name, weights in (state_dict or self.model.state_dict()).items():
+        for name, weights in (state_dict or self._tower.state_dict()).items():
             if weights.data_ptr() not in seen or not weights.numel():
                 once[name] = weights
             seen.add(weights.data_ptr())
         super()._save(output_dir, once)
+
+    @property
+    def _tower(self) -> nn.Module:
+        assert self.model is not None
+        return self.model
 
     def _distance(self, model: nn.Module) -> torch.Tensor:
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
@@ -78,7 +89,7 @@ class ScorerTrainer(Trainer):
 class RankBudget(TrainerCallback):
     """Lets AdaLoRA move its ranks to where they help; to be called after each step, while gradients are there."""
 
-    def on_optimizer_step(self, _args: Any, state: Any, _control: Any, **kwargs: Any) -> None:
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Trainer."""
         kwargs["model"].bert.base_model.update_and_allocate(state.global_step)
 

@@ -1,0 +1,152 @@
+"""How many items a second are encoded, and what share of what the machine can multiply is that?
+
+Icecat titles with short descriptions through the same BERT weights, in every way there is: padded batches of 64 as
+transformers' users write them, and packed rows in each engine and number format. The ceiling is the fastest large
+matrix product of that format on that device. Floating-point operations are counted for the texts' own tokens alone:
+twice the encoder's weights a token, and the attention of each text to itself. Arms take turns; medians count.
+"""
+
+import logging
+import lzma
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import torch
+import typer
+from rich.progress import track
+from torch.nn.functional import normalize
+
+from benchmarks.report import DATA, Report
+from models.encoder import Encoder, Precision, choose_device
+from models.engines import EngineName
+from models.weights import PACKAGED, quiet, resolve
+
+BATCH = 64
+ARMS: tuple[tuple[Precision, EngineName], ...] = (
+    ("float32", "eager"),
+    ("float32", "inductor"),
+    ("bfloat16", "eager"),
+    ("bfloat16", "inductor"),
+    ("bfloat16", "tensorrt"),
+)
+Arm = Callable[[], object]
+
+
+class Product(msgspec.Struct):
+    """What is read of a catalogue line."""
+
+    title: str
+    short_description: str = ""
+
+
+def padded(texts: list[str], device: torch.device, dtype: torch.dtype, limit: int) -> Arm:
+    """Batches as they come, each padded to its longest text."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = resolve(PACKAGED)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    with quiet():
+        model: Any = AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device).eval()
+
+    @torch.inference_mode()
+    def encode() -> None:
+        for start in range(0, len(texts), BATCH):
+            some = texts[start : start + BATCH]
+            batch = tokenizer(some, truncation=True, max_length=limit + 2, padding=True, return_tensors="pt").to(device)
+            states = model(**batch).last_hidden_state * batch["attention_mask"].unsqueeze(-1)
+            normalize(states.sum(1).float(), dim=-1).cpu()
+
+    return encode
+
+
+def packed(texts: list[str], device: torch.device, precision: Precision, engine: EngineName) -> Arm | None:
+    """Our encoder; none where the engine cannot be had."""
+    encoder = Encoder(precision=precision, device=str(device), engine=engine)
+    if encoder.engine != engine:
+        return None
+    encoder.warm_up(1)
+    return lambda: encoder.encode_items(texts)
+
+
+def operations(encoder: Encoder, texts: list[str]) -> float:
+    """Floating-point operations that encoding the texts needs, without any padding."""
+    config = encoder.config
+    layer = config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
+    lengths = [len(ids) for ids in encoder.token_ids(texts, encoder.max_item_tokens)]
+    attention = 4 * config.hidden_size * sum(length**2 for length in lengths)
+    return float(config.num_hidden_layers * (2 * layer * sum(lengths) + attention))
+
+
+def ceiling(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
+    """Operations per second of large matrix products, the best of several runs."""
+    size = 8_192 if device.type == "cuda" else 1_536
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best, end = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        _ = one @ other
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    items: Annotated[int, typer.Option(help="Items encoded in a round.")] = 500,
+    rounds: Annotated[int, typer.Option(help="Rounds; the median counts.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "cpu",
+) -> None:
+    """Measure and print; some minutes on two cores, most of them compiling."""
+    logging.disable(logging.WARNING)
+    where = choose_device(device)
+    with lzma.open(DATA / "icecat_electronics" / "products.jsonl.xz") as lines:
+        products = [msgspec.json.decode(line, type=Product) for line, _ in zip(lines, range(items), strict=False)]
+    texts = [f"{product.title} {product.short_description}" for product in products]
+    reference = Encoder(precision="float32", device=str(where))
+    native = "bfloat16" if Encoder(device=str(where)).dtype is torch.bfloat16 else "float32"
+    formats = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    arms: dict[str, tuple[Arm, str]] = {}
+    for name in dict.fromkeys(("float32", native)):
+        arms[f"padded batches of {BATCH}, {name}"] = (
+            padded(texts, where, formats[name], reference.max_item_tokens),
+            name,
+        )
+    for precision, engine in track(ARMS, "compiling"):
+        if precision in {"float32", native} and (arm := packed(texts, where, precision, engine)):
+            arms[f"packed rows, {precision}, {engine}"] = arm, precision
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for number in track(range(rounds + 1), "measuring"):
+        for name, (arm, _) in arms.items():
+            start = time.perf_counter()
+            arm()
+            if number:  # the first is for warming up
+                seconds[name].append(time.perf_counter() - start)
+    work = operations(reference, texts)
+    ceilings = {name: ceiling(where, formats[name]) for name in {"float32", native}}
+    report = Report("encode", device=_named(where), items=len(texts), rounds=rounds, gflop=work / 1e9)
+    report.facts |= {f"ceiling_{name}_gflop_s": value / 1e9 for name, value in ceilings.items()}
+    base = statistics.median(seconds[next(iter(arms))])
+    for name, (_, precision) in arms.items():
+        median = statistics.median(seconds[name])
+        report.row(
+            arm=name,
+            items_per_s=len(texts) / median,
+            slowest=len(texts) / max(seconds[name]),
+            fastest=len(texts) / min(seconds[name]),
+            times_padded_float32=base / median,
+            share_of_ceiling=work / median / ceilings[precision],
+        )
+    report.write(json)
+
+
+def _named(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from models.late_interaction import LateInteraction
+from models.scorer import INTENTS
+from models.training import calibration
+from models.training.run import install, probabilities
+from models.training.towers import LateInteractionTowers
+
+SCALE, BIAS = np.array([0.5, 2.0, 1.0, 1.5]), np.array([0.3, -0.4, 0.0, 0.1])
+
+
+def simulated(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of a model that is wrong by a scale and a bias an intent, and what came of it."""
+    chance = np.random.default_rng(seed)
+    truth = chance.normal(0, 1.5, (count, 4))
+    intents = (truth + chance.gumbel(size=truth.shape)).argmax(1)
+    return ((truth - BIAS) / SCALE).astype(np.float32), np.eye(4, dtype=np.float32)[intents]
+
+
+def test_it_finds_what_was_wrong() -> None:
+    logits, targets = simulated(40_000)
+    found = calibration.fit(logits, targets)
+    np.testing.assert_allclose(found.scale, SCALE, rtol=0.06)  # three standard errors at this size
+    bias = np.array(found.bias) - np.mean(np.array(found.bias) - BIAS)  # a bias for all alike changes nothing
+    np.testing.assert_allclose(bias, BIAS, atol=0.06)
+
+
+def test_the_error_falls_on_examples_it_has_not_seen() -> None:
+    (logits, targets), (fresh, outcomes) = simulated(20_000), simulated(20_000, seed=1)
+    found = calibration.fit(logits, targets)
+
+    def error(rows: np.ndarray) -> float:
+        return float(np.mean([c.error for c in calibration.reliability(probabilities(rows), outcomes)]))
+
+    assert error(found(fresh)) < 0.01 < error(fresh)
+
+
+def test_few_examples_change_little() -> None:
+    logits, targets = simulated(4)
+    found = calibration.fit(logits, targets)
+    assert np.abs(np.array(found.scale) - 1).max() < 1 and np.abs(found.bias).max() < 2
+
+
+def test_curves_count_every_example_once() -> None:
+    logits, targets = simulated(1_000)
+    for curve, intent in zip(calibration.reliability(probabilities(logits), targets), INTENTS, strict=True):
+        assert curve.intent == intent and sum(curve.counts) == 1_000
+        assert 0 <= curve.error <= 1
+        weighted = np.average(curve.observed, weights=curve.counts)
+        assert weighted == pytest.approx(targets[:, INTENTS.index(intent)].mean())
+
+
+def test_installed_it_is_what_the_head_computes() -> None:
+    head = LateInteraction()
+    features = torch.rand(50, len(head.config.features))
+    for seed in (1, 2):  # the second on top of the first
+        fitted = calibration.Calibration(tuple(SCALE * seed), tuple(BIAS))
+        with torch.inference_mode():
+            wanted = fitted(head.eval()(features).numpy())
+        install(LateInteractionTowers(head, None, {}), fitted)
+        with torch.inference_mode():
+            np.testing.assert_allclose(head(features).numpy(), wanted, rtol=1e-5, atol=1e-5)

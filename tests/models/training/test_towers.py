@@ -1,0 +1,120 @@
+"""What is trained computes what is served: the same features, from frozen states and from token ids alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from models.encoder import Encoder
+from models.late_interaction import HeadConfig, LateInteraction, LateInteractionScorer
+from models.scorer import ScoreRequest
+from models.training.batches import (
+    Collator,
+    Context,
+    FrozenItems,
+    FrozenQueries,
+    Items,
+    ItemTokenIds,
+    Queries,
+    QueryTokenIds,
+    contexts,
+)
+from models.training.examples import Example
+from models.training.run import fresh_bert
+from models.training.towers import LateInteractionTowers
+from models.weights import PACKAGED
+
+
+@pytest.fixture(scope="module")
+def head(encoder: Encoder) -> LateInteraction:
+    """A head that treats every query token and dimension differently."""
+    head = LateInteraction(HeadConfig(dim=encoder.dim, token_dim=encoder.token_dim))
+    chance = torch.Generator().manual_seed(1)
+    for weights in (head.query_weight.weight, head.learned[-1].weight):
+        torch.nn.init.normal_(weights, std=0.3, generator=chance)
+    with torch.no_grad():
+        head.query_map.weight += 0.02 * torch.randn(head.query_map.weight.shape, generator=chance)
+    return head.eval()
+
+
+@pytest.fixture(scope="module")
+def frozen(encoder: Encoder, examples: Sequence[Example]) -> FrozenItems:
+    return FrozenItems(encoder, {text for one in examples for text in (one.item, *one.history)})
+
+
+def served(
+    encoder: Encoder, frozen: FrozenItems, head: LateInteraction, data: Sequence[Context]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features and logits of all pairs, by the scorer."""
+    scorer = LateInteractionScorer(frozen.memory, head, precision="float32")
+    found = []
+    for one in data:
+        first = one.examples[0]
+        [query] = encoder.encode_queries([first.query])
+        history = frozen.memory.pooled(np.array([frozen.slots[text] for text in first.history], np.int64))
+        slots = np.array([frozen.slots[example.item] for example in one.examples])
+        found.append(scorer.features(ScoreRequest(slots, query if first.query else None, "", history)))
+    features = torch.cat(found)
+    with torch.inference_mode():
+        return features, head(features)
+
+
+@pytest.mark.parametrize(
+    ("trains_queries", "trains_items", "off"), [(False, False, 1e-5), (True, False, 1e-4), (True, True, 0.02)]
+)
+def test_features_are_those_that_are_served(
+    encoder: Encoder,
+    frozen: FrozenItems,
+    head: LateInteraction,
+    examples: Sequence[Example],
+    trains_queries: bool,
+    trains_items: bool,
+    off: float,
+) -> None:
+    data = contexts(examples, 16)
+    queries: Queries = QueryTokenIds(encoder) if trains_queries else FrozenQueries(encoder, (e.query for e in examples))
+    items: Items = ItemTokenIds(encoder) if trains_items else frozen
+    bert = fresh_bert(PACKAGED).eval() if trains_queries else None
+    batch = Collator(queries, items)(data)
+    tower = LateInteractionTowers(head, bert, {"cross_entropy": 1.0}).eval()
+    wanted, logits = served(encoder, frozen, head, data)
+    with torch.inference_mode():
+        found = tower._features(batch, tower._queries(batch), tower._items(batch))
+        answer = tower(**batch)
+    for column, name in enumerate(head.config.features):
+        # Stored items are int8: what is trained from token ids differs by that rounding.
+        np.testing.assert_allclose(found[:, column], wanted[:, column], atol=off * 3, err_msg=name)
+    there = batch["labels"][..., 4] > 0
+    assert int(there.sum()) == len(examples)
+    np.testing.assert_allclose(answer["logits"][there], logits, atol=off * 20)
+    assert (answer["logits"][~there] == -100).all()
+
+
+def test_a_batch_is_its_contexts_by_themselves(
+    encoder: Encoder, frozen: FrozenItems, head: LateInteraction, examples: Sequence[Example]
+) -> None:
+    data = contexts(examples, 2)
+    collate = Collator(QueryTokenIds(encoder), ItemTokenIds(encoder))
+    tower = LateInteractionTowers(head, fresh_bert(PACKAGED).eval(), {"cross_entropy": 1.0}).eval()
+    with torch.inference_mode():
+        together = tower(**collate(data))["logits"]
+        for row in (0, 1, 20, len(data) - 1):
+            alone = tower(**collate([data[row]]))["logits"][0]
+            torch.testing.assert_close(together[row, : len(alone)], alone, atol=1e-3, rtol=0)
+
+
+def test_gradients_reach_everything_that_is_trained(
+    encoder: Encoder, head: LateInteraction, examples: Sequence[Example]
+) -> None:
+    tower = LateInteractionTowers(head, fresh_bert(PACKAGED), {"cross_entropy": 1.0, "listwise": 1.0})
+    tower(**Collator(QueryTokenIds(encoder), ItemTokenIds(encoder))(contexts(examples, 8)[:6]))["loss"].backward()
+    without = [name for name, weights in tower.named_parameters() if weights.grad is None or not weights.grad.any()]
+    assert not [name for name in without if "token_type" not in name]  # one segment is all there is
+    tower.zero_grad()
+
+
+def test_token_ids_need_an_encoder(encoder: Encoder, head: LateInteraction, examples: Sequence[Example]) -> None:
+    batch = Collator(QueryTokenIds(encoder), ItemTokenIds(encoder))(contexts(examples, 8)[:2])
+    with pytest.raises(ValueError, match="without one"):
+        LateInteractionTowers(head, None, {})(**batch)
