@@ -28,7 +28,7 @@ def lay_over(bert: nn.Module, folder: Path) -> nn.Module:
         raise WeightsError(f"{folder} holds no adapter: adapter_model.safetensors is missing")
     try:
         with warnings.catch_warnings():
-            # AdaLoRA's ranks go by weights' names, not modules': peft 0.21 takes them so, and warns of them all the same.
+            # AdaLoRA's ranks go by weights' names: peft 0.21 takes them so, and warns of them all the same.
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
             adapted: Any = peft.PeftModel.from_pretrained(bert, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,8 +72,9 @@ class Storage:
         return max(float(self.fs.modified(one).timestamp()) for one in self.fs.find(path) or [path])
 
     def remove(self, name: str) -> None:
-        """Delete a file or a folder with all in it."""
-        self.fs.rm(self.path(name), recursive=True)
+        """Delete a file or a folder with all in it; no error when it is not there: somebody may have been quicker."""
+        with suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

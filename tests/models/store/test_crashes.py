@@ -1,0 +1,93 @@
+"""A writer that dies at any moment leaves whole versions only, no lock, and nothing that clearing up cannot remove."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from models.store import Store
+from models.store.clearing import clear
+from tests.models.store.conftest import description, filled
+
+# Dies, as by kill -9, at the n-th step that it makes on the file system.
+DIE = """
+import os, signal, sys
+from pathlib import Path
+from models.store import storage
+from models.store import Data, Description, Store
+about = Description(method="head", architecture="late_interaction", encoder="packaged", encoder_fingerprint="0a1b2c3d",
+                    data=Data("events", 1))
+left = int(sys.argv[3])
+def step(real):
+    def stepped(*args, **kwargs):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+    return stepped
+for module, name in ((os, "fsync"), (os, "open"), (Path, "replace"), (Path, "mkdir"), (storage.shutil, "copyfileobj")):
+    setattr(module, name, step(getattr(module, name)))
+store = Store(sys.argv[1])
+made = store.put(Path(sys.argv[2]), about)
+store.slots.promote(made.id, "a test")
+"""
+ENV = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+
+
+def test_dying_at_every_step_of_a_put(tmp_path: Path) -> None:
+    folder, root = filled(tmp_path / "made"), tmp_path / "store"
+    store = Store(str(root))
+    first = store.put(folder, description(notes="first"))
+    store.slots.promote(first.id, "first")
+    died, whole = 0, 0
+    for number in range(0, 200, 3):
+        code = subprocess.run([sys.executable, "-c", DIE, str(root), str(folder), str(number)], env=ENV, check=False)
+        for version in store.ids():  # whatever is listed is whole
+            store.fetch(version)
+        current = store.slots.read().current
+        assert current is not None and current.version in store.ids()
+        whole = len(store.ids())
+        if code.returncode == 0:
+            break
+        assert code.returncode == -signal.SIGKILL
+        died += 1
+    else:
+        raise AssertionError("it never got through")
+    assert died > 3 and whole >= 2
+    cleared = clear(store, keep=50, grace_s=-1)
+    assert cleared.versions == () and cleared.leftovers
+    assert clear(store, keep=50, grace_s=-1).leftovers == ()
+    assert store.put(folder, description(notes="last")).id in store.ids()
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.2])
+def test_the_lock_of_a_process_that_died_holds_nobody_up(tmp_path: Path, after_s: float) -> None:
+    store = Store(str(tmp_path / "store"))
+    made = store.put(filled(tmp_path / "made"), description())
+    holder = (
+        f"from models.store import Store; s = Store({str(tmp_path / 'store')!r}); c = s.storage.locked(); "
+        "c.__enter__(); print('held', flush=True); import time; time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", holder], env=ENV, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"held\n"
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    start = time.monotonic()
+    store.slots.promote(made.id, "a test")
+    assert time.monotonic() - start < 1
+
+
+def test_what_was_cut_off_lately_stays_for_its_writer(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"), clock=lambda: datetime.now(UTC))
+    store.put(filled(tmp_path / "made"), description())
+    store.storage.write("versions/20261124-153000-head-00000000/head/model.safetensors", b"half")
+    assert clear(store).leftovers == ()
+    assert clear(store, grace_s=-1, dry_run=True).leftovers == clear(store, grace_s=-1).leftovers != ()
