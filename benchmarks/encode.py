@@ -10,7 +10,7 @@ import logging
 import lzma
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,7 @@ ARMS: tuple[tuple[Precision, EngineName], ...] = (
     ("bfloat16", "inductor"),
     ("bfloat16", "tensorrt"),
 )
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Arm = Callable[[], object]
 
 
@@ -108,26 +109,10 @@ def main(
         products = [msgspec.json.decode(line, type=Product) for line, _ in zip(lines, range(items), strict=False)]
     texts = [f"{product.title} {product.short_description}" for product in products]
     reference = Encoder(precision="float32", device=str(where))
-    native = "bfloat16" if Encoder(device=str(where)).dtype is torch.bfloat16 else "float32"
-    formats = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    arms: dict[str, tuple[Arm, str]] = {}
-    for name in dict.fromkeys(("float32", native)):
-        arms[f"padded batches of {BATCH}, {name}"] = (
-            padded(texts, where, formats[name], reference.max_item_tokens),
-            name,
-        )
-    for precision, engine in track(ARMS, "compiling"):
-        if precision in {"float32", native} and (arm := packed(texts, where, precision, engine)):
-            arms[f"packed rows, {precision}, {engine}"] = arm, precision
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for number in track(range(rounds + 1), "measuring"):
-        for name, (arm, _) in arms.items():
-            start = time.perf_counter()
-            arm()
-            if number:  # the first is for warming up
-                seconds[name].append(time.perf_counter() - start)
+    arms = dict(every_arm(texts, where, reference.max_item_tokens))
+    seconds = measure({name: arm for name, (arm, _) in arms.items()}, rounds)
     work = operations(reference, texts)
-    ceilings = {name: ceiling(where, formats[name]) for name in {"float32", native}}
+    ceilings = {name: ceiling(where, FORMATS[name]) for name in {precision for _, precision in arms.values()}}
     report = Report("encode", device=_named(where), items=len(texts), rounds=rounds, gflop=work / 1e9)
     report.facts |= {f"ceiling_{name}_gflop_s": value / 1e9 for name, value in ceilings.items()}
     base = statistics.median(seconds[next(iter(arms))])
@@ -142,6 +127,29 @@ def main(
             share_of_ceiling=work / median / ceilings[precision],
         )
     report.write(json)
+
+
+def every_arm(texts: list[str], device: torch.device, limit: int) -> Iterator[tuple[str, tuple[Arm, str]]]:
+    """Arms with their number formats, by name; those that this machine has no engine for are left out."""
+    native = Encoder(device=str(device)).dtype
+    for precision, dtype in FORMATS.items():
+        if dtype in {torch.float32, native}:
+            yield f"padded batches of {BATCH}, {precision}", (padded(texts, device, dtype, limit), precision)
+    for way, engine in track(ARMS, "compiling"):
+        if FORMATS[way] in {torch.float32, native} and (arm := packed(texts, device, way, engine)):
+            yield f"packed rows, {way}, {engine}", (arm, way)
+
+
+def measure(arms: Mapping[str, Arm], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every arm in every round; one round before is for warming up."""
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for number in track(range(rounds + 1), "measuring"):
+        for name, arm in arms.items():
+            start = time.perf_counter()
+            arm()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def _named(device: torch.device) -> str:

@@ -27,11 +27,15 @@ Slots = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One record of the embeddings topic: an upsert, or a delete when there is no embedding."""
+    """One record of the embeddings topic: an upsert, or a delete when there is no embedding.
+
+    ``encoder`` is the version whose record was deleted; without it a delete is everyone's.
+    """
 
     item_id: str
     embedding: Embedding | None
     origin: Origin | None
+    encoder: str | None = None
 
 
 class Names:
@@ -123,8 +127,9 @@ class Catalogue:
     def apply(self, changes: Sequence[Change]) -> int:
         """Take changes in the order of their partition; later ones of the same item win.
 
-        Embeddings of another encoder version are not taken, only counted in ``foreign``; an earlier state of an item
-        never replaces a later one.
+        Embeddings of another encoder version are not taken, only counted in ``foreign``; but where the item's text is
+        still the one that is known, its facts (a price, a stock) are. An earlier state of an item never replaces a
+        later one.
 
         Returns
         -------
@@ -132,7 +137,12 @@ class Catalogue:
             How many changes were taken.
         """
         last: dict[str, Change] = {}
+        foreign: list[Change] = []
         for change in changes:
+            version = change.encoder if change.embedding is None else change.embedding.encoder
+            if version is not None and version != self.encoder.version:
+                foreign.append(change)
+                continue
             known = last[change.item_id].origin if change.item_id in last else self._origins.get(change.item_id)
             if change.origin is not None and known is not None and change.origin.before(known):
                 continue
@@ -141,8 +151,6 @@ class Catalogue:
         for change in last.values():
             if change.embedding is None:
                 self._delete(change.item_id)
-            elif change.embedding.encoder != self.encoder.version:
-                self.foreign += 1
             else:
                 try:
                     encoded = EncodedItem.from_bytes(change.embedding.vectors)
@@ -156,7 +164,7 @@ class Catalogue:
             self.memory.put_many(slots, [encoded for _, encoded in puts])
             self.vectors.put_many(slots, np.stack([encoded.pooled for _, encoded in puts]).astype(np.float32))
         self._uncommitted = self._uncommitted or bool(last)
-        return len(last)
+        return len(last) + sum(map(self._facts, foreign))
 
     def commit(self) -> None:
         """Make changes visible to lexical search; cheap when there are none."""
@@ -180,6 +188,18 @@ class Catalogue:
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self._brands.number(item.brand)
         return slot
+
+    def _facts(self, change: Change) -> bool:
+        """Take the facts of what another encoder made of an item, if its text is the known one and it is newer."""
+        if change.embedding is None:
+            return False
+        known, origin = self._origins.get(change.item_id), change.origin
+        stale = origin is not None and known is not None and (origin == known or origin.before(known))
+        if stale or self._texts.get(change.item_id) != change.embedding.text:
+            self.foreign += 1
+            return False
+        self._put(change, change.embedding)
+        return True
 
     def _delete(self, item_id: str) -> None:
         slot = self._slots.pop(item_id, None)

@@ -26,6 +26,13 @@ class Queries:
         self.capacity = capacity
         self._kept: OrderedDict[str, tuple[EncodedQuery, tuple[str, ...]]] = OrderedDict()
 
+    def of(self, encoder: Encoder) -> "Queries":
+        """What is known as this encoder reads it: the same, or nothing where it reads queries differently."""
+        if encoder.query_version != self.encoder.query_version:
+            return Queries(encoder, self.capacity)
+        self.encoder = encoder
+        return self
+
     def update(self, queries: Iterable[str]) -> int:
         """Encode those not yet known, in one pass; returns how many that were."""
         new = [query for query in dict.fromkeys(queries) if query not in self._kept]

@@ -1,7 +1,9 @@
 """One encoded item as it travels on ``liveshelf.embeddings``: the item, its vectors, and where it came from.
 
-The topic is compacted by item, so reading it from the start gives every worker the whole encoded catalogue. A delete is
-a record without a value. Knows the bytes only; nothing of consuming, encoding or indexes.
+The topic is compacted by item and encoder version, so reading it from the start gives every worker the whole encoded
+catalogue, for the encoder in charge and for others beside it. All records of an item are in one partition. A record
+without a value deletes: with an origin, it is the item that was deleted; without, only what this encoder made of it.
+Knows the bytes only; nothing of consuming, encoding or indexes.
 """
 
 import hashlib
@@ -12,6 +14,8 @@ import msgspec
 from streams.events import Item
 
 ORIGIN_HEADER = "origin"
+SEPARATOR = b"\0"
+"""Between item and encoder version in a key; no item id has it, nor any other control character."""
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -50,6 +54,23 @@ class Embedding(msgspec.Struct, frozen=True, array_like=True):
 
 encoder = msgspec.msgpack.Encoder()
 decoder = msgspec.msgpack.Decoder(Embedding)
+
+
+def key(item_id: str, version: str) -> bytes:
+    """The key of what an encoder's version made of an item.
+
+    Examples
+    --------
+    >>> key("1", "mini@0a1b"), split(key("1", "mini@0a1b"))
+    (b'1\\x00mini@0a1b', ('1', 'mini@0a1b'))
+    """
+    return SEPARATOR.join((item_id.encode("utf-8", "replace"), version.encode("utf-8", "replace")))
+
+
+def split(record_key: bytes) -> tuple[str, str]:
+    """The item and the encoder's version that a key names; the version is empty in a key of another layout."""
+    item_id, _, version = record_key.partition(SEPARATOR)
+    return item_id.decode("utf-8", "replace"), version.decode("utf-8", "replace")
 
 
 def origin(headers: Sequence[tuple[str, bytes]]) -> Origin | None:

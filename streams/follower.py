@@ -1,11 +1,13 @@
 """Follows ``liveshelf.embeddings`` from its beginning, so that this worker holds the whole encoded catalogue.
 
 Every worker reads all partitions, in no group and without commits. Ready once it has read what was there when it
-started. Knows what a change is; what taking one means is the catalogue's business.
+started. Knows what a change is; what taking one means is the catalogue's business, and what the topic then holds for
+which encoder is the ledger's.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.catalogue import Catalogue, Change
-from streams.embedding import decoder, origin
+from streams.embedding import decoder, origin, split
+from streams.ledger import Ledger
 from streams.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -21,6 +24,8 @@ log = logging.getLogger(__name__)
 CHUNK = 32
 """Changes taken at a time once shoppers are served; catching up takes larger ones."""
 CATCH_UP_CHUNK = 500
+BESIDE_CHUNK = 8
+"""The same, for a catalogue that is built while another one serves."""
 COMMIT_EVERY_S = 0.25
 
 
@@ -31,38 +36,61 @@ class Follower:
     ----------
     consumer
         Reads the embeddings topic, in no group, from the earliest record.
+    beside
+        Whether another catalogue serves meanwhile: then shoppers go first, and it takes at most half of the core.
 
     Attributes
     ----------
+    ledger
+        What the topic holds, as far as it was read.
     ready
         Set once the catalogue holds all that the topic held at the start.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, catalogue: Catalogue, meter: Meter) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, catalogue: Catalogue, meter: Meter, beside: bool = False) -> None:
         self.consumer = consumer
-        self.catalogue, self.meter = catalogue, meter
+        self.catalogue, self.meter, self.beside = catalogue, meter, beside
+        self.ledger = Ledger(catalogue.encoder.version)
         self.ready = asyncio.Event()
+        self._next: dict[int, int] = {}
+        self._layouts = 0
 
     async def run(self) -> None:
         """Read until cancelled."""
         await self.consumer.start()
         try:
             ends = await self.consumer.end_offsets(self.consumer.assignment())
+            committed = time.monotonic()
             while True:
                 if not self.ready.is_set() and await self._caught_up(ends):
                     self.catalogue.commit()
                     log.info("catalogue ready: %d items", len(self.catalogue))
                     self.ready.set()
-                chunk = CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
-                fetched = await self.consumer.getmany(timeout_ms=int(COMMIT_EVERY_S * 1000), max_records=chunk)
+                fetched = await self.consumer.getmany(timeout_ms=int(COMMIT_EVERY_S * 1000), max_records=self._chunk())
+                began = time.perf_counter()
                 changes = [change for messages in fetched.values() for change in self._changes(messages)]
                 if changes:
                     self.catalogue.apply(changes)
                     self.meter.count("items.changed", len(changes))
-                elif self.ready.is_set():
+                if self.ready.is_set() and (not fetched or time.monotonic() - committed >= COMMIT_EVERY_S):
                     self.catalogue.commit()
+                    committed = time.monotonic()
+                for partition, messages in fetched.items():
+                    self._next[partition.partition] = messages[-1].offset + 1
+                if self.beside:
+                    await asyncio.sleep(time.perf_counter() - began)
         finally:
             await self.consumer.stop()
+
+    async def passed(self, message: Any) -> None:
+        """Wait until a record of the topic has been taken."""
+        while self._next.get(message.partition, 0) <= message.offset:
+            await asyncio.sleep(0.01)
+
+    def _chunk(self) -> int:
+        if self.beside:
+            return BESIDE_CHUNK
+        return CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
 
     async def _caught_up(self, ends: dict[TopicPartition, int]) -> bool:
         return all([await self.consumer.position(partition) >= end for partition, end in ends.items()])
@@ -70,11 +98,30 @@ class Follower:
     def _changes(self, messages: Sequence[Any]) -> list[Change]:
         changes = []
         for message in messages:
+            item_id, version = split(message.key)
+            if not version:
+                self._pass_over(message)
+                continue
+            made_from = origin(message.headers)
+            if message.value is None:
+                if made_from is None:
+                    self.ledger.forget(item_id, version)
+                else:
+                    self.ledger.delete(item_id, version, made_from)
+                    changes.append(Change(item_id, None, made_from, version))
+                continue
             try:
-                embedding = None if message.value is None else decoder.decode(message.value)
+                embedding = decoder.decode(message.value)
             except msgspec.MsgspecError as error:
                 log.error("%s[%d]@%d is no embedding: %s", message.topic, message.partition, message.offset, error)
                 continue
-            item_id = message.key.decode("utf-8", "replace")
-            changes.append(Change(item_id, embedding, origin(message.headers)))
+            if made_from is None or self.ledger.put(item_id, version, made_from):
+                changes.append(Change(item_id, embedding, made_from))
         return changes
+
+    def _pass_over(self, message: Any) -> None:
+        self._layouts += 1
+        if self._layouts == 1:
+            log.warning(
+                "%s holds records of an earlier layout, which are passed over: send those items again", message.topic
+            )

@@ -1,17 +1,18 @@
 """Items in, embeddings out: whichever worker owns a partition of ``shop.items`` encodes its items for all.
 
-An item whose text was encoded before, by the same encoder, keeps its vectors. Once what ``process`` returns is done,
-the broker has every embedding of the batch. Knows nothing of Faust or Redis.
+An item whose text was encoded before, by the same encoder, keeps its vectors. While two encoders' catalogues are held,
+as during a switch, an item is encoded for both. Once what ``process`` returns is done, the broker has every embedding
+of the batch. Knows nothing of Faust or Redis.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from streams import dead_letters
 from streams.catalogue import Catalogue
 from streams.config import EventsConfig
 from streams.decode import Deleted, Refusal, decode_item
-from streams.embedding import Embedding, Origin, encoder, text, text_hash
+from streams.embedding import Embedding, Origin, encoder, key, text, text_hash
 from streams.events import Item
 from streams.meter import Meter
 from streams.record import Record, Send, Sent
@@ -22,50 +23,75 @@ CHUNK = 8
 
 
 class ItemEncoder:
-    """Encodes the items of one worker's partitions."""
+    """Encodes the items of one worker's partitions.
 
-    def __init__(self, catalogue: Catalogue, send: Send, meter: Meter, topics: Topics, config: EventsConfig) -> None:
-        self.catalogue, self.send, self.meter = catalogue, send, meter
+    Parameters
+    ----------
+    catalogues
+        Tells the catalogues that are held now, the serving one first.
+    encoders
+        Tells all encoder versions that the embeddings topic may hold an item for: a delete goes to each.
+    """
+
+    def __init__(
+        self,
+        catalogues: Callable[[], Sequence[Catalogue]],
+        encoders: Callable[[], Iterable[str]],
+        send: Send,
+        meter: Meter,
+        topics: Topics,
+        config: EventsConfig,
+    ) -> None:
+        self.catalogues, self.encoders = catalogues, encoders
+        self.send, self.meter = send, meter
         self.topics, self.config = topics, config
 
     async def process(self, records: Sequence[Record]) -> Sent:
         """Take a batch of item records all the way to what it returns; refused ones become dead letters."""
         sent: Sent = []
-        items: list[tuple[Record, Item]] = []
+        latest: dict[str, tuple[Item, Origin]] = {}
         for record in records:
             decoded = decode_item(record.key, record.value, self.config)
+            origin = Origin(record.partition, record.offset)
             if isinstance(decoded, Refusal):
                 letter = dead_letters.headers(record, decoded)
                 sent.append(self.send(self.topics.dead_letters, dead_letters.key(record), record.value, letter))
                 self.meter.count("items.refused")
             elif isinstance(decoded, Deleted):
-                sent.append(self._publish(record, decoded.item_id, None))
+                latest.pop(decoded.item_id, None)
+                sent += [
+                    self.send(self.topics.embeddings, key(decoded.item_id, version), None, [origin.header()])
+                    for version in self.encoders()
+                ]
                 self.meter.count("items.deleted")
             else:
-                items.append((record, decoded))
+                latest[decoded.item_id] = decoded, origin
+        items = list(latest.values())
         for start in range(0, len(items), CHUNK):
-            chunk = items[start : start + CHUNK]
-            vectors = self._vectors([item for _, item in chunk])
-            for (record, item), value in zip(chunk, vectors, strict=True):
-                sent.append(self._publish(record, item.item_id, value))
-            await asyncio.sleep(0)  # a waiting shopper goes first
+            for catalogue in self.catalogues():
+                sent += self.publish(items[start : start + CHUNK], catalogue)
+                await asyncio.sleep(0)  # a waiting shopper goes first
         return sent
 
-    def _publish(self, record: Record, item_id: str, value: bytes | None) -> Awaitable[None]:
-        header = Origin(record.partition, record.offset).header()
-        return self.send(self.topics.embeddings, item_id.encode("utf-8", "replace"), value, [header])
+    def publish(self, items: Sequence[tuple[Item, Origin]], catalogue: Catalogue) -> Sent:
+        """Send what a catalogue's encoder makes of a few items."""
+        values = self._values([item for item, _ in items], catalogue)
+        return [
+            self.send(self.topics.embeddings, key(item.item_id, catalogue.encoder.version), value, [origin.header()])
+            for (item, origin), value in zip(items, values, strict=True)
+        ]
 
-    def _vectors(self, items: Sequence[Item]) -> list[bytes]:
+    def _values(self, items: Sequence[Item], catalogue: Catalogue) -> list[bytes]:
         texts = [text(item) for item in items]
         hashes = [text_hash(item_text) for item_text in texts]
-        vectors = [self.catalogue.encoded(item.item_id, hashed) for item, hashed in zip(items, hashes, strict=True)]
+        vectors = [catalogue.encoded(item.item_id, hashed) for item, hashed in zip(items, hashes, strict=True)]
         new = [i for i, known in enumerate(vectors) if known is None]
-        for i, encoded in zip(new, self.catalogue.encoder.encode_items([texts[i] for i in new]), strict=True):
+        for i, encoded in zip(new, catalogue.encoder.encode_items([texts[i] for i in new]), strict=True):
             vectors[i] = encoded
         self.meter.count("items.encoded", len(new))
         self.meter.count("items.reused", len(items) - len(new))
         return [
-            encoder.encode(Embedding(item, self.catalogue.encoder.version, hashed, encoded.to_bytes()))
+            encoder.encode(Embedding(item, catalogue.encoder.version, hashed, encoded.to_bytes()))
             for item, hashed, encoded in zip(items, hashes, vectors, strict=True)
             if encoded is not None
         ]

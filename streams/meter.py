@@ -16,7 +16,7 @@ ACCURACY = 0.01
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form."""
+    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words."""
 
     role: str
     id: str
@@ -25,6 +25,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     gauges: dict[str, float]
     sketches: dict[str, bytes]
+    labels: dict[str, str] = {}
 
 
 encoder = msgspec.json.Encoder()
@@ -49,6 +50,7 @@ class Meter:
     def __init__(self, role: str, id: str, now_ms: int) -> None:
         self.role, self.id = role, id
         self.gauges: dict[str, float] = {}
+        self.labels: dict[str, str] = {}
         self._since = now_ms
         self._counts: Counter[str] = Counter()
         self._sketches: dict[str, DDSketch] = {}
@@ -64,7 +66,7 @@ class Meter:
         self._sketches[stage].add(max(ms, 0.0), weight)
 
     def snapshot(self, now_ms: int) -> Snapshot:
-        """All since the last snapshot; gauges stay, the rest begins anew."""
+        """All since the last snapshot; gauges and labels stay, the rest begins anew."""
         taken = Snapshot(
             role=self.role,
             id=self.id,
@@ -72,6 +74,7 @@ class Meter:
             to_ms=now_ms,
             counts=dict(self._counts),
             gauges=dict(self.gauges),
+            labels=dict(self.labels),
             sketches={
                 name: DDSketchProto.to_proto(sketch).SerializeToString() for name, sketch in self._sketches.items()
             },

@@ -135,6 +135,16 @@ class Recommender:
         lap("policy")
         return made
 
+    def serve(self, catalogue: Catalogue, scorer: Scorer, now_ms: int) -> None:
+        """Go over to another scorer and, perhaps, another catalogue, all at once.
+
+        Called on the event loop, where batches are computed, so it falls between two of them. Queries are encoded anew
+        only where the catalogue's encoder now reads them differently.
+        """
+        self.catalogue, self.scorer = catalogue, scorer
+        self.queries = self.queries.of(catalogue.encoder)
+        self.refresh(now_ms)
+
     def refresh(self, now_ms: int) -> None:
         """Take what is in demand now as the popularity of items, 0 to 1."""
         ranked = self.trending.get("all", now_ms, 10_000)

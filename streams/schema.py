@@ -61,8 +61,9 @@ def channels(topics: Topics) -> list[Channel]:
         Channel(topics.examples, "shelf_id", "Labelled examples, once their attribution window has closed."),
         Channel(
             topics.embeddings,
-            "item_id",
-            "Encoded items with the encoder's version; a null value deletes. Liveshelf's own, and may change.",
+            "item_id and the encoder's version, a zero byte between them",
+            "Encoded items, once for each encoder version in use; a null value deletes. An item's records are in one "
+            "partition, which its item_id alone chooses. Liveshelf's own, and may change.",
             content="application/msgpack",
         ),
         Channel(topics.models, "slot", "Which version is champion and challenger, and at what share."),

@@ -17,31 +17,25 @@ import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 
 from models.cpu import limit_threads
-from models.encoder import Encoder
-from models.factory import build
-from models.store import Store as ModelStore
-from models.store.parts import Parts, parts
 from streams import meter as metering
-from streams.catalogue import Catalogue
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.connections import aiokafka_client, faust_credentials
 from streams.demand import Demand
-from streams.follower import Follower
-from streams.item_encoder import ItemEncoder
 from streams.meter import Meter
 from streams.pipeline import Pipeline
+from streams.producer import Producer, largest_record
 from streams.recommender import Recommender
-from streams.record import Header, Record, Sent
+from streams.record import Record, Send, Sent
 from streams.store import Store, connect
-from streams.topics import DEAD_LETTER_HEADROOM, Topics
+from streams.switcher import Switcher, first
+from streams.topics import Topics
 from streams.trending import Trending
 from streams.watchdog import Watchdog
 
@@ -69,34 +63,9 @@ class Worker:
         self.app = self._app()
         model = config.model
         limit_threads(model.threads)
-        chosen = (
-            parts(ModelStore(model.store), model.version)
-            if model.version
-            else Parts(architecture=model.architecture, weights=model.weights)
-        )
-        self.encoder = Encoder(
-            chosen.weights,
-            precision=model.precision,
-            max_item_tokens=model.max_item_tokens,
-            max_query_tokens=model.max_query_tokens,
-            adapter=chosen.adapter,
-        )
-        self.catalogue = Catalogue(self.encoder)
+        self.edition, self.charge = first(model)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
-        self.recommender = Recommender(
-            self.catalogue,
-            build(
-                chosen.architecture,
-                self.encoder,
-                self.catalogue.memory,
-                self.catalogue.title,
-                head=chosen.head,
-                cross_encoder=chosen.cross_encoder,
-                precision=model.precision,
-            ),
-            self.trending,
-            config,
-        )
+        self.recommender = Recommender(self.edition.catalogue, self.edition.scorer, self.trending, config)
         self.watchdog = Watchdog(config.worker.stall_s)
         self._agents()
 
@@ -150,7 +119,7 @@ class Worker:
 
         async def on_items(stream: Any) -> None:
             await self._ready.wait()
-            await self._take(stream, worker.item_batch, self.item_encoder.process)
+            await self._take(stream, worker.item_batch, self.switcher.item_encoder.process)
 
         for agent, topic in ((on_events, self.topics.events), (on_items, self.topics.items)):
             app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
@@ -187,48 +156,44 @@ class Worker:
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
-        config, kafka = self.config, self.config.kafka
-        size = config.topics.max_message_bytes + DEAD_LETTER_HEADROOM
+        config = self.config
         async with AsyncExitStack() as closing:
-            producer = AIOKafkaProducer(**aiokafka_client(kafka), acks="all", linger_ms=1, max_request_size=size)
-            closing.push_async_callback(producer.stop)
-            await producer.start()
+            send = await closing.enter_async_context(Producer(config))
             redis = connect(config.redis)
             closing.push_async_callback(redis.aclose)
-            send = partial(_sent, producer)
             self.store = Store(redis, config.state)
             self.pipeline = Pipeline(self.recommender, self.store, send, self.meter, config)
-            self.item_encoder = ItemEncoder(self.catalogue, send, self.meter, self.topics, config.events)
-            consumer = AIOKafkaConsumer(
-                self.topics.embeddings,
-                **aiokafka_client(kafka),
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                max_partition_fetch_bytes=size,
+            self.switcher = Switcher(
+                self.edition,
+                self.charge,
+                self.recommender,
+                send,
+                self.meter,
+                self._embeddings,
+                self._owned,
+                config,
             )
-            follower = Follower(consumer, self.catalogue, self.meter)
+            del self.edition
             demand = Demand(self.store, self.trending, self.recommender, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
-                group.create_task(follower.run())
-                await follower.ready.wait()
-                self.encoder.warm_up(config.worker.batch_events)
+                group.create_task(self.switcher.run())
+                await self.switcher.ready.wait()
+                self.switcher.edition.encoder.warm_up(config.worker.batch_events)
                 await demand.refresh(wall_ms())
                 gc.freeze()  # models and catalogue stay: collecting garbage need not look through them each time
                 self._ready.set()
-                log.warning("worker %s is ready: %d items", self.id, len(self.catalogue))
+                edition = self.switcher.edition
+                log.warning("worker %s is ready: %d items, model %s", self.id, len(edition.catalogue), edition.name)
+                del edition
                 group.create_task(demand.run())
                 group.create_task(self._report(send))
                 group.create_task(self._watch())
 
-    async def _report(self, send: Any) -> None:
+    async def _report(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self.config.worker.metrics_every_s)
-            self.meter.gauges |= {
-                "items": len(self.catalogue),
-                "item_bytes": self.catalogue.memory.nbytes,
-                "lag": float(self._lag()),
-                "redis_paused": float(self.store.paused),
-            }
+            self.switcher.report()
+            self.meter.gauges |= {"lag": float(self._lag()), "redis_paused": float(self.store.paused)}
             snapshot = self.meter.snapshot(wall_ms())
             await send(self.topics.metrics, b"worker", metering.encoder.encode(snapshot))
 
@@ -242,6 +207,21 @@ class Worker:
                     self._lag(),
                 )
                 os._exit(STALLED_EXIT)
+
+    def _embeddings(self) -> AIOKafkaConsumer:
+        """Another consumer of the embeddings topic, of all partitions, from the beginning."""
+        return AIOKafkaConsumer(
+            self.topics.embeddings,
+            **aiokafka_client(self.config.kafka),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=largest_record(self.config),
+        )
+
+    def _owned(self) -> set[int]:
+        """The partitions of the items that are this worker's now."""
+        assigned = self.app.consumer.assignment()
+        return {partition.partition for partition in assigned if partition.topic == self.topics.items}
 
     def _lag(self) -> int:
         """Events and items in this worker's partitions that are not yet through."""
@@ -277,12 +257,3 @@ def _record(message: Any) -> Record:
         value=message.value,
         headers=(),
     )
-
-
-def _sent(
-    producer: AIOKafkaProducer, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()
-) -> "asyncio.Task[None]":
-    async def send() -> None:
-        await (await producer.send(topic, value, key, headers=list(headers)))
-
-    return asyncio.create_task(send())

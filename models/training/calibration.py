@@ -66,7 +66,7 @@ def fit(logits: Floats, targets: Floats) -> Calibration:
         optimiser.zero_grad()
         likelihood = (wanted * log_softmax(given * scale + bias, dim=-1)).sum(-1).mean()
         loss = PRIOR * ((scale - 1).square().sum() + bias.square().sum()) / max(1, len(given) / 100) - likelihood
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ distribution over the four intents, which stand on one scale from ignore (0) ove
 
 import gzip
 import lzma
+import math
 import random
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from models.scorer import INTENTS, Floats
 
 LEVELS = {"buy": 1.0, "read": 2 / 3, "look": 1 / 3, "ignore": 0.0}
 OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+SAMPLE = '{"query": "hose", "item": "Garden hose, 20 m", "intent": "buy"}'
 
 
 class ExamplesError(ValueError):
@@ -71,8 +73,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"the grade {self.grade} is not between 0 and 1")
         if not (self.query.strip() or self.history):
             raise ValueError("an example needs a query or a history")
-        if not self.weight > 0:
-            raise ValueError(f"the weight {self.weight} is not above zero")
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"the weight {self.weight} is not above zero and finite")
 
     @property
     def level(self) -> float:
@@ -87,7 +89,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 def soft_target(level: float) -> Floats:
     """A level between two intents, shared out to both, nearest the more."""
     share = 1 - 3 * np.abs(level - np.array([LEVELS[intent] for intent in INTENTS]))
-    return np.clip(share, 0, None).astype(np.float32)
+    target: Floats = np.clip(share, 0, None).astype(np.float32)
+    return target
 
 
 def expected_level(probabilities: Floats) -> Floats:
@@ -108,7 +111,7 @@ def read_examples(
     grades: tuple[float, float] = (0.0, 1.0),
     limit: int | None = None,
 ) -> list[Example]:
-    """Read JSON lines, plain, ``.gz`` or ``.xz``.
+    """Read JSON lines, plain, ``.gz`` or ``.xz``; empty lines are passed over.
 
     Parameters
     ----------
@@ -124,35 +127,49 @@ def read_examples(
     ExamplesError
         On the first line that is no example, or where there is none at all.
     """
-    low, high = grades
+    if grades[0] == grades[1]:
+        raise ExamplesError(f"{file}: its lowest and its highest grade cannot both be {grades[0]:g}; give two")
     names = {name: name for name in Example.__struct_fields__} | dict(fields or {})
     examples: list[Example] = []
+    number = 0
     try:
-        with OPENERS.get(file.suffix, open)(file, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+        with OPENERS.get(file.suffix, open)(file, "rb") as lines:
+            for line in lines:
                 if limit is not None and len(examples) >= limit:
                     break
-                try:
-                    examples.append(_example(line, names, low, high))
-                except (msgspec.MsgspecError, ValueError, TypeError, ZeroDivisionError) as error:
-                    raise ExamplesError(f"{file}, line {number} is no example: {error}") from error
-    except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
-        raise ExamplesError(f"{file} cannot be read: {error}. Is it whole, and UTF-8?") from error
+                number += 1
+                if not line.isspace():
+                    examples.append(_example(line.decode("utf-8-sig"), names, grades))
+    except UnicodeDecodeError as error:
+        raise ExamplesError(f"{file}, line {number} is not UTF-8: {error}; save the file as UTF-8") from error
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise ExamplesError(f"{file}, line {number} is no example: {error}") from error
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise ExamplesError(f"{file} cannot be read beyond line {number}: {error}. Is it whole? Get it anew") from error
     if not examples:
-        raise ExamplesError(f"{file} holds no examples")
+        raise ExamplesError(f"{file} holds no examples; a line of it should be like {SAMPLE}")
     return examples
 
 
-def _example(line: str, names: Mapping[str, str], low: float, high: float) -> Example:
+def _example(line: str, names: Mapping[str, str], grades: tuple[float, float]) -> Example:
     row = msgspec.json.decode(line, type=dict[str, Any])
     values = {name: row[field] for name, field in names.items() if row.get(field) is not None}
+    if "item" not in values:
+        raise ValueError(
+            f"it has no field {names['item']!r} for the item; its fields are {', '.join(row) or 'none'}: "
+            "map one of them, as item=title"
+        )
     if "grade" in values:
-        values["grade"] = (float(values["grade"]) - low) / (high - low)
+        low, high = grades
+        grade = float(values["grade"])
+        if not min(grades) <= grade <= max(grades):
+            raise ValueError(f"the grade {grade:g} is not between {low:g} and {high:g}; give the file's own bounds")
+        values["grade"] = (grade - low) / (high - low)
     return msgspec.convert(values, Example)
 
 
 def split(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    """Set a share of the contexts aside; no context is on both sides.
+    """Set a share of the contexts aside; no context is on both sides, and neither is empty where there are two.
 
     Examples
     --------
@@ -162,7 +179,10 @@ def split(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[lis
     """
     contexts = sorted({context(example) for example in examples})
     random.Random(seed).shuffle(contexts)
-    chosen = set(contexts[: round(share * len(contexts))])
+    count = round(share * len(contexts))
+    if 0 < share < 1 and len(contexts) > 1:
+        count = min(max(count, 1), len(contexts) - 1)
+    chosen = set(contexts[:count])
     kept = [example for example in examples if context(example) not in chosen]
     return kept, [example for example in examples if context(example) in chosen]
 

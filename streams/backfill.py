@@ -1,0 +1,94 @@
+"""Fills the embeddings topic with what an encoder lacks: items that only other encoders' records hold.
+
+The topic itself has each item whole, text and all, so nobody has to send it again. Each worker fills in the items whose
+partition of ``shop.items`` it owns, so an item is encoded once for all workers; what is on the topic already, whoever
+put it there and before whatever restart, is not encoded again. Shoppers go first: it takes at most half of the core.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence, Set
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from streams.embedding import Origin, decoder, origin, split
+from streams.events import Item
+from streams.follower import Follower
+from streams.item_encoder import CHUNK, ItemEncoder
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+IDLE_POLLS = 2
+
+
+class Backfill:
+    """Encodes for one follower's catalogue what its ledger says is lacking.
+
+    Parameters
+    ----------
+    open_consumer
+        Makes another consumer of the embeddings topic, from its earliest record.
+    owned
+        Tells the partitions of ``shop.items`` that are this worker's now.
+    """
+
+    def __init__(
+        self,
+        open_consumer: Callable[[], AIOKafkaConsumer],
+        follower: Follower,
+        item_encoder: ItemEncoder,
+        owned: Callable[[], Set[int]],
+    ) -> None:
+        self.open_consumer, self.owned = open_consumer, owned
+        self.follower, self.item_encoder = follower, item_encoder
+
+    async def run(self) -> None:
+        """Fill in whatever comes to be lacking, until cancelled."""
+        await self.follower.ready.wait()
+        pause = PAUSE_S
+        while True:
+            if self.follower.ledger.lacks(self.owned()):
+                # What is lacking may be nowhere to be found any more: then do not look for it all the time.
+                pause = PAUSE_S if await self._pass() else min(2 * pause, LONGEST_PAUSE_S)
+            await asyncio.sleep(pause)
+
+    async def _pass(self) -> int:
+        """Read the topic from its beginning until nothing is lacking or it ends; returns how many items were sent."""
+        filled = idle = 0
+        consumer = self.open_consumer()
+        await consumer.start()
+        try:
+            while idle < IDLE_POLLS and self.follower.ledger.lacks(self.owned()):
+                fetched = await consumer.getmany(timeout_ms=250, max_records=CHUNK)
+                idle = 0 if fetched else idle + 1
+                for messages in fetched.values():
+                    await self.follower.passed(messages[-1])
+                items = [found for messages in fetched.values() for found in self._wanted(messages)]
+                began = time.perf_counter()
+                sent = self.item_encoder.publish(items, self.follower.catalogue) if items else []
+                spent = time.perf_counter() - began
+                await asyncio.gather(*sent)
+                filled += len(sent)
+                await asyncio.sleep(spent)
+        finally:
+            await consumer.stop()
+        return filled
+
+    def _wanted(self, messages: Sequence[Any]) -> list[tuple[Item, Origin]]:
+        found, owned = [], self.owned()
+        for message in messages:
+            item_id, _ = split(message.key)
+            made_from = origin(message.headers)
+            if message.value is None or made_from is None or made_from.partition not in owned:
+                continue
+            if self.follower.ledger.wants(item_id, made_from):
+                try:
+                    found.append((decoder.decode(message.value).item, made_from))
+                except msgspec.MsgspecError as error:
+                    log.error("%s[%d]@%d is no embedding: %s", message.topic, message.partition, message.offset, error)
+        return found

@@ -1,0 +1,291 @@
+"""A running worker takes new versions of the model: heads at once, encoders when their catalogue is complete."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from kafka import KafkaConsumer, TopicPartition
+
+from models.late_interaction import LateInteraction
+from models.store import Description, Manifest, Store
+from models.store.manifest import OWN, Data
+from models.weights import PACKAGED, fingerprint, quiet, resolve
+from streams import keys, status
+from streams.config import KafkaConfig, TopicsConfig
+from streams.meter import Snapshot, quantiles, total
+from streams.shelf import ShelfRecord
+from tests.integration.test_worker import item, search
+from tests.shop import Shop, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 1.0
+COUNT = 300
+MANY = 1_800
+ADJECTIVES = ("red", "blue", "green", "black", "small", "large", "cheap", "wireless", "steel", "wooden")
+NOUNS = ("cable", "hub", "mouse", "pad", "lamp", "chair", "hose", "tent", "drill", "kettle")
+
+
+def title(number: int) -> str:
+    """Three words; the last is this item's alone."""
+    return f"{ADJECTIVES[number % 10]} {NOUNS[number // 10 % 10]} qx{number:03d}"
+
+
+ITEMS = {f"i{number}": item(f"i{number}", title(number), price=number) for number in range(COUNT)}
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """A store with two heads over the packaged encoder, and a version with an encoder of its own."""
+
+    store: Store
+    url: str
+    first: Manifest
+    second: Manifest
+    encoder: Manifest
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    """The first head is in charge."""
+    url = str(tmp_path / "models")
+    store = Store(url)
+    made = [
+        put(store, tmp_path / name, seed, own) for name, seed, own in (("a", 1, False), ("b", 2, False), ("c", 3, True))
+    ]
+    store.slots.promote(made[0].id, "the first")
+    return Versions(store, url, *made)
+
+
+def put(store: Store, folder: Path, seed: int, own: bool) -> Manifest:
+    """A version whose head, and encoder where it has one, differ a little from the fresh and the packaged one."""
+    generator = torch.Generator().manual_seed(seed)
+    head = LateInteraction()
+    stir(head, generator, 0.01)
+    head.save(folder / "head")
+    if own:
+        from transformers import AutoModel, AutoTokenizer
+
+        with quiet():
+            model = AutoModel.from_pretrained(resolve(PACKAGED))
+        stir(model, generator, 0.002)
+        model.save_pretrained(folder / "encoder")
+        AutoTokenizer.from_pretrained(resolve(PACKAGED)).save_pretrained(folder / "encoder")
+    return store.put(
+        folder,
+        Description(
+            method="full" if own else "head",
+            architecture="late_interaction",
+            encoder=OWN if own else PACKAGED,
+            encoder_fingerprint=fingerprint(folder / "encoder" if own else resolve(PACKAGED)),
+            data=Data("a test", 0),
+        ),
+    )
+
+
+def stir(module: torch.nn.Module, generator: torch.Generator, size: float) -> None:
+    """Move all weights a little."""
+    with torch.no_grad():
+        for weights in module.parameters():
+            weights.add_(torch.randn(weights.shape, generator=generator) * size)
+
+
+@pytest.fixture
+def shop(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path, versions: Versions
+) -> Iterator[Shop]:
+    """A shop whose worker serves the champion and holds all items."""
+    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        shop.env |= {
+            "LIVESHELF_MODEL__STORE": versions.url,
+            "LIVESHELF_MODEL__VERSION": "champion",
+            "LIVESHELF_MODEL__WATCH_S": str(WATCH_S),
+            "LIVESHELF_WORKER__METRICS_EVERY_S": "0.25",
+        }
+        shop.put_items(ITEMS)
+        shop.start()
+        shop.ready(COUNT)
+        yield shop
+
+
+@dataclass(slots=True)
+class Visitors:
+    """New shoppers who search, one after the other; each must get a feed and results."""
+
+    shop: Shop
+    every_s: float = 0.03
+    users: list[str] = field(default_factory=list)
+    queries: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def coming(self) -> Iterator["Visitors"]:
+        """They come for as long as the block lasts; then all of them must have been served."""
+        closing = threading.Event()
+        thread = threading.Thread(target=self._come, args=(closing,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            closing.set()
+            thread.join()
+        self.shop.drained()
+        missing = [user for user in self.users if self.shop.shelf(keys.feed(user)) is None]
+        missing += [query for query in self.queries if self.shop.shelf(keys.search(query)) is None]
+        assert not missing, f"{len(missing)} shelves of {len(self.users)} shoppers missing: {missing[:5]}"
+
+    def _come(self, closing: threading.Event) -> None:
+        while not closing.wait(self.every_s):
+            number = len(self.users)
+            user, query = f"v{number}", f"{ADJECTIVES[number % 10]} {NOUNS[number // 3 % 10]}"
+            self.shop.producer.send(
+                self.shop.topics.events, key=user.encode(), value=search(query, f"v{number}", user)[1]
+            )
+            self.users.append(user)
+            self.queries.add(query)
+
+
+def shelves(shop: Shop, kafka: KafkaConfig) -> list[ShelfRecord]:
+    """All shelves that were published, in the order they were made."""
+    import msgspec
+
+    decode = msgspec.json.Decoder(ShelfRecord).decode
+    consumer = KafkaConsumer(**kafka.client(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+    try:
+        partitions = [
+            TopicPartition(shop.topics.shelves, n) for n in consumer.partitions_for_topic(shop.topics.shelves) or ()
+        ]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        found: list[ShelfRecord] = []
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for messages in consumer.poll(timeout_ms=500).values():
+                found += [decode(message.value) for message in messages]
+    finally:
+        consumer.close()
+    return sorted(found, key=lambda record: record.shelf.made_at)
+
+
+def serves(shop: Shop, version: Manifest, limit_s: float = 60.0) -> list[Snapshot]:
+    """Wait until the worker says that it serves a version, and that no other catalogue is left in memory."""
+    return shop.seen(
+        lambda snapshot: snapshot.labels.get("model") == version.id and snapshot.gauges["catalogues"] == 1, limit_s
+    )
+
+
+def found(shop: Shop, number: int, words: str | None = None) -> list[str]:
+    """What a new search for an item's own word shows."""
+    query = words or title(number)
+    shop.produce(shop.topics.events, [search(query, f"f{time.time_ns()}", f"finder-{number}")])
+    asked = int(time.time() * 1000)
+    shelf = until(
+        lambda: (there := shop.shelf(keys.search(query))) is not None and there.event_ts >= asked - 500 and there, 20
+    )
+    return [one.item_id for one in shelf.items]
+
+
+def told(name: str, snapshots: list[Snapshot]) -> None:
+    """Say how long shoppers waited."""
+    waits = quantiles(snapshots, "end_to_end", (0.5, 0.99, 1.0))
+    log.info("%s: end to end p50 %.0f ms, p99 %.0f ms, longest %.0f ms", name, *waits)
+
+
+def test_a_new_head_serves_at_once_and_a_damaged_version_never(
+    shop: Shop, kafka: KafkaConfig, versions: Versions
+) -> None:
+    encoded = shop.counted("items.encoded")
+    with Visitors(shop).coming():
+        until_ms = (time.time() + 3) * 1000
+        told("before", shop.seen(lambda snapshot: snapshot.to_ms > until_ms))
+        promoted = time.time() * 1000
+        versions.store.slots.promote(versions.second.id, "better")
+        told("new head", serves(shop, versions.second, 20))
+
+        damaged = put(versions.store, Path(versions.url).parent / "d", 4, False)
+        file = Path(versions.url) / "versions" / damaged.id / "head" / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-100])
+        versions.store.slots.promote(damaged.id, "a mistake")
+        shop.seen(lambda snapshot: snapshot.counts.get("model.refused", 0) > 0, 20)
+        time.sleep(3 * WATCH_S)
+
+    heads = [
+        LateInteraction.load(Path(versions.url) / "versions" / made.id / "head").fingerprint()
+        for made in (versions.first, versions.second)
+    ]
+    made = [record for record in shelves(shop, kafka) if record.shopper]
+    models = [record.shelf.model for record in made]
+    assert [head for head in heads if head in models[0]] == heads[:1]
+    assert [head for head in heads if head in models[-1]] == heads[1:]
+    change = models.index(models[-1])
+    assert len(set(models)) == 2 and set(models[change:]) == {models[-1]}, "one change, for good"
+    assert made[change].shelf.made_at - promoted < (WATCH_S + 2) * 1000
+    assert shop.counted("items.encoded") == encoded == COUNT
+    assert shop.counted("model.refused") == 1
+    log = shop.log().read_text()
+    [line] = [line for line in log.splitlines() if "refused" in line]
+    assert damaged.id in line and "model.safetensors" in line and versions.second.id in line
+
+
+def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_come_back(
+    shop: Shop, versions: Versions
+) -> None:
+    encoded = shop.counted("items.encoded")
+    with Visitors(shop).coming():
+        versions.store.slots.promote(versions.encoder.id, "a new encoder")
+        during = shop.seen(lambda snapshot: 0.1 < snapshot.gauges["switch_progress"] < 1)
+        assert during[-1].labels == {"model": versions.first.id, "next": versions.encoder.id}
+        shop.put_items(
+            {"i7": item("i7", "Zebra telescope 3000"), "i8": None, "new": item("new", "Copper sundial qx999")}
+        )
+        assert "i250" in found(shop, 250), "the old version serves all meanwhile"
+        during += serves(shop, versions.encoder)
+        told("new encoder", during)
+    assert during[-1].gauges["items"] == COUNT
+    shelf = shop.shelf(keys.search(title(250)))
+    assert shelf is not None and versions.encoder.encoder_fingerprint not in shelf.model
+    for number in range(COUNT):
+        shown = found(shop, number)
+        if number not in (7, 8):
+            assert f"i{number}" in shown
+        assert "i8" not in shown
+    assert found(shop, 7, "zebra telescope")[0] == "i7" and found(shop, 999, "copper sundial")[0] == "new"
+    shelf = shop.shelf(keys.search(title(250)))
+    assert shelf is not None and versions.encoder.encoder_fingerprint in shelf.model
+
+    again = shop.counted("items.encoded")
+    assert COUNT <= again - encoded <= COUNT + 4, "each item once, the new and the updated one for both"
+    shop.put_items({"i9": item("i9", title(9), price=1), "i10": None})
+    until(lambda: shop.counted("items.deleted") == 2, 20, every_s=0.3)
+    began = time.monotonic()
+    versions.store.slots.rollback("clicks fell")
+    serves(shop, versions.first, 30)
+    log.info("rolled back in %.1f s", time.monotonic() - began)
+    assert shop.counted("items.encoded") == again, "the topic still had what the old encoder made"
+    assert found(shop, 7, "zebra telescope")[0] == "i7" and found(shop, 999, "copper sundial")[0] == "new"
+    assert "i8" not in found(shop, 8) and "i10" not in found(shop, 10) and "i9" in found(shop, 9)
+
+
+def test_a_worker_killed_in_the_middle_goes_on_with_what_is_there(shop: Shop, versions: Versions) -> None:
+    # So many that a second's delay in hearing of the progress does not decide the test.
+    shop.put_items({f"m{number}": item(f"m{number}", f"{title(number)} spare") for number in range(MANY - COUNT)})
+    shop.seen(lambda snapshot: snapshot.gauges["items"] == MANY, 120)
+    versions.store.slots.promote(versions.encoder.id, "a new encoder")
+    shop.seen(lambda snapshot: 0.1 < snapshot.gauges["switch_progress"] < 0.7)
+    shop.kill()
+    killed = int(time.time() * 1000)
+    shop.start()
+    first = shop.ready()[0]
+    assert first.labels == {"model": versions.first.id, "next": versions.encoder.id}, "the one that is complete serves"
+    assert first.gauges["items"] == MANY
+    assert "i3" in found(shop, 3)
+    last = serves(shop, versions.encoder, 120)[-1]
+    assert last.gauges["items"] == MANY
+    assert all(f"i{number}" in found(shop, number) for number in range(0, COUNT, 30))
+    assert total(status.snapshots(shop.config, killed), "items.encoded") < 0.95 * MANY
