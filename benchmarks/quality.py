@@ -50,6 +50,7 @@ def run_arm(arm: str, work: Path, limit: int | None, epochs: float | None) -> di
     config = TrainConfig(
         method=method,
         folder=work / arm,
+        items_folder=work / "items",
         epochs=epochs,
         report_to=(),
         evaluations=1,

@@ -125,7 +125,7 @@ def ago(seconds: float) -> str:
     Examples
     --------
     >>> ago(59), ago(7_300), ago(400_000)
-    ('59 s', '2 h', '4 d')
+    ('59 s', '2 h', '5 d')
     """
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:

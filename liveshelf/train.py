@@ -8,13 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from liveshelf.settings import Settings
+from liveshelf.train_negatives import Mining
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.scorer import INTENTS, Floats
@@ -29,6 +32,21 @@ from models.weights import fingerprint, resolve
 DEV_SHARE = 0.1
 
 
+class Examples(Protocol):
+    """Where examples come from: a :class:`Source`, or :class:`liveshelf.train_data.Labelled` events."""
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls them."""
+
+    @property
+    def window(self) -> tuple[datetime | None, datetime | None]:
+        """From when to when what they tell of happened, where that is known."""
+
+    def read(self) -> tuple[list[Example], list[Example]]:
+        """Examples to train on, and others to judge by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Files of examples and how to read them; without a dev file a tenth of the contexts is set aside."""
@@ -38,6 +56,12 @@ class Source:
     fields: Mapping[str, str] | None = None
     grades: tuple[float, float] = (0.0, 1.0)
     limit: int | None = None
+    window: tuple[datetime | None, datetime | None] = (None, None)
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.train.name
 
     def read(self) -> tuple[list[Example], list[Example]]:
         """Examples to train on, and others to judge by."""
@@ -49,9 +73,10 @@ class Source:
 
 def run_train(
     settings: Settings,
-    source: Source,
+    source: Examples,
     config: TrainConfig,
     *,
+    mining: Mining | None = None,
     parent: str | None = None,
     notes: str = "",
     console: Console,
@@ -78,7 +103,11 @@ def run_train(
         adapter=base.adapter if config.method == "head" else None,
     )
     head = LateInteraction.load(base.head) if base.head else None
-    trained = Run(encoder, config, head=head).train(examples, dev)
+    items = None
+    if mining is not None:
+        examples, items = mining.add(examples, dev, encoder, head, config)
+        console.print(f"{len(examples):,} with mined negatives")
+    trained = Run(encoder, config, head=head, items=items).train(examples, dev)
     console.print(*tables(trained), sep="\n")
     with tempfile.TemporaryDirectory() as folder:
         trained.save(Path(folder))
@@ -93,7 +122,7 @@ def run_train(
                 architecture="cross_encoder" if config.method == "cross_encoder" else "late_interaction",
                 encoder=OWN if own else _shared(store, base),
                 encoder_fingerprint=fingerprint(Path(folder) / "encoder") if own else shared,
-                data=Data(source=source.train.name, examples=len(examples), hash=data_hash(examples)),
+                data=Data(source.name, len(examples), *source.window, data_hash(examples)),
                 parent=base.version,
                 metrics=trained.metrics | {f"{name}_s": value for name, value in trained.seconds.items()},
                 calibration={"scale": trained.calibration.scale, "bias": trained.calibration.bias},

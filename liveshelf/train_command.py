@@ -1,7 +1,7 @@
 """The command ``liveshelf train``: its words and options; the work is done in `liveshelf.train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +11,28 @@ METHODS = "head, lora, adalora, prefix, adapter, full or cross_encoder."
 
 
 def train(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Examples as JSON lines, .gz or .xz.")],
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="Examples as JSON lines, .gz or .xz.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Events instead of examples, as replay takes them.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The catalogue, as import items takes it.")
+    ] = None,
+    events_mapping: Annotated[str | None, typer.Option(help="Of the events: a preset, or a TOML file.")] = None,
+    items_mapping: Annotated[str | None, typer.Option(help="Of the items: a preset, or a TOML file.")] = None,
+    shelves: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Records of liveshelf.shelves, as JSON lines.")
+    ] = None,
+    debias: Annotated[
+        bool, typer.Option("--debias", help="Weigh clicks by how rarely their place is looked at.")
+    ] = False,
+    negatives: Annotated[int | None, typer.Option(min=1, help="Fill contexts up to so many negatives.")] = None,
+    mine: Annotated[
+        Literal["lexical", "vector", "both", "random"] | None,
+        typer.Option(help="Where negatives are from; unless given, from the other contexts of a batch."),
+    ] = None,
     dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Others to judge by.")] = None,
     method: Annotated[str, typer.Option(help=METHODS)] = "head",
     parent: Annotated[
@@ -43,13 +64,17 @@ def train(
     Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
     """
     from liveshelf.cli import console, settings, told
-    from liveshelf.train import Source, run_train
+    from liveshelf.train import Examples, Source, run_train
+    from liveshelf.train_data import History, item_texts
+    from liveshelf.train_negatives import MINED, Mining
     from models.training.losses import LOSSES
     from models.training.methods import RECIPES
     from models.training.run import DEFAULT_LOSSES, TrainConfig
 
     if method not in RECIPES:
         raise typer.BadParameter(f"{method!r} is none of {', '.join(RECIPES)}", param_hint="--method")
+    if (file is None) == (events is None) or (events and not items) or (events and dev):
+        raise typer.BadParameter("give a file of examples, or --events and --items; --dev goes with the former")
     weights = {name: _number(value, "--loss") for name, value in _pairs(losses, "--loss").items()}
     if unknown := sorted(set(weights) - set(LOSSES)):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(LOSSES)}", param_hint="--loss")
@@ -63,16 +88,29 @@ def train(
         contexts=contexts,
         accumulation=accumulation,
         patience=patience,
+        negatives=0 if mine else negatives or 0,
         l2_sp=l2_sp,
         seed=seed,
         folder=folder,
+        items_folder=folder / "items",
         resume=resume,
         report_to=tuple(report_to or ("tensorboard",)),
         progress=console.is_terminal,
     )
-    source = Source(file, dev, _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades")), limit)
+    source: Examples
     with told():
-        run_train(settings(), source, config, parent=parent, notes=notes, console=console)
+        catalogue: tuple[str, ...] = ()
+        if file is not None:
+            source = Source(
+                file, dev, _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades")), limit
+            )
+            catalogue = tuple(item_texts(items, items_mapping).values()) if items and mine else ()
+        elif events is not None and items is not None:
+            source = found = History(events, items, events_mapping, items_mapping, shelves, limit, debias).label()
+            catalogue = found.catalogue
+            console.print(found.table())
+        mining = Mining(mine, negatives or MINED, catalogue) if mine else None
+        run_train(settings(), source, config, mining=mining, parent=parent, notes=notes, console=console)
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

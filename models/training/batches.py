@@ -5,7 +5,9 @@ once, however often it is seen.
 """
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +19,7 @@ from models.kernels import NO_TOKEN
 from models.memory import ItemMemory
 from models.reader import ROW_TOKENS, pack
 from models.training.examples import Example, by_context
-
-ENCODE = 2_048
-"""Texts encoded in one call."""
+from models.training.item_cache import ENCODE, ItemCache
 
 ABSENT = -100.0
 """Fills rows up to the longest one; what Trainer itself fills with when it joins batches."""
@@ -98,7 +98,7 @@ class PairCollator:
     """Makes a batch of texts that belong together, for a cross-encoder."""
 
     def __init__(self, encoder: Encoder, max_tokens: int) -> None:
-        self.tokenizer = encoder.tokenizer
+        self.tokenizer = deepcopy(encoder.tokenizer)  # reading pairs sets its padding and truncation
         self.max_tokens = max_tokens
 
     def __call__(self, batch: Sequence[Context]) -> Batch:
@@ -130,7 +130,7 @@ class FrozenQueries:
     """Queries as states that an encoder made once and for all."""
 
     def __init__(self, encoder: Encoder, texts: Iterable[str]) -> None:
-        unique = sorted(set(texts), key=len)
+        unique = sorted(set(texts))
         self.encoded: dict[str, EncodedQuery] = {}
         for start in range(0, len(unique), ENCODE):
             some = unique[start : start + ENCODE]
@@ -167,15 +167,16 @@ class ItemTokenIds:
 
 
 class FrozenItems:
-    """Items as they are stored for serving, so that a head is trained on what it will see."""
+    """Items as they are stored for serving, so that a head is trained on what it will see.
 
-    def __init__(self, encoder: Encoder, texts: Iterable[str]) -> None:
-        unique = sorted(set(texts), key=len)
+    ``folder`` keeps them for the next run.
+    """
+
+    def __init__(self, encoder: Encoder, texts: Iterable[str], folder: Path | None = None) -> None:
+        unique = sorted(set(texts))
         self.slots = {text: slot for slot, text in enumerate(unique)}
         self.memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
-        for start in range(0, len(unique), ENCODE):
-            some = unique[start : start + ENCODE]
-            self.memory.put_many(range(start, start + len(some)), encoder.encode_items(some))
+        self.memory.put_many(range(len(unique)), ItemCache(encoder, folder).encode(unique))
 
     def tensors(self, texts: Sequence[str]) -> Batch:
         """``item_states`` float32 [m, L, T], ``item_mask`` bool and ``item_pieces`` int16 [m, L], ``item_pooled``

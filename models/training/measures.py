@@ -45,13 +45,14 @@ def ndcg(predicted: Numbers, actual: Numbers, group: npt.NDArray[np.integer], at
 
     judged: list[ir_measures.Qrel] = []
     run: list[ir_measures.ScoredDoc] = []
+    gains = np.rint(1000 * np.asarray(actual, np.float64)).astype(int)  # whole ones only: grades to three decimals
     for number, places in _groups(group):
-        if np.ptp(actual[places]) == 0:
+        if np.ptp(gains[places]) == 0:
             continue
-        order = places[np.lexsort((actual[places], -predicted[places]))]
+        order = places[np.lexsort((gains[places], -predicted[places]))]
         for rank, place in enumerate(order):
-            # Whole gains only: grades to three decimals. Strictly falling scores keep the order as it is here.
-            judged.append(ir_measures.Qrel(str(number), str(place), round(1000 * float(actual[place]))))
+            # Strictly falling scores keep the order as it is here.
+            judged.append(ir_measures.Qrel(str(number), str(place), int(gains[place])))
             run.append(ir_measures.ScoredDoc(str(number), str(place), float(len(order) - rank)))
     if not run:
         return 0.0

@@ -35,6 +35,7 @@ from models.training.batches import (
 )
 from models.training.examples import Example, expected_level
 from models.training.methods import RECIPES, Method, adapt
+from models.training.negatives import InBatch, Open
 from models.training.towers import CrossEncoderTower, LateInteractionTowers
 from models.training.trainer import RankBudget, ScorerTrainer, last_checkpoint
 from models.weights import quiet, resolve
@@ -42,6 +43,8 @@ from models.weights import quiet, resolve
 log = logging.getLogger(__name__)
 
 DEFAULT_LOSSES = {"cross_entropy": 1.0, "graded": 4.0}
+
+Collate = Collator | PairCollator | InBatch
 
 CROSS_TOKENS = 64
 FIRST_LOOK = 500
@@ -58,7 +61,8 @@ class TrainConfig:
     ``losses`` are weights by name. ``patience`` counts evaluations on the dev examples without improvement before it
     stops, 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items each;
     ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` takes
-    checkpoints and logs; with ``resume`` a run goes on from the last one there.
+    checkpoints and logs; with ``resume`` a run goes on from the last one there. ``items_folder`` keeps encoded items.
+    ``negatives`` are what a context is filled up to with other contexts' items of its batch.
     """
 
     method: Method = "head"
@@ -71,12 +75,14 @@ class TrainConfig:
     accumulation: int = 1
     patience: int = 0
     evaluations: int = 4
+    negatives: int = 0
     weight_decay: float = 0.05
     warmup: float = 0.1
     l2_sp: float = 0.0
     bf16: bool | None = None
     seed: int = 0
     folder: Path = Path(".liveshelf/training")
+    items_folder: Path | None = None
     resume: bool = False
     report_to: tuple[str, ...] = ("tensorboard",)
     progress: bool = True
@@ -148,8 +154,12 @@ class Run:
         size = config.contexts or self.recipe.contexts
         steps = math.ceil(len(train_set) / size / config.accumulation) * (config.epochs or self.recipe.epochs)
         start = time.perf_counter()
-        collator = self._collator([*examples, *dev])
+        own = self._collator([*examples, *dev])
+        collator: Collate = own
         self.seconds["encode"] = time.perf_counter() - start
+        if config.negatives:
+            train_set = [Open(one.number, one.examples) for one in train_set]
+            collator = InBatch(own, config.negatives, examples)
         tower = self._tower(math.ceil(steps))
         if isinstance(tower, LateInteractionTowers):
             # From probabilities of the right size on, so that training need not unlearn a good order to reach them.
@@ -174,7 +184,7 @@ class Run:
         trainer = self._predicting(tower, self._collator(examples))
         return _predict(trainer, contexts(examples, self.config.most_items))
 
-    def _predicting(self, tower: nn.Module, collator: Collator | PairCollator) -> ScorerTrainer:
+    def _predicting(self, tower: nn.Module, collator: Collate) -> ScorerTrainer:
         return self._trainer(tower, collator, [], [], self.config.contexts or self.recipe.contexts, 1)
 
     def _collator(self, examples: Sequence[Example]) -> Collator | PairCollator:
@@ -189,7 +199,7 @@ class Run:
         )
         if self.recipe.trains_items:
             return Collator(queries, ItemTokenIds(encoder))
-        return Collator(queries, self.items or FrozenItems(encoder, texts))
+        return Collator(queries, self.items or FrozenItems(encoder, texts, self.config.items_folder))
 
     def _tower(self, steps: int) -> nn.Module:
         losses = self.config.losses
@@ -203,7 +213,7 @@ class Run:
     def _trainer(
         self,
         tower: nn.Module,
-        collator: Collator | PairCollator,
+        collator: Collate,
         train_set: list[Context],
         dev_set: list[Context],
         size: int,

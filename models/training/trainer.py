@@ -3,22 +3,36 @@
 Knows optimisation; nothing of where examples come from or where models go.
 """
 
+import json
+import logging
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from models.training.methods import parameter_groups
 
+log = logging.getLogger(__name__)
+
 COMPLETE = "trainer_state.json"
 """What Trainer writes last into a checkpoint."""
+
+RANKS = "ranks.safetensors"
+"""What AdaLoRA decides ranks by, in a checkpoint."""
 
 
 class ScorerTrainer(Trainer):
     """Trains a tower whose forward gives loss and logits.
+
+    Batches that add up to a step count by their examples' weights, so that a step is the mean over all of its examples
+    however they are dealt out. A run that does not resume removes an earlier run's checkpoints from its folder first:
+    they would be taken for its own.
 
     Parameters
     ----------
@@ -37,6 +51,14 @@ class ScorerTrainer(Trainer):
         self.can_return_loss = True
         self._start: dict[str, torch.Tensor] = {}
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As Trainer's; see the class."""
+        if not resume_from_checkpoint and self.is_world_process_zero():
+            for path, _ in _checkpoints(Path(str(self.args.output_dir))):
+                log.warning("removing %s, of an earlier run", path)
+                shutil.rmtree(path)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with one rate for each part."""
         if self.optimizer is None:
@@ -49,14 +71,21 @@ class ScorerTrainer(Trainer):
         model: nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002
+        num_items_in_batch: Any = None,
     ) -> Any:
         """The tower's loss, with the pull to the start while training."""
         outputs = model(**inputs)
         loss = outputs["loss"]
+        if num_items_in_batch is not None:  # Trainer divides by the number of batches afterwards
+            loss = loss * self.current_gradient_accumulation_steps * _weight(inputs) / num_items_in_batch
         if self.l2_sp and model.training:
-            loss = loss + 0.5 * self.l2_sp * self._distance(model)
+            loss = loss + 0.5 * self.l2_sp * self._distance()
         return (loss, outputs) if return_outputs else loss
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """The batches of a step, and the weight of their examples where there are several."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, sum(map(_weight, batches)) if len(batches) > 1 else None
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """As Trainer's; weights that go by two names, as peft's prefix has them, are written once."""
@@ -67,14 +96,39 @@ class ScorerTrainer(Trainer):
                 once[name] = weights
             seen.add(weights.data_ptr())
         super()._save(output_dir, once)
+        save_ranks(self._tower, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """As Trainer's; the pull goes on to where training started, not to where it was cut off."""
+        if self.l2_sp:
+            self._distance()
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_ranks(self._tower, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        """As Trainer's."""
+        super()._load_best_model()
+        load_ranks(self._tower, Path(str(self.state.best_model_checkpoint)))
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """What is missing must be another name of what is there, as :meth:`_save` left it; else it is an error."""
+        weights = self._tower.state_dict()
+        missing = set(load_result.missing_keys)
+        there = {weights[name].data_ptr() for name in weights if name not in missing}
+        lost = sorted(name for name in missing if weights[name].data_ptr() not in there)
+        if lost or load_result.unexpected_keys:
+            raise ValueError(
+                f"the checkpoint is of another model: it lacks {lost[:3]} and has {load_result.unexpected_keys[:3]} "
+                "besides; resume with the method that it was made with, or start anew"
+            )
 
     @property
     def _tower(self) -> nn.Module:
         assert self.model is not None
         return self.model
 
-    def _distance(self, model: nn.Module) -> torch.Tensor:
-        trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
+    def _distance(self) -> torch.Tensor:
+        trained = {name: weights for name, weights in self._tower.named_parameters() if weights.requires_grad}
         if not self._start:
             self._start = {name: weights.detach().clone() for name, weights in trained.items()}
         return torch.stack([(weights - self._start[name]).square().sum() for name, weights in trained.items()]).sum()
@@ -94,6 +148,33 @@ class RankBudget(TrainerCallback):
         kwargs["model"].bert.base_model.update_and_allocate(state.global_step)
 
 
+def save_ranks(tower: nn.Module, folder: Path) -> None:
+    """Write what an AdaLoRA tower's next ranks will be decided by; nothing for other towers."""
+    if (adapter := _adalora(tower)) is None:
+        return
+    allocator, config = adapter
+    kept = {name: torch.tensor(rows) for name, rows in (config.rank_pattern or {}).items()}
+    parts = {"sensitivity": allocator.exp_avg_ipt, "uncertainty": allocator.exp_avg_unc, "kept": kept}
+    tensors = {f"{part}/{name}": rows for part, named in parts.items() for name, rows in named.items()}
+    save_file(tensors, folder / RANKS)
+
+
+def load_ranks(tower: nn.Module, folder: Path) -> None:
+    """Read what :func:`save_ranks` wrote: without it AdaLoRA decides otherwise after a resume, or not at all, and an
+    adapter that went back to its best would be saved with another step's ranks."""
+    if (adapter := _adalora(tower)) is None:
+        return
+    allocator, config = adapter
+    parts: dict[str, dict[str, torch.Tensor]] = {"sensitivity": {}, "uncertainty": {}, "kept": {}}
+    device = str(next(tower.parameters()).device)
+    for key, rows in load_file(folder / RANKS, device=device).items():
+        part, _, name = key.partition("/")
+        parts[part][name] = rows
+    allocator.exp_avg_ipt, allocator.exp_avg_unc = parts["sensitivity"], parts["uncertainty"]
+    allocator.ipt = dict(parts["sensitivity"])  # its keys alone count: values are made anew at each step
+    config.rank_pattern = {name: rows.tolist() for name, rows in parts["kept"].items()} or None
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; one that a killed process left half written is passed over.
 
@@ -102,5 +183,32 @@ def last_checkpoint(folder: Path) -> Path | None:
     >>> last_checkpoint(Path("no-such-folder")) is None
     True
     """
-    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / COMPLETE).is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    found = [(number, path) for path, number in _checkpoints(folder) if _whole(path)]
+    return max(found)[1] if found else None
+
+
+def _checkpoints(folder: Path) -> list[tuple[Path, int]]:
+    """A folder's checkpoints and their steps."""
+    named = [(path, path.name.rpartition("-")[2]) for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")]
+    return [(path, int(number)) for path, number in named if number.isdecimal() and path.is_dir()]
+
+
+def _whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / COMPLETE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _adalora(tower: nn.Module) -> tuple[Any, Any] | None:
+    """An AdaLoRA encoder's rank allocator and configuration, where a tower has one."""
+    model: Any = getattr(getattr(tower, "bert", None), "base_model", None)
+    allocator = getattr(model, "rankallocator", None)
+    return None if allocator is None else (allocator, model.peft_config[model.trainable_adapter_name])
+
+
+def _weight(batch: dict[str, Any]) -> torch.Tensor:
+    """What a batch's examples weigh together; :data:`models.training.batches.ABSENT` fills the rest."""
+    weights: torch.Tensor = batch["labels"][..., 4]
+    return weights.clamp_min(0).sum()

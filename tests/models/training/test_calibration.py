@@ -5,8 +5,9 @@ import torch
 from models.late_interaction import LateInteraction
 from models.scorer import INTENTS
 from models.training import calibration
-from models.training.run import install, probabilities
-from models.training.towers import LateInteractionTowers
+from models.training.run import classifier, install, probabilities
+from models.training.towers import CrossEncoderTower, LateInteractionTowers
+from models.weights import PACKAGED
 
 SCALE, BIAS = np.array([0.5, 2.0, 1.0, 1.5]), np.array([0.3, -0.4, 0.0, 0.1])
 
@@ -62,3 +63,23 @@ def test_installed_it_is_what_the_head_computes() -> None:
         install(LateInteractionTowers(head, None, {}), fitted)
         with torch.inference_mode():
             np.testing.assert_allclose(head(features).numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_installed_it_is_what_the_classifier_computes() -> None:
+    tower = CrossEncoderTower(classifier(PACKAGED).eval(), {})
+    texts = {"input_ids": torch.arange(101, 131).view(3, 10), "attention_mask": torch.ones(3, 10, dtype=torch.long)}
+    for seed in (1, 2):
+        fitted = calibration.Calibration(tuple(SCALE * seed), tuple(BIAS))
+        with torch.inference_mode():
+            wanted = fitted(tower._classify(dict(texts)).numpy())
+        install(tower, fitted)
+        with torch.inference_mode():
+            np.testing.assert_allclose(tower._classify(dict(texts)).numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_calibrated_already_stays() -> None:
+    logits, targets = simulated(20_000)
+    once = calibration.fit(logits, targets)
+    again = calibration.fit(once(logits), targets)
+    np.testing.assert_allclose(again.scale, 1, atol=0.01)
+    np.testing.assert_allclose(again.bias, 0, atol=0.01)

@@ -22,6 +22,7 @@ from models.training.examples import (
 )
 
 GOOD = {"query": "hose", "item": "Garden hose", "intent": "buy"}
+LINE = json.dumps(GOOD).encode() + b"\n"
 
 
 @given(st.floats(0, 1))
@@ -44,8 +45,14 @@ def test_an_intent_is_its_level() -> None:
         ({"intent": "steal"}, "steal"),
         ({"grade": 0.5}, "only one"),
         ({"intent": None}, "intent or a grade"),
-        ({"intent": None, "grade": 1.5}, "not between"),
-        ({"item": None}, "item"),
+        ({"intent": None, "grade": 1.5}, "1.5 is not between 0 and 1; give the file's own bounds"),
+        ({"intent": None, "grade": -0.1}, "-0.1 is not between"),
+        ({"intent": None, "grade": "much"}, "much"),
+        ({"intent": None, "grade": [1]}, "list"),
+        ({"item": None}, "no field 'item' for the item; its fields are query, item, intent: map one"),
+        ({"history": "Tap"}, "history"),
+        ({"position": "first"}, "position"),
+        ({"teacher": [1, 2]}, "teacher"),
         ({"query": " "}, "query or a history"),
         ({"weight": 0}, "above zero"),
         ({"item": 5}, "item"),
@@ -61,18 +68,63 @@ def test_what_is_no_example_is_told_with_its_line(tmp_path: Path, wrong: dict[st
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", b"", "holds no examples"),
-        ("a.jsonl", b"{", "line 1"),
-        ("a.jsonl", b"\xff\xfe\n", "cannot be read"),
-        ("a.jsonl.xz", b"no archive", "cannot be read"),
-        ("a.jsonl.gz", gzip.compress(json.dumps(GOOD).encode())[:-9], "cannot be read"),
-        ("a.jsonl.xz", lzma.compress(json.dumps(GOOD).encode() * 99)[:60], "cannot be read"),
+        ("a.jsonl", b"", "a.jsonl holds no examples; a line of it should be like .*intent"),
+        ("a.jsonl", b"\n \n", "a.jsonl holds no examples; a line of it should be like .*intent"),
+        ("a.jsonl.gz", b"", "a.jsonl.gz holds no examples"),
+        ("a.jsonl", b"{", "a.jsonl, line 1 is no example: .*truncated"),
+        ("a.jsonl", LINE + b"[1]\n", "a.jsonl, line 2 is no example: Expected `object`"),
+        ("a.jsonl", LINE + b"\n\xff\xfe\n", "a.jsonl, line 3 is not UTF-8: .*; save the file as UTF-8"),
+        ("a.jsonl", json.dumps(GOOD).encode("utf-16"), "a.jsonl, line 1 is not UTF-8: .*; save the file as UTF-8"),
+        ("a.jsonl.xz", b"no archive", "a.jsonl.xz cannot be read beyond line 0: .*Get it anew"),
+        ("a.jsonl.xz", LINE, "a.jsonl.xz cannot be read beyond line 0: .*Get it anew"),
+        ("a.jsonl.gz", LINE, "a.jsonl.gz cannot be read beyond line 0: .*Get it anew"),
+        ("a.jsonl.gz", gzip.compress(LINE)[:-9], "a.jsonl.gz cannot be read beyond line .: .*Get it anew"),
+        ("a.jsonl.gz", gzip.compress(LINE * 2)[:-4] + bytes(4), "a.jsonl.gz cannot be read beyond line 2"),
+        ("a.jsonl.xz", lzma.compress(LINE * 99)[:60], "a.jsonl.xz cannot be read beyond line .*Get it anew"),
     ],
 )
 def test_broken_files_are_told(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ExamplesError, match=said):
         read_examples(tmp_path / name)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.jsonl", tmp_path / "none.jsonl.xz"):
+        with pytest.raises(ExamplesError, match=f"{path.name} cannot be read"):
+            read_examples(path)
+
+
+def test_a_scale_of_no_length_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExamplesError, match=r"a.jsonl: its lowest and its highest grade cannot both be 3; give two"):
+        read_examples(tmp_path / "a.jsonl", grades=(3, 3))
+
+
+def test_a_grade_outside_the_files_scale_is_told_as_it_stands_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"query": "q", "item": "i", "grade": 4}\n')
+    with pytest.raises(ExamplesError, match="line 1 is no example: the grade 4 is not between 1 and 3"):
+        read_examples(tmp_path / "a.jsonl", grades=(1, 3))
+    [turned] = read_examples(tmp_path / "a.jsonl", grades=(5, 1))
+    assert turned.grade == 0.25, "where one is the best grade"
+
+
+def test_marks_and_empty_lines_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + LINE.replace(b"\n", b"\r\n") + b"\n" + LINE + b"\n\n")
+    assert len(read_examples(tmp_path / "a.jsonl")) == 2
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan")])
+def test_a_weight_is_above_zero_and_finite(weight: float) -> None:
+    with pytest.raises(ValueError, match="above zero"):
+        Example(query="q", item="i", grade=1, weight=weight)
+
+
+@pytest.mark.parametrize(("count", "aside"), [(1, 0), (2, 1), (4, 1), (30, 3)])
+def test_a_split_leaves_no_side_empty_where_it_can(count: int, aside: int) -> None:
+    examples = [Example(query=str(number), item="x", grade=1) for number in range(count)]
+    kept, found = split(examples, 0.1)
+    assert (len(kept), len(found)) == (count - aside, aside)
+    assert split(examples, 0)[1] == [] and split(examples, 1)[0] == []
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])

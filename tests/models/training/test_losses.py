@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from models.training.examples import soft_target
 from models.training.losses import LOSSES, TEMPERATURE, Labels, levels, total
 
 NUMBERS = st.floats(-5, 5, width=32)
@@ -74,3 +75,44 @@ def test_a_sum_is_weighted_and_leaves_out_zeros() -> None:
     wanted = 2 * LOSSES["graded"](logits, given_labels) + LOSSES["listwise"](logits, given_labels)
     torch.testing.assert_close(total(logits, given_labels, {"graded": 2, "listwise": 1, "cross_entropy": 0}), wanted)
     assert levels(torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 1.0]])).tolist() == [1, 0]
+
+
+@settings(deadline=None)
+@given(LOGITS, st.floats(-3, 3, width=32), st.floats(-0.3, 0.3))
+def test_ranking_looks_at_differences_only(logits: np.ndarray, shift: float, raised: float) -> None:
+    """Neither a constant added to logits nor one added to the levels of a context changes how it is ranked."""
+    chance = np.random.default_rng(3)
+    wanted = chance.uniform(0.35, 0.65, 6)
+
+    def loss(moved: float, rows: np.ndarray) -> float:
+        target = np.stack([soft_target(level + moved) for level in wanted])
+        own = labels(np.random.default_rng(3))
+        given_labels = Labels(torch.from_numpy(target), own.weight, own.group, own.teacher)
+        return float(LOSSES["listwise"](torch.from_numpy(rows), given_labels))
+
+    assert loss(raised, logits) == pytest.approx(loss(0, logits), rel=1e-3, abs=1e-4)
+    assert loss(0, logits + np.float32(shift)) == pytest.approx(loss(0, logits), rel=1e-3, abs=1e-4)
+
+
+def test_contexts_are_ranked_apart() -> None:
+    """Numbers of contexts are names only, and what is far above in one context says nothing in another."""
+    given_labels, logits = (
+        labels(np.random.default_rng(4)),
+        torch.randn(6, 4, generator=torch.Generator().manual_seed(0)),
+    )
+    renamed = Labels(given_labels.target, given_labels.weight, given_labels.group * 1_000 + 5, given_labels.teacher)
+    torch.testing.assert_close(LOSSES["listwise"](logits, renamed), LOSSES["listwise"](logits, given_labels))
+    weight = torch.tensor([1.0, 0, 0, 1, 1, 0])  # of the context 7 alone
+    alone = Labels(given_labels.target, weight, given_labels.group, given_labels.teacher)
+    moved = logits.clone()
+    moved[[1, 2, 5]] += torch.tensor([9.0, 0, 0, 0])
+    torch.testing.assert_close(LOSSES["listwise"](moved, alone), LOSSES["listwise"](logits, alone))
+
+
+def test_only_what_was_taught_is_distilled() -> None:
+    teacher = NONE.copy()
+    teacher[[0, 4]] = 1.0, 0.0, -1.0, 2.0
+    given_labels = labels(np.random.default_rng(5), teacher)
+    logits = torch.zeros(6, 4, requires_grad=True)
+    LOSSES["distil"](logits, given_labels).backward()
+    assert logits.grad is not None and logits.grad.any(1).tolist() == [True, False, False, False, True, False]

@@ -1,3 +1,5 @@
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,3 +41,21 @@ def test_ranks_and_errors() -> None:
     assert measures.spearman(rising**3, rising) == 1 and measures.spearman(-rising, rising) == -1
     assert measures.spearman(np.ones(9), rising) == measures.spearman(rising, np.ones(9)) == 0
     assert measures.rmse(rising + 2, rising) == 2
+
+
+def test_grades_that_differ_by_less_than_a_thousandth_are_equal() -> None:
+    """The list cannot be ranked, so it is skipped; it used to count as ranked wrong."""
+    actual = np.array([0.0004, 0.0, 1.0, 0.0])
+    assert measures.ndcg(np.array([0.9, 0.1, 0.9, 0.1]), actual, np.array([0, 0, 1, 1])) == 1
+    assert measures.ndcg(np.array([0.9, 0.1]), actual[:2], np.zeros(2, int)) == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12), st.randoms())
+def test_measures_do_not_depend_on_the_order_of_examples(rows: list[tuple[int, int]], chance: Random) -> None:
+    mixed = chance.sample(rows, len(rows))
+    found, again = (
+        (measures.ndcg(predicted, actual, np.zeros(len(rows), int)), measures.spearman(predicted, actual))
+        for predicted, actual in (np.array(some, float).T for some in (rows, mixed))
+    )
+    assert found == pytest.approx(again)

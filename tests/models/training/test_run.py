@@ -1,138 +1,183 @@
 """Whole runs of every method: they train what they should, are saved, and serve what they trained."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
-from models.factory import build
-from models.memory import ItemMemory
+from models.late_interaction import LateInteraction
 from models.scorer import ScoreRequest
-from models.training.batches import contexts
 from models.training.examples import Example
 from models.training.methods import RECIPES, Method
-from models.training.run import Run, TrainConfig, Trained, fresh_bert, probabilities
-from models.training.trainer import last_checkpoint
+from models.training.run import Run, TrainConfig, Trained, classifier, fresh_bert, probabilities
+from models.training.trainer import COMPLETE, last_checkpoint
 from models.weights import PACKAGED
 
+Configure = Callable[..., TrainConfig]
+Serve = Callable[[Path, Sequence[Example]], np.ndarray]
 
-def config(folder: Path, method: Method = "head", **more: Any) -> TrainConfig:
-    given = {"epochs": 1, "contexts": 8, "report_to": (), "progress": False, "evaluations": 1, "bf16": False} | more
-    return TrainConfig(method=method, folder=folder / "run", **given)
+TRAINED = {
+    "head": r"head\.",
+    "lora": r"head\.|bert\..*\.lora_[AB]\.",
+    "adalora": r"head\.|bert\..*\.lora_[ABE]\.",
+    "prefix": r"head\.|bert\.prompt_encoder\.",
+    "adapter": r"head\.|bert\..*\.ia3_l\.",
+    "full": r"head\.|bert\.",
+    "cross_encoder": r"bert\.",
+}
+"""How the parameters' names begin that a method trains, all others staying as they are."""
+
+FAST = {"rate": 0.02, "head_rate": 0.01}
+"""Rates at which an adapter's few steps are seen in what it serves."""
+
+FLOAT, ROUNDED = 1e-4, 0.03
+"""How far the log of a served probability may be from the trained one: by float32's rounding where items are trained
+against as they are stored, by int8's where the items' encoder is trained too."""
 
 
-def train(encoder: Encoder, folder: Path, examples: Sequence[Example], **more: Any) -> Trained:
-    return Run(encoder, config(folder, **more)).train(examples, examples[:30])
+class Watched(Run):
+    """A run that remembers the parameters with which it began."""
+
+    start: dict[str, torch.Tensor]
+
+    def _tower(self, steps: int) -> nn.Module:
+        tower = super()._tower(steps)
+        self.start = {name: weights.detach().clone() for name, weights in tower.named_parameters()}
+        return tower
+
+
+def train(encoder: Encoder, config: TrainConfig, examples: Sequence[Example]) -> Trained:
+    return Run(encoder, config).train(examples, examples[:30])
 
 
 def weights(trained: Trained) -> Mapping[str, torch.Tensor]:
     return {name: tensor.detach() for name, tensor in trained.tower.state_dict().items()}
 
 
-def served(folder: Path, encoder: Encoder, data: Sequence[Example]) -> np.ndarray:
-    """What a worker would answer with the saved parts, float32 [n, 4], in the order of contexts."""
+def gap(served: np.ndarray, trained: Trained) -> float:
+    """The largest difference of two logs of probabilities."""
+    return float(np.abs(np.log(served) - np.log(probabilities(trained.logits))).max())
 
-    def part(name: str) -> Path | None:
-        return folder / name if (folder / name).is_dir() else None
 
-    own = part("encoder")
-    loaded = Encoder(str(own) if own else PACKAGED, precision="float32", adapter=part("adapter"))
-    texts = sorted({text for one in data for text in (one.item, *one.history)})
-    memory = ItemMemory(loaded.dim, loaded.token_dim, loaded.max_item_tokens, capacity=256)
-    memory.put_many(range(len(texts)), loaded.encode_items(texts))
-    cross = part("cross_encoder")
-    scorer = build(
-        "cross_encoder" if cross else "late_interaction",
-        loaded,
-        memory,
-        texts.__getitem__,
-        head=part("head"),
-        cross_encoder=cross,
-        precision="float32",
-    )
-    rows = []
-    for one in contexts(data, 16):
-        first = one.examples[0]
-        [query] = loaded.encode_queries([first.query])
-        history = memory.pooled(np.array([texts.index(text) for text in first.history], np.int64))
-        slots = np.array([texts.index(example.item) for example in one.examples])
-        request = ScoreRequest(slots, query if first.query else None, first.query, history)
-        rows += list(scorer.score([request]))
-    return np.concatenate(rows)
+def of_the_encoder(parameters: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """An encoder's own parameters by their own names, however an adapter has wrapped them."""
+    for name, tensor in parameters.items():
+        if not re.search(r"^head\.|lora_|ia3_|prompt_encoder|ranknum", name):
+            yield re.sub(r"^bert\.(base_model\.)?(model\.)?|base_layer\.", "", name), tensor
 
 
 @pytest.mark.parametrize("method", RECIPES)
-def test_what_is_trained_is_what_is_served(
-    method: Method, encoder: Encoder, examples: Sequence[Example], tmp_path: Path
+def test_a_method_trains_what_it_should_and_serves_what_it_trained(
+    method: Method,
+    encoder: Encoder,
+    pair_encoder: Encoder,
+    examples: Sequence[Example],
+    configure: Configure,
+    serve: Serve,
+    tmp_path: Path,
 ) -> None:
-    before = fresh_bert(PACKAGED).state_dict()
-    trained = train(encoder, tmp_path, examples, method=method)
-    after = weights(trained)
-    unchanged = [
-        name
-        for name, tensor in before.items()
-        for found in [n for n in after if n.endswith(name) or n.endswith(name.replace(".weight", ".base_layer.weight"))]
-        if torch.equal(tensor, after[found])
-    ]
-    if method in {"full", "cross_encoder"}:
-        assert not [name for name in unchanged if "query.weight" in name]
-    elif method != "head":
-        assert len([name for name in unchanged if name.endswith("query.weight")]) == 6, "the encoder itself is frozen"
+    pairs, own = method == "cross_encoder", method in {"full", "cross_encoder"}
+    rates = {} if own else FAST
+    run = Watched(pair_encoder if pairs else encoder, configure(method=method, **rates))
+    trained = run.train(examples, examples[:30])
+    after = dict(trained.tower.named_parameters())
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, run.start[name])}
+    wanted = {name for name in after if re.match(TRAINED[method], name)}
+    assert changed == wanted, changed ^ wanted
+    if not own and method != "head":
+        packaged, kept = dict(fresh_bert(PACKAGED).named_parameters()), dict(of_the_encoder(after))
+        assert set(kept) >= set(packaged)
+        for name, tensor in packaged.items():
+            assert kept[name].detach().numpy().tobytes() == tensor.detach().numpy().tobytes(), name
+
+    saved = tmp_path / "saved"
+    trained.save(saved)
+    parts = {"head"} | {{"head": "head", "full": "encoder"}.get(method, "adapter")}
+    assert {path.name for path in saved.iterdir()} == ({"cross_encoder"} if pairs else parts)
+    assert not [path for path in saved.rglob("*") if path.suffix in {".bin", ".pt", ".pth", ".pkl"}]
+    answer = serve(saved, examples[:30])
+    assert gap(answer, trained) < (ROUNDED if method == "full" else FLOAT)
+    if (saved / "adapter").exists():  # it counts: without it the answer is another
+        shutil.rmtree(saved / "adapter")
+        assert gap(serve(saved, examples[:30]), trained) > 10 * FLOAT
+    assert trained.metrics["log_loss"] < 1.4  # of four intents at random: 1.39
+
+
+def test_what_was_trained_in_bfloat16_is_served_all_the_same(
+    encoder: Encoder, examples: Sequence[Example], configure: Configure, serve: Serve, tmp_path: Path
+) -> None:
+    trained = train(encoder, configure(method="prefix", bf16=True), examples[:48])
+    assert {tensor.dtype for tensor in trained.tower.parameters()} == {torch.float32}
     trained.save(tmp_path / "saved")
-    files = [path for path in (tmp_path / "saved").rglob("*") if path.suffix in {".bin", ".pt"}]
-    assert not files
-    dev = examples[:30]
-    np.testing.assert_allclose(
-        served(tmp_path / "saved", encoder, dev), probabilities(trained.logits), atol=0.03 if method == "full" else 3e-3
-    )
-    assert trained.metrics["log_loss"] < 1.4 and trained.metrics["spearman"] > 0.3
+    assert gap(serve(tmp_path / "saved", examples[:30]), trained) < 0.06  # bfloat16 has three digits
 
 
-def test_equal_seeds_give_equal_weights(encoder: Encoder, examples: Sequence[Example], tmp_path: Path) -> None:
+def test_adalora_that_went_back_to_its_best_serves_the_best(
+    encoder: Encoder, examples: Sequence[Example], configure: Configure, serve: Serve, tmp_path: Path
+) -> None:
+    """The ranks it saves are those of the evaluation that it went back to, not of the last."""
+    config = configure(method="adalora", epochs=6, rate=0.05, head_rate=0.03, patience=4, evaluations=30)
+    trained = train(encoder, config, examples)
+    trained.save(tmp_path / "saved")
+    assert gap(serve(tmp_path / "saved", examples[:30]), trained) < FLOAT
+
+
+def test_a_head_is_trained_on_queries_read_through_an_adapter(
+    encoder: Encoder, examples: Sequence[Example], configure: Configure, serve: Serve, tmp_path: Path
+) -> None:
+    """As `liveshelf train --parent` does it: the adapter stays as it is, the head goes on."""
+    train(encoder, configure(method="lora", **FAST), examples).save(tmp_path / "first")
+    adapted = Encoder(precision="float32", adapter=tmp_path / "first" / "adapter")
+    head = LateInteraction.load(tmp_path / "first" / "head")
+    trained = Run(adapted, configure("second"), head=head).train(examples, examples[:30])
+    trained.save(tmp_path / "saved")
+    shutil.copytree(tmp_path / "first" / "adapter", tmp_path / "saved" / "adapter")
+    assert gap(serve(tmp_path / "saved", examples[:30]), trained) < FLOAT
+
+
+def test_before_training_the_scorer_says_what_is_served(
+    encoder: Encoder, examples: Sequence[Example], configure: Configure, serve: Serve, tmp_path: Path
+) -> None:
+    found = Run(encoder, configure()).predict(examples[:30])
+    found.save(tmp_path / "saved")
+    assert gap(serve(tmp_path / "saved", examples[:30]), found) < FLOAT
+    assert found.metrics["log_loss"] < found.metrics["uncalibrated_log_loss"]
+
+
+@pytest.mark.parametrize("method", ["head", "lora", "prefix"])
+def test_equal_seeds_give_equal_weights(
+    method: Method, encoder: Encoder, examples: Sequence[Example], configure: Configure
+) -> None:
     one, same, other = (
-        weights(train(encoder, tmp_path / str(number), examples, seed=seed)) for number, seed in enumerate((1, 1, 2))
+        weights(train(encoder, configure(str(number), method=method, seed=seed), examples[:48]))
+        for number, seed in enumerate((1, 1, 2))
     )
+    assert set(one) == set(same)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["head.query_map.weight"], other["head.query_map.weight"])
 
 
-def test_batches_that_add_up_are_one_large_batch(
-    encoder: Encoder, examples: Sequence[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("models.late_interaction.DROPOUT", 0.0)
-    even = [one for one in examples if one.query]
-    large = weights(train(encoder, tmp_path / "large", even, contexts=8))
-    small = weights(train(encoder, tmp_path / "small", even, contexts=4, accumulation=2))
-    for name in large:
-        torch.testing.assert_close(small[name], large[name], atol=1e-4, rtol=1e-3, msg=name)
-
-
-def test_patience_goes_back_to_the_best(encoder: Encoder, examples: Sequence[Example], tmp_path: Path) -> None:
-    # So fast a rate that it soon gets worse.
-    trained = train(encoder, tmp_path, examples, epochs=30, head_rate=0.3, patience=1, evaluations=30)
-    state = list((tmp_path / "run").glob("checkpoint-*"))
-    assert 1 <= len(state) <= 3
-    assert trained.metrics["uncalibrated_log_loss"] < 1.6
-
-
 def test_a_starting_pull_keeps_weights_near_where_they_were(
-    encoder: Encoder, examples: Sequence[Example], tmp_path: Path
+    encoder: Encoder, examples: Sequence[Example], configure: Configure
 ) -> None:
-    start = Run(encoder, config(tmp_path)).head.query_map.weight.detach().clone()
+    start = Run(encoder, configure()).head.query_map.weight.detach().clone()
 
     def moved(l2_sp: float) -> float:
-        found = weights(train(encoder, tmp_path / str(l2_sp), examples, epochs=4, l2_sp=l2_sp))
+        found = weights(train(encoder, configure(str(l2_sp), epochs=4, l2_sp=l2_sp), examples))
         return float((found["head.query_map.weight"] - start).norm())
 
     assert moved(100.0) < 0.5 * moved(0.0)
@@ -155,45 +200,59 @@ Run(Encoder(precision="float32"), config).train(examples, examples[:30]).save(fo
 
 
 def script(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, "-c", SCRIPT, str(folder), "40", *more]
+    return [sys.executable, "-c", SCRIPT, str(folder), "16", *more]
 
 
 @pytest.mark.timeout(240)
 def test_a_killed_run_goes_on_to_the_same_weights(examples: Sequence[Example], tmp_path: Path) -> None:
-    import msgspec
-
-    for name in ("killed", "whole"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "examples.json").write_bytes(msgspec.json.encode(list(examples)))
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    process = subprocess.Popen(script(tmp_path / "killed"), env=env, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 90
-    while last_checkpoint(tmp_path / "killed" / "run") is None and time.monotonic() < deadline:
-        assert process.poll() is None, "it ended before it was killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    found = last_checkpoint(tmp_path / "killed" / "run")
-    assert found is not None and not (tmp_path / "killed" / "saved").exists()
-    (tmp_path / "killed" / "run" / "checkpoint-99999").mkdir()  # as if killed while it was written
-    subprocess.run(script(tmp_path / "killed", "--resume"), env=env, check=True, stderr=subprocess.DEVNULL)
-    subprocess.run(script(tmp_path / "whole"), env=env, check=True, stderr=subprocess.DEVNULL)
-    resumed, whole = (
-        load_file(tmp_path / name / "saved" / "head" / "model.safetensors") for name in ("killed", "whole")
-    )
-    for name, tensor in whole.items():
-        torch.testing.assert_close(resumed[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        folder.mkdir()
+        (folder / "examples.json").write_bytes(msgspec.json.encode(list(examples)))
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(script(killed), env=env, stderr=subprocess.DEVNULL)
+    undisturbed = subprocess.Popen(script(whole), env=env, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 90
+        while last_checkpoint(killed / "run") is None and time.monotonic() < deadline:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        found = last_checkpoint(killed / "run")
+        assert found is not None and not (killed / "saved").exists()
+        # As if killed while it wrote the next one: everything is there but the end of the last file.
+        half = killed / "run" / f"checkpoint-{int(found.name.rpartition('-')[2]) + 5}"
+        shutil.copytree(found, half, dirs_exist_ok=True)
+        (half / COMPLETE).write_text((found / COMPLETE).read_text()[:-20])
+        assert last_checkpoint(killed / "run") == found
+        done = subprocess.run(script(killed, "--resume"), env=env, check=True, stderr=subprocess.PIPE, text=True)
+        assert f"going on from {found}" in done.stderr
+        assert undisturbed.wait(90) == 0
+    finally:
+        for one in (process, undisturbed):
+            one.kill()
+            one.wait()
+    resumed, wanted = (load_file(folder / "saved" / "head" / "model.safetensors") for folder in (killed, whole))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(resumed[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
 
 
 def test_a_cross_encoder_answers_as_its_tower_whatever_the_order_of_lengths(
-    encoder: Encoder, examples: Sequence[Example], tmp_path: Path
+    pair_encoder: Encoder, examples: Sequence[Example], configure: Configure, tmp_path: Path
 ) -> None:
     longer = [Example(query="red hose", item=f"hose {'very ' * n}long", grade=1.0) for n in range(40)]
-    run = Run(encoder, config(tmp_path, "cross_encoder"))
+    run = Run(pair_encoder, configure(method="cross_encoder"))
     trained = run.predict([*examples[:9], *longer])
     texts = [one.item for one in longer]
     trained.save(tmp_path / "saved")
     scorer = CrossEncoderScorer(texts.__getitem__, str(tmp_path / "saved" / "cross_encoder"), precision="float32")
     [rows] = scorer.score([ScoreRequest(np.arange(40), query_text="red hose")])
     logits, _ = run.logits(trained.tower, longer)
-    np.testing.assert_allclose(rows, probabilities(logits), atol=1e-3)
+    np.testing.assert_allclose(rows, probabilities(logits), atol=1e-5)
+
+
+def test_a_classifier_has_an_output_an_intent() -> None:
+    model = classifier(PACKAGED)
+    assert model.get_parameter("classifier.weight").shape == (4, 384)
+    assert {weights.dtype for weights in model.parameters()} == {torch.float32}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.encoded import EncodedItem
 from models.encoder import Encoder
 from models.late_interaction import HeadConfig, LateInteraction, LateInteractionScorer
 from models.scorer import ScoreRequest
@@ -61,7 +62,8 @@ def served(
 
 
 @pytest.mark.parametrize(
-    ("trains_queries", "trains_items", "off"), [(False, False, 1e-5), (True, False, 1e-4), (True, True, 0.02)]
+    ("trains_queries", "trains_items", "off"),
+    [(False, False, 1e-5), (True, False, 1e-4), (False, True, 0.02), (True, True, 0.02)],
 )
 def test_features_are_those_that_are_served(
     encoder: Encoder,
@@ -75,12 +77,16 @@ def test_features_are_those_that_are_served(
     data = contexts(examples, 16)
     queries: Queries = QueryTokenIds(encoder) if trains_queries else FrozenQueries(encoder, (e.query for e in examples))
     items: Items = ItemTokenIds(encoder) if trains_items else frozen
-    bert = fresh_bert(PACKAGED).eval() if trains_queries else None
+    bert = fresh_bert(PACKAGED).eval() if trains_queries or trains_items else None
     batch = Collator(queries, items)(data)
     tower = LateInteractionTowers(head, bert, {"cross_entropy": 1.0}).eval()
     wanted, logits = served(encoder, frozen, head, data)
+    kinds = {(bool(one.examples[0].query), bool(one.examples[0].history)) for one in data}
+    assert kinds == {(True, False), (True, True), (False, True)}
+    found = tower._features(batch, tower._queries(batch), tower._items(batch))
+    assert found.requires_grad, "as in training"
+    found = found.detach()
     with torch.inference_mode():
-        found = tower._features(batch, tower._queries(batch), tower._items(batch))
         answer = tower(**batch)
     for column, name in enumerate(head.config.features):
         # Stored items are int8: what is trained from token ids differs by that rounding.
@@ -118,3 +124,51 @@ def test_token_ids_need_an_encoder(encoder: Encoder, head: LateInteraction, exam
     batch = Collator(QueryTokenIds(encoder), ItemTokenIds(encoder))(contexts(examples, 8)[:2])
     with pytest.raises(ValueError, match="without one"):
         LateInteractionTowers(head, None, {})(**batch)
+
+
+def test_an_items_states_are_those_that_are_stored_whatever_shares_its_row(
+    encoder: Encoder, head: LateInteraction, titles: list[str]
+) -> None:
+    """To one step of int8: so much may a value at the edge of two steps differ."""
+    tower = LateInteractionTowers(head, fresh_bert(PACKAGED).eval(), {}).eval()
+    read = ItemTokenIds(encoder)
+    together = read.tensors(titles)
+    assert len(together["item_ids"]) < len(titles), "rows are shared"
+    with torch.inference_mode():
+        states, mask, pooled = tower._items(together)
+        for number, (title, item) in enumerate(zip(titles, encoder.encode_items(titles), strict=True)):
+            count = int(mask[number].sum())
+            alone = tower._items(read.tensors([title]))
+            torch.testing.assert_close(states[number, :count], alone[0][0, :count], atol=2e-6, rtol=0)
+            torch.testing.assert_close(pooled[number], alone[2][0], atol=2e-6, rtol=0)
+            stored = EncodedItem.quantise(states[number, :count].numpy(), pooled[number].numpy(), item.ids)
+            assert stored.tokens.shape == item.tokens.shape
+            assert np.abs(stored.tokens.astype(int) - item.tokens).max() <= 1
+            assert (stored.tokens != item.tokens).mean() < 0.001
+            np.testing.assert_allclose(stored.pooled, item.pooled, atol=1e-4)
+
+
+def test_contexts_without_words_or_history_train_all_the_same(encoder: Encoder, head: LateInteraction) -> None:
+    """Blank queries and empty items give finite losses and gradients."""
+    data = contexts(
+        [
+            Example(query=" ", history=("Tap",), item="Garden hose", intent="look"),
+            Example(query="hose", item="", intent="ignore"),
+            Example(query="hose", history=("",), item="Garden hose", intent="buy"),
+        ],
+        8,
+    )
+    tower = LateInteractionTowers(head, fresh_bert(PACKAGED), {"cross_entropy": 1.0, "listwise": 1.0, "graded": 1.0})
+    batch = Collator(QueryTokenIds(encoder), ItemTokenIds(encoder))(data)
+    loss = tower(**batch)["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(one.grad).all() for one in tower.parameters() if one.grad is not None)
+    items = FrozenItems(encoder, {text for one in data for e in one.examples for text in (e.item, *e.history)})
+    frozen = LateInteractionTowers(head, None, {}).eval()
+    batch = Collator(FrozenQueries(encoder, ["hose", " "]), items)(data)
+    with torch.inference_mode():
+        found = frozen._features(batch, frozen._queries(batch), frozen._items(batch))
+    wanted, _ = served(encoder, items, head, data)
+    np.testing.assert_allclose(found, wanted, atol=3e-5)
+    tower.zero_grad()

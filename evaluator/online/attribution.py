@@ -1,0 +1,245 @@
+"""Which impression led to what: impressions and outcomes joined in event time.
+
+Pure: takes events and a watermark, knows nothing of Kafka, Redis or files. What is decided stands in three functions,
+`facts`, `merge` and `settle`, over one immutable set for each shopper and item; `Attribution` only keeps such sets in
+a dictionary, so that another container, Redis, comes to the same answers. ``docs/attribution.md`` tells the rules.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from streams.events import AnyEvent, Impression, Touch
+
+INTENTS = {"purchase": "buy", "cart": "buy", "read": "read", "click": "look"}
+"""What each kind of outcome says was meant; none of them is ``ignore``."""
+
+STRENGTH = {"": 0, "click": 1, "read": 2, "cart": 3, "purchase": 4}
+
+Key = tuple[str, str]
+"""Shopper and item."""
+
+
+class Fact(NamedTuple):
+    """An item was shown (``kind`` is empty), or something was done to it. In order of time; at one moment what was
+    shown comes before what was done."""
+
+    ts: int
+    kind: str
+    event_id: str
+    shelf_id: str = ""
+    surface: str = ""
+    position: int = 0
+    value: float = 0.0
+
+
+State = frozenset[Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An impression of one item whose window is over: nothing that comes can change it.
+
+    ``position`` and ``ts`` (ms) are those of the first sighting; ``outcomes`` is what was done within the window, in
+    order of time, each once.
+    """
+
+    shopper: str
+    item_id: str
+    shelf_id: str
+    surface: str
+    position: int
+    ts: int
+    outcomes: tuple[Fact, ...] = ()
+
+    @property
+    def intent(self) -> str:
+        """The strongest outcome as an intent: buy over read over look; ``ignore`` where there is none."""
+        kind = max((outcome.kind for outcome in self.outcomes), key=STRENGTH.__getitem__, default="")
+        return INTENTS.get(kind, "ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How long after an impression an outcome still belongs to it, and how late an event may arrive; milliseconds."""
+
+    window_ms: int = 30 * 60_000
+    grace_ms: int = 10 * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of one shopper's and item's facts: closed impressions, outcomes that belong to none, and the facts that
+    are still needed."""
+
+    closed: tuple[tuple[Fact, tuple[Fact, ...]], ...]
+    orphans: tuple[Fact, ...]
+    rest: State
+
+
+def facts(event: AnyEvent) -> Iterator[tuple[Key, Fact]]:
+    """What an event says of each item; searches and reviews say nothing here.
+
+    Examples
+    --------
+    >>> from streams.events import Cart
+    >>> list(facts(Cart(event_id="e", ts=5, user_id="u", item_id="i", shelf_id="s", price=2.0, quantity=3)))
+    [(('u', 'i'), Fact(ts=5, kind='cart', event_id='e', shelf_id='s', surface='', position=0, value=6.0))]
+    """
+    time = event.time_ms
+    if isinstance(event, Impression):
+        for shown in event.items:
+            fact = Fact(time, "", event.event_id, event.shelf_id, event.surface, shown.position)
+            yield (event.shopper, shown.item_id), fact
+    elif isinstance(event, Touch):
+        value = (event.price or 0.0) * (event.quantity or 1)
+        yield (
+            (event.shopper, event.item_id),
+            Fact(time, event.kind, event.event_id, event.shelf_id or "", value=value),
+        )
+
+
+def merge(state: State, more: Iterable[Fact]) -> State:
+    """The union: any order and any repetition gives the same.
+
+    Examples
+    --------
+    >>> shown, clicked = Fact(0, "", "e1", "s"), Fact(9, "click", "e2", "s")
+    >>> merge(merge(State(), [clicked]), [shown, clicked]) == merge(State(), [shown, clicked])
+    True
+    """
+    return state.union(more)
+
+
+def settle(state: State, horizon: int, rules: Rules) -> Settled:
+    """Decide what can no longer change.
+
+    Parameters
+    ----------
+    horizon
+        All events before it have arrived, or will be refused as late: the watermark less the grace, ms.
+
+    Examples
+    --------
+    >>> shown, clicked = Fact(0, "", "e1", "s"), Fact(9, "click", "e2", "s")
+    >>> settle(State([shown, clicked]), 10, Rules(window_ms=20)).closed
+    ()
+    >>> settle(State([shown, clicked]), 21, Rules(window_ms=20)).closed == ((shown, (clicked,)),)
+    True
+    """
+    open_: dict[str, list[list[Fact]]] = {}
+    orphans: list[Fact] = []
+    for fact in sorted(state):
+        if fact.ts >= horizon:
+            break
+        members = _belongs(fact, open_, rules.window_ms)
+        if members is not None:
+            members.append(fact)
+        elif fact.kind:
+            orphans.append(fact)
+        else:
+            open_.setdefault(fact.shelf_id, []).append([fact])
+    over = [members for views in open_.values() for members in views if members[0].ts + rules.window_ms < horizon]
+    closed = tuple((members[0], tuple(fact for fact in members if fact.kind)) for members in over)
+    return Settled(closed, tuple(orphans), state.difference(orphans, *over))
+
+
+def _belongs(fact: Fact, views: dict[str, list[list[Fact]]], window_ms: int) -> list[Fact] | None:
+    """The impression that a fact is part of, as its facts so far, the first sighting first. It is the latest one of the
+    fact's shelf, or, where an outcome names none, the one that was seen last; None where that is too long ago."""
+    if fact.kind and not fact.shelf_id:
+        last = [found[-1] for found in views.values() if fact.ts <= found[-1][0].ts + window_ms]
+        return max(last, key=lambda members: max(one for one in members if not one.kind), default=None)
+    found = views.get(fact.shelf_id)
+    return found[-1] if found and fact.ts <= found[-1][0].ts + window_ms else None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been seen so far: closed impressions by intent, outcomes by kind that belong to no impression, events by
+    kind that came after the grace, and impressions and outcomes that wait."""
+
+    closed: Counter[str] = field(default_factory=Counter)
+    orphans: Counter[str] = field(default_factory=Counter)
+    late: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+
+
+class Attribution:
+    """Joins events as they come, in any order, each any number of times.
+
+    An event is late when the watermark is past its time by more than the grace; it is counted and not used. What has
+    been decided is forgotten, so memory is bounded by the events of one window and grace.
+
+    Examples
+    --------
+    >>> from streams.events import Click, Shown
+    >>> join = Attribution(Rules(window_ms=1000, grace_ms=100))
+    >>> shown = [Shown(item_id="a", position=0), Shown(item_id="b", position=1)]
+    >>> join.update(Click(event_id="2", ts=700, user_id="u", item_id="b", shelf_id="s"))
+    >>> join.update(Impression(event_id="1", ts=0, user_id="u", shelf_id="s", surface="feed", items=shown))
+    >>> join.advance(1100)
+    []
+    >>> [(one.item_id, one.position, one.intent) for one in join.advance(1101)]
+    [('a', 0, 'ignore'), ('b', 1, 'look')]
+    """
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.watermark = 0
+        self._states: dict[Key, State] = {}
+        self._due: list[tuple[int, Key]] = []
+        self._counts = Counts()
+
+    @property
+    def horizon(self) -> int:
+        """All events before it have arrived, or are late; ms."""
+        return self.watermark - self.rules.grace_ms
+
+    def update(self, event: AnyEvent) -> None:
+        """Take an event in."""
+        if event.time_ms < self.horizon:
+            if isinstance(event, Impression | Touch):
+                self._counts.late[event.kind] += 1
+            return
+        for key, fact in facts(event):
+            state = self._states.get(key, State())
+            if fact not in state:
+                self._states[key] = merge(state, (fact,))
+                self._counts.waiting += 1
+                heapq.heappush(self._due, (fact.ts if fact.kind else fact.ts + self.rules.window_ms, key))
+
+    def advance(self, watermark: int) -> list[Closed]:
+        """Take note of how far event time has come, and give the impressions that this closes, in order of time.
+
+        Parameters
+        ----------
+        watermark
+            No event is expected from before it, but for those that are late by up to the grace; epoch ms. It never
+            goes back.
+        """
+        self.watermark = max(self.watermark, watermark)
+        due: set[Key] = set()
+        while self._due and self._due[0][0] < self.horizon:
+            due.add(heapq.heappop(self._due)[1])
+        closed = [one for key in due for one in self._settle(key)]
+        return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
+
+    def get(self) -> Counts:
+        """The counts so far."""
+        counts = self._counts
+        return Counts(Counter(counts.closed), Counter(counts.orphans), Counter(counts.late), counts.waiting)
+
+    def _settle(self, key: Key) -> Iterator[Closed]:
+        state = self._states.pop(key, State())
+        settled = settle(state, self.horizon, self.rules)
+        if settled.rest:
+            self._states[key] = settled.rest
+        self._counts.waiting -= len(state) - len(settled.rest)
+        self._counts.orphans.update(orphan.kind for orphan in settled.orphans)
+        for shown, outcomes in settled.closed:
+            one = Closed(*key, shown.shelf_id, shown.surface, shown.position, shown.ts, outcomes)
+            self._counts.closed[one.intent] += 1
+            yield one

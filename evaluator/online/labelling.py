@@ -1,0 +1,153 @@
+"""Closed impressions with what the shopper was about at the time: training examples.
+
+Pure: takes events, shelf records and items' texts. The same classes label a file of history and the live stream.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from evaluator.online.attribution import Closed
+from models.training.examples import Example
+from streams.events import AnyEvent, Review, Search, Touch
+from streams.keys import normalise
+from streams.shelf import ShelfRecord
+
+RECENT = 10
+"""Distinct items of a shopper's past that make a history: what the worker ranks by (``worker.recent_items``)."""
+
+SEARCH = "search"
+SIMILAR = "shelf:similar:"
+
+
+class _Act(NamedTuple):
+    """A search for ``what``, or a touch of the item ``what``."""
+
+    ts: int
+    event_id: str
+    what: str
+    query_id: str = ""
+
+
+Past = OrderedDict[str, list[_Act]]
+"""Acts by shopper, each shopper's in order of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an impression was shown for: a normalised query, may be empty, and items touched before, newest first."""
+
+    query: str = ""
+    items: tuple[str, ...] = ()
+
+
+class Contexts:
+    """Remembers what shoppers asked and touched, and says what a shelf was shown for.
+
+    A shelf's own record tells its query, shopper and, for similar items, the item it is about. Without one, the query
+    is that of the shopper's search whose ``query_id`` is the shelf's id (as UBI and logged result lists have it), and,
+    on a surface whose name says search, else the last one within the window; other surfaces have no query. The history
+    is what the shopper had touched before the impression, in event time: what came after is no context, or a model
+    would learn to read the outcome from it.
+
+    Parameters
+    ----------
+    window_ms
+        How old a shopper's last search may be.
+    shoppers, shelves
+        How many of each are remembered; the longest untouched goes first.
+    acts
+        How many acts and searches of a shopper are remembered.
+
+    Examples
+    --------
+    >>> from streams.events import Click
+    >>> contexts = Contexts()
+    >>> contexts.update(Search(event_id="1", ts=10, user_id="u", query="Garden  Hose"))
+    >>> contexts.update(Click(event_id="2", ts=5, user_id="u", item_id="tap"))
+    >>> contexts.update(Click(event_id="3", ts=30, user_id="u", item_id="hose"))
+    >>> contexts.get(Closed("u", "hose", "s", "search", 0, ts=20))
+    Context(query='garden hose', items=('tap',))
+    """
+
+    def __init__(
+        self, window_ms: int = 30 * 60_000, shoppers: int = 1_000_000, shelves: int = 1_000_000, acts: int = 200
+    ) -> None:
+        self.window_ms, self.shoppers, self.shelves, self.acts = window_ms, shoppers, shelves, acts
+        self._asked: Past = OrderedDict()
+        self._touched: Past = OrderedDict()
+        self._records: OrderedDict[str, ShelfRecord] = OrderedDict()
+
+    def update(self, event: AnyEvent) -> None:
+        """Take an event in; in any order, repetitions change nothing."""
+        if isinstance(event, Search):
+            asked = _Act(event.time_ms, event.event_id, normalise(event.query), event.query_id or "")
+            self._remember(self._asked, event.shopper, asked)
+        elif isinstance(event, Touch | Review):
+            self._remember(self._touched, event.shopper, _Act(event.time_ms, event.event_id, event.item_id))
+
+    def record(self, record: ShelfRecord) -> None:
+        """Take in what is known of a shelf."""
+        self._records[record.shelf.shelf_id] = record
+        if len(self._records) > self.shelves:
+            self._records.popitem(last=False)
+
+    def get(self, closed: Closed) -> Context:
+        """What an impression was shown for."""
+        record = self._records.get(closed.shelf_id)
+        if record is None:
+            return Context(self._query(closed), self._history(closed.shopper, closed.ts))
+        if record.key.startswith(SIMILAR):
+            return Context(items=(unquote(record.key.removeprefix(SIMILAR)),))
+        history = self._history(record.shopper, closed.ts) if record.shopper else ()
+        return Context(record.query or "", history)
+
+    def _query(self, closed: Closed) -> str:
+        past = self._asked.get(closed.shopper, [])
+        past = past[: bisect_right(past, closed.ts, key=lambda one: one.ts)]
+        for asked in reversed(past):
+            if asked.query_id == closed.shelf_id:
+                return asked.what
+        if SEARCH in closed.surface.lower() and past and past[-1].ts >= closed.ts - self.window_ms:
+            return past[-1].what
+        return ""
+
+    def _history(self, shopper: str, before: int) -> tuple[str, ...]:
+        past = self._touched.get(shopper, [])
+        past = past[: bisect_left(past, before, key=lambda one: one.ts)]
+        return tuple(dict.fromkeys(touched.what for touched in reversed(past)))[:RECENT]
+
+    def _remember(self, kept: Past, shopper: str, act: _Act) -> None:
+        past = kept.setdefault(shopper, [])
+        kept.move_to_end(shopper)
+        place = bisect_left(past, act)
+        if place == len(past) or past[place] != act:
+            past.insert(place, act)
+        del past[: -self.acts]
+        if len(kept) > self.shoppers:
+            kept.popitem(last=False)
+
+
+def example(closed: Closed, context: Context, text: Callable[[str], str | None]) -> Example | None:
+    """The training example of a closed impression; None where an item has no text, or nothing is known of the context.
+
+    Parameters
+    ----------
+    text
+        The text of an item, as the encoder reads it (`streams.embedding.text`).
+
+    Examples
+    --------
+    >>> closed = Closed("u", "i", "s", "search", 3, 0)
+    >>> made = example(closed, Context("hose"), {"i": "Garden hose"}.get)
+    >>> made.query, made.item, made.intent, made.position
+    ('hose', 'Garden hose', 'ignore', 3)
+    """
+    item = text(closed.item_id)
+    history = tuple(found for found in map(text, context.items) if found)
+    if not item or not (context.query or history):
+        return None
+    return Example(query=context.query, history=history, item=item, intent=closed.intent, position=closed.position)

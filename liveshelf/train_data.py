@@ -1,0 +1,236 @@
+"""Events and items from files to training examples, by the same join and the same labels as the live loop.
+
+Reads through ``streams.adapters``, as ``import items`` and ``replay`` do; joins and labels with ``evaluator.online``.
+"""
+
+import lzma
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from evaluator.online.attribution import Attribution, Closed, Rules
+from evaluator.online.labelling import Context, Contexts, example
+from evaluator.online.positions import Positions
+from models.scorer import INTENTS
+from models.training.examples import Example, ExamplesError
+from streams.adapters import files
+from streams.adapters.files import Kind
+from streams.adapters.mapping import MappingConfig, load
+from streams.adapters.source import Source
+from streams.clock import wall_ms
+from streams.config import EventsConfig
+from streams.decode import Refusal
+from streams.embedding import text
+from streams.events import AnyEvent, Item
+from streams.shelf import record_decoder
+
+DEV_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Examples by time: to train on and, newer, to judge by; from when to when the former were shown (``window``).
+
+    ``name`` is the events' file, ``catalogue`` the texts of all items. ``counts`` has closed impressions by intent,
+    orphan outcomes, what was still open at the end of the file, closed impressions without text or context, and refused
+    records by reason. ``positions`` are those of the examples to train on.
+    """
+
+    train: list[Example]
+    dev: list[Example]
+    window: tuple[datetime, datetime]
+    counts: Counter[str] = field(default_factory=Counter)
+    positions: Positions = field(default_factory=Positions)
+    name: str = ""
+    catalogue: tuple[str, ...] = ()
+
+    def read(self) -> tuple[list[Example], list[Example]]:
+        """Examples to train on, and others to judge by."""
+        return self.train, self.dev
+
+    def table(self) -> Table:
+        """For people."""
+        table = Table(show_header=False, box=None, title="From events")
+        for name, count in self.counts.items():
+            table.add_row(name, f"{count:,}")
+        table.add_row("train, dev", f"{len(self.train):,}", f"{len(self.dev):,}")
+        table.add_row("from, to", *(moment.isoformat(" ") for moment in self.window))
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Files of what happened, and how to read them.
+
+    Attributes
+    ----------
+    events, items
+        What ``liveshelf replay`` and ``liveshelf import items`` take.
+    events_mapping, items_mapping
+        A preset's name, or a TOML file; none for our own JSON lines.
+    shelves
+        Shelf records as JSON lines, where they were kept.
+    limit
+        Read at most so many events.
+    debias
+        Weigh the ``look`` examples by the inverse propensity of their position.
+    """
+
+    events: Path
+    items: Path
+    events_mapping: str | None = None
+    items_mapping: str | None = None
+    shelves: Path | None = None
+    limit: int | None = None
+    debias: bool = False
+    rules: Rules = field(default_factory=Rules)
+
+    def label(self) -> Labelled:
+        """Join, label and split by time: of the shelves seen, the newest tenth is set aside to judge by.
+
+        Raises
+        ------
+        ExamplesError
+            When a file cannot be read, or no impression with a text and a context has closed.
+        streams.adapters.mapping.MappingError
+            When a mapping does not fit.
+        """
+        counts: Counter[str] = Counter()
+        found = item_texts(self.items, self.items_mapping, counts)
+        events = list(self._events(counts))
+        contexts = Contexts(self.rules.window_ms)
+        self._read_shelves(contexts)
+        shown = list(_joined(events, contexts, self.rules, counts))
+        made = [(closed, one) for closed, context in shown if (one := example(closed, context, found.get))]
+        counts["without text or context"] = len(shown) - len(made)
+        if not made:
+            raise ExamplesError(f"{self.events} and {self.items} make no examples: {_told(counts)}")
+        labelled = _split(made, counts, self.debias)
+        return replace(labelled, name=self.events.name, catalogue=tuple(dict.fromkeys(found.values())))
+
+    def _events(self, counts: Counter[str]) -> Iterator[AnyEvent]:
+        for number, event in enumerate(records(self.events, "events", self.events_mapping, counts)):
+            if number == self.limit:
+                break
+            if not isinstance(event, Item):
+                yield event
+
+    def _read_shelves(self, contexts: Contexts) -> None:
+        if self.shelves is None:
+            return
+        try:
+            with Source(self.shelves) as source:
+                for line in source.lines():
+                    contexts.record(record_decoder.decode(line.raw))
+        except (OSError, EOFError, lzma.LZMAError, msgspec.MsgspecError) as error:
+            raise ExamplesError(f"{self.shelves} holds something else than shelf records: {error}") from error
+
+
+def item_texts(path: Path, mapping: str | None = None, counts: Counter[str] | None = None) -> dict[str, str]:
+    """What the encoder reads of each item of a file, by id; the last record of an item counts."""
+    read = records(path, "items", mapping, Counter() if counts is None else counts)
+    return {item.item_id: text(item) for item in read if isinstance(item, Item)}
+
+
+def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -> Iterator[AnyEvent | Item]:
+    """Valid events or items of a file; what was refused is counted by its reason.
+
+    Raises
+    ------
+    ExamplesError
+        When the file itself cannot be read.
+    """
+    try:
+        with Source(path) as source:
+            for entry in files.read(source, kind, mapped(mapping), wall_ms(), EventsConfig()):
+                if isinstance(entry.outcome, Refusal):
+                    counts[f"{entry.outcome.reason} {kind}"] += 1
+                else:
+                    yield entry.outcome
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise ExamplesError(f"{path} cannot be read: {error}. Is it whole?") from error
+
+
+def mapped(mapping: str | None) -> MappingConfig:
+    """A mapping by a preset's name or a file's.
+
+    Examples
+    --------
+    >>> mapped("retrotech").kind, mapped(None).kind
+    ('items', None)
+    """
+    if mapping is not None and mapping.endswith(".toml"):
+        return load(path=Path(mapping))
+    return load(mapping)
+
+
+def _joined(
+    events: Sequence[AnyEvent], contexts: Contexts, rules: Rules, counts: Counter[str]
+) -> Iterator[tuple[Closed, Context]]:
+    """Closed impressions with their contexts, as a live loop would have had them by the time of the newest event."""
+    join = Attribution(rules)
+    for event in sorted(events, key=lambda event: event.time_ms):
+        contexts.update(event)
+        join.update(event)
+        for closed in join.advance(event.time_ms):
+            yield closed, contexts.get(closed)
+    found = join.get()
+    counts.update({intent: found.closed[intent] for intent in INTENTS})
+    counts["orphan outcomes"] = found.orphans.total()
+    counts["still open at the end"] = found.waiting
+
+
+def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: bool) -> Labelled:
+    views = sorted({(closed.ts, closed.shopper, closed.shelf_id) for closed, _ in made})
+    cut = views[min(int((1 - DEV_SHARE) * len(views)), len(views) - 1)][0]
+    older = [(closed, one) for closed, one in made if closed.ts < cut]
+    newer = [one for closed, one in made if closed.ts >= cut]
+    if not older:
+        raise ExamplesError(f"all examples are of one moment, so none can be set aside by time: {_told(counts)}")
+    positions = Positions()
+    for closed, one in older:
+        if one.query:
+            positions.update(one.query, closed.item_id, closed.position, one.intent != "ignore")
+    train = [one for _, one in older]
+    times = [closed.ts for closed, _ in older]
+    return Labelled(
+        weighed(train, positions) if debias else train,
+        newer,
+        (datetime.fromtimestamp(min(times) / 1000, UTC), datetime.fromtimestamp(max(times) / 1000, UTC)),
+        counts,
+        positions,
+    )
+
+
+def weighed(examples: Sequence[Example], positions: Positions) -> list[Example]:
+    """Examples whose ``look`` ones are weighted by the inverse propensity of their position, to a mean of one.
+
+    What was clicked far down, where few look, stands for many who would have. The mean of one (self-normalised
+    weights, Swaminathan and Joachims 2015) leaves the share of looks among all intents as it was. What was bought or
+    read keeps its weight: it was examined beyond doubt and is rare, so its weights would be mostly noise.
+
+    Examples
+    --------
+    >>> positions = Positions()
+    >>> for place, clicks in ((0, 40), (1, 10)):
+    ...     positions.update("tv", "a", place, clicks, 100)
+    >>> looks = [Example(query="tv", item="a", intent="look", position=place) for place in (0, 1)]
+    >>> [round(one.weight, 2) for one in weighed(looks, positions)]
+    [0.4, 1.6]
+    """
+    chosen = [one.intent == "look" and one.position is not None for one in examples]
+    weights = [positions.weight(one.position or 0) if look else 1.0 for one, look in zip(examples, chosen, strict=True)]
+    mean = sum(weight for weight, look in zip(weights, chosen, strict=True) if look) / max(1, sum(chosen))
+    return [
+        msgspec.structs.replace(one, weight=one.weight * weight / mean) if look else one
+        for one, weight, look in zip(examples, weights, chosen, strict=True)
+    ]
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "there is nothing in them"
