@@ -20,9 +20,11 @@ from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.scorer import Floats
 from models.training.batches import FrozenItems
+from models.training.config import TrainConfig
 from models.training.examples import Example, by_context, expected_level, read_examples, split
+from models.training.figures import probabilities
 from models.training.negatives import MINES, Guard, Miner, Score
-from models.training.run import Run, TrainConfig, probabilities
+from models.training.run import Run
 from models.training.towers import LateInteractionTowers
 
 FIELDS = {"item": "title", "grade": "relevance"}

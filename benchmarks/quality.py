@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -22,10 +21,12 @@ from rich.console import Console
 
 from benchmarks.report import DATA, Report
 from models.encoder import Encoder
-from models.training.batches import contexts
+from models.training.config import DEFAULT_LOSSES, TrainConfig
 from models.training.examples import Example, read_examples, split
+from models.training.figures import figures
 from models.training.methods import RECIPES, Method
-from models.training.run import DEFAULT_LOSSES, Run, TrainConfig, Trained, figures
+from models.training.rehearsal import taught
+from models.training.run import Run
 
 FIELDS = {"item": "title", "grade": "relevance"}
 GRADES = (1.0, 3.0)
@@ -64,7 +65,7 @@ def run_arm(arm: str, work: Path, limit: int | None, epochs: float | None) -> di
     wall = time.perf_counter() - start
     predicted = figures(*run.logits(trained.tower, dev))
     if arm == "cross_encoder":
-        (work / "taught.json").write_bytes(msgspec.json.encode(taught(run, trained, examples)))
+        (work / "taught.json").write_bytes(msgspec.json.encode(taught(run, trained.tower, examples)))
     return {
         "spearman": predicted["spearman"],
         "rmse": SPAN * predicted["rmse"],
@@ -75,16 +76,6 @@ def run_arm(arm: str, work: Path, limit: int | None, epochs: float | None) -> di
         "wall_s": wall,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
     }
-
-
-def taught(run: Run, trained: Trained, examples: Sequence[Example]) -> list[Example]:
-    """The examples with what a trained scorer says of them."""
-    logits, _ = run.logits(trained.tower, examples)
-    by_context = [example for one in contexts(examples, run.config.most_items) for example in one.examples]
-    return [
-        msgspec.structs.replace(example, teacher=tuple(row.tolist()))
-        for example, row in zip(by_context, logits.astype(np.float64), strict=True)
-    ]
 
 
 def in_process(arm: str, work: Path, limit: int | None, epochs: float | None) -> dict[str, float]:

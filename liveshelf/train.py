@@ -13,20 +13,24 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 
 from liveshelf.settings import Settings
 from liveshelf.train_negatives import Mining
-from models.encoder import Encoder
+from liveshelf.train_old import Older, Remembering, encoder_of
 from models.late_interaction import LateInteraction
 from models.scorer import INTENTS, Floats
 from models.store import Description, Manifest, Store
 from models.store.manifest import OWN, Data
 from models.store.parts import Parts, parts
 from models.training.calibration import reliability
+from models.training.config import TrainConfig
 from models.training.examples import Example, read_examples, split
-from models.training.run import Run, TrainConfig, Trained, probabilities
+from models.training.figures import probabilities
+from models.training.run import Run, Trained
+from models.training.search import Searched, search
 from models.weights import fingerprint, resolve
 
 DEV_SHARE = 0.1
@@ -77,11 +81,24 @@ def run_train(
     config: TrainConfig,
     *,
     mining: Mining | None = None,
+    older: Older | None = None,
+    trials: int = 0,
     parent: str | None = None,
     notes: str = "",
     console: Console,
-) -> Manifest:
+) -> Manifest | None:
     """Train, tell how good it is, and put it into the store.
+
+    Parameters
+    ----------
+    older
+        Examples from before that are not to be forgotten; with the loss ``distil`` the parent is their teacher.
+    trials
+        Look for rates, decay and length by so many trials first.
+
+    Returns
+    -------
+    The new version's manifest; None in all but the first of several processes that train together.
 
     Raises
     ------
@@ -94,43 +111,53 @@ def run_train(
     base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
     examples, dev = source.read()
     console.print(f"{len(examples):,} examples to train on, {len(dev):,} to judge by; method {config.method}")
-    model = settings.model
-    encoder = Encoder(
-        str(base.cross_encoder) if base.cross_encoder and config.method == "cross_encoder" else base.weights,
-        precision=model.precision,
-        max_item_tokens=model.max_item_tokens,
-        max_query_tokens=model.max_query_tokens,
-        adapter=base.adapter if config.method == "head" else None,
-    )
+    encoder = encoder_of(base, settings.model, config.method)
     head = LateInteraction.load(base.head) if base.head else None
     items = None
     if mining is not None:
         examples, items = mining.add(examples, dev, encoder, head, config)
         console.print(f"{len(examples):,} with mined negatives")
-    trained = Run(encoder, config, head=head, items=items).train(examples, dev)
+    remembering = None
+    if older is not None or (parent and config.losses.get("distil")):
+        remembering = Remembering(older, base, settings.model, config)
+        examples = remembering.add(examples)
+        console.print(f"{len(examples):,} with older ones among them")
+    run = Run(encoder, config, head=head, items=items)
+    if trials:
+        found = search(run, examples, dev, trials)
+        console.print(searched(found))
+        run.config = found.config
+    trained = run.train(examples, dev)
+    if remembering is not None and remembering.judged:
+        trained.metrics |= remembering.after(run, trained)
+    if not PartialState().is_main_process:
+        return None
     console.print(*tables(trained), sep="\n")
+    made = _put(store, base, trained, Data(source.name, len(examples), *source.window, data_hash(examples)), notes)
+    console.print(f"Stored as [bold]{made.id}[/]. Put it in charge with: liveshelf models promote {made.id}")
+    return made
+
+
+def _put(store: Store, base: Parts, trained: Trained, data: Data, notes: str) -> Manifest:
     with tempfile.TemporaryDirectory() as folder:
         trained.save(Path(folder))
-        if encoder.adapter is not None:
-            shutil.copytree(encoder.adapter, Path(folder) / "adapter")
-        shared = fingerprint(resolve(base.weights))
-        own = config.method == "full"
-        made = store.put(
+        if trained.encoder.adapter is not None:
+            shutil.copytree(trained.encoder.adapter, Path(folder) / "adapter")
+        own = trained.method == "full"
+        return store.put(
             Path(folder),
             Description(
-                method=config.method,
-                architecture="cross_encoder" if config.method == "cross_encoder" else "late_interaction",
+                method=trained.method,
+                architecture="cross_encoder" if trained.method == "cross_encoder" else "late_interaction",
                 encoder=OWN if own else _shared(store, base),
-                encoder_fingerprint=fingerprint(Path(folder) / "encoder") if own else shared,
-                data=Data(source.name, len(examples), *source.window, data_hash(examples)),
+                encoder_fingerprint=fingerprint(Path(folder) / "encoder" if own else resolve(base.weights)),
+                data=data,
                 parent=base.version,
                 metrics=trained.metrics | {f"{name}_s": value for name, value in trained.seconds.items()},
                 calibration={"scale": trained.calibration.scale, "bias": trained.calibration.bias},
                 notes=notes,
             ),
         )
-    console.print(f"Stored as [bold]{made.id}[/]. Put it in charge with: liveshelf models promote {made.id}")
-    return made
 
 
 def data_hash(examples: Sequence[Example]) -> str:
@@ -147,6 +174,17 @@ def tables(trained: Trained) -> list[Table]:
     for name, value in trained.seconds.items():
         figures.add_row(f"{name} time", f"{value:.1f} s")
     return [figures, report(found, targets), curves(found, targets)]
+
+
+def searched(found: Searched) -> Table:
+    """Each trial's draw, and the log loss that it reached."""
+    best = min(loss for _, loss in found.trials)
+    table = Table(*found.trials[0][0], "log loss", title="Search")
+    for drawn, loss in found.trials:
+        table.add_row(
+            *(f"{value:.3g}" for value in drawn.values()), f"{loss:.4f}", style="bold" if loss == best else ""
+        )
+    return table
 
 
 def report(found: Floats, targets: Floats) -> Table:

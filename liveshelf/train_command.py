@@ -47,11 +47,19 @@ def train(
     contexts: Annotated[int | None, typer.Option(min=1, help="Queries in a batch.")] = None,
     accumulation: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
     patience: Annotated[int, typer.Option(min=0, help="Stop after so many evaluations without gain; 0 never.")] = 0,
+    older: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Examples from before, to be trained on again.")
+    ] = None,
+    older_share: Annotated[float, typer.Option(min=0, max=0.95, help="Of the contexts: drawn from --older.")] = 0.3,
+    keep: Annotated[
+        float, typer.Option(min=0, help="Weight of the parent's own answers: to --older where given, else to all.")
+    ] = 0.0,
     l2_sp: Annotated[float, typer.Option(min=0, help="Pull towards the weights it started from.")] = 0.0,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most so many examples.")] = None,
     folder: Annotated[Path, typer.Option(help="Checkpoints and logs.")] = Path(".liveshelf/training"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     report_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow, none …")] = None,
+    search: Annotated[int, typer.Option(min=0, help="Look for rates and length first, by so many trials.")] = 0,
     seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
     notes: Annotated[str, typer.Option(help="Kept with the version.")] = "",
 ) -> None:
@@ -67,21 +75,24 @@ def train(
     from liveshelf.train import Examples, Source, run_train
     from liveshelf.train_data import History, item_texts
     from liveshelf.train_negatives import MINED, Mining
+    from liveshelf.train_old import Older
+    from models.training.config import DEFAULT_LOSSES, TrainConfig
     from models.training.losses import LOSSES
     from models.training.methods import RECIPES
-    from models.training.run import DEFAULT_LOSSES, TrainConfig
 
     if method not in RECIPES:
         raise typer.BadParameter(f"{method!r} is none of {', '.join(RECIPES)}", param_hint="--method")
     if (file is None) == (events is None) or (events and not items) or (events and dev):
         raise typer.BadParameter("give a file of examples, or --events and --items; --dev goes with the former")
+    if keep and not parent:
+        raise typer.BadParameter("there is no parent whose answers to keep; give --parent", param_hint="--keep")
     weights = {name: _number(value, "--loss") for name, value in _pairs(losses, "--loss").items()}
     if unknown := sorted(set(weights) - set(LOSSES)):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(LOSSES)}", param_hint="--loss")
     low, _, high = grades.partition(":")
     config = TrainConfig(
         method=method,
-        losses=weights or DEFAULT_LOSSES,
+        losses=(weights or DEFAULT_LOSSES) | ({"distil": keep} if keep else {}),
         epochs=epochs,
         rate=rate,
         head_rate=head_rate,
@@ -100,17 +111,27 @@ def train(
     source: Examples
     with told():
         catalogue: tuple[str, ...] = ()
+        reading = _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades"))
+        remembered = Older(Source(older, None, *reading), older_share) if older else None
         if file is not None:
-            source = Source(
-                file, dev, _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades")), limit
-            )
+            source = Source(file, dev, *reading, limit)
             catalogue = tuple(item_texts(items, items_mapping).values()) if items and mine else ()
         elif events is not None and items is not None:
             source = found = History(events, items, events_mapping, items_mapping, shelves, limit, debias).label()
             catalogue = found.catalogue
             console.print(found.table())
         mining = Mining(mine, negatives or MINED, catalogue) if mine else None
-        run_train(settings(), source, config, mining=mining, parent=parent, notes=notes, console=console)
+        run_train(
+            settings(),
+            source,
+            config,
+            mining=mining,
+            older=remembered,
+            trials=search,
+            parent=parent,
+            notes=notes,
+            console=console,
+        )
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

@@ -7,9 +7,11 @@ from models.encoder import Encoder
 from models.late_interaction import HeadConfig, LateInteraction
 from models.scorer import Floats
 from models.training.batches import FrozenItems
+from models.training.config import TrainConfig
 from models.training.examples import Example, expected_level
+from models.training.figures import probabilities
 from models.training.negatives import Guard, Mine, Miner, Score
-from models.training.run import Run, TrainConfig, probabilities
+from models.training.run import Run
 from models.training.towers import LateInteractionTowers
 
 MINED = 4

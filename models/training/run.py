@@ -7,13 +7,12 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
@@ -21,8 +20,8 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 from models import cpu
 from models.encoder import Encoder
 from models.late_interaction import HeadConfig, LateInteraction
-from models.scorer import INTENTS, Floats
-from models.training import calibration, measures
+from models.scorer import Floats
+from models.training import calibration
 from models.training.batches import (
     Collator,
     Context,
@@ -33,16 +32,16 @@ from models.training.batches import (
     QueryTokenIds,
     contexts,
 )
-from models.training.examples import Example, expected_level
+from models.training.config import TrainConfig
+from models.training.examples import Example
+from models.training.figures import figures
 from models.training.methods import RECIPES, Method, adapt
 from models.training.negatives import InBatch, Open
-from models.training.towers import CrossEncoderTower, LateInteractionTowers
+from models.training.starts import classifier, fresh_bert
+from models.training.towers import CrossEncoderTower, LateInteractionTowers, install
 from models.training.trainer import RankBudget, ScorerTrainer, last_checkpoint
-from models.weights import quiet, resolve
 
 log = logging.getLogger(__name__)
-
-DEFAULT_LOSSES = {"cross_entropy": 1.0, "graded": 4.0}
 
 Collate = Collator | PairCollator | InBatch
 
@@ -52,40 +51,6 @@ FIRST_LOOK = 500
 
 PAIRS = 256
 """Contexts in a batch that only predicts."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """What to train and how; what is None comes from the method's recipe.
-
-    ``losses`` are weights by name. ``patience`` counts evaluations on the dev examples without improvement before it
-    stops, 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items each;
-    ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` takes
-    checkpoints and logs; with ``resume`` a run goes on from the last one there. ``items_folder`` keeps encoded items.
-    ``negatives`` are what a context is filled up to with other contexts' items of its batch.
-    """
-
-    method: Method = "head"
-    losses: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSSES))
-    epochs: float | None = None
-    rate: float | None = None
-    head_rate: float | None = None
-    contexts: int | None = None
-    most_items: int = 16
-    accumulation: int = 1
-    patience: int = 0
-    evaluations: int = 4
-    negatives: int = 0
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-    l2_sp: float = 0.0
-    bf16: bool | None = None
-    seed: int = 0
-    folder: Path = Path(".liveshelf/training")
-    items_folder: Path | None = None
-    resume: bool = False
-    report_to: tuple[str, ...] = ("tensorboard",)
-    progress: bool = True
 
 
 @dataclass(slots=True)
@@ -118,6 +83,17 @@ class Trained:
             tower.bert.save_pretrained(folder / "adapter")
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run trains and judges by: contexts, what makes batches of them, a batch's size, and optimiser steps."""
+
+    train: list[Context]
+    dev: list[Context]
+    collator: Collate
+    size: int
+    steps: int
+
+
 class Run:
     """Trains one scorer.
 
@@ -128,7 +104,7 @@ class Run:
     config
         What to train and how.
     head
-        The head to go on from; by default a fresh one.
+        The head to go on from, which stays as it is; by default a fresh one.
     items
         Items stored before, so that runs on one catalogue encode it once; must hold all texts.
     """
@@ -148,34 +124,19 @@ class Run:
 
     def train(self, examples: Sequence[Example], dev: Sequence[Example]) -> Trained:
         """Train on examples, watch and calibrate on dev."""
-        config = self.config
-        torch.manual_seed(config.seed)
-        train_set, dev_set = contexts(examples, config.most_items), contexts(dev, config.most_items)
-        size = config.contexts or self.recipe.contexts
-        steps = math.ceil(len(train_set) / size / config.accumulation) * (config.epochs or self.recipe.epochs)
-        start = time.perf_counter()
-        own = self._collator([*examples, *dev])
-        collator: Collate = own
-        self.seconds["encode"] = time.perf_counter() - start
-        if config.negatives:
-            train_set = [Open(one.number, one.examples) for one in train_set]
-            collator = InBatch(own, config.negatives, examples)
-        tower = self._tower(math.ceil(steps))
-        if isinstance(tower, LateInteractionTowers):
-            # From probabilities of the right size on, so that training need not unlearn a good order to reach them.
-            some = train_set[:: max(1, len(train_set) // FIRST_LOOK)]
-            logits, labels = _predict(self._predicting(tower, collator), some)
-            install(tower, calibration.fit(logits, labels[:, :4]))
-        trainer = self._trainer(tower, collator, train_set, dev_set, size, math.ceil(steps))
+        torch.manual_seed(self.config.seed)
+        data = self.prepare(examples, dev)
+        tower = self.start(data)
+        trainer = self.trainer(data, model=tower)
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=self._resume())
         self.seconds["train"] = time.perf_counter() - start
-        return self._finish(trainer, tower, dev_set)
+        return self._finish(trainer, tower, data.dev)
 
     def predict(self, dev: Sequence[Example]) -> Trained:
         """What the scorer says of examples before any training."""
         dev_set = contexts(dev, self.config.most_items)
-        tower = self._tower(1)
+        tower = self.tower()
         return self._finish(self._predicting(tower, self._collator(dev)), tower, dev_set)
 
     def logits(self, tower: nn.Module, examples: Sequence[Example]) -> tuple[Floats, Floats]:
@@ -184,8 +145,43 @@ class Run:
         trainer = self._predicting(tower, self._collator(examples))
         return _predict(trainer, contexts(examples, self.config.most_items))
 
+    def prepare(self, examples: Sequence[Example], dev: Sequence[Example]) -> Prepared:
+        """Encode what stays frozen."""
+        config = self.config
+        train_set, dev_set = contexts(examples, config.most_items), contexts(dev, config.most_items)
+        size = config.contexts or self.recipe.contexts
+        steps = math.ceil(len(train_set) / size / config.accumulation) * (config.epochs or self.recipe.epochs)
+        start = time.perf_counter()
+        own = self._collator([*examples, *dev])
+        self.seconds["encode"] = time.perf_counter() - start
+        if not config.negatives:
+            return Prepared(train_set, dev_set, own, size, math.ceil(steps))
+        train_set = [Open(one.number, one.examples) for one in train_set]
+        return Prepared(train_set, dev_set, InBatch(own, config.negatives, examples), size, math.ceil(steps))
+
+    def start(self, data: Prepared) -> nn.Module:
+        """What training starts from: the scorer with probabilities of the data's own size, so that training need not
+        unlearn a good order to reach them."""
+        tower = self.tower(data.steps)
+        if isinstance(tower, LateInteractionTowers):
+            some = data.train[:: max(1, len(data.train) // FIRST_LOOK)]
+            logits, labels = _predict(self._predicting(tower, data.collator), some)
+            install(tower, calibration.fit(logits, labels[:, :4]))
+        return tower
+
+    def tower(self, steps: int = 1) -> nn.Module:
+        """The scorer as it is before training of so many steps."""
+        losses = self.config.losses
+        if self.config.method == "cross_encoder":
+            return CrossEncoderTower(classifier(self.encoder.weights), losses)
+        bert = (
+            adapt(fresh_bert(self.encoder.weights), self.config.method, steps) if self.recipe.trains_queries else None
+        )
+        return LateInteractionTowers(deepcopy(self.head), bert, losses)
+
     def _predicting(self, tower: nn.Module, collator: Collate) -> ScorerTrainer:
-        return self._trainer(tower, collator, [], [], self.config.contexts or self.recipe.contexts, 1)
+        size = self.config.contexts or self.recipe.contexts
+        return self.trainer(Prepared([], [], collator, size, 1), model=tower)
 
     def _collator(self, examples: Sequence[Example]) -> Collator | PairCollator:
         encoder = self.encoder
@@ -201,26 +197,10 @@ class Run:
             return Collator(queries, ItemTokenIds(encoder))
         return Collator(queries, self.items or FrozenItems(encoder, texts, self.config.items_folder))
 
-    def _tower(self, steps: int) -> nn.Module:
-        losses = self.config.losses
-        if self.config.method == "cross_encoder":
-            return CrossEncoderTower(classifier(self.encoder.weights), losses)
-        bert = (
-            adapt(fresh_bert(self.encoder.weights), self.config.method, steps) if self.recipe.trains_queries else None
-        )
-        return LateInteractionTowers(self.head, bert, losses)
-
-    def _trainer(
-        self,
-        tower: nn.Module,
-        collator: Collate,
-        train_set: list[Context],
-        dev_set: list[Context],
-        size: int,
-        steps: int,
-    ) -> ScorerTrainer:
+    def trainer(self, data: Prepared, **kwargs: Any) -> ScorerTrainer:
+        """A trainer of ``model``, or of what ``model_init`` makes."""
         config = self.config
-        every = max(1, steps // config.evaluations)
+        every = max(1, data.steps // config.evaluations)
         rates = (
             self.recipe.rate if config.rate is None else config.rate,
             self.recipe.head_rate if config.head_rate is None else config.head_rate,
@@ -231,8 +211,8 @@ class Run:
         arguments = TrainingArguments(
             output_dir=str(config.folder),
             num_train_epochs=config.epochs or self.recipe.epochs,
-            per_device_train_batch_size=size,
-            per_device_eval_batch_size=PAIRS if not self.recipe.trains_items else 4 * size,
+            per_device_train_batch_size=data.size,
+            per_device_eval_batch_size=PAIRS if not self.recipe.trains_items else 4 * data.size,
             gradient_accumulation_steps=config.accumulation,
             learning_rate=rates[0] or rates[1],
             weight_decay=config.weight_decay,
@@ -247,7 +227,7 @@ class Run:
             save_total_limit=2,
             load_best_model_at_end=config.patience > 0,
             metric_for_best_model="eval_loss",
-            logging_steps=max(1, steps // 50),
+            logging_steps=max(1, data.steps // 50),
             report_to=list(config.report_to),
             seed=config.seed,
             remove_unused_columns=False,
@@ -261,13 +241,13 @@ class Run:
         trainer = ScorerTrainer(
             rates=rates,
             l2_sp=config.l2_sp,
-            model=tower,
             args=arguments,
-            data_collator=collator,
-            train_dataset=train_set,
-            eval_dataset=dev_set,
+            data_collator=data.collator,
+            train_dataset=data.train,
+            eval_dataset=data.dev,
             compute_metrics=lambda prediction: figures(*_flat(prediction.predictions, prediction.label_ids)),
             callbacks=callbacks,
+            **kwargs,
         )
         trainer.remove_callback(PrinterCallback)  # without a bar it prints every figure
         return trainer
@@ -292,21 +272,6 @@ class Run:
         )
 
 
-def figures(logits: Floats, labels: npt.NDArray[np.float32]) -> dict[str, float]:
-    """What is told of predictions: log loss, Spearman, RMSE (of levels, 0..1), nDCG@10, calibration error."""
-    predictions = probabilities(logits)
-    targets, group = labels[:, :4], labels[:, 5].astype(np.int64)
-    predicted, actual = expected_level(predictions), expected_level(targets)
-    curves = calibration.reliability(predictions, targets)
-    return {
-        "log_loss": float(-(targets * np.log(predictions.clip(1e-9))).sum(1).mean()),
-        "spearman": measures.spearman(predicted, actual),
-        "rmse": measures.rmse(predicted, actual),
-        "ndcg_10": measures.ndcg(predicted, actual, group),
-        "ece": float(np.mean([curve.error for curve in curves])),
-    }
-
-
 def _predict(trainer: ScorerTrainer, some: list[Context]) -> tuple[Floats, Floats]:
     logits, labels, _ = trainer.predict(some)  # type: ignore[arg-type]
     return _flat(logits, labels)
@@ -316,46 +281,3 @@ def _flat(logits: Any, labels: Any) -> tuple[Floats, Floats]:
     """Those of [contexts, longest, …] that are examples, [n, 4] and [n, 10]."""
     there = labels[..., 4] > 0
     return logits[there], labels[there]
-
-
-def install(tower: nn.Module, fitted: calibration.Calibration) -> None:
-    """Put a calibration into what was trained: into the head's own, or the classifier's last layer."""
-    part: Any = tower
-    scale, bias = torch.tensor(fitted.scale), torch.tensor(fitted.bias)
-    with torch.no_grad():
-        if isinstance(tower, CrossEncoderTower):
-            last = part.bert.classifier
-            last.weight.mul_(scale.unsqueeze(1).to(last.weight))
-            last.bias.mul_(scale.to(last.bias)).add_(bias.to(last.bias))
-        else:
-            part.head.bias.mul_(scale.to(part.head.bias)).add_(bias.to(part.head.bias))
-            part.head.scale.mul_(scale.to(part.head.scale))
-
-
-def fresh_bert(weights: str) -> nn.Module:
-    """The encoder of these weights in float32, ready to be trained."""
-    from transformers import AutoModel
-
-    with quiet():
-        bert: Any = AutoModel.from_pretrained(resolve(weights), dtype=torch.float32, use_safetensors=True)
-    bert.pooler = None
-    model: nn.Module = bert
-    return model
-
-
-def classifier(weights: str) -> nn.Module:
-    """A four-intent classifier over these weights in float32, ready to be trained."""
-    from transformers import AutoModelForSequenceClassification
-
-    with quiet():
-        model: nn.Module = AutoModelForSequenceClassification.from_pretrained(
-            resolve(weights), num_labels=len(INTENTS), dtype=torch.float32, use_safetensors=True
-        )
-    return model
-
-
-def probabilities(logits: Floats) -> Floats:
-    """Softmax of logits [n, 4]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from models.kernels import match, overlap
 from models.late_interaction import LONG_QUERY, LateInteraction
 from models.projection import orthogonal
+from models.training import calibration
 from models.training.batches import ABSENT, Batch
 from models.training.losses import Labels, total
 
@@ -129,6 +130,20 @@ class CrossEncoderTower(nn.Module):
             output: Any = self.bert(**{name: tensor[rows, :longest] for name, tensor in texts.items()})
             found.append(output.logits.float())
         return torch.cat(found)[order.argsort()]
+
+
+def install(tower: nn.Module, fitted: calibration.Calibration) -> None:
+    """Put a calibration into what was trained: into the head's own, or the classifier's last layer."""
+    part: Any = tower
+    scale, bias = torch.tensor(fitted.scale), torch.tensor(fitted.bias)
+    with torch.no_grad():
+        if isinstance(tower, CrossEncoderTower):
+            last = part.bert.classifier
+            last.weight.mul_(scale.unsqueeze(1).to(last.weight))
+            last.bias.mul_(scale.to(last.bias)).add_(bias.to(last.bias))
+        else:
+            part.head.bias.mul_(scale.to(part.head.bias)).add_(bias.to(part.head.bias))
+            part.head.scale.mul_(scale.to(part.head.scale))
 
 
 def _answer(logits: torch.Tensor, labels: torch.Tensor, batch: Batch, losses: Mapping[str, float]) -> Batch:

@@ -10,7 +10,7 @@ from liveshelf.train import Source, run_train
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
 from models.store.parts import parts
-from models.training.run import TrainConfig
+from models.training.config import TrainConfig
 from streams import keys
 from streams.config import KafkaConfig, ModelConfig, TopicsConfig
 from tests.integration.test_worker import ITEMS, search

@@ -13,8 +13,8 @@ from models.factory import build
 from models.memory import ItemMemory
 from models.scorer import ScoreRequest
 from models.training.batches import contexts
+from models.training.config import TrainConfig
 from models.training.examples import Example
-from models.training.run import TrainConfig
 from models.weights import PACKAGED
 
 THINGS = ("hose", "lamp", "drill", "chair", "kettle", "ladder", "fan", "rug")

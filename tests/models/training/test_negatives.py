@@ -9,9 +9,10 @@ import pytest
 from models.encoder import Encoder
 from models.scorer import Floats
 from models.training.batches import Collator, Context, FrozenItems, QueryTokenIds, contexts
+from models.training.config import TrainConfig
 from models.training.examples import Example, by_context
 from models.training.negatives import MINES, POSITIVE, Guard, InBatch, Mine, Miner, Open, plain
-from models.training.run import Run, TrainConfig
+from models.training.run import Run
 
 THINGS = ("hose", "lamp", "drill", "chair", "kettle", "ladder", "fan", "rug")
 COLOURS = ("red", "blue", "green", "black", "white")

@@ -21,9 +21,12 @@ from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.scorer import ScoreRequest
+from models.training.config import TrainConfig
 from models.training.examples import Example
+from models.training.figures import probabilities
 from models.training.methods import RECIPES, Method
-from models.training.run import Run, TrainConfig, Trained, classifier, fresh_bert, probabilities
+from models.training.run import Run, Trained
+from models.training.starts import classifier, fresh_bert
 from models.training.trainer import COMPLETE, last_checkpoint
 from models.weights import PACKAGED
 
@@ -189,7 +192,8 @@ from pathlib import Path
 import msgspec, torch
 from models.encoder import Encoder
 from models.training.examples import Example
-from models.training.run import Run, TrainConfig
+from models.training.config import TrainConfig
+from models.training.run import Run
 folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
 examples = msgspec.json.decode((folder / "examples.json").read_bytes(), type=list[Example])
 torch.set_num_threads(1)

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 from models.encoder import Encoder
 from models.training.batches import Collator, FrozenItems, FrozenQueries, contexts
+from models.training.config import TrainConfig
 from models.training.examples import Example
 from models.training.methods import QUERY_MAP_RATE
-from models.training.run import Run, TrainConfig, Trained
+from models.training.run import Run, Trained
 from models.training.trainer import COMPLETE, ScorerTrainer, last_checkpoint
 
 Configure = Callable[..., TrainConfig]

@@ -1,0 +1,50 @@
+"""Against forgetting: older examples trained on again, and the previous model's own answers kept as a teacher.
+
+Knows examples and trained scorers; nothing of files or versions. The third means, a pull to the weights that training
+started from (L2-SP), is an option of the run itself.
+"""
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from torch import nn
+
+from models.training.batches import contexts
+from models.training.examples import Example, by_context
+from models.training.run import Run
+
+
+def rehearse(new: Sequence[Example], old: Sequence[Example], share: float, seed: int = 0) -> list[Example]:
+    """New examples with old contexts drawn among them, whole, until ``share`` of the contexts are old or none is left.
+
+    Examples
+    --------
+    >>> new = [Example(query=f"new {number}", item="x", grade=1) for number in range(6)]
+    >>> old = [Example(query=f"old {number}", item="x", grade=1) for number in range(9)]
+    >>> sum(one.query.startswith("old") for one in rehearse(new, old, 0.25))
+    2
+
+    Raises
+    ------
+    ValueError
+        When the share is not at least 0 and below 1.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of old contexts is {share}; it must be at least 0 and below 1")
+    groups = by_context(old)
+    wanted = round(share / (1 - share) * len(by_context(new)))
+    drawn = random.Random(seed).sample(groups, min(wanted, len(groups)))
+    return [*new, *(example for group in drawn for example in group)]
+
+
+def taught(run: Run, tower: nn.Module, examples: Sequence[Example]) -> list[Example]:
+    """The examples, by context, with what a trained scorer says of them, for the loss ``distil``; those that have a
+    teacher's logits keep them."""
+    logits, _ = run.logits(tower, examples)
+    ordered = [example for one in contexts(examples, run.config.most_items) for example in one.examples]
+    return [
+        msgspec.structs.replace(example, teacher=example.teacher or tuple(row.tolist()))
+        for example, row in zip(ordered, logits.astype(np.float64), strict=True)
+    ]
