@@ -24,6 +24,7 @@ from models.cpu import limit_threads
 from models.encoded import EncodedItem
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
+from models.letters import letters
 from streams.batch import Batch, Recent, asks
 from streams.catalogue import Catalogue, Change
 from streams.config import StreamsConfig
@@ -95,6 +96,7 @@ class Goods:
                 scales,
                 (pooled / np.linalg.norm(pooled)).astype(np.float16),
                 ids,
+                letters(" ".join(words)),
             ),
         )
 

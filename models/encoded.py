@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = 3
+from models.letters import WORDS, Letters, letters  # noqa: F401 (the last one for the examples)
+
+FORMAT = 4
 _HEADER = struct.Struct("<2sBxHHH")
 _MAGIC = b"LE"
 
@@ -33,39 +35,44 @@ class EncodedItem:
         float16 [D]: unit-norm mean of all token states, as sentence-transformers pools.
     ids
         uint16 [n]: which word piece each token is, as :func:`fold` numbers them.
+    letters
+        uint64 [8]: the whole text's trigrams, as :func:`models.letters.letters` gives them.
 
     Examples
     --------
-    >>> item = EncodedItem.quantise(np.eye(2, 4, dtype=np.float32), np.zeros(4, np.float32), [7, 8])
+    >>> item = EncodedItem.quantise(np.eye(2, 4, dtype=np.float32), np.zeros(4, np.float32), [7, 8], letters("tap"))
     >>> len(item.to_bytes()), EncodedItem.from_bytes(item.to_bytes()).ids.tolist()
-    (34, [8, 9])
+    (98, [8, 9])
     >>> EncodedItem.from_bytes(item.to_bytes()[:-1])
     Traceback (most recent call last):
     ...
-    models.encoded.EncodedError: 33 bytes, but 2 tokens of 4 dimensions and a mean of 4 take 34
+    models.encoded.EncodedError: 97 bytes, but 2 tokens of 4 dimensions and a mean of 4 take 98
     """
 
     tokens: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float16]
     pooled: npt.NDArray[np.float16]
     ids: npt.NDArray[np.uint16]
+    letters: Letters
 
     @classmethod
     def quantise(
-        cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32], ids: npt.ArrayLike
+        cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32], ids: npt.ArrayLike, bits: Letters
     ) -> "EncodedItem":
-        """From float32 unit-norm token states [n, T] and pooled vector [D], and the tokenizer's own token ids [n]."""
+        """From float32 unit-norm token states [n, T] and pooled vector [D], the tokenizer's own token ids [n], and the
+        text's letters."""
         values, scales = quantise(tokens)
-        return cls(values, scales.astype(np.float16), pooled.astype(np.float16), fold(ids))
+        return cls(values, scales.astype(np.float16), pooled.astype(np.float16), fold(ids), bits)
 
     def restored(self) -> npt.NDArray[np.float32]:
         """The token states as float32 [n, T], up to half a step from what was encoded."""
         return self.tokens.astype(np.float32) * self.scales.astype(np.float32)[:, None]
 
     def to_bytes(self) -> bytes:
-        """Little-endian: header, scales, pooled, ids, tokens; ``10 + 4n + 2D + nT`` bytes."""
+        """Little-endian: header, scales, pooled, ids, letters, tokens; ``74 + 4n + 2D + nT`` bytes."""
         count, width = self.tokens.shape
-        arrays = self.scales.astype("<f2"), self.pooled.astype("<f2"), self.ids.astype("<u2"), self.tokens
+        numbers = self.scales.astype("<f2"), self.pooled.astype("<f2"), self.ids.astype("<u2")
+        arrays = *numbers, self.letters.astype("<u8"), self.tokens
         header = _HEADER.pack(_MAGIC, FORMAT, count, width, len(self.pooled))
         return header + b"".join(array.tobytes() for array in arrays)
 
@@ -83,7 +90,7 @@ class EncodedItem:
         magic, form, count, width, dim = _HEADER.unpack_from(data)
         if magic != _MAGIC or form != FORMAT:
             raise EncodedError(f"not an encoded item of format {FORMAT}: begins with {data[:3]!r}")
-        size = _HEADER.size + 4 * count + 2 * dim + count * width
+        size = _HEADER.size + 4 * count + 2 * dim + 8 * WORDS + count * width
         if len(data) != size:
             raise EncodedError(
                 f"{len(data)} bytes, but {count} tokens of {width} dimensions and a mean of {dim} take {size}"
@@ -91,19 +98,22 @@ class EncodedItem:
         scales = np.frombuffer(data, "<f2", count, _HEADER.size)
         pooled = np.frombuffer(data, "<f2", dim, _HEADER.size + 2 * count)
         ids = np.frombuffer(data, "<u2", count, _HEADER.size + 2 * count + 2 * dim)
+        bits = np.frombuffer(data, "<u8", WORDS, _HEADER.size + 4 * count + 2 * dim)
         tokens = np.frombuffer(data, np.int8, count * width, size - count * width).reshape(count, width)
         if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(pooled).all()):
             raise EncodedError("scales must be finite and above zero, pooled values finite")
-        return cls(tokens, scales, pooled, ids)
+        return cls(tokens, scales, pooled, ids, bits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedQuery:
-    """A query after its one BERT pass: float32 unit-norm token states [q, D] and pooled vector [D], ids uint16 [q]."""
+    """A query after its one BERT pass: float32 unit-norm token states [q, D] and pooled vector [D], ids uint16 [q],
+    letters uint64 [8]."""
 
     tokens: npt.NDArray[np.float32]
     pooled: npt.NDArray[np.float32]
     ids: npt.NDArray[np.uint16]
+    letters: Letters
 
 
 def fold(ids: npt.ArrayLike) -> npt.NDArray[np.uint16]:

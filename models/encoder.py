@@ -16,6 +16,7 @@ from models import cpu
 from models.adapter import is_prefix, lay_over
 from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
 from models.engines import EngineName
+from models.letters import letters
 from models.projection import orthogonal
 from models.reader import PackedReader, PrefixReader, Reader, batches
 from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
@@ -147,12 +148,18 @@ class Encoder:
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
         encoded = self._encode(texts, self.max_item_tokens, self.items)
-        return [EncodedItem.quantise(self._project(states), pooled, ids) for states, pooled, ids in encoded]
+        return [
+            EncodedItem.quantise(self._project(states), pooled, ids, letters(text))
+            for (states, pooled, ids), text in zip(encoded, texts, strict=True)
+        ]
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
         encoded = self._encode(texts, self.max_query_tokens, self.queries)
-        return [EncodedQuery(states, pooled, fold(ids)) for states, pooled, ids in encoded]
+        return [
+            EncodedQuery(states, pooled, fold(ids), letters(text))
+            for (states, pooled, ids), text in zip(encoded, texts, strict=True)
+        ]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
         """The model's own word pieces of each text, for a lexical index; what its vocabulary lacks stands as written.

@@ -41,11 +41,12 @@ class Kernels:
 @dataclass(frozen=True, slots=True)
 class QueryTokens:
     """A query ready to be matched: unit-norm states [Q, T] in the items' own space, weights [Q] that sum to one, and
-    which word pieces they are, int16 [Q]."""
+    which word pieces they are, int16 [Q], and how rare these are, [Q] that sum to one too."""
 
     states: torch.Tensor
     weights: torch.Tensor
     ids: torch.Tensor
+    rarity: torch.Tensor
 
 
 def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, kernels: Kernels) -> torch.Tensor:
@@ -82,7 +83,9 @@ def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, k
     return torch.cat([means, weakest.unsqueeze(-1)], dim=-1)
 
 
-def overlap(query_ids: torch.Tensor, item_ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def overlap(
+    query_ids: torch.Tensor, item_ids: torch.Tensor, weights: torch.Tensor, rarity: torch.Tensor
+) -> torch.Tensor:
     """What of a query stands in an item to the letter.
 
     Parameters
@@ -91,31 +94,31 @@ def overlap(query_ids: torch.Tensor, item_ids: torch.Tensor, weights: torch.Tens
         int16 [..., Q], :data:`NO_TOKEN` where there is none.
     item_ids
         int16 [..., C, L], zero where there is no token.
-    weights
-        float32 [..., Q], as :func:`match` takes them.
+    weights, rarity
+        float32 [..., Q], as :func:`match` takes them and as :class:`QueryTokens` has it.
 
     Returns
     -------
-    float32 [..., C, 2]: the share of the query's tokens that the item has, by weight and by number.
+    float32 [..., C, 3]: the share of the query's tokens that the item has, by weight, by number and by rarity.
 
     Examples
     --------
     >>> ids = torch.tensor([5, 6], dtype=torch.int16)
-    >>> overlap(ids, torch.tensor([[6, 9, 0]], dtype=torch.int16), torch.tensor([0.25, 0.75]))
-    tensor([[0.7500, 0.5000]])
+    >>> overlap(ids, torch.tensor([[6, 9, 0]], dtype=torch.int16), torch.tensor([0.25, 0.75]), torch.tensor([0.1, 0.9]))
+    tensor([[0.7500, 0.5000, 0.9000]])
     """
     shared = (query_ids[..., None, None] == item_ids.unsqueeze(-3)).any(-1).to(weights.dtype)
     there = (query_ids != NO_TOKEN).to(weights.dtype)
-    counted = torch.stack([weights, there / there.sum(-1, keepdim=True).clamp_min(1)], dim=-1)
+    counted = torch.stack([weights, there / there.sum(-1, keepdim=True).clamp_min(1), rarity], dim=-1)
     return torch.einsum("...qc,...qf->...cf", shared, counted)
 
 
 def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> torch.Tensor:
-    """:func:`match` of one query with restored float32 items, and :func:`overlap`, [C, K + 4]."""
+    """:func:`match` of one query with restored float32 items, and :func:`overlap`, [C, K + 5]."""
     restored = items.tokens.float() * items.scales.unsqueeze(-1)
     similarity = torch.einsum("qd,cld->qcl", query.states, restored)
     found = match(similarity, items.scales > 0, query.weights, kernels)
-    return torch.cat([found, overlap(query.ids, items.ids, query.weights)], dim=-1)
+    return torch.cat([found, _overlap(query, items)], dim=-1)
 
 
 class KernelTable:
@@ -145,7 +148,7 @@ class KernelTable:
         self.table[0] = 0.0  # where absent tokens land
 
     def __call__(self, query: QueryTokens, items: Gathered) -> torch.Tensor:
-        """As :func:`exact`, [C, K + 4]."""
+        """As :func:`exact`, [C, K + 5]."""
         count, longest, dim = items.tokens.shape
         bins = self._products(query, items.tokens.view(-1, dim))
         scales = items.scales.view(-1)
@@ -157,10 +160,14 @@ class KernelTable:
         logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
         means = (query.weights @ logs.view(len(query.weights), -1)).view(count, -1)
         matches = torch.stack([query.weights @ best, best.amin(0)], dim=-1)
-        return torch.cat([means, matches, overlap(query.ids, items.ids, query.weights)], dim=-1)
+        return torch.cat([means, matches, _overlap(query, items)], dim=-1)
 
     def _products(self, query: QueryTokens, tokens: torch.Tensor) -> torch.Tensor:
         if not self.int8:
             return query.states @ tokens.float().T
         values, scales = quantise(query.states.numpy())
         return torch._int_mm(torch.from_numpy(values), tokens.T).float().mul_(torch.from_numpy(scales).unsqueeze(-1))
+
+
+def _overlap(query: QueryTokens, items: Gathered) -> torch.Tensor:
+    return overlap(query.ids, items.ids, query.weights, query.rarity)

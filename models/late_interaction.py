@@ -9,7 +9,7 @@ Knows vectors and features; nothing of texts, nor of the encoder that made the v
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,18 +24,25 @@ from models import cpu
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
 from models.kernels import Kernels, KernelTable, QueryTokens, exact
+from models.letters import share
 from models.memory import ItemMemory
 from models.projection import orthogonal
 from models.scorer import INTENTS, Floats, ScoreRequest
 from models.weights import WeightsError
 
-MATCH_FEATURES = ("maxsim", "weakest", "exact", "overlap")
+MATCH_FEATURES = ("maxsim", "weakest", "exact", "overlap", "rare")
+LETTER_FEATURES = ("letters", "letters_of_item")
 CONTEXT_FEATURES = ("cosine", "history_max", "history_mean", "popularity", "has_query", "has_history", "length")
 LONG_QUERY = 8.0
 """Content tokens of a query whose ``length`` feature is one."""
 
 
 DROPOUT = 0.1
+TOPICS = 16
+"""What the learned part sees of a query and of an item by themselves: which are easy to serve, which please anybody."""
+
+VOCABULARY = 65_536
+"""Numbers that :func:`models.encoded.fold` can give a word piece, as int16 indexes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,13 @@ class HeadConfig:
     def features(self) -> tuple[str, ...]:
         """Names of the features, in their order."""
         kernels = (f"kernel_{centre:.2f}" for centre in self.kernels.centres())
-        return (*kernels, *MATCH_FEATURES, *CONTEXT_FEATURES)
+        topics = (f"{side}_topic_{number}" for side in ("query", "item") for number in range(TOPICS))
+        return (*kernels, *MATCH_FEATURES, *LETTER_FEATURES, *topics, *CONTEXT_FEATURES)
+
+    @property
+    def matched(self) -> int:
+        """How many of the features, the first ones, a query and an item make by their words."""
+        return self.kernels.count + len(MATCH_FEATURES) + len(LETTER_FEATURES)
 
 
 class LateInteraction(nn.Module):
@@ -80,6 +93,7 @@ class LateInteraction(nn.Module):
     shares: torch.Tensor
     scale: torch.Tensor
     bias: torch.Tensor
+    rarity: torch.Tensor
 
     def __init__(self, config: HeadConfig | None = None) -> None:
         super().__init__()
@@ -91,6 +105,8 @@ class LateInteraction(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # every worker's fresh head is the same head
             first = nn.Linear(len(self.config.features), self.config.hidden)
+            self.query_topic = nn.Linear(self.config.dim, TOPICS)
+            self.item_topic = nn.Linear(self.config.dim, TOPICS)
         self.learned = nn.Sequential(first, nn.GELU(), nn.Dropout(DROPOUT), last)
         self.query_map = nn.Linear(self.config.dim, self.config.token_dim, bias=False)
         self.query_weight = nn.Linear(self.config.dim, 1, bias=False)
@@ -100,12 +116,35 @@ class LateInteraction(nn.Module):
         self.register_buffer("shares", torch.tensor(self.config.shares).log(), persistent=False)
         self.register_buffer("scale", torch.ones(len(INTENTS)))
         self.register_buffer("bias", torch.zeros(len(INTENTS)))
+        self.register_buffer("rarity", torch.ones(VOCABULARY, dtype=torch.float16))
 
     def prepare(self, states: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> QueryTokens:
         """Query token states float32 [..., Q, D], with bool [..., Q] telling which are there and int16 [..., Q] which
         word pieces they are, ready to be matched."""
         weights = self.query_weight(states).squeeze(-1).masked_fill(~mask, -torch.inf)
-        return QueryTokens(normalize(self.query_map(states), dim=-1), weights.softmax(-1), ids)
+        rarity = self.rarity[ids.long() % VOCABULARY].float() * mask
+        rarity = rarity / rarity.sum(-1, keepdim=True).clamp_min(1e-6)
+        return QueryTokens(normalize(self.query_map(states), dim=-1), weights.softmax(-1), ids, rarity)
+
+    def topics(self, query: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Pooled vectors of a query [D], or of each item's own [n, D], and of items [n, D] to features [n, 32]; a query
+        without words has a vector of zeros."""
+        own, theirs = self.query_topic(query), self.item_topic(items)
+        return torch.cat([own.expand(len(theirs), -1), theirs], dim=-1)
+
+    def learn_rarity(self, texts: Iterable[npt.NDArray[np.uint16]]) -> None:
+        """Weigh word pieces by how few texts have them, ``log((n + 1) / (count + 1))`` (Spärck Jones 1972), from each
+        text's folded ids."""
+        counts, number = np.zeros(VOCABULARY, np.int64), 0
+        for ids in texts:
+            counts[np.unique(ids)] += 1
+            number += 1
+        self.rarity.copy_(torch.from_numpy(np.log((number + 1) / (counts + 1))))
+
+    @property
+    def knows_rarity(self) -> bool:
+        """Whether :meth:`learn_rarity` was ever called on it."""
+        return bool((self.rarity != 1).any())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """float32 [n, F] to logits [n, 4], columns as :data:`models.scorer.INTENTS`."""
@@ -159,7 +198,7 @@ class LateInteraction(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What a query finds in its candidates: :func:`models.kernels.exact` [n, K + 4], cosines [n], pooled vectors."""
+    """What a query finds in its candidates: features of words and topics [n, K + 39], cosines [n], pooled vectors."""
 
     features: torch.Tensor
     cosine: torch.Tensor
@@ -212,6 +251,7 @@ class LateInteractionScorer:
             )
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
         kernels = self.head.config.kernels
+        self._no_query = torch.zeros(memory.dim)
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
 
     @torch.inference_mode()
@@ -249,6 +289,7 @@ class LateInteractionScorer:
             pooled = match.pooled
         else:  # no words to compare: the tokens, which are most of an item's bytes, stay where they are
             pooled = torch.from_numpy(self.memory.pooled(request.candidates))
+            out[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = self.head.topics(self._no_query, pooled)
         if request.history is not None and len(request.history):
             context[:, 1], context[:, 2] = _history(request.history, request.weights, pooled)
             context[:, 5] = 1.0
@@ -261,7 +302,10 @@ class LateInteractionScorer:
         there = torch.ones(len(query.tokens), dtype=torch.bool)
         tokens = self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
         features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
-        return _Match(features, items.pooled @ torch.from_numpy(query.pooled), items.pooled)
+        letters = torch.from_numpy(share(query.letters, items.letters.numpy().view(np.uint64)))
+        pooled = torch.from_numpy(query.pooled)
+        found = torch.cat([features, letters, self.head.topics(pooled, items.pooled)], dim=-1)
+        return _Match(found, items.pooled @ pooled, items.pooled)
 
 
 def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

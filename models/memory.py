@@ -14,10 +14,11 @@ import psutil
 import torch
 
 from models.encoded import EncodedItem
+from models.letters import WORDS, letters  # noqa: F401 (the last one for the examples)
 
 Slots = npt.NDArray[np.int64]
-Part = Literal["tokens", "scales", "pooled", "ids"]
-PARTS: tuple[Part, ...] = ("tokens", "scales", "pooled", "ids")
+Part = Literal["tokens", "scales", "pooled", "ids", "letters"]
+PARTS: tuple[Part, ...] = ("tokens", "scales", "pooled", "ids", "letters")
 
 SHARE = 0.75
 """Of the machine's memory: what one block could fill at most."""
@@ -29,12 +30,14 @@ SMALLEST = 4_096
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """Items side by side: tokens int8 [n, L, T], scales float32 [n, L] (zero where there is no token),
-    pooled float32 [n, D], ids int16 [n, L] (the bits of uint16; zero where there is no token)."""
+    pooled float32 [n, D], ids int16 [n, L] (the bits of uint16; zero where there is no token), letters int64
+    [n, 8] (the bits of uint64)."""
 
     tokens: torch.Tensor
     scales: torch.Tensor
     pooled: torch.Tensor
     ids: torch.Tensor
+    letters: torch.Tensor
 
 
 class _Block:
@@ -46,6 +49,7 @@ class _Block:
         self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
         self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
         self.ids = torch.from_numpy(np.zeros((slots, max_tokens), np.int16))
+        self.letters = torch.from_numpy(np.zeros((slots, WORDS), np.int64))
 
 
 class ItemMemory:
@@ -64,11 +68,11 @@ class ItemMemory:
     Examples
     --------
     >>> memory = ItemMemory(dim=4, token_dim=4, max_tokens=2, capacity=8)
-    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5]))
+    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5], letters("tap")))
     >>> memory.pooled(np.array([9, 3])).tolist()
     [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     >>> len(memory), memory.bytes_per_item
-    (1, 24)
+    (1, 88)
     >>> memory.drop(9); len(memory)
     0
     """
@@ -87,8 +91,8 @@ class ItemMemory:
 
     @property
     def bytes_per_item(self) -> int:
-        """Bytes one slot takes: tokens int8, scales and pooled float16, ids int16."""
-        return self.max_tokens * (self.token_dim + 4) + 2 * self.dim
+        """Bytes one slot takes: tokens int8, scales and pooled float16, ids int16, letters."""
+        return self.max_tokens * (self.token_dim + 4) + 2 * self.dim + 8 * WORDS
 
     @property
     def nbytes(self) -> int:
@@ -114,6 +118,7 @@ class ItemMemory:
                 stored.numpy()[place, :count] = given[:count].view(stored.numpy().dtype)
                 stored.numpy()[place, count:] = 0
             block.pooled.numpy()[place] = item.pooled
+            block.letters.numpy()[place] = item.letters.view(np.int64)
             self._used.add(slot)
 
     def put_many(self, slots: Sequence[int], items: Sequence[EncodedItem]) -> None:
@@ -140,6 +145,7 @@ class ItemMemory:
                 scales[:count],
                 block.pooled[place].numpy().copy(),
                 block.ids[place, :count].numpy().view(np.uint16).copy(),
+                block.letters[place].numpy().view(np.uint64).copy(),
             )
 
     def drop(self, slot: int) -> None:
@@ -147,7 +153,7 @@ class ItemMemory:
         with self._lock:
             if slot in self._used:
                 block, place = self._place(slot)
-                for stored in (block.tokens, block.scales, block.pooled, block.ids):
+                for stored in (block.tokens, block.scales, block.pooled, block.ids, block.letters):
                     stored[place] = 0
                 self._used.discard(slot)
 
@@ -162,8 +168,8 @@ class ItemMemory:
         """Copy the items at these slots side by side, as scorers want them; unused slots have no tokens."""
         index = torch.from_numpy(np.asarray(slots, np.int64))
         with self._lock:
-            tokens, scales, pooled, ids = (self._take(name, index) for name in PARTS)
-        return Gathered(tokens, scales.float(), pooled.float(), ids)
+            tokens, scales, pooled, ids, bits = (self._take(name, index) for name in PARTS)
+        return Gathered(tokens, scales.float(), pooled.float(), ids, bits)
 
     def _place(self, slot: int) -> tuple[_Block, int]:
         if not self._blocks:

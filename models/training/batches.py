@@ -16,6 +16,7 @@ import torch
 from models.encoded import EncodedQuery, fold
 from models.encoder import Encoder
 from models.kernels import NO_TOKEN
+from models.letters import Letters, letters, share
 from models.memory import ItemMemory
 from models.reader import ROW_TOKENS, pack
 from models.training.examples import Example, by_context
@@ -78,6 +79,7 @@ class Collator:
 
     def __init__(self, queries: Queries, items: Items) -> None:
         self.queries, self.items = queries, items
+        self._letters: dict[str, Letters] = {}
 
     def __call__(self, batch: Sequence[Context]) -> Batch:
         """See the class."""
@@ -91,7 +93,18 @@ class Collator:
         if longest := max(map(len, history)):
             tensors["history"] = torch.tensor([row + [-1] * (longest - len(row)) for row in history])
         queries = [one.examples[0].query for one in batch]
+        theirs = self._bits(numbers)[items]
+        tensors["pair_letters"] = torch.from_numpy(share(self._bits(queries)[tensors["pair_query"].numpy()], theirs))
         return tensors | self.queries.tensors(queries) | self.items.tensors(list(numbers))
+
+    def _bits(self, texts: Iterable[str]) -> Letters:
+        """Letters of each text, uint64 [n, 8]."""
+        rows = []
+        for text in texts:
+            if text not in self._letters:
+                self._letters[text] = letters(text)
+            rows.append(self._letters[text])
+        return np.stack(rows)
 
 
 class PairCollator:

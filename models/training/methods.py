@@ -12,8 +12,8 @@ from torch import nn
 
 Method = Literal["head", "lora", "adalora", "prefix", "adapter", "full", "cross_encoder"]
 
-QUERY_MAP_RATE = 0.25
-"""The query map's learning rate as a share of the head's: it starts where it should nearly be."""
+SHARES = {"head.query_map": 0.25, "head.query_topic": 0.5, "head.item_topic": 0.5}
+"""Of the head's learning rate: the query map starts where it should nearly be, and topics learn texts by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,7 @@ def parameter_groups(model: nn.Module, rate: float, head_rate: float, decay: flo
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in _trained(model):
         own = rate if name.startswith("bert.") and "classifier" not in name else head_rate
-        if name.startswith("head.query_map"):
-            own = QUERY_MAP_RATE * head_rate
+        own *= next((share for part, share in SHARES.items() if name.startswith(part)), 1.0)
         groups.setdefault((own, decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     return [{"params": params, "lr": own, "weight_decay": weight} for (own, weight), params in groups.items()]
 

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
 from models import cpu
+from models.encoded import fold
 from models.encoder import Encoder
 from models.late_interaction import HeadConfig, LateInteraction
 from models.scorer import Floats
@@ -164,6 +165,10 @@ class Run:
         unlearn a good order to reach them."""
         tower = self.tower(data.steps)
         if isinstance(tower, LateInteractionTowers):
+            if not tower.head.knows_rarity:
+                texts = {example.item for one in data.train for example in one.examples}
+                ids = self.encoder.token_ids(sorted(texts), self.encoder.max_item_tokens)
+                tower.head.learn_rarity(fold(row[1:-1]) for row in ids)
             some = data.train[:: max(1, len(data.train) // FIRST_LOOK)]
             logits, labels = _predict(self._predicting(tower, data.collator), some)
             install(tower, calibration.fit(logits, labels[:, :4]))

@@ -92,15 +92,18 @@ class LateInteractionTowers(nn.Module):
         tokens = self.head.prepare(states, mask, batch["query_pieces"])
         similarity = torch.einsum("nqt,nlt->nql", tokens.states[query], items[0][item]).unsqueeze(2)
         found = match(similarity, items[1][item].unsqueeze(1), tokens.weights[query], self.head.config.kernels)
-        shared = overlap(tokens.ids[query], batch["item_pieces"][item].unsqueeze(1), tokens.weights[query])
+        pieces = batch["item_pieces"][item].unsqueeze(1)
+        shared = overlap(tokens.ids[query], pieces, tokens.weights[query], tokens.rarity[query])
         cosine = (pooled[query] * items[2][item]).sum(-1)
         asked = has_query[query].float().unsqueeze(1)
         length = mask.sum(1)[query] / LONG_QUERY
         history = _history(batch.get("history"), items[2], query, item)
         popularity = torch.zeros_like(cosine)
-        known = torch.cat([found.squeeze(1), shared.squeeze(1), cosine.unsqueeze(1)], dim=1) * asked
-        rest = [*history[:2], popularity, asked.squeeze(1), history[2], length * asked.squeeze(1)]
-        return torch.cat([known, torch.stack(rest, dim=1)], dim=1)
+        words = torch.cat([found.squeeze(1), shared.squeeze(1), batch["pair_letters"]], dim=1) * asked
+        topics = self.head.topics((pooled * has_query.unsqueeze(1))[query], items[2][item])
+        asked = asked.squeeze(1)
+        rest = [cosine * asked, *history[:2], popularity, asked, history[2], length * asked]
+        return torch.cat([words, topics, torch.stack(rest, dim=1)], dim=1)
 
 
 class CrossEncoderTower(nn.Module):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.encoded import EncodedError, EncodedItem, quantise
+from models.letters import letters
 
 FLOATS = st.floats(-1, 1, width=32)
 
@@ -16,7 +17,8 @@ def items(draw: st.DrawFn) -> EncodedItem:
     count, dim = draw(st.integers(0, 6)), draw(st.integers(1, 9))
     tokens = draw(arrays.arrays(np.float32, (count, dim), elements=FLOATS))
     pooled = draw(arrays.arrays(np.float32, dim, elements=FLOATS))
-    return EncodedItem.quantise(tokens, pooled, draw(st.lists(st.integers(0, 2**18), min_size=count, max_size=count)))
+    ids = draw(st.lists(st.integers(0, 2**18), min_size=count, max_size=count))
+    return EncodedItem.quantise(tokens, pooled, ids, letters(draw(st.text())))
 
 
 @settings(deadline=None)
@@ -24,7 +26,7 @@ def items(draw: st.DrawFn) -> EncodedItem:
 def test_wire_round_trip(item: EncodedItem) -> None:
     again = EncodedItem.from_bytes(item.to_bytes())
     assert again.to_bytes() == item.to_bytes()
-    for name in ("tokens", "scales", "pooled", "ids"):
+    for name in ("tokens", "scales", "pooled", "ids", "letters"):
         np.testing.assert_array_equal(getattr(again, name), getattr(item, name))
 
 
@@ -47,7 +49,11 @@ def test_other_bytes_are_refused_or_read_never_worse(data: bytes) -> None:
 
 def test_non_finite_numbers_are_refused() -> None:
     item = EncodedItem(
-        np.ones((1, 2), np.int8), np.full(1, np.nan, np.float16), np.zeros(2, np.float16), np.ones(1, np.uint16)
+        np.ones((1, 2), np.int8),
+        np.full(1, np.nan, np.float16),
+        np.zeros(2, np.float16),
+        np.ones(1, np.uint16),
+        letters("tap"),
     )
     with pytest.raises(EncodedError, match="finite"):
         EncodedItem.from_bytes(item.to_bytes())

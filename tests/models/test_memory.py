@@ -4,13 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.encoded import EncodedItem
+from models.letters import letters
 from models.memory import ItemMemory
 
 
 def item(seed: int, count: int = 3, dim: int = 4) -> EncodedItem:
     chance = np.random.default_rng(seed)
     tokens = chance.normal(size=(count, dim)).astype(np.float32)
-    return EncodedItem.quantise(tokens, chance.normal(size=dim).astype(np.float32), chance.integers(0, 99, count))
+    return EncodedItem.quantise(
+        tokens, chance.normal(size=dim).astype(np.float32), chance.integers(0, 99, count), letters(str(count))
+    )
 
 
 @settings(deadline=None)

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from models.late_interaction import LateInteraction
-from models.training.methods import QUERY_MAP_RATE, RECIPES, Method, adapt, parameter_groups
+from models.training.methods import RECIPES, SHARES, Method, adapt, parameter_groups
 from models.training.towers import CrossEncoderTower, LateInteractionTowers
 
 ADAPTERS: list[Method] = ["lora", "adalora", "prefix", "adapter"]
@@ -89,8 +89,7 @@ def test_every_trained_parameter_has_one_rate_and_vectors_do_not_decay(tower: st
     for name, one in trained.items():
         group = given[id(one)]
         part = 0.5 if name.startswith("bert.") and "classifier" not in name else 0.25
-        if "query_map" in name:
-            part = QUERY_MAP_RATE * 0.25
+        part *= SHARES.get(name.rpartition(".")[0], 1.0)
         assert group["lr"] == part, name
         assert group["weight_decay"] == (0.1 if one.ndim > 1 else 0.0), name
 

@@ -55,11 +55,11 @@ against as they are stored, by int8's where the items' encoder is trained too.""
 class Watched(Run):
     """A run that remembers the parameters with which it began."""
 
-    start: dict[str, torch.Tensor]
+    began: dict[str, torch.Tensor]
 
-    def _tower(self, steps: int) -> nn.Module:
-        tower = super()._tower(steps)
-        self.start = {name: weights.detach().clone() for name, weights in tower.named_parameters()}
+    def tower(self, steps: int = 1) -> nn.Module:
+        tower = super().tower(steps)
+        self.began = {name: weights.detach().clone() for name, weights in tower.named_parameters()}
         return tower
 
 
@@ -98,7 +98,7 @@ def test_a_method_trains_what_it_should_and_serves_what_it_trained(
     run = Watched(pair_encoder if pairs else encoder, configure(method=method, **rates))
     trained = run.train(examples, examples[:30])
     after = dict(trained.tower.named_parameters())
-    changed = {name for name, tensor in after.items() if not torch.equal(tensor, run.start[name])}
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, run.began[name])}
     wanted = {name for name in after if re.match(TRAINED[method], name)}
     assert changed == wanted, changed ^ wanted
     if not own and method != "head":

@@ -36,6 +36,7 @@ def head(encoder: Encoder) -> LateInteraction:
         torch.nn.init.normal_(weights, std=0.3, generator=chance)
     with torch.no_grad():
         head.query_map.weight += 0.02 * torch.randn(head.query_map.weight.shape, generator=chance)
+        head.rarity.copy_(torch.rand(head.rarity.shape, generator=chance))
     return head.eval()
 
 
@@ -141,7 +142,9 @@ def test_an_items_states_are_those_that_are_stored_whatever_shares_its_row(
             alone = tower._items(read.tensors([title]))
             torch.testing.assert_close(states[number, :count], alone[0][0, :count], atol=2e-6, rtol=0)
             torch.testing.assert_close(pooled[number], alone[2][0], atol=2e-6, rtol=0)
-            stored = EncodedItem.quantise(states[number, :count].numpy(), pooled[number].numpy(), item.ids)
+            stored = EncodedItem.quantise(
+                states[number, :count].numpy(), pooled[number].numpy(), item.ids, item.letters
+            )
             assert stored.tokens.shape == item.tokens.shape
             assert np.abs(stored.tokens.astype(int) - item.tokens).max() <= 1
             assert (stored.tokens != item.tokens).mean() < 0.001

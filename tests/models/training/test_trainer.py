@@ -16,8 +16,8 @@ from models.encoder import Encoder
 from models.training.batches import Collator, FrozenItems, FrozenQueries, contexts
 from models.training.config import TrainConfig
 from models.training.examples import Example
-from models.training.methods import QUERY_MAP_RATE
-from models.training.run import Run, Trained
+from models.training.methods import SHARES
+from models.training.run import Prepared, Run, Trained
 from models.training.trainer import COMPLETE, ScorerTrainer, last_checkpoint
 
 Configure = Callable[..., TrainConfig]
@@ -174,7 +174,7 @@ def trainer(encoder: Encoder, config: TrainConfig, examples: Sequence[Example]) 
     run = Run(encoder, config)
     texts = {text for one in examples for text in (one.item, *one.history)}
     collator = Collator(FrozenQueries(encoder, (one.query for one in examples)), FrozenItems(encoder, texts))
-    return run._trainer(run._tower(4), collator, contexts(examples, 16), [], 8, 4)
+    return run.trainer(Prepared(contexts(examples, 16), [], collator, 8, 4), model=run.tower(4))
 
 
 def test_every_part_has_its_rate_and_a_search_moves_them_together(
@@ -191,7 +191,7 @@ def test_every_part_has_its_rate_and_a_search_moves_them_together(
             found |= dict.fromkeys(names, group["lr"])
         assert set(found) == {name for name, _ in made._tower.named_parameters()}
         for name, rate in found.items():
-            share = QUERY_MAP_RATE if name.startswith("head.query_map") else 1.0
+            share = SHARES.get(name.rpartition(".")[0], 1.0)
             assert rate == pytest.approx(share * 0.01 * factor), name
 
 
