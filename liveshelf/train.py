@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from liveshelf.settings import Settings
-from liveshelf.train_negatives import Mining
-from liveshelf.train_old import Older, Remembering, encoder_of
-from models.late_interaction import LateInteraction
+from liveshelf.train_start import Start
+from liveshelf.train_steps import Step
 from models.scorer import INTENTS, Floats
 from models.store import Description, Manifest, Store
 from models.store.manifest import OWN, Data
@@ -29,7 +28,7 @@ from models.training.calibration import reliability
 from models.training.config import TrainConfig
 from models.training.examples import Example, read_examples, split
 from models.training.figures import probabilities
-from models.training.run import Run, Trained
+from models.training.run import Trained
 from models.training.search import Searched, search
 from models.weights import fingerprint, resolve
 
@@ -80,8 +79,7 @@ def run_train(
     source: Examples,
     config: TrainConfig,
     *,
-    mining: Mining | None = None,
-    older: Older | None = None,
+    steps: Sequence[Step] = (),
     trials: int = 0,
     parent: str | None = None,
     notes: str = "",
@@ -91,8 +89,8 @@ def run_train(
 
     Parameters
     ----------
-    older
-        Examples from before that are not to be forgotten; with the loss ``distil`` the parent is their teacher.
+    steps
+        What is done to the examples first, in this order.
     trials
         Look for rates, decay and length by so many trials first.
 
@@ -111,25 +109,18 @@ def run_train(
     base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
     examples, dev = source.read()
     console.print(f"{len(examples):,} examples to train on, {len(dev):,} to judge by; method {config.method}")
-    encoder = encoder_of(base, settings.model, config.method)
-    head = LateInteraction.load(base.head) if base.head else None
-    items = None
-    if mining is not None:
-        examples, items = mining.add(examples, dev, encoder, head, config)
-        console.print(f"{len(examples):,} with mined negatives")
-    remembering = None
-    if older is not None or (parent and config.losses.get("distil")):
-        remembering = Remembering(older, base, settings.model, config)
-        examples = remembering.add(examples)
-        console.print(f"{len(examples):,} with older ones among them")
-    run = Run(encoder, config, head=head, items=items)
+    start = Start(base, settings.model, config)
+    for step in steps:
+        examples = step.add(examples, dev, start)
+        console.print(f"{len(examples):,} with {step.what}")
+    run = start.run()
     if trials:
         found = search(run, examples, dev, trials)
         console.print(searched(found))
         run.config = found.config
     trained = run.train(examples, dev)
-    if remembering is not None and remembering.judged:
-        trained.metrics |= remembering.after(run, trained)
+    for step in steps:
+        trained.metrics |= step.after(run, trained.tower)
     if not PartialState().is_main_process:
         return None
     console.print(*tables(trained), sep="\n")

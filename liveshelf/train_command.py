@@ -1,9 +1,12 @@
 """The command ``liveshelf train``: its words and options; the work is done in `liveshelf.train`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from models.training.descriptions import Descriptions
 
 Pairs = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as item=title; repeatable.")]
 Losses = Annotated[list[str] | None, typer.Option("--loss", help="NAME=WEIGHT; repeatable. See docs/training.md.")]
@@ -47,6 +50,12 @@ def train(
     contexts: Annotated[int | None, typer.Option(min=1, help="Queries in a batch.")] = None,
     accumulation: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
     patience: Annotated[int, typer.Option(min=0, help="Stop after so many evaluations without gain; 0 never.")] = 0,
+    unlabelled: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs that the described intents label.")
+    ] = None,
+    descriptions: Annotated[
+        list[str] | None, typer.Option("--describe", help="INTENT=WORDS around {query}, to label --unlabelled by.")
+    ] = None,
     older: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Examples from before, to be trained on again.")
     ] = None,
@@ -74,8 +83,7 @@ def train(
     from liveshelf.cli import console, settings, told
     from liveshelf.train import Examples, Source, run_train
     from liveshelf.train_data import History, item_texts
-    from liveshelf.train_negatives import MINED, Mining
-    from liveshelf.train_old import Older
+    from liveshelf.train_steps import MINED, Describing, Mining, Remembering, Step
     from models.training.config import DEFAULT_LOSSES, TrainConfig
     from models.training.losses import LOSSES
     from models.training.methods import RECIPES
@@ -109,10 +117,9 @@ def train(
         progress=console.is_terminal,
     )
     source: Examples
+    reading = _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades"))
+    catalogue: tuple[str, ...] = ()
     with told():
-        catalogue: tuple[str, ...] = ()
-        reading = _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades"))
-        remembered = Older(Source(older, None, *reading), older_share) if older else None
         if file is not None:
             source = Source(file, dev, *reading, limit)
             catalogue = tuple(item_texts(items, items_mapping).values()) if items and mine else ()
@@ -120,18 +127,23 @@ def train(
             source = found = History(events, items, events_mapping, items_mapping, shelves, limit, debias).label()
             catalogue = found.catalogue
             console.print(found.table())
-        mining = Mining(mine, negatives or MINED, catalogue) if mine else None
-        run_train(
-            settings(),
-            source,
-            config,
-            mining=mining,
-            older=remembered,
-            trials=search,
-            parent=parent,
-            notes=notes,
-            console=console,
-        )
+        steps: list[Step] = []
+        if unlabelled:
+            steps.append(Describing(Source(unlabelled, None, *reading), _described(descriptions)))
+        if mine:
+            steps.append(Mining(mine, negatives or MINED, catalogue))
+        if older or keep:
+            steps.append(Remembering(Source(older, None, *reading) if older else None, older_share))
+        run_train(settings(), source, config, steps=steps, trials=search, parent=parent, notes=notes, console=console)
+
+
+def _described(given: list[str] | None) -> "Descriptions":
+    from models.training.descriptions import DEFAULT, Descriptions
+
+    try:
+        return Descriptions(DEFAULT | _pairs(given, "--describe"))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--describe") from None
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

@@ -71,6 +71,34 @@ def test_a_run_goes_on_from_a_version(file: Path) -> None:
     assert parts(Store(".liveshelf/models"), second.id).adapter is not None, "the head still needs its queries' reader"
 
 
+def test_older_examples_are_not_forgotten_unseen(file: Path, tmp_path: Path) -> None:
+    first = train(file, "--epochs", "1")
+    new, lines = tmp_path / "new.jsonl", []
+    for wood in ("oak", "pine", "ash", "elm"):
+        lines.append({"query": f"{wood} table", "item": f"Table of {wood}", "intent": "buy"})
+        lines.append({"query": f"{wood} table", "item": "Tin bucket", "intent": "ignore"})
+    new.write_text("\n".join(map(json.dumps, lines)))
+    made = train(
+        new, "--parent", first.id, "--older", str(file), "--older-share", "0.5", "--keep", "1", "--epochs", "1"
+    )
+    assert made.data.examples > 8, "older ones are trained on too"
+    before, after = (made.metrics[f"older_log_loss_{when}"] for when in ("before", "after"))
+    assert 0 < before < 1.5 and 0 < after < 1.5 and before != after
+    alone = train(new, "--parent", first.id, "--keep", "1", "--epochs", "1")
+    assert "older_log_loss_before" not in alone.metrics and alone.data.examples < 8
+
+
+def test_pairs_without_labels_help_out(file: Path) -> None:
+    made = train(file, "--limit", "8", "--unlabelled", str(file), "--describe", "look=like {query}", "--epochs", "1")
+    assert made.data.examples > 48, "every pair of the file, and those with labels"
+
+
+def test_a_search_comes_first(file: Path) -> None:
+    result = run("train", str(file), "--report-to", "none", "--contexts", "4", "--epochs", "1", "--search", "2")
+    assert result.exit_code == 0, result.output
+    assert "Search" in result.output and "Stored as" in result.output
+
+
 def test_mistakes_are_one_paragraph(file: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"query": "hose", "item": "Hose", "intent": "steal"}\n')
@@ -81,6 +109,10 @@ def test_mistakes_are_one_paragraph(file: Path, tmp_path: Path) -> None:
         ((str(file), "--method", "magic"), "magic"),
         ((str(file), "--loss", "hinge=1"), "hinge"),
         ((str(file), "--map", "item"), "NAME=VALUE"),
+        ((str(file), "--keep", "1"), "--parent"),
+        ((str(file), "--unlabelled", str(file), "--describe", "buy=cheap"), "{query}"),
+        ((str(file), "--mine", "magic"), "magic"),
+        ((), "--events"),
     ]:
         result = run("train", *arguments)
         assert result.exit_code in {1, 2} and said in result.output, result.output

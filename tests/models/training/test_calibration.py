@@ -39,10 +39,13 @@ def test_the_error_falls_on_examples_it_has_not_seen() -> None:
     assert error(found(fresh)) < 0.01 < error(fresh)
 
 
-def test_few_examples_change_little() -> None:
-    logits, targets = simulated(4)
-    found = calibration.fit(logits, targets)
-    assert np.abs(np.array(found.scale) - 1).max() < 1 and np.abs(found.bias).max() < 2
+@pytest.mark.parametrize("count", [1, 4, 16])
+def test_from_few_examples_sizes_are_learned_and_the_order_stays(count: int) -> None:
+    for seed in range(20):
+        logits, targets = simulated(count, seed)
+        found = calibration.fit(logits, targets)
+        assert max(found.scale) < 1.35 * min(found.scale), "one intent against another"
+        assert np.abs(np.log(found.scale)).max() < 1 and np.abs(found.bias).max() < 3.5
 
 
 def test_curves_count_every_example_once() -> None:
@@ -82,5 +85,5 @@ def test_what_is_calibrated_already_stays() -> None:
     logits, targets = simulated(20_000)
     once = calibration.fit(logits, targets)
     again = calibration.fit(once(logits), targets)
-    np.testing.assert_allclose(again.scale, 1, atol=0.01)
-    np.testing.assert_allclose(again.bias, 0, atol=0.01)
+    np.testing.assert_allclose(again.scale, 1, atol=0.02)  # the prior pulls again
+    np.testing.assert_allclose(again.bias, 0, atol=0.02)

@@ -1,0 +1,122 @@
+"""What does a scorer forget when it is trained on something new, and what keeps it?
+
+Home Depot's queries in eight topics by k-means. A head is trained on six of them, then on 5,000 pairs of the other two,
+by each means against forgetting. Log loss on dev queries of the old topics and of the new, before and after: forgotten
+is what the old gained in loss, learned what the new lost.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from sklearn.cluster import KMeans
+from torch import nn
+
+from benchmarks.quality import pairs
+from benchmarks.report import Report
+from models.encoder import Encoder
+from models.late_interaction import LateInteraction
+from models.training.batches import FrozenItems
+from models.training.config import DEFAULT_LOSSES, TrainConfig
+from models.training.examples import Example
+from models.training.figures import figures
+from models.training.rehearsal import rehearse, taught
+from models.training.run import Run
+
+TOPICS, NEW = 8, 2
+NEW_PAIRS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """One way against forgetting: share of old contexts, weight of the parent's answers, pull to its weights."""
+
+    name: str
+    share: float = 0.0
+    keep: float = 0.0
+    l2_sp: float = 0.0
+
+
+MEANS = (
+    Means("none"),
+    Means("L2-SP 0.01", l2_sp=0.01),
+    Means("L2-SP 0.1", l2_sp=0.1),
+    Means("parent's answers", keep=1.0),
+    Means("rehearsal 0.1", share=0.1),
+    Means("rehearsal 0.3", share=0.3),
+    Means("rehearsal 0.5", share=0.5),
+    Means("rehearsal 0.3, parent's answers", share=0.3, keep=1.0),
+    Means("rehearsal 0.3, L2-SP 0.01", share=0.3, l2_sp=0.01),
+)
+
+
+def topics(encoder: Encoder, sets: Sequence[Sequence[Example]]) -> tuple[list[list[Example]], list[list[Example]]]:
+    """Each set's examples of old topics, and of new ones."""
+    queries = sorted({one.query for some in sets for one in some})
+    vectors = np.stack([query.pooled for query in encoder.encode_queries(queries)])
+    found = KMeans(TOPICS, random_state=0, n_init=3).fit_predict(vectors)
+    topic = dict(zip(queries, found.tolist(), strict=True))
+    old = [[one for one in some if topic[one.query] >= NEW] for some in sets]
+    return old, [[one for one in some if topic[one.query] < NEW] for some in sets]
+
+
+def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each means.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="Use so many pairs of the training split only.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Keep encoded items here.")] = None,
+) -> None:
+    """Measure and print; ten minutes on two cores once items are encoded."""
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as folder:
+        base = TrainConfig(folder=Path(folder), report_to=(), evaluations=1, progress=False)
+        encoder = Encoder()
+        train, dev = pairs("train", limit), pairs("dev", limit and limit // 5)
+        items = FrozenItems(encoder, {one.item for one in (*train, *dev)}, (work or Path(folder)) / "items")
+        (old, old_dev), (new, new_dev) = topics(encoder, (train, dev))
+        new = new[:NEW_PAIRS]
+
+        def loss(run: Run, tower: nn.Module, some: Sequence[Example]) -> float:
+            return figures(*run.logits(tower, some))["log_loss"]
+
+        first = Run(encoder, base, items=items)
+        parent = first.train(old, old[: len(old) // 20]).tower
+        before = loss(first, parent, old_dev), loss(first, parent, new_dev)
+        report = Report(
+            "forgetting", data="Home Depot", old=len(old), new=len(new), old_loss=before[0], new_loss=before[1]
+        )
+        head = parent.head
+        assert isinstance(head, LateInteraction)
+        for means in MEANS:
+            found = []
+            for seed in range(seeds):
+                mixed = rehearse(new, old, means.share, seed) if means.share else new
+                if means.keep:
+                    again = mixed[len(new) :] or mixed
+                    mixed = [*(mixed[: len(new)] if means.share else ()), *taught(first, parent, again)]
+                losses = DEFAULT_LOSSES | ({"distil": means.keep} if means.keep else {})
+                run = Run(encoder, replace(base, seed=seed, l2_sp=means.l2_sp, losses=losses), head=head, items=items)
+                trained = run.train(mixed, new[: len(new) // 10])
+                found.append(
+                    (loss(run, trained.tower, old_dev), loss(run, trained.tower, new_dev), run.seconds["train"])
+                )
+            after = np.mean(found, axis=0)
+            report.row(
+                means=means.name,
+                forgotten=float(after[0] - before[0]),
+                learned=float(before[1] - after[1]),
+                spread_forgotten=float(np.std([one[0] for one in found])),
+                spread_learned=float(np.std([one[1] for one in found])),
+                train_s=float(after[2]),
+            )
+            console.print(means.name, after)
+    report.write(json)
+
+
+if __name__ == "__main__":
+    typer.run(main)
