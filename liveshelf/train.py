@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import torch
 from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
@@ -105,6 +106,8 @@ def run_train(
     models.store.errors.StoreError
         When the parent or the store cannot be used.
     """
+    first = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    console = console if first else Console(quiet=True)
     store = Store(settings.model.store)
     base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
     examples, dev = source.read()
@@ -121,7 +124,7 @@ def run_train(
     trained = run.train(examples, dev)
     for step in steps:
         trained.metrics |= step.after(run, trained.tower)
-    if not PartialState().is_main_process:
+    if not first:
         return None
     console.print(*tables(trained), sep="\n")
     made = _put(store, base, trained, Data(source.name, len(examples), *source.window, data_hash(examples)), notes)

@@ -76,7 +76,7 @@ def train(
 
     A line of the file is `{"query": "hose", "item": "Garden hose, 20 m", "intent": "buy"}`, or has a `grade` instead of
     the intent. Watch a run with `tensorboard --logdir .liveshelf/training/logs`; on several GPUs start it with
-    `accelerate launch -m liveshelf train …`.
+    `accelerate launch --multi_gpu -m liveshelf train …`.
 
     Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
     """

@@ -1,6 +1,9 @@
 """``liveshelf train``: from a file of examples to a version that loads, and mistakes answered with one paragraph."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,38 @@ def test_a_search_comes_first(file: Path) -> None:
     result = run("train", str(file), "--report-to", "none", "--contexts", "4", "--epochs", "1", "--search", "2")
     assert result.exit_code == 0, result.output
     assert "Search" in result.output and "Stored as" in result.output
+
+
+def test_two_processes_train_one_version(file: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        "-m",
+        "liveshelf",
+    ]
+    options = ["--report-to", "none", "--contexts", "4", "--epochs", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*command, "train", str(file), *options],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    store = Store(".liveshelf/models")
+    [made] = store.ids()
+    assert ended.stdout.count("examples to train on") == ended.stdout.count("Stored as") == 1
+    state = json.loads(next(Path(".liveshelf/training").glob("checkpoint-*/trainer_state.json")).read_text())
+    assert state["max_steps"] == 2 * 3, "22 contexts, four to each of two processes at a step"
+    alone = store.manifest(train(file, "--epochs", "2").id).metrics
+    both = store.manifest(made).metrics
+    assert both["log_loss"] == pytest.approx(alone["log_loss"], abs=0.15)
 
 
 def test_mistakes_are_one_paragraph(file: Path, tmp_path: Path) -> None:
