@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
@@ -151,7 +152,8 @@ class Run:
         config = self.config
         train_set, dev_set = contexts(examples, config.most_items), contexts(dev, config.most_items)
         size = config.contexts or self.recipe.contexts
-        steps = math.ceil(len(train_set) / size / config.accumulation) * (config.epochs or self.recipe.epochs)
+        at_once = size * config.accumulation * PartialState(cpu=not torch.cuda.is_available()).num_processes
+        steps = math.ceil(len(train_set) / at_once) * (config.epochs or self.recipe.epochs)
         start = time.perf_counter()
         own = self._collator([*examples, *dev])
         self.seconds["encode"] = time.perf_counter() - start

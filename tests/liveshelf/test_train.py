@@ -103,25 +103,11 @@ def test_a_search_comes_first(file: Path) -> None:
 
 
 def test_two_processes_train_one_version(file: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        "-m",
-        "liveshelf",
-    ]
-    options = ["--report-to", "none", "--contexts", "4", "--epochs", "2"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    train_it = ["-m", "liveshelf", "train", str(file), "--report-to", "none", "--contexts", "4", "--epochs", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [*command, "train", str(file), *options],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [*launch, *train_it], check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert ended.returncode == 0, ended.stderr
     store = Store(".liveshelf/models")
