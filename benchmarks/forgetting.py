@@ -65,6 +65,44 @@ def topics(encoder: Encoder, sets: Sequence[Sequence[Example]]) -> tuple[list[li
     return old, [[one for one in some if topic[one.query] < NEW] for some in sets]
 
 
+class Case:
+    """A head trained on the old topics, and what is to be learned besides."""
+
+    def __init__(self, folder: Path, items_folder: Path, limit: int | None) -> None:
+        self.base = TrainConfig(folder=folder, report_to=(), evaluations=1, progress=False)
+        self.encoder = Encoder()
+        train, dev = pairs("train", limit), pairs("dev", limit and limit // 5)
+        self.items = FrozenItems(self.encoder, {one.item for one in (*train, *dev)}, items_folder)
+        (self.old, self.old_dev), (new, self.new_dev) = topics(self.encoder, (train, dev))
+        self.new = new[:NEW_PAIRS]
+        self.first = Run(self.encoder, self.base, items=self.items)
+        self.parent = self.first.train(self.old, self.old[: len(self.old) // 20]).tower
+        self.before = self.losses(self.first, self.parent)
+
+    def losses(self, run: Run, tower: nn.Module) -> tuple[float, float]:
+        """Log loss of old and of new dev queries."""
+        old, new = (figures(*run.logits(tower, some))["log_loss"] for some in (self.old_dev, self.new_dev))
+        return old, new
+
+    def update(self, means: Means, seed: int) -> tuple[float, float, float]:
+        """Train on the new by these means: old loss, new loss, seconds."""
+        mixed = rehearse(self.new, self.old, means.share, seed)
+        if means.keep:
+            own = self.new if means.share else []
+            mixed = [*own, *taught(self.first, self.parent, mixed[len(own) :])]
+        config = replace(
+            self.base,
+            seed=seed,
+            l2_sp=means.l2_sp,
+            losses=DEFAULT_LOSSES | ({"distil": means.keep} if means.keep else {}),
+        )
+        head = self.parent.head
+        assert isinstance(head, LateInteraction)
+        run = Run(self.encoder, config, head=head, items=self.items)
+        trained = run.train(mixed, self.new[: len(self.new) // 10])
+        return *self.losses(run, trained.tower), run.seconds["train"]
+
+
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each means.")] = 3,
@@ -74,44 +112,19 @@ def main(
     """Measure and print; ten minutes on two cores once items are encoded."""
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder:
-        base = TrainConfig(folder=Path(folder), report_to=(), evaluations=1, progress=False)
-        encoder = Encoder()
-        train, dev = pairs("train", limit), pairs("dev", limit and limit // 5)
-        items = FrozenItems(encoder, {one.item for one in (*train, *dev)}, (work or Path(folder)) / "items")
-        (old, old_dev), (new, new_dev) = topics(encoder, (train, dev))
-        new = new[:NEW_PAIRS]
-
-        def loss(run: Run, tower: nn.Module, some: Sequence[Example]) -> float:
-            return figures(*run.logits(tower, some))["log_loss"]
-
-        first = Run(encoder, base, items=items)
-        parent = first.train(old, old[: len(old) // 20]).tower
-        before = loss(first, parent, old_dev), loss(first, parent, new_dev)
-        report = Report(
-            "forgetting", data="Home Depot", old=len(old), new=len(new), old_loss=before[0], new_loss=before[1]
-        )
-        head = parent.head
-        assert isinstance(head, LateInteraction)
+        case = Case(Path(folder) / "run", (work or Path(folder)) / "items", limit)
+        old, new = case.before
+        facts = {"old": len(case.old), "new": len(case.new), "old_loss": old, "new_loss": new}
+        report = Report("forgetting", data="Home Depot", seeds=seeds, **facts)
         for means in MEANS:
-            found = []
-            for seed in range(seeds):
-                mixed = rehearse(new, old, means.share, seed) if means.share else new
-                if means.keep:
-                    again = mixed[len(new) :] or mixed
-                    mixed = [*(mixed[: len(new)] if means.share else ()), *taught(first, parent, again)]
-                losses = DEFAULT_LOSSES | ({"distil": means.keep} if means.keep else {})
-                run = Run(encoder, replace(base, seed=seed, l2_sp=means.l2_sp, losses=losses), head=head, items=items)
-                trained = run.train(mixed, new[: len(new) // 10])
-                found.append(
-                    (loss(run, trained.tower, old_dev), loss(run, trained.tower, new_dev), run.seconds["train"])
-                )
-            after = np.mean(found, axis=0)
+            found = np.array([case.update(means, seed) for seed in range(seeds)])
+            after = found.mean(axis=0)
             report.row(
                 means=means.name,
-                forgotten=float(after[0] - before[0]),
-                learned=float(before[1] - after[1]),
-                spread_forgotten=float(np.std([one[0] for one in found])),
-                spread_learned=float(np.std([one[1] for one in found])),
+                forgotten=float(after[0] - old),
+                spread_forgotten=float(found[:, 0].std()),
+                learned=float(new - after[1]),
+                spread_learned=float(found[:, 1].std()),
                 train_s=float(after[2]),
             )
             console.print(means.name, after)

@@ -15,77 +15,81 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.report import DATA, Report
+from benchmarks.quality import pairs as read_pairs
+from benchmarks.report import Report
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.scorer import Floats
 from models.training.batches import FrozenItems
 from models.training.config import TrainConfig
-from models.training.examples import Example, by_context, expected_level, read_examples, split
+from models.training.examples import Example, by_context, expected_level, split
 from models.training.figures import probabilities
 from models.training.negatives import MINES, Guard, Miner, Score
 from models.training.run import Run
 from models.training.towers import LateInteractionTowers
 
-FIELDS = {"item": "title", "grade": "relevance"}
 GOOD, BAD = 0.75, 0.5
 """Grades 2.5 and 2 on the scale of 0 to 1."""
 
 
+GUARDS = {
+    "no guard": None,
+    "skip": Guard(skip=2, similarity=2, margin=-9),
+    "similarity": Guard(skip=0, similarity=0.9, margin=-9),
+    "margin": Guard(skip=0, similarity=2, margin=0.05),
+    "guard": Guard(),
+}
+
+
 def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     pairs: Annotated[int, typer.Option(help="Training pairs, whole queries.")] = 6_000,
     queries: Annotated[int, typer.Option(help="Dev queries.")] = 600,
     count: Annotated[int, typer.Option(help="Negatives a context.")] = 4,
     seeds: Annotated[int, typer.Option(help="Runs of each arm.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Write JSON here.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Keep encoded items here.")] = None,
 ) -> None:
-    """Print the table."""
-    graded = _some(read_examples(DATA / "homedepot" / "train.jsonl.xz", FIELDS, (1, 3)), pairs=pairs)
-    dev = _some(read_examples(DATA / "homedepot" / "dev.jsonl.xz", FIELDS, (1, 3)), queries=queries)
+    """Measure and print; a quarter of an hour on two cores."""
+    graded = _some(read_pairs("train"), pairs=pairs)
+    dev = _some(read_pairs("dev"), queries=queries)
     known, hidden = positives(graded)
-    encoder = Encoder()
-    items = FrozenItems(encoder, [one.item for one in (*graded, *dev)])
-    miner = Miner(encoder, FrozenItems(encoder, [one.item for one in graded]))
-    judged = {(one.query, one.item): one.grade or 0.0 for one in graded}
     report = Report("negatives", pairs=len(graded), positives=len(known), hidden=len(hidden), negatives=count)
     with tempfile.TemporaryDirectory() as folder:
-        base = TrainConfig(folder=Path(folder), report_to=("none",), progress=False)
+        encoder = Encoder()
+        place = work or Path(folder)
+        items = FrozenItems(encoder, [one.item for one in (*graded, *dev)], place)
+        base = TrainConfig(folder=Path(folder) / "run", report_to=(), progress=False, evaluations=1)
+        miner = Miner(encoder, items, {one.item for one in graded})
         score = scorer(encoder, base, items)
-
-        def arm(name: str, data: Sequence[Example], in_batch: int = 0) -> None:
+        arms: list[tuple[str, Sequence[Example], int]] = [
+            ("none", known, 0),
+            ("in batch", known, count),
+            ("random", miner.mine(known, count, "random"), 0),
+        ]
+        for how in MINES[1:]:
+            for name, guard in GUARDS.items():
+                if how == "both" or name in ("no guard", "guard"):
+                    arms.append((f"{how}, {name}", miner.mine(known, count, how, guard, score), 0))
+        arms.append(("both, guard, and in batch", miner.mine(known, count // 2, "both", Guard(), score), count))
+        arms.append(("the hidden grades", graded, 0))
+        untrained = Run(encoder, base, items=items).predict(dev).metrics
+        report.row(negatives="untrained", spearman=untrained["spearman"], ndcg_10=untrained["ndcg_10"])
+        judged = {(one.query, one.item): one.grade or 0.0 for one in graded}
+        for name, data, in_batch in arms:
             configs = [replace(base, seed=seed, negatives=in_batch) for seed in range(seeds)]
             found = [Run(encoder, config, items=items).train(data, dev).metrics for config in configs]
             added = [one for one in data if one.intent == "ignore"]
             grades = [judged[one.query, one.item] for one in added if (one.query, one.item) in judged]
             report.row(
                 negatives=name,
-                spearman=round(float(np.mean([one["spearman"] for one in found])), 4),
-                spread=round(float(np.std([one["spearman"] for one in found])), 4),
-                ndcg_10=round(float(np.mean([one["ndcg_10"] for one in found])), 4),
+                spearman=float(np.mean([one["spearman"] for one in found])),
+                spread=float(np.std([one["spearman"] for one in found])),
+                ndcg_10=float(np.mean([one["ndcg_10"] for one in found])),
                 examples=len(data),
                 false=sum(grade >= GOOD for grade in grades),
                 known_bad=sum(grade < BAD for grade in grades),
             )
-
-        untrained = Run(encoder, base, items=items).predict(dev).metrics
-        report.row(negatives="untrained", spearman=untrained["spearman"], ndcg_10=untrained["ndcg_10"])
-        arm("none", known)
-        arm("in batch", known, count)
-        arm("random", miner.mine(known, count, "random"))
-        guards = {
-            "no guard": None,
-            "skip": Guard(skip=2, similarity=2, margin=-9),
-            "similarity": Guard(skip=0, similarity=0.9, margin=-9),
-            "margin": Guard(skip=0, similarity=2, margin=0.05),
-            "guard": Guard(),
-        }
-        for how in MINES[1:]:
-            for name, guard in guards.items():
-                if how == "both" or name in ("no guard", "guard"):
-                    arm(f"{how}, {name}", miner.mine(known, count, how, guard, score))
-        arm("both, guard, and in batch", miner.mine(known, count // 2, "both", Guard(), score), count)
-        arm("the hidden grades", graded)
-    report.write(out)
+    report.write(json)
 
 
 def positives(graded: Sequence[Example]) -> tuple[list[Example], list[Example]]:
