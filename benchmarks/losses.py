@@ -1,6 +1,6 @@
 """Which loss should a scorer be trained with?
 
-The head on Home Depot's training pairs by each loss and by sums of them, means over seeds; dev queries are for measuring
+The head on Home Depot's training pairs by each loss and by sums of them, means over seeds; dev is for measuring
 alone. The teacher's logits are those that ``benchmarks.quality --work`` leaves behind when it has trained the
 cross-encoder; without them the arms with ``distil`` are left out.
 """
@@ -24,6 +24,7 @@ from models.training.examples import Example, split
 from models.training.figures import figures
 from models.training.run import Run
 
+FIGURES = ("spearman", "rmse", "ndcg_10", "ece")
 ARMS: tuple[Mapping[str, float], ...] = (
     {"cross_entropy": 1.0},
     {"graded": 4.0},
