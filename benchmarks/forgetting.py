@@ -34,24 +34,32 @@ NEW_PAIRS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """One way against forgetting: share of old contexts, weight of the parent's answers, pull to its weights."""
+    """One way against forgetting: share of old contexts, weight of the parent's answers, pull to its weights, and a
+    shorter or slower run."""
 
     name: str
     share: float = 0.0
     keep: float = 0.0
     l2_sp: float = 0.0
+    epochs: float | None = None
+    rate: float | None = None
 
 
 MEANS = (
     Means("none"),
-    Means("L2-SP 0.01", l2_sp=0.01),
+    Means("one epoch", epochs=1),
+    Means("a quarter of the rate", rate=5e-4),
+    Means("L2-SP 0.03", l2_sp=0.03),
     Means("L2-SP 0.1", l2_sp=0.1),
+    Means("L2-SP 0.3", l2_sp=0.3),
+    Means("L2-SP 1", l2_sp=1.0),
     Means("parent's answers", keep=1.0),
     Means("rehearsal 0.1", share=0.1),
     Means("rehearsal 0.3", share=0.3),
-    Means("rehearsal 0.5", share=0.5),
     Means("rehearsal 0.3, parent's answers", share=0.3, keep=1.0),
-    Means("rehearsal 0.3, L2-SP 0.01", share=0.3, l2_sp=0.01),
+    Means("rehearsal 0.3, L2-SP 0.1", share=0.3, l2_sp=0.1),
+    Means("rehearsal 0.3, L2-SP 0.3", share=0.3, l2_sp=0.3),
+    Means("rehearsal 0.3, parent's answers, L2-SP 0.1", share=0.3, keep=1.0, l2_sp=0.1),
 )
 
 
@@ -94,6 +102,8 @@ class Case:
             self.base,
             seed=seed,
             l2_sp=means.l2_sp,
+            epochs=means.epochs,
+            head_rate=means.rate,
             losses=DEFAULT_LOSSES | ({"distil": means.keep} if means.keep else {}),
         )
         head = self.parent.head

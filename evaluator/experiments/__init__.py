@@ -1,0 +1,1 @@
+"""Experiments: who sees what, and whether it made a difference, valid at every look."""

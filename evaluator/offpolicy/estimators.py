@@ -1,0 +1,123 @@
+"""What another policy would have earned: inverse propensities, self-normalised, and doubly robust.
+
+Pure arrays; knows nothing of files or policies. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS);
+Dudík, Langford and Li 2011 (DR); Kish 1965 for the effective sample size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """Decisions as they were logged, n of them.
+
+    Attributes
+    ----------
+    reward
+        What came of the action that was taken [n].
+    propensity
+        Probability with which the logging policy took it [n], above zero.
+    target
+        Probability with which the policy in question takes it in the same place [n].
+    predicted, predicted_target
+        For DR: a model's reward of the action taken [n], and its mean over the actions of the policy in question [n].
+
+    Raises
+    ------
+    ValueError
+        Where arrays differ in length, a propensity is not in (0, 1], or a probability not in [0, 1].
+    """
+
+    reward: Floats
+    propensity: Floats
+    target: Floats
+    predicted: Floats | None = None
+    predicted_target: Floats | None = None
+
+    def __post_init__(self) -> None:
+        given = [self.reward, self.propensity, self.target, self.predicted, self.predicted_target]
+        if len({len(one) for one in given if one is not None}) != 1 or not len(self.reward):
+            raise ValueError("logs need at least one decision, and all columns of one length")
+        if not ((self.propensity > 0) & (self.propensity <= 1)).all():
+            raise ValueError("a logged action's propensity is above zero and at most one; log what explored")
+        if not ((self.target >= 0) & (self.target <= 1)).all():
+            raise ValueError("probabilities of the policy in question lie in 0..1")
+
+    def weights(self, clip: float) -> Floats:
+        """Importance weights, at most ``clip``."""
+        return np.minimum(self.target / self.propensity, clip)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> "Logs":
+        """Some of the decisions, repetitions allowed."""
+        some = [None if one is None else one[rows] for one in (self.predicted, self.predicted_target)]
+        return Logs(self.reward[rows], self.propensity[rows], self.target[rows], *some)
+
+
+def ips(logs: Logs, clip: float = np.inf) -> float:
+    """Unbiased without clipping, and as noisy as its largest weights."""
+    return float((logs.weights(clip) * logs.reward).mean())
+
+
+def snips(logs: Logs, clip: float = np.inf) -> float:
+    """Weights divided by their mean: a little bias for much less variance; never outside the rewards' range."""
+    weights = logs.weights(clip)
+    total = weights.sum()
+    return float((weights * logs.reward).sum() / total) if total else 0.0
+
+
+def dr(logs: Logs, clip: float = np.inf) -> float:
+    """A model's answer corrected by its weighted errors: unbiased where either propensities or the model are right."""
+    if logs.predicted is None or logs.predicted_target is None:
+        raise ValueError("doubly robust estimates need a reward model's predictions")
+    return float((logs.predicted_target + logs.weights(clip) * (logs.reward - logs.predicted)).mean())
+
+
+def effective_size(logs: Logs, clip: float = np.inf) -> float:
+    """Kish's effective sample size: how many decisions of the policy itself would say as much."""
+    weights = logs.weights(clip)
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares else 0.0
+
+
+class Estimate(NamedTuple):
+    """A policy's value with a bootstrap interval, and the effective sample size."""
+
+    value: float
+    low: float
+    high: float
+    effective: float
+
+
+def estimate(
+    logs: Logs,
+    how: Callable[[Logs, float], float],
+    *,
+    clip: float = np.inf,
+    confidence: float = 0.95,
+    draws: int = 2_000,
+    seed: int = 0,
+) -> Estimate:
+    """An estimator's value with a percentile bootstrap interval over decisions.
+
+    Examples
+    --------
+    >>> chance = np.random.default_rng(0)
+    >>> arm = chance.integers(0, 2, 5_000)  # uniform logs over two items, clicked at 10 and 30 %
+    >>> reward = (chance.random(5_000) < np.where(arm, 0.3, 0.1)).astype(float)
+    >>> logs = Logs(reward, np.full(5_000, 0.5), np.where(arm, 0.9, 0.1))
+    >>> found = estimate(logs, snips)
+    >>> found.low < 0.28 < found.high, 0.26 < found.value < 0.3, 2_900 < found.effective < 3_200
+    (True, True, True)
+    """
+    chance = np.random.default_rng(seed)
+    count = len(logs.reward)
+    values = [how(logs.take(chance.integers(0, count, count)), clip) for _ in range(draws)]
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(how(logs, clip), float(low), float(high), effective_size(logs, clip))

@@ -1,0 +1,199 @@
+"""Rolling rates of closed impressions: click rate, conversion, revenue, with intervals, over several windows at once.
+
+Pure: takes closed impressions and event time, no clock of its own. Only what is closed counts, so a rate never falls
+because outcomes are still to come; a window ends where closing has got to, not now.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evaluator.intervals import Z95, Interval, wilson
+from evaluator.online.attribution import Closed
+
+WINDOWS = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000}
+"""Lengths of the windows, milliseconds."""
+
+STEPS = 60
+"""A window moves by a sixtieth of its length."""
+
+PLACES = ((0, "1"), (2, "2-3"), (5, "4-6"), (11, "7-12"))
+
+
+class Slice(NamedTuple):
+    """What a rate is of; ``position`` is one of :func:`bucket`'s."""
+
+    surface: str
+    arm: str
+    model: str
+    position: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over impressions; those of squares are for intervals. ``debiased`` sums clicks by inverse propensity."""
+
+    impressions: int = 0
+    clicks: int = 0
+    purchases: int = 0
+    revenue: float = 0.0
+    revenue_squared: float = 0.0
+    debiased: float = 0.0
+    debiased_squared: float = 0.0
+
+    def add(self, other: "Tally") -> None:
+        """Take another's sums in."""
+        self.impressions += other.impressions
+        self.clicks += other.clicks
+        self.purchases += other.purchases
+        self.revenue += other.revenue
+        self.revenue_squared += other.revenue_squared
+        self.debiased += other.debiased
+        self.debiased_squared += other.debiased_squared
+
+    @property
+    def ctr(self) -> Interval:
+        """Impressions with any outcome, with Wilson's 95 % interval."""
+        return wilson(self.clicks, self.impressions)
+
+    @property
+    def cvr(self) -> Interval:
+        """Impressions that led to a purchase, with Wilson's 95 % interval."""
+        return wilson(self.purchases, self.impressions)
+
+    @property
+    def revenue_per_impression(self) -> Interval:
+        """In the shop's currency, with a normal 95 % interval."""
+        return _mean(self.revenue, self.revenue_squared, self.impressions)
+
+    @property
+    def debiased_ctr(self) -> Interval:
+        """What the click rate would be if everything stood first: clicks by inverse examination propensity."""
+        return _mean(self.debiased, self.debiased_squared, self.impressions)
+
+
+def bucket(position: int) -> str:
+    """The range of positions that one is told with.
+
+    Examples
+    --------
+    >>> [bucket(position) for position in (0, 1, 5, 11, 40)]
+    ['1', '2-3', '4-6', '7-12', '13+']
+    """
+    return next((name for last, name in PLACES if position <= last), "13+")
+
+
+def tally(closed: Closed, weight: float = 1.0) -> Tally:
+    """One closed impression's sums; ``weight`` is its position's inverse propensity."""
+    clicked = int(bool(closed.outcomes))
+    bought = [outcome.value for outcome in closed.outcomes if outcome.kind == "purchase"]
+    revenue = sum(bought)
+    return Tally(1, clicked, int(bool(bought)), revenue, revenue**2, clicked * weight, clicked * weight**2)
+
+
+class Rolling:
+    """One window's sums in :data:`STEPS` parts that fall out one by one.
+
+    Examples
+    --------
+    >>> window = Rolling(60_000)
+    >>> for ts in (0, 30_000, 59_000, 61_000): window.update(ts, Tally(impressions=1))
+    >>> window.get(62_000).impressions, window.get(120_000).impressions
+    (3, 1)
+    """
+
+    def __init__(self, length_ms: int) -> None:
+        self.step = length_ms // STEPS
+        self._parts: dict[int, Tally] = {}
+
+    def update(self, ts: int, sums: Tally) -> None:
+        """Add what happened at ``ts`` (ms)."""
+        self._parts.setdefault(ts // self.step, Tally()).add(sums)
+
+    def get(self, until: int) -> Tally:
+        """Sums of the window that ends with the step that ``until`` (ms) is in; what is older is forgotten."""
+        last = until // self.step
+        for number in [number for number in self._parts if number <= last - STEPS]:
+            del self._parts[number]
+        found = Tally()
+        for number, part in self._parts.items():
+            if number <= last:
+                found.add(part)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+class Rates:
+    """Rolling rates of every slice seen lately.
+
+    Parameters
+    ----------
+    windows
+        Lengths in milliseconds, by name.
+    most
+        Slices that are kept; of more, those longest without an impression go first and are counted in ``dropped``.
+
+    Examples
+    --------
+    >>> rates = Rates()
+    >>> rates.update(Closed("u", "i", "s", "feed", 0, ts=1_000), arm="champion", model="m1")
+    >>> rates.get("1h", until=2_000).ctr
+    Interval(rate=0.0, low=0.0, high=0.7934506856227626)
+    >>> rates.by("1h", until=2_000, fields=("surface", "arm")).keys()
+    dict_keys([('feed', 'champion')])
+    """
+
+    def __init__(self, windows: Mapping[str, int] = WINDOWS, most: int = 10_000) -> None:
+        self.windows, self.most = dict(windows), most
+        self.dropped = 0
+        self._slices: dict[Slice, dict[str, Rolling]] = {}
+
+    def update(self, closed: Closed, *, arm: str, model: str, weight: float = 1.0) -> None:
+        """Count one closed impression."""
+        key = Slice(closed.surface, arm, model, bucket(closed.position))
+        rolling = self._slices.pop(key, None) or {name: Rolling(length) for name, length in self.windows.items()}
+        self._slices[key] = rolling  # the last one is the one seen last
+        sums = tally(closed, weight)
+        for window in rolling.values():
+            window.update(closed.ts, sums)
+        if len(self._slices) > self.most:
+            self._slices.pop(next(iter(self._slices)))
+            self.dropped += 1
+
+    def get(self, window: str, until: int, **fields: str) -> Tally:
+        """Sums over one window of all slices with these fields, such as ``arm="champion"``."""
+        return _sum(
+            rolling[window].get(until)
+            for key, rolling in self._slices.items()
+            if all(getattr(key, name) == value for name, value in fields.items())
+        )
+
+    def by(self, window: str, until: int, fields: Iterable[str]) -> dict[tuple[str, ...], Tally]:
+        """Sums over one window for each combination of some fields that has impressions in it."""
+        names = tuple(fields)
+        found: dict[tuple[str, ...], Tally] = {}
+        for key, rolling in self._slices.items():
+            sums = rolling[window].get(until)
+            if sums.impressions:
+                found.setdefault(tuple(getattr(key, name) for name in names), Tally()).add(sums)
+        return found
+
+
+def _sum(parts: Iterable[Tally]) -> Tally:
+    found = Tally()
+    for part in parts:
+        found.add(part)
+    return found
+
+
+def _mean(total: float, squares: float, count: int) -> Interval:
+    """A mean with a normal 95 % interval, from sums."""
+    if not count:
+        return Interval(math.nan, -math.inf, math.inf)
+    mean = total / count
+    variance = max(0.0, squares / count - mean**2)
+    half = Z95 * math.sqrt(variance / count)
+    return Interval(mean, mean - half, mean + half)

@@ -1,0 +1,120 @@
+"""Arms that stay, evidence that may be looked at all the time, and interleaving that finds the better model."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from evaluator.experiments.assignment import assign, place
+from evaluator.experiments.evalue import EValue
+from evaluator.experiments.interleaving import Preference, interleave
+
+RANKINGS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
+
+
+def test_places_are_uniform_and_salts_are_independent() -> None:
+    one, other = ([place(f"user-{number}", salt) for number in range(20_000)] for salt in ("a", "b"))
+    assert stats.kstest(one, "uniform").pvalue > 0.01 and stats.kstest(other, "uniform").pvalue > 0.01
+    assert abs(stats.spearmanr(one, other).statistic) < 0.03
+
+
+@given(st.text(max_size=20), st.text(max_size=10), st.floats(0, 0.5), st.floats(0, 0.4))
+def test_growing_the_first_arm_moves_nobody_out_of_it(shopper: str, salt: str, share: float, more: float) -> None:
+    small = assign(shopper, salt, {"canary": share, "champion": 1 - share})
+    large = assign(shopper, salt, {"canary": share + more, "champion": 1 - share - more})
+    assert small == assign(shopper, salt, {"canary": share, "champion": 1 - share})
+    assert small == "champion" or large == "canary"
+
+
+@pytest.mark.parametrize("shares", [{"a": 0.5}, {"a": 1.5, "b": -0.5}, {}])
+def test_shares_that_make_no_whole_are_refused(shares: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="sum to one"):
+        assign("u", "s", shares)
+
+
+@given(st.integers(1, 12), st.floats(0.05, 0.95), st.floats(1, 500))
+def test_its_mean_is_one_under_the_null(events: int, share: float, prior: float) -> None:
+    mean = 0.0
+    for inside in range(events + 1):
+        test = EValue(share, prior)
+        test.update(inside, events - inside)
+        mean += test.get() * math.comb(events, inside) * share**inside * (1 - share) ** (events - inside)
+    assert mean == pytest.approx(1)
+
+
+def test_peeking_does_not_raise_false_positives_while_a_z_test_triples_them() -> None:
+    """2,000 experiments without a difference, looked at after every 50 of 5,000 clicks."""
+    chance, runs, looks = np.random.default_rng(0), 2_000, np.arange(50, 5_001, 50)
+    inside = np.cumsum(chance.random((runs, 5_000)) < 0.5, axis=1)[:, looks - 1]
+    z = np.abs(inside - looks / 2) / np.sqrt(looks / 4)
+    naive = (z > stats.norm.ppf(0.975)).any(axis=1).mean()
+    ours = 0
+    for row in inside:
+        for hits, count in zip(row.tolist(), looks.tolist(), strict=True):
+            test = EValue(0.5)
+            test.update(hits, count - hits)
+            if test.get() >= 20:
+                ours += 1
+                break
+    assert ours / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+    assert naive > 0.25
+
+
+def test_a_real_difference_is_found() -> None:
+    chance, needed = np.random.default_rng(1), []
+    for _ in range(50):  # 6 against 5 % clicks in arms of equal size
+        test, clicks = EValue(0.5), 0
+        while test.get() < 20 and clicks < 20_000:
+            hits = int(chance.binomial(50, 6 / 11))
+            test.update(hits, 50 - hits)
+            clicks += 50
+        needed.append(clicks)
+    assert np.median(needed) < 1_800
+
+
+def test_counts_merge_in_any_order_and_never_overflow() -> None:
+    one, other = EValue(0.1), EValue(0.1)
+    one.update(10, 5)
+    other.update(0, 400)
+    assert one.merge(other).log() == other.merge(one).log()
+    one.update(10**7, 0)
+    assert one.get() > 1e300 and one.p_value == 0 and math.isfinite(one.log())
+    with pytest.raises(ValueError, match="different"):
+        one.merge(EValue(0.2))
+    with pytest.raises(ValueError, match="taken back"):
+        one.update(-1, 0)
+    with pytest.raises(ValueError, match="share"):
+        EValue(1)
+
+
+@given(RANKINGS, RANKINGS, st.integers(0, 10), st.text(max_size=5))
+def test_shelves_are_shared_fairly(a: list[str], b: list[str], length: int, seed: str) -> None:
+    found = interleave(a, b, length, seed)
+    assert found == interleave(a, b, length, seed)
+    assert len(set(found.items)) == len(found.items) == len(found.teams) == min(length, len({*a, *b}))
+    for team, ranking in (("a", a), ("b", b)):
+        own = [item for item, of in zip(found.items, found.teams, strict=True) if of == team]
+        assert own == [item for item in ranking if item in own], "each team's items stand in its own order"
+    if len(a) >= length and len(b) >= length and not set(a) & set(b):
+        assert abs(found.teams.count("a") - found.teams.count("b")) <= 1
+
+
+def test_the_better_ranking_is_preferred_and_equal_ones_are_not() -> None:
+    chance, items = np.random.default_rng(2), [f"i{number}" for number in range(10)]
+    better, fair = Preference(), Preference()
+    for number in range(1_500):
+        good = sorted(items, key=lambda item: int(item[1:]) + chance.normal(0, 2))
+        poor = sorted(items, key=lambda item: int(item[1:]) + chance.normal(0, 6))
+        for preference, other in (
+            (better, poor),
+            (fair, sorted(items, key=lambda i: int(i[1:]) + chance.normal(0, 2))),
+        ):
+            shelf = interleave(good, other, 5, str(number))
+            preference.update(
+                shelf.credit([item for item in shelf.items if chance.random() < 0.3 / (1 + int(item[1:]))])
+            )
+    assert better.share > 0.55 and better.evidence.get() > 20
+    assert abs(fair.share - 0.5) < 0.05 and fair.evidence.get() < 20
