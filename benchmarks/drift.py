@@ -1,8 +1,8 @@
 """How soon does each detector see that clicks fell, and how often does it cry wolf?
 
-Click rate 5 %: false alarms per 100,000 impressions on stable streams, and the median number of impressions until a drop
-to 4 or 3 %, which comes after 20,000 stable ones, is seen. Ours against river's, all on the same streams. A detector is
-reset after each alarm; streams in which it is never seen count as their length.
+Click rate 5 %: false alarms per 100,000 impressions on stable streams, and the median number of impressions until a
+drop to 4 or 3 %, which comes after 20,000 stable ones, is seen. Ours against river's, all on the same streams. A
+detector is reset after each alarm; streams in which it is never seen count as their length.
 """
 
 from collections.abc import Callable, Iterable

@@ -49,4 +49,4 @@ def wilson(successes: float, trials: float, z: float = Z95) -> Interval:
     spread = z * z / trials
     centre = (rate + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials))
-    return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(rate, min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half)))

@@ -108,13 +108,10 @@ def test_the_better_ranking_is_preferred_and_equal_ones_are_not() -> None:
     for number in range(1_500):
         good = sorted(items, key=lambda item: int(item[1:]) + chance.normal(0, 2))
         poor = sorted(items, key=lambda item: int(item[1:]) + chance.normal(0, 6))
-        for preference, other in (
-            (better, poor),
-            (fair, sorted(items, key=lambda i: int(i[1:]) + chance.normal(0, 2))),
-        ):
+        equal = sorted(items, key=lambda item: int(item[1:]) + chance.normal(0, 2))
+        for preference, other in ((better, poor), (fair, equal)):
             shelf = interleave(good, other, 5, str(number))
-            preference.update(
-                shelf.credit([item for item in shelf.items if chance.random() < 0.3 / (1 + int(item[1:]))])
-            )
+            clicked = [item for item in shelf.items if chance.random() < 0.3 / (1 + int(item[1:]))]
+            preference.update(shelf.credit(clicked))
     assert better.share > 0.55 and better.evidence.get() > 20
     assert abs(fair.share - 0.5) < 0.05 and fair.evidence.get() < 20
