@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from liveshelf.model_commands import models_app
+from liveshelf.ope_command import ope
 from liveshelf.settings import BadSettingsError, Settings, load
 from liveshelf.train_command import train
 
@@ -35,6 +36,7 @@ app.add_typer(letters, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.command()(train)
+app.command()(ope)
 console = Console()
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Plain, .gz or .xz.")]
@@ -58,6 +60,7 @@ def told() -> Iterator[None]:
     from kafka.errors import KafkaError
     from redis.exceptions import RedisError
 
+    from liveshelf.ope import LogsError
     from liveshelf.stack.errors import StackError
     from models.store.errors import StoreError
     from models.training.examples import ExamplesError
@@ -66,7 +69,7 @@ def told() -> Iterator[None]:
 
     try:
         yield
-    except (BadSettingsError, StackError, MappingError, StoreError, ExamplesError, WeightsError) as error:
+    except (BadSettingsError, StackError, MappingError, StoreError, ExamplesError, LogsError, WeightsError) as error:
         message = str(error)
     except KafkaError as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from liveshelf.options import number, pairs
+
 if TYPE_CHECKING:
     from models.training.descriptions import Descriptions
 
@@ -94,7 +96,7 @@ def train(
         raise typer.BadParameter("give a file of examples, or --events and --items; --dev goes with the former")
     if keep and not parent:
         raise typer.BadParameter("there is no parent whose answers to keep; give --parent", param_hint="--keep")
-    weights = {name: _number(value, "--loss") for name, value in _pairs(losses, "--loss").items()}
+    weights = {name: number(value, "--loss") for name, value in pairs(losses, "--loss").items()}
     if unknown := sorted(set(weights) - set(LOSSES)):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(LOSSES)}", param_hint="--loss")
     low, _, high = grades.partition(":")
@@ -117,7 +119,7 @@ def train(
         progress=console.is_terminal,
     )
     source: Examples
-    reading = _pairs(fields, "--map"), (_number(low, "--grades"), _number(high, "--grades"))
+    reading = pairs(fields, "--map"), (number(low, "--grades"), number(high, "--grades"))
     catalogue: tuple[str, ...] = ()
     with told():
         if file is not None:
@@ -141,20 +143,6 @@ def _described(given: list[str] | None) -> "Descriptions":
     from models.training.descriptions import DEFAULT, Descriptions
 
     try:
-        return Descriptions(DEFAULT | _pairs(given, "--describe"))
+        return Descriptions(DEFAULT | pairs(given, "--describe"))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--describe") from None
-
-
-def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
-    pairs = [one.partition("=") for one in given or ()]
-    if wrong := [left for left, equals, right in pairs if not (left and equals and right)]:
-        raise typer.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param_hint=option)
-    return {left: right for left, _, right in pairs}
-
-
-def _number(text: str, option: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number", param_hint=option) from None
