@@ -15,6 +15,11 @@ from models.training.run import Run
 from streams.config import ModelConfig
 
 
+GOING_ON = 1.0
+"""Epochs of a head that goes on from a trained one: more forgets the old and learns the new by heart
+(``docs/training.md``)."""
+
+
 class Start:
     """The encoder and head that training goes on from, and the scorer that they are until then.
 
@@ -25,7 +30,9 @@ class Start:
     """
 
     def __init__(self, base: Parts, model: ModelConfig, config: TrainConfig) -> None:
-        self.base, self.model, self.config = base, model, config
+        self.base, self.model = base, model
+        goes_on = config.method == "head" and base.head is not None and config.epochs is None
+        self.config = replace(config, epochs=GOING_ON) if goes_on else config
         self.encoder = self._encoder(config.method)
         self.head = LateInteraction.load(base.head) if base.head else None
         self.items: FrozenItems | None = None
