@@ -5,18 +5,15 @@ Only words and options live here; the work is done in the modules that commands 
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
-from liveshelf.settings import BadSettingsError, Settings, load
+from liveshelf.terminal import console, settings, told
 from liveshelf.train_command import train
 
 app = typer.Typer(
@@ -37,7 +34,6 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.command()(train)
 app.command()(ope)
-console = Console()
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Plain, .gz or .xz.")]
 Preset = Annotated[str | None, typer.Option(help="A mapping that comes with Liveshelf, such as icecat.")]
@@ -52,38 +48,6 @@ def main() -> None:
     """Entry point of the ``liveshelf`` program."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app()
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
-    from kafka.errors import KafkaError
-    from redis.exceptions import RedisError
-
-    from liveshelf.ope import LogsError
-    from liveshelf.stack.errors import StackError
-    from models.store.errors import StoreError
-    from models.training.examples import ExamplesError
-    from models.weights import WeightsError
-    from streams.adapters.mapping import MappingError
-
-    try:
-        yield
-    except (BadSettingsError, StackError, MappingError, StoreError, ExamplesError, LogsError, WeightsError) as error:
-        message = str(error)
-    except KafkaError as error:
-        message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
-    except RedisError as error:
-        message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
-    else:
-        return
-    console.print(message, style="red", highlight=False, markup=False)
-    raise typer.Exit(1)
-
-
-def settings(**groups: Any) -> Settings:
-    """Settings from all sources, the command line's groups first."""
-    return load(**groups)
 
 
 @app.command()

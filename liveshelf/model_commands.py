@@ -126,7 +126,7 @@ def models_gc(
 @contextmanager
 def _store() -> Iterator["Store"]:
     """The store of the settings; what a person can mend is told as by every other command."""
-    from liveshelf.cli import settings, told
+    from liveshelf.terminal import settings, told
     from models.store import Store, StoreError
 
     with told():
@@ -148,7 +148,7 @@ def _slots(store: "Store") -> dict[str, list[str]]:
 
 
 def _print(*what: RenderableType) -> None:
-    from liveshelf.cli import console
+    from liveshelf.terminal import console
 
     for one in what:
         console.print(one, highlight=False, markup=False)

@@ -33,8 +33,8 @@ def ope(
     """
     from dataclasses import asdict
 
-    from liveshelf.cli import console, told
     from liveshelf.ope import FIELDS, answer, read
+    from liveshelf.terminal import console, told
 
     names = pairs(fields, "--map")
     if unknown := sorted(set(names) - set(FIELDS)):

@@ -82,7 +82,7 @@ def train(
 
     Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
     """
-    from liveshelf.cli import console, settings, told
+    from liveshelf.terminal import console, settings, told
     from liveshelf.train import Examples, Source, run_train
     from liveshelf.train_data import History, item_texts
     from liveshelf.train_steps import MINED, Describing, Mining, Remembering, Step

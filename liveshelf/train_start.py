@@ -14,7 +14,6 @@ from models.training.methods import Method
 from models.training.run import Run
 from streams.config import ModelConfig
 
-
 GOING_ON = 1.0
 """Epochs of a head that goes on from a trained one: more forgets the old and learns the new by heart
 (``docs/training.md``)."""

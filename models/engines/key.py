@@ -5,10 +5,11 @@ Knows hashing; nothing of how engines are built.
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata
 
 import torch
 from torch import nn
+
+from models.versions import versions
 
 LIBRARIES = ("torch", "torch-tensorrt", "tensorrt", "transformers")
 
@@ -28,7 +29,8 @@ def key(module: nn.Module, device: torch.device, **settings: object) -> str:
     for name, weights in module.state_dict().items():
         digest.update(f"{name}{weights.dtype}{tuple(weights.shape)}".encode())
         digest.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    facts: Mapping[str, object] = {**_device(device), **_versions(), **settings}
+    known = {"cuda": torch.version.cuda, **versions(LIBRARIES)}
+    facts: Mapping[str, object] = {**_device(device), **known, **settings}
     digest.update(repr(sorted(facts.items(), key=lambda fact: fact[0])).encode())
     return digest.hexdigest()
 
@@ -37,13 +39,3 @@ def _device(device: torch.device) -> dict[str, object]:
     if device.type != "cuda":
         return {"device": device.type}
     return {"device": torch.cuda.get_device_name(device), "capability": torch.cuda.get_device_capability(device)}
-
-
-def _versions() -> dict[str, object]:
-    found: dict[str, object] = {"cuda": torch.version.cuda}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -5,7 +5,6 @@ Values in, JSON out and back; knows where in a store a manifest lies, but no sto
 
 import math
 from datetime import datetime
-from importlib import metadata
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ FORMAT = 1
 NAME = "manifest.json"
 FOLDER = "versions"
 LIBRARIES = ("torch", "transformers", "peft", "liveshelf")
+"""Those that decide what a model's files mean."""
 OWN = "own"
 VERSION = "version:"
 
@@ -132,23 +132,6 @@ def folder_of(version: str) -> str:
 def path_of(version: str) -> str:
     """Where in a store a version's manifest is; a version that has none does not exist."""
     return f"{folder_of(version)}/{NAME}"
-
-
-def libraries() -> dict[str, str]:
-    """Versions of the libraries that decide what a model's files mean, of those that are installed.
-
-    Examples
-    --------
-    >>> "torch" in libraries()
-    True
-    """
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def encode(manifest: Manifest) -> bytes:

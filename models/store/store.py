@@ -16,6 +16,7 @@ from models.store.files import PARTS
 from models.store.manifest import (
     FOLDER,
     FORMAT,
+    LIBRARIES,
     OWN,
     VERSION,
     Description,
@@ -24,11 +25,11 @@ from models.store.manifest import (
     decode,
     encode,
     folder_of,
-    libraries,
     path_of,
 )
 from models.store.slots import Slots
 from models.store.storage import LocalStorage, connect
+from models.versions import versions
 
 
 def utc_now() -> datetime:
@@ -195,7 +196,7 @@ def _manifest(description: Description, found: dict[str, File], at: datetime) ->
     if own != (description.encoder == OWN):
         there = "is" if own else "is no"
         raise StoreError(f"There {there} encoder/ in the folder, but the version is said to use {description.encoder}.")
-    installed = libraries()
+    installed = versions(LIBRARIES)
     content = msgspec.json.encode((description, installed, found), order="deterministic")
     id = ids.make(at, description.method, hashlib.sha256(content).hexdigest())
     fields = msgspec.structs.asdict(description) | ({"encoder": f"{VERSION}{id}"} if own else {})

@@ -8,8 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from liveshelf.cli import app, console
+from liveshelf.cli import app
 from liveshelf.settings import load
+from liveshelf.terminal import console
 
 WITHOUT_EXAMPLE = {("topics", "create"), ("health",), ("config",)}
 """Commands whose name is all there is to type."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from liveshelf.cli import app, console
+from liveshelf.cli import app
+from liveshelf.terminal import console
 from models.store import Manifest, Store
 from tests.models.store.conftest import description, filled
 

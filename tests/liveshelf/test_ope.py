@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from liveshelf.cli import app, console
+from liveshelf.cli import app
+from liveshelf.terminal import console
 
 MAP = ("action=item_id", "place=position", "reward=click", "propensity=propensity_score")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from liveshelf.cli import app, console
+from liveshelf.cli import app
+from liveshelf.terminal import console
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store

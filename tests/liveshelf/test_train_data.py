@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from evaluator.online.attribution import Rules
-from liveshelf.cli import app, console
+from liveshelf.cli import app
+from liveshelf.terminal import console
 from liveshelf.train_data import History, Labelled
 from models.store import Manifest, Store
 from models.training.examples import ExamplesError
