@@ -99,6 +99,21 @@ def worker() -> None:
         raise typer.Exit(Worker(config).run())
 
 
+@app.command()
+def evaluator() -> None:
+    """Join impressions with what came of them, until stopped: click rates, and labelled examples to train on.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf evaluator`
+    """
+    from evaluator.live.evaluator import Evaluator
+    from streams import topics
+
+    with told():
+        config = settings()
+        topics.create(config.kafka, config.topics)
+        raise typer.Exit(Evaluator(config.streams(), config.evaluator).run())
+
+
 @topics_app.command("create")
 def topics_create() -> None:
     """Create the topics that are missing; those that are there stay as they are."""

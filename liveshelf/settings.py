@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from evaluator.config import EvaluatorConfig
 from liveshelf.stack.record import Record, masked
 from streams.config import Config, Count, Seconds, StreamsConfig
 
@@ -77,6 +78,7 @@ class Settings(BaseSettings, StreamsConfig):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     stack: StackConfig = StackConfig()
+    evaluator: EvaluatorConfig = EvaluatorConfig()
 
     @classmethod
     def settings_customise_sources(

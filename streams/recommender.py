@@ -261,7 +261,15 @@ class Recommender:
             query=ask.query,
             shelf=shelf,
             propensities=[round(p, 6) for p in kept.propensities.tolist()],
+            history=history(ask, self.config.worker.recent_items),
         )
+
+
+def history(ask: Ask, most: int) -> list[str]:
+    """The items whose past touches an ask's context is made of, newest first, each once."""
+    if ask.item_id:
+        return [ask.item_id]
+    return list(dict.fromkeys(touched.item_id for touched in ask.shopper.touched[:most]))
 
 
 def anchors(ask: Ask) -> list[str]:

@@ -38,7 +38,8 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What ``liveshelf.shelves`` keeps of a shelf: the shelf, whom it was for, and each item's propensity.
 
     ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` stood at place
-    ``i``; it is what inverse-propensity estimates divide by.
+    ``i``; it is what inverse-propensity estimates divide by. ``history`` are the items whose past touches the shelf was
+    ranked by, newest first; for similar items, the item that they are similar to.
     """
 
     key: str
@@ -46,6 +47,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     query: str | None
     shelf: Shelf
     propensities: list[float]
+    history: list[str] = []
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:

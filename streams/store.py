@@ -5,9 +5,7 @@ with backoff for as long as it takes: all writes may be repeated without harm, s
 nothing of Kafka, models, or why anything is written.
 """
 
-import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -19,44 +17,15 @@ from streams import shopper as memory
 from streams.config import RedisConfig, StateConfig
 from streams.events import AnyEvent
 from streams.keys import own, shard
+from streams.patience import Patience
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-PASSING = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.BusyLoadingError,
-    exceptions.ReadOnlyError,
-    exceptions.OutOfMemoryError,
-    exceptions.TryAgainError,
-    exceptions.NoPermissionError,
-)
-"""Errors that end by themselves or by an operator's hand; anything else is a defect and raised."""
-
-PASSING_CODES = re.compile(r"\b(OOM|READONLY|MISCONF|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOPERM) ")
-"""The same as Redis words them: inside a script, Redis before 7 gives its own errors as the script's."""
-
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 
 
 def connect(config: RedisConfig) -> "Redis":
     """A client for the URL in the settings; nothing is sent yet."""
     return Redis.from_url(config.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5)
-
-
-def passing(error: exceptions.RedisError) -> bool:
-    """Whether waiting is the answer to an error.
-
-    Examples
-    --------
-    >>> passing(exceptions.ResponseError("Error running script: @user_script: 6: -OOM command not allowed"))
-    True
-    >>> passing(exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
-    False
-    """
-    # redis-py quotes the failed command before the error; what a shopper typed must not look like a code.
-    return isinstance(error, PASSING) or bool(PASSING_CODES.search(str(error).rpartition("caused error: ")[2]))
 
 
 class Store:
@@ -73,7 +42,7 @@ class Store:
     def __init__(self, client: "Redis", config: StateConfig) -> None:
         self.client = client
         self.config = config
-        self.paused = False
+        self.patience = Patience()
         self._scripts: dict[str, str] = {}
 
     async def remember(self, events: Mapping[str, Sequence[AnyEvent]], newest: int) -> dict[str, memory.Shopper]:
@@ -171,28 +140,17 @@ class Store:
         return [bool(reply) for reply in await self._patiently(send)] if shelves else []
 
     async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
-        wait = FIRST_WAIT_S
-        while True:
-            try:
-                if not self._scripts:
-                    await self._load()
-                async with self.client.pipeline(transaction=False) as pipe:
-                    answer = await send(pipe)
-            except exceptions.NoScriptError:
-                self._scripts.clear()
-            except exceptions.RedisError as error:
-                if not passing(error):
-                    raise
-                if not self.paused:
-                    log.warning("Redis does not take writes now (%s): pausing until it does", error)
-                self.paused = True
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT_S)
-            else:
-                if self.paused:
-                    log.warning("Redis is back")
-                self.paused = False
-                return answer
+        async def attempt() -> T:
+            while True:
+                try:
+                    if not self._scripts:
+                        await self._load()
+                    async with self.client.pipeline(transaction=False) as pipe:
+                        return await send(pipe)
+                except exceptions.NoScriptError:
+                    self._scripts.clear()
+
+        return await self.patience.until_done(attempt)
 
     async def _load(self) -> None:
         loaded = {}

@@ -15,24 +15,23 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
-import faust
 from aiokafka import AIOKafkaConsumer
 
 from models.cpu import limit_threads
 from streams import meter as metering
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import aiokafka_client, faust_credentials
+from streams.connections import aiokafka_client
 from streams.demand import Demand
+from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.producer import Producer, largest_record
 from streams.recommender import Recommender
-from streams.record import Record, Send, Sent
+from streams.record import Send
 from streams.store import Store, connect
 from streams.switcher import Switcher, first
 from streams.topics import Topics
@@ -40,8 +39,6 @@ from streams.trending import Trending
 from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
-
-STALLED_EXIT = 70
 
 
 class Worker:
@@ -60,54 +57,24 @@ class Worker:
         self.meter = Meter("worker", self.id, wall_ms())
         # Faust makes a folder, though we keep no tables.
         self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
-        self.app = self._app()
+        worker = config.worker
+        self.app = make_app(config, worker.group, worker.instance, worker.session_timeout_s, self._folder.name)
         model = config.model
         limit_threads(model.threads)
         self.edition, self.charge = first(model)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
         self.recommender = Recommender(self.edition.catalogue, self.edition.scorer, self.trending, config)
         self.watchdog = Watchdog(config.worker.stall_s)
+        self._taking = Taking(config.worker.batch_wait_s, self.watchdog.progress)
         self._agents()
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit code."""
-        worker = faust.Worker(
-            self.app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False
-        )
         try:
-            worker.execute_from_commandline()
-        except SystemExit as stop:
-            return int(stop.code or 0)
+            return run(self.app)
         finally:
             gc.unfreeze()
             self._folder.cleanup()
-        return 0
-
-    def _app(self) -> Any:
-        config = self.config
-        kafka = config.kafka
-        return faust.App(
-            config.worker.group,
-            broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
-            broker_credentials=faust_credentials(kafka),
-            store="memory://",
-            datadir=self._folder.name,
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            web_enabled=False,
-            stream_wait_empty=False,
-            stream_buffer_maxsize=4096,
-            consumer_auto_offset_reset="earliest",
-            broker_commit_interval=1.0,
-            broker_session_timeout=config.worker.session_timeout_s,
-            broker_heartbeat_interval=config.worker.session_timeout_s / 4,
-            consumer_group_instance_id=config.worker.instance,
-            broker_max_poll_records=500,
-            consumer_max_fetch_size=4 * 1024 * 1024,
-            value_serializer="raw",
-            key_serializer="raw",
-            autodiscover=False,
-        )
 
     def _agents(self) -> None:
         app, worker = self.app, self.config.worker
@@ -115,44 +82,15 @@ class Worker:
 
         async def on_events(stream: Any) -> None:
             await self._ready.wait()
-            await self._take(stream, worker.batch_events, self.pipeline.process)
+            await self._taking.run(stream, worker.batch_events, self.pipeline.process)
 
         async def on_items(stream: Any) -> None:
             await self._ready.wait()
-            await self._take(stream, worker.item_batch, self.switcher.item_encoder.process)
+            await self._taking.run(stream, worker.item_batch, self.switcher.item_encoder.process)
 
         for agent, topic in ((on_events, self.topics.events), (on_items, self.topics.items)):
             app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
         app.task(self._serve)
-
-    async def _take(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
-        """Take what waits, at most ``size`` events at a time; while Kafka acknowledges what they led to, go on."""
-        acknowledging: asyncio.Task[None] | None = None
-        batch: list[Any] = []
-        waited = False
-        async for event in stream.noack().events():
-            batch.append(event)
-            if len(batch) < size:
-                arriving = stream.channel.queue
-                if arriving.empty() and not waited:
-                    # What Faust's thread has read while a model computed comes a moment later.
-                    await asyncio.sleep(self.config.worker.batch_wait_s)
-                    waited = True
-                if not arriving.empty():
-                    continue
-            with _or_leave():
-                sent = await process([_record(taken.message) for taken in batch])
-                if acknowledging is not None:
-                    await acknowledging
-            acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
-            batch, waited = [], False
-
-    async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
-        with _or_leave():
-            await asyncio.gather(*sent)
-        for event in events:
-            event.ack()
-        self.watchdog.progress()
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
@@ -187,26 +125,15 @@ class Worker:
                 del edition
                 group.create_task(demand.run())
                 group.create_task(self._report(send))
-                group.create_task(self._watch())
+                group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.store.patience.paused))
 
     async def _report(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self.config.worker.metrics_every_s)
             self.switcher.report()
-            self.meter.gauges |= {"lag": float(self._lag()), "redis_paused": float(self.store.paused)}
+            self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(self.store.patience.paused)}
             snapshot = self.meter.snapshot(wall_ms())
             await send(self.topics.metrics, b"worker", metering.encoder.encode(snapshot))
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            if self.watchdog.stalled(asyncio.get_running_loop().time(), self._lag(), self.store.paused):
-                log.critical(
-                    "no progress for %g s with %d events waiting: leaving for the supervisor to restart",
-                    self.config.worker.stall_s,
-                    self._lag(),
-                )
-                os._exit(STALLED_EXIT)
 
     def _embeddings(self) -> AIOKafkaConsumer:
         """Another consumer of the embeddings topic, of all partitions, from the beginning."""
@@ -222,38 +149,3 @@ class Worker:
         """The partitions of the items that are this worker's now."""
         assigned = self.app.consumer.assignment()
         return {partition.partition for partition in assigned if partition.topic == self.topics.items}
-
-    def _lag(self) -> int:
-        """Events and items in this worker's partitions that are not yet through."""
-        consumer = self.app.consumer
-        behind = 0
-        for partition in consumer.assignment():
-            end = consumer.highwater(partition)
-            done = consumer._committed_offset.get(partition)
-            if end is not None and done is not None:
-                behind += max(0, end - done)
-        return behind
-
-
-@contextmanager
-def _or_leave() -> Iterator[None]:
-    """End the process when a batch fails: nothing of it is committed, and the supervisor starts another."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
-        os._exit(STALLED_EXIT)
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp_ms=int(message.timestamp * 1000),
-        key=message.key,
-        value=message.value,
-        headers=(),
-    )

@@ -7,7 +7,7 @@ a dictionary, so that another container, Redis, comes to the same answers. ``doc
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -190,6 +190,7 @@ class Attribution:
         self.rules = rules or Rules()
         self.watermark = 0
         self._states: dict[Key, State] = {}
+        self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
         self._counts = Counts()
 
@@ -208,6 +209,7 @@ class Attribution:
             state = self._states.get(key, State())
             if fact not in state:
                 self._states[key] = merge(state, (fact,))
+                self._changed.add(key)
                 self._counts.waiting += 1
                 heapq.heappush(self._due, (fact.ts if fact.kind else fact.ts + self.rules.window_ms, key))
 
@@ -232,8 +234,27 @@ class Attribution:
         counts = self._counts
         return Counts(Counter(counts.closed), Counter(counts.orphans), Counter(counts.late), counts.waiting)
 
+    def drain(self) -> dict[Key, State]:
+        """What waits under each key that has changed since the last call; empty where nothing does any more."""
+        changed, self._changed = self._changed, set()
+        return {key: self._states.get(key, State()) for key in changed}
+
+    def restore(self, states: Mapping[Key, State], watermark: int, counts: Counts) -> None:
+        """Go on from what was drained before, as if nothing had happened in between."""
+        self.watermark = watermark
+        self._states = {key: state for key, state in states.items() if state}
+        self._counts = Counts(
+            Counter(counts.closed), Counter(counts.orphans), Counter(counts.late), sum(map(len, states.values()))
+        )
+        window = self.rules.window_ms
+        self._due = [
+            (fact.ts if fact.kind else fact.ts + window, key) for key, state in self._states.items() for fact in state
+        ]
+        heapq.heapify(self._due)
+
     def _settle(self, key: Key) -> Iterator[Closed]:
         state = self._states.pop(key, State())
+        self._changed.add(key)
         settled = settle(state, self.horizon, self.rules)
         if settled.rest:
             self._states[key] = settled.rest

@@ -47,7 +47,8 @@ class Context:
 class Contexts:
     """Remembers what shoppers asked and touched, and says what a shelf was shown for.
 
-    A shelf's own record tells its query, shopper and, for similar items, the item it is about. Without one, the query
+    A shelf's own record tells its query, what it was ranked by and, for similar items, the item it is about; where it
+    tells no history, that is the shopper's as it was then. Without a record, the query
     is that of the shopper's search whose ``query_id`` is the shelf's id (as UBI and logged result lists have it), and,
     on a surface whose name says search, else the last one within the window; other surfaces have no query. The history
     is what the shopper had touched before the impression, in event time: what came after is no context, or a model
@@ -100,6 +101,8 @@ class Contexts:
         record = self._records.get(closed.shelf_id)
         if record is None:
             return Context(self._query(closed), self._history(closed.shopper, closed.ts))
+        if record.history:
+            return Context(record.query or "", tuple(record.history))
         if record.key.startswith(SIMILAR):
             return Context(items=(unquote(record.key.removeprefix(SIMILAR)),))
         history = self._history(record.shopper, closed.ts) if record.shopper else ()

@@ -153,12 +153,14 @@ class Rates:
 
     def update(self, closed: Closed, *, arm: str, model: str, weight: float = 1.0) -> None:
         """Count one closed impression."""
-        key = Slice(closed.surface, arm, model, bucket(closed.position))
+        self.add(Slice(closed.surface, arm, model, bucket(closed.position)), closed.ts, tally(closed, weight))
+
+    def add(self, key: Slice, ts: int, sums: Tally) -> None:
+        """Count what was shown of a slice at ``ts`` (ms)."""
         rolling = self._slices.pop(key, None) or {name: Rolling(length) for name, length in self.windows.items()}
         self._slices[key] = rolling  # the last one is the one seen last
-        sums = tally(closed, weight)
         for window in rolling.values():
-            window.update(closed.ts, sums)
+            window.update(ts, sums)
         if len(self._slices) > self.most:
             self._slices.pop(next(iter(self._slices)))
             self.dropped += 1

@@ -17,8 +17,9 @@ from liveshelf.stack.redis import LocalRedis
 from streams.config import RedisConfig, StateConfig
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search
 from streams.keys import normalise, own
+from streams.patience import passing
 from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
-from streams.store import Store, connect, passing
+from streams.store import Store, connect
 
 pytestmark = pytest.mark.integration
 
@@ -278,10 +279,10 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
             server.stop()
             waiting = asyncio.create_task(store.remember({"u": [msgspec.structs.replace(CLICK, event_id="e2")]}, 5))
             await asyncio.sleep(0.3)
-            assert store.paused and not waiting.done()
+            assert store.patience.paused and not waiting.done()
             server.start()  # here and not in a thread: the server would end with the thread that started it
             shopper = (await asyncio.wait_for(waiting, 15))["u"]
-            assert not store.paused
+            assert not store.patience.paused
             assert len(shopper.touched) == 2, "what was acknowledged before is still there"
 
         told(server.address, SMALL, work)
@@ -298,12 +299,12 @@ def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
             waiting = asyncio.create_task(store.put([("new", shelf(2), 2)], 60))
             remembering = asyncio.create_task(store.remember({"u": [CLICK]}, 1))
             await asyncio.sleep(0.3)
-            assert store.paused and not waiting.done() and not remembering.done()
+            assert store.patience.paused and not waiting.done() and not remembering.done()
             assert await store.client.get("old") == shelf(1)
             await store.client.config_set("maxmemory", 64_000_000)
             assert await asyncio.wait_for(waiting, 15) == [True]
             assert len((await asyncio.wait_for(remembering, 15))["u"].touched) == 1
-            assert not store.paused
+            assert not store.patience.paused
 
         told(server.address, SMALL, work)
 

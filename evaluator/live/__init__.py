@@ -1,0 +1,1 @@
+"""The evaluator as it runs: Kafka and Redis around the pure parts."""

@@ -1,0 +1,102 @@
+"""One labelled example as it goes to ``liveshelf.examples``: what was shown, in which context, and what came of it.
+
+Knows the shape and its bytes; texts are looked up by whoever trains.
+"""
+
+import hashlib
+
+import msgspec
+
+from evaluator.online.attribution import Closed
+from streams.shelf import ShelfRecord
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes."""
+
+    model: str
+    arm: str
+    query: str
+    history: list[str]
+    items: list[str]
+    propensities: list[float]
+
+    @classmethod
+    def of(cls, record: ShelfRecord) -> "Known":
+        """From a shelf's record."""
+        shelf = record.shelf
+        return cls(
+            model=shelf.model,
+            arm=shelf.arm,
+            query=record.query or "",
+            history=record.history,
+            items=[item.item_id for item in shelf.items],
+            propensities=record.propensities,
+        )
+
+    def propensity(self, item_id: str) -> float | None:
+        """The probability that the item stood where it did; None for an item that was not on the shelf."""
+        return dict(zip(self.items, self.propensities, strict=False)).get(item_id)
+
+
+class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A closed impression. ``id`` is the same whenever the same impression is closed, so that repeated deliveries are
+    recognised; ``ts`` is when it was seen (epoch ms); ``intent`` is what it led to; ``value`` what was bought for.
+
+    ``query``, ``history``, ``model``, ``arm`` and ``propensity`` are the shelf's as it was made; they are empty for
+    shelves that are not ours.
+    """
+
+    id: str
+    ts: int
+    shopper: str
+    item_id: str
+    shelf_id: str
+    surface: str
+    position: int
+    intent: str
+    value: float = 0.0
+    query: str = ""
+    history: list[str] = []
+    model: str = ""
+    arm: str = ""
+    propensity: float | None = None
+
+
+encoder = msgspec.json.Encoder(order="deterministic")
+decoder = msgspec.json.Decoder(Labelled)
+known_encoder = msgspec.msgpack.Encoder()
+known_decoder = msgspec.msgpack.Decoder(Known)
+
+
+def label(closed: Closed, known: Known | None) -> Labelled:
+    """The example of a closed impression.
+
+    Examples
+    --------
+    >>> made = label(Closed("u", "i", "s", "feed", 3, ts=7), None)
+    >>> made.intent, made.position, made == label(Closed("u", "i", "s", "feed", 3, ts=7), None)
+    ('ignore', 3, True)
+    """
+    name = "\x1f".join((closed.shopper, closed.item_id, closed.shelf_id, str(closed.ts)))
+    made = Labelled(
+        id=hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest(),
+        ts=closed.ts,
+        shopper=closed.shopper,
+        item_id=closed.item_id,
+        shelf_id=closed.shelf_id,
+        surface=closed.surface,
+        position=closed.position,
+        intent=closed.intent,
+        value=sum(outcome.value for outcome in closed.outcomes if outcome.kind == "purchase"),
+    )
+    if known is None:
+        return made
+    return msgspec.structs.replace(
+        made,
+        query=known.query,
+        history=known.history,
+        model=known.model,
+        arm=known.arm,
+        propensity=known.propensity(closed.item_id),
+    )

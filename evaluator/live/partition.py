@@ -1,0 +1,165 @@
+"""One partition of ``shop.events``: its join, and what each batch changes.
+
+Pure: takes decoded events, gives a :class:`Commit` that the store writes in one step. Everything is decided by the
+order of offsets, never by how events fell into batches, so a batch that is taken again comes to the same.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from evaluator.live.labelled import Known, Labelled, label
+from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State
+from evaluator.online.rates import Slice, Tally, bucket, tally
+from streams.events import AnyEvent
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+_fact_encoder = msgspec.msgpack.Encoder()
+_fact_decoder = msgspec.msgpack.Decoder(list[Fact])
+_name_encoder = msgspec.msgpack.Encoder()
+_name_decoder = msgspec.msgpack.Decoder(tuple[str, str])
+
+RateKey = tuple[int, Slice]
+"""A minute (epoch ms of its beginning) and what was shown in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A partition's state as it stands in Redis after its last commit; ``offset`` is the last one taken, -1 before."""
+
+    offset: int = -1
+    watermark: int = 0
+    states: Mapping[bytes, bytes] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains."""
+
+    before: int
+    offset: int
+    watermark: int
+    set_: dict[bytes, bytes]
+    removed: list[bytes]
+    totals: dict[str, int]
+    examples: list[Labelled]
+    rates: dict[RateKey, Tally]
+
+
+class Partition:
+    """Joins one partition's events.
+
+    Examples
+    --------
+    >>> from streams.events import Click, Impression, Shown
+    >>> partition = Partition(Rules(window_ms=1000, grace_ms=100), Saved())
+    >>> shown = Impression(event_id="1", ts=0, user_id="u", shelf_id="s", surface="feed",
+    ...     items=[Shown(item_id="a", position=0)])
+    >>> first = partition.take([(0, shown), (1, Click(event_id="2", ts=9, user_id="u", item_id="a", shelf_id="s"))])
+    >>> [closed.intent for closed in first], partition.commit({}).offset
+    ([], 1)
+    >>> [closed.intent for closed in partition.take([], watermark=5_000)]
+    ['look']
+    """
+
+    def __init__(self, rules: Rules, saved: Saved) -> None:
+        self.offset = self._committed = saved.offset
+        self._join = Attribution(rules)
+        states = {
+            _name_decoder.decode(name): State(_fact_decoder.decode(value)) for name, value in saved.states.items()
+        }
+        self._join.restore(states, saved.watermark, _counts(saved.counts))
+        self._closed: list[Closed] = []
+
+    @property
+    def watermark(self) -> int:
+        """How far event time has come here, epoch ms."""
+        return self._join.watermark
+
+    @property
+    def horizon(self) -> int:
+        """Impressions seen before it are closed, epoch ms."""
+        return self._join.horizon - self._join.rules.window_ms
+
+    def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[Closed]:
+        """Take events in by offset; None stands for a record that is no event. Those taken before are passed over.
+
+        Parameters
+        ----------
+        watermark
+            How far event time is known to have come by other means, as when nothing arrives any more.
+
+        Returns
+        -------
+        list of Closed
+            What this closes, until :meth:`commit` takes it.
+        """
+        for offset, event in events:
+            if offset <= self.offset:
+                continue
+            self.offset = offset
+            if event is not None:
+                self._join.update(event)
+                self._join.watermark = max(self._join.watermark, event.time_ms)
+        self._closed += self._join.advance(watermark)
+        return list(self._closed)
+
+    def commit(self, known: Mapping[str, Known]) -> Commit:
+        """All that changed since the last commit.
+
+        Parameters
+        ----------
+        known
+            The shelves of what was closed, by id, as far as they are known.
+        """
+        closed, self._closed = self._closed, []
+        changed = self._join.drain()
+        found = Commit(
+            before=self._committed,
+            offset=self.offset,
+            watermark=self._join.watermark,
+            set_={_name(key): _fact_encoder.encode(sorted(state)) for key, state in changed.items() if state},
+            removed=[_name(key) for key, state in changed.items() if not state],
+            totals=_totals(self._join.get()),
+            examples=[label(one, known.get(one.shelf_id)) for one in closed],
+            rates=_rates(closed, known),
+        )
+        self._committed = self.offset
+        return found
+
+    def counts(self) -> Counts:
+        """What was seen so far."""
+        return self._join.get()
+
+
+def _rates(closed: Iterable[Closed], known: Mapping[str, Known]) -> dict[RateKey, Tally]:
+    found: defaultdict[RateKey, Tally] = defaultdict(Tally)
+    for one in closed:
+        shelf = known.get(one.shelf_id)
+        arm, model = (shelf.arm, shelf.model) if shelf else ("", "")
+        minute = one.ts // MINUTE_MS * MINUTE_MS
+        found[minute, Slice(one.surface, arm, model, bucket(one.position))].add(tally(one))
+    return dict(found)
+
+
+def _name(key: Key) -> bytes:
+    return _name_encoder.encode(key)
+
+
+def _totals(counts: Counts) -> dict[str, int]:
+    parts = {"closed": counts.closed, "orphan": counts.orphans, "late": counts.late}
+    return {f"{part}.{name}": count for part, counter in parts.items() for name, count in counter.items()}
+
+
+def _counts(totals: Mapping[str, int]) -> Counts:
+    found: dict[str, Counter[str]] = {"closed": Counter(), "orphan": Counter(), "late": Counter()}
+    for name, count in totals.items():
+        part, _, what = name.partition(".")
+        if part in found:
+            found[part][what] = count
+    return Counts(found["closed"], found["orphan"], found["late"])

@@ -1,0 +1,140 @@
+"""The evaluator's state in Redis, and the only door to it: partitions, what is known of shelves, rates by the minute.
+
+A batch is committed in one script, and only on top of the offset that it was computed from: whatever dies, and whoever
+works on, each event counts once. Knows Redis; nothing of Kafka, nor of how events are joined.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from evaluator.live import labelled
+from evaluator.live.labelled import Known, Labelled
+from evaluator.live.partition import HOUR_MS, Commit, RateKey, Saved
+from evaluator.online.rates import Slice, Tally
+
+SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared", "debiased", "debiased_squared")
+
+_slice_encoder = msgspec.msgpack.Encoder()
+_slice_decoder = msgspec.msgpack.Decoder(tuple[int, str, str, str, str, str])
+
+
+class OutpacedError(RuntimeError):
+    """Another evaluator has gone on with the partition: what is in memory is of no use; load again."""
+
+
+class Store:
+    """Reads and writes of one evaluator group.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    group
+        The evaluator's consumer group, part of every key.
+    state_ttl_s, rates_ttl_s, shelf_ttl_s
+        Lifetimes of a partition nobody works on, of an hour's rates, and of what is known of a shelf.
+    """
+
+    def __init__(self, client: "Redis", group: str, *, state_ttl_s: int, rates_ttl_s: int, shelf_ttl_s: int) -> None:
+        self.client, self.group = client, group
+        self.state_ttl_s, self.rates_ttl_s, self.shelf_ttl_s = state_ttl_s, rates_ttl_s, shelf_ttl_s
+        self._script: str | None = None
+
+    def key(self, partition: int, *rest: str) -> str:
+        """A key of a partition; all of one partition share a hash slot."""
+        return ":".join(("ls", f"{{{self.group}.{partition}}}", *rest))
+
+    async def load(self, partition: int) -> Saved:
+        """What was committed last."""
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(self.key(partition, "state"))
+            pipe.hgetall(self.key(partition, "meta"))
+            states, meta = await pipe.execute()
+        told = {name.decode(): int(value) for name, value in meta.items()}
+        return Saved(told.pop("offset", -1), told.pop("watermark", 0), states, told)
+
+    async def commit(self, partition: int, commit: Commit) -> None:
+        """Write a batch in one step.
+
+        Raises
+        ------
+        OutpacedError
+            When the offset in Redis is not the one the batch was computed from.
+        """
+        hours: defaultdict[int, list[Any]] = defaultdict(list)
+        for (minute, cut), sums in commit.rates.items():
+            for number, name in enumerate(SUMS):
+                if value := getattr(sums, name):
+                    field = _slice_encoder.encode((minute, *cut, str(number)))
+                    hours[minute // HOUR_MS] += [field, repr(float(value))]
+        parts: list[list[Any]] = [
+            [part for pair in commit.set_.items() for part in pair],
+            commit.removed,
+            [part for pair in commit.totals.items() for part in pair],
+            [part for one in commit.examples for part in (one.id, labelled.encoder.encode(one))],
+            *hours.values(),
+        ]
+        keys = [self.key(partition, name) for name in ("state", "meta", "examples")]
+        keys += [self.key(partition, "rates", str(hour)) for hour in hours]
+        head = [commit.before, commit.offset, commit.watermark, self.state_ttl_s, self.rates_ttl_s]
+        if not await self._run(keys, [*head, *(word for part in parts for word in (len(part), *part))]):
+            raise OutpacedError(f"partition {partition} has gone on beyond offset {commit.before}")
+
+    async def examples(self, partition: int) -> list[Labelled]:
+        """Examples that are committed and not yet known to be in Kafka."""
+        found: dict[bytes, bytes] = await cast(Any, self.client.hgetall(self.key(partition, "examples")))
+        return [labelled.decoder.decode(value) for value in found.values()]
+
+    async def sent(self, partition: int, examples: Iterable[Labelled]) -> None:
+        """Forget examples: Kafka has them."""
+        await cast(Any, self.client.hdel(self.key(partition, "examples"), *(one.id for one in examples)))
+
+    async def remember(self, shelves: Mapping[str, Known]) -> None:
+        """Keep what is known of shelves, by id."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for shelf_id, known in shelves.items():
+                pipe.set(self._shelf(shelf_id), labelled.known_encoder.encode(known), ex=self.shelf_ttl_s)
+            await pipe.execute()
+
+    async def known(self, shelf_ids: Iterable[str]) -> dict[str, Known]:
+        """What is known of these shelves."""
+        wanted = list(dict.fromkeys(shelf_ids))
+        values: Any = await self.client.mget([self._shelf(shelf_id) for shelf_id in wanted]) if wanted else []
+        return {
+            shelf_id: labelled.known_decoder.decode(value)
+            for shelf_id, value in zip(wanted, values, strict=True)
+            if value
+        }
+
+    async def rates(self, partition: int, hours: Iterable[int]) -> dict[RateKey, Tally]:
+        """Sums by minute and slice of some hours (since the epoch)."""
+        found: defaultdict[RateKey, Tally] = defaultdict(Tally)
+        async with self.client.pipeline(transaction=False) as pipe:
+            for hour in hours:
+                pipe.hgetall(self.key(partition, "rates", str(hour)))
+            for fields in await pipe.execute():
+                for name, value in fields.items():
+                    minute, surface, arm, model, position, number = _slice_decoder.decode(name)
+                    sums = found[minute, Slice(surface, arm, model, position)]
+                    what = SUMS[int(number)]
+                    setattr(sums, what, type(getattr(sums, what))(float(value)))
+        return dict(found)
+
+    def _shelf(self, shelf_id: str) -> str:
+        return f"ls:{self.group}:shelf:{shelf_id}"
+
+    async def _run(self, keys: list[str], arguments: list[Any]) -> int:
+        while True:
+            try:
+                if self._script is None:
+                    source = files("evaluator").joinpath("scripts", "commit.lua").read_text("utf-8")
+                    self._script = str(await self.client.script_load(source))
+                return int(await cast(Any, self.client.evalsha(self._script, len(keys), *keys, *arguments)))
+            except NoScriptError:
+                self._script = None

@@ -1,0 +1,154 @@
+"""Faust as Liveshelf uses it: an app without tables, batches taken from a stream, and leaving when nothing moves.
+
+Knows Faust and the settings; nothing of what is done with a batch. What is known to go wrong in Faust, and how each is
+designed around, stands in ``docs/worker.md``.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import faust
+
+from streams.config import StreamsConfig
+from streams.connections import faust_credentials
+from streams.record import Record, Sent
+from streams.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+STALLED_EXIT = 70
+
+
+def make_app(config: StreamsConfig, group: str, instance: str | None, session_timeout_s: float, folder: str) -> Any:
+    """A Faust app of a consumer group, which reads and commits and does nothing else."""
+    return faust.App(
+        group,
+        broker=[f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(",")],
+        broker_credentials=faust_credentials(config.kafka),
+        store="memory://",
+        datadir=folder,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4096,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=session_timeout_s,
+        broker_heartbeat_interval=session_timeout_s / 4,
+        consumer_group_instance_id=instance,
+        broker_max_poll_records=500,
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        value_serializer="raw",
+        key_serializer="raw",
+        autodiscover=False,
+    )
+
+
+def run(app: Any) -> int:
+    """Run an app until SIGTERM or SIGINT; returns the exit code."""
+    worker = faust.Worker(app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+class Taking:
+    """Takes what waits in a stream, batch by batch; while Kafka acknowledges what one led to, the next is processed.
+
+    Parameters
+    ----------
+    wait_s
+        How long a batch that is not full waits for what Faust's thread has read meanwhile.
+    progress
+        Called after each batch that is through.
+    """
+
+    def __init__(self, wait_s: float, progress: Callable[[], None]) -> None:
+        self.wait_s, self.progress = wait_s, progress
+
+    async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
+        """Process at most ``size`` events at a time, for as long as the stream lasts."""
+        acknowledging: asyncio.Task[None] | None = None
+        batch: list[Any] = []
+        waited = False
+        async for event in stream.noack().events():
+            batch.append(event)
+            if len(batch) < size:
+                arriving = stream.channel.queue
+                if arriving.empty() and not waited:
+                    # What Faust's thread has read while a model computed comes a moment later.
+                    await asyncio.sleep(self.wait_s)
+                    waited = True
+                if not arriving.empty():
+                    continue
+            with or_leave():
+                sent = await process([record(taken.message) for taken in batch])
+                if acknowledging is not None:
+                    await acknowledging
+            acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
+            batch, waited = [], False
+
+    async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
+        with or_leave():
+            await asyncio.gather(*sent)
+        for event in events:
+            event.ack()
+        self.progress()
+
+
+@contextmanager
+def or_leave() -> Iterator[None]:
+    """End the process when a batch fails: nothing of it is committed, and the supervisor starts another."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
+        os._exit(STALLED_EXIT)
+
+
+async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:
+    """End the process when events wait and nothing moves, unless that is excused, as while Redis is away."""
+    while True:
+        await asyncio.sleep(1.0)
+        waiting = lag(app)
+        if watchdog.stalled(asyncio.get_running_loop().time(), waiting, excused()):
+            log.critical(
+                "no progress for %g s with %d events waiting: leaving for the supervisor to restart",
+                watchdog.stall_s,
+                waiting,
+            )
+            os._exit(STALLED_EXIT)
+
+
+def lag(app: Any) -> int:
+    """Records in the app's partitions that are not yet through."""
+    consumer = app.consumer
+    behind = 0
+    for partition in consumer.assignment():
+        end = consumer.highwater(partition)
+        done = consumer._committed_offset.get(partition)
+        if end is not None and done is not None:
+            behind += max(0, end - done)
+    return behind
+
+
+def record(message: Any) -> Record:
+    """A Faust message as the pure parts see it."""
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=int(message.timestamp * 1000),
+        key=message.key,
+        value=message.value,
+        headers=(),
+    )

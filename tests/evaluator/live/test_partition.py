@@ -1,0 +1,136 @@
+"""A partition's commits: however events fall into batches and wherever a process dies, the same comes out."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluator.live.labelled import Known, Labelled, encoder, label
+from evaluator.live.partition import Commit, Partition, Saved
+from evaluator.online.attribution import Closed, Rules
+from evaluator.online.rates import Slice, Tally
+from streams.events import AnyEvent, Click, Impression, Purchase, Shown
+from streams.shelf import Shelf, ShelfItem, ShelfRecord
+
+RULES = Rules(window_ms=1_000, grace_ms=300)
+KNOWN = {"s0": Known(model="m", arm="canary", query="tv", history=["h"], items=["i0", "i1"], propensities=[0.9, 0.5])}
+END = 10**6
+
+
+def impression(number: int, ts: int, shelf: str) -> Impression:
+    items = [Shown(item_id=f"i{place}", position=place) for place in range(3)]
+    return Impression(event_id=f"e{number}", ts=ts, user_id="u", shelf_id=shelf, surface="feed", items=items)
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(impression, st.integers(0, 5), st.integers(0, 4_000), st.sampled_from(["s0", "s1"])),
+        st.builds(
+            lambda kind, number, ts, item, shelf: kind(
+                event_id=f"c{number}", ts=ts, user_id="u", item_id=f"i{item}", shelf_id=shelf
+            ),
+            st.sampled_from([Click, Purchase]),
+            st.integers(0, 30),
+            st.integers(0, 4_000),
+            st.integers(0, 3),
+            st.sampled_from(["s0", "s1", None]),
+        ),
+    ),
+    max_size=25,
+)
+
+
+class Redis:
+    """What the store's script does with commits, in memory."""
+
+    def __init__(self) -> None:
+        self.saved = Saved()
+        self.examples: dict[str, Labelled] = {}
+        self.rates: dict[tuple[int, Slice], Tally] = {}
+
+    def commit(self, commit: Commit) -> None:
+        assert commit.before == self.saved.offset
+        states = {name: value for name, value in self.saved.states.items() if name not in commit.removed}
+        counts = dict(self.saved.counts) | commit.totals
+        self.saved = Saved(commit.offset, commit.watermark, states | commit.set_, counts)
+        for example in commit.examples:
+            assert example.id not in self.examples, "no impression is closed twice"
+            self.examples[example.id] = example
+        for key, sums in commit.rates.items():
+            self.rates.setdefault(key, Tally()).add(sums)
+
+    def told(self) -> tuple[list[bytes], dict[str, int], dict[tuple[int, Slice], Tally]]:
+        assert not self.saved.states, "nothing waits at the end"
+        return sorted(map(encoder.encode, self.examples.values())), dict(self.saved.counts), self.rates
+
+
+def play(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> Redis:
+    """Take events in batches that end at the cuts; after a batch at a death, all that was not committed is lost and
+    the next process begins some events earlier."""
+    redis = Redis()
+    partition = Partition(RULES, redis.saved)
+    start = 0
+    while start < len(events):
+        end = next((cut for cut in sorted(cuts) if cut > start), len(events))
+        partition.take(list(enumerate(events))[start:end])
+        if start in deaths:
+            deaths = deaths - {start}
+            partition = Partition(RULES, redis.saved)
+            start = max(0, start - 3)
+            continue
+        redis.commit(partition.commit(KNOWN))
+        start = end
+    partition.take([], watermark=END)
+    redis.commit(partition.commit(KNOWN))
+    return redis
+
+
+@settings(deadline=None, max_examples=150)
+@given(EVENTS, st.sets(st.integers(1, 25)), st.sets(st.integers(0, 24)))
+def test_batches_and_deaths_change_nothing(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> None:
+    assert play(events, cuts, deaths).told() == play(events, set(), set()).told()
+
+
+@settings(deadline=None, max_examples=150)
+@given(EVENTS, st.randoms())
+def test_any_order_and_repetition_within_the_grace_change_nothing(events: list[AnyEvent], chance: Random) -> None:
+    ordered = sorted(events, key=lambda event: event.time_ms)
+    mixed = sorted(
+        ordered + chance.choices(ordered, k=len(ordered) // 3) if ordered else [],
+        key=lambda event: event.time_ms + chance.uniform(0, RULES.grace_ms - 1),
+    )
+    wanted, found = play(list(ordered), set(), set()), play(list(mixed), {4, 9}, {4})
+    assert found.told() == wanted.told()
+
+
+def test_records_that_are_no_events_move_the_offset_alone() -> None:
+    partition = Partition(RULES, Saved())
+    partition.take([(5, None), (6, None)])
+    commit = partition.commit({})
+    assert (commit.before, commit.offset, commit.set_, commit.totals) == (-1, 6, {}, {})
+    partition.take([(6, impression(1, 5, "s0"))])
+    assert not partition.commit({}).set_, "taken before"
+
+
+def test_examples_are_what_the_shelf_was_made_with() -> None:
+    item = ShelfItem("i0", 1.0, 0.1, 0.2, 0.3, "vector")
+    shelf = Shelf(shelf_id="s0", surface="feed", model="m", arm="canary", made_at=1, event_ts=1, items=[item])
+    record = ShelfRecord(key="k", shopper="u", query="tv", shelf=shelf, propensities=[0.9], history=["h"])
+    known = Known.of(record)
+    made = label(Closed("u", "i0", "s0", "feed", 0, 5), known)
+    assert (made.query, made.history, made.model, made.arm, made.propensity) == ("tv", ["h"], "m", "canary", 0.9)
+    assert label(Closed("u", "i9", "s0", "feed", 0, 5), known).propensity is None
+    assert made.id == label(Closed("u", "i0", "s0", "feed", 0, 5), None).id
+    assert made.id != label(Closed("u", "i0", "s0", "feed", 0, 6), None).id
+
+
+def test_rates_are_by_minute_surface_arm_model_and_position() -> None:
+    partition = Partition(RULES, Saved())
+    bought = Purchase(event_id="p", ts=61_000, user_id="u", item_id="i1", shelf_id="s0", price=2.0, quantity=3)
+    partition.take([(0, impression(1, 60_500, "s0")), (1, impression(2, 60_500, "s9")), (2, bought)], watermark=END)
+    found = partition.commit(KNOWN).rates
+    assert found[60_000, Slice("feed", "canary", "m", "1")] == Tally(impressions=1)
+    second = found[60_000, Slice("feed", "canary", "m", "2-3")]
+    assert (second.impressions, second.clicks, second.purchases, second.revenue) == (2, 1, 1, pytest.approx(6))
+    assert found[60_000, Slice("feed", "", "", "1")].impressions == 1, "a shelf that is not ours"

@@ -1,0 +1,119 @@
+"""The evaluator's state on a real Redis: what is committed comes back, once, and only on top of what it came from."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+import redis as sync
+from redis.asyncio import Redis
+
+from evaluator.live.labelled import Known
+from evaluator.live.partition import HOUR_MS, Partition, Saved
+from evaluator.live.store import OutpacedError, Store
+from evaluator.online.attribution import Rules
+from evaluator.online.rates import Slice
+from streams.events import Impression, Purchase, Shown
+
+pytestmark = pytest.mark.integration
+
+T = TypeVar("T")
+RULES = Rules(window_ms=1_000, grace_ms=300)
+KNOWN = Known(model="m", arm="a", query="tv", history=[], items=["i"], propensities=[0.5])
+
+
+def on(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
+    async def run() -> T:
+        client = Redis.from_url(url)
+        try:
+            return await work(Store(client, "g", state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(run())
+
+
+def events() -> list[tuple[int, object]]:
+    shown = [Shown(item_id="i", position=0), Shown(item_id="j", position=1)]
+    first = Impression(event_id="1", ts=HOUR_MS, user_id="u␟é", shelf_id="s", surface="feed", items=shown)
+    bought = Purchase(event_id="2", ts=HOUR_MS + 5, user_id="u␟é", item_id="i", shelf_id="s", price=1.5)
+    return [(10, first), (11, bought)]
+
+
+def test_what_is_committed_is_loaded_as_it_was(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        partition = Partition(RULES, await store.load(3))
+        partition.take(events())  # type: ignore[arg-type]
+        commit = partition.commit({})
+        await store.commit(3, commit)
+        saved = await store.load(3)
+        assert (saved.offset, saved.watermark) == (11, HOUR_MS + 5) and len(saved.states) == 2
+        again = Partition(RULES, saved)
+        assert len(again.take([], watermark=2 * HOUR_MS)) == 2
+        await store.remember({"s": KNOWN})
+        last = again.commit(await store.known(["s", "none"]))
+        await store.commit(3, last)
+        saved = await store.load(3)
+        assert not saved.states and saved.counts == {"closed.buy": 1, "closed.ignore": 1}
+        left = await store.examples(3)
+        assert sorted(left, key=lambda one: one.item_id) == sorted(last.examples, key=lambda one: one.item_id)
+        assert {one.model for one in left} == {"m"}
+        await store.sent(3, left[:1])
+        assert await store.examples(3) == left[1:]
+        rates = await store.rates(3, [0, 1])
+        assert rates == last.rates and rates[HOUR_MS, Slice("feed", "a", "m", "1")].revenue == 1.5
+        assert await store.load(4) == Saved(), "partitions know nothing of each other"
+
+    on(redis_db, work)
+    with sync.Redis.from_url(redis_db) as client:
+        for key in client.scan_iter("*rates*"):
+            assert 0 < client.ttl(key) <= 100
+
+
+def test_a_batch_computed_from_something_else_changes_nothing(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        first, second = Partition(RULES, Saved()), Partition(RULES, Saved())
+        first.take(events())  # type: ignore[arg-type]
+        second.take(events()[:1])  # type: ignore[arg-type]
+        await store.commit(0, first.commit({}))
+        before = await store.load(0)
+        with pytest.raises(OutpacedError, match="partition 0"):
+            await store.commit(0, second.commit({}))
+        assert await store.load(0) == before
+
+    on(redis_db, work)
+
+
+def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        partition = Partition(RULES, Saved())
+        for offset in range(3):
+            partition.take([(offset, None)])
+            await store.commit(0, partition.commit({}))
+            await store.client.script_flush()
+        assert (await store.load(0)).offset == 2
+
+    on(redis_db, work)
+
+
+def test_bytes_per_open_impression(redis_db: str) -> None:
+    """What ``docs/evaluator.md`` says an open impression costs."""
+
+    async def work(store: Store) -> None:
+        partition = Partition(RULES, Saved())
+        shown = [Shown(item_id=f"item-{number:08d}", position=number) for number in range(20)]
+        for offset in range(250):
+            impression = Impression(
+                event_id=f"{offset:036d}",
+                ts=offset,
+                user_id=f"user-{offset:08d}",
+                shelf_id=f"{offset:024x}",
+                surface="feed",
+                items=shown,
+            )
+            partition.take([(offset, impression)])
+        await store.commit(0, partition.commit({}))
+        size = await store.client.memory_usage(store.key(0, "state"), samples=0)
+        assert size is not None and 150 < size / 5_000 < 260
+
+    on(redis_db, work)
