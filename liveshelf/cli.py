@@ -55,17 +55,18 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, help="How many worker processes.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where data and logs live.")] = None,
 ) -> None:
-    """Start Kafka, Redis and workers here, keep them running, stop them all on Ctrl-C.
+    """Start Kafka, Redis, workers and an evaluator here, keep them running, stop them all on Ctrl-C.
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
-    from liveshelf.roles import worker_roles
+    from liveshelf.roles import evaluator_role, worker_roles
     from liveshelf.stack.supervisor import run_stack
 
     stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
     with told():
         config = settings(**({"stack": stack} if stack else {}))
-        raise typer.Exit(run_stack(config, worker_roles(config.stack.workers), console=console))
+        roles = [*worker_roles(config.stack.workers), evaluator_role()]
+        raise typer.Exit(run_stack(config, roles, console=console))
 
 
 @app.command()

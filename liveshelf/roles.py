@@ -2,11 +2,14 @@
 
 import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from redis import Redis
 from rich.table import Table
 
+from evaluator.intervals import wilson
 from liveshelf.stack.role import Role
 from streams.candidates import SOURCES
 from streams.clock import wall_ms
@@ -14,6 +17,7 @@ from streams.config import StreamsConfig
 from streams.meter import Snapshot, quantiles, total
 from streams.status import snapshots, usage
 
+COUNTED = ("lag", "waiting", "closed", "orphans", "late")
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
 
 
@@ -26,6 +30,12 @@ def worker_roles(count: int) -> list[Role]:
     command = (sys.executable, "-m", "liveshelf", "worker")
     names = [f"worker-{number}" for number in range(1, count + 1)]
     return [Role(name, command, {"LIVESHELF_WORKER__INSTANCE": name}) for name in names]
+
+
+def evaluator_role() -> Role:
+    """The evaluator process of a local stack."""
+    command = (sys.executable, "-m", "liveshelf", "evaluator")
+    return Role("evaluator-1", command, {"LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"})
 
 
 def refused_path(file: Path) -> Path:
@@ -63,6 +73,34 @@ def serving(snapshot: Snapshot) -> str:
     return f"{model} ({behind:,.0f} items to encode)" if behind else model
 
 
+def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
+    """What the evaluators count, and click rates with their 95 % intervals by window, surface, arm and model.
+
+    Examples
+    --------
+    >>> gauges = {"lag": 0, "waiting": 5, "closed": 100, "orphans": 1, "late": 0,
+    ...     "impressions|1h|feed|champion|m1": 100, "clicks|1h|feed|champion|m1": 7}
+    >>> one = Snapshot(role="evaluator", id="e", from_ms=0, to_ms=1, counts={}, gauges=gauges, sketches={})
+    >>> [table.title for table in evaluator_tables([one])], evaluator_tables([])
+    (['Evaluators', 'Click rate'], [])
+    """
+    last = {snapshot.id: snapshot for snapshot in taken}
+    if not last:
+        return []
+    joined = Table("evaluator", *COUNTED, title="Evaluators")
+    sums: Counter[str] = Counter()
+    for name, snapshot in last.items():
+        joined.add_row(name, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
+        sums.update({gauge: int(value) for gauge, value in snapshot.gauges.items() if "|" in gauge})
+    rates = Table("window", "surface", "arm", "model", "impressions", "click rate", "95 % interval", title="Click rate")
+    for gauge, shown in sorted(sums.items()):
+        what, _, cut = gauge.partition("|")
+        if what == "impressions":
+            rate, low, high = wilson(sums[f"clicks|{cut}"], shown)
+            rates.add_row(*cut.split("|"), f"{shown:,}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
+    return [joined, rates]
+
+
 def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
     """What the workers did in the last seconds, how long stages took, and what Redis holds."""
     taken = snapshots(config, wall_ms() - int(seconds * 1000))
@@ -93,4 +131,5 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
         ):
             found = usage(redis, pattern)
             held.add_row(what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
-    return [workers, stages, sources, held]
+    evaluators = evaluator_tables(snapshots(config, wall_ms() - int(seconds * 1000), "evaluator"))
+    return [workers, *evaluators, stages, sources, held]

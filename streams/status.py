@@ -15,8 +15,8 @@ from streams.meter import Snapshot, decoder
 from streams.topics import Topics
 
 
-def snapshots(config: StreamsConfig, since_ms: int) -> list[Snapshot]:
-    """Snapshots published since a moment, oldest first."""
+def snapshots(config: StreamsConfig, since_ms: int, role: str = "worker") -> list[Snapshot]:
+    """A role's snapshots published since a moment, oldest first."""
     topic = Topics(config.topics.prefix).metrics
     consumer = KafkaConsumer(**config.kafka.client(), group_id=None, enable_auto_commit=False)
     try:
@@ -31,20 +31,22 @@ def snapshots(config: StreamsConfig, since_ms: int) -> list[Snapshot]:
         while any(consumer.position(partition) < ends[partition] for partition in partitions):
             for messages in consumer.poll(timeout_ms=500).values():
                 found += [decoder.decode(message.value) for message in messages]
-        return sorted((snapshot for snapshot in found if snapshot.to_ms >= since_ms), key=lambda s: s.to_ms)
+        wanted = (snapshot for snapshot in found if snapshot.role == role and snapshot.to_ms >= since_ms)
+        return sorted(wanted, key=lambda snapshot: snapshot.to_ms)
     finally:
         consumer.close()
 
 
-def follow(config: StreamsConfig) -> Iterator[Snapshot | None]:
-    """Snapshots as they come, from now on; None about four times a second while none comes."""
+def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
+    """A role's snapshots as they come, from now on; None about four times a second while none comes."""
     topic = Topics(config.topics.prefix).metrics
     consumer = KafkaConsumer(topic, **config.kafka.client(), group_id=None, auto_offset_reset="latest")
     try:
         while True:
             fetched = consumer.poll(timeout_ms=250)
             for messages in fetched.values():
-                yield from (decoder.decode(message.value) for message in messages)
+                read = (decoder.decode(message.value) for message in messages)
+                yield from (snapshot for snapshot in read if snapshot.role == role)
             if not fetched:
                 yield None
     finally:

@@ -46,6 +46,7 @@ class Shop:
             "REDIS_URL": redis_url,
             "LIVESHELF_TOPICS__PREFIX": topics_config.prefix,
             "LIVESHELF_WORKER__GROUP": self.group,
+            "LIVESHELF_EVALUATOR__GROUP": f"{self.group}-evaluator",
             "LIVESHELF_MODEL__THREADS": "1",
         }
         self.folder = folder
@@ -81,10 +82,10 @@ class Shop:
         self.reader.close()
         self.producer.close()
 
-    def start(self, name: str = "worker-1") -> None:
-        """Start a worker with a name in its group, as the supervisor does."""
-        command = [sys.executable, "-m", "liveshelf", "worker"]
-        env = self.env | {"LIVESHELF_WORKER__INSTANCE": name}
+    def start(self, name: str = "worker-1", role: str = "worker") -> None:
+        """Start a worker, or another role, with a name in its group, as the supervisor does."""
+        command = [sys.executable, "-m", "liveshelf", role]
+        env = self.env | {f"LIVESHELF_{role.upper()}__INSTANCE": name}
         self.workers[name] = Process(command, log=self.log(name), env=env)
 
     def log(self, name: str = "worker-1") -> Path:

@@ -287,7 +287,7 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
 
         told(server.address, SMALL, work)
         assert state(server.address)["ls:{0}:trend:0"] == {"i": 2}
-    assert [record.message for record in caplog.records if record.name == "streams.store"][-1] == "Redis is back"
+    assert [record.message for record in caplog.records if record.name == "streams.patience"][-1] == "Redis is back"
 
 
 def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""The evaluator as a process on real servers: its counts are those of an offline join, killed or not."""
+
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+
+from evaluator.live.labelled import Labelled, decoder
+from evaluator.online.attribution import Attribution, Rules
+from streams.config import EventsConfig, KafkaConfig, TopicsConfig
+from streams.decode import decode_event
+from streams.events import AnyEvent
+from streams.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from tests.shop import Shop, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+logging.getLogger("kafka.admin").setLevel(logging.ERROR)
+
+WINDOW_S, GRACE_S = 600, 120
+START = 1_750_000_000_000
+
+
+def visits(count: int, seed: int) -> list[tuple[int, str, bytes]]:
+    """What shoppers saw and did, by event time: key and value."""
+    chance, found = random.Random(seed), []
+    for number in range(count):
+        user, ts = f"u{chance.randrange(300)}", START + number * 1_000 + chance.randrange(1_000)
+        items = chance.sample(range(100), 5)
+        shown = {
+            "type": "impression",
+            "event_id": f"v{number}",
+            "ts": ts,
+            "user_id": user,
+            "shelf_id": f"s{number % 50}",
+            "surface": "feed" if number % 3 else "search",
+            "items": [{"item_id": f"i{item}", "position": place} for place, item in enumerate(items)],
+        }
+        found.append((ts, user, json.dumps(shown).encode()))
+        for act in range(chance.choice([0, 0, 1, 2])):
+            later = ts + chance.randrange(1_000_000)  # some after the window
+            done = {
+                "type": chance.choice(["click", "read", "cart", "purchase"]),
+                "event_id": f"a{number}.{act}",
+                "ts": later,
+                "user_id": user,
+                "item_id": f"i{chance.choice(items)}",
+                "price": 2.5,
+            }
+            if chance.random() < 0.7:
+                done["shelf_id"] = shown["shelf_id"]
+            found.append((later, user, json.dumps(done).encode()))
+    return sorted(found)
+
+
+def mixed(events: list[tuple[int, str, bytes]], seed: int) -> list[tuple[str, bytes]]:
+    """Shuffled within the grace, a tenth of them twice, and some records that are no events."""
+    chance = random.Random(seed)
+    again = chance.sample(events, len(events) // 10)
+    order = sorted(((ts + chance.randrange(GRACE_S * 1_000 - 1), user, value) for ts, user, value in [*events, *again]))
+    records = [(user, value) for _, user, value in order]
+    for _ in range(20):
+        records.insert(chance.randrange(len(records)), ("u1", b"{broken"))
+    return records
+
+
+def offline(events: list[tuple[int, str, bytes]]) -> Counter[tuple[str, str, str, int, str]]:
+    """Every impression with what it led to, joined in memory."""
+    join = Attribution(Rules(WINDOW_S * 1_000, GRACE_S * 1_000))
+    for ts, _, value in events:
+        event = decode_event(value, ts, EventsConfig())
+        assert isinstance(event, AnyEvent)
+        join.update(event)
+    closed = join.advance(10**15)
+    return Counter((one.shopper, one.item_id, one.shelf_id, one.ts, one.intent) for one in closed)
+
+
+@pytest.fixture
+def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(kafka, redis_db, topics_config, tmp_path)
+    shop.env |= {
+        "LIVESHELF_EVALUATOR__WINDOW_S": str(WINDOW_S),
+        "LIVESHELF_EVALUATOR__GRACE_S": str(GRACE_S),
+        "LIVESHELF_EVALUATOR__IDLE_S": "3",
+        "LIVESHELF_EVALUATOR__BATCH_EVENTS": "50",
+    }
+    with shop.open() as shop:
+        yield shop
+
+
+def examples(shop: Shop) -> list[Labelled]:
+    """All of the topic, once each."""
+    partitions = [TopicPartition(shop.topics.examples, number) for number in range(shop.config.topics.partitions)]
+    shop.reader.assign(partitions)
+    shop.reader.seek_to_beginning()
+    ends, found = shop.reader.end_offsets(partitions), {}
+    while any(shop.reader.position(partition) < ends[partition] for partition in partitions):
+        for records in shop.reader.poll(timeout_ms=500).values():
+            for record in records:
+                made = decoder.decode(record.value)
+                assert found.setdefault(made.id, made) == made, "what comes again is the same to the byte"
+    return list(found.values())
+
+
+def told(made: list[Labelled]) -> Counter[tuple[str, str, str, int, str]]:
+    return Counter((one.shopper, one.item_id, one.shelf_id, one.ts, one.intent) for one in made)
+
+
+def left(shop: Shop) -> int:
+    """Impressions and outcomes that still wait in Redis."""
+    return sum(shop.redis.hlen(key) for key in shop.redis.scan_iter("ls:*:state"))
+
+
+def test_counts_are_those_of_an_offline_join_through_five_kills(shop: Shop) -> None:
+    events = visits(1_500, seed=1)
+    records = mixed(events, seed=2)
+    wanted = offline(events)
+    assert {intent for *_, intent in wanted} == {"buy", "read", "look", "ignore"}
+    shelf = Shelf(
+        shelf_id="s7",
+        surface="feed",
+        model="m7",
+        arm="canary",
+        made_at=1,
+        event_ts=1,
+        items=[ShelfItem(f"i{number}", 1.0, 0.1, 0.1, 0.1, "vector") for number in range(100)],
+    )
+    known = ShelfRecord(key="k", shopper=None, query="tv", shelf=shelf, propensities=[0.5] * 100, history=["i1"])
+    shop.produce(shop.topics.shelves, [("k", encoder.encode(known))])
+    step = len(records) // 6
+    for kill in range(6):
+        shop.produce(shop.topics.events, records[kill * step : (kill + 1) * step if kill < 5 else None])
+        shop.start("evaluator-1", "evaluator")
+        if kill < 5:
+            before = shop.ends(shop.topics.examples) if kill else 0
+            until(lambda: shop.ends(shop.topics.examples) > before or left(shop) > 400 * (kill + 1) // 2, 60)  # noqa: B023
+            shop.kill("evaluator-1")
+    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), 120)
+    made = examples(shop)
+    assert told(made) == wanted
+    ours = [one for one in made if one.shelf_id == "s7"]
+    assert ours and {(one.model, one.arm, one.query, one.propensity) for one in ours} == {("m7", "canary", "tv", 0.5)}
+    totals: Counter[str] = Counter()
+    for key in shop.redis.scan_iter("ls:*:meta"):
+        totals.update({name.decode(): int(value) for name, value in shop.redis.hgetall(key).items()})
+    assert {name: totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")} == {
+        name: sum(count for (*_, intent), count in wanted.items() if intent == name)
+        for name in ("buy", "read", "look", "ignore")
+    }
+    assert not any(name.startswith("late.") for name in totals)
+    rates = [shop.redis.hgetall(key) for key in shop.redis.scan_iter("ls:*:rates:*")]
+    shown = (float(value) for fields in rates for name, value in fields.items() if name.endswith(b"\xa10"))
+    assert sum(shown) == wanted.total()
+
+
+def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:
+    events = visits(600, seed=3)
+    records = mixed(events, seed=4)
+    shop.start("evaluator-1", "evaluator")
+    shop.start("evaluator-2", "evaluator")
+    shop.produce(shop.topics.events, records[: len(records) // 2])
+    until(lambda: left(shop) > 200 or shop.ends(shop.topics.examples) > 100, 60)
+    shop.stop("evaluator-1")
+    shop.produce(shop.topics.events, records[len(records) // 2 :])
+    wanted = offline(events)
+    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), 120)
+    assert told(examples(shop)) == wanted
