@@ -96,7 +96,7 @@ def main(
     work: Annotated[Path | None, typer.Option(help="Keep checkpoints and teachers here.")] = None,
     arm: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Measure and print; about two hours on two cores with all arms."""
+    """Measure and print; about four hours on two cores with all arms; --only picks some."""
     if arm is not None and work is not None and json is not None:
         json.write_bytes(msgspec.json.encode(run_arm(arm, work, limit, epochs)))
         return
