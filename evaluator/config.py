@@ -15,5 +15,8 @@ class EvaluatorConfig(Config):
     batch_events: Count = 500
     batch_wait_s: Seconds = 0.005
     state_ttl_s: Count = 3 * 86_400
+    watch_learn: Count = 20_000
+    watch_run_length: Count = 100_000
+    watch_recover: Count = 5_000
     metrics_every_s: Seconds = 1.0
     stall_s: Seconds = 60.0

@@ -17,7 +17,7 @@ from streams.config import StreamsConfig
 from streams.meter import Snapshot, quantiles, total
 from streams.status import snapshots, usage
 
-COUNTED = ("lag", "waiting", "closed", "orphans", "late")
+COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
 
 

@@ -61,7 +61,7 @@ class ShiryaevRoberts:
 
     _sums: list[float]
     _onsets: "list[_Onset]"
-    _drifted: bool
+    drifted: bool
 
     def __init__(self, rate: float, run_length: float = 100_000, shifts: Sequence[float] = DROPS) -> None:
         if not 0 < rate < 1:
@@ -78,7 +78,7 @@ class ShiryaevRoberts:
         factors = self._hit if value else self._miss
         share = 1 / len(factors)
         self._sums = [min((found + share) * factor, HUGE) for found, factor in zip(self._sums, factors, strict=True)]
-        self._drifted = self._drifted or sum(self._sums) >= self.run_length
+        self.drifted = self.drifted or sum(self._sums) >= self.run_length
         for onset, factor in zip(self._onsets, factors, strict=True):
             onset.update(bool(value), factor)
 
@@ -88,13 +88,33 @@ class ShiryaevRoberts:
         onset = max(self._onsets, key=lambda one: one.likelihood)
         rate, low, high = wilson(onset.hits, onset.seen)
         evidence = {"reference": self.rate, "rate": rate, "low": low, "high": high, "outcomes since": onset.seen}
-        return Reading(self._drifted, sum(self._sums), self.run_length, dict(evidence))
+        return Reading(self.drifted, sum(self._sums), self.run_length, dict(evidence))
+
+    def save(self) -> list[float]:
+        """Its state as plain numbers; :meth:`load` goes on from them."""
+        onsets = (number for one in self._onsets for number in (one.likelihood, one.seen, one.hits))
+        return [float(self.drifted), *self._sums, *onsets]
+
+    def load(self, numbers: Sequence[float]) -> None:
+        """Go on from where :meth:`save` left off, with the same reference and shifts.
+
+        Raises
+        ------
+        ValueError
+            When the numbers are another detector's.
+        """
+        count = len(self.shifts)
+        if len(numbers) != 1 + 4 * count:
+            raise ValueError(f"{len(numbers)} numbers are no state of a detector of {count} shifts")
+        self.drifted, self._sums = bool(numbers[0]), [float(one) for one in numbers[1 : 1 + count]]
+        rest = numbers[1 + count :]
+        self._onsets = [_Onset(rest[at], int(rest[at + 1]), int(rest[at + 2])) for at in range(0, 3 * count, 3)]
 
     def reset(self) -> None:
         """Start anew with the same reference."""
         self._sums = [0.0] * len(self.shifts)
         self._onsets = [_Onset() for _ in self.shifts]
-        self._drifted = False
+        self.drifted = False
 
 
 @dataclass(slots=True)

@@ -5,16 +5,19 @@ it was committed.
 """
 
 import asyncio
+import logging
 import os
 import tempfile
 import uuid
 from contextlib import AsyncExitStack
 from typing import Any
 
+from evaluator.alerts import alert
 from evaluator.config import EvaluatorConfig
 from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.store import Store
 from evaluator.online.rates import WINDOWS
+from evaluator.online.watches import Watches
 from streams import meter as metering
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -25,6 +28,8 @@ from streams.record import Send
 from streams.store import connect
 from streams.topics import Topics
 from streams.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 SHELF_SLACK_S = 3_600
 """How much longer than window and grace a shelf is known: it may be seen some time after it was made."""
@@ -43,6 +48,7 @@ class Evaluator:
         self.streams, self.config = streams, config
         self.topics = Topics(streams.topics.prefix)
         self.meter = Meter("evaluator", f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
+        self._instance = config.instance or "unnamed"
         self.watchdog = Watchdog(config.stall_s)
         # Faust makes a folder, though we keep no tables.
         self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
@@ -86,7 +92,9 @@ class Evaluator:
                 rates_ttl_s=(RATE_HOURS + 1) * 3_600,
                 shelf_ttl_s=int(config.window_s + config.grace_s) + SHELF_SLACK_S,
             )
-            self.join = Join(store, send, self.meter, self.topics, config, self.streams.events)
+            join = self.join = Join(store, send, self.meter, self.topics, config, self.streams.events)
+            saved = await join.patience.until_done(lambda: store.load_watches(self._instance))
+            join.watches = Watches.load(join.watches.rules, saved)
             self._ready.set()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._let_time_go_on())
@@ -108,8 +116,14 @@ class Evaluator:
         return end is not None and done is not None and done >= end
 
     async def _report(self, send: Send) -> None:
+        join = self.join
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
+            for told in join.watches.tell(wall_ms()):
+                log.warning("alert %s %s", told.state, told.key)
+                await send(self.topics.alerts, told.key.encode("utf-8", "replace"), alert.encoder.encode(told))
+            watches = join.watches.save()
+            await join.patience.until_done(lambda: join.store.save_watches(self._instance, watches))  # noqa: B023
             self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(self.join.patience.paused)}
             self.meter.gauges |= self._gauges()
             await send(self.topics.metrics, b"evaluator", metering.encoder.encode(self.meter.snapshot(wall_ms())))
@@ -118,6 +132,7 @@ class Evaluator:
         """Counts of the partitions, and impressions and clicks of each window by surface, arm and model."""
         found: dict[str, float] = {}
         counts = [partition.counts() for partition in self.join.partitions.values()]
+        found["alerts"] = float(len(self.join.watches.book.get()))
         found["waiting"] = float(sum(one.waiting for one in counts))
         for part in ("closed", "orphans", "late"):
             found[part] = float(sum(getattr(one, part).total() for one in counts))

@@ -7,6 +7,7 @@ before is recognised by its offset, so to process anything again is harmless.
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -17,6 +18,9 @@ from evaluator.live.partition import HOUR_MS, Commit, Partition
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import Closed, Rules
 from evaluator.online.rates import WINDOWS, Rates
+from evaluator.online.waiting import Waiting
+from evaluator.online.watch import WatchRules
+from evaluator.online.watches import Watches
 from streams.clock import wall_ms
 from streams.config import EventsConfig
 from streams.decode import Refusal, decode_event
@@ -39,6 +43,8 @@ class Join:
     ----------
     rates
         Rolling rates of everything closed in these partitions, also before this process began.
+    watches
+        Click rates under watch, of what this process closes.
     """
 
     def __init__(
@@ -50,6 +56,9 @@ class Join:
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
         self.rates = Rates()
+        self.watches = Watches(WatchRules(config.watch_learn, float(config.watch_run_length), config.watch_recover))
+        self._unwatched: Waiting[tuple[Closed, str]] = Waiting()
+        self._assigned: set[int] = set()
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
 
@@ -94,8 +103,24 @@ class Join:
 
     def keep(self, assigned: Iterable[int]) -> None:
         """Forget partitions that are another's now."""
-        for number in set(self.partitions) - set(assigned):
+        self._assigned = set(assigned)
+        for number in set(self.partitions) - self._assigned:
             del self.partitions[number]
+        self._watch()
+
+    def _watch(self) -> None:
+        """Show the watches what is closed in all partitions, in order of time: one that is read ahead of others must
+        not look like a change."""
+        until = min((self._reached(number) for number in self._assigned), default=-math.inf)
+        for closed, arm in self._unwatched.take(until):
+            self.watches.update(closed, arm)
+
+    def _reached(self, number: int) -> float:
+        """Up to when a partition is closed; a partition without events holds nothing up."""
+        partition = self.partitions.get(number)
+        if partition is None:
+            return -math.inf
+        return partition.horizon if partition.watermark else math.inf
 
     async def _commit(self, number: int, take: Callable[[Partition], list[Closed]]) -> Sent:
         while True:
@@ -111,6 +136,10 @@ class Join:
                 del self.partitions[number]
                 continue
             self._count(commit)
+            for one in closed:
+                shelf = known.get(one.shelf_id)
+                self._unwatched.put(one.ts, (one, shelf.arm if shelf else ""))
+            self._watch()
             return [*sent, *self._published(number, commit.examples)]
 
     async def _partition(self, number: int) -> tuple[Partition, Sent]:

@@ -126,6 +126,18 @@ class Store:
                     setattr(sums, what, type(getattr(sums, what))(float(value)))
         return dict(found)
 
+    async def save_watches(self, instance: str, watches: Mapping[str, Any]) -> None:
+        """Keep what an evaluator's watches know; a second's worth may be lost with the process."""
+        await self.client.set(self._watches(instance), msgspec.json.encode(watches), ex=self.state_ttl_s)
+
+    async def load_watches(self, instance: str) -> dict[str, Any]:
+        """What was kept last."""
+        value = await self.client.get(self._watches(instance))
+        return msgspec.json.decode(value, type=dict[str, Any]) if value else {}
+
+    def _watches(self, instance: str) -> str:
+        return f"ls:{self.group}:watches:{instance}"
+
     def _shelf(self, shelf_id: str) -> str:
         return f"ls:{self.group}:shelf:{shelf_id}"
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 
+from evaluator.alerts import alert
+from evaluator.alerts.alert import Alert
 from evaluator.live.labelled import Labelled, decoder
 from evaluator.online.attribution import Attribution, Rules
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
@@ -170,3 +172,45 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     wanted = offline(events)
     until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), 120)
     assert told(examples(shop)) == wanted
+
+
+def test_fewer_clicks_raise_an_alert_and_more_take_it_back(shop: Shop) -> None:
+    chance = random.Random(5)
+    records, ts = [], START
+    for rate, count in ((0.2, 900), (0.02, 500), (0.3, 900)):
+        for _ in range(count):
+            ts, user, name = ts + 1_000, f"u{chance.randrange(300)}", f"v{ts}"
+            items = [f"i{item}" for item in chance.sample(range(100), 5)]
+            shown = [{"item_id": item, "position": place} for place, item in enumerate(items)]
+            base = {"user_id": user, "ts": ts, "shelf_id": name}
+            records.append((user, base | {"type": "impression", "event_id": name, "surface": "feed", "items": shown}))
+            for item in items:
+                if chance.random() < rate:
+                    click = {"type": "click", "event_id": f"{name}{item}", "item_id": item}
+                    records.append((user, base | click | {"ts": ts + 500}))
+    shop.env |= {
+        "LIVESHELF_EVALUATOR__WATCH_LEARN": "2000",
+        "LIVESHELF_EVALUATOR__WATCH_RUN_LENGTH": "5000",
+        "LIVESHELF_EVALUATOR__WATCH_RECOVER": "1000",
+    }
+    shop.start("evaluator-1", "evaluator")
+    shop.produce(shop.topics.events, [(user, json.dumps(event).encode()) for user, event in records])
+    told = until(lambda: found if len(found := alerts(shop)) >= 2 else None, 90)
+    assert [(one.state, one.name, one.labels) for one in told] == [
+        ("firing", "click_rate_drop", {"surface": "feed", "arm": ""}),
+        ("resolved", "click_rate_drop", {"surface": "feed", "arm": ""}),
+    ]
+    assert float(told[0].evidence["rate"]) < 0.1 < float(told[0].evidence["reference"])
+    assert told[1].until is not None and told[1].since == told[0].since
+
+
+def alerts(shop: Shop) -> list[Alert]:
+    """All of the topic, in order."""
+    partition = TopicPartition(shop.topics.alerts, 0)
+    shop.reader.assign([partition])
+    shop.reader.seek_to_beginning()
+    end, found = shop.reader.end_offsets([partition])[partition], []
+    while shop.reader.position(partition) < end:
+        for records in shop.reader.poll(timeout_ms=500).values():
+            found += [alert.decoder.decode(record.value) for record in records]
+    return found

@@ -1,0 +1,1 @@
+"""Alerts: what fires, what is resolved, each told once."""
