@@ -6,7 +6,7 @@ Only words and options live here; the work is done in the modules that commands 
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -311,12 +311,15 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to 
 
 
 @app.command()
-def health(seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0) -> None:
-    """Exit code 0 when a worker of this host has reported lately; for container health checks."""
+def health(
+    seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0,
+    role: Annotated[Literal["worker", "evaluator"], typer.Option(help="Whose.")] = "worker",
+) -> None:
+    """Exit code 0 when a role of this host has reported lately; for container health checks."""
     from liveshelf.roles import alive
 
     with told():
-        raise typer.Exit(0 if alive(settings().streams(), seconds) else 1)
+        raise typer.Exit(0 if alive(settings().streams(), seconds, role) else 1)
 
 
 @app.command()

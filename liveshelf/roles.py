@@ -49,10 +49,11 @@ def refused_path(file: Path) -> Path:
     return Path(f"{file.name}.refused.jsonl")
 
 
-def alive(config: StreamsConfig, seconds: float) -> bool:
-    """Whether a worker of this host has reported within the last seconds."""
+def alive(config: StreamsConfig, seconds: float, role: str = "worker") -> bool:
+    """Whether a role of this host has reported within the last seconds."""
     host = f"{os.uname().nodename}-"
-    return any(snapshot.id.startswith(host) for snapshot in snapshots(config, wall_ms() - int(seconds * 1000)))
+    taken = snapshots(config, wall_ms() - int(seconds * 1000), role)
+    return any(snapshot.id.startswith(host) for snapshot in taken)
 
 
 def serving(snapshot: Snapshot) -> str:
