@@ -29,13 +29,16 @@ ONE_SHOT = {"topics"}
 
 
 def known_command(words: list[str]) -> bool:
-    """Whether the command line has this command, words of groups included."""
+    """Whether the command line has this command, words of groups included, and takes these options."""
     command: Any = get_command(app)
-    for word in words:
+    rest = list(words)
+    while rest and not rest[0].startswith("-"):
+        word = rest.pop(0)
         if word not in getattr(command, "commands", {}):
             return False
         command = command.commands[word]
-    return True
+    options = {name for parameter in command.params for name in parameter.opts}
+    return all(word in options for word in rest if word.startswith("-"))
 
 
 def known_setting(name: str) -> bool:
@@ -61,6 +64,7 @@ def test_checks_can_fail() -> None:
     assert not known_setting("PARTITIONS")
     assert known_command(["topics", "create"])
     assert not known_command(["topics", "make"])
+    assert known_command(["health", "--role", "worker"]) and not known_command(["health", "--rule", "worker"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
