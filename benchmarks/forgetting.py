@@ -46,20 +46,18 @@ class Means:
 
 
 MEANS = (
-    Means("none"),
+    Means("none, four epochs", epochs=4),
     Means("one epoch", epochs=1),
-    Means("a quarter of the rate", rate=5e-4),
-    Means("L2-SP 0.03", l2_sp=0.03),
-    Means("L2-SP 0.1", l2_sp=0.1),
-    Means("L2-SP 0.3", l2_sp=0.3),
-    Means("L2-SP 1", l2_sp=1.0),
-    Means("parent's answers", keep=1.0),
-    Means("rehearsal 0.1", share=0.1),
-    Means("rehearsal 0.3", share=0.3),
-    Means("rehearsal 0.3, parent's answers", share=0.3, keep=1.0),
-    Means("rehearsal 0.3, L2-SP 0.1", share=0.3, l2_sp=0.1),
-    Means("rehearsal 0.3, L2-SP 0.3", share=0.3, l2_sp=0.3),
-    Means("rehearsal 0.3, parent's answers, L2-SP 0.1", share=0.3, keep=1.0, l2_sp=0.1),
+    Means("four epochs, a quarter of the rate", epochs=4, rate=5e-4),
+    Means("four epochs, L2-SP 0.3", epochs=4, l2_sp=0.3),
+    Means("four epochs, parent's answers", epochs=4, keep=1.0),
+    Means("four epochs, rehearsal 0.3", epochs=4, share=0.3),
+    Means("four epochs, rehearsal 0.3, parent's answers", epochs=4, share=0.3, keep=1.0),
+    Means("four epochs, rehearsal 0.3, L2-SP 0.3", epochs=4, share=0.3, l2_sp=0.3),
+    Means("one epoch, L2-SP 0.3", epochs=1, l2_sp=0.3),
+    Means("one epoch, parent's answers", epochs=1, keep=1.0),
+    Means("one epoch, rehearsal 0.3", epochs=1, share=0.3),
+    Means("one epoch, rehearsal 0.3, parent's answers", epochs=1, share=0.3, keep=1.0),
 )
 
 
