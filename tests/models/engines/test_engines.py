@@ -118,7 +118,7 @@ def test_a_key_changes_with_everything_that_an_engine_depends_on(monkeypatch: py
     with torch.no_grad():
         first.float().weight[0, 0] += 1
     keys |= {key(first, CPU), key(first, torch.device("meta"))}
-    monkeypatch.setattr("models.engines.key.metadata.version", lambda name: f"{name} of tomorrow")
+    monkeypatch.setattr("models.versions.metadata.version", lambda name: f"{name} of tomorrow")
     keys.add(key(first, CPU))
     assert len(keys) == 7
     assert key(first, CPU) == key(first, CPU)

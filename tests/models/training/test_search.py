@@ -38,7 +38,9 @@ def test_the_best_of_several_draws_is_taken(
     assert found.config == chosen
     again = dataclasses.replace(found.config, evaluations=1)
     trained = Run(encoder, again).train(examples, examples[:30])
-    assert trained.metrics["uncalibrated_log_loss"] == pytest.approx(min(losses), abs=0.01)  # dropout is drawn anew
+    assert trained.metrics["uncalibrated_log_loss"] == pytest.approx(
+        min(losses), abs=0.03
+    )  # dropout and prefix are drawn anew
 
 
 def test_a_search_is_repeatable(encoder: Encoder, examples: list[Example], configure: Configure) -> None:
