@@ -31,7 +31,7 @@ def train(folder: Path, *options: str) -> float:
         check=True,
         cwd=folder,
         stdout=sys.stderr,
-        env=os.environ | {"LIVESHELF_MODEL__STORE": str(folder / "models")},
+        env=os.environ | {"LIVESHELF_MODEL__STORE": str(folder / "store")},
     )
     return time.perf_counter() - start
 
@@ -45,7 +45,7 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train(folder, "--limit", str(OLD))
-        [first] = (path.name for path in (folder / "models" / "versions").iterdir())
+        [first] = (path.name for path in (folder / "store" / "versions").iterdir())
         update = ("--limit", str(NEW), "--parent", first)
         cold = train(folder, *update)
         warm = [train(folder, *update) for _ in range(repeats)]
