@@ -212,7 +212,7 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
         file = Path(versions.url) / "versions" / damaged.id / "head" / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
         versions.store.slots.promote(damaged.id, "a mistake")
-        shop.seen(lambda snapshot: snapshot.counts.get("model.refused", 0) > 0, 40)
+        until(lambda: shop.counted("model.refused") > 0, 40, every_s=0.3)  # all snapshots: it may be refused at once
         time.sleep(3 * WATCH_S)
 
     heads = [
