@@ -20,7 +20,7 @@ from benchmarks.report import Report
 from models.encoder import Encoder
 from models.scorer import Floats
 from models.training import calibration
-from models.training.batches import FrozenItems, contexts
+from models.training.batches import FrozenItems, ordered
 from models.training.config import TrainConfig
 from models.training.descriptions import Descriptions, described, label
 from models.training.examples import Example, by_context
@@ -88,8 +88,7 @@ class Arms:
         return run.logits(run.train(mixed, some).tower, self.dev)
 
     def _targets(self, some: Sequence[Example], logits: Floats) -> tuple[Floats, Floats]:
-        ordered = [one for context in contexts(some, self.untrained.config.most_items) for one in context.examples]
-        return logits, np.stack([one.target() for one in ordered])
+        return logits, np.stack([one.target() for one in ordered(some, self.untrained.config.most_items)])
 
 
 POOL = 4_000

@@ -9,7 +9,7 @@ from torch import nn
 from liveshelf.train_start import Start
 from models.scorer import Floats
 from models.training.descriptions import Descriptions, label
-from models.training.examples import Example, expected_level, split
+from models.training.examples import Example, expected_level
 from models.training.figures import figures, probabilities
 from models.training.negatives import Guard, Mine, Miner
 from models.training.rehearsal import rehearse, taught
@@ -17,9 +17,6 @@ from models.training.run import Run
 
 MINED = 4
 """Negatives a context, unless told otherwise."""
-
-JUDGED = 0.1
-"""Share of the older contexts that are only looked at, before and after."""
 
 
 class Readable(Protocol):
@@ -90,8 +87,6 @@ class Remembering:
         if self.older is None:
             return taught(run, tower, examples) if keep else examples
         again, self.judged = self.older.read()
-        if not self.judged:
-            again, self.judged = split(again, JUDGED)
         self.before = _loss(run, tower, self.judged)
         drawn = rehearse(examples, again, self.share, start.config.seed)[len(examples) :]
         return [*examples, *(taught(run, tower, drawn) if keep and drawn else drawn)]

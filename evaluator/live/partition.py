@@ -12,7 +12,7 @@ import msgspec
 
 from evaluator.live.labelled import Known, Labelled, label
 from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State
-from evaluator.online.rates import Slice, Tally, bucket, tally
+from evaluator.online.rates import Slice, Tally, cut, tally
 from streams.events import AnyEvent
 
 MINUTE_MS = 60_000
@@ -143,7 +143,7 @@ def _rates(closed: Iterable[Closed], known: Mapping[str, Known]) -> dict[RateKey
         shelf = known.get(one.shelf_id)
         arm, model = (shelf.arm, shelf.model) if shelf else ("", "")
         minute = one.ts // MINUTE_MS * MINUTE_MS
-        found[minute, Slice(one.surface, arm, model, bucket(one.position))].add(tally(one))
+        found[minute, cut(one, arm, model)].add(tally(one))
     return dict(found)
 
 

@@ -84,6 +84,11 @@ def bucket(position: int) -> str:
     return next((name for last, name in PLACES if position <= last), "13+")
 
 
+def cut(closed: Closed, arm: str, model: str) -> Slice:
+    """What a closed impression counts for."""
+    return Slice(closed.surface, arm, model, bucket(closed.position))
+
+
 def tally(closed: Closed, weight: float = 1.0) -> Tally:
     """One closed impression's sums; ``weight`` is its position's inverse propensity."""
     clicked = int(bool(closed.outcomes))
@@ -153,7 +158,7 @@ class Rates:
 
     def update(self, closed: Closed, *, arm: str, model: str, weight: float = 1.0) -> None:
         """Count one closed impression."""
-        self.add(Slice(closed.surface, arm, model, bucket(closed.position)), closed.ts, tally(closed, weight))
+        self.add(cut(closed, arm, model), closed.ts, tally(closed, weight))
 
     def add(self, key: Slice, ts: int, sums: Tally) -> None:
         """Count what was shown of a slice at ``ts`` (ms)."""

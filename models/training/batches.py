@@ -51,6 +51,11 @@ def contexts(examples: Iterable[Example], most: int) -> list[Context]:
     return found
 
 
+def ordered(examples: Iterable[Example], most: int) -> list[Example]:
+    """Examples in the order in which a run answers them: context by context."""
+    return [example for one in contexts(examples, most) for example in one.examples]
+
+
 class Queries(Protocol):
     """How queries get into a batch."""
 

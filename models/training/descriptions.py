@@ -16,7 +16,7 @@ from torch import nn
 
 from models.scorer import INTENTS, Floats
 from models.training import calibration
-from models.training.batches import contexts
+from models.training.batches import ordered
 from models.training.examples import Example, expected_level
 from models.training.figures import probabilities
 from models.training.run import Run
@@ -82,17 +82,13 @@ def label(
         Pairs; what they say of intent or grade is not looked at.
     """
     logits = described(run, tower, labelled, descriptions)
-    targets = np.stack([example.target() for example in _ordered(run, labelled)])
+    targets = np.stack([example.target() for example in ordered(labelled, run.config.most_items)])
     found = calibration.fit(logits, targets)(described(run, tower, unlabelled, descriptions))
     levels = expected_level(probabilities(found)).clip(0, 1)
     return [
         *labelled,
         *(
             msgspec.structs.replace(example, intent=None, grade=float(level), weight=descriptions.weight)
-            for example, level in zip(_ordered(run, unlabelled), levels, strict=True)
+            for example, level in zip(ordered(unlabelled, run.config.most_items), levels, strict=True)
         ),
     ]
-
-
-def _ordered(run: Run, examples: Sequence[Example]) -> list[Example]:
-    return [example for one in contexts(examples, run.config.most_items) for example in one.examples]

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from torch import nn
 
-from models.training.batches import contexts
+from models.training.batches import ordered
 from models.training.examples import Example, by_context
 from models.training.run import Run
 
@@ -43,8 +43,7 @@ def taught(run: Run, tower: nn.Module, examples: Sequence[Example]) -> list[Exam
     """The examples, by context, with what a trained scorer says of them, for the loss ``distil``; those that have a
     teacher's logits keep them."""
     logits, _ = run.logits(tower, examples)
-    ordered = [example for one in contexts(examples, run.config.most_items) for example in one.examples]
     return [
         msgspec.structs.replace(example, teacher=example.teacher or tuple(row.tolist()))
-        for example, row in zip(ordered, logits.astype(np.float64), strict=True)
+        for example, row in zip(ordered(examples, run.config.most_items), logits.astype(np.float64), strict=True)
     ]

@@ -153,14 +153,14 @@ class Run:
         train_set, dev_set = contexts(examples, config.most_items), contexts(dev, config.most_items)
         size = config.contexts or self.recipe.contexts
         at_once = size * config.accumulation * PartialState(cpu=not torch.cuda.is_available()).num_processes
-        steps = math.ceil(len(train_set) / at_once) * (config.epochs or self.recipe.epochs)
+        steps = math.ceil(math.ceil(len(train_set) / at_once) * (config.epochs or self.recipe.epochs))
         start = time.perf_counter()
         own = self._collator([*examples, *dev])
         self.seconds["encode"] = time.perf_counter() - start
         if not config.negatives:
-            return Prepared(train_set, dev_set, own, size, math.ceil(steps))
+            return Prepared(train_set, dev_set, own, size, steps)
         train_set = [Open(one.number, one.examples) for one in train_set]
-        return Prepared(train_set, dev_set, InBatch(own, config.negatives, examples), size, math.ceil(steps))
+        return Prepared(train_set, dev_set, InBatch(own, config.negatives, examples), size, steps)
 
     def start(self, data: Prepared) -> nn.Module:
         """What training starts from: the scorer with probabilities of the data's own size, so that training need not
