@@ -15,8 +15,17 @@ ACCURACY = 0.01
 """Relative error of every quantile (DDSketch: Masson, Rim and Lee 2019)."""
 
 
+class Series(msgspec.Struct, frozen=True, array_like=True):
+    """One value of many that share a name, told apart by labels."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words."""
+    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words, series
+    gauges with labels of their own."""
 
     role: str
     id: str
@@ -26,6 +35,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     gauges: dict[str, float]
     sketches: dict[str, bytes]
     labels: dict[str, str] = {}
+    series: list[Series] = []
 
 
 encoder = msgspec.json.Encoder()
@@ -51,6 +61,7 @@ class Meter:
         self.role, self.id = role, id
         self.gauges: dict[str, float] = {}
         self.labels: dict[str, str] = {}
+        self.series: list[Series] = []
         self._since = now_ms
         self._counts: Counter[str] = Counter()
         self._sketches: dict[str, DDSketch] = {}
@@ -66,7 +77,7 @@ class Meter:
         self._sketches[stage].add(max(ms, 0.0), weight)
 
     def snapshot(self, now_ms: int) -> Snapshot:
-        """All since the last snapshot; gauges and labels stay, the rest begins anew."""
+        """All since the last snapshot; gauges, labels and series stay, the rest begins anew."""
         taken = Snapshot(
             role=self.role,
             id=self.id,
@@ -75,6 +86,7 @@ class Meter:
             counts=dict(self._counts),
             gauges=dict(self.gauges),
             labels=dict(self.labels),
+            series=list(self.series),
             sketches={
                 name: DDSketchProto.to_proto(sketch).SerializeToString() for name, sketch in self._sketches.items()
             },
