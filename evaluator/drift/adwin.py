@@ -24,7 +24,7 @@ class Adwin:
     True
     """
 
-    _drifted: bool
+    drifted: bool
     _before: float
     _adwin: Any
 
@@ -36,16 +36,16 @@ class Adwin:
         """Take one value in."""
         before = self._adwin.estimation
         self._adwin.update(value)
-        if self._adwin.drift_detected and not self._drifted:
-            self._drifted, self._before = True, before
+        if self._adwin.drift_detected and not self.drifted:
+            self.drifted, self._before = True, before
 
     def get(self) -> Reading:
         """The window's mean, against its mean before the alarm."""
         mean = float(self._adwin.estimation)
         evidence = {"mean": mean, "mean before": self._before, "window": float(self._adwin.width)}
-        return Reading(self._drifted, mean, self._before, dict(evidence))
+        return Reading(self.drifted, mean, self._before, dict(evidence))
 
     def reset(self) -> None:
         """Start anew, with nothing known."""
         self._adwin = ADWIN(delta=self.delta)  # type: ignore[no-untyped-call]
-        self._drifted, self._before = False, 0.0
+        self.drifted, self._before = False, 0.0

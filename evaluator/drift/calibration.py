@@ -1,6 +1,7 @@
 """Probabilities that no longer mean what they say: predicted against observed, window by window."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -44,6 +45,9 @@ class CalibrationShift(WindowTest[Predicted]):
         known = (errors > 0) & (errors_before > 0)
         square = float(((gaps - gaps_before)[known] ** 2 / (errors + errors_before)[known]).sum())
         return float(stats.chi2.sf(square, known.sum())), {"ece": ece, "ece before": ece_before}
+
+    def _restored(self, plain: Sequence[Any]) -> Predicted:
+        return float(plain[0]), bool(plain[1])
 
 
 def _gaps(some: Sequence[Predicted], edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -63,6 +63,12 @@ class DomainClassifier(WindowTest[Input]):
         more, less = changed([text for text, _ in reference], [text for text, _ in window])
         return p, {"auc": float(found[0]), "more": " ".join(more), "less": " ".join(less)}
 
+    def _plain(self, value: Input) -> tuple[str, bytes]:
+        return value[0], np.asarray(value[1], "<f4").tobytes()
+
+    def _restored(self, plain: tuple[str, bytes]) -> Input:
+        return plain[0], np.frombuffer(plain[1], "<f4")
+
 
 def changed(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[str]]:
     """Words that came up and that went away most: log odds over their standard error, shrunk towards both windows'

@@ -21,7 +21,7 @@ class PageHinkley:
     True
     """
 
-    _drifted: bool
+    drifted: bool
     _seen: int
     _sum: float
     _river: Any
@@ -35,14 +35,14 @@ class PageHinkley:
         self._river.update(value)
         self._seen += 1
         self._sum += value
-        self._drifted = self._drifted or self._river.drift_detected
+        self.drifted = self.drifted or self._river.drift_detected
 
     def get(self) -> Reading:
         """The mean so far; the limit is that of the sum."""
         mean = self._sum / self._seen if self._seen else 0.0
-        return Reading(self._drifted, mean, self.limit, {"mean": mean, "values": self._seen})
+        return Reading(self.drifted, mean, self.limit, {"mean": mean, "values": self._seen})
 
     def reset(self) -> None:
         """Start anew, with nothing known."""
         self._river = River(threshold=self.limit, delta=self.slack, mode="down")
-        self._drifted, self._seen, self._sum = False, 0, 0.0
+        self.drifted, self._seen, self._sum = False, 0, 0.0

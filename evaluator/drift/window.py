@@ -5,7 +5,7 @@ Knows values and a significance; each test says in its own file what it compares
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from evaluator.drift.detector import Evidence, Reading
 
@@ -25,15 +25,26 @@ class WindowTest(ABC, Generic[T]):
         Values in a window.
     significance
         Probability of a false alarm in one window.
+
+    Attributes
+    ----------
+    windows
+        How many were tested since the last reset.
+    drifted
+        Whether the alarm is on.
     """
+
+    windows: int
+    drifted: bool
+    _window: list[T]
+    _reading: Reading
 
     def __init__(self, size: int, significance: float) -> None:
         if size < 2 or not 0 < significance < 1:
             raise ValueError(f"a window of {size} values at significance {significance} tests nothing")
         self.size, self.significance = size, significance
         self._reference: list[T] = []
-        self._window: list[T] = []
-        self._reading = Reading(False, 1.0, significance)
+        self.reset()
 
     def update(self, value: T) -> None:
         """Take one value in; the last one of a window tests it."""
@@ -44,9 +55,10 @@ class WindowTest(ABC, Generic[T]):
         if len(self._window) == self.size:
             p, evidence = self._test(self._reference, self._window)
             self._window = []
-            drifted = self._reading.drifted or p < self.significance
-            if not self._reading.drifted:
-                self._reading = Reading(drifted, p, self.significance, evidence)
+            self.windows += 1
+            if not self.drifted:
+                self.drifted = p < self.significance
+                self._reading = Reading(self.drifted, p, self.significance, evidence)
 
     def get(self) -> Reading:
         """The p-value of the last window, or of the one that raised the alarm; 1 before the first."""
@@ -55,8 +67,37 @@ class WindowTest(ABC, Generic[T]):
     def reset(self) -> None:
         """Take the alarm back and begin a window; the reference stays."""
         self._window = []
+        self.windows, self.drifted = 0, False
         self._reading = Reading(False, 1.0, self.significance)
+
+    def save(self) -> list[Any] | None:
+        """The reference as plain values, once it is whole; windows are begun anew by whoever goes on."""
+        if len(self._reference) < self.size:
+            return None
+        return [self._plain(value) for value in self._reference]
+
+    def load(self, reference: Sequence[Any]) -> None:
+        """Go on with the reference that :meth:`save` gave.
+
+        Raises
+        ------
+        ValueError
+            When it is not as long as a window.
+        """
+        if len(reference) != self.size:
+            raise ValueError(f"{len(reference)} values are no reference of {self.size}")
+        self._reference = [self._restored(value) for value in reference]
+        self.reset()
 
     @abstractmethod
     def _test(self, reference: Sequence[T], window: Sequence[T]) -> tuple[float, Evidence]:
         """A p-value of the window being like the reference, and what there is to say for it."""
+
+    def _plain(self, value: T) -> Any:
+        """A value as MessagePack holds it."""
+        return value
+
+    def _restored(self, plain: Any) -> T:
+        """The value that was made plain."""
+        found: T = plain
+        return found

@@ -115,3 +115,19 @@ def test_the_better_ranking_is_preferred_and_equal_ones_are_not() -> None:
             preference.update(shelf.credit(clicked))
     assert better.share > 0.55 and better.evidence.get() > 20
     assert abs(fair.share - 0.5) < 0.05 and fair.evidence.get() < 20
+
+
+def test_peeking_at_equal_models_errs_no_more_than_stated_and_a_z_test_does() -> None:
+    """600 interleaved comparisons of equal models, looked at after every 10 of 400 shelves; half are ties."""
+    chance, runs, ours, naive = np.random.default_rng(3), 600, 0, 0
+    for credits in chance.choice([-1, 0, 0, 1], size=(runs, 400)).tolist():
+        preference, erred, erred_naive = Preference(), False, False
+        for number, credit in enumerate(credits):
+            preference.update(credit)
+            if number % 10 == 9:
+                decided = preference.wins + preference.losses
+                erred |= preference.evidence.get() >= 20
+                erred_naive |= abs(preference.wins - preference.losses) > 1.96 * math.sqrt(decided)
+        ours, naive = ours + erred, naive + erred_naive
+    assert ours / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+    assert naive / runs > 0.2
