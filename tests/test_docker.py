@@ -3,6 +3,7 @@
 Names must be those of the program: settings that exist, commands that the command line knows.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -26,6 +27,15 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"].startswith("liveshelf:")]
 ONE_SHOT = {"topics"}
+WATCHING = ["prometheus", "alertmanager", "grafana"]
+PROMETHEUS: dict[str, Any] = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+RULES = [
+    rule
+    for group in yaml.safe_load((DOCKER / "prometheus" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "dashboards" / "liveshelf.json").read_text())
+METRIC = re.compile(r"\bliveshelf[_:][a-z0-9_:]+")
 
 
 def known_command(words: list[str]) -> bool:
@@ -51,6 +61,20 @@ def known_setting(name: str) -> bool:
             return False
         model = model.model_fields[part].annotation
     return name.startswith(PREFIX)
+
+
+def expressions() -> dict[str, list[str]]:
+    """What is asked of Prometheus, by who asks: the dashboard's panels and variables, and the rules."""
+    panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+    variables = [variable["query"]["query"] for variable in DASHBOARD["templating"]["list"]]
+    return {"dashboard": panels + variables, "rules": [rule["expr"] for rule in RULES]}
+
+
+def documented(metric: str) -> bool:
+    """Whether docs/metrics.md lists a metric; tests/integration/test_alerting.py holds that list to what roles show."""
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    listed = {name.replace("{source}", "[a-z]+") for name in re.findall(r"`(liveshelf[_:][a-z0-9_:{}]+)`", text)}
+    return any(re.fullmatch(name, re.sub("stage_seconds_(count|sum)$", "stage_seconds", metric)) for name in listed)
 
 
 def stages(text: str) -> list[str]:
@@ -109,8 +133,8 @@ def test_environment_sets_what_there_is_to_set(name: str) -> None:
     assert [variable for variable in environment if not known_setting(variable)] == []
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_containers_have_no_rights_to_spare(name: str) -> None:
+@pytest.mark.parametrize("name", [*OURS, *WATCHING])
+def test_containers_have_no_rights_to_spare(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -129,7 +153,8 @@ def test_workers_wait_for_what_they_need() -> None:
 
 def test_volumes_are_declared_and_used() -> None:
     used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
-    assert used == set(COMPOSE["volumes"])
+    assert {name for name in used if not name.startswith("./")} == set(COMPOSE["volumes"])
+    assert all((DOCKER / name).is_dir() for name in used if name.startswith("./"))
 
 
 def test_redis_never_evicts() -> None:
@@ -205,3 +230,73 @@ def test_build_context_holds_what_is_installed() -> None:
     kept = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines
     assert {"pyproject.toml", "README.md", "LICENSE", "models", "streams", "liveshelf"} <= kept
+
+
+@pytest.mark.parametrize("who", ["dashboard", "rules"])
+def test_only_what_is_exported_is_asked_for(who: str) -> None:
+    asked = {metric for expression in expressions()[who] for metric in METRIC.findall(expression)}
+    recorded = {rule["record"] for rule in RULES if "record" in rule}
+    assert {metric for metric in asked if ":" in metric} <= recorded
+    assert len(asked) > 10 and [metric for metric in asked if not documented(metric)] == []
+    assert not documented("liveshelf_worker_event_total") and documented("liveshelf_worker_top_vector_total")
+
+
+def test_every_recorded_series_is_listed() -> None:
+    assert [rule["record"] for rule in RULES if "record" in rule and not documented(rule["record"])] == []
+
+
+def test_every_alert_of_prometheus_says_what_to_do_and_is_listed() -> None:
+    listed = (ROOT / "docs" / "alerts.md").read_text()
+    for rule in (rule for rule in RULES if "alert" in rule):
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert f"`{rule['alert']}`" in listed
+
+
+def test_prometheus_looks_where_roles_listen_and_alerts_go_where_alertmanager_is() -> None:
+    asked = {}
+    for job in PROMETHEUS["scrape_configs"]:
+        for found in job["dns_sd_configs"]:
+            asked |= dict.fromkeys(found["names"], found["port"])
+    reporting = [name for name in OURS if name not in {*ONE_SHOT, "dashboard"}]
+    listening = {name: SERVICES[name]["environment"]["LIVESHELF_METRICS__PORT"] for name in reporting}
+    assert asked == listening
+    assert all("ports" not in SERVICES[name] for name in reporting), "roles' pages are not published"
+    [address] = PROMETHEUS["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert address == "alertmanager:9093"
+    assert SERVICES["evaluator"]["environment"]["LIVESHELF_ALERTS__ALERTMANAGER_URL"] == f"http://{address}"
+
+
+def test_the_token_is_the_same_on_both_sides(tmp_path: Path) -> None:
+    tokens = {SERVICES[name]["environment"]["LIVESHELF_METRICS__TOKEN"] for name in OURS}
+    assert tokens == {SERVICES["prometheus"]["environment"]["METRICS_TOKEN"]}
+    shell, flag, script, *rest = (part.replace("$$", "$") for part in SERVICES["prometheus"]["entrypoint"])
+    file = tmp_path / "token"
+    [path] = {job["authorization"]["credentials_file"] for job in PROMETHEUS["scrape_configs"]}
+    assert path in script and SERVICES["prometheus"]["tmpfs"] == [str(Path(path).parent)]
+    script = script.replace(path, str(file)).replace("exec prometheus", "exec echo")
+    env = {"METRICS_TOKEN": "a b$c", "PATH": os.environ["PATH"]}
+    said = subprocess.run([shell, flag, script, *rest, "--x"], env=env, capture_output=True, text=True, check=True)
+    assert (file.read_text(), file.stat().st_mode & 0o077, said.stdout) == ("a b$c", 0, "--x\n")
+
+
+def test_grafana_finds_its_data_and_its_dashboard() -> None:
+    folder = DOCKER / "grafana" / "provisioning"
+    [source] = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    used = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"] if panel["type"] != "row"}
+    assert used == {source["uid"]} and source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((folder / "dashboards" / "liveshelf.yaml").read_text())["providers"]
+    mounted = [volume for volume in SERVICES["grafana"]["volumes"] if volume.startswith("./grafana/dashboards:")]
+    assert mounted == [f"./grafana/dashboards:{provider['options']['path']}:ro"]
+    assert SERVICES["evaluator"]["environment"]["LIVESHELF_ALERTS__LINK"].endswith(f"/d/{DASHBOARD['uid']}")
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_dashboard_panels_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
+        taken |= cells

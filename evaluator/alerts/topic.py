@@ -1,0 +1,59 @@
+"""Alerts on their topic, and read back from it; a header says who told one.
+
+Any role may write there, so what cannot be read is passed over with a log line, never an error.
+"""
+
+import logging
+from collections.abc import Awaitable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+
+from evaluator.alerts.alert import Alert, decoder, encoder
+from streams.config import KafkaConfig, TopicsConfig
+from streams.record import Send
+from streams.topics import Topics
+
+log = logging.getLogger(__name__)
+
+SOURCE = "source"
+"""The header that names the process which tells an alert, the same after a restart."""
+
+
+def tell(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[None]:
+    """Write an alert to the topic; what it returns is done once the broker has it."""
+    return send(topic, alert.key.encode("utf-8", "replace"), encoder.encode(alert), [(SOURCE, source.encode())])
+
+
+class Told(NamedTuple):
+    """An alert, when it was told (epoch ms), and by whom: what `Standing.update` takes."""
+
+    alert: Alert
+    at: int
+    source: str
+
+
+def parse(message: Any) -> Told | None:
+    """What a consumed Kafka message tells; None for what is no alert."""
+    try:
+        alert = decoder.decode(message.value or b"")
+    except msgspec.MsgspecError as error:
+        log.error("%s[%d]@%d is no alert: %s", message.topic, message.partition, message.offset, error)
+        return None
+    return Told(alert, message.timestamp, dict(message.headers or ()).get(SOURCE, b"").decode("utf-8", "replace"))
+
+
+def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[Told]:
+    """All that the topic holds now, oldest first in each partition."""
+    topic = Topics(config.prefix).alerts
+    consumer = KafkaConsumer(**kafka.client(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions) if partitions else {}
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for messages in consumer.poll(timeout_ms=500).values():
+                yield from (told for message in messages if (told := parse(message)) is not None)
+    finally:
+        consumer.close()

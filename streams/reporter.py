@@ -1,0 +1,54 @@
+"""How a role reports: each snapshot goes to ``liveshelf.metrics``, and to Prometheus where the settings name a port."""
+
+import logging
+from contextlib import ExitStack
+from typing import Self
+
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.exposition import Exposition
+from streams.meter import Meter, encoder
+from streams.metrics_server import MetricsServer
+from streams.record import Send
+from streams.topics import Topics
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Reports what a meter has taken; as a context, serves it meanwhile.
+
+    Parameters
+    ----------
+    meter
+        The role's.
+    config
+        For the topic, and where to serve.
+
+    Raises
+    ------
+    MetricsError
+        On entering, when the port cannot be had.
+    """
+
+    def __init__(self, meter: Meter, config: StreamsConfig) -> None:
+        self._meter, self._topic = meter, Topics(config.topics.prefix).metrics
+        self._config = config.metrics
+        self._exposition = None if config.metrics.port is None else Exposition()
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._exposition is not None:
+            server = self._closing.enter_context(MetricsServer(self._exposition, self._config))
+            log.warning("%s %s shows its metrics at %s", self._meter.role, self._meter.id, server.address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    async def report(self, send: Send) -> None:
+        """Take a snapshot and pass it on; returns once the broker has it."""
+        snapshot = self._meter.snapshot(wall_ms())
+        if self._exposition is not None:
+            self._exposition.update(snapshot)
+        await send(self._topic, self._meter.role.encode(), encoder.encode(snapshot))
