@@ -49,7 +49,7 @@ IDLE_S = 20
 
 @dataclass(frozen=True)
 class Moment:
-    """Where the evaluator stood: seconds since its start, CPU seconds, open impressions, bytes of its own and of Redis."""
+    """Where the evaluator stood: seconds since its start, CPU seconds, open impressions, its own bytes and Redis'."""
 
     at_s: float
     cpu_s: float
@@ -75,9 +75,7 @@ def traffic(impressions: int, span_s: int, seed: int) -> Iterator[tuple[ShelfRec
             arm="canary" if chance.random() < 0.1 else "champion",
             made_at=ts - 500,
             event_ts=ts - 520,
-            items=[
-                ShelfItem(item, chance.random(), *(chance.random() / 10 for _ in range(3)), "vector") for item in items
-            ],
+            items=[ShelfItem(item, chance.random(), 0.01, 0.02, 0.05, "vector") for item in items],
         )
         record = ShelfRecord(
             key=f"shelf:feed:{user}",
@@ -88,18 +86,15 @@ def traffic(impressions: int, span_s: int, seed: int) -> Iterator[tuple[ShelfRec
             history=items[:3],
         )
         shown = [Shown(item_id=item, position=place) for place, item in enumerate(items)]
-        seen = Impression(
-            event_id=f"v{number}", ts=ts, user_id=user, shelf_id=name, surface=shelf.surface, items=shown
-        )
+        seen = Impression(event_id=f"v{number}", ts=ts, user_id=user, shelf_id=name, surface=shelf.surface, items=shown)
         acts: list[AnyEvent] = [seen]
         for place, item in enumerate(items):
             if chance.random() < CLICKS:
-                kind = chance.choices([Click, Cart, Purchase], [8, 1, 1])[0]
+                kind: type[Click | Cart | Purchase] = chance.choices((Click, Cart, Purchase), (8, 1, 1))[0]
                 acted = ts + chance.randrange(200_000)
                 if acted < end:
-                    acts.append(
-                        kind(event_id=f"a{number}.{place}", ts=acted, user_id=user, item_id=item, shelf_id=name, price=9.5)
-                    )
+                    acted_on = kind(event_id=f"a{number}.{place}", ts=acted, user_id=user, item_id=item, shelf_id=name)
+                    acts.append(acted_on)
         yield record, acts
 
 

@@ -1,6 +1,12 @@
 """Settings of the evaluator, with defaults that work on one machine."""
 
-from streams.config import Config, Count, Seconds
+from typing import Annotated, Self
+
+from pydantic import Field, HttpUrl, Secret, SecretStr, field_validator, model_validator
+
+from evaluator.alerts import webhook
+from evaluator.online.watch import WatchRules
+from streams.config import Config, Count, Seconds, loopback
 
 
 class EvaluatorConfig(Config):
@@ -18,5 +24,72 @@ class EvaluatorConfig(Config):
     watch_learn: Count = 20_000
     watch_run_length: Count = 100_000
     watch_recover: Count = 5_000
+    watch_scores: Count = 1_000
+    watch_predictions: Count = 5_000
+    watch_inputs: Count = 500
+    arms: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     metrics_every_s: Seconds = 1.0
     stall_s: Seconds = 60.0
+
+    @field_validator("arms")
+    @classmethod
+    def _whole(cls, arms: dict[str, float]) -> dict[str, float]:
+        if arms and (len(arms) < 2 or abs(sum(arms.values()) - 1) > 1e-9):
+            raise ValueError(f"an experiment has two arms or more with shares that sum to one, not {arms}")
+        return arms
+
+    def watch_rules(self) -> WatchRules:
+        """How closely things are watched."""
+        return WatchRules(
+            self.watch_learn,
+            float(self.watch_run_length),
+            self.watch_recover,
+            self.watch_scores,
+            self.watch_predictions,
+            self.watch_inputs,
+        )
+
+
+class AlertsConfig(Config):
+    """Who is told of alerts outside Kafka. Addresses are secrets, for they may hold a password or a token."""
+
+    alertmanager_url: Secret[HttpUrl] | None = None
+    webhook_url: Secret[HttpUrl] | None = None
+    webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    link: HttpUrl | None = None
+    resend_s: Seconds = 60.0
+    timeout_s: Seconds = 10.0
+    longest_wait_s: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret is None:
+            raise ValueError(
+                "a webhook's messages are signed: set LIVESHELF_ALERTS__WEBHOOK_SECRET as well, to 16 letters or more "
+                "that the receiver knows too"
+            )
+        if self.webhook_secret is not None:
+            webhook.key(self.webhook_secret.get_secret_value())
+        return self
+
+
+class DashboardConfig(Config):
+    """Where the live page is served (port 0: any free one); anywhere but on loopback it asks for a token."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8_765
+    token: Annotated[SecretStr, Field(min_length=16)] | None = None
+
+    @field_validator("token", mode="before")
+    @classmethod
+    def _set(cls, token: object) -> object:
+        return token or None  # an empty variable in the environment sets none
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.token is None and not loopback(self.host):
+            raise ValueError(
+                f"anybody who reaches {self.host} could see the dashboard: set LIVESHELF_DASHBOARD__TOKEN to 16 "
+                "letters or more that people open it with, or LIVESHELF_DASHBOARD__HOST to 127.0.0.1"
+            )
+        return self

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from liveshelf.alert_commands import alerts_app
+from liveshelf.dashboard_command import dashboard
 from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
 from liveshelf.terminal import console, settings, told
@@ -32,8 +34,10 @@ app.add_typer(getting, name="get")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
+app.add_typer(alerts_app, name="alerts")
 app.command()(train)
 app.command()(ope)
+app.command()(dashboard)
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Plain, .gz or .xz.")]
 Preset = Annotated[str | None, typer.Option(help="A mapping that comes with Liveshelf, such as icecat.")]
@@ -55,17 +59,18 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, help="How many worker processes.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where data and logs live.")] = None,
 ) -> None:
-    """Start Kafka, Redis, workers and an evaluator here, keep them running, stop them all on Ctrl-C.
+    """Start Kafka, Redis, workers, an evaluator and the dashboard here, keep them running, stop them all on Ctrl-C.
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
-    from liveshelf.roles import evaluator_role, worker_roles
+    from liveshelf.roles import dashboard_role, evaluator_role, with_metrics, worker_roles
     from liveshelf.stack.supervisor import run_stack
 
     stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
     with told():
         config = settings(**({"stack": stack} if stack else {}))
-        roles = [*worker_roles(config.stack.workers), evaluator_role()]
+        roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role()], config)
+        roles.append(dashboard_role(config.dashboard))
         raise typer.Exit(run_stack(config, roles, console=console))
 
 
@@ -112,7 +117,7 @@ def evaluator() -> None:
     with told():
         config = settings()
         topics.create(config.kafka, config.topics)
-        raise typer.Exit(Evaluator(config.streams(), config.evaluator).run())
+        raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
 
 
 @topics_app.command("create")
@@ -171,7 +176,7 @@ def replay(
     rate: Rate = None,
     speed: Annotated[float | None, typer.Option(min=0.001, help="Times as fast as it happened.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with new event ids.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Move all times so that the last event is now.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Move all times: the last event is dated when sent.")] = False,
     refused: Refused = None,
 ) -> None:
     """Send events: JSON lines in our own shape, CSV through a mapping, or an OpenSearch UBI bulk file.
@@ -189,6 +194,7 @@ def replay(
             kafka=config.kafka,
             topics=config.topics,
             events=config.events,
+            evaluator=config.evaluator,
             mapping=chosen,
             limit=limit,
             rate=rate,
@@ -313,13 +319,16 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to 
 @app.command()
 def health(
     seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0,
-    role: Annotated[Literal["worker", "evaluator"], typer.Option(help="Whose.")] = "worker",
+    role: Annotated[Literal["worker", "evaluator", "dashboard"], typer.Option(help="Whose.")] = "worker",
 ) -> None:
-    """Exit code 0 when a role of this host has reported lately; for container health checks."""
+    """Exit code 0 when a role of this host has reported lately, or answers; for container health checks."""
+    from liveshelf.dashboard_command import answers
     from liveshelf.roles import alive
 
     with told():
-        raise typer.Exit(0 if alive(settings().streams(), seconds, role) else 1)
+        config = settings()
+        well = answers(config.dashboard) if role == "dashboard" else alive(config.streams(), seconds, role)
+        raise typer.Exit(0 if well else 1)
 
 
 @app.command()

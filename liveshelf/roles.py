@@ -4,19 +4,26 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from redis import Redis
 from rich.table import Table
 
+from evaluator.config import DashboardConfig
+from evaluator.dashboard.address import address
 from evaluator.intervals import wilson
+from liveshelf.settings import Settings
+from liveshelf.stack import ports
 from liveshelf.stack.role import Role
 from streams.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.meter import Snapshot, quantiles, total
+from streams.metrics_server import metrics_address
 from streams.status import snapshots, usage
 
+CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
 
@@ -36,6 +43,32 @@ def evaluator_role() -> Role:
     """The evaluator process of a local stack."""
     command = (sys.executable, "-m", "liveshelf", "evaluator")
     return Role("evaluator-1", command, {"LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"})
+
+
+def dashboard_role(config: DashboardConfig) -> Role:
+    """The live page of a local stack: on the port of the settings, or any free one where that is taken."""
+    port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]
+    command = (sys.executable, "-m", "liveshelf", "dashboard")
+    return Role("dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, address(config.host, port))
+
+
+def with_metrics(roles: Sequence[Role], settings: Settings) -> list[Role]:
+    """The same roles, each with a port of its own where Prometheus reads its numbers.
+
+    Raises
+    ------
+    StackError
+        When the ports that ``stack.metrics_port`` asks for are taken.
+    """
+    numbers = ports.several(len(roles), settings.stack.metrics_port, "A role", "stack.metrics_port")
+    return [
+        replace(
+            role,
+            env={**role.env, "LIVESHELF_METRICS__PORT": str(port)},
+            where=metrics_address(settings.metrics.host, port),
+        )
+        for role, port in zip(roles, numbers, strict=True)
+    ]
 
 
 def refused_path(file: Path) -> Path:
@@ -79,9 +112,11 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
 
     Examples
     --------
-    >>> gauges = {"lag": 0, "waiting": 5, "closed": 100, "orphans": 1, "late": 0,
-    ...     "impressions|1h|feed|champion|m1": 100, "clicks|1h|feed|champion|m1": 7}
-    >>> one = Snapshot(role="evaluator", id="e", from_ms=0, to_ms=1, counts={}, gauges=gauges, sketches={})
+    >>> gauges = {"lag": 0, "waiting": 5, "closed": 100, "orphans": 1, "late": 0}
+    >>> labels = {"window": "1h", "surface": "feed", "arm": "champion", "model": "m1"}
+    >>> series = [Series("rate_impressions", labels, 100), Series("rate_clicks", labels, 7)]
+    >>> one = Snapshot(role="evaluator", id="e", from_ms=0, to_ms=1, counts={}, gauges=gauges, sketches={},
+    ...     series=series)
     >>> [table.title for table in evaluator_tables([one])], evaluator_tables([])
     (['Evaluators', 'Click rate'], [])
     """
@@ -89,16 +124,17 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     if not last:
         return []
     joined = Table("evaluator", *COUNTED, title="Evaluators")
-    sums: Counter[str] = Counter()
+    sums: Counter[tuple[str, ...]] = Counter()
     for name, snapshot in last.items():
         joined.add_row(name, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
-        sums.update({gauge: int(value) for gauge, value in snapshot.gauges.items() if "|" in gauge})
-    rates = Table("window", "surface", "arm", "model", "impressions", "click rate", "95 % interval", title="Click rate")
-    for gauge, shown in sorted(sums.items()):
-        what, _, cut = gauge.partition("|")
-        if what == "impressions":
-            rate, low, high = wilson(sums[f"clicks|{cut}"], shown)
-            rates.add_row(*cut.split("|"), f"{shown:,}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
+        for one in snapshot.series:
+            if one.name in ("rate_impressions", "rate_clicks"):
+                sums[one.name, *(one.labels[label] for label in CUT)] += int(one.value)
+    rates = Table(*CUT, "impressions", "click rate", "95 % interval", title="Click rate")
+    for (name, *cut), shown in sorted(sums.items()):
+        if name == "rate_impressions":
+            rate, low, high = wilson(sums["rate_clicks", *cut], shown)
+            rates.add_row(*cut, f"{shown:,}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
     return [joined, rates]
 
 

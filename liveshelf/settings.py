@@ -23,7 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from evaluator.config import EvaluatorConfig
+from evaluator.config import AlertsConfig, DashboardConfig, EvaluatorConfig
 from liveshelf.stack.record import Record, masked
 from streams.config import Config, Count, Seconds, StreamsConfig
 
@@ -41,6 +41,7 @@ class StackConfig(Config):
     folder: Path = Path(".liveshelf")
     kafka_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     redis_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     kafka_heap_mb: Annotated[int, Field(ge=128)] = 512
     redis_memory_mb: Annotated[int, Field(ge=16)] = 512
     workers: Count = 1
@@ -79,6 +80,8 @@ class Settings(BaseSettings, StreamsConfig):
 
     stack: StackConfig = StackConfig()
     evaluator: EvaluatorConfig = EvaluatorConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    dashboard: DashboardConfig = DashboardConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -193,6 +196,9 @@ def _origin(path: tuple[str, ...], arguments: Mapping[str, Any], file: Path) -> 
         name = PREFIX + "__".join(path[:length]).upper()
         if name in environ:
             return f"from {name} in the environment"
+    group = PREFIX + "__".join(path).upper()
+    if any(name.startswith(f"{group}__") for name in environ):
+        return f"from {group}__… in the environment"
     for name, known in WELL_KNOWN.items():
         if known == path and os.environ.get(name):
             return f"from {name} in the environment"

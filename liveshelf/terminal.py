@@ -27,10 +27,12 @@ def told() -> Iterator[None]:
     from models.training.examples import ExamplesError
     from models.weights import WeightsError
     from streams.adapters.mapping import MappingError
+    from streams.metrics_server import MetricsError
 
+    known = BadSettingsError, StackError, MappingError, StoreError, ExamplesError, LogsError, WeightsError, MetricsError
     try:
         yield
-    except (BadSettingsError, StackError, MappingError, StoreError, ExamplesError, LogsError, WeightsError) as error:
+    except known as error:
         message = str(error)
     except KafkaError as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"

@@ -4,9 +4,10 @@ Where they are read from (environment, file, command line) is the front door's b
 there is to set, what it means and what it may be.
 """
 
-from typing import Annotated, Any, Literal
+import ipaddress
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -159,6 +160,37 @@ class WorkerConfig(Config):
     recency_half_life_s: Seconds = 1_800.0
 
 
+class MetricsConfig(Config):
+    """Where a role shows its numbers to Prometheus: nowhere without a port, and 0 takes any free one."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    host: str = "127.0.0.1"
+    token: Annotated[SecretStr, Field(min_length=16)] | None = None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.port is not None and self.token is None and not loopback(self.host):
+            raise ValueError(
+                f"anybody who reaches {self.host} could read the metrics: set LIVESHELF_METRICS__TOKEN to 16 letters "
+                "or more that Prometheus sends as a bearer token, or LIVESHELF_METRICS__HOST to 127.0.0.1"
+            )
+        return self
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there.
+
+    Examples
+    --------
+    >>> [loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "", "shop.example")]
+    [True, True, True, False, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class StreamsConfig(Config):
     """Everything above, in one value."""
 
@@ -172,3 +204,4 @@ class StreamsConfig(Config):
     shelf: ShelfConfig = ShelfConfig()
     model: ModelConfig = ModelConfig()
     worker: WorkerConfig = WorkerConfig()
+    metrics: MetricsConfig = MetricsConfig()

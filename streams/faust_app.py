@@ -141,6 +141,20 @@ def lag(app: Any) -> int:
     return behind
 
 
+async def caught_up(app: Any, partition: Any) -> bool:
+    """Whether nothing of a partition waits. A partition that is empty, or whose records were read before or are gone,
+    has no offset that could be committed; between reading a record and counting it as read this may say yes too early,
+    so ask twice."""
+    consumer = app.consumer
+    end, done = consumer.highwater(partition), consumer._committed_offset.get(partition)
+    if end is None:
+        return False
+    if not end or (done is not None and done >= end):
+        return True
+    nothing_read = consumer._read_offset.get(partition) is None
+    return nothing_read and (await consumer.position(partition) or 0) >= end
+
+
 def record(message: Any) -> Record:
     """A Faust message as the pure parts see it."""
     return Record(

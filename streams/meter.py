@@ -24,8 +24,8 @@ class Series(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words, series
-    gauges with labels of their own."""
+    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words,
+    series gauges with labels of their own."""
 
     role: str
     id: str

@@ -79,6 +79,10 @@ class Producer:
         self._queue.put_nowait((topic, key, value, list(headers), acknowledged))
         return acknowledged
 
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has."""
+        return len(await self._producer.partitions_for(topic))
+
     async def _hand_on(self) -> None:
         while (queued := await self._queue.get()) is not None:
             topic, key, value, headers, acknowledged = queued

@@ -19,7 +19,7 @@ from streams.catalogue import Catalogue
 from streams.config import StreamsConfig
 from streams.context import Queries, centre, past, past_queries
 from streams.policy import PolicyContext, Ranking, pipeline
-from streams.shelf import Shelf, ShelfItem, ShelfRecord, shelf_id
+from streams.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.shopper import Shopper
 from streams.trending import Trending
 
@@ -262,7 +262,13 @@ class Recommender:
             shelf=shelf,
             propensities=[round(p, 6) for p in kept.propensities.tolist()],
             history=history(ask, self.config.worker.recent_items),
+            vector=self._vector(ask),
         )
+
+    def _vector(self, ask: Ask) -> Vector | None:
+        if not ask.query:
+            return None
+        return direction(self.queries.encoder.query_version, self.queries.get(ask.query)[0].pooled)
 
 
 def history(ask: Ask, most: int) -> list[str]:

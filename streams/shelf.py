@@ -6,6 +6,10 @@ Knows the shape and its bytes; nothing of how the items were chosen or of the Re
 import hashlib
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from models.encoded import quantise
 
 
 class ShelfItem(msgspec.Struct, frozen=True):
@@ -34,12 +38,19 @@ class Shelf(msgspec.Struct, frozen=True, kw_only=True):
     items: list[ShelfItem]
 
 
+class Vector(msgspec.Struct, frozen=True, array_like=True):
+    """A text's embedding: which encoder made it, and its direction as int8 [D], since only that matters."""
+
+    encoder: str
+    values: bytes
+
+
 class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What ``liveshelf.shelves`` keeps of a shelf: the shelf, whom it was for, and each item's propensity.
 
     ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` stood at place
     ``i``; it is what inverse-propensity estimates divide by. ``history`` are the items whose past touches the shelf was
-    ranked by, newest first; for similar items, the item that they are similar to.
+    ranked by, newest first; for similar items, the item that they are similar to. ``vector`` is the query's embedding.
     """
 
     key: str
@@ -48,6 +59,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     shelf: Shelf
     propensities: list[float]
     history: list[str] = []
+    vector: Vector | None = None
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
@@ -62,6 +74,25 @@ def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
     """
     digest = hashlib.blake2b("\x1f".join((surface, key, event_id, model)).encode("utf-8", "replace"), digest_size=12)
     return digest.hexdigest()
+
+
+def direction(encoder: str, pooled: npt.NDArray[np.float32]) -> Vector:
+    """An embedding [D], cut down to its direction.
+
+    Examples
+    --------
+    >>> restored(direction("mini", np.array([3.0, 4.0], np.float32))).round(2).tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
+    values, _ = quantise(pooled[None, :])
+    return Vector(encoder, values.tobytes())
+
+
+def restored(vector: Vector) -> npt.NDArray[np.float32]:
+    """The embedding's direction as a unit vector, float32 [D]."""
+    values = np.frombuffer(vector.values, np.int8).astype(np.float32)
+    found: npt.NDArray[np.float32] = values / max(float(np.linalg.norm(values)), 1e-9)
+    return found
 
 
 encoder = msgspec.json.Encoder()

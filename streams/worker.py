@@ -16,22 +16,21 @@ import os
 import tempfile
 import uuid
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-
 from models.cpu import limit_threads
-from streams import meter as metering
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import aiokafka_client
 from streams.demand import Demand
 from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
+from streams.follower import reader
 from streams.meter import Meter
 from streams.pipeline import Pipeline
-from streams.producer import Producer, largest_record
+from streams.producer import Producer
 from streams.recommender import Recommender
 from streams.record import Send
+from streams.reporter import Reporter
 from streams.store import Store, connect
 from streams.switcher import Switcher, first
 from streams.topics import Topics
@@ -55,6 +54,7 @@ class Worker:
         self.topics = Topics(config.topics.prefix)
         self.id = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
         self.meter = Meter("worker", self.id, wall_ms())
+        self.reporter = Reporter(self.meter, config)
         # Faust makes a folder, though we keep no tables.
         self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
         worker = config.worker
@@ -71,7 +71,8 @@ class Worker:
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit code."""
         try:
-            return run(self.app)
+            with self.reporter:
+                return run(self.app)
         finally:
             gc.unfreeze()
             self._folder.cleanup()
@@ -107,7 +108,7 @@ class Worker:
                 self.recommender,
                 send,
                 self.meter,
-                self._embeddings,
+                partial(reader, config),
                 self._owned,
                 config,
             )
@@ -132,18 +133,7 @@ class Worker:
             await asyncio.sleep(self.config.worker.metrics_every_s)
             self.switcher.report()
             self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(self.store.patience.paused)}
-            snapshot = self.meter.snapshot(wall_ms())
-            await send(self.topics.metrics, b"worker", metering.encoder.encode(snapshot))
-
-    def _embeddings(self) -> AIOKafkaConsumer:
-        """Another consumer of the embeddings topic, of all partitions, from the beginning."""
-        return AIOKafkaConsumer(
-            self.topics.embeddings,
-            **aiokafka_client(self.config.kafka),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=largest_record(self.config),
-        )
+            await self.reporter.report(send)
 
     def _owned(self) -> set[int]:
         """The partitions of the items that are this worker's now."""

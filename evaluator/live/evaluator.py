@@ -9,22 +9,24 @@ import logging
 import os
 import tempfile
 import uuid
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from evaluator.alerts import alert
-from evaluator.config import EvaluatorConfig
+from evaluator.alerts.outbound import Outbound
+from evaluator.alerts.topic import tell
+from evaluator.config import AlertsConfig, EvaluatorConfig
+from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.store import Store
-from evaluator.online.rates import WINDOWS
-from evaluator.online.watches import Watches
-from streams import meter as metering
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.faust_app import Taking, lag, leave_when_stalled, make_app, or_leave, run
+from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
+from streams.follower import reader
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Send
+from streams.reporter import Reporter
 from streams.store import connect
 from streams.topics import Topics
 from streams.watchdog import Watchdog
@@ -40,14 +42,16 @@ class Evaluator:
 
     Parameters
     ----------
-    streams, config
-        Settings of the streaming side, and the evaluator's own.
+    streams, config, alerts
+        Settings of the streaming side, the evaluator's own, and who is told of alerts outside Kafka.
     """
 
-    def __init__(self, streams: StreamsConfig, config: EvaluatorConfig) -> None:
+    def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, alerts: AlertsConfig) -> None:
         self.streams, self.config = streams, config
         self.topics = Topics(streams.topics.prefix)
         self.meter = Meter("evaluator", f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
+        self.reporter = Reporter(self.meter, streams)
+        self.outbound = Outbound(streams, alerts, f"{config.group}-webhook", self.meter)
         self._instance = config.instance or "unnamed"
         self.watchdog = Watchdog(config.stall_s)
         # Faust makes a folder, though we keep no tables.
@@ -58,7 +62,8 @@ class Evaluator:
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit code."""
         try:
-            return run(self.app)
+            with self.reporter:
+                return run(self.app)
         finally:
             self._folder.cleanup()
 
@@ -92,54 +97,56 @@ class Evaluator:
                 rates_ttl_s=(RATE_HOURS + 1) * 3_600,
                 shelf_ttl_s=int(config.window_s + config.grace_s) + SHELF_SLACK_S,
             )
-            join = self.join = Join(store, send, self.meter, self.topics, config, self.streams.events)
-            saved = await join.patience.until_done(lambda: store.load_watches(self._instance))
-            join.watches = Watches.load(join.watches.rules, saved)
+            items = Items()
+            partitions = await send.partitions(self.topics.shelves)
+            join = self.join = Join(
+                store, send, self.meter, self.topics, config, self.streams.events, items, partitions
+            )
+            join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
             async with asyncio.TaskGroup() as group:
+                group.create_task(items.follow(reader(self.streams)))
                 group.create_task(self._let_time_go_on())
+                group.create_task(self._tell_of_shelves())
                 group.create_task(self._report(send))
+                group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
 
     async def _let_time_go_on(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            mine = [one for one in self.app.consumer.assignment() if one.topic == self.topics.events]
-            self.join.keep(one.partition for one in mine)
+        async for through in self._caught_up(self.topics.events):
             with or_leave():
-                for awaited in await self.join.close_idle(one.partition for one in mine if self._caught_up(one)):
+                for awaited in await self.join.close_idle(through):
                     await awaited
 
-    def _caught_up(self, partition: Any) -> bool:
-        consumer = self.app.consumer
-        end, done = consumer.highwater(partition), consumer._committed_offset.get(partition)
-        return end is not None and done is not None and done >= end
+    async def _tell_of_shelves(self) -> None:
+        """Apart from the events, which may be waiting for just this."""
+        async for through in self._caught_up(self.topics.shelves):
+            with or_leave():
+                await self.join.shelves_read(through)
+
+    async def _caught_up(self, topic: str) -> AsyncIterator[set[int]]:
+        """Every second, the partitions of a topic that were read to their end then and the second before."""
+        before: set[int] = set()
+        while True:
+            await asyncio.sleep(1.0)
+            mine = [one for one in self.app.consumer.assignment() if one.topic == topic]
+            if topic == self.topics.events:
+                self.join.keep(one.partition for one in mine)
+            now = {one.partition for one in mine if await caught_up(self.app, one)}
+            yield now & before
+            before = now
 
     async def _report(self, send: Send) -> None:
-        join = self.join
+        join, figures = self.join, self.join.figures
+        watches = figures.watches
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            for told in join.watches.tell(wall_ms()):
+            for told in watches.tell(wall_ms()):
                 log.warning("alert %s %s", told.state, told.key)
-                await send(self.topics.alerts, told.key.encode("utf-8", "replace"), alert.encoder.encode(told))
-            watches = join.watches.save()
-            await join.patience.until_done(lambda: join.store.save_watches(self._instance, watches))  # noqa: B023
+                await tell(send, self.topics.alerts, told, self._instance)
+            state, references = figures.save(), watches.references()
+            await join.patience.until_done(lambda: join.store.save(self._instance, state, references))  # noqa: B023
             self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(self.join.patience.paused)}
-            self.meter.gauges |= self._gauges()
-            await send(self.topics.metrics, b"evaluator", metering.encoder.encode(self.meter.snapshot(wall_ms())))
-
-    def _gauges(self) -> dict[str, float]:
-        """Counts of the partitions, and impressions and clicks of each window by surface, arm and model."""
-        found: dict[str, float] = {}
-        counts = [partition.counts() for partition in self.join.partitions.values()]
-        found["alerts"] = float(len(self.join.watches.book.get()))
-        found["waiting"] = float(sum(one.waiting for one in counts))
-        for part in ("closed", "orphans", "late"):
-            found[part] = float(sum(getattr(one, part).total() for one in counts))
-        until = max((partition.horizon for partition in self.join.partitions.values()), default=0)
-        for window in WINDOWS:
-            for cut, sums in self.join.rates.by(window, until, ("surface", "arm", "model")).items():
-                name = "|".join((window, *cut))
-                found[f"impressions|{name}"] = float(sums.impressions)
-                found[f"clicks|{name}"] = float(sums.clicks)
-        return found
+            self.meter.gauges |= join.gauges()
+            self.meter.series = join.series()
+            await self.reporter.report(send)

@@ -8,24 +8,25 @@ before is recognised by its offset, so to process anything again is harmless.
 import asyncio
 import logging
 import math
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from evaluator.config import EvaluatorConfig
 from evaluator.live import labelled
+from evaluator.live.figures import Figures
+from evaluator.live.items import Items
 from evaluator.live.labelled import Known, Labelled
 from evaluator.live.partition import HOUR_MS, Commit, Partition
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import Closed, Rules
-from evaluator.online.rates import WINDOWS, Rates
-from evaluator.online.waiting import Waiting
-from evaluator.online.watch import WatchRules
-from evaluator.online.watches import Watches
+from evaluator.online.rates import WINDOWS
+from evaluator.online.view import View
 from streams.clock import wall_ms
 from streams.config import EventsConfig
 from streams.decode import Refusal, decode_event
-from streams.events import AnyEvent
-from streams.meter import Meter
+from streams.events import AnyEvent, Touch
+from streams.meter import Meter, Series
 from streams.patience import Patience
 from streams.record import Record, Send, Sent
 from streams.shelf import record_decoder
@@ -35,29 +36,40 @@ log = logging.getLogger(__name__)
 
 RATE_HOURS = WINDOWS["24h"] // HOUR_MS + 1
 
+SLACK_MS = 5_000
+"""How much later than it was made a shelf may be on its topic."""
+
+LOOK_AGAIN_S = 0.05
+
 
 class Join:
     """Keeps the partitions that this process works on.
 
     Attributes
     ----------
-    rates
-        Rolling rates of everything closed in these partitions, also before this process began.
-    watches
-        Click rates under watch, of what this process closes.
+    figures
+        What there is to say of all that is closed: rates also of what was closed before this process began.
     """
 
     def __init__(
-        self, store: Store, send: Send, meter: Meter, topics: Topics, config: EvaluatorConfig, events: EventsConfig
+        self,
+        store: Store,
+        send: Send,
+        meter: Meter,
+        topics: Topics,
+        config: EvaluatorConfig,
+        events: EventsConfig,
+        items: Items,
+        shelf_partitions: int,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
-        self.config, self.events = config, events
+        self.config, self.events, self.items = config, events, items
+        self.shelf_partitions = shelf_partitions
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
-        self.rates = Rates()
-        self.watches = Watches(WatchRules(config.watch_learn, float(config.watch_run_length), config.watch_recover))
-        self._unwatched: Waiting[tuple[Closed, str]] = Waiting()
+        self.figures = Figures(config, items)
+        self._known_until = 0
         self._assigned: set[int] = set()
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
@@ -71,6 +83,10 @@ class Join:
             self.meter.count("refused" if isinstance(event, Refusal) else "events")
             # The worker dead-letters what cannot be read.
             events[record.partition].append((record.offset, None if isinstance(event, Refusal) else event))
+            self.meter.time("delay", now - record.timestamp_ms)
+            if isinstance(event, Touch) and (vector := self.items.vector(event.item_id)) is not None:
+                title = self.items.title(event.item_id)
+                self.figures.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
         sent: Sent = []
         async with self._loading:
             for number, some in events.items():
@@ -80,13 +96,21 @@ class Join:
 
     async def remember(self, records: Sequence[Record]) -> Sent:
         """Take a batch of shelf records: what their impressions will be labelled with."""
-        known = {}
+        known: dict[str, Known] = {}
+        reached: dict[int, int] = {}
         for record in records:
             shelf = record_decoder.decode(record.value or b"")
             known[shelf.shelf.shelf_id] = Known.of(shelf)
-        await self.patience.until_done(lambda: self.store.remember(known))
+            reached[record.partition] = max(reached.get(record.partition, 0), shelf.shelf.made_at)
+            self.figures.watches.made(shelf)
+        await self.patience.until_done(lambda: self.store.remember(known, reached))
         self.meter.count("shelves", len(known))
         return []
+
+    async def shelves_read(self, caught_up: Iterable[int]) -> None:
+        """Note partitions of shelves of which nothing waits to be read."""
+        reached = dict.fromkeys(caught_up, wall_ms() - SLACK_MS)
+        await self.patience.until_done(lambda: self.store.remember({}, reached))
 
     async def close_idle(self, caught_up: Iterable[int]) -> Sent:
         """Let time go on in partitions where nothing arrives: the wall clock is their watermark then."""
@@ -108,12 +132,24 @@ class Join:
             del self.partitions[number]
         self._watch()
 
+    def gauges(self) -> dict[str, float]:
+        """Counts of the partitions, and of alerts."""
+        counts = [partition.counts() for partition in self.partitions.values()]
+        found = {
+            "alerts": float(len(self.figures.watches.book.get())),
+            "waiting": float(sum(one.waiting for one in counts)),
+        }
+        for part in ("closed", "orphans", "late"):
+            found[part] = float(sum(getattr(one, part).total() for one in counts))
+        return found
+
+    def series(self) -> list[Series]:
+        """What is measured, up to where closing has got to."""
+        until = max((partition.horizon for partition in self.partitions.values()), default=0)
+        return self.figures.get(until, wall_ms())
+
     def _watch(self) -> None:
-        """Show the watches what is closed in all partitions, in order of time: one that is read ahead of others must
-        not look like a change."""
-        until = min((self._reached(number) for number in self._assigned), default=-math.inf)
-        for closed, arm in self._unwatched.take(until):
-            self.watches.update(closed, arm)
+        self.figures.watch(min((self._reached(number) for number in self._assigned), default=-math.inf))
 
     def _reached(self, number: int) -> float:
         """Up to when a partition is closed; a partition without events holds nothing up."""
@@ -125,9 +161,14 @@ class Join:
     async def _commit(self, number: int, take: Callable[[Partition], list[Closed]]) -> Sent:
         while True:
             partition, sent = await self._partition(number)
+            started = time.perf_counter()
             closed = take(partition)
+            self.meter.time("join", (time.perf_counter() - started) * 1000)
+            if closed:
+                await self._shelves_known(max(one.ts for one in closed))
             known = await self.patience.until_done(lambda: self.store.known(one.shelf_id for one in closed))  # noqa: B023
             commit = partition.commit(known)
+            started = time.perf_counter()
             try:
                 await self.patience.until_done(lambda: self.store.commit(number, commit))  # noqa: B023
             except OutpacedError as outpaced:
@@ -135,12 +176,17 @@ class Join:
                 log.warning("%s: loading it again", outpaced)
                 del self.partitions[number]
                 continue
-            self._count(commit)
-            for one in closed:
-                shelf = known.get(one.shelf_id)
-                self._unwatched.put(one.ts, (one, shelf.arm if shelf else ""))
-            self._watch()
+            self.meter.time("commit", (time.perf_counter() - started) * 1000)
+            self._measure(commit, labelled.views(closed, known))
             return [*sent, *self._published(number, commit.examples)]
+
+    async def _shelves_known(self, until: int) -> None:
+        """Wait until all shelves made before ``until`` (ms) are in Redis: a backlog of events is read faster than that
+        of the shelves which they name, and what is closed without its shelf would lack its model for ever."""
+        while self._known_until < until:
+            self._known_until = await self.patience.until_done(lambda: self.store.reached(self.shelf_partitions))
+            if self._known_until < until:
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _partition(self, number: int) -> tuple[Partition, Sent]:
         """A partition as it stands; where it had to be loaded, with the examples that were left unsent."""
@@ -150,8 +196,7 @@ class Join:
         partition = self.partitions[number] = Partition(self.rules, saved)
         newest = max(0, partition.horizon) // HOUR_MS
         hours = range(max(0, newest - RATE_HOURS), newest + 1)
-        for (minute, cut), sums in (await self.patience.until_done(lambda: self.store.rates(number, hours))).items():
-            self.rates.add(cut, minute, sums)
+        self.figures.count(await self.patience.until_done(lambda: self.store.rates(number, hours)))
         left = await self.patience.until_done(lambda: self.store.examples(number))
         return partition, self._published(number, left)
 
@@ -172,8 +217,12 @@ class Join:
         waiting: list[Awaitable[None]] = [publish()] if examples else []
         return waiting
 
-    def _count(self, commit: Commit) -> None:
-        for (minute, cut), sums in commit.rates.items():
-            self.rates.add(cut, minute, sums)
+    def _measure(self, commit: Commit, views: Sequence[View]) -> None:
         self.meter.count("closed", len(commit.examples))
         self.meter.count("clicked", sum(sums.clicks for sums in commit.rates.values()))
+        for view in views:
+            if view.made_at is not None:
+                self.meter.time("freshness", view.ts - view.made_at)
+        self.figures.count(commit.rates)
+        self.figures.update(views)
+        self._watch()

@@ -4,15 +4,19 @@ Knows the shape and its bytes; texts are looked up by whoever trains.
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import msgspec
+import numpy as np
 
 from evaluator.online.attribution import Closed
+from evaluator.online.view import Chances, View
 from streams.shelf import ShelfRecord
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes."""
+    """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes. ``chances`` are score,
+    buy and look of each item, float16 [n, 3]."""
 
     model: str
     arm: str
@@ -20,6 +24,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     history: list[str]
     items: list[str]
     propensities: list[float]
+    made_at: int | None = None
+    chances: bytes = b""
 
     @classmethod
     def of(cls, record: ShelfRecord) -> "Known":
@@ -32,11 +38,19 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             history=record.history,
             items=[item.item_id for item in shelf.items],
             propensities=record.propensities,
+            made_at=shelf.made_at,
+            chances=np.array([(item.score, item.buy, item.look) for item in shelf.items], "<f2").tobytes(),
         )
 
     def propensity(self, item_id: str) -> float | None:
         """The probability that the item stood where it did; None for an item that was not on the shelf."""
         return dict(zip(self.items, self.propensities, strict=False)).get(item_id)
+
+    def view(self, closed: tuple[Closed, ...]) -> View:
+        """Impressions of this shelf with what the model said of their items."""
+        rows = np.frombuffer(self.chances, "<f2").reshape(-1, 3).astype(float).tolist()
+        chances = {item: Chances(*row) for item, row in zip(self.items, rows, strict=False)}
+        return View(closed, self.model, self.arm, self.query, self.made_at, chances)
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,3 +114,21 @@ def label(closed: Closed, known: Known | None) -> Labelled:
         arm=known.arm,
         propensity=known.propensity(closed.item_id),
     )
+
+
+def views(closed: Iterable[Closed], known: Mapping[str, Known]) -> list[View]:
+    """Closed impressions by who saw which shelf when.
+
+    Examples
+    --------
+    >>> both = [Closed("u", item, "s", "feed", place, ts=7) for place, item in enumerate("ab")]
+    >>> [len(view.closed) for view in views([*both, Closed("u", "a", "s", "feed", 0, ts=9)], {})]
+    [2, 1]
+    """
+    found: dict[tuple[str, str, int], list[Closed]] = {}
+    for one in closed:
+        found.setdefault((one.shopper, one.shelf_id, one.ts), []).append(one)
+    return [
+        known[shelf_id].view(tuple(some)) if shelf_id in known else View(tuple(some))
+        for (_, shelf_id, _), some in found.items()
+    ]

@@ -18,7 +18,7 @@ from evaluator.live.labelled import Known, Labelled
 from evaluator.live.partition import HOUR_MS, Commit, RateKey, Saved
 from evaluator.online.rates import Slice, Tally
 
-SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared", "debiased", "debiased_squared")
+SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared")
 
 _slice_encoder = msgspec.msgpack.Encoder()
 _slice_decoder = msgspec.msgpack.Decoder(tuple[int, str, str, str, str, str])
@@ -95,12 +95,19 @@ class Store:
         """Forget examples: Kafka has them."""
         await cast(Any, self.client.hdel(self.key(partition, "examples"), *(one.id for one in examples)))
 
-    async def remember(self, shelves: Mapping[str, Known]) -> None:
-        """Keep what is known of shelves, by id."""
+    async def remember(self, shelves: Mapping[str, Known], reached: Mapping[int, int]) -> None:
+        """Keep what is known of shelves, by id, and up to when (epoch ms) those of each partition are known."""
         async with self.client.pipeline(transaction=False) as pipe:
             for shelf_id, known in shelves.items():
                 pipe.set(self._shelf(shelf_id), labelled.known_encoder.encode(known), ex=self.shelf_ttl_s)
+            if reached:
+                pipe.hset(self._reached(), mapping={str(number): ms for number, ms in reached.items()})
             await pipe.execute()
+
+    async def reached(self, partitions: int) -> int:
+        """Up to when the shelves of all partitions are known, by any evaluator; 0 where nothing is told of one."""
+        told: dict[bytes, bytes] = await cast(Any, self.client.hgetall(self._reached()))
+        return min((int(told.get(str(number).encode(), 0)) for number in range(partitions)), default=0)
 
     async def known(self, shelf_ids: Iterable[str]) -> dict[str, Known]:
         """What is known of these shelves."""
@@ -126,17 +133,38 @@ class Store:
                     setattr(sums, what, type(getattr(sums, what))(float(value)))
         return dict(found)
 
-    async def save_watches(self, instance: str, watches: Mapping[str, Any]) -> None:
-        """Keep what an evaluator's watches know; a second's worth may be lost with the process."""
-        await self.client.set(self._watches(instance), msgspec.json.encode(watches), ex=self.state_ttl_s)
+    async def save(self, instance: str, state: Mapping[str, Any], references: Mapping[str, Any]) -> None:
+        """Keep what an evaluator's watches and experiment know; a second's worth may be lost with the process.
 
-    async def load_watches(self, instance: str) -> dict[str, Any]:
-        """What was kept last."""
-        value = await self.client.get(self._watches(instance))
-        return msgspec.json.decode(value, type=dict[str, Any]) if value else {}
+        Parameters
+        ----------
+        references
+            Large values that are new, by name; those kept before stay.
+        """
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.set(self._watches(instance), msgspec.msgpack.encode(state), ex=self.state_ttl_s)
+            for name, reference in references.items():
+                pipe.hset(self._references(instance), name, msgspec.msgpack.encode(reference))
+            pipe.expire(self._references(instance), self.state_ttl_s)
+            await pipe.execute()
+
+    async def saved(self, instance: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """State and references that were kept last."""
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.get(self._watches(instance))
+            pipe.hgetall(self._references(instance))
+            state, references = await pipe.execute()
+        known = {name.decode(): msgspec.msgpack.decode(value) for name, value in references.items()}
+        return msgspec.msgpack.decode(state, type=dict[str, Any]) if state else {}, known
 
     def _watches(self, instance: str) -> str:
         return f"ls:{self.group}:watches:{instance}"
+
+    def _references(self, instance: str) -> str:
+        return f"ls:{self.group}:references:{instance}"
+
+    def _reached(self) -> str:
+        return f"ls:{self.group}:shelves"
 
     def _shelf(self, shelf_id: str) -> str:
         return f"ls:{self.group}:shelf:{shelf_id}"

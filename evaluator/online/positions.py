@@ -5,8 +5,6 @@ Pure: counts and arithmetic. Estimated without experiments from items that stood
 the same wherever it stands, so what differs between its places is the places' doing.
 """
 
-from collections import defaultdict
-
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +27,8 @@ class Positions:
     most
         The largest inverse; propensities below one part in so many are taken as that. Rare clicks far down would
         otherwise outweigh everything (Joachims et al. 2017 clip likewise).
+    cells
+        How many combinations of query, item and position are remembered; of more, the oldest go first.
 
     Examples
     --------
@@ -43,14 +43,18 @@ class Positions:
     2.0
     """
 
-    def __init__(self, most: float = 10.0) -> None:
-        self.most = most
-        self._cells: defaultdict[tuple[str, str, int], Cell] = defaultdict(lambda: [0.0, 0.0])
+    def __init__(self, most: float = 10.0, cells: int = 5_000_000) -> None:
+        self.most, self.cells = most, cells
+        self._cells: dict[tuple[str, str, int], Cell] = {}
         self._found: dict[int, float] | None = None
 
     def update(self, query: str, item: str, position: int, clicks: float, shown: float = 1.0) -> None:
         """Count impressions of an item at a position, and how many of them were clicked."""
-        cell = self._cells[query, item, position]
+        cell = self._cells.get((query, item, position))
+        if cell is None:
+            cell = self._cells[query, item, position] = [0.0, 0.0]
+            if len(self._cells) > self.cells:
+                del self._cells[next(iter(self._cells))]
         cell[0] += clicks
         cell[1] += shown
         self._found = None

@@ -5,7 +5,7 @@ Pure: takes shelves' closed impressions, popularity, vectors and brands. nDCG is
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import ir_measures
@@ -24,24 +24,24 @@ def reciprocal_rank(shelf: Sequence[Closed]) -> float:
     return 1 / min(places) if places else 0.0
 
 
-def ndcg(shelf: Sequence[Closed], depth: int = 10) -> float | None:
-    """nDCG of outcomes in the order shown; None where nothing was done, so that nothing can be told.
+def ndcg(shelves: Sequence[Sequence[Closed]], depth: int = 10) -> list[float]:
+    """nDCG of outcomes in the order shown, of each shelf where anything was done; of others nothing can be told.
 
     Examples
     --------
     >>> from evaluator.online.attribution import Fact
     >>> shown = [Closed("u", item, "s", "feed", place, 0) for place, item in enumerate("ab")]
     >>> clicked = Closed("u", "b", "s", "feed", 1, 0, (Fact(1, "click", "e"),))
-    >>> ndcg(shown), round(ndcg([shown[0], clicked]), 3)
-    (None, 0.631)
+    >>> [round(value, 3) for value in ndcg([shown, [shown[0], clicked]])]
+    [0.631]
     """
-    if not any(one.outcomes for one in shelf):
-        return None
-    judged = [ir_measures.Qrel("s", str(place), GAINS[one.intent]) for place, one in enumerate(shelf)]
-    order = sorted(range(len(shelf)), key=lambda place: shelf[place].position)
-    run = [ir_measures.ScoredDoc("s", str(place), float(-rank)) for rank, place in enumerate(order)]
-    measure = ir_measures.nDCG @ depth
-    return float(ir_measures.calc_aggregate([measure], judged, run)[measure])
+    told = [shelf for shelf in shelves if any(one.outcomes for one in shelf)]
+    judged, run = [], []
+    for number, shelf in enumerate(told):
+        for rank, one in enumerate(sorted(shelf, key=lambda one: one.position)):
+            judged.append(ir_measures.Qrel(str(number), str(rank), GAINS[one.intent]))
+            run.append(ir_measures.ScoredDoc(str(number), str(rank), float(-rank)))
+    return [float(found.value) for found in ir_measures.iter_calc([ir_measures.nDCG @ depth], judged, run)]
 
 
 def diversity(vectors: npt.NDArray[np.float32]) -> float:
@@ -71,6 +71,9 @@ def novelty(items: Iterable[str], popularity: Mapping[str, int], shown: int) -> 
     return sum(bits) / len(bits) if bits else math.nan
 
 
+MEANS = ("mrr", "ndcg_10", "diversity", "novelty")
+
+
 @dataclass(slots=True)
 class Mean:
     """A running mean; what cannot be told (None or NaN) is left out."""
@@ -83,6 +86,10 @@ class Mean:
         if value is not None and not math.isnan(value):
             self.total, self.count = self.total + value, self.count + 1
 
+    def add(self, other: "Mean") -> None:
+        """Take another's values in."""
+        self.total, self.count = self.total + other.total, self.count + other.count
+
     def get(self) -> float:
         """The mean; NaN where there was nothing."""
         return self.total / self.count if self.count else math.nan
@@ -90,42 +97,30 @@ class Mean:
 
 @dataclass(slots=True)
 class Ranking:
-    """Running means over shelves, the share of the catalogue that was shown, and brands' shares of exposure.
+    """Sums over shelves: means, how often each item and each brand was shown.
 
-    Parameters
-    ----------
-    brand
-        An item's brand; empty where it has none.
-    vector
-        An item's unit-norm vector; None where it is not known.
+    Examples
+    --------
+    >>> ranking = Ranking(items=Counter(a=3, b=1), brands=Counter(acme=3))
+    >>> ranking.add(Ranking(items=Counter(c=2)))
+    >>> ranking.coverage(6), ranking.items.total()
+    (0.5, 6)
     """
 
-    brand: Callable[[str], str] = lambda _: ""
-    vector: Callable[[str], npt.NDArray[np.float32] | None] = lambda _: None
     mrr: Mean = field(default_factory=Mean)
     ndcg_10: Mean = field(default_factory=Mean)
     diversity: Mean = field(default_factory=Mean)
     novelty: Mean = field(default_factory=Mean)
-    shown: Counter[str] = field(default_factory=Counter)
+    items: Counter[str] = field(default_factory=Counter)
     brands: Counter[str] = field(default_factory=Counter)
 
-    def update(self, shelf: Sequence[Closed]) -> None:
-        """Take one shelf's closed impressions in."""
-        self.mrr.update(reciprocal_rank(shelf))
-        self.ndcg_10.update(ndcg(shelf))
-        self.novelty.update(novelty((one.item_id for one in shelf), self.shown, self.shown.total()))
-        found = [vector for one in shelf if (vector := self.vector(one.item_id)) is not None]
-        self.diversity.update(diversity(np.stack(found)) if found else None)
-        for one in shelf:
-            self.shown[one.item_id] += 1
-            if brand := self.brand(one.item_id):
-                self.brands[brand] += 1
+    def add(self, other: "Ranking") -> None:
+        """Take another's sums in."""
+        for name in MEANS:
+            getattr(self, name).add(getattr(other, name))
+        self.items.update(other.items)
+        self.brands.update(other.brands)
 
     def coverage(self, catalogue: int) -> float:
         """Share of the catalogue's items that were shown at all."""
-        return len(self.shown) / catalogue if catalogue else math.nan
-
-    def exposure(self) -> dict[str, float]:
-        """Each brand's share of the impressions of items that have a brand."""
-        total = self.brands.total()
-        return {brand: count / total for brand, count in self.brands.most_common()}
+        return len(self.items) / catalogue if catalogue else math.nan

@@ -5,9 +5,9 @@ because outcomes are still to come; a window ends where closing has got to, not 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from evaluator.intervals import Z95, Interval, wilson
 from evaluator.online.attribution import Closed
@@ -16,9 +16,10 @@ WINDOWS = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000}
 """Lengths of the windows, milliseconds."""
 
 STEPS = 60
-"""A window moves by a sixtieth of its length."""
+"""A window of rates moves by a sixtieth of its length."""
 
 PLACES = ((0, "1"), (2, "2-3"), (5, "4-6"), (11, "7-12"))
+BUCKETS = (*(name for _, name in PLACES), "13+")
 
 
 class Slice(NamedTuple):
@@ -32,7 +33,8 @@ class Slice(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over impressions; those of squares are for intervals. ``debiased`` sums clicks by inverse propensity."""
+    """Sums over impressions; those of squares are for intervals. ``debiased`` sums clicks by inverse propensity: it is
+    filled in by :meth:`Rates.by`, since propensities are estimates that change after the clicks were counted."""
 
     impressions: int = 0
     clicks: int = 0
@@ -81,7 +83,7 @@ def bucket(position: int) -> str:
     >>> [bucket(position) for position in (0, 1, 5, 11, 40)]
     ['1', '2-3', '4-6', '7-12', '13+']
     """
-    return next((name for last, name in PLACES if position <= last), "13+")
+    return next((name for last, name in PLACES if position <= last), BUCKETS[-1])
 
 
 def cut(closed: Closed, arm: str, model: str) -> Slice:
@@ -89,39 +91,62 @@ def cut(closed: Closed, arm: str, model: str) -> Slice:
     return Slice(closed.surface, arm, model, bucket(closed.position))
 
 
-def tally(closed: Closed, weight: float = 1.0) -> Tally:
-    """One closed impression's sums; ``weight`` is its position's inverse propensity."""
+def tally(closed: Closed) -> Tally:
+    """One closed impression's sums."""
     clicked = int(bool(closed.outcomes))
     bought = [outcome.value for outcome in closed.outcomes if outcome.kind == "purchase"]
     revenue = sum(bought)
-    return Tally(1, clicked, int(bool(bought)), revenue, revenue**2, clicked * weight, clicked * weight**2)
+    return Tally(1, clicked, int(bool(bought)), revenue, revenue**2)
 
 
-class Rolling:
-    """One window's sums in :data:`STEPS` parts that fall out one by one.
+class Sums(Protocol):
+    """What can be summed up."""
+
+    def add(self, other: Self, /) -> None:
+        """Take another's sums in."""
+
+
+S = TypeVar("S", bound=Sums)
+
+
+class Rolling(Generic[S]):
+    """One window's sums in parts that fall out one by one.
+
+    Parameters
+    ----------
+    length_ms
+        The window's length.
+    empty
+        Makes sums of nothing.
+    steps
+        How many parts it has.
 
     Examples
     --------
-    >>> window = Rolling(60_000)
-    >>> for ts in (0, 30_000, 59_000, 61_000): window.update(ts, Tally(impressions=1))
+    >>> window = Rolling(60_000, Tally)
+    >>> for ts in (0, 30_000, 59_000, 61_000): window.part(ts).add(Tally(impressions=1))
     >>> window.get(62_000).impressions, window.get(120_000).impressions
     (3, 1)
     """
 
-    def __init__(self, length_ms: int) -> None:
-        self.step = length_ms // STEPS
-        self._parts: dict[int, Tally] = {}
+    def __init__(self, length_ms: int, empty: Callable[[], S], steps: int = STEPS) -> None:
+        self.step, self.steps, self.empty = length_ms // steps, steps, empty
+        self._parts: dict[int, S] = {}
 
-    def update(self, ts: int, sums: Tally) -> None:
-        """Add what happened at ``ts`` (ms)."""
-        self._parts.setdefault(ts // self.step, Tally()).add(sums)
+    def part(self, ts: int) -> S:
+        """The sums that what happened at ``ts`` (ms) belongs to, to be added to."""
+        number = ts // self.step
+        found = self._parts.get(number)
+        if found is None:
+            found = self._parts[number] = self.empty()
+        return found
 
-    def get(self, until: int) -> Tally:
+    def get(self, until: int) -> S:
         """Sums of the window that ends with the step that ``until`` (ms) is in; what is older is forgotten."""
         last = until // self.step
-        for number in [number for number in self._parts if number <= last - STEPS]:
+        for number in [number for number in self._parts if number <= last - self.steps]:
             del self._parts[number]
-        found = Tally()
+        found = self.empty()
         for number, part in self._parts.items():
             if number <= last:
                 found.add(part)
@@ -154,46 +179,48 @@ class Rates:
     def __init__(self, windows: Mapping[str, int] = WINDOWS, most: int = 10_000) -> None:
         self.windows, self.most = dict(windows), most
         self.dropped = 0
-        self._slices: dict[Slice, dict[str, Rolling]] = {}
+        self._slices: dict[Slice, dict[str, Rolling[Tally]]] = {}
 
-    def update(self, closed: Closed, *, arm: str, model: str, weight: float = 1.0) -> None:
+    def update(self, closed: Closed, *, arm: str, model: str) -> None:
         """Count one closed impression."""
-        self.add(cut(closed, arm, model), closed.ts, tally(closed, weight))
+        self.add(cut(closed, arm, model), closed.ts, tally(closed))
 
     def add(self, key: Slice, ts: int, sums: Tally) -> None:
         """Count what was shown of a slice at ``ts`` (ms)."""
-        rolling = self._slices.pop(key, None) or {name: Rolling(length) for name, length in self.windows.items()}
+        rolling = self._slices.pop(key, None) or {name: Rolling(length, Tally) for name, length in self.windows.items()}
         self._slices[key] = rolling  # the last one is the one seen last
         for window in rolling.values():
-            window.update(ts, sums)
+            window.part(ts).add(sums)
         if len(self._slices) > self.most:
             self._slices.pop(next(iter(self._slices)))
             self.dropped += 1
 
     def get(self, window: str, until: int, **fields: str) -> Tally:
         """Sums over one window of all slices with these fields, such as ``arm="champion"``."""
-        return _sum(
-            rolling[window].get(until)
-            for key, rolling in self._slices.items()
-            if all(getattr(key, name) == value for name, value in fields.items())
-        )
+        return self.by(window, until, (), None, **fields).get((), Tally())
 
-    def by(self, window: str, until: int, fields: Iterable[str]) -> dict[tuple[str, ...], Tally]:
-        """Sums over one window for each combination of some fields that has impressions in it."""
-        names = tuple(fields)
+    def by(
+        self, window: str, until: int, fields: Sequence[str], weights: Mapping[str, float] | None = None, **only: str
+    ) -> dict[tuple[str, ...], Tally]:
+        """Sums over one window for each combination of some fields that has impressions in it.
+
+        Parameters
+        ----------
+        weights
+            Inverse propensity of each position; one where there is none.
+        only
+            Fields that slices must have to count.
+        """
         found: dict[tuple[str, ...], Tally] = {}
         for key, rolling in self._slices.items():
+            if any(getattr(key, name) != value for name, value in only.items()):
+                continue
             sums = rolling[window].get(until)
             if sums.impressions:
-                found.setdefault(tuple(getattr(key, name) for name in names), Tally()).add(sums)
+                weight = (weights or {}).get(key.position, 1.0)
+                sums.debiased, sums.debiased_squared = sums.clicks * weight, sums.clicks * weight**2
+                found.setdefault(tuple(getattr(key, name) for name in fields), Tally()).add(sums)
         return found
-
-
-def _sum(parts: Iterable[Tally]) -> Tally:
-    found = Tally()
-    for part in parts:
-        found.add(part)
-    return found
 
 
 def _mean(total: float, squares: float, count: int) -> Interval:

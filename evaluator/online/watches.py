@@ -1,73 +1,224 @@
-"""All click rates under watch, by surface and arm, and the alerts that they raise and take back.
+"""All that is under watch, by surface and arm, and the alerts that it raises and takes back.
 
-Pure: takes closed impressions and a clock.
+Pure: takes closed views, shelves as they are made, what shoppers touch, and a clock.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
 
 from evaluator.alerts.alert import Alert, Book
+from evaluator.drift.calibration import CalibrationShift
 from evaluator.drift.detector import Reading
-from evaluator.online.attribution import Closed
-from evaluator.online.watch import ClickWatch, WatchRules
+from evaluator.drift.domain import DomainClassifier
+from evaluator.drift.kolmogorov_smirnov import KolmogorovSmirnov
+from evaluator.drift.psi import Psi
+from evaluator.online.view import View
+from evaluator.online.watch import RateWatch, UnseenWatch, Watch, WatchRules, WindowWatch
+from streams.meter import Series
+from streams.shelf import ShelfRecord, restored
 
-DROP = "click_rate_drop"
+MOST = 200
+"""Things under watch at most; of more, those that came first."""
+
+INPUTS_EVERY_MS = 60_000
+"""The test of inputs takes a third of a second, so it is made once a minute at most."""
+
+
+W = TypeVar("W", bound=Watch)
+
+
+class Key(NamedTuple):
+    """What is watched where."""
+
+    watch: str
+    surface: str = ""
+    arm: str = ""
+
+
+class Kind(NamedTuple):
+    """How a watch is made, its alert's name, and what that says of it."""
+
+    make: Callable[[WatchRules], Watch]
+    alert: str
+    summary: str
+
+
+KINDS = {
+    "click_rate": Kind(RateWatch, "click_rate_drop", "fewer clicks than before"),
+    "unseen_items": Kind(UnseenWatch, "unseen_items_rise", "more items that were not shown before"),
+    "score_psi": Kind(lambda rules: WindowWatch(Psi(rules.scores)), "score_psi_drift", "scores are spread otherwise"),
+    "score_ks": Kind(
+        lambda rules: WindowWatch(KolmogorovSmirnov(rules.scores)), "score_ks_drift", "scores are spread otherwise"
+    ),
+    "calibration_look": Kind(
+        lambda rules: WindowWatch(CalibrationShift(rules.predictions)),
+        "calibration_look_drift",
+        "predicted clicks are off by more than before",
+    ),
+    "calibration_buy": Kind(
+        lambda rules: WindowWatch(CalibrationShift(rules.predictions)),
+        "calibration_buy_drift",
+        "predicted purchases are off by more than before",
+    ),
+    "queries": Kind(
+        lambda rules: WindowWatch(DomainClassifier(rules.inputs), INPUTS_EVERY_MS),
+        "query_drift",
+        "shoppers search for other things",
+    ),
+    "items": Kind(
+        lambda rules: WindowWatch(DomainClassifier(rules.inputs), INPUTS_EVERY_MS),
+        "item_drift",
+        "shoppers turn to other items",
+    ),
+}
 
 
 class Watches:
-    """Click rates by surface and arm.
+    """Everything under watch.
+
+    What depends on a model or an encoder is compared within its version; with the next one a reference is learned anew.
 
     Examples
     --------
+    >>> from evaluator.online.attribution import Closed
     >>> watches = Watches(WatchRules(learn=100, run_length=1_000, recover=50))
-    >>> watches.update(Closed("u", "i", "s", "feed", 0, 0), "champion")
-    >>> watches.tell(5), Watches.load(watches.rules, watches.save()).save() == watches.save()
-    ([], True)
+    >>> watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
+    >>> [(one.labels["watch"], one.labels["arm"], one.value) for one in watches.get() if one.name == "drift_alarm"]
+    [('click_rate', 'champion', 0.0), ('unseen_items', '', 0.0)]
     """
 
     def __init__(self, rules: WatchRules) -> None:
         self.rules = rules
         self.book = Book()
-        self._watches: dict[tuple[str, str], ClickWatch] = {}
-        self._changes: list[tuple[tuple[str, str], Reading]] = []
+        self._watches: dict[Key, Watch] = {}
+        self._versions: dict[Key, str] = {}
+        self._drifting: set[Key] = set()
+        self._changes: list[tuple[Key, Reading]] = []
+        self._saved: set[Key] = set()
 
-    def update(self, closed: Closed, arm: str) -> None:
-        """Take one closed impression in."""
-        key = closed.surface, arm
-        watch = self._watches.get(key)
-        if watch is None:
-            watch = self._watches[key] = ClickWatch(self.rules)
-        before = watch.drifted
-        watch.update(bool(closed.outcomes))
-        if watch.drifted != before:
-            self._changes.append((key, watch.get()))
+    def update(self, view: View) -> None:
+        """Take a closed view in."""
+        if clicks := self._of(RateWatch, Key("click_rate", view.surface, view.arm)):
+            for one in view.closed:
+                clicks.update(bool(one.outcomes))
+                self._note(Key("click_rate", view.surface, view.arm), clicks)
+        if unseen := self._of(UnseenWatch, Key("unseen_items")):
+            for one in view.closed:
+                unseen.update(one.item_id)
+            self._note(Key("unseen_items"), unseen)
+        # One of the view's impressions: those of one view are not independent.
+        one = view.closed[crc32(view.closed[0].shelf_id.encode("utf-8", "replace")) % len(view.closed)]
+        if (chances := view.chances.get(one.item_id)) is not None:
+            for intent in ("look", "buy"):
+                predicted = getattr(chances, intent), one.intent == intent
+                key = Key(f"calibration_{intent}", view.surface, view.arm)
+                self._window(key, view.model, view.shopper, view.ts, predicted)
+
+    def made(self, record: ShelfRecord) -> None:
+        """Take a shelf in that was made for a shopper: its best score, and its query."""
+        shelf, shopper = record.shelf, record.shopper
+        if shopper is None or not shelf.items:
+            return
+        for name in ("score_psi", "score_ks"):
+            key = Key(name, shelf.surface, shelf.arm)
+            self._window(key, shelf.model, shopper, shelf.event_ts, shelf.items[0].score)
+        if record.query and record.vector is not None:
+            asked = record.query, restored(record.vector)
+            self._window(Key("queries"), record.vector.encoder, shopper, shelf.event_ts, asked)
+
+    def touched(self, shopper: str, ts: int, text: str, vector: npt.NDArray[np.float32], encoder: str) -> None:
+        """Take an item in that a shopper turned to."""
+        self._window(Key("items"), encoder, shopper, ts, (text, vector))
 
     def tell(self, now: int) -> list[Alert]:
         """Alerts that began or ended since the last call, in their order, and those to be told again."""
         changes, self._changes = self._changes, []
         lasting = [(key, watch.get()) for key, watch in self._watches.items() if watch.drifted]
         told: list[Alert] = []
-        for (surface, arm), reading in [*changes, *lasting]:
-            alert = Alert(
-                name=DROP,
-                labels={"surface": surface, "arm": arm},
-                state="firing",
-                summary=f"Fewer clicks on {surface} shelves of {arm or 'no'} arm than before",
-                evidence=reading.evidence | {"statistic": reading.statistic, "limit": reading.limit},
-                since=now,
-            )
+        for key, reading in [*changes, *lasting]:
+            alert = _alert(key, reading, now)
             told += self.book.fire(alert, now) if reading.drifted else self.book.resolve(alert.key, now)
         return told
 
+    def get(self) -> Iterator[Series]:
+        """Where everything stands."""
+        for key, watch in self._watches.items():
+            reading, labels = watch.get(), key._asdict()
+            yield Series("drift_statistic", labels, reading.statistic)
+            yield Series("drift_limit", labels, reading.limit)
+            yield Series("drift_alarm", labels, float(watch.drifted))
+
     def save(self) -> dict[str, Any]:
-        """State as plain values; alerts that fire are told again by whoever goes on."""
-        return {f"{surface}|{arm}": watch.save() for (surface, arm), watch in self._watches.items()}
+        """States as plain values, without references; alerts that fire are told again by whoever goes on."""
+        return {"|".join(key): [self._versions[key], watch.save()] for key, watch in self._watches.items()}
+
+    def references(self) -> dict[str, list[Any]]:
+        """What was learned since the last call, as plain values by name."""
+        found = {}
+        for key, watch in self._watches.items():
+            if key not in self._saved and (reference := watch.reference()) is not None:
+                self._saved.add(key)
+                found["|".join(key)] = [self._versions[key], reference]
+        return found
 
     @classmethod
-    def load(cls, rules: WatchRules, saved: Mapping[str, Any]) -> "Watches":
-        """Go on from what :meth:`save` gave."""
+    def load(cls, rules: WatchRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "Watches":
+        """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned anew."""
         watches = cls(rules)
-        for name, watch in saved.items():
-            surface, _, arm = name.partition("|")
-            watches._watches[surface, arm] = ClickWatch.load(rules, watch)
+        for name, (version, state) in saved.items():
+            key = Key(*name.split("|"))
+            if key.watch not in KINDS:
+                continue
+            watch = KINDS[key.watch].make(rules)
+            kept, reference = references.get(name, ("", None))
+            try:
+                if reference is not None and kept == version:
+                    watch.restore(reference)
+                    watches._saved.add(key)
+                watch.load(state)
+            except (ValueError, KeyError, TypeError):
+                continue
+            watches._watches[key], watches._versions[key] = watch, version
+            if watch.drifted:
+                watches._drifting.add(key)
         return watches
+
+    def _window(self, key: Key, version: str, shopper: str, ts: int, value: Any) -> None:
+        if watch := self._of(WindowWatch, key, version):
+            watch.update(shopper, ts, value)
+            self._note(key, watch)
+
+    def _of(self, kind: type[W], key: Key, version: str = "") -> W | None:
+        """A watch, made where it is new or of another version; None where there are too many."""
+        watch = self._watches.get(key)
+        if watch is None and len(self._watches) >= MOST:
+            return None
+        if watch is None or self._versions[key] != version:
+            watch = self._watches[key] = KINDS[key.watch].make(self.rules)
+            self._versions[key] = version
+            self._saved.discard(key)
+        assert isinstance(watch, kind)
+        return watch
+
+    def _note(self, key: Key, watch: Watch) -> None:
+        """Remember that an alarm began or ended."""
+        if watch.drifted != (key in self._drifting):
+            self._drifting ^= {key}
+            self._changes.append((key, watch.get()))
+
+
+def _alert(key: Key, reading: Reading, now: int) -> Alert:
+    kind = KINDS[key.watch]
+    where = f"{key.surface} shelves of {key.arm or 'no'} arm: " if key.surface else ""
+    return Alert(
+        name=kind.alert,
+        labels={name: value for name, value in (("surface", key.surface), ("arm", key.arm)) if key.surface},
+        state="firing",
+        summary=f"{where}{kind.summary}",
+        evidence=reading.evidence | {"statistic": reading.statistic, "limit": reading.limit},
+        since=now,
+    )

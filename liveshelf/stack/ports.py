@@ -1,11 +1,13 @@
 """Loopback ports: which is free, which was used last time, and whether somebody answers. Knows no server."""
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from liveshelf.stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+LAST = 65_535
 
 
 def is_free(port: int) -> bool:
@@ -60,6 +62,30 @@ def choose(wanted: int, remembered: Path, owner: str, setting: str, but_not: int
                 port = int(probe.getsockname()[1])
     remembered.write_text(f"{port}\n")
     return port
+
+
+def several(count: int, first: int, owner: str, setting: str) -> list[int]:
+    """So many ports in a row from the first one on; where that is 0, any free ones, all different.
+
+    Raises
+    ------
+    StackError
+        When one of the row is taken or there is no such port.
+    """
+    if not first:
+        with ExitStack() as held:
+            probes = [held.enter_context(socket.socket()) for _ in range(count)]
+            for probe in probes:
+                probe.bind((LOOPBACK, 0))
+            return [int(probe.getsockname()[1]) for probe in probes]
+    row = list(range(first, first + count))
+    for port in row:
+        if port > LAST or not is_free(port):
+            raise StackError(
+                f"{owner} cannot listen on {LOOPBACK}:{port}: another program has that port, or there is none. "
+                f"Set {setting} so that {count} ports in a row are free from there on (0 takes any free ones)."
+            )
+    return row
 
 
 def _last(remembered: Path) -> int:

@@ -10,11 +10,13 @@ from liveshelf.stack.service import Service
 
 @dataclass(frozen=True)
 class Role:
-    """What to run: a name for people and logs, the program with its arguments, and additions to the environment."""
+    """What to run: a name for people and logs, the program with its arguments, additions to the environment, and, for
+    people, where it can be reached."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
 
 
 class RoleProcess(Service):
@@ -41,7 +43,7 @@ class RoleProcess(Service):
         stop_timeout_s: float = STOP_TIMEOUT_S,
     ) -> None:
         super().__init__(stop_timeout_s)
-        self.name = role.name
+        self.name, self.where = role.name, role.where
         self.log = log
         self._role = role
         self._env = {**env, **role.env}

@@ -256,7 +256,7 @@ def _table(servers: Servers, supervisor: Supervisor) -> Table:
         else:
             table.add_row(name, where, "yours", "")
     for role in supervisor.roles:
-        table.add_row(role.name, "", str(role.pid), str(role.log))
+        table.add_row(role.name, role.where, str(role.pid), str(role.log))
     return table
 
 

@@ -18,6 +18,7 @@ from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.decode import decode_event
 from streams.events import AnyEvent
 from streams.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from tests.clicks import browsing
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -175,26 +176,13 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
 
 
 def test_fewer_clicks_raise_an_alert_and_more_take_it_back(shop: Shop) -> None:
-    chance = random.Random(5)
-    records, ts = [], START
-    for rate, count in ((0.2, 900), (0.02, 500), (0.3, 900)):
-        for _ in range(count):
-            ts, user, name = ts + 1_000, f"u{chance.randrange(300)}", f"v{ts}"
-            items = [f"i{item}" for item in chance.sample(range(100), 5)]
-            shown = [{"item_id": item, "position": place} for place, item in enumerate(items)]
-            base = {"user_id": user, "ts": ts, "shelf_id": name}
-            records.append((user, base | {"type": "impression", "event_id": name, "surface": "feed", "items": shown}))
-            for item in items:
-                if chance.random() < rate:
-                    click = {"type": "click", "event_id": f"{name}{item}", "item_id": item}
-                    records.append((user, base | click | {"ts": ts + 500}))
     shop.env |= {
         "LIVESHELF_EVALUATOR__WATCH_LEARN": "2000",
         "LIVESHELF_EVALUATOR__WATCH_RUN_LENGTH": "5000",
         "LIVESHELF_EVALUATOR__WATCH_RECOVER": "1000",
     }
     shop.start("evaluator-1", "evaluator")
-    shop.produce(shop.topics.events, [(user, json.dumps(event).encode()) for user, event in records])
+    shop.produce(shop.topics.events, browsing([(0.2, 900), (0.02, 500), (0.3, 900)]))
     told = until(lambda: found if len(found := alerts(shop)) >= 2 else None, 90)
     assert [(one.state, one.name, one.labels) for one in told] == [
         ("firing", "click_rate_drop", {"surface": "feed", "arm": ""}),

@@ -1,5 +1,6 @@
 """Import and replay onto a real broker: what is counted is what is there."""
 
+import io
 import json
 import lzma
 import os
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from liveshelf.intake import import_items, replay
 from liveshelf.stack.kafka import LocalKafka
+from liveshelf.survey import Survey
 from streams.adapters.mapping import load
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.decode import decode_item
@@ -107,6 +109,49 @@ def test_rate_speed_and_limit(kafka: KafkaConfig, topics_config: TopicsConfig, t
     assert by_time.seconds >= 39 * 0.1 / 4
     with pytest.raises(ValueError, match="not both"):
         replay(path, **options, rate=1, speed=1)
+
+
+def test_at_a_speed_no_event_is_dated_later_than_it_is_sent(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = clicks(tmp_path, [10_000 * n for n in range(31)])
+    replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), speed=100, now=True, console=QUIET)
+    found = records(kafka, f"{topics_config.prefix}shop.events")
+    lags = sorted((event_decoder.decode(record.value).time_ms, record.timestamp) for record in found)
+    assert len(lags) == 31 and lags[-1][0] - lags[0][0] == 300_000
+    assert all(sent - ts >= 0 for ts, sent in lags)
+    assert lags[-1][1] - lags[-1][0] < 1_000, "the newest is dated when it is sent"
+    assert lags[0][1] - lags[0][0] > 290_000, "what lay five minutes apart still does"
+
+
+def test_a_survey_knows_how_long_each_partition_is_quiet(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "clicks.jsonl"
+    events = [{"type": "click", "item_id": "i", "event_id": f"e{n}", "user_id": f"u{n}", "ts": n} for n in range(200)]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), console=QUIET)
+    found = records(kafka, f"{topics_config.prefix}shop.events")
+    survey, newest, longest = Survey(topics_config.partitions), dict[int, int](), 0
+    for ts, record in sorted((event_decoder.decode(record.value).time_ms, record) for record in found):
+        survey.update(record.key, ts)
+        longest = max(longest, ts - newest.get(record.partition, 0))
+        newest[record.partition] = ts
+    assert survey.quiet_ms == longest > 1
+
+
+def test_what_an_evaluator_would_count_as_late_is_told(
+    kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    path = clicks(tmp_path, [1_000_000, 1_000_001])
+    told = []
+    for now in (False, True):
+        console = Console(file=io.StringIO(), width=500)
+        replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), now=now, console=console)
+        assert isinstance(console.file, io.StringIO)
+        told.append(console.file.getvalue())
+    assert "The events begin at 1970-01-01T00:16:40+00:00." in told[0]
+    assert "begin at" not in told[1]
 
 
 def test_loop_goes_on_with_new_event_ids(kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_what_is_committed_is_loaded_as_it_was(redis_db: str) -> None:
         assert (saved.offset, saved.watermark) == (11, HOUR_MS + 5) and len(saved.states) == 2
         again = Partition(RULES, saved)
         assert len(again.take([], watermark=2 * HOUR_MS)) == 2
-        await store.remember({"s": KNOWN})
+        await store.remember({"s": KNOWN}, {})
         last = again.commit(await store.known(["s", "none"]))
         await store.commit(3, last)
         saved = await store.load(3)
@@ -92,6 +92,27 @@ def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
             await store.commit(0, partition.commit({}))
             await store.client.script_flush()
         assert (await store.load(0)).offset == 2
+
+    on(redis_db, work)
+
+
+def test_shelves_are_known_up_to_where_the_slowest_partition_is(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        await store.remember({}, {0: 900, 2: 700})
+        assert await store.reached(3) == 0, "nothing is told of one"
+        await store.remember({"s": KNOWN}, {1: 800})
+        assert await store.reached(3) == 700 and (await store.known(["s"])).keys() == {"s"}
+
+    on(redis_db, work)
+
+
+def test_states_are_kept_by_instance_and_references_stay(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        assert await store.saved("one") == ({}, {})
+        await store.save("one", {"a": 1.5}, {"x": ["v", [b"\x00", 2]]})
+        await store.save("one", {"a": 2.5}, {})
+        assert await store.saved("one") == ({"a": 2.5}, {"x": ["v", [b"\x00", 2]]})
+        assert await store.saved("two") == ({}, {})
 
     on(redis_db, work)
 

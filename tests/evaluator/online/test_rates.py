@@ -51,9 +51,9 @@ def test_any_order_gives_the_same(events: list[tuple[int, str]], chance: Random)
 
 @given(st.lists(st.integers(0, 600_000), max_size=80), st.integers(0, 700_000))
 def test_a_window_is_off_by_less_than_a_step(times: list[int], until: int) -> None:
-    window = Rolling(60_000)
+    window = Rolling(60_000, Tally)
     for ts in times:
-        window.update(ts, Tally(impressions=1))
+        window.part(ts).add(Tally(impressions=1))
     found = window.get(until).impressions
     step = 60_000 // STEPS
     surely = sum(until - 60_000 + step <= ts <= until for ts in times)
@@ -65,10 +65,10 @@ def test_debiased_rates_find_the_rate_of_the_first_place() -> None:
     """Items shown at places that are looked at with probability 1, 1/2 and 1/4, clicked at 20 % where looked at."""
     chance, rates = np.random.default_rng(0), Rates()
     for number in range(20_000):
-        place = number % 3
-        clicked = chance.random() < 0.2 * 0.5**place
-        rates.update(seen(number, "click" if clicked else "", place), arm="a", model="m", weight=2.0**place)
-    found = rates.get("1h", 20_000)
+        bias = number % 3
+        clicked = chance.random() < 0.2 * 0.5**bias
+        rates.update(seen(number, "click" if clicked else "", (0, 1, 4)[bias]), arm="a", model="m")
+    [found] = rates.by("1h", 20_000, (), {"1": 1.0, "2-3": 2.0, "4-6": 4.0}).values()
     assert found.ctr.rate == pytest.approx(0.2 * (1 + 0.5 + 0.25) / 3, abs=0.01)
     low, high = found.debiased_ctr[1:]
     assert low < 0.2 < high and high - low < 0.03
@@ -79,9 +79,9 @@ def test_memory_is_bounded() -> None:
     for number in range(1_000):
         rates.update(seen(number * 10_000, surface=f"s{number % 200}"), arm="a", model="m")
     assert rates.dropped == 950 and len(rates._slices) == 50
-    window = Rolling(60_000)
+    window = Rolling(60_000, Tally)
     for ts in range(0, 10_000_000, 1_000):
-        window.update(ts, Tally(impressions=1))
+        window.part(ts).add(Tally(impressions=1))
         window.get(ts)
     assert len(window) == STEPS
 

@@ -1,0 +1,85 @@
+"""Who may see the page: on loopback whoever is on this machine, elsewhere who has the token.
+
+Pure: decides from the settings and what a request says. A browser shows the token once, in the address, and then has a
+cookie that is made from it.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from evaluator.config import DashboardConfig
+from streams.config import loopback
+
+COOKIE = "liveshelf_dashboard"
+
+Answer = Literal["allow", "enter", "deny", "misdirected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What decides: header ``Host``, header ``Authorization``, cookies, and a token from the address."""
+
+    host: str
+    authorization: str
+    cookies: Mapping[str, str]
+    token: str | None
+
+
+class Access:
+    """The rules for one server.
+
+    Parameters
+    ----------
+    config
+        Where it listens, and the token.
+
+    Examples
+    --------
+    >>> access = Access(DashboardConfig(host="0.0.0.0", token="0123456789abcdef"))
+    >>> access.judge(Request("shop.example", "", {}, None)), access.judge(Request("h", "", {}, "0123456789abcdef"))
+    ('deny', 'enter')
+    >>> access.judge(Request("shop.example", "Bearer 0123456789abcdef", {}, None))
+    'allow'
+    >>> access.judge(Request("shop.example", "", {COOKIE: access.cookie}, None))
+    'allow'
+    >>> here = Access(DashboardConfig())
+    >>> here.judge(Request("127.0.0.1:8765", "", {}, None)), here.judge(Request("evil.example:8765", "", {}, None))
+    ('allow', 'misdirected')
+    """
+
+    def __init__(self, config: DashboardConfig) -> None:
+        self._token = config.token.get_secret_value() if config.token else None
+        self._loopback = loopback(config.host)
+        made = hmac.new((self._token or "").encode(), b"liveshelf dashboard", hashlib.sha256)
+        self.cookie = made.hexdigest()
+
+    def judge(self, request: Request) -> Answer:
+        """``enter`` is right with a token from the address: give the cookie, and drop the token from the address.
+
+        On loopback the header ``Host`` must be loopback too: else a page from elsewhere, whose name was made to lead
+        here, could read ours (DNS rebinding).
+        """
+        if self._loopback and not loopback(_name(request.host)):
+            return "misdirected"
+        if self._token is None:
+            return "allow"
+        scheme, _, told = request.authorization.partition(" ")
+        if scheme.lower() == "bearer" and _same(told.strip(), self._token):
+            return "allow"
+        if request.token is not None:
+            return "enter" if _same(request.token, self._token) else "deny"
+        return "allow" if _same(request.cookies.get(COOKIE, ""), self.cookie) else "deny"
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))

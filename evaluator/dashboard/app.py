@@ -1,0 +1,145 @@
+"""The live page over HTTP: the page itself, all that is known, what changes, and one shelf.
+
+| path | answer |
+|---|---|
+| ``/`` and ``/static/*`` | the page |
+| ``/api/state`` | everything, as JSON |
+| ``/events`` | what is new, once a second, as server-sent events |
+| ``/api/shelf?kind=&value=&user=`` | one shelf with titles |
+| ``/healthz`` | 200 while the topics are read, else 503 and why |
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from evaluator.config import DashboardConfig
+from evaluator.dashboard.access import Access
+from evaluator.dashboard.feed import Feed
+from evaluator.dashboard.guard import Guard
+from evaluator.dashboard.history import History
+from evaluator.dashboard.inspector import LONGEST, Question, ask
+from evaluator.dashboard.latest import Latest
+from streams.client import ShelfClient
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+
+EVERY_S = 1.0
+AGAIN_MS = 2_000
+MOST_READERS = 100
+
+
+class Dashboard:
+    """What the routes answer from.
+
+    Parameters
+    ----------
+    streams
+        Where Kafka and Redis are.
+    config
+        Who may see it.
+    history
+        What is shown; the feed fills it.
+    """
+
+    def __init__(self, streams: StreamsConfig, config: DashboardConfig, history: History) -> None:
+        self.history = history
+        self.latest = Latest()
+        self._feed = Feed(streams, history)
+        self._client = ShelfClient.from_url(streams.redis.url.get_secret_value())
+        self._page = files("evaluator.dashboard").joinpath("static", "index.html").read_bytes()
+        self.app = Starlette(
+            routes=[
+                Route("/", self.page),
+                Route("/events", self.events),
+                Route("/api/state", self.state),
+                Route("/api/shelf", self.shelf),
+                Route("/healthz", self.health),
+                Mount("/static", _Static(packages=[("evaluator.dashboard", "static")])),
+            ],
+            middleware=[Middleware(Guard, access=Access(config))],
+            lifespan=self._lifespan,
+        )
+
+    async def page(self, _: Request) -> Response:
+        """The page."""
+        return Response(self._page, media_type="text/html", headers={"Cache-Control": "no-cache"})
+
+    async def state(self, _: Request) -> Response:
+        """Everything."""
+        return _json(self.history.state(wall_ms()))
+
+    async def events(self, _: Request) -> Response:
+        """What is new, until the reader leaves or the server ends."""
+        if self.latest.readers >= MOST_READERS:
+            return Response("Too many pages are open.\n", 503, {"Retry-After": "5"}, "text/plain")
+        return StreamingResponse(self._events(), media_type="text/event-stream")
+
+    async def shelf(self, request: Request) -> Response:
+        """One shelf."""
+        try:
+            question = msgspec.convert(dict(request.query_params), Question)
+            if not question.value.strip() and question.kind != "popular":
+                raise ValueError("value is missing: a user, a query or an item")
+            if max(len(question.value), len(question.user)) > LONGEST:
+                raise ValueError(f"at most {LONGEST} letters")
+        except ValueError as error:  # msgspec's are ones
+            return _json({"error": str(error)}, 400)
+        try:
+            found = await run_in_threadpool(ask, self._client, question, self.history.titles, wall_ms())
+        except (RedisError, msgspec.MsgspecError) as error:
+            return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
+        return _json(found)
+
+    async def health(self, _: Request) -> Response:
+        """Whether the page has something to show from."""
+        problem = self.history.problem
+        return _json({"reads": problem is None, "problem": problem}, 200 if problem is None else 503)
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        yield b"retry: %d\n\n" % AGAIN_MS
+        async for number, message in self.latest.follow():
+            yield b": still here\n\n" if message is None else b"id: %d\nevent: tick\ndata: %s\n\n" % (number, message)
+
+    async def _publish(self) -> None:
+        while True:
+            if self.latest.readers:
+                self.latest.update(msgspec.json.encode(self.history.tick(wall_ms())))
+            await asyncio.sleep(EVERY_S)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._feed.run()), asyncio.create_task(self._publish())]
+        try:
+            yield
+        finally:
+            self.latest.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._client.redis.close()
+
+
+class _Static(StaticFiles):
+    """Files that a browser asks for again each time, and is told when they are the same."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

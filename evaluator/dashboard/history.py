@@ -1,0 +1,212 @@
+"""What the page shows: an hour of series, and what holds now.
+
+Pure: takes snapshots, alerts and slots with a clock, gives values ready for JSON. Memory is fixed: an hour in steps of
+ten seconds, a bounded number of series, processes, alerts and titles.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from evaluator.alerts.alert import Alert
+from evaluator.dashboard import quality, rates, watches
+from evaluator.dashboard.alarms import AlarmRow, Alarms
+from evaluator.dashboard.health import Health, judge
+from evaluator.dashboard.processes import Processes, ProcessRow
+from evaluator.dashboard.rates import PositionRow, RateRow
+from evaluator.dashboard.ring import Key, Line, Point, Ring
+from evaluator.dashboard.slots import SlotRow, Slots
+from evaluator.dashboard.step import Step, stages
+from evaluator.dashboard.titles import Titles
+from evaluator.dashboard.watches import WatchRow
+from streams.meter import Snapshot
+
+LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+LATELY = 6
+"""Steps that the table of stages is of."""
+QUIET_MS = 15_000
+
+
+class StageRow(msgspec.Struct, frozen=True):
+    """How long a stage took within the last minute, ms; quantiles are right within 1 %."""
+
+    role: str
+    stage: str
+    count: int
+    p50: float
+    p90: float
+    p99: float
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What holds now; ``now`` is the server's clock, epoch ms."""
+
+    now: int
+    health: Health
+    events_per_s: float
+    shelves_per_s: float
+    rates: list[RateRow]
+    positions: list[PositionRow]
+    watches: list[WatchRow]
+    stages: list[StageRow]
+    processes: list[ProcessRow]
+    slots: list[SlotRow]
+    measures: list[quality.MeasureRow]
+    exposure: list[quality.BrandRow]
+    calibration: list[quality.Calibration]
+    arms: list[quality.ArmRow]
+    alerts: list[AlarmRow]
+    titles: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """All there is: every series whole, and what holds now."""
+
+    revision: int
+    step_ms: int
+    closes_after_s: float
+    times: list[int]
+    lines: list[Line]
+    page: Page
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """What changed within the last two steps. Who holds another ``revision`` lacks older changes and asks for all."""
+
+    revision: int
+    time: int
+    points: list[Point]
+    page: Page
+
+
+class History:
+    """Keeps what the topics told.
+
+    Parameters
+    ----------
+    quiet_ms
+        After so long without a snapshot a process does not count as alive.
+    closes_after_s
+        How long after it was seen an impression counts; told to those who wait for the first.
+
+    Attributes
+    ----------
+    problem
+        Why the topics cannot be read now, for people; set by who reads them.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> for second in range(11, 31):
+    ...     history.update(Snapshot(role="worker", id="w1", from_ms=second * 1_000 - 1_000, to_ms=second * 1_000,
+    ...         counts={"events": 5}, gauges={"lag": 2}, sketches={}, labels={"model": "m1"}), now=30_500)
+    >>> state = history.state(now=30_500)
+    >>> state.page.health.lag, state.page.events_per_s
+    (2, 5.0)
+    >>> [line.values[-3:] for line in state.lines if line.key == ("flow", "events")]
+    [[5.0, 5.0, 5.0]]
+    """
+
+    def __init__(self, quiet_ms: int = QUIET_MS, closes_after_s: float = 0.0) -> None:
+        self.closes_after_s = closes_after_s
+        self.ring = Ring()
+        self.processes = Processes(quiet_ms)
+        self.alarms, self.slots, self.titles = Alarms(), Slots(), Titles()
+        self.problem: str | None = None
+        self._step = Step(0)
+        self._lately: deque[Step] = deque(maxlen=LATELY)
+
+    def update(self, snapshot: Snapshot, now: int) -> None:
+        """Take a snapshot in, in about the order in which they were made; one from the future counts as from now."""
+        if snapshot.to_ms > now:
+            snapshot = msgspec.structs.replace(snapshot, to_ms=now, from_ms=min(snapshot.from_ms, now))
+        number = self.ring.step(snapshot.to_ms)
+        if number > self._step.number:
+            self._fold()
+            self._lately.append(self._step)
+            self._step = Step(number)
+        self.processes.update(snapshot)
+        self._step.update(snapshot)
+
+    def alert(self, alert: Alert, told: int) -> None:
+        """Take in what was told of an alert at a moment."""
+        self.alarms.update(alert, told)
+
+    def state(self, now: int) -> State:
+        """Everything, for who begins."""
+        self._advance(now)
+        ring = self.ring
+        return State(ring.revision, ring.step_ms, self.closes_after_s, ring.times(), ring.get(), self._page(now))
+
+    def tick(self, now: int) -> Tick:
+        """What is new, for who follows."""
+        self._advance(now)
+        ring = self.ring
+        return Tick(ring.revision, ring.newest * ring.step_ms, ring.last(), self._page(now))
+
+    def _advance(self, now: int) -> None:
+        self.ring.advance(now)
+        self._fold()
+
+    def _fold(self) -> None:
+        """Write the present step to the ring; done again as it grows."""
+        if self._step.number:
+            for key, value in self._lines():
+                self.ring.put(key, self._step.number, value)
+
+    def _lines(self) -> Iterator[tuple[Key, float]]:
+        step = self._step
+        at = (step.number + 1) * self.ring.step_ms
+        workers, evaluators = (self.processes.live(role, at) for role in ("worker", "evaluator"))
+        if workers:
+            yield ("flow", "events"), step.rate("worker", "events")
+            yield ("flow", "shelves"), step.rate("worker", "shelves")
+        for role, live in (("worker", workers), ("evaluator", evaluators)):
+            if live:
+                yield ("lag", role), sum(snapshot.gauges.get("lag", 0.0) for snapshot in live)
+        for model in {snapshot.labels.get("model", "") for snapshot in workers}:
+            yield ("model", model), float(sum(snapshot.labels.get("model", "") == model for snapshot in workers))
+        for (role, stage), bins in step.bins.items():
+            for name, value in zip(LEVELS, bins.quantiles(tuple(LEVELS.values())), strict=True):
+                yield ("stage", role, stage, name), value
+        yield from rates.lines(rates.tallies(evaluators))
+        for row in watches.rows(evaluators):
+            for part, value in (("statistic", row.statistic), ("limit", row.limit)):
+                yield ("drift", row.watch, row.surface, row.arm, part), value
+        for measure in quality.measures(evaluators):
+            yield ("measure", measure.measure, measure.surface), measure.mean
+        for (test, arm), evalue in quality.evalues(evaluators).items():
+            yield ("evalue", test, arm), evalue
+
+    def _page(self, now: int) -> Page:
+        evaluators = self.processes.live("evaluator", now)
+        processes = self.processes.get(now)
+        fresh = self._step.number >= self.ring.step(now) - 1
+        events, shelves = (self._step.rate("worker", what) if fresh else 0.0 for what in ("events", "shelves"))
+        return Page(
+            now=now,
+            health=judge(processes, events, self.alarms.firing, self.problem),
+            events_per_s=events,
+            shelves_per_s=shelves,
+            rates=rates.rows(rates.tallies(evaluators)),
+            positions=rates.positions(evaluators),
+            watches=watches.rows(evaluators),
+            stages=self._stages(now),
+            processes=processes,
+            slots=self.slots.get(),
+            measures=quality.measures(evaluators),
+            exposure=quality.exposure(evaluators),
+            calibration=quality.calibration(evaluators),
+            arms=quality.arms(evaluators),
+            alerts=self.alarms.get(),
+            titles=len(self.titles),
+        )
+
+    def _stages(self, now: int) -> list[StageRow]:
+        since = self.ring.step(now) - LATELY
+        lately = stages(step for step in (*self._lately, self._step) if step.number > since)
+        return [
+            StageRow(role, stage, int(bins.count), *bins.quantiles(tuple(LEVELS.values())))
+            for (role, stage), bins in lately.items()
+        ]

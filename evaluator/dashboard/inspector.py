@@ -1,0 +1,115 @@
+"""One shelf as a person reads it: items with titles, and in words what was found or what stood in for it.
+
+Knows the reader of shelves and titles; nothing of how it is asked.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from evaluator.dashboard.titles import Titles
+from streams import keys
+from streams.client import ShelfClient
+from streams.shelf import Shelf
+
+LONGEST = 512
+
+Kind = Literal["feed", "search", "similar", "popular"]
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Whose feed, what query, like which item, or popular in which segment; a search may be a shopper's own."""
+
+    kind: Kind
+    value: str
+    user: str = ""
+
+
+class PlaceRow(msgspec.Struct, frozen=True):
+    """One place of a shelf; ``title`` is None where the catalogue that was read has no such item."""
+
+    place: int
+    item_id: str
+    title: str | None
+    score: float
+    buy: float
+    read: float
+    look: float
+    reason: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The answer: ``said`` tells whether it is what was asked for; ``key`` is the Redis key that was asked first."""
+
+    said: str
+    exact: bool
+    key: str
+    age_s: float | None = None
+    shelf_id: str = ""
+    surface: str = ""
+    model: str = ""
+    arm: str = ""
+    items: list[PlaceRow] = []
+
+
+def ask(client: ShelfClient, question: Question, titles: Titles, now: int) -> Found:
+    """Read a shelf as a frontend would, fallbacks included.
+
+    Raises
+    ------
+    redis.exceptions.RedisError
+        When Redis does not answer.
+    """
+    value, user = question.value, question.user
+    match question.kind:
+        case "feed":
+            key, wanted, shelf = keys.feed(value), f"The feed of {value}", client.feed(value)
+            exact = shelf is not None and shelf.surface == "feed"
+        case "similar":
+            key, wanted, shelf = keys.similar(value), f"Items similar to {value}", client.similar(value)
+            exact = shelf is not None and shelf.surface == "similar"
+        case "popular":
+            segment = value or "all"
+            key, wanted, shelf = keys.popular(segment), f"Popular in {segment}", client.popular(segment)
+            everywhere = client.popular() if segment != "all" else None
+            exact = shelf is not None and (everywhere is None or everywhere.shelf_id != shelf.shelf_id)
+        case "search":
+            key, wanted = keys.search(value, user or None), f"Results for “{value}”"
+            shelf = client.search(value, user or None)
+            exact = shelf is not None and shelf.surface == "search"
+            if user:
+                wanted += f", ranked for {user}"
+                anyones = client.search(value)
+                if exact and shelf is not None and anyones is not None and anyones.shelf_id == shelf.shelf_id:
+                    return _told(
+                        shelf, f"{wanted}: there are none of their own; these are everyone's.", key, titles, now
+                    )
+    if shelf is None:
+        return Found(
+            f"{wanted}: there is no shelf, and nothing popular to fall back on yet. "
+            "Is a worker running and a catalogue loaded?",
+            False,
+            key,
+        )
+    if exact:
+        return msgspec.structs.replace(_told(shelf, f"{wanted}.", key, titles, now), exact=True)
+    return _told(
+        shelf, f"{wanted}: there is no such shelf; a frontend shows what is popular instead.", key, titles, now
+    )
+
+
+def _told(shelf: Shelf, said: str, key: str, titles: Titles, now: int) -> Found:
+    return Found(
+        said,
+        False,
+        key,
+        max(0.0, (now - shelf.made_at) / 1_000),
+        shelf.shelf_id,
+        shelf.surface,
+        shelf.model,
+        shelf.arm,
+        [
+            PlaceRow(place, one.item_id, titles.get(one.item_id), one.score, one.buy, one.read, one.look, one.reason)
+            for place, one in enumerate(shelf.items, 1)
+        ],
+    )

@@ -1,0 +1,128 @@
+"""Many series over one time axis of fixed length, in fixed memory.
+
+Pure: knows keys, steps and values; nothing of what they mean. The axis ends where it was last advanced to, so a system
+that says nothing is seen as a gap.
+"""
+
+import math
+from array import array
+from typing import Any
+
+import msgspec
+
+Key = tuple[str, ...]
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One series as it is sent; ``values`` lie on the axis of :meth:`Ring.times`, NaN where nothing is known."""
+
+    id: int
+    key: Key
+    values: list[float]
+
+
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """A series' last two values: those that may still change."""
+
+    id: int
+    before: float
+    now: float
+
+
+class _Row:
+    def __init__(self, number: int, steps: int) -> None:
+        self.number, self.newest = number, 0
+        self.values: array[float] = array("d", [math.nan]) * steps
+
+
+class Ring:
+    """Values by key and step; a step is a stretch of time, its last value stands for it.
+
+    Parameters
+    ----------
+    step_ms, steps
+        Length of a step, and how many there are.
+    most
+        Series that are kept; others are counted in ``dropped``.
+
+    Attributes
+    ----------
+    revision
+        Changes whenever something older than the last two steps was filled in.
+
+    Examples
+    --------
+    >>> ring = Ring(step_ms=1_000, steps=3)
+    >>> for step, value in ((5, 0.5), (6, 0.25), (6, 0.75)): ring.put(("lag", "w"), step, value)
+    >>> ring.advance(7_500)
+    >>> ring.times(), [(line.key, line.values) for line in ring.get()]
+    ([5000, 6000, 7000], [(('lag', 'w'), [0.5, 0.75, nan])])
+    >>> ring.last()
+    [Point(id=1, before=0.75, now=nan)]
+    """
+
+    def __init__(self, step_ms: int = 10_000, steps: int = 360, most: int = 2_000) -> None:
+        self.step_ms, self.steps, self.most = step_ms, steps, most
+        self.newest = self.revision = self.dropped = 0
+        self._rows: dict[Key, _Row] = {}
+        self._numbers = 0
+
+    def step(self, at: int) -> int:
+        """The step that a moment (epoch ms) is in."""
+        return at // self.step_ms
+
+    def advance(self, now: int) -> None:
+        """Let the axis end with the step of ``now``; series without a value on it are forgotten."""
+        step = self.step(now)
+        if step <= self.newest:
+            return
+        emptied = {number % self.steps for number in range(max(self.newest + 1, step - self.steps + 1), step + 1)}
+        self.newest = step
+        for key, row in list(self._rows.items()):
+            if row.newest <= step - self.steps:
+                del self._rows[key]
+            for column in emptied:
+                row.values[column] = math.nan
+
+    def put(self, key: Key, step: int, value: float) -> None:
+        """Set a series' value at a step; what cannot be drawn, or is older than the axis, is passed over."""
+        self.advance(step * self.step_ms)
+        if not math.isfinite(value) or step <= self.newest - self.steps:
+            return
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= self.most:
+                self.dropped += 1
+                return
+            self._numbers += 1
+            row = self._rows[key] = _Row(self._numbers, self.steps)
+        row.newest = max(row.newest, step)
+        row.values[step % self.steps] = float(f"{value:.6g}")
+        if step < self.newest - 1:
+            self.revision += 1
+
+    def times(self) -> list[int]:
+        """When each step of the axis begins, epoch ms."""
+        return [number * self.step_ms for number in range(self.newest - self.steps + 1, self.newest + 1)]
+
+    def get(self) -> list[Line]:
+        """All series, whole."""
+        turn = (self.newest + 1) % self.steps
+        return [
+            Line(row.number, key, (row.values[turn:] + row.values[:turn]).tolist()) for key, row in self._rows.items()
+        ]
+
+    def last(self) -> list[Point]:
+        """The last two values of all series that have one."""
+        now, before = self.newest % self.steps, (self.newest - 1) % self.steps
+        return [
+            Point(row.number, row.values[before], row.values[now])
+            for row in self._rows.values()
+            if row.newest >= self.newest - 1
+        ]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._rows

@@ -1,0 +1,74 @@
+// Begins with everything, then follows the server's events; asks for everything again whenever a part was missed.
+
+import { beginAt } from "./chart.js";
+import { get, text } from "./dom.js";
+import { count, span } from "./format.js";
+import { Store } from "./store.js";
+import * as alerts from "./panels/alerts.js";
+import * as drift from "./panels/drift.js";
+import * as experiment from "./panels/experiment.js";
+import * as health from "./panels/health.js";
+import "./panels/inspector.js";
+import * as latency from "./panels/latency.js";
+import * as models from "./panels/models.js";
+import * as ranking from "./panels/ranking.js";
+import * as rates from "./panels/rates.js";
+
+const LOST_MS = 6_000;
+const AGAIN_MS = 3_000;
+
+const store = new Store();
+let heard = Date.now();
+let begun = 0;
+let asking = false;
+
+async function begin() {
+  if (asking || Date.now() - begun < AGAIN_MS) return;
+  asking = true;
+  try {
+    const answer = await fetch("/api/state");
+    if (!answer.ok) throw new Error(answer.status === 401 ? "the token is needed again" : `answer ${answer.status}`);
+    store.begin(await answer.json());
+    heard = Date.now();
+    show();
+  } catch (error) {
+    if (error.message.startsWith("the token")) health.say("bad", `This page may no longer be seen: ${error.message}.`);
+  } finally {
+    asking = false;
+    begun = Date.now();
+  }
+}
+
+function show() {
+  if (!store.page) return;
+  beginAt(store.from);
+  health.show(store.page);
+  for (const panel of [rates, alerts, models, latency, drift, ranking, experiment]) panel.show(store);
+  text(get("about"), `Titles of ${count(store.page.titles)} items are known.`);
+}
+
+function follow() {
+  const events = new EventSource("/events");
+  events.addEventListener("tick", (event) => {
+    heard = Date.now();
+    if (!store.follow(JSON.parse(event.data))) begin();
+    show();
+  });
+  events.addEventListener("error", () => {
+    if (events.readyState === EventSource.CLOSED) {
+      setTimeout(follow, AGAIN_MS);
+    }
+  });
+}
+
+setInterval(() => {
+  const silent = Date.now() - heard;
+  if (silent > LOST_MS) {
+    health.say("bad", `This page has lost its server: nothing for ${span(silent / 1000)}. It goes on by itself once the server is back.`);
+    begin();
+  }
+}, 1_000);
+
+for (const panel of [rates, latency, drift]) panel.watch(show);
+await begin();
+follow();

@@ -1,0 +1,54 @@
+// Each detector's statistic against its limit: small charts of those nearest to it, and all of them as a table.
+
+import { Chart } from "../chart.js";
+import { get, rows, text } from "../dom.js";
+import { arm, number, words } from "../format.js";
+import { evidence } from "./alerts.js";
+
+const FEW = 8;
+const ALERTS = { queries: "query_drift", items: "item_drift" };
+const charts = new Map();
+const all = get("drift-all");
+
+const title = ({ watch, surface, arm: whose }) => [words(watch), surface, whose].filter(Boolean).join(", ");
+
+/** Evidence of the alert that a watch has raised. */
+function behind(page, row) {
+  const fits = page.alerts.filter(({ alert }) => alert.state === "firing"
+    && (alert.labels.surface ?? "") === row.surface && (alert.labels.arm ?? "") === row.arm
+    && (ALERTS[row.watch] ? alert.name === ALERTS[row.watch] : alert.name.startsWith(row.watch)));
+  return fits.length ? evidence(fits[0].alert.evidence).map(([name, value]) => `${name} ${value}`).join(", ") : "";
+}
+
+export function show(store) {
+  const { page } = store;
+  const shown = page.watches.slice(0, all.checked ? undefined : FEW);
+  text(get("drift-empty"), page.watches.length ? "" : "No detector has reported yet.");
+  all.parentElement.hidden = page.watches.length <= FEW;
+  const place = get("drift-charts");
+  const wanted = new Set(shown.map(title));
+  for (const [name, chart] of charts) {
+    if (!wanted.has(name)) {
+      chart.remove();
+      charts.delete(name);
+    }
+  }
+  for (const row of shown) {
+    const name = title(row);
+    const key = ["drift", row.watch, row.surface, row.arm];
+    const lines = [
+      { label: row.rising ? "statistic" : "p", values: store.values(...key, "statistic") },
+      { label: "limit", values: store.values(...key, "limit"), limit: true },
+    ].filter(({ values }) => values);
+    if (!charts.has(name)) charts.set(name, new Chart(place, name, number, { height: 96, log: true, floor: row.rising ? 0.1 : 1e-9, compact: true }));
+    charts.get(name).root.classList.toggle("alarmed", row.alarm);
+    charts.get(name).draw(store.times, lines);
+  }
+  rows(get("watches"), page.watches.map((row) => [
+    row.alarm ? { text: "Alarm", cls: "tag bad" } : "calm",
+    { text: words(row.watch), head: true }, row.surface || "all", row.arm ? arm(row.arm) : "–", 
+    `${row.rising ? "" : "p "}${number(row.statistic)}`, `${row.rising ? "from" : "below"} ${number(row.limit)}`, row.alarm ? { text: behind(page, row), cls: "wordy" } : "",
+  ]), "No detector has reported yet.");
+}
+
+export const watch = (again) => all.addEventListener("change", again);

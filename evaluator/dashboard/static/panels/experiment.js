@@ -1,0 +1,28 @@
+// The running experiment: e-values over time, and its arms.
+
+import { Chart } from "../chart.js";
+import { get, rows, text } from "../dom.js";
+import { arm, count, number, withInterval } from "../format.js";
+
+const ENOUGH = Math.log10(20);
+const power = (value) => (value === null || value === undefined ? "–" : number(10 ** value));
+const chart = new Chart(get("evalue-chart"), "E-value (log scale)", power, { height: 200 });
+
+export function show(store) {
+  const { page } = store;
+  const there = page.arms.length > 0;
+  get("experiment-body").hidden = !there;
+  text(get("experiment-empty"), there ? "" : "No experiment is running.");
+  if (!there) return;
+  const tests = [...store.starting("evalue")].sort((one, other) => (one.key.join() < other.key.join() ? -1 : 1))
+    .filter(({ key }, place, all) => key[1] === "clicks" || all.findIndex((one) => one.key[1] === key[1]) === place);
+  const names = { clicks: "difference in clicks", traffic: "wrong split" };
+  chart.draw(store.times, [
+    ...tests.map(({ key: [, test, name], values }) => ({ label: name && test === "clicks" ? `${names[test]}, ${name}` : names[test] ?? test, values })),
+    { label: "enough", values: store.times.map(() => ENOUGH), limit: true },
+  ]);
+  const told = (value) => (value === null ? "–" : { text: `${power(value)}-fold`, sub: value >= ENOUGH ? "enough" : "not enough" });
+  rows(get("arms"), page.arms.map((row) => [
+    { text: arm(row.arm), head: true }, count(row.shoppers), count(row.impressions), withInterval(row.ctr), told(row.clicks_log10), told(row.traffic_log10),
+  ]));
+}

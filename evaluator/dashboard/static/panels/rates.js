@@ -1,0 +1,38 @@
+// Click rate over time by arm, and all rates as tables.
+
+import { Chart } from "../chart.js";
+import { get, options, rows, text } from "../dom.js";
+import { arm, armOrder, count, number, percent, span, withInterval } from "../format.js";
+
+const pick = { window: get("rate-window"), surface: get("rate-surface") };
+const chart = new Chart(get("rate-chart"), "Click rate by arm", percent, { height: 230 });
+
+export function show(store) {
+  const { page } = store;
+  const surfaces = [...new Set(page.rates.map((row) => row.surface))].sort();
+  options(pick.surface, [["*", "All"], ...surfaces.map((name) => [name, name])]);
+  const [window, surface] = [pick.window.value, pick.surface.value];
+  const arms = [...store.starting("ctr", window, surface)].filter(({ key }) => key[4] === "rate").map(({ key }) => key[3]).sort(armOrder);
+  chart.draw(store.times, arms.map((name) => ({
+    label: arm(name),
+    values: store.values("ctr", window, surface, name, "rate"),
+    band: [store.values("ctr", window, surface, name, "low"), store.values("ctr", window, surface, name, "high")],
+  })).filter(({ values, band }) => values && band[0] && band[1]));
+
+  const none = !page.rates.length && !arms.length;
+  get("rate-empty").hidden = !none;
+  if (none) {
+    text(get("rate-empty"), `No impression has closed yet. One counts once its time for outcomes and for late events has passed: ${span(store.closesAfterS)} after it was seen.`);
+  }
+  const shown = page.rates.filter((row) => row.window === window && (surface === "*" || row.surface === surface));
+  shown.sort((one, other) => (one.surface < other.surface ? -1 : one.surface > other.surface ? 1 : armOrder(one.arm, other.arm)));
+  rows(get("rates"), shown.map((row) => [
+    { text: row.surface, head: true }, arm(row.arm), { text: row.model || "–", cls: "long" }, count(row.impressions), count(row.clicks), count(row.purchases),
+    withInterval(row.ctr), withInterval(row.cvr), withInterval(row.revenue, number), withInterval(row.debiased),
+  ]), "No closed impression in this window.");
+  rows(get("positions"), page.positions.map((row) => [
+    { text: row.position, head: true }, count(row.impressions), withInterval(row.ctr), number(row.propensity),
+  ]), "No closed impression yet.");
+}
+
+export const watch = (again) => Object.values(pick).forEach((select) => select.addEventListener("change", again));

@@ -1,0 +1,87 @@
+"""What came of a file on its way to Kafka: what is counted, and the lines that were refused.
+
+Knows entries and refusals; nothing of how either is sent or read.
+"""
+
+import json
+from base64 import b64encode
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from rich.table import Table
+
+from streams.adapters.gate import Entry
+from streams.decode import Refusal
+
+
+@dataclass(slots=True)
+class Summary:
+    """What came of a file. ``sent`` is what the broker has acknowledged; ``read`` counts the file's own records."""
+
+    read: int = 0
+    sent: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    error: str = ""
+    interrupted: bool = False
+    refused_path: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when nothing could be sent, the broker failed, or the file is damaged."""
+        return int(bool(self.error or self.failed) or (self.sent == 0 and not self.interrupted))
+
+    def table(self) -> Table:
+        """For people."""
+        table = Table(show_header=False, box=None)
+        table.add_row("read", f"{self.read:,}", f"{self.read / max(self.seconds, 1e-9):,.0f}/s")
+        table.add_row("sent", f"{self.sent:,}", f"{self.sent / max(self.seconds, 1e-9):,.0f}/s")
+        table.add_row("duplicates", f"{self.duplicates:,}", "")
+        table.add_row("refused", f"{self.refused.total():,}", str(self.refused_path or "") if self.refused else "")
+        for reason, count in self.refused.most_common():
+            table.add_row(f"  {reason}", f"{count:,}", "")
+        for name, count in self.failed.most_common():
+            table.add_row("not delivered", f"{count:,}", name)
+        if self.error:
+            table.add_row("stopped", "", self.error)
+        if self.interrupted:
+            table.add_row("interrupted", "", "what was on its way has been delivered")
+        return table
+
+
+class RefusedFile:
+    """The lines that were refused, whole, as JSON lines; made with the first of them.
+
+    ``source`` holds the line as text, or, where it is no UTF-8, in base64 with ``"encoding": "base64"`` beside it.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def write(self, entry: Entry, refusal: Refusal) -> None:
+        """Add a line."""
+        if self.path is None:
+            return
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8")
+        told = {"line": entry.line.number, "reason": refusal.reason, "detail": refusal.detail}
+        try:
+            told["source"] = entry.line.raw.decode()
+        except UnicodeDecodeError:
+            told |= {"source": b64encode(entry.line.raw).decode(), "encoding": "base64"}
+        self._file.write(json.dumps(told, ensure_ascii=False) + "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()

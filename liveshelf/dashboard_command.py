@@ -1,0 +1,67 @@
+"""The command ``liveshelf dashboard``: the live page until stopped; and whether one answers."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from liveshelf.terminal import console, settings, told
+
+if TYPE_CHECKING:
+    from evaluator.config import DashboardConfig
+
+METRICS_MISSED = 5
+"""A process that has left out so many reports counts as silent, but none before fifteen seconds have passed."""
+
+
+def dashboard(
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes any free one.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="At which address; any but this machine's own needs a token.")
+    ] = None,
+) -> None:
+    """Show the live page: click rates, drift, latency, models, alerts, and any shelf.
+
+    Example: `liveshelf dashboard --port 8080`. For others than this machine:
+    `LIVESHELF_DASHBOARD__TOKEN=... liveshelf dashboard --host 0.0.0.0`, then open it once with `?token=...`
+    """
+    from evaluator.dashboard import server
+    from evaluator.dashboard.address import address
+    from liveshelf.settings import BadSettingsError
+
+    given: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
+    with told():
+        config = settings(**({"dashboard": given} if given else {}))
+        at = config.dashboard
+        try:
+            listening = server.listen(at)
+        except OSError as error:
+            raise BadSettingsError(
+                f"The dashboard cannot listen on {at.host}:{at.port}: {error.strerror or error}. "
+                "Choose another port with --port or LIVESHELF_DASHBOARD__PORT (0 takes any free one)."
+            ) from error
+        token = " (with ?token=... once)" if at.token else ""
+        where = address(at.host, listening.getsockname()[1])
+        every_s = max(config.worker.metrics_every_s, config.evaluator.metrics_every_s)
+        server.serve(
+            config.streams(),
+            at,
+            listening,
+            quiet_s=max(15.0, METRICS_MISSED * every_s),
+            closes_after_s=config.evaluator.window_s + config.evaluator.grace_s,
+            ready=lambda: console.print(f"dashboard at {where}{token}", highlight=False, soft_wrap=True),
+        )
+
+
+def answers(config: "DashboardConfig") -> bool:
+    """Whether the dashboard of these settings answers on this machine, and reads what it shows."""
+    import httpx
+
+    from evaluator.dashboard.address import address
+
+    headers = {"Authorization": f"Bearer {config.token.get_secret_value()}"} if config.token else {}
+    try:
+        return httpx.get(
+            f"{address(config.host, config.port)}/healthz", headers=headers, timeout=5, trust_env=False
+        ).is_success
+    except httpx.HTTPError:
+        return False

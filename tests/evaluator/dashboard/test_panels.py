@@ -1,0 +1,130 @@
+"""What stands in the tables: rates, positions, drift, measures, exposure, calibration, experiments, health."""
+
+import pytest
+
+from evaluator.dashboard import quality, rates, watches
+from evaluator.dashboard.health import judge
+from evaluator.dashboard.processes import ProcessRow
+from evaluator.intervals import wilson
+from streams.meter import Series
+from tests.evaluator.dashboard.said import drift, evaluator, rate
+
+AT = 1_790_000_000_000
+
+
+def process(role: str, id: str = "p", alive: bool = True, silent_s: float = 0.5, lag: float = 0.0) -> ProcessRow:
+    return ProcessRow(role, id, alive, silent_s, lag, False, "m", "", 1.0, None, 0.0)
+
+
+def test_rates_of_the_same_slice_add_up_over_evaluators() -> None:
+    series = [*rate("1h", "feed", "champion", "m", 100, 10), *rate("1h", "feed", "", "", 50, 1)]
+    found = rates.tallies([evaluator(AT, series, "a"), evaluator(AT, series, "b")])
+    first, second = rates.rows(found)
+    assert (first.impressions, first.clicks, first.purchases) == (200, 20, 2) and first.ctr == wilson(20, 200)
+    assert first.revenue.rate == pytest.approx(0.2) and first.debiased.rate == pytest.approx(0.15)
+    assert first.revenue.low < first.revenue.rate < first.revenue.high
+    assert (second.arm, second.model, second.impressions) == ("", "", 100)
+
+
+def test_counts_that_contradict_each_other_are_no_error() -> None:
+    series = [Series("rate_clicks", {"window": "1h"}, 5.0), *rate("1m", "feed", "a", "m", 3, 9)]
+    assert rates.rows(rates.tallies([evaluator(AT, series)]))[0].ctr.rate == 1.0
+
+
+def test_positions_come_in_their_order_with_their_propensity() -> None:
+    series = [
+        one
+        for position, shown in (("13+", 10), ("1", 100), ("2-3", 50))
+        for one in (
+            Series("position_impressions", {"position": position}, float(shown)),
+            Series("position_clicks", {"position": position}, 5.0),
+        )
+    ]
+    series += [
+        Series("propensity", {"position": name}, value) for name, value in (("1", 1.0), ("2-3", 0.5), ("13+", 0.1))
+    ]
+    found = rates.positions([evaluator(AT, series)])
+    assert [(row.position, row.impressions) for row in found] == [("1", 100), ("2-3", 50), ("13+", 10)]
+    assert [row.propensity for row in found] == pytest.approx([1.0, 0.5, 0.1])
+
+
+def test_of_several_evaluators_the_watch_nearest_to_its_limit_is_told() -> None:
+    one = evaluator(AT, [*drift("queries", 0.2, 0.001), *drift("click_rate", 10.0, 1_000.0)], "a")
+    other = evaluator(AT, [*drift("queries", 0.01, 0.001), *drift("click_rate", 2_000.0, 1_000.0, True)], "b")
+    found = {row.watch: row for row in watches.rows([one, other])}
+    assert found["queries"].statistic == 0.01 and not found["queries"].rising
+    assert found["click_rate"].statistic == 2_000.0 and found["click_rate"].alarm and found["click_rate"].rising
+
+
+def test_a_p_value_of_zero_is_as_near_as_can_be() -> None:
+    [row] = watches.rows([evaluator(AT, drift("items", 0.0, 0.001, True))])
+    assert row.near == 1e12
+
+
+def test_measures_carry_an_interval_where_one_holds() -> None:
+    series = [
+        one
+        for measure, total in (("mrr", 30.0), ("novelty", 800.0))
+        for one in (
+            Series("measure_sum", {"measure": measure, "surface": "feed"}, total),
+            Series("measure_count", {"measure": measure, "surface": "feed"}, 100.0),
+        )
+    ] + [Series("coverage", {}, 0.25)]
+    found = {row.measure: row for row in quality.measures([evaluator(AT, series, "a"), evaluator(AT, series, "b")])}
+    assert found["mrr"].mean == pytest.approx(0.3) and found["mrr"].count == 200
+    assert found["mrr"].interval == pytest.approx(quality.hoeffding(0.3, 200))
+    assert found["novelty"].interval is None
+    assert found["coverage"].interval == (0.25, 0.5), "two evaluators may have shown the same items or others"
+
+
+def test_exposure_keeps_the_largest_brands_and_the_rest() -> None:
+    series = [Series("exposure_impressions", {"brand": f"b{number}"}, float(number)) for number in range(1, 31)]
+    series.append(Series("exposure_impressions", {"brand": ""}, 35.0))
+    found = quality.exposure([evaluator(AT, series)])
+    assert found[0].brand == "b30" and found[-1].brand == "" and len(found) == 13
+    assert sum(row.impressions for row in found) == 500
+    assert found[0].share == wilson(30, 500)
+
+
+def test_calibration_tells_reliability_and_its_error() -> None:
+    def part(bin: str, count: float, predicted: float, observed: float) -> list[Series]:
+        values = {"count": count, "predicted": predicted, "observed": observed}
+        return [Series(f"calibration_{name}", {"intent": "look", "bin": bin}, value) for name, value in values.items()]
+
+    [found] = quality.calibration([evaluator(AT, [*part("5", 100, 20, 30), *part("2", 100, 5, 5)])])
+    assert found.count == 200 and found.error == pytest.approx(10 / 200)
+    assert [row.predicted for row in found.bins] == pytest.approx([0.05, 0.2])
+    assert found.bins[1].observed == wilson(30, 100)
+
+
+def test_experiments_add_evidence_over_evaluators() -> None:
+    series = [
+        Series("experiment_log10_evalue", {"test": "clicks", "arm": "b"}, 0.7),
+        Series("experiment_log10_evalue", {"test": "traffic", "arm": ""}, -0.2),
+    ]
+    for arm in ("a", "b"):
+        for name, value in (("impressions", 100.0), ("clicks", 9.0), ("shoppers", 10.0)):
+            series.append(Series(f"experiment_{name}", {"arm": arm}, value))
+    first, second = quality.arms([evaluator(AT, series, "x"), evaluator(AT, series, "y")])
+    assert (first.arm, first.impressions, first.clicks_log10) == ("a", 200, None)
+    assert second.clicks_log10 == pytest.approx(1.4) and second.traffic_log10 == pytest.approx(-0.4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "events", "firing", "problem", "level", "told"),
+    [
+        ([process("worker"), process("evaluator")], 5.0, 0, None, "ok", "Healthy. 1 worker and 1 evaluator up"),
+        ([process("worker"), process("evaluator")], 5.0, 2, None, "warn", "2 alerts firing"),
+        ([process("worker", lag=900), process("evaluator")], 9.0, 0, None, "warn", "behind by 900 events, about 100 s"),
+        ([process("worker", lag=900), process("evaluator")], 0.0, 0, None, "warn", "and nothing moves"),
+        ([process("evaluator")], 0.0, 0, None, "bad", "No worker reports"),
+        ([process("worker", alive=False, silent_s=60)], 0.0, 0, None, "bad", "Everything is silent"),
+        ([process("worker"), process("evaluator")], 5.0, 0, "Kafka at b:1 cannot be read", "bad", "Kafka at b:1"),
+        ([], 0.0, 0, None, "none", "Nothing has reported within the last hour."),
+    ],
+)
+def test_health_is_one_sentence(
+    rows: list[ProcessRow], events: float, firing: int, problem: str | None, level: str, told: str
+) -> None:
+    found = judge(rows, events, firing, problem)
+    assert found.level == level and told in found.sentence

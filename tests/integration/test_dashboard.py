@@ -1,0 +1,345 @@
+"""The live page as people have it: the real command on real servers, looked at with a real browser."""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from evaluator.alerts import alert
+from evaluator.alerts.alert import Alert
+from liveshelf.stack.kafka import LocalKafka
+from liveshelf.stack.process import Process
+from streams import keys, meter, topics
+from streams.clock import wall_ms
+from streams.config import KafkaConfig, StateConfig, TopicsConfig
+from streams.events import Item
+from streams.events import encoder as item_encoder
+from streams.shelf import Shelf, ShelfItem, encoder
+from streams.store import Store, connect
+from tests.clicks import browsing
+from tests.evaluator.dashboard.said import MODEL, worker
+from tests.shop import Shop, databases, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+TOKEN = "a-token-of-the-tests"
+DATABASE = 8
+SOON_MS = 20_000
+
+
+def chromium() -> str:
+    """A Chromium on PATH; skips the test where there is none, but fails in CI."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        told = "no Chromium on PATH to look at the page with; on Debian: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
+    return found
+
+
+@contextmanager
+def served(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[str, Process]]:
+    """The dashboard as a process, and its address once it has told it."""
+    process = Process([sys.executable, "-m", "liveshelf", "dashboard", "--port", "0", *options], log=log, env=env)
+    try:
+
+        def address() -> str | None:
+            assert process.running, log.read_text()
+            found = re.search(r"dashboard at (http://\S+)", log.read_text())
+            return found[1] if found else None
+
+        yield until(address, 60, log.read_text), process
+    finally:
+        process.stop(timeout_s=10)
+
+
+def put_shelves(shop: Shop) -> None:
+    """A feed and what is popular, written as the worker writes them."""
+    now = wall_ms()
+    items = [ShelfItem(f"i{number}", 1 - number / 50, 0.01, 0.05, 0.1, "vector+lexical") for number in range(20)]
+    shelves = [
+        (
+            key,
+            encoder.encode(
+                Shelf(
+                    shelf_id=uuid.uuid4().hex[:24],
+                    surface=surface,
+                    model=MODEL,
+                    arm="champion",
+                    made_at=now,
+                    event_ts=now,
+                    items=items,
+                )
+            ),
+            now,
+        )
+        for key, surface in ((keys.feed("u1"), "feed"), (keys.popular(), "popular"))
+    ]
+
+    async def put() -> None:
+        async with connect(shop.config.redis) as redis:
+            await Store(redis, StateConfig()).put(shelves, ttl_s=600)
+
+    asyncio.run(put())
+
+
+@pytest.fixture(scope="module")
+def shop(kafka: KafkaConfig, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Items, shelves, and an evaluator that has joined some browsing which made an alert fire."""
+    own = TopicsConfig(prefix=f"t{uuid.uuid4().hex[:10]}-", partitions=2, compacted_partitions=1)
+    made = Shop(kafka, databases(redis_url, [DATABASE])[0], own, tmp_path_factory.mktemp("dashboard"))
+    made.env |= {
+        "LIVESHELF_EVALUATOR__WINDOW_S": "600",
+        "LIVESHELF_EVALUATOR__GRACE_S": "120",
+        "LIVESHELF_EVALUATOR__IDLE_S": "3",
+        "LIVESHELF_EVALUATOR__WATCH_LEARN": "2000",
+        "LIVESHELF_EVALUATOR__WATCH_RUN_LENGTH": "5000",
+        "LIVESHELF_EVALUATOR__WATCH_RECOVER": "1000",
+    }
+    with made.open() as shop:
+        items = [Item(item_id=f"i{number}", title=f"Kettle number {number}") for number in range(100)]
+        shop.put_items({item.item_id: item_encoder.encode(item) for item in items})
+        put_shelves(shop)
+        shop.start("evaluator-1", "evaluator")
+        # A visit a second that ended so long ago that all has closed by now, and so short ago that it is of this hour.
+        shop.produce(shop.topics.events, browsing([(0.2, 700), (0.02, 400)], start=wall_ms() - 1_900_000))
+        until(lambda: shop.ends(shop.topics.alerts), 90, shop.log("evaluator-1").read_text)
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def address(shop: Shop) -> Iterator[str]:
+    """Where the dashboard of the shop is."""
+    with served(shop.env, shop.log("dashboard")) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(shop: Shop) -> Iterator[Browser]:
+    """A headless Chromium; started after the shop, for its event loop allows no other one beside it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, open; at the end it has complained of nothing and asked nobody else for anything."""
+    told, asked = list[str](), set[str]()
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(address)
+    yield page
+    context.close()
+    assert told == []
+    assert {url for url in asked if not url.startswith(f"{address}/")} == set()
+
+
+def test_the_page_shows_what_the_evaluator_measures(page: Page) -> None:
+    expect(page.locator("#health-text")).to_contain_text("1 evaluator up", timeout=SOON_MS)
+    page.select_option("#rate-window", "1h")
+    row = page.locator("#rates tbody tr", has_text="feed").first
+    expect(row).to_contain_text("not ours", timeout=SOON_MS)
+    expect(row.locator("td").nth(5)).to_have_text(re.compile(r"^\d+\.\d+ %\d+\.\d+ \S \d+\.\d+ %$"))
+    fired = page.locator("#alerts-list .alert", has_text="Fewer clicks")
+    expect(fired).to_contain_text("Firing")
+    expect(fired.locator("dl")).to_contain_text("reference")
+    expect(page.locator("#rate-chart canvas")).to_be_visible()
+    expect(page.locator("#rate-chart [role=img]")).to_have_attribute(
+        "aria-label", re.compile(r"not ours \d+\.\d+ % \(")
+    )
+    page.locator("#rate-chart summary").click()
+    expect(page.locator("#rate-chart details td").first).to_contain_text("%")
+
+
+def test_it_follows_without_a_reload(page: Page, shop: Shop) -> None:
+    expect(page.locator("#health-text")).to_contain_text("No worker reports", timeout=SOON_MS)
+    page.evaluate("window.sameDocument = true")
+    for _ in range(3):
+        shop.produce(shop.topics.metrics, [("worker", meter.encoder.encode(worker(wall_ms(), "w1")))])
+        time.sleep(0.2)
+    expect(page.locator("#health-text")).to_contain_text("1 worker and 1 evaluator up", timeout=5_000)
+    expect(page.locator("#processes")).to_contain_text(MODEL)
+    expect(page.locator("#stages")).to_contain_text("end to end")
+    late = Alert(
+        name="latency",
+        labels={"stage": "score"},
+        state="firing",
+        summary="Scoring takes longer than it may",
+        evidence={"p99_ms": 412.5},
+        since=wall_ms(),
+    )
+    shop.produce(shop.topics.alerts, [(late.key, alert.encoder.encode(late))])
+    expect(page.locator("#alerts-list")).to_contain_text("Scoring takes longer", timeout=5_000)
+    expect(page.locator("#announce")).to_contain_text("Alert: Scoring takes longer than it may.")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_the_inspector_by_keyboard_alone(page: Page) -> None:
+    expect(page.locator("#about")).to_contain_text("Titles of 100 items", timeout=SOON_MS)
+    focused = "document.activeElement.id"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused) == "ask-kind":
+            break
+    assert page.evaluate(focused) == "ask-kind"
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "ask-value"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.keyboard.type("u1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#found-said")).to_have_text("The feed of u1.")
+    expect(page.locator("#shelf tbody tr")).to_have_count(20)
+    first = page.locator("#shelf tbody tr").first
+    expect(first).to_contain_text("Kettle number 0")
+    expect(first).to_contain_text("alike in meaning, same words")
+    expect(page.locator("#found-about")).to_contain_text(f"model {MODEL}, arm champion")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("hdmi cable")
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "ask-user"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#found-said")).to_contain_text("no such shelf; a frontend shows what is popular instead")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_by_everyone_in_light_and_dark(page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    expect(page.locator("#rates tbody tr", has_text="feed").first).to_be_visible(timeout=SOON_MS)
+    page.fill("#ask-value", "u1")
+    page.press("#ask-value", "Enter")
+    expect(page.locator("#shelf tbody tr")).to_have_count(20)
+    for summary in page.locator("summary:visible").all():
+        summary.click()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = max(map(int, re.findall(r"\d+", page.evaluate(ground))[:3])) > 128
+    assert light == (scheme == "light")
+    violations = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+    other = "dark" if scheme == "light" else "light"
+    before = page.evaluate(ground)
+    page.select_option("#theme", other)
+    assert page.evaluate(ground) != before
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == other, "the choice is kept"
+
+
+def test_a_narrow_screen_does_not_scroll_sideways(page: Page) -> None:
+    page.set_viewport_size({"width": 420, "height": 800})
+    expect(page.locator("#rates tbody tr", has_text="feed").first).to_be_visible(timeout=SOON_MS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def test_a_server_that_ends_is_told_and_found_again(browser: Browser, shop: Shop) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with served(shop.env, shop.log("dashboard-2")) as (address, process):
+        page.goto(address)
+        expect(page.locator("#health-text")).to_contain_text("1 evaluator up", timeout=SOON_MS)
+        began = time.monotonic()
+        assert process.stop(timeout_s=10) == 0, shop.log("dashboard-2").read_text()
+        assert time.monotonic() - began < 5, "open pages do not keep it from ending"
+    expect(page.locator("#health-text")).to_contain_text("lost its server", timeout=SOON_MS)
+    port = address.rpartition(":")[2]
+    with served(shop.env, shop.log("dashboard-3"), "--port", port):
+        expect(page.locator("#health-text")).to_contain_text("1 evaluator up", timeout=SOON_MS)
+    context.close()
+
+
+def test_a_page_that_never_reads_does_not_keep_it_from_ending(shop: Shop) -> None:
+    with served(shop.env, shop.log("dashboard-4")) as (address, process):
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as stuck:
+            stuck.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            time.sleep(2)
+            assert process.stop(timeout_s=10) == 0
+
+
+def test_strangers_need_the_token(browser: Browser, shop: Shop) -> None:
+    env = shop.env | {"LIVESHELF_DASHBOARD__TOKEN": TOKEN}
+    with served(env, shop.log("dashboard-5"), "--host", "0.0.0.0") as (address, _):
+        with httpx.Client(base_url=address, trust_env=False) as client:
+            assert client.get("/").status_code == 401
+            assert client.get("/events").status_code == 401
+            assert client.get("/healthz", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{address}/?token={TOKEN}")
+        assert page.url == f"{address}/", "the token does not stay in the address"
+        expect(page.locator("#health-text")).to_contain_text("1 evaluator up", timeout=SOON_MS)
+        assert page.evaluate("document.cookie") == "", "scripts cannot read it"
+        context.close()
+        port = address.rpartition(":")[2]
+        command = [sys.executable, "-m", "liveshelf", "health", "--role", "dashboard"]
+        env |= {"LIVESHELF_DASHBOARD__PORT": port}
+        assert Process(command, log=shop.log("health"), env=env).wait() == 0
+        env |= {"LIVESHELF_DASHBOARD__PORT": "1"}
+        assert Process(command, log=shop.log("health"), env=env).wait() == 1
+
+
+def test_it_refuses_to_be_open_to_strangers(shop: Shop) -> None:
+    log = shop.log("refused")
+    command = [sys.executable, "-m", "liveshelf", "dashboard", "--host", "0.0.0.0"]
+    assert Process(command, log=log, env=shop.env).wait() == 1
+    assert "LIVESHELF_DASHBOARD__TOKEN" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_a_port_that_is_taken_is_told(shop: Shop) -> None:
+    log = shop.log("taken")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "liveshelf", "dashboard", "--port", port]
+        assert Process(command, log=log, env=shop.env).wait() == 1
+    assert port in log.read_text() and "--port" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_a_broker_that_comes_late_and_goes_for_a_while(shop: Shop, tmp_path: Path) -> None:
+    broker = LocalKafka(tmp_path / "kafka")
+    broker.start()
+    broker.stop()
+    env, log = shop.env | {"KAFKA_BOOTSTRAP_SERVERS": broker.address}, shop.log("dashboard-6")
+    other = Shop(KafkaConfig(bootstrap_servers=broker.address), env["REDIS_URL"], shop.config.topics, tmp_path)
+    with served(env, log) as (address, _), httpx.Client(base_url=address, trust_env=False) as client:
+
+        def told() -> dict[str, object]:
+            found: dict[str, object] = client.get("/api/state").json()["page"]["health"]
+            return found
+
+        def send(name: str) -> None:
+            broker.start()
+            topics.create(other.config.kafka, other.config.topics)
+            other.connect()
+            other.produce(other.topics.metrics, [("worker", meter.encoder.encode(worker(wall_ms(), name)))])
+            other.disconnect()
+
+        until(lambda: "cannot be read" in str(told()["sentence"]), 30)
+        assert client.get("/healthz").status_code == 503
+        send("first")
+        until(lambda: told()["workers"] == 1, 30, log.read_text)
+        broker.stop()
+        send("second")
+        until(lambda: told()["workers"] == 2, 30, log.read_text)
+        assert client.get("/healthz").status_code == 200
+        broker.stop()
