@@ -3,7 +3,8 @@
 Pure: takes what is watched and a clock, gives what is to be sent. Where alerts go is not its business.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -74,6 +75,16 @@ class Book:
         """Note that something no longer fires; what is to be told of it."""
         known = self._firing.pop(key, None)
         return [] if known is None else [msgspec.structs.replace(known[0], state="resolved", until=now)]
+
+    def save(self) -> list[Any]:
+        """What fires, and when it was told last, as plain values."""
+        return [[msgspec.to_builtins(alert), told] for alert, told in self._firing.values()]
+
+    def load(self, saved: Sequence[Any]) -> None:
+        """Go on from what :meth:`save` gave."""
+        for plain, told in saved:
+            alert = msgspec.convert(plain, Alert)
+            self._firing[alert.key] = alert, told
 
     def get(self) -> list[Alert]:
         """All that fires, by key."""

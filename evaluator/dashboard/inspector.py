@@ -21,7 +21,7 @@ class Question(msgspec.Struct, frozen=True):
     """Whose feed, what query, like which item, or popular in which segment; a search may be a shopper's own."""
 
     kind: Kind
-    value: str
+    value: str = ""
     user: str = ""
 
 

@@ -16,13 +16,13 @@ class Latest:
     --------
     >>> async def example():
     ...     latest = Latest()
+    ...     reading = asyncio.create_task(anext(latest.follow()))
+    ...     await asyncio.sleep(0)
     ...     latest.update(b"one")
     ...     latest.update(b"two")
-    ...     async for number, message in latest.follow():
-    ...         print(number, message)
-    ...         latest.close()
+    ...     return await reading
     >>> asyncio.run(example())
-    2 b'two'
+    (2, b'two')
     """
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class Latest:
         changed.set()
 
     async def follow(self) -> AsyncIterator[tuple[int, bytes | None]]:
-        """The newest message whenever there is one that this reader has not had; None when there is none for long."""
-        seen = 0
+        """From now on, the newest message whenever this reader has not had it; None when there is none for long."""
+        seen = self._number
         self.readers += 1
         try:
             while not self.closed:

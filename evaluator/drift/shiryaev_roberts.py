@@ -81,7 +81,7 @@ class ShiryaevRoberts:
         self.rate, self.run_length, self.shifts = rate, run_length, tuple(shifts)
         self._hit = tuple(shift ** (1 / dispersion) for shift in shifts)
         self._miss = tuple(((1 - shift * rate) / (1 - rate)) ** (1 / dispersion) for shift in shifts)
-        self._share = 1 / len(shifts)
+        self.dispersion, self._share = dispersion, 1 / len(shifts)
         self.reset()
 
     def update(self, value: bool | int) -> None:

@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from zlib import crc32
 
 from evaluator.drift.detector import Reading
 from evaluator.drift.shiryaev_roberts import DROPS, ShiryaevRoberts, reference
 from evaluator.drift.window import WindowTest
+from evaluator.experiments.dispersion import Dispersion
 from evaluator.intervals import wilson
 
 T = TypeVar("T")
@@ -32,7 +34,8 @@ class WatchRules:
     Attributes
     ----------
     learn
-        Impressions that a rate's reference is learned from: its bound is on the wrong side once in a thousand times.
+        Impressions that a rate's reference is first learned from: its bound is on the wrong side once in a thousand
+        times.
     run_length
         Impressions between false alarms of a rate, at least, on average.
     recover
@@ -81,16 +84,20 @@ class Watch(ABC):
 class RateWatch(Watch):
     """A rate that must not fall, or must not rise.
 
+    The reference is a bound, learned anew each time that twice as much has been seen without an alarm, so that it comes
+    closer to the rate itself. How much more the rate varies than that of independent impressions, since shoppers
+    differ, is learned along with it, and makes the detector slower by as much.
+
     Examples
     --------
     >>> watch = RateWatch(WatchRules(learn=2_000, run_length=10_000, recover=1_000))
-    >>> for place in range(3_000): watch.update(place % 10 == 0)
+    >>> for place in range(3_000): watch.update(place % 10 == 0, f"u{place}")
     >>> watch.get().drifted
     False
-    >>> for place in range(2_000): watch.update(place % 40 == 0)
+    >>> for place in range(2_000): watch.update(place % 40 == 0, f"u{place}")
     >>> watch.get().drifted
     True
-    >>> for place in range(3_000): watch.update(place % 10 == 0)
+    >>> for place in range(3_000): watch.update(place % 10 == 0, f"u{place}")
     >>> watch.get().drifted
     False
     """
@@ -98,22 +105,33 @@ class RateWatch(Watch):
     def __init__(self, rules: WatchRules, *, rise: bool = False) -> None:
         self.rules, self.rise = rules, rise
         self.seen = self.hits = 0
+        self._learn_until = rules.learn
+        self._spread = Dispersion()
         self._detector: ShiryaevRoberts | None = None
         self._after: tuple[int, int] | None = None
 
-    def update(self, hit: bool) -> None:
+    def update(self, hit: bool, shopper: str) -> None:
         """Take one impression in."""
-        if self._detector is None:
-            self.seen, self.hits = self.seen + 1, self.hits + hit
-            if self.seen >= self.rules.learn and (self.hits or self.rise):
-                self._detector = self._made(reference(self.hits, self.seen, above=self.rise))
-            return
-        if self._after is None:
+        if self._detector is not None and self._after is None:
             self._detector.update(hit)
             if self._detector.drifted:
                 self._after = 0, 0
-            return
-        seen, hits = self._after[0] + 1, self._after[1] + hit
+        if self._after is None:
+            self._learn(hit, shopper)
+        else:
+            self._recover(*self._after, hit)
+
+    def _learn(self, hit: bool, shopper: str) -> None:
+        self.seen, self.hits = self.seen + 1, self.hits + hit
+        self._spread.update(crc32(shopper.encode("utf-8", "surrogatepass")), hit)
+        if self.seen >= self._learn_until and (self.hits or self.rise):
+            rate = reference(self.hits, self.seen, above=self.rise)
+            self._detector = self._made(rate, max(1.0, self._spread.get()))
+            self._learn_until = 2 * self.seen
+
+    def _recover(self, seen: int, hits: int, hit: bool) -> None:
+        assert self._detector is not None
+        seen, hits = seen + 1, hits + hit
         self._after = seen, hits
         if seen >= self.rules.recover:
             self._after = 0, 0
@@ -139,7 +157,10 @@ class RateWatch(Watch):
         return {
             "seen": self.seen,
             "hits": self.hits,
+            "learn_until": self._learn_until,
+            "spread": self._spread.save(),
             "rate": detector.rate if detector else None,
+            "dispersion": detector.dispersion if detector else None,
             "detector": detector.save() if detector else None,
             "after": self._after,
         }
@@ -147,13 +168,15 @@ class RateWatch(Watch):
     def load(self, saved: Mapping[str, Any]) -> None:
         """Go on from what :meth:`save` gave."""
         self.seen, self.hits = int(saved["seen"]), int(saved["hits"])
+        self._learn_until, self._spread = int(saved["learn_until"]), Dispersion.load(saved["spread"])
         if saved["rate"] is not None:
-            self._detector = self._made(float(saved["rate"]))
+            self._detector = self._made(float(saved["rate"]), float(saved["dispersion"]))
             self._detector.load(saved["detector"])
         self._after = tuple(saved["after"]) if saved["after"] else None
 
-    def _made(self, rate: float) -> ShiryaevRoberts:
-        return ShiryaevRoberts(rate, self.rules.run_length, RISES if self.rise else DROPS)
+    def _made(self, rate: float, dispersion: float) -> ShiryaevRoberts:
+        shifts = [shift for shift in RISES if shift * rate < 1] or [(1 + 1 / rate) / 2]
+        return ShiryaevRoberts(rate, self.rules.run_length, shifts if self.rise else DROPS, dispersion)
 
 
 class UnseenWatch(Watch):
@@ -164,10 +187,10 @@ class UnseenWatch(Watch):
     Examples
     --------
     >>> watch = UnseenWatch(WatchRules(learn=500, run_length=10_000, recover=500))
-    >>> for place in range(3_000): watch.update(f"i{place % 50}")
+    >>> for place in range(3_000): watch.update(f"i{place % 50}", f"u{place}")
     >>> watch.drifted
     False
-    >>> for place in range(500): watch.update(f"i{place % 60}")
+    >>> for place in range(500): watch.update(f"i{place % 60}", f"u{place}")
     >>> watch.drifted
     True
     """
@@ -178,13 +201,13 @@ class UnseenWatch(Watch):
         self._learned = 0
         self._rate = RateWatch(rules, rise=True)
 
-    def update(self, item_id: str) -> None:
+    def update(self, item_id: str, shopper: str) -> None:
         """Take one impression in."""
         if self._learned < self.rules.learn:
             self._known.add(item_id)
             self._learned += 1
         else:
-            self._rate.update(item_id not in self._known)
+            self._rate.update(item_id not in self._known, shopper)
 
     @property
     def drifted(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -37,6 +38,11 @@ class Key(NamedTuple):
     watch: str
     surface: str = ""
     arm: str = ""
+
+    @property
+    def name(self) -> str:
+        """As one string, whatever shops call their surfaces."""
+        return msgspec.json.encode(self).decode()
 
 
 class Kind(NamedTuple):
@@ -104,11 +110,11 @@ class Watches:
         """Take a closed view in."""
         if clicks := self._of(RateWatch, Key("click_rate", view.surface, view.arm)):
             for one in view.closed:
-                clicks.update(bool(one.outcomes))
+                clicks.update(bool(one.outcomes), one.shopper)
                 self._note(Key("click_rate", view.surface, view.arm), clicks)
         if unseen := self._of(UnseenWatch, Key("unseen_items")):
             for one in view.closed:
-                unseen.update(one.item_id)
+                unseen.update(one.item_id, one.shopper)
             self._note(Key("unseen_items"), unseen)
         # One of the view's impressions: those of one view are not independent.
         one = view.closed[crc32(view.closed[0].shelf_id.encode("utf-8", "replace")) % len(view.closed)]
@@ -153,8 +159,9 @@ class Watches:
             yield Series("drift_alarm", labels, float(watch.drifted))
 
     def save(self) -> dict[str, Any]:
-        """States as plain values, without references; alerts that fire are told again by whoever goes on."""
-        return {"|".join(key): [self._versions[key], watch.save()] for key, watch in self._watches.items()}
+        """States and alerts that fire as plain values, without references."""
+        states = {key.name: [self._versions[key], watch.save()] for key, watch in self._watches.items()}
+        return {"states": states, "firing": self.book.save()}
 
     def references(self) -> dict[str, list[Any]]:
         """What was learned since the last call, as plain values by name."""
@@ -162,15 +169,16 @@ class Watches:
         for key, watch in self._watches.items():
             if key not in self._saved and (reference := watch.reference()) is not None:
                 self._saved.add(key)
-                found["|".join(key)] = [self._versions[key], reference]
+                found[key.name] = [self._versions[key], reference]
         return found
 
     @classmethod
     def load(cls, rules: WatchRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "Watches":
         """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned anew."""
         watches = cls(rules)
-        for name, (version, state) in saved.items():
-            key = Key(*name.split("|"))
+        watches.book.load(saved.get("firing", ()))
+        for name, (version, state) in saved.get("states", {}).items():
+            key = Key(*msgspec.json.decode(name))
             if key.watch not in KINDS:
                 continue
             watch = KINDS[key.watch].make(rules)

@@ -123,8 +123,16 @@ export class Chart {
     return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, number) => 10 ** (first + number * every));
   }
 
-  range(low, high) {
+  /** What the scale has to hold: all values; of intervals, which are wide while there are few counts, nine tenths. */
+  range(...all) {
+    let [low, high] = all;
     if (low === null || high === null) return [0, 1];
+    if (this.lines.some(({ band }) => band)) {
+      const known = (values) => values.slice(from).filter((value) => value !== null).sort((one, other) => one - other);
+      const each = this.lines.map(({ values, band }) => [values, ...(band ?? [values, values])].map(known)).filter(([values]) => values.length);
+      low = Math.min(...each.map(([values, lows]) => Math.min(values[0], lows[Math.floor(lows.length * 0.1)])));
+      high = Math.max(...each.map(([values, , highs]) => Math.max(values.at(-1), highs[Math.ceil(highs.length * 0.9) - 1])));
+    }
     const bottom = this.zero ? 0 : low - (high - low) * 0.1;
     const top = high + (high - low || Math.abs(high) || 1) * 0.1;
     return [low >= 0 ? Math.max(0, bottom) : bottom, top];

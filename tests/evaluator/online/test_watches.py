@@ -1,0 +1,130 @@
+"""What is watched beside click rates: scores, predictions, queries, items; within their model and across restarts."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from evaluator.alerts.alert import Alert
+from evaluator.drift.psi import Psi
+from evaluator.online.attribution import Closed, Fact
+from evaluator.online.view import Chances, View
+from evaluator.online.watch import SPACING_MS, UnseenWatch, WatchRules, WindowWatch
+from evaluator.online.watches import MOST, Watches
+from streams.shelf import Shelf, ShelfItem, ShelfRecord, direction
+
+RULES = WatchRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)
+MINUTE = 60_000
+
+
+def record(number: int, score: float, query: str, vector: np.ndarray, model: str = "m1") -> ShelfRecord:
+    shelf = Shelf(
+        shelf_id=f"s{number}",
+        surface="search",
+        model=model,
+        arm="champion",
+        made_at=number * MINUTE,
+        event_ts=number * MINUTE,
+        items=[ShelfItem("i", score, 0.1, 0.1, 0.1, "vector")],
+    )
+    embedding = direction("mini", vector.astype(np.float32))
+    return ShelfRecord(key="k", shopper=f"u{number}", query=query, shelf=shelf, propensities=[1.0], vector=embedding)
+
+
+def names(told: list[Alert]) -> set[tuple[str, str]]:
+    return {(one.name, one.state) for one in told}
+
+
+def searches(watches: Watches, numbers: range, shift: float, word: str, model: str = "m1") -> list[Alert]:
+    told = []
+    for number in numbers:
+        chance = np.random.default_rng(number)
+        vector = chance.normal(shift, size=16)
+        watches.made(record(number, float(chance.normal(shift)), f"{word} {number % 7}", vector, model))
+        told += watches.tell(number * MINUTE)
+    return told
+
+
+def test_scores_and_queries_that_change_alarm_and_what_returns_ends_it() -> None:
+    watches = Watches(RULES)
+    assert searches(watches, range(800), 0.0, "lamp") == []
+    drifted = searches(watches, range(800, 1_400), 1.0, "parka")
+    assert names(drifted) == {(f"{what}_drift", "firing") for what in ("score_psi", "score_ks", "query")}
+    query = next(one for one in drifted if one.name == "query_drift")
+    assert query.evidence["more"] == "parka" and query.labels == {}
+    back = searches(watches, range(1_400, 2_600), 0.0, "lamp")
+    last = {one.name: one.state for one in back}
+    assert last == {f"{what}_drift": "resolved" for what in ("score_psi", "score_ks", "query")}
+
+
+def test_another_model_has_other_scores_and_no_alarm() -> None:
+    watches = Watches(RULES)
+    searches(watches, range(500), 0.0, "lamp")
+    told = [one for one in searches(watches, range(500, 1_500), 2.0, "lamp", "m2") if one.name != "query_drift"]
+    assert told == []
+
+
+def test_a_restart_goes_on_with_what_was_learned() -> None:
+    watches = Watches(RULES)
+    searches(watches, range(300), 0.0, "lamp")
+    kept = watches.references()
+    assert len(kept) == 3 and watches.references() == {}, "each is given once"
+    state, references = (msgspec.msgpack.decode(msgspec.msgpack.encode(one)) for one in (watches.save(), kept))
+    again = Watches.load(RULES, state, references)
+    assert len(names(searches(again, range(300, 900), 1.0, "parka"))) == 3
+    forgotten = Watches.load(RULES, state, {})
+    assert names(searches(forgotten, range(300, 900), 1.0, "parka")) == set(), "who has no reference learns anew"
+
+
+def predicted(number: int, rate: float, chance: np.random.Generator) -> View:
+    p = float(chance.uniform(0.02, 0.3))
+    clicked = (Fact(number * MINUTE + 1, "click", f"e{number}"),) if chance.random() < rate * p else ()
+    closed = Closed(f"u{number}", "i", f"s{number}", "feed", 0, number * MINUTE, clicked)
+    return View((closed,), "m1", "champion", chances={"i": Chances(0.5, 0.01, p)})
+
+
+def test_predictions_that_no_longer_hold_alarm() -> None:
+    watches, chance = Watches(RULES), np.random.default_rng(3)
+    for number in range(1_600):
+        watches.update(predicted(number, 1.0, chance))
+    assert "calibration_look_drift" not in {one.name for one in watches.tell(1)}
+    for number in range(1_600, 2_800):
+        watches.update(predicted(number, 0.2, chance))
+    assert ("calibration_look_drift", "firing") in names(watches.tell(2))
+
+
+def test_new_items_alarm() -> None:
+    watch, chance = UnseenWatch(RULES), np.random.default_rng(4)
+    draw: Callable[[int], str] = lambda most: f"i{chance.integers(most)}"  # noqa: E731
+    for number in range(3_000):
+        watch.update(draw(50), f"u{number}")
+    assert not watch.drifted
+    for number in range(600):
+        watch.update(draw(100), f"u{number}")
+    assert watch.drifted
+    reference = watch.reference()
+    assert reference is not None and len(reference) == 50
+
+
+def test_a_shopper_counts_once_in_a_while() -> None:
+    watch = WindowWatch(Psi(50))
+    for number in range(1_000):
+        watch.update("the same", number, float(number))
+    assert watch.reference() is None
+    for number in range(50):
+        watch.update("the same", number * SPACING_MS + 1_000_000, float(number))
+    assert watch.reference() is not None
+
+
+def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
+    watches = Watches(RULES)
+    for number in range(2 * MOST):
+        watches.update(View((Closed("u", "i", "s", f"a|b{number}", 0, 0),)))
+    assert len(watches.save()["states"]) == MOST
+    assert len(Watches.load(RULES, watches.save(), {}).save()["states"]) == MOST
+
+
+@pytest.mark.parametrize("broken", [["", {}], ["", {"seen": "many"}], ["v", None]])
+def test_a_state_that_does_not_fit_is_learned_anew(broken: list[object]) -> None:
+    assert Watches.load(RULES, {"states": {'["click_rate","feed",""]': broken}}, {}).save()["states"] == {}
