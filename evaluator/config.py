@@ -22,7 +22,7 @@ class EvaluatorConfig(Config):
     batch_wait_s: Seconds = 0.005
     state_ttl_s: Count = 3 * 86_400
     watch_learn: Count = 20_000
-    watch_run_length: Count = 100_000
+    watch_run_length: Count = 10_000_000
     watch_recover: Count = 5_000
     watch_scores: Count = 1_000
     watch_predictions: Count = 5_000

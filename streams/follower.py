@@ -15,13 +15,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.catalogue import Catalogue, Change
-from streams.config import StreamsConfig
-from streams.connections import aiokafka_client
 from streams.embedding import decoder, origin, split
 from streams.ledger import Ledger
 from streams.meter import Meter
-from streams.producer import largest_record
-from streams.topics import Topics
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +27,6 @@ CATCH_UP_CHUNK = 500
 BESIDE_CHUNK = 8
 """The same, for a catalogue that is built while another one serves."""
 COMMIT_EVERY_S = 0.25
-
-
-def reader(config: StreamsConfig) -> AIOKafkaConsumer:
-    """A consumer of the embeddings topic, of all partitions from their beginning, in no group."""
-    return AIOKafkaConsumer(
-        Topics(config.topics.prefix).embeddings,
-        **aiokafka_client(config.kafka),
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=largest_record(config),
-    )
 
 
 class Follower:

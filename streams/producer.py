@@ -15,7 +15,7 @@ from streams.config import StreamsConfig
 from streams.connections import aiokafka_client
 from streams.embedding import SEPARATOR
 from streams.record import Header
-from streams.topics import DEAD_LETTER_HEADROOM
+from streams.topics import largest_record
 
 BATCH_BYTES = 131_072
 """Bytes of one partition's records that go in one request."""
@@ -38,11 +38,6 @@ def partition(key: bytes | None, all_partitions: list[int], available: list[int]
     return int(_by_hash(key and key.partition(SEPARATOR)[0], all_partitions, available))
 
 
-def largest_record(config: StreamsConfig) -> int:
-    """Bytes of the largest record there can be: a dead letter is larger than what it holds."""
-    return config.topics.max_message_bytes + DEAD_LETTER_HEADROOM
-
-
 class Producer:
     """What :class:`streams.record.Send` asks for, as an asynchronous context.
 
@@ -56,7 +51,7 @@ class Producer:
             acks="all",
             linger_ms=1,
             max_batch_size=BATCH_BYTES,
-            max_request_size=largest_record(config),
+            max_request_size=largest_record(config.topics),
             partitioner=partition,
         )
         self._queue: asyncio.Queue[_Queued | None] = asyncio.Queue()

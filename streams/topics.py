@@ -74,6 +74,11 @@ class Topics:
         return f"{self.prefix}liveshelf.dead-letters"
 
 
+def largest_record(config: TopicsConfig) -> int:
+    """Bytes of the largest record there can be: a dead letter is larger than what it holds."""
+    return config.max_message_bytes + DEAD_LETTER_HEADROOM
+
+
 def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
     """All topics with partitions, retention and compaction as the settings say.
 

@@ -22,9 +22,9 @@ from typing import Any
 from models.cpu import limit_threads
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.connections import reader
 from streams.demand import Demand
 from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
-from streams.follower import reader
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.producer import Producer
@@ -108,7 +108,7 @@ class Worker:
                 self.recommender,
                 send,
                 self.meter,
-                partial(reader, config),
+                partial(reader, config, self.topics.embeddings),
                 self._owned,
                 config,
             )

@@ -21,7 +21,7 @@ from liveshelf.shop import Shop
 from liveshelf.stack.process import Process
 from tests.shop import until
 
-WIDTH, HEIGHT = 1280, 1440
+WIDTH, HEIGHT = 1280, 1136
 EVALUATOR = {"WINDOW_S": "20", "GRACE_S": "5", "IDLE_S": "5", "WATCH_LEARN": "3000"}
 
 

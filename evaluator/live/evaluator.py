@@ -21,8 +21,8 @@ from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.store import Store
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.connections import reader
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
-from streams.follower import reader
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Send
@@ -105,7 +105,7 @@ class Evaluator:
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
             async with asyncio.TaskGroup() as group:
-                group.create_task(items.follow(reader(self.streams)))
+                group.create_task(items.follow(reader(self.streams, self.topics.embeddings)))
                 group.create_task(self._let_time_go_on())
                 group.create_task(self._tell_of_shelves())
                 group.create_task(self._report(send))

@@ -44,7 +44,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def propensity(self, item_id: str) -> float | None:
         """The probability that the item stood where it did; None for an item that was not on the shelf."""
-        return dict(zip(self.items, self.propensities, strict=False)).get(item_id)
+        return self.propensities[self.items.index(item_id)] if item_id in self.items else None
 
     def view(self, closed: tuple[Closed, ...]) -> View:
         """Impressions of this shelf with what the model said of their items."""

@@ -17,7 +17,7 @@ from evaluator.intervals import wilson
 
 T = TypeVar("T")
 
-RISES = (1.25, 2.0)
+RISES = (1.5, 3.0)
 """Rates watched for where a rise is the trouble, as multiples of the reference."""
 
 SPACING_MS = 600_000
@@ -45,7 +45,7 @@ class WatchRules:
     """
 
     learn: int = 20_000
-    run_length: float = 100_000
+    run_length: float = 10_000_000
     recover: int = 5_000
     scores: int = 1_000
     predictions: int = 5_000
