@@ -6,15 +6,13 @@ from pydantic import Field, HttpUrl, Secret, SecretStr, field_validator, model_v
 
 from evaluator.alerts import webhook
 from evaluator.online.watch import WatchRules
-from streams.config import Config, Count, Seconds, loopback
+from streams.config import Config, Count, RoleConfig, Seconds, loopback
 
 
-class EvaluatorConfig(Config):
+class EvaluatorConfig(RoleConfig):
     """How impressions and outcomes are joined, and the evaluator's rhythm."""
 
     group: str = "liveshelf-evaluator"
-    instance: str | None = None
-    session_timeout_s: Seconds = 10.0
     window_s: Seconds = 1_800.0
     grace_s: Seconds = 600.0
     idle_s: Seconds = 30.0
@@ -28,8 +26,6 @@ class EvaluatorConfig(Config):
     watch_predictions: Count = 5_000
     watch_inputs: Count = 500
     arms: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
-    metrics_every_s: Seconds = 1.0
-    stall_s: Seconds = 60.0
 
     @field_validator("arms")
     @classmethod

@@ -144,17 +144,23 @@ class ModelConfig(Config):
     watch_s: Seconds = 5.0
 
 
-class WorkerConfig(Config):
+class RoleConfig(Config):
+    """A role that reads Kafka in a group: its name there, and when it reports, is taken for dead, or leaves."""
+
+    group: str
+    instance: str | None = None
+    session_timeout_s: Seconds = 10.0
+    metrics_every_s: Seconds = 1.0
+    stall_s: Seconds = 60.0
+
+
+class WorkerConfig(RoleConfig):
     """The worker's rhythm."""
 
     group: str = "liveshelf"
-    instance: str | None = None
-    session_timeout_s: Seconds = 10.0
     batch_events: Count = 64
     batch_wait_s: Seconds = 0.001
     item_batch: Count = 32
-    metrics_every_s: Seconds = 1.0
-    stall_s: Seconds = 60.0
     recent_items: Count = 10
     recent_queries: Count = 3
     recency_half_life_s: Seconds = 1_800.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import faust
 
-from streams.config import StreamsConfig
+from streams.config import RoleConfig, StreamsConfig
 from streams.connections import faust_credentials
 from streams.record import Record, Sent
 from streams.watchdog import Watchdog
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 STALLED_EXIT = 70
 
 
-def make_app(config: StreamsConfig, group: str, instance: str | None, session_timeout_s: float, folder: str) -> Any:
-    """A Faust app of a consumer group, which reads and commits and does nothing else."""
+def make_app(config: StreamsConfig, role: RoleConfig, folder: str) -> Any:
+    """A Faust app of a role's consumer group, which reads and commits and does nothing else."""
     return faust.App(
-        group,
+        role.group,
         broker=[f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(",")],
         broker_credentials=faust_credentials(config.kafka),
         store="memory://",
@@ -38,9 +38,9 @@ def make_app(config: StreamsConfig, group: str, instance: str | None, session_ti
         stream_buffer_maxsize=4096,
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=1.0,
-        broker_session_timeout=session_timeout_s,
-        broker_heartbeat_interval=session_timeout_s / 4,
-        consumer_group_instance_id=instance,
+        broker_session_timeout=role.session_timeout_s,
+        broker_heartbeat_interval=role.session_timeout_s / 4,
+        consumer_group_instance_id=role.instance,
         broker_max_poll_records=500,
         consumer_max_fetch_size=4 * 1024 * 1024,
         value_serializer="raw",

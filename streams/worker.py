@@ -58,7 +58,7 @@ class Worker:
         # Faust makes a folder, though we keep no tables.
         self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
         worker = config.worker
-        self.app = make_app(config, worker.group, worker.instance, worker.session_timeout_s, self._folder.name)
+        self.app = make_app(config, worker, self._folder.name)
         model = config.model
         limit_threads(model.threads)
         self.edition, self.charge = first(model)

@@ -6,16 +6,19 @@
 | ``/api/state`` | everything, as JSON |
 | ``/events`` | what is new, once a second, as server-sent events |
 | ``/api/shelf?kind=&value=&user=`` | one shelf with titles |
+| ``/metrics`` | what the page says of itself, for Prometheus |
 | ``/healthz`` | 200 while the topics are read, else 503 and why |
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
 import msgspec
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +38,8 @@ from evaluator.dashboard.latest import Latest
 from streams.client import ShelfClient
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.exposition import Exposition
+from streams.meter import Meter
 
 EVERY_S = 1.0
 AGAIN_MS = 2_000
@@ -57,6 +62,8 @@ class Dashboard:
     def __init__(self, streams: StreamsConfig, config: DashboardConfig, history: History) -> None:
         self.history = history
         self.latest = Latest()
+        self._meter = Meter("dashboard", f"{os.uname().nodename}-{os.getpid()}", wall_ms())
+        self._exposition = Exposition()
         self._feed = Feed(streams, history)
         self._client = ShelfClient.from_url(streams.redis.url.get_secret_value())
         self._page = files("evaluator.dashboard").joinpath("static", "index.html").read_bytes()
@@ -66,6 +73,7 @@ class Dashboard:
                 Route("/events", self.events),
                 Route("/api/state", self.state),
                 Route("/api/shelf", self.shelf),
+                Route("/metrics", self.metrics),
                 Route("/healthz", self.health),
                 Mount("/static", _Static(packages=[("evaluator.dashboard", "static")])),
             ],
@@ -90,6 +98,7 @@ class Dashboard:
     async def shelf(self, request: Request) -> Response:
         """One shelf."""
         try:
+            self._meter.count("questions")
             question = msgspec.convert(dict(request.query_params), Question)
             if not question.value.strip() and question.kind != "popular":
                 raise ValueError("value is missing: a user, a query or an item")
@@ -102,6 +111,10 @@ class Dashboard:
         except (RedisError, msgspec.MsgspecError) as error:
             return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
         return _json(found)
+
+    async def metrics(self, _: Request) -> Response:
+        """What the page says of itself."""
+        return Response(generate_latest(self._exposition), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def health(self, _: Request) -> Response:
         """Whether the page has something to show from."""
@@ -117,6 +130,11 @@ class Dashboard:
         while True:
             if self.latest.readers:
                 self.latest.update(msgspec.json.encode(self.history.tick(wall_ms())))
+            self._meter.gauges = {
+                "pages": float(self.latest.readers),
+                "reads": float(self.history.problem is None),
+            }
+            self._exposition.update(self._meter.snapshot(wall_ms()))
             await asyncio.sleep(EVERY_S)
 
     @asynccontextmanager

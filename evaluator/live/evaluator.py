@@ -56,7 +56,7 @@ class Evaluator:
         self.watchdog = Watchdog(config.stall_s)
         # Faust makes a folder, though we keep no tables.
         self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
-        self.app = make_app(streams, config.group, config.instance, config.session_timeout_s, self._folder.name)
+        self.app = make_app(streams, config, self._folder.name)
         self._agents()
 
     def run(self) -> int:

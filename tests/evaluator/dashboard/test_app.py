@@ -197,3 +197,19 @@ def test_health_tells_what_keeps_it_from_reading() -> None:
     board.history.problem = "Kafka cannot be read"
     answer = get(board, "/healthz")
     assert answer.status_code == 503 and answer.json()["problem"] == "Kafka cannot be read"
+
+
+def test_the_page_tells_prometheus_of_itself() -> None:
+    async def ask() -> str:
+        board = dashboard()
+        async with board.app.router.lifespan_context(board.app):
+            await asyncio.sleep(0)
+            transport = httpx.ASGITransport(board.app)
+            async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
+                await client.get("/api/shelf?kind=feed&value=")
+                await asyncio.sleep(1.2)
+                return (await client.get("/metrics")).text
+
+    told = asyncio.run(ask())
+    assert "liveshelf_dashboard_pages 0.0" in told and "liveshelf_dashboard_questions_total 1.0" in told
+    assert get(dashboard(token=TOKEN), "/metrics").status_code == 401
