@@ -113,27 +113,27 @@ class Evaluator:
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
 
     async def _let_time_go_on(self) -> None:
-        async for through in self._caught_up(self.topics.events):
+        async for mine, through in self._caught_up(self.topics.events):
             with or_leave():
+                await self.join.keep(mine)
                 for awaited in await self.join.close_idle(through):
                     await awaited
 
     async def _tell_of_shelves(self) -> None:
         """Apart from the events, which may be waiting for just this."""
-        async for through in self._caught_up(self.topics.shelves):
+        async for _, through in self._caught_up(self.topics.shelves):
             with or_leave():
                 await self.join.shelves_read(through)
 
-    async def _caught_up(self, topic: str) -> AsyncIterator[set[int]]:
-        """Every second, the partitions of a topic that were read to their end then and the second before."""
+    async def _caught_up(self, topic: str) -> AsyncIterator[tuple[set[int], set[int]]]:
+        """Every second, the partitions of a topic that are ours, and those that were read to their end both then and
+        the second before."""
         before: set[int] = set()
         while True:
             await asyncio.sleep(1.0)
             mine = [one for one in self.app.consumer.assignment() if one.topic == topic]
-            if topic == self.topics.events:
-                self.join.keep(one.partition for one in mine)
             now = {one.partition for one in mine if await caught_up(self.app, one)}
-            yield now & before
+            yield {one.partition for one in mine}, now & before
             before = now
 
     async def _report(self, send: Send) -> None:

@@ -20,7 +20,7 @@ from evaluator.live.labelled import Known, Labelled
 from evaluator.live.partition import HOUR_MS, Commit, Partition
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import Closed, Rules
-from evaluator.online.rates import WINDOWS
+from evaluator.online.rates import WINDOWS, Rates
 from evaluator.online.view import View
 from streams.clock import wall_ms
 from streams.config import EventsConfig
@@ -125,12 +125,18 @@ class Join:
                 sent += await self._commit(number, lambda partition: partition.take([], now))
         return sent
 
-    def keep(self, assigned: Iterable[int]) -> None:
+    async def keep(self, assigned: Iterable[int]) -> None:
         """Forget partitions that are another's now."""
-        self._assigned = set(assigned)
-        for number in set(self.partitions) - self._assigned:
-            del self.partitions[number]
-        self._watch()
+        async with self._loading:
+            self._assigned = set(assigned)
+            if set(self.partitions) - self._assigned:
+                self._forget()
+            self._watch()
+
+    def _forget(self) -> None:
+        """All partitions, to be loaded again with their rates: those of single ones cannot be taken out of the sums."""
+        self.partitions.clear()
+        self.figures.rates = Rates()
 
     def gauges(self) -> dict[str, float]:
         """Counts of the partitions, and of alerts."""
@@ -174,7 +180,7 @@ class Join:
             except OutpacedError as outpaced:
                 # Another process went on, or this one's own commit arrived though its answer was lost.
                 log.warning("%s: loading it again", outpaced)
-                del self.partitions[number]
+                self._forget()
                 continue
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
             self._measure(commit, labelled.views(closed, known))

@@ -14,9 +14,12 @@ from evaluator.alerts import alert
 from evaluator.alerts.alert import Alert
 from evaluator.live.labelled import Labelled, decoder
 from evaluator.online.attribution import Attribution, Rules
+from streams import status
+from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.decode import decode_event
 from streams.events import AnyEvent
+from streams.meter import Snapshot
 from streams.shelf import Shelf, ShelfItem, ShelfRecord, encoder
 from tests.clicks import browsing
 from tests.shop import Shop, until
@@ -29,11 +32,11 @@ WINDOW_S, GRACE_S = 600, 120
 START = 1_750_000_000_000
 
 
-def visits(count: int, seed: int) -> list[tuple[int, str, bytes]]:
+def visits(count: int, seed: int, start: int = START) -> list[tuple[int, str, bytes]]:
     """What shoppers saw and did, by event time: key and value."""
     chance, found = random.Random(seed), []
     for number in range(count):
-        user, ts = f"u{chance.randrange(300)}", START + number * 1_000 + chance.randrange(1_000)
+        user, ts = f"u{chance.randrange(300)}", start + number * 1_000 + chance.randrange(1_000)
         items = chance.sample(range(100), 5)
         shown = {
             "type": "impression",
@@ -159,7 +162,7 @@ def test_counts_are_those_of_an_offline_join_through_five_kills(shop: Shop) -> N
 
 
 def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:
-    events = visits(600, seed=3)
+    events = visits(600, seed=3, start=wall_ms() - 3 * 3_600_000)
     records = mixed(events, seed=4)
     shop.start("evaluator-1", "evaluator")
     shop.start("evaluator-2", "evaluator")
@@ -170,6 +173,27 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     wanted = offline(events)
     until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), 120)
     assert told(examples(shop)) == wanted
+    until(lambda: shown(shop) == wanted.total(), 30, lambda: f"{shown(shop)} of {wanted.total()} shown")
+    shop.start("evaluator-1", "evaluator")
+    until(lambda: sharing(shop) == 2, 60)
+    until(lambda: shown(shop) == wanted.total(), 30, lambda: f"{shown(shop)} of {wanted.total()}: each counts once")
+
+
+def latest(shop: Shop) -> list[Snapshot]:
+    """The last snapshot of each evaluator that runs."""
+    found = status.snapshots(shop.config, wall_ms() - 3_000, "evaluator")
+    return list({snapshot.id: snapshot for snapshot in found}.values())
+
+
+def shown(shop: Shop) -> int:
+    """Impressions of the last day, as the evaluators tell them together."""
+    series = [one for snapshot in latest(shop) for one in snapshot.series]
+    return int(sum(one.value for one in series if one.name == "rate_impressions" and one.labels["window"] == "24h"))
+
+
+def sharing(shop: Shop) -> int:
+    """Evaluators that have something to tell of."""
+    return sum(any(one.name == "rate_impressions" for one in snapshot.series) for snapshot in latest(shop))
 
 
 def test_fewer_clicks_raise_an_alert_and_more_take_it_back(shop: Shop) -> None:
