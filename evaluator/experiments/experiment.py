@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluator.experiments.click_test import ClickTest
+from evaluator.experiments.click_rates import ClickTest
 from evaluator.experiments.dispersion import Dispersion
 from evaluator.experiments.evalue import EValue
 from evaluator.online.attribution import Closed

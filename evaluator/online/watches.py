@@ -17,8 +17,11 @@ from evaluator.drift.detector import Reading
 from evaluator.drift.domain import DomainClassifier
 from evaluator.drift.kolmogorov_smirnov import KolmogorovSmirnov
 from evaluator.drift.psi import Psi
+from evaluator.online.rate_watch import RateWatch
+from evaluator.online.unseen_watch import UnseenWatch
 from evaluator.online.view import View
-from evaluator.online.watch import RateWatch, UnseenWatch, Watch, WatchRules, WindowWatch
+from evaluator.online.watch import Watch, WatchRules
+from evaluator.online.window_watch import WindowWatch
 from streams.meter import Series
 from streams.shelf import ShelfRecord, restored
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from evaluator.online.attribution import Closed, Fact
+from evaluator.online.rate_watch import RateWatch
 from evaluator.online.view import View
-from evaluator.online.watch import RateWatch, WatchRules
+from evaluator.online.watch import WatchRules
 from evaluator.online.watches import Watches
 
 RULES = WatchRules(learn=5_000, run_length=20_000, recover=2_000)

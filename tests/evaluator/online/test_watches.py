@@ -9,9 +9,11 @@ import pytest
 from evaluator.alerts.alert import Alert
 from evaluator.drift.psi import Psi
 from evaluator.online.attribution import Closed, Fact
+from evaluator.online.unseen_watch import UnseenWatch
 from evaluator.online.view import Chances, View
-from evaluator.online.watch import SPACING_MS, UnseenWatch, WatchRules, WindowWatch
+from evaluator.online.watch import WatchRules
 from evaluator.online.watches import MOST, Watches
+from evaluator.online.window_watch import SPACING_MS, WindowWatch
 from streams.shelf import Shelf, ShelfItem, ShelfRecord, direction
 
 RULES = WatchRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from evaluator.experiments.click_test import LOG_RATIOS, LOG_WEIGHTS, ClickTest
+from evaluator.experiments.click_rates import LOG_RATIOS, LOG_WEIGHTS, ClickTest
 
 Block = tuple[int, int, int, int]
 GROUP = st.integers(0, 3_000).flatmap(lambda shown: st.tuples(st.just(shown), st.integers(0, shown)))
