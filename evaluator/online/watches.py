@@ -146,12 +146,16 @@ class Watches:
     def tell(self, now: int) -> list[Alert]:
         """Alerts that began or ended since the last call, in their order, and those to be told again."""
         changes, self._changes = self._changes, []
-        lasting = [(key, watch.get()) for key, watch in self._watches.items() if watch.drifted]
+        lasting = [_alert(key, watch.get(), now) for key, watch in self._watches.items() if watch.drifted]
         told: list[Alert] = []
-        for key, reading in [*changes, *lasting]:
+        for key, reading in changes:
             alert = _alert(key, reading, now)
             told += self.book.fire(alert, now) if reading.drifted else self.book.resolve(alert.key, now)
-        return told
+        for alert in lasting:
+            told += self.book.fire(alert, now)
+        # A watch that could not be restored drifts no more, and never said so.
+        over = {alert.key for alert in self.book.get()} - {alert.key for alert in lasting}
+        return told + [alert for key in sorted(over) for alert in self.book.resolve(key, now)]
 
     def get(self) -> Iterator[Series]:
         """Where everything stands."""

@@ -76,6 +76,8 @@ def test_a_restart_goes_on_with_what_was_learned() -> None:
     again = Watches.load(RULES, state, references)
     assert len(names(searches(again, range(300, 900), 1.0, "parka"))) == 3
     forgotten = Watches.load(RULES, state, {})
+    late = Watches.load(RULES, {"states": {}, "firing": again.save()["firing"]}, {})
+    assert {one.state for one in late.tell(10**9)} == {"resolved"}, "nobody is left to take these alerts back"
     assert names(searches(forgotten, range(300, 900), 1.0, "parka")) == set(), "who has no reference learns anew"
 
 
