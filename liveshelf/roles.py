@@ -165,6 +165,9 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
             ("shoppers' queries", "ls:*:queries:*"),
             ("shoppers' purchases", "ls:*:bought:*"),
             ("seen together", "ls:*:with:*"),
+            ("open impressions, by partition", "ls:*:state"),
+            ("their shelves", "ls:*:shelf:*"),
+            ("rates, by partition and hour", "ls:*:rates:*"),
         ):
             found = usage(redis, pattern)
             held.add_row(what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
