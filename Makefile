@@ -3,8 +3,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_ARGS ?=
+# Test processes, each with servers of its own: the tests wait for servers more than they compute.
+JOBS ?= 2
 MINUTES ?= 1
 ARGS ?=
+# Test processes, each with servers of its own: the tests wait for servers more than they compute.
+JOBS ?= 2
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
   if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
 
@@ -37,7 +41,7 @@ demo: $(VENV)/installed ## See it work: MINUTES=1, KEEP=1 to go on until Ctrl-C
 	$(BIN)/liveshelf demo --minutes $(MINUTES) $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 test: lint ## Install and run everything CI runs, real servers included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed-dev ## Style, types and the direction of imports
 	$(BIN)/ruff check .

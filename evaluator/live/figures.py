@@ -19,6 +19,9 @@ from evaluator.online.watches import Watches
 from streams.meter import Series
 
 MEASURES_EVERY_MS = 10_000
+UNWATCHED = 10_000
+"""Views that may wait for partitions which are behind; some kilobytes each."""
+
 CUT = ("surface", "arm", "model")
 SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared", "debiased", "debiased_squared")
 
@@ -49,7 +52,7 @@ class Figures:
         self.measures = Measures(items)
         self.watches = Watches(config.watch_rules())
         self.experiment = Experiment(config.arms) if config.arms else None
-        self._unwatched: Waiting[View] = Waiting()
+        self._unwatched: Waiting[View] = Waiting(UNWATCHED)
         self._measured: list[Series] = []
         self._measured_at = -math.inf
 
