@@ -112,6 +112,7 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
 
     Examples
     --------
+    >>> from streams.meter import Series
     >>> gauges = {"lag": 0, "waiting": 5, "closed": 100, "orphans": 1, "late": 0}
     >>> labels = {"window": "1h", "surface": "feed", "arm": "champion", "model": "m1"}
     >>> series = [Series("rate_impressions", labels, 100), Series("rate_clicks", labels, 7)]
