@@ -25,6 +25,8 @@ class EvaluatorConfig(RoleConfig):
     watch_scores: Count = 1_000
     watch_predictions: Count = 5_000
     watch_inputs: Count = 500
+    holdback: str = ""
+    holdback_minutes: Count = 100_000
     arms: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
 
     @field_validator("arms")
@@ -43,6 +45,8 @@ class EvaluatorConfig(RoleConfig):
             self.watch_scores,
             self.watch_predictions,
             self.watch_inputs,
+            self.holdback,
+            float(self.holdback_minutes),
         )
 
 

@@ -26,6 +26,10 @@ class WatchRules:
         Impressions after an alarm over which a rate must be back at the reference.
     scores, predictions, inputs
         Values in a window of scores, of predictions with their outcomes, and of queries or items.
+    holdback
+        The arm that others' click rates are held against as well; empty for none.
+    minutes
+        Minutes between false alarms of that, at least, on average.
     """
 
     learn: int = 20_000
@@ -34,6 +38,8 @@ class WatchRules:
     scores: int = 1_000
     predictions: int = 5_000
     inputs: int = 500
+    holdback: str = ""
+    minutes: float = 100_000
 
 
 class Watch(ABC):

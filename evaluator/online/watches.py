@@ -17,6 +17,7 @@ from evaluator.drift.detector import Reading
 from evaluator.drift.domain import DomainClassifier
 from evaluator.drift.kolmogorov_smirnov import KolmogorovSmirnov
 from evaluator.drift.psi import Psi
+from evaluator.online.holdback_watch import HoldbackWatch
 from evaluator.online.rate_watch import RateWatch
 from evaluator.online.unseen_watch import UnseenWatch
 from evaluator.online.view import View
@@ -58,6 +59,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "click_rate": Kind(RateWatch, "click_rate_drop", "fewer clicks than before"),
+    "holdback": Kind(HoldbackWatch, "click_rate_below_holdback", "fewer clicks than the arm held back"),
     "unseen_items": Kind(UnseenWatch, "unseen_items_rise", "more items that were not shown before"),
     "score_psi": Kind(lambda rules: WindowWatch(Psi(rules.scores)), "score_psi_drift", "scores are spread otherwise"),
     "score_ks": Kind(
@@ -115,6 +117,7 @@ class Watches:
             for one in view.closed:
                 clicks.update(bool(one.outcomes), one.shopper)
                 self._note(Key("click_rate", view.surface, view.arm), clicks)
+        self._against_holdback(view)
         if unseen := self._of(UnseenWatch, Key("unseen_items")):
             for one in view.closed:
                 unseen.update(one.item_id, one.shopper)
@@ -201,6 +204,22 @@ class Watches:
             if watch.drifted:
                 watches._drifting.add(key)
         return watches
+
+    def _against_holdback(self, view: View) -> None:
+        """Impressions of an arm are its own watch's, those of the holdback are all watches' of the surface."""
+        holdback = self.rules.holdback
+        if not holdback or not view.arm:
+            return
+        if view.arm != holdback:
+            keys = [Key("holdback", view.surface, view.arm)]
+        else:
+            keys = [key for key in self._watches if key[:2] == ("holdback", view.surface)]
+        for key in keys:
+            if watch := self._of(HoldbackWatch, key):
+                for one in view.closed:
+                    hit = bool(one.outcomes)
+                    watch.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
+                self._note(key, watch)
 
     def _window(self, key: Key, version: str, shopper: str, ts: int, value: Any) -> None:
         if watch := self._of(WindowWatch, key, version):

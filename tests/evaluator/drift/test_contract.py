@@ -13,6 +13,7 @@ from evaluator.drift.adwin import Adwin
 from evaluator.drift.calibration import CalibrationShift
 from evaluator.drift.detector import Detector
 from evaluator.drift.domain import DomainClassifier
+from evaluator.drift.holdback import BelowHoldback
 from evaluator.drift.kolmogorov_smirnov import KolmogorovSmirnov
 from evaluator.drift.page_hinkley import PageHinkley
 from evaluator.drift.psi import Psi
@@ -52,11 +53,20 @@ def texts(mean: float) -> Callable[[Chance], tuple[str, np.ndarray]]:
     return lambda chance: ("lamp", chance.normal(mean, size=12).astype(np.float32))
 
 
+def blocks(ratio: float) -> Callable[[Chance], tuple[int, int, int, int]]:
+    def draw(chance: Chance) -> tuple[int, int, int, int]:
+        shown, others, rate = int(chance.integers(20, 200)), int(chance.integers(200, 900)), chance.uniform(0.02, 0.1)
+        return shown, int(chance.binomial(shown, ratio * rate)), others, int(chance.binomial(others, rate))
+
+    return draw
+
+
 CASES = {
     "shiryaev_roberts": Case(lambda: ShiryaevRoberts(0.05, 20_000), clicks(0.05), clicks(0.02), 20_000),
     "shiryaev_roberts, rise": Case(
         lambda: ShiryaevRoberts(0.02, 20_000, shifts=(1.5, 3.0)), clicks(0.02), clicks(0.05), 20_000
     ),
+    "below_holdback": Case(lambda: BelowHoldback(20_000), blocks(1.0), blocks(0.5), 20_000, values=2_000),
     "adwin": Case(Adwin, clicks(0.05), clicks(0.3), 20_000),
     "page_hinkley": Case(PageHinkley, clicks(0.05), clicks(0.01), 20_000),
     "psi": Case(lambda: Psi(300, 0.02), scores(0), scores(0.6), 300 / 0.02),

@@ -11,6 +11,7 @@ from scipy import stats
 
 from evaluator.drift.calibration import CalibrationShift
 from evaluator.drift.domain import DomainClassifier, changed
+from evaluator.drift.holdback import BelowHoldback
 from evaluator.drift.kolmogorov_smirnov import KolmogorovSmirnov
 from evaluator.drift.psi import Psi
 from evaluator.drift.shiryaev_roberts import ShiryaevRoberts, reference
@@ -183,3 +184,33 @@ def test_too_fine_a_significance_is_refused() -> None:
         DomainClassifier(100, 1e-5)
     with pytest.raises(ValueError, match="tests nothing"):
         Psi(1)
+
+
+def test_below_holdback_keeps_its_run_length_while_rates_and_shares_drift() -> None:
+    """Mean time to a false alarm in 300 runs of at most 4,000 blocks; promised are 400 at least."""
+    times = []
+    for seed in range(300):
+        chance, detector = np.random.default_rng(seed), BelowHoldback(400)
+        for block in range(4_000):
+            rate, share = 0.05 + 0.03 * math.sin(block / 50), 0.1 + 0.4 * (block % 500) / 500
+            shown = int(200 * share)
+            others = 200 - shown
+            detector.update((shown, int(chance.binomial(shown, rate)), others, int(chance.binomial(others, rate))))
+            if detector.drifted:
+                break
+        times.append(block + 1)
+    error = np.std(times) / math.sqrt(len(times))
+    assert np.mean(times) + 2 * error > 400, "within the error of 300 runs"
+    assert np.mean(times) < 1_200, "and it is no detector that never alarms"
+
+
+def test_below_holdback_refuses_what_it_cannot_use() -> None:
+    with pytest.raises(ValueError, match="below one"):
+        BelowHoldback(shifts=(1.2,))
+    with pytest.raises(ValueError, match="no state"):
+        BelowHoldback().load([1.0])
+    detector = BelowHoldback()
+    detector.update((0, 0, 10, 3))
+    again = BelowHoldback()
+    again.load(detector.save())
+    assert again.get() == detector.get(), "a minute without both arms says nothing"

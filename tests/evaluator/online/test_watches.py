@@ -132,3 +132,26 @@ def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
 @pytest.mark.parametrize("broken", [["", {}], ["", {"seen": "many"}], ["v", None]])
 def test_a_state_that_does_not_fit_is_learned_anew(broken: list[object]) -> None:
     assert Watches.load(RULES, {"states": {'["click_rate","feed",""]': broken}}, {}).save()["states"] == {}
+
+
+def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not() -> None:
+    chance = np.random.default_rng(5)
+    watches = Watches(WatchRules(learn=10**9, recover=500, holdback="champion", minutes=10_000))
+    told: list[tuple[int, Alert]] = []
+    for minute in range(900):
+        season = 0.1 if minute < 300 else 0.04
+        for arm, shown in (("champion", 60), ("canary", 30)):
+            rate = season * (0.5 if arm == "canary" and 600 <= minute < 800 else 1.0)
+            for number in range(shown):
+                outcomes = (Fact(1, "click", "e"),) if chance.random() < rate else ()
+                closed = Closed(
+                    f"{arm}{chance.integers(5_000)}", "i", f"{number}", "feed", 0, minute * MINUTE, outcomes
+                )
+                watches.update(View((closed,), arm=arm))
+        told += [(minute, alert) for alert in watches.tell(minute * MINUTE)]
+        if minute == 650:
+            watches = Watches.load(watches.rules, msgspec.msgpack.decode(msgspec.msgpack.encode(watches.save())), {})
+    [(fired, firing), (ended, resolved)] = told
+    assert firing.name == resolved.name == "click_rate_below_holdback" and firing.labels["arm"] == "canary"
+    assert 600 < fired < 750 and ended >= 800 and resolved.state == "resolved"
+    assert float(firing.evidence["rate"]) < float(firing.evidence["holdback rate"])
