@@ -11,7 +11,7 @@ import msgspec
 
 from streams.meter import Snapshot
 
-RISING = {"click_rate", "unseen_items"}
+RISING = {"click_rate", "holdback", "unseen_items"}
 """Watches that alarm at or above their limit; the others' statistic is a p-value and alarms below it."""
 MOST_ROWS = 60
 
