@@ -6,7 +6,12 @@ import { arm, number, words } from "../format.js";
 import { evidence } from "./alerts.js";
 
 const FEW = 8;
-const ALERTS = { queries: "query_drift", items: "item_drift" };
+const ALERTS = {
+  click_rate: "click_rate_drop",
+  holdback: "click_rate_below_holdback",
+  items: "item_drift",
+  queries: "query_drift",
+};
 const charts = new Map();
 const all = get("drift-all");
 
