@@ -1,4 +1,4 @@
-"""The evaluator process: Faust agents on ``shop.events`` and ``liveshelf.shelves``, and what runs beside them.
+"""The evaluator process: a Faust agent on ``shop.events``, and what runs beside it.
 
 Here, and only here, the join meets Faust. More evaluators share the partitions; what one leaves, another takes up where
 it was committed.
@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,6 +18,7 @@ from evaluator.alerts.topic import tell
 from evaluator.config import AlertsConfig, EvaluatorConfig
 from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join
+from evaluator.live.shelves import Shelves
 from evaluator.live.store import Store
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -27,6 +28,7 @@ from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Send
 from streams.reporter import Reporter
+from streams.shelf import ShelfRecord
 from streams.store import connect
 from streams.topics import Topics
 from streams.watchdog import Watchdog
@@ -76,12 +78,7 @@ class Evaluator:
             await self._ready.wait()
             await taking.run(stream, config.batch_events, self.join.process)
 
-        async def on_shelves(stream: Any) -> None:
-            await self._ready.wait()
-            await taking.run(stream, config.batch_events, self.join.remember)
-
-        for agent, topic in ((on_impressions, self.topics.events), (on_shelves, self.topics.shelves)):
-            app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
+        app.agent(app.topic(self.topics.events, key_type=bytes, value_type=bytes))(on_impressions)
         app.task(self._serve)
 
     async def _serve(self) -> None:
@@ -107,34 +104,29 @@ class Evaluator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(items.follow(reader(self.streams, self.topics.embeddings)))
                 group.create_task(self._let_time_go_on())
-                group.create_task(self._tell_of_shelves())
+                group.create_task(Shelves(self.streams, config, self._remember).run())
                 group.create_task(self._report(send))
                 group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
 
     async def _let_time_go_on(self) -> None:
-        async for mine, through in self._caught_up(self.topics.events):
-            with or_leave():
-                await self.join.keep(mine)
-                for awaited in await self.join.close_idle(through):
-                    await awaited
-
-    async def _tell_of_shelves(self) -> None:
-        """Apart from the events, which may be waiting for just this."""
-        async for _, through in self._caught_up(self.topics.shelves):
-            with or_leave():
-                await self.join.shelves_read(through)
-
-    async def _caught_up(self, topic: str) -> AsyncIterator[tuple[set[int], set[int]]]:
-        """Every second, the partitions of a topic that are ours, and those that were read to their end both then and
-        the second before."""
+        """Every second; partitions that were read to their end both then and the second before are idle."""
         before: set[int] = set()
         while True:
             await asyncio.sleep(1.0)
-            mine = [one for one in self.app.consumer.assignment() if one.topic == topic]
+            mine = self.app.consumer.assignment()
             now = {one.partition for one in mine if await caught_up(self.app, one)}
-            yield {one.partition for one in mine}, now & before
+            with or_leave():
+                await self.join.keep(one.partition for one in mine)
+                for awaited in await self.join.close_idle(now & before):
+                    await awaited
             before = now
+
+    async def _remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
+        with or_leave():
+            await self.join.remember(records, reached)
+        if records:
+            self.watchdog.progress()  # events may be waiting for just these
 
     async def _report(self, send: Send) -> None:
         join, figures = self.join, self.join.figures

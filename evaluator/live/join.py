@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from evaluator.config import EvaluatorConfig
 from evaluator.live import labelled
@@ -29,15 +29,14 @@ from streams.events import AnyEvent, Touch
 from streams.meter import Meter, Series
 from streams.patience import Patience
 from streams.record import Record, Send, Sent
-from streams.shelf import record_decoder
+from streams.shelf import ShelfRecord
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
 
 RATE_HOURS = WINDOWS["24h"] // HOUR_MS + 1
 
-SLACK_MS = 5_000
-"""How much later than it was made a shelf may be on its topic."""
+LOOK_AGAIN_S = 0.05
 
 
 class Join:
@@ -67,6 +66,7 @@ class Join:
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
         self.figures = Figures(config, items)
+        self._known_until = 0
         self._assigned: set[int] = set()
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
@@ -86,49 +86,37 @@ class Join:
                 self.figures.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
         sent: Sent = []
         async with self._loading:
-            until = await self._shelves_known()
             for number, some in events.items():
                 self._moved[number] = now
-                sent += await self._commit(number, lambda one, some=some: one.take(some, known=until))  # type: ignore[misc]
+                sent += await self._commit(number, lambda partition, some=some: partition.take(some))  # type: ignore[misc]
         return sent
 
-    async def remember(self, records: Sequence[Record]) -> Sent:
-        """Take a batch of shelf records: what their impressions will be labelled with."""
-        known: dict[str, Known] = {}
-        reached: dict[int, int] = {}
+    async def remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
+        """Take shelf records: what their impressions will be labelled with.
+
+        Parameters
+        ----------
+        reached
+            Up to when (ms) those of each partition are known with them.
+        """
+        known = {record.shelf.shelf_id: Known.of(record) for record in records}
         for record in records:
-            shelf = record_decoder.decode(record.value or b"")
-            known[shelf.shelf.shelf_id] = Known.of(shelf)
-            reached[record.partition] = max(reached.get(record.partition, 0), shelf.shelf.made_at)
-            self.figures.watches.made(shelf)
+            self.figures.watches.made(record)
         await self.patience.until_done(lambda: self.store.remember(known, reached))
         self.meter.count("shelves", len(known))
-        return []
-
-    async def shelves_read(self, caught_up: Iterable[int]) -> None:
-        """Note partitions of shelves of which nothing waits to be read."""
-        reached = dict.fromkeys(caught_up, wall_ms() - SLACK_MS)
-        await self.patience.until_done(lambda: self.store.remember({}, reached))
 
     async def close_idle(self, caught_up: Iterable[int]) -> Sent:
         """Let time go on in partitions where nothing arrives: the wall clock is their watermark then."""
         now, sent = wall_ms(), Sent()
         async with self._loading:
-            until = await self._shelves_known()
             for number in caught_up:
                 partition, left = await self._partition(number)
                 sent += left
                 waits = now - self._moved.setdefault(number, now) < self.config.idle_s * 1000
                 if waits or not partition.counts().waiting:
                     continue
-                sent += await self._commit(number, lambda one: one.take([], now, until))
+                sent += await self._commit(number, lambda partition: partition.take([], now))
         return sent
-
-    async def _shelves_known(self) -> int:
-        """Up to when (ms) all shelves are in Redis. A backlog of events is read faster than that of the shelves which
-        they name; what is closed without its shelf would lack its model for ever. Events are taken in meanwhile: were
-        they kept waiting, they would block the shelves, which come through the same consumer."""
-        return await self.patience.until_done(lambda: self.store.reached(self.shelf_partitions))
 
     async def keep(self, assigned: Iterable[int]) -> None:
         """Forget partitions that are another's now."""
@@ -175,6 +163,8 @@ class Join:
             started = time.perf_counter()
             closed = take(partition)
             self.meter.time("join", (time.perf_counter() - started) * 1000)
+            if closed:
+                await self._shelves_known(max(one.ts for one in closed))
             known = await self.patience.until_done(lambda: self.store.known(one.shelf_id for one in closed))  # noqa: B023
             commit = partition.commit(known)
             started = time.perf_counter()
@@ -188,6 +178,14 @@ class Join:
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
             self._measure(commit, labelled.views(closed, known))
             return [*sent, *self._published(number, commit.examples)]
+
+    async def _shelves_known(self, until: int) -> None:
+        """Wait until all shelves made before ``until`` (ms) are in Redis: a backlog of events is read faster than that
+        of the shelves which they name, and what is closed without its shelf would lack its model for ever."""
+        while self._known_until < until:
+            self._known_until = await self.patience.until_done(lambda: self.store.reached(self.shelf_partitions))
+            if self._known_until < until:
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _partition(self, number: int) -> tuple[Partition, Sent]:
         """A partition as it stands; where it had to be loaded, with the examples that were left unsent."""

@@ -4,7 +4,6 @@ Pure: takes decoded events, gives a :class:`Commit` that the store writes in one
 order of offsets, never by how events fell into batches, so a batch that is taken again comes to the same.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -76,7 +75,6 @@ class Partition:
         }
         self._join.restore(states, saved.watermark, _counts(saved.counts))
         self._closed: list[Closed] = []
-        self._until = math.inf
 
     @property
     def watermark(self) -> int:
@@ -86,19 +84,15 @@ class Partition:
     @property
     def horizon(self) -> int:
         """Impressions seen before it are closed, epoch ms."""
-        return int(min(self._join.horizon, self._until)) - self._join.rules.window_ms
+        return self._join.horizon - self._join.rules.window_ms
 
-    def take(
-        self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0, known: float = math.inf
-    ) -> list[Closed]:
+    def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[Closed]:
         """Take events in by offset; None stands for a record that is no event. Those taken before are passed over.
 
         Parameters
         ----------
         watermark
             How far event time is known to have come by other means, as when nothing arrives any more.
-        known
-            Impressions seen after it (ms) stay open: their shelves may not be known yet.
 
         Returns
         -------
@@ -112,8 +106,7 @@ class Partition:
             if event is not None:
                 self._join.update(event)
                 self._join.watermark = max(self._join.watermark, event.time_ms)
-        self._until = known + self._join.rules.window_ms
-        self._closed += self._join.advance(watermark, self._until)
+        self._closed += self._join.advance(watermark)
         return list(self._closed)
 
     def commit(self, known: Mapping[str, Known]) -> Commit:

@@ -6,7 +6,6 @@ a dictionary, so that another container, Redis, comes to the same answers. ``doc
 """
 
 import heapq
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -114,7 +113,7 @@ def merge(state: State, more: Iterable[Fact]) -> State:
     return state.union(more)
 
 
-def settle(state: State, horizon: float, rules: Rules) -> Settled:
+def settle(state: State, horizon: int, rules: Rules) -> Settled:
     """Decide what can no longer change.
 
     Parameters
@@ -214,7 +213,7 @@ class Attribution:
                 self._counts.waiting += 1
                 heapq.heappush(self._due, (fact.ts if fact.kind else fact.ts + self.rules.window_ms, key))
 
-    def advance(self, watermark: int, until: float = math.inf) -> list[Closed]:
+    def advance(self, watermark: int) -> list[Closed]:
         """Take note of how far event time has come, and give the impressions that this closes, in order of time.
 
         Parameters
@@ -222,15 +221,12 @@ class Attribution:
         watermark
             No event is expected from before it, but for those that are late by up to the grace; epoch ms. It never
             goes back.
-        until
-            Nothing is decided beyond it yet (ms); it is decided alike later.
         """
         self.watermark = max(self.watermark, watermark)
-        until = min(self.horizon, until)
         due: set[Key] = set()
-        while self._due and self._due[0][0] < until:
+        while self._due and self._due[0][0] < self.horizon:
             due.add(heapq.heappop(self._due)[1])
-        closed = [one for key in due for one in self._settle(key, until)]
+        closed = [one for key in due for one in self._settle(key)]
         return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
 
     def get(self) -> Counts:
@@ -256,10 +252,10 @@ class Attribution:
         ]
         heapq.heapify(self._due)
 
-    def _settle(self, key: Key, until: float) -> Iterator[Closed]:
+    def _settle(self, key: Key) -> Iterator[Closed]:
         state = self._states.pop(key, State())
         self._changed.add(key)
-        settled = settle(state, until, self.rules)
+        settled = settle(state, self.horizon, self.rules)
         if settled.rest:
             self._states[key] = settled.rest
         self._counts.waiting -= len(state) - len(settled.rest)

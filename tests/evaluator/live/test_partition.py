@@ -134,17 +134,3 @@ def test_rates_are_by_minute_surface_arm_model_and_position() -> None:
     second = found[60_000, Slice("feed", "canary", "m", "2-3")]
     assert (second.impressions, second.clicks, second.purchases, second.revenue) == (2, 1, 1, pytest.approx(6))
     assert found[60_000, Slice("feed", "", "", "1")].impressions == 1, "a shelf that is not ours"
-
-
-@settings(deadline=None, max_examples=100)
-@given(EVENTS, st.lists(st.integers(0, 6_000), min_size=25, max_size=25))
-def test_what_waits_for_its_shelf_is_decided_alike_later(events: list[AnyEvent], known: list[int]) -> None:
-    redis = Redis()
-    partition = Partition(RULES, redis.saved)
-    for offset, event in enumerate(events):
-        closed = partition.take([(offset, event)], known=known[offset])
-        assert all(one.ts < known[offset] for one in closed), "nothing whose shelf may not be known"
-        redis.commit(partition.commit(KNOWN))
-    partition.take([], watermark=END)
-    redis.commit(partition.commit(KNOWN))
-    assert redis.told() == play(list(events), set(), set()).told()

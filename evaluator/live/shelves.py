@@ -1,0 +1,85 @@
+"""Shelf records on their way to Redis, where closing impressions looks them up.
+
+A consumer of its own, in a group of its own: through the events' one, events that wait for their shelves would block
+these very shelves. What is read twice is written twice, to no harm, so offsets are committed after Redis has a batch.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from evaluator.config import EvaluatorConfig
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.connections import aiokafka_client
+from streams.shelf import ShelfRecord, record_decoder
+from streams.topics import Topics, largest_record
+
+log = logging.getLogger(__name__)
+
+READ_MS = 1_000
+SLACK_MS = 5_000
+"""How much later than it was made a shelf may be on its topic."""
+
+Remember = Callable[[Sequence[ShelfRecord], Mapping[int, int]], Awaitable[None]]
+"""Takes records, and up to when (epoch ms) those of each partition are known with them."""
+
+
+class Shelves:
+    """Reads shelf records.
+
+    Parameters
+    ----------
+    remember
+        Called with each batch, at least once a second; when it returns, Redis has them.
+    """
+
+    def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, remember: Remember) -> None:
+        self.streams, self.config, self.remember = streams, config, remember
+
+    async def run(self) -> None:
+        """Read until cancelled; begins again whenever Kafka breaks it off."""
+        while True:
+            consumer = self._consumer()
+            try:
+                await consumer.start()
+                while True:
+                    await self._batch(consumer)
+            except KafkaError as error:
+                log.warning("shelves cannot be read: %s; beginning again", error)
+            finally:
+                await consumer.stop()
+
+    async def _batch(self, consumer: AIOKafkaConsumer) -> None:
+        fetched: Mapping[Any, Sequence[Any]] = await consumer.getmany(
+            timeout_ms=READ_MS, max_records=self.config.batch_events
+        )
+        now, records, reached = wall_ms(), list[ShelfRecord](), dict[int, int]()
+        for partition, messages in fetched.items():
+            made = [record_decoder.decode(message.value) for message in messages]
+            reached[partition.partition] = max(record.shelf.made_at for record in made)
+            records += made
+        for partition in consumer.assignment():
+            end = consumer.highwater(partition)
+            if end is not None and await consumer.position(partition) >= end:
+                reached[partition.partition] = now - SLACK_MS
+        await self.remember(records, reached)
+        if fetched:
+            await consumer.commit()
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        session_ms = int(self.config.session_timeout_s * 1_000)
+        return AIOKafkaConsumer(
+            Topics(self.streams.topics.prefix).shelves,
+            **aiokafka_client(self.streams.kafka),
+            group_id=f"{self.config.group}-shelves",
+            group_instance_id=self.config.instance,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 4,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=largest_record(self.streams.topics),
+        )
