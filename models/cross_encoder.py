@@ -76,13 +76,13 @@ class CrossEncoderScorer:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         with quiet():
             self.model: Any = AutoModelForSequenceClassification.from_pretrained(
-                folder, config=config, dtype=choose_dtype(precision, self.device), use_safetensors=True
+                folder, config=config, dtype=torch.float32, use_safetensors=True
             )
         if not trained:
             log.warning("%s holds no classification head: the cross-encoder is untrained, all scores equal", weights)
             torch.nn.init.zeros_(self.model.classifier.weight)
             torch.nn.init.zeros_(self.model.classifier.bias)
-        self.model.to(self.device).eval()
+        self.model.to(self.device, choose_dtype(precision, self.device)).eval()  # cast, as the encoder's is
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:

@@ -129,9 +129,11 @@ class Encoder:
         from transformers import AutoModel
 
         with quiet():
-            model: Any = AutoModel.from_pretrained(folder, dtype=self.dtype, use_safetensors=True)
+            # Loaded as float32 and cast: to load another type, transformers changes torch's default meanwhile, for
+            # all threads, and a scorer that computes in one of them breaks.
+            model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         model.pooler = None
-        return model.to(self.device).eval()
+        return model.to(self.device, self.dtype).eval()
 
     def _adapted(self, folder: Path, adapter: Path, engine: EngineName) -> Reader:
         model = lay_over(self._load(folder), adapter).to(self.device, self.dtype)

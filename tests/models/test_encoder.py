@@ -3,6 +3,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
 from models.weights import PACKAGED, resolve
 
@@ -80,3 +81,12 @@ def test_the_version_tells_of_the_item_length(encoder: Encoder) -> None:
 
 def test_what_the_vocabulary_lacks_stands_as_written(encoder: Encoder) -> None:
     assert encoder.word_pieces(["无线 mouse 😀"]) == [["无", "线", "mouse", "😀"]]
+
+
+def test_loading_leaves_other_threads_their_default_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: list[torch.dtype] = []
+    change = torch.set_default_dtype
+    monkeypatch.setattr(torch, "set_default_dtype", lambda dtype: (changed.append(dtype), change(dtype))[1])
+    encoder = Encoder(precision="bfloat16")
+    CrossEncoderScorer(lambda _: "tap", precision="bfloat16")
+    assert set(changed) <= {torch.float32} and encoder.dtype == torch.bfloat16
