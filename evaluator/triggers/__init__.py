@@ -1,0 +1,1 @@
+"""Triggers: when to train anew, and what holds a run back."""
