@@ -146,7 +146,7 @@ def _perform(
                 if now > ready_by:
                     logs = ", ".join(str(role.log) for role in supervisor.roles)
                     raise StackError(f"The worker was not ready after {READY_S:.0f} s; its log says more: {logs}")
-                wanted, encoded = len(shop.shoppers.items), shop.numbers.items
+                wanted, encoded = len(shop.world.on_sale(shop.world.start_ms)), shop.numbers.items
                 if encoded >= min(wanted, ENOUGH):
                     shop.open.set()
                     ends = now + seconds if seconds is not None else ends
@@ -163,7 +163,7 @@ def _perform(
 
 def _redrawn(shop: Shop, live: Live) -> Callable[[str], None]:
     """Shows on a terminal: one picture, drawn anew."""
-    items = shop.shoppers.items
+    items = shop.world.items
 
     def show(chapter: str) -> None:
         live.update(picture(chapter, shop.numbers, shop.moment, shop.search, items), refresh=True)

@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from random import Random
 
 from kafka import KafkaProducer
 from redis.exceptions import RedisError
@@ -17,7 +16,7 @@ from redis.exceptions import RedisError
 from liveshelf.pace import TokenBucket
 from liveshelf.screen import Moment, Numbers
 from liveshelf.settings import Settings
-from liveshelf.shoppers import Shoppers
+from liveshelf.simulation.world import World
 from streams.client import ShelfClient
 from streams.clock import wall_ms
 from streams.events import AnyEvent, Click, Item, encoder
@@ -46,7 +45,7 @@ class Shop:
 
     def __init__(self, settings: Settings, items: Sequence[Item], seed: int) -> None:
         self.settings = settings
-        self.shoppers = Shoppers(items, seed, SHOPPERS)
+        self.world = World(items, seed, SHOPPERS)
         self.moment: Moment | None = None
         self.search: tuple[str, Shelf] | None = None
         self.snapshots: deque[Snapshot] = deque(maxlen=3600)
@@ -54,8 +53,7 @@ class Shop:
         self.sent: Counter[str] = Counter()
         self.took_ms: deque[float] = deque(maxlen=1000)
         self.open = threading.Event()
-        self._followed, *self._others = self.shoppers.ids
-        self._random = Random(seed)
+        self._followed = self.world.ids[0]
         self._topics = Topics(settings.topics.prefix)
         self._closing = threading.Event()
         self._threads: list[Future[None]] = []
@@ -95,10 +93,13 @@ class Shop:
         producer = KafkaProducer(**self.settings.kafka.client())
         client = ShelfClient.from_url(self.settings.redis.url.get_secret_value())
         try:
-            for item in self.shoppers.items.values():
+            for item in self.world.on_sale(self.world.start_ms).values():
                 producer.send(self._topics.items, key=item.item_id.encode(), value=encoder.encode(item))
             producer.flush()
             self.open.wait()
+            self.world.start_ms = wall_ms()
+            visits = self.world.visits(VISITS_PER_S, self.world.start_ms)
+            others = (name for _, name in visits if name != self._followed)
             pace, due = TokenBucket(VISITS_PER_S), 0.0
             while not self._closing.wait(pace.delay(time.monotonic())):
                 with suppress(RedisError):  # the supervisor brings it back
@@ -106,17 +107,20 @@ class Shop:
                         clicked = self._followed_visit(producer, client)
                         due = time.monotonic() + (FOLLOWED_EVERY_S if clicked else 1.0)
                     else:
-                        shopper = self._random.choice(self._others)
+                        shopper = next(others)
                         shelf = self._look(client, shopper)
-                        self._send(producer, self.shoppers.act(shopper, shelf, wall_ms()))
+                        self._send(producer, self.world.act(shopper, shelf, wall_ms()))
         finally:
             producer.close(timeout=5)
             client.redis.close()
 
     def _look(self, client: ShelfClient, shopper: str) -> Shelf | None:
-        """What a frontend would show: results of what was asked for, else the feed."""
-        asked = self.shoppers.asked(shopper)
-        shelf = client.search(asked, shopper) if asked else client.feed(shopper)
+        """What a frontend would show: results of what was asked for, things like the one just opened, else the feed."""
+        aim = self.world.aim(shopper)
+        if aim.query:
+            shelf = client.search(aim.query, shopper)
+        else:
+            shelf = client.similar(aim.about) if aim.about is not None else client.feed(shopper)
         if shelf is not None and shelf.surface != "popular" and self.first_shelf_at is None:
             self.first_shelf_at = time.monotonic()
         return shelf
@@ -129,10 +133,10 @@ class Shop:
     def _followed_visit(self, producer: KafkaProducer, client: ShelfClient) -> bool:
         """A visit that is watched from click to new feed; returns whether there was a click."""
         shopper = self._followed
-        asked, before, shelf = self.shoppers.asked(shopper), client.feed(shopper), self._look(client, shopper)
+        asked, before, shelf = self.world.aim(shopper).query, client.feed(shopper), self._look(client, shopper)
         if asked and shelf is not None and shelf.surface == "search":
             self.search = asked, shelf
-        events = self.shoppers.act(shopper, shelf, wall_ms())
+        events = self.world.act(shopper, shelf, wall_ms())
         click = next((event for event in events if isinstance(event, Click)), None)
         self._send(producer, events)
         sent = time.perf_counter()
@@ -141,7 +145,7 @@ class Shop:
             if after is not None and after.surface == "feed" and after.event_ts >= click.time_ms:
                 took_ms = (time.perf_counter() - sent) * 1000
                 self.took_ms.append(took_ms)
-                item = self.shoppers.items[click.item_id]
+                item = self.world.items[click.item_id]
                 self.moment = Moment(shopper, item.title, before, after, took_ms)
                 return True
         return False

@@ -1,0 +1,125 @@
+"""The truth about any ranking: who would click what, the best there could be, and chance, all in closed form.
+
+Pure: shoppers as they are at the moment; knows nothing of time, but which drifts are on.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from random import Random
+from typing import NamedTuple
+
+from liveshelf.simulation.aim import PULL, Aim
+from liveshelf.simulation.assortment import Assortment, On
+from liveshelf.simulation.drift import ADOPTED, NewCategory, TasteShift
+from liveshelf.simulation.examination import EXAMINED, PAGE, total
+from liveshelf.simulation.likeness import Likeness
+from liveshelf.simulation.shopper import Shopper
+from liveshelf.simulation.taste import Taste, drawn
+from liveshelf.simulation.visit import tempted
+from streams.events import Item
+
+KEPT = 512
+"""Rankings of the whole shop that are remembered, those asked for last."""
+
+TASTES = 16_384
+"""Tastes under drifts that are remembered, those asked for last."""
+
+
+class Ranked(NamedTuple):
+    """All that is on sale, from the most tempting down while nothing has been opened, and the sum of how tempting."""
+
+    ids: Sequence[str]
+    sum: float
+
+
+class Truth:
+    """What shoppers like and click, in one shop.
+
+    Parameters
+    ----------
+    shop
+        What is on sale when.
+    seed
+        Of what drifts do to tastes.
+    """
+
+    def __init__(self, shop: Assortment, seed: int) -> None:
+        self._shop, self._seed = shop, seed
+        self._likeness = Likeness(list(shop.items.values()))
+        self._drifted = lru_cache(maxsize=TASTES)(self._drift)
+        self._ranked = lru_cache(maxsize=KEPT)(self._rank)
+
+    def taste(self, who: Shopper, on: On) -> Taste:
+        """A shopper's taste while these drifts are on, later ones upon earlier ones."""
+        return self._drifted(who.id, who.taste, on) if on else who.taste
+
+    def liking(self, who: Shopper, item: Item, aim: Aim, on: On) -> float:
+        """How much an item is liked on a page, in [0, 1]."""
+        return self._liking(self.taste(who, on), who.focus, item, aim)
+
+    def tempted(self, who: Shopper, item_id: str, aim: Aim, on: On, fresh: bool = False) -> float:
+        """Probability that the next visit clicks an item that it looks at; ``fresh`` as if it was never opened."""
+        item = self._shop.at(on).get(item_id)
+        if item is None:
+            return 0.0
+        novelty = 1.0 if fresh else who.novelty.get(item_id, who.visit)
+        return tempted(self.liking(who, item, aim, on), novelty, who.readiness)
+
+    def expected(self, who: Shopper, ranking: Sequence[str], aim: Aim, on: On) -> float:
+        """Expected clicks per impression of a ranking, of which the first `PAGE` are shown."""
+        shown = ranking[:PAGE]
+        clicks = sum(look * self.tempted(who, item_id, aim, on) for look, item_id in zip(EXAMINED, shown, strict=False))
+        return clicks / max(1, len(shown))
+
+    def best(self, who: Shopper, aim: Aim, k: int, on: On) -> list[str]:
+        """The best ranking of what may be shown: the most tempting first, since attention only wanes."""
+        moved = len(who.novelty.worn) + len(who.bought)  # those can only have fallen
+        ids = [item_id for item_id in self._ranking(who, aim, on).ids[: k + moved] if item_id not in who.bought]
+        return sorted(ids, key=lambda item_id: -self.tempted(who, item_id, aim, on))[:k]
+
+    def chance(self, who: Shopper, aim: Aim, k: int, on: On) -> float:
+        """Expected clicks per impression of ``k`` distinct items drawn by chance from what may be shown."""
+        ids, sum_ = self._ranking(who, aim, on)
+        sale, left = self._shop.at(on), len(ids)
+        for item_id in who.bought.union(who.novelty.worn):
+            if item_id not in sale or not _offered(sale[item_id], aim):
+                continue
+            sum_ -= self.tempted(who, item_id, aim, on, fresh=True)
+            if item_id in who.bought:
+                left -= 1
+            else:
+                sum_ += self.tempted(who, item_id, aim, on)
+        places = min(k, PAGE, left)
+        return total(places) / places * sum_ / left if places > 0 else 0.0
+
+    def _ranking(self, who: Shopper, aim: Aim, on: On) -> Ranked:
+        return self._ranked(self.taste(who, on), who.focus, who.readiness, aim.surface, aim.about, on)
+
+    def _rank(self, taste: Taste, focus: int, readiness: float, surface: str, about: str | None, on: On) -> Ranked:
+        aim = Aim(surface, "", about)
+        appeals = {
+            item_id: tempted(self._liking(taste, focus, item, aim), 1.0, readiness)
+            for item_id, item in self._shop.at(on).items()
+            if _offered(item, aim)
+        }
+        return Ranked(sorted(appeals, key=lambda item_id: -appeals[item_id]), sum(appeals.values()))
+
+    def _liking(self, taste: Taste, focus: int, item: Item, aim: Aim) -> float:
+        own = taste.liking(item, self._likeness, focus)
+        if aim.about is None:
+            return own
+        return min(1.0, PULL * own + (1 - PULL) * self._likeness.to(aim.about).get(item.item_id, 0.0))
+
+    def _drift(self, shopper: str, taste: Taste, on: On) -> Taste:
+        for k in on:
+            drift, random = self._shop.drifts[k], Random(f"{self._seed}:{shopper}:drift:{k}")
+            if isinstance(drift, TasteShift) and random.random() < drift.share:
+                taste = drawn(random, self._shop.first)
+            if isinstance(drift, NewCategory) and random.random() < ADOPTED:
+                taste = taste.also(random.choice(self._shop.of[k]))
+        return taste
+
+
+def _offered(item: Item, aim: Aim) -> bool:
+    """Whether a shop would show an item on a page: it can be had, and is not the one that the page is about."""
+    return item.in_stock and not (aim.surface == "similar" and item.item_id == aim.about)

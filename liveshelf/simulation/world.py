@@ -1,0 +1,214 @@
+"""The simulated shop as a whole: who comes when, what they do on seeing a shelf, and the truth about any ranking.
+
+Pure: shelves and the clock's value in, events out. Knows nothing of Kafka, Redis, or how shelves are made.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+
+from liveshelf.simulation import arrivals
+from liveshelf.simulation.aim import FEED, Aim, asked
+from liveshelf.simulation.assortment import Assortment, On
+from liveshelf.simulation.bots import BOTS, Bot
+from liveshelf.simulation.drift import SEASONAL, BotTraffic, BrokenFrontend, Drift, Season
+from liveshelf.simulation.examination import EXAMINED, PAGE
+from liveshelf.simulation.reach import Rates
+from liveshelf.simulation.shopper import LEAVES, Chances, Shopper
+from liveshelf.simulation.taste import drawn
+from liveshelf.simulation.truth import Truth
+from liveshelf.simulation.visit import Visit, followed
+from streams.events import AnyEvent, Item
+from streams.shelf import Shelf
+
+SEARCHES, BROWSES = 0.3, 0.3
+"""Probability that a session goes on with a search; else, something having been opened, with things like it."""
+
+
+class World:
+    """So many shoppers in one shop, and what changes there.
+
+    Parameters
+    ----------
+    items
+        The catalogue; at least one item. Those of a `NewCategory` are held back until its moment.
+    seed
+        Same seed, items, drifts, shelves and times: same events. Each shopper has random sources of their own, so what
+        one does depends on no other.
+    n
+        How many shoppers; their ids are ``shopper-1`` to ``shopper-n``.
+    drifts
+        What changes, and when.
+    start_ms
+        When the shop opens, which the drifts' moments count from; may be set until the first visit.
+
+    Raises
+    ------
+    ValueError
+        When a drift is about a category that is not there.
+
+    Examples
+    --------
+    >>> shop = [Item(item_id="a", title="Steel kettle"), Item(item_id="b", title="Trail shoe")]
+    >>> world = World(shop, seed=1, n=2)
+    >>> [event.kind for event in world.act("shopper-1", None, now_ms=1_000)]
+    ['search']
+    """
+
+    def __init__(
+        self, items: Sequence[Item], seed: int, n: int, drifts: Sequence[Drift] = (), start_ms: int = 0
+    ) -> None:
+        self.start_ms = start_ms
+        self._seed = seed
+        self._shop = Assortment(items, drifts, seed)
+        self._truth = Truth(self._shop, seed)
+        self._shoppers = {name: self._shopper(name) for name in (f"shopper-{k}" for k in range(1, n + 1))}
+        self._bots = {name: Bot(name, seed) for name in (f"bot-{k}" for k in range(1, BOTS + 1))}
+
+    @property
+    def items(self) -> Mapping[str, Item]:
+        """All that is ever on sale, by item id."""
+        return self._shop.items
+
+    @property
+    def ids(self) -> list[str]:
+        """All shoppers, without bots."""
+        return list(self._shoppers)
+
+    def on_sale(self, now_ms: int) -> Mapping[str, Item]:
+        """The catalogue as it is now, by item id."""
+        return self._shop.at(self._on(now_ms))
+
+    def changed(self, after_ms: int, until_ms: int) -> dict[str, Item | None]:
+        """Items to send to the catalogue for what has changed between two moments; None for those no longer on sale."""
+        before, after = self.on_sale(after_ms), self.on_sale(until_ms)
+        if before is after:
+            return {}
+        gone: dict[str, Item | None] = {item_id: None for item_id in before if item_id not in after}
+        return gone | {item_id: item for item_id, item in after.items() if before.get(item_id) != item}
+
+    def aim(self, visitor: str) -> Aim:
+        """What a frontend would show now: the feed, results of a query, or things like the one just opened."""
+        who = self._shoppers.get(visitor)
+        return FEED if who is None else who.aim
+
+    def visits(self, per_s: float, now_ms: int) -> Iterator[tuple[int, str]]:
+        """Who comes when, for ever: sessions of shoppers, and bots while there are any, in order of time.
+
+        Parameters
+        ----------
+        per_s
+            Visits of shoppers a second, on average; those of bots come on top.
+        now_ms
+            When the first may come.
+
+        Returns
+        -------
+        iterator of tuples
+            Milliseconds since the epoch, and who. Have them `act` before taking the next one.
+        """
+        due = arrivals.of_shoppers(self._shoppers.values(), per_s, now_ms)
+        for drift in self._shop.drifts:
+            if isinstance(drift, BotTraffic):
+                due += arrivals.of_bots(self._bots.values(), drift, per_s, now_ms, self.start_ms)
+        return arrivals.visits(due)
+
+    def act(self, visitor: str, shelf: Shelf | None, now_ms: int) -> list[AnyEvent]:
+        """What a shopper or a bot does on seeing a shelf; a shopper without one to see searches.
+
+        Returns
+        -------
+        list of events
+            In order, their times 1 ms apart from ``now_ms`` on.
+        """
+        on = self._on(now_ms)
+        if visitor in self._bots:
+            return self._bots[visitor].act(shelf, self._shop.at(on), now_ms)
+        who = self._shoppers[visitor]
+        visit, chances, opened = Visit(who.id, who.session, who.visit, now_ms), who.chances(), None
+        if shelf is not None and shelf.items:
+            opened = self._look(who, shelf, visit, chances, on)
+        who.visit += 1
+        self._go_on(who, visit, chances, opened, on)
+        return visit.events
+
+    def liking(self, shopper: str, item_id: str, aim: Aim, now_ms: int) -> float:
+        """How much a shopper likes an item on a page, in [0, 1]: the truth that recommendations are after."""
+        return self._truth.liking(self._shoppers[shopper], self._shop.items[item_id], aim, self._on(now_ms))
+
+    def expected_ctr(self, ranking: Sequence[str], shopper: str, aim: Aim, now_ms: int) -> float:
+        """Expected clicks per impression if these items were shown now, in closed form; links that work are assumed.
+
+        Parameters
+        ----------
+        ranking
+            Item ids from the top down; those that fit on the screen count.
+        aim
+            The page that they are shown on; `aim` tells the shopper's own.
+        """
+        return self._truth.expected(self._shoppers[shopper], ranking, aim, self._on(now_ms))
+
+    def oracle(self, shopper: str, aim: Aim, k: int, now_ms: int) -> list[str]:
+        """The ``k`` items of the highest expected click rate now, best first, of those that a shop may show.
+
+        Those are in stock, not bought before, and not what the page itself is about.
+        """
+        return self._truth.best(self._shoppers[shopper], aim, k, self._on(now_ms))
+
+    def random_ctr(self, shopper: str, aim: Aim, k: int, now_ms: int) -> float:
+        """Expected clicks per impression of ``k`` items drawn by chance from those that a shop may show."""
+        return self._truth.chance(self._shoppers[shopper], aim, k, self._on(now_ms))
+
+    def rates(self, ranking: Sequence[str], shopper: str, now_ms: int) -> Rates:
+        """Expected click rates, on the page that the shopper wants now, of a ranking, the oracle and chance."""
+        aim, k = self.aim(shopper), min(PAGE, len(ranking))
+        best = self.oracle(shopper, aim, k, now_ms)
+        shown, oracle = (self.expected_ctr(some, shopper, aim, now_ms) for some in (ranking, best))
+        return Rates(shown, oracle, self.random_ctr(shopper, aim, k, now_ms))
+
+    def _on(self, now_ms: int) -> On:
+        return self._shop.on((now_ms - self.start_ms) / 1000)
+
+    def _shopper(self, name: str) -> Shopper:
+        random = Random(f"{self._seed}:{name}")
+        return Shopper.named(name, self._seed, drawn(random, self._shop.first), random)
+
+    def _look(self, who: Shopper, shelf: Shelf, visit: Visit, chances: Chances, on: On) -> str | None:
+        """Look at a shelf, and open what tempts; the last thing opened."""
+        seen, opened = visit.see(shelf), None
+        dead = sum(drift.share for drift in (self._shop.drifts[k] for k in on) if isinstance(drift, BrokenFrontend))
+        if chances.dead < dead:
+            return None
+        tempting = [self._truth.tempted(who, item_id, who.aim, on) for item_id in seen]
+        sale, dearer = self._shop.at(on), self._shop.dearer(on)
+        for place, item_id in enumerate(seen):
+            if chances.click[place] >= EXAMINED[place] * tempting[place]:
+                continue
+            likely = followed(self._truth.liking(who, sale[item_id], who.aim, on), dearer)
+            steps = 0
+            while steps < len(likely) and chances.follow[place][steps] < likely[steps]:
+                steps += 1
+            visit.open(sale[item_id], shelf, place, steps)
+            who.novelty.update(item_id, who.visit)
+            if steps == len(likely):
+                who.bought.add(item_id)
+            opened = item_id
+        return opened
+
+    def _go_on(self, who: Shopper, visit: Visit, chances: Chances, opened: str | None, on: On) -> None:
+        """What the shopper wants to see next, and whether that is another session's business."""
+        who.aim, who.rests = FEED, False
+        if visit.events and chances.leave < LEAVES:
+            who.session, who.rests = who.session + 1, True
+            who.focus = self._truth.taste(who, on).pick(chances.focus)
+        elif not visit.events or chances.search < SEARCHES:
+            who.aim = asked(self._wanted(who, chances, on), chances.length, chances.brand)
+            visit.search(who.aim.query)
+        elif opened is not None and chances.browse < BROWSES:
+            who.aim = Aim("similar", "", opened)
+
+    def _wanted(self, who: Shopper, chances: Chances, on: On) -> Item:
+        """What to search for: what the season wants, or what the session is about."""
+        for k in on:
+            if isinstance(self._shop.drifts[k], Season) and chances.season < SEASONAL:
+                return self._shop.of[k][int(chances.thing * len(self._shop.of[k]))]
+        return self._shop.items[self._truth.taste(who, on).interest(who.focus)]
