@@ -1,0 +1,114 @@
+"""The gate: two scorers and the newest held-out examples in, a verdict out.
+
+Knows scorers as functions; nothing of models, stores or processes. Two rules: quality must be *shown*, so the bad end
+of its interval counts; budgets must not be shown *broken*, so the good end of theirs does.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from evaluator.gate.bootstrap import Bootstrap
+from evaluator.gate.config import GateConfig
+from evaluator.gate.exposure import exposure_checks, top
+from evaluator.gate.judged import AnswerError, Judged, Score, answers, judged, pools
+from evaluator.gate.latency import latency_checks, measure
+from evaluator.gate.quality import Worth, calibration_check, loss_check, ndcg_check
+from evaluator.gate.robustness import robustness_checks
+from evaluator.gate.verdict import Check, Verdict, conclude
+from models.training.examples import Example, expected_level
+
+
+def judge(
+    champion: Score,
+    challenger: Score,
+    examples: Sequence[Example],
+    config: GateConfig,
+    *,
+    worth: Worth = expected_level,
+    brands: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Verdict:
+    """Decide whether a challenger may go on.
+
+    Parameters
+    ----------
+    examples
+        In the order of time, and unseen by both scorers, calibration included.
+    worth
+        What items are ranked by, such as :func:`models.scorer.utility` with a shop's weights.
+    brands
+        Items' brands by their texts.
+    clock
+        Seconds; times calls.
+
+    Raises
+    ------
+    AnswerError
+        When the champion answers with what is no probabilities. A challenger that does is refused.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shown = [Example(query=str(i), item=item, intent=item) for i in range(200) for item in ("buy", "ignore")]
+    >>> def sure(p): return lambda asks: [np.array([[p, 0, 0, 1 - p], [1 - p, 0, 0, p]], "f4")[:: -1] for _ in asks]
+    >>> verdict = judge(sure(0.6), sure(0.8), shown, GateConfig(latency_p99=100, latency_median=100))
+    >>> verdict.decision, judge(sure(0.6), sure(0.6), shown, GateConfig()).decision
+    ('passed', 'refused')
+    >>> judge(sure(0.6), sure(0.8), shown[:60], GateConfig()).sentence
+    'Not enough examples: 200 queries are needed, there are 30. The slice has 30 queries.'
+    """
+    lists = judged(examples, config.most_contexts)
+    queries = len({one.group for one in lists})
+    try:
+        checks = (
+            list(_checks(lists, champion, challenger, config, worth, brands or {}, clock))
+            if queries >= config.least_queries
+            else [_too_few(queries, config.least_queries)]
+        )
+    except AnswerError as error:
+        if error.score is champion:
+            raise
+        checks = [_bad(error)]
+    return conclude(checks, queries, len(lists), config.model_dump(mode="json"))
+
+
+def _checks(
+    lists: Sequence[Judged],
+    champion: Score,
+    challenger: Score,
+    config: GateConfig,
+    worth: Worth,
+    brands: Mapping[str, str],
+    clock: Callable[[], float],
+) -> Iterator[Check]:
+    how = Bootstrap(config.confidence, config.draws, config.seed)
+    asks = [one.ask for one in lists]
+    before, after = answers(champion, asks), answers(challenger, asks)
+    yield loss_check(lists, before, after, config, how)
+    yield ndcg_check(lists, before, after, config, how, worth)
+    yield calibration_check(lists, before, after, config, how)
+    yield from robustness_checks(lists, ((champion, before), (challenger, after)), config, how, worth)
+    wide = pools(lists, config.pool, config.exposure_contexts, config.seed)
+    shelves = [top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger)]
+    yield from exposure_checks(shelves[0], shelves[1], brands, config)
+    calls = pools(lists, config.pool, config.latency_calls, config.seed)
+    yield from latency_checks(
+        *measure(champion, challenger, calls, config.latency_repeats, config.seed, clock), config, how
+    )
+
+
+def _too_few(queries: int, least: int) -> Check:
+    return Check(
+        name="examples",
+        value=queries,
+        interval=None,
+        limit=least,
+        passed=False,
+        needed=least,
+        sentence=f"The slice has {queries:,} queries.",
+    )
+
+
+def _bad(error: AnswerError) -> Check:
+    said = f"The challenger cannot be used: {error}."
+    return Check(name="answers", value=None, interval=None, limit=0, passed=False, sentence=said)

@@ -1,0 +1,111 @@
+"""Held-out examples as lists to be ranked, and scorers as functions of texts.
+
+Knows values; nothing of models. Impressions of one item in one context become one item with their mean target and their
+weights' sum, which leaves every weighted sum of log losses and calibration gaps as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.scorer import INTENTS, Floats
+from models.training.examples import Example, by_context
+
+BATCH = 64
+"""Contexts scored in one call, as a worker's batch."""
+
+ROUNDING = 1e-3
+
+
+class Ask(NamedTuple):
+    """A context and the texts of the items to score in it; the history's newest come first."""
+
+    query: str
+    history: tuple[str, ...]
+    items: tuple[str, ...]
+
+
+Score = Callable[[Sequence[Ask]], list[Floats]]
+"""Probabilities of the four intents, float32 [n, 4] for each context."""
+
+
+class AnswerError(ValueError):
+    """A scorer's answer is no probabilities; ``score`` is the scorer."""
+
+    def __init__(self, score: Score, said: str) -> None:
+        super().__init__(said)
+        self.score = score
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A list with what came of it: mean targets [n, 4], and weights [n], of its distinct items."""
+
+    ask: Ask
+    targets: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+
+    @property
+    def group(self) -> str:
+        """What is resampled as one: the query, however it is written; without one the history."""
+        return " ".join(self.ask.query.casefold().split()) or "\n".join(self.ask.history)
+
+
+def judged(examples: Sequence[Example], most: int) -> list[Judged]:
+    """The newest contexts of examples in the order of time, newest first.
+
+    Examples
+    --------
+    >>> rows = [("a", "look"), ("b", "buy"), ("a", "ignore")]
+    >>> shown = [Example(query="hose", item=item, intent=intent) for item, intent in rows]
+    >>> [one] = judged(shown, 10)
+    >>> one.ask.items, one.targets.tolist(), one.weights.tolist()
+    (('a', 'b'), [[0.0, 0.0, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0]], [2.0, 1.0])
+    """
+    found = []
+    for group in by_context(reversed(examples))[:most]:
+        items = tuple(dict.fromkeys(example.item for example in group))
+        places = {item: place for place, item in enumerate(items)}
+        weights, targets = np.zeros(len(items)), np.zeros((len(items), len(INTENTS)))
+        for example in group:
+            weights[places[example.item]] += example.weight
+            targets[places[example.item]] += example.weight * example.target()
+        first = group[0]
+        found.append(Judged(Ask(first.query, first.history, items), targets / weights[:, None], weights))
+    return found
+
+
+def pools(lists: Sequence[Judged], size: int, count: int, seed: int) -> list[Ask]:
+    """Contexts with as many candidates as a worker ranks: a list's own items, and others drawn from all lists."""
+    chance = np.random.default_rng(seed)
+    every = list(dict.fromkeys(item for one in lists for item in one.ask.items))
+    chosen = chance.permutation(len(lists))[:count]
+    found = []
+    for one in (lists[place].ask for place in chosen):
+        others = (every[place] for place in chance.permutation(len(every))[:size])
+        found.append(one._replace(items=tuple(dict.fromkeys((*one.items, *others)))[:size]))
+    return found
+
+
+def answers(score: Score, asks: Sequence[Ask]) -> list[Floats]:
+    """What a scorer says, batch by batch.
+
+    Raises
+    ------
+    AnswerError
+        Where it is not one row of four probabilities an item.
+    """
+    found: list[Floats] = []
+    for start in range(0, len(asks), BATCH):
+        some = asks[start : start + BATCH]
+        rows = score(some)
+        if [part.shape for part in rows] != [(len(ask.items), len(INTENTS)) for ask in some]:
+            raise AnswerError(score, "its answers are not one row of four probabilities for each item")
+        for ask, part in zip(some, rows, strict=True):
+            if not ((part >= 0).all() and np.allclose(part.sum(axis=1), 1, atol=ROUNDING)):
+                raise AnswerError(score, f"what it says of {ask.query or ask.history!r} is no probabilities")
+        found += rows
+    return found

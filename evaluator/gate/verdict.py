@@ -1,0 +1,97 @@
+"""What the gate says: every check with its figure, interval and limit, and a sentence for people.
+
+Values in, JSON out and back; knows nothing of how anything is measured.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+Decision = Literal["passed", "refused", "too_few"]
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One check.
+
+    Attributes
+    ----------
+    value, interval
+        What was measured, and how sure it is; None where it could not be told.
+    limit
+        What it is held against.
+    needed
+        Where the slice is too small to tell: how many queries it takes.
+    sentence
+        For people.
+    """
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None
+    limit: float
+    passed: bool
+    needed: int | None = None
+    sentence: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a challenger may go on, and why.
+
+    Attributes
+    ----------
+    queries, contexts
+        Of the slice: groups that were resampled, and lists that were ranked.
+    config
+        The limits and the seed it was judged by.
+    """
+
+    decision: Decision
+    sentence: str
+    queries: int
+    contexts: int
+    config: dict[str, Any]
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger may go on."""
+        return self.decision == "passed"
+
+
+def conclude(checks: Sequence[Check], queries: int, contexts: int, config: dict[str, Any]) -> Verdict:
+    """One failed check refuses; else one that cannot be told leaves it open.
+
+    Examples
+    --------
+    >>> fine = Check(name="loss", value=-0.1, interval=(-0.2, -0.05), limit=0.0, passed=True, sentence="Better.")
+    >>> open = Check(name="ndcg", value=0.0, interval=(-0.2, 0.2), limit=-0.1, passed=False, needed=900, sentence="?")
+    >>> conclude([fine, open], 100, 120, {}).sentence
+    'Not enough examples: 900 queries are needed, there are 100. ?'
+    """
+    failed = [check for check in checks if not check.passed]
+    refused = [check for check in failed if check.needed is None]
+    decision: Decision = "refused" if refused else "too_few" if failed else "passed"
+    match decision:
+        case "passed":
+            said = f"Passed all {len(checks)} checks."
+        case "refused":
+            said = "Refused."
+        case "too_few":
+            most = max(check.needed or 0 for check in failed)
+            said = "Not enough examples"
+            said += f": {most:,} queries are needed, there are {queries:,}." if most > queries else "."
+    sentence = " ".join([said, *(check.sentence for check in (refused or failed))])
+    return Verdict(
+        decision=decision, sentence=sentence, queries=queries, contexts=contexts, config=config, checks=tuple(checks)
+    )
+
+
+def encode(verdict: Verdict) -> bytes:
+    """As JSON that people can read."""
+    return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> Verdict:
+    """Read what :func:`encode` wrote; ``msgspec.DecodeError`` where it is none."""
+    return msgspec.json.decode(data, type=Verdict)

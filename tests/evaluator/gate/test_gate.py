@@ -1,0 +1,137 @@
+"""Verdicts on scorers whose truth is known, and on those that fail in every other way."""
+
+from collections.abc import Sequence
+from itertools import count
+
+import msgspec
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from evaluator.gate.config import GateConfig
+from evaluator.gate.gate import judge
+from evaluator.gate.judged import AnswerError, Ask, Score
+from evaluator.gate.verdict import Verdict, decode, encode
+from models.scorer import Floats, utility
+from tests.evaluator.gate.world import FEATURES, World
+
+CONFIG = GateConfig(
+    draws=200, latency_calls=10, latency_repeats=2, robustness_contexts=20, exposure_contexts=20, pool=20
+)
+
+
+def ticking() -> "count[int]":
+    return count()
+
+
+def verdict(world: World, champion: Score, challenger: Score, config: GateConfig = CONFIG) -> Verdict:
+    return judge(champion, challenger, world.examples(), config, clock=ticking().__next__)
+
+
+def learned(world: World, rows: int, chance: np.random.Generator, shuffled: bool = False) -> Score:
+    """A logistic regression on another shop's so many impressions, with right labels or shuffled ones."""
+    past = World(rows, int(chance.integers(1 << 30)))
+    features, bought = past.features.reshape(-1, FEATURES), past.bought.ravel()
+    model = LogisticRegression().fit(features, chance.permutation(bought) if shuffled else bought)
+    return world.scorer(model.decision_function(world.features.reshape(-1, FEATURES)).reshape(world.truth.shape))
+
+
+def test_a_challenger_that_learned_shuffled_labels_is_refused_twenty_times_of_twenty() -> None:
+    for seed in range(20):
+        world, chance = World(300, seed), np.random.default_rng(seed)
+        found = verdict(world, learned(world, 10, chance), learned(world, 500, chance, shuffled=True))
+        assert found.decision == "refused" and "not shown to be better" in found.sentence
+
+
+def test_a_challenger_that_learned_more_passes_mostly() -> None:
+    passed = []
+    for seed in range(10):
+        world, chance = World(400, seed), np.random.default_rng(seed)
+        rough = world.scorer(world.truth + 0.8 * chance.normal(size=world.truth.shape))
+        passed.append(verdict(world, rough, learned(world, 500, chance)).passed)
+    assert sum(passed) >= 9
+
+
+def test_the_same_slice_and_seed_give_the_same_verdict() -> None:
+    world = World(250, 0)
+    champion, challenger = world.scorer(0.5 * world.truth), world.scorer(world.truth)
+    one = verdict(world, champion, challenger)
+    assert one == verdict(world, champion, challenger)
+    assert one.passed and one.queries == one.contexts == 250 and one.config["seed"] == 0
+    assert one != verdict(world, champion, challenger, GateConfig(**CONFIG.model_dump() | {"seed": 1}))
+
+
+def test_a_verdict_is_json_that_is_read_back_and_says_everything() -> None:
+    world = World(250, 0)
+    found = verdict(world, world.scorer(0.5 * world.truth), world.scorer(world.truth))
+    assert decode(encode(found)) == found
+    told = msgspec.json.decode(encode(found))
+    assert {"loss", "ndcg", "calibration", "robustness_typo_order", "exposure_item", "latency_p99"} <= {
+        check["name"] for check in told["checks"]
+    }
+    assert all(check["sentence"] and {"value", "interval", "limit", "passed"} <= set(check) for check in told["checks"])
+    assert found.sentence == f"Passed all {len(found.checks)} checks."
+
+
+def test_a_slice_that_is_too_small_is_not_judged() -> None:
+    world = World(199, 0)
+    found = verdict(world, world.scorer(0 * world.truth), world.scorer(world.truth))
+    assert found.decision == "too_few" and not found.passed and found.checks[0].needed == 200
+    assert judge(world.scorer(world.truth), world.scorer(world.truth), [], CONFIG).decision == "too_few"
+
+
+def test_a_gain_that_is_too_small_for_the_slice_asks_for_more() -> None:
+    world = World(250, 1)
+    rough, chance = world.truth + 0.3 * world.chance.normal(size=world.truth.shape), world.chance
+    found = verdict(world, world.scorer(rough), world.scorer(world.truth + 0.29 * chance.normal(size=rough.shape)))
+    assert found.decision == "too_few" and "queries are needed, there are 250" in found.sentence
+
+
+@pytest.mark.parametrize("answer", [np.nan, -1.0, 2.0, "short"])
+def test_a_challenger_that_answers_no_probabilities_is_refused_and_a_champion_an_error(answer: float | str) -> None:
+    world = World(220, 0)
+    good = world.scorer(world.truth)
+
+    def broken(asks: Sequence[Ask]) -> list[Floats]:
+        found = good(asks)
+        found[-1] = found[-1][1:] if answer == "short" else np.full_like(found[-1], answer)
+        return found
+
+    found = verdict(world, good, broken)
+    assert found.decision == "refused" and found.checks[0].name == "answers" and "probabilities" in found.sentence
+    assert decode(encode(found)) == found
+    with pytest.raises(AnswerError, match="probabilities"):
+        verdict(world, broken, good)
+
+
+def test_better_on_every_figure_and_yet_over_a_budget_is_refused() -> None:
+    """Its items of one brand go first in wide lists, which the narrow ones of the slice do not show."""
+    world = World(250, 2)
+    champion, better = world.scorer(0.5 * world.truth), world.scorer(world.truth)
+    brands = {item: "acme" if place % 2 else "bolt" for place, item in enumerate(world.places)}
+
+    def boost(asks: Sequence[Ask]) -> list[Floats]:
+        found = better(asks)
+        for ask, part in zip(asks, found, strict=True):
+            if len(part) > 10:
+                part[[brands[item] == "bolt" for item in ask.items]] = [0.01, 0, 0, 0.99]
+        return found
+
+    found = judge(champion, boost, world.examples(), CONFIG, brands=brands, clock=ticking().__next__)
+    failed = [check.name for check in found.checks if not check.passed]
+    assert found.decision == "refused" and failed == ["exposure_brand"] and "'acme', from 'bolt'" in found.sentence
+
+
+def test_items_are_ranked_by_what_they_are_worth_to_the_shop() -> None:
+    """By a utility that is the other way round, a challenger with better probabilities has the worse shelves."""
+    world = World(250, 3)
+    found = judge(
+        world.scorer(0.2 * world.truth + world.chance.normal(size=world.truth.shape)),
+        world.scorer(world.truth),
+        world.examples(),
+        CONFIG,
+        worth=lambda part: utility(part, {"ignore": 1.0}),
+        clock=ticking().__next__,
+    )
+    checks = {check.name: check for check in found.checks}
+    assert checks["loss"].passed and not checks["ndcg"].passed

@@ -1,0 +1,73 @@
+"""A made-up shop whose truth is known: lists of items, each bought with a probability that depends on its features."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.gate.judged import Ask, Judged
+from models.scorer import Floats
+from models.training.examples import Example
+
+Numbers = npt.NDArray[np.float64]
+ITEMS, FEATURES = 6, 4
+SLOPES = np.array([1.5, -1.0, 0.7, 0.0])
+WORDS = ("garden", "hose", "lamp", "drill", "chair", "kettle", "ladder", "carpet", "window", "paint")
+
+
+def sigmoid(logits: Numbers) -> Numbers:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float64)
+
+
+def rows(bought: Numbers) -> Floats:
+    """Probabilities of the four intents, of which two happen."""
+    nothing = np.zeros_like(bought)
+    return np.stack([bought, nothing, nothing, 1 - bought], axis=-1).astype(np.float32)
+
+
+class World:
+    """``features`` [queries, items, features]; queries differ in how readily anything is bought (``moods``)."""
+
+    def __init__(self, queries: int, seed: int) -> None:
+        self.chance = np.random.default_rng(seed)
+        self.features = self.chance.normal(size=(queries, ITEMS, FEATURES))
+        moods = self.chance.normal(0, 0.5, (queries, 1))
+        self.truth = self.features @ SLOPES - 0.5 + moods
+        self.bought = self.chance.random((queries, ITEMS)) < sigmoid(self.truth)
+        words = self.chance.choice(WORDS, (queries, 2))
+        self.queries = [f"{a} {b} {number}" for number, (a, b) in enumerate(words)]
+        self.places = {
+            f"{query}/{item}": (row, item) for row, query in enumerate(self.queries) for item in range(ITEMS)
+        }
+
+    def examples(self) -> list[Example]:
+        """Oldest first."""
+        return [
+            Example(
+                query=query, item=f"{query}/{item}", intent="buy" if self.bought[row, item] else "ignore", position=item
+            )
+            for row, query in enumerate(self.queries)
+            for item in range(ITEMS)
+        ]
+
+    def lists(self) -> list[Judged]:
+        """What :func:`evaluator.gate.judged.judged` makes of the examples, oldest first, and sooner."""
+        wanted = rows(self.bought.astype(float)).astype(np.float64)
+        return [
+            Judged(Ask(query, (), tuple(f"{query}/{item}" for item in range(ITEMS))), wanted[row], np.ones(ITEMS))
+            for row, query in enumerate(self.queries)
+        ]
+
+    def erring(self, item: float, query: float) -> list[Floats]:
+        """What a scorer says whose logits are off by normal errors of these sizes for each item and for each query."""
+        off = self.chance.normal(0, item, self.truth.shape) + self.chance.normal(0, query, (len(self.queries), 1))
+        return list(rows(sigmoid(self.truth + off)))
+
+    def scorer(self, logits: Numbers) -> Callable[[Sequence[Ask]], list[Floats]]:
+        """A scorer that knows logits [queries, items] by the items' texts."""
+        bought = sigmoid(logits)
+
+        def score(asks: Sequence[Ask]) -> list[Floats]:
+            return [rows(np.array([bought[self.places[item]] for item in ask.items])) for ask in asks]
+
+        return score
