@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -45,6 +45,7 @@ CLICKS = 0.05
 HOUR_S = 3_600
 PATIENCE_S = 1_800.0
 IDLE_S = 20
+COMMIT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,20 @@ def watch(kafka: KafkaConfig, process: psutil.Process, redis: "Redis", wanted: i
             return
 
 
+def totals(redis: "Redis", wanted: int) -> Counter[str]:
+    """What is committed, once it is as much as was wanted: a snapshot may tell of a batch that is on its way there."""
+    deadline = time.monotonic() + COMMIT_S
+    while True:
+        found: Counter[str] = Counter()
+        for key in redis.scan_iter("ls:*:meta"):
+            fields: Any = redis.hgetall(key)
+            found.update({name.decode(): int(value) for name, value in fields.items()})
+        closed = sum(count for name, count in found.items() if name.startswith("closed."))
+        if closed >= wanted or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
+
+
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here too.")] = None,
     impressions: Annotated[int, typer.Option(help="Spread over the time.")] = 400_000,
@@ -179,9 +194,7 @@ def main(
             for moment in watch(kafka, one, redis, wanted):
                 moments.append(moment)
                 progress.update(task, completed=moment.taken - moment.waiting)
-            found: Counter[str] = Counter()
-            for key in redis.scan_iter("ls:*:meta"):
-                found.update({name.decode(): int(value) for name, value in redis.hgetall(key).items()})
+            found = totals(redis, wanted)
         tell(report, moments, wanted)
         report.facts["equal_to_offline_join"] = all(found[f"closed.{intent}"] == n for intent, n in offline.items())
     report.write(json)
