@@ -248,7 +248,7 @@ def _reach(settings: Settings) -> None:
 def _table(servers: Servers, supervisor: Supervisor) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("what", "where", "process", "log"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "where")  # an address is there to be copied
     ours = {member.name: member for member in servers.started}
     for name, where in (("kafka", servers.bootstrap_servers), ("redis", masked(servers.redis_url))):
         if name in ours:
