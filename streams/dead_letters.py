@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from streams.config import KafkaConfig, TopicsConfig
+from streams.contents import contents
 from streams.decode import Refusal
 from streams.record import Header, Record
 from streams.topics import Topics
@@ -87,17 +88,7 @@ def read(kafka: KafkaConfig, config: TopicsConfig, group: str | None = None) -> 
     group
         A consumer group: letters before its committed offsets are left out.
     """
-    topic = Topics(config.prefix).dead_letters
-    consumer = KafkaConsumer(**kafka.client(), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions) if partitions else {}
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for messages in consumer.poll(timeout_ms=500).values():
-                yield from map(parse, messages)
-    finally:
-        consumer.close()
+    return map(parse, contents(kafka, Topics(config.prefix).dead_letters, group=group))
 
 
 def replay(

@@ -7,34 +7,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from redis import Redis
 
 from streams.config import StreamsConfig
+from streams.contents import contents
 from streams.meter import Snapshot, decoder
 from streams.topics import Topics
 
 
 def snapshots(config: StreamsConfig, since_ms: int, role: str = "worker") -> list[Snapshot]:
     """A role's snapshots published since a moment, oldest first."""
-    topic = Topics(config.topics.prefix).metrics
-    consumer = KafkaConsumer(**config.kafka.client(), group_id=None, enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions) if partitions else {}
-        starts = consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)) if partitions else {}
-        for partition in partitions:
-            start = starts.get(partition)
-            consumer.seek(partition, start.offset if start is not None else ends[partition])
-        found: list[Snapshot] = []
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for messages in consumer.poll(timeout_ms=500).values():
-                found += [decoder.decode(message.value) for message in messages]
-        wanted = (snapshot for snapshot in found if snapshot.role == role and snapshot.to_ms >= since_ms)
-        return sorted(wanted, key=lambda snapshot: snapshot.to_ms)
-    finally:
-        consumer.close()
+    messages = contents(config.kafka, Topics(config.topics.prefix).metrics, since_ms=since_ms)
+    found = (decoder.decode(message.value) for message in messages)
+    wanted = (snapshot for snapshot in found if snapshot.role == role and snapshot.to_ms >= since_ms)
+    return sorted(wanted, key=lambda snapshot: snapshot.to_ms)
 
 
 def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:

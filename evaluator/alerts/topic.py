@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from kafka import KafkaConsumer, TopicPartition
 
 from evaluator.alerts.alert import Alert, decoder, encoder
 from streams.config import KafkaConfig, TopicsConfig
+from streams.contents import contents
 from streams.record import Send
 from streams.topics import Topics
 
@@ -46,14 +46,5 @@ def parse(message: Any) -> Told | None:
 
 def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[Told]:
     """All that the topic holds now, oldest first in each partition."""
-    topic = Topics(config.prefix).alerts
-    consumer = KafkaConsumer(**kafka.client(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions) if partitions else {}
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for messages in consumer.poll(timeout_ms=500).values():
-                yield from (told for message in messages if (told := parse(message)) is not None)
-    finally:
-        consumer.close()
+    messages = contents(kafka, Topics(config.prefix).alerts)
+    return (told for message in messages if (told := parse(message)) is not None)

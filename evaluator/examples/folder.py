@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from evaluator.examples.columns import SCHEMA
 from evaluator.examples.segment import Segment, stamp, standing
+from models.store.storage import sync
 from models.training.examples import ExamplesError
 
 REHEARSAL = "rehearsal.parquet"
@@ -42,7 +43,7 @@ class Folder:
         """
         for folder in (self.path, self._segments, self._partial):
             folder.mkdir(parents=True, exist_ok=True)
-            _sync(folder.parent)
+            sync(folder.parent)
         (self.path / REMOVAL).touch()
         with (self.path / WRITER).open("ab") as held:
             try:
@@ -89,7 +90,7 @@ class Folder:
         with self.still(alone=True):
             for segment in gone:
                 (self._segments / segment.name).unlink(missing_ok=True)
-            _sync(self._segments)
+            sync(self._segments)
 
     def rehearsal(self) -> tuple[Any, int] | None:
         """The sample for rehearsal as a table, and its bound; None where there is none yet."""
@@ -117,7 +118,7 @@ class Folder:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def _opened(path: Path) -> Any:
@@ -127,11 +128,3 @@ def _opened(path: Path) -> Any:
         raise
     except (pa.ArrowException, OSError) as error:
         raise ExamplesError(f"{path} is damaged: {error}. Remove it, and go on without it") from error
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

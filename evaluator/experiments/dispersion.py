@@ -59,3 +59,9 @@ class Dispersion:
         if not len(found._impressions) == len(found._clicks) == GROUPS:
             raise ValueError(f"{len(found._impressions)} groups of shoppers were saved, {GROUPS} are in use")
         return found
+
+
+def of_ratio(own: Dispersion, clicks: int, other: Dispersion, other_clicks: int) -> float:
+    """The dispersion of two arms' rate ratio, at least one: a log rate's variance is one over its clicks."""
+    clicks, other_clicks = max(1, clicks), max(1, other_clicks)
+    return max(1.0, (own.get() * other_clicks + other.get() * clicks) / (clicks + other_clicks))

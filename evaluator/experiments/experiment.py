@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluator.experiments.click_rates import ClickTest
-from evaluator.experiments.dispersion import Dispersion
+from evaluator.experiments.dispersion import Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
 from evaluator.online.attribution import Closed
 
@@ -136,11 +136,9 @@ class Experiment:
 
     def _end(self) -> None:
         """Close the block that is open."""
-        control = self._spread[self.control].get()
         for arm, test in self.clicks.items():
             test.update(*self._block[arm], *self._block[self.control])
-            own, other = max(1, test.clicks), max(1, test.other_clicks)  # a log rate's variance is one over its clicks
-            test.dispersion = max(1.0, (self._spread[arm].get() * other + control * own) / (own + other))
+            test.dispersion = of_ratio(self._spread[arm], test.clicks, self._spread[self.control], test.other_clicks)
         self._block = {arm: [0, 0] for arm in self.shares}
 
     def _is_new(self, digest: bytes) -> bool:

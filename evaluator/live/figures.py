@@ -5,6 +5,7 @@ Pure: takes commits and views, gives labelled values and alerts. Knows nothing o
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from evaluator.config import EvaluatorConfig
@@ -23,7 +24,7 @@ UNWATCHED = 10_000
 """Views that may wait for partitions which are behind; some kilobytes each."""
 
 CUT = ("surface", "arm", "model")
-SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared", "debiased", "debiased_squared")
+SUMS = tuple(one.name for one in fields(Tally))
 
 
 class Figures:

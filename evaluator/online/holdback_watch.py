@@ -9,7 +9,7 @@ from zlib import crc32
 
 from evaluator.drift.detector import Reading
 from evaluator.drift.holdback import BelowHoldback
-from evaluator.experiments.dispersion import Dispersion
+from evaluator.experiments.dispersion import Dispersion, of_ratio
 from evaluator.online.watch import Watch, WatchRules
 
 BLOCK_MS = 60_000
@@ -82,10 +82,8 @@ class HoldbackWatch(Watch):
         if self._after is not None:
             self._recover(block)
             return
-        clicks, other = (max(1, count) for count in self._detector.clicks)
-        # A log rate's variance is one over its clicks.
-        own, control = self._spreads[False].get(), self._spreads[True].get()
-        self._detector.dispersion = max(1.0, (own * other + control * clicks) / (clicks + other))
+        clicks, other_clicks = self._detector.clicks
+        self._detector.dispersion = of_ratio(self._spreads[False], clicks, self._spreads[True], other_clicks)
         self._detector.update((block[0], block[1], block[2], block[3]))
         if self._detector.drifted:
             self._after = [0, 0, 0, 0]

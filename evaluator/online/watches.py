@@ -113,10 +113,11 @@ class Watches:
 
     def update(self, view: View) -> None:
         """Take a closed view in."""
-        if clicks := self._of(RateWatch, Key("click_rate", view.surface, view.arm)):
+        key = Key("click_rate", view.surface, view.arm)
+        if clicks := self._of(RateWatch, key):
             for one in view.closed:
                 clicks.update(bool(one.outcomes), one.shopper)
-                self._note(Key("click_rate", view.surface, view.arm), clicks)
+                self._note(key, clicks)
         self._against_holdback(view)
         if unseen := self._of(UnseenWatch, Key("unseen_items")):
             for one in view.closed:

@@ -112,7 +112,7 @@ class LocalStorage(Storage):
         finally:
             temporary.unlink(missing_ok=True)
         for folder in target.parents:
-            _sync(folder)
+            sync(folder)
             if folder == self.folder:
                 break
 
@@ -150,7 +150,7 @@ def connect(url: str) -> Storage:
     return LocalStorage(fs, root) if "file" in fs.protocol else Storage(fs, root)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Make a folder's entries outlive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
