@@ -119,6 +119,7 @@ class Run:
             "LIVESHELF_WORKER__GROUP": name,
             "LIVESHELF_WORKER__METRICS_EVERY_S": str(SNAPSHOT_S),
             "LIVESHELF_MODEL__ARCHITECTURE": architecture,
+            "LIVESHELF_MODEL__VERSION": "",
         }
         topics.create(self.config.kafka, self.config.topics)
         self.producer = KafkaProducer(**self.config.kafka.client(), acks="all", linger_ms=0)

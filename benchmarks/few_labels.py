@@ -25,7 +25,8 @@ from models.training.config import TrainConfig
 from models.training.descriptions import Descriptions, described, label
 from models.training.examples import Example, by_context
 from models.training.figures import figures
-from models.training.methods import RECIPES, Method
+from models.training.method import Method
+from models.training.methods import RECIPES
 from models.training.run import Run
 
 LABELS = (8, 32, 128, 512)

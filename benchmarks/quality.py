@@ -24,7 +24,8 @@ from models.encoder import Encoder
 from models.training.config import DEFAULT_LOSSES, TrainConfig
 from models.training.examples import Example, read_examples, split
 from models.training.figures import figures
-from models.training.methods import RECIPES, Method
+from models.training.method import Method
+from models.training.methods import RECIPES
 from models.training.rehearsal import taught
 from models.training.run import Run
 

@@ -27,14 +27,7 @@ class EvaluatorConfig(RoleConfig):
     watch_inputs: Count = 500
     holdback: str = ""
     holdback_minutes: Count = 100_000
-    arms: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
-
-    @field_validator("arms")
-    @classmethod
-    def _whole(cls, arms: dict[str, float]) -> dict[str, float]:
-        if arms and (len(arms) < 2 or abs(sum(arms.values()) - 1) > 1e-9):
-            raise ValueError(f"an experiment has two arms or more with shares that sum to one, not {arms}")
-        return arms
+    experiment_block_s: Seconds = 60.0
 
     def watch_rules(self) -> WatchRules:
         """How closely things are watched."""

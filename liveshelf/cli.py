@@ -59,17 +59,17 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, help="How many worker processes.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where data and logs live.")] = None,
 ) -> None:
-    """Start Kafka, Redis, workers, an evaluator and the dashboard here, keep them running, stop them all on Ctrl-C.
+    """Start Kafka, Redis, workers, an evaluator, a trainer and the dashboard here; stop them all on Ctrl-C.
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
-    from liveshelf.roles import dashboard_role, evaluator_role, with_metrics, worker_roles
+    from liveshelf.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
     from liveshelf.stack.supervisor import run_stack
 
     stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
     with told():
         config = settings(**({"stack": stack} if stack else {}))
-        roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role()], config)
+        roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role(), trainer_role()], config)
         roles.append(dashboard_role(config.dashboard))
         raise typer.Exit(run_stack(config, roles, console=console))
 
@@ -118,6 +118,32 @@ def evaluator() -> None:
         config = settings()
         topics.create(config.kafka, config.topics)
         raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
+
+
+@app.command()
+def trainer(
+    job: Annotated[bool, typer.Option("--job", hidden=True, help="Make the run whose folder is read.")] = False,
+) -> None:
+    """Learn from labelled examples until stopped: triggers, training, the gate, and the rollout of what passes.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf trainer`
+    """
+    from evaluator.learning import child
+
+    with told():
+        config = settings()
+        if job:
+            child.settle(config.learning.niceness)
+            from evaluator.learning.job import work
+
+            folder = child.asked()
+            raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
+        from evaluator.learning.trainer import Trainer
+        from streams import topics
+
+        topics.create(config.kafka, config.topics)
+        command = (sys.executable, "-m", "liveshelf", "trainer", "--job")
+        raise typer.Exit(Trainer(config.loop(), command).run())
 
 
 @topics_app.command("create")
@@ -319,7 +345,7 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to 
 @app.command()
 def health(
     seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0,
-    role: Annotated[Literal["worker", "evaluator", "dashboard"], typer.Option(help="Whose.")] = "worker",
+    role: Annotated[Literal["worker", "evaluator", "trainer", "dashboard"], typer.Option(help="Whose.")] = "worker",
 ) -> None:
     """Exit code 0 when a role of this host has reported lately, or answers; for container health checks."""
     from liveshelf.dashboard_command import answers

@@ -1,12 +1,13 @@
-"""The commands ``liveshelf models …``: what versions there are, which is in charge, and changing that.
+"""The commands ``liveshelf models …``: what versions there are, which is in charge or on trial, and changing that.
 
 Words, options and where the store is live here; how versions are shown is `liveshelf.model_tables`, the work is the
-store's.
+store's, and workers hear of it by `streams.announcement`.
 """
 
+import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.console import RenderableType
 
 if TYPE_CHECKING:
     from models.store import Manifest, Store
+    from models.store.slots import Slot
 
 models_app = typer.Typer(no_args_is_help=True, help="Versions of models: which there are, and which is in charge.")
 
@@ -85,19 +87,66 @@ def models_diff(
 @models_app.command("promote")
 def models_promote(version: Version, reason: Reason = "by hand") -> None:
     """Make a version the champion. Example: `liveshelf models promote 20261124-1530 --reason "better nDCG"`"""
+    from models.store.slots import CHALLENGER, CHAMPION
+
     with _store() as store:
         slot = store.slots.promote(store.find(version), reason)
+        changed = {CHAMPION: slot}
+        challenger = store.slots.read(CHALLENGER).current
+        if challenger is not None and slot.current is not None and challenger.version == slot.current.version:
+            changed[CHALLENGER] = store.slots.clear(CHALLENGER, f"promoted: {reason}")
     before = f"before: {slot.history[-1].version}" if slot.history else "the first"
     _print(f"champion: {slot.current.version if slot.current else '-'} ({before})")
+    _announce(changed)
 
 
 @models_app.command("rollback")
 def models_rollback(reason: Reason = "by hand") -> None:
-    """Put back the version before the champion. Example: `liveshelf models rollback --reason "clicks fell"`"""
+    """Put back the version before the champion; before the first, the untrained weights of the settings.
+
+    Example: `liveshelf models rollback --reason "clicks fell"`
+    """
+    from models.store.slots import CHAMPION
+
     with _store() as store:
         slot = store.slots.rollback(reason)
-    if slot.current is not None:
-        _print(f"champion: {slot.current.version} ({slot.current.reason})")
+    told = f"{slot.current.version} ({slot.current.reason})" if slot.current else f"none ({slot.emptied})"
+    _print(f"champion: {told}")
+    _announce({CHAMPION: slot})
+
+
+@models_app.command("canary")
+def models_canary(
+    version: Version,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the shoppers; with 0 nobody sees it (a shadow).")
+    ] = 0.1,
+    reason: Reason = "by hand",
+) -> None:
+    """Let a version challenge the champion. Example: `liveshelf models canary 20261124-1530 --share 0.1`"""
+    from models.store import StoreError
+    from models.store.slots import CHALLENGER, CHAMPION
+
+    with _store() as store:
+        found = store.find(version)
+        champion = store.slots.read(CHAMPION).current
+        if champion is not None and champion.version == found:
+            raise StoreError(f"{found} is the champion: it cannot challenge itself.")
+        slot = store.slots.promote(found, reason, CHALLENGER, share)
+    _print(f"challenger: {found}, {'a shadow' if share == 0 else f'for {100 * share:.3g} % of the shoppers'}")
+    _announce({CHALLENGER: slot})
+
+
+@models_app.command("stop")
+def models_stop(reason: Reason = "by hand") -> None:
+    """End the challenger's trial. Example: `liveshelf models stop --reason "clicks fell"`"""
+    from models.store.slots import CHALLENGER
+
+    with _store() as store:
+        before = store.slots.read(CHALLENGER).current
+        slot = store.slots.clear(CHALLENGER, reason)
+    _print(f"challenger: none ({'there was none' if before is None else f'before: {before.version}'})")
+    _announce({CHALLENGER: slot})
 
 
 @models_app.command("gc")
@@ -109,14 +158,17 @@ def models_gc(
 ) -> None:
     """Remove versions that nobody needs, and what writers that died have left.
 
-    The champion, those before it, and every version whose encoder a kept one uses stay. Example:
+    The champion, those before it, the challenger, what the settings name, and every version whose encoder a kept one
+    uses stay. Example:
     `liveshelf models gc --keep 5 --dry-run`
     """
     from liveshelf import model_tables
     from models.store.clearing import clear
 
     with _store() as store:
-        cleared = clear(store, keep=keep, history=history, grace_s=grace_hours * 3_600, dry_run=dry_run)
+        cleared = clear(
+            store, keep=keep, history=history, grace_s=grace_hours * 3_600, pinned=_named(store), dry_run=dry_run
+        )
     _print(*(f"version {version}" for version in cleared.versions))
     _print(*(f"unfinished {path}" for path in cleared.leftovers))
     total = f"{len(cleared.versions)} versions, {len(cleared.leftovers)} unfinished"
@@ -137,14 +189,43 @@ def _store() -> Iterator["Store"]:
             raise StoreError(f"The model store {url} does not answer as it should: {error}.") from error
 
 
-def _slots(store: "Store") -> dict[str, list[str]]:
-    """The slots that each version is in."""
-    found: dict[str, list[str]] = {}
+def _slots(store: "Store") -> dict[str, dict[str, float]]:
+    """The slots that each version is in, and its share there."""
+    found: dict[str, dict[str, float]] = {}
     for name in store.slots.names():
         current = store.slots.read(name).current
         if current is not None:
-            found.setdefault(current.version, []).append(name)
+            found.setdefault(current.version, {})[name] = current.share
     return found
+
+
+def _named(store: "Store") -> set[str]:
+    """The versions that the settings name."""
+    from liveshelf.terminal import settings
+    from models.store.errors import StoreError
+
+    found = set()
+    for name in (settings().model.version, settings().model.holdback_version):
+        with suppress(StoreError):  # a slot that is empty yet, a version that is gone
+            found.add(store.find(name or ""))
+    return found
+
+
+def _announce(slots: "Mapping[str, Slot]") -> None:
+    """Tell the workers; they would see it by themselves a little later."""
+    from kafka.errors import KafkaError
+
+    from liveshelf.terminal import settings
+    from streams.announcement import announce_now
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
+    config = settings()
+    try:
+        for name, slot in slots.items():
+            announce_now(config.kafka, config.topics, name, slot)
+    except KafkaError:
+        where = config.kafka.bootstrap_servers
+        _print(f"Kafka does not answer at {where}: workers look at the store every {config.model.watch_s:g} s.")
 
 
 def _print(*what: RenderableType) -> None:

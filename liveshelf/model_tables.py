@@ -12,7 +12,8 @@ from models.store.difference import Change, Difference
 from models.store.manifest import Manifest
 
 SHOWN_METRICS = 3
-Slots = Mapping[str, Sequence[str]]
+Slots = Mapping[str, Mapping[str, float]]
+"""By version: the slots that it is in, and the share of the shoppers that it has there."""
 
 
 def listing(manifests: Sequence[Manifest], slots: Slots, metrics: Sequence[str] | None) -> Table:
@@ -24,7 +25,7 @@ def listing(manifests: Sequence[Manifest], slots: Slots, metrics: Sequence[str] 
     for one in manifests:
         figures = [number(one.metrics.get(name)) for name in chosen]
         age = ago(time.time() - one.created_at.timestamp())
-        names = [one.id, ", ".join(slots.get(one.id, ())), one.method, one.parent or ""]
+        names = [one.id, places(slots.get(one.id, {})), one.method, one.parent or ""]
         _row(table, *names, f"{one.data.examples:,}", *figures, size(one.bytes), age)
     return table
 
@@ -35,7 +36,7 @@ def page(one: Manifest, slots: Slots) -> list[Table]:
     data = one.data
     window = f"{data.window_from or '…'} to {data.window_to or '…'}" if data.window_from or data.window_to else ""
     for name, value in (
-        ("slots", ", ".join(slots.get(one.id, ()))),
+        ("slots", places(slots.get(one.id, {}))),
         ("created", f"{one.created_at:%Y-%m-%d %H:%M:%S %Z}, {ago(time.time() - one.created_at.timestamp())} ago"),
         ("method", one.method),
         ("architecture", one.architecture),
@@ -78,8 +79,23 @@ def comparison(found: Difference) -> list[Table]:
 
 
 def record(one: Manifest, slots: Slots) -> dict[str, Any]:
-    """A manifest and the slots that its version is in, as plain values."""
-    return {**msgspec.to_builtins(one), "slots": list(slots.get(one.id, ()))}
+    """A manifest and the slots that its version is in, with its shares there, as plain values."""
+    shares = slots.get(one.id, {})
+    return {**msgspec.to_builtins(one), "slots": list(shares), "shares": dict(shares)}
+
+
+def places(shares: Mapping[str, float]) -> str:
+    """The slots that a version is in, as people say them.
+
+    Examples
+    --------
+    >>> places({"champion": 1.0}), places({"challenger": 0.1}), places({"challenger": 0.0})
+    ('champion', 'challenger 10 %', 'challenger (shadow)')
+    """
+    return ", ".join(
+        name + ("" if share == 1 else f" {100 * share:.3g} %" if share else " (shadow)")
+        for name, share in shares.items()
+    )
 
 
 def as_json(value: Any) -> str:

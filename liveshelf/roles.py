@@ -45,6 +45,12 @@ def evaluator_role() -> Role:
     return Role("evaluator-1", command, {"LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"})
 
 
+def trainer_role() -> Role:
+    """The trainer process of a local stack."""
+    command = (sys.executable, "-m", "liveshelf", "trainer")
+    return Role("trainer-1", command, {"LIVESHELF_LEARNING__INSTANCE": "trainer-1"})
+
+
 def dashboard_role(config: DashboardConfig) -> Role:
     """The live page of a local stack: on the port of the settings, or any free one where that is taken."""
     port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]

@@ -24,6 +24,11 @@ from pydantic_settings import (
 )
 
 from evaluator.config import AlertsConfig, DashboardConfig, EvaluatorConfig
+from evaluator.examples.config import ExamplesConfig
+from evaluator.gate.config import GateConfig
+from evaluator.learning.config import LearningConfig, LoopConfig
+from evaluator.rollout.config import RolloutConfig
+from evaluator.triggers.config import TriggerConfig
 from liveshelf.stack.record import Record, masked
 from streams.config import Config, Count, Seconds, StreamsConfig
 
@@ -82,6 +87,11 @@ class Settings(BaseSettings, StreamsConfig):
     evaluator: EvaluatorConfig = EvaluatorConfig()
     alerts: AlertsConfig = AlertsConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    examples: ExamplesConfig = ExamplesConfig()
+    triggers: TriggerConfig = TriggerConfig()
+    learning: LearningConfig = LearningConfig()
+    gate: GateConfig = GateConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -99,6 +109,18 @@ class Settings(BaseSettings, StreamsConfig):
     def streams(self) -> StreamsConfig:
         """What the streaming side needs of it."""
         return StreamsConfig(**{name: getattr(self, name) for name in StreamsConfig.model_fields})
+
+    def loop(self) -> LoopConfig:
+        """What the trainer needs of it."""
+        return LoopConfig(
+            self.streams(),
+            self.learning,
+            self.examples,
+            self.triggers,
+            self.gate,
+            self.rollout,
+            self.evaluator.window_s + self.evaluator.grace_s,
+        )
 
     def at(self, bootstrap_servers: str, redis_url: str) -> "Settings":
         """The same settings with Kafka and Redis elsewhere.

@@ -3,8 +3,6 @@
 Puts together what models, training and the store know; the only place that knows all three.
 """
 
-import hashlib
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +10,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import torch
 from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 
+from evaluator.learning import version
+from evaluator.learning.start import Start
 from liveshelf.settings import Settings
-from liveshelf.train_start import Start
 from liveshelf.train_steps import Step
 from models.scorer import INTENTS, Floats
-from models.store import Description, Manifest, Store
-from models.store.manifest import OWN, Data
+from models.store import Manifest, Store
+from models.store.manifest import Data
 from models.store.parts import Parts, parts
 from models.training.calibration import reliability
 from models.training.config import TrainConfig
@@ -31,7 +29,6 @@ from models.training.examples import Example, read_examples, split
 from models.training.figures import probabilities
 from models.training.run import Trained
 from models.training.search import Searched, search
-from models.weights import fingerprint, resolve
 
 DEV_SHARE = 0.1
 
@@ -127,36 +124,18 @@ def run_train(
     if not first:
         return None
     console.print(*tables(trained), sep="\n")
-    made = _put(store, base, trained, Data(source.name, len(examples), *source.window, data_hash(examples)), notes)
+    made = _put(
+        store, base, trained, Data(source.name, len(examples), *source.window, version.data_hash(examples)), notes
+    )
     console.print(f"Stored as [bold]{made.id}[/]. Put it in charge with: liveshelf models promote {made.id}")
     return made
 
 
 def _put(store: Store, base: Parts, trained: Trained, data: Data, notes: str) -> Manifest:
-    with tempfile.TemporaryDirectory() as folder:
-        trained.save(Path(folder))
-        if trained.encoder.adapter is not None:
-            shutil.copytree(trained.encoder.adapter, Path(folder) / "adapter")
-        own = trained.method == "full"
-        return store.put(
-            Path(folder),
-            Description(
-                method=trained.method,
-                architecture="cross_encoder" if trained.method == "cross_encoder" else "late_interaction",
-                encoder=OWN if own else _shared(store, base),
-                encoder_fingerprint=fingerprint(Path(folder) / "encoder" if own else resolve(base.weights)),
-                data=data,
-                parent=base.version,
-                metrics=trained.metrics | {f"{name}_s": value for name, value in trained.seconds.items()},
-                calibration={"scale": trained.calibration.scale, "bias": trained.calibration.bias},
-                notes=notes,
-            ),
-        )
-
-
-def data_hash(examples: Sequence[Example]) -> str:
-    """Sixteen hex digits over examples in their order."""
-    return hashlib.blake2b(msgspec.json.encode(examples), digest_size=8).hexdigest()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        version.save(trained, folder)
+        return store.put(folder, version.describe(store, base, trained, folder, data, notes))
 
 
 def tables(trained: Trained) -> list[Table]:
@@ -200,7 +179,3 @@ def curves(found: Floats, targets: Floats) -> Table:
         pairs = zip(curve.predicted, curve.observed, strict=True)
         table.add_row(curve.intent, "  ".join(f"{a:.2f}→{b:.2f}" for a, b in pairs), f"{curve.error:.3f}")
     return table
-
-
-def _shared(store: Store, base: Parts) -> str:
-    return base.weights if base.version is None else store.manifest(base.version).encoder

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from evaluator.learning.weighing import weighed
 from evaluator.online.attribution import Attribution, Closed, Rules
 from evaluator.online.labelling import Context, Contexts, example
 from evaluator.online.positions import Positions
@@ -205,31 +206,6 @@ def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: boo
         counts,
         positions,
     )
-
-
-def weighed(examples: Sequence[Example], positions: Positions) -> list[Example]:
-    """Examples whose ``look`` ones are weighted by the inverse propensity of their position, to a mean of one.
-
-    What was clicked far down, where few look, stands for many who would have. The mean of one (self-normalised
-    weights, Swaminathan and Joachims 2015) leaves the share of looks among all intents as it was. What was bought or
-    read keeps its weight: it was examined beyond doubt and is rare, so its weights would be mostly noise.
-
-    Examples
-    --------
-    >>> positions = Positions()
-    >>> for place, clicks in ((0, 40), (1, 10)):
-    ...     positions.update("tv", "a", place, clicks, 100)
-    >>> looks = [Example(query="tv", item="a", intent="look", position=place) for place in (0, 1)]
-    >>> [round(one.weight, 2) for one in weighed(looks, positions)]
-    [0.4, 1.6]
-    """
-    chosen = [one.intent == "look" and one.position is not None for one in examples]
-    weights = [positions.weight(one.position or 0) if look else 1.0 for one, look in zip(examples, chosen, strict=True)]
-    mean = sum(weight for weight, look in zip(weights, chosen, strict=True) if look) / max(1, sum(chosen))
-    return [
-        msgspec.structs.replace(one, weight=one.weight * weight / mean) if look else one
-        for one, weight, look in zip(examples, weights, chosen, strict=True)
-    ]
 
 
 def _told(counts: Counter[str]) -> str:

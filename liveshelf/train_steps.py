@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import nn
 
-from liveshelf.train_start import Start
+from evaluator.learning.start import Start
 from models.scorer import Floats
 from models.training.descriptions import Descriptions, label
 from models.training.examples import Example, expected_level

@@ -2,7 +2,7 @@
 
 The topic itself has each item whole, text and all, so nobody has to send it again. Each worker fills in the items whose
 partition of ``shop.items`` it owns, so an item is encoded once for all workers; what is on the topic already, whoever
-put it there and before whatever restart, is not encoded again. Shoppers go first: it takes at most half of the core.
+put it there and before whatever restart, is not encoded again. Shoppers go first: it takes half of what they leave.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from streams.embedding import Origin, decoder, origin, split
 from streams.events import Item
 from streams.follower import Follower
 from streams.item_encoder import CHUNK, ItemEncoder
+from streams.rest import rest
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Backfill:
                 spent = time.perf_counter() - began
                 await asyncio.gather(*sent)
                 filled += len(sent)
-                await asyncio.sleep(spent)
+                await rest(spent)
         finally:
             await consumer.stop()
         return filled

@@ -1,10 +1,39 @@
-"""Which version is in charge, as the store's slot says, and when that is a change.
+"""Which version is in charge and which challenges it, as the store's slots say, and when that is a change.
 
 Knows the store's slots and manifests; nothing of what a version is loaded into.
 """
 
+from datetime import datetime
+from typing import NamedTuple
+
 from models.store import Store
 from models.store.errors import StoreError
+from models.store.slots import CHALLENGER, CHAMPION, Promotion
+
+UNTRAINED = ""
+"""In place of a version: the weights and the architecture of the settings."""
+
+
+class Standing(NamedTuple):
+    """What the slots say.
+
+    Attributes
+    ----------
+    champion
+        The version in charge, ``UNTRAINED`` after the first one was rolled back; None where the slot says nothing: it
+        was never filled, or its file is gone.
+    since
+        When it came into the slot.
+    before
+        What was in charge before, newest first.
+    challenger
+        The version on trial; None where there is none, or it is the champion itself.
+    """
+
+    champion: str | None = None
+    since: datetime | None = None
+    before: tuple[str, ...] = ()
+    challenger: Promotion | None = None
 
 
 class Watch:
@@ -21,7 +50,7 @@ class Watch:
         self.version = version
 
     def update(self, version: str | None) -> bool:
-        """Whether another version is in charge now; an empty slot changes nothing."""
+        """Whether another version is in charge now; a slot that says nothing changes nothing."""
         changed = version is not None and version != self.version
         if changed:
             self.version = version
@@ -29,7 +58,7 @@ class Watch:
 
 
 class Charge:
-    """One slot of a store, looked at from time to time.
+    """One slot of a store, looked at from time to time, and beside the champion's the challenger's.
 
     Calls read files, or an object store: they belong in a thread where an event loop runs.
 
@@ -50,33 +79,43 @@ class Charge:
 
     @classmethod
     def of(cls, store: Store, name: str) -> "Charge | None":
-        """The slot that a setting names, or None where it names a version.
+        """The slot that a setting names, or None where it names a version. The champion's need not be there yet.
 
         Examples
         --------
-        >>> Charge.of(Store("memory://charge-example"), "champion") is None
+        >>> store = Store("memory://charge-example")
+        >>> Charge.of(store, "champion").read()
+        Standing(champion=None, since=None, before=(), challenger=None)
+        >>> Charge.of(store, "champoin") is None
         True
         """
-        return cls(store, name) if name in store.slots.names() and store.slots.read(name).current else None
+        return cls(store, name) if name == CHAMPION or name in store.slots.names() else None
 
-    def versions(self) -> list[str]:
-        """The version in the slot, then those that were there before, newest first.
+    def read(self) -> Standing:
+        """What the slots say now.
 
         Raises
         ------
         StoreError
-            When the slot's file cannot be understood.
+            When a slot's file cannot be understood.
         """
         held = self.store.slots.read(self.slot)
-        now = [held.current.version] if held.current is not None else []
-        return now + [past.version for past in reversed(held.history)]
+        challenger = self.store.slots.read(CHALLENGER).current if self.slot == CHAMPION else None
+        before = tuple(past.version for past in reversed(held.history))
+        if held.current is None:
+            return Standing(UNTRAINED if held.emptied else None, None, before, challenger)
+        if challenger is not None and challenger.version == held.current.version:
+            challenger = None
+        return Standing(held.current.version, held.current.at, before or (UNTRAINED,), challenger)
 
     def before(self, version: str) -> str | None:
-        """The newest version in the slot's history with another encoder than this one's, of those that still exist."""
+        """What was in charge last with another encoder than a version's, of what still exists."""
         own = self._encoder(version)
-        return next((past for past in self.versions() if self._encoder(past) not in {None, own}), None)
+        return next((past for past in self.read().before if self._encoder(past) not in {None, own}), None)
 
     def _encoder(self, version: str) -> str | None:
+        if version == UNTRAINED:
+            return UNTRAINED
         try:
             return self.store.manifest(version).encoder_fingerprint
         except StoreError:

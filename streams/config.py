@@ -140,8 +140,11 @@ class ModelConfig(Config):
     engine: Literal["auto", "eager", "inductor", "tensorrt"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 1
     store: str = ".liveshelf/models"
-    version: str | None = None
+    version: str | None = "champion"
     watch_s: Seconds = 5.0
+    standby_s: Seconds = 3_600.0
+    holdback_share: Share = 0.0
+    holdback_version: str | None = None
 
 
 class RoleConfig(Config):

@@ -5,6 +5,7 @@ Pure: knows the catalogue and the encoder, nothing of where shoppers are remembe
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,13 +26,6 @@ class Queries:
         self.encoder = encoder
         self.capacity = capacity
         self._kept: OrderedDict[str, tuple[EncodedQuery, tuple[str, ...]]] = OrderedDict()
-
-    def of(self, encoder: Encoder) -> "Queries":
-        """What is known as this encoder reads it: the same, or nothing where it reads queries differently."""
-        if encoder.query_version != self.encoder.query_version:
-            return Queries(encoder, self.capacity)
-        self.encoder = encoder
-        return self
 
     def update(self, queries: Iterable[str]) -> int:
         """Encode those not yet known, in one pass; returns how many that were."""
@@ -69,42 +63,52 @@ def past_queries(shopper: Shopper, config: WorkerConfig) -> list[str]:
     return [asked.query for asked in shopper.asked[: config.recent_queries]]
 
 
-def past(
-    shopper: Shopper, catalogue: Catalogue, queries: Queries, config: WorkerConfig, without: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """A shopper's recent items and queries as vectors with weights, heaviest influence newest.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of a shopper's past a context is made of, each newest first: items, each once, queries, and how much each of
+    the items, then of the queries, counts, in (0, 1]."""
 
-    Age counts from the shopper's newest event, not from now, so a repeated event makes the same context.
+    items: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
-    Parameters
-    ----------
-    without
-        A query to leave out, because it is the one being answered.
+    @classmethod
+    def of(cls, shopper: Shopper, config: WorkerConfig, without: str | None = None) -> "Past":
+        """Of what is remembered of a shopper.
+
+        Age counts from the shopper's newest event, not from now, so a repeated event makes the same context.
+
+        Parameters
+        ----------
+        without
+            A query to leave out, because it is the one being answered.
+        """
+        newest, half_life = shopper.newest_ms, config.recency_half_life_s
+        items: dict[str, float] = {}
+        for touched in shopper.touched[: config.recent_items]:
+            if touched.item_id not in items:
+                items[touched.item_id] = TOUCH_WEIGHTS[touched.kind] * decay(newest - touched.time_ms, half_life)
+        asked = [a for a in shopper.asked[: config.recent_queries] if a.query != without]
+        spoken = [QUERY_WEIGHT * decay(newest - a.time_ms, half_life) for a in asked]
+        return cls(tuple(items), tuple(a.query for a in asked), (*items.values(), *spoken))
+
+
+def vectors(past: Past, catalogue: Catalogue, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+    """A past as vectors with weights; items that are not in the catalogue are left out.
 
     Returns
     -------
     vectors : float32 [h, dim], unit length
     weights : float32 [h], in (0, 1]
     """
-    newest = shopper.newest_ms
-    weights: list[float] = []
-    slots: list[int] = []
-    seen: set[str] = set()
-    for touched in shopper.touched[: config.recent_items]:
-        slot = catalogue.slot(touched.item_id)
-        if slot is None or touched.item_id in seen:
-            continue
-        seen.add(touched.item_id)
-        slots.append(slot)
-        weights.append(TOUCH_WEIGHTS[touched.kind] * decay(newest - touched.time_ms, config.recency_half_life_s))
-    vectors = catalogue.memory.pooled(np.array(slots, dtype=np.int64)) if slots else None
-    asked = [a for a in shopper.asked[: config.recent_queries] if a.query != without]
-    spoken = [queries.get(a.query)[0].pooled for a in asked]
-    weights += [QUERY_WEIGHT * decay(newest - a.time_ms, config.recency_half_life_s) for a in asked]
-    parts: Sequence[np.ndarray] = [part for part in (vectors, *(v[None, :] for v in spoken)) if part is not None]
+    found = [(slot, row) for row, item in enumerate(past.items) if (slot := catalogue.slot(item)) is not None]
+    touched = catalogue.memory.pooled(np.array([slot for slot, _ in found], dtype=np.int64)) if found else None
+    spoken = [queries.get(query)[0].pooled[None, :] for query in past.queries]
+    parts: Sequence[np.ndarray] = [part for part in (touched, *spoken) if part is not None]
     if not parts:
         return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32)
-    return np.concatenate(parts).astype(np.float32), np.array(weights, dtype=np.float32)
+    rows = [row for _, row in found] + list(range(len(past.items), len(past.weights)))
+    return np.concatenate(parts).astype(np.float32), np.array(past.weights, dtype=np.float32)[rows]
 
 
 def centre(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -7,9 +7,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from streams.arms import Arms
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.recommender import Ask, Recommender
+from streams.recommender import Ask
 from streams.record import Sent
 from streams.shelf import ShelfRecord
 from streams.store import Store
@@ -23,11 +24,11 @@ class Demand:
         self,
         store: Store,
         trending: Trending,
-        recommender: Recommender,
+        arms: Arms,
         write: Callable[[Sequence[ShelfRecord]], Awaitable[Sent]],
         config: StreamsConfig,
     ) -> None:
-        self.store, self.trending, self.recommender = store, trending, recommender
+        self.store, self.trending, self.arms = store, trending, arms
         self.write, self.config = write, config
         self._segments: list[str] = []
         self._read_all = True
@@ -55,10 +56,10 @@ class Demand:
         """Write the popular shelf of everything and of the categories most in demand."""
         for segment in (ALL, *self._segments):  # one by one, so that no shopper waits for all of them
             ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
-            await asyncio.gather(*await self.write(self.recommender.recommend([ask], {}, now_ms).records))
+            await asyncio.gather(*await self.write(self.arms.recommend([ask], {}, now_ms).records))
 
     def _take(self, counts: Mapping[int, Mapping[str, int]], now_ms: int) -> None:
-        catalogue = self.recommender.catalogue
+        catalogue = self.arms.champion.catalogue
         demand: Counter[str] = Counter()
         for bucket, by_item in counts.items():
             self.trending.update(ALL, bucket, by_item)
@@ -72,4 +73,4 @@ class Demand:
             for category, mine in by_category.items():
                 self.trending.update(category, bucket, mine)
         self._segments = [category for category, _ in demand.most_common(self.config.shelf.segments)]
-        self.recommender.refresh(now_ms)
+        self.arms.refresh(now_ms)

@@ -23,6 +23,9 @@ from streams.timing import Stage, Timing
 
 LEVELS = (0.5, 0.9, 0.99)
 
+SENTENCES = {"decision", "held_back", "trigger", "verdict_sentence"}
+"""Labels that are not shown: each time they say something else there would be another series, for ever."""
+
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -106,7 +109,7 @@ class Exposition:
 
 
 def _about(last: Snapshot) -> Iterator[Metric]:
-    labels = {label_name(name): value for name, value in last.labels.items()}
+    labels = {label_name(name): value for name, value in last.labels.items() if name not in SENTENCES}
     info = metric_name(last.role, "info").removesuffix("_info")
     yield InfoMetricFamily(info, "Who reports, and what it has to say in words.", labels | {"id": last.id})
     name = metric_name(last.role, "snapshot_timestamp_seconds")

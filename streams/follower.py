@@ -18,6 +18,7 @@ from streams.catalogue import Catalogue, Change
 from streams.embedding import decoder, origin, split
 from streams.ledger import Ledger
 from streams.meter import Meter
+from streams.rest import rest
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Follower:
     consumer
         Reads the embeddings topic, in no group, from the earliest record.
     beside
-        Whether another catalogue serves meanwhile: then shoppers go first, and it takes at most half of the core.
+        Whether another catalogue serves meanwhile: then shoppers go first, and it takes half of what they leave.
 
     Attributes
     ----------
@@ -78,7 +79,7 @@ class Follower:
                 for partition, messages in fetched.items():
                     self._next[partition.partition] = messages[-1].offset + 1
                 if self.beside:
-                    await asyncio.sleep(time.perf_counter() - began)
+                    await rest(time.perf_counter() - began)
         finally:
             await self.consumer.stop()
 

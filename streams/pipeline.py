@@ -1,8 +1,8 @@
 """A micro-batch's way from bytes read to shelves acknowledged.
 
-Decode, dead-letter the bad, remember, recommend, write, publish. When ``process`` returns, Redis has everything; once
-what it returns is done, Kafka has too, and the batch's offsets may be committed. When either raises, they may not, and
-processing it again is harmless.
+Decode, dead-letter the bad, remember, recommend, write, publish; then a shadow may have a look. When ``process``
+returns, Redis has everything; once what it returns is done, Kafka has too, and the batch's offsets may be committed.
+When either raises, they may not, and processing it again is harmless.
 Knows Redis through ``Store`` and Kafka through ``Send``; nothing of Faust.
 """
 
@@ -15,12 +15,13 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from streams import dead_letters
+from streams.arms import Arms
 from streams.batch import Batch, Recent, asks
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.decode import Refusal
 from streams.meter import Meter
-from streams.recommender import Ask, Recommender, anchors
+from streams.recommender import Ask, anchors
 from streams.record import Record, Send, Sent
 from streams.shelf import ShelfRecord, encoder, fitted
 from streams.store import Store
@@ -36,8 +37,8 @@ TOP = 10
 class Pipeline:
     """Processes batches, one at a time."""
 
-    def __init__(self, recommender: Recommender, store: Store, send: Send, meter: Meter, config: StreamsConfig) -> None:
-        self.recommender, self.store, self.send = recommender, store, send
+    def __init__(self, arms: Arms, store: Store, send: Send, meter: Meter, config: StreamsConfig) -> None:
+        self.arms, self.store, self.send = arms, store, send
         self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
@@ -65,12 +66,14 @@ class Pipeline:
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
         sent: Sent = []
+        wanted: list[Ask] = []
+        together: dict[str, list[str]] = {}
         if batch.by_shopper:
             shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
             wanted = asks(batch, shoppers, self._similar, now)
             together = await self._together(wanted, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}
-            made = self.recommender.recommend(wanted, together, now)
+            made = self.arms.recommend(wanted, together, now)
             clock = time.perf_counter()
             sent = await self.write(made.records)
             stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
@@ -85,6 +88,8 @@ class Pipeline:
         self.meter.count("events", batch.events)
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")
+        if len(records) < self.config.worker.batch_events:  # or the next batch waits already
+            self.arms.shadow(wanted, together, now)
         # Last, since a batch that breaks is taken again event by event: each letter goes out once and is waited for.
         return sent + self._refuse(batch.refused)
 

@@ -57,7 +57,11 @@ class Producer:
         self._queue: asyncio.Queue[_Queued | None] = asyncio.Queue()
 
     async def __aenter__(self) -> "Producer":
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
         self._handing_on = asyncio.create_task(self._hand_on())
         return self
 

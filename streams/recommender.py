@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from models.scorer import Scorer, ScoreRequest, utility
 from streams import keys
+from streams.assignment import CHAMPION, SHARED
 from streams.candidates import Candidates, Source, reason, union
 from streams.catalogue import Catalogue
 from streams.config import StreamsConfig
-from streams.context import Queries, centre, past, past_queries
+from streams.context import Past, Queries, centre, past_queries, vectors
 from streams.policy import PolicyContext, Ranking, pipeline
 from streams.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.shopper import Shopper
@@ -73,6 +74,7 @@ class _Context:
     """An ask with what its candidates are found and scored by."""
 
     ask: Ask
+    past: Past
     vectors: np.ndarray
     weights: np.ndarray
     probes: list[np.ndarray]
@@ -87,16 +89,24 @@ class Recommender:
     catalogue, scorer, trending
         What there is, how it is scored, and what is in demand; all kept up to date by the owner.
     arm
-        The experiment arm noted on every shelf.
+        The experiment arm noted on every shelf that is a shopper's own; on others it is ``shared``.
+    queries
+        As the scorer's encoder reads them; by the catalogue's encoder unless given.
     """
 
     def __init__(
-        self, catalogue: Catalogue, scorer: Scorer, trending: Trending, config: StreamsConfig, arm: str = "champion"
+        self,
+        catalogue: Catalogue,
+        scorer: Scorer,
+        trending: Trending,
+        config: StreamsConfig,
+        arm: str = CHAMPION,
+        queries: Queries | None = None,
     ) -> None:
         self.catalogue, self.scorer, self.trending = catalogue, scorer, trending
         self.config = config
         self.arm = arm
-        self.queries = Queries(catalogue.encoder)
+        self.queries = Queries(catalogue.encoder) if queries is None else queries
         self.policy = pipeline(config.policy)
         self._popularity = np.zeros(0, dtype=np.float32)
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
@@ -119,9 +129,7 @@ class Recommender:
             clock = now
 
         wanted = [ask.query for ask in asks if ask.query]
-        wanted += [
-            query for ask in asks if ask.surface == "feed" for query in past_queries(ask.shopper, self.config.worker)
-        ]
+        wanted += [query for ask in asks for query in past_queries(ask.shopper, self.config.worker)]
         self.queries.update(wanted)
         lap("encode")
         contexts = [self._context(ask) for ask in asks]
@@ -135,14 +143,12 @@ class Recommender:
         lap("policy")
         return made
 
-    def serve(self, catalogue: Catalogue, scorer: Scorer, now_ms: int) -> None:
-        """Go over to another scorer and, perhaps, another catalogue, all at once.
+    def serve(self, catalogue: Catalogue, scorer: Scorer, queries: Queries, now_ms: int) -> None:
+        """Go over to another scorer and, perhaps, another catalogue and way to read queries, all at once.
 
-        Called on the event loop, where batches are computed, so it falls between two of them. Queries are encoded anew
-        only where the catalogue's encoder now reads them differently.
+        Called on the event loop, where batches are computed, so it falls between two of them.
         """
-        self.catalogue, self.scorer = catalogue, scorer
-        self.queries = self.queries.of(catalogue.encoder)
+        self.catalogue, self.scorer, self.queries = catalogue, scorer, queries
         self.refresh(now_ms)
 
     def refresh(self, now_ms: int) -> None:
@@ -158,14 +164,17 @@ class Recommender:
     def _context(self, ask: Ask) -> _Context:
         catalogue = self.catalogue
         if ask.surface == "similar":
-            slots = catalogue.slots([ask.item_id or ""])
-            vectors = catalogue.memory.pooled(slots).astype(np.float32)
-            return _Context(ask, vectors, np.ones(len(vectors), dtype=np.float32), list(vectors))
-        vectors, weights = past(ask.shopper, catalogue, self.queries, self.config.worker, without=ask.query)
+            past = Past((ask.item_id or "",), (), (1.0,))
+        else:
+            past = Past.of(ask.shopper, self.config.worker, without=ask.query)
+        rows, weights = vectors(past, catalogue, self.queries)
         if ask.query:
-            return _Context(ask, vectors, weights, [self.queries.get(ask.query)[0].pooled])
-        probes = [centre(vectors, weights), *vectors[:ANCHORS]] if len(vectors) > 1 else list(vectors)
-        return _Context(ask, vectors, weights, probes)
+            probes = [self.queries.get(ask.query)[0].pooled]
+        elif len(rows) > 1:
+            probes = [centre(rows, weights), *rows[:ANCHORS]]
+        else:
+            probes = list(rows)
+        return _Context(ask, past, rows, weights, probes)
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
@@ -250,7 +259,7 @@ class Recommender:
             shelf_id=identity,
             surface=ask.surface,
             model=self.scorer.version,
-            arm=self.arm,
+            arm=SHARED if ask.shopper_id is None else self.arm,
             made_at=now_ms,
             event_ts=ask.event_ts,
             items=items,
@@ -261,7 +270,10 @@ class Recommender:
             query=ask.query,
             shelf=shelf,
             propensities=[round(p, 6) for p in kept.propensities.tolist()],
-            history=history(ask, self.config.worker.recent_items),
+            history=list(context.past.items),
+            asked=list(context.past.queries),
+            weights=[round(weight, 3) for weight in context.past.weights],
+            popularity=[round(float(value), 3) for value in self._popularity[kept.slots]],
             vector=self._vector(ask),
         )
 
@@ -269,13 +281,6 @@ class Recommender:
         if not ask.query:
             return None
         return direction(self.queries.encoder.query_version, self.queries.get(ask.query)[0].pooled)
-
-
-def history(ask: Ask, most: int) -> list[str]:
-    """The items whose past touches an ask's context is made of, newest first, each once."""
-    if ask.item_id:
-        return [ask.item_id]
-    return list(dict.fromkeys(touched.item_id for touched in ask.shopper.touched[:most]))
 
 
 def anchors(ask: Ask) -> list[str]:

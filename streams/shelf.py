@@ -49,8 +49,12 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What ``liveshelf.shelves`` keeps of a shelf: the shelf, whom it was for, and each item's propensity.
 
     ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` stood at place
-    ``i``; it is what inverse-propensity estimates divide by. ``history`` are the items whose past touches the shelf was
-    ranked by, newest first; for similar items, the item that they are similar to. ``vector`` is the query's embedding.
+    ``i``; it is what inverse-propensity estimates divide by. ``vector`` is the query's embedding.
+
+    The context is kept as it was served, for whoever learns from what came of the shelf must see what the model saw:
+    ``history`` are the items whose past touches the shelf was ranked by, newest first (for similar items, the item that
+    they are similar to), ``asked`` the past queries, ``weights`` how much each of both counted, in that order, and
+    ``popularity[i]`` how much ``items[i]`` was in demand, in 0..1.
     """
 
     key: str
@@ -59,6 +63,9 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     shelf: Shelf
     propensities: list[float]
     history: list[str] = []
+    asked: list[str] = []
+    weights: list[float] = []
+    popularity: list[float] = []
     vector: Vector | None = None
 
 

@@ -1,39 +1,43 @@
-"""Serves the version in charge: follows the store's slot, and changes editions between two batches.
+"""Serves the version in charge: follows the store's slots, and changes editions between two batches.
 
 A version whose encoder makes the same of items is loaded and takes over at once. One with another encoder gets a
 catalogue of its own, built in the background from what the embeddings topic holds and what workers add to it; it takes
-over when that is complete. Until then, and where a version cannot be loaded, what served before goes on.
+over when that is complete. Until then, and where a version cannot be loaded, what served before goes on. The challenger
+is loaded in the same way, and what was replaced stays for a while: either takes over without being loaded.
 """
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Iterable, Sequence, Set
-from weakref import WeakSet
+from contextlib import suppress
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer
 
 from models.store import Store
 from models.store.errors import StoreError
-from models.store.parts import Parts, parts
+from models.store.slots import CHALLENGER
 from models.weights import WeightsError
+from streams.announcement import follow
+from streams.arms import Arms
 from streams.catalogue import Catalogue
-from streams.charge import Charge
+from streams.charge import UNTRAINED, Charge, Standing
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
-from streams.edition import Edition, load
+from streams.edition import Edition, fetch, load
+from streams.editions import Editions
 from streams.item_encoder import ItemEncoder
 from streams.meter import Meter
-from streams.recommender import Recommender
 from streams.record import Send
 from streams.topics import Topics
+from streams.trial import Trial
 from streams.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 
 class Switcher:
-    """Holds the edition that serves and, for a while, the one to come.
+    """Says which edition serves, and holds those that may have to soon.
 
     Parameters
     ----------
@@ -42,12 +46,14 @@ class Switcher:
     charge
         The slot to follow; None serves the first edition for good.
     open_consumer
-        Makes a consumer of the embeddings topic, from its earliest record.
+        Makes a consumer of a topic, from its earliest record.
     owned
         Tells the partitions of ``shop.items`` that are this worker's now.
 
     Attributes
     ----------
+    next
+        The version in charge while it is being made ready, None where it serves.
     ready
         Set once a catalogue is there to serve from.
     """
@@ -56,204 +62,251 @@ class Switcher:
         self,
         edition: Edition,
         charge: Charge | None,
-        recommender: Recommender,
+        arms: Arms,
         send: Send,
         meter: Meter,
-        open_consumer: Callable[[], AIOKafkaConsumer],
+        open_consumer: Callable[[str], AIOKafkaConsumer],
         owned: Callable[[], Set[int]],
         config: StreamsConfig,
     ) -> None:
-        self.edition, self.charge, self.recommender = edition, charge, recommender
+        self.edition, self.charge, self.arms = edition, charge, arms
         self.meter, self.config = meter, config
         self.open_consumer, self.owned = open_consumer, owned
-        topics = Topics(config.topics.prefix)
-        self.item_encoder = ItemEncoder(self.catalogues, self.encoders, send, meter, topics, config.events)
+        self.topics = Topics(config.topics.prefix)
+        self.item_encoder = ItemEncoder(self.catalogues, self.encoders, send, meter, self.topics, config.events)
+        self.editions = Editions(edition, self._keep_up, config)
+        self.trial = Trial(self.editions, arms, self._refuse)
+        self.next: str | None = None
         self.ready = asyncio.Event()
-        self.coming: tuple[Edition, Upkeep] | None = None
-        self.upkeep = Upkeep(edition.catalogue, open_consumer, self.item_encoder, owned)
-        self._tasks: dict[Upkeep, asyncio.Task[None]] = {}
         self._switching: asyncio.Task[None] | None = None
-        self._alive = WeakSet([edition.catalogue])
+        self._standby: str | None = None
+        self._standby_until = 0.0
+        self._recalling: asyncio.Task[None] | None = None
+        self._encoder_before = edition.encoder.version
+        self._told = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve, and follow the slot, until cancelled."""
+        """Serve, and follow the slots, until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self._start(self.upkeep)
-            await self.upkeep.follower.ready.wait()
-            if not self.upkeep.ledger.complete:
-                await self._stand_in()
+            await self._begin(group)
             self.ready.set()
+            if self.config.model.holdback_share:
+                group.create_task(self.trial.hold_back(self.config.model))
             if self.charge is not None:
+                group.create_task(self._listen(self.charge.slot))
+                group.create_task(self._tidy())
                 await self._follow(self.charge)
 
     def catalogues(self) -> Sequence[Catalogue]:
         """Those that are held now, the serving one first."""
-        return [edition.catalogue for edition in (self.edition, *(self.coming or ())[:1])]
+        return list(dict.fromkeys([self.edition.catalogue, *self.editions.catalogues]))
 
     def encoders(self) -> Iterable[str]:
         """All encoder versions that the topic may hold an item for."""
-        return {self.upkeep.ledger.encoder, *self.upkeep.ledger.encoders()} | {
-            catalogue.encoder.version for catalogue in self.catalogues()
-        }
+        ledger = self.editions.upkeep(self.edition).ledger
+        return {*ledger.encoders(), *(catalogue.encoder.version for catalogue in self.catalogues())}
 
     def report(self) -> None:
-        """Put into the meter what serves, and how far the switch is that is under way."""
-        self.meter.labels = {"model": self.edition.name, "next": self.coming[0].name if self.coming else ""}
+        """Put into the meter what serves, how far the switch is that is under way, and who challenges."""
+        challenger = self.trial.challenger
+        self.meter.labels = {
+            "model": self.edition.name,
+            "next": "" if self.next is None else self._name(self.next),
+            "challenger": "" if challenger is None else challenger.version,
+        }
         self.meter.gauges |= {
             "items": float(len(self.edition.catalogue)),
             "item_bytes": float(self.edition.catalogue.memory.nbytes),
-            "items_behind": float(self.upkeep.ledger.behind),
-            "switch_progress": self.coming[1].ledger.progress if self.coming else 1.0,
-            "catalogues": float(len(self._alive)),
+            "items_behind": float(self.editions.upkeep(self.edition).ledger.behind),
+            "switch_progress": 1.0 if self.next is None else self.editions.progress(self.next),
+            "catalogues": float(self.editions.alive),
+            "challenger_ready": float(self.trial.ready),
+            "challenger_share": self.trial.share,
         }
+
+    def _keep_up(self, catalogue: Catalogue, beside: bool) -> Upkeep:
+        return Upkeep(
+            catalogue, partial(self.open_consumer, self.topics.embeddings), self.item_encoder, self.owned, beside
+        )
+
+    async def _begin(self, group: asyncio.TaskGroup) -> None:
+        self.editions.start(group)
+        upkeep = self.editions.upkeep(self.edition)
+        await upkeep.follower.ready.wait()
+        if not upkeep.ledger.complete:
+            await self._stand_in()
+        self.editions.warm.add(self.edition.version)
 
     async def _stand_in(self) -> None:
         """At the start, when not all items are encoded for the version in charge: serve the one before meanwhile,
         where its encoder's items are there."""
-        ledger = self.upkeep.ledger
+        champion = self.edition
+        ledger = self.editions.upkeep(champion).ledger
         log.warning(
             "%d of %d items are not encoded for %s yet: that is done in the background",
             ledger.behind,
             len(ledger),
-            self.edition.name,
+            champion.name,
         )
-        edition = await asyncio.to_thread(self._before, self.edition)
-        if edition is None or ledger.held(edition.encoder.version) <= ledger.held(ledger.encoder):
-            return
-        coming = self.coming = self.edition, self.upkeep
-        self.edition, self.upkeep = edition, self._start(self._kept(edition))
-        await self.upkeep.follower.ready.wait()
-        coming[1].follower.beside = True
-        self.recommender.serve(edition.catalogue, edition.scorer, wall_ms())
-        log.warning("%s serves meanwhile: %d items", edition.name, len(edition.catalogue))
-        self._switching = self._group.create_task(self._finish(*coming))
-
-    def _before(self, edition: Edition) -> Edition | None:
         try:
-            version = self.charge and edition.parts.version and self.charge.before(edition.parts.version)
-            return self._load(version) if version else None
+            version = None if self.charge is None else await asyncio.to_thread(self.charge.before, champion.version)
+            edition = champion if version is None else await self.editions.load(version)
         except Exception as error:
             self._refuse("the version before", error)
-            return None
+            return
+        if ledger.held(edition.encoder.version) <= ledger.held(ledger.encoder):
+            return
+        upkeep = self.editions.upkeep(edition)
+        upkeep.follower.beside = False  # nobody is served yet
+        await upkeep.follower.ready.wait()
+        self._serve(edition)
+        log.warning("%s serves meanwhile: %d items", edition.name, len(edition.catalogue))
+        self._change(champion.version)
+
+    async def _listen(self, slot: str) -> None:
+        async for name, _ in follow(partial(self.open_consumer, self.topics.models)):
+            if name in (slot, CHALLENGER):
+                self._told.set()
 
     async def _follow(self, charge: Charge) -> None:
-        failed = False
+        failed, first = False, True
         while True:
-            await asyncio.sleep(self.config.model.watch_s)
             try:
-                versions = await asyncio.to_thread(charge.versions)
-                failed = False
+                standing = await asyncio.to_thread(charge.read)
             except (StoreError, OSError) as error:
                 if not failed:  # said once, not every few seconds
                     log.error("which version is in charge cannot be read, %s goes on: %s", self.edition.name, error)
                 failed = True
-                continue
-            if charge.watch.update(versions[0] if versions else None):
-                await self._change(versions[0])
+            else:
+                failed = False
+                self._take(standing, charge.watch.update(standing.champion))
+                if first:
+                    self._recall(standing)
+                first = False
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), self.config.model.watch_s)
+            self._told.clear()
 
-    async def _change(self, version: str) -> None:
+    def _take(self, standing: Standing, changed: bool) -> None:
+        """Do what the slots say: all at once, where what they name is there."""
+        self.trial.update(standing.challenger, self._group)
+        if changed and standing.champion is not None:
+            self._change(standing.champion)
+
+    def _change(self, version: str) -> None:
         if self._switching is not None:
             self._switching.cancel()
-            await asyncio.wait([self._switching])
-            self._switching = None
-        if version == self.edition.name:
-            log.warning("%s is in charge again and goes on", version)
+        self._switching = self.next = None
+        if version == self.edition.version:
+            log.warning("%s is in charge again and goes on", self.edition.name)
+        elif version in self.editions.warm:
+            self._replace(self.editions.held[version])
         else:
-            log.warning("%s is in charge: loading it", version)
+            self.next = version
             self._switching = self._group.create_task(self._switch(version))
 
     async def _switch(self, version: str) -> None:
+        log.warning("%s is in charge: making it ready", self._name(version))
         try:
-            edition = await asyncio.to_thread(self._load, version)
+            edition = await self.editions.ready(version)
         except Exception as error:
             self._refuse(version, error)
-            return
-        if edition.catalogue is self.edition.catalogue:
-            self._serve(edition, self.upkeep)
         else:
-            await self._finish(edition, self._start(self._kept(edition, beside=True)))
+            self._replace(edition)
+        self.next = None
 
-    async def _finish(self, edition: Edition, upkeep: Upkeep) -> None:
-        self.coming = edition, upkeep
-        try:
-            await upkeep.follower.ready.wait()
-            log.warning(
-                "%d of %d items are to be encoded for %s", upkeep.ledger.behind, len(upkeep.ledger), edition.name
-            )
-            await upkeep.complete()
-            keep = {self.upkeep.ledger.encoder, upkeep.ledger.encoder}
-            before = self.upkeep
-            self._serve(edition, upkeep)
-        except asyncio.CancelledError:
-            self._tasks.pop(upkeep).cancel()
-            raise
-        finally:
-            self.coming = None
-        task = self._tasks.pop(before)
-        task.cancel()
-        await asyncio.wait([task])
-        del before, task
-        # What is frozen is never looked through: once a switch it is, or the old catalogue would stay for ever.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-        await upkeep.sweeper.retire(keep)
-
-    def _serve(self, edition: Edition, upkeep: Upkeep) -> None:
-        """Let an edition take over: on the event loop, so between two batches."""
+    def _replace(self, edition: Edition) -> None:
+        """Let an edition take over; the one before stays for a while."""
         before = self.edition
-        upkeep.follower.beside = False
-        edition.catalogue.encoder = edition.encoder
-        edition.catalogue.commit()
-        self.recommender.serve(edition.catalogue, edition.scorer, wall_ms())
-        self.edition, self.upkeep = edition, upkeep
+        self._serve(edition)
+        self._stand_by(before.version, self.config.model.standby_s)
+        if edition.catalogue is not before.catalogue:
+            self._encoder_before = before.encoder.version
         self.meter.count("model.switched")
         log.warning("%s serves in place of %s: %d items", edition.name, before.name, len(edition.catalogue))
 
-    def _load(self, version: str) -> Edition:
-        assert self.charge is not None
-        edition = load(parts(self.charge.store, version), self.config.model, beside=self.edition)
-        if edition.encoder is not self.edition.encoder:
-            edition.encoder.warm_up(self.config.worker.batch_events)
-        return edition
+    def _serve(self, edition: Edition) -> None:
+        """On the event loop, so between two batches."""
+        self.editions.upkeep(self.edition).follower.beside = True
+        self.editions.upkeep(edition).follower.beside = False
+        edition.catalogue.commit()
+        self.arms.champion.serve(edition.catalogue, edition.scorer, edition.queries, wall_ms())
+        self.edition = edition
+
+    def _stand_by(self, version: str | None, seconds: float = 0.0) -> None:
+        """Hold a version so long, in place of the one before."""
+        if self._recalling is not None:
+            self._recalling.cancel()
+            self._recalling = None
+        self._standby, self._standby_until = version, asyncio.get_running_loop().time() + seconds
+
+    def _recall(self, standing: Standing) -> None:
+        """After a restart: what was replaced a short while ago is held again."""
+        if standing.since is None or not standing.before or self._standby is not None:
+            return
+        left = standing.since.timestamp() + self.config.model.standby_s - wall_ms() / 1_000
+        if left > 0 and standing.before[0] != self.edition.version:
+            self._stand_by(standing.before[0], left)
+            self._recalling = self._group.create_task(self._load_again(standing.before[0]))
+
+    async def _load_again(self, version: str) -> None:
+        try:
+            edition = await self.editions.load(version)
+            ledger = self.editions.upkeep(self.edition).ledger
+            if ledger.held(edition.encoder.version) or not len(ledger):
+                self._encoder_before = edition.encoder.version
+                await self.editions.ready(version)
+                return
+        except Exception as error:
+            self._refuse(version, error)
+        self._standby = None
+
+    async def _tidy(self) -> None:
+        """Let go of what nobody needs any more. The topic keeps what the encoder before made, for a rollback."""
+        while True:
+            await asyncio.sleep(self.config.model.watch_s)
+            if self._standby_until <= asyncio.get_running_loop().time():
+                self._stand_by(None)
+            if await self.editions.let_go(self._wanted):
+                keep = {self._encoder_before, *(catalogue.encoder.version for catalogue in self.catalogues())}
+                await self.editions.upkeep(self.edition).sweeper.retire(keep)
+
+    def _wanted(self) -> set[str]:
+        challenger = self.trial.challenger.version if self.trial.challenger is not None else None
+        named = (self.edition.version, self.next, self._standby, challenger, self.trial.held_back)
+        return {version for version in named if version is not None}
 
     def _refuse(self, version: str, error: Exception) -> None:
         self.meter.count("model.refused")
-        log.error("%s is refused, %s goes on: %s", version, self.edition.name, told(error))
+        log.error("%s is refused, %s goes on: %s", self._name(version), self.edition.name, told(error))
 
-    def _kept(self, edition: Edition, beside: bool = False) -> Upkeep:
-        self._alive.add(edition.catalogue)
-        return Upkeep(edition.catalogue, self.open_consumer, self.item_encoder, self.owned, beside)
-
-    def _start(self, upkeep: Upkeep) -> Upkeep:
-        self._tasks[upkeep] = self._group.create_task(upkeep.run())
-        return upkeep
+    def _name(self, version: str) -> str:
+        return version or self.config.model.weights
 
 
 def first(model: ModelConfig) -> tuple[Edition, Charge | None]:
     """The edition to begin with, and the slot to follow where the settings name one.
 
-    Of a slot it is the version in charge or, where that cannot be loaded, the newest before it that can.
+    Of a slot it is the version in charge or, where that cannot be loaded, the newest before it that can. Before the
+    first one, as after all of them, come the weights of the settings.
 
     Raises
     ------
     models.store.errors.StoreError, models.weights.WeightsError
-        When there is no version to begin with, as the first that was tried says.
+        When there is none to begin with, as the first that was tried says.
     """
-    if model.version is None:
-        return load(Parts(architecture=model.architecture, weights=model.weights), model), None
-    store = Store(model.store)
-    charge = Charge.of(store, model.version)
+    charge = Charge.of(Store(model.store), model.version) if model.version else None
+    if charge is None:
+        return load(fetch(model.version or UNTRAINED, model), model), None
+    standing = charge.read()
+    charge.watch.update(standing.champion)
     refused: list[Exception] = []
-    versions = charge.versions() if charge else [model.version]
-    if charge:
-        charge.watch.update(versions[0])
-    for version in versions:
+    for version in dict.fromkeys((standing.champion or UNTRAINED, *standing.before, UNTRAINED)):
         try:
-            return load(parts(store, version), model), charge
+            return load(fetch(version, model), model), charge
         except (StoreError, WeightsError, OSError, ValueError, RuntimeError) as error:
-            log.error("%s is refused: %s", version, told(error))
+            log.error("%s is refused: %s", version or model.weights, told(error))
             refused.append(error)
     raise refused[0]
 

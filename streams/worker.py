@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from models.cpu import limit_threads
+from streams.arms import Arms
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.connections import reader
@@ -61,9 +62,10 @@ class Worker:
         self.app = make_app(config, worker, self._folder.name)
         model = config.model
         limit_threads(model.threads)
-        self.edition, self.charge = first(model)
+        edition, self.charge = first(model)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
-        self.recommender = Recommender(self.edition.catalogue, self.edition.scorer, self.trending, config)
+        champion = Recommender(edition.catalogue, edition.scorer, self.trending, config, queries=edition.queries)
+        self.edition, self.arms = edition, Arms(champion, self.meter)
         self.watchdog = Watchdog(config.worker.stall_s)
         self._taking = Taking(config.worker.batch_wait_s, self.watchdog.progress)
         self._agents()
@@ -101,19 +103,19 @@ class Worker:
             redis = connect(config.redis)
             closing.push_async_callback(redis.aclose)
             self.store = Store(redis, config.state)
-            self.pipeline = Pipeline(self.recommender, self.store, send, self.meter, config)
+            self.pipeline = Pipeline(self.arms, self.store, send, self.meter, config)
             self.switcher = Switcher(
                 self.edition,
                 self.charge,
-                self.recommender,
+                self.arms,
                 send,
                 self.meter,
-                partial(reader, config, self.topics.embeddings),
+                partial(reader, config),
                 self._owned,
                 config,
             )
             del self.edition
-            demand = Demand(self.store, self.trending, self.recommender, self.pipeline.write, config)
+            demand = Demand(self.store, self.trending, self.arms, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.switcher.run())
                 await self.switcher.ready.wait()

@@ -47,7 +47,9 @@ class Shop:
             "LIVESHELF_TOPICS__PREFIX": topics_config.prefix,
             "LIVESHELF_WORKER__GROUP": self.group,
             "LIVESHELF_EVALUATOR__GROUP": f"{self.group}-evaluator",
+            "LIVESHELF_LEARNING__GROUP": f"{self.group}-trainer",
             "LIVESHELF_MODEL__THREADS": "1",
+            "LIVESHELF_MODEL__STORE": str(folder / "models"),
         }
         self.folder = folder
         self.workers: dict[str, Process] = {}
@@ -85,7 +87,8 @@ class Shop:
     def start(self, name: str = "worker-1", role: str = "worker") -> None:
         """Start a worker, or another role, with a name in its group, as the supervisor does."""
         command = [sys.executable, "-m", "liveshelf", role]
-        env = self.env | {f"LIVESHELF_{role.upper()}__INSTANCE": name}
+        group = {"trainer": "LEARNING"}.get(role, role.upper())
+        env = self.env | {f"LIVESHELF_{group}__INSTANCE": name}
         self.workers[name] = Process(command, log=self.log(name), env=env)
 
     def log(self, name: str = "worker-1") -> Path:

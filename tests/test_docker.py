@@ -171,7 +171,7 @@ def test_kafka_is_the_version_that_is_tested() -> None:
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{version}"
 
 
-@pytest.mark.parametrize("name", ["worker", "worker-gpu", "evaluator"])
+@pytest.mark.parametrize("name", ["worker", "worker-gpu", "evaluator", "trainer"])
 def test_a_role_is_named_after_its_container(name: str) -> None:
     shell, flag, script, *rest = (part.replace("$$", "$") for part in SERVICES[name]["entrypoint"])
     assert script.endswith('exec liveshelf "$@"') and rest == ["liveshelf"]
@@ -182,8 +182,8 @@ def test_a_role_is_named_after_its_container(name: str) -> None:
         text=True,
         check=True,
     )
-    role = name.partition("-")[0].upper()
-    assert f"LIVESHELF_{role}__INSTANCE=c0ffee" in seen.stdout.splitlines()
+    settings = "LEARNING" if name == "trainer" else name.partition("-")[0].upper()
+    assert f"LIVESHELF_{settings}__INSTANCE=c0ffee" in seen.stdout.splitlines()
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)

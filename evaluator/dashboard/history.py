@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import msgspec
 
 from evaluator.alerts.alert import Alert
-from evaluator.dashboard import quality, rates, watches
+from evaluator.dashboard import experiment, quality, rates, watches
 from evaluator.dashboard.alarms import AlarmRow, Alarms
 from evaluator.dashboard.health import Health, judge
+from evaluator.dashboard.loop import Loop, loop
 from evaluator.dashboard.processes import Processes, ProcessRow
 from evaluator.dashboard.rates import PositionRow, RateRow
 from evaluator.dashboard.ring import Key, Line, Point, Ring
@@ -55,7 +56,8 @@ class Page(msgspec.Struct, frozen=True):
     measures: list[quality.MeasureRow]
     exposure: list[quality.BrandRow]
     calibration: list[quality.Calibration]
-    arms: list[quality.ArmRow]
+    loop: Loop
+    arms: list[experiment.ArmRow]
     alerts: list[AlarmRow]
     titles: int
 
@@ -176,12 +178,12 @@ class History:
                 yield ("drift", row.watch, row.surface, row.arm, part), value
         for measure in quality.measures(evaluators):
             yield ("measure", measure.measure, measure.surface), measure.mean
-        for (test, arm), evalue in quality.evalues(evaluators).items():
+        for (test, arm), evalue in experiment.evalues(evaluators).items():
             yield ("evalue", test, arm), evalue
 
     def _page(self, now: int) -> Page:
         evaluators = self.processes.live("evaluator", now)
-        processes = self.processes.get(now)
+        processes, slots = self.processes.get(now), self.slots.get()
         fresh = self._step.number >= self.ring.step(now) - 1
         events, shelves = (self._step.rate("worker", what) if fresh else 0.0 for what in ("events", "shelves"))
         return Page(
@@ -194,11 +196,12 @@ class History:
             watches=watches.rows(evaluators),
             stages=self._stages(now),
             processes=processes,
-            slots=self.slots.get(),
+            slots=slots,
             measures=quality.measures(evaluators),
             exposure=quality.exposure(evaluators),
             calibration=quality.calibration(evaluators),
-            arms=quality.arms(evaluators),
+            loop=loop(self.processes.live("trainer", now), slots),
+            arms=experiment.arms(evaluators),
             alerts=self.alarms.get(),
             titles=len(self.titles),
         )

@@ -1,4 +1,4 @@
-"""How good shelves are besides being clicked: ranking measures, exposure of brands, calibration, experiments.
+"""How good shelves are besides being clicked: ranking measures, exposure of brands, calibration.
 
 Pure: takes the evaluators' last snapshots.
 """
@@ -51,18 +51,6 @@ class Calibration(msgspec.Struct, frozen=True):
     count: int
     error: float
     bins: list[BinRow]
-
-
-class ArmRow(msgspec.Struct, frozen=True):
-    """An arm of the running experiment; e-values as powers of ten, None where nothing is tested."""
-
-    arm: str
-    shoppers: int
-    impressions: int
-    clicks: int
-    ctr: Interval
-    clicks_log10: float | None
-    traffic_log10: float | None
 
 
 def hoeffding(mean: float, count: float, level: float = 0.95) -> tuple[float, float]:
@@ -125,32 +113,3 @@ def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:
         )
         for intent, rows in bins.items()
     ]
-
-
-def evalues(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], float]:
-    """Evidence by test and arm, as powers of ten; a test of all arms at once stands under no arm."""
-    found = added(snapshots, "experiment_log10_", ("test", "arm"))
-    return {(test, arm): sums["evalue"] for (test, arm), sums in found.items() if "evalue" in sums}
-
-
-def arms(snapshots: Sequence[Snapshot]) -> list[ArmRow]:
-    """The running experiment, arm by arm."""
-    counts = added(snapshots, "experiment_", ("arm",))
-    tests = evalues(snapshots)
-    found = []
-    for (arm,), sums in sorted(counts.items()):
-        if "impressions" in sums or "shoppers" in sums:
-            shown = int(sums.get("impressions", 0))
-            clicks = min(int(sums.get("clicks", 0)), shown)
-            found.append(
-                ArmRow(
-                    arm,
-                    int(sums.get("shoppers", 0)),
-                    shown,
-                    clicks,
-                    wilson(clicks, shown),
-                    tests.get(("clicks", arm), tests.get(("clicks", ""))),
-                    tests.get(("traffic", arm), tests.get(("traffic", ""))),
-                )
-            )
-    return found[:MOST_ROWS]

@@ -3,29 +3,29 @@
 Pure: takes keys and records.
 """
 
-from datetime import datetime
-
 import msgspec
 
-from models.store.slots import Slot
+from models.store.slots import Promotion, Slot
 
 MOST = 50
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A version that is or was in a slot, since when (epoch ms) and why."""
+    """A version that is or was in a slot, since when (epoch ms), why, and for which share of the shoppers."""
 
     version: str
     since: int
     reason: str
+    share: float
 
 
 class SlotRow(msgspec.Struct, frozen=True):
-    """A slot: what it holds, None when it is empty, and what it held before, newest first."""
+    """A slot: what it holds, if anything; what it held before, newest first; and why it was emptied, if it was."""
 
     slot: str
     current: Held | None
     before: list[Held]
+    emptied: str = ""
 
 
 class Slots:
@@ -65,12 +65,13 @@ class Slots:
         return [
             SlotRow(
                 name,
-                Held(slot.current.version, _ms(slot.current.at), slot.current.reason) if slot.current else None,
-                [Held(one.version, _ms(one.at), one.reason) for one in reversed(slot.history)],
+                _held(slot.current) if slot.current else None,
+                [_held(one) for one in reversed(slot.history)],
+                slot.emptied,
             )
             for name, slot in sorted(self._slots.items())
         ]
 
 
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1_000)
+def _held(one: Promotion) -> Held:
+    return Held(one.version, int(one.at.timestamp() * 1_000), one.reason, one.share)

@@ -54,6 +54,27 @@ class Archive:
         found = self.folder.rehearsal()
         return [] if found is None else [one for one in rows(found[0]) if one.ts < before]
 
+    def newest(self) -> int | None:
+        """When the newest example was seen; None where there is none."""
+        last = max((one.start for one in self.folder.segments()), default=None)
+        return None if last is None else max(part["ts"][-1].as_py() for part in self._span(last, ["ts"], ["ts"]))
+
+    def back(self, until: int, count: int, surface: str, arm: str) -> int | None:
+        """When the ``count``-th example of a surface and an arm was seen, counted back from a moment; the first one
+        where there are fewer, None where there is none."""
+        columns = ["ts", "surface", "arm"]
+        first = None
+        for start in sorted({one.start for one in self.folder.segments() if one.start < until}, reverse=True):
+            times = list[int]()
+            for part in self._span(start, columns, ["ts"]):
+                wanted = (pc.field("surface") == surface) & (pc.field("arm") == arm) & (pc.field("ts") < until)
+                times += part.filter(wanted)["ts"].to_pylist()
+            if len(times) >= count:
+                return times[-count]
+            count -= len(times)
+            first = times[0] if times else first
+        return first
+
     def known(self, ids: Sequence[str], start: int) -> set[str]:
         """Those of some ids that are in the span which begins at ``start``."""
         wanted, found = pa.array(ids, pa.string()), set[str]()

@@ -92,6 +92,10 @@ class Store:
         self._tidy(now, spans.keys())
         return dict(self._safe)
 
+    def waiting(self, since: int) -> int:
+        """How many of those taken in are not written yet and were seen from ``since`` on (epoch ms)."""
+        return sum(one.ts >= since for one in self._buffer.examples.values())
+
     def _write(self, start: int, some: Mapping[str, Labelled], now: int) -> None:
         span = self.config.span_s * 1000
         if start + span <= now - self.config.keep_s * 1000:

@@ -11,11 +11,15 @@ import numpy as np
 
 GROUPS = 64
 
+UNKNOWN = 1e9
+"""In place of a dispersion that so few shoppers tell nothing of."""
+
 
 class Dispersion:
     """Variance of one arm's click rate, as a multiple of that of independent clicks, from 64 groups of its shoppers.
 
-    Known to a sixth or so, as a chi-squared value with 63 degrees of freedom is, however many shoppers there are.
+    Known to a sixth or so, as a chi-squared value with 63 degrees of freedom is, however many shoppers there are; worse
+    where fewer shoppers, or few who see most, fill fewer groups. That is what :meth:`cautious` allows for.
 
     Examples
     --------
@@ -41,11 +45,17 @@ class Dispersion:
     def get(self) -> float:
         """The multiple; one where nothing is known."""
         shown, clicks = np.array(self._impressions), np.array(self._clicks)
-        rate = clicks.sum() / max(1, shown.sum())
-        if not 0 < rate < 1:
+        rate, groups = clicks.sum() / max(1, shown.sum()), self._groups()
+        if not 0 < rate < 1 or groups <= 1:
             return 1.0
-        apart = ((clicks - rate * shown) ** 2).sum() * GROUPS / (GROUPS - 1)
+        apart = ((clicks - rate * shown) ** 2).sum() * groups / (groups - 1)
         return float(apart / (shown.sum() * rate * (1 - rate)))
+
+    def cautious(self) -> float:
+        """The multiple to divide evidence by: more by as much as the inverse of an estimate with so many degrees of
+        freedom is too large on average, ``d / (d - 2)``; very large where these are two or fewer."""
+        freedom = self._groups() - 1
+        return self.get() * freedom / (freedom - 2) if freedom > 2 else UNKNOWN
 
     def save(self) -> dict[str, Any]:
         """Its state as plain values."""
@@ -60,8 +70,13 @@ class Dispersion:
             raise ValueError(f"{len(found._impressions)} groups of shoppers were saved, {GROUPS} are in use")
         return found
 
+    def _groups(self) -> float:
+        """How many groups of one size tell as much as these (Kish): with few shoppers, about as many as shoppers."""
+        shown = np.array(self._impressions, dtype=float)
+        return float(shown.sum() ** 2 / max(1.0, (shown**2).sum()))
+
 
 def of_ratio(own: Dispersion, clicks: int, other: Dispersion, other_clicks: int) -> float:
     """The dispersion of two arms' rate ratio, at least one: a log rate's variance is one over its clicks."""
     clicks, other_clicks = max(1, clicks), max(1, other_clicks)
-    return max(1.0, (own.get() * other_clicks + other.get() * clicks) / (clicks + other_clicks))
+    return max(1.0, (own.cautious() * other_clicks + other.cautious() * clicks) / (clicks + other_clicks))

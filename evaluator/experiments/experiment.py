@@ -17,6 +17,7 @@ from evaluator.experiments.evalue import EValue
 from evaluator.online.attribution import Closed
 
 BLOCK_MS = 60_000
+"""A minute: blocks have to be short against how quickly shares and rates change, and may be as short as one likes."""
 
 SEEN_BITS = 2**20
 SEEN_HASHES = 4
@@ -49,17 +50,19 @@ class ArmReport:
 class Experiment:
     """Counts by arm, evidence on clicks against the first arm, and the check for sample-ratio mismatch.
 
-    Clicks are compared in blocks of a minute of event time; one that comes late counts in the block that is open, and
-    evidence is that of the blocks which are over, less what shoppers' differences make of it. Shoppers are counted
-    once, in the arm that they are first seen in; who was seen is remembered in a Bloom filter of 128 KiB. A newcomer
-    whom it takes for someone seen before (1 % at 100,000 shoppers, half of them at 500,000) is not counted, whichever
-    the arm, so the check stays exact.
+    Clicks are compared in blocks of event time; one that comes late counts in the block that is open, and evidence is
+    that of the blocks which are over, less what shoppers' differences make of it. Shoppers are counted once, in the arm
+    that they are first seen in; who was seen is remembered in a Bloom filter of 128 KiB. A newcomer whom it takes for
+    someone seen before (1 % at 100,000 shoppers, half of them at 500,000) is not counted, whichever the arm, so the
+    check stays exact.
 
     Parameters
     ----------
     shares
         Planned share of the shoppers by arm, summing to one; the first is the control. Other arms are passed over.
         Another plan is another experiment.
+    block_ms
+        How long a block is.
 
     Examples
     --------
@@ -70,34 +73,37 @@ class Experiment:
     (1, True)
     """
 
-    def __init__(self, shares: Mapping[str, float]) -> None:
+    def __init__(self, shares: Mapping[str, float], block_ms: int = BLOCK_MS) -> None:
         if len(shares) < 2 or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-9:
             raise ValueError(f"an experiment has two arms or more with shares that sum to one, not {dict(shares)}")
-        self.shares = dict(shares)
+        self.shares, self.block_ms = dict(shares), block_ms
         self.control, *others = self.shares
         self.clicks = {arm: ClickTest() for arm in others}
         self._counts = {arm: [0, 0, 0] for arm in self.shares}
         self._block = {arm: [0, 0] for arm in self.shares}
         self._spread = {arm: Dispersion() for arm in self.shares}
-        self._minute = 0
+        self._open = 0
         self._seen = bytearray(SEEN_BITS // 8)
 
     def update(self, closed: Closed, arm: str) -> None:
         """Take one closed impression in."""
         if arm not in self.shares:
             return
-        if closed.ts // BLOCK_MS > self._minute:
+        if closed.ts // self.block_ms > self._open:
             self._end()
-            self._minute = closed.ts // BLOCK_MS
+            self._open = closed.ts // self.block_ms
         counts, block, clicked = self._counts[arm], self._block[arm], bool(closed.outcomes)
         counts[0] += 1
         counts[1] += clicked
         block[0] += 1
         block[1] += clicked
-        name = closed.shopper.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(name, digest_size=4 * SEEN_HASHES + 1).digest()
+        digest = _digest(closed.shopper)
         self._spread[arm].update(digest[-1], clicked)
         counts[2] += self._is_new(digest)
+
+    def meet(self, shopper: str, arm: str) -> None:
+        """Count a shopper of an arm who saw something else than its shelf, for the check of the traffic only."""
+        self._counts[arm][2] += self._is_new(_digest(shopper))
 
     def get(self) -> dict[str, ArmReport]:
         """Where each arm stands; changes nothing."""
@@ -118,19 +124,20 @@ class Experiment:
             "counts": {arm: list(counts) for arm, counts in self._counts.items()},
             "block": {arm: list(counts) for arm, counts in self._block.items()},
             "spread": {arm: spread.save() for arm, spread in self._spread.items()},
-            "minute": self._minute,
+            "block_ms": self.block_ms,
+            "open": self._open,
             "seen": base64.b64encode(zlib.compress(bytes(self._seen), 1)).decode(),
         }
 
     @classmethod
     def load(cls, saved: Mapping[str, Any]) -> "Experiment":
         """Go on from what :meth:`save` gave."""
-        found = cls(dict(saved["shares"]))
+        found = cls(dict(saved["shares"]), int(saved["block_ms"]))
         found.clicks = {arm: ClickTest.load(test) for arm, test in saved["clicks"].items()}
         found._counts = {arm: list(counts) for arm, counts in saved["counts"].items()}
         found._block = {arm: list(counts) for arm, counts in saved["block"].items()}
         found._spread = {arm: Dispersion.load(spread) for arm, spread in saved["spread"].items()}
-        found._minute = int(saved["minute"])
+        found._open = int(saved["open"])
         found._seen = bytearray(zlib.decompress(base64.b64decode(saved["seen"])))
         return found
 
@@ -150,3 +157,8 @@ class Experiment:
                 self._seen[bit >> 3] |= 1 << (bit & 7)
                 new = True
         return new
+
+
+def _digest(shopper: str) -> bytes:
+    """Bits of the filter that a shopper has, and a group."""
+    return hashlib.blake2b(shopper.encode("utf-8", "surrogatepass"), digest_size=4 * SEEN_HASHES + 1).digest()

@@ -21,11 +21,15 @@ ROUNDING = 1e-3
 
 
 class Ask(NamedTuple):
-    """A context and the texts of the items to score in it; the history's newest come first."""
+    """A context and the texts of the items to score in it, as :class:`models.training.examples.Example` has them;
+    ``popularity`` of each item, none where all are zero."""
 
     query: str
     history: tuple[str, ...]
     items: tuple[str, ...]
+    asked: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    popularity: tuple[float, ...] = ()
 
 
 Score = Callable[[Sequence[Ask]], list[Floats]]
@@ -51,7 +55,7 @@ class Judged:
     @property
     def group(self) -> str:
         """What is resampled as one: the query, however it is written; without one the history."""
-        return " ".join(self.ask.query.casefold().split()) or "\n".join(self.ask.history)
+        return " ".join(self.ask.query.casefold().split()) or "\n".join((*self.ask.history, *self.ask.asked))
 
 
 def judged(examples: Sequence[Example], most: int) -> list[Judged]:
@@ -74,19 +78,23 @@ def judged(examples: Sequence[Example], most: int) -> list[Judged]:
             weights[places[example.item]] += example.weight
             targets[places[example.item]] += example.weight * example.target()
         first = group[0]
-        found.append(Judged(Ask(first.query, first.history, items), targets / weights[:, None], weights))
+        popular = {example.item: example.popularity for example in group}
+        ask = Ask(first.query, first.history, items, first.asked, first.weights, tuple(popular[one] for one in items))
+        found.append(Judged(ask, targets / weights[:, None], weights))
     return found
 
 
 def pools(lists: Sequence[Judged], size: int, count: int, seed: int) -> list[Ask]:
     """Contexts with as many candidates as a worker ranks: a list's own items, and others drawn from all lists."""
     chance = np.random.default_rng(seed)
+    popular = {item: value for one in lists for item, value in zip(one.ask.items, one.ask.popularity, strict=False)}
     every = list(dict.fromkeys(item for one in lists for item in one.ask.items))
     chosen = chance.permutation(len(lists))[:count]
     found = []
     for one in (lists[place].ask for place in chosen):
         others = (every[place] for place in chance.permutation(len(every))[:size])
-        found.append(one._replace(items=tuple(dict.fromkeys((*one.items, *others)))[:size]))
+        items = tuple(dict.fromkeys((*one.items, *others)))[:size]
+        found.append(one._replace(items=items, popularity=tuple(popular.get(item, 0.0) for item in items)))
     return found
 
 

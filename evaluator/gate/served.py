@@ -4,11 +4,12 @@ Knows an encoder, encoded items and a version's parts. What is judged is the pat
 kernels, adapter and all, not the towers that were trained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from evaluator.gate.judged import Ask
+from models.encoded import EncodedQuery
 from models.encoder import Encoder, Precision
 from models.factory import build
 from models.scorer import Floats, ScoreRequest
@@ -52,17 +53,21 @@ class Served:
 
     def __call__(self, asks: Sequence[Ask]) -> list[Floats]:
         """Probabilities of the four intents, float32 [n, 4] for each context; KeyError for an item not given before."""
-        queries = self.encoder.encode_queries([ask.query for ask in asks])
-        requests = [
-            ScoreRequest(
-                self._slots(ask.items),
-                query if ask.query else None,
-                ask.query,
-                self.items.memory.pooled(self._slots(ask.history)) if ask.history else None,
-            )
-            for ask, query in zip(asks, queries, strict=True)
-        ]
-        return self.scorer.score(requests)
+        texts = list(dict.fromkeys(text for ask in asks for text in (ask.query, *ask.asked)))
+        queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
+        return self.scorer.score([self._request(ask, queries) for ask in asks])
+
+    def _request(self, ask: Ask, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
+        past = [self.items.memory.pooled(self._slots(ask.history)).astype(np.float32)] if ask.history else []
+        past += [queries[text].pooled[None, :] for text in ask.asked]
+        return ScoreRequest(
+            self._slots(ask.items),
+            queries[ask.query] if ask.query else None,
+            ask.query,
+            np.concatenate(past) if past else None,
+            np.array(ask.weights, np.float32) if ask.weights else None,
+            np.array(ask.popularity, np.float32) if ask.popularity else None,
+        )
 
     def _slots(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([self.items.slots[text] for text in texts], np.int64)

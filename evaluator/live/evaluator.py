@@ -11,7 +11,10 @@ import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
+
+from aiokafka.errors import KafkaError
 
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
@@ -20,6 +23,8 @@ from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.shelves import Shelves
 from evaluator.live.store import Store
+from models.store.slots import CHALLENGER
+from streams.announcement import follow
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.connections import reader
@@ -34,6 +39,8 @@ from streams.topics import Topics
 from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
+
+TOLD_S = 0.2
 
 SHELF_SLACK_S = 3_600
 """How much longer than window and grace a shelf is known: it may be seen some time after it was made."""
@@ -55,6 +62,8 @@ class Evaluator:
         self.reporter = Reporter(self.meter, streams)
         self.outbound = Outbound(streams, alerts, f"{config.group}-webhook", self.meter)
         self._instance = config.instance or "unnamed"
+        if config.instance:
+            self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
         # Faust makes a folder, though we keep no tables.
         self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
@@ -103,6 +112,7 @@ class Evaluator:
             self._ready.set()
             async with asyncio.TaskGroup() as group:
                 group.create_task(items.follow(reader(self.streams, self.topics.embeddings)))
+                group.create_task(self._follow_challenger())
                 group.create_task(self._let_time_go_on())
                 group.create_task(Shelves(self.streams, config, self._remember).run())
                 group.create_task(self._report(send))
@@ -121,6 +131,21 @@ class Evaluator:
                 for awaited in await self.join.close_idle(now & before):
                     await awaited
             before = now
+
+    async def _follow_challenger(self) -> None:
+        """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
+        holding: asyncio.TimerHandle | None = None
+        while True:
+            try:
+                async for name, slot in follow(partial(reader, self.streams, self.topics.models)):
+                    if name == CHALLENGER:
+                        if holding is not None:
+                            holding.cancel()
+                        hold = self.join.figures.challenge.hold
+                        holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
+            except KafkaError as error:
+                log.warning("announcements cannot be read: %s; beginning again", error)
+                await asyncio.sleep(1.0)
 
     async def _remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
         with or_leave():

@@ -1,4 +1,4 @@
-"""All that one evaluator has to say of what was closed: rates, measures, things under watch, an experiment.
+"""All that one evaluator has to say of what was closed: rates, measures, things under watch, a challenger on trial.
 
 Pure: takes commits and views, gives labelled values and alerts. Knows nothing of Kafka, Redis or partitions.
 """
@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from evaluator.config import EvaluatorConfig
-from evaluator.experiments.experiment import Experiment
+from evaluator.live.challenge import Challenge
 from evaluator.live.items import Items
 from evaluator.live.partition import RateKey
 from evaluator.online.measures import Measures
@@ -34,6 +34,8 @@ class Figures:
     ----------
     watches
         Everything under watch.
+    challenge
+        What is known of the challenger that some shoppers get.
 
     Examples
     --------
@@ -52,7 +54,7 @@ class Figures:
         self.rates = Rates()
         self.measures = Measures(items)
         self.watches = Watches(config.watch_rules())
-        self.experiment = Experiment(config.arms) if config.arms else None
+        self.challenge = Challenge(int(config.experiment_block_s * 1_000))
         self._unwatched: Waiting[View] = Waiting(UNWATCHED)
         self._measured: list[Series] = []
         self._measured_at = -math.inf
@@ -73,27 +75,23 @@ class Figures:
         ahead of others must not look like a change."""
         for view in self._unwatched.take(until):
             self.watches.update(view)
-            if self.experiment is not None:
-                for one in view.closed:
-                    self.experiment.update(one, view.arm)
+            self.challenge.update(view)
 
     def get(self, until: int, now: int) -> list[Series]:
         """All values, of windows that end at ``until`` (ms); what is dear to sum up is so every ten seconds of ``now``
         (ms) only."""
         if now - self._measured_at >= MEASURES_EVERY_MS:
             self._measured, self._measured_at = list(self.measures.get(until)), now
-        return [*self._rates(until), *self._measured, *self.watches.get(), *self._arms()]
+        return [*self._rates(until), *self._measured, *self.watches.get(), *self.challenge.get()]
 
     def save(self) -> dict[str, Any]:
         """States as plain values, without what :meth:`Watches.references` gives."""
-        return {"watches": self.watches.save(), "experiment": self.experiment.save() if self.experiment else None}
+        return {"watches": self.watches.save(), "challenge": self.challenge.save()}
 
     def load(self, saved: Mapping[str, Any], references: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`save` gave; an experiment of another plan is begun anew."""
+        """Go on from what :meth:`save` gave."""
         self.watches = Watches.load(self.watches.rules, saved.get("watches", {}), references)
-        state = saved.get("experiment")
-        if self.experiment is not None and state and dict(state["shares"]) == self.experiment.shares:
-            self.experiment = Experiment.load(state)
+        self.challenge.load(saved.get("challenge", {}))
 
     def _rates(self, until: int) -> Iterator[Series]:
         for window in WINDOWS:
@@ -104,12 +102,3 @@ class Figures:
         for (position,), sums in self.rates.by("1h", until, ("position",)).items():
             yield Series("position_impressions", {"position": position}, sums.impressions)
             yield Series("position_clicks", {"position": position}, sums.clicks)
-
-    def _arms(self) -> Iterator[Series]:
-        for arm, told in self.experiment.get().items() if self.experiment is not None else ():
-            labels = {"arm": arm}
-            yield Series("experiment_impressions", labels, told.impressions)
-            yield Series("experiment_clicks", labels, told.clicks)
-            yield Series("experiment_shoppers", labels, told.shoppers)
-            for test, evidence in (("clicks", told.log10_clicks), ("traffic", told.log10_traffic)):
-                yield Series("experiment_log10_evalue", {"test": test, "arm": arm}, evidence)

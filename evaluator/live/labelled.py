@@ -26,6 +26,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     propensities: list[float]
     made_at: int | None = None
     chances: bytes = b""
+    shopper: str = ""
+    asked: list[str] = []
+    weights: list[float] = []
+    popularity: bytes = b""
 
     @classmethod
     def of(cls, record: ShelfRecord) -> "Known":
@@ -40,25 +44,35 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             propensities=record.propensities,
             made_at=shelf.made_at,
             chances=np.array([(item.score, item.buy, item.look) for item in shelf.items], "<f2").tobytes(),
+            shopper=record.shopper or "",
+            asked=record.asked,
+            weights=record.weights,
+            popularity=np.array(record.popularity, "<f2").tobytes(),
         )
 
     def propensity(self, item_id: str) -> float | None:
         """The probability that the item stood where it did; None for an item that was not on the shelf."""
         return self.propensities[self.items.index(item_id)] if item_id in self.items else None
 
+    def popular(self, item_id: str) -> float:
+        """How much the item was in demand when the shelf was made; 0 for an item that was not on the shelf."""
+        if item_id not in self.items or not self.popularity:
+            return 0.0
+        return round(float(np.frombuffer(self.popularity, "<f2")[self.items.index(item_id)]), 3)
+
     def view(self, closed: tuple[Closed, ...]) -> View:
         """Impressions of this shelf with what the model said of their items."""
         rows = np.frombuffer(self.chances, "<f2").reshape(-1, 3).astype(float).tolist()
         chances = {item: Chances(*row) for item, row in zip(self.items, rows, strict=False)}
-        return View(closed, self.model, self.arm, self.query, self.made_at, chances)
+        return View(closed, self.model, self.arm, self.query, self.made_at, chances, self.shopper)
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A closed impression. ``id`` is the same whenever the same impression is closed, so that repeated deliveries are
     recognised; ``ts`` is when it was seen (epoch ms); ``intent`` is what it led to; ``value`` what was bought for.
 
-    ``query``, ``history``, ``model``, ``arm`` and ``propensity`` are the shelf's as it was made; they are empty for
-    shelves that are not ours.
+    ``query``, ``history``, ``asked``, ``weights``, ``popularity``, ``model``, ``arm`` and ``propensity`` are the
+    shelf's as it was made; they are empty for shelves that are not ours.
     """
 
     id: str
@@ -72,6 +86,9 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: float = 0.0
     query: str = ""
     history: list[str] = []
+    asked: list[str] = []
+    weights: list[float] = []
+    popularity: float = 0.0
     model: str = ""
     arm: str = ""
     propensity: float | None = None
@@ -110,6 +127,9 @@ def label(closed: Closed, known: Known | None) -> Labelled:
         made,
         query=known.query,
         history=known.history,
+        asked=known.asked,
+        weights=known.weights,
+        popularity=known.popular(closed.item_id),
         model=known.model,
         arm=known.arm,
         propensity=known.propensity(closed.item_id),

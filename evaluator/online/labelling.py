@@ -5,13 +5,14 @@ Pure: takes events, shelf records and items' texts. The same classes label a fil
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from evaluator.online.attribution import Closed
 from models.training.examples import Example
+from streams.context import Past
 from streams.events import AnyEvent, Review, Search, Touch
 from streams.keys import normalise
 from streams.shelf import ShelfRecord
@@ -32,16 +33,19 @@ class _Act(NamedTuple):
     query_id: str = ""
 
 
-Past = OrderedDict[str, list[_Act]]
+Acts = OrderedDict[str, list[_Act]]
 """Acts by shopper, each shopper's in order of time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an impression was shown for: a normalised query, may be empty, and items touched before, newest first."""
+    """What an impression was shown for: a normalised query, may be empty, and items touched and queries asked before,
+    newest first; how much each of the items, then of the queries, counted, none where that is not known."""
 
     query: str = ""
     items: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 class Contexts:
@@ -71,15 +75,15 @@ class Contexts:
     >>> contexts.update(Click(event_id="2", ts=5, user_id="u", item_id="tap"))
     >>> contexts.update(Click(event_id="3", ts=30, user_id="u", item_id="hose"))
     >>> contexts.get(Closed("u", "hose", "s", "search", 0, ts=20))
-    Context(query='garden hose', items=('tap',))
+    Context(query='garden hose', items=('tap',), asked=(), weights=())
     """
 
     def __init__(
         self, window_ms: int = 30 * 60_000, shoppers: int = 1_000_000, shelves: int = 1_000_000, acts: int = 200
     ) -> None:
         self.window_ms, self.shoppers, self.shelves, self.acts = window_ms, shoppers, shelves, acts
-        self._asked: Past = OrderedDict()
-        self._touched: Past = OrderedDict()
+        self._asked: Acts = OrderedDict()
+        self._touched: Acts = OrderedDict()
         self._records: OrderedDict[str, ShelfRecord] = OrderedDict()
 
     def update(self, event: AnyEvent) -> None:
@@ -101,8 +105,8 @@ class Contexts:
         record = self._records.get(closed.shelf_id)
         if record is None:
             return Context(self._query(closed), self._history(closed.shopper, closed.ts))
-        if record.history:
-            return Context(record.query or "", tuple(record.history))
+        if record.history or record.asked:
+            return Context(record.query or "", tuple(record.history), tuple(record.asked), tuple(record.weights))
         if record.key.startswith(SIMILAR):
             return Context(items=(unquote(record.key.removeprefix(SIMILAR)),))
         history = self._history(record.shopper, closed.ts) if record.shopper else ()
@@ -123,7 +127,7 @@ class Contexts:
         past = past[: bisect_left(past, before, key=lambda one: one.ts)]
         return tuple(dict.fromkeys(touched.what for touched in reversed(past)))[:RECENT]
 
-    def _remember(self, kept: Past, shopper: str, act: _Act) -> None:
+    def _remember(self, kept: Acts, shopper: str, act: _Act) -> None:
         past = kept.setdefault(shopper, [])
         kept.move_to_end(shopper)
         place = bisect_left(past, act)
@@ -150,7 +154,30 @@ def example(closed: Closed, context: Context, text: Callable[[str], str | None])
     ('hose', 'Garden hose', 'ignore', 3)
     """
     item = text(closed.item_id)
-    history = tuple(found for found in map(text, context.items) if found)
-    if not item or not (context.query or history):
+    past = past_of(context.items, context.asked, context.weights, text)
+    if not item or not (context.query or past.items or past.queries):
         return None
-    return Example(query=context.query, history=history, item=item, intent=closed.intent, position=closed.position)
+    return Example(
+        query=context.query,
+        history=past.items,
+        asked=past.queries,
+        weights=past.weights,
+        item=item,
+        intent=closed.intent,
+        position=closed.position,
+    )
+
+
+def past_of(
+    items: Sequence[str], asked: Sequence[str], weights: Sequence[float], text: Callable[[str], str | None]
+) -> Past:
+    """A shopper's past with items' texts in place of ids; those without a text go, and their weights with them.
+
+    Examples
+    --------
+    >>> past_of(["a", "gone"], ["hose"], [0.6, 0.5, 0.8], {"a": "Tap"}.get)
+    Past(items=('Tap',), queries=('hose',), weights=(0.6, 0.8))
+    """
+    found = [(told, row) for row, item in enumerate(items) if (told := text(item))]
+    rows = [row for _, row in found] + list(range(len(items), len(weights)))
+    return Past(tuple(told for told, _ in found), tuple(asked), tuple(weights[row] for row in rows) if weights else ())

@@ -22,8 +22,8 @@ class Chances(NamedTuple):
 class View:
     """Closed impressions that one shopper saw of one shelf at one moment; never empty.
 
-    ``model``, ``arm`` and ``query`` are empty, ``made_at`` (epoch ms) None and ``chances`` without entries for shelves
-    that are not ours.
+    ``model``, ``arm``, ``query`` and ``made_for`` (a shopper) are empty, ``made_at`` (epoch ms) None and ``chances``
+    without entries for shelves that are not ours.
     """
 
     closed: tuple[Closed, ...]
@@ -32,6 +32,7 @@ class View:
     query: str = ""
     made_at: int | None = None
     chances: Mapping[str, Chances] = field(default_factory=dict)
+    made_for: str = ""
 
     @property
     def shopper(self) -> str:

@@ -23,6 +23,7 @@ from evaluator.online.unseen_watch import UnseenWatch
 from evaluator.online.view import View
 from evaluator.online.watch import Watch, WatchRules
 from evaluator.online.window_watch import WindowWatch
+from streams.assignment import CANARY, SHARED
 from streams.meter import Series
 from streams.shelf import ShelfRecord, restored
 
@@ -92,6 +93,7 @@ class Watches:
     """Everything under watch.
 
     What depends on a model or an encoder is compared within its version; with the next one a reference is learned anew.
+    So is all of a canary: each challenger is another.
 
     Examples
     --------
@@ -114,7 +116,7 @@ class Watches:
     def update(self, view: View) -> None:
         """Take a closed view in."""
         key = Key("click_rate", view.surface, view.arm)
-        if clicks := self._of(RateWatch, key):
+        if clicks := self._of(RateWatch, key, _challenger(view)):
             for one in view.closed:
                 clicks.update(bool(one.outcomes), one.shopper)
                 self._note(key, clicks)
@@ -209,14 +211,15 @@ class Watches:
     def _against_holdback(self, view: View) -> None:
         """Impressions of an arm are its own watch's, those of the holdback are all watches' of the surface."""
         holdback = self.rules.holdback
-        if not holdback or not view.arm:
+        if not holdback or view.arm in {"", SHARED}:  # what all shoppers see is no other arm's equal
             return
         if view.arm != holdback:
-            keys = [Key("holdback", view.surface, view.arm)]
+            key = Key("holdback", view.surface, view.arm)
+            versions = {key: _challenger(view)}
         else:
-            keys = [key for key in self._watches if key[:2] == ("holdback", view.surface)]
-        for key in keys:
-            if watch := self._of(HoldbackWatch, key):
+            versions = {key: self._versions[key] for key in self._watches if key[:2] == ("holdback", view.surface)}
+        for key, version in versions.items():
+            if watch := self._of(HoldbackWatch, key, version):
                 for one in view.closed:
                     hit = bool(one.outcomes)
                     watch.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
@@ -244,6 +247,11 @@ class Watches:
         if watch.drifted != (key in self._drifting):
             self._drifting ^= {key}
             self._changes.append((key, watch.get()))
+
+
+def _challenger(view: View) -> str:
+    """The version of the challenger that made it, if one did."""
+    return view.model if view.arm == CANARY else ""
 
 
 def _alert(key: Key, reading: Reading, now: int) -> Alert:

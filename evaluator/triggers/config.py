@@ -4,10 +4,21 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evaluator.online.watches import KINDS
 from streams.config import Config, Count, Seconds
 
-ALARMS = tuple(sorted(kind.alert for kind in KINDS.values()))
+ALARMS = (
+    "calibration_buy_drift",
+    "calibration_look_drift",
+    "click_rate_below_holdback",
+    "click_rate_drop",
+    "item_drift",
+    "query_drift",
+    "score_ks_drift",
+    "score_psi_drift",
+    "unseen_items_rise",
+)
+"""All that evaluators raise, as :data:`evaluator.online.watches.KINDS` names them; spelt out, for that takes long to
+load and settings are read by every command."""
 
 
 class TriggerConfig(Config):

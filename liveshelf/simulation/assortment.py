@@ -6,7 +6,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from liveshelf.simulation.drift import Drift, NewCategory, PriceShock, Season
+from liveshelf.simulation.drift import Drift, Fashion, NewCategory, PriceShock, Season
 from streams.events import Item
 
 LARGEST = 0.25
@@ -50,6 +50,11 @@ class Assortment:
         if not self.first:
             raise ValueError("Nothing is on sale from the beginning: give more items, or hold back fewer categories.")
         self._at: dict[On, Mapping[str, Item]] = {}
+        brands = sorted({item.brand for item in items})
+        Random(f"{seed}:fashion").shuffle(brands)
+        halves = frozenset(brands[: len(brands) // 2]), frozenset(brands[len(brands) // 2 :])
+        fashions = [k for k, drift in enumerate(self.drifts) if isinstance(drift, Fashion)]
+        self._out = {k: halves[turn % 2] for turn, k in enumerate(fashions)}
 
     def on(self, second: float) -> On:
         """The drifts that are on so many seconds after the shop has opened."""
@@ -71,6 +76,15 @@ class Assortment:
         factor = 1.0
         for drift in (self.drifts[k] for k in on):
             if isinstance(drift, PriceShock):
+                factor *= drift.factor
+        return factor
+
+    def appeal(self, item: Item, on: On) -> float:
+        """How many times as much an item is liked as its words alone say."""
+        factor = 1.0
+        for k in on:
+            drift = self.drifts[k]
+            if isinstance(drift, Fashion) and item.brand in self._out[k]:
                 factor *= drift.factor
         return factor
 

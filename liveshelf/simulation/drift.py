@@ -1,4 +1,4 @@
-"""What may change in a shop from a moment on: six drifts, as values. Knows nothing of how the world obeys them."""
+"""What may change in a shop from a moment on: seven drifts, as values. Knows nothing of how the world obeys them."""
 
 import math
 import re
@@ -45,6 +45,14 @@ class Season(Drift):
 
 
 @dataclass(frozen=True)
+class Fashion(Drift):
+    """Half of the brands are out of fashion: their items are liked so many times as much. Those of one drift are in
+    again with the next, and the other half is out."""
+
+    factor: float = 0.25
+
+
+@dataclass(frozen=True)
 class PriceShock(Drift):
     """All prices are so many times as high."""
 
@@ -69,6 +77,7 @@ DRIFTS: Mapping[str, type[Drift]] = {
     "taste": TasteShift,
     "category": NewCategory,
     "season": Season,
+    "fashion": Fashion,
     "prices": PriceShock,
     "frontend": BrokenFrontend,
     "bots": BotTraffic,

@@ -55,7 +55,7 @@ class Truth:
 
     def liking(self, who: Shopper, item: Item, aim: Aim, on: On) -> float:
         """How much an item is liked on a page, in [0, 1]."""
-        return self._liking(self.taste(who, on), who.focus, item, aim)
+        return self._liking(self.taste(who, on), who.focus, item, aim, on)
 
     def tempted(self, who: Shopper, item_id: str, aim: Aim, on: On, fresh: bool = False) -> float:
         """Probability that the next visit clicks an item that it looks at; ``fresh`` as if it was never opened."""
@@ -98,17 +98,17 @@ class Truth:
     def _rank(self, taste: Taste, focus: int, readiness: float, surface: str, about: str | None, on: On) -> Ranked:
         aim = Aim(surface, "", about)
         appeals = {
-            item_id: tempted(self._liking(taste, focus, item, aim), 1.0, readiness)
+            item_id: tempted(self._liking(taste, focus, item, aim, on), 1.0, readiness)
             for item_id, item in self._shop.at(on).items()
             if _offered(item, aim)
         }
         return Ranked(sorted(appeals, key=lambda item_id: -appeals[item_id]), sum(appeals.values()))
 
-    def _liking(self, taste: Taste, focus: int, item: Item, aim: Aim) -> float:
-        own = taste.liking(item, self._likeness, focus)
-        if aim.about is None:
-            return own
-        return min(1.0, PULL * own + (1 - PULL) * self._likeness.to(aim.about).get(item.item_id, 0.0))
+    def _liking(self, taste: Taste, focus: int, item: Item, aim: Aim, on: On) -> float:
+        liking = taste.liking(item, self._likeness, focus)
+        if aim.about is not None:
+            liking = PULL * liking + (1 - PULL) * self._likeness.to(aim.about).get(item.item_id, 0.0)
+        return min(1.0, liking * self._shop.appeal(item, on))
 
     def _drift(self, shopper: str, taste: Taste, on: On) -> Taste:
         for k in on:

@@ -4,6 +4,7 @@ Knows a store's manifests and slots; removes nothing that a slot, its latest his
 """
 
 import time
+from collections.abc import Collection
 
 import msgspec
 
@@ -26,12 +27,18 @@ class Cleared(msgspec.Struct, frozen=True):
 
 
 def clear(
-    store: Store, *, keep: int = KEEP, history: int = HISTORY, grace_s: float = GRACE_S, dry_run: bool = False
+    store: Store,
+    *,
+    keep: int = KEEP,
+    history: int = HISTORY,
+    grace_s: float = GRACE_S,
+    pinned: Collection[str] = (),
+    dry_run: bool = False,
 ) -> Cleared:
     """Remove versions that nobody needs, and leftovers.
 
-    What stays: in each slot the current version and the last ``history`` before it; the newest ``keep`` versions; and
-    every version whose encoder one of these uses. A version's parent need not stay.
+    What stays: in each slot, the challenger's too, the current version and the last ``history`` before it; the newest
+    ``keep`` versions; those pinned; and every version whose encoder one of these uses. A parent need not stay.
 
     Parameters
     ----------
@@ -39,6 +46,8 @@ def clear(
         How many versions.
     grace_s
         Leftovers younger than so many seconds stay: somebody may be writing them.
+    pinned
+        Versions that settings name.
     dry_run
         Only say what would go.
 
@@ -54,7 +63,7 @@ def clear(
     """
     with store.storage.locked():
         versions = [store.manifest(version) for version in store.ids()]
-        needed = _needed(store, versions, keep, history)
+        needed = _needed(store, versions, keep, history, pinned)
         # Those that carry an encoder go last, so that a version never outlives the encoder it names.
         going = sorted((one for one in versions if one.id not in needed), key=lambda one: one.carrier == one.id)
         leftovers = _leftovers(store, {one.id for one in versions}, time.time() - grace_s)
@@ -68,9 +77,9 @@ def clear(
     return Cleared(tuple(one.id for one in going), tuple(leftovers), size)
 
 
-def _needed(store: Store, versions: list[Manifest], keep: int, history: int) -> set[str]:
+def _needed(store: Store, versions: list[Manifest], keep: int, history: int, pinned: Collection[str]) -> set[str]:
     newest = sorted(versions, key=lambda one: (one.created_at, one.id), reverse=True)
-    needed = {one.id for one in newest[:keep]}
+    needed = {*pinned, *(one.id for one in newest[:keep])}
     for name in store.slots.names():
         slot = store.slots.read(name)
         before = slot.history[-history:] if history else ()

@@ -12,6 +12,8 @@ from models.store.errors import StoreError
 from models.store.manifest import NAME, File, Manifest
 
 PARTS = ("encoder", "adapter", "head", "cross_encoder")
+REPORTS = frozenset({"gate.json", "trigger.json"})
+"""May stand beside the parts: why the version was made, and how it was judged."""
 ALLOWED = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
 MEND = "Restore the file from a copy, or use another version."
@@ -40,7 +42,7 @@ def scan(folder: Path) -> dict[str, File]:
     paths = sorted(_walk(folder))
     for path in paths:
         _allow(path, folder)
-    parts = {PurePosixPath(path).parts[0] for path in paths}
+    parts = {PurePosixPath(path).parts[0] for path in paths} - REPORTS
     if not parts:
         raise StoreError(f"{folder} has none of the folders {', '.join(PARTS)}: there is nothing to put.")
     for part in sorted(parts):
@@ -113,7 +115,7 @@ def _allow(path: str, folder: Path) -> None:
     if PurePosixPath(path).suffix.lower() not in ALLOWED:
         kinds = ", ".join(sorted(ALLOWED))
         raise StoreError(f"{folder / path} may not be in a version: only {kinds} may. Leave it out.")
-    if PurePosixPath(path).parts[0] not in PARTS or "/" not in path:
+    if path not in REPORTS and (PurePosixPath(path).parts[0] not in PARTS or "/" not in path):
         raise StoreError(f"{folder / path} is in none of the folders that make a version: {', '.join(PARTS)}.")
 
 

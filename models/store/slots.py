@@ -16,23 +16,29 @@ from models.store.manifest import When, path_of
 from models.store.storage import Storage
 
 CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 HISTORY = 20
 FOLDER = "slots"
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """A version that came into a slot: when, and why."""
+    """A version that came into a slot: when, why, and for which share of the shoppers.
+
+    ``at`` is when that share began. A challenger with a share of 0 is a shadow: it scores, and nobody sees it.
+    """
 
     version: str
     at: When
     reason: str
+    share: float = 1.0
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """What a slot holds, and what it held before, oldest first."""
+    """What a slot holds, and what it held before, oldest first; ``emptied`` says why it holds nothing any more."""
 
     current: Promotion | None = None
     history: tuple[Promotion, ...] = ()
+    emptied: str = ""
 
 
 class Slots:
@@ -75,40 +81,77 @@ class Slots:
             where = self.storage.path(path)
             raise StoreError(f"{where} is no slot: {error}. Delete it and promote a version again.") from error
 
-    def promote(self, version: str, reason: str, name: str = CHAMPION) -> Slot:
+    def promote(self, version: str, reason: str, name: str = CHAMPION, share: float = 1.0) -> Slot:
         """Put a version in a slot; the one that was there becomes the one to roll back to.
 
-        Promoting what is there already changes nothing, so a promotion may be repeated after a crash.
+        Promoting what is there already changes nothing, so a promotion may be repeated after a crash; with another
+        share it begins anew with that one, and leaves the history alone.
+
+        Parameters
+        ----------
+        share
+            Of the shoppers, 0 to 1.
 
         Raises
         ------
         StoreError
-            When there is no such version.
+            When there is no such version, or the share is none.
         """
+        if not 0 <= share <= 1:
+            raise StoreError(f"{share:g} is no share; one is from 0 to 1.")
         with self.storage.locked():
             if not self._exists(version):
                 raise StoreError(f"There is no version {version} in {self.storage.root}.")
             slot = self.read(name)
-            if slot.current is not None and slot.current.version == version:
-                return slot
-            before = (*slot.history, slot.current) if slot.current else slot.history
-            return self._write(name, Slot(Promotion(version, self.clock(), reason), before[-HISTORY:]))
+            made = Promotion(version, self.clock(), reason, share)
+            if slot.current is None or slot.current.version != version:
+                before = (*slot.history, slot.current) if slot.current else slot.history
+                return self._write(name, Slot(made, before[-HISTORY:]))
+            return slot if slot.current.share == share else self._write(name, Slot(made, slot.history))
 
     def rollback(self, reason: str, name: str = CHAMPION) -> Slot:
         """Put back the version that was there before, of those that still exist.
 
+        Before the first one there was none, and there is none again: workers then serve the untrained weights of the
+        settings.
+
         Raises
         ------
         StoreError
-            When there is none; the slot stays as it is.
+            When the slot is empty, or none of the versions before still exists; the slot stays as it is.
         """
         with self.storage.locked():
             slot = self.read(name)
-            before = [past for past in slot.history if self._exists(past.version)]
-            if slot.current is None or not before:
-                raise StoreError(f"There is nothing to roll back to: no version was {name} before and is still there.")
+            if slot.current is None:
+                raise StoreError(f"There is nothing to roll back: no version is {name}.")
             told = f"rolled back from {slot.current.version}: {reason}"
-            return self._write(name, Slot(Promotion(before[-1].version, self.clock(), told), tuple(before[:-1])))
+            if not slot.history:
+                return self._write(name, Slot(emptied=told))
+            before = [past for past in slot.history if self._exists(past.version)]
+            if not before:
+                raise StoreError(f"There is nothing to roll back to: no version that was {name} before is still there.")
+            made = Promotion(before[-1].version, self.clock(), told, before[-1].share)
+            return self._write(name, Slot(made, tuple(before[:-1])))
+
+    def clear(self, name: str, reason: str) -> Slot:
+        """Empty a slot; what was there is its history's newest. Clearing an empty slot changes nothing.
+
+        Examples
+        --------
+        >>> from datetime import UTC
+        >>> from models.store.storage import connect
+        >>> slots = Slots(connect("memory://clear-example"), lambda: datetime(2026, 11, 24, tzinfo=UTC))
+        >>> slots.storage.write(path_of("20261124-153000-head-1a2b3c4d"), b"{}")
+        >>> _ = slots.promote("20261124-153000-head-1a2b3c4d", "better nDCG", CHALLENGER, share=0.1)
+        >>> slot = slots.clear(CHALLENGER, "clicks fell")
+        >>> slot.current, slot.history[-1].share, slot.emptied
+        (None, 0.1, 'clicks fell')
+        """
+        with self.storage.locked():
+            slot = self.read(name)
+            if slot.current is None:
+                return slot
+            return self._write(name, Slot(None, (*slot.history, slot.current)[-HISTORY:], reason))
 
     def _exists(self, version: str) -> bool:
         return self.storage.exists(path_of(version))

@@ -73,6 +73,11 @@ class Items(Protocol):
 class Collator:
     """Makes a batch of contexts: pairs by the numbers of their query and item within the batch, and labels.
 
+    Parameters
+    ----------
+    asked
+        Has encoded all past queries of the contexts; none where they have none.
+
     Examples
     --------
     >>> encoder = Encoder()
@@ -82,8 +87,8 @@ class Collator:
     ([0, 0], [0, 1], torch.Size([2, 384]))
     """
 
-    def __init__(self, queries: Queries, items: Items) -> None:
-        self.queries, self.items = queries, items
+    def __init__(self, queries: Queries, items: Items, asked: "FrozenQueries | None" = None) -> None:
+        self.queries, self.items, self.asked = queries, items, asked
         self._letters: dict[str, Letters] = {}
 
     def __call__(self, batch: Sequence[Context]) -> Batch:
@@ -94,13 +99,33 @@ class Collator:
         for one in batch:
             items += [numbers.setdefault(example.item, len(numbers)) for example in one.examples]
             history.append([numbers.setdefault(text, len(numbers)) for text in one.examples[0].history])
-        tensors = {**labelled(batch), "pair_item": torch.tensor(items)}
-        if longest := max(map(len, history)):
-            tensors["history"] = torch.tensor([row + [-1] * (longest - len(row)) for row in history])
+        tensors = {**labelled(batch), "pair_item": torch.tensor(items), **self._past(batch, history)}
+        tensors["pair_popularity"] = torch.tensor([example.popularity for one in batch for example in one.examples])
         queries = [one.examples[0].query for one in batch]
         theirs = self._bits(numbers)[items]
         tensors["pair_letters"] = torch.from_numpy(share(self._bits(queries)[tensors["pair_query"].numpy()], theirs))
         return tensors | self.queries.tensors(queries) | self.items.tensors(list(numbers))
+
+    def _past(self, batch: Sequence[Context], history: Sequence[list[int]]) -> Batch:
+        """What the contexts' shoppers did before, where any did anything: ``history`` int64 [q, h], numbers of items;
+        ``asked`` float32 [q, a, D], pooled past queries; ``past_weights`` float32 [q, h + a], zero where nothing is."""
+        first = [one.examples[0] for one in batch]
+        touched, spoken = max(map(len, history)), max(len(one.asked) for one in first)
+        if not touched + spoken:
+            return {}
+        weights = torch.zeros(len(batch), touched + spoken)
+        for row, one in enumerate(first):
+            given = one.weights or (1.0,) * (len(one.history) + len(one.asked))
+            weights[row, : len(one.history)] = torch.tensor(given[: len(one.history)])
+            weights[row, touched : touched + len(one.asked)] = torch.tensor(given[len(one.history) :])
+        found = {
+            "history": torch.tensor([row + [0] * (touched - len(row)) for row in history], dtype=torch.int64),
+            "past_weights": weights,
+        }
+        if spoken:
+            assert self.asked is not None
+            found["asked"] = self.asked.vectors([one.asked for one in first], spoken)
+        return found
 
     def _bits(self, texts: Iterable[str]) -> Letters:
         """Letters of each text, uint64 [n, 8]."""
@@ -153,6 +178,14 @@ class FrozenQueries:
         for start in range(0, len(unique), ENCODE):
             some = unique[start : start + ENCODE]
             self.encoded |= dict(zip(some, encoder.encode_queries(some), strict=True))
+
+    def vectors(self, texts: Sequence[Sequence[str]], width: int) -> torch.Tensor:
+        """Pooled vectors of some queries each, float32 [q, width, D], filled up with zeros."""
+        found = torch.zeros(len(texts), width, len(next(iter(self.encoded.values())).pooled))
+        for row, some in enumerate(texts):
+            for place, text in enumerate(some):
+                found[row, place] = torch.from_numpy(self.encoded[text].pooled)
+        return found
 
     def tensors(self, texts: Sequence[str]) -> Batch:
         """``query_states`` float32 [q, Q, D], ``query_mask`` bool and ``query_pieces`` int16 [q, Q], ``query_pooled``

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.training.methods import Method
+from models.training.method import Method
 
 DEFAULT_LOSSES = {"cross_entropy": 1.0, "graded": 4.0}
 

@@ -36,8 +36,14 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
         As typed; empty where the context is the history alone.
     history
         Texts of the shopper's recent items, newest first.
+    asked
+        The shopper's past queries, newest first.
+    weights
+        How much each of ``history``, then of ``asked``, counted when the item was ranked; none where all are one.
     item
         Text of the item.
+    popularity
+        How much it was in demand when it was ranked, in 0..1.
     intent, grade
         What came of it: one of buy, read, look, ignore; or a grade in 0..1. One of the two.
     position
@@ -58,6 +64,9 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     item: str
     query: str = ""
     history: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    popularity: float = 0.0
     intent: str | None = None
     grade: float | None = None
     position: int | None = None
@@ -71,8 +80,12 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"the intent {self.intent!r} is none of {', '.join(INTENTS)}")
         if self.grade is not None and not 0 <= self.grade <= 1:
             raise ValueError(f"the grade {self.grade} is not between 0 and 1")
-        if not (self.query.strip() or self.history):
+        if not (self.query.strip() or self.history or self.asked):
             raise ValueError("an example needs a query or a history")
+        if self.weights and len(self.weights) != len(self.history) + len(self.asked):
+            raise ValueError(
+                f"{len(self.weights)} weights are given, for {len(self.history)} items and {len(self.asked)} queries"
+            )
         if not 0 < self.weight < math.inf:
             raise ValueError(f"the weight {self.weight} is not above zero and finite")
 
@@ -187,14 +200,17 @@ def split(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[lis
     return kept, [example for example in examples if context(example) in chosen]
 
 
-def context(example: Example) -> tuple[str, ...]:
+Key = tuple[str, tuple[str, ...], tuple[str, ...], tuple[float, ...]]
+
+
+def context(example: Example) -> Key:
     """What an item was shown in: examples that agree in it are ranked against each other."""
-    return (example.query, *example.history)
+    return example.query, example.history, example.asked, example.weights
 
 
 def by_context(examples: Iterable[Example]) -> list[list[Example]]:
     """Examples of one context together, contexts in the order in which they first come."""
-    found: dict[tuple[str, ...], list[Example]] = {}
+    found: dict[Key, list[Example]] = {}
     for example in examples:
         found.setdefault(context(example), []).append(example)
     return list(found.values())

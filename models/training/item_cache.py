@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +66,22 @@ class ItemCache:
             known |= {key: item.to_bytes() for key, item in zip(some, encoded, strict=True)}
         self.encoded += len(new)
         if new:
-            asked = dict.fromkeys(keys)
-            others = [key for key in known if key not in asked]
-            kept = others[max(0, len(others) + len(asked) - MOST) :]
-            self._write({key: known[key] for key in (*kept, *asked)})
+            self._keep(known, keys)
         return [EncodedItem.from_bytes(known[key]) for key in keys]
+
+    def keep(self, items: Mapping[str, bytes]) -> None:
+        """Take items that this encoder made elsewhere, by their texts, as :meth:`EncodedItem.to_bytes` gives them."""
+        known = self._read()
+        new = {_key(text): item for text, item in items.items()}
+        if new.keys() - known.keys():
+            self._keep(known | new, new)
+
+    def _keep(self, known: Mapping[bytes, bytes], asked: Iterable[bytes]) -> None:
+        """Write what was asked for now, and of the others as many as there is room for."""
+        last = dict.fromkeys(asked)
+        others = [key for key in known if key not in last]
+        kept = others[max(0, len(others) + len(last) - MOST) :]
+        self._write({key: known[key] for key in (*kept, *last)})
 
     def _read(self) -> dict[bytes, bytes]:
         if self.file is None or not self.file.is_file():

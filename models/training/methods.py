@@ -6,11 +6,11 @@ catalogue needs no new encoding; the adapters change how queries are read.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
-Method = Literal["head", "lora", "adalora", "prefix", "adapter", "full", "cross_encoder"]
+from models.training.method import Method
 
 SHARES = {"head.query_map": 0.25, "head.query_topic": 0.5, "head.item_topic": 0.5}
 """Of the head's learning rate: the query map starts where it should nearly be, and topics learn texts by heart."""

@@ -279,7 +279,9 @@ def _lacking(group: Sequence[Example], count: int) -> int:
 
 
 def _negative(like: Example, text: str) -> Example:
-    return Example(query=like.query, history=like.history, item=text, intent="ignore")
+    return Example(
+        query=like.query, history=like.history, asked=like.asked, weights=like.weights, item=text, intent="ignore"
+    )
 
 
 def _below_positives(

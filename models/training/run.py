@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +37,12 @@ from models.training.batches import (
 from models.training.config import TrainConfig
 from models.training.examples import Example
 from models.training.figures import figures
-from models.training.methods import RECIPES, Method, adapt
+from models.training.method import Method
+from models.training.methods import RECIPES, adapt
 from models.training.negatives import InBatch, Open
 from models.training.starts import classifier, fresh_bert
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, install
-from models.training.trainer import RankBudget, ScorerTrainer, last_checkpoint
+from models.training.trainer import RankBudget, ScorerTrainer, Told, last_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,8 @@ class Run:
         The head to go on from, which stays as it is; by default a fresh one.
     items
         Items stored before, so that runs on one catalogue encode it once; must hold all texts.
+    progress
+        Called while it trains, with the share of its steps that are done.
     """
 
     def __init__(
@@ -118,8 +121,9 @@ class Run:
         *,
         head: LateInteraction | None = None,
         items: FrozenItems | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.encoder, self.config, self.items = encoder, config, items
+        self.encoder, self.config, self.items, self.progress = encoder, config, items, progress
         self.recipe = RECIPES[config.method]
         self.head = head or LateInteraction(HeadConfig(dim=encoder.dim, token_dim=encoder.token_dim))
         self.seconds: dict[str, float] = {}
@@ -200,9 +204,11 @@ class Run:
             if self.recipe.trains_queries
             else FrozenQueries(encoder, (example.query for example in examples))
         )
+        spoken = {text for example in examples for text in example.asked}
+        asked = FrozenQueries(encoder, spoken) if spoken else None
         if self.recipe.trains_items:
-            return Collator(queries, ItemTokenIds(encoder))
-        return Collator(queries, self.items or FrozenItems(encoder, texts, self.config.items_folder))
+            return Collator(queries, ItemTokenIds(encoder), asked)
+        return Collator(queries, self.items or FrozenItems(encoder, texts, self.config.items_folder), asked)
 
     def trainer(self, data: Prepared, **kwargs: Any) -> ScorerTrainer:
         """A trainer of ``model``, or of what ``model_init`` makes."""
@@ -245,6 +251,8 @@ class Run:
         callbacks: list[Any] = [EarlyStoppingCallback(config.patience)] if config.patience else []
         if config.method == "adalora":
             callbacks.append(RankBudget())
+        if self.progress is not None:
+            callbacks.append(Told(self.progress))
         trainer = ScorerTrainer(
             rates=rates,
             l2_sp=config.l2_sp,

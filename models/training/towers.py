@@ -97,8 +97,8 @@ class LateInteractionTowers(nn.Module):
         cosine = (pooled[query] * items[2][item]).sum(-1)
         asked = has_query[query].float().unsqueeze(1)
         length = mask.sum(1)[query] / LONG_QUERY
-        history = _history(batch.get("history"), items[2], query, item)
-        popularity = torch.zeros_like(cosine)
+        history = _history(batch, items[2], query, item)
+        popularity = batch["pair_popularity"]
         words = torch.cat([found.squeeze(1), shared.squeeze(1), batch["pair_letters"]], dim=1) * asked
         topics = self.head.topics((pooled * has_query.unsqueeze(1))[query], items[2][item])
         asked = asked.squeeze(1)
@@ -161,14 +161,19 @@ def _content(lengths: torch.Tensor, longest: int) -> torch.Tensor:
     return torch.arange(1, longest, device=lengths.device) < lengths.unsqueeze(1) - 1
 
 
-def _history(history: torch.Tensor | None, pooled: torch.Tensor, query: torch.Tensor, item: torch.Tensor) -> States:
-    """Largest and mean cosine of each pair's item to its context's history, and whether there is one, each [n]."""
-    if history is None:
+def _history(batch: Batch, pooled: torch.Tensor, query: torch.Tensor, item: torch.Tensor) -> States:
+    """Largest weighted cosine and weighted mean cosine of each pair's item to its context's past, and whether there is
+    one, each [n]; as :class:`models.late_interaction.LateInteractionScorer` has them."""
+    if "past_weights" not in batch:
         none = pooled.new_zeros(len(query))
         return none, none, none
-    there = (history >= 0)[query]
-    cosine = torch.einsum("nhd,nd->nh", pooled[history.clamp_min(0)][query], pooled[item])
+    vectors = pooled[batch["history"]]
+    if "asked" in batch:
+        vectors = torch.cat([vectors, batch["asked"].to(vectors)], dim=1)
+    weights = batch["past_weights"].to(vectors)[query]
+    cosine = torch.einsum("nhd,nd->nh", vectors[query], pooled[item])
+    there = weights > 0
     has = there.any(1)
-    largest = cosine.masked_fill(~there, -torch.inf).amax(1)
-    mean = (cosine * there).sum(1) / there.sum(1).clamp_min(1)
+    largest = (cosine * weights).masked_fill(~there, -torch.inf).amax(1)
+    mean = (cosine * weights).sum(1) / weights.sum(1).clamp_min(1e-6)
     return torch.where(has, largest, 0.0), mean, has.float()

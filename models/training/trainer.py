@@ -6,7 +6,7 @@ Knows optimisation; nothing of where examples come from or where models go.
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,17 @@ class RankBudget(TrainerCallback):
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Trainer."""
         kwargs["model"].bert.base_model.update_and_allocate(state.global_step)
+
+
+class Told(TrainerCallback):
+    """Tells after each step what share of the steps is done."""
+
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        self.tell = tell
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Called by Trainer."""
+        self.tell(state.global_step / max(1, state.max_steps))
 
 
 def save_ranks(tower: nn.Module, folder: Path) -> None:

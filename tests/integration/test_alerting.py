@@ -288,23 +288,44 @@ def listed(shop: Shop, *options: str) -> str:
 
 
 RARE = {
-    "worker": {"items_deleted", "items_refused", "items_reused", "items_swept", "model_refused", "model_switched"},
+    "worker": {
+        "canary_failed",
+        "canary_shelves",
+        "holdback_failed",
+        "holdback_shelves",
+        "items_deleted",
+        "items_refused",
+        "items_reused",
+        "items_swept",
+        "model_refused",
+        "model_switched",
+        "shadow_failed",
+        "shadow_overlap",
+        "shadow_shelves",
+        "shadow_top",
+    },
     "evaluator": {
         "alertmanager_again",
         "alertmanager_refused",
         "experiment_clicks",
         "experiment_impressions",
         "experiment_log10_evalue",
+        "experiment_ratio",
+        "experiment_ratio_high",
+        "experiment_ratio_low",
         "experiment_shoppers",
         "webhook_delivered",
         "webhook_refused",
     },
+    "trainer": {"gave_up", "promoted", "refused", "rolled_back", "runs_failed", "runs_trained"},
 }
 """What a role shows once something has happened that this test does not make happen."""
 
 
 def test_roles_show_what_the_page_of_metrics_lists(shop: Shop) -> None:
-    ports = {"worker": free_port(), "evaluator": free_port()}
+    ports = {role: free_port() for role in RARE}
+    shop.env |= {f"LIVESHELF_{name}__FOLDER": str(shop.folder / name) for name in ("EXAMPLES", "LEARNING")}
+    shop.env["LIVESHELF_MODEL__STORE"] = str(shop.folder / "models")
     about = {f"i{number}": {"title": f"usb cable {number}", "brand": f"b{number % 3}"} for number in range(100)}
     shop.put_items({name: json.dumps({"item_id": name, **said}).encode() for name, said in about.items()})
     for role, port in ports.items():

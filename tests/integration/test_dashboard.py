@@ -10,9 +10,11 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -21,6 +23,7 @@ from evaluator.alerts import alert
 from evaluator.alerts.alert import Alert
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.process import Process
+from models.store.slots import Promotion, Slot
 from streams import keys, meter, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StateConfig, TopicsConfig
@@ -29,7 +32,7 @@ from streams.events import encoder as item_encoder
 from streams.shelf import Shelf, ShelfItem, encoder
 from streams.store import Store, connect
 from tests.clicks import browsing
-from tests.evaluator.dashboard.said import MODEL, worker
+from tests.evaluator.dashboard.said import MODEL, evaluator, experiment, trainer, worker
 from tests.shop import Shop, databases, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -343,3 +346,48 @@ def test_a_broker_that_comes_late_and_goes_for_a_while(shop: Shop, tmp_path: Pat
         until(lambda: told()["workers"] == 2, 30, log.read_text)
         assert client.get("/healthz").status_code == 200
         broker.stop()
+
+
+def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Shop) -> None:
+    challenger = "20261125-090000-head-5e6f7081"
+    begun = datetime.now(UTC)
+    tried = Promotion(challenger, begun, "passed the gate", 0.1)
+    arms = {"champion": (18_000, 900), "canary": (2_000, 140)}
+
+    def tell(*snapshots: meter.Snapshot) -> None:
+        shop.produce(shop.topics.metrics, [(one.role, meter.encoder.encode(one)) for one in snapshots])
+
+    def hold(**slots: Slot) -> None:
+        shop.produce(shop.topics.models, [(name, msgspec.json.encode(slot)) for name, slot in slots.items()])
+
+    here = page.locator("#loop-steps [aria-current=step]")
+    expect(page.locator("#loop-now")).to_contain_text("No trainer reports", timeout=SOON_MS)
+    expect(here).to_have_count(0)
+    tell(trainer(wall_ms(), "training", 0.42))
+    expect(here).to_have_text("training", timeout=5_000)
+    expect(page.locator("#loop-now")).to_have_text("Training, 42 % done.")
+    expect(page.locator("#loop-facts")).to_contain_text("fewer clicks than before on feed shelves")
+    expect(page.locator("#loop-facts")).to_contain_text("click rate, 5 min ago")
+    hold(champion=Slot(Promotion(MODEL, begun - timedelta(days=3), "better nDCG")), challenger=Slot(tried))
+    told = evaluator(wall_ms(), experiment(challenger, arms, 0.65, 1.4, 1.02, 1.93), "made")
+    tell(told, trainer(wall_ms(), "canary", decision="evidence 4.5 to 1; 20 to 1 is enough", challenger=challenger))
+    expect(here).to_have_text("canary", timeout=5_000)
+    facts = page.locator("#loop-facts")
+    expect(facts).to_contain_text("canary, 10.0 % of the shoppers", timeout=5_000)
+    expect(facts).to_contain_text("canary 7.00 % (5.96 \u2013 8.20 %) of 2,000")
+    expect(facts).to_contain_text("4.47 to 1, not enoughlog\u2081\u2080 0.65; 1.3, 20 to 1, is enough")
+    expect(facts).to_contain_text("1.4 times the champion's click rate1.02 \u2013 1.93")
+    expect(facts).to_contain_text("in charge for 3.0 d")
+    expect(page.locator("#arms tbody tr", has_text="canary")).to_contain_text("1.02 \u2013 1.93")
+    expect(page.locator("#loop-lately tbody tr").first).to_contain_text("canary, 10.0 %")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        violations = Axe().run(page).response["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+    page.set_viewport_size({"width": 420, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    hold(challenger=Slot(None, (tried,), "fewer clicks than the champion, evidence 31 to 1"))
+    tell(trainer(wall_ms(), "idle"))
+    expect(here).to_have_text("idle", timeout=5_000)
+    expect(page.locator("#loop-lately tbody tr").first).to_contain_text("ended: fewer clicks than the champion")
+    expect(facts).not_to_contain_text("canary")

@@ -1,17 +1,20 @@
-"""A running worker takes new versions of the model: heads at once, encoders when their catalogue is complete."""
+"""A running worker takes new versions of the model: heads at once, encoders when their catalogue is complete, and what
+it holds already, a challenger or the version before, within two seconds of the command."""
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from kafka import KafkaConsumer, TopicPartition
 
+from liveshelf.model_commands import models_canary, models_promote, models_rollback
 from models.late_interaction import LateInteraction
 from models.store import Description, Manifest, Store
 from models.store.manifest import OWN, Data
@@ -28,6 +31,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 log = logging.getLogger(__name__)
 
 WATCH_S = 1.0
+STANDBY_S = 1.0
+ROLLBACK_S = 2.0
+"""What is promised: from the command to the last shelf that another version made."""
+LOOKED_S = 3.0
 COUNT = 300
 MANY = 1_800
 ADJECTIVES = ("red", "blue", "green", "black", "small", "large", "cheap", "wireless", "steel", "wooden")
@@ -54,14 +61,15 @@ class Versions:
 
 
 @pytest.fixture
-def versions(tmp_path: Path) -> Versions:
-    """The first head is in charge."""
+def versions(tmp_path: Path, request: pytest.FixtureRequest) -> Versions:
+    """The first head is in charge, unless a test wants none to be."""
     url = str(tmp_path / "models")
     store = Store(url)
     made = [
         put(store, tmp_path / name, seed, own) for name, seed, own in (("a", 1, False), ("b", 2, False), ("c", 3, True))
     ]
-    store.slots.promote(made[0].id, "the first")
+    if getattr(request, "param", True):
+        store.slots.promote(made[0].id, "the first")
     return Versions(store, url, *made)
 
 
@@ -100,15 +108,21 @@ def stir(module: torch.nn.Module, generator: torch.Generator, size: float) -> No
 
 @pytest.fixture
 def shop(
-    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path, versions: Versions
+    kafka: KafkaConfig,
+    redis_db: str,
+    topics_config: TopicsConfig,
+    tmp_path: Path,
+    versions: Versions,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Shop]:
-    """A shop whose worker serves the champion and holds all items."""
+    """A shop whose worker serves the champion and holds all items; a test may add to its settings."""
     with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
         shop.env |= {
             "LIVESHELF_MODEL__STORE": versions.url,
-            "LIVESHELF_MODEL__VERSION": "champion",
             "LIVESHELF_MODEL__WATCH_S": str(WATCH_S),
+            "LIVESHELF_MODEL__STANDBY_S": str(STANDBY_S),
             "LIVESHELF_WORKER__METRICS_EVERY_S": "0.25",
+            **getattr(request, "param", {}),
         }
         shop.put_items(ITEMS)
         shop.start()
@@ -240,7 +254,7 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
     with Visitors(shop).coming():
         versions.store.slots.promote(versions.encoder.id, "a new encoder")
         during = shop.seen(lambda snapshot: 0.1 < snapshot.gauges["switch_progress"] < 1)
-        assert during[-1].labels == {"model": versions.first.id, "next": versions.encoder.id}
+        assert during[-1].labels == {"model": versions.first.id, "next": versions.encoder.id, "challenger": ""}
         shop.put_items(
             {"i7": item("i7", "Zebra telescope 3000"), "i8": None, "new": item("new", "Copper sundial qx999")}
         )
@@ -282,10 +296,128 @@ def test_a_worker_killed_in_the_middle_goes_on_with_what_is_there(shop: Shop, ve
     killed = int(time.time() * 1000)
     shop.start()
     first = shop.ready()[0]
-    assert first.labels == {"model": versions.first.id, "next": versions.encoder.id}, "the one that is complete serves"
+    told = {"model": versions.first.id, "next": versions.encoder.id, "challenger": ""}
+    assert first.labels == told, "the one that is complete serves"
     assert first.gauges["items"] == MANY
     assert "i3" in found(shop, 3)
     last = serves(shop, versions.encoder, 120)[-1]
     assert last.gauges["items"] == MANY
     assert all(f"i{number}" in found(shop, number) for number in range(0, COUNT, 30))
     assert total(status.snapshots(shop.config, killed), "items.encoded") < 0.95 * MANY
+
+
+def command(shop: Shop, monkeypatch: pytest.MonkeyPatch, run: Callable[..., None], **arguments: Any) -> float:
+    """Run what ``liveshelf models …`` runs; returns when it was called (epoch ms)."""
+    for name, value in shop.env.items():
+        monkeypatch.setenv(name, value)
+    called = time.time() * 1000
+    run(**arguments)
+    log.info("%s %s: %.0f ms", run.__name__, arguments, time.time() * 1000 - called)
+    return called
+
+
+def head(versions: Versions, made: Manifest | None) -> str:
+    """By which a version's shelves are known, as all of these versions have heads of their own."""
+    if made is None:
+        return LateInteraction().fingerprint()
+    return LateInteraction.load(Path(versions.url) / "versions" / made.id / "head").fingerprint()
+
+
+def took(records: list[ShelfRecord], called: float, wanted: str) -> float:
+    """Seconds from a command to the first shelf from which on all are of the model that it asks for, as far as was
+    looked after it."""
+    made = [one.shelf for one in records if called < one.shelf.made_at < called + 1_000 * LOOKED_S]
+    assert made and wanted in made[-1].model, "the last shelves are of the wanted model"
+    others = max((one.made_at for one in made if wanted not in one.model), default=called)
+    seconds = (min(one.made_at for one in made if wanted in one.model and one.made_at >= others) - called) / 1000
+    log.info("%.2f s from the command to shelves of %s", seconds, wanted)
+    return seconds
+
+
+STANDING_BY = {"LIVESHELF_MODEL__STANDBY_S": "600", "LIVESHELF_MODEL__WATCH_S": "60"}
+"""With so long a watch, whatever happens at once happens because it was announced."""
+
+
+@pytest.mark.parametrize("shop", [STANDING_BY], indirect=True)
+def test_a_rollback_takes_less_than_two_seconds_whatever_was_promoted(
+    shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: dict[float, str] = {}
+    with Visitors(shop).coming():
+        for made in (versions.second, versions.encoder):
+            command(shop, monkeypatch, models_promote, version=made.id)
+            shop.seen(lambda snapshot, id=made.id: snapshot.labels["model"] == id, 90)  # type: ignore[misc]
+            time.sleep(1)
+            wanted[command(shop, monkeypatch, models_rollback)] = head(versions, versions.first)
+            time.sleep(LOOKED_S)
+        again = command(shop, monkeypatch, models_promote, version=versions.encoder.id)
+        wanted[again] = head(versions, versions.encoder)
+        time.sleep(LOOKED_S)
+        shop.kill()
+        shop.start()
+        shop.seen(lambda snapshot: snapshot.gauges["catalogues"] == 2, 90)
+        time.sleep(LOOKED_S)
+        wanted[command(shop, monkeypatch, models_rollback)] = head(versions, versions.first)
+        time.sleep(LOOKED_S)
+    shown = [record for record in shelves(shop, kafka) if record.shopper]
+    assert all(took(shown, called, model) < ROLLBACK_S for called, model in wanted.items())
+
+
+NOTHING_YET = STANDING_BY | {"LIVESHELF_MODEL__HOLDBACK_SHARE": "0.2"}
+
+
+@pytest.mark.parametrize("shop", [NOTHING_YET], indirect=True)
+@pytest.mark.parametrize("versions", [False], indirect=True)
+def test_from_nothing_to_a_challenger_a_champion_and_back(
+    shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained, second = head(versions, None), head(versions, versions.second)
+    calls = {}
+    with Visitors(shop).coming():
+        assert shop.ready()[-1].labels == {"model": PACKAGED, "next": "", "challenger": ""}
+        command(shop, monkeypatch, models_canary, version=versions.second.id, share=0.0)
+        seen = shop.seen(lambda snapshot: snapshot.gauges["challenger_ready"] == 1, 30)
+        assert seen[-1].labels["challenger"] == versions.second.id and seen[-1].gauges["challenger_share"] == 0
+        shop.seen(lambda snapshot: snapshot.counts.get("shadow.shelves", 0) > 0, 30)
+        calls["shadow ends"] = command(shop, monkeypatch, models_canary, version=versions.second.id, share=0.5)
+        shop.seen(lambda snapshot: snapshot.gauges["challenger_share"] == 0.5, 10)
+        time.sleep(LOOKED_S)
+        calls["promoted"] = command(shop, monkeypatch, models_promote, version=versions.second.id)
+        promoted = shop.seen(lambda snapshot: snapshot.labels["model"] == versions.second.id, 10)
+        assert promoted[-1].labels["challenger"] == ""
+        time.sleep(LOOKED_S)
+        calls["rolled back"] = command(shop, monkeypatch, models_rollback)
+        shop.seen(lambda snapshot: snapshot.labels["model"] == PACKAGED, 10)
+        time.sleep(LOOKED_S)
+    made = [record for record in shelves(shop, kafka) if record.shopper]
+
+    def arms(after: float, before: float) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for record in made:
+            if after < record.shelf.made_at < before:
+                known = next(one for one in (untrained, second) if one in record.shelf.model)
+                found.setdefault(record.shelf.arm, set()).add(known)
+        return found
+
+    began, promoted_at, back = calls.values()
+    assert arms(0, began) == {"champion": {untrained}, "holdback": {untrained}}, "nobody sees a shadow"
+    assert arms(began + 1_000, promoted_at) == {
+        "champion": {untrained}, "canary": {second}, "holdback": {untrained},
+    }  # fmt: skip
+    settled = promoted_at + ROLLBACK_S * 1_000
+    assert arms(settled, back) == {"champion": {second}, "holdback": {untrained}}
+    assert arms(back + ROLLBACK_S * 1_000, float("inf")) == {"champion": {untrained}, "holdback": {untrained}}
+    free = [record for record in made if record.shelf.arm != "holdback"]
+    assert took(free, promoted_at, second) < ROLLBACK_S and took(free, back, untrained) < ROLLBACK_S
+    assert shop.counted("model.refused") == 0
+
+
+def test_a_damaged_challenger_is_refused_and_the_champion_goes_on(shop: Shop, versions: Versions) -> None:
+    file = Path(versions.url) / "versions" / versions.second.id / "head" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    versions.store.slots.promote(versions.second.id, "a mistake", "challenger", 0.5)
+    until(lambda: shop.counted("model.refused") > 0, 40, every_s=0.3)
+    last = shop.seen(lambda snapshot: snapshot.labels["challenger"] == versions.second.id)[-1]
+    assert last.labels["model"] == versions.first.id
+    assert (last.gauges["challenger_ready"], last.gauges["challenger_share"]) == (0, 0)
+    assert "i3" in found(shop, 3)

@@ -16,6 +16,7 @@ from tests.models.store.conftest import description, filled
 @pytest.fixture(autouse=True)
 def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")  # where nobody answers
     monkeypatch.setattr(console, "width", 200)
 
 
@@ -80,7 +81,30 @@ def test_promotion_and_the_way_back(two: tuple[Manifest, Manifest]) -> None:
     assert first.id in run("promote", second.id).stdout
     assert "clicks fell" in run("rollback", "--reason", "clicks fell").stdout
     assert json.loads(run("show", "champion", "--json").stdout)["id"] == first.id
-    assert "nothing to roll back to" in run("rollback", code=1).output
+    assert "champion: none (rolled back" in run("rollback").stdout
+    assert "nothing to roll back" in run("rollback", code=1).output
+
+
+def test_a_challenger_is_tried_and_promoted_or_stopped(store: Store, two: tuple[Manifest, Manifest]) -> None:
+    first, second = two
+    run("promote", first.id)
+    assert "a shadow" in run("canary", second.id, "--share", "0").stdout
+    assert "for 10 % of the shoppers" in run("canary", second.id).stdout
+    assert "challenger 10 %" in run("ls").stdout
+    [newest, _] = json.loads(run("ls", "--json").stdout)
+    assert (newest["slots"], newest["shares"]) == (["challenger"], {"challenger": 0.1})
+    assert f"before: {second.id}" in run("stop", "--reason", "clicks fell").stdout
+    assert "there was none" in run("stop").stdout
+    run("canary", second.id, "--share", "0.5")
+    run("promote", second.id)
+    assert store.slots.read("champion").current.version == second.id  # type: ignore[union-attr]
+    assert store.slots.read("challenger").current is None, "it is no challenger any more"
+    assert "cannot challenge itself" in run("canary", second.id, code=1).output
+
+
+def test_without_kafka_it_is_said_when_workers_will_know(two: tuple[Manifest, Manifest]) -> None:
+    told = run("promote", two[0].id).stdout
+    assert "Kafka does not answer at" in told and "every 5 s" in told
 
 
 def test_clearing_up_keeps_the_champion(store: Store, two: tuple[Manifest, Manifest]) -> None:
@@ -92,6 +116,17 @@ def test_clearing_up_keeps_the_champion(store: Store, two: tuple[Manifest, Manif
     assert store.ids() == [first.id]
 
 
+def test_clearing_up_keeps_the_challenger_and_what_settings_name(
+    store: Store, two: tuple[Manifest, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    third = store.put(filled(tmp_path / "three", 3.0), description())
+    run("canary", first.id, "--share", "0")
+    monkeypatch.setenv("LIVESHELF_MODEL__HOLDBACK_VERSION", second.id)
+    run("gc", "--keep", "0")
+    assert set(store.ids()) == {first.id, second.id} and third.id not in store.ids()
+
+
 def test_mistakes_are_one_paragraph(two: tuple[Manifest, Manifest]) -> None:
     assert "No version" in run("show", "1999", code=1).output
     assert "No version" in run("promote", "1999", code=1).output
@@ -99,6 +134,6 @@ def test_mistakes_are_one_paragraph(two: tuple[Manifest, Manifest]) -> None:
     assert "No version" in run("diff", "2026", "2026", code=1).output
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "diff", "promote", "rollback", "gc"])
+@pytest.mark.parametrize("command", ["ls", "show", "diff", "promote", "rollback", "canary", "stop", "gc"])
 def test_help_has_an_example(command: str) -> None:
     assert f"liveshelf models {command}" in run(command, "--help").stdout

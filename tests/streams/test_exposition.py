@@ -233,3 +233,12 @@ def test_scrapes_and_updates_may_meet() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_sentences_are_left_to_the_page() -> None:
+    meter = Meter("trainer", "t", 0)
+    meter.labels = {"stage": "canary", "decision": "312 of 1,000 impressions", "verdict_sentence": "better by 3 %"}
+    exposition = Exposition(clock=lambda: 1)
+    exposition.update(meter.snapshot(1))
+    [labels] = [labels for name, labels in shown(exposition) if name == "liveshelf_trainer_info"]
+    assert labels == (("id", "t"), ("stage", "canary"))

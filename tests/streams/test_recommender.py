@@ -38,7 +38,7 @@ def test_a_search_ranks_what_is_meant_first(recommender: Recommender) -> None:
     record = shelf(recommender, Ask("search", "e", 5, query="hdmi cable"))
     assert shown(record)[0] == "hdmi"
     assert (record.key, record.shelf.event_ts, record.shelf.made_at, record.shelf.arm) == (
-        "shelf:search:hdmi%20cable", 5, NOW, "a",
+        "shelf:search:hdmi%20cable", 5, NOW, "shared",
     )  # fmt: skip
     assert len(record.propensities) == len(record.shelf.items) == len(set(shown(record)))
     assert all(0 < chance <= 1 for chance in record.propensities)
@@ -97,9 +97,15 @@ def test_a_batch_of_all_surfaces_gives_one_shelf_an_ask_in_order(recommender: Re
     ]
     made = recommender.recommend(asks, {}, NOW)
     assert [record.key for record in made.records] == [ask.key for ask in asks]
+    assert [record.shelf.arm for record in made.records] == ["a", "a", "shared", "shared", "shared"]
     assert all(record.shelf.items for record in made.records)
     assert set(made.stages) == {"encode", "candidates", "score", "policy"}
     assert recommender.recommend([], {}, NOW).records == []
+
+
+def test_a_personal_search_knows_the_past_without_the_feed_beside_it(recommender: Recommender) -> None:
+    shopper = Shopper(asked=(Asked(8, "wireless mouse"),))
+    assert shown(shelf(recommender, Ask("search", "e", 9, "u", shopper, query="cable")))
 
 
 def test_an_empty_catalogue_makes_empty_shelves_and_no_errors(catalogue: Catalogue) -> None:

@@ -10,6 +10,7 @@ import * as experiment from "./panels/experiment.js";
 import * as health from "./panels/health.js";
 import "./panels/inspector.js";
 import * as latency from "./panels/latency.js";
+import * as loop from "./panels/loop.js";
 import * as models from "./panels/models.js";
 import * as ranking from "./panels/ranking.js";
 import * as rates from "./panels/rates.js";
@@ -43,7 +44,7 @@ function show() {
   if (!store.page) return;
   beginAt(store.from);
   health.show(store.page);
-  for (const panel of [rates, alerts, models, latency, drift, ranking, experiment]) panel.show(store);
+  for (const panel of [rates, alerts, models, latency, drift, ranking, loop, experiment]) panel.show(store);
   text(get("about"), `Titles of ${count(store.page.titles)} items are known.`);
 }
 

@@ -36,6 +36,16 @@ export function range(low, high, form = percent) {
 export const withInterval = ([rate, low, high], form = percent) =>
   known(rate) ? { text: form(rate), sub: range(low, high, form) } : { text: NONE };
 
+/** Evidence that is enough, as a power of ten: twenty to one. */
+export const ENOUGH = Math.log10(20);
+
+/** A cell: how many times one rate is another. An end that is not known is open. */
+export function ratio(told) {
+  if (!told) return { text: NONE };
+  const [value, low, high] = told;
+  return { text: number(value), sub: known(high) ? range(low, high, number) : `more than ${number(low)}` };
+}
+
 export function ms(value) {
   if (!known(value)) return NONE;
   if (value >= 60_000) return span(value / 1000);

@@ -49,3 +49,36 @@ def drift(watch: str, statistic: float, limit: float, alarm: bool = False, surfa
     labels = {"watch": watch, "surface": surface, "arm": "champion"}
     values = {"statistic": statistic, "limit": limit, "alarm": float(alarm)}
     return [Series(f"drift_{name}", labels, value) for name, value in values.items()]
+
+
+def trainer(at: int, stage: str, progress: float = 0.0, *, reached: float = 0.0, **labels: str) -> Snapshot:
+    """A trainer's snapshot of the second that ends at ``at``; clicks fell five minutes ago."""
+    meter = Meter("trainer", "t1", at - 1_000)
+    meter.labels = {
+        "stage": stage,
+        "trigger": "fewer clicks than before on feed shelves",
+        "trigger_reason": "click_rate",
+        "held_back": "",
+        "verdict": "passed",
+        "verdict_sentence": "nDCG@10 is 0.031 better (0.012 to 0.049)",
+        "decision": "",
+        "challenger": "",
+        "champion": MODEL,
+    } | labels
+    gauges = {"trigger_at": at - 300_000.0, "champion_at": 0.0, "new_examples": 1_234.0, "runs_today": 2.0}
+    meter.gauges = gauges | {"progress": progress, "canary_log10_evalue": reached, "canary_share": 0.0}
+    return meter.snapshot(at)
+
+
+def experiment(challenger: str, counts: dict[str, tuple[int, int]], log10: float, *ratio: float) -> list[Series]:
+    """An experiment of a challenger: impressions and clicks by arm, evidence, and the ratio with its bounds."""
+    found = []
+    for arm, (shown, clicks) in counts.items():
+        labels = {"arm": arm, "challenger": challenger}
+        told = {"impressions": shown, "clicks": clicks, "shoppers": shown // 20}
+        found += [Series(f"experiment_{name}", labels, value) for name, value in told.items()]
+    labels = {"arm": "canary", "challenger": challenger}
+    evidence = (("clicks", log10), ("traffic", -0.3))
+    found += [Series("experiment_log10_evalue", {"test": test, **labels}, value) for test, value in evidence]
+    names = ("ratio", "ratio_low", "ratio_high")
+    return found + [Series(f"experiment_{name}", labels, value) for name, value in zip(names, ratio, strict=False)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluator.dashboard import quality, rates, watches
+from evaluator.dashboard import experiment, quality, rates, watches
 from evaluator.dashboard.health import judge
 from evaluator.dashboard.processes import ProcessRow
 from evaluator.intervals import wilson
@@ -105,7 +105,7 @@ def test_experiments_add_evidence_over_evaluators() -> None:
     for arm in ("a", "b"):
         for name, value in (("impressions", 100.0), ("clicks", 9.0), ("shoppers", 10.0)):
             series.append(Series(f"experiment_{name}", {"arm": arm}, value))
-    first, second = quality.arms([evaluator(AT, series, "x"), evaluator(AT, series, "y")])
+    first, second = experiment.arms([evaluator(AT, series, "x"), evaluator(AT, series, "y")])
     assert (first.arm, first.impressions, first.clicks_log10) == ("a", 200, None)
     assert second.clicks_log10 == pytest.approx(1.4) and second.traffic_log10 == pytest.approx(-0.4)
 

@@ -38,6 +38,22 @@ def test_a_range_is_read_to_the_millisecond(tmp_path: Path) -> None:
     assert archive.count(taken[2].ts + 1, taken[3].ts + 1) == 1
 
 
+def test_counting_back_finds_when_the_nth_example_of_an_arm_was_seen(tmp_path: Path) -> None:
+    taken = [example(number, ts=number * HOUR_MS // 3) for number in range(20)]  # the even ones are of arm b
+    archive = Archive(tmp_path)
+    assert archive.newest() is None and archive.back(END, 1, "feed", "b") is None
+    with Store(config(tmp_path)) as store:
+        store.update([(0, place, one) for place, one in enumerate(taken)], NOW)
+        assert (store.waiting(0), store.waiting(taken[15].ts)) == (20, 5)
+        store.flush(NOW)
+        assert store.waiting(0) == 0
+    assert archive.newest() == taken[-1].ts
+    assert archive.back(END, 3, "feed", "b") == taken[14].ts
+    assert archive.back(taken[10].ts, 2, "feed", "b") == taken[6].ts
+    assert archive.back(END, 99, "feed", "b") == taken[0].ts, "the first one, where there are fewer"
+    assert archive.back(END, 1, "search", "b") is None
+
+
 def test_no_view_is_on_both_sides_and_the_newest_are_judged_by(tmp_path: Path) -> None:
     views = [(view * 60_000 // 3 * 3, f"u{view % 5}", f"s{view}") for view in range(100)]
     taken = [

@@ -58,6 +58,40 @@ def test_equal_arms_of_unlike_shoppers_are_not_told_apart() -> None:
     assert naive / runs > 0.15
 
 
+def test_few_shoppers_are_allowed_for() -> None:
+    """Ten shoppers with as many impressions each: the estimate is right on average, its inverse only with caution."""
+    chance, found = np.random.default_rng(2), []
+    for _ in range(4_000):
+        dispersion = Dispersion()
+        dispersion._impressions = [500] * 10 + [0] * (GROUPS - 10)
+        dispersion._clicks = [*chance.binomial(500, 0.1, 10).tolist(), *[0] * (GROUPS - 10)]
+        found.append((dispersion.get(), 1 / dispersion.get(), 1 / dispersion.cautious()))
+    plain, inverse, cautious = np.mean(found, axis=0)
+    assert plain == pytest.approx(1, abs=0.03) and inverse > 1.2 and cautious == pytest.approx(1, abs=0.04)
+    few = Dispersion()
+    for number in range(300):
+        few.update(number % 3, number % 9 == 0)
+    assert few.cautious() > 1e6, "of three shoppers nothing is known"
+
+
+def test_a_small_canary_in_short_blocks_is_not_told_apart() -> None:
+    """100 experiments over three minutes in blocks of 3 s: of 300 shoppers about 15 are the canary's."""
+    chance, errors, runs, length = np.random.default_rng(3), 0, 100, 180_000
+    for run in range(runs):
+        experiment = Experiment({"champion": 0.95, "canary": 0.05}, block_ms=3_000)
+        own, arms = rates(chance, 1.0, 300), np.where(chance.random(300) < 0.05, "canary", "champion").tolist()
+        who = chance.choice(300, size=9_000, p=chance.dirichlet(np.ones(300))).tolist()
+        clicks, erred = (chance.random(len(who)) < own[who]).tolist(), False
+        for number, (shopper, clicked) in enumerate(zip(who, clicks, strict=True)):
+            ts = length * number // len(who)
+            experiment.update(
+                Closed(f"{run}.{shopper}", "i", "s", "feed", 0, ts, CLICKED if clicked else ()), arms[shopper]
+            )
+            erred |= number % 150 == 0 and experiment.clicks["canary"].get() >= 20
+        errors += erred
+    assert errors / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+
+
 def test_nothing_known_is_one_and_what_is_saved_goes_on() -> None:
     dispersion = Dispersion()
     assert dispersion.get() == 1

@@ -155,3 +155,21 @@ def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not(
     assert firing.name == resolved.name == "click_rate_below_holdback" and firing.labels["arm"] == "canary"
     assert 600 < fired < 750 and ended >= 800 and resolved.state == "resolved"
     assert float(firing.evidence["rate"]) < float(firing.evidence["holdback rate"])
+
+
+def test_each_challenger_is_watched_anew_and_shared_shelves_are_held_against_nobody() -> None:
+    watches = Watches(WatchRules(learn=100, run_length=1_000, recover=50, holdback="holdback"))
+
+    def show(arm: str, model: str, clicked: bool, times: int) -> None:
+        outcomes = (Fact(1, "click", "e"),) if clicked else ()
+        for number in range(times):
+            closed = Closed(f"{arm}{number}", "i", f"{arm}{number}", "feed", 0, number, outcomes)
+            watches.update(View((closed,), model, arm))
+
+    for arm in ("canary", "champion", "shared"):
+        show(arm, "m1", clicked=True, times=300)
+    show("canary", "m2", clicked=False, times=50)
+    show("champion", "m2", clicked=False, times=50)
+    assert {alert.labels["arm"] for alert in watches.tell(1_000)} == {"champion"}
+    held = {one.labels["arm"] for one in watches.get() if one.labels["watch"] == "holdback"}
+    assert held == {"canary", "champion"}

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from evaluator.alerts.alert import Alert
+from evaluator.online.watches import KINDS
 from evaluator.triggers.config import ALARMS, TriggerConfig
 from evaluator.triggers.policy import decide
 from evaluator.triggers.reasons import CLICK_RATE, Seen
@@ -24,6 +25,10 @@ def trained(began: int, config: TriggerConfig = CONFIG) -> Runs:
     go = Trigger(reason="schedule", summary="", evidence={}, at=began, examples=9_999)
     assert runs.begin(go, "1", "t", began) == [] and runs.end("1", began + 60_000, "trained")
     return runs
+
+
+def test_all_alarms_have_their_names() -> None:
+    assert tuple(sorted(kind.alert for kind in KINDS.values())) == ALARMS
 
 
 def test_click_rates_come_before_drift_and_drift_before_the_rest() -> None:

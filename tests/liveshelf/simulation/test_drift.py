@@ -87,6 +87,23 @@ def test_a_taste_shift_changes_no_catalogue_and_no_habits() -> None:
     assert kinds[0]["search"] == pytest.approx(kinds[1]["search"], rel=0.05)
 
 
+def test_fashions_take_turns_over_the_brands() -> None:
+    plain = World(ITEMS, 1, 20)
+    world = World(ITEMS, 1, 20, [parse("fashion=0.2@0-60"), parse("fashion=0.2@60")])
+    out: list[set[str]] = []
+    for now_ms in (0, AT_MS):
+        ratios: dict[str, set[float]] = {}
+        for who in world.ids:
+            for item in ITEMS:
+                if liked := plain.liking(who, item.item_id, FEED, now_ms):
+                    ratio = world.liking(who, item.item_id, FEED, now_ms) / liked
+                    ratios.setdefault(item.brand, set()).add(round(ratio, 9))
+        assert all(found in ({1.0}, {0.2}) for found in ratios.values())
+        out.append({brand for brand, found in ratios.items() if found == {0.2}})
+    assert not out[0] & out[1] and out[0] | out[1] == {item.brand for item in ITEMS}
+    assert abs(len(out[0]) - len(out[1])) <= 1
+
+
 def test_a_new_category_is_held_back_then_liked_by_some() -> None:
     plain, drifting = worlds(NewCategory(AT_S, category="Garden"), n=400)
     garden = {item.item_id for item in ITEMS if item.category == "Garden"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.store import Store, StoreError
 from models.store.manifest import path_of
-from models.store.slots import HISTORY, Slots
+from models.store.slots import CHALLENGER, HISTORY, Slots
 from models.store.storage import connect
 
 IDS = [f"20261124-15300{number}-head-1a2b3c4d" for number in range(4)]
@@ -31,11 +31,12 @@ def test_promotions_and_rollbacks_are_a_stack(steps: list[tuple[str, str]]) -> N
             slots.promote(id, "a test")
             if not stack or stack[-1] != id:
                 stack = [*stack, id][-HISTORY - 1 :]
-        elif len(stack) > 1:
+        elif stack:
             slots.rollback("a test")
             stack.pop()
+            assert bool(slots.read().emptied) is not bool(stack), "before the first there was none"
         else:
-            with pytest.raises(StoreError, match="nothing to roll back to"):
+            with pytest.raises(StoreError, match="nothing to roll back"):
                 slots.rollback("a test")
         slot = slots.read()
         assert [past.version for past in (*slot.history, slot.current) if past] == stack
@@ -49,6 +50,40 @@ def test_a_rollback_passes_over_versions_that_are_gone(store: Store) -> None:
     current = store.slots.rollback("clicks fell").current
     assert current is not None and current.version == IDS[0]
     assert current.reason == f"rolled back from {IDS[2]}: clicks fell"
+
+
+def test_nothing_is_put_back_where_all_that_came_before_is_gone(store: Store) -> None:
+    for id in IDS[:2]:
+        store.storage.write(path_of(id), b"{}")
+        store.slots.promote(id, "a test")
+    store.storage.remove(path_of(IDS[0]))
+    with pytest.raises(StoreError, match="still there"):
+        store.slots.rollback("clicks fell")
+    current = store.slots.read().current
+    assert current is not None and current.version == IDS[1]
+
+
+def test_a_challengers_share_grows_without_a_trace_in_the_history(store: Store) -> None:
+    for id in IDS[:2]:
+        store.storage.write(path_of(id), b"{}")
+    for share in (0.0, 0.1, 0.1, 0.5):
+        slot = store.slots.promote(IDS[0], f"{share:.0%}", CHALLENGER, share)
+        assert slot.current is not None and (slot.current.share, slot.history) == (share, ())
+    assert slot.current is not None and slot.current.reason == "50%"
+    slot = store.slots.promote(IDS[1], "another", CHALLENGER, 0.0)
+    assert [(past.version, past.share) for past in slot.history] == [(IDS[0], 0.5)]
+    emptied = store.slots.clear(CHALLENGER, "clicks fell")
+    assert emptied == store.slots.clear(CHALLENGER, "once more") == store.slots.read(CHALLENGER)
+    assert (emptied.current, emptied.emptied, len(emptied.history)) == (None, "clicks fell", 2)
+    with pytest.raises(StoreError, match="no share"):
+        store.slots.promote(IDS[0], "a mistake", CHALLENGER, 1.1)
+
+
+def test_a_slot_of_an_earlier_release_is_read(store: Store) -> None:
+    old = '{"version":"20261124-153000-head-1a2b3c4d","at":"2026-11-24T15:30:00Z","reason":"a test"}'
+    store.storage.write("slots/champion.json", f'{{"current":{old},"history":[{old}]}}'.encode())
+    slot = store.slots.read()
+    assert slot.current is not None and slot.current.share == slot.history[0].share == 1.0
 
 
 def test_mistakes_are_told(store: Store) -> None:

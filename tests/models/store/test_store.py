@@ -86,6 +86,23 @@ def test_what_may_not_be_in_a_version_is_not_put(store: Store, tmp_path: Path, n
     assert store.ids() == []
 
 
+def test_reports_stand_beside_the_parts_and_are_checked_like_them(store: Store, tmp_path: Path) -> None:
+    folder = filled(tmp_path / "made")
+    for name in ("gate.json", "trigger.json"):
+        (folder / name).write_bytes(b"{}")
+    made = store.put(folder, description())
+    assert {"gate.json", "trigger.json"} < set(made.files)
+    damage(store, f"{folder_of(made.id)}/gate.json", lambda _: b"[]")
+    with pytest.raises(StoreError, match=r"gate\.json"):
+        store.fetch(made.id)
+    (folder / "head" / "gate.json").write_bytes(b"{}")
+    for path in (folder / "head").iterdir():
+        path.unlink()
+    (folder / "head").rmdir()
+    with pytest.raises(StoreError, match="nothing to put"):
+        store.put(folder, description())
+
+
 def damage(store: Store, name: str, change: Callable[[bytes], bytes | None]) -> None:
     changed = change(store.storage.read(name))
     if changed is None:

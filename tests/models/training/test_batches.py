@@ -62,9 +62,9 @@ def test_pairs_and_histories_point_at_their_items(encoder: Encoder, examples: Se
     assert batch["pair_query"].tolist() == [row for row, _ in flat]
     for place, (_, example) in zip(batch["pair_item"].tolist(), flat, strict=True):
         np.testing.assert_array_equal(pooled[place], items.memory.pooled(np.array([items.slots[example.item]]))[0])
-    for row, one in zip(batch["history"].tolist(), data, strict=True):
+    for row, weights, one in zip(batch["history"].tolist(), batch["past_weights"].tolist(), data, strict=True):
         history = one.examples[0].history
-        assert [place for place in row if place >= 0] == row[: len(history)]
+        assert weights == [1.0] * len(history) + [0.0] * (len(row) - len(history))
         for place, text in zip(row, history, strict=False):
             np.testing.assert_array_equal(pooled[place], items.memory.pooled(np.array([items.slots[text]]))[0])
     assert len(pooled) == len({text for one in data for e in one.examples for text in (e.item, *e.history)})

@@ -25,6 +25,14 @@ def test_what_was_encoded_is_not_encoded_again(encoder: Encoder, tmp_path: Path)
     assert encoded(encoder, None, ["Tap"])[1] == 1
 
 
+def test_what_others_encoded_is_taken(encoder: Encoder, tmp_path: Path) -> None:
+    first, _ = encoded(encoder, None, TEXTS)
+    ItemCache(encoder, tmp_path).keep(dict(zip(TEXTS, first, strict=True)))
+    assert encoded(encoder, tmp_path, [*TEXTS, "Hose reel"])[1] == 1
+    ItemCache(encoder, tmp_path).keep({"Tap": first[2]})
+    assert encoded(encoder, tmp_path, [*TEXTS, "Hose reel"])[1] == 0
+
+
 def test_it_stays_within_its_bounds(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.training.item_cache.MOST", 3)
     encoded(encoder, tmp_path, ["a", "b"])

@@ -8,7 +8,8 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from models.late_interaction import LateInteraction
-from models.training.methods import RECIPES, SHARES, Method, adapt, parameter_groups
+from models.training.method import Method
+from models.training.methods import RECIPES, SHARES, adapt, parameter_groups
 from models.training.towers import CrossEncoderTower, LateInteractionTowers
 
 ADAPTERS: list[Method] = ["lora", "adalora", "prefix", "adapter"]

@@ -24,7 +24,8 @@ from models.scorer import ScoreRequest
 from models.training.config import TrainConfig
 from models.training.examples import Example
 from models.training.figures import probabilities
-from models.training.methods import RECIPES, Method
+from models.training.method import Method
+from models.training.methods import RECIPES
 from models.training.run import Run, Trained
 from models.training.starts import classifier, fresh_bert
 from models.training.trainer import COMPLETE, last_checkpoint

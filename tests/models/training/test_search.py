@@ -6,7 +6,8 @@ import pytest
 
 from models.encoder import Encoder
 from models.training.examples import Example
-from models.training.methods import RECIPES, Method
+from models.training.method import Method
+from models.training.methods import RECIPES
 from models.training.run import Run
 from models.training.search import LENGTHS, RATE_FACTOR, search
 from tests.models.training.conftest import Configure

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from models.encoded import EncodedItem
 from models.encoder import Encoder
@@ -25,6 +26,8 @@ from models.training.examples import Example
 from models.training.starts import fresh_bert
 from models.training.towers import LateInteractionTowers
 from models.weights import PACKAGED
+
+ASKED = ("blue fan", "red rug")
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +56,28 @@ def served(
     found = []
     for one in data:
         first = one.examples[0]
-        [query] = encoder.encode_queries([first.query])
+        query, *asked = encoder.encode_queries([first.query, *first.asked])
         history = frozen.memory.pooled(np.array([frozen.slots[text] for text in first.history], np.int64))
+        past = np.concatenate([history.astype(np.float32), *(one.pooled[None, :] for one in asked)])
         slots = np.array([frozen.slots[example.item] for example in one.examples])
-        found.append(scorer.features(ScoreRequest(slots, query if first.query else None, "", history)))
+        weights = np.array(first.weights, np.float32) if first.weights else None
+        popularity = np.array([example.popularity for example in one.examples], np.float32)
+        found.append(
+            scorer.features(ScoreRequest(slots, query if first.query else None, "", past, weights, popularity))
+        )
     features = torch.cat(found)
     with torch.inference_mode():
         return features, head(features)
+
+
+def remembered(examples: Sequence[Example]) -> list[Example]:
+    """The same as a worker served them: some after other queries, with weights and in demand."""
+    found = []
+    for number, one in enumerate(examples):
+        asked = ASKED if len(one.query) % 2 else ()
+        weights = tuple(0.9 / (1 + place) for place in range(len(one.history) + len(asked)))
+        found.append(replace(one, asked=asked, weights=weights, popularity=number % 5 / 5))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -75,11 +93,11 @@ def test_features_are_those_that_are_served(
     trains_items: bool,
     off: float,
 ) -> None:
-    data = contexts(examples, 16)
+    data = contexts(remembered(examples), 16)
     queries: Queries = QueryTokenIds(encoder) if trains_queries else FrozenQueries(encoder, (e.query for e in examples))
     items: Items = ItemTokenIds(encoder) if trains_items else frozen
     bert = fresh_bert(PACKAGED).eval() if trains_queries or trains_items else None
-    batch = Collator(queries, items)(data)
+    batch = Collator(queries, items, FrozenQueries(encoder, ASKED))(data)
     tower = LateInteractionTowers(head, bert, {"cross_entropy": 1.0}).eval()
     wanted, logits = served(encoder, frozen, head, data)
     kinds = {(bool(one.examples[0].query), bool(one.examples[0].history)) for one in data}

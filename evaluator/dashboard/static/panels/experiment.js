@@ -2,9 +2,8 @@
 
 import { Chart } from "../chart.js";
 import { get, rows, text } from "../dom.js";
-import { arm, count, number, withInterval } from "../format.js";
+import { ENOUGH, arm, count, number, ratio, withInterval } from "../format.js";
 
-const ENOUGH = Math.log10(20);
 const power = (value) => (value === null || value === undefined ? "–" : number(10 ** value));
 const chart = new Chart(get("evalue-chart"), "E-value (log scale)", power, { height: 200 });
 
@@ -23,6 +22,6 @@ export function show(store) {
   ]);
   const told = (value) => (value === null ? "–" : { text: `${power(value)}-fold`, sub: value >= ENOUGH ? "enough" : "not enough" });
   rows(get("arms"), page.arms.map((row) => [
-    { text: arm(row.arm), head: true }, count(row.shoppers), count(row.impressions), withInterval(row.ctr), told(row.clicks_log10), told(row.traffic_log10),
+    { text: arm(row.arm), head: true }, count(row.shoppers), count(row.impressions), withInterval(row.ctr), ratio(row.ratio), told(row.clicks_log10), told(row.traffic_log10),
   ]));
 }

@@ -5,6 +5,11 @@ Pure: hashes names. Another salt deals everybody anew, independently of the firs
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
+
+CHAMPION, CANARY, HOLDBACK = "champion", "canary", "holdback"
+SHARED = "shared"
+"""On shelves that tell no arm from another: those that shoppers of all arms see, and those that an arm had to lend."""
 
 STEPS = 2**64
 
@@ -51,5 +56,6 @@ def assign(shopper: str, salt: str, shares: Mapping[str, float]) -> str:
     return list(shares)[-1]
 
 
+@lru_cache(maxsize=16)
 def _key(salt: str) -> bytes:
     return hashlib.blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=32).digest()

@@ -1,6 +1,6 @@
-"""What a run of ``liveshelf train`` starts from: a version's parts, or the packaged encoder and a fresh head."""
+"""What training starts from: a version's parts, or the packaged encoder and a fresh head."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from torch import nn
@@ -10,7 +10,7 @@ from models.late_interaction import LateInteraction
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.config import TrainConfig
-from models.training.methods import Method
+from models.training.method import Method
 from models.training.run import Run
 from streams.config import ModelConfig
 
@@ -41,9 +41,9 @@ class Start:
         self.items = FrozenItems(self.encoder, texts, self.config.items_folder)
         return self.items
 
-    def run(self) -> Run:
+    def run(self, progress: Callable[[float], None] | None = None) -> Run:
         """The run to come."""
-        return Run(self.encoder, self.config, head=self.head, items=self.items)
+        return Run(self.encoder, self.config, head=self.head, items=self.items, progress=progress)
 
     def served(self) -> tuple[Run, nn.Module]:
         """The scorer as it is served so far, and what asks it."""

@@ -1,0 +1,152 @@
+"""The trainer process: puts examples on disk, follows alerts and snapshots, and lets the loop look once a second.
+
+Here, and only here, the loop meets Kafka and Redis. One trainer writes to a folder of examples; a second one on the
+same folder is refused, and one elsewhere shares the partitions and the book of runs.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from msgspec import MsgspecError
+
+from evaluator.alerts.standing import Standing
+from evaluator.alerts.topic import parse
+from evaluator.examples import store as examples
+from evaluator.examples.archive import Archive
+from evaluator.learning.config import LoopConfig
+from evaluator.learning.following import follow
+from evaluator.learning.intake import Intake
+from evaluator.learning.loop import Loop
+from evaluator.rollout.rollout import Rollout
+from evaluator.triggers.book import Book
+from models.store import Store, StoreError
+from models.training.examples import ExamplesError
+from streams.announcement import announce
+from streams.clock import wall_ms
+from streams.connections import aiokafka_client, reader
+from streams.meter import Meter, Snapshot
+from streams.meter import decoder as snapshots
+from streams.producer import Producer
+from streams.record import Send
+from streams.reporter import Reporter
+from streams.store import connect
+from streams.topics import Topics
+
+log = logging.getLogger(__name__)
+
+MOST_SNAPSHOTS = 10_000
+"""Held between two steps of the loop."""
+
+
+class Trainer:
+    """One trainer process.
+
+    Parameters
+    ----------
+    config
+        All settings.
+    command
+        Starts a run's job in a process of its own, which reads the run's folder from its input.
+
+    Raises
+    ------
+    models.training.examples.ExamplesError
+        On running, when another process writes to the folder of examples.
+    """
+
+    def __init__(self, config: LoopConfig, command: Sequence[str]) -> None:
+        self.config, self.command = config, command
+        self.topics = Topics(config.streams.topics.prefix)
+        name = os.uname().nodename
+        self.by = config.learning.instance or name
+        self.meter = Meter("trainer", f"{name}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
+        self.reporter = Reporter(self.meter, config.streams)
+        self.alerts = Standing()
+        self._snapshots = deque[Snapshot](maxlen=MOST_SNAPSHOTS)
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; returns the exit code."""
+        with self.reporter, examples.Store(self.config.examples) as store:
+            asyncio.run(self._until_stopped(store))
+        return 0
+
+    async def _until_stopped(self, store: examples.Store) -> None:
+        serving = asyncio.create_task(self._serve(store))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    async def _serve(self, store: examples.Store) -> None:
+        streams, learning = self.config.streams, self.config.learning
+        async with AsyncExitStack() as closing:
+            send = await closing.enter_async_context(Producer(streams))
+            redis = connect(streams.redis)
+            closing.push_async_callback(redis.aclose)
+            archive = Archive(Path(self.config.examples.folder))
+            intake = Intake(store, archive, self.config, self.meter)
+            models = Store(streams.model.store)
+            loop = Loop(
+                self.config,
+                self.by,
+                self.command,
+                store=models,
+                archive=archive,
+                book=Book(redis, self.topics.prefix + learning.group, self.config.triggers),
+                rollout=Rollout(models, self.config.rollout, partial(announce, send, self.topics)),
+                meter=self.meter,
+                alerts=self.alerts.get,
+                count=intake.count,
+                flush=intake.flush,
+            )
+            closing.push_async_callback(loop.stop)
+            loop.recall()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(intake.run())
+                group.create_task(follow(partial(reader, streams, self.topics.alerts), self._alert))
+                group.create_task(follow(self._latest, self._snapshot))
+                group.create_task(self._look(loop))
+                group.create_task(self._report(send))
+
+    async def _look(self, loop: Loop) -> None:
+        failed = False
+        while True:
+            await asyncio.sleep(1.0)
+            taken = list(self._snapshots)
+            self._snapshots.clear()
+            try:
+                await loop.step(taken)
+                failed = False
+            except (StoreError, ExamplesError, OSError) as error:
+                if not failed:  # said once, not every second
+                    log.error("the loop stands still: %s", error)
+                failed = True
+
+    async def _report(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(self.config.learning.metrics_every_s)
+            await self.reporter.report(send)
+
+    def _latest(self) -> AIOKafkaConsumer:
+        kafka: dict[str, Any] = aiokafka_client(self.config.streams.kafka)
+        return AIOKafkaConsumer(self.topics.metrics, **kafka, auto_offset_reset="latest", enable_auto_commit=False)
+
+    def _snapshot(self, message: Any) -> None:
+        with suppress(MsgspecError):
+            taken = snapshots.decode(message.value or b"")
+            if taken.role in ("worker", "evaluator"):
+                self._snapshots.append(taken)
+
+    def _alert(self, message: Any) -> None:
+        if (told := parse(message)) is not None:
+            self.alerts.update(told.alert, told.at, told.source)

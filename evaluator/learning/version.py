@@ -1,0 +1,56 @@
+"""A trained scorer as a version to be: its folder, and what is written of it.
+
+Knows training and the store's forms; puts nothing anywhere.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from models.store import Description, Store
+from models.store.manifest import OWN, Data
+from models.store.parts import Parts
+from models.training.examples import Example
+from models.training.run import Trained
+from models.weights import fingerprint, resolve
+
+
+def save(trained: Trained, folder: Path) -> None:
+    """Write all parts that a version of it has of its own."""
+    trained.save(folder)
+    if trained.encoder.adapter is not None:
+        shutil.copytree(trained.encoder.adapter, folder / "adapter")
+
+
+def describe(store: Store, base: Parts, trained: Trained, folder: Path, data: Data, notes: str = "") -> Description:
+    """What :meth:`Store.put` is told of a folder that :func:`save` wrote.
+
+    Parameters
+    ----------
+    base
+        What training started from.
+    """
+    own = trained.method == "full"
+    return Description(
+        method=trained.method,
+        architecture="cross_encoder" if trained.method == "cross_encoder" else "late_interaction",
+        encoder=OWN if own else _shared(store, base),
+        encoder_fingerprint=fingerprint(folder / "encoder" if own else resolve(base.weights)),
+        data=data,
+        parent=base.version,
+        metrics=trained.metrics | {f"{name}_s": value for name, value in trained.seconds.items()},
+        calibration={"scale": trained.calibration.scale, "bias": trained.calibration.bias},
+        notes=notes,
+    )
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """Sixteen hex digits over examples in their order."""
+    return hashlib.blake2b(msgspec.json.encode(examples), digest_size=8).hexdigest()
+
+
+def _shared(store: Store, base: Parts) -> str:
+    return base.weights if base.version is None else store.manifest(base.version).encoder

@@ -1,0 +1,86 @@
+"""The book of runs where all trainers find it: one key in Redis, changed by compare-and-set.
+
+The edge of :mod:`evaluator.triggers.runs`: knows Redis, whose clock it goes by; nothing of why or how runs are made.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from evaluator.triggers.config import TriggerConfig
+from evaluator.triggers.run import Outcome
+from evaluator.triggers.runs import Runs
+from evaluator.triggers.trigger import Held, Trigger
+from streams.patience import Patience
+
+T = TypeVar("T")
+
+
+class Book:
+    """Reads and changes the book that all trainers of one group share.
+
+    While Redis is away calls wait. When it was flushed, what this process last saw of the book is written back with its
+    next change, so that a run goes on and no limit is forgotten.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    group
+        The trainers' consumer group with the topics' prefix, part of the key.
+    """
+
+    def __init__(self, client: "Redis", group: str, config: TriggerConfig) -> None:
+        self.client, self.config = client, config
+        self.key = f"ls:{group}:runs"
+        self.patience = Patience()
+        self._last: dict[str, Any] = {}
+
+    async def read(self) -> tuple[Runs, int]:
+        """The book, and Redis' time (epoch ms)."""
+        return await self._change(lambda runs, now: (runs, now), write=False)
+
+    async def begin(self, trigger: Trigger, id: str, by: str) -> list[Held]:
+        """As :meth:`Runs.begin`."""
+        return await self._change(lambda runs, now: runs.begin(trigger, id, by, now))
+
+    async def beat(self, id: str) -> bool:
+        """As :meth:`Runs.beat`."""
+        return await self._change(lambda runs, now: runs.beat(id, now))
+
+    async def end(self, id: str, outcome: Outcome, through: int = 0) -> bool:
+        """As :meth:`Runs.end`; said again, the answer is the same."""
+
+        def change(runs: Runs, now: int) -> bool:
+            return runs.end(id, now, outcome, through) or any(
+                run.id == id and (run.outcome, run.through) == (outcome, through) for run in runs.get()
+            )
+
+        return await self._change(change)
+
+    async def _change(self, change: Callable[[Runs, int], T], write: bool = True) -> T:
+        return await self.patience.until_done(lambda: self._try(change, write))
+
+    async def _try(self, change: Callable[[Runs, int], T], write: bool) -> T:
+        pipe: Any
+        async with self.client.pipeline(transaction=True) as pipe:
+            while True:
+                await pipe.watch(self.key)
+                saved = await pipe.get(self.key)
+                seconds, micros = await pipe.time()
+                before = msgspec.msgpack.decode(saved, type=dict[str, Any]) if saved else self._last
+                runs = Runs.load(self.config, before)
+                answer = change(runs, seconds * 1_000 + micros // 1_000)
+                after = runs.save()
+                if write and (after != before or not saved):
+                    pipe.multi()
+                    pipe.set(self.key, msgspec.msgpack.encode(after))
+                    try:
+                        await pipe.execute()
+                    except WatchError:
+                        continue
+                self._last = after
+                return answer

@@ -1,0 +1,37 @@
+"""Everything killed at random under load, in small; ``python -m benchmarks.chaos --kills 100`` is the whole of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos import plan
+from benchmarks.traces import apart
+
+KILLS, ROUNDS, SHOPPERS = 6, 8, 30
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_six_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    """In a process of its own: kafka-python leaks sockets when a broker dies, which is an error here."""
+    sizes = {"kills": KILLS, "rounds": ROUNDS, "shoppers": SHOPPERS}
+    options = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.chaos", *options, "--no-flush", "--json", tmp_path / "chaos.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "chaos.json").read_text())["chaos"]
+    entries = {row["what"]: row["entries"] for row in told["rows"]}
+    assert all(row["equal"] for row in told["rows"])
+    assert entries["examples on the topic"] == entries["examples on disk"] == 5 * SHOPPERS * ROUNDS
+    assert entries["dead letters"] == 3 * ROUNDS
+    assert sum(count for name, count in told["facts"].items() if name.startswith("killed")) == KILLS
+
+
+def test_kills_fall_on_all_alike_and_differences_are_told() -> None:
+    found = [name for some in plan(100, 40, list("abcde"), seed=3).values() for name, _ in some]
+    assert {found.count(name) for name in "abcde"} == {20}
+    assert apart({"a": 1}, {"a": 1}) == (0, 0, "")
+    assert apart({"a": 1, "d": 1}, {"b": 2}) == (1, 2, "b: None, and not 2")

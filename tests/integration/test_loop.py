@@ -1,0 +1,294 @@
+"""The loop with a real Redis and a real store, and a job that only says what it made: runs begin, end and are given up.
+
+The book of runs as more trainers share it is here as well.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import pytest
+from redis.asyncio import Redis
+
+from evaluator.alerts.alert import Alert
+from evaluator.examples.archive import Archive
+from evaluator.learning.loop import Loop
+from evaluator.rollout.rollout import Rollout
+from evaluator.triggers.book import Book
+from evaluator.triggers.config import TriggerConfig
+from evaluator.triggers.trigger import Trigger
+from liveshelf.settings import Settings
+from models.late_interaction import LateInteraction
+from models.store import Data, Description, Store
+from models.store.slots import CHALLENGER, Slot
+from streams.clock import wall_ms
+from streams.meter import Meter
+
+pytestmark = pytest.mark.integration
+
+P = ParamSpec("P")
+
+
+def awaited(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A test that is a coroutine, as one that is none."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+TRIGGERS = TriggerConfig(enough_examples=100, least_examples=100, every_s=None, cooldown_s=0, lease_s=60)
+GO = Trigger(reason="examples", summary="enough", evidence={}, at=0, examples=100)
+
+JOB = """
+import sys, time
+from pathlib import Path
+folder = Path(sys.stdin.readline().strip())
+{work}
+"""
+WAITS = JOB.format(work="time.sleep(60)")
+BREAKS = JOB.format(work="sys.exit(1)")
+
+
+def makes(version: str, decision: str = "passed") -> str:
+    told = f'{{"version": "{version}", "decision": "{decision}", "sentence": "So.", "through": 7}}'
+    return JOB.format(work=f"(folder / 'outcome.json').write_text('{told}')")
+
+
+def put(store: Store, folder: Path, seed: int) -> str:
+    """A version."""
+    path = folder / f"version-{seed}"
+    LateInteraction().save(path / "head")
+    about = Description(
+        method="head",
+        architecture="late_interaction",
+        encoder="packaged",
+        encoder_fingerprint="0a1b2c3d",
+        data=Data("events", examples=seed),
+    )
+    return store.put(path, about).id
+
+
+class Bench:
+    """A loop whose examples and alerts the test sets."""
+
+    def __init__(self, folder: Path, client: "Redis", job: str, by: str = "trainer-1") -> None:
+        settings = Settings(
+            triggers=TRIGGERS.model_dump(),
+            learning={"folder": str(folder / "learning")},
+            model={"store": str(folder / "models")},
+            examples={"folder": str(folder / "examples")},
+        )
+        self.store = Store(settings.model.store)
+        self.meter = Meter("trainer", "t", 0)
+        self.examples = 100
+        self.alerts: list[Alert] = []
+        self.announced: list[tuple[str, Slot]] = []
+        self.book = Book(client, "t-trainer", TRIGGERS)
+        self.loop = Loop(
+            settings.loop(),
+            by,
+            (sys.executable, "-c", job),
+            store=self.store,
+            archive=Archive(folder / "examples"),
+            book=self.book,
+            rollout=Rollout(self.store, settings.rollout, self._announce),
+            meter=self.meter,
+            alerts=lambda _: self.alerts,
+            count=self._count,
+            flush=self._flush,
+        )
+
+    async def until(self, holds: Callable[[], object], limit_s: float = 30.0) -> None:
+        """Look until something holds."""
+        async with asyncio.timeout(limit_s):
+            while not holds():
+                await self.loop.step([])
+                await asyncio.sleep(0.05)
+
+    async def outcomes(self) -> list[str | None]:
+        """Of all runs in the book."""
+        runs, _ = await self.book.read()
+        return [run.outcome for run in runs.get()]
+
+    def counted(self) -> dict[str, int]:
+        return {name: n for name, n in self.meter.snapshot(1).counts.items() if n}
+
+    async def _count(self, since: int) -> int:  # noqa: ARG002
+        return self.examples
+
+    async def _flush(self) -> None:
+        return
+
+    async def _announce(self, name: str, slot: Slot) -> None:
+        self.announced.append((name, slot))
+
+
+@asynccontextmanager
+async def client(url: str) -> AsyncIterator["Redis"]:
+    redis = Redis.from_url(url)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def bench_of(url: str, folder: Path) -> AsyncIterator[Callable[..., Bench]]:
+    """Makes benches, whose jobs are ended at the end."""
+    made: list[Bench] = []
+    async with client(url) as redis:
+
+        def make(job: str, by: str = "trainer-1") -> Bench:
+            made.append(Bench(folder, redis, job, by))
+            return made[-1]
+
+        try:
+            yield make
+        finally:
+            for bench in made:
+                await bench.loop.stop()
+
+
+@awaited
+async def test_a_version_that_passed_shadows_and_no_other_run_begins(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        version = put(Store(str(tmp_path / "models")), tmp_path, 1)
+        bench = make(makes(version))
+        await bench.until(lambda: bench.store.slots.read(CHALLENGER).current)
+        slot = bench.store.slots.read(CHALLENGER)
+        assert slot.current is not None and (slot.current.version, slot.current.share) == (version, 0.0)
+        assert (CHALLENGER, slot) in bench.announced
+        for _ in range(3):
+            await bench.loop.step([])
+        assert await bench.outcomes() == ["trained"]
+        assert bench.counted() == {"runs.trained": 1}
+        assert bench.meter.labels["stage"] == "shadow" and bench.meter.labels["challenger"] == version
+
+
+@awaited
+async def test_a_refused_version_is_kept_and_not_rolled_out(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        version = put(Store(str(tmp_path / "models")), tmp_path, 1)
+        bench = make(makes(version, "refused"))
+        await bench.until(lambda: bench.meter.labels["verdict"])
+        bench.examples = 0
+        await bench.loop.step([])
+        assert bench.counted() == {"runs.trained": 1, "refused": 1}
+        assert bench.store.slots.read(CHALLENGER).current is None
+        assert bench.meter.labels["stage"] == "idle"
+        again = make(WAITS)
+        again.loop.recall()
+        assert again.meter.labels["verdict"] == "refused" and again.meter.labels["trigger_reason"] == "examples"
+
+
+@awaited
+async def test_another_champion_ends_the_run(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        bench = make(WAITS)
+        await bench.until(lambda: bench.loop.round)
+        await bench.loop.step([])
+        bench.store.slots.promote(put(bench.store, tmp_path, 1), "by hand")
+        await bench.loop.step([])
+        assert bench.loop.round is None
+        assert await bench.outcomes() == ["failed"]
+        assert bench.counted() == {"runs.failed": 1}
+
+
+@awaited
+async def test_a_run_whose_job_always_breaks_fails_after_three_tries(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        bench = make(BREAKS)
+        await bench.until(lambda: bench.loop.round)
+        await bench.until(lambda: bench.loop.round is None)
+        assert (await bench.outcomes())[0] == "failed"
+
+
+@awaited
+async def test_an_unfinished_run_is_taken_up_by_its_name_alone(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        first = make(WAITS)
+        await first.until(lambda: first.loop.round)
+        await first.loop.step([])
+        await first.loop.stop()
+        version = put(first.store, tmp_path, 1)
+        other = make(makes(version), by="trainer-2")
+        for _ in range(3):
+            await other.loop.step([])
+        assert other.loop.round is None and "running" in other.meter.labels["held_back"]
+        again = make(makes(version))
+        await again.until(lambda: again.store.slots.read(CHALLENGER).current)
+        assert await again.outcomes() == ["trained"]
+
+
+@awaited
+async def test_a_canarys_alarm_is_no_reason(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        bench = make(WAITS)
+        bench.examples = 99
+        for arm, reason in (("canary", False), ("champion", True)):
+            labels = {"surface": "feed", "arm": arm}
+            fewer = Alert(
+                name="click_rate_drop", labels=labels, state="firing", summary="fewer", evidence={}, since=wall_ms()
+            )
+            bench.alerts = [fewer]
+            await bench.loop.step([])
+            assert bool(bench.meter.labels["held_back"]) == reason
+
+
+@awaited
+async def test_while_only_examples_are_missing_a_process_waits_for_the_run(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        version = put(Store(str(tmp_path / "models")), tmp_path, 1)
+        bench = make(makes(version))
+        bench.examples = 99
+        await bench.loop.step([])
+        assert not children(), "without a reason nothing waits"
+        drift = Alert(name="item_drift", labels={}, state="firing", summary="", evidence={}, since=wall_ms())
+        for alerts in ([drift], [drift], [], [drift]):
+            bench.alerts = alerts
+            await bench.loop.step([])
+            assert len(children()) == len(alerts)
+        [spare] = children()
+        bench.examples = 100
+        await bench.loop.step([])
+        assert children() in ([spare], [])
+        await bench.until(lambda: bench.store.slots.read(CHALLENGER).current)
+
+
+def children() -> list[int]:
+    """Of this process: jobs."""
+    pid = os.getpid()
+    found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [one for one in found if b"stdin.readline" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+@awaited
+async def test_of_many_who_claim_at_once_one_begins(redis_db: str) -> None:
+    async with client(redis_db) as redis:
+        books = [Book(redis, "g", TRIGGERS) for _ in range(8)]
+        held = await asyncio.gather(*(book.begin(GO, f"run-{n}", f"t-{n}") for n, book in enumerate(books)))
+        assert sum(not one for one in held) == 1
+        runs, now = await books[0].read()
+        [run] = runs.get()
+        assert run.end(now) is None
+
+
+@awaited
+async def test_a_flushed_book_is_written_back_by_who_holds_a_run(redis_db: str) -> None:
+    async with client(redis_db) as redis:
+        book = Book(redis, "g", TRIGGERS)
+        assert await book.begin(GO, "run-1", "t-1") == []
+        await redis.flushdb()
+        assert await book.beat("run-1")
+        assert [one.limit for one in await Book(redis, "g", TRIGGERS).begin(GO, "run-2", "t-2")] == ["running"]
+        assert await book.end("run-1", "trained", 5)
+        assert await book.end("run-1", "trained", 5), "said again, the answer is the same"
+        assert not await book.end("run-1", "failed")
