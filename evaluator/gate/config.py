@@ -33,5 +33,5 @@ class GateConfig(Config):
     robustness_order: Margin = 0.03
     robustness_ndcg: Margin = 0.01
     exposure_contexts: Count = 200
-    exposure_brand: Share = 0.2
-    exposure_item: Share = 0.5
+    exposure_brand: Share = 0.5
+    exposure_item: Share = 0.8

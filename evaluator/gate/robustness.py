@@ -1,4 +1,4 @@
-"""Does the challenger keep its head when queries are misspelt? Orders before and after, and what nDCG loses.
+"""Does the challenger keep its head when queries are misspelt? Orders before and after, and nDCG then.
 
 Pure but for the scorers, which it asks. Compares with the champion: a catalogue of hard words is hard for both.
 """
@@ -31,8 +31,8 @@ def robustness_checks(
     how: Bootstrap,
     worth: Worth,
 ) -> Iterator[Check]:
-    """Two checks of each kind: the rank correlation of scores before and after, and the change of nDCG@10; each
-    challenger minus champion. They pass unless the challenger is surely worse by more than the margin.
+    """Two checks of each kind: the rank correlation of scores before and after, and nDCG@10 after; each challenger
+    minus champion. They pass unless the challenger is surely worse by more than the margin.
 
     Parameters
     ----------
@@ -45,30 +45,28 @@ def robustness_checks(
             place for place, ask in enumerate(asks) if ask.query != lists[place].ask.query and len(ask.items) >= FEWEST
         ][: config.robustness_contexts]
         some, groups = [lists[place] for place in chosen], [lists[place].group for place in chosen]
-        kept, lost = zip(
+        kept, left = zip(
             *(
-                _changes(
-                    some, [worth(found[place]) for place in chosen], score, [asks[place] for place in chosen], worth
-                )
+                _after(some, [worth(found[place]) for place in chosen], score, [asks[place] for place in chosen], worth)
                 for score, found in scorers
             ),
             strict=True,
         )
         yield _check(f"robustness_{kind}_order", kept, groups, config.robustness_order, how, "rank correlation")
-        yield _check(f"robustness_{kind}_ndcg", lost, groups, config.robustness_ndcg, how, "change of nDCG@10")
+        yield _check(f"robustness_{kind}_ndcg", left, groups, config.robustness_ndcg, how, "nDCG@10")
 
 
 def _perturbed(ask: Ask, kind: str, seed: int) -> Ask:
     return ask._replace(query=perturb(ask.query, kind, random.Random(f"{seed} {kind} {ask.query}")))
 
 
-def _changes(
+def _after(
     lists: Sequence[Judged], before: Sequence[Floats], score: Score, asks: Sequence[Ask], worth: Worth
 ) -> tuple[Numbers, Numbers]:
-    """Of each list the rank correlation (NaN where there was no order) and what nDCG changed by."""
+    """Of each list the rank correlation (NaN where there was no order) and nDCG."""
     after = [worth(part) for part in answers(score, asks)]
     kept = [np.nan if np.ptp(old) == 0 else spearman(old, new) for old, new in zip(before, after, strict=True)]
-    return np.array(kept, np.float64), ndcgs(lists, after) - ndcgs(lists, before)
+    return np.array(kept, np.float64), ndcgs(lists, after)
 
 
 def _check(

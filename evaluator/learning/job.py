@@ -122,11 +122,25 @@ class Job:
         return made
 
     def _train(self, start: Start, told: Lesson) -> Description:
-        """Train, and leave the challenger's parts in a folder of their own."""
+        """Train, and leave the challenger's parts in a folder of their own.
+
+        A champion that a drift has proved wrong is a bad start, one that is right the best: a head is trained from both
+        the champion's and a fresh one, and the one that fits what came afterwards, the calibration's slice, is taken.
+        """
         method = self.config.learning.method
         if not RECIPES[method].trains_items:
             start.encode(_texts([*told.train, *told.calibrate, *told.gate]))
-        trained = start.run(lambda done: self.say("training", done)).train(told.train, told.calibrate)
+        runs = [start.run]
+        if method == "head" and start.head is not None:
+            runs.append(start.afresh)
+        tries = [
+            run(lambda done, before=before: self.say("training", (before + done) / len(runs))).train(  # type: ignore[misc]
+                told.train, told.calibrate
+            )
+            for before, run in enumerate(runs)
+        ]
+        trained = min(tries, key=lambda one: one.metrics["log_loss"])
+        trained.metrics["afresh"] = float(trained is not tries[0])
         folder = self.folder / CHALLENGER
         shutil.rmtree(folder, ignore_errors=True)
         version.save(trained, folder)

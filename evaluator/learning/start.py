@@ -31,7 +31,7 @@ class Start:
     def __init__(self, base: Parts, model: ModelConfig, config: TrainConfig) -> None:
         self.base, self.model = base, model
         goes_on = config.method == "head" and base.head is not None and config.epochs is None
-        self.config = replace(config, epochs=GOING_ON) if goes_on else config
+        self.config, self._whole = replace(config, epochs=GOING_ON) if goes_on else config, config
         self.encoder = self._encoder(config.method)
         self.head = LateInteraction.load(base.head) if base.head else None
         self.items: FrozenItems | None = None
@@ -44,6 +44,11 @@ class Start:
     def run(self, progress: Callable[[float], None] | None = None) -> Run:
         """The run to come."""
         return Run(self.encoder, self.config, head=self.head, items=self.items, progress=progress)
+
+    def afresh(self, progress: Callable[[float], None] | None = None) -> Run:
+        """The same with a head that has learned nothing, and so nothing wrong."""
+        config = replace(self._whole, folder=self._whole.folder / "afresh")
+        return Run(self.encoder, config, items=self.items, progress=progress)
 
     def served(self) -> tuple[Run, nn.Module]:
         """The scorer as it is served so far, and what asks it."""

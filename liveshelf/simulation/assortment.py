@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace as replace_time
 from random import Random
 
 from msgspec.structs import replace
@@ -37,7 +38,7 @@ class Assortment:
 
     def __init__(self, items: Sequence[Item], drifts: Sequence[Drift], seed: int) -> None:
         self.items = {item.item_id: item for item in items}
-        self.drifts = tuple(drifts)
+        self.drifts = list(drifts)
         self._sizes = Counter(item.category for item in items if item.category)
         self.of: dict[int, list[Item]] = {}
         for number, drift in enumerate(self.drifts):
@@ -79,14 +80,17 @@ class Assortment:
                 factor *= drift.factor
         return factor
 
+    def begin(self, number: int, second: float) -> None:
+        """Let a drift begin at a moment instead of at its own."""
+        self.drifts[number] = replace_time(self.drifts[number], at_s=second)
+
     def appeal(self, item: Item, on: On) -> float:
-        """How many times as much an item is liked as its words alone say."""
-        factor = 1.0
-        for k in on:
+        """How many times as much an item is liked as its words alone say: by the last fashion that is on."""
+        for k in reversed(on):
             drift = self.drifts[k]
-            if isinstance(drift, Fashion) and item.brand in self._out[k]:
-                factor *= drift.factor
-        return factor
+            if isinstance(drift, Fashion):
+                return drift.factor if item.brand in self._out[k] else 1.0
+        return 1.0
 
     def _category(self, name: str, random: Random) -> list[Item]:
         if name and name not in self._sizes:

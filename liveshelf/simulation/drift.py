@@ -46,8 +46,8 @@ class Season(Drift):
 
 @dataclass(frozen=True)
 class Fashion(Drift):
-    """Half of the brands are out of fashion: their items are liked so many times as much. Those of one drift are in
-    again with the next, and the other half is out."""
+    """Half of the brands are out of fashion: their items are liked so many times as much. With the next such drift they
+    are in again, and the other half is out."""
 
     factor: float = 0.25
 

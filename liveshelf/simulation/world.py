@@ -86,6 +86,10 @@ class World:
         gone: dict[str, Item | None] = {item_id: None for item_id in before if item_id not in after}
         return gone | {item_id: item for item_id, item in after.items() if before.get(item_id) != item}
 
+    def begin(self, number: int, now_ms: int) -> None:
+        """Let a drift, by its number, begin now instead of at its time; not that of bots, who come as `visits` planned."""
+        self._shop.begin(number, (now_ms - self.start_ms) / 1000)
+
     def aim(self, visitor: str) -> Aim:
         """What a frontend would show now: the feed, results of a query, or things like the one just opened."""
         who = self._shoppers.get(visitor)

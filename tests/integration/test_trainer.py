@@ -47,8 +47,6 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         "LIVESHELF_GATE__LATENCY_CALLS": "10",
         "LIVESHELF_GATE__ROBUSTNESS_CONTEXTS": "50",
         # Beside a model that knows nothing, one that does changes everything.
-        "LIVESHELF_GATE__EXPOSURE_ITEM": "0.9",
-        "LIVESHELF_GATE__ROBUSTNESS_NDCG": "1",
         "LIVESHELF_GATE__LATENCY_MEDIAN": "100",
     }
     with shop.open() as shop:

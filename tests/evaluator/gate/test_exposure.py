@@ -29,7 +29,7 @@ def test_ten_are_on_a_shelf_best_first() -> None:
 def test_who_shows_one_brand_alone_is_refused_by_name() -> None:
     brands = {"a": "acme", "b": "acme", "c": "bolt"}
     champion, challenger = [["a", "c"], ["c", "b"]], [["a", "b"], ["b", "a"]]
-    item, brand = exposure_checks(champion, challenger, brands, GateConfig())
+    item, brand = exposure_checks(champion, challenger, brands, GateConfig(exposure_brand=0.2))
     assert brand.value == pytest.approx(0.5) and not brand.passed and "'acme', from 'bolt'" in brand.sentence
     assert item.name == "exposure_item" and item.value == pytest.approx(0.5) and item.passed
 

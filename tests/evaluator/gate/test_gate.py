@@ -16,7 +16,13 @@ from models.scorer import Floats, utility
 from tests.evaluator.gate.world import FEATURES, World
 
 CONFIG = GateConfig(
-    draws=200, latency_calls=10, latency_repeats=2, robustness_contexts=20, exposure_contexts=20, pool=20
+    draws=200,
+    latency_calls=10,
+    latency_repeats=2,
+    robustness_contexts=20,
+    exposure_contexts=20,
+    exposure_brand=0.2,
+    pool=20,
 )
 
 

@@ -1,0 +1,1 @@
+"""The story: a shop that opens, learns, is hit by a drift and recovers, told as it happens on a real stack."""
