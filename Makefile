@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 # Test processes, each with servers of its own: the tests wait for servers more than they compute.
 JOBS ?= 2
-MINUTES ?= 1
 ARGS ?=
 # Test processes, each with servers of its own: the tests wait for servers more than they compute.
 JOBS ?= 2
@@ -37,8 +36,8 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 $(VENV)/installed-bench: pyproject.toml $(VENV)/installed
 	@$(call install,.[bench])
 
-demo: $(VENV)/installed ## See it work: MINUTES=1, KEEP=1 to go on until Ctrl-C
-	$(BIN)/liveshelf demo --minutes $(MINUTES) $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+demo: $(VENV)/installed ## See the whole story, some minutes; KEEP=1 to let the shop go on until Ctrl-C
+	$(BIN)/liveshelf demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 test: lint ## Install and run everything CI runs, real servers included
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -40,6 +40,8 @@ class Rounds:
     ----------
     seen
         What was sent after each round's shelves were there, as far as they were lived through.
+    shelves
+        Ids of those that were seen.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class Rounds:
         colours, kinds = ("red", "blue", "black"), ("usb cable", "hdmi cable", "usb hub", "wall charger")
         self.items = {f"i{n}": f"{chance.choice(colours)} {chance.choice(kinds)} {n}" for n in range(ITEMS)}
         self.seen: list[list[Sent]] = []
+        self.shelves = set[str]()
 
     def asks(self, number: int) -> list[Sent]:
         """A search or a look at an item by each shopper, in any order, some of them twice, and what is no event."""
@@ -101,6 +104,7 @@ class Rounds:
         found = [*impressions, *clicks, *purchases]
         found += chance.sample(found, len(found) // 20)
         self.seen.append(found)
+        self.shelves |= {shelf.shelf_id for shelf in shelves.values()}
         return found
 
 

@@ -106,6 +106,7 @@ class Traces:
     def compared(self) -> dict[str, Compared]:
         """What must be equal whatever happened on the way."""
         found: dict[str, Compared] = {"the last shelf of each shopper": dict(self._feeds())}
+        found["shelves that were seen, on their topic"] = dict.fromkeys(self.rounds.shelves & set(self._made()), True)
         for kind in MEMORY:
             found[kind] = self.held(kind)
         told = totals(self.redis, EVALUATORS)
@@ -135,11 +136,13 @@ class Traces:
         told: dict[str, Counter[Any]] = {
             "examples": Counter(one.id for one in self.examples()),
             "dead letters": Counter(one.source.value for one in dead_letters.read(self.kafka, self.topics_config)),
-            "shelves": Counter(
-                record_decoder.decode(one.value).shelf.shelf_id for one in contents(self.kafka, self.topics.shelves)
-            ),
+            "shelves": Counter(self._made()),
         }
         return {f"{what} on their topic again": counts.total() - len(counts) for what, counts in told.items()}
+
+    def _made(self) -> list[str]:
+        records = (record_decoder.decode(one.value) for one in contents(self.kafka, self.topics.shelves))
+        return [record.shelf.shelf_id for record in records]
 
     def _feeds(self) -> Iterator[tuple[str, str]]:
         for shopper in self.rounds.shoppers:

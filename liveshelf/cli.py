@@ -76,18 +76,18 @@ def up(
 
 @app.command()
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long to run.")] = 1.0,
-    keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the simulated shoppers.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Let the shop go on until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the catalogue and the simulated shoppers.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the picture of the run goes.")] = Path("liveshelf-demo.png"),
 ) -> None:
-    """See it work: a local stack, a catalogue, simulated shoppers, and what their events change, live.
+    """See the whole story: a shop opens, learns, is hit by a drift, recovers, and takes a bad model back.
 
-    Example: `liveshelf demo --minutes 2`
+    A local stack of its own, a catalogue, simulated shoppers; about four minutes. Example: `liveshelf demo --keep`
     """
-    from liveshelf.demo import run_demo
+    from liveshelf.story.story import run_story
 
     with told():
-        raise typer.Exit(run_demo(settings(), minutes=minutes, keep=keep, seed=seed, console=console))
+        raise typer.Exit(run_story(settings(), seed=seed, keep=keep, out=out, console=console))
 
 
 @app.command()

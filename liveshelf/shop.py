@@ -1,4 +1,4 @@
-"""The demo's shop: sends the catalogue, lets simulated shoppers in, and keeps what there is to show of them.
+"""A shop of simulated people: sends the catalogue, lets them in, and keeps a tape of what they do.
 
 Reads and produces as a shop's backend and frontend would; knows nothing of the screen or of who runs the servers.
 """
@@ -14,15 +14,16 @@ from kafka import KafkaProducer
 from redis.exceptions import RedisError
 
 from liveshelf.pace import TokenBucket
-from liveshelf.screen import Moment, Numbers
+from liveshelf.screen import Moment
 from liveshelf.settings import Settings
-from liveshelf.simulation.world import World
+from liveshelf.simulation.drift import Drift
+from liveshelf.simulation.world import SEARCHES, World
+from liveshelf.story.tape import Tape
+from liveshelf.story.watching import Watching
 from streams.client import ShelfClient
 from streams.clock import wall_ms
-from streams.events import AnyEvent, Click, Item, encoder
-from streams.meter import Snapshot
+from streams.events import AnyEvent, Click, Impression, Item, encoder
 from streams.shelf import Shelf
-from streams.status import follow
 from streams.topics import Topics
 
 SHOPPERS = 60
@@ -33,22 +34,41 @@ FOLLOWED_EVERY_S = 4.0
 SHELF_S = 5.0
 """How long to wait for the shelf that a click leads to."""
 
-RECENT = 5
-"""Snapshots, one a second, that the live numbers are of."""
+SAMPLED = 4
+"""What could be expected is worked out for one visit in so many: it takes longer than the visit."""
 
 
 class Shop:
     """The shop and those in it: sends the catalogue, lets shoppers act, and keeps what there is to show.
 
-    Runs in two threads, `shop` and `watch`; the screen reads the public attributes, each replaced whole.
+    Runs in two threads, `shop` and the watching; others read the public attributes, each replaced whole.
+
+    Parameters
+    ----------
+    shoppers, per_s
+        How many there are, and their visits a second, all together.
+    drifts
+        What changes; times are seconds since the shop has opened.
+    searches
+        Probability that a session goes on with a search.
     """
 
-    def __init__(self, settings: Settings, items: Sequence[Item], seed: int) -> None:
-        self.settings = settings
-        self.world = World(items, seed, SHOPPERS)
+    def __init__(
+        self,
+        settings: Settings,
+        items: Sequence[Item],
+        seed: int,
+        *,
+        shoppers: int = SHOPPERS,
+        per_s: float = VISITS_PER_S,
+        drifts: Sequence[Drift] = (),
+        searches: float = SEARCHES,
+    ) -> None:
+        self.settings, self.per_s = settings, per_s
+        self.world = World(items, seed, shoppers, drifts, searches=searches)
+        self.watching = Watching(settings)
+        self.tape = Tape()
         self.moment: Moment | None = None
-        self.search: tuple[str, Shelf] | None = None
-        self.snapshots: deque[Snapshot] = deque(maxlen=3600)
         self.first_shelf_at: float | None = None
         self.sent: Counter[str] = Counter()
         self.took_ms: deque[float] = deque(maxlen=1000)
@@ -62,7 +82,7 @@ class Shop:
     def staffed(self) -> Iterator[None]:
         """Run the threads for as long as the block lasts."""
         with ThreadPoolExecutor(2, thread_name_prefix="shop") as pool:
-            self._threads = [pool.submit(self.watch), pool.submit(self.shop)]
+            self._threads = [pool.submit(self.watching.run, self._closing), pool.submit(self.shop)]
             try:
                 yield
             finally:
@@ -76,17 +96,13 @@ class Shop:
                 thread.result()
 
     @property
-    def numbers(self) -> Numbers:
-        """Of the last seconds."""
-        return Numbers.of(list(self.snapshots)[-RECENT:])
+    def second(self) -> float:
+        """Seconds since the shop has opened."""
+        return (wall_ms() - self.world.start_ms) / 1000 if self.open.is_set() else 0.0
 
-    def watch(self) -> None:
-        """Follow what the worker says of itself."""
-        for snapshot in follow(self.settings.streams()):
-            if self._closing.is_set():
-                return
-            if snapshot is not None:
-                self.snapshots.append(snapshot)
+    def drift(self, number: int) -> None:
+        """Let a drift begin now."""
+        self.world.begin(number, wall_ms())
 
     def shop(self) -> None:
         """Send the catalogue, then, once open, let one shopper after the other act."""
@@ -98,18 +114,19 @@ class Shop:
             producer.flush()
             self.open.wait()
             self.world.start_ms = wall_ms()
-            visits = self.world.visits(VISITS_PER_S, self.world.start_ms)
+            visits = self.world.visits(self.per_s, self.world.start_ms)
             others = (name for _, name in visits if name != self._followed)
-            pace, due = TokenBucket(VISITS_PER_S), 0.0
+            pace, due, number = TokenBucket(self.per_s), 0.0, 0
             while not self._closing.wait(pace.delay(time.monotonic())):
                 with suppress(RedisError):  # the supervisor brings it back
                     if time.monotonic() >= due:
                         clicked = self._followed_visit(producer, client)
                         due = time.monotonic() + (FOLLOWED_EVERY_S if clicked else 1.0)
                     else:
+                        number += 1
                         shopper = next(others)
                         shelf = self._look(client, shopper)
-                        self._send(producer, self.world.act(shopper, shelf, wall_ms()))
+                        self._send(producer, self._visit(shopper, shelf, expect=number % SAMPLED == 0))
         finally:
             producer.close(timeout=5)
             client.redis.close()
@@ -125,6 +142,16 @@ class Shop:
             self.first_shelf_at = time.monotonic()
         return shelf
 
+    def _visit(self, shopper: str, shelf: Shelf | None, *, expect: bool) -> list[AnyEvent]:
+        """A visit, put on the tape."""
+        now, at_s = wall_ms(), self.second
+        if expect and shelf is not None and shelf.items:
+            self.tape.expect(at_s, self.world.rates([item.item_id for item in shelf.items], shopper, now))
+        events = self.world.act(shopper, shelf, now)
+        shown = sum(len(event.items) for event in events if isinstance(event, Impression))
+        self.tape.visit(at_s, shown, sum(isinstance(event, Click) for event in events))
+        return events
+
     def _send(self, producer: KafkaProducer, events: Sequence[AnyEvent]) -> None:
         for event in events:
             producer.send(self._topics.events, key=event.shopper.encode(), value=encoder.encode(event))
@@ -133,10 +160,8 @@ class Shop:
     def _followed_visit(self, producer: KafkaProducer, client: ShelfClient) -> bool:
         """A visit that is watched from click to new feed; returns whether there was a click."""
         shopper = self._followed
-        asked, before, shelf = self.world.aim(shopper).query, client.feed(shopper), self._look(client, shopper)
-        if asked and shelf is not None and shelf.surface == "search":
-            self.search = asked, shelf
-        events = self.world.act(shopper, shelf, wall_ms())
+        before, shelf = client.feed(shopper), self._look(client, shopper)
+        events = self._visit(shopper, shelf, expect=False)
         click = next((event for event in events if isinstance(event, Click)), None)
         self._send(producer, events)
         sent = time.perf_counter()

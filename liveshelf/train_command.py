@@ -31,7 +31,7 @@ def train(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Records of liveshelf.shelves, as JSON lines.")
     ] = None,
     debias: Annotated[
-        bool, typer.Option("--debias", help="Weigh clicks by how rarely their place is looked at.")
+        bool, typer.Option("--debias", help="Weigh what was ignored by how often its place is looked at.")
     ] = False,
     negatives: Annotated[int | None, typer.Option(min=1, help="Fill contexts up to so many negatives.")] = None,
     mine: Annotated[

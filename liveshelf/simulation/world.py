@@ -21,7 +21,8 @@ from streams.events import AnyEvent, Item
 from streams.shelf import Shelf
 
 SEARCHES, BROWSES = 0.3, 0.3
-"""Probability that a session goes on with a search; else, something having been opened, with things like it."""
+"""Probability that a session goes on with a search, unless told otherwise; else, something having been opened, with
+things like it."""
 
 
 class World:
@@ -38,6 +39,8 @@ class World:
         How many shoppers; their ids are ``shopper-1`` to ``shopper-n``.
     drifts
         What changes, and when.
+    searches
+        Probability that a session goes on with a search: how much of a search shop it is.
     start_ms
         When the shop opens, which the drifts' moments count from; may be set until the first visit.
 
@@ -55,9 +58,15 @@ class World:
     """
 
     def __init__(
-        self, items: Sequence[Item], seed: int, n: int, drifts: Sequence[Drift] = (), start_ms: int = 0
+        self,
+        items: Sequence[Item],
+        seed: int,
+        n: int,
+        drifts: Sequence[Drift] = (),
+        start_ms: int = 0,
+        searches: float = SEARCHES,
     ) -> None:
-        self.start_ms = start_ms
+        self.start_ms, self.searches = start_ms, searches
         self._seed = seed
         self._shop = Assortment(items, drifts, seed)
         self._truth = Truth(self._shop, seed)
@@ -87,7 +96,7 @@ class World:
         return gone | {item_id: item for item_id, item in after.items() if before.get(item_id) != item}
 
     def begin(self, number: int, now_ms: int) -> None:
-        """Let a drift, by its number, begin now instead of at its time; not that of bots, who come as `visits` planned."""
+        """Let a drift, by its number, begin now, not at its time; bots come as `visits` planned all the same."""
         self._shop.begin(number, (now_ms - self.start_ms) / 1000)
 
     def aim(self, visitor: str) -> Aim:
@@ -204,7 +213,7 @@ class World:
         if visit.events and chances.leave < LEAVES:
             who.session, who.rests = who.session + 1, True
             who.focus = self._truth.taste(who, on).pick(chances.focus)
-        elif not visit.events or chances.search < SEARCHES:
+        elif not visit.events or chances.search < self.searches:
             who.aim = asked(self._wanted(who, chances, on), chances.length, chances.brand)
             visit.search(who.aim.query)
         elif opened is not None and chances.browse < BROWSES:

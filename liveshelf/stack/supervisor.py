@@ -122,6 +122,13 @@ class Supervisor:
             elif kept.clock() >= kept.start_at:
                 self._restart(kept)
 
+    def end(self, name: str) -> None:
+        """End one role for good."""
+        for kept in self._kept:
+            if kept.member.name == name:
+                kept.done = True
+                kept.member.stop()
+
     def stop(self) -> None:
         """End all roles: all are asked at once, the last started first, then each is waited for."""
         for role in reversed(self.roles):

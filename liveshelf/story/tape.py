@@ -10,7 +10,9 @@ from typing import Literal, NamedTuple
 from evaluator.intervals import Interval, wilson
 from liveshelf.simulation.reach import Rates
 
-Kind = Literal["chapter", "drift", "alarm", "trigger", "gate", "canary", "promoted", "refused", "rolled back", "gave up"]
+Kind = Literal[
+    "chapter", "drift", "alarm", "trigger", "gate", "canary", "promoted", "refused", "rolled back", "gave up"
+]
 
 
 class Mark(NamedTuple):

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: ends by itself, has shown a shelf, leaves nothing running."""
+"""The demo as a newcomer runs it: shows a shelf, begins to learn, ends when it is told to, leaves nothing running."""
 
 import os
 import re
@@ -41,19 +41,28 @@ def left_in(folder: Path) -> list[str]:
     return found
 
 
-def test_the_demo_ends_by_itself_and_has_shown_a_shelf(tmp_path: Path) -> None:
-    demo = start(tmp_path, "--minutes", "0.5")
-    output, _ = demo.communicate(timeout=240)
+def test_the_demo_shows_a_shelf_learns_and_ends_with_a_picture(tmp_path: Path) -> None:
+    demo = start(tmp_path)
+    assert demo.stdout is not None
+    lines = []
+    for line in demo.stdout:
+        lines.append(line)
+        if "training begins" in line:
+            break
+    demo.send_signal(signal.SIGINT)
+    output = "".join(lines) + demo.communicate(timeout=120)[0]
     assert demo.returncode == 0, output
-    assert re.search(r"first shelf\s+│ \d+\.\d s after the start", output), output
+    assert re.search(r"the live page is at http://127\.0\.0\.1:\d+", output), output
     assert re.search(r"shopper-1 clicks .+ ms later the new feed is in Redis", output), output
+    assert re.search(r"first shelf\s+│ \d+\.\d s after the start", output), output
+    assert (tmp_path / "liveshelf-demo.png").read_bytes().startswith(b"\x89PNG")
     assert left_in(tmp_path) == []
 
 
 def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
-    demo = start(tmp_path, "--keep")
+    demo = start(tmp_path)
     assert demo.stdout is not None
-    assert any("Starting a worker" in line for line in demo.stdout)
+    assert any("starting Kafka" in line for line in demo.stdout)
     demo.send_signal(signal.SIGINT)
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1, output

@@ -1,14 +1,9 @@
-"""What the demo shows: new items are marked, titles are shown as they are, and nothing is needed but values."""
+"""What the demo tells: what is new after a click, and numbers, of nothing too."""
 
-import io
+import math
 
-from rich.console import Console
-
-from liveshelf.screen import Moment, Numbers, picture, told
-from streams.events import Item
+from liveshelf.screen import Moment, Numbers, told
 from streams.shelf import Shelf, ShelfItem
-
-ITEMS = {item_id: Item(item_id=item_id, title=f"[bold]Thing[/] {item_id}") for item_id in "abc"}
 
 
 def feed(ids: str) -> Shelf:
@@ -16,22 +11,15 @@ def feed(ids: str) -> Shelf:
     return Shelf(shelf_id="s", surface="feed", model="m", arm="a", made_at=1, event_ts=1, items=items)
 
 
-def test_before_and_after_side_by_side_with_what_is_new_or_higher_marked() -> None:
-    moment = Moment("shopper-1", ITEMS["a"].title, feed("ab"), feed("bcx"), took_ms=12.3)
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(picture("4/4", Numbers.of([]), moment, ("things", feed("c")), ITEMS))
-    text = console.export_text()
-    assert "[bold]Thing[/] a    " in text
-    assert "↑ [bold]Thing[/] b" in text
-    assert "+ [bold]Thing[/] c" in text
-    assert "+ x" in text
-    assert "1  [bold]Thing[/] c" in text
-    assert "12 ms after shopper-1's click" in text
-    assert "2 of the first 3 items are new" in told(moment)
-
-
-def test_nothing_to_show_yet() -> None:
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(picture("2/4", Numbers.of([]), None, None, {}))
-    assert "…" in console.export_text()
+def test_what_is_new_after_a_click_is_counted() -> None:
+    moment = Moment("shopper-1", "[bold]Thing[/] a", feed("ab"), feed("bcx"), took_ms=12.3)
+    assert moment.new == {"c", "x"}
+    assert told(moment) == (
+        "shopper-1 clicks '[bold]Thing[/] a': 12 ms later the new feed is in Redis, 2 of the first 3 items are new"
+    )
     assert len(Moment("s", "t", None, feed("a"), 1.0).new) == 1
+
+
+def test_nothing_was_measured_yet() -> None:
+    numbers = Numbers.of([])
+    assert numbers.items == 0 and math.isnan(numbers.p50)

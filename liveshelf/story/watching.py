@@ -1,0 +1,70 @@
+"""What the roles say of themselves while the story goes on: snapshots and alerts as they come, in a thread of its own.
+
+Knows Kafka and the forms of both; nothing of what is made of them.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+
+from kafka import KafkaConsumer
+from msgspec import MsgspecError
+
+from evaluator.alerts.topic import Told, parse
+from liveshelf.settings import Settings
+from streams.meter import Snapshot, decoder
+from streams.topics import Topics
+
+LAST = 5
+"""Snapshots of a worker, one a second, that its live numbers are of."""
+
+
+class Watching:
+    """Follows ``liveshelf.metrics`` and ``liveshelf.alerts``; its attributes are read by other threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._kafka = settings.kafka
+        self._topics = Topics(settings.topics.prefix)
+        self._news: deque[Snapshot | Told] = deque()
+        self.workers: deque[Snapshot] = deque(maxlen=3_600)
+
+    @property
+    def lately(self) -> list[Snapshot]:
+        """What the workers said last."""
+        return list(self.workers)[-LAST:]
+
+    def news(self) -> Iterator[Snapshot | Told]:
+        """What the trainer and the evaluators said, and alerts, since this was asked last; in their order."""
+        while self._news:
+            yield self._news.popleft()
+
+    def run(self, closing: threading.Event) -> None:
+        """Follow until told to close."""
+        consumer = KafkaConsumer(
+            self._topics.metrics,
+            self._topics.alerts,
+            **self._kafka.client(),
+            group_id=None,
+            auto_offset_reset="latest",
+        )
+        try:
+            while not closing.is_set():
+                for messages in consumer.poll(timeout_ms=250).values():
+                    for message in messages:
+                        self._take(message)
+        finally:
+            consumer.close()
+
+    def _take(self, message: object) -> None:
+        topic, value = getattr(message, "topic", ""), getattr(message, "value", None)
+        if topic == self._topics.alerts:
+            if (told := parse(message)) is not None:
+                self._news.append(told)
+            return
+        with suppress(MsgspecError):
+            taken = decoder.decode(value or b"")
+            if taken.role == "worker":
+                self.workers.append(taken)
+            elif taken.role in ("trainer", "evaluator"):
+                self._news.append(taken)
