@@ -96,7 +96,8 @@ def alive(config: StreamsConfig, seconds: float, role: str = "worker") -> bool:
 
 
 def serving(snapshot: Snapshot) -> str:
-    """Which model a worker serves, and how far it is on its way to the next or with items that it lacks.
+    """Which model a worker serves, which challenges it, and how far it is on its way to the next or with items that it
+    lacks.
 
     Examples
     --------
@@ -105,11 +106,16 @@ def serving(snapshot: Snapshot) -> str:
     ...     gauges={"items": 90, "items_behind": 10, "switch_progress": 0.4}, labels={"model": "a", "next": "b"})
     >>> serving(about), serving(msgspec.structs.replace(about, labels={"model": "b"}))
     ('a → b 40 %', 'b (10 items to encode)')
+    >>> tried = {"labels": {"model": "a", "challenger": "b"}, "gauges": {"challenger_share": 0.1}}
+    >>> serving(msgspec.structs.replace(about, **tried))
+    'a, 10 % b'
     """
     model, coming = snapshot.labels.get("model", ""), snapshot.labels.get("next")
     if coming:
         return f"{model} → {coming} {int(100 * snapshot.gauges['switch_progress'])} %"
-    behind = snapshot.gauges.get("items_behind", 0)
+    behind, challenger = snapshot.gauges.get("items_behind", 0), snapshot.labels.get("challenger")
+    if challenger:
+        model += f", {100 * snapshot.gauges.get('challenger_share', 0.0):.0f} % {challenger}"
     return f"{model} ({behind:,.0f} items to encode)" if behind else model
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from liveshelf.demo import ENOUGH, catalogue
+from liveshelf.screen import Numbers
 from liveshelf.settings import load
 from liveshelf.shop import Shop
 from liveshelf.stack.process import Process
+from liveshelf.story.story import ENOUGH, catalogue
 from tests.shop import until
 
 WIDTH, HEIGHT = 1280, 1136
@@ -42,7 +43,7 @@ def main() -> None:
             found = until(lambda: re.search(r"dashboard at (http://\S+)", log.read_text()), 120, log.read_text)
             shop = Shop(load(), catalogue(1), seed=1)
             with shop.staffed():
-                until(lambda: shop.numbers.items >= ENOUGH, 300, log.read_text)
+                until(lambda: Numbers.of(shop.watching.lately).items >= ENOUGH, 300, log.read_text)
                 shop.open.set()
                 time.sleep(given.minutes * 60)
                 shop.check()

@@ -69,15 +69,13 @@ def lesson(
     cut = slices([one for one, told in made if told], config)
     told = [one for _, one in made if one]
     first, second = len(cut.train), len(cut.train) + len(cut.calibrate)
-    train, gate = told[:first], told[second:]
-    if config.debias:
-        positions = _positions(cut.train)
-        train, gate = weighed(train, positions), weighed(gate, positions)
+    # Calibration and gate see what was shown as it came: probabilities are those of clicks, wherever an item stood.
+    train = weighed(told[:first], _positions(cut.train)) if config.debias else told[:first]
     again = rehearse(train, [one for old in older if (one := _example(old, text))], config.rehearsal, seed)
     return Lesson(
         train=again,
         calibrate=told[first:second],
-        gate=gate,
+        gate=told[second:],
         rehearsed=len(again) - first,
         without_text=len(made) - len(told),
         since=cut.train[0].ts,

@@ -14,10 +14,10 @@ class RolloutConfig(Config):
 
     It may take ``slower`` times the champion's time (median), and fail ``failed_share`` of shelves, of at least
     ``shadow_shelves``. ``alpha`` bounds how often click rates that are equal are taken for different, ``alpha_traffic``
-    the same for the shoppers' shares; clicks are asked after ``least_impressions`` of the challenger. The gate has shown
-    it better, so shoppers need not show that once more: it is also promoted when its click rate is surely above ``1 -
-    harm`` times the champion's. It is given up when a worker has not loaded it for ``ready_s``, or after ``horizon_s``
-    of shadow, or of canary, without an answer.
+    the same for the shoppers' shares; clicks are asked after ``least_impressions`` of the challenger. The gate has
+    shown it better, so shoppers need not show that once more: it is also promoted when its click rate is surely above
+    ``1 - harm`` times the champion's. It is given up when a worker has not loaded it for ``ready_s``, or after
+    ``horizon_s`` of shadow, or of canary, without an answer.
     """
 
     share: Part = 0.1

@@ -28,8 +28,8 @@ class Shadow(NamedTuple):
 class Canary(NamedTuple):
     """Shelves it made for shoppers, and tries that failed; what came of its impressions and of the champion's.
 
-    ``ratio`` is its click rate in the champion's, surely above ``ratio_low``; ``log10_clicks`` and ``log10_traffic`` are evidence that this is not
-    one, and that shoppers are not shared out as planned.
+    ``ratio`` is its click rate in the champion's, surely above ``ratio_low``; ``log10_clicks`` and ``log10_traffic``
+    are evidence that this is not one, and that shoppers are not shared out as planned.
     """
 
     shelves: int = 0
