@@ -11,7 +11,6 @@ from streams.arms import Arms
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.recommender import Ask
-from streams.record import Sent
 from streams.shelf import ShelfRecord
 from streams.store import Store
 from streams.trending import ALL, Trending
@@ -25,7 +24,7 @@ class Demand:
         store: Store,
         trending: Trending,
         arms: Arms,
-        write: Callable[[Sequence[ShelfRecord]], Awaitable[Sent]],
+        write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
         config: StreamsConfig,
     ) -> None:
         self.store, self.trending, self.arms = store, trending, arms
@@ -56,7 +55,7 @@ class Demand:
         """Write the popular shelf of everything and of the categories most in demand."""
         for segment in (ALL, *self._segments):  # one by one, so that no shopper waits for all of them
             ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
-            await asyncio.gather(*await self.write(self.arms.recommend([ask], {}, now_ms).records))
+            await self.write(self.arms.recommend([ask], {}, now_ms).records)
 
     def _take(self, counts: Mapping[int, Mapping[str, int]], now_ms: int) -> None:
         catalogue = self.arms.champion.catalogue

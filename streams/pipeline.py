@@ -1,11 +1,12 @@
 """A micro-batch's way from bytes read to shelves acknowledged.
 
-Decode, dead-letter the bad, remember, recommend, write, publish; then a shadow may have a look. When ``process``
-returns, Redis has everything; once what it returns is done, Kafka has too, and the batch's offsets may be committed.
-When either raises, they may not, and processing it again is harmless.
+Decode, dead-letter the bad, remember, recommend, publish, write; then a shadow may have a look. When ``process``
+returns, Redis has everything, and Kafka all shelves; once what it returns is done, Kafka has the dead letters too, and
+the batch's offsets may be committed. When either raises, they may not, and processing it again is harmless.
 Knows Redis through ``Store`` and Kafka through ``Send``; nothing of Faust.
 """
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -65,7 +66,6 @@ class Pipeline:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
-        sent: Sent = []
         wanted: list[Ask] = []
         together: dict[str, list[str]] = {}
         if batch.by_shopper:
@@ -75,7 +75,7 @@ class Pipeline:
             stages = {"state": (time.perf_counter() - clock) * 1000}
             made = self.arms.recommend(wanted, together, now)
             clock = time.perf_counter()
-            sent = await self.write(made.records)
+            await self.write(made.records)
             stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
@@ -91,12 +91,22 @@ class Pipeline:
         if len(records) < self.config.worker.batch_events:  # or the next batch waits already
             self.arms.shadow(wanted, together, now)
         # Last, since a batch that breaks is taken again event by event: each letter goes out once and is waited for.
-        return sent + self._refuse(batch.refused)
+        return self._refuse(batch.refused)
 
-    async def write(self, records: Sequence[ShelfRecord]) -> Sent:
-        """Write shelves to Redis, then send those that were written to Kafka; empty ones are left out, so that a
-        frontend falls back instead of showing an empty page."""
+    async def write(self, records: Sequence[ShelfRecord]) -> None:
+        """Write shelves to Kafka, then to Redis; empty ones are left out, so that a frontend falls back instead of
+        showing an empty page.
+
+        What a shopper can see is on the topic: a worker that dies between the two may never make the same shelf again,
+        since the event that it answered is then taken together with newer ones.
+        """
         full = [record for record in records if record.shelf.items]
+        await asyncio.gather(
+            *(
+                self.send(self.topics.shelves, (one.shopper or one.key).encode("utf-8", "replace"), encoder.encode(one))
+                for one in full
+            )
+        )
         limit = self.config.shelf.max_bytes
         values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in full]
         written = await self.store.put(values, self.config.shelf.ttl_s)
@@ -105,13 +115,6 @@ class Pipeline:
         self.meter.count("shelves.empty", len(records) - len(full))
         self._count_sources(full)
         self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
-        return [
-            self.send(
-                self.topics.shelves, (record.shopper or record.key).encode("utf-8", "replace"), encoder.encode(record)
-            )
-            for record, fresh in zip(full, written, strict=True)
-            if fresh
-        ]
 
     def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
         """Count what each candidate source brought into the first places: ``top.vector`` of ``top``, and so on."""

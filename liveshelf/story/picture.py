@@ -26,6 +26,10 @@ COLOURS: dict[Kind, str] = {
 }
 
 
+TOLD: tuple[Kind, ...] = ("alarm", "canary", "promoted", "refused", "rolled back", "gave up")
+"""What is named above the curves; chapters are between them, drifts among these."""
+
+
 def draw(tape: Tape, path: Path, title: str) -> None:
     """Write a PNG of a run; an empty one makes an empty picture."""
     end = max(tape.seconds, default=0) + 1
@@ -50,17 +54,19 @@ def draw(tape: Tape, path: Path, title: str) -> None:
             axes.axvline(mark.at_s, color=COLOURS[mark.kind], lw=1, ls="-" if mark.kind == "drift" else ":")
         axes.legend(loc="lower left", frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    for mark in tape.marks:
-        above.annotate(
-            mark.text if mark.kind == "chapter" else mark.kind,
-            (mark.at_s, 1.0),
-            xycoords=("data", "axes fraction"),
-            rotation=60,
-            ha="left",
-            va="bottom",
-            fontsize=8,
-            color=COLOURS[mark.kind],
-        )
+    for axes, told in ((above, TOLD), (below, ("chapter",))):
+        for mark in tape.marks:
+            if mark.kind in told:
+                axes.annotate(
+                    mark.text if mark.kind == "chapter" else mark.kind,
+                    (mark.at_s, 1.0),
+                    xycoords=("data", "axes fraction"),
+                    rotation=30,
+                    ha="left",
+                    va="bottom",
+                    fontsize=8,
+                    color=COLOURS[mark.kind],
+                )
     figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
