@@ -33,6 +33,9 @@ from streams.meter import Meter, Snapshot
 
 log = logging.getLogger(__name__)
 
+ALARMED = ("click_rate", "drift")
+"""Reasons that are alarms."""
+
 
 class Loop:
     """What one trainer does, step by step.
@@ -175,6 +178,11 @@ class Loop:
         made = current.outcome.version if current.outcome else None
         if in_charge not in (current.order.champion, made):
             await self._give_up(current, f"{in_charge} came into charge meanwhile, not {current.order.champion}")
+            return
+        asked = current.order.trigger
+        alerts = asking(self.alerts(wall_ms()), self.config.triggers)
+        if asked.reason not in ALARMED and any(one.since > asked.at for one in alerts):
+            await self._give_up(current, "an alarm fires since: its examples tell of what was before")
             return
         match await current.step():
             case "running":

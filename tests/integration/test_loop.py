@@ -203,6 +203,23 @@ async def test_another_champion_ends_the_run(redis_db: str, tmp_path: Path) -> N
 
 
 @awaited
+async def test_an_alarm_ends_a_run_that_was_begun_for_another_reason(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        bench = make(WAITS)
+        await bench.until(lambda: bench.loop.round)
+        labels = {"surface": "feed", "arm": "champion"}
+        at = wall_ms() + 1_000
+        bench.alerts = [
+            Alert(name="click_rate_drop", labels=labels, state="firing", summary="fewer", evidence={}, since=at)
+        ]
+        await bench.loop.step([])
+        assert bench.loop.round is None and await bench.outcomes() == ["failed"]
+        await bench.until(lambda: bench.loop.round)
+        await bench.loop.step([])
+        assert bench.loop.round is not None, "one that was begun for the alarm goes on"
+
+
+@awaited
 async def test_a_run_whose_job_always_breaks_fails_after_three_tries(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
         bench = make(BREAKS)

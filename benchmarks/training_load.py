@@ -1,0 +1,92 @@
+"""Does training starve the worker? Event to shelf while runs are made beside it, and while none is.
+
+A local stack with everything in it, simulated shoppers, runs that follow each other with breaks.
+``python -m benchmarks.training_load --json F --visits 40``
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from benchmarks.report import Report
+from liveshelf.catalogues import made_up
+from liveshelf.settings import Settings, StackConfig
+from liveshelf.shop import Shop
+from liveshelf.story.scene import scene
+from streams.meter import Snapshot, quantiles, total
+
+TARGET = 3.0
+WARM_UP_S, TICK_S, READY_S = 20.0, 0.2, 300.0
+BUSY = ("training", "gate")
+
+ENV = {
+    "TRIGGERS__LEAST_EXAMPLES": "5000",
+    "TRIGGERS__ENOUGH_EXAMPLES": "5000",
+    "TRIGGERS__COOLDOWN_S": "40",
+    "LEARNING__MOST_EXAMPLES": "40000",
+    "GATE__LOSS_MARGIN": "0",
+    "GATE__LOSS_EFFECT": "0.000001",
+    "ROLLOUT__HORIZON_S": "1",
+}
+"""Runs with a break after each, of a size that takes a while; what they make is given up at once."""
+
+
+def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
+    visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = 40.0,
+    seconds: Annotated[float, typer.Option(min=60, help="How long, from the opening on.")] = 300.0,
+    niceness: Annotated[int, typer.Option(min=0, max=19, help="Of the runs.")] = 10,
+) -> None:
+    """Run it."""
+    report = Report("training load", visits_per_s=visits, seconds=seconds, niceness=niceness)
+    with tempfile.TemporaryDirectory() as folder, Progress() as bar:
+        settings = Settings(stack=StackConfig(folder=Path(folder)))
+        env = ENV | {"LEARNING__NICENESS": str(niceness)}
+        with scene(settings, "training", lambda _: None, env=env) as there:
+            shop = Shop(there.settings, made_up(1), 1, shoppers=300, per_s=visits)
+            task = bar.add_task("shopping", total=seconds)
+            stages: list[tuple[int, str]] = []
+            with shop.staffed():
+                ready_by = time.monotonic() + READY_S
+                while shop.second < seconds:
+                    time.sleep(TICK_S)
+                    there.supervisor.tick()
+                    shop.check()
+                    bar.update(task, completed=shop.second)
+                    if not shop.open.is_set():
+                        if any(one.gauges.get("items", 0) >= len(shop.world.items) for one in shop.watching.lately):
+                            shop.open.set()
+                        elif time.monotonic() > ready_by:
+                            raise RuntimeError("the worker was not ready in time")
+                    for news in shop.watching.news():
+                        if isinstance(news, Snapshot) and news.role == "trainer":
+                            stages.append((news.to_ms, news.labels.get("stage", "")))
+            since = shop.world.start_ms + int(WARM_UP_S * 1_000)
+            taken = [one for one in shop.watching.workers if one.from_ms >= since]
+    told = {"usual": seconds_of(taken, stages, busy=False), "while training": seconds_of(taken, stages, busy=True)}
+    usual = quantiles(told["usual"], "end_to_end", (0.99,))[0]
+    for name, some in told.items():
+        p50, p99 = quantiles(some, "end_to_end", (0.5, 0.99))
+        report.row(
+            when=name, seconds=len(some), events=total(some, "events"), p50_ms=p50, p99_ms=p99, times=p99 / usual
+        )
+    report.facts["target"] = f"p99 while training below {TARGET:g} times the usual"
+    report.write(json)
+
+
+def seconds_of(taken: list[Snapshot], stages: list[tuple[int, str]], *, busy: bool) -> list[Snapshot]:
+    """A worker's snapshots of seconds in which a run was under way, or of those in which none was."""
+    found = []
+    for one in taken:
+        during = {stage in BUSY for at, stage in stages if one.from_ms - 1_000 <= at <= one.to_ms + 1_000}
+        if during == {busy}:
+            found.append(one)
+    return found
+
+
+if __name__ == "__main__":
+    typer.run(main)
