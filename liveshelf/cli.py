@@ -82,7 +82,7 @@ def demo(
 ) -> None:
     """See the whole story: a shop opens, learns, is hit by a drift, recovers, and takes a bad model back.
 
-    A local stack of its own, a catalogue, simulated shoppers; about four minutes. Example: `liveshelf demo --keep`
+    A local stack of its own, a catalogue, simulated shoppers; about five minutes. Example: `liveshelf demo --keep`
     """
     from liveshelf.story.story import run_story
 
