@@ -58,9 +58,10 @@ class Challenge:
         self._loaded: tuple[Trial, Experiment] | None = None
 
     def hold(self, slot: Slot | None) -> None:
-        """Take in what the challenger's slot holds now, or once held: all its past may come before."""
+        """Take in what the challenger's slot holds now, or once held: all its past may come before, and what is older
+        than the experiment that goes on changes nothing."""
         trial = _trial(slot.current) if slot is not None and slot.current is not None else None
-        if trial == (self._running[0] if self._running else None):
+        if self._running is not None and (trial == self._running[0] or _before(slot, self._running[0])):
             return
         if self._loaded is not None and self._loaded[0] == trial:
             self._running = self._loaded
@@ -113,7 +114,19 @@ class Challenge:
                 self._running = self._loaded = Trial(*saved["trial"]), Experiment.load(saved["experiment"])
 
 
+def _before(slot: Slot | None, trial: Trial) -> bool:
+    """Whether a slot was so before a trial began."""
+    if slot is None:
+        return False
+    if slot.current is not None:
+        return _ms(slot.current) < trial.at
+    return all((one.version, _ms(one)) != (trial.version, trial.at) for one in slot.history)
+
+
+def _ms(promotion: Promotion) -> int:
+    return int(promotion.at.timestamp() * 1_000)
+
+
 def _trial(promotion: Promotion) -> Trial | None:
     """None of a shadow, and where nobody is left to compare with."""
-    at = int(promotion.at.timestamp() * 1_000)
-    return Trial(promotion.version, at, promotion.share) if 0 < promotion.share < 1 else None
+    return Trial(promotion.version, _ms(promotion), promotion.share) if 0 < promotion.share < 1 else None
