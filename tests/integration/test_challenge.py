@@ -92,7 +92,7 @@ def last(shop: Shop) -> dict[str, float]:
     return found
 
 
-LOST = 0.03
+LOST = 0.1
 """Share of the views that a killed evaluator may have counted since it last saved."""
 
 
