@@ -13,7 +13,7 @@ from evaluator.learning.config import LearningConfig
 from evaluator.learning.slices import slices
 from evaluator.learning.weighing import weighed
 from evaluator.live.labelled import Labelled
-from evaluator.online.labelling import past_of
+from evaluator.online.labelling import Context, example
 from evaluator.online.positions import Positions
 from models.training.examples import Example
 from models.training.rehearsal import rehearse
@@ -85,21 +85,9 @@ def lesson(
 
 
 def _example(one: Labelled, text: Callable[[str], str | None]) -> Example | None:
-    """As :func:`evaluator.online.labelling.example` makes one of what it was labelled from."""
-    item = text(one.item_id)
-    past = past_of(one.history, one.asked, one.weights, text)
-    if not item or not (one.query.strip() or past.items or past.queries):
-        return None
-    return Example(
-        query=one.query,
-        history=past.items,
-        asked=past.queries,
-        weights=past.weights,
-        popularity=one.popularity,
-        item=item,
-        intent=one.intent,
-        position=one.position,
-    )
+    context = Context(one.query, tuple(one.history), tuple(one.asked), tuple(one.weights))
+    made = example(one, context, text)
+    return made and msgspec.structs.replace(made, popularity=one.popularity)
 
 
 def _positions(some: Iterable[Labelled]) -> Positions:

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
 from evaluator.online.attribution import Closed
@@ -138,7 +138,23 @@ class Contexts:
             kept.popitem(last=False)
 
 
-def example(closed: Closed, context: Context, text: Callable[[str], str | None]) -> Example | None:
+class Shown(Protocol):
+    """A closed impression, from wherever it is known."""
+
+    @property
+    def item_id(self) -> str:
+        """What was shown."""
+
+    @property
+    def position(self) -> int:
+        """Where, from 0."""
+
+    @property
+    def intent(self) -> str:
+        """What it led to."""
+
+
+def example(closed: Shown, context: Context, text: Callable[[str], str | None]) -> Example | None:
     """The training example of a closed impression; None where an item has no text, or nothing is known of the context.
 
     Parameters
@@ -155,7 +171,7 @@ def example(closed: Closed, context: Context, text: Callable[[str], str | None])
     """
     item = text(closed.item_id)
     past = past_of(context.items, context.asked, context.weights, text)
-    if not item or not (context.query or past.items or past.queries):
+    if not item or not (context.query.strip() or past.items or past.queries):
         return None
     return Example(
         query=context.query,

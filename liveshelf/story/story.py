@@ -25,7 +25,7 @@ from liveshelf.stack.supervisor import Signals
 from liveshelf.story.notes import Notes
 from liveshelf.story.picture import draw
 from liveshelf.story.scene import Scene, scene
-from liveshelf.story.tape import Kind, Mark
+from liveshelf.story.tape import Kind, Tape
 from models.store.slots import CHALLENGER, CHAMPION
 from streams.announcement import announce_now
 from streams.events import Item
@@ -300,19 +300,21 @@ def summary(story: Story, began: float) -> Table:
     if shop.took_ms:
         middle = sorted(shop.took_ms)[len(shop.took_ms) // 2]
         table.add_row("click to new feed", f"median {middle:.1f} ms over {len(shop.took_ms)} watched clicks")
-    for name, value in figures(tape.marks, tape.of_oracle, shop.second):
+    for name, value in figures(tape, shop.second):
         table.add_row(name, value)
     for what in story.missed:
         table.add_row("missed", what, style="red")
     return table
 
 
-def figures(marks: list[Mark], of_oracle: Callable[[float, float], float], end: float) -> list[tuple[str, str]]:
+def figures(tape: Tape, end: float) -> list[tuple[str, str]]:
     """The moments of a run, and the share of the possible around them."""
     found: list[tuple[str, str]] = []
+    of_oracle = tape.of_oracle
 
     def first(kind: Kind, after: float = 0.0) -> float | None:
-        return next((mark.at_s for mark in marks if mark.kind == kind and mark.at_s >= after), None)
+        mark = tape.first(kind, after)
+        return mark.at_s if mark is not None else None
 
     opened, drift = first("promoted"), first("drift")
     found.append(("of the possible, untrained", f"{of_oracle(0, (opened or end)):.0%}"))
@@ -327,7 +329,7 @@ def figures(marks: list[Mark], of_oracle: Callable[[float, float], float], end: 
         found.append(("drift to alarm", f"{alarm - drift:.0f} s"))
     if alarm is not None and repaired is not None:
         found.append(("alarm to a new model in charge", f"{repaired - alarm:.0f} s"))
-    sabotaged = next((mark.at_s for mark in marks if mark.kind == "chapter" and mark.text == "Sabotage"), None)
+    sabotaged = next((mark.at_s for mark in tape.marks if mark.kind == "chapter" and mark.text == "Sabotage"), None)
     if sabotaged is not None:
         found.append(("after recovery", f"{of_oracle(sabotaged - WINDOW_S, sabotaged):.0%}"))
         if (back := first("rolled back", sabotaged)) is not None:
