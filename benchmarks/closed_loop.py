@@ -1,36 +1,50 @@
 """Does the loop close? Shops with known truth, hit by a drift: the loop, a frozen model, blind retraining.
 
-``python -m benchmarks.closed_loop --json F --seeds 5`` runs each strategy on a stack of its own, six minutes each;
-``--calm 10`` runs the loop without a drift, to see what its promotions do. Rates are expected ones, known in closed
-form (``docs/simulation.md``), so shoppers' luck is not in them.
+``python -m benchmarks.closed_loop --json F --seeds 5`` runs each strategy on a stack of its own, three to six minutes
+each; ``--calm 10`` runs the loop without a drift, to see what its promotions do. Shares of the best are of expected
+clicks, known in closed form (``docs/simulation.md``), so shoppers' luck is not in them.
 """
 
 import math
 import statistics
 import tempfile
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
+from scipy import stats
 
 from benchmarks.report import Report, Value
+from benchmarks.shopping import shopping
+from evaluator.alerts.alert import Alert
+from evaluator.alerts.topic import Told
+from evaluator.drift.shiryaev_roberts import ShiryaevRoberts
 from liveshelf.catalogues import made_up
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.shop import Shop
 from liveshelf.simulation.drift import Drift, Fashion
 from liveshelf.story.notes import Notes
-from liveshelf.story.scene import Scene, scene
+from liveshelf.story.scene import HURRY, Scene, scene
 from liveshelf.story.story import SEARCHES, SHOPPERS, VISITS_PER_S
 from liveshelf.story.tape import Kind, Tape
 
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 WINDOW_S = 20.0
-READY_S = 300.0
-TICK_S = 0.2
+STEADY_S, LONG_S, SHORT_S = 30.0, 180.0, 80.0
+"""From the first promotion to the drift, to the end, and to the end of strategies whose level no longer changes."""
+
+PATIENCE_S = 300.0
+"""From the opening to the first promotion, at most."""
+
+CLOSING_S = float(HURRY["EVALUATOR__WINDOW_S"]) + float(HURRY["EVALUATOR__GRACE_S"])
+"""Until an impression is judged, which no detector can be blamed for."""
+
+STREAMS = 200
+"""Simulated streams that a detector's usual delay is the median of."""
 
 LAX = {
     "GATE__LOSS_MARGIN": "10",
@@ -59,62 +73,98 @@ BLIND = LAX | {
 
 @dataclass(frozen=True)
 class Strategy:
-    """What runs, and the shop's fashions before and after the drift; ``frozen`` stops learning at the drift."""
+    """What runs, how long after its first promotion, and the shop's fashions before and after the drift, if one comes;
+    ``frozen`` stops learning then."""
 
     name: str
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stays_s: float = LONG_S
     fashions: tuple[Drift, ...] = (OLD, NEW)
+    drifts: bool = True
     frozen: bool = False
 
 
 STRATEGIES = (
-    Strategy("loop", {}),
-    Strategy("frozen", {}, frozen=True),
+    Strategy("loop"),
+    Strategy("frozen", stays_s=SHORT_S, frozen=True),
     Strategy("blind", BLIND),
-    Strategy("knew", {}, (Fashion(math.inf), OLD)),
+    Strategy("knew", stays_s=SHORT_S, fashions=(Fashion(math.inf), OLD), drifts=False),
 )
-"""``knew``: the world after the drift has been there from the beginning, so nothing old is in any model's way."""
+"""``knew``: the world after the drift is there from the beginning, so nothing old is in any model's way: the oracle of
+what retraining can reach."""
+
+CALM = Strategy("calm", drifts=False)
 
 
 @dataclass
 class Run:
-    """One shop's run: what was on the tape, and when the drift began."""
+    """One shop's run: what was on the tape, and the first alarm after the drift.
+
+    Attributes
+    ----------
+    drift_s, end_s
+        When the drift began, and it all ended; infinite until then.
+    """
 
     tape: Tape
-    drift_s: float
-    end_s: float
+    alarm: Alert | None = None
+    drift_s: float = math.inf
+    end_s: float = math.inf
 
     def share(self, since_s: float, until_s: float) -> float:
         """Expected clicks in those of the best there could be."""
         return self.tape.of_oracle(since_s, until_s)
-
-    def before(self) -> float:
-        """Of the best, in the last seconds before the drift."""
-        return self.share(self.drift_s - WINDOW_S, self.drift_s)
 
     def trough(self) -> float:
         """Of the best, in the worst window after the drift."""
         starts = range(int(self.drift_s), int(self.end_s - WINDOW_S))
         return min((self.share(start, start + WINDOW_S) for start in starts), default=math.nan)
 
-    def after(self) -> float:
-        """Of the best, in the last seconds."""
-        return self.share(self.end_s - WINDOW_S, self.end_s)
-
     def since_drift(self, kind: Kind) -> float:
         """Seconds from the drift to something; NaN where it did not happen."""
-        mark = self.tape.first(kind, self.drift_s)
+        mark = self.tape.first(kind, self.drift_s) if math.isfinite(self.drift_s) else None
         return mark.at_s - self.drift_s if mark else math.nan
 
-    def promotions(self) -> Iterable[tuple[float, float]]:
-        """The share of the best before and after each promotion."""
+    def judged(self, alarm: Alert, at_s: float) -> int:
+        """Impressions of the alarm's surface, from the drift to the alarm, that were closed by then."""
+        return self.tape.impressions(self.drift_s, at_s - CLOSING_S, alarm.labels["surface"])
+
+    def usual_delay(self, alarm: Alert) -> float:
+        """Impressions that its detector needs, by simulation, to see what happened to the click rate here."""
+        low = self.tape.ctr(self.drift_s, self.drift_s + WINDOW_S, alarm.labels["surface"]).rate
+        delays = [_delay(float(alarm.evidence["reference"]), low, seed) for seed in range(STREAMS)]
+        return statistics.median(delays)
+
+    def promotions(self) -> Iterator[tuple[float, float, float]]:
+        """Of each promotion: the share of the best before its canary began, after it, and the chance, by Welch's test
+        over seconds, of a fall like this or a larger one where there is none."""
+        canary = math.nan
         for mark in self.tape.marks:
-            if mark.kind == "promoted" and WINDOW_S <= mark.at_s <= self.end_s - WINDOW_S:
-                yield self.share(mark.at_s - WINDOW_S, mark.at_s), self.share(mark.at_s, mark.at_s + WINDOW_S)
+            if mark.kind == "canary":
+                canary = mark.at_s
+            elif mark.kind == "promoted" and canary >= WINDOW_S and mark.at_s <= self.end_s - WINDOW_S:
+                before, after = ((start, start + WINDOW_S) for start in (canary - WINDOW_S, mark.at_s + 1))
+                found = stats.ttest_ind(
+                    self._seconds(*after), self._seconds(*before), equal_var=False, alternative="less"
+                )
+                yield self.share(*before), self.share(*after), float(found.pvalue)
+
+    def _seconds(self, since_s: float, until_s: float) -> list[float]:
+        shares = (self.share(second, second + 1) for second in range(int(since_s), int(until_s)))
+        return [share for share in shares if not math.isnan(share)]
 
 
-def perform(strategy: Strategy, seed: int, drift_s: float, end_s: float, console: Console, folder: Path) -> Run:
-    """Run one shop from its opening to its end; NaN for the drift's moment means none."""
+def _delay(reference: float, rate: float, seed: int, most: int = 200_000) -> int:
+    detector = ShiryaevRoberts(reference, float(HURRY["EVALUATOR__WATCH_RUN_LENGTH"]))
+    for place, hit in enumerate((np.random.default_rng(seed).random(most) < rate).tolist(), 1):
+        detector.update(hit)
+        if detector.drifted:
+            return place
+    return most
+
+
+def perform(strategy: Strategy, seed: int, console: Console, folder: Path) -> Run:
+    """Run one shop from its opening to its end."""
     settings = Settings(stack=StackConfig(folder=folder))
     with scene(settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.env) as there:
         shop = Shop(
@@ -126,55 +176,54 @@ def perform(strategy: Strategy, seed: int, drift_s: float, end_s: float, console
             drifts=strategy.fashions,
             searches=SEARCHES,
         )
+        run = Run(shop.tape)
         with shop.staffed():
-            _shop(there, shop, strategy, drift_s, end_s, console)
-        return Run(shop.tape, drift_s, end_s)
+            _live(there, shop, strategy, run, console)
+    return run
 
 
-def _shop(there: Scene, shop: Shop, strategy: Strategy, drift_s: float, end_s: float, console: Console) -> None:
-    notes, ready_by, drifted = Notes(), time.monotonic() + READY_S, False
-    while shop.second < end_s:
-        time.sleep(TICK_S)
-        there.supervisor.tick()
-        shop.check()
-        if not shop.open.is_set():
-            if any(one.gauges.get("items", 0) >= len(shop.world.items) for one in shop.watching.lately):
-                shop.open.set()
-            elif time.monotonic() > ready_by:
-                raise RuntimeError("the worker was not ready in time")
-        if not drifted and shop.second >= drift_s:
-            drifted = True
-            shop.drift(1)
-            shop.tape.mark(shop.second, "drift", strategy.name)
-            if strategy.frozen:
-                there.supervisor.end("trainer-1")
+def _live(there: Scene, shop: Shop, strategy: Strategy, run: Run, console: Console) -> None:
+    notes, promoted_s, limit_s = Notes(), math.inf, PATIENCE_S
+    for now in shopping(there, shop, math.inf):
         for news in shop.watching.news():
             for note in notes.update(news):
-                shop.tape.mark(shop.second, note.kind, note.text)
-                console.print(f"{strategy.name} {shop.second:4.0f} s {note.text}", soft_wrap=True, markup=False)
+                shop.tape.mark(now, note.kind, note.text)
+                console.print(f"{strategy.name} {now:4.0f} s {note.text}", soft_wrap=True, markup=False)
+                if note.kind == "promoted" and math.isinf(promoted_s):
+                    promoted_s, limit_s = now, now + strategy.stays_s
+                if note.kind == "alarm" and isinstance(news, Told) and run.drift_s <= now and run.alarm is None:
+                    run.alarm = news.alert
+        if strategy.drifts and math.isinf(run.drift_s) and now >= promoted_s + STEADY_S:
+            shop.drift(1)
+            run.drift_s = now
+            if strategy.frozen:
+                there.supervisor.end("trainer-1")
+        if now >= limit_s:
+            run.end_s = now
+            return
 
 
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Shops, each with all strategies.")] = 5,
     calm: Annotated[int, typer.Option(min=0, help="Runs of the loop without a drift.")] = 0,
-    drift_s: Annotated[float, typer.Option(help="Seconds from the opening to the drift.")] = 120.0,
-    end_s: Annotated[float, typer.Option(help="Seconds from the opening to the end.")] = 330.0,
+    first: Annotated[int, typer.Option(min=1, help="Seed of the first shop.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only these strategies.")] = None,
 ) -> None:
     """Run it."""
     console = Console()
-    report = Report("closed loop", shoppers=SHOPPERS, visits_per_s=VISITS_PER_S, drift_s=drift_s, end_s=end_s)
+    report = Report(
+        "closed loop", shoppers=SHOPPERS, visits_per_s=VISITS_PER_S, drift_after_s=STEADY_S, end_after_s=LONG_S
+    )
     chosen = [one for one in STRATEGIES if not only or one.name in only]
     with tempfile.TemporaryDirectory() as name:
-        for seed in range(1, seeds + 1):
+        for seed in range(first, first + seeds):
             for strategy in chosen:
-                run = perform(strategy, seed, drift_s, end_s, console, Path(name))
-                report.row(strategy=strategy.name, seed=seed, **figures(run))
-        for seed in range(1, calm + 1):
-            run = perform(Strategy("calm", {}), seed, math.inf, end_s, console, Path(name))
-            for before, after in run.promotions():
-                report.row(strategy="calm", seed=seed, before=before, after=after, ratio=after / before)
+                report.row(strategy=strategy.name, seed=seed, **figures(perform(strategy, seed, console, Path(name))))
+        for seed in range(first, first + calm):
+            run = perform(CALM, seed, console, Path(name))
+            for before, after, chance in run.promotions():
+                report.row(strategy="calm", seed=seed, before=before, after=after, chance_of_no_fall=chance)
     for strategy in chosen:
         mine = [row for row in report.rows if row["strategy"] == strategy.name]
         if len(mine) > 1:
@@ -185,27 +234,33 @@ def main(
 def figures(run: Run) -> dict[str, Value]:
     """What there is to say of a run."""
     alarm, promoted = run.since_drift("alarm"), run.since_drift("promoted")
-    return {
-        "before": run.before(),
-        "trough": run.trough(),
-        "after": run.after(),
-        "after_of_before": run.after() / run.before(),
-        "drift_to_alarm_s": alarm,
-        "impressions_to_alarm": (
-            run.tape.impressions(run.drift_s, run.drift_s + alarm) if math.isfinite(alarm) else None
-        ),
-        "alarm_to_promoted_s": promoted - alarm,
+    found: dict[str, Value] = {
+        "by_chance": run.tape.of_chance(run.end_s - WINDOW_S, run.end_s),
+        "after": run.share(run.end_s - WINDOW_S, run.end_s),
         "promotions": sum(mark.kind == "promoted" for mark in run.tape.marks),
     }
+    if math.isfinite(run.drift_s):
+        found |= {"before": run.share(run.drift_s - WINDOW_S, run.drift_s), "trough": run.trough()}
+    if run.alarm is not None:
+        judged, usual = run.judged(run.alarm, run.drift_s + alarm), run.usual_delay(run.alarm)
+        found |= {
+            "drift_to_alarm_s": alarm,
+            "impressions_to_alarm": run.tape.impressions(run.drift_s, run.drift_s + alarm),
+            "judged": judged,
+            "usual_delay": usual,
+            "of_usual": judged / usual,
+            "alarm_to_promoted_s": promoted - alarm,
+        }
+    return found
 
 
 def medians(rows: list[dict[str, Value]]) -> dict[str, Value]:
-    """The median of each figure over seeds."""
+    """The median of each figure over seeds, where there is one."""
     found: dict[str, Value] = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows if isinstance(row[name], float) and not math.isnan(float(row[name] or 0))]
-        if values and name not in ("strategy", "seed"):
-            found[name] = statistics.median(float(value or 0) for value in values)
+    for name in dict.fromkeys(name for row in rows for name in row if name not in ("strategy", "seed")):
+        values = [float(value) for row in rows if isinstance(value := row.get(name), int | float)]
+        if values := [value for value in values if not math.isnan(value)]:
+            found[name] = statistics.median(values)
     return found
 
 

@@ -5,7 +5,6 @@ A local stack with everything in it, simulated shoppers, runs that follow each o
 """
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import Report
+from benchmarks.shopping import shopping
 from liveshelf.catalogues import made_up
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.shop import Shop
@@ -20,7 +20,7 @@ from liveshelf.story.scene import scene
 from streams.meter import Snapshot, quantiles, total
 
 TARGET = 3.0
-WARM_UP_S, TICK_S, READY_S = 20.0, 0.2, 300.0
+WARM_UP_S = 20.0
 BUSY = ("training", "gate")
 
 ENV = {
@@ -51,17 +51,8 @@ def main(
             task = bar.add_task("shopping", total=seconds)
             stages: list[tuple[int, str]] = []
             with shop.staffed():
-                ready_by = time.monotonic() + READY_S
-                while shop.second < seconds:
-                    time.sleep(TICK_S)
-                    there.supervisor.tick()
-                    shop.check()
-                    bar.update(task, completed=shop.second)
-                    if not shop.open.is_set():
-                        if any(one.gauges.get("items", 0) >= len(shop.world.items) for one in shop.watching.lately):
-                            shop.open.set()
-                        elif time.monotonic() > ready_by:
-                            raise RuntimeError("the worker was not ready in time")
+                for second in shopping(there, shop, seconds):
+                    bar.update(task, completed=second)
                     for news in shop.watching.news():
                         if isinstance(news, Snapshot) and news.role == "trainer":
                             stages.append((news.to_ms, news.labels.get("stage", "")))

@@ -72,7 +72,7 @@ class Shop:
         self.first_shelf_at: float | None = None
         self.sent: Counter[str] = Counter()
         self.took_ms: deque[float] = deque(maxlen=1000)
-        self.open = threading.Event()
+        self._open = threading.Event()
         self._followed = self.world.ids[0]
         self._topics = Topics(settings.topics.prefix)
         self._closing = threading.Event()
@@ -87,7 +87,7 @@ class Shop:
                 yield
             finally:
                 self._closing.set()
-                self.open.set()
+                self._open.set()
 
     def check(self) -> None:
         """Raise what a thread has died of."""
@@ -96,9 +96,19 @@ class Shop:
                 thread.result()
 
     @property
+    def is_open(self) -> bool:
+        """Whether shoppers come."""
+        return self._open.is_set()
+
+    def open(self) -> None:
+        """Let shoppers in; the shop's seconds count from now."""
+        self.world.start_ms = wall_ms()
+        self._open.set()
+
+    @property
     def second(self) -> float:
         """Seconds since the shop has opened."""
-        return (wall_ms() - self.world.start_ms) / 1000 if self.open.is_set() else 0.0
+        return (wall_ms() - self.world.start_ms) / 1000 if self.is_open else 0.0
 
     def drift(self, number: int) -> None:
         """Let a drift begin now."""
@@ -112,8 +122,7 @@ class Shop:
             for item in self.world.on_sale(self.world.start_ms).values():
                 producer.send(self._topics.items, key=item.item_id.encode(), value=encoder.encode(item))
             producer.flush()
-            self.open.wait()
-            self.world.start_ms = wall_ms()
+            self._open.wait()
             visits = self.world.visits(self.per_s, self.world.start_ms)
             others = (name for _, name in visits if name != self._followed)
             pace, due, number = TokenBucket(self.per_s), 0.0, 0
@@ -149,7 +158,8 @@ class Shop:
             self.tape.expect(at_s, self.world.rates([item.item_id for item in shelf.items], shopper, now))
         events = self.world.act(shopper, shelf, now)
         shown = sum(len(event.items) for event in events if isinstance(event, Impression))
-        self.tape.visit(at_s, shown, sum(isinstance(event, Click) for event in events))
+        clicks = sum(isinstance(event, Click) for event in events)
+        self.tape.visit(at_s, shelf.surface if shelf is not None else "", shown, clicks)
         return events
 
     def _send(self, producer: KafkaProducer, events: Sequence[AnyEvent]) -> None:

@@ -46,6 +46,8 @@ def draw(tape: Tape, path: Path, title: str) -> None:
     above.set_ylim(bottom=0)
     shares = [100 * tape.of_oracle(time, time + WIDTH_S) for time in times]
     below.plot(middles, shares, color="#2e8b57", label="expected clicks, share of the best possible")
+    chance = [100 * tape.of_chance(time, time + WIDTH_S) for time in times]
+    below.plot(middles, chance, color="#8a8f98", ls="--", label="of random shelves")
     below.set_ylabel("of the possible, %")
     below.set_ylim(0, 100)
     below.set_xlabel("seconds since the shop has opened")

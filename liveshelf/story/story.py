@@ -78,7 +78,7 @@ class Story:
         if not self.until(lambda: self.numbers.items >= wanted, READY_S, f"{wanted} items encoded"):
             logs = ", ".join(str(role.log) for role in self.scene.supervisor.roles)
             raise StackError(f"The worker was not ready after {READY_S:.0f} s; its log says more: {logs}")
-        self.shop.open.set()
+        self.shop.open()
         self.until(lambda: self.shop.moment is not None, 20, "a shelf after a click")
         if (moment := self.shop.moment) is not None:
             self.say("note", told(moment))
@@ -195,7 +195,7 @@ class Story:
                 for note in self.notes.update(news):
                     self.mark(note.kind, note.text)
                     self.say(note.kind, note.text)
-            if time.monotonic() >= self._line_at and self.shop.open.is_set():
+            if time.monotonic() >= self._line_at and self.shop.is_open:
                 self._line_at = time.monotonic() + LINE_S
                 self.say("line", self._line())
 

@@ -3,7 +3,7 @@
 Written to by the shop's thread and read by others: each change is one step of the interpreter's.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -25,11 +25,11 @@ class Mark(NamedTuple):
 
 @dataclass
 class Second:
-    """Sums over the visits of a second: what was shown and clicked and, of some of them, expected clicks per impression
-    of what was shown, of the best there could be, and of chance."""
+    """Sums over the visits of a second: what was shown and clicked, by surface, and, of some of them, expected clicks
+    per impression of what was shown, of the best there could be, and of chance."""
 
-    impressions: int = 0
-    clicks: int = 0
+    impressions: Counter[str] = field(default_factory=Counter)
+    clicks: Counter[str] = field(default_factory=Counter)
     shown: float = 0.0
     oracle: float = 0.0
     random: float = 0.0
@@ -43,20 +43,20 @@ class Tape:
     --------
     >>> tape = Tape()
     >>> for second in range(10):
-    ...     tape.visit(second + 0.5, impressions=10, clicks=second % 2)
+    ...     tape.visit(second + 0.5, "feed", impressions=10, clicks=second % 2)
     ...     tape.expect(second + 0.5, Rates(shown=0.06, oracle=0.10, random=0.02))
-    >>> tape.ctr(0, 10).rate, round(tape.of_oracle(0, 10), 3), round(tape.reach(0, 10), 3)
-    (0.05, 0.6, 0.5)
+    >>> tape.ctr(0, 10).rate, round(tape.of_oracle(0, 10), 3), round(tape.of_chance(0, 10), 3)
+    (0.05, 0.6, 0.2)
     """
 
     seconds: defaultdict[int, Second] = field(default_factory=lambda: defaultdict(Second))
     marks: list[Mark] = field(default_factory=list)
 
-    def visit(self, at_s: float, impressions: int, clicks: int) -> None:
+    def visit(self, at_s: float, surface: str, impressions: int, clicks: int) -> None:
         """Count a visit."""
         second = self.seconds[int(at_s)]
-        second.impressions += impressions
-        second.clicks += clicks
+        second.impressions[surface] += impressions
+        second.clicks[surface] += clicks
 
     def expect(self, at_s: float, rates: Rates) -> None:
         """Count what could be expected of a visit, before it takes place."""
@@ -73,25 +73,24 @@ class Tape:
         """The first mark of a kind from a moment on."""
         return next((mark for mark in self.marks if mark.kind == kind and mark.at_s >= after_s), None)
 
-    def ctr(self, since_s: float, until_s: float) -> Interval:
+    def ctr(self, since_s: float, until_s: float, surface: str | None = None) -> Interval:
         """Clicks per impression from one moment until before another, with Wilson's 95 % interval."""
         some = self._between(since_s, until_s)
-        return wilson(some.clicks, some.impressions)
+        return wilson(_of(some.clicks, surface), _of(some.impressions, surface))
 
     def of_oracle(self, since_s: float, until_s: float) -> float:
         """Expected clicks of what was shown in those of the best there could be; NaN where nothing was shown."""
         some = self._between(since_s, until_s)
         return some.shown / some.oracle if some.oracle else float("nan")
 
-    def reach(self, since_s: float, until_s: float) -> float:
-        """The share of the way from chance to the best; NaN where nothing was shown."""
+    def of_chance(self, since_s: float, until_s: float) -> float:
+        """Expected clicks of random shelves in those of the best there could be; NaN where nothing was shown."""
         some = self._between(since_s, until_s)
-        possible = some.oracle - some.random
-        return (some.shown - some.random) / possible if possible > 0 else float("nan")
+        return some.random / some.oracle if some.oracle else float("nan")
 
-    def impressions(self, since_s: float, until_s: float) -> int:
+    def impressions(self, since_s: float, until_s: float, surface: str | None = None) -> int:
         """How many there were."""
-        return self._between(since_s, until_s).impressions
+        return _of(self._between(since_s, until_s).impressions, surface)
 
     def _between(self, since_s: float, until_s: float) -> Second:
         found = Second()
@@ -103,3 +102,7 @@ class Tape:
                 found.oracle += one.oracle
                 found.random += one.random
         return found
+
+
+def _of(counts: Counter[str], surface: str | None) -> int:
+    return counts.total() if surface is None else counts[surface]

@@ -1,0 +1,36 @@
+"""A simulated shop on a stack of its own, for benchmarks: opened once the worker knows the catalogue, left to run."""
+
+import time
+from collections.abc import Iterator
+
+from liveshelf.shop import Shop
+from liveshelf.story.scene import Scene
+
+READY_S = 300.0
+TICK_S = 0.2
+
+
+def shopping(there: Scene, shop: Shop, until_s: float) -> Iterator[float]:
+    """Open the shop when the worker is ready, and give the caller a turn a few times a second until its time is over.
+
+    Yields
+    ------
+    float
+        Seconds since the shop has opened.
+
+    Raises
+    ------
+    RuntimeError
+        When the worker does not know the catalogue in time.
+    """
+    ready_by = time.monotonic() + READY_S
+    while shop.second < until_s:
+        time.sleep(TICK_S)
+        there.supervisor.tick()
+        shop.check()
+        if shop.is_open:
+            yield shop.second
+        elif any(one.gauges.get("items", 0) >= len(shop.world.items) for one in shop.watching.lately):
+            shop.open()
+        elif time.monotonic() > ready_by:
+            raise RuntimeError("the worker was not ready in time")
