@@ -93,7 +93,7 @@ STRATEGIES = (
 """``knew``: the world after the drift is there from the beginning, so nothing old is in any model's way: the oracle of
 what retraining can reach."""
 
-CALM = Strategy("calm", drifts=False)
+CALM = Strategy("calm", {"TRIGGERS__ENOUGH_EXAMPLES": "30000"}, drifts=False)
 
 
 @dataclass
@@ -102,11 +102,14 @@ class Run:
 
     Attributes
     ----------
+    start_ms
+        When the shop has opened.
     drift_s, end_s
         When the drift began, and it all ended; infinite until then.
     """
 
     tape: Tape
+    start_ms: int = 0
     alarm: Alert | None = None
     drift_s: float = math.inf
     end_s: float = math.inf
@@ -125,15 +128,16 @@ class Run:
         mark = self.tape.first(kind, self.drift_s) if math.isfinite(self.drift_s) else None
         return mark.at_s - self.drift_s if mark else math.nan
 
-    def judged(self, alarm: Alert, at_s: float) -> int:
-        """Impressions of the alarm's surface, from the drift to the alarm, that were closed by then."""
-        return self.tape.impressions(self.drift_s, at_s - CLOSING_S, alarm.labels["surface"])
+    def judged(self, alarm: Alert) -> int:
+        """Impressions of the alarm's surface, from the drift on, that were closed when it fired."""
+        fired_s = (alarm.since - self.start_ms) / 1000
+        return self.tape.impressions(self.drift_s, fired_s - CLOSING_S, alarm.labels["surface"])
 
     def usual_delay(self, alarm: Alert) -> float:
         """Impressions that its detector needs, by simulation, to see what happened to the click rate here."""
         low = self.tape.ctr(self.drift_s, self.drift_s + WINDOW_S, alarm.labels["surface"]).rate
-        delays = [_delay(float(alarm.evidence["reference"]), low, seed) for seed in range(STREAMS)]
-        return statistics.median(delays)
+        reference, dispersion = (float(alarm.evidence.get(name, 1.0)) for name in ("reference", "dispersion"))
+        return statistics.median(_delay(reference, dispersion, low, seed) for seed in range(STREAMS))
 
     def promotions(self) -> Iterator[tuple[float, float, float]]:
         """Of each promotion: the share of the best before its canary began, after it, and the chance, by Welch's test
@@ -154,8 +158,9 @@ class Run:
         return [share for share in shares if not math.isnan(share)]
 
 
-def _delay(reference: float, rate: float, seed: int, most: int = 200_000) -> int:
-    detector = ShiryaevRoberts(reference, float(HURRY["EVALUATOR__WATCH_RUN_LENGTH"]))
+def _delay(reference: float, dispersion: float, rate: float, seed: int, most: int = 200_000) -> int:
+    run_length = float(HURRY["EVALUATOR__WATCH_RUN_LENGTH"])
+    detector = ShiryaevRoberts(reference, run_length, dispersion=dispersion)
     for place, hit in enumerate((np.random.default_rng(seed).random(most) < rate).tolist(), 1):
         detector.update(hit)
         if detector.drifted:
@@ -199,7 +204,7 @@ def _live(there: Scene, shop: Shop, strategy: Strategy, run: Run, console: Conso
             if strategy.frozen:
                 there.supervisor.end("trainer-1")
         if now >= limit_s:
-            run.end_s = now
+            run.start_ms, run.end_s = shop.world.start_ms, now
             return
 
 
@@ -242,7 +247,7 @@ def figures(run: Run) -> dict[str, Value]:
     if math.isfinite(run.drift_s):
         found |= {"before": run.share(run.drift_s - WINDOW_S, run.drift_s), "trough": run.trough()}
     if run.alarm is not None:
-        judged, usual = run.judged(run.alarm, run.drift_s + alarm), run.usual_delay(run.alarm)
+        judged, usual = run.judged(run.alarm), run.usual_delay(run.alarm)
         found |= {
             "drift_to_alarm_s": alarm,
             "impressions_to_alarm": run.tape.impressions(run.drift_s, run.drift_s + alarm),

@@ -107,7 +107,8 @@ class ShiryaevRoberts:
         _, (seen, hits) = max(zip(self._likelihoods, self._after(), strict=True), key=lambda one: one[0])
         rate, low, high = wilson(hits, seen)
         evidence = {"reference": self.rate, "rate": rate, "low": low, "high": high, "outcomes since": seen}
-        return Reading(self.drifted, sum(self._sums), self.run_length, dict(evidence))
+        spread = {"dispersion": self.dispersion} if self.dispersion > 1 else {}
+        return Reading(self.drifted, sum(self._sums), self.run_length, {**evidence, **spread})
 
     def save(self) -> list[float]:
         """Its state as plain numbers; :meth:`load` goes on from them."""

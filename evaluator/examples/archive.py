@@ -59,15 +59,17 @@ class Archive:
         last = max((one.start for one in self.folder.segments()), default=None)
         return None if last is None else max(part["ts"][-1].as_py() for part in self._span(last, ["ts"], ["ts"]))
 
-    def back(self, until: int, count: int, surface: str, arm: str) -> int | None:
-        """When the ``count``-th example of a surface and an arm was seen, counted back from a moment; the first one
-        where there are fewer, None where there is none."""
-        columns = ["ts", "surface", "arm"]
+    def back(self, until: int, count: int, surface: str | None = None, arm: str | None = None) -> int | None:
+        """When the ``count``-th example, of a surface and an arm where they are given, was seen, counted back from a
+        moment; the first one where there are fewer, None where there is none."""
+        same = {name: value for name, value in (("surface", surface), ("arm", arm)) if value is not None}
+        wanted = pc.field("ts") < until
+        for name, value in same.items():
+            wanted &= pc.field(name) == value
         first = None
         for start in sorted({one.start for one in self.folder.segments() if one.start < until}, reverse=True):
             times = list[int]()
-            for part in self._span(start, columns, ["ts"]):
-                wanted = (pc.field("surface") == surface) & (pc.field("arm") == arm) & (pc.field("ts") < until)
+            for part in self._span(start, ["ts", *same], ["ts"]):
                 times += part.filter(wanted)["ts"].to_pylist()
             if len(times) >= count:
                 return times[-count]

@@ -41,9 +41,9 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
 
 def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[Labelled]:
     """The newest examples, in the order of time: none from before ``since``, none too old, and not too many."""
-    newest = archive.newest() or 0
-    some = archive.read(max(since, newest - int(config.window_s * 1_000)), END)
-    return list(deque(some, maxlen=config.most_examples))
+    newest, enough = archive.newest() or 0, archive.back(END, config.most_examples) or 0
+    some = archive.read(max(since, newest - int(config.window_s * 1_000), enough), END)
+    return list(deque(some, maxlen=config.most_examples))  # several may be of the first moment
 
 
 def lesson(

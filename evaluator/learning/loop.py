@@ -115,7 +115,7 @@ class Loop:
 
     async def _prepare(self, trigger: Trigger | None) -> None:
         """While a run waits for nothing but the last of its examples, its process waits with it, ready to begin."""
-        soon = trigger is not None and 2 * trigger.examples >= self.config.triggers.least_examples
+        soon = trigger is not None and 4 * trigger.examples >= self.config.triggers.least_examples
         if soon and trigger is not None and all(held.limit == "examples" for held in trigger.held_back):
             if self._spare is None:
                 self._spare = await Child.start(self.command, self.config.learning.threads)

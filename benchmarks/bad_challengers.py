@@ -1,0 +1,164 @@
+"""Does the gate refuse what learned from noise, and does the canary take it back where the gate lets it through?
+
+A simulated shop, live, makes examples; of the same ones the trainer's own job then makes run after run, some with
+labels as they are, the others with labels shuffled but for the gate's slice. Last, a challenger of shuffled labels is put
+in front of half of the shoppers. ``python -m benchmarks.bad_challengers --json F --runs 20``
+"""
+
+import math
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.progress import Progress
+
+from benchmarks.report import Report
+from benchmarks.shopping import shopping
+from evaluator.gate.verdict import Verdict
+from evaluator.learning import order
+from evaluator.learning.config import LearningConfig
+from evaluator.learning.job import BRANDS, LESSON, Job
+from evaluator.learning.lesson import Lesson
+from evaluator.learning.order import ORDER, Order, Outcome
+from evaluator.triggers.trigger import Trigger
+from liveshelf.catalogues import made_up
+from liveshelf.settings import Settings, StackConfig
+from liveshelf.shop import Shop
+from liveshelf.story.notes import Notes
+from liveshelf.story.scene import Scene, scene
+from liveshelf.story.story import SEARCHES, SHOPPERS, VISITS_PER_S
+from models.store.slots import CHALLENGER, CHAMPION
+from models.training.examples import Example
+from streams.announcement import announce_now
+
+LEARN_S, TRIAL_S = 60.0, 240.0
+NEVER = "1000000000"
+ENV = {"TRIGGERS__ALARMS": "[]", "TRIGGERS__ENOUGH_EXAMPLES": NEVER, "TRIGGERS__LEAST_EXAMPLES": NEVER}
+"""The trainer keeps examples and rolls out; it begins no run of its own."""
+
+TRIGGER = Trigger(reason="schedule", summary="A benchmark's run", evidence={}, at=0, examples=0)
+ENDS = ("promoted", "rolled back", "gave up")
+
+
+class Runs:
+    """Runs of one shop's examples, by the defaults of learning and gate."""
+
+    def __init__(self, there: Scene, folder: Path) -> None:
+        learning = LearningConfig(folder=str(folder / "bench"), epochs=3, most_examples=30_000, rehearsal=0)
+        examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
+        self.config = there.settings.model_copy(update={"learning": learning, "examples": examples}).loop()
+        self.folder = folder / "bench"
+
+    def make(self, name: str, champion: str | None, lesson: Path | None = None, seed: int | None = None) -> Outcome:
+        """One run: with a lesson of its own, or another run's, with labels shuffled by a seed."""
+        run = self.folder / name
+        run.mkdir(parents=True)
+        order.write(run / ORDER, Order(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
+        if lesson is not None:
+            told = order.read(lesson / LESSON, Lesson)
+            assert told is not None
+            if seed is not None:
+                train, calibrate = (shuffled(some, seed) for some in (told.train, told.calibrate))
+                told = msgspec.structs.replace(told, train=train, calibrate=calibrate)
+            order.write(run / LESSON, told)
+            order.write(run / BRANDS, order.read(lesson / BRANDS, dict[str, str]))
+        return Job(run, self.config, lambda *_: None).run()
+
+    def failed(self, name: str) -> list[str]:
+        """The checks that a run's challenger did not pass."""
+        verdict = order.read(self.folder / name / "challenger" / "gate.json", Verdict)
+        return [check.name for check in verdict.checks if not check.passed] if verdict else []
+
+
+def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The same impressions, each with what became of another one.
+
+    Examples
+    --------
+    >>> some = [Example(query="hose", item=str(n), intent="look" if n < 2 else "ignore") for n in range(6)]
+    >>> found = shuffled(some, 1)
+    >>> [one.item for one in found] == [one.item for one in some], sorted(one.intent for one in found)
+    (True, ['ignore', 'ignore', 'ignore', 'ignore', 'look', 'look'])
+    """
+    labels = [(one.intent, one.weight) for one in examples]
+    random.Random(seed).shuffle(labels)
+    return [
+        msgspec.structs.replace(one, intent=intent, weight=weight)
+        for one, (intent, weight) in zip(examples, labels, strict=True)
+    ]
+
+
+def shop_of(there: Scene, seed: int) -> Shop:
+    """The shop, its doors still closed."""
+    return Shop(there.settings, made_up(seed), seed, shoppers=SHOPPERS, per_s=VISITS_PER_S, searches=SEARCHES)
+
+
+def trial(there: Scene, seed: int, version: str) -> dict[str, str | float]:
+    """Half of the shoppers get a challenger: what becomes of it, when, and after how many impressions."""
+    shop, notes, pushed_s = shop_of(there, seed), Notes(), math.nan
+    with shop.staffed():
+        for now in shopping(there, shop, TRIAL_S):
+            if math.isnan(pushed_s):
+                slot = there.store.slots.promote(version, "past the gate, on purpose", CHALLENGER, share=0.5)
+                announce_now(there.settings.kafka, there.settings.topics, CHALLENGER, slot)
+                pushed_s = now
+            for note in (note for news in shop.watching.news() for note in notes.update(news)):
+                if note.kind in ENDS:
+                    shown = shop.tape.impressions(pushed_s, now)
+                    return {"end": note.kind, "seconds": now - pushed_s, "impressions": shown, "why": note.text}
+    return {"end": "none", "seconds": TRIAL_S, "impressions": 0, "why": ""}
+
+
+def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Challengers of shuffled labels, for each champion.")] = 20,
+    controls: Annotated[int, typer.Option(min=1, help="Challengers of right labels.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the shop.")] = 1,
+) -> None:
+    """Run it."""
+    report = Report("bad challengers", learn_s=LEARN_S, seed=seed)
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
+        settings = Settings(stack=StackConfig(folder=Path(folder)))
+        with scene(settings, "bad", lambda _: None, env=ENV) as there:
+            shop = shop_of(there, seed)
+            task = bar.add_task("shopping", total=LEARN_S)
+            with shop.staffed():
+                for now in shopping(there, shop, LEARN_S):
+                    bar.update(task, completed=now)
+            made = Runs(there, Path(folder) / "bad")
+            bar.update(task, description="runs", completed=0, total=controls + 2 * runs)
+            good = made.make("good", None)
+            lesson = made.folder / "good"
+            bar.advance(task)
+            right = [good, *(made.make(f"good-{n}", None, lesson) for n in range(1, controls))]
+            report.row(champion="untrained", labels="right", runs=controls, refused=_refused(right), failed="")
+            for name, champion in (("untrained", None), ("trained", good.version)):
+                found, checks = [], Counter[str]()
+                for number in range(runs):
+                    found.append(made.make(f"{name}-{number}", champion, lesson, number))
+                    checks.update(made.failed(f"{name}-{number}"))
+                    bar.advance(task)
+                bad += runs - _refused(found)
+                failed = ", ".join(f"{check} {count}" for check, count in checks.most_common(4))
+                report.row(champion=name, labels="shuffled", runs=runs, refused=_refused(found), failed=failed)
+            slot = there.store.slots.promote(good.version, "learned from right labels", CHAMPION)
+            announce_now(there.settings.kafka, there.settings.topics, CHAMPION, slot)
+            bar.update(task, description="canary")
+            report.facts |= {f"canary {name}": value for name, value in trial(there, seed, found[-1].version).items()}
+    report.write(json)
+    if bad or report.facts["canary end"] != "rolled back":
+        raise typer.Exit(1)
+
+
+def _refused(outcomes: Sequence[Outcome]) -> int:
+    return sum(one.decision == "refused" for one in outcomes)
+
+
+if __name__ == "__main__":
+    typer.run(main)
