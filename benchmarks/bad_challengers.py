@@ -1,8 +1,8 @@
 """Does the gate refuse what learned from noise, and does the canary take it back where the gate lets it through?
 
 A simulated shop, live, makes examples; of the same ones the trainer's own job then makes run after run, some with
-labels as they are, the others with labels shuffled but for the gate's slice. Last, a challenger of shuffled labels is put
-in front of half of the shoppers. ``python -m benchmarks.bad_challengers --json F --runs 20``
+labels as they are, the others with labels shuffled but for the gate's slice. Last, a challenger of shuffled labels is
+put in front of half of the shoppers. ``python -m benchmarks.bad_challengers --json F --runs 20``
 """
 
 import math

@@ -19,20 +19,18 @@ from typing import Annotated
 
 import msgspec
 import psutil
-import torch
 import typer
 from kafka import KafkaProducer
 from rich.progress import Progress
 
 from benchmarks.end_to_end import Events, Run, products
 from benchmarks.report import Report
+from benchmarks.stirred import stirred
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
 from models.late_interaction import LateInteraction
-from models.store import Description, Store
-from models.store.manifest import OWN, Data
+from models.store import Store
 from models.store.slots import CHAMPION, Slot
-from models.weights import PACKAGED, fingerprint, quiet, resolve
 from streams import status
 from streams.announcement import announce_now
 from streams.clock import wall_ms
@@ -142,40 +140,6 @@ class Watch:
                 return
 
 
-def put(store: Store, folder: Path, seed: int, own: bool) -> Version:
-    """A version whose head, and encoder where it has one, differ a little from the fresh and the packaged one."""
-    generator = torch.Generator().manual_seed(seed)
-    head = LateInteraction()
-    stir(head, generator, 0.01)
-    head.save(folder / "head")
-    if own:
-        from transformers import AutoModel, AutoTokenizer
-
-        with quiet():
-            model = AutoModel.from_pretrained(resolve(PACKAGED))
-        stir(model, generator, 0.002)
-        model.save_pretrained(folder / "encoder")
-        AutoTokenizer.from_pretrained(resolve(PACKAGED)).save_pretrained(folder / "encoder")
-    made = store.put(
-        folder,
-        Description(
-            method="full" if own else "head",
-            architecture="late_interaction",
-            encoder=OWN if own else PACKAGED,
-            encoder_fingerprint=fingerprint(folder / "encoder" if own else resolve(PACKAGED)),
-            data=Data("a benchmark", 0),
-        ),
-    )
-    return Version(made.id, head.fingerprint())
-
-
-def stir(module: torch.nn.Module, generator: torch.Generator, size: float) -> None:
-    """Move all weights a little."""
-    with torch.no_grad():
-        for weights in module.parameters():
-            weights.add_(torch.randn(weights.shape, generator=generator) * size)
-
-
 def swap(run: Run, watch: Watch, kind: str, wanted: Version, change: Callable[[], Slot]) -> Change:
     """Change the slot and announce it; returns when the worker serves what was wanted."""
     made = Change(kind, wanted.head, wall_ms())
@@ -251,10 +215,10 @@ def main(
         Progress(transient=True) as progress,
     ):
         store = Store(f"{folder}/models")
-        versions = [
-            put(store, Path(folder) / name, seed, own)
-            for name, seed, own in (("first", 1, False), ("second", 2, False), ("own", 3, True))
-        ]
+        versions = []
+        for name, seed, own in (("first", 1, False), ("second", 2, False), ("own", 3, True)):
+            put = stirred(store, Path(folder) / name, seed, own)
+            versions.append(Version(put.id, LateInteraction.load(Path(folder) / name / "head").fingerprint()))
         store.slots.promote(versions[0].id, "a benchmark")
         run = Run((servers.bootstrap_servers, servers.redis_url), "swaps", 1, "late_interaction")
         run.env |= {"LIVESHELF_MODEL__STORE": f"{folder}/models", "LIVESHELF_MODEL__VERSION": CHAMPION}

@@ -44,7 +44,7 @@ def main() -> None:
             shop = Shop(load(), catalogue(1), seed=1)
             with shop.staffed():
                 until(lambda: Numbers.of(shop.watching.lately).items >= ENOUGH, 300, log.read_text)
-                shop.open.set()
+                shop.open()
                 time.sleep(given.minutes * 60)
                 shop.check()
                 picture(found[1], given.out, given.scheme, given.whole)

@@ -48,21 +48,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._counted: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Read until cancelled; begins again whenever Kafka breaks it off."""
-        while True:
-            consumer = self._consumer = self._made()
-            try:
-                consumer.subscribe([Topics(self.config.streams.topics.prefix).examples], listener=self)
-                await consumer.start()
-                while True:
-                    fetched = await consumer.getmany(timeout_ms=READ_MS, max_records=5_000)
-                    await self._take([message for messages in fetched.values() for message in messages])
-            except KafkaError as error:
-                log.warning("examples cannot be read: %s; beginning again", error)
-                await asyncio.sleep(AGAIN_S)
-            finally:
-                await consumer.stop()
-                self._consumer = None
+        """Read until Kafka breaks it off."""
+        consumer = self._consumer = self._made()
+        try:
+            consumer.subscribe([Topics(self.config.streams.topics.prefix).examples], listener=self)
+            await consumer.start()
+            while True:
+                fetched = await consumer.getmany(timeout_ms=READ_MS, max_records=5_000)
+                await self._take([message for messages in fetched.values() for message in messages])
+        finally:
+            await consumer.stop()
+            self._consumer = None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Called by aiokafka: what was read of partitions that may be another's next is made safe first."""

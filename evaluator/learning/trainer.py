@@ -31,6 +31,7 @@ from evaluator.rollout.rollout import Rollout
 from evaluator.triggers.book import Book
 from models.store import Store, StoreError
 from models.training.examples import ExamplesError
+from streams.again import again
 from streams.announcement import announce
 from streams.clock import wall_ms
 from streams.connections import aiokafka_client, reader
@@ -112,9 +113,10 @@ class Trainer:
             closing.push_async_callback(loop.stop)
             loop.recall()
             async with asyncio.TaskGroup() as group:
-                group.create_task(intake.run())
-                group.create_task(follow(partial(reader, streams, self.topics.alerts), self._alert))
-                group.create_task(follow(self._latest, self._snapshot))
+                group.create_task(again(intake.run, "examples"))
+                alerts = partial(follow, partial(reader, streams, self.topics.alerts), self._alert)
+                group.create_task(again(alerts, "alerts"))
+                group.create_task(again(partial(follow, self._latest, self._snapshot), "metrics"))
                 group.create_task(self._look(loop))
                 group.create_task(self._report(send))
 

@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from aiokafka.errors import KafkaError
-
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
 from evaluator.config import AlertsConfig, EvaluatorConfig
@@ -24,6 +22,7 @@ from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.shelves import Shelves
 from evaluator.live.store import Store
 from models.store.slots import CHALLENGER
+from streams.again import again
 from streams.announcement import follow
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -111,10 +110,11 @@ class Evaluator:
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
             async with asyncio.TaskGroup() as group:
-                group.create_task(items.follow(reader(self.streams, self.topics.embeddings)))
-                group.create_task(self._follow_challenger())
+                read_items = lambda: items.follow(reader(self.streams, self.topics.embeddings))  # noqa: E731
+                group.create_task(again(read_items, "items"))
+                group.create_task(again(self._follow_challenger, "announcements"))
                 group.create_task(self._let_time_go_on())
-                group.create_task(Shelves(self.streams, config, self._remember).run())
+                group.create_task(again(Shelves(self.streams, config, self._remember).run, "shelves"))
                 group.create_task(self._report(send))
                 group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
@@ -135,17 +135,12 @@ class Evaluator:
     async def _follow_challenger(self) -> None:
         """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
         holding: asyncio.TimerHandle | None = None
-        while True:
-            try:
-                async for name, slot in follow(partial(reader, self.streams, self.topics.models)):
-                    if name == CHALLENGER:
-                        if holding is not None:
-                            holding.cancel()
-                        hold = self.join.figures.challenge.hold
-                        holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
-            except KafkaError as error:
-                log.warning("announcements cannot be read: %s; beginning again", error)
-                await asyncio.sleep(1.0)
+        async for name, slot in follow(partial(reader, self.streams, self.topics.models)):
+            if name == CHALLENGER:
+                if holding is not None:
+                    holding.cancel()
+                hold = self.join.figures.challenge.hold
+                holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
 
     async def _remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
         with or_leave():

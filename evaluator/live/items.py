@@ -78,9 +78,9 @@ class Items:
             self.encoder = version
 
     async def follow(self, consumer: AIOKafkaConsumer) -> None:
-        """Read until cancelled."""
-        await consumer.start()
+        """Read until Kafka breaks it off."""
         try:
+            await consumer.start()
             while True:
                 for messages in (await consumer.getmany(timeout_ms=1_000, max_records=200)).values():
                     self.update(messages)

@@ -4,12 +4,10 @@ A consumer of its own, in a group of its own: through the events' one, events th
 these very shelves. What is read twice is written twice, to no harm, so offsets are committed after Redis has a batch.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 
 from evaluator.config import EvaluatorConfig
 from streams.clock import wall_ms
@@ -17,8 +15,6 @@ from streams.config import StreamsConfig
 from streams.connections import aiokafka_client
 from streams.shelf import ShelfRecord, record_decoder
 from streams.topics import Topics, largest_record
-
-log = logging.getLogger(__name__)
 
 READ_MS = 1_000
 SLACK_MS = 5_000
@@ -41,17 +37,14 @@ class Shelves:
         self.streams, self.config, self.remember = streams, config, remember
 
     async def run(self) -> None:
-        """Read until cancelled; begins again whenever Kafka breaks it off."""
-        while True:
-            consumer = self._consumer()
-            try:
-                await consumer.start()
-                while True:
-                    await self._batch(consumer)
-            except KafkaError as error:
-                log.warning("shelves cannot be read: %s; beginning again", error)
-            finally:
-                await consumer.stop()
+        """Read until Kafka breaks it off."""
+        consumer = self._consumer()
+        try:
+            await consumer.start()
+            while True:
+                await self._batch(consumer)
+        finally:
+            await consumer.stop()
 
     async def _batch(self, consumer: AIOKafkaConsumer) -> None:
         fetched: Mapping[Any, Sequence[Any]] = await consumer.getmany(

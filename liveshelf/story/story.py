@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from liveshelf import catalogues
@@ -25,7 +24,8 @@ from liveshelf.stack.supervisor import Signals
 from liveshelf.story.notes import Notes
 from liveshelf.story.picture import draw
 from liveshelf.story.scene import Scene, scene
-from liveshelf.story.tape import Kind, Tape
+from liveshelf.story.summary import WINDOW_S, summary
+from liveshelf.story.tape import Kind
 from models.store.slots import CHALLENGER, CHAMPION
 from streams.announcement import announce_now
 from streams.events import Item
@@ -40,7 +40,7 @@ ENOUGH = 400
 READY_S, LEARN_S, ALARM_S, REPAIR_S, TRIAL_S = 300.0, 300.0, 120.0, 300.0, 120.0
 """How long the chapters wait for what has to happen."""
 
-STEADY_S, WINDOW_S = 15.0, 12.0
+STEADY_S = 15.0
 TICK_S = 0.25
 LINE_S = 5.0
 RECOVERED = 0.95
@@ -274,7 +274,7 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
             console.print("Stopped before everything was up")
             return 1
     draw(shop.tape, out, "A shop that learns, drifts and recovers")
-    console.print(summary(story, began))
+    console.print(summary(story.shop, began, story.missed))
     console.print(Text(f"The whole run as a picture: {out}"), soft_wrap=True)
     return 0 if shop.first_shelf_at is not None and not story.missed else 1
 
@@ -285,53 +285,3 @@ def catalogue(seed: int) -> list[Item]:
     if folder and (Path(folder) / catalogues.ICECAT).is_file():
         return catalogues.icecat(Path(folder))
     return catalogues.made_up(seed)
-
-
-def summary(story: Story, began: float) -> Table:
-    """What happened when, and how good the shop was before and after; ``began`` on the monotonic clock."""
-    shop, tape = story.shop, story.shop.tape
-    table = Table("", "", title="The story in numbers", show_header=False)
-    numbers = Numbers.of([snapshot for snapshot in shop.watching.workers if snapshot.counts.get("events")])
-    first = shop.first_shelf_at
-    table.add_row("first shelf", f"{first - began:.1f} s after the start" if first is not None else "none")
-    table.add_row("events", ", ".join(f"{count:,} {kind}" for kind, count in shop.sent.most_common()))
-    table.add_row("rate", f"{numbers.events:.0f} events/s, {numbers.shelves:.0f} shelves/s")
-    table.add_row("event to shelf", f"median {numbers.p50:.1f} ms, 99 % {numbers.p99:.1f} ms")
-    if shop.took_ms:
-        middle = sorted(shop.took_ms)[len(shop.took_ms) // 2]
-        table.add_row("click to new feed", f"median {middle:.1f} ms over {len(shop.took_ms)} watched clicks")
-    for name, value in figures(tape, shop.second):
-        table.add_row(name, value)
-    for what in story.missed:
-        table.add_row("missed", what, style="red")
-    return table
-
-
-def figures(tape: Tape, end: float) -> list[tuple[str, str]]:
-    """The moments of a run, and the share of the possible around them."""
-    found: list[tuple[str, str]] = []
-    of_oracle = tape.of_oracle
-
-    def first(kind: Kind, after: float = 0.0) -> float | None:
-        mark = tape.first(kind, after)
-        return mark.at_s if mark is not None else None
-
-    opened, drift = first("promoted"), first("drift")
-    found.append(("of the possible, untrained", f"{of_oracle(0, (opened or end)):.0%}"))
-    if opened is not None:
-        found.append(("first model in charge", f"{opened:.0f} s after the opening"))
-    if drift is None:
-        return found
-    alarm, repaired = first("alarm", drift), first("promoted", drift)
-    found.append(("of the possible, before the drift", f"{of_oracle(drift - WINDOW_S, drift):.0%}"))
-    found.append(("in the trough", f"{of_oracle(drift, drift + WINDOW_S):.0%}"))
-    if alarm is not None:
-        found.append(("drift to alarm", f"{alarm - drift:.0f} s"))
-    if alarm is not None and repaired is not None:
-        found.append(("alarm to a new model in charge", f"{repaired - alarm:.0f} s"))
-    sabotaged = next((mark.at_s for mark in tape.marks if mark.kind == "chapter" and mark.text == "Sabotage"), None)
-    if sabotaged is not None:
-        found.append(("after recovery", f"{of_oracle(sabotaged - WINDOW_S, sabotaged):.0%}"))
-        if (back := first("rolled back", sabotaged)) is not None:
-            found.append(("bad model taken back", f"after {back - sabotaged:.0f} s"))
-    return found

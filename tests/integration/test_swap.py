@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from kafka import KafkaConsumer, TopicPartition
 
+from benchmarks.stirred import stirred
 from liveshelf.model_commands import models_canary, models_promote, models_rollback
 from models.late_interaction import LateInteraction
-from models.store import Description, Manifest, Store
-from models.store.manifest import OWN, Data
-from models.weights import PACKAGED, fingerprint, quiet, resolve
+from models.store import Manifest, Store
+from models.weights import PACKAGED
 from streams import keys, status
 from streams.config import KafkaConfig, TopicsConfig
 from streams.meter import Snapshot, quantiles, total
@@ -66,44 +65,12 @@ def versions(tmp_path: Path, request: pytest.FixtureRequest) -> Versions:
     url = str(tmp_path / "models")
     store = Store(url)
     made = [
-        put(store, tmp_path / name, seed, own) for name, seed, own in (("a", 1, False), ("b", 2, False), ("c", 3, True))
+        stirred(store, tmp_path / name, seed, own)
+        for name, seed, own in (("a", 1, False), ("b", 2, False), ("c", 3, True))
     ]
     if getattr(request, "param", True):
         store.slots.promote(made[0].id, "the first")
     return Versions(store, url, *made)
-
-
-def put(store: Store, folder: Path, seed: int, own: bool) -> Manifest:
-    """A version whose head, and encoder where it has one, differ a little from the fresh and the packaged one."""
-    generator = torch.Generator().manual_seed(seed)
-    head = LateInteraction()
-    stir(head, generator, 0.01)
-    head.save(folder / "head")
-    if own:
-        from transformers import AutoModel, AutoTokenizer
-
-        with quiet():
-            model = AutoModel.from_pretrained(resolve(PACKAGED))
-        stir(model, generator, 0.002)
-        model.save_pretrained(folder / "encoder")
-        AutoTokenizer.from_pretrained(resolve(PACKAGED)).save_pretrained(folder / "encoder")
-    return store.put(
-        folder,
-        Description(
-            method="full" if own else "head",
-            architecture="late_interaction",
-            encoder=OWN if own else PACKAGED,
-            encoder_fingerprint=fingerprint(folder / "encoder" if own else resolve(PACKAGED)),
-            data=Data("a test", 0),
-        ),
-    )
-
-
-def stir(module: torch.nn.Module, generator: torch.Generator, size: float) -> None:
-    """Move all weights a little."""
-    with torch.no_grad():
-        for weights in module.parameters():
-            weights.add_(torch.randn(weights.shape, generator=generator) * size)
 
 
 @pytest.fixture
@@ -222,7 +189,7 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
         versions.store.slots.promote(versions.second.id, "better")
         told("new head", serves(shop, versions.second, 40))
 
-        damaged = put(versions.store, Path(versions.url).parent / "d", 4, False)
+        damaged = stirred(versions.store, Path(versions.url).parent / "d", 4, False)
         file = Path(versions.url) / "versions" / damaged.id / "head" / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
         versions.store.slots.promote(damaged.id, "a mistake")

@@ -5,8 +5,8 @@ import statistics
 
 import pytest
 
+from benchmarks.canaries import Ended, Shop, live
 from evaluator.rollout.config import RolloutConfig
-from tests.evaluator.rollout.shoppers import Ended, Shop, live
 
 CONFIG = RolloutConfig(share=0.5, horizon_s=200.0)
 

@@ -1,10 +1,20 @@
-"""Canaries with simulated shoppers who differ in how readily they click, watched by the policy at every second."""
+"""How does a canary end, and after how many impressions, by how good the challenger is?
+
+Simulated shoppers who differ in how readily they click, watched by the rollout's policy at every second; once as it is
+(``harm`` 0.02), once as it would be if shoppers had to show the challenger better once more (``harm`` 0).
+``python -m benchmarks.canaries --json F --runs 200``
+"""
 
 import math
-from typing import NamedTuple
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import numpy as np
+import typer
+from rich.progress import track
 
+from benchmarks.report import Report
 from evaluator.experiments.click_rates import ClickTest
 from evaluator.experiments.dispersion import GROUPS, Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
@@ -69,13 +79,73 @@ def live(shop: Shop, config: RolloutConfig, seed: int) -> Ended:
             block[:] = 0
         traffic = EValue(config.share)
         traffic.update(int(met[in_canary].sum()), int(met[~in_canary].sum()))
+        (other_shown, other_clicks), (mine_shown, mine_clicks) = counts.tolist()
+        ratio, low, _ = test.ratio()
         canary = Canary(
-            int(counts[1, 0]), 0, *counts[1].tolist(), *counts[0].tolist(),
-            *test.ratio()[:2], test.log10(), traffic.log() / math.log(10),
-        )  # fmt: skip
+            shelves=mine_shown,
+            impressions=mine_shown,
+            clicks=mine_clicks,
+            champion_impressions=other_shown,
+            champion_clicks=other_clicks,
+            ratio=ratio,
+            ratio_low=low,
+            log10_clicks=test.log10(),
+            log10_traffic=traffic.log() / math.log(10),
+        )
         seen = Seen("canary", "m2", since=0, share=config.share, workers=1, ready=1, canary=canary)
         decision = decide(config, seen, now * 1_000)
         if decision.action != "wait":
             break
     assert decision is not None
     return Ended(decision.action, int(counts[:, 0].sum()), now)
+
+
+CASES = (
+    (Shop(ratio=1.0), 0.5, 60_000),
+    (Shop(ratio=1.0, varies=1.0), 0.5, 60_000),
+    (Shop(ratio=1.0, shoppers=5_000), 0.1, 60_000),
+    (Shop(ratio=1.3), 0.5, 60_000),
+    (Shop(ratio=1.3, shoppers=2_000), 0.5, 60_000),
+    (Shop(ratio=1.3, shoppers=5_000), 0.1, 60_000),
+    (Shop(ratio=1.2), 0.5, 300_000),
+    (Shop(ratio=0.95), 0.5, 300_000),
+    (Shop(ratio=0.8), 0.5, 300_000),
+    (Shop(ratio=0.5), 0.5, 60_000),
+    (Shop(ratio=0.5, shoppers=5_000), 0.1, 60_000),
+)
+"""Shops, the canary's share, and impressions of both arms after which it is given up."""
+
+
+def main(
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Canaries of each kind.")] = 100,
+) -> None:
+    """Simulate."""
+    report = Report("canaries", runs=runs, click_rate=Shop().rate, impressions_per_s=Shop().per_s)
+    for shop, share, most in CASES:
+        for harm in (RolloutConfig().harm, 0.0):
+            config = RolloutConfig(share=share, harm=harm, horizon_s=most / shop.per_s)
+            what = f"{shop.ratio:g}, {shop.shoppers:,} shoppers, {share:.0%}"
+            found = [live(shop, config, seed) for seed in track(range(runs), f"{what}, harm {harm:g}", transient=True)]
+            ends = Counter(one.action for one in found)
+            shown = [one.impressions for one in found if one.action != "give_up"]
+            report.row(
+                ratio=shop.ratio,
+                varies=shop.varies,
+                shoppers=shop.shoppers,
+                share=share,
+                most=most,
+                harm=harm,
+                promoted=ends["promote"],
+                rolled_back=ends["roll_back"],
+                given_up=ends["give_up"],
+                **{
+                    f"{name}_impressions": float(np.quantile(shown, level)) if shown else None
+                    for name, level in (("low", 0.1), ("median", 0.5), ("high", 0.9))
+                },
+            )
+    report.write(json)
+
+
+if __name__ == "__main__":
+    typer.run(main)

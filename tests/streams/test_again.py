@@ -1,0 +1,40 @@
+"""What Kafka breaks off is begun again; what else goes wrong is not hidden."""
+
+import asyncio
+import logging
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from streams import again as module
+from streams.again import again
+
+
+def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(module, "AGAIN_S", 0.001)
+    tries = 0
+
+    async def read() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise KafkaConnectionError("gone")
+        await asyncio.sleep(60)
+
+    async def run() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await again(read, "shelves")
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+    assert tries == 3
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["shelves cannot be read"] * 2
+
+
+def test_other_errors_end_it() -> None:
+    async def read() -> None:
+        raise ValueError("no slot")
+
+    with pytest.raises(ValueError, match="no slot"):
+        asyncio.run(again(read, "slots"))
