@@ -1,6 +1,6 @@
 """Does the loop close? Shops with known truth, hit by a drift: the loop, a frozen model, blind retraining.
 
-``python -m benchmarks.closed_loop --json F --seeds 5`` runs each strategy on a stack of its own, three to six minutes
+``python -m benchmarks.closed_loop --json F --seeds 5`` runs each strategy on a stack of its own, three to seven minutes
 each; ``--calm 10`` runs the loop without a drift, to see what its promotions do. Shares of the best are of expected
 clicks, known in closed form (``docs/simulation.md``), so shoppers' luck is not in them.
 """
@@ -34,7 +34,7 @@ from liveshelf.story.tape import Kind, Tape
 
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 WINDOW_S = 20.0
-STEADY_S, LONG_S, SHORT_S = 30.0, 180.0, 80.0
+STEADY_S, LONG_S, SHORT_S = 30.0, 240.0, 80.0
 """From the first promotion to the drift, to the end, and to the end of strategies whose level no longer changes."""
 
 PATIENCE_S = 300.0
