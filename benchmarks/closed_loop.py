@@ -35,7 +35,7 @@ from liveshelf.story.tape import Kind, Tape
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 WINDOW_S = 20.0
 STEADY_S, LONG_S, SHORT_S = 30.0, 240.0, 80.0
-"""From the first promotion to the drift, to the end, and to the end of strategies whose level no longer changes."""
+"""From the first promotion to the drift, to the end, and to the end of the strategy that no drift comes to."""
 
 PATIENCE_S = 300.0
 """From the opening to the first promotion, at most."""
@@ -86,7 +86,7 @@ class Strategy:
 
 STRATEGIES = (
     Strategy("loop"),
-    Strategy("frozen", stays_s=SHORT_S, frozen=True),
+    Strategy("frozen", frozen=True),
     Strategy("blind", BLIND),
     Strategy("knew", stays_s=SHORT_S, fashions=(Fashion(math.inf), OLD), drifts=False),
 )
