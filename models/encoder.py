@@ -3,7 +3,8 @@
 Knows a transformer and its tokenizer; nothing of scoring, storage or where texts come from.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,13 +140,15 @@ class Encoder:
         model = lay_over(self._load(folder), adapter).to(self.device, self.dtype)
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
 
-    def warm_up(self, texts: int) -> None:
+    def warm_up(self, texts: int, pause: Callable[[float], object] = lambda _: None) -> None:
         """Run the shapes that up to so many short texts take: a shape's first pass costs more than later ones, with a
-        compiled engine even seconds."""
+        compiled engine even seconds. ``pause`` is told after each of them how long it took, to leave others as much."""
         self.items.warm_up()
         self.queries.warm_up()
         for count in range(1, texts + 1):
+            began = time.perf_counter()
             self.encode_queries(["warm up"] * count)
+            pause(time.perf_counter() - began)
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""

@@ -6,6 +6,7 @@ Loads what is asked for, and lets go of what nobody wants any more. Knows nothin
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import Callable, Collection, Sequence
 from weakref import WeakSet
 
@@ -132,7 +133,7 @@ class Editions:
     def _load(self, version: str, beside: Sequence[Edition]) -> Edition:
         edition = load(fetch(version, self.config.model), self.config.model, beside)
         if all(edition.encoder is not other.encoder for other in beside):
-            edition.encoder.warm_up(self.config.worker.batch_events)
+            edition.encoder.warm_up(self.config.worker.batch_events, time.sleep)  # shoppers are served meanwhile
         return edition
 
     def _begin(self, catalogue: Catalogue, beside: bool) -> None:
