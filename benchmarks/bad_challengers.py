@@ -18,7 +18,7 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import Report
-from benchmarks.shopping import shopping
+from benchmarks.shopping import shop_of, shopping
 from evaluator.gate.config import GateConfig
 from evaluator.gate.verdict import Verdict
 from evaluator.learning import order
@@ -27,15 +27,11 @@ from evaluator.learning.job import BRANDS, LESSON, Job
 from evaluator.learning.lesson import Lesson
 from evaluator.learning.order import ORDER, Order, Outcome
 from evaluator.triggers.trigger import Trigger
-from liveshelf.catalogues import made_up
 from liveshelf.settings import Settings, StackConfig
-from liveshelf.shop import Shop
 from liveshelf.story.notes import Notes
 from liveshelf.story.scene import Scene, scene
-from liveshelf.story.story import SEARCHES, SHOPPERS, VISITS_PER_S
 from models.store.slots import CHALLENGER, CHAMPION
 from models.training.examples import Example
-from streams.announcement import announce_now
 
 LEARN_S, TRIAL_S = 60.0, 240.0
 NEVER = "1000000000"
@@ -96,19 +92,13 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
     ]
 
 
-def shop_of(there: Scene, seed: int) -> Shop:
-    """The shop, its doors still closed."""
-    return Shop(there.settings, made_up(seed), seed, shoppers=SHOPPERS, per_s=VISITS_PER_S, searches=SEARCHES)
-
-
 def trial(there: Scene, seed: int, version: str) -> dict[str, str | float]:
     """Half of the shoppers get a challenger: what becomes of it, when, and after how many impressions."""
     shop, notes, pushed_s = shop_of(there, seed), Notes(), math.nan
     with shop.staffed():
         for now in shopping(there, shop, TRIAL_S):
             if math.isnan(pushed_s):
-                slot = there.store.slots.promote(version, "past the gate, on purpose", CHALLENGER, share=0.5)
-                announce_now(there.settings.kafka, there.settings.topics, CHALLENGER, slot)
+                there.promote(version, "past the gate, on purpose", CHALLENGER, share=0.5)
                 pushed_s = now
             for note in (note for news in shop.watching.news() for note in notes.update(news)):
                 if note.kind in ENDS:
@@ -150,8 +140,7 @@ def main(
                 bad += sum(one.decision == "passed" for one in found)
                 failed = ", ".join(f"{check} {count}" for check, count in checks.most_common(4))
                 report.row(champion=name, labels="shuffled", runs=runs, **_decisions(found), failed=failed)
-            slot = there.store.slots.promote(good.version, "learned from right labels", CHAMPION)
-            announce_now(there.settings.kafka, there.settings.topics, CHAMPION, slot)
+            there.promote(good.version, "learned from right labels", CHAMPION)
             bar.update(task, description="canary")
             report.facts |= {f"canary {name}": value for name, value in trial(there, seed, found[-1].version).items()}
     report.write(json)

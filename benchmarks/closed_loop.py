@@ -19,17 +19,16 @@ from rich.console import Console
 from scipy import stats
 
 from benchmarks.report import Report, Value
-from benchmarks.shopping import shopping
+from benchmarks.shopping import shop_of, shopping
 from evaluator.alerts.alert import Alert
 from evaluator.alerts.topic import Told
 from evaluator.drift.shiryaev_roberts import ShiryaevRoberts
-from liveshelf.catalogues import made_up
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.shop import Shop
 from liveshelf.simulation.drift import Drift, Fashion
 from liveshelf.story.notes import Notes
 from liveshelf.story.scene import HURRY, Scene, scene
-from liveshelf.story.story import SEARCHES, SHOPPERS, VISITS_PER_S
+from liveshelf.story.story import SHOPPERS, VISITS_PER_S
 from liveshelf.story.tape import Kind, Tape
 
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
@@ -172,15 +171,7 @@ def perform(strategy: Strategy, seed: int, console: Console, folder: Path) -> Ru
     """Run one shop from its opening to its end."""
     settings = Settings(stack=StackConfig(folder=folder))
     with scene(settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.env) as there:
-        shop = Shop(
-            there.settings,
-            made_up(seed),
-            seed,
-            shoppers=SHOPPERS,
-            per_s=VISITS_PER_S,
-            drifts=strategy.fashions,
-            searches=SEARCHES,
-        )
+        shop = shop_of(there, seed, strategy.fashions)
         run = Run(shop.tape)
         with shop.staffed():
             _live(there, shop, strategy, run, console)

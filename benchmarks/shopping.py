@@ -1,13 +1,29 @@
 """A simulated shop on a stack of its own, for benchmarks: opened once the worker knows the catalogue, left to run."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from liveshelf.catalogues import made_up
 from liveshelf.shop import Shop
+from liveshelf.simulation.drift import Drift
 from liveshelf.story.scene import Scene
+from liveshelf.story.story import SEARCHES, SHOPPERS, VISITS_PER_S
 
 READY_S = 300.0
 TICK_S = 0.2
+
+
+def shop_of(there: Scene, seed: int, drifts: Sequence[Drift] = ()) -> Shop:
+    """A shop like the story's, of made-up items, its doors still closed."""
+    return Shop(
+        there.settings,
+        made_up(seed),
+        seed,
+        shoppers=SHOPPERS,
+        per_s=VISITS_PER_S,
+        drifts=drifts,
+        searches=SEARCHES,
+    )
 
 
 def shopping(there: Scene, shop: Shop, until_s: float) -> Iterator[float]:

@@ -19,6 +19,7 @@ from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import Supervisor
 from models.store import Store
 from streams import topics
+from streams.announcement import announce_now
 from streams.config import KafkaConfig, RedisConfig
 
 HURRY = {
@@ -71,6 +72,11 @@ class Scene:
     supervisor: Supervisor
     store: Store
     page: str
+
+    def promote(self, version: str, reason: str, slot: str, share: float = 1.0) -> None:
+        """Put a version in a slot, and tell everybody."""
+        made = self.store.slots.promote(version, reason, slot, share)
+        announce_now(self.settings.kafka, self.settings.topics, slot, made)
 
 
 @contextmanager

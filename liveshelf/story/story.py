@@ -27,7 +27,6 @@ from liveshelf.story.scene import Scene, scene
 from liveshelf.story.summary import WINDOW_S, summary
 from liveshelf.story.tape import Kind
 from models.store.slots import CHALLENGER, CHAMPION
-from streams.announcement import announce_now
 from streams.events import Item
 
 SHOPPERS, VISITS_PER_S, SEARCHES = 600, 80.0, 0.9
@@ -124,9 +123,7 @@ class Story:
         self.until(lambda: self.challenger() is None, REPAIR_S, "an end to the trial that goes on")
         champion, began = self.champion(), self.shop.second
         bad = sabotage(self.scene.store)
-        settings = self.scene.settings
-        slot = self.scene.store.slots.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
-        announce_now(settings.kafka, settings.topics, CHALLENGER, slot)
+        self.scene.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
         if self.until(lambda: self.challenger() != bad, TRIAL_S, "an end to the bad model"):
             kept = "the champion stays" if self.champion() == champion else "ANOTHER MODEL IS IN CHARGE"
             shown = self.shop.tape.impressions(began, self.shop.second)
