@@ -23,8 +23,8 @@ from evaluator.alerts.standing import Standing
 from evaluator.alerts.topic import parse
 from evaluator.examples import store as examples
 from evaluator.examples.archive import Archive
+from evaluator.following import follow
 from evaluator.learning.config import LoopConfig
-from evaluator.learning.following import follow
 from evaluator.learning.intake import Intake
 from evaluator.learning.loop import Loop
 from evaluator.rollout.rollout import Rollout

@@ -17,13 +17,14 @@ from typing import Any
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
 from evaluator.config import AlertsConfig, EvaluatorConfig
+from evaluator.following import follow
 from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.shelves import Shelves
 from evaluator.live.store import Store
 from models.store.slots import CHALLENGER
 from streams.again import again
-from streams.announcement import follow
+from streams.announcement import follow as announced
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.connections import reader
@@ -110,8 +111,8 @@ class Evaluator:
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
             async with asyncio.TaskGroup() as group:
-                read_items = lambda: items.follow(reader(self.streams, self.topics.embeddings))  # noqa: E731
-                group.create_task(again(read_items, "items"))
+                embeddings = partial(reader, self.streams, self.topics.embeddings)
+                group.create_task(again(partial(follow, embeddings, items.update), "items"))
                 group.create_task(again(self._follow_challenger, "announcements"))
                 group.create_task(self._let_time_go_on())
                 group.create_task(again(Shelves(self.streams, config, self._remember).run, "shelves"))
@@ -135,7 +136,7 @@ class Evaluator:
     async def _follow_challenger(self) -> None:
         """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
         holding: asyncio.TimerHandle | None = None
-        async for name, slot in follow(partial(reader, self.streams, self.topics.models)):
+        async for name, slot in announced(partial(reader, self.streams, self.topics.models)):
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()

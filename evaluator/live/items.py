@@ -1,24 +1,18 @@
 """The items on sale as the evaluator knows them: title, brand, and the vector that the encoder made.
 
-Follows ``liveshelf.embeddings`` from its beginning, in no group. Holds about a kilobyte an item; nothing of indexes or
-of how items are encoded.
+Takes the records of ``liveshelf.embeddings``. Holds about a kilobyte an item; knows nothing of who reads the topic, of
+indexes or of how items are encoded.
 """
 
-import asyncio
-import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from aiokafka import AIOKafkaConsumer
 from msgspec import MsgspecError
 
 from models.encoded import EncodedError, EncodedItem
 from streams import embedding
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +54,18 @@ class Items:
         known = self._known.get(item_id)
         return known.pooled.astype(np.float32) if known is not None and known.encoder == self.encoder else None
 
-    def update(self, messages: Iterable[Any]) -> None:
-        """Take records of the topic in."""
-        for message in messages:
-            item_id, version = embedding.split(message.key)
-            if message.value is None:
-                # Without an origin only one encoder's record of the item went; the item did not.
-                if embedding.origin(message.headers) is not None:
-                    self._known.pop(item_id, None)
-                continue
-            try:
-                made = embedding.decoder.decode(message.value)
-                pooled = EncodedItem.from_bytes(made.vectors).pooled.copy()
-            except (MsgspecError, EncodedError):
-                continue  # the workers log it
-            self._known[item_id] = Known(made.item.title, made.item.brand, version, pooled)
-            self.encoder = version
-
-    async def follow(self, consumer: AIOKafkaConsumer) -> None:
-        """Read until Kafka breaks it off."""
+    def update(self, message: Any) -> None:
+        """Take a record of the topic in."""
+        item_id, version = embedding.split(message.key)
+        if message.value is None:
+            # Without an origin only one encoder's record of the item went; the item did not.
+            if embedding.origin(message.headers) is not None:
+                self._known.pop(item_id, None)
+            return
         try:
-            await consumer.start()
-            while True:
-                for messages in (await consumer.getmany(timeout_ms=1_000, max_records=200)).values():
-                    self.update(messages)
-                await asyncio.sleep(0)
-        finally:
-            await consumer.stop()
+            made = embedding.decoder.decode(message.value)
+            pooled = EncodedItem.from_bytes(made.vectors).pooled.copy()
+        except (MsgspecError, EncodedError):
+            return  # the workers log it
+        self._known[item_id] = Known(made.item.title, made.item.brand, version, pooled)
+        self.encoder = version

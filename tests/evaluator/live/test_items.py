@@ -25,9 +25,15 @@ def deleted(item_id: str, version: str, *headers: Any) -> Any:
     return SimpleNamespace(key=key(item_id, version), value=None, headers=headers)
 
 
-def test_the_last_record_of_an_item_counts() -> None:
+def read(*messages: Any) -> Items:
     items = Items()
-    items.update([put("1", "a", 0), put("2", "a", 1), put("1", "a", 2, "Globex")])
+    for message in messages:
+        items.update(message)
+    return items
+
+
+def test_the_last_record_of_an_item_counts() -> None:
+    items = read(put("1", "a", 0), put("2", "a", 1), put("1", "a", 2, "Globex"))
     assert len(items) == 2 and items.brand("1") == "Globex" and items.title("2") == "Tap 2"
     vector = items.vector("1")
     assert vector is not None and vector.tolist() == [0, 0, 1, 0]
@@ -35,23 +41,20 @@ def test_the_last_record_of_an_item_counts() -> None:
 
 
 def test_vectors_of_two_encoders_are_never_mixed() -> None:
-    items = Items()
-    items.update([put("1", "a", 0), put("2", "a", 1), put("1", "b", 2)])
+    items = read(put("1", "a", 0), put("2", "a", 1), put("1", "b", 2))
     assert items.encoder == "b" and items.vector("1") is not None
     assert items.vector("2") is None and items.brand("2") == "Acme"
 
 
 @pytest.mark.parametrize(("headers", "left"), [((Origin(0, 9).header(),), 0), ((), 1)])
 def test_only_a_delete_of_the_item_itself_removes_it(headers: tuple[Any, ...], left: int) -> None:
-    items = Items()
-    items.update([put("1", "a", 0), deleted("1", "a", *headers)])
+    items = read(put("1", "a", 0), deleted("1", "a", *headers))
     assert len(items) == left
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
-    items = Items()
     broken = SimpleNamespace(key=key("1", "a"), value=b"\xc1", headers=())
     cut = put("2", "a", 0)
     cut.value = encoder.encode(Embedding(Item(item_id="2", title="t"), "a", "h", b"LE"))
-    items.update([broken, cut, put("3", "a", 0)])
+    items = read(broken, cut, put("3", "a", 0))
     assert len(items) == 1

@@ -1,11 +1,12 @@
 """A topic read in no group, record by record."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-READ_MS = 500
+READ_MS, CHUNK = 500, 200
 
 
 async def follow(make: Callable[[], AIOKafkaConsumer], take: Callable[[Any], object]) -> None:
@@ -20,8 +21,9 @@ async def follow(make: Callable[[], AIOKafkaConsumer], take: Callable[[Any], obj
     try:
         await consumer.start()
         while True:
-            for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
+            for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
                 for message in messages:
                     take(message)
+            await asyncio.sleep(0)  # what is there already is handed out without a pause
     finally:
         await consumer.stop()
