@@ -8,6 +8,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from traceback import clear_frames
 from weakref import WeakSet
 
 from streams.catalogue import Catalogue
@@ -105,8 +106,7 @@ class Editions:
             heavy = self._forget(self.held.keys() - set(wanted()))
             ended = await self._end()
         if heavy:
-            # What is frozen is never looked through: now it is, or what went would stay for ever.
-            gc.unfreeze()
+            # What went is free already, being in no cycle; to look through what is frozen would take half a second.
             gc.collect()
             gc.freeze()
         return ended
@@ -128,6 +128,12 @@ class Editions:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for task in tasks:
+            try:
+                task.result()
+            except asyncio.CancelledError as error:
+                # A task group's frame and its error hold each other, and with them the catalogue.
+                clear_frames(error.__traceback__)
         return bool(tasks)
 
     def _load(self, version: str, beside: Sequence[Edition]) -> Edition:
