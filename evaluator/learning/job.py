@@ -15,7 +15,9 @@ import msgspec
 
 from evaluator.examples.archive import Archive
 from evaluator.gate import verdict as verdicts
+from evaluator.gate.calibrated import calibrated
 from evaluator.gate.gate import judge
+from evaluator.gate.judged import Score
 from evaluator.gate.served import Served
 from evaluator.gate.verdict import Verdict
 from evaluator.learning import catalogue, order, version
@@ -156,8 +158,11 @@ class Job:
     def _judge(self, start: Start, told: Lesson, about: Description) -> Verdict:
         """Both as they are served, on the newest slice."""
         made = self._challenger(about)
-        texts = _texts(told.gate)
-        champion, challenger = self._served(self.base, start, texts), self._served(made, start, texts)
+        texts = _texts([*told.calibrate, *told.gate])
+        champion: Score = self._served(self.base, start, texts)
+        challenger = self._served(made, start, texts)
+        if self.order.champion is None:  # never calibrated: anything that was would have the smaller loss
+            champion = calibrated(champion, told.calibrate, self.config.gate.most_contexts)
         weights = {str(intent): weight for intent, weight in self.config.streams.policy.intent_weights.items()}
         verdict = judge(
             champion,
