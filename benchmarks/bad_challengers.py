@@ -123,11 +123,13 @@ def main(
     with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
         with scene(settings, "bad", lambda _: None, env=ENV) as there:
-            shop = shop_of(there, seed)
+            shop, notes = shop_of(there, seed), Notes()
             task = bar.add_task("shopping", total=EXAMPLES)
             with shop.staffed():
                 for _ in shopping(there, shop, LEARN_S):
-                    examples = max(one.gauges.get("new_examples", 0) for one in shop.watching.lately)
+                    for news in shop.watching.news():
+                        notes.update(news)
+                    examples = notes.trainer.gauges.get("new_examples", 0) if notes.trainer else 0
                     bar.update(task, completed=examples)
                     if examples >= EXAMPLES:
                         break
