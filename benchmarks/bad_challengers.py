@@ -33,6 +33,7 @@ from liveshelf.story.notes import Notes
 from liveshelf.story.scene import Scene, scene
 from models.store.slots import CHALLENGER, CHAMPION
 from models.training.examples import Example
+from streams.meter import Snapshot
 
 EXAMPLES = 40_000
 LEARN_S, TRIAL_S = 300.0, 240.0
@@ -123,13 +124,12 @@ def main(
     with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
         with scene(settings, "bad", lambda _: None, env=ENV) as there:
-            shop, notes = shop_of(there, seed), Notes()
+            shop, examples = shop_of(there, seed), 0.0
             task = bar.add_task("shopping", total=EXAMPLES)
             with shop.staffed():
                 for _ in shopping(there, shop, LEARN_S):
-                    for news in shop.watching.news():
-                        notes.update(news)
-                    examples = notes.trainer.gauges.get("new_examples", 0) if notes.trainer else 0
+                    said = [news.gauges for news in shop.watching.news() if isinstance(news, Snapshot)]
+                    examples = max([examples, *(one.get("new_examples", 0) for one in said)])
                     bar.update(task, completed=examples)
                     if examples >= EXAMPLES:
                         break
