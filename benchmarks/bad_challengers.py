@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from benchmarks.report import Report
 from benchmarks.shopping import shop_of, shopping
-from evaluator.gate.config import GateConfig
 from evaluator.gate.verdict import Verdict
 from evaluator.learning import order
 from evaluator.learning.config import LearningConfig
@@ -29,6 +28,7 @@ from evaluator.learning.lesson import Lesson
 from evaluator.learning.order import ORDER, Order, Outcome
 from evaluator.triggers.trigger import Trigger
 from liveshelf.settings import Settings, StackConfig
+from liveshelf.simulation.drift import Fashion
 from liveshelf.story.notes import Notes
 from liveshelf.story.scene import Scene, scene
 from models.store.slots import CHALLENGER, CHAMPION
@@ -39,6 +39,9 @@ EXAMPLES = 40_000
 LEARN_S, TRIAL_S = 300.0, 240.0
 """How many examples are waited for, how long at most, and how long a canary may take."""
 
+FASHIONS = (Fashion(0.0),)
+"""Half of the brands are liked a quarter as much: something that there is to learn."""
+
 NEVER = "1000000000"
 ENV = {"TRIGGERS__ALARMS": "[]", "TRIGGERS__ENOUGH_EXAMPLES": NEVER, "TRIGGERS__LEAST_EXAMPLES": NEVER}
 """The trainer keeps examples and rolls out; it begins no run of its own."""
@@ -48,13 +51,12 @@ ENDS = ("promoted", "rolled back", "gave up")
 
 
 class Runs:
-    """Runs of one shop's examples, by the gate's default margins."""
+    """Runs of one shop's examples."""
 
     def __init__(self, there: Scene, folder: Path) -> None:
         learning = LearningConfig(folder=str(folder / "bench"), epochs=3, most_examples=EXAMPLES, rehearsal=0)
         examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
-        gate = GateConfig(latency_repeats=1)  # heads of one form: how fast they are is not the question
-        settings = there.settings.model_copy(update={"learning": learning, "examples": examples, "gate": gate})
+        settings = there.settings.model_copy(update={"learning": learning, "examples": examples})
         self.config = settings.loop()
         self.folder = folder / "bench"
 
@@ -99,7 +101,7 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
 
 def trial(there: Scene, seed: int, version: str) -> dict[str, str | float]:
     """Half of the shoppers get a challenger: what becomes of it, when, and after how many impressions."""
-    shop, notes, pushed_s = shop_of(there, seed), Notes(), math.nan
+    shop, notes, pushed_s = shop_of(there, seed, FASHIONS), Notes(), math.nan
     with shop.staffed():
         for now in shopping(there, shop, TRIAL_S):
             if math.isnan(pushed_s):
@@ -124,7 +126,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
         with scene(settings, "bad", lambda _: None, env=ENV) as there:
-            shop, examples = shop_of(there, seed), 0.0
+            shop, examples = shop_of(there, seed, FASHIONS), 0.0
             task = bar.add_task("shopping", total=EXAMPLES)
             with shop.staffed():
                 for _ in shopping(there, shop, LEARN_S):
