@@ -22,7 +22,6 @@ from benchmarks.report import Report
 from benchmarks.shopping import shop_of, shopping
 from evaluator.gate.verdict import Verdict
 from evaluator.learning import order
-from evaluator.learning.config import LearningConfig
 from evaluator.learning.job import BRANDS, LESSON, Job
 from evaluator.learning.lesson import Lesson
 from evaluator.learning.order import ORDER, Order, Outcome
@@ -43,8 +42,13 @@ FASHIONS = (Fashion(0.0),)
 """Half of the brands are liked a quarter as much: something that there is to learn."""
 
 NEVER = "1000000000"
-ENV = {"TRIGGERS__ALARMS": "[]", "TRIGGERS__ENOUGH_EXAMPLES": NEVER, "TRIGGERS__LEAST_EXAMPLES": NEVER}
-"""The trainer keeps examples and rolls out; it begins no run of its own."""
+ENV = {
+    "TRIGGERS__ALARMS": "[]",
+    "TRIGGERS__ENOUGH_EXAMPLES": NEVER,
+    "TRIGGERS__LEAST_EXAMPLES": NEVER,
+    "ROLLOUT__HARM": "0.02",
+}
+"""The trainer keeps examples and rolls out, no challenger that may be worse; it begins no run of its own."""
 
 TRIGGER = Trigger(reason="schedule", summary="A benchmark's run", evidence={}, at=0, examples=0)
 ENDS = ("promoted", "rolled back", "gave up")
@@ -54,7 +58,7 @@ class Runs:
     """Runs of one shop's examples."""
 
     def __init__(self, there: Scene, folder: Path) -> None:
-        learning = LearningConfig(folder=str(folder / "bench"), epochs=3, most_examples=EXAMPLES, rehearsal=0)
+        learning = there.settings.learning.model_copy(update={"folder": str(folder / "bench")})
         examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
         settings = there.settings.model_copy(update={"learning": learning, "examples": examples})
         self.config = settings.loop()
