@@ -20,8 +20,10 @@ from rich.progress import Progress
 
 from benchmarks.report import Report
 from benchmarks.shopping import shop_of, shopping
+from evaluator.gate.config import GateConfig
 from evaluator.gate.verdict import Verdict
 from evaluator.learning import order
+from evaluator.learning.config import LearningConfig
 from evaluator.learning.job import BRANDS, LESSON, Job
 from evaluator.learning.lesson import Lesson
 from evaluator.learning.order import ORDER, Order, Outcome
@@ -29,13 +31,13 @@ from evaluator.triggers.trigger import Trigger
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.simulation.drift import Fashion
 from liveshelf.story.notes import Notes
-from liveshelf.story.scene import Scene, scene
+from liveshelf.story.scene import HURRY, Scene, scene
 from models.store.slots import CHALLENGER, CHAMPION
 from models.training.examples import Example
 from streams.meter import Snapshot
 
 EXAMPLES = 40_000
-LEARN_S, TRIAL_S = 300.0, 240.0
+LEARN_S, TRIAL_S = 300.0, 280.0
 """How many examples are waited for, how long at most, and how long a canary may take."""
 
 FASHIONS = (Fashion(0.0),)
@@ -47,6 +49,7 @@ ENV = {
     "TRIGGERS__ENOUGH_EXAMPLES": NEVER,
     "TRIGGERS__LEAST_EXAMPLES": NEVER,
     "ROLLOUT__HARM": "0.02",
+    "ROLLOUT__HORIZON_S": "240",
 }
 """The trainer keeps examples and rolls out, no challenger that may be worse; it begins no run of its own."""
 
@@ -55,12 +58,13 @@ ENDS = ("promoted", "rolled back", "gave up")
 
 
 class Runs:
-    """Runs of one shop's examples."""
+    """Runs of one shop's examples, with the settings of its trainer."""
 
     def __init__(self, there: Scene, folder: Path) -> None:
-        learning = there.settings.learning.model_copy(update={"folder": str(folder / "bench")})
+        learning = LearningConfig.model_validate(hurry("LEARNING") | {"folder": str(folder / "bench")})
         examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
-        settings = there.settings.model_copy(update={"learning": learning, "examples": examples})
+        gate = GateConfig.model_validate(hurry("GATE"))
+        settings = there.settings.model_copy(update={"learning": learning, "examples": examples, "gate": gate})
         self.config = settings.loop()
         self.folder = folder / "bench"
 
@@ -83,6 +87,12 @@ class Runs:
         """The checks that a run's challenger did not pass."""
         verdict = order.read(self.folder / name / "challenger" / "gate.json", Verdict)
         return [check.name for check in verdict.checks if not check.passed] if verdict else []
+
+
+def hurry(section: str) -> dict[str, str]:
+    """A section of the settings that the scene's roles have."""
+    prefix = f"{section}__"
+    return {name.removeprefix(prefix).lower(): value for name, value in HURRY.items() if name.startswith(prefix)}
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
