@@ -43,7 +43,7 @@ LEARN_S, TRIAL_S = 300.0, 520.0
 FASHIONS = (Fashion(0.0),)
 """Half of the brands are liked a quarter as much: something that there is to learn."""
 
-LEARNED = "learned"
+LEARNED = "right-0"
 NEVER = "1000000000"
 ENV = {
     "TRIGGERS__ALARMS": "[]",
@@ -149,8 +149,8 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
     """Runs of one kind, and a row of the report: their outcomes."""
     outcomes, failed = list[Outcome](), Counter[str]()
     for number in range(count):
-        seed = None if labels == "right" else number
-        outcomes.append(made.make(f"{name}-{number}", champion, made.folder / LEARNED, seed))
+        lesson, seed = (None, None) if labels == "right" else (made.folder / LEARNED, number)
+        outcomes.append(made.make(f"{name}-{number}", champion, lesson, seed))
         failed.update(check.name for check in made.checks(f"{name}-{number}").values() if not check.passed)
     # ``too_few`` goes no further than ``refused`` does: to no shopper.
     decided = {kind: sum(one.decision == kind for one in outcomes) for kind in ("passed", "refused", "too_few")}
@@ -162,7 +162,6 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Challengers of shuffled labels, for each champion.")] = 20,
-    controls: Annotated[int, typer.Option(min=1, help="Challengers of right labels.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the shop.")] = 1,
 ) -> None:
     """Run it."""
@@ -172,10 +171,9 @@ def main(
         with scene(settings, "bad", lambda _: None, env=ENV) as there:
             task = bar.add_task("shopping", total=EXAMPLES)
             learn(there, seed, lambda examples: bar.update(task, completed=examples))
-            bar.update(task, description="runs", completed=0, total=1 + controls + 2 * runs)
+            bar.update(task, description="runs", completed=0, total=1 + 2 * runs)
             made = Runs(there, Path(folder) / "bad", lambda: bar.advance(task))
-            good = made.make(LEARNED, None)
-            several(made, report, "right", None, controls, "right")
+            [good] = several(made, report, "right", None, 1, "right")
             noise = several(made, report, "untrained", None, runs, "shuffled")
             bad = noise + several(made, report, "trained", good.version, runs, "shuffled")
             there.promote(good.version, "learned from right labels", CHAMPION)
