@@ -70,18 +70,16 @@ class Runs:
         self.folder = folder / "bench"
         self.tick = tick
 
-    def make(self, name: str, champion: str | None, lesson: Path | None = None, seed: int | None = None) -> Outcome:
-        """One run: with a lesson of its own, or another run's, with labels shuffled by a seed."""
+    def make(self, name: str, champion: str | None, lesson: Path | None = None, seed: int = 0) -> Outcome:
+        """One run: with a lesson of its own, or with another run's, its labels shuffled by a seed."""
         run = self.folder / name
         run.mkdir(parents=True)
         order.write(run / ORDER, Order(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
         if lesson is not None:
             told = order.read(lesson / LESSON, Lesson)
             assert told is not None
-            if seed is not None:
-                train, calibrate = (shuffled(some, seed) for some in (told.train, told.calibrate))
-                told = msgspec.structs.replace(told, train=train, calibrate=calibrate)
-            order.write(run / LESSON, told)
+            train, calibrate = (shuffled(some, seed) for some in (told.train, told.calibrate))
+            order.write(run / LESSON, msgspec.structs.replace(told, train=train, calibrate=calibrate))
             order.write(run / BRANDS, order.read(lesson / BRANDS, dict[str, str]))
         outcome = Job(run, self.config, lambda *_: None).run()
         self.tick()
@@ -149,8 +147,8 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
     """Runs of one kind, and a row of the report: their outcomes."""
     outcomes, failed = list[Outcome](), Counter[str]()
     for number in range(count):
-        lesson, seed = (None, None) if labels == "right" else (made.folder / LEARNED, number)
-        outcomes.append(made.make(f"{name}-{number}", champion, lesson, seed))
+        lesson = made.folder / LEARNED if labels == "shuffled" else None
+        outcomes.append(made.make(f"{name}-{number}", champion, lesson, number))
         failed.update(check.name for check in made.checks(f"{name}-{number}").values() if not check.passed)
     # ``too_few`` goes no further than ``refused`` does: to no shopper.
     decided = {kind: sum(one.decision == kind for one in outcomes) for kind in ("passed", "refused", "too_few")}
