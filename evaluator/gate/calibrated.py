@@ -1,4 +1,5 @@
-"""What a scorer that was never trained is judged against: its own order, with probabilities that mean what they say.
+"""What is asked of the first that was trained: less loss than the untrained scorer has once its probabilities mean
+what they say.
 
 Pure. Without this anything that has seen how often items are clicked has the smaller log loss, be it trained on noise.
 """

@@ -24,6 +24,7 @@ def judge(
     examples: Sequence[Example],
     config: GateConfig,
     *,
+    baseline: Score | None = None,
     worth: Worth = expected_level,
     brands: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -34,6 +35,9 @@ def judge(
     ----------
     examples
         In the order of time, and unseen by both scorers, calibration included.
+    baseline
+        Whose log loss the challenger's must be below, instead of the champion's; such as the champion, calibrated,
+        where it never was.
     worth
         What items are ranked by, such as :func:`models.scorer.utility` with a shop's weights.
     brands
@@ -61,7 +65,7 @@ def judge(
     queries = len({one.group for one in lists})
     try:
         checks = (
-            list(_checks(lists, champion, challenger, config, worth, brands or {}, clock))
+            list(_checks(lists, champion, challenger, baseline or champion, config, worth, brands or {}, clock))
             if queries >= config.least_queries
             else [_too_few(queries, config.least_queries)]
         )
@@ -76,6 +80,7 @@ def _checks(
     lists: Sequence[Judged],
     champion: Score,
     challenger: Score,
+    baseline: Score,
     config: GateConfig,
     worth: Worth,
     brands: Mapping[str, str],
@@ -84,7 +89,7 @@ def _checks(
     how = Bootstrap(config.confidence, config.draws, config.seed)
     asks = [one.ask for one in lists]
     before, after = answers(champion, asks), answers(challenger, asks)
-    yield loss_check(lists, before, after, config, how)
+    yield loss_check(lists, before if baseline is champion else answers(baseline, asks), after, config, how)
     yield ndcg_check(lists, before, after, config, how, worth)
     yield calibration_check(lists, before, after, config, how)
     yield from robustness_checks(lists, ((champion, before), (challenger, after)), config, how, worth)

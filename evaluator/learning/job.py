@@ -159,16 +159,17 @@ class Job:
         """Both as they are served, on the newest slice."""
         made = self._challenger(about)
         texts = _texts([*told.calibrate, *told.gate])
-        champion: Score = self._served(self.base, start, texts)
-        challenger = self._served(made, start, texts)
+        champion, challenger = self._served(self.base, start, texts), self._served(made, start, texts)
+        baseline: Score = champion
         if self.order.champion is None:  # never calibrated: anything that was would have the smaller loss
-            champion = calibrated(champion, told.calibrate, self.config.gate.most_contexts)
+            baseline = calibrated(champion, told.calibrate, self.config.gate.most_contexts)
         weights = {str(intent): weight for intent, weight in self.config.streams.policy.intent_weights.items()}
         verdict = judge(
             champion,
             challenger,
             told.gate,
             self.config.gate,
+            baseline=baseline,
             worth=partial(utility, weights=weights),
             brands=order.read(self.folder / BRANDS, dict[str, str]) or {},
         )

@@ -52,8 +52,8 @@ def _liking(item: str) -> float:
 
 def test_what_knows_only_how_often_is_better_than_nothing_calibrated_but_not_than_the_same_calibrated() -> None:
     decided = {
-        (champion is unsure, challenger): judge(champion, challenger, shown(1), CONFIG).decision
-        for champion in (unsure, calibrated(unsure, shown(0), 1_000))
+        (baseline is unsure, challenger): judge(unsure, challenger, shown(1), CONFIG, baseline=baseline).decision
+        for baseline in (unsure, calibrated(unsure, shown(0), 1_000))
         for challenger in (usual, knowing)
     }
     assert decided == {
