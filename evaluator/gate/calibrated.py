@@ -7,6 +7,7 @@ Pure. Without this anything that has seen how often items are clicked has the sm
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 from evaluator.gate.judged import Ask, Score, answers, judged
 from evaluator.gate.quality import SMALLEST
@@ -36,7 +37,7 @@ def calibrated(score: Score, examples: Sequence[Example], most: int) -> Score:
     fitted = fit(_logits(told), np.concatenate([one.targets * one.weights[:, None] for one in lists]))
 
     def ask(asks: Sequence[Ask]) -> list[Floats]:
-        return [_probabilities(fitted(_logits(part))) for part in score(asks)]
+        return [softmax(fitted(_logits(part)), axis=1) for part in score(asks)]
 
     return ask
 
@@ -44,9 +45,3 @@ def calibrated(score: Score, examples: Sequence[Example], most: int) -> Score:
 def _logits(probabilities: Floats) -> Floats:
     logits: Floats = np.log(probabilities.clip(SMALLEST))
     return logits
-
-
-def _probabilities(logits: Floats) -> Floats:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Floats = raised / raised.sum(axis=1, keepdims=True)
-    return probabilities

@@ -158,10 +158,11 @@ class Job:
     def _judge(self, start: Start, told: Lesson, about: Description) -> Verdict:
         """Both as they are served, on the newest slice."""
         made = self._challenger(about)
-        texts = _texts([*told.calibrate, *told.gate])
+        first = self.order.champion is None
+        texts = _texts([*told.calibrate, *told.gate] if first else told.gate)
         champion, challenger = self._served(self.base, start, texts), self._served(made, start, texts)
         baseline: Score = champion
-        if self.order.champion is None:  # never calibrated: anything that was would have the smaller loss
+        if first:  # never calibrated: anything that was would have the smaller loss
             baseline = calibrated(champion, told.calibrate, self.config.gate.most_contexts)
         weights = {str(intent): weight for intent, weight in self.config.streams.policy.intent_weights.items()}
         verdict = judge(
