@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,5 +12,14 @@ def program(*names: str) -> str:
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         told = f"{names[0]} is not installed; on Debian: apt-get install prometheus prometheus-alertmanager"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
+    return found
+
+
+def library(name: str) -> str:
+    """Where a preloadable library of Debian's package ``faketime`` is; skipped or failed as :func:`program` is."""
+    found = next((str(path) for path in Path("/usr/lib").glob(f"*/faketime/{name}")), None)
+    if found is None:
+        told = f"{name} is not installed; on Debian: apt-get install faketime"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
     return found

@@ -102,6 +102,8 @@ class LocalKafka(Server):
         super().__init__(folder, port)
         self._heap_mb = heap_mb
         self._say = say
+        # Kafka reads 16 bytes of base64 and takes none that begins with a dash for an argument.
+        self._cluster = "L" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
     @property
     def address(self) -> str:
@@ -145,10 +147,8 @@ class LocalKafka(Server):
     def _format(self, java: list[str]) -> None:
         if (self.folder / "data" / "meta.properties").exists():
             return
-        # Kafka reads 16 bytes of base64 and takes none that begins with a dash for an argument.
-        cluster = "L" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         process = self._spawn(
-            java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--ignore-formatted", "--config"
+            java, "kafka.tools.StorageTool", "format", "--cluster-id", self._cluster, "--ignore-formatted", "--config"
         )
         try:
             process.wait(READY_TIMEOUT_S)

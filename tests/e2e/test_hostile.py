@@ -1,0 +1,36 @@
+"""Nothing that is sent stops anything, in small; ``python -m benchmarks.hostile`` is the whole of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hostility import CODECS, WEIGHTS, Hostility
+from streams.topics import Topics
+
+MESSAGES = 3_000
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_hostile_records_are_accounted_for_and_end_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "hostile.json"
+    command = [sys.executable, "-m", "benchmarks.hostile", "--messages", str(MESSAGES), "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(file.read_text())
+    assert told["facts"]["processes that ended"] == 0
+    assert all(row["equal"] for row in told["rows"])
+    assert sum(row["sent"] for row in told["rows"]) > MESSAGES / 2
+
+
+def test_every_topic_and_codec_gets_good_and_bad_records() -> None:
+    made = list(Hostility(Topics(), now_ms=1_700_000_000_000, seed=2).messages(2_000))
+    assert {one.topic for one in made} == {getattr(Topics(), name) for name in WEIGHTS}
+    assert {one.codec for one in made} == set(CODECS)
+    for topic in (Topics().events, Topics().items):
+        assert {one.good for one in made if one.topic == topic} == {True, False}
+    assert any(one.value is None for one in made)
+    assert any(one.value and len(one.value) > 900_000 for one in made)

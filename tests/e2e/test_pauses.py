@@ -1,0 +1,204 @@
+"""What stops for a while, and clocks that are wrong: a pause or a stated refusal, and nothing lost or counted twice."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from streams import dead_letters
+from streams.config import KafkaConfig, TopicsConfig
+from streams.shelf import ShelfRecord, encoder
+from tests.brokers import Broker, brokers
+from tests.integration.test_evaluator import examples, left, made_shelf, mixed, offline, told, visits
+from tests.integration.test_worker import ITEMS, touches
+from tests.programs import library
+from tests.shop import Shop, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+logging.getLogger("kafka.admin").setLevel(logging.ERROR)
+
+LIMIT_S = 240.0
+SESSION_S = 6
+
+
+def remembered(shop: Shop) -> int:
+    """Acts upon items that shoppers' memory holds."""
+    return sum(shop.redis.zcard(key) for key in shop.redis.scan_iter("ls:*:items:*"))
+
+
+def members(shop: Shop, group: str) -> int:
+    """How many members a group has."""
+    return len(shop.admin.describe_groups([group])[group]["members"])
+
+
+def test_a_worker_that_is_stopped_and_goes_on_loses_and_doubles_nothing(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    shop = Shop(kafka, redis_db, topics_config, tmp_path)
+    shop.env["LIVESHELF_WORKER__SESSION_TIMEOUT_S"] = str(SESSION_S)
+    with shop.open():
+        shop.put_items(ITEMS)
+        shop.start()
+        shop.ready(len(ITEMS))
+        events = touches(600, seed=11)
+        shop.produce(shop.topics.events, events[:300])
+        until(lambda: remembered(shop) > 20, LIMIT_S)
+        pid = shop.workers["worker-1"].pid
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: members(shop, shop.group) == 0, LIMIT_S, lambda: "it is still in its group")
+        shop.produce(shop.topics.events, events[300:])
+        os.kill(pid, signal.SIGCONT)
+        shop.drained(LIMIT_S)
+        assert remembered(shop) == len(events)
+        assert shop.workers["worker-1"].pid == pid, "it was not started again"
+
+
+def test_an_evaluator_that_is_stopped_and_goes_on_counts_as_an_offline_join(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    shop = evaluated(kafka, redis_db, topics_config, tmp_path)
+    shop.env["LIVESHELF_EVALUATOR__SESSION_TIMEOUT_S"] = str(SESSION_S)
+    with shop.open():
+        events = visits(400, seed=12)
+        records = mixed(events, seed=13)
+        shelves = [(f"s{number}", made_shelf(f"s{number}")) for number in range(50)]
+        put_shelves(shop, shelves)
+        shop.start("evaluator-1", "evaluator")
+        shop.produce(shop.topics.events, records[: len(records) // 2])
+        until(lambda: left(shop) > 100, LIMIT_S)
+        pid = shop.workers["evaluator-1"].pid
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: members(shop, f"{shop.group}-evaluator") == 0, LIMIT_S)
+        shop.produce(shop.topics.events, records[len(records) // 2 :])
+        os.kill(pid, signal.SIGCONT)
+        wanted = offline(events)
+        until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), LIMIT_S)
+        assert told(examples(shop)) == wanted
+
+
+def evaluated(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, folder: Path) -> Shop:
+    """A shop whose impressions close soon."""
+    shop = Shop(kafka, redis_db, topics_config, folder)
+    shop.env |= {
+        "LIVESHELF_EVALUATOR__WINDOW_S": "600",
+        "LIVESHELF_EVALUATOR__GRACE_S": "120",
+        "LIVESHELF_EVALUATOR__IDLE_S": "3",
+    }
+    return shop
+
+
+def put_shelves(shop: Shop, shelves: Sequence[tuple[str, ShelfRecord]]) -> None:
+    """Shelf records on their topic."""
+    shop.produce(shop.topics.shelves, [(name, encoder.encode(record)) for name, record in shelves])
+
+
+def test_a_worker_whose_clock_jumps_goes_on_and_what_it_took_for_the_future_is_replayed(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    shift = tmp_path / "shift"
+    shift.write_text("+0\n")
+    shop = Shop(kafka, redis_db, topics_config, tmp_path)
+    shop.env |= {
+        "LD_PRELOAD": library("libfaketimeMT.so.1"),
+        "FAKETIME_TIMESTAMP_FILE": str(shift),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with shop.open():
+        shop.put_items(ITEMS)
+        shop.start()
+        shop.ready(len(ITEMS))
+        events = touches(400, seed=14)
+        shop.produce(shop.topics.events, events[:100])
+        shop.drained(LIMIT_S)
+        shift.write_text("+2h\n")  # further ahead than the broker lets a record be dated
+        shop.produce(shop.topics.events, events[100:200])
+        shop.drained(LIMIT_S)
+        assert remembered(shop) == 200
+        shift.write_text("-2h\n")
+        shop.produce(shop.topics.events, events[200:300])
+        shop.drained(LIMIT_S)
+        assert {letter.reason for letter in shop.letters()} == {"future"}
+        assert len(shop.letters()) == 100
+        assert remembered(shop) == 200
+        shift.write_text("+0\n")
+        dead_letters.replay(kafka, topics_config, f"{shop.group}-letters", reason="future")
+        shop.produce(shop.topics.events, events[300:])
+        shop.drained(LIMIT_S)
+        assert remembered(shop) == len(events)
+
+
+class Flow:
+    """Events sent one after the other, whatever happens to the brokers meanwhile."""
+
+    def __init__(self, servers: str, topic: str, events: Sequence[tuple[str, bytes]], rate: float) -> None:
+        self.sent = 0
+        self._thread = threading.Thread(target=self._run, args=(servers, topic, events, rate))
+
+    def __enter__(self) -> "Flow":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    def _run(self, servers: str, topic: str, events: Sequence[tuple[str, bytes]], rate: float) -> None:
+        producer = Producer({"bootstrap.servers": servers, "delivery.timeout.ms": int(LIMIT_S * 1_000)})
+        for key, value in events:
+            producer.produce(topic, value, key, on_delivery=self._delivered)
+            producer.poll(0)
+            time.sleep(1 / rate)
+        producer.flush()
+
+    def _delivered(self, error: object, _: object) -> None:
+        assert error is None, error
+        self.sent += 1
+
+
+def test_three_brokers_of_which_each_is_killed_once_are_a_pause(
+    redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    own = topics_config.model_copy(update={"replication_factor": 3})
+    with brokers(tmp_path / "brokers") as three:
+        servers = ",".join(broker.address for broker in three)
+        shop = Shop(KafkaConfig(bootstrap_servers=servers), redis_db, own, tmp_path)
+        with shop.open():
+            shop.put_items(ITEMS)
+            shop.start()
+            shop.start("evaluator-1", "evaluator")
+            shop.ready(len(ITEMS))
+            shop.disconnect()  # kafka-python leaks sockets when it connects in vain
+            events = touches(900, seed=15)
+            with Flow(servers, shop.topics.events, events, rate=30) as flow:
+                for broker in three:
+                    more(flow)
+                    broker.kill()
+                    more(flow)
+                    again(broker)
+            shop.connect()
+            assert flow.sent == len(events)
+            shop.drained(LIMIT_S)
+            assert remembered(shop) == len(events)
+            group, shop.group = shop.group, f"{shop.group}-evaluator"
+            shop.drained(LIMIT_S)
+            shop.group = group
+
+
+def more(flow: Flow, count: int = 50) -> None:
+    """Wait until so many more events are on their topic."""
+    before = flow.sent
+    until(lambda: flow.sent >= before + count, LIMIT_S, lambda: f"{flow.sent} sent")
+
+
+def again(broker: Broker) -> None:
+    """Start a broker that was killed, and give it time to catch up: of three, two must be in sync."""
+    broker.spawn()
+    broker.wait()
+    time.sleep(3)
