@@ -265,7 +265,7 @@ def answered(run: Run, since: int) -> tuple[Counter[str], list[tuple[int, str]]]
     """How many feeds each shopper of the load got, and of all shelves when each was made and by which model."""
     decode = msgspec.json.Decoder(ShelfRecord).decode
     found, shelves = Counter[str](), list[tuple[int, str]]()
-    for message in contents(run.config.kafka, run.names.shelves, since_ms=since):
+    for message in contents(run.config, run.names.shelves, since_ms=since):
         record = decode(message.value)
         shelves.append((record.shelf.made_at, record.shelf.model))
         if record.shelf.surface == "feed" and record.shopper:

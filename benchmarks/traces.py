@@ -17,7 +17,7 @@ from benchmarks.rounds import Rounds
 from evaluator.examples.archive import Archive
 from evaluator.live import labelled
 from streams import dead_letters, keys
-from streams.config import KafkaConfig, TopicsConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.shelf import record_decoder, shelf_decoder
 from streams.topics import Topics
@@ -125,7 +125,10 @@ class Traces:
 
     def examples(self) -> list[labelled.Labelled]:
         """All records of the examples' topic."""
-        return [labelled.decoder.decode(one.value) for one in contents(self.kafka, self.topics.examples)]
+        return [
+            labelled.decoder.decode(one.value)
+            for one in contents(StreamsConfig(kafka=self.kafka), self.topics.examples)
+        ]
 
     def archived(self) -> list[labelled.Labelled]:
         """All examples on disk."""
@@ -141,7 +144,9 @@ class Traces:
         return {f"{what} on their topic again": counts.total() - len(counts) for what, counts in told.items()}
 
     def _made(self) -> list[str]:
-        records = (record_decoder.decode(one.value) for one in contents(self.kafka, self.topics.shelves))
+        records = (
+            record_decoder.decode(one.value) for one in contents(StreamsConfig(kafka=self.kafka), self.topics.shelves)
+        )
         return [record.shelf.shelf_id for record in records]
 
     def _feeds(self) -> Iterator[tuple[str, str]]:

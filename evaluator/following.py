@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from streams.consumer import Consumer
 
 READ_MS, CHUNK = 500, 200
 
 
-async def follow(make: Callable[[], AIOKafkaConsumer], take: Callable[[Any], object]) -> None:
+async def follow(make: Callable[[], Consumer], take: Callable[[Any], object]) -> None:
     """Hand every record on, until Kafka breaks it off.
 
     Parameters

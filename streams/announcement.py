@@ -9,12 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError as AsyncKafkaError
 from kafka.errors import KafkaConnectionError
 
 from models.store.slots import Slot
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.consumer import Consumer
 from streams.producer import Producer
 from streams.record import Send
 from streams.topics import Topics
@@ -54,7 +54,7 @@ def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot
         raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
 
 
-async def follow(open_consumer: Callable[[], AIOKafkaConsumer]) -> AsyncIterator[tuple[str, Slot | None]]:
+async def follow(open_consumer: Callable[[], Consumer]) -> AsyncIterator[tuple[str, Slot | None]]:
     """What is announced, first what was before; endless. A slot is None where its record was removed.
 
     What is no slot is logged and passed over.

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
 
+from streams.consumer import Consumer
 from streams.embedding import Origin, decoder, origin, split
 from streams.events import Item
 from streams.follower import Follower
@@ -40,7 +40,7 @@ class Backfill:
 
     def __init__(
         self,
-        open_consumer: Callable[[], AIOKafkaConsumer],
+        open_consumer: Callable[[], Consumer],
         follower: Follower,
         item_encoder: ItemEncoder,
         owned: Callable[[], Set[int]],

@@ -4,10 +4,8 @@ import ssl
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaConsumer
 
-from streams.config import KafkaConfig, StreamsConfig
-from streams.topics import largest_record
+from streams.config import KafkaConfig
 
 
 def tls(kafka: KafkaConfig) -> ssl.SSLContext | None:
@@ -26,17 +24,6 @@ def aiokafka_client(kafka: KafkaConfig) -> dict[str, Any]:
     known = kafka.client()
     known.pop("ssl_cafile", None)
     return known | {"ssl_context": tls(kafka)}
-
-
-def reader(config: StreamsConfig, topic: str) -> AIOKafkaConsumer:
-    """A consumer of all partitions of a topic from their beginning, in no group."""
-    return AIOKafkaConsumer(
-        topic,
-        **aiokafka_client(config.kafka),
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=largest_record(config.topics),
-    )
 
 
 def faust_credentials(kafka: KafkaConfig) -> Any:

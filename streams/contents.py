@@ -1,15 +1,25 @@
-"""What a topic holds now: read once, from its beginning or a moment on, to where it ended when reading began."""
+"""What a topic holds now: read once, from its beginning or a moment on, to where it ended when reading began.
 
-from collections.abc import Iterator
+For the command line, where no event loop runs. A partition that cannot be read on is read as far as it can be.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError
 
-from streams.config import KafkaConfig
+from streams.config import StreamsConfig
+from streams.consumer import Consumer
+
+READ_MS = 500
 
 
-def contents(kafka: KafkaConfig, topic: str, *, group: str | None = None, since_ms: int | None = None) -> Iterator[Any]:
-    """All messages, oldest first in each partition.
+def contents(
+    config: StreamsConfig, topic: str, *, group: str | None = None, since_ms: int | None = None
+) -> Iterator[Any]:
+    """All messages, oldest first in each partition; none where the topic is not there.
 
     Parameters
     ----------
@@ -17,17 +27,44 @@ def contents(kafka: KafkaConfig, topic: str, *, group: str | None = None, since_
         A consumer group: messages before its committed offsets are left out.
     since_ms
         Messages from before this moment (epoch ms, by their timestamps) are left out.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When the broker is out of reach or refuses.
     """
-    consumer = KafkaConsumer(**kafka.client(), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions) if partitions else {}
-        if since_ms is not None and partitions:
-            for partition, start in consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)).items():
-                consumer.seek(partition, start.offset if start is not None else ends[partition])
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for messages in consumer.poll(timeout_ms=500).values():
+    with asyncio.Runner() as runner:
+        reading = _read(config, topic, group, since_ms)
+
+        async def more() -> Sequence[Any] | None:
+            return await anext(reading, None)
+
+        try:
+            while (messages := runner.run(more())) is not None:
                 yield from messages
+        except (KafkaError, OSError) as error:
+            raise KafkaConnectionError(str(error)) from error
+        finally:
+            runner.run(reading.aclose())
+
+
+async def _read(
+    config: StreamsConfig, topic: str, group: str | None, since_ms: int | None
+) -> AsyncGenerator[Sequence[Any]]:
+    consumer = Consumer(config, group_id=group)
+    try:
+        await consumer.start()
+        partitions = await consumer.partitions(topic)
+        if not partitions:
+            return
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        if since_ms is not None:
+            starts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+            for partition, start in starts.items():
+                consumer.seek(partition, start.offset if start is not None else ends[partition])
+        while not consumer.passed(ends):
+            for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
+                yield messages
     finally:
-        consumer.close()
+        await consumer.stop()

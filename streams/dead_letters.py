@@ -11,7 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from streams.config import KafkaConfig, TopicsConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.decode import Refusal
 from streams.record import Header, Record
@@ -88,7 +88,9 @@ def read(kafka: KafkaConfig, config: TopicsConfig, group: str | None = None) -> 
     group
         A consumer group: letters before its committed offsets are left out.
     """
-    return map(parse, contents(kafka, Topics(config.prefix).dead_letters, group=group))
+    return map(
+        parse, contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).dead_letters, group=group)
+    )
 
 
 def replay(

@@ -15,6 +15,7 @@ import faust
 
 from streams.config import RoleConfig, StreamsConfig
 from streams.connections import faust_credentials
+from streams.faust_reading import FaustConsumer, Transport
 from streams.record import Record, Sent
 from streams.watchdog import Watchdog
 
@@ -25,7 +26,7 @@ STALLED_EXIT = 70
 
 def make_app(config: StreamsConfig, role: RoleConfig, folder: str) -> Any:
     """A Faust app of a role's consumer group, which reads and commits and does nothing else."""
-    return faust.App(
+    app = faust.App(
         role.group,
         broker=[f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(",")],
         broker_credentials=faust_credentials(config.kafka),
@@ -47,6 +48,8 @@ def make_app(config: StreamsConfig, role: RoleConfig, folder: str) -> Any:
         key_serializer="raw",
         autodiscover=False,
     )
+    app.transport = Transport(config, app)
+    return app
 
 
 def run(app: Any) -> int:
@@ -119,7 +122,7 @@ async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[],
     """End the process when events wait and nothing moves, unless that is excused, as while Redis is away."""
     while True:
         await asyncio.sleep(1.0)
-        waiting = lag(app)
+        waiting = lag(app, stopped=False)
         if watchdog.stalled(asyncio.get_running_loop().time(), waiting, excused()):
             log.critical(
                 "no progress for %g s with %d events waiting: leaving for the supervisor to restart",
@@ -129,30 +132,28 @@ async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[],
             os._exit(STALLED_EXIT)
 
 
-def lag(app: Any) -> int:
-    """Records in the app's partitions that are not yet through."""
-    consumer = app.consumer
+def lag(app: Any, stopped: bool = True) -> int:
+    """Records in the app's partitions that are not yet through; those of an open transaction do not count.
+
+    Parameters
+    ----------
+    stopped
+        Whether those behind a batch that cannot be read count.
+    """
+    consumer: FaustConsumer = app.consumer
     behind = 0
-    for partition in consumer.assignment():
-        end = consumer.highwater(partition)
-        done = consumer._committed_offset.get(partition)
-        if end is not None and done is not None:
-            behind += max(0, end - done)
+    for partition in consumer.assignment() - (set() if stopped else consumer.stopped):
+        end, through = consumer.highwater(partition), consumer.through(partition)
+        if end is not None and through is not None:
+            behind += max(0, end - through)
     return behind
 
 
-async def caught_up(app: Any, partition: Any) -> bool:
-    """Whether nothing of a partition waits. A partition that is empty, or whose records were read before or are gone,
-    has no offset that could be committed; between reading a record and counting it as read this may say yes too early,
-    so ask twice."""
-    consumer = app.consumer
-    end, done = consumer.highwater(partition), consumer._committed_offset.get(partition)
-    if end is None:
-        return False
-    if not end or (done is not None and done >= end):
-        return True
-    nothing_read = consumer._read_offset.get(partition) is None
-    return nothing_read and (await consumer.position(partition) or 0) >= end
+def caught_up(app: Any, partition: Any) -> bool:
+    """Whether nothing of a partition waits, neither behind an open transaction nor behind what cannot be read."""
+    consumer: FaustConsumer = app.consumer
+    end, through = consumer.end(partition), consumer.through(partition)
+    return end is not None and through is not None and through >= end
 
 
 def record(message: Any) -> Record:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.catalogue import Catalogue, Change
+from streams.consumer import Consumer
 from streams.embedding import decoder, origin, split
 from streams.ledger import Ledger
 from streams.meter import Meter
@@ -48,7 +48,7 @@ class Follower:
         Set once the catalogue holds all that the topic held at the start.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, catalogue: Catalogue, meter: Meter, beside: bool = False) -> None:
+    def __init__(self, consumer: Consumer, catalogue: Catalogue, meter: Meter, beside: bool = False) -> None:
         self.consumer = consumer
         self.catalogue, self.meter, self.beside = catalogue, meter, beside
         self.ledger = Ledger(catalogue.encoder.version)
@@ -63,7 +63,7 @@ class Follower:
             ends = await self.consumer.end_offsets(self.consumer.assignment())
             committed = time.monotonic()
             while True:
-                if not self.ready.is_set() and await self._caught_up(ends):
+                if not self.ready.is_set() and self.consumer.passed(ends):
                     self.catalogue.commit()
                     log.info("catalogue ready: %d items", len(self.catalogue))
                     self.ready.set()
@@ -92,9 +92,6 @@ class Follower:
         if self.beside:
             return BESIDE_CHUNK
         return CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
-
-    async def _caught_up(self, ends: dict[TopicPartition, int]) -> bool:
-        return all([await self.consumer.position(partition) >= end for partition, end in ends.items()])
 
     def _changes(self, messages: Sequence[Any]) -> list[Change]:
         changes = []

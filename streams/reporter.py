@@ -4,6 +4,8 @@ import logging
 from contextlib import ExitStack
 from typing import Self
 
+from msgspec import structs
+
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.exposition import Exposition
@@ -11,6 +13,7 @@ from streams.meter import Meter, encoder
 from streams.metrics_server import MetricsServer
 from streams.record import Send
 from streams.topics import Topics
+from streams.unreadable import book
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Reporter:
     async def report(self, send: Send) -> None:
         """Take a snapshot and pass it on; returns once the broker has it."""
         snapshot = self._meter.snapshot(wall_ms())
+        snapshot = structs.replace(snapshot, series=[*snapshot.series, *book.series()])
         if self._exposition is not None:
             self._exposition.update(snapshot)
         await send(self._topic, self._meter.role.encode(), encoder.encode(snapshot))

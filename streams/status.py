@@ -18,7 +18,7 @@ from streams.topics import Topics
 
 def snapshots(config: StreamsConfig, since_ms: int, role: str = "worker") -> list[Snapshot]:
     """A role's snapshots published since a moment, oldest first."""
-    messages = contents(config.kafka, Topics(config.topics.prefix).metrics, since_ms=since_ms)
+    messages = contents(config, Topics(config.topics.prefix).metrics, since_ms=since_ms)
     found = (decoder.decode(message.value) for message in messages)
     wanted = (snapshot for snapshot in found if snapshot.role == role and snapshot.to_ms >= since_ms)
     return sorted(wanted, key=lambda snapshot: snapshot.to_ms)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from functools import partial
 
-from aiokafka import AIOKafkaConsumer
-
 from models.store import Store
 from models.store.errors import StoreError
 from models.store.slots import CHALLENGER
@@ -24,6 +22,7 @@ from streams.catalogue import Catalogue
 from streams.charge import UNTRAINED, Charge, Standing
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
+from streams.consumer import Consumer
 from streams.edition import Edition, fetch, load
 from streams.editions import Editions
 from streams.item_encoder import ItemEncoder
@@ -65,7 +64,7 @@ class Switcher:
         arms: Arms,
         send: Send,
         meter: Meter,
-        open_consumer: Callable[[str], AIOKafkaConsumer],
+        open_consumer: Callable[[str], Consumer],
         owned: Callable[[], Set[int]],
         config: StreamsConfig,
     ) -> None:

@@ -73,6 +73,11 @@ class Topics:
         """What could not be read, whole."""
         return f"{self.prefix}liveshelf.dead-letters"
 
+    @property
+    def skipped(self) -> str:
+        """Batches that nobody can read and that are stepped over."""
+        return f"{self.prefix}liveshelf.skipped"
+
 
 def largest_record(config: TopicsConfig) -> int:
     """Bytes of the largest record there can be: a dead letter is larger than what it holds."""
@@ -112,6 +117,7 @@ def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
         topics.metrics: topic(1, kept(config.retention_hours)),
         topics.alerts: topic(1, kept(config.retention_hours)),
         topics.dead_letters: topic(narrow, kept(config.retention_hours, DEAD_LETTER_HEADROOM)),
+        topics.skipped: topic(1, compact),
     }
 
 

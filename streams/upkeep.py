@@ -6,10 +6,9 @@ Follower, backfill and sweeper, run together and ended together.
 import asyncio
 from collections.abc import Callable, Set
 
-from aiokafka import AIOKafkaConsumer
-
 from streams.backfill import Backfill
 from streams.catalogue import Catalogue
+from streams.consumer import Consumer
 from streams.follower import Follower
 from streams.item_encoder import ItemEncoder
 from streams.ledger import Ledger
@@ -34,7 +33,7 @@ class Upkeep:
     def __init__(
         self,
         catalogue: Catalogue,
-        open_consumer: Callable[[], AIOKafkaConsumer],
+        open_consumer: Callable[[], Consumer],
         item_encoder: ItemEncoder,
         owned: Callable[[], Set[int]],
         beside: bool = False,

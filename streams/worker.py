@@ -23,7 +23,7 @@ from models.cpu import limit_threads
 from streams.arms import Arms
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import reader
+from streams.consumer import Consumer
 from streams.demand import Demand
 from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
 from streams.meter import Meter
@@ -110,7 +110,7 @@ class Worker:
                 self.arms,
                 send,
                 self.meter,
-                partial(reader, config),
+                partial(Consumer, config),
                 self._owned,
                 config,
             )

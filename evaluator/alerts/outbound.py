@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from evaluator.alerts import alertmanager, webhook
@@ -22,7 +22,7 @@ from evaluator.alerts.topic import parse
 from evaluator.config import AlertsConfig
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import aiokafka_client
+from streams.consumer import Consumer
 from streams.meter import Meter
 from streams.topics import Topics
 
@@ -62,7 +62,7 @@ class Outbound:
                 group.create_task(self._lasting("webhook", self.group, url, self._tell_each))
 
     async def _lasting(
-        self, name: str, group: str | None, url: str, tell: Callable[[AIOKafkaConsumer, Receiver, str], Awaitable[None]]
+        self, name: str, group: str | None, url: str, tell: Callable[[Consumer, Receiver, str], Awaitable[None]]
     ) -> None:
         """Begin again whenever telling breaks; it must not take the join along."""
         backoff = Backoff(self.config.longest_wait_s)
@@ -80,22 +80,15 @@ class Outbound:
             await asyncio.sleep(backoff.next())
 
     @asynccontextmanager
-    async def _reading(self, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            self.topic,
-            **aiokafka_client(self.streams.kafka),
-            group_id=group,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_poll_interval_ms=NO_LIMIT_MS,
-        )
+    async def _reading(self, group: str | None) -> AsyncIterator[Consumer]:
+        consumer = Consumer(self.streams, self.topic, group_id=group, max_poll_interval_ms=NO_LIMIT_MS)
         await consumer.start()
         try:
             yield consumer
         finally:
             await consumer.stop()
 
-    async def _tell_state(self, consumer: AIOKafkaConsumer, receiver: Receiver, url: str) -> None:
+    async def _tell_state(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
         """Keep the book of what fires, and tell all of it when it changes and every so often."""
         bulletin = alertmanager.Bulletin(int(self.config.resend_s * 1000), self.link)
         ends = await consumer.end_offsets(consumer.assignment())
@@ -107,8 +100,7 @@ class Outbound:
                         bulletin.update(*one)
                         due = due if waiting else 0.0
             # What fires is known only where the topic ended when reading began.
-            behind = any([await consumer.position(partition) < end for partition, end in ends.items()])
-            if behind or time.monotonic() < due or not (told := bulletin.get(wall_ms())):
+            if not consumer.passed(ends) or time.monotonic() < due or not (told := bulletin.get(wall_ms())):
                 continue
             wait = await receiver.tell(url, alertmanager.body(told))
             waiting = wait is not None
@@ -116,7 +108,7 @@ class Outbound:
             if wait is None:
                 bulletin.sent()
 
-    async def _tell_each(self, consumer: AIOKafkaConsumer, receiver: Receiver, url: str) -> None:
+    async def _tell_each(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
         """Deliver what is news, one alert after the other, and commit each record once it is done with."""
         assert self.config.webhook_secret is not None
         secret = self.config.webhook_secret.get_secret_value()
@@ -146,7 +138,7 @@ class Outbound:
         """What fired before an offset."""
         standing = Standing()
         async with self._reading(None) as history:
-            while await history.position(partition) < end:
+            while not history.passed({partition: end}):
                 messages = (await history.getmany(partition, timeout_ms=READ_MS)).get(partition, ())
                 for message in messages:
                     if message.offset < end and (one := parse(message)) is not None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from evaluator.alerts.alert import Alert, decoder, encoder
-from streams.config import KafkaConfig, TopicsConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.record import Send
 from streams.topics import Topics
@@ -46,5 +46,5 @@ def parse(message: Any) -> Told | None:
 
 def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[Told]:
     """All that the topic holds now, oldest first in each partition."""
-    messages = contents(kafka, Topics(config.prefix).alerts)
+    messages = contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).alerts)
     return (told for message in messages if (told := parse(message)) is not None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -19,7 +19,7 @@ from evaluator.dashboard.history import History
 from streams import meter
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import aiokafka_client
+from streams.consumer import Consumer
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -69,13 +69,7 @@ class Feed:
 
     async def _follow(self) -> None:
         topics = self.topics
-        consumer = AIOKafkaConsumer(
-            *(topics.metrics, topics.alerts, topics.models, topics.items),
-            **aiokafka_client(self.config.kafka),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
+        consumer = Consumer(self.config, topics.metrics, topics.alerts, topics.models, topics.items)
         try:
             await consumer.start()
             await self._seek(consumer)
@@ -90,7 +84,7 @@ class Feed:
         finally:
             await consumer.stop()
 
-    async def _seek(self, consumer: AIOKafkaConsumer) -> None:
+    async def _seek(self, consumer: Consumer) -> None:
         """Go on where the last connection ended, else begin as far back as the topic is wanted."""
         now = wall_ms()
         back = {self.topics.metrics: METRICS_BACK_MS, self.topics.alerts: ALERTS_BACK_MS}

@@ -57,5 +57,5 @@ class Catalogue:
 def read(config: StreamsConfig, wanted: Set[str], encoder: str) -> Catalogue:
     """What the topic holds now of some items."""
     found = Catalogue(wanted, encoder)
-    found.update(contents(config.kafka, Topics(config.topics.prefix).embeddings))
+    found.update(contents(config, Topics(config.topics.prefix).embeddings))
     return found

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from evaluator.examples.archive import Archive
@@ -19,9 +19,9 @@ from evaluator.examples.store import Store
 from evaluator.learning.config import LoopConfig
 from evaluator.live.labelled import Labelled, decoder
 from streams.clock import wall_ms
-from streams.connections import aiokafka_client
+from streams.consumer import Consumer
 from streams.meter import Meter
-from streams.topics import Topics, largest_record
+from streams.topics import Topics
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, store: Store, archive: Archive, config: LoopConfig, meter: Meter) -> None:
         self.store, self.archive, self.config, self.meter = store, archive, config, meter
         self._lock = asyncio.Lock()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
         self._safe: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._counted: dict[int, int] = {}
@@ -115,18 +115,15 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         else:
             self._committed |= {one.partition: offset for one, offset in new.items()}
 
-    def _made(self) -> AIOKafkaConsumer:
+    def _made(self) -> Consumer:
         learning, streams = self.config.learning, self.config.streams
         session_ms = int(learning.session_timeout_s * 1_000)
-        return AIOKafkaConsumer(
-            **aiokafka_client(streams.kafka),
+        return Consumer(
+            streams,
             group_id=learning.group,
             group_instance_id=learning.instance,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 4,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=largest_record(streams.topics),
         )
 
 

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from msgspec import MsgspecError
 
 from evaluator.alerts.standing import Standing
@@ -34,7 +33,7 @@ from models.training.examples import ExamplesError
 from streams.again import again
 from streams.announcement import announce
 from streams.clock import wall_ms
-from streams.connections import aiokafka_client, reader
+from streams.consumer import Consumer
 from streams.meter import Meter, Snapshot
 from streams.meter import decoder as snapshots
 from streams.producer import Producer
@@ -114,7 +113,7 @@ class Trainer:
             loop.recall()
             async with asyncio.TaskGroup() as group:
                 group.create_task(again(intake.run, "examples"))
-                alerts = partial(follow, partial(reader, streams, self.topics.alerts), self._alert)
+                alerts = partial(follow, partial(Consumer, streams, self.topics.alerts), self._alert)
                 group.create_task(again(alerts, "alerts"))
                 group.create_task(again(partial(follow, self._latest, self._snapshot), "metrics"))
                 group.create_task(self._look(loop))
@@ -139,9 +138,8 @@ class Trainer:
             await asyncio.sleep(self.config.learning.metrics_every_s)
             await self.reporter.report(send)
 
-    def _latest(self) -> AIOKafkaConsumer:
-        kafka: dict[str, Any] = aiokafka_client(self.config.streams.kafka)
-        return AIOKafkaConsumer(self.topics.metrics, **kafka, auto_offset_reset="latest", enable_auto_commit=False)
+    def _latest(self) -> Consumer:
+        return Consumer(self.config.streams, self.topics.metrics, auto_offset_reset="latest")
 
     def _snapshot(self, message: Any) -> None:
         with suppress(MsgspecError):

@@ -27,7 +27,7 @@ from streams.again import again
 from streams.announcement import follow as announced
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import reader
+from streams.consumer import Consumer
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
 from streams.meter import Meter
 from streams.producer import Producer
@@ -111,7 +111,7 @@ class Evaluator:
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
             async with asyncio.TaskGroup() as group:
-                embeddings = partial(reader, self.streams, self.topics.embeddings)
+                embeddings = partial(Consumer, self.streams, self.topics.embeddings)
                 group.create_task(again(partial(follow, embeddings, items.update), "items"))
                 group.create_task(again(self._follow_challenger, "announcements"))
                 group.create_task(self._let_time_go_on())
@@ -126,7 +126,7 @@ class Evaluator:
         while True:
             await asyncio.sleep(1.0)
             mine = self.app.consumer.assignment()
-            now = {one.partition for one in mine if await caught_up(self.app, one)}
+            now = {one.partition for one in mine if caught_up(self.app, one)}
             with or_leave():
                 await self.join.keep(one.partition for one in mine)
                 for awaited in await self.join.close_idle(now & before):
@@ -136,7 +136,7 @@ class Evaluator:
     async def _follow_challenger(self) -> None:
         """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
         holding: asyncio.TimerHandle | None = None
-        async for name, slot in announced(partial(reader, self.streams, self.topics.models)):
+        async for name, slot in announced(partial(Consumer, self.streams, self.topics.models)):
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()

@@ -7,14 +7,12 @@ these very shelves. What is read twice is written twice, to no harm, so offsets 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-
 from evaluator.config import EvaluatorConfig
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.connections import aiokafka_client
+from streams.consumer import Consumer
 from streams.shelf import ShelfRecord, record_decoder
-from streams.topics import Topics, largest_record
+from streams.topics import Topics
 
 READ_MS = 1_000
 SLACK_MS = 5_000
@@ -46,7 +44,7 @@ class Shelves:
         finally:
             await consumer.stop()
 
-    async def _batch(self, consumer: AIOKafkaConsumer) -> None:
+    async def _batch(self, consumer: Consumer) -> None:
         fetched: Mapping[Any, Sequence[Any]] = await consumer.getmany(
             timeout_ms=READ_MS, max_records=self.config.batch_events
         )
@@ -56,23 +54,20 @@ class Shelves:
             reached[partition.partition] = max(record.shelf.made_at for record in made)
             records += made
         for partition in consumer.assignment():
-            end = consumer.highwater(partition)
-            if end is not None and await consumer.position(partition) >= end:
+            end = consumer.last_stable_offset(partition)
+            if end is not None and consumer.passed({partition: end}):
                 reached[partition.partition] = now - SLACK_MS
         await self.remember(records, reached)
         if fetched:
             await consumer.commit()
 
-    def _consumer(self) -> AIOKafkaConsumer:
+    def _consumer(self) -> Consumer:
         session_ms = int(self.config.session_timeout_s * 1_000)
-        return AIOKafkaConsumer(
+        return Consumer(
+            self.streams,
             Topics(self.streams.topics.prefix).shelves,
-            **aiokafka_client(self.streams.kafka),
             group_id=f"{self.config.group}-shelves",
             group_instance_id=self.config.instance,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 4,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=largest_record(self.streams.topics),
         )

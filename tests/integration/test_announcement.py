@@ -13,7 +13,7 @@ from models.store.slots import CHALLENGER, CHAMPION, Promotion, Slot
 from streams import topics
 from streams.announcement import announce, announce_now, follow
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.connections import reader
+from streams.consumer import Consumer
 from streams.producer import Producer
 from streams.topics import Topics
 
@@ -33,7 +33,7 @@ def test_announcements_are_followed_from_the_first(kafka: KafkaConfig, topics_co
 
     async def heard() -> list[tuple[str, Slot | None]]:
         found: list[tuple[str, Slot | None]] = []
-        async with Producer(config) as send, aclosing(follow(partial(reader, config, names.models))) as told:
+        async with Producer(config) as send, aclosing(follow(partial(Consumer, config, names.models))) as told:
             await announce(send, names, CHAMPION, Slot())
             async for one in told:
                 found.append(one)

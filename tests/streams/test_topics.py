@@ -45,7 +45,7 @@ def test_catalogues_are_compacted_and_letters_have_room_for_their_headers() -> N
     config = TopicsConfig(prefix="p-", retention_hours=0.5, max_message_bytes=1_000)
     topics, made = Topics("p-"), plan(config)
     compacted = {name for name, topic in made.items() if topic["configs"]["cleanup.policy"] == "compact"}
-    assert compacted == {topics.items, topics.embeddings, topics.models}
+    assert compacted == {topics.items, topics.embeddings, topics.models, topics.skipped}
     assert made[topics.events]["configs"]["retention.ms"] == "1800000"
     assert made[topics.dead_letters]["configs"]["max.message.bytes"] == str(1_000 + DEAD_LETTER_HEADROOM)
     assert all(name.startswith("p-") for name in made)

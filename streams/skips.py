@@ -1,0 +1,53 @@
+"""Skips: batches that nobody can read, and that an operator had stepped over.
+
+Each is a record on ``liveshelf.skipped``, which is compacted: a process that comes to such a batch for the first time,
+years later, steps over it too. Pure.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """Offsets of a partition, from ``first`` to before ``next``, that are not read."""
+
+    topic: str
+    partition: int
+    first: int
+    next: int
+    error: str = ""
+
+
+encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Skip).decode
+
+
+def key(skip: Skip) -> bytes:
+    """The key of a skip's record: where it begins."""
+    return f"{skip.topic}:{skip.partition}:{skip.first}".encode()
+
+
+def skip_decoder(value: bytes | None) -> Skip | None:
+    """A skip from its record's value; None where it is none."""
+    try:
+        return None if value is None else _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def over(skips: Iterable[Skip], topic: str, partition: int, offset: int) -> int | None:
+    """Where reading goes on after an offset that cannot be read; None where it was not skipped.
+
+    Examples
+    --------
+    >>> skips = [Skip("shop.events", 3, 812, 822), Skip("shop.events", 3, 822, 830)]
+    >>> over(skips, "shop.events", 3, 812), over(skips, "shop.events", 3, 830)
+    (822, None)
+    """
+    found = [
+        skip.next
+        for skip in skips
+        if (skip.topic, skip.partition) == (topic, partition) and skip.first <= offset < skip.next
+    ]
+    return max(found, default=None)

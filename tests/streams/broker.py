@@ -1,0 +1,131 @@
+"""A broker whose files a test may damage, and readers of every kind: what the consumer's tests share."""
+
+import asyncio
+import json
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aiokafka.record.util import calc_crc32c
+
+from liveshelf.stack.process import Process
+from streams.config import StreamsConfig
+from streams.consumer import Consumer
+from tests.shop import until
+
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+ATTRIBUTES, CHECKED, RECORDS = 21, 21, 61
+
+
+class Segment:
+    """The first log file of a partition, on the broker's disk."""
+
+    def __init__(self, data: Path, topic: str, partition: int) -> None:
+        self.path = data / f"{topic}-{partition}" / f"{0:020}.log"
+
+    def batches(self) -> Iterator[tuple[int, int, bytes]]:
+        """Position in the file, base offset and bytes of each batch."""
+        held = self.path.read_bytes()
+        at = 0
+        while at + 17 <= len(held):
+            base, length = struct.unpack_from(">qi", held, at)
+            if not length:
+                return
+            yield at, base, held[at : at + 12 + length]
+            at += 12 + length
+
+    def codecs(self) -> list[str]:
+        """How each batch is packed."""
+        return [CODECS[batch[ATTRIBUTES + 1] & 7] for _, _, batch in self.batches()]
+
+    def change(self, base: int, change: Callable[[bytearray], None], *, mend_checksum: bool = False) -> bytes:
+        """Change the batch that begins at an offset, where it lies; returns it as it is now."""
+        at, held = next((at, bytearray(batch)) for at, first, batch in self.batches() if first == base)
+        size = len(held)
+        change(held)
+        assert len(held) == size
+        if mend_checksum:
+            struct.pack_into(">I", held, 17, calc_crc32c(bytes(held[CHECKED:])))
+        with self.path.open("r+b") as file:
+            file.seek(at)
+            file.write(held)
+        return bytes(held)
+
+
+def flip(batch: bytearray) -> None:
+    """Damage the records."""
+    batch[-1] ^= 0xFF
+
+
+def unknown_codec(batch: bytearray) -> None:
+    """Say that it is packed in a way that there is none of."""
+    batch[ATTRIBUTES + 1] |= 0x07
+
+
+class FaustReader:
+    """A process that reads events and items through Faust."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self.process, self.log = process, log
+
+    def told(self) -> list[dict[str, Any]]:
+        """All that it told."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def records(self, topic: str) -> list[tuple[int, int, str]]:
+        """Partition, offset and value of each record."""
+        return [(one["partition"], one["offset"], one["value"]) for one in self.told() if one.get("topic") == topic]
+
+    def values(self, topic: str) -> list[str]:
+        """The values, in their order."""
+        return [value for _, _, value in self.records(topic)]
+
+    def state(self) -> dict[str, Any]:
+        """What it last told of itself."""
+        nothing = {"lag": None, "partitions": 0, "caught_up": [], "unreadable": []}
+        return next((one for one in reversed(self.told()) if "lag" in one), nothing)
+
+    def until(self, holds: Callable[[], Any], limit_s: float = 90.0) -> Any:
+        """Wait, for as long as it runs."""
+
+        def checked() -> Any:
+            assert self.process.running, self.log.read_text(errors="replace")[-5000:]
+            return holds()
+
+        return until(checked, limit_s, lambda: self.log.read_text(errors="replace")[-5000:], every_s=0.2)
+
+
+@contextmanager
+def faust_reader(config: StreamsConfig, group: str, folder: Path, name: str = "faust") -> Iterator[FaustReader]:
+    """One that runs."""
+    log = folder / f"{name}.log"
+    told = {"streams": {"kafka": config.kafka.model_dump(), "topics": config.topics.model_dump()}, "group": group}
+    process = Process([sys.executable, "-m", "tests.streams.faust_program", json.dumps(told)], log=log)
+    try:
+        yield FaustReader(process, log)
+    finally:
+        process.stop(timeout_s=20)
+
+
+def values(config: StreamsConfig, topic: str, **settings: Any) -> list[bytes]:
+    """What a consumer of a topic reads up to its end."""
+
+    async def read() -> list[bytes]:
+        consumer = Consumer(config, topic, **settings)
+        found = []
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets(consumer.assignment())
+            async with asyncio.timeout(60):
+                while not consumer.passed(ends):
+                    for messages in (await consumer.getmany(timeout_ms=200)).values():
+                        found += [message.value for message in messages]
+        finally:
+            await consumer.stop()
+        return found
+
+    return asyncio.run(read())

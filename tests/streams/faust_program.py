@@ -1,0 +1,65 @@
+"""A program that reads events and items as the worker and the evaluator do, and tells on its output what it takes.
+
+Faust runs once in a process, so tests start this. It reads settings from its first argument, as JSON.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from streams.config import RoleConfig, StreamsConfig
+from streams.faust_app import Taking, caught_up, lag, make_app, run
+from streams.record import Record, Sent
+from streams.topics import Topics
+from streams.unreadable import book
+
+
+def tell(**what: Any) -> None:
+    """One line."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+async def take(records: Sequence[Record]) -> Sent:
+    """Tell each record."""
+    for record in records:
+        value = (record.value or b"").decode("utf-8", "replace")
+        tell(topic=record.topic, partition=record.partition, offset=record.offset, value=value[:40], size=len(value))
+    return []
+
+
+def main() -> int:
+    """Read until SIGTERM."""
+    told = json.loads(sys.argv[1])
+    config = StreamsConfig(**told["streams"])
+    topics = Topics(config.topics.prefix)
+    with tempfile.TemporaryDirectory() as folder:
+        app = make_app(config, RoleConfig(group=told["group"]), folder)
+        taking = Taking(0.001, lambda: None)
+
+        async def on_events(stream: Any) -> None:
+            await taking.run(stream, 64, take)
+
+        async def on_items(stream: Any) -> None:
+            await taking.run(stream, 64, take)
+
+        async def state() -> None:
+            while True:
+                await asyncio.sleep(0.2)
+                mine = app.consumer.assignment()
+                done = sorted(one.partition for one in mine if one.topic == topics.events and caught_up(app, one))
+                tell(
+                    lag=lag(app), partitions=len(mine), caught_up=done, unreadable=[one.labels for one in book.series()]
+                )
+
+        for agent, topic in ((on_events, topics.events), (on_items, topics.items)):
+            app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
+        app.task(state)
+        return run(app)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
