@@ -13,6 +13,7 @@ from rich.table import Table
 
 from liveshelf.alert_commands import alerts_app
 from liveshelf.dashboard_command import dashboard
+from liveshelf.dead_letter_commands import letters_app
 from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
 from liveshelf.terminal import console, settings, told
@@ -27,11 +28,10 @@ app = typer.Typer(
 )
 importing = typer.Typer(no_args_is_help=True, help="Send a catalogue to Kafka.")
 getting = typer.Typer(no_args_is_help=True, help="Read shelves as a frontend would.")
-letters = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(importing, name="import")
 app.add_typer(getting, name="get")
-app.add_typer(letters, name="dead-letters")
+app.add_typer(letters_app, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.add_typer(alerts_app, name="alerts")
@@ -287,49 +287,6 @@ def _client() -> Any:
     from streams.client import ShelfClient
 
     return ShelfClient.from_url(settings().redis.url.get_secret_value())
-
-
-@letters.command("ls")
-def letters_ls(
-    reason: Annotated[str | None, typer.Option(help="Only those refused for this.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
-) -> None:
-    """List dead letters, oldest first. Example: `liveshelf dead-letters ls --reason malformed`"""
-    from streams import dead_letters
-
-    table = Table("at", "reason", "from", "detail", "value")
-    shown = 0
-    with told():
-        config = settings()
-        for letter in dead_letters.read(config.kafka, config.topics):
-            if reason is not None and letter.reason != reason:
-                continue
-            if shown < limit:
-                source = letter.source
-                value = (source.value or b"")[:60].decode("utf-8", "backslashreplace")
-                place = f"{source.topic}[{source.partition}]@{source.offset}"
-                table.add_row(f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value)
-            shown += 1
-    console.print(table)
-    console.print(f"{shown} dead letters" + (f", the first {limit} shown" if shown > limit else ""))
-
-
-@letters.command("replay")
-def letters_replay(
-    reason: Annotated[str | None, typer.Option(help="Only those refused for this.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also those replayed before.")] = False,
-) -> None:
-    """Send dead letters to where they came from, once their cause is mended.
-
-    Example: `liveshelf dead-letters replay --reason future`
-    """
-    from streams import dead_letters
-
-    with told():
-        config = settings()
-        group = f"{config.worker.group}-dead-letters"
-        sent, passed = dead_letters.replay(config.kafka, config.topics, group, reason, again)
-    console.print(f"{sent} sent again, {passed} passed over")
 
 
 @app.command()

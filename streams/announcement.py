@@ -16,7 +16,7 @@ from models.store.slots import Slot
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.consumer import Consumer
 from streams.producer import Producer
-from streams.record import Send
+from streams.record import Send, Unsent
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Slot).decode
 
 
-def announce(send: Send, topics: Topics, name: str, slot: Slot) -> Awaitable[None]:
+def announce(send: Send, topics: Topics, name: str, slot: Slot) -> Awaitable[Unsent | None]:
     """Tell what a slot holds; awaiting what it returns waits until the broker has it.
 
     Called by roles that have a producer, after they changed the slot in the store.
@@ -46,7 +46,8 @@ def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot
 
     async def tell() -> None:
         async with asyncio.timeout(TIMEOUT_S), Producer(StreamsConfig(kafka=kafka, topics=topics)) as send:
-            await announce(send, Topics(topics.prefix), name, slot)
+            if (refused := await announce(send, Topics(topics.prefix), name, slot)) is not None:
+                raise AsyncKafkaError(refused.detail)
 
     try:
         asyncio.run(tell())

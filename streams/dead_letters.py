@@ -1,45 +1,106 @@
-"""Dead letters: what could not be read, kept whole with the reason and where it stood.
+"""Dead letters: what could not be read, kept with the reason and where it stood.
 
 The value is the bad record's value to the byte, so nothing is lost and a replay sends the same again; reason and source
-are headers. This module makes and reads letters and knows nothing of why something is bad.
+are headers. What does not fit into a letter is cut, with the whole's length and SHA-256: the source topic still has it,
+for as long as it keeps it. This module makes, sends and reads letters and knows nothing of why something is bad;
+``streams.dead_letter_replay`` sends them again.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.structs import OffsetAndMetadata
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.decode import Refusal
-from streams.record import Header, Record
-from streams.topics import Topics
+from streams.record import Header, Record, Send
+from streams.topics import Topics, largest_record
 
 MAX_DETAIL = 1_000
+KEY_BYTES = 16_384
+"""A longer key is cut to so many bytes."""
+
+FIRST_BYTES = 16_384
+"""What is kept of a value that does not fit."""
+
+OVERHEAD_BYTES = 512
+"""What Kafka adds to a record's bytes, at most."""
+
+
+class Whole(NamedTuple):
+    """What a part was before it was cut: its bytes, and their SHA-256 in hexadecimal."""
+
+    length: int
+    sha256: str
+
+    @classmethod
+    def of(cls, part: bytes) -> "Whole":
+        """The length and hash of some bytes."""
+        return cls(len(part), hashlib.sha256(part).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A letter read back: its own place, and the bad record with the reason it was refused for."""
+    """A letter read back: its own place, and the bad record with the reason it was refused for.
+
+    ``cut`` tells what the record's ``key`` and ``value`` were where the letter has only the first part of them.
+    """
 
     partition: int
     offset: int
     reason: str
     detail: str
     source: Record
+    timestamp_ms: int = -1
+    cut: Mapping[str, Whole] = field(default_factory=dict)
+
+
+class Letter(NamedTuple):
+    """A letter as it is sent."""
+
+    key: bytes
+    value: bytes | None
+    headers: list[Header]
+
+
+def letter(record: Record, refusal: Refusal, limit: int, first: int = FIRST_BYTES) -> Letter:
+    """The letter for a record.
+
+    Parameters
+    ----------
+    limit
+        Bytes of the largest record that Kafka takes; a larger letter has only the first bytes of the value.
+    first
+        How many then.
+
+    Examples
+    --------
+    >>> bad = Record("shop.events", 2, 7, 0, None, b"x" * 9_000)
+    >>> len(letter(bad, Refusal("malformed", "no JSON"), limit=20_000).value)
+    9000
+    >>> cut = letter(bad, Refusal("malformed", "no JSON"), limit=2_000, first=10)
+    >>> cut.value, dict(cut.headers)["value-length"], dict(cut.headers)["offset"]
+    (b'xxxxxxxxxx', b'9000', b'7')
+    """
+    told, value = headers(record, refusal), record.value
+    size = len(value or b"") + sum(len(name) + len(part) for name, part in told) + OVERHEAD_BYTES
+    if value is not None and size > limit and len(value) > first:
+        told += _whole("value", value)
+        value = value[:first]
+    return Letter(key(record), value, told)
 
 
 def headers(record: Record, refusal: Refusal) -> list[Header]:
-    """The headers of the letter for a record.
+    """The headers of the letter for a record: bounded, whatever it is.
 
     Examples
     --------
     >>> dict(headers(Record("shop.events", 2, 7, 0, None, b"x"), Refusal("malformed", "no JSON")))["offset"]
     b'7'
     """
-    return [
+    told = [
         ("reason", refusal.reason.encode()),
         ("detail", refusal.detail[:MAX_DETAIL].encode("utf-8", "replace")),
         ("topic", record.topic.encode()),
@@ -47,8 +108,12 @@ def headers(record: Record, refusal: Refusal) -> list[Header]:
         ("offset", str(record.offset).encode()),
         ("timestamp", str(record.timestamp_ms).encode()),
         *([("no-value", b"1")] if record.value is None else []),
-        *([("key", record.key)] if record.key is not None else []),
     ]
+    if record.key is not None:
+        told.append(("key", record.key[:KEY_BYTES]))
+        if len(record.key) > KEY_BYTES:
+            told += _whole("key", record.key)
+    return told
 
 
 def key(record: Record) -> bytes:
@@ -56,90 +121,65 @@ def key(record: Record) -> bytes:
     return f"{record.topic}:{record.partition}".encode()
 
 
+class Letters:
+    """Sends letters that fit.
+
+    Where the topic takes less than the settings say, as one made with others, a letter is cut further; one that is
+    refused even so is left out, which the producer counts and logs.
+    """
+
+    def __init__(self, send: Send, config: TopicsConfig) -> None:
+        self._send, self._topic, self._limit = send, Topics(config.prefix).dead_letters, largest_record(config)
+
+    def __call__(self, record: Record, refusal: Refusal) -> Awaitable[None]:
+        """Send the letter for a record; what it returns is done once the broker has it."""
+        return asyncio.ensure_future(self._post(record, refusal))
+
+    async def _post(self, record: Record, refusal: Refusal) -> None:
+        for limit, first in ((self._limit, FIRST_BYTES), (0, FIRST_BYTES), (0, 0)):
+            made = letter(record, refusal, limit, first)
+            if (await self._send(self._topic, *made)) is None:
+                return
+
+
 def parse(message: Any) -> DeadLetter:
     """A letter from a consumed Kafka message."""
     told = dict(message.headers or ())
 
+    def text(name: str) -> str:
+        return (told.get(name) or b"").decode("utf-8", "replace")
+
     def number(name: str) -> int:
-        text = told.get(name, b"").decode("ascii", "replace")
-        return int(text) if text.lstrip("-").isdigit() else -1
+        found = text(name)
+        return int(found) if found.isascii() and found.lstrip("-").isdigit() and len(found) < 20 else -1
 
     return DeadLetter(
         partition=message.partition,
         offset=message.offset,
-        reason=told.get("reason", b"").decode("utf-8", "replace"),
-        detail=told.get("detail", b"").decode("utf-8", "replace"),
+        reason=text("reason"),
+        detail=text("detail"),
         source=Record(
-            topic=told.get("topic", b"").decode("utf-8", "replace"),
+            topic=text("topic"),
             partition=number("partition"),
             offset=number("offset"),
             timestamp_ms=number("timestamp"),
             key=told.get("key"),
             value=None if "no-value" in told else message.value,
         ),
+        timestamp_ms=message.timestamp,
+        cut={
+            part: Whole(number(f"{part}-length"), text(f"{part}-sha256"))
+            for part in ("key", "value")
+            if f"{part}-sha256" in told
+        },
     )
 
 
-def read(kafka: KafkaConfig, config: TopicsConfig, group: str | None = None) -> Iterator[DeadLetter]:
-    """All letters there are now, oldest first in each partition.
-
-    Parameters
-    ----------
-    group
-        A consumer group: letters before its committed offsets are left out.
-    """
-    return map(
-        parse, contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).dead_letters, group=group)
-    )
+def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[DeadLetter]:
+    """All letters there are now, oldest first in each partition."""
+    return map(parse, contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).dead_letters))
 
 
-def replay(
-    kafka: KafkaConfig, config: TopicsConfig, group: str, reason: str | None = None, again: bool = False
-) -> tuple[int, int]:
-    """Send letters to the topics they came from, each once; meant for after the cause is mended.
-
-    Letters are remembered as replayed by the group's committed offsets, which are set once the broker has them all.
-
-    Parameters
-    ----------
-    reason
-        Only letters refused for this; the others are passed over for good, unless ``again``.
-    again
-        Replay from the first letter, whatever was replayed before.
-
-    Returns
-    -------
-    (sent, passed) : int, int
-    """
-    topic = Topics(config.prefix).dead_letters
-    producer = KafkaProducer(**kafka.client(), acks="all", max_request_size=2 * config.max_message_bytes)
-    sent = passed = 0
-    reached: dict[int, int] = {}
-    failures: list[BaseException] = []
-    try:
-        for letter in read(kafka, config, None if again else group):
-            reached[letter.partition] = letter.offset + 1
-            if (reason is not None and letter.reason != reason) or not letter.source.topic:
-                passed += 1
-                continue
-            future = producer.send(letter.source.topic, key=letter.source.key, value=letter.source.value)
-            future.add_errback(failures.append)
-            sent += 1
-        producer.flush()
-    finally:
-        producer.close()
-    if failures:
-        raise failures[0]
-    _commit(kafka, topic, group, reached)
-    return sent, passed
-
-
-def _commit(kafka: KafkaConfig, topic: str, group: str, reached: dict[int, int]) -> None:
-    consumer = KafkaConsumer(**kafka.client(), group_id=group, enable_auto_commit=False)
-    try:
-        consumer.assign([TopicPartition(topic, number) for number in reached])
-        consumer.commit(
-            {TopicPartition(topic, number): OffsetAndMetadata(offset, "", -1) for number, offset in reached.items()}
-        )
-    finally:
-        consumer.close()
+def _whole(part: str, value: bytes) -> list[Header]:
+    whole = Whole.of(value)
+    return [(f"{part}-length", str(whole.length).encode()), (f"{part}-sha256", whole.sha256.encode())]

@@ -6,16 +6,16 @@ of the batch. Knows nothing of Faust or Redis.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from streams import dead_letters
 from streams.catalogue import Catalogue
-from streams.config import EventsConfig
-from streams.decode import Deleted, Refusal, decode_item
+from streams.config import StreamsConfig
+from streams.dead_letters import Letters
+from streams.decode import Deleted, Refusal, decode_item, refuse
 from streams.embedding import Embedding, Origin, encoder, key, text, text_hash
 from streams.events import Item
 from streams.meter import Meter
-from streams.record import Record, Send, Sent
+from streams.record import Record, Send, Sent, Unsent
 from streams.topics import Topics
 
 CHUNK = 8
@@ -39,23 +39,23 @@ class ItemEncoder:
         encoders: Callable[[], Iterable[str]],
         send: Send,
         meter: Meter,
-        topics: Topics,
-        config: EventsConfig,
+        config: StreamsConfig,
     ) -> None:
         self.catalogues, self.encoders = catalogues, encoders
         self.send, self.meter = send, meter
-        self.topics, self.config = topics, config
+        self.topics, self.config = Topics(config.topics.prefix), config.events
+        self._letters = Letters(send, config.topics)
 
     async def process(self, records: Sequence[Record]) -> Sent:
         """Take a batch of item records all the way to what it returns; refused ones become dead letters."""
         sent: Sent = []
         latest: dict[str, tuple[Item, Origin]] = {}
+        records_of: dict[Origin, Record] = {}
         for record in records:
             decoded = decode_item(record.key, record.value, self.config)
             origin = Origin(record.partition, record.offset)
             if isinstance(decoded, Refusal):
-                letter = dead_letters.headers(record, decoded)
-                sent.append(self.send(self.topics.dead_letters, dead_letters.key(record), record.value, letter))
+                sent.append(self._letters(record, decoded))
                 self.meter.count("items.refused")
             elif isinstance(decoded, Deleted):
                 latest.pop(decoded.item_id, None)
@@ -66,14 +66,24 @@ class ItemEncoder:
                 self.meter.count("items.deleted")
             else:
                 latest[decoded.item_id] = decoded, origin
+                records_of[origin] = record
         items = list(latest.values())
         for start in range(0, len(items), CHUNK):
             for catalogue in self.catalogues():
-                sent += self.publish(items[start : start + CHUNK], catalogue)
+                some = items[start : start + CHUNK]
+                sent += [
+                    asyncio.ensure_future(self._or_letter(records_of[origin], encoded))
+                    for (_, origin), encoded in zip(some, self.publish(some, catalogue), strict=True)
+                ]
                 await asyncio.sleep(0)  # a waiting shopper goes first
         return sent
 
-    def publish(self, items: Sequence[tuple[Item, Origin]], catalogue: Catalogue) -> Sent:
+    async def _or_letter(self, record: Record, encoded: Awaitable[Unsent | None]) -> None:
+        if (unsent := await encoded) is not None:
+            self.meter.count("items.refused")
+            await self._letters(record, refuse("oversized", f"what is made of the item does not fit: {unsent.detail}"))
+
+    def publish(self, items: Sequence[tuple[Item, Origin]], catalogue: Catalogue) -> list[Awaitable[Unsent | None]]:
         """Send what a catalogue's encoder makes of a few items."""
         values = self._values([item for item, _ in items], catalogue)
         return [

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from streams import dead_letters
 from streams.arms import Arms
 from streams.batch import Batch, Recent, asks
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.dead_letters import Letters
 from streams.decode import Refusal
 from streams.meter import Meter
 from streams.recommender import Ask, anchors
@@ -42,6 +42,7 @@ class Pipeline:
         self.arms, self.store, self.send = arms, store, send
         self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
+        self._letters = Letters(send, config.topics)
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
 
@@ -98,22 +99,24 @@ class Pipeline:
         showing an empty page.
 
         What a shopper can see is on the topic: a worker that dies between the two may never make the same shelf again,
-        since the event that it answered is then taken together with newer ones.
+        since the event that it answered is then taken together with newer ones. A shelf that the topic does not take is
+        not shown.
         """
         full = [record for record in records if record.shelf.items]
-        await asyncio.gather(
+        refused = await asyncio.gather(
             *(
                 self.send(self.topics.shelves, (one.shopper or one.key).encode("utf-8", "replace"), encoder.encode(one))
                 for one in full
             )
         )
+        taken = [record for record, why in zip(full, refused, strict=True) if why is None]
         limit = self.config.shelf.max_bytes
-        values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in full]
+        values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in taken]
         written = await self.store.put(values, self.config.shelf.ttl_s)
         self.meter.count("shelves", sum(written))
-        self.meter.count("shelves.stale", len(full) - sum(written))
+        self.meter.count("shelves.stale", len(taken) - sum(written))
         self.meter.count("shelves.empty", len(records) - len(full))
-        self._count_sources(full)
+        self._count_sources(taken)
         self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
 
     def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
@@ -125,12 +128,7 @@ class Pipeline:
                     self.meter.count(f"top.{source}")
 
     def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
-        return [
-            self.send(
-                self.topics.dead_letters, dead_letters.key(record), record.value, dead_letters.headers(record, refusal)
-            )
-            for record, refusal in refused
-        ]
+        return [self._letters(record, refusal) for record, refusal in refused]
 
     async def _together(self, wanted: Sequence[Ask], now_ms: int) -> dict[str, list[str]]:
         items = dict.fromkeys(item for ask in wanted for item in anchors(ask))

@@ -72,7 +72,7 @@ class Switcher:
         self.meter, self.config = meter, config
         self.open_consumer, self.owned = open_consumer, owned
         self.topics = Topics(config.topics.prefix)
-        self.item_encoder = ItemEncoder(self.catalogues, self.encoders, send, meter, self.topics, config.events)
+        self.item_encoder = ItemEncoder(self.catalogues, self.encoders, send, meter, config)
         self.editions = Editions(edition, self._keep_up, config)
         self.trial = Trial(self.editions, arms, self._refuse)
         self.next: str | None = None

@@ -99,7 +99,7 @@ class Worker:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
         config = self.config
         async with AsyncExitStack() as closing:
-            send = await closing.enter_async_context(Producer(config))
+            send = await closing.enter_async_context(Producer(config, self.meter))
             redis = connect(config.redis)
             closing.push_async_callback(redis.aclose)
             self.store = Store(redis, config.state)

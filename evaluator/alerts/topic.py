@@ -21,7 +21,7 @@ SOURCE = "source"
 """The header that names the process which tells an alert, the same after a restart."""
 
 
-def tell(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[None]:
+def tell(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[object]:
     """Write an alert to the topic; what it returns is done once the broker has it."""
     return send(topic, alert.key.encode("utf-8", "replace"), encoder.encode(alert), [(SOURCE, source.encode())])
 

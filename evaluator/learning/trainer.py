@@ -90,7 +90,7 @@ class Trainer:
     async def _serve(self, store: examples.Store) -> None:
         streams, learning = self.config.streams, self.config.learning
         async with AsyncExitStack() as closing:
-            send = await closing.enter_async_context(Producer(streams))
+            send = await closing.enter_async_context(Producer(streams, self.meter))
             redis = connect(streams.redis)
             closing.push_async_callback(redis.aclose)
             archive = Archive(Path(self.config.examples.folder))

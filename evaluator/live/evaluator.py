@@ -93,7 +93,7 @@ class Evaluator:
     async def _serve(self) -> None:
         config = self.config
         async with AsyncExitStack() as closing:
-            send = await closing.enter_async_context(Producer(self.streams))
+            send = await closing.enter_async_context(Producer(self.streams, self.meter))
             redis = connect(self.streams.redis)
             closing.push_async_callback(redis.aclose)
             store = Store(

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from evaluator.config import EvaluatorConfig
 from evaluator.live import labelled
@@ -213,8 +213,7 @@ class Join:
             )
             await self.patience.until_done(lambda: self.store.sent(number, examples))
 
-        waiting: list[Awaitable[None]] = [publish()] if examples else []
-        return waiting
+        return [publish()] if examples else []
 
     def _measure(self, commit: Commit, views: Sequence[View]) -> None:
         self.meter.count("closed", len(commit.examples))

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from liveshelf.stack.kafka import LocalKafka
-from streams import dead_letters, keys
+from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
+from streams.dead_letter_topic import replay
 from tests.shop import Shop, databases, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -181,8 +182,9 @@ def test_dead_letters_are_replayed_once(kafka: KafkaConfig, topics_config: Topic
 
     shop.stop()
     group = f"{shop.group}-letters"
-    assert dead_letters.replay(kafka, topics_config, group) == (3, 0)
+    assert replay(kafka, topics_config, group).sent == 3
     assert shop.ends(shop.topics.events) == 6
-    assert dead_letters.replay(kafka, topics_config, group) == (0, 0)
-    assert dead_letters.replay(kafka, topics_config, group, reason="empty", again=True) == (1, 2)
+    assert replay(kafka, topics_config, group).sent == 0
+    again = replay(kafka, topics_config, group, reason="empty", again=True)
+    assert (again.sent, again.other) == (1, 2)
     assert shop.ends(shop.topics.events) == 7

@@ -1,0 +1,82 @@
+"""The commands ``liveshelf dead-letters …``: what could not be read, and sending it again.
+
+Words and options live here; letters are read and sent by `streams.dead_letter_topic`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from liveshelf.terminal import console, settings, told
+
+letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
+
+Reason = Annotated[str | None, typer.Option(help="Only those refused for this.")]
+
+
+@letters_app.command("ls")
+def letters_ls(
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
+    since: Annotated[datetime | None, typer.Option(help="Only those written since then, local time.")] = None,
+) -> None:
+    """List the newest dead letters, the newest last. Example: `liveshelf dead-letters ls --reason malformed`"""
+    from streams import dead_letter_topic
+
+    since_ms = None if since is None else int(since.timestamp() * 1000)
+    with told(), _progress("reading") as progress:
+        config = settings()
+        found = dead_letter_topic.newest(config.kafka, config.topics, limit, reason, since_ms, progress)
+    table = Table("at", "reason", "from", "detail", "value")
+    for letter in found.letters:
+        source = letter.source
+        value = (source.value or b"")[:60].decode("utf-8", "backslashreplace")
+        if "value" in letter.cut:
+            value += f"… {letter.cut['value'].length:,} bytes in all"
+        place = f"{source.topic}[{source.partition}]@{source.offset}"
+        row = f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value
+        table.add_row(*map(_plain, row))
+    console.print(table)
+    of = "" if reason is None else f" refused as {reason}"
+    console.print(f"The newest {len(found.letters):,}{of}, of {found.total:,} dead letters in all", markup=False)
+
+
+@letters_app.command("replay")
+def letters_replay(
+    reason: Reason = None,
+    again: Annotated[bool, typer.Option("--again", help="Also those replayed before.")] = False,
+) -> None:
+    """Send dead letters to where they came from, once their cause is mended.
+
+    Broken off, it goes on where it stopped. Example: `liveshelf dead-letters replay --reason future`
+    """
+    from streams import dead_letter_topic
+
+    with told(), _progress("sending") as progress:
+        config = settings()
+        group = f"{config.worker.group}-dead-letters"
+        done = dead_letter_topic.replay(config.kafka, config.topics, group, reason, again, progress)
+    passed = done.other + done.left.total()
+    console.print(f"{done.sent:,} sent again, {passed:,} passed over")
+    for why, count in done.left.items():
+        console.print(f"{count:,} cannot be sent: {why}", markup=False)
+
+
+def _plain(hostile: str) -> Text:
+    """Any text as it may stand in a terminal: nothing in it is markup, or moves the cursor."""
+    return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in hostile))
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where that is a terminal."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
