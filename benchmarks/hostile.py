@@ -32,7 +32,7 @@ from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import TICK_S, Supervisor
 from streams import dead_letters, keys, topics
 from streams.clock import wall_ms
-from streams.config import KafkaConfig, TopicsConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.meter import Snapshot, decoder
 from streams.shelf import shelf_decoder
@@ -176,7 +176,7 @@ class Clients:
 def snapshots(kafka: KafkaConfig, pids: Sequence[int]) -> list[Snapshot]:
     """What these processes said of themselves; others' snapshots, and what is none, are left out."""
     found = []
-    for message in contents(kafka, TOPICS.metrics):
+    for message in contents(StreamsConfig(kafka=kafka), TOPICS.metrics):
         try:
             snapshot = decoder.decode(message.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):

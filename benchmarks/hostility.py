@@ -190,12 +190,8 @@ class Hostility:
             {"item_id": self._item_id(), "score": 0.5, "buy": 0.1, "read": 0.1, "look": 0.2, "reason": "vector"}
             for _ in range(3)
         ]
-        shelf = {
-            "shelf_id": f"s{self.chance.randrange(100)}",
-            "surface": self._surface(),
-            "model": "m",
-            "arm": "champion",
-        }
+        shelf: dict[str, Any] = {"shelf_id": f"s{self.chance.randrange(100)}", "surface": self._surface()}
+        shelf |= {"model": "m", "arm": "champion"}
         shelf |= {"made_at": self.now_ms, "event_ts": self.now_ms, "items": items}
         record = {"key": f"shelf:feed:{shopper}", "shopper": shopper, "query": None, "shelf": shelf}
         return shopper.encode(), record | {"propensities": [1.0, 1.0, 1.0], "popularity": [0.1, 0.2, 0.3]}
