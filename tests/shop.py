@@ -22,7 +22,7 @@ from streams.shelf import Shelf, shelf_decoder
 Sent = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
-READY_S = 60.0
+READY_S = 180.0
 
 
 def until(holds: Callable[[], Any], limit_s: float, why: Callable[[], str] = lambda: "", every_s: float = 0.05) -> Any:

@@ -58,7 +58,7 @@ def test_records_beside_one_that_is_too_large_are_taken(
         found = outcomes(kafka, topics_config, topic, [*good[:30], *large, *good[30:]], meter)
     assert found[:30] == found[34:] == [None] * 30
     assert [one.kind for one in found[30:34] if isinstance(one, Unsent)] == ["too_large"] * 4
-    kept = [message.value for message in contents(kafka, topic)]
+    kept = [message.value for message in contents(StreamsConfig(kafka=kafka), topic)]
     assert sorted(kept) == sorted(value for _, value, _ in good), "each once"
     assert meter.snapshot(1).counts == {"unsent.too_large": 4}
     assert len(caplog.records) == 1, "told once"
@@ -87,7 +87,7 @@ def test_records_that_the_broker_finds_invalid_are_left_out_alone(
         "unacceptable",
         None,
     ]
-    assert sorted(message.value for message in contents(kafka, topic)) == [b"1", b"2", b"4"]
+    assert sorted(message.value for message in contents(StreamsConfig(kafka=kafka), topic)) == [b"1", b"2", b"4"]
 
 
 @pytest.mark.integration
