@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,10 +15,12 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer as ConfluentProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
 
 from liveshelf.stack.kafka import LocalKafka
 from streams import dead_letters, topics
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.consumer import Consumer
 from streams.contents import contents
 from streams.skipping import SkipError, skip
 from tests.shop import until
@@ -50,7 +54,7 @@ class Broker:
         producer = KafkaProducer(**kafka, compression_type=codec, **LARGE)
         for value in told:
             producer.send(topic, key=b"k", value=value.encode(), partition=partition)
-        producer.flush()
+        producer.flush(60)
         producer.close()
 
     def faust(self, name: str = "faust") -> AbstractContextManager[FaustReader]:
@@ -203,7 +207,8 @@ def committed(broker: Broker, topic: str) -> int:
     admin = broker.admin()
     try:
         offsets = admin.list_group_offsets(group)
-        return int(offsets.get(group, offsets)[TopicPartition(topic, 0)].offset)
+        found = offsets.get(group, offsets).get(TopicPartition(topic, 0))
+        return -1 if found is None else int(found.offset)
     finally:
         admin.close()
 
@@ -295,3 +300,106 @@ def cpu_s(pid: int) -> float:
     """Seconds of a processor that a process has had."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+class Following:
+    """A reader in no group, which runs beside a test."""
+
+    def __init__(self, config: StreamsConfig, topic: str, **settings: str) -> None:
+        self.values: list[str] = []
+        self._consumer = partial(Consumer, config, topic, **settings)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._read()])
+        self._ready, self._end = threading.Event(), False
+
+    async def _read(self) -> None:
+        consumer = self._consumer()
+        await consumer.start()
+        await asyncio.gather(*(consumer.position(one) for one in consumer.assignment()))
+        self._ready.set()
+        while not self._end:
+            for messages in (await consumer.getmany(timeout_ms=200)).values():
+                self.values += [message.value.decode() for message in messages]
+        await consumer.stop()
+
+    def __enter__(self) -> "Following":
+        self._thread.start()
+        assert self._ready.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end = True
+        self._thread.join(60)
+        self._loop.close()
+
+
+def test_partitions_that_are_added_are_read_from_their_beginning(broker: Broker) -> None:
+    topic = broker.topics.events
+    broker.send(topic, ["old"])
+    with (
+        broker.faust() as faust,
+        Following(broker.config, topic) as earliest,
+        Following(broker.config, topic, auto_offset_reset="latest") as latest,
+    ):
+        faust.until(lambda: faust.values(topic) == ["old"] == earliest.values)
+        broker.send(topic, ["before"])
+        faust.until(lambda: len(faust.values(topic)) == 2 == len(earliest.values) and len(latest.values) == 1)
+        with closing(broker.admin()) as admin:
+            admin.create_partitions({topic: 5})
+        for number in (0, 3, 4):
+            until(lambda n=number: attempt(lambda: broker.send(topic, [f"in {n}"], partition=n)), 30)  # type: ignore[misc]
+        new = {"in 0", "in 3", "in 4"}
+        faust.until(lambda: {"old", "before", *new} <= set(faust.values(topic)))
+        faust.until(lambda: sorted(earliest.values) == sorted(["old", "before", *new]), 60)
+        faust.until(lambda: sorted(latest.values) == sorted(["before", *new]), 60)
+        faust.until(lambda: faust.state()["lag"] == 0 and faust.state()["caught_up"] == [0, 1, 2, 3, 4])
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(broker: Broker) -> None:
+    topic, other = broker.topics.events, broker.topics.items
+    broker.send(topic, ten("none", "old"))
+    with broker.faust() as faust, Following(broker.config, topic) as following:
+        faust.until(lambda: len(faust.values(topic)) == 10 == len(following.values))
+        faust.until(lambda: committed(broker, topic) == 10)
+        with closing(broker.admin()) as admin:
+            admin.delete_topics([topic])
+            until(lambda: topic not in admin.list_topics(), 30)
+        broker.send(other, ["meanwhile"])
+        faust.until(lambda: faust.values(other) == ["meanwhile"])
+        time.sleep(12)  # longer than what is known of the topics may be old
+        lines = faust.log.read_text().count("\n")
+        time.sleep(10)
+        told = [line for line in faust.log.read_text().splitlines()[lines:] if not line.startswith("{")]
+        assert len(told) < 100, "\n".join(told[:20])
+        topics.create(broker.config.kafka, broker.config.topics)
+        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2", "new 3"])), 30)
+        faust.until(lambda: faust.values(topic)[10:] == ["new 1", "new 2", "new 3"])
+        faust.until(lambda: following.values[10:] == ["new 1", "new 2", "new 3"])
+        faust.until(lambda: faust.state()["lag"] == 0 and 0 in faust.state()["caught_up"])
+        faust.until(lambda: committed(broker, topic) == 3)
+
+
+def test_a_topic_made_anew_at_once_is_read_from_its_beginning(broker: Broker) -> None:
+    topic = broker.topics.events
+    broker.send(topic, ten("none", "old"))
+    with broker.faust() as faust, Following(broker.config, topic) as following:
+        faust.until(lambda: len(faust.values(topic)) == 10 == len(following.values))
+        faust.until(lambda: committed(broker, topic) == 10)
+        with closing(broker.admin()) as admin:
+            admin.delete_topics([topic])
+            until(lambda: topic not in admin.list_topics(), 30)
+        topics.create(broker.config.kafka, broker.config.topics)
+        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2"])), 30)
+        faust.until(lambda: faust.values(topic)[10:] == ["new 1", "new 2"])
+        faust.until(lambda: following.values[10:] == ["new 1", "new 2"])
+        faust.until(lambda: faust.state()["lag"] == 0 and 0 in faust.state()["caught_up"])
+        faust.until(lambda: committed(broker, topic) == 2)
+
+
+def attempt(act: Callable[[], object]) -> bool:
+    """Whether something is done without Kafka's objecting."""
+    try:
+        act()
+    except KafkaError:
+        return False
+    return True
