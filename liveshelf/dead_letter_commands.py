@@ -69,6 +69,27 @@ def letters_replay(
         console.print(f"{count:,} cannot be sent: {why}", markup=False)
 
 
+@letters_app.command("skip")
+def letters_skip(
+    topic: Annotated[str, typer.Argument(help="The topic's whole name.")],
+    partition: Annotated[int, typer.Argument(min=0)],
+    offset: Annotated[int, typer.Argument(min=0, help="Where reading stopped.")],
+    to: Annotated[int | None, typer.Option(min=1, help="Where it goes on; behind the batch, when not given.")] = None,
+) -> None:
+    """Step over records that nobody can read; what they hold goes to the dead letters.
+
+    All processes go on within seconds. Example: `liveshelf dead-letters skip shop.events 3 812`
+    """
+    from streams import topics
+    from streams.skipping import skip
+
+    with told():
+        config = settings().streams()
+        topics.create(config.kafka, config.topics)
+        done = skip(config, topic, partition, offset, to)
+    console.print(f"{done.topic}/{done.partition}: {done.first} to {done.next - 1} skipped, read on at {done.next}")
+
+
 def _plain(hostile: str) -> Text:
     """Any text as it may stand in a terminal: nothing in it is markup, or moves the cursor."""
     return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in hostile))

@@ -28,8 +28,12 @@ def told() -> Iterator[None]:
     from streams.adapters.mapping import MappingError
     from streams.metrics_server import MetricsError
     from streams.redis_connection import ERRORS
+    from streams.skipping import SkipError
 
-    known = BadSettingsError, StackError, MappingError, StoreError, ExamplesError, LogsError, WeightsError, MetricsError
+    known = (
+        *(BadSettingsError, StackError, MappingError, StoreError, ExamplesError),
+        *(LogsError, WeightsError, MetricsError, SkipError),
+    )
     try:
         yield
     except known as error:

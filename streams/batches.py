@@ -137,8 +137,8 @@ def _unsnappy(packed: bytes, limit: int) -> bytes:
         blocks, at = [], _XERIAL_HEADER
         while at < len(packed):
             [size] = struct.unpack_from(">i", packed, at)
-            if size < 0:
-                raise BatchError(f"a block of {size} bytes")
+            if not 0 <= size <= len(packed) - at - 4:
+                raise BatchError(f"it has a block of {size} bytes")
             blocks.append(packed[at + 4 : at + 4 + size])
             at += 4 + size
     found, room = list[bytes](), limit
@@ -244,4 +244,6 @@ def _next(data: bytes, at: int, end: int, offset: int) -> int | None:
 
 
 def _words(error: Exception) -> str:
-    return f"{error}" if isinstance(error, BatchError) else f"{type(error).__name__}: {error}"[:200]
+    if isinstance(error, BatchError):
+        return str(error)
+    return f"{type(error).__name__}: {next(iter(error.args), '')}"[:200]

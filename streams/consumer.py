@@ -225,12 +225,12 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     async def _skips(self) -> list[Skip]:
         try:
-            return await skips(self.config)
+            return await skipped(self.config)
         except (KafkaError, OSError, TimeoutError):
             return []  # the next look is soon
 
 
-async def skips(config: StreamsConfig) -> list[Skip]:
+async def skipped(config: StreamsConfig) -> list[Skip]:
     """What operators had skipped.
 
     Raises

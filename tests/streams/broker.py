@@ -111,17 +111,17 @@ def faust_reader(config: StreamsConfig, group: str, folder: Path, name: str = "f
         process.stop(timeout_s=20)
 
 
-def values(config: StreamsConfig, topic: str, **settings: Any) -> list[bytes]:
-    """What a consumer of a topic reads up to its end."""
+def values(config: StreamsConfig, topic: str, *, over_skips: bool = False) -> list[bytes]:
+    """What a consumer of a topic reads up to its end, or to where it cannot be read on."""
 
     async def read() -> list[bytes]:
-        consumer = Consumer(config, topic, **settings)
+        consumer = Consumer(config, topic)
         found = []
         await consumer.start()
         try:
             ends = await consumer.end_offsets(consumer.assignment())
             async with asyncio.timeout(60):
-                while not consumer.passed(ends):
+                while not consumer.passed(ends) or (over_skips and consumer.stopped):
                     for messages in (await consumer.getmany(timeout_ms=200)).values():
                         found += [message.value for message in messages]
         finally:

@@ -1,26 +1,36 @@
 """Reading on a real broker: every codec, transactions, batches that nobody can read, topics made anew and widened."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer as ConfluentProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
 
 from liveshelf.stack.kafka import LocalKafka
-from streams import topics
+from streams import dead_letters, topics
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.consumer import Consumer
 from streams.contents import contents
+from streams.skipping import SkipError, skip
 from tests.shop import until
-from tests.streams.broker import CODECS, FaustReader, Segment, faust_reader, values
+from tests.streams.broker import CODECS, RECORDS, FaustReader, Segment, faust_reader, flip, unknown_codec, values
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
+log = logging.getLogger(__name__)
 KILOBYTE = "x" * 1_000
+LARGE = {"linger_ms": 200, "batch_size": 1 << 20, "max_request_size": 1 << 28}
 
 
 class Broker:
@@ -40,12 +50,11 @@ class Broker:
 
     def send(self, topic: str, told: list[str], codec: str | None = None, partition: int | None = 0) -> None:
         """One batch."""
-        producer = KafkaProducer(
-            **self.config.kafka.client(), compression_type=codec, linger_ms=200, batch_size=1 << 20
-        )
+        kafka = self.config.kafka.client()
+        producer = KafkaProducer(**kafka, compression_type=codec, **LARGE)
         for value in told:
             producer.send(topic, key=b"k", value=value.encode(), partition=partition)
-        producer.flush()
+        producer.flush(60)
         producer.close()
 
     def faust(self, name: str = "faust") -> AbstractContextManager[FaustReader]:
@@ -64,6 +73,14 @@ def broker(server: tuple[KafkaConfig, Path], topics_config: TopicsConfig, tmp_pa
     kafka, data = server
     narrow = topics_config.model_copy(update={"partitions": 2, "compacted_partitions": 1})
     return Broker(kafka, narrow, data, tmp_path)
+
+
+@pytest.fixture
+def wide(server: tuple[KafkaConfig, Path], topics_config: TopicsConfig, tmp_path: Path) -> Broker:
+    """Enough partitions for every kind of harm, and a sound one."""
+    kafka, data = server
+    config = topics_config.model_copy(update={"partitions": len(HARM) + 1, "compacted_partitions": 1})
+    return Broker(kafka, config, data, tmp_path)
 
 
 def ten(codec: str, client: str) -> list[str]:
@@ -190,6 +207,199 @@ def committed(broker: Broker, topic: str) -> int:
     admin = broker.admin()
     try:
         offsets = admin.list_group_offsets(group)
-        return int(offsets.get(group, offsets)[TopicPartition(topic, 0)].offset)
+        found = offsets.get(group, offsets).get(TopicPartition(topic, 0))
+        return -1 if found is None else int(found.offset)
     finally:
         admin.close()
+
+
+def resummed(change: Callable[[bytearray], None]) -> Callable[[Segment, int], bytes]:
+    """A change after which the checksum is right again."""
+    return lambda segment, base: segment.change(base, change, mend_checksum=True)
+
+
+def spoil(at: int, value: int) -> Callable[[bytearray], None]:
+    """Set one byte."""
+    return lambda batch: batch.__setitem__(at, value)
+
+
+def untouched(segment: Segment, base: int) -> bytes:
+    """For what is bad as it was sent."""
+    return next(batch for _, first, batch in segment.batches() if first == base)
+
+
+HARM: dict[str, tuple[str | None, Callable[[Segment, int], bytes], str]] = {
+    "damaged": ("gzip", lambda segment, base: segment.change(base, flip), "its checksum is wrong"),
+    "unknown codec": ("zstd", resummed(unknown_codec), "codec 7 is not known"),
+    "bad zstd": ("zstd", resummed(spoil(RECORDS, 0)), "DecompressionError"),
+    "bad lz4": ("lz4", resummed(spoil(RECORDS, 0)), "DecompressionError"),
+    "bad snappy": ("snappy", resummed(spoil(RECORDS + 16, 0x7F)), "it has a block of"),
+    "bad gzip": ("gzip", resummed(spoil(RECORDS, 0)), "BadGzipFile"),
+    "false sizes": (None, resummed(spoil(RECORDS, 0x7E)), "Corrupt"),
+    "false count": (None, resummed(spoil(57, 0x7F)), "Corrupt"),
+    "unpacks to much": ("zstd", untouched, "it unpacks to more than 67108864 bytes"),
+}
+BOMB = "0" * 100_000_000
+
+
+def test_a_batch_that_cannot_be_read_stops_its_partition_alone_and_can_be_skipped(wide: Broker) -> None:
+    broker, topic = wide, wide.topics.events
+    held = {}
+    for number, (what, (codec, harm, _)) in enumerate(HARM.items()):
+        broker.send(topic, ten(what, "before"), partition=number)
+        broker.send(topic, [BOMB] if harm is untouched else ten(what, "bad"), codec, partition=number)
+        held[number] = harm(broker.segment(topic, number), 10)
+        broker.send(topic, [f"behind {what}"], partition=number)
+    broker.send(topic, ["sound"], partition=len(HARM))
+    broker.send(broker.topics.items, ["other topic"])
+    before = sorted([value[:40] for what in HARM for value in ten(what, "before")] + ["sound"])
+    behind = sorted([*before, *(f"behind {what}" for what in HARM)])
+    with broker.faust() as faust:
+        faust.until(lambda: sorted(faust.values(topic)) == before and faust.values(broker.topics.items))
+        faust.until(lambda: len(faust.state()["unreadable"]) == len(HARM))
+        for number, (what, (_, _, why)) in enumerate(HARM.items()):
+            told = faust.state()["unreadable"][number]
+            assert (told["topic"], told["partition"], told["offset"]) == (topic, str(number), "10"), what
+            assert why in told["error"], what
+        assert faust.state()["caught_up"] == [len(HARM)]
+        began = cpu_s(faust.process.pid)
+        time.sleep(4)
+        assert cpu_s(faust.process.pid) - began < 2, "it waits, and does not spin"
+        assert faust.log.read_text().count("cannot be read at offset") == len(HARM), "each is told once"
+        started = time.monotonic()
+        for number, what in enumerate(HARM):
+            done = skip(broker.config, topic, number, 10)
+            assert (done.first, done.next) == (10, 11 if what == "unpacks to much" else 20)
+        skipped_s = time.monotonic() - started
+        faust.until(lambda: sorted(faust.values(topic)) == behind, 30)
+        log.warning(
+            f"{len(HARM)} skips in {skipped_s:.1f} s, all read on {time.monotonic() - started:.1f} s after the first"
+        )
+        faust.until(lambda: faust.state()["lag"] == 0 and not faust.state()["unreadable"])
+        faust.until(lambda: faust.state()["caught_up"] == list(range(len(HARM) + 1)))
+        faust.until(lambda: committed(broker, topic) == end(broker, topic) == 21)
+    assert sorted(value.decode()[:40] for value in values(broker.config, topic, over_skips=True)) == behind
+    letters = {
+        letter.source.partition: letter for letter in dead_letters.read(broker.config.kafka, broker.config.topics)
+    }
+    assert {number: letter.source.value for number, letter in letters.items()} == held
+    assert {(letter.reason, letter.source.topic, letter.source.offset) for letter in letters.values()} == {
+        ("unreadable", topic, 10)
+    }
+    with pytest.raises(SkipError, match="skipped already"):
+        skip(broker.config, topic, 0, 10)
+    with pytest.raises(SkipError, match="can be read"):
+        skip(broker.config, topic, 0, 3)
+    with pytest.raises(SkipError, match="holds offsets 0 to 20"):
+        skip(broker.config, topic, 0, 21)
+    with pytest.raises(SkipError, match="there is no"):
+        skip(broker.config, topic, 99, 0)
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of a processor that a process has had."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+class Following:
+    """A reader in no group, which runs beside a test."""
+
+    def __init__(self, config: StreamsConfig, topic: str, **settings: str) -> None:
+        self.values: list[str] = []
+        self._consumer = partial(Consumer, config, topic, **settings)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._read()])
+        self._ready, self._end = threading.Event(), False
+
+    async def _read(self) -> None:
+        consumer = self._consumer()
+        await consumer.start()
+        await asyncio.gather(*(consumer.position(one) for one in consumer.assignment()))
+        self._ready.set()
+        while not self._end:
+            for messages in (await consumer.getmany(timeout_ms=200)).values():
+                self.values += [message.value.decode() for message in messages]
+        await consumer.stop()
+
+    def __enter__(self) -> "Following":
+        self._thread.start()
+        assert self._ready.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end = True
+        self._thread.join(60)
+        self._loop.close()
+
+
+def test_partitions_that_are_added_are_read_from_their_beginning(broker: Broker) -> None:
+    topic = broker.topics.events
+    broker.send(topic, ["old"])
+    with (
+        broker.faust() as faust,
+        Following(broker.config, topic) as earliest,
+        Following(broker.config, topic, auto_offset_reset="latest") as latest,
+    ):
+        faust.until(lambda: faust.values(topic) == ["old"] == earliest.values)
+        broker.send(topic, ["before"])
+        faust.until(lambda: len(faust.values(topic)) == 2 == len(earliest.values) and len(latest.values) == 1)
+        with closing(broker.admin()) as admin:
+            admin.create_partitions({topic: 5})
+        for number in (0, 3, 4):
+            until(lambda n=number: attempt(lambda: broker.send(topic, [f"in {n}"], partition=n)), 30)  # type: ignore[misc]
+        new = {"in 0", "in 3", "in 4"}
+        faust.until(lambda: {"old", "before", *new} <= set(faust.values(topic)))
+        faust.until(lambda: sorted(earliest.values) == sorted(["old", "before", *new]), 60)
+        faust.until(lambda: sorted(latest.values) == sorted(["before", *new]), 60)
+        faust.until(lambda: faust.state()["lag"] == 0 and faust.state()["caught_up"] == [0, 1, 2, 3, 4])
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(broker: Broker) -> None:
+    topic, other = broker.topics.events, broker.topics.items
+    broker.send(topic, ten("none", "old"))
+    with broker.faust() as faust, Following(broker.config, topic) as following:
+        faust.until(lambda: len(faust.values(topic)) == 10 == len(following.values))
+        faust.until(lambda: committed(broker, topic) == 10)
+        with closing(broker.admin()) as admin:
+            admin.delete_topics([topic])
+            until(lambda: topic not in admin.list_topics(), 30)
+        broker.send(other, ["meanwhile"])
+        faust.until(lambda: faust.values(other) == ["meanwhile"])
+        time.sleep(12)  # longer than what is known of the topics may be old
+        lines = faust.log.read_text().count("\n")
+        time.sleep(10)
+        told = [line for line in faust.log.read_text().splitlines()[lines:] if not line.startswith("{")]
+        assert len(told) < 100, "\n".join(told[:20])
+        topics.create(broker.config.kafka, broker.config.topics)
+        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2", "new 3"])), 30)
+        faust.until(lambda: faust.values(topic)[10:] == ["new 1", "new 2", "new 3"])
+        faust.until(lambda: following.values[10:] == ["new 1", "new 2", "new 3"])
+        faust.until(lambda: faust.state()["lag"] == 0 and 0 in faust.state()["caught_up"])
+        faust.until(lambda: committed(broker, topic) == 3)
+
+
+def test_a_topic_made_anew_at_once_is_read_from_its_beginning(broker: Broker) -> None:
+    topic = broker.topics.events
+    broker.send(topic, ten("none", "old"))
+    with broker.faust() as faust, Following(broker.config, topic) as following:
+        faust.until(lambda: len(faust.values(topic)) == 10 == len(following.values))
+        faust.until(lambda: committed(broker, topic) == 10)
+        with closing(broker.admin()) as admin:
+            admin.delete_topics([topic])
+            until(lambda: topic not in admin.list_topics(), 30)
+        topics.create(broker.config.kafka, broker.config.topics)
+        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2"])), 30)
+        faust.until(lambda: faust.values(topic)[10:] == ["new 1", "new 2"])
+        faust.until(lambda: following.values[10:] == ["new 1", "new 2"])
+        faust.until(lambda: faust.state()["lag"] == 0 and 0 in faust.state()["caught_up"])
+        faust.until(lambda: committed(broker, topic) == 2)
+
+
+def attempt(act: Callable[[], object]) -> bool:
+    """Whether something is done without Kafka's objecting."""
+    try:
+        act()
+    except KafkaError:
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""Stepping over a batch that nobody can read, at an operator's word.
+
+What is skipped is written to the dead-letter topic, as far as the broker gives it out; then the skip is written down,
+and every process that stands there, or comes there later, goes on behind it.
+"""
+
+import asyncio
+import struct
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError as AsyncKafkaError
+from kafka.errors import KafkaConnectionError
+
+from streams import dead_letters, skips
+from streams.batches import Unreadable
+from streams.config import StreamsConfig
+from streams.consumer import Consumer, skipped
+from streams.decode import Refusal
+from streams.producer import Producer
+from streams.record import Record
+from streams.skips import Skip
+from streams.topics import Topics, largest_record
+
+REASON = "unreadable"
+PATIENCE_S = 30.0
+HEADERS_BYTES = 4_096
+
+
+class SkipError(Exception):
+    """There is nothing to skip, or it is not known how far; its words say which."""
+
+
+def skip(config: StreamsConfig, topic: str, partition: int, offset: int, to: int | None = None) -> Skip:
+    """Have a batch skipped by all who read it; done once Kafka has it.
+
+    Parameters
+    ----------
+    topic, partition, offset
+        Where reading stops.
+    to
+        Where it shall go on; where the batch ends, when not given.
+
+    Raises
+    ------
+    SkipError
+        When the offset can be read, is skipped already, or it cannot be told how far the batch reaches.
+    kafka.errors.KafkaError
+        When the broker is out of reach.
+    """
+    try:
+        return asyncio.run(_skip(config, TopicPartition(topic, partition), offset, to))
+    except (AsyncKafkaError, TimeoutError, OSError) as error:
+        raise KafkaConnectionError(str(error) or f"no answer in {PATIENCE_S:g} s") from error
+
+
+async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, to: int | None) -> Skip:
+    before = skips.over(await skipped(config), partition.topic, partition.partition, offset)
+    if before is not None:
+        raise SkipError(f"{_name(partition)} is skipped already from offset {offset}, to {before}")
+    bad = await _unreadable(config, partition, offset)
+    after = bad.next if to is None else to
+    if after is None:
+        raise SkipError(
+            f"{_name(partition)} cannot be read at offset {offset} ({bad.error}), and how far that reaches cannot be "
+            "told: say where reading shall go on with --to"
+        )
+    if after <= offset:
+        raise SkipError(f"--to {after} is not behind offset {offset}")
+    first = min(offset, struct.unpack_from(">q", bad.batch)[0]) if len(bad.batch) >= 8 else offset
+    done = Skip(partition.topic, partition.partition, first, after, bad.error)
+    topics = Topics(config.topics.prefix)
+    async with Producer(config) as send:
+        source = Record(partition.topic, partition.partition, first, -1, None, bad.batch)
+        value = bad.batch[: largest_record(config.topics) - HEADERS_BYTES]
+        refusal = Refusal(REASON, f"offsets {first} to {after - 1}: {bad.error}")
+        headers = [*dead_letters.headers(source, refusal), ("next", str(after).encode())]
+        await send(topics.dead_letters, dead_letters.key(source), value, headers)
+        await send(topics.skipped, skips.key(done), skips.encode(done))
+    return done
+
+
+async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: int) -> Unreadable:
+    """What stops reading at an offset."""
+    consumer = Consumer(config)
+    try:
+        await consumer.start()
+        if partition not in await consumer.partitions(partition.topic):
+            raise SkipError(f"there is no {_name(partition)}")
+        consumer.assign([partition])
+        consumer.seek(partition, offset)
+        begin = (await consumer.beginning_offsets([partition]))[partition]
+        end = (await consumer.end_offsets([partition]))[partition]
+        if not begin <= offset < end:
+            raise SkipError(f"{_name(partition)} holds offsets {begin} to {end - 1}")
+        async with asyncio.timeout(PATIENCE_S):
+            while (bad := consumer.stopped.get(partition)) is None:
+                if await consumer.getmany(timeout_ms=100, max_records=1) or (consumer.at(partition) or 0) > offset:
+                    raise SkipError(f"{_name(partition)} can be read at offset {offset}: there is nothing to skip")
+        return bad
+    finally:
+        await consumer.stop()
+
+
+def _name(partition: TopicPartition) -> str:
+    return f"{partition.topic}/{partition.partition}"
