@@ -16,7 +16,7 @@ from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.decode import Refusal
 from streams.record import Header, Record, Send
-from streams.topics import Topics, largest_record
+from streams.topics import OVERHEAD_BYTES, Topics, largest_record
 
 MAX_DETAIL = 1_000
 KEY_BYTES = 16_384
@@ -24,9 +24,6 @@ KEY_BYTES = 16_384
 
 FIRST_BYTES = 16_384
 """What is kept of a value that does not fit."""
-
-OVERHEAD_BYTES = 512
-"""What Kafka adds to a record's bytes, at most."""
 
 
 class Whole(NamedTuple):

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import (
 )
 
 from streams.clock import wall_ms
-from streams.meter import Snapshot
+from streams.meter import Snapshot, label_value
 from streams.timing import Stage, Timing
 
 LEVELS = (0.5, 0.9, 0.99)
@@ -109,9 +109,9 @@ class Exposition:
 
 
 def _about(last: Snapshot) -> Iterator[Metric]:
-    labels = {label_name(name): value for name, value in last.labels.items() if name not in SENTENCES}
+    labels = {label_name(name): label_value(value) for name, value in last.labels.items() if name not in SENTENCES}
     info = metric_name(last.role, "info").removesuffix("_info")
-    yield InfoMetricFamily(info, "Who reports, and what it has to say in words.", labels | {"id": last.id})
+    yield InfoMetricFamily(info, "Who reports, and what it has to say in words.", labels | {"id": label_value(last.id)})
     name = metric_name(last.role, "snapshot_timestamp_seconds")
     yield GaugeMetricFamily(name, "When the role last reported, since the epoch.", last.to_ms / 1000)
 
@@ -127,7 +127,7 @@ def _gauges(last: Snapshot) -> Iterator[Metric]:
     for name, value in last.gauges.items():
         found.setdefault(name, {})[()] = value
     for series in last.series:
-        labels = {label_name(name): value for name, value in series.labels.items()}
+        labels = {label_name(name): label_value(value) for name, value in series.labels.items()}
         found.setdefault(series.name, {})[tuple(sorted(labels.items()))] = series.value
     for name, values in sorted(found.items()):
         family = GaugeMetricFamily(metric_name(last.role, name), f"{name}, now.")

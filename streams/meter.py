@@ -3,6 +3,9 @@
 Pure: takes values, gives values. Sending snapshots to ``liveshelf.metrics`` is the worker's business.
 """
 
+import hashlib
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -13,6 +16,27 @@ from ddsketch.pb.proto import DDSketchProto
 
 ACCURACY = 0.01
 """Relative error of every quantile (DDSketch: Masson, Rim and Lee 2019)."""
+
+
+LABEL_LETTERS = 128
+"""A label's value is not longer."""
+
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def label_value(text: str) -> str:
+    """A text as a label's value: without control characters, and cut where it is long; two that differ stay two.
+
+    Examples
+    --------
+    >>> label_value("home\\npage"), len(label_value("x" * 10_000)), label_value("x" * 200) == label_value("x" * 201)
+    ('home\ufffdpage', 128, False)
+    """
+    shown = _NOT_SHOWN.sub("\ufffd", text)
+    if len(shown) <= LABEL_LETTERS:
+        return shown
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{shown[: LABEL_LETTERS - len(digest) - 1]}…{digest}"
 
 
 class Series(msgspec.Struct, frozen=True, array_like=True):
@@ -95,6 +119,35 @@ class Meter:
         self._counts.clear()
         self._sketches.clear()
         return taken
+
+
+def fitted(snapshot: Snapshot, max_bytes: int) -> bytes:
+    """The snapshot's JSON, with as many of its series as fit into ``max_bytes``; those of which there are few stay.
+
+    The gauge ``series_left_out`` says how many there are more. What is no finite number is not told: JSON has no word
+    for it.
+
+    Examples
+    --------
+    >>> many = [Series("rate", {"surface": "x" * 100}, 1.0)] * 99 + [Series("alarm", {}, 1.0)]
+    >>> snapshot = Snapshot(role="worker", id="w", from_ms=0, to_ms=1, counts={}, gauges={}, sketches={}, series=many)
+    >>> found = decoder.decode(fitted(snapshot, 2_000))
+    >>> found.series[0].name, len(found.series) + int(found.gauges["series_left_out"])
+    ('alarm', 100)
+    """
+    every = [one for one in snapshot.series if math.isfinite(one.value)]
+    finite = {name: value for name, value in snapshot.gauges.items() if math.isfinite(value)}
+    snapshot = msgspec.structs.replace(snapshot, gauges=finite, series=every)
+    value = encoder.encode(snapshot)
+    if len(value) > max_bytes:
+        often = Counter(one.name for one in every)
+        snapshot = msgspec.structs.replace(snapshot, series=sorted(every, key=lambda one: often[one.name]))
+    while len(value) > max_bytes and snapshot.series:
+        kept = snapshot.series[: len(snapshot.series) * max_bytes // (len(value) + 1)]
+        gauges = snapshot.gauges | {"series_left_out": float(len(every) - len(kept))}
+        snapshot = msgspec.structs.replace(snapshot, series=kept, gauges=gauges)
+        value = encoder.encode(snapshot)
+    return value
 
 
 def total(snapshots: Iterable[Snapshot], name: str) -> int:

@@ -24,7 +24,7 @@ from streams.decode import Refusal
 from streams.meter import Meter
 from streams.recommender import Ask, anchors
 from streams.record import Record, Send, Sent
-from streams.shelf import ShelfRecord, encoder, fitted
+from streams.shelf import ShelfRecord, bounded, encoder, fitted
 from streams.store import Store
 from streams.topics import Topics
 
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 NEIGHBOURS_FRESH_MS = 30_000
 NEIGHBOURS_KEPT = 50_000
 TOP = 10
+
+KEY_AND_OVERHEAD = 8_192
+"""Bytes that a shelf's record has besides its value, at most: its key is an id or the shelf's key."""
 
 
 class Pipeline:
@@ -54,7 +57,7 @@ class Pipeline:
         """
         try:
             return await self._process(records)
-        except (KafkaError, *redis_connection.ERRORS):
+        except (KafkaError, OSError, *redis_connection.ERRORS):
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             if len(records) == 1:
@@ -102,7 +105,8 @@ class Pipeline:
         since the event that it answered is then taken together with newer ones. A shelf that the topic does not take is
         not shown.
         """
-        full = [record for record in records if record.shelf.items]
+        limit = self.config.topics.max_message_bytes - KEY_AND_OVERHEAD
+        full = [fit for record in records if (fit := bounded(record, limit)).shelf.items]
         refused = await asyncio.gather(
             *(
                 self.send(self.topics.shelves, (one.shopper or one.key).encode("utf-8", "replace"), encoder.encode(one))

@@ -9,10 +9,10 @@ from msgspec import structs
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.exposition import Exposition
-from streams.meter import Meter, encoder
+from streams.meter import Meter, fitted
 from streams.metrics_server import MetricsServer
 from streams.record import Send
-from streams.topics import Topics
+from streams.topics import OVERHEAD_BYTES, Topics
 from streams.unreadable import book
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Reporter:
 
     def __init__(self, meter: Meter, config: StreamsConfig) -> None:
         self._meter, self._topic = meter, Topics(config.topics.prefix).metrics
-        self._config = config.metrics
+        self._config, self._max_bytes = config.metrics, config.topics.max_message_bytes - OVERHEAD_BYTES
         self._exposition = None if config.metrics.port is None else Exposition()
         self._closing = ExitStack()
 
@@ -55,4 +55,4 @@ class Reporter:
         snapshot = structs.replace(snapshot, series=[*snapshot.series, *book.series()])
         if self._exposition is not None:
             self._exposition.update(snapshot)
-        await send(self._topic, self._meter.role.encode(), encoder.encode(snapshot))
+        await send(self._topic, self._meter.role.encode(), fitted(snapshot, self._max_bytes))

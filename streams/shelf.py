@@ -107,6 +107,35 @@ shelf_decoder = msgspec.json.Decoder(Shelf)
 record_decoder = msgspec.json.Decoder(ShelfRecord)
 
 
+def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
+    """The record, or where its JSON is larger than ``max_bytes`` less of it: first it loses what it was ranked by, then
+    its last items.
+
+    Examples
+    --------
+    >>> item = ShelfItem("x" * 200, 1.0, 0.1, 0.2, 0.3, "vector")
+    >>> shelf = Shelf(shelf_id="s", surface="feed", model="m", arm="a", made_at=1, event_ts=1, items=[item] * 20)
+    >>> record = ShelfRecord(key="k", shopper="u", query=None, shelf=shelf, propensities=[1.0] * 20, asked=["q" * 999])
+    >>> [(len(one.asked), len(one.shelf.items), len(one.propensities))
+    ...     for one in (bounded(record, limit) for limit in (9_000, 6_500, 1_000))]
+    [(1, 20, 20), (0, 20, 20), (0, 2, 2)]
+    """
+    size = len(encoder.encode(record))
+    if size > max_bytes:
+        record = msgspec.structs.replace(record, history=[], asked=[], weights=[], vector=None)
+        size = len(encoder.encode(record))
+    while size > max_bytes and record.shelf.items:
+        count = len(record.shelf.items) * max_bytes // (size + 1)
+        record = msgspec.structs.replace(
+            record,
+            shelf=msgspec.structs.replace(record.shelf, items=record.shelf.items[:count]),
+            propensities=record.propensities[:count],
+            popularity=record.popularity[:count],
+        )
+        size = len(encoder.encode(record))
+    return record
+
+
 def fitted(shelf: Shelf, max_bytes: int) -> bytes:
     """The shelf's JSON, with as many of its first items as fit into ``max_bytes``.
 

@@ -15,6 +15,9 @@ from streams.config import KafkaConfig, TopicsConfig
 DEAD_LETTER_HEADROOM = 65_536
 """Bytes a dead letter may be larger than what it holds: its headers."""
 
+OVERHEAD_BYTES = 512
+"""What Kafka adds to a record's bytes, at most, keys and headers not counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:

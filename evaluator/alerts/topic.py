@@ -17,13 +17,35 @@ from streams.topics import Topics
 
 log = logging.getLogger(__name__)
 
+MAX_BYTES = 65_536
+"""Of an alert on the topic, and so in a webhook's message."""
+
 SOURCE = "source"
 """The header that names the process which tells an alert, the same after a restart."""
 
 
 def tell(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[object]:
     """Write an alert to the topic; what it returns is done once the broker has it."""
-    return send(topic, alert.key.encode("utf-8", "replace"), encoder.encode(alert), [(SOURCE, source.encode())])
+    return send(topic, alert.key.encode("utf-8", "replace"), fitted(alert), [(SOURCE, source.encode())])
+
+
+def fitted(alert: Alert) -> bytes:
+    """An alert's JSON; where its evidence is large, without the largest parts of it.
+
+    Examples
+    --------
+    >>> drop = Alert(name="drop", labels={}, state="firing", summary="", since=5,
+    ...     evidence={"rate": 0.1, "words": "x" * MAX_BYTES, "more": "y" * 1_000})
+    >>> list(decoder.decode(fitted(drop)).evidence)
+    ['rate', 'more']
+    """
+    value, evidence = encoder.encode(alert), dict(alert.evidence)
+    for name in sorted(evidence, key=lambda name: len(encoder.encode(evidence[name])), reverse=True):
+        if len(value) <= MAX_BYTES:
+            break
+        alert = msgspec.structs.replace(alert, evidence={k: v for k, v in alert.evidence.items() if k != name})
+        value = encoder.encode(alert)
+    return value
 
 
 class Told(NamedTuple):

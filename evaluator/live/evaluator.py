@@ -28,6 +28,7 @@ from streams.announcement import follow as announced
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
+from streams.dead_letters import Letters
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
 from streams.meter import Meter
 from streams.producer import Producer
@@ -106,7 +107,15 @@ class Evaluator:
             items = Items()
             partitions = await send.partitions(self.topics.shelves)
             join = self.join = Join(
-                store, send, self.meter, self.topics, config, self.streams.events, items, partitions
+                store,
+                send,
+                self.meter,
+                self.topics,
+                config,
+                self.streams.events,
+                items,
+                partitions,
+                Letters(send, self.streams.topics),
             )
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()

@@ -13,6 +13,7 @@ from evaluator.live.challenge import Challenge
 from evaluator.live.items import Items
 from evaluator.live.partition import RateKey
 from evaluator.online.measures import Measures
+from evaluator.online.names import capped
 from evaluator.online.rates import WINDOWS, Rates, Tally
 from evaluator.online.view import View
 from evaluator.online.waiting import Waiting
@@ -95,7 +96,7 @@ class Figures:
 
     def _rates(self, until: int) -> Iterator[Series]:
         for window in WINDOWS:
-            for names, sums in self.rates.by(window, until, CUT, self.measures.weights).items():
+            for names, sums in capped(self.rates.by(window, until, CUT, self.measures.weights)).items():
                 labels = {"window": window, **dict(zip(CUT, names, strict=True))}
                 for what in SUMS:
                     yield Series(f"rate_{what}", labels, getattr(sums, what))

@@ -11,6 +11,9 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from aiokafka.errors import KafkaError
 
 from evaluator.config import EvaluatorConfig
 from evaluator.live import labelled
@@ -21,10 +24,11 @@ from evaluator.live.partition import HOUR_MS, Commit, Partition
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import Closed, Rules
 from evaluator.online.rates import WINDOWS, Rates
-from evaluator.online.view import View
+from streams import redis_connection
 from streams.clock import wall_ms
 from streams.config import EventsConfig
-from streams.decode import Refusal, decode_event
+from streams.dead_letters import Letters
+from streams.decode import Refusal, decode_event, refuse
 from streams.events import AnyEvent, Touch
 from streams.meter import Meter, Series
 from streams.patience import Patience
@@ -58,10 +62,11 @@ class Join:
         events: EventsConfig,
         items: Items,
         shelf_partitions: int,
+        letters: Letters,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.items = config, events, items
-        self.shelf_partitions = shelf_partitions
+        self.shelf_partitions, self._letters = shelf_partitions, letters
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
@@ -72,24 +77,65 @@ class Join:
         self._moved: dict[int, int] = {}
 
     async def process(self, records: Sequence[Record]) -> Sent:
-        """Take a batch of events, of any partitions."""
+        """Take a batch of events, of any partitions.
+
+        A batch that breaks is taken record by record; one that breaks alone is dead-lettered, and is no event.
+        """
+        try:
+            return await self._process(records)
+        except (KafkaError, OSError, *redis_connection.ERRORS):
+            raise  # not the events' fault, and nothing here can mend it: nothing may be committed
+        except Exception as error:
+            async with self._loading:
+                self._forget()  # what is in memory may be half changed
+            if len(records) == 1:
+                log.exception("an event broke the join and goes to the dead letters")
+                return await self._give_up(records[0], error)
+            log.exception("a batch of %d broke: taking its events one by one", len(records))
+            return [sent for record in records for sent in await self.process([record])]
+
+    async def _process(self, records: Sequence[Record]) -> Sent:
         now = wall_ms()
+        decoded = [decode_event(record.value, now, self.events) for record in records]
         events: defaultdict[int, list[tuple[int, AnyEvent | None]]] = defaultdict(list)
-        for record in records:
-            event = decode_event(record.value, now, self.events)
-            self.meter.count("refused" if isinstance(event, Refusal) else "events")
+        for record, event in zip(records, decoded, strict=True):
             # The worker dead-letters what cannot be read.
             events[record.partition].append((record.offset, None if isinstance(event, Refusal) else event))
+        sent = await self._take(events, now)
+        for record, event in zip(records, decoded, strict=True):
+            self.meter.count("refused" if isinstance(event, Refusal) else "events")
             self.meter.time("delay", now - record.timestamp_ms)
-            if isinstance(event, Touch) and (vector := self.items.vector(event.item_id)) is not None:
-                title = self.items.title(event.item_id)
-                self.figures.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
+            if isinstance(event, Touch):
+                self._figure(partial(self._touched, event))
+        return sent
+
+    async def _take(self, events: Mapping[int, Sequence[tuple[int, AnyEvent | None]]], now: int) -> Sent:
         sent: Sent = []
         async with self._loading:
             for number, some in events.items():
                 self._moved[number] = now
                 sent += await self._commit(number, lambda partition, some=some: partition.take(some))  # type: ignore[misc]
         return sent
+
+    async def _give_up(self, record: Record, error: Exception) -> Sent:
+        """The letter goes first: once the offset is committed, nobody looks at the record again."""
+        await self._letters(record, refuse("internal", f"evaluator: {type(error).__name__}: {error}"))
+        self.meter.count("refused")
+        return await self._take({record.partition: [(record.offset, None)]}, wall_ms())
+
+    def _touched(self, event: Touch) -> None:
+        if (vector := self.items.vector(event.item_id)) is not None:
+            title = self.items.title(event.item_id)
+            self.figures.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
+
+    def _figure(self, take: Callable[[], None]) -> None:
+        """Let figures take something in. They are told of what is committed already, so what breaks them is counted,
+        and holds nothing up."""
+        try:
+            take()
+        except Exception:
+            self.meter.count("figures.failed")
+            log.exception("something is missing from the figures")
 
     async def remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
         """Take shelf records: what their impressions will be labelled with.
@@ -101,7 +147,7 @@ class Join:
         """
         known = {record.shelf.shelf_id: Known.of(record) for record in records}
         for record in records:
-            self.figures.watches.made(record)
+            self._figure(partial(self.figures.watches.made, record))
         await self.patience.until_done(lambda: self.store.remember(known, reached))
         self.meter.count("shelves", len(known))
 
@@ -148,7 +194,8 @@ class Join:
         return self.figures.get(until, wall_ms())
 
     def _watch(self) -> None:
-        self.figures.watch(min((self._reached(number) for number in self._assigned), default=-math.inf))
+        until = min((self._reached(number) for number in self._assigned), default=-math.inf)
+        self._figure(partial(self.figures.watch, until))
 
     def _reached(self, number: int) -> float:
         """Up to when a partition is closed; a partition without events holds nothing up."""
@@ -176,7 +223,7 @@ class Join:
                 self._forget()
                 continue
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
-            self._measure(commit, labelled.views(closed, known))
+            self._figure(partial(self._measure, commit, closed, known))
             return [*sent, *self._published(number, commit.examples)]
 
     async def _shelves_known(self, until: int) -> None:
@@ -192,10 +239,11 @@ class Join:
         if number in self.partitions:
             return self.partitions[number], []
         saved = await self.patience.until_done(lambda: self.store.load(number))
-        partition = self.partitions[number] = Partition(self.rules, saved)
-        newest = max(0, partition.horizon) // HOUR_MS
+        newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
         hours = range(max(0, newest - RATE_HOURS), newest + 1)
-        self.figures.count(await self.patience.until_done(lambda: self.store.rates(number, hours)))
+        rates = await self.patience.until_done(lambda: self.store.rates(number, hours))
+        partition = self.partitions[number] = Partition(self.rules, saved, rates)
+        self.figures.count(rates)
         left = await self.patience.until_done(lambda: self.store.examples(number))
         return partition, self._published(number, left)
 
@@ -213,10 +261,12 @@ class Join:
             )
             await self.patience.until_done(lambda: self.store.sent(number, examples))
 
-        return [publish()] if examples else []
+        return [asyncio.ensure_future(publish())] if examples else []
 
-    def _measure(self, commit: Commit, views: Sequence[View]) -> None:
+    def _measure(self, commit: Commit, closed: Sequence[Closed], known: Mapping[str, Known]) -> None:
         self.meter.count("closed", len(commit.examples))
+        self.meter.count("broken", commit.broken)
+        views = labelled.views(closed, known)
         self.meter.count("clicked", sum(sums.clicks for sums in commit.rates.values()))
         for view in views:
             if view.made_at is not None:

@@ -119,7 +119,7 @@ def label(closed: Closed, known: Known | None) -> Labelled:
         surface=closed.surface,
         position=closed.position,
         intent=closed.intent,
-        value=sum(outcome.value for outcome in closed.outcomes if outcome.kind == "purchase"),
+        value=closed.revenue,
     )
     if known is None:
         return made

@@ -12,6 +12,7 @@ import msgspec
 
 from evaluator.live.labelled import Known, Labelled, label
 from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State
+from evaluator.online.names import Names
 from evaluator.online.rates import Slice, Tally, cut, tally
 from streams.events import AnyEvent
 
@@ -39,7 +40,10 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains."""
+    """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains.
+
+    ``broken`` counts facts and impressions that could not be taken further and are left out.
+    """
 
     before: int
     offset: int
@@ -49,10 +53,16 @@ class Commit:
     totals: dict[str, int]
     examples: list[Labelled]
     rates: dict[RateKey, Tally]
+    broken: int = 0
 
 
 class Partition:
     """Joins one partition's events.
+
+    Parameters
+    ----------
+    rates
+        What was counted of its last hours: which names they were counted by.
 
     Examples
     --------
@@ -67,7 +77,7 @@ class Partition:
     ['look']
     """
 
-    def __init__(self, rules: Rules, saved: Saved) -> None:
+    def __init__(self, rules: Rules, saved: Saved, rates: Mapping[RateKey, Tally] | None = None) -> None:
         self.offset = self._committed = saved.offset
         self._join = Attribution(rules)
         states = {
@@ -75,6 +85,8 @@ class Partition:
         }
         self._join.restore(states, saved.watermark, _counts(saved.counts))
         self._closed: list[Closed] = []
+        self._names = Names()
+        self._names.restore(rates or {})
 
     @property
     def watermark(self) -> int:
@@ -119,6 +131,7 @@ class Partition:
         """
         closed, self._closed = self._closed, []
         changed = self._join.drain()
+        examples, rates, broken = self._told(closed, known)
         found = Commit(
             before=self._committed,
             offset=self.offset,
@@ -126,25 +139,36 @@ class Partition:
             set_={_name(key): _fact_encoder.encode(sorted(state)) for key, state in changed.items() if state},
             removed=[_name(key) for key, state in changed.items() if not state],
             totals=_totals(self._join.get()),
-            examples=[label(one, known.get(one.shelf_id)) for one in closed],
-            rates=_rates(closed, known),
+            examples=examples,
+            rates=rates,
+            broken=broken + self._join.broken,
         )
-        self._committed = self.offset
+        self._committed, self._join.broken = self.offset, 0
         return found
 
     def counts(self) -> Counts:
         """What was seen so far."""
         return self._join.get()
 
-
-def _rates(closed: Iterable[Closed], known: Mapping[str, Known]) -> dict[RateKey, Tally]:
-    found: defaultdict[RateKey, Tally] = defaultdict(Tally)
-    for one in closed:
-        shelf = known.get(one.shelf_id)
-        arm, model = (shelf.arm, shelf.model) if shelf else ("", "")
-        minute = one.ts // MINUTE_MS * MINUTE_MS
-        found[minute, cut(one, arm, model)].add(tally(one))
-    return dict(found)
+    def _told(
+        self, closed: Iterable[Closed], known: Mapping[str, Known]
+    ) -> tuple[list[Labelled], dict[RateKey, Tally], int]:
+        """Examples and rates of closed impressions; one of which nothing can be told is left out, and counted: it would
+        break every later batch again."""
+        examples: list[Labelled] = []
+        rates: defaultdict[RateKey, Tally] = defaultdict(Tally)
+        broken = 0
+        for one in closed:
+            shelf = known.get(one.shelf_id)
+            arm, model = (shelf.arm, shelf.model) if shelf else ("", "")
+            try:
+                example, sums, named = label(one, shelf), tally(one), cut(one, arm, model)
+            except Exception:
+                broken += 1
+                continue
+            examples.append(example)
+            rates[one.ts // MINUTE_MS * MINUTE_MS, self._names.of(one.ts, named)].add(sums)
+        return examples, dict(rates), broken
 
 
 def _name(key: Key) -> bytes:

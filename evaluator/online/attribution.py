@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.events import AnyEvent, Impression, Touch
+from streams.meter import label_value
 
 INTENTS = {"purchase": "buy", "cart": "buy", "read": "read", "click": "look"}
 """What each kind of outcome says was meant; none of them is ``ignore``."""
 
 STRENGTH = {"": 0, "click": 1, "read": 2, "cart": 3, "purchase": 4}
+
+MOST_REVENUE = 1e21
+"""The largest price times the largest quantity that an event may have."""
 
 Key = tuple[str, str]
 """Shopper and item."""
@@ -60,6 +64,11 @@ class Closed:
         kind = max((outcome.kind for outcome in self.outcomes), key=STRENGTH.__getitem__, default="")
         return INTENTS.get(kind, "ignore")
 
+    @property
+    def revenue(self) -> float:
+        """What was bought for, in the shop's currency; never so much that its square could not be summed up."""
+        return min(sum(outcome.value for outcome in self.outcomes if outcome.kind == "purchase"), MOST_REVENUE)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -91,7 +100,7 @@ def facts(event: AnyEvent) -> Iterator[tuple[Key, Fact]]:
     time = event.time_ms
     if isinstance(event, Impression):
         for shown in event.items:
-            fact = Fact(time, "", event.event_id, event.shelf_id, event.surface, shown.position)
+            fact = Fact(time, "", event.event_id, event.shelf_id, label_value(event.surface), shown.position)
             yield (event.shopper, shown.item_id), fact
     elif isinstance(event, Touch):
         value = (event.price or 0.0) * (event.quantity or 1)
@@ -171,7 +180,8 @@ class Attribution:
     """Joins events as they come, in any order, each any number of times.
 
     An event is late when the watermark is past its time by more than the grace; it is counted and not used. What has
-    been decided is forgotten, so memory is bounded by the events of one window and grace.
+    been decided is forgotten, so memory is bounded by the events of one window and grace. So is what cannot be decided,
+    and counted in ``broken``: it may not hold up the rest.
 
     Examples
     --------
@@ -189,6 +199,7 @@ class Attribution:
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.watermark = 0
+        self.broken = 0
         self._states: dict[Key, State] = {}
         self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
@@ -205,7 +216,7 @@ class Attribution:
             if isinstance(event, Impression | Touch):
                 self._counts.late[event.kind] += 1
             return
-        for key, fact in facts(event):
+        for key, fact in list(facts(event)):  # all or nothing, should one fail
             state = self._states.get(key, State())
             if fact not in state:
                 self._states[key] = merge(state, (fact,))
@@ -226,7 +237,13 @@ class Attribution:
         due: set[Key] = set()
         while self._due and self._due[0][0] < self.horizon:
             due.add(heapq.heappop(self._due)[1])
-        closed = [one for key in due for one in self._settle(key)]
+        closed: list[Closed] = []
+        for key in due:
+            waiting = len(self._states.get(key, ()))
+            try:
+                closed += self._settle(key)
+            except Exception:
+                self.broken += waiting
         return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
 
     def get(self) -> Counts:
@@ -255,10 +272,11 @@ class Attribution:
     def _settle(self, key: Key) -> Iterator[Closed]:
         state = self._states.pop(key, State())
         self._changed.add(key)
+        self._counts.waiting -= len(state)
         settled = settle(state, self.horizon, self.rules)
         if settled.rest:
             self._states[key] = settled.rest
-        self._counts.waiting -= len(state) - len(settled.rest)
+            self._counts.waiting += len(settled.rest)
         self._counts.orphans.update(orphan.kind for orphan in settled.orphans)
         for shown, outcomes in settled.closed:
             one = Closed(*key, shown.shelf_id, shown.surface, shown.position, shown.ts, outcomes)

@@ -11,17 +11,18 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.online.names import OTHER
 from evaluator.online.positions import Positions
 from evaluator.online.ranking import MEANS, Ranking, diversity, ndcg, novelty, reciprocal_rank
 from evaluator.online.rates import BUCKETS, Rolling, bucket
 from evaluator.online.reliability import BINS, Reliability
 from evaluator.online.view import View
-from streams.meter import Series
+from streams.meter import Series, label_value
 
 HOUR_MS = 3_600_000
 STEPS = 12
 SURFACES = 32
-"""Surfaces that are measured; of more, those that came first."""
+"""Surfaces that are measured by name; all others together."""
 
 BRANDS = 20
 CELLS = 20_000
@@ -85,8 +86,11 @@ class Measures:
     def get(self, until: int) -> Iterator[Series]:
         """All values of the hour that ends at ``until`` (ms)."""
         hour = Ranking()
-        for surface, rolling in self._shelves.items():
+        for surface, rolling in list(self._shelves.items()):
             sums = rolling.get(until)
+            if not len(rolling):  # its place is another's from now on
+                del self._shelves[surface]
+                continue
             hour.add(sums)
             for measure in MEANS:
                 mean = getattr(sums, measure)
@@ -105,11 +109,10 @@ class Measures:
             yield Series("propensity", {"position": position}, 1 / weight)
 
     def _rank(self, view: View, gain: float | None) -> None:
-        rolling = self._shelves.get(view.surface)
+        surface = view.surface if view.surface in self._shelves or len(self._shelves) < SURFACES else OTHER
+        rolling = self._shelves.get(surface)
         if rolling is None:
-            if len(self._shelves) == SURFACES:
-                return
-            rolling = self._shelves[view.surface] = Rolling(HOUR_MS, Ranking, STEPS)
+            rolling = self._shelves[surface] = Rolling(HOUR_MS, Ranking, STEPS)
         sums, items = rolling.part(view.ts), [one.item_id for one in view.closed]
         sums.mrr.update(reciprocal_rank(view.closed))
         sums.ndcg_10.update(gain)
@@ -122,7 +125,7 @@ class Measures:
     def _exposure(self, brands: Counter[str]) -> Iterator[Series]:
         largest = brands.most_common(BRANDS)
         for brand, count in largest:
-            yield Series("exposure_impressions", {"brand": brand}, float(count))
+            yield Series("exposure_impressions", {"brand": label_value(brand)}, float(count))
         if rest := brands.total() - sum(count for _, count in largest):
             yield Series("exposure_impressions", {"brand": ""}, rest)
 

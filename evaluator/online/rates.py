@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from evaluator.intervals import Interval, wilson
 from evaluator.online.attribution import Closed
+from streams.meter import label_value
 
 WINDOWS = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000}
 """Lengths of the windows, milliseconds."""
@@ -88,15 +89,14 @@ def bucket(position: int) -> str:
 
 def cut(closed: Closed, arm: str, model: str) -> Slice:
     """What a closed impression counts for."""
-    return Slice(closed.surface, arm, model, bucket(closed.position))
+    return Slice(label_value(closed.surface), label_value(arm), label_value(model), bucket(closed.position))
 
 
 def tally(closed: Closed) -> Tally:
     """One closed impression's sums."""
     clicked = int(bool(closed.outcomes))
-    bought = [outcome.value for outcome in closed.outcomes if outcome.kind == "purchase"]
-    revenue = sum(bought)
-    return Tally(1, clicked, int(bool(bought)), revenue, revenue**2)
+    bought = int(any(outcome.kind == "purchase" for outcome in closed.outcomes))
+    return Tally(1, clicked, bought, closed.revenue, closed.revenue**2)
 
 
 class Sums(Protocol):

@@ -86,6 +86,8 @@ BAD_EVENTS: dict[str, tuple[bytes | None, str, str]] = {
     "quantity beyond reason": (raw(GOOD | {"quantity": 10**30}), "invalid", "$.quantity"),
     "quantity a fraction": (raw(GOOD | {"quantity": 1.5}), "invalid", "$.quantity"),
     "price negative": (raw(GOOD | {"price": -0.01}), "invalid", "$.price"),
+    "price beyond reason": (raw(GOOD | {"price": 1e200}), "invalid", "$.price"),
+    "price a little beyond reason": (raw(GOOD | {"price": 1_000_000_000_001}), "invalid", "$.price"),
     "price as text": (raw(GOOD | {"price": "9.99"}), "invalid", "$.price"),
     "rating above 5": (raw(GOOD | {"type": "review", "rating": 6}), "invalid", "$.rating"),
     "ts without a zone": (raw(GOOD | {"ts": "2025-06-15T12:00:00"}), "invalid", "timezone"),
@@ -113,6 +115,7 @@ ACCEPTED_EVENTS: dict[str, bytes] = {
     "ts with an offset": raw(GOOD | {"ts": "2025-06-15T16:06:40.000+01:00"}),
     "a field twice, the last counts": raw(GOOD)[:-1] + b', "item_id": "a1"}',
     "ids in any script": raw(GOOD | {"user_id": "用户:{1}", "item_id": "é 😀"}),
+    "the dearest there is": raw(GOOD | {"type": "click", "price": 1e12, "quantity": 10**9}),
     "exactly as large as allowed": raw(GOOD | {"note": "x" * (65_536 - len(raw(GOOD | {"note": ""})))}),
 }
 
@@ -121,6 +124,9 @@ BAD_ITEMS: dict[str, tuple[bytes | None, bytes | None, str, str]] = {
     "empty title": (b"a1", raw(ITEM | {"title": ""}), "invalid", "$.title"),
     "no item_id": (b"a1", raw({"title": "Lamp"}), "invalid", "`item_id`"),
     "price negative": (b"a1", raw(ITEM | {"price": -1}), "invalid", "$.price"),
+    "price beyond reason": (b"a1", raw(ITEM | {"price": 1e13}), "invalid", "$.price"),
+    "bid beyond reason": (b"a1", raw(ITEM | {"sponsored": {"bid": 1e13, "budget": 1}}), "invalid", "$.sponsored.bid"),
+    "budget beyond reason": (b"a1", raw(ITEM | {"sponsored": {"bid": 1, "budget": 1e300}}), "invalid", "budget"),
     "attribute a list": (b"a1", raw(ITEM | {"attributes": {"a": [1]}}), "invalid", "$.attributes"),
     "description too long": (b"a1", raw(ITEM | {"description": "x" * 20_001}), "invalid", "$.description"),
     "malformed": (b"a1", b"{", "malformed", "truncated"),

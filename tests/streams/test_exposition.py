@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from streams.config import MetricsConfig
 from streams.exposition import LEVELS, Exposition, label_name, metric_name
-from streams.meter import Meter, Series, Snapshot, quantiles
+from streams.meter import LABEL_LETTERS, Meter, Series, Snapshot, quantiles
 from streams.metrics_server import MetricsError, MetricsServer
 from streams.timing import SPAN_MS, Stage
 from tests.programs import program
@@ -76,7 +76,21 @@ def test_series_keep_their_labels_and_names_become_ones_that_prometheus_takes() 
     assert found[rate, (("arm", ""), ("window", "1h"))] == 400
     assert found[rate, (("arm", "canary"), ("window", "1h"))] == 40
     assert found["liveshelf_evaluator_coverage", ()] == 0.25
-    assert math.isnan(found["liveshelf_evaluator_drift_statistic", (("_1st", 'é\n"\\'), ("watch", "score.psi"))])
+    assert math.isnan(found["liveshelf_evaluator_drift_statistic", (("_1st", 'é\ufffd"\\'), ("watch", "score.psi"))])
+
+
+def test_hostile_labels_are_short_and_do_no_harm() -> None:
+    meter, exposition = Meter("evaluator", "e\x001\ud800", 0), Exposition(lambda: 3_000)
+    hostile = ["\x00\x1b[2J\r\n\x85\u2028", "x" * 100_000, "x" * 100_001, 'a"} 1\nliveshelf_evaluator_up{b="', "\udcff"]
+    meter.series = [Series("rate", {"surface": text}, float(number)) for number, text in enumerate(hostile)]
+    meter.labels = {"model": hostile[0] + hostile[1]}
+    exposition.update(meter.snapshot(1_000))
+    found = {labels: value for (name, labels), value in shown(exposition).items() if name.endswith("_rate")}
+    assert sorted(found.values()) == [0, 1, 2, 3, 4], "each is still told from the others"
+    assert all(len(text) <= LABEL_LETTERS for labels in found for _, text in labels)
+    page = generate_latest(exposition).decode()
+    assert not set(page) & {chr(code) for code in range(32) if chr(code) != "\n"}
+    assert "liveshelf_evaluator_up" not in [line.partition("{")[0] for line in page.splitlines()]
 
 
 def test_a_stage_is_a_summary_in_seconds() -> None:

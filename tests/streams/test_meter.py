@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.meter import ACCURACY, Meter, Snapshot, decoder, encoder, quantiles, total
+from streams.meter import (
+    ACCURACY,
+    LABEL_LETTERS,
+    Meter,
+    Series,
+    Snapshot,
+    decoder,
+    encoder,
+    fitted,
+    label_value,
+    quantiles,
+    total,
+)
 
 durations = st.lists(st.floats(0.01, 1e5), min_size=1, max_size=40)
 
@@ -43,3 +55,19 @@ def test_counts_begin_anew_and_gauges_stay() -> None:
     assert first.gauges == second.gauges == {"lag": 7.0}
     assert quantiles([first], "write", [0.5]) == [0.0]
     assert math.isnan(quantiles([second], "write", [0.5])[0])
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    meter = Meter("worker", "w", now_ms=0)
+    meter.gauges = {"a": math.nan, "b": math.inf, "c": 1.0}
+    meter.series = [Series("s", {"l": "1"}, -math.inf), Series("s", {"l": "2"}, 2.0)]
+    found = decoder.decode(fitted(meter.snapshot(1), 10_000))
+    assert found.gauges == {"c": 1.0} and [one.value for one in found.series] == [2.0]
+
+
+@given(st.text())
+def test_label_values_are_short_and_can_be_shown(text: str) -> None:
+    shown = label_value(text)
+    assert len(shown) <= LABEL_LETTERS and label_value(shown) == shown
+    assert shown.encode().decode() == shown
+    assert not set(shown) & {chr(code) for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}

@@ -1,15 +1,24 @@
 """A partition's commits: however events fall into batches and wherever a process dies, the same comes out."""
 
+import math
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluator.live import partition as partition_module
 from evaluator.live.labelled import Known, Labelled, encoder, label
 from evaluator.live.partition import Commit, Partition, Saved
-from evaluator.online.attribution import Closed, Rules
-from evaluator.online.rates import Slice, Tally
+from evaluator.online import attribution
+from evaluator.online import names as names_module
+from evaluator.online.attribution import MOST_REVENUE, Closed, Fact, Rules, Settled, State, facts, settle
+from evaluator.online.names import Names
+from evaluator.online.rates import Slice, Tally, tally
 from streams.events import AnyEvent, Click, Impression, Purchase, Shown
 from streams.shelf import Shelf, ShelfItem, ShelfRecord
 
@@ -18,14 +27,20 @@ KNOWN = {"s0": Known(model="m", arm="canary", query="tv", history=["h"], items=[
 END = 10**6
 
 
-def impression(number: int, ts: int, shelf: str) -> Impression:
+def impression(number: int, ts: int, shelf: str, surface: str = "feed") -> Impression:
     items = [Shown(item_id=f"i{place}", position=place) for place in range(3)]
-    return Impression(event_id=f"e{number}", ts=ts, user_id="u", shelf_id=shelf, surface="feed", items=items)
+    return Impression(event_id=f"e{number}", ts=ts, user_id="u", shelf_id=shelf, surface=surface, items=items)
 
 
 EVENTS = st.lists(
     st.one_of(
-        st.builds(impression, st.integers(0, 5), st.integers(0, 4_000), st.sampled_from(["s0", "s1"])),
+        st.builds(
+            impression,
+            st.integers(0, 5),
+            st.integers(0, 4_000),
+            st.sampled_from(["s0", "s1"]),
+            st.sampled_from(["feed", "a", "b", "c", "other"]),
+        ),
         st.builds(
             lambda kind, number, ts, item, shelf: kind(
                 event_id=f"c{number}", ts=ts, user_id="u", item_id=f"i{item}", shelf_id=shelf
@@ -76,7 +91,7 @@ def play(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> Red
         partition.take(list(enumerate(events))[start:end])
         if start in deaths:
             deaths = deaths - {start}
-            partition = Partition(RULES, redis.saved)
+            partition = Partition(RULES, redis.saved, redis.rates)
             start = max(0, start - 3)
             continue
         redis.commit(partition.commit(KNOWN))
@@ -84,6 +99,16 @@ def play(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> Red
     partition.take([], watermark=END)
     redis.commit(partition.commit(KNOWN))
     return redis
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_names() -> Iterator[None]:
+    """Two names a field, and hours of two seconds: so that names run out, and turn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition_module, "Names", partial(Names, most=2))
+        patch.setattr(names_module, "HOUR_MS", 2_000)
+        patch.setattr(partition_module, "MINUTE_MS", 500)
+        yield
 
 
 @settings(deadline=None, max_examples=150)
@@ -125,7 +150,8 @@ def test_examples_are_what_the_shelf_was_made_with() -> None:
     assert made.id != label(Closed("u", "i0", "s0", "feed", 0, 6), None).id
 
 
-def test_rates_are_by_minute_surface_arm_model_and_position() -> None:
+def test_rates_are_by_minute_surface_arm_model_and_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_module, "MINUTE_MS", 60_000)
     partition = Partition(RULES, Saved())
     bought = Purchase(event_id="p", ts=61_000, user_id="u", item_id="i1", shelf_id="s0", price=2.0, quantity=3)
     partition.take([(0, impression(1, 60_500, "s0")), (1, impression(2, 60_500, "s9")), (2, bought)], watermark=END)
@@ -134,3 +160,60 @@ def test_rates_are_by_minute_surface_arm_model_and_position() -> None:
     second = found[60_000, Slice("feed", "canary", "m", "2-3")]
     assert (second.impressions, second.clicks, second.purchases, second.revenue) == (2, 1, 1, pytest.approx(6))
     assert found[60_000, Slice("feed", "", "", "1")].impressions == 1, "a shelf that is not ours"
+
+
+def test_more_names_than_there_are_places_for_are_counted_together() -> None:
+    partition = Partition(RULES, Saved())
+    shown = [impression(number, 4_000 + number, f"s{number}", f"surface {number}") for number in range(10)]
+    partition.take(enumerate(shown), watermark=END)
+    surfaces = Counter[str]()
+    for (_, cut), sums in partition.commit({}).rates.items():
+        surfaces[cut.surface] += sums.impressions
+    assert surfaces == {"surface 0": 3, "surface 1": 3, "other": 24}
+
+
+def test_what_cannot_be_told_is_left_out_and_breaks_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hostile(closed: Closed) -> Tally:
+        if closed.shelf_id == "s1":
+            raise OverflowError
+        return tally(closed)
+
+    monkeypatch.setattr(partition_module, "tally", hostile)
+    partition = Partition(RULES, Saved())
+    partition.take([(0, impression(1, 5, "s0")), (1, impression(2, 5, "s1"))], watermark=END)
+    commit = partition.commit({})
+    assert (commit.broken, [one.shelf_id for one in commit.examples]) == (3, ["s0"] * 3)
+    assert not commit.set_ and sum(sums.impressions for sums in commit.rates.values()) == 3
+    partition.take([(2, impression(3, END, "s0"))])
+    assert partition.commit({}).broken == 0, "over and done with"
+
+
+def test_what_cannot_be_decided_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hostile(state: State, horizon: int, rules: Rules) -> Settled:
+        if any(fact.kind for fact in state):
+            raise TypeError
+        return settle(state, horizon, rules)
+
+    monkeypatch.setattr(attribution, "settle", hostile)
+    partition = Partition(RULES, Saved())
+    click = Click(event_id="c", ts=6, user_id="u", item_id="i1", shelf_id="s0")
+    partition.take([(0, impression(1, 5, "s0")), (1, click)], watermark=END)
+    commit = partition.commit({})
+    assert (commit.broken, [one.item_id for one in commit.examples]) == (2, ["i0", "i2"])
+    assert not commit.set_ and partition.counts().waiting == 0
+
+
+def test_sums_stay_finite_whatever_was_bought_for() -> None:
+    """Also of what was taken in before amounts had a limit."""
+    shown, bought = Fact(5, "", "e", "s0", "feed"), Fact(6, "purchase", "p", "s0", value=1e300)
+    state = {msgspec.msgpack.encode(("u", "i0")): msgspec.msgpack.encode([shown, bought])}
+    partition = Partition(RULES, Saved(states=state))
+    partition.take([], watermark=END)
+    commit = partition.commit({})
+    [sums] = commit.rates.values()
+    assert commit.broken == 0
+    assert (sums.purchases, sums.revenue, commit.examples[0].value) == (1, MOST_REVENUE, MOST_REVENUE)
+    assert math.isfinite(sum([sums.revenue_squared] * 10**6))
+    largest = Purchase(event_id="p", ts=6, user_id="u", item_id="i", price=1e12, quantity=10**9)
+    [(_, fact)] = facts(largest)
+    assert fact.value == MOST_REVENUE

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from evaluator.live.labelled import Known
 from evaluator.live.partition import HOUR_MS, Partition, Saved
 from evaluator.live.store import OutpacedError, Store
-from evaluator.online.attribution import Rules
+from evaluator.online.attribution import MOST_REVENUE, Rules
 from evaluator.online.rates import Slice
 from streams.events import Impression, Purchase, Shown
 
@@ -68,6 +68,34 @@ def test_what_is_committed_is_loaded_as_it_was(redis_db: str) -> None:
     with sync.Redis.from_url(redis_db) as client:
         for key in client.scan_iter("*rates*"):
             assert 0 < client.ttl(key) <= 100
+
+
+def test_the_largest_amounts_there_are_can_be_summed_up(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        offset = -1
+        for number in range(3):
+            partition = Partition(RULES, await store.load(0), await store.rates(0, [0, 1]))
+            shown = Impression(
+                event_id=f"s{number}", ts=HOUR_MS + number, user_id=f"u{number}", shelf_id="s", surface="feed",
+                items=[Shown(item_id="i", position=0)],
+            )  # fmt: skip
+            bought = [
+                Purchase(
+                    event_id=f"p{number}.{one}", ts=HOUR_MS + 9, user_id=f"u{number}", item_id="i", shelf_id="s",
+                    price=1e12, quantity=10**9,
+                )
+                for one in range(5)
+            ]  # fmt: skip
+            partition.take(
+                [(offset := offset + 1, event) for event in (shown, *bought)], 2 * HOUR_MS if number == 2 else 0
+            )
+            await store.commit(0, partition.commit({}))
+        [sums] = (await store.rates(0, [0, 1])).values()
+        assert (sums.impressions, sums.purchases) == (3, 3)
+        assert sums.revenue == pytest.approx(3 * MOST_REVENUE)
+        assert sums.revenue_squared == pytest.approx(3 * MOST_REVENUE**2)
+
+    on(redis_db, work)
 
 
 def test_a_batch_computed_from_something_else_changes_nothing(redis_db: str) -> None:

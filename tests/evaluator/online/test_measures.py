@@ -5,6 +5,7 @@ import pytest
 
 from evaluator.online.attribution import Closed, Fact
 from evaluator.online.measures import BRANDS, SURFACES, Measures
+from evaluator.online.names import OTHER
 from evaluator.online.reliability import Reliability
 from evaluator.online.view import Chances, View
 
@@ -60,8 +61,12 @@ def test_only_the_largest_brands_and_first_surfaces_have_names() -> None:
     measures.update([view(0, [1], None, f"surface {number}") for number in range(2 * SURFACES)])
     shown = [one for one in measures.get(0) if one.name == "exposure_impressions"]
     assert len(shown) == BRANDS + 1 and shown[-1].labels == {"brand": ""}
-    assert sum(one.value for one in shown) == 30 + 2 + SURFACES - 1
-    assert len(values(measures, 0, "measure_sum", measure="mrr")) == SURFACES
+    assert sum(one.value for one in shown) == 30 + 2 + 2 * SURFACES
+    surfaces = {one.labels["surface"] for one in measures.get(0) if one.name == "measure_sum"}
+    assert len(surfaces) == SURFACES + 1 and OTHER in surfaces
+    list(measures.get(2 * HOUR))
+    measures.update([view(2 * HOUR, [1], None, "a later surface")])
+    assert {one.labels["surface"] for one in measures.get(2 * HOUR) if one.name == "measure_sum"} == {"a later surface"}
 
 
 def test_calibration_is_predicted_against_observed() -> None:

@@ -1,0 +1,113 @@
+"""The live join on a real Redis and a real broker: an event that breaks it is as if it were no event."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Sequence
+
+import pytest
+import redis as sync
+from redis.asyncio import Redis
+
+from evaluator.config import EvaluatorConfig
+from evaluator.live.items import Items
+from evaluator.live.join import Join
+from evaluator.live.store import Store
+from evaluator.online.attribution import Attribution
+from streams import dead_letters, topics
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.dead_letters import Letters
+from streams.events import AnyEvent
+from streams.meter import Meter
+from streams.producer import Producer
+from streams.record import Record
+from streams.topics import Topics
+
+pytestmark = pytest.mark.integration
+
+HOUR = 3_600_000
+
+
+def records(config: TopicsConfig, bad: bytes) -> list[Record]:
+    """Events of one partition, of which three are given."""
+    found = []
+    for number in range(12):
+        event = {"event_id": f"e{number}", "ts": HOUR + number, "user_id": f"u{number % 3}"}
+        event |= {"type": "click", "item_id": "i"} if number % 2 else {
+            "type": "impression", "shelf_id": "s", "surface": "feed", "items": [{"item_id": "i", "position": 0}],
+        }  # fmt: skip
+        value = bad if number in (3, 4, 9) else json.dumps(event).encode()
+        found.append(Record(Topics(config.prefix).events, 0, number, 1, b"u", value))
+    return found
+
+
+def state(
+    kafka: KafkaConfig, url: str, config: TopicsConfig, batches: Sequence[Sequence[Record]]
+) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
+    """What Redis holds after batches, and what was counted."""
+    group, meter = uuid.uuid4().hex, Meter("evaluator", "e", 0)
+
+    async def run() -> None:
+        client = Redis.from_url(url)
+        store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
+        streams = StreamsConfig(kafka=kafka, topics=config)
+        async with Producer(streams, meter) as send:
+            join = Join(
+                store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
+                Letters(send, config),
+            )  # fmt: skip
+            for batch in batches:
+                await asyncio.gather(*await join.process(batch))
+        await client.aclose()
+
+    asyncio.run(run())
+    with sync.Redis.from_url(url) as client:
+        keys = [key for key in client.keys(f"*{group}*") if client.type(key) == b"hash"]
+        return {key.replace(group.encode(), b""): client.hgetall(key) for key in keys}, meter.snapshot(1).counts
+
+
+def test_an_event_that_breaks_alone_is_as_if_it_were_none(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.create(kafka, topics_config)
+    hostile = json.dumps({"type": "click", "event_id": "hostile", "ts": 2 * HOUR, "user_id": "u1", "item_id": "i"})
+    update = Attribution.update
+
+    def breaks(self: Attribution, event: AnyEvent) -> None:
+        update(self, event)
+        if event.event_id == "hostile":
+            raise ZeroDivisionError("by a hostile event")
+
+    monkeypatch.setattr(Attribution, "update", breaks)
+    given = records(topics_config, hostile.encode())
+    plain, _ = state(kafka, redis_db, topics_config, [records(topics_config, b"{")])
+    whole, counts = state(kafka, redis_db, topics_config, [given])
+    assert whole == plain, "they moved the offset, and nothing else"
+    assert (counts["events"], counts["refused"]) == (9, 3)
+    letters = list(dead_letters.read(kafka, topics_config))
+    assert sorted((one.reason, one.source.offset) for one in letters) == [
+        ("internal", 3),
+        ("internal", 4),
+        ("internal", 9),
+    ]
+    assert all("evaluator" in one.detail and "by a hostile event" in one.detail for one in letters)
+    assert all(one.source.value == hostile.encode() for one in letters)
+    again, _ = state(kafka, redis_db, topics_config, [given[:5], given[:5], given[2:9], given])
+    assert again == plain, "however they fall into batches, and taken again"
+
+
+def test_figures_that_break_hold_nothing_up(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    plain, _ = state(kafka, redis_db, topics_config, [given])
+
+    def breaks(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(Join, "_measure", breaks)
+    found, counts = state(kafka, redis_db, topics_config, [given])
+    assert found == plain
+    assert counts["figures.failed"] == 1
+    assert list(dead_letters.read(kafka, topics_config)) == [], "the decoder's refusals are the worker's to write"
