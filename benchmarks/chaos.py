@@ -49,8 +49,8 @@ from liveshelf.stack.supervisor import TICK_S, Supervisor
 from streams import keys, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
+from streams.redis_connection import connect
 from streams.shelf import Shelf, shelf_decoder
-from streams.store import connect
 from streams.topics import Topics
 
 SHOPPERS = 240

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from redis import Redis
 from rich.table import Table
 
 from evaluator.config import DashboardConfig
@@ -21,6 +20,7 @@ from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.meter import Snapshot, quantiles, total
 from streams.metrics_server import metrics_address
+from streams.redis_connection import connect_now
 from streams.status import snapshots, usage
 
 CUT = ("window", "surface", "arm", "model")
@@ -169,7 +169,7 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
     for source in (*SOURCES, "explore", "new"):
         sources.add_row(source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")
     held = Table("what", "keys", "bytes each", title="Redis")
-    with Redis.from_url(config.redis.url.get_secret_value()) as redis:
+    with connect_now(config.redis) as redis:
         for what, pattern in (
             ("feeds", "shelf:feed:*"),
             ("searches", "shelf:search:*"),

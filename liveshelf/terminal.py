@@ -19,7 +19,6 @@ console = Console()
 def told() -> Iterator[None]:
     """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
     from kafka.errors import KafkaError
-    from redis.exceptions import RedisError
 
     from liveshelf.ope import LogsError
     from liveshelf.stack.errors import StackError
@@ -28,6 +27,7 @@ def told() -> Iterator[None]:
     from models.weights import WeightsError
     from streams.adapters.mapping import MappingError
     from streams.metrics_server import MetricsError
+    from streams.redis_connection import ERRORS
 
     known = BadSettingsError, StackError, MappingError, StoreError, ExamplesError, LogsError, WeightsError, MetricsError
     try:
@@ -36,7 +36,7 @@ def told() -> Iterator[None]:
         message = str(error)
     except KafkaError as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
-    except RedisError as error:
+    except ERRORS as error:
         message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
     else:
         return

@@ -3,11 +3,15 @@
 No more than a convenience: any language builds the keys itself (``docs/redis.md``). Knows only keys and the shelf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
+from pydantic import SecretStr
 from redis import Redis
 
 from streams import keys
+from streams.config import RedisConfig
+from streams.redis_connection import connect_now
 from streams.shelf import Shelf, shelf_decoder
 
 
@@ -20,16 +24,34 @@ class ShelfClient:
     Parameters
     ----------
     redis
-        A client of redis-py; its timeouts are the caller's.
+        A client of redis-py, for one server or a cluster, or what makes it when a shelf is first asked for; its
+        timeouts are the caller's.
     """
 
-    def __init__(self, redis: "Redis") -> None:
-        self.redis = redis
+    def __init__(self, redis: "Redis | Callable[[], Redis]") -> None:
+        self._connect = redis if callable(redis) else lambda: redis
 
     @classmethod
     def from_url(cls, url: str) -> "ShelfClient":
-        """A client for a URL, waiting at most a quarter of a second: a page should not wait on recommendations."""
-        return cls(Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25))
+        """A client for a URL, waiting at most a quarter of a second: a page should not wait on recommendations.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            When the URL cannot be read.
+        """
+        config = RedisConfig(url=SecretStr(url))
+        return cls(lambda: connect_now(config, timeout_s=0.25))
+
+    @cached_property
+    def redis(self) -> "Redis":
+        """redis-py's client."""
+        return self._connect()
+
+    def close(self) -> None:
+        """Close the connections, where there are any."""
+        if "redis" in self.__dict__:
+            self.redis.close()
 
     def feed(self, shopper: str, segment: str = "all") -> Shelf | None:
         """The shopper's feed, else what is popular in the segment, else popular at all."""

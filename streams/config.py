@@ -7,7 +7,7 @@ there is to set, what it means and what it may be.
 import ipaddress
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -48,9 +48,17 @@ class KafkaConfig(Config):
 
 
 class RedisConfig(Config):
-    """How to reach Redis: one URL carries host, database, user, password and TLS (``rediss://``)."""
+    """How to reach Redis: one URL carries hosts, database, user, password and TLS (``rediss://``)."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+
+    @field_validator("url")
+    @classmethod
+    def _readable(cls, url: SecretStr) -> SecretStr:
+        from streams.redis_connection import parse  # redis-py takes a while to load
+
+        parse(url.get_secret_value())
+        return url
 
 
 class TopicsConfig(Config):

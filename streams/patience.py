@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from redis import exceptions
 
+from streams.redis_connection import ERRORS
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -23,16 +25,21 @@ PASSING = (
     exceptions.OutOfMemoryError,
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
+    exceptions.ClusterError,
+    exceptions.SlotNotCoveredError,
 )
 """Errors that end by themselves or by an operator's hand; anything else is a defect and raised."""
 
 PASSING_CODES = re.compile(r"\b(OOM|READONLY|MISCONF|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOPERM) ")
 """The same as Redis words them: inside a script, Redis before 7 gives its own errors as the script's."""
 
+PASSING_WORDS = re.compile("cannot be connected|slots are not covered|could not agree on a valid slots cache")
+"""What a cluster's client says while nodes are away or a replica takes over; it has no classes for that."""
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 
 
-def passing(error: exceptions.RedisError) -> bool:
+def passing(error: Exception) -> bool:
     """Whether waiting is the answer to an error.
 
     Examples
@@ -42,6 +49,8 @@ def passing(error: exceptions.RedisError) -> bool:
     >>> passing(exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
     False
     """
+    if isinstance(error, exceptions.RedisClusterException) and PASSING_WORDS.search(str(error)):
+        return True
     # redis-py quotes the failed command before the error; what a shopper typed must not look like a code.
     return isinstance(error, PASSING) or bool(PASSING_CODES.search(str(error).rpartition("caused error: ")[2]))
 
@@ -64,7 +73,7 @@ class Patience:
         while True:
             try:
                 answer = await attempt()
-            except exceptions.RedisError as error:
+            except ERRORS as error:
                 if not passing(error):
                     raise
                 if not self.paused:

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 
+from streams import redis_connection
 from streams.arms import Arms
 from streams.batch import Batch, Recent, asks
 from streams.clock import wall_ms
@@ -54,7 +54,7 @@ class Pipeline:
         """
         try:
             return await self._process(records)
-        except (KafkaError, RedisError):
+        except (KafkaError, *redis_connection.ERRORS):
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             if len(records) == 1:

@@ -14,18 +14,13 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from streams import shopper as memory
-from streams.config import RedisConfig, StateConfig
+from streams.config import StateConfig
 from streams.events import AnyEvent
 from streams.keys import own, shard
 from streams.patience import Patience
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-def connect(config: RedisConfig) -> "Redis":
-    """A client for the URL in the settings; nothing is sent yet."""
-    return Redis.from_url(config.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5)
 
 
 class Store:
@@ -61,7 +56,8 @@ class Store:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
                 keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought"))
-                pipe.evalsha(
+                pipe.execute_command(
+                    "EVALSHA",
                     self._scripts["remember"],
                     3,
                     *keys,
@@ -110,7 +106,7 @@ class Store:
         async def send(pipe: Any) -> list[Any]:
             for number in range(self.config.shards):
                 keys = (own(number) + name for name in names)
-                pipe.evalsha(self._scripts["top"], len(names), *keys, k)
+                pipe.execute_command("EVALSHA", self._scripts["top"], len(names), *keys, k)
             replies: list[Any] = await pipe.execute()
             return replies
 
@@ -133,7 +129,7 @@ class Store:
 
         async def send(pipe: Any) -> list[Any]:
             for key, value, event_ts in shelves:
-                pipe.evalsha(self._scripts["put_shelf"], 1, key, value, event_ts, ttl_s)
+                pipe.execute_command("EVALSHA", self._scripts["put_shelf"], 1, key, value, event_ts, ttl_s)
             replies: list[Any] = await pipe.execute()
             return replies
 

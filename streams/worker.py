@@ -31,8 +31,9 @@ from streams.pipeline import Pipeline
 from streams.producer import Producer
 from streams.recommender import Recommender
 from streams.record import Send
+from streams.redis_connection import connect
 from streams.reporter import Reporter
-from streams.store import Store, connect
+from streams.store import Store
 from streams.switcher import Switcher, first
 from streams.topics import Topics
 from streams.trending import Trending

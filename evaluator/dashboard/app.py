@@ -19,7 +19,6 @@ from typing import Any
 
 import msgspec
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -35,6 +34,7 @@ from evaluator.dashboard.guard import Guard
 from evaluator.dashboard.history import History
 from evaluator.dashboard.inspector import LONGEST, Question, ask
 from evaluator.dashboard.latest import Latest
+from streams import redis_connection
 from streams.client import ShelfClient
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -108,7 +108,7 @@ class Dashboard:
             return _json({"error": str(error)}, 400)
         try:
             found = await run_in_threadpool(ask, self._client, question, self.history.titles, wall_ms())
-        except (RedisError, msgspec.MsgspecError) as error:
+        except (*redis_connection.ERRORS, msgspec.MsgspecError) as error:
             return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
         return _json(found)
 
@@ -147,7 +147,7 @@ class Dashboard:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._client.redis.close()
+            self._client.close()
 
 
 class _Static(StaticFiles):

@@ -38,8 +38,8 @@ from streams.meter import Meter, Snapshot
 from streams.meter import decoder as snapshots
 from streams.producer import Producer
 from streams.record import Send
+from streams.redis_connection import connect
 from streams.reporter import Reporter
-from streams.store import connect
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)

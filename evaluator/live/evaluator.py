@@ -32,9 +32,9 @@ from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_a
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Send
+from streams.redis_connection import connect
 from streams.reporter import Reporter
 from streams.shelf import ShelfRecord
-from streams.store import connect
 from streams.topics import Topics
 from streams.watchdog import Watchdog
 

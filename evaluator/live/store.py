@@ -100,9 +100,10 @@ class Store:
         async with self.client.pipeline(transaction=False) as pipe:
             for shelf_id, known in shelves.items():
                 pipe.set(self._shelf(shelf_id), labelled.known_encoder.encode(known), ex=self.shelf_ttl_s)
-            if reached:
-                pipe.hset(self._reached(), mapping={str(number): ms for number, ms in reached.items()})
             await pipe.execute()
+        if reached:  # only now: on a cluster another node might have it before these have the shelves
+            mapping = {str(number): ms for number, ms in reached.items()}
+            await cast(Any, self.client).hset(self._reached(), mapping=mapping)
 
     async def reached(self, partitions: int) -> int:
         """Up to when the shelves of all partitions are known, by any evaluator; 0 where nothing is told of one."""
@@ -112,7 +113,10 @@ class Store:
     async def known(self, shelf_ids: Iterable[str]) -> dict[str, Known]:
         """What is known of these shelves."""
         wanted = list(dict.fromkeys(shelf_ids))
-        values: Any = await self.client.mget([self._shelf(shelf_id) for shelf_id in wanted]) if wanted else []
+        async with self.client.pipeline(transaction=False) as pipe:  # each in a slot of its own
+            for shelf_id in wanted:
+                pipe.get(self._shelf(shelf_id))
+            values = await pipe.execute()
         return {
             shelf_id: labelled.known_decoder.decode(value)
             for shelf_id, value in zip(wanted, values, strict=True)
@@ -150,18 +154,23 @@ class Store:
 
     async def saved(self, instance: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """State and references that were kept last."""
-        async with self.client.pipeline(transaction=True) as pipe:
+        async with self.client.pipeline(transaction=False) as pipe:
             pipe.get(self._watches(instance))
             pipe.hgetall(self._references(instance))
-            state, references = await pipe.execute()
+            # Where both stood before they shared a hash slot; whatever is there runs out.
+            pipe.get(f"ls:{self.group}:watches:{instance}")
+            pipe.hgetall(f"ls:{self.group}:references:{instance}")
+            state, references, old_state, old_references = await pipe.execute()
+        if state is None:
+            state, references = old_state, old_references
         known = {name.decode(): msgspec.msgpack.decode(value) for name, value in references.items()}
         return msgspec.msgpack.decode(state, type=dict[str, Any]) if state else {}, known
 
     def _watches(self, instance: str) -> str:
-        return f"ls:{self.group}:watches:{instance}"
+        return f"ls:{{{self.group}.{instance}}}:watches"
 
     def _references(self, instance: str) -> str:
-        return f"ls:{self.group}:references:{instance}"
+        return f"ls:{{{self.group}.{instance}}}:references"
 
     def _reached(self) -> str:
         return f"ls:{self.group}:shelves"

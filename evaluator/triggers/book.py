@@ -4,11 +4,10 @@ The edge of :mod:`evaluator.triggers.runs`: knows Redis, whose clock it goes by;
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import WatchError
 
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.run import Outcome
@@ -17,6 +16,15 @@ from evaluator.triggers.trigger import Held, Trigger
 from streams.patience import Patience
 
 T = TypeVar("T")
+
+READ = "return {redis.call('GET', KEYS[1]), redis.call('TIME')}"
+
+REPLACE = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+"""Compare-and-set as a script, since on a cluster ``WATCH`` needs one connection throughout, and ``TIME`` a node."""
 
 
 class Book:
@@ -65,22 +73,15 @@ class Book:
         return await self.patience.until_done(lambda: self._try(change, write))
 
     async def _try(self, change: Callable[[Runs, int], T], write: bool) -> T:
-        pipe: Any
-        async with self.client.pipeline(transaction=True) as pipe:
-            while True:
-                await pipe.watch(self.key)
-                saved = await pipe.get(self.key)
-                seconds, micros = await pipe.time()
-                before = msgspec.msgpack.decode(saved, type=dict[str, Any]) if saved else self._last
-                runs = Runs.load(self.config, before)
-                answer = change(runs, seconds * 1_000 + micros // 1_000)
-                after = runs.save()
-                if write and (after != before or not saved):
-                    pipe.multi()
-                    pipe.set(self.key, msgspec.msgpack.encode(after))
-                    try:
-                        await pipe.execute()
-                    except WatchError:
-                        continue
-                self._last = after
-                return answer
+        client = cast(Any, self.client)
+        while True:
+            saved, (seconds, micros) = await client.eval(READ, 1, self.key)
+            before = msgspec.msgpack.decode(saved, type=dict[str, Any]) if saved else self._last
+            runs = Runs.load(self.config, before)
+            answer = change(runs, int(seconds) * 1_000 + int(micros) // 1_000)
+            after = runs.save()
+            changed = write and (after != before or not saved)
+            if changed and not await client.eval(REPLACE, 1, self.key, saved or b"", msgspec.msgpack.encode(after)):
+                continue
+            self._last = after
+            return answer

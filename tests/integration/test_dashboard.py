@@ -29,8 +29,9 @@ from streams.clock import wall_ms
 from streams.config import KafkaConfig, StateConfig, TopicsConfig
 from streams.events import Item
 from streams.events import encoder as item_encoder
+from streams.redis_connection import connect
 from streams.shelf import Shelf, ShelfItem, encoder
-from streams.store import Store, connect
+from streams.store import Store
 from tests.clicks import browsing
 from tests.evaluator.dashboard.said import MODEL, evaluator, experiment, trainer, worker
 from tests.shop import Shop, databases, until

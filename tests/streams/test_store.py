@@ -18,8 +18,9 @@ from streams.config import RedisConfig, StateConfig
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search
 from streams.keys import normalise, own
 from streams.patience import passing
+from streams.redis_connection import connect
 from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
-from streams.store import Store, connect
+from streams.store import Store
 
 pytestmark = pytest.mark.integration
 
