@@ -24,12 +24,12 @@ def alerts_ls(
     from evaluator.alerts.alertmanager import evidence
     from evaluator.alerts.standing import Standing
     from evaluator.alerts.topic import read
-    from liveshelf.terminal import console, settings, told
+    from liveshelf.terminal import console, reached, settings, told
     from streams.clock import wall_ms
 
     standing = Standing(ended)
     with told():
-        config = settings()
+        config = reached(settings(), redis=False)
         for one in read(config.kafka, config.topics):
             standing.update(*one)
     firing, over = standing.get(wall_ms()), standing.ended()[::-1]

@@ -16,7 +16,7 @@ from liveshelf.dashboard_command import dashboard
 from liveshelf.dead_letter_commands import letters_app
 from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
-from liveshelf.terminal import console, settings, told
+from liveshelf.terminal import console, reached, reached_by_role, settings, told
 from liveshelf.train_command import train
 
 app = typer.Typer(
@@ -96,11 +96,11 @@ def worker() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf worker`
     """
-    from streams import topics
-    from streams.worker import Worker
-
     with told():
-        config = settings().streams()
+        config = reached_by_role(settings()).streams()
+        from streams import topics
+        from streams.worker import Worker  # after the servers have answered: models take seconds to load
+
         topics.create(config.kafka, config.topics)
         raise typer.Exit(Worker(config).run())
 
@@ -111,11 +111,11 @@ def evaluator() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf evaluator`
     """
-    from evaluator.live.evaluator import Evaluator
-    from streams import topics
-
     with told():
-        config = settings()
+        config = reached_by_role(settings())
+        from evaluator.live.evaluator import Evaluator
+        from streams import topics
+
         topics.create(config.kafka, config.topics)
         raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
 
@@ -138,6 +138,7 @@ def trainer(
 
             folder = child.asked()
             raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
+        reached_by_role(config)
         from evaluator.learning.trainer import Trainer
         from streams import topics
 
@@ -152,7 +153,7 @@ def topics_create() -> None:
     from streams import topics
 
     with told():
-        config = settings()
+        config = reached(settings(), redis=False)
         made = topics.create(config.kafka, config.topics)
     console.print("\n".join(made) if made else "All topics are there.")
 
@@ -175,7 +176,7 @@ def import_items(
     from streams.adapters.mapping import load as load_mapping
 
     with told():
-        config = settings()
+        config = reached(settings(), redis=False)
         chosen = load_mapping(preset, mapping, fields or ())
         summary = intake.import_items(
             file,
@@ -213,7 +214,7 @@ def replay(
     from streams.adapters.mapping import load as load_mapping
 
     with told():
-        config = settings()
+        config = reached(settings(), redis=False)
         chosen = load_mapping(preset, mapping, fields or ())
         summary = intake.replay(
             file,
@@ -286,7 +287,7 @@ def get_popular(segment: str = "all", as_json: Json = False) -> None:
 def _client() -> Any:
     from streams.client import ShelfClient
 
-    return ShelfClient.from_url(settings().redis.url.get_secret_value())
+    return ShelfClient.from_url(reached(settings(), kafka=False).redis.url.get_secret_value())
 
 
 @app.command()
@@ -295,7 +296,7 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to 
     from liveshelf.roles import status_tables
 
     with told():
-        for table in status_tables(settings().streams(), seconds):
+        for table in status_tables(reached(settings()).streams(), seconds):
             console.print(table)
 
 
@@ -310,7 +311,10 @@ def health(
 
     with told():
         config = settings()
-        well = answers(config.dashboard) if role == "dashboard" else alive(config.streams(), seconds, role)
+        if role == "dashboard":
+            well = answers(config.dashboard)
+        else:
+            well = alive(reached(config, redis=False).streams(), seconds, role)
         raise typer.Exit(0 if well else 1)
 
 

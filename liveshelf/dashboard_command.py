@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from liveshelf.terminal import console, settings, told
+from liveshelf.terminal import console, reached_by_role, settings, told
 
 if TYPE_CHECKING:
     from evaluator.config import DashboardConfig
@@ -30,7 +30,7 @@ def dashboard(
 
     given: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
     with told():
-        config = settings(**({"dashboard": given} if given else {}))
+        config = reached_by_role(settings(**({"dashboard": given} if given else {})), kafka_wait_s=0)
         at = config.dashboard
         try:
             listening = server.listen(at)

@@ -215,17 +215,21 @@ def _announce(slots: "Mapping[str, Slot]") -> None:
     """Tell the workers; they would see it by themselves a little later."""
     from kafka.errors import KafkaError
 
-    from liveshelf.terminal import settings
+    from liveshelf.terminal import reached, settings
     from streams.announcement import announce_now
+    from streams.reach import UnreachableError
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
     config = settings()
+    later = f"Workers look at the store every {config.model.watch_s:g} s."
     try:
+        reached(config, redis=False)
         for name, slot in slots.items():
             announce_now(config.kafka, config.topics, name, slot)
-    except KafkaError:
-        where = config.kafka.bootstrap_servers
-        _print(f"Kafka does not answer at {where}: workers look at the store every {config.model.watch_s:g} s.")
+    except UnreachableError as error:
+        _print(f"{error} {later}")
+    except KafkaError as error:
+        _print(f"Kafka does not answer as it should at {config.kafka.bootstrap_servers}: {error}. {later}")
 
 
 def _print(*what: RenderableType) -> None:

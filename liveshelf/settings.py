@@ -204,7 +204,8 @@ def _explain(error: ValidationError, arguments: Mapping[str, Any], file: Path) -
     for problem in error.errors(include_url=False):
         path = tuple(str(part) for part in problem["loc"])
         unknown = problem["type"] == "extra_forbidden"
-        reason = "there is no such setting" if unknown else problem["msg"][:1].lower() + problem["msg"][1:]
+        why = problem["msg"].removeprefix("Value error, ")
+        reason = "there is no such setting" if unknown else why[:1].lower() + why[1:]
         told.append(f"{'.'.join(path)} ({_origin(path, arguments, file)}): {reason}")
     return f"The settings cannot be used. {'; '.join(told)}."
 

@@ -29,6 +29,16 @@ class KafkaConfig(Config):
     username: str | None = None
     password: SecretStr | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is the key of cert_file, which is not set")
+        if self.security_protocol.startswith("SASL") and (self.username is None or self.password is None):
+            raise ValueError(f"{self.security_protocol} needs username and password")
+        return self
 
     def client(self) -> dict[str, Any]:
         """Keyword arguments for kafka-python's clients."""
@@ -37,14 +47,22 @@ class KafkaConfig(Config):
             "security_protocol": self.security_protocol,
         }
         if self.security_protocol.endswith("SSL"):
-            kwargs["ssl_cafile"] = self.ca_file
-        if self.security_protocol.startswith("SASL"):
             kwargs |= {
-                "sasl_mechanism": self.sasl_mechanism,
-                "sasl_plain_username": self.username,
-                "sasl_plain_password": self.password.get_secret_value() if self.password else None,
+                "ssl_cafile": self.ca_file,
+                "ssl_certfile": self.cert_file,
+                "ssl_keyfile": self.key_file,
             }
-        return kwargs
+        return kwargs | self.sasl()
+
+    def sasl(self) -> dict[str, Any]:
+        """Who we are, as kafka-python and aiokafka name it; empty where nobody asks."""
+        if not self.security_protocol.startswith("SASL"):
+            return {}
+        return {
+            "sasl_mechanism": self.sasl_mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password.get_secret_value() if self.password else None,
+        }
 
 
 class RedisConfig(Config):

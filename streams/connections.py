@@ -10,7 +10,12 @@ from streams.config import KafkaConfig
 
 def tls(kafka: KafkaConfig) -> ssl.SSLContext | None:
     """A verifying TLS context where the settings ask for TLS."""
-    return ssl.create_default_context(cafile=kafka.ca_file) if kafka.security_protocol.endswith("SSL") else None
+    if not kafka.security_protocol.endswith("SSL"):
+        return None
+    context = ssl.create_default_context(cafile=kafka.ca_file)
+    if kafka.cert_file is not None:
+        context.load_cert_chain(kafka.cert_file, kafka.key_file)
+    return context
 
 
 def aiokafka_client(kafka: KafkaConfig) -> dict[str, Any]:
@@ -21,8 +26,7 @@ def aiokafka_client(kafka: KafkaConfig) -> dict[str, Any]:
     >>> aiokafka_client(KafkaConfig())["bootstrap_servers"]
     ['127.0.0.1:9092']
     """
-    known = kafka.client()
-    known.pop("ssl_cafile", None)
+    known = {name: value for name, value in kafka.client().items() if not name.startswith("ssl_")}
     return known | {"ssl_context": tls(kafka)}
 
 
@@ -35,4 +39,5 @@ def faust_credentials(kafka: KafkaConfig) -> Any:
             mechanism=kafka.sasl_mechanism,
             ssl_context=tls(kafka),
         )
-    return faust.SSLCredentials(context=tls(kafka)) if tls(kafka) else None
+    context = tls(kafka)
+    return faust.SSLCredentials(context=context) if context else None

@@ -79,13 +79,13 @@ def parse(url: str) -> Address:
     >>> parse("redis+clutser://cache")
     Traceback (most recent call last):
     ...
-    ValueError: a Redis URL cannot begin with 'redis+clutser://'; did you mean 'redis+cluster://'?
+    ValueError: a Redis URL cannot begin with 'redis+clutser://'; perhaps 'redis+cluster://' is meant
     """
     scheme, there, rest = url.partition("://")
     if scheme not in KINDS:
         near = get_close_matches(scheme, KINDS, n=1) if there else []
         begun = f"begin with '{scheme}://'" if there else "be without a scheme"
-        instead = f"did you mean '{near[0]}://'?" if near else f"it begins with one of {'://, '.join(KINDS)}://"
+        instead = f"perhaps '{near[0]}://' is meant" if near else f"it begins with one of {'://, '.join(KINDS)}://"
         raise ValueError(f"a Redis URL cannot {begun}; {instead}")
     kind, base = KINDS[scheme], scheme.partition("+")[0]
     nodes, service, options = list[tuple[str, int]](), "", dict[str, Any]()
@@ -144,7 +144,7 @@ def _refuse_unknown(options: dict[str, Any], kind: Kind) -> None:
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = f"; perhaps '{near[0]}' is meant" if near else ""
             raise ValueError(f"a Redis URL has no option '{name}'{hint}")
 
 

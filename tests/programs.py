@@ -11,7 +11,7 @@ def program(*names: str) -> str:
     """Where a program is on PATH, by any of its names; without it the test is skipped, and fails where CI is set."""
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
-        told = f"{names[0]} is not installed; on Debian: apt-get install prometheus prometheus-alertmanager"
+        told = f"{names[0]} is not installed; on Debian: apt-get install prometheus prometheus-alertmanager openssl"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
     return found
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
@@ -17,6 +16,7 @@ from liveshelf.stack.process import Process
 from streams import dead_letters, status, topics
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot, total
+from streams.redis_connection import connect_now
 from streams.shelf import Shelf, shelf_decoder
 
 Sent = tuple[str, int, int]
@@ -58,7 +58,7 @@ class Shop:
     def open(self) -> Iterator["Shop"]:
         """Topics made, an empty database, connections; at the end all is closed and every worker ended."""
         topics.create(self.config.kafka, self.config.topics)
-        self.redis = redis.Redis.from_url(self.config.redis.url.get_secret_value())
+        self.redis = connect_now(self.config.redis)
         self.connect()
         try:
             self.redis.flushdb()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
-import redis
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +23,8 @@ from liveshelf.stack.record import masked
 from liveshelf.stack.role import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
-from streams import topics
+from streams import kafka_reach, redis_reach, topics
+from streams.reach import UnreachableError
 
 TICK_S = 0.1
 
@@ -238,18 +238,16 @@ class Signals:
 def _reach(settings: Settings) -> None:
     """Make the topics and see Redis answer; servers that somebody named may not be there."""
     try:
+        kafka_reach.reach(settings.kafka)
+        redis_reach.reach(settings.redis)
         topics.create(settings.kafka, settings.topics)
+    except UnreachableError as error:
+        raise StackError(str(error)) from error
     except (KafkaError, OSError) as error:
         raise StackError(
             f"Kafka at {settings.kafka.bootstrap_servers} cannot be used: {type(error).__name__}: {error}. "
-            "Check the address, and that it can be reached from here with these settings (liveshelf config shows them)."
+            "Check that this user may create topics there."
         ) from error
-    url = settings.redis.url.get_secret_value()
-    try:
-        with redis.Redis.from_url(url, socket_connect_timeout=5) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        raise StackError(f"Redis at {masked(url)} cannot be used: {error}. Check the address.") from error
 
 
 def _table(servers: Servers, supervisor: Supervisor) -> Table:

@@ -5,6 +5,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,16 +87,22 @@ def offline(events: list[tuple[int, str, bytes]]) -> Counter[tuple[str, str, str
     return Counter((one.shopper, one.item_id, one.shelf_id, one.ts, one.intent) for one in closed)
 
 
-@pytest.fixture
-def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[Shop]:
-    shop = Shop(kafka, redis_db, topics_config, tmp_path)
+@contextmanager
+def opened(shop: Shop) -> Iterator[Shop]:
+    """A shop whose evaluators close soon."""
     shop.env |= {
         "LIVESHELF_EVALUATOR__WINDOW_S": str(WINDOW_S),
         "LIVESHELF_EVALUATOR__GRACE_S": str(GRACE_S),
         "LIVESHELF_EVALUATOR__IDLE_S": "3",
         "LIVESHELF_EVALUATOR__BATCH_EVENTS": "50",
     }
-    with shop.open() as shop:
+    with shop.open():
+        yield shop
+
+
+@pytest.fixture
+def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[Shop]:
+    with opened(Shop(kafka, redis_db, topics_config, tmp_path)) as shop:
         yield shop
 
 
