@@ -12,16 +12,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError as AsyncKafkaError
 from kafka.errors import KafkaError
 
-from streams.config import KafkaConfig, TopicsConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.connections import aiokafka_client
-from streams.dead_letters import DeadLetter, Whole, parse
+from streams.consumer import Consumer
+from streams.dead_letters import UNREADABLE, DeadLetter, Whole, parse
 from streams.producer import partition, unsent
 from streams.record import Record
-from streams.topics import Topics, largest_record, plan
+from streams.topics import Topics, plan
 
 T = TypeVar("T")
 
@@ -197,8 +198,11 @@ class _Sending:
     async def send(self, letters: Sequence[DeadLetter]) -> None:
         """Send the records of letters; done once the broker has them."""
         by_place: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
-        cut = [letter for letter in letters if letter.cut]
-        for record in [*(letter.source for letter in letters if not letter.cut), *await self._whole(cut)]:
+        records = [letter for letter in letters if letter.reason != UNREADABLE]
+        if len(records) < len(letters):
+            self._done.left["they are batches that nobody can read"] += len(letters) - len(records)
+        cut = [letter for letter in records if letter.cut]
+        for record in [*(letter.source for letter in records if not letter.cut), *await self._whole(cut)]:
             if record.topic not in self._known:
                 self._done.left["they name no topic of ours"] += 1
                 continue
@@ -260,7 +264,7 @@ class _Sending:
         return found
 
 
-async def _source(consumer: AIOKafkaConsumer, letter: DeadLetter) -> Record | None:
+async def _source(consumer: Consumer, letter: DeadLetter) -> Record | None:
     """The record that a letter was cut from; None where it is gone, or another stands there."""
     source = letter.source
     starts, ends = await _extent(consumer, source.topic)
@@ -280,15 +284,9 @@ def _same(letter: DeadLetter, part: str, found: bytes | None) -> bool:
 
 @asynccontextmanager
 async def _consumer(kafka: KafkaConfig, config: TopicsConfig, group: str | None = None) -> AsyncIterator[Any]:
-    consumer = AIOKafkaConsumer(
-        **aiokafka_client(kafka),
-        group_id=group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=largest_record(config),
-    )
-    await consumer.start()
+    consumer = Consumer(StreamsConfig(kafka=kafka, topics=config), group_id=group)
     try:
+        await consumer.start()
         yield consumer
     finally:
         await consumer.stop()
@@ -296,16 +294,14 @@ async def _consumer(kafka: KafkaConfig, config: TopicsConfig, group: str | None 
 
 async def _extent(consumer: Any, topic: str) -> tuple[dict[Any, int], dict[Any, int]]:
     """Where each partition of a topic begins and ends; nothing where there is no such topic."""
-    cluster = await consumer._client.fetch_all_metadata()
-    every = [TopicPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())]
-    if not every:
+    if not (every := await consumer.partitions(topic)):
         return {}, {}
     consumer.assign(every)
     return await consumer.beginning_offsets(every), await consumer.end_offsets(every)
 
 
 async def _between(consumer: Any, at: Any, low: int, high: int) -> AsyncIterator[Any]:
-    """The messages of a partition from one offset up to before another."""
+    """The messages of a partition from one offset up to before another, or to where it cannot be read on."""
     consumer.assign([at])
     consumer.seek(at, low)
     loop = asyncio.get_running_loop()
@@ -314,6 +310,8 @@ async def _between(consumer: Any, at: Any, low: int, high: int) -> AsyncIterator
         for message in (await consumer.getmany(at, timeout_ms=READ_MS)).get(at, ()):
             if message.offset < high:
                 yield message
+        if at in consumer.stopped:
+            return
         if await consumer.position(at) > position:
             moved = loop.time()
         elif loop.time() - moved > PATIENCE_S:

@@ -22,6 +22,9 @@ MAX_DETAIL = 1_000
 KEY_BYTES = 16_384
 """A longer key is cut to so many bytes."""
 
+UNREADABLE = "unreadable"
+"""Why a letter was written that holds no record but a whole batch, which nobody can read."""
+
 FIRST_BYTES = 16_384
 """What is kept of a value that does not fit."""
 

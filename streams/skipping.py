@@ -11,19 +11,18 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError as AsyncKafkaError
 from kafka.errors import KafkaConnectionError
 
-from streams import dead_letters, skips
+from streams import skips
 from streams.batches import Unreadable
 from streams.config import StreamsConfig
 from streams.consumer import Consumer, skipped
+from streams.dead_letters import UNREADABLE, Letters
 from streams.decode import Refusal
 from streams.producer import Producer
 from streams.record import Record
 from streams.skips import Skip
-from streams.topics import Topics, largest_record
+from streams.topics import Topics
 
-REASON = "unreadable"
 PATIENCE_S = 30.0
-HEADERS_BYTES = 4_096
 
 
 class SkipError(Exception):
@@ -68,14 +67,11 @@ async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, t
         raise SkipError(f"--to {after} is not behind offset {offset}")
     first = min(offset, struct.unpack_from(">q", bad.batch)[0]) if len(bad.batch) >= 8 else offset
     done = Skip(partition.topic, partition.partition, first, after, bad.error)
-    topics = Topics(config.topics.prefix)
     async with Producer(config) as send:
         source = Record(partition.topic, partition.partition, first, -1, None, bad.batch)
-        value = bad.batch[: largest_record(config.topics) - HEADERS_BYTES]
-        refusal = Refusal(REASON, f"offsets {first} to {after - 1}: {bad.error}")
-        headers = [*dead_letters.headers(source, refusal), ("next", str(after).encode())]
-        await send(topics.dead_letters, dead_letters.key(source), value, headers)
-        await send(topics.skipped, skips.key(done), skips.encode(done))
+        refusal = Refusal(UNREADABLE, f"offsets {first} to {after - 1}: {bad.error}")
+        await Letters(send, config.topics)(source, refusal)
+        await send(Topics(config.topics.prefix).skipped, skips.key(done), skips.encode(done))
     return done
 
 
