@@ -114,6 +114,17 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         state = self._state(partition)
         return int(state.position) if state is not None and state.has_valid_position else None
 
+    def end(self, partition: TopicPartition, committed: bool = True) -> int | None:
+        """Where a partition ended when it was last fetched; None before.
+
+        Parameters
+        ----------
+        committed
+            Whether what lies behind the first open transaction is left out.
+        """
+        state = self._state(partition)
+        return None if state is None else state.lso if committed else state.highwater
+
     def _passed(self, partition: TopicPartition, end: int) -> bool:
         if partition in self.stopped or self._state(partition) is None:
             return True

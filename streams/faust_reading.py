@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ack_lock
 
@@ -37,7 +38,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def highwater(self, tp: TopicPartition) -> Any:
         """The offset up to which records can be read now."""
-        return self._ensure_consumer().last_stable_offset(tp)
+        return self._ensure_consumer().end(tp)
 
     def _create_worker_consumer(self, transport: "Transport") -> Consumer:
         conf = self.app.conf
@@ -103,8 +104,19 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
 
     def end(self, partition: TopicPartition) -> int | None:
         """Where a partition ends, with what is not committed yet; None before that is known."""
-        end = self._thread._ensure_consumer().highwater(partition)
-        return None if end is None else int(end)
+        consumer: Consumer = self._thread._ensure_consumer()
+        return consumer.end(partition, committed=False)
+
+    async def gone(self, partition: TopicPartition, offset: int) -> bool:
+        """Whether a partition ends before an offset that was read once: then its topic was made anew."""
+        end = self.end(partition)
+        if end is None or offset < end:
+            return False
+        try:
+            ends = await self.highwaters(partition)
+        except KafkaError:
+            return False  # asked again with the next batch
+        return offset >= int(ends[partition])
 
     def through(self, partition: TopicPartition) -> int | None:
         """The offset before which all is through; None while that is not known."""

@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+from aiokafka import TopicPartition
+
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
 from evaluator.config import AlertsConfig, EvaluatorConfig
@@ -116,6 +118,7 @@ class Evaluator:
                 items,
                 partitions,
                 Letters(send, self.streams.topics),
+                self._gone,
             )
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
@@ -142,6 +145,9 @@ class Evaluator:
                     await awaited
             before = now
 
+    async def _gone(self, number: int, offset: int) -> bool:
+        return bool(await self.app.consumer.gone(TopicPartition(self.topics.events, number), offset))
+
     async def _follow_challenger(self) -> None:
         """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
         holding: asyncio.TimerHandle | None = None
@@ -152,7 +158,8 @@ class Evaluator:
                 hold = self.join.figures.challenge.hold
                 holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
 
-    async def _remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
+    async def _remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int], partitions: int) -> None:
+        self.join.shelf_partitions = partitions or self.join.shelf_partitions
         with or_leave():
             await self.join.remember(records, reached)
         if records:

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from aiokafka.errors import KafkaError
@@ -46,6 +46,13 @@ LOOK_AGAIN_S = 0.05
 class Join:
     """Keeps the partitions that this process works on.
 
+    Parameters
+    ----------
+    shelf_partitions
+        How many the topic of shelves has.
+    gone
+        Whether an offset of a partition that was taken once is there no more, because its topic was made anew.
+
     Attributes
     ----------
     figures
@@ -63,10 +70,11 @@ class Join:
         items: Items,
         shelf_partitions: int,
         letters: Letters,
+        gone: Callable[[int, int], Awaitable[bool]],
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.items = config, events, items
-        self.shelf_partitions, self._letters = shelf_partitions, letters
+        self.shelf_partitions, self._letters, self.gone = shelf_partitions, letters, gone
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
@@ -207,6 +215,9 @@ class Join:
     async def _commit(self, number: int, take: Callable[[Partition], list[Closed]]) -> Sent:
         while True:
             partition, sent = await self._partition(number)
+            if await self.gone(number, partition.offset):
+                log.warning("partition %d of the events was made anew: it is read from its beginning", number)
+                partition.begin_anew()
             started = time.perf_counter()
             closed = take(partition)
             self.meter.time("join", (time.perf_counter() - started) * 1000)

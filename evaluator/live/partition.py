@@ -98,6 +98,10 @@ class Partition:
         """Impressions seen before it are closed, epoch ms."""
         return self._join.horizon - self._join.rules.window_ms
 
+    def begin_anew(self) -> None:
+        """Take whatever comes next: the topic was made anew, and its offsets begin again."""
+        self.offset = -1
+
     def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[Closed]:
         """Take events in by offset; None stands for a record that is no event. Those taken before are passed over.
 

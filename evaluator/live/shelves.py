@@ -18,8 +18,9 @@ READ_MS = 1_000
 SLACK_MS = 5_000
 """How much later than it was made a shelf may be on its topic."""
 
-Remember = Callable[[Sequence[ShelfRecord], Mapping[int, int]], Awaitable[None]]
-"""Takes records, and up to when (epoch ms) those of each partition are known with them."""
+Remember = Callable[[Sequence[ShelfRecord], Mapping[int, int], int], Awaitable[None]]
+"""Takes records, up to when (epoch ms) those of each partition are known with them, and how many partitions there are;
+0 while the topic is not there."""
 
 
 class Shelves:
@@ -33,6 +34,7 @@ class Shelves:
 
     def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, remember: Remember) -> None:
         self.streams, self.config, self.remember = streams, config, remember
+        self.topic = Topics(streams.topics.prefix).shelves
 
     async def run(self) -> None:
         """Read until Kafka breaks it off."""
@@ -54,10 +56,11 @@ class Shelves:
             reached[partition.partition] = max(record.shelf.made_at for record in made)
             records += made
         for partition in consumer.assignment():
-            end = consumer.last_stable_offset(partition)
+            end = consumer.end(partition)
             if end is not None and consumer.passed({partition: end}):
                 reached[partition.partition] = now - SLACK_MS
-        await self.remember(records, reached)
+        every = consumer.partitions_for_topic(self.topic) or ()
+        await self.remember(records, reached, len(every))
         if fetched:
             await consumer.commit()
 
@@ -65,7 +68,7 @@ class Shelves:
         session_ms = int(self.config.session_timeout_s * 1_000)
         return Consumer(
             self.streams,
-            Topics(self.streams.topics.prefix).shelves,
+            self.topic,
             group_id=f"{self.config.group}-shelves",
             group_instance_id=self.config.instance,
             session_timeout_ms=session_ms,
