@@ -96,7 +96,7 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> E
         cross_encoder=chosen.cross_encoder,
         precision=model.precision,
     )
-    engaged = sample.engaged(make, learned=chosen.version is not None)
+    engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
     scorer = make(catalogue.memory, catalogue.title)
     queries = same.queries if same is not None else Queries(encoder)
     return Edition(chosen, encoder, catalogue, scorer, queries, sample, engaged)
