@@ -3,7 +3,6 @@
 Only words and options live here; the work is done in the modules that commands import when they are called.
 """
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
 from liveshelf.terminal import console, reached, reached_by_role, settings, told
 from liveshelf.train_command import train
+from streams import logs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +50,7 @@ Refused = Annotated[Path | None, typer.Option(help="Where refused lines go; FILE
 
 def main() -> None:
     """Entry point of the ``liveshelf`` program."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up()
     app()
 
 
@@ -140,11 +140,11 @@ def trainer(
             raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
         reached_by_role(config)
         from evaluator.learning.trainer import Trainer
+        from liveshelf.roles import program
         from streams import topics
 
         topics.create(config.kafka, config.topics)
-        command = (sys.executable, "-m", "liveshelf", "trainer", "--job")
-        raise typer.Exit(Trainer(config.loop(), command).run())
+        raise typer.Exit(Trainer(config.loop(), program("trainer", "--job")).run())
 
 
 @topics_app.command("create")

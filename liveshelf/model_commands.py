@@ -86,11 +86,11 @@ def models_diff(
 
 @models_app.command("promote")
 def models_promote(version: Version, reason: Reason = "by hand") -> None:
-    """Make a version the champion. Example: `liveshelf models promote 20261124-1530 --reason "better nDCG"`"""
+    """Make a version the champion, if it passes a check. Example: `liveshelf models promote 20261124-1530`"""
     from models.store.slots import CHALLENGER, CHAMPION
 
     with _store() as store:
-        slot = store.slots.promote(store.find(version), reason)
+        slot = store.slots.promote(_examined(store, version), reason)
         changed = {CHAMPION: slot}
         challenger = store.slots.read(CHALLENGER).current
         if challenger is not None and slot.current is not None and challenger.version == slot.current.version:
@@ -123,7 +123,10 @@ def models_canary(
     ] = 0.1,
     reason: Reason = "by hand",
 ) -> None:
-    """Let a version challenge the champion. Example: `liveshelf models canary 20261124-1530 --share 0.1`"""
+    """Let a version challenge the champion, if it passes a check.
+
+    Example: `liveshelf models canary 20261124-1530 --share 0.1`
+    """
     from models.store import StoreError
     from models.store.slots import CHALLENGER, CHAMPION
 
@@ -132,7 +135,7 @@ def models_canary(
         champion = store.slots.read(CHAMPION).current
         if champion is not None and champion.version == found:
             raise StoreError(f"{found} is the champion: it cannot challenge itself.")
-        slot = store.slots.promote(found, reason, CHALLENGER, share)
+        slot = store.slots.promote(_examined(store, found), reason, CHALLENGER, share)
     _print(f"challenger: {found}, {'a shadow' if share == 0 else f'for {100 * share:.3g} % of the shoppers'}")
     _announce({CHALLENGER: slot})
 
@@ -187,6 +190,17 @@ def _store() -> Iterator["Store"]:
             yield Store(url)
         except OSError as error:
             raise StoreError(f"The model store {url} does not answer as it should: {error}.") from error
+
+
+def _examined(store: "Store", name: str) -> str:
+    """A version's id, once it has passed the check that a worker makes of it."""
+    from liveshelf.terminal import settings
+    from models.store.slots import CHAMPION
+    from streams.edition import examine
+
+    version, champion = store.find(name), store.slots.read(CHAMPION).current
+    examine(version, settings().model, champion.version if champion is not None else None)
+    return version
 
 
 def _slots(store: "Store") -> dict[str, dict[str, float]]:

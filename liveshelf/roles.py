@@ -28,33 +28,45 @@ COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
 
 
+def program(*arguments: str) -> tuple[str, ...]:
+    """The command line that runs this program again, with modules from where Python has them, not from the working
+    directory: a folder of models may stand there, or anything else that somebody calls like a module.
+
+    Examples
+    --------
+    >>> program("worker")[1:]
+    ('-P', '-m', 'liveshelf', 'worker')
+    """
+    return (sys.executable, "-P", "-m", "liveshelf", *arguments)
+
+
 def worker_roles(count: int) -> list[Role]:
     """The worker processes of a local stack.
 
     Each has a name in its consumer group that survives a restart, so a crashed worker that comes back takes its
     partitions at once, instead of after the session of its predecessor has timed out.
     """
-    command = (sys.executable, "-m", "liveshelf", "worker")
+    command = program("worker")
     names = [f"worker-{number}" for number in range(1, count + 1)]
     return [Role(name, command, {"LIVESHELF_WORKER__INSTANCE": name}) for name in names]
 
 
 def evaluator_role() -> Role:
     """The evaluator process of a local stack."""
-    command = (sys.executable, "-m", "liveshelf", "evaluator")
+    command = program("evaluator")
     return Role("evaluator-1", command, {"LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"})
 
 
 def trainer_role() -> Role:
     """The trainer process of a local stack."""
-    command = (sys.executable, "-m", "liveshelf", "trainer")
+    command = program("trainer")
     return Role("trainer-1", command, {"LIVESHELF_LEARNING__INSTANCE": "trainer-1"})
 
 
 def dashboard_role(config: DashboardConfig) -> Role:
     """The live page of a local stack: on the port of the settings, or any free one where that is taken."""
     port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]
-    command = (sys.executable, "-m", "liveshelf", "dashboard")
+    command = program("dashboard")
     return Role("dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, address(config.host, port))
 
 

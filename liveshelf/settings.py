@@ -29,8 +29,9 @@ from evaluator.gate.config import GateConfig
 from evaluator.learning.config import LearningConfig, LoopConfig
 from evaluator.rollout.config import RolloutConfig
 from evaluator.triggers.config import TriggerConfig
-from liveshelf.stack.record import Record, masked
+from liveshelf.stack.record import Record
 from streams.config import Config, Count, Seconds, StreamsConfig
+from streams.masking import masked, masked_servers
 
 PREFIX = "LIVESHELF_"
 WELL_KNOWN = {"KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"), "REDIS_URL": ("redis", "url")}
@@ -207,7 +208,7 @@ def _explain(error: ValidationError, arguments: Mapping[str, Any], file: Path) -
         why = problem["msg"].removeprefix("Value error, ")
         reason = "there is no such setting" if unknown else why[:1].lower() + why[1:]
         told.append(f"{'.'.join(path)} ({_origin(path, arguments, file)}): {reason}")
-    return f"The settings cannot be used. {'; '.join(told)}."
+    return masked(f"The settings cannot be used. {'; '.join(told)}.")
 
 
 def _origin(path: tuple[str, ...], arguments: Mapping[str, Any], file: Path) -> str:
@@ -243,7 +244,8 @@ def _has(values: Any, path: tuple[str, ...]) -> bool:
 
 def _toml(settings: Settings) -> Iterator[str]:
     groups = settings.model_dump(mode="json")
-    groups["redis"]["url"] = masked(settings.redis.url.get_secret_value())
+    groups["redis"]["url"] = settings.redis.url.get_secret_value()
+    groups["kafka"]["bootstrap_servers"] = masked_servers(settings.kafka.bootstrap_servers)
     for group, values in groups.items():
         yield f"[{group}]"
         for name, value in values.items():
@@ -254,4 +256,6 @@ def _toml(settings: Settings) -> Iterator[str]:
 def _toml_value(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return json.dumps(masked(value) if isinstance(value, str) else value, ensure_ascii=False)

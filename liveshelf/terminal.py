@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from liveshelf.settings import BadSettingsError, Settings, load
+from streams.masking import masked
 
 console = Console()
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def told() -> Iterator[None]:
         message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
     else:
         return
-    console.print(message, style="red", highlight=False, markup=False)
+    console.print(masked(message), style="red", highlight=False, markup=False)
     raise typer.Exit(1)
 
 

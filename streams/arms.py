@@ -1,19 +1,23 @@
 """The arms: which recommender answers whom. The champion, a challenger on trial, a model held back for comparison.
 
-Splits a batch's asks by shopper and puts the answers together again. What breaks in another arm than the champion's
-ends here: no shopper goes without a shelf for it. Knows recommenders; nothing of where their models come from, nor of
-what is concluded from an arm's clicks.
+Splits a batch's asks by shopper and puts the answers together again. What breaks in a model ends here, be it the
+champion: no shopper goes without a shelf for it, and no event is to blame. Knows recommenders; nothing of where their
+models come from, nor of what is concluded from an arm's clicks.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from models.scorer import Scorer
 from streams.assignment import CANARY, CHAMPION, HOLDBACK, SHARED, place
+from streams.catalogue import Catalogue
+from streams.context import Queries
+from streams.failing import Failing
 from streams.meter import Meter
 from streams.recommender import Ask, Made, Recommender
 from streams.shelf import ShelfRecord
@@ -50,11 +54,21 @@ class Arms:
         Answers whoever is in no other arm, and whatever another arm fails at.
     meter
         Counts shelves, failures and how far a shadow agrees with the champion; ``docs/metrics.md`` lists the names.
+
+    Attributes
+    ----------
+    spares
+        Gives who answers, one after the other, what the champion fails at.
+    give_up
+        Called once a champion fails at too many shelves, as :class:`streams.failing.Failing` counts.
     """
 
     def __init__(self, champion: Recommender, meter: Meter) -> None:
         self.champion, self.meter = champion, meter
+        self.spares: Callable[[], Iterable[Recommender]] = tuple
+        self.give_up: Callable[[], None] = lambda: None
         self._others: dict[str, _Arm] = {}
+        self._begin()
         self._refreshed_ms = 0
         self._rested = 0.0
 
@@ -79,7 +93,7 @@ class Arms:
         """Make all shelves of a batch, in the order of the asks; times by stage are sums over the arms."""
         at = self._split(asks)
         if at.keys() <= {CHAMPION}:
-            return self.champion.recommend(asks, together, now_ms)
+            return self._served(asks, together, now_ms)
         mine = at.pop(CHAMPION, [])
         lent: set[int] = set()
         records: dict[int, ShelfRecord] = {}
@@ -91,7 +105,7 @@ class Arms:
             lent |= set(places) - full.keys()
             stages.update(times)
         if rest := sorted([*mine, *lent]):
-            made = self.champion.recommend([asks[here] for here in rest], together, now_ms)
+            made = self._served([asks[here] for here in rest], together, now_ms)
             records |= zip(rest, made.records, strict=True)
             stages.update(made.stages)
         return Made(
@@ -111,7 +125,7 @@ class Arms:
             return
         found, times = self._tried("shadow", arm, some, together, now_ms)
         if None not in found:
-            usual = self.champion.recommend(some, together, now_ms)
+            usual = self._served(some, together, now_ms)
             for one, other in zip(usual.records, found, strict=True):
                 assert other is not None
                 top, both = _agreement(one, other)
@@ -122,6 +136,11 @@ class Arms:
                 self.meter.time(f"shadow.{name}", sum(stages.values()) - stages["encode"])
         ended = time.perf_counter()
         self._rested = ended + min(PAUSE * (ended - begun), LONGEST_PAUSE_S)
+
+    def serve(self, catalogue: Catalogue, scorer: Scorer, queries: Queries, now_ms: int) -> None:
+        """Put another champion in place, between two batches."""
+        self.champion.serve(catalogue, scorer, queries, now_ms)
+        self._begin()
 
     def refresh(self, now_ms: int) -> None:
         """Take what is in demand now as the popularity of items, in all arms."""
@@ -154,6 +173,61 @@ class Arms:
                     return name
         return CHAMPION
 
+    def _begin(self) -> None:
+        """Nothing is known yet of how the champion does."""
+        self._failing, self._told, self._given_up = Failing(), False, False
+
+    def _served(self, asks: Sequence[Ask], together: Together, now_ms: int) -> Made:
+        """What the champion makes of each ask; where that is nothing to be shown, what the first spare that can makes.
+
+        What all raise at is the asks' fault, and raised.
+        """
+        try:
+            made, error = self.champion.recommend(asks, together, now_ms), None
+            left = sorted(made.broken)
+        except Exception as raised:
+            made, error, left = Made(), raised, list(range(len(asks)))
+        if not left:
+            self._count(len(asks), 0, None)
+            return made
+        records = dict(enumerate(made.records))
+        answered = 0
+        for spare in self.spares():
+            found, stages = self._asked(spare, [asks[here] for here in left], together, now_ms)
+            records |= {here: _shared(one) for here, one in zip(left, found, strict=True) if one is not None}
+            answered += len(found) - found.count(None)
+            left = [here for here, one in zip(left, found, strict=True) if one is None]
+            made.stages = dict(Counter(made.stages) + Counter(stages))
+            if not left:
+                break
+        if error is not None and left:
+            raise error
+        self._count(len(asks) - answered, answered, error)
+        return Made([records[here] for here in range(len(asks))], made.stages)
+
+    def _asked(
+        self, spare: Recommender, asks: Sequence[Ask], together: Together, now_ms: int
+    ) -> tuple[list[ShelfRecord | None], dict[str, float]]:
+        """What a spare makes of each ask, None where it fails too."""
+        try:
+            made = spare.recommend(asks, together, now_ms)
+        except Exception:
+            log.debug("a spare failed at %d shelves", len(asks), exc_info=True)
+            return [None] * len(asks), {}
+        return [None if here in made.broken else record for here, record in enumerate(made.records)], made.stages
+
+    def _count(self, good: int, failed: int, error: Exception | None) -> None:
+        """Take how the champion did; once it fails, it is given up."""
+        if failed:
+            self.meter.count("model.failed", failed)
+            if not self._told:  # said once, counted always
+                self._told = True
+                what = "its scores are no numbers" if error is None else "it breaks"
+                log.error("%s fails: %s; others answer", self.champion.scorer.version, what, exc_info=error)
+        if self._failing.update(good, failed) and not self._given_up:
+            self._given_up = True
+            self.give_up()
+
     def _tried(
         self, name: str, arm: _Arm, asks: Sequence[Ask], together: Together, now_ms: int
     ) -> tuple[list[ShelfRecord | None], dict[str, float]]:
@@ -166,7 +240,10 @@ class Arms:
                 arm.told = True
             self.meter.count(f"{name}.failed", len(asks))
             return [None] * len(asks), {}
-        found = [record if record.shelf.items else None for record in made.records]  # no score was a number
+        found = [
+            record if record.shelf.items and here not in made.broken else None
+            for here, record in enumerate(made.records)
+        ]
         failed = found.count(None)
         self.meter.count(f"{name}.shelves", len(asks) - failed)
         self.meter.count(f"{name}.failed", failed)

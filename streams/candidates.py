@@ -47,6 +47,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.slots)
 
+    def keep(self, mask: NDArray[np.bool_]) -> "Candidates":
+        """Those for which the mask, [n], is true."""
+        return Candidates(self.slots[mask], self.sources[mask])
+
 
 def union(
     sources: Mapping[Source, NDArray[np.int64]], caps: CandidatesConfig, exclude: Container[int] = frozenset()

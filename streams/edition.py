@@ -1,16 +1,21 @@
 """An edition: what a worker serves with. One version of the model, loaded, and the catalogue as its encoder made it.
 
+Nothing becomes an edition that fails the check of :mod:`models.check`.
 Knows the models and their store; nothing of Kafka, nor of when one edition takes another's place.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from models import check
 from models.encoder import Encoder
 from models.factory import build
 from models.scorer import Scorer
-from models.store import Store
+from models.store import Store, StoreError
 from models.store.parts import Parts, parts
+from models.weights import WeightsError, resolve
 from streams.catalogue import Catalogue
 from streams.charge import UNTRAINED
 from streams.config import ModelConfig
@@ -19,13 +24,18 @@ from streams.context import Queries
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edition:
-    """A version's parts, loaded; and queries as its encoder reads them."""
+    """A version's parts, loaded; and queries as its encoder reads them.
+
+    ``sample`` is what it was checked on, ``engaged`` the mean probability of an act that it gave there.
+    """
 
     parts: Parts
     encoder: Encoder
     catalogue: Catalogue
     scorer: Scorer
     queries: Queries
+    sample: check.Sample
+    engaged: float
 
     @property
     def version(self) -> str:
@@ -63,25 +73,58 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> E
     Raises
     ------
     models.weights.WeightsError
-        When a part is damaged, or the parts do not fit each other.
+        When a part is damaged, the parts do not fit each other, or they fail a check, as the message says.
     """
     wanted = chosen.weights, chosen.adapter
     same = next((other for other in beside if (other.parts.weights, other.parts.adapter) == wanted), None)
+    folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
+    for folder in (chosen.head, chosen.cross_encoder, *folders):
+        if folder is not None:
+            check.weights(folder)
     encoder = same.encoder if same is not None else _encoder(chosen, model)
+    # What another edition computes with now is not run in this thread too: it was checked.
+    sample = same.sample if same is not None else check.Sample(encoder)
     catalogues = (other.catalogue for other in beside if other.encoder.version == encoder.version)
     catalogue = next(catalogues, None)
     if catalogue is None:
         catalogue = Catalogue(encoder)
-    scorer = build(
+    make = partial(
+        build,
         chosen.architecture,
         encoder,
-        catalogue.memory,
-        catalogue.title,
         head=chosen.head,
         cross_encoder=chosen.cross_encoder,
         precision=model.precision,
     )
-    return Edition(chosen, encoder, catalogue, scorer, same.queries if same is not None else Queries(encoder))
+    engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
+    scorer = make(catalogue.memory, catalogue.title)
+    queries = same.queries if same is not None else Queries(encoder)
+    return Edition(chosen, encoder, catalogue, scorer, queries, sample, engaged)
+
+
+def examine(version: str, model: ModelConfig, champion: str | None = None) -> None:
+    """Check a version as a worker does that loads it, and against the one in charge; takes seconds.
+
+    Parameters
+    ----------
+    champion
+        The version in charge, if there is one. One that cannot be loaded is nothing to compare with.
+
+    Raises
+    ------
+    models.store.errors.StoreError
+        When there is no such version, or it is not fit to serve; the message says which check failed.
+    """
+    before: Edition | None = None
+    if champion is not None and champion != version:
+        with suppress(StoreError, WeightsError, OSError, ValueError, RuntimeError):
+            before = load(fetch(champion, model), model)
+    try:
+        edition = load(fetch(version, model), model, [before] if before is not None else [])
+        if before is not None:
+            check.within(edition.engaged, before.engaged)
+    except WeightsError as error:
+        raise StoreError(f"{version} is refused: {error}. Train it again, or take another version.") from error
 
 
 def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:

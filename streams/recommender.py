@@ -63,10 +63,14 @@ class Ask:
 
 @dataclass(slots=True)
 class Made:
-    """Shelves, in the order of the asks, with milliseconds by stage for the whole batch."""
+    """Shelves, in the order of the asks, with milliseconds by stage for the whole batch.
+
+    ``broken`` are the places of those for which the model gave a score that is no number; they hold what is left.
+    """
 
     records: list[ShelfRecord] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -137,8 +141,12 @@ class Recommender:
         lap("candidates")
         probabilities = self.scorer.score([self._request(context) for context in contexts])
         lap("score")
-        for context, rows in zip(contexts, probabilities, strict=True):
-            made.records.append(self._shelf(context, rows, now_ms))
+        for here, (context, rows) in enumerate(zip(contexts, probabilities, strict=True)):
+            numbers: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
+            if not numbers.all():
+                made.broken.add(here)
+                context.candidates = _candidates(context).keep(numbers)
+            made.records.append(self._shelf(context, rows[numbers], now_ms))
         self.queries.trim()
         lap("policy")
         return made
@@ -174,6 +182,7 @@ class Recommender:
             probes = [centre(rows, weights), *rows[:ANCHORS]]
         else:
             probes = list(rows)
+        probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index cannot look around no place
         return _Context(ask, past, rows, weights, probes)
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
@@ -280,7 +289,8 @@ class Recommender:
     def _vector(self, ask: Ask) -> Vector | None:
         if not ask.query:
             return None
-        return direction(self.queries.encoder.query_version, self.queries.get(ask.query)[0].pooled)
+        pooled = self.queries.get(ask.query)[0].pooled
+        return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
 
 
 def anchors(ask: Ask) -> list[str]:

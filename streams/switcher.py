@@ -3,15 +3,20 @@
 A version whose encoder makes the same of items is loaded and takes over at once. One with another encoder gets a
 catalogue of its own, built in the background from what the embeddings topic holds and what workers add to it; it takes
 over when that is complete. Until then, and where a version cannot be loaded, what served before goes on. The challenger
-is loaded in the same way, and what was replaced stays for a while: either takes over without being loaded.
+is loaded in the same way, and what was replaced stays for a while: either takes over without being loaded. A version
+that fails while it serves gives way to the one before.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from functools import partial
+from weakref import WeakKeyDictionary
 
+from models.constant import ConstantScorer
+from models.late_interaction import LateInteractionScorer
+from models.scorer import Scorer
 from models.store import Store
 from models.store.errors import StoreError
 from models.store.slots import CHALLENGER
@@ -23,10 +28,12 @@ from streams.charge import UNTRAINED, Charge, Standing
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
 from streams.consumer import Consumer
+from streams.context import Queries
 from streams.edition import Edition, fetch, load
 from streams.editions import Editions
 from streams.item_encoder import ItemEncoder
 from streams.meter import Meter
+from streams.recommender import Recommender
 from streams.record import Send
 from streams.topics import Topics
 from streams.trial import Trial
@@ -83,6 +90,9 @@ class Switcher:
         self._recalling: asyncio.Task[None] | None = None
         self._encoder_before = edition.encoder.version
         self._told = asyncio.Event()
+        self._failed: list[str] = []
+        self._untrained = WeakKeyDictionary[Catalogue, Scorer]()
+        arms.spares, arms.give_up = self._spares, self._give_up
 
     async def run(self) -> None:
         """Serve, and follow the slots, until cancelled."""
@@ -96,6 +106,14 @@ class Switcher:
                 group.create_task(self._listen(self.charge.slot))
                 group.create_task(self._tidy())
                 await self._follow(self.charge)
+
+    @property
+    def failing(self) -> str | None:
+        """The version in charge where it does not serve because it cannot: it was refused, or failed at shelves."""
+        if self._failed:
+            return self._failed[0]
+        wanted = self.charge.watch.version if self.charge is not None else None
+        return wanted if wanted not in (self.edition.version, self.next) else None
 
     def catalogues(self) -> Sequence[Catalogue]:
         """Those that are held now, the serving one first."""
@@ -114,7 +132,11 @@ class Switcher:
             "next": "" if self.next is None else self._name(self.next),
             "challenger": "" if challenger is None else challenger.version,
         }
+        failing = self.failing
+        if failing is not None:
+            self.meter.labels["model_failing"] = self._name(failing)
         self.meter.gauges |= {
+            "model_failing": float(failing is not None),
             "items": float(len(self.edition.catalogue)),
             "item_bytes": float(self.edition.catalogue.memory.nbytes),
             "items_behind": float(self.editions.upkeep(self.edition).ledger.behind),
@@ -191,6 +213,7 @@ class Switcher:
         """Do what the slots say: all at once, where what they name is there."""
         self.trial.update(standing.challenger, self._group)
         if changed and standing.champion is not None:
+            self._failed.clear()
             self._change(standing.champion)
 
     def _change(self, version: str) -> None:
@@ -211,9 +234,12 @@ class Switcher:
             edition = await self.editions.ready(version)
         except Exception as error:
             self._refuse(version, error)
+            self.next = None
+            if self.edition.version in self._failed:
+                await self._give_way()
         else:
             self._replace(edition)
-        self.next = None
+            self.next = None
 
     def _replace(self, edition: Edition) -> None:
         """Let an edition take over; the one before stays for a while."""
@@ -230,8 +256,56 @@ class Switcher:
         self.editions.upkeep(self.edition).follower.beside = True
         self.editions.upkeep(edition).follower.beside = False
         edition.catalogue.commit()
-        self.arms.champion.serve(edition.catalogue, edition.scorer, edition.queries, wall_ms())
+        self.arms.serve(edition.catalogue, edition.scorer, edition.queries, wall_ms())
         self.edition = edition
+
+    def _spares(self) -> Iterator[Recommender]:
+        """Who makes what the version in charge fails at: the one that it replaced, where that is held; the untrained
+        head over its encoder; and, where that reads nothing as it should, the candidates in their own order."""
+        usual = self.arms.champion
+        before = self.editions.held.get(self._standby) if self._standby is not None else None
+        if before is not None and before.version in self.editions.warm and before.version not in self._failed:
+            yield self._spare(before.catalogue, before.scorer, before.queries)
+        if usual.catalogue not in self._untrained:
+            self._untrained[usual.catalogue] = LateInteractionScorer(
+                usual.catalogue.memory,
+                encoder_version=usual.catalogue.encoder.version,
+                precision=self.config.model.precision,
+            )
+        yield self._spare(usual.catalogue, self._untrained[usual.catalogue], usual.queries)
+        yield self._spare(usual.catalogue, ConstantScorer(), usual.queries)
+
+    def _spare(self, catalogue: Catalogue, scorer: Scorer, queries: Queries) -> Recommender:
+        usual = self.arms.champion
+        made = Recommender(catalogue, scorer, usual.trending, usual.config, queries=queries)
+        made.refresh(wall_ms())
+        return made
+
+    def _give_up(self) -> None:
+        """Let the version before serve in place of the one that fails, until another is in charge."""
+        self.meter.count("model.gave_way")
+        self._failed.append(self.edition.version)
+        log.critical("%s fails at too many shelves: the version before is to serve", self.edition.name)
+        if self.next is None:  # else another one is on its way already
+            self._switching = self._group.create_task(self._give_way())
+
+    async def _give_way(self) -> None:
+        before: Iterable[str] = ()
+        with suppress(StoreError, OSError):
+            before = (await asyncio.to_thread(self.charge.read)).before if self.charge is not None else ()
+        for version in dict.fromkeys((*before, UNTRAINED)):
+            if version in self._failed:
+                continue
+            self.next = version
+            try:
+                edition = await self.editions.ready(version)
+            except Exception as error:
+                self._refuse(version, error)
+                continue
+            self._replace(edition)
+            self._stand_by(None)  # what fails need not be held
+            break
+        self.next = None
 
     def _stand_by(self, version: str | None, seconds: float = 0.0) -> None:
         """Hold a version so long, in place of the one before."""

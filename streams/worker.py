@@ -13,7 +13,6 @@ import asyncio
 import gc
 import logging
 import os
-import tempfile
 import uuid
 from contextlib import AsyncExitStack
 from functools import partial
@@ -57,10 +56,8 @@ class Worker:
         self.id = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
         self.meter = Meter("worker", self.id, wall_ms())
         self.reporter = Reporter(self.meter, config)
-        # Faust makes a folder, though we keep no tables.
-        self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
         worker = config.worker
-        self.app = make_app(config, worker, self._folder.name)
+        self.app = make_app(config, worker)
         model = config.model
         limit_threads(model.threads)
         edition, self.charge = first(model)
@@ -78,7 +75,6 @@ class Worker:
                 return run(self.app)
         finally:
             gc.unfreeze()
-            self._folder.cleanup()
 
     def _agents(self) -> None:
         app, worker = self.app, self.config.worker

@@ -26,6 +26,7 @@ from evaluator.learning.config import LoopConfig
 from evaluator.learning.lesson import Lesson, lesson, recent
 from evaluator.learning.order import ORDER, OUTCOME, SOURCE, Order, Outcome
 from evaluator.learning.start import Start
+from models import check
 from models.cpu import limit_threads
 from models.encoder import Encoder
 from models.scorer import utility
@@ -38,6 +39,7 @@ from models.training.examples import Example, ExamplesError
 from models.training.item_cache import ItemCache
 from models.training.methods import RECIPES
 from models.weights import WeightsError
+from streams.edition import load
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +158,18 @@ class Job:
         return order.read(self.folder / CHALLENGER / "gate.json", Verdict)
 
     def _judge(self, start: Start, told: Lesson, about: Description) -> Verdict:
-        """Both as they are served, on the newest slice."""
+        """Both as they are served, on the newest slice.
+
+        Raises
+        ------
+        models.weights.WeightsError
+            When the challenger is not fit to serve at all.
+        """
         made = self._challenger(about)
         first = self.order.champion is None
+        checked = load(made, self.config.streams.model)
+        if not first:
+            check.within(checked.engaged, load(self.base, self.config.streams.model, [checked]).engaged)
         texts = _texts([*told.calibrate, *told.gate] if first else told.gate)
         champion, challenger = self._served(self.base, start, texts), self._served(made, start, texts)
         baseline: Score = champion

@@ -7,7 +7,6 @@ it was committed.
 import asyncio
 import logging
 import os
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -68,18 +67,13 @@ class Evaluator:
         if config.instance:
             self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
-        # Faust makes a folder, though we keep no tables.
-        self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-")
-        self.app = make_app(streams, config, self._folder.name)
+        self.app = make_app(streams, config)
         self._agents()
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit code."""
-        try:
-            with self.reporter:
-                return run(self.app)
-        finally:
-            self._folder.cleanup()
+        with self.reporter:
+            return run(self.app)
 
     def _agents(self) -> None:
         app, config = self.app, self.config

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from liveshelf.stack.errors import StackError
+from streams.masking import masked, masked_servers
 
 LEFTOVER_TIMEOUT_S = 10.0
 
@@ -113,23 +114,11 @@ def _holder(folder: Path, who: str) -> str:
     record = Record.read_live(folder)
     where = "its servers are still starting or already stopping"
     if record:
-        where = f"Kafka is at {record.bootstrap_servers}, Redis at {masked(record.redis_url)}"
+        where = f"Kafka is at {masked_servers(record.bootstrap_servers)}, Redis at {masked(record.redis_url)}"
     return (
         f"A stack is already running in {folder} ({who}); {where}. Commands run from here find it by themselves. "
         "Stop it with Ctrl-C where it runs, or start a second one in another folder: set LIVESHELF_STACK__FOLDER."
     )
-
-
-def masked(url: str) -> str:
-    """A URL fit for a screen: without user name and password.
-
-    Examples
-    --------
-    >>> masked("rediss://me:secret@cache:6379/0"), masked("redis://127.0.0.1:6379/0")
-    ('rediss://***@cache:6379/0', 'redis://127.0.0.1:6379/0')
-    """
-    credentials, at, place = url.rpartition("@")
-    return f"{credentials.partition('://')[0]}://***@{place}" if at else url
 
 
 def clear_leftovers(folder: Path) -> list[str]:

@@ -8,8 +8,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from models import check
 from models.store.errors import StoreError
 from models.store.manifest import NAME, File, Manifest
+from models.weights import WeightsError
 
 PARTS = ("encoder", "adapter", "head", "cross_encoder")
 REPORTS = frozenset({"gate.json", "trigger.json"})
@@ -22,22 +24,24 @@ MEND = "Restore the file from a copy, or use another version."
 def scan(folder: Path) -> dict[str, File]:
     """Size and hash of every file that a version made of this folder would have.
 
-    Reads every byte once.
+    Reads every byte, weights twice.
 
     Raises
     ------
     StoreError
-        When the folder is not made of ``encoder/``, ``adapter/``, ``head/`` and ``cross_encoder/`` with safetensors, or
-        has a file that may not be in a version.
+        When the folder is not made of ``encoder/``, ``adapter/``, ``head/`` and ``cross_encoder/`` with safetensors,
+        has a file that may not be in a version, or weights that are not finite numbers.
 
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
     >>> with tempfile.TemporaryDirectory() as name:
     ...     (Path(name) / "head").mkdir()
-    ...     _ = (Path(name) / "head" / "model.safetensors").write_bytes(b"12345678")
+    ...     save_file({"scale": np.ones(4, np.float32)}, Path(name) / "head" / "model.safetensors")
     ...     scan(Path(name))["head/model.safetensors"].bytes
-    8
+    88
     """
     paths = sorted(_walk(folder))
     for path in paths:
@@ -48,6 +52,10 @@ def scan(folder: Path) -> dict[str, File]:
     for part in sorted(parts):
         if not any(path.startswith(f"{part}/") and path.endswith(".safetensors") for path in paths):
             raise StoreError(f"{folder / part} has no *.safetensors file; save it with save_pretrained.")
+        try:
+            check.weights(folder / part)
+        except WeightsError as error:
+            raise StoreError(f"{error}: this is no version to serve. Train it again.") from error
     return {path: File((folder / path).stat().st_size, digest(folder / path)) for path in paths}
 
 

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks.stirred import stirred
 from liveshelf.model_commands import models_canary, models_promote, models_rollback
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
-from models.weights import PACKAGED
+from models.weights import PACKAGED, fingerprint, resolve
 from streams import keys, status
 from streams.config import KafkaConfig, TopicsConfig
 from streams.meter import Snapshot, quantiles, total
 from streams.shelf import ShelfRecord
 from tests.integration.test_worker import item, search
+from tests.models.store.conftest import description
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -317,8 +319,10 @@ def test_a_rollback_takes_less_than_two_seconds_whatever_was_promoted(
             time.sleep(1)
             wanted[command(shop, monkeypatch, models_rollback)] = head(versions, versions.first)
             time.sleep(LOOKED_S)
-        again = command(shop, monkeypatch, models_promote, version=versions.encoder.id)
-        wanted[again] = head(versions, versions.encoder)
+        command(shop, monkeypatch, models_promote, version=versions.encoder.id)
+        again = versions.store.slots.read().current
+        assert again is not None  # before that the command has checked the version, which takes seconds
+        wanted[again.at.timestamp() * 1000] = head(versions, versions.encoder)
         time.sleep(LOOKED_S)
         shop.kill()
         shop.start()
@@ -349,7 +353,10 @@ def test_from_nothing_to_a_challenger_a_champion_and_back(
         calls["shadow ends"] = command(shop, monkeypatch, models_canary, version=versions.second.id, share=0.5)
         shop.seen(lambda snapshot: snapshot.gauges["challenger_share"] == 0.5, 10)
         time.sleep(LOOKED_S)
-        calls["promoted"] = command(shop, monkeypatch, models_promote, version=versions.second.id)
+        command(shop, monkeypatch, models_promote, version=versions.second.id)
+        now = versions.store.slots.read().current
+        assert now is not None  # before that the command has checked the version, which takes seconds
+        calls["promoted"] = now.at.timestamp() * 1000
         promoted = shop.seen(lambda snapshot: snapshot.labels["model"] == versions.second.id, 10)
         assert promoted[-1].labels["challenger"] == ""
         time.sleep(LOOKED_S)
@@ -388,3 +395,58 @@ def test_a_damaged_challenger_is_refused_and_the_champion_goes_on(shop: Shop, ve
     assert last.labels["model"] == versions.first.id
     assert (last.gauges["challenger_ready"], last.gauges["challenger_share"]) == (0, 0)
     assert "i3" in found(shop, 3)
+
+
+def poisoned(versions: Versions, folder: Path, late: bool) -> Manifest:
+    """Put a version of finite weights that overflows: at every input or, ``late``, at queries of more than four word
+    pieces, which no check asks."""
+    made = LateInteraction()
+    with torch.no_grad():
+        if late:
+            made.learned[0].weight[0] = 0.0
+            made.learned[0].weight[0, made.names.index("length")] = 1e38
+            made.learned[0].bias[0] = -0.5e38
+            made.learned[3].weight[0, 0] = 100.0
+        else:
+            made.bias[0] = 3e38
+            made.scale.fill_(3e38)
+    made.save(folder / "head")
+    about = description(encoder=PACKAGED, encoder_fingerprint=fingerprint(resolve(PACKAGED)))
+    return versions.store.put(folder, about)
+
+
+def test_a_champion_whose_scores_are_no_numbers_leaves_nobody_without_a_shelf(
+    shop: Shop, versions: Versions, tmp_path: Path
+) -> None:
+    def is_failing(made: Manifest, serves: Manifest) -> None:
+        shop.seen(
+            lambda one: (
+                one.gauges["model_failing"] == 1
+                and one.labels.get("model_failing") == made.id
+                and one.labels["model"] == serves.id
+            ),
+            90,
+        )
+
+    always, late = poisoned(versions, tmp_path / "always", False), poisoned(versions, tmp_path / "late", True)
+    long = {f"{title(number)} {title(number + 1)} spare part {number}" for number in range(60)}
+    with Visitors(shop).coming():
+        versions.store.slots.promote(always.id, "past all commands")
+        is_failing(always, versions.first)
+
+        versions.store.slots.promote(late.id, "past all commands")
+        shop.seen(lambda one: one.labels["model"] == late.id and one.gauges["model_failing"] == 0, 90)
+        shop.produce(shop.topics.events, [search(query, f"l{query}", f"long {query}") for query in long])
+        is_failing(late, versions.first)
+
+    for query in long:
+        assert shop.shelf(keys.feed(f"long {query}")) and shop.shelf(keys.search(query)), query
+    assert not [letter for letter in shop.letters() if letter.reason == "internal"]
+    assert shop.counted("shelves.empty") == 0
+    assert shop.counted("model.failed") >= 6 and shop.counted("model.gave_way") == 1
+    told = shop.log().read_text()
+    assert told.count("fails at too many shelves") == 1 and "scores are not finite numbers" in told
+
+    versions.store.slots.promote(versions.second.id, "a good one")
+    last = shop.seen(lambda one: one.labels["model"] == versions.second.id, 90)[-1]
+    assert last.gauges["model_failing"] == 0 and "model_failing" not in last.labels

@@ -9,8 +9,9 @@ from typer.testing import CliRunner, Result
 
 from liveshelf.cli import app
 from liveshelf.terminal import console
+from models.late_interaction import HeadConfig, LateInteraction
 from models.store import Manifest, Store
-from tests.models.store.conftest import description, filled
+from tests.models.store.conftest import description
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +26,18 @@ def store() -> Store:
     return Store(".liveshelf/models")
 
 
+def headed(folder: Path, slope: float) -> Path:
+    """A folder with a head of this slope, which serves."""
+    LateInteraction(HeadConfig(slope=slope)).save(folder / "head")
+    return folder
+
+
 @pytest.fixture
 def two(store: Store, tmp_path: Path) -> tuple[Manifest, Manifest]:
     """A version and one trained from it."""
-    first = store.put(filled(tmp_path / "one", 1.0), description(metrics={"spearman": 0.41}))
+    first = store.put(headed(tmp_path / "one", 1.0), description(metrics={"spearman": 0.41}))
     second = store.put(
-        filled(tmp_path / "two", 2.0), description("lora", metrics={"spearman": 0.45}, parent=first.id, notes="a try")
+        headed(tmp_path / "two", 2.0), description("lora", metrics={"spearman": 0.45}, parent=first.id, notes="a try")
     )
     return first, second
 
@@ -102,6 +109,16 @@ def test_a_challenger_is_tried_and_promoted_or_stopped(store: Store, two: tuple[
     assert "cannot challenge itself" in run("canary", second.id, code=1).output
 
 
+def test_what_fails_a_check_comes_into_no_slot(store: Store, two: tuple[Manifest, Manifest], tmp_path: Path) -> None:
+    run("promote", two[0].id)
+    dull = store.put(headed(tmp_path / "dull", 0.0), description())
+    for command in ("promote", "canary"):
+        told = run(command, dull.id, code=1).output
+        assert f"{dull.id} is refused: all items get the same score" in told
+    assert store.slots.read("champion").current.version == two[0].id  # type: ignore[union-attr]
+    assert store.slots.read("challenger").current is None
+
+
 def test_without_kafka_it_is_said_when_workers_will_know(two: tuple[Manifest, Manifest]) -> None:
     told = run("promote", two[0].id).stdout
     assert "Kafka does not answer at" in told and "every 5 s" in told
@@ -120,7 +137,7 @@ def test_clearing_up_keeps_the_challenger_and_what_settings_name(
     store: Store, two: tuple[Manifest, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = two
-    third = store.put(filled(tmp_path / "three", 3.0), description())
+    third = store.put(headed(tmp_path / "three", 3.0), description())
     run("canary", first.id, "--share", "0")
     monkeypatch.setenv("LIVESHELF_MODEL__HOLDBACK_VERSION", second.id)
     run("gc", "--keep", "0")

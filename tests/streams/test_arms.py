@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.constant import ConstantScorer
@@ -187,6 +187,7 @@ def test_the_split_keeps_the_order_and_answers_each_ask_once(catalogue: Catalogu
     deal = Deal(catalogue)
     alone = recommender(catalogue, Numbered("old"))
 
+    @settings(deadline=None)
     @given(ASKS, st.sampled_from(["works", "breaks"]), st.floats(0, 1), st.floats(0, 1))
     def check(asks: list[Ask], other: str, share: float, held: float) -> None:
         deal.arms.challenge(deal.others[other], share, "salt")
@@ -288,3 +289,54 @@ def test_what_is_in_demand_reaches_all_arms_also_one_that_comes_later(catalogue:
     arms.challenge(made[2], 0.1)
     slot = catalogue.slot("laptop")
     assert [one._popularity[slot] for one in made] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), None])
+def test_where_the_champion_breaks_a_spare_answers_and_in_the_end_it_is_given_up(
+    catalogue: Catalogue, meter: Meter, caplog: pytest.LogCaptureFixture, error: Exception | None
+) -> None:
+    arms = Arms(recommender(catalogue, Broken(error)), meter)
+    given_up: list[bool] = []
+    arms.spares = lambda: [recommender(catalogue, Broken(error)), recommender(catalogue, Numbered("before"))]
+    arms.give_up = lambda: given_up.append(True)
+    asks = batch(6)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            made = arms.recommend(asks, {}, NOW)
+            assert set(labels(made)) == {("shared", "before")} and all(one.shelf.items for one in made.records)
+    assert given_up == [True] and len(caplog.records) == 1, "each is said once"
+    assert counted(meter)["model.failed"] == 2 * len(asks)
+    arms.serve(catalogue, Numbered("new"), arms.champion.queries, NOW)
+    assert {model for _, model in labels(arms.recommend(asks, {}, NOW))} == {"new"}
+    assert "model.failed" not in counted(meter)
+
+
+def test_what_all_break_at_is_the_events_fault(catalogue: Catalogue, meter: Meter) -> None:
+    arms = Arms(recommender(catalogue, Broken(RuntimeError("a strange event"))), meter)
+    arms.spares = lambda: [recommender(catalogue, Broken(ValueError("strange"))) for _ in range(2)]
+    arms.give_up = lambda: pytest.fail("the model did nothing wrong")
+    for _ in range(30):
+        with pytest.raises(RuntimeError, match="a strange event"):
+            arms.recommend(batch(1), {}, NOW)
+    assert "model.failed" not in counted(meter)
+
+
+class Partly(Numbered):
+    """Gives the first candidate what is no number."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
+        found = super().score(requests)
+        for rows in found:
+            rows[:1] = np.inf
+        return found
+
+
+def test_a_shelf_with_one_score_that_is_no_number_is_made_by_a_spare_or_else_of_the_others(
+    catalogue: Catalogue, meter: Meter
+) -> None:
+    arms = Arms(recommender(catalogue, Partly("partly")), meter)
+    asks = batch(2)
+    shown = {model for _, model in labels(arms.recommend(asks, {}, NOW))}
+    assert shown == {"partly"} and all(one.shelf.items for one in arms.recommend(asks, {}, NOW).records)
+    arms.spares = lambda: [recommender(catalogue, Numbered("before"))]
+    assert {model for _, model in labels(arms.recommend(asks, {}, NOW))} == {"before"}

@@ -1,16 +1,19 @@
 """Which edition a worker begins with, and what editions share."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
+from models.check import CheckError
 from models.late_interaction import LateInteraction
 from models.store import Data, Description, Manifest, Store, StoreError
 from models.store.slots import CHALLENGER
 from models.weights import PACKAGED, fingerprint, resolve
 from streams.charge import UNTRAINED, Charge
 from streams.config import ModelConfig
-from streams.edition import fetch, load
+from streams.edition import examine, fetch, load
 from streams.switcher import first
 
 
@@ -20,9 +23,9 @@ def model(tmp_path: Path) -> ModelConfig:
     return ModelConfig(store=str(tmp_path / "models"), precision="float32")
 
 
-def put(model: ModelConfig, folder: Path, notes: str = "") -> Manifest:
+def put(model: ModelConfig, folder: Path, notes: str = "", head: LateInteraction | None = None) -> Manifest:
     """A version with a head over the packaged encoder."""
-    LateInteraction().save(folder / "head")
+    (head or LateInteraction()).save(folder / "head")
     return Store(model.store).put(
         folder,
         Description(
@@ -92,3 +95,53 @@ def test_editions_share_an_encoder_its_items_and_its_queries(model: ModelConfig,
     made = load(fetch(put(model, tmp_path / "one").id, model), model, [untrained])
     assert made.encoder is untrained.encoder and made.catalogue is untrained.catalogue
     assert made.queries is untrained.queries and made.scorer is not untrained.scorer
+
+
+def spoiled(how: str) -> LateInteraction:
+    """A head whose weights are numbers, and whose scores are not fit to serve."""
+    head = LateInteraction()
+    with torch.no_grad():
+        match how:
+            case "overflows":
+                head.bias[0] = 3e38
+                head.scale.fill_(3e38)
+            case "alike":
+                head.scale.zero_()
+            case "never":
+                head.bias[3] = 40.0
+    return head
+
+
+@pytest.mark.parametrize(("how", "why"), [("overflows", "not finite"), ("alike", "the same score")])
+def test_a_version_that_fails_a_check_never_becomes_an_edition(
+    model: ModelConfig, tmp_path: Path, how: str, why: str
+) -> None:
+    good, bad = put(model, tmp_path / "good"), put(model, tmp_path / "bad", head=spoiled(how))
+    with pytest.raises(CheckError, match=why):
+        load(fetch(bad.id, model), model)
+    with pytest.raises(StoreError, match=f"{bad.id} is refused.*{why}"):
+        examine(bad.id, model, good.id)
+    store = Store(model.store)
+    for made in (good, bad):
+        store.slots.promote(made.id, "pushed past all commands")
+    assert first(model)[0].version == good.id
+    examine(good.id, model, bad.id)  # what cannot be loaded is nothing to compare with
+
+
+def test_a_version_far_from_the_one_before_is_refused(model: ModelConfig, tmp_path: Path) -> None:
+    good, far = put(model, tmp_path / "good"), put(model, tmp_path / "far", head=spoiled("never"))
+    examine(far.id, model)
+    with pytest.raises(StoreError, match="times less likely than the version before"):
+        examine(far.id, model, good.id)
+
+
+def test_weights_that_are_no_numbers_are_found_when_put_and_when_loaded(model: ModelConfig, tmp_path: Path) -> None:
+    head = LateInteraction()
+    with torch.no_grad():
+        head.learned[0].weight[3, 5] = torch.nan
+    with pytest.raises(StoreError, match=r"model\.safetensors holds weights that are not finite.*learned\.0\.weight"):
+        put(model, tmp_path / "bad", head=head)
+    assert Store(model.store).ids() == []
+    chosen = fetch(UNTRAINED, model)
+    with pytest.raises(CheckError, match="not finite"):
+        load(dataclasses.replace(chosen, head=tmp_path / "bad" / "head"), model)

@@ -1,0 +1,208 @@
+"""Is a model fit to serve? A test pass on fixed inputs, and a look at the weights themselves.
+
+What is asked holds of every model that works, however it was trained: numbers are finite, shapes fit, probabilities are
+probabilities, unlike items get unlike scores, and a score belongs to its candidate wherever that stands. Whether a
+model is any good is not asked here: the gate and the canary find out.
+Knows encoders, scorers and files of weights; nothing of the store, nor of who serves.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models.encoded import EncodedItem
+from models.encoder import Encoder
+from models.memory import ItemMemory
+from models.scorer import INTENTS, Floats, Scorer, ScoreRequest
+from models.weights import WeightsError
+
+TITLES = (
+    "USB-C charging cable 2 m",
+    "Wireless mouse black",
+    "Leather sofa for three",
+    "Garden hose with brass nozzle",
+    "Toner cartridge for laser printers",
+    "Children's bicycle 16 inch red",
+)
+QUERIES = ("usb cable", "garden hose", "printer")
+
+RANGE = 1_000.0
+"""How many times as likely, or as unlikely, as the version before a model may hold it that anything is acted on."""
+SAME = 1e-4
+"""Scores nearer to each other than this, relative to the largest, are one score."""
+MOVED = 0.02
+"""A score may differ by so much when its candidate stands elsewhere; fast paths round."""
+
+Vectors = npt.NDArray[np.floating]
+
+
+class CheckError(WeightsError):
+    """A model is not fit to serve; the message says which check failed, and what was found."""
+
+
+def weights(folder: Path) -> None:
+    """Look at every tensor of a folder's safetensors; about 0.1 s per 100 MB.
+
+    Raises
+    ------
+    CheckError
+        Naming the first tensor that holds a number which is not finite.
+    models.weights.WeightsError
+        When a file cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118  - it is no mapping
+                    tensor = opened.get_tensor(name)
+                    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                        raise CheckError(f"{file} holds weights that are not finite numbers, in {name}")
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{file} cannot be read: {error}") from error
+
+
+class Sample:
+    """The fixed inputs, as an encoder reads them.
+
+    Parameters
+    ----------
+    encoder
+        Reads them now.
+
+    Raises
+    ------
+    CheckError
+        When what it makes of them is not finite, of another shape than it says, or the same whatever the text.
+
+    Examples
+    --------
+    >>> from models.late_interaction import LateInteractionScorer
+    >>> sample = Sample(Encoder())
+    >>> 0.01 < sample.engaged(lambda memory, text: LateInteractionScorer(memory)) < 0.5
+    True
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        items, self.queries = encoder.encode_items(TITLES), encoder.encode_queries(QUERIES)
+        for item in items:
+            _vectors("an item", encoder.dim, item.pooled, item.scales)
+            _tokens("an item", encoder.token_dim, item.tokens)
+            if not (item.scales > 0).all():
+                raise CheckError("the encoder gives an item's token a step size of zero")
+        for query in self.queries:
+            _vectors("a query", encoder.dim, query.pooled, query.tokens)
+            _tokens("a query", encoder.dim, query.tokens)
+        _apart("items", [item.pooled for item in items])
+        _apart("queries", [query.pooled for query in self.queries])
+        self._memory = _memory(encoder, items)
+
+    def engaged(self, make: Callable[[ItemMemory, Callable[[int], str]], Scorer], learned: bool = True) -> float:
+        """Let a scorer score the sample; returns the mean probability that an item is acted on.
+
+        Parameters
+        ----------
+        make
+            Makes the scorer over the sample's items, given where they are and each one's text.
+        learned
+            Whether it has learned: one that has not may hold all items for alike, or go by their places.
+
+        Raises
+        ------
+        CheckError
+            When scores are not finite, not of the shape [n, 4], no probabilities, the same for all items, or not their
+            items' own.
+        """
+        scorer = make(self._memory, TITLES.__getitem__)
+        places = np.arange(len(TITLES), dtype=np.int64)
+        there, back = scorer.score(self._requests(places)), scorer.score(self._requests(places[::-1].copy()))
+        for rows in (*there, *back):
+            _probabilities(rows)
+        if learned:
+            if all(_alike(rows) for rows in there):
+                raise CheckError("all items get the same score, whatever is asked for")
+            furthest = max(float(np.abs(a - b[::-1]).max()) for a, b in zip(there, back, strict=True))
+            if furthest > MOVED:
+                raise CheckError(f"an item's score changes by {furthest:.2f} with its place among the candidates")
+        return float(np.mean([1.0 - rows[:, -1] for rows in there]))
+
+    def _requests(self, places: npt.NDArray[np.int64]) -> list[ScoreRequest]:
+        """Searches, a feed after two items, and a search by somebody with a past."""
+        past = self._memory.pooled(np.array([0, 3]))
+        popularity = np.linspace(0, 1, len(places), dtype=np.float32)
+        alone = [
+            ScoreRequest(places, query, text, popularity=popularity[places])
+            for query, text in zip(self.queries, QUERIES, strict=True)
+        ]
+        feed = ScoreRequest(places, history=past, weights=np.array([1.0, 0.5], np.float32))
+        return [*alone, feed, ScoreRequest(places, self.queries[0], QUERIES[0], past, np.ones(2, np.float32))]
+
+
+def within(engaged: float, before: float) -> None:
+    """Compare what two models say of the sample.
+
+    Raises
+    ------
+    CheckError
+        When one holds it for more than :data:`RANGE` times as likely as the other that an item is acted on.
+
+    Examples
+    --------
+    >>> within(0.02, 0.3)
+    >>> within(0.0001, 0.3)
+    Traceback (most recent call last):
+    ...
+    models.check.CheckError: it holds acts for 3000 times less likely than the version before: 0.0001 after 0.3
+    """
+    less, more = before / max(engaged, 1e-12), engaged / max(before, 1e-12)
+    if max(less, more) > RANGE:
+        times, word = (less, "less") if less > more else (more, "more")
+        told = f"{times:.0f} times {word} likely than the version before: {engaged:.3g} after {before:.3g}"
+        raise CheckError(f"it holds acts for {told}")
+
+
+def _memory(encoder: Encoder, items: Sequence[EncodedItem]) -> ItemMemory:
+    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=len(items))
+    memory.put_many(range(len(items)), items)
+    return memory
+
+
+def _vectors(what: str, dim: int, pooled: Vectors, *others: Vectors) -> None:
+    if pooled.shape != (dim,):
+        raise CheckError(f"the encoder gives {what} a vector of shape {pooled.shape}, not ({dim},)")
+    if not all(np.isfinite(one).all() for one in (pooled, *others)):
+        raise CheckError(f"the encoder gives {what} numbers that are not finite")
+    length = float(np.linalg.norm(pooled.astype(np.float32)))
+    if not 0.9 < length < 1.1:
+        raise CheckError(f"the encoder gives {what} a vector of length {length:.3g}, not 1")
+
+
+def _tokens(what: str, width: int, tokens: npt.NDArray[np.generic]) -> None:
+    if tokens.ndim != 2 or not len(tokens) or tokens.shape[1] != width:
+        raise CheckError(f"the encoder gives {what} token states of shape {tokens.shape}, not (n, {width})")
+
+
+def _apart(what: str, pooled: Sequence[Vectors]) -> None:
+    """Whether unlike texts are told apart at all."""
+    rows = np.stack(pooled).astype(np.float32)
+    if (rows @ rows.T).min() > 1 - SAME:
+        raise CheckError(f"the encoder gives all {what} the same vector, whatever the text")
+
+
+def _probabilities(rows: Floats) -> None:
+    if rows.shape != (len(TITLES), len(INTENTS)):
+        raise CheckError(f"{len(TITLES)} items get scores of shape {rows.shape}, not ({len(TITLES)}, {len(INTENTS)})")
+    if not np.isfinite(rows).all():
+        raise CheckError("scores are not finite numbers")
+    if rows.min() < -MOVED or rows.sum(axis=1).max() > 1 + MOVED:
+        raise CheckError("scores are no probabilities: below zero, or more than one in sum")
+
+
+def _alike(rows: Floats) -> bool:
+    """Whether no intent tells the items apart."""
+    acts = rows[:, :-1]
+    return bool((np.ptp(acts, axis=0) <= SAME * acts.max(axis=0)).all())
