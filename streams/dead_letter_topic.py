@@ -140,7 +140,7 @@ async def _newest(
             high, size = ends[at], limit
             while high > start and len(mine) < limit:
                 low = max(start, high - size)
-                some = [parse(message) async for message in _between(consumer, at, low, high)]
+                some = await _letters(consumer, at, low, high)
                 mine = [one for one in some if reason is None or one.reason == reason] + mine
                 through += high - low
                 if progress is not None:
@@ -163,7 +163,7 @@ async def _replay(
         for at, start in starts.items():
             for low in range(start, ends[at], STEP):
                 high = min(low + STEP, ends[at])
-                some = [parse(message) async for message in _between(consumer, at, low, high)]
+                some = await _letters(consumer, at, low, high)
                 wanted = [one for one in some if reason is None or one.reason == reason]
                 done.other += len(some) - len(wanted)
                 await sending.send(wanted)
@@ -185,7 +185,7 @@ class _Sending:
         self._producer = AIOKafkaProducer(
             **aiokafka_client(self._kafka),
             acks="all",
-            compression_type="gzip",
+            compression_type="zstd",
             max_batch_size=BATCH_BYTES,
             max_request_size=LARGEST_BYTES,
         )
@@ -271,7 +271,7 @@ async def _source(consumer: Consumer, letter: DeadLetter) -> Record | None:
     at = TopicPartition(source.topic, source.partition)
     if not starts.get(at, 0) <= source.offset < ends.get(at, -1):
         return None
-    async for message in _between(consumer, at, source.offset, source.offset + 1):
+    for message in await _between(consumer, at, source.offset, source.offset + 1):
         if _same(letter, "key", message.key) and _same(letter, "value", message.value):
             return replace(source, key=message.key, value=message.value)
     return None
@@ -300,19 +300,23 @@ async def _extent(consumer: Any, topic: str) -> tuple[dict[Any, int], dict[Any, 
     return await consumer.beginning_offsets(every), await consumer.end_offsets(every)
 
 
-async def _between(consumer: Any, at: Any, low: int, high: int) -> AsyncIterator[Any]:
+async def _letters(consumer: Any, at: Any, low: int, high: int) -> list[DeadLetter]:
+    return [parse(message) for message in await _between(consumer, at, low, high)]
+
+
+async def _between(consumer: Any, at: Any, low: int, high: int) -> list[Any]:
     """The messages of a partition from one offset up to before another, or to where it cannot be read on."""
     consumer.assign([at])
     consumer.seek(at, low)
-    loop = asyncio.get_running_loop()
+    loop, found = asyncio.get_running_loop(), list[Any]()
     moved = loop.time()
     while (position := await consumer.position(at)) < high:
-        for message in (await consumer.getmany(at, timeout_ms=READ_MS)).get(at, ()):
-            if message.offset < high:
-                yield message
+        read = (await consumer.getmany(at, timeout_ms=READ_MS)).get(at, ())
+        found += [message for message in read if message.offset < high]
         if at in consumer.stopped:
-            return
+            break
         if await consumer.position(at) > position:
             moved = loop.time()
         elif loop.time() - moved > PATIENCE_S:
             raise TimeoutError(f"Kafka gives nothing of {at.topic}[{at.partition}] from offset {position} on")
+    return found

@@ -25,6 +25,9 @@ KEY_BYTES = 16_384
 UNREADABLE = "unreadable"
 """Why a letter was written that holds no record but a whole batch, which nobody can read."""
 
+PARTS = "key", "value"
+"""Parts of a record that a letter may have cut."""
+
 FIRST_BYTES = 16_384
 """What is kept of a value that does not fit."""
 
@@ -145,34 +148,38 @@ class Letters:
 def parse(message: Any) -> DeadLetter:
     """A letter from a consumed Kafka message."""
     told = dict(message.headers or ())
-
-    def text(name: str) -> str:
-        return (told.get(name) or b"").decode("utf-8", "replace")
-
-    def number(name: str) -> int:
-        found = text(name)
-        return int(found) if found.isascii() and found.lstrip("-").isdigit() and len(found) < 20 else -1
-
     return DeadLetter(
         partition=message.partition,
         offset=message.offset,
-        reason=text("reason"),
-        detail=text("detail"),
+        reason=_text(told.get("reason")),
+        detail=_text(told.get("detail")),
         source=Record(
-            topic=text("topic"),
-            partition=number("partition"),
-            offset=number("offset"),
-            timestamp_ms=number("timestamp"),
+            topic=_text(told.get("topic")),
+            partition=_number(told.get("partition")),
+            offset=_number(told.get("offset")),
+            timestamp_ms=_number(told.get("timestamp")),
             key=told.get("key"),
             value=None if "no-value" in told else message.value,
         ),
         timestamp_ms=message.timestamp,
         cut={
-            part: Whole(number(f"{part}-length"), text(f"{part}-sha256"))
-            for part in ("key", "value")
+            part: Whole(_number(told.get(f"{part}-length")), _text(told.get(f"{part}-sha256")))
+            for part in PARTS
             if f"{part}-sha256" in told
         },
     )
+
+
+def _text(raw: bytes | None) -> str:
+    return "" if raw is None else raw.decode("utf-8", "replace")
+
+
+def _number(raw: bytes | None) -> int:
+    """A whole number, -1 where there is none; hostile letters have long ones, too."""
+    try:
+        return int(raw) if raw and len(raw) < 20 else -1
+    except ValueError:
+        return -1
 
 
 def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[DeadLetter]:

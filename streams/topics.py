@@ -1,19 +1,36 @@
 """Liveshelf's Kafka topics: their names, and their creation by an admin client.
 
 Topics are created here and nowhere else: brokers run with automatic creation off, and Faust is told not to declare
-any. A topic that is there already is left as it is; what differs from the settings is reported, never changed.
+any. A topic that is there already is left as it is, and what differs from the settings is told in one line, until
+somebody asks for it to be changed: :func:`apply` changes what loses nothing.
 """
 
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import TopicAlreadyExistsError
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from streams.config import KafkaConfig, TopicsConfig
 
+log = logging.getLogger(__name__)
+
 DEAD_LETTER_HEADROOM = 65_536
 """Bytes a dead letter may be larger than what it holds: its headers."""
+
+PARTITIONS = "partitions"
+
+MORE_PARTITIONS = (
+    "With more partitions most keys go to another one than before. Over the change a shopper's events may be answered "
+    "out of order, and what they do is not joined with what they saw before: add partitions when few shoppers are "
+    "there, and restart all roles afterwards. Partitions cannot be taken away again."
+)
+"""What there is to know before partitions are added."""
 
 OVERHEAD_BYTES = 512
 """What Kafka adds to a record's bytes, at most, keys and headers not counted."""
@@ -137,16 +154,144 @@ def create(kafka: KafkaConfig, config: TopicsConfig) -> list[str]:
     kafka.errors.KafkaError
         When the broker is out of reach or refuses; nothing is half made that a second call would not mend.
     """
-    admin = KafkaAdminClient(**kafka.client())
-    try:
+    with _admin(kafka) as admin:
         there = set(admin.list_topics())
         missing = {name: topic for name, topic in plan(config).items() if name not in there}
-        if not missing:
-            return []
         try:
-            admin.create_topics(missing, wait_for_metadata=True)
+            if missing:
+                admin.create_topics(missing, wait_for_metadata=True)
         except TopicAlreadyExistsError:  # another role was faster
             return []
+        _tell(admin, {name: topic for name, topic in plan(config).items() if name in there})
         return list(missing)
+
+
+class Change(Enum):
+    """What becomes of a difference between a topic and the settings."""
+
+    SAFE = "is changed"
+    SHORTER = "is changed with --shorter: Kafka then deletes what is older"
+    PARTITIONS = "is changed with --partitions: keys then go to other partitions than before"
+    NEVER = "stays: it cannot be changed without loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that a topic has otherwise than the settings say; as text it is one line."""
+
+    topic: str
+    what: str
+    is_now: str
+    wanted: str
+    change: Change
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.what} {self.is_now} (settings: {self.wanted})"
+
+
+def differences(kafka: KafkaConfig, config: TopicsConfig) -> list[Difference]:
+    """Where the topics that are there differ from the settings.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When the broker is out of reach.
+    """
+    with _admin(kafka) as admin:
+        return _differences(admin, plan(config))
+
+
+def apply(
+    kafka: KafkaConfig, config: TopicsConfig, *, shorter: bool = False, partitions: bool = False
+) -> list[Difference]:
+    """Change topics that are there to what the settings say, as far as nothing is lost by it.
+
+    Parameters
+    ----------
+    shorter
+        Shorten retention as well, upon which Kafka deletes what is older.
+    partitions
+        Add partitions as well: an event then may lie in another partition than its shopper's before it, so their order
+        is lost over the change, and an outcome is not joined with an impression from before.
+
+    Returns
+    -------
+    list of Difference
+        What was changed.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When the broker is out of reach, or refuses a change; a second call goes on.
+    """
+    asked = {Change.SAFE} | ({Change.SHORTER} if shorter else set()) | ({Change.PARTITIONS} if partitions else set())
+    with _admin(kafka) as admin:
+        found = [one for one in _differences(admin, plan(config)) if one.change in asked]
+        for one in found:
+            if one.what == PARTITIONS:
+                admin.create_partitions({one.topic: int(one.wanted)})
+                continue
+            resource = ConfigResource(ConfigResourceType.TOPIC, one.topic, {one.what: one.wanted})
+            [told] = admin.alter_configs([resource])["topic"].values()
+            if told != "OK":
+                raise KafkaError(f"{one.topic} {one.what}: {told}")
+        return found
+
+
+@contextmanager
+def _admin(kafka: KafkaConfig) -> Iterator[KafkaAdminClient]:
+    admin = KafkaAdminClient(**kafka.client())
+    try:
+        yield admin
     finally:
         admin.close()
+
+
+def _tell(admin: KafkaAdminClient, planned: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say what differs, in one line; who may not look into topics is told nothing."""
+    try:
+        found = _differences(admin, planned)
+    except KafkaError as error:
+        log.info("whether topics differ from the settings is not known: %s", error)
+        return
+    if found:
+        log.warning("topics differ from the settings (liveshelf topics apply): %s", "; ".join(map(str, found)))
+
+
+def _differences(admin: KafkaAdminClient, planned: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
+    there = [name for name in admin.list_topics() if name in planned]
+    if not there:
+        return []
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
+    configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
+    described = {topic["name"]: topic for topic in admin.describe_topics(there)}
+    found: list[Difference] = []
+    for name in there:
+        now = {key: str(told["value"]) for key, told in configs.get(name, {}).items()}
+        found += _of_topic(name, planned[name], now, described[name]["partitions"])
+    return found
+
+
+def _of_topic(
+    name: str, wanted: Mapping[str, Any], now: Mapping[str, str], partitions: Iterable[Mapping[str, Any]]
+) -> Iterator[Difference]:
+    for key, value in wanted["configs"].items():
+        if key in now and now[key] != value:
+            yield Difference(name, key, now[key], value, _change(key, now[key], value))
+    count, copies = len(list(partitions)), min((len(one["replica_nodes"]) for one in partitions), default=0)
+    if count != wanted["num_partitions"]:
+        # Of a key, a compacted topic would keep one record in the old partition and one in the new, for ever.
+        may_grow = count < wanted["num_partitions"] and wanted["configs"]["cleanup.policy"] == "delete"
+        change = Change.PARTITIONS if may_grow else Change.NEVER
+        yield Difference(name, PARTITIONS, str(count), str(wanted["num_partitions"]), change)
+    if copies and copies != wanted["replication_factor"]:
+        yield Difference(name, "replication factor", str(copies), str(wanted["replication_factor"]), Change.NEVER)
+
+
+def _change(key: str, now: str, wanted: str) -> Change:
+    if key == "max.message.bytes":
+        return Change.SAFE
+    if key == "retention.ms":
+        longer = int(now) >= 0 and int(wanted) > int(now)  # below 0 is for ever
+        return Change.SAFE if longer else Change.SHORTER
+    return Change.NEVER

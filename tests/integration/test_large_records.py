@@ -1,4 +1,4 @@
-"""Records that are small on the wire and large when read: they stop neither workers nor evaluators."""
+"""Records that are large, and records that make what is told of them large: they stop neither workers nor evaluators."""
 
 import json
 import logging
@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
+from evaluator.online.names import MOST, ROWS
 from streams.config import KafkaConfig, TopicsConfig
 from streams.dead_letter_topic import replay
+from streams.meter import LABEL_LETTERS, Snapshot
+from streams.status import snapshots
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -75,3 +78,49 @@ def test_large_values_keys_and_headers_are_letters_and_the_stream_goes_on(
     done = replay(kafka, topics_config, f"{shop.group}-letters")
     assert (done.sent, done.left.total()) == (7, 0)
     assert shop.ends(items) == 5 + 3
+
+
+def test_free_text_surfaces_and_dear_purchases_leave_snapshots_small_and_sums_finite(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    count, now = 3_000, int(time.time() * 1000)
+    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        shop.env |= {"LIVESHELF_EVALUATOR__WINDOW_S": "2", "LIVESHELF_EVALUATOR__GRACE_S": "1"}
+        shop.env |= {"LIVESHELF_EVALUATOR__IDLE_S": "1"}
+        shop.start("evaluator-1", "evaluator")
+        records: list[tuple[str, bytes]] = []
+        for number in range(count):
+            one = {"event_id": f"i{number}", "ts": now, "user_id": f"u{number}", "type": "impression"}
+            one |= {"shelf_id": f"s{number}", "items": [{"item_id": "i1", "position": 0}]}
+            one["surface"] = f"{number:04}" + "\x01\u2028😀" * 20
+            two = {
+                "event_id": f"p{number}",
+                "ts": now + 1,
+                "user_id": f"u{number}",
+                "type": "purchase",
+                "item_id": "i1",
+            }
+            two |= {"shelf_id": f"s{number}", "price": 1e200 if number % 3 else 1e12, "quantity": 10**9}
+            records += [(f"u{number}", json.dumps(event).encode()) for event in (one, two)]
+        shop.produce(shop.topics.events, records)
+
+        def closed() -> bool:
+            found = snapshots(shop.config, 0, "evaluator")
+            return bool(found) and found[-1].gauges.get("closed") == count and bool(rows(found[-1], "impressions"))
+
+        until(closed, 300, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
+        last = snapshots(shop.config, 0, "evaluator")[-1]
+        shown = rows(last, "impressions")
+        assert sum(shown.values()) == count
+        assert len(shown) <= ROWS + 1 and "other" in shown
+        assert all(len(name) <= LABEL_LETTERS and not set(name) & {"\x01", "\u2028"} for name in shown)
+        assert sum(rows(last, "revenue_squared").values()) == pytest.approx(count / 3 * 1e42)
+        fields = sum(shop.redis.hlen(key) for key in shop.redis.scan_iter("ls:*rates*"))
+        assert fields <= topics_config.partitions * 5 * (MOST + 1), "a minute's five sums, by few names"
+        assert shop.workers["evaluator-1"].running
+
+
+def rows(snapshot: Snapshot, what: str) -> dict[str, float]:
+    """A sum of the last 24 hours by surface."""
+    wanted = [one for one in snapshot.series if one.name == f"rate_{what}" and one.labels["window"] == "24h"]
+    return {one.labels["surface"]: one.value for one in wanted}

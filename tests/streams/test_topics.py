@@ -1,12 +1,16 @@
 """Topics on a real broker: made once, as the settings say, and left alone afterwards."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
+from typer.testing import CliRunner
 
+from liveshelf.cli import app
 from streams.config import KafkaConfig, TopicsConfig
-from streams.topics import DEAD_LETTER_HEADROOM, Topics, create, plan
+from streams.topics import DEAD_LETTER_HEADROOM, Change, Topics, apply, create, differences, plan
+from tests.shop import until
 
 
 @pytest.mark.integration
@@ -39,6 +43,74 @@ def test_roles_that_start_together_do_not_fight(kafka: KafkaConfig, topics_confi
         made = list(pool.map(lambda _: create(kafka, topics_config), range(4)))
     assert create(kafka, topics_config) == []
     assert any(made)
+
+
+@pytest.mark.integration
+def test_settings_that_change_later_change_topics_when_asked(
+    kafka: KafkaConfig, topics_config: TopicsConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    create(kafka, topics_config)
+    topics, made = Topics(topics_config.prefix), plan(topics_config)
+    assert differences(kafka, topics_config) == []
+    later = topics_config.model_copy(
+        update={"max_message_bytes": 1_500_000, "partitions": 6, "compacted_partitions": 3, "retention_hours": 96.0}
+    )
+    with caplog.at_level(logging.WARNING, "streams.topics"):
+        assert create(kafka, later) == []
+    [line] = [record.getMessage() for record in caplog.records]
+    assert f"{topics.events} max.message.bytes 1048576 (settings: 1500000)" in line
+    assert "\n" not in line
+
+    done = apply(kafka, later)
+    assert {(one.topic, one.what) for one in done} == {
+        *((name, "max.message.bytes") for name in made),
+        *((name, "retention.ms") for name in made if made[name]["configs"].get("retention.ms") == "259200000"),
+    }
+    until(lambda: {one.change for one in differences(kafka, later)} == {Change.PARTITIONS, Change.NEVER}, 30)
+    assert apply(kafka, later) == [], "partitions only when asked"
+    assert {one.topic for one in apply(kafka, later, partitions=True)} == {
+        topics.events,
+        topics.shelves,
+        topics.examples,
+        topics.dead_letters,
+    }
+    until(lambda: {one.topic for one in differences(kafka, later)} == {topics.items, topics.embeddings}, 30)
+    left = differences(kafka, later)
+    assert {one.change for one in left} == {Change.NEVER}, "each key would have a record in two partitions"
+    size = KafkaProducer(**kafka.client(), acks="all", max_request_size=2_000_000, compression_type=None)
+    size.send(topics.events, key=b"u", value=b"x" * 1_400_000).get(timeout=30)
+    size.close()
+
+
+@pytest.mark.integration
+def test_a_shorter_retention_and_fewer_partitions_are_not_applied_unasked(
+    kafka: KafkaConfig, topics_config: TopicsConfig
+) -> None:
+    create(kafka, topics_config)
+    less = topics_config.model_copy(update={"retention_hours": 1.0, "partitions": 2, "max_message_bytes": 500_000})
+    assert {one.what for one in apply(kafka, less)} == {"max.message.bytes"}
+    until(lambda: {one.what for one in differences(kafka, less)} == {"retention.ms", "partitions"}, 30)
+    assert {one.what for one in apply(kafka, less, shorter=True, partitions=True)} == {"retention.ms"}
+    until(lambda: {one.change for one in differences(kafka, less)} == {Change.NEVER}, 30)
+
+
+@pytest.mark.integration
+def test_the_command_shows_and_changes(
+    kafka: KafkaConfig, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(kafka, topics_config)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    for name, value in {"PREFIX": topics_config.prefix, "PARTITIONS": "5", "COMPACTED_PARTITIONS": "2"}.items():
+        monkeypatch.setenv(f"LIVESHELF_TOPICS__{name}", value)
+    monkeypatch.setenv("COLUMNS", "300")
+    run = CliRunner().invoke
+    shown = run(app, ["topics", "apply", "--dry-run"])
+    assert shown.exit_code == 0 and "with --partitions" in shown.output, shown.output
+    assert len(differences(kafka, topics_config)) == 0, "nothing was changed"
+    assert "with --partitions" in run(app, ["topics", "apply"]).output
+    done = run(app, ["topics", "apply", "--partitions"])
+    assert "Partitions cannot be taken away again" in " ".join(done.output.split())
+    until(lambda: "as the settings say" in run(app, ["topics", "apply"]).output, 30)
 
 
 def test_catalogues_are_compacted_and_letters_have_room_for_their_headers() -> None:
