@@ -9,10 +9,12 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
+
+from aiokafka import TopicPartition
 
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
@@ -32,7 +34,7 @@ from streams.dead_letters import Letters
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
 from streams.meter import Meter
 from streams.producer import Producer
-from streams.record import Send
+from streams.record import Record, Send
 from streams.redis_connection import connect
 from streams.reporter import Reporter
 from streams.shelf import ShelfRecord
@@ -42,6 +44,7 @@ from streams.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 TOLD_S = 0.2
+AGAIN_MS = 500
 
 SHELF_SLACK_S = 3_600
 """How much longer than window and grace a shelf is known: it may be seen some time after it was made."""
@@ -116,6 +119,7 @@ class Evaluator:
                 items,
                 partitions,
                 Letters(send, self.streams.topics),
+                self._read_again,
             )
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
@@ -128,6 +132,28 @@ class Evaluator:
                 group.create_task(self._report(send))
                 group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
+
+    async def _read_again(self, number: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
+        """A partition's events from an offset on, to before another or to where the partition ends now."""
+        partition = TopicPartition(self.topics.events, number)
+        consumer = Consumer(self.streams)
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            ends = {partition: before} if before is not None else await consumer.end_offsets([partition])
+            consumer.seek(partition, first)
+            while not consumer.passed(ends):
+                fetched = await consumer.getmany(timeout_ms=AGAIN_MS, max_records=self.config.batch_events)
+                records = [
+                    Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, ())
+                    for messages in fetched.values()
+                    for one in messages
+                    if one.offset < ends[partition]
+                ]
+                if records:
+                    yield records
+        finally:
+            await consumer.stop()
 
     async def _let_time_go_on(self) -> None:
         """Every second; partitions that were read to their end both then and the second before are idle."""
