@@ -187,14 +187,23 @@ class Evaluator:
     async def _report(self, send: Send) -> None:
         join, figures = self.join, self.join.figures
         watches = figures.watches
+        saving: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
             for told in watches.tell(wall_ms()):
                 log.warning("alert %s %s", told.state, told.key)
                 await tell(send, self.topics.alerts, told, self._instance)
-            state, references = figures.save(), watches.references()
-            await join.patience.until_done(lambda: join.store.save(self._instance, state, references))  # noqa: B023
-            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(self.join.patience.paused)}
+            if saving is None or saving.done():  # beside the reports, which go on while Redis is away
+                if saving is not None:
+                    saving.result()
+                saving = asyncio.create_task(self._save())
+            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.patience.paused)}
+            self.meter.labels |= {"redis_pause": join.patience.reason}
             self.meter.gauges |= join.gauges()
             self.meter.series = join.series()
             await self.reporter.report(send)
+
+    async def _save(self) -> None:
+        figures = self.join.figures
+        state, references = figures.save(), figures.watches.references()
+        await self.join.patience.until_done(lambda: self.join.store.save(self._instance, state, references))
