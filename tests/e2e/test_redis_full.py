@@ -75,7 +75,7 @@ def test_a_worker_pauses_says_why_and_goes_on(
         assert shop.log().read_text().count("pausing until it does") == 1
         full(server, False)
         until(lambda: said(shop, "worker") == WELL, 90)
-        shop.drained(180)
+        shop.drained()
         faults.assert_shelves(shop, story)
         faults.assert_letters(shop, sent)
         assert shop.state() == undisturbed
@@ -114,7 +114,7 @@ def test_a_trainer_waits_to_begin_and_reads_meanwhile(server: LocalRedis) -> Non
             book = Book(client, "g", TriggerConfig())
             other = Book(client, "g", TriggerConfig())
             full(server, True)
-            trigger = Trigger(reason="schedule", summary="a day", evidence={"hours": 24.0}, at=1, examples=1_000)
+            trigger = Trigger(reason="schedule", summary="a day", evidence={"hours": 24.0}, at=1, examples=5_000)
             beginning = asyncio.create_task(book.begin(trigger, "one", "me"))
             for _ in range(20):
                 await asyncio.sleep(0.1)
