@@ -3,6 +3,9 @@
 import asyncio
 import logging
 import os
+import select
+import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -76,38 +79,32 @@ def behind_tls(port: int, certificate: Path, clients: Path | None = None) -> Ite
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(clients)
 
-    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                with (
+                    context.wrap_socket(self.request, server_side=True) as here,
+                    socket.create_connection(("127.0.0.1", port)) as there,
+                ):
+                    while True:
+                        ready, _, _ = select.select([here, there], [], [], 30)
+                        for one in ready:
+                            data = one.recv(65_536)
+                            if not data:
+                                return
+                            (there if one is here else here).sendall(data)
+            except OSError:
+                pass
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pour(reader, there[1]), pour(there[0], writer))
+    class Listening(socketserver.ThreadingTCPServer):
+        daemon_threads = True
 
-    async def start() -> asyncio.Server:
-        return await asyncio.start_server(serve, "localhost", 0, ssl=context)
-
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)
-    listening = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
+    with Listening(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield listening.server_address[1]
+        listening.shutdown()
         thread.join()
-        listening.close()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0.1))
-        loop.close()
 
 
 def test_users_and_passwords(server: LocalRedis) -> None:
