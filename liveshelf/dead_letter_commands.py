@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from liveshelf.terminal import console, settings, told
+from liveshelf.terminal import console, reached, settings, told
 
 letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
 
@@ -32,7 +32,7 @@ def letters_ls(
 
     since_ms = None if since is None else int(since.timestamp() * 1000)
     with told(), _progress("reading") as progress:
-        config = settings()
+        config = reached(settings(), redis=False)
         found = dead_letter_topic.newest(config.kafka, config.topics, limit, reason, since_ms, progress)
     table = Table("at", "reason", "from", "detail", "value")
     for letter in found.letters:
@@ -60,7 +60,7 @@ def letters_replay(
     from streams import dead_letter_topic
 
     with told(), _progress("sending") as progress:
-        config = settings()
+        config = reached(settings(), redis=False)
         group = f"{config.worker.group}-dead-letters"
         done = dead_letter_topic.replay(config.kafka, config.topics, group, reason, again, progress)
     passed = done.other + done.left.total()

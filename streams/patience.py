@@ -55,34 +55,91 @@ def passing(error: Exception) -> bool:
     return isinstance(error, PASSING) or bool(PASSING_CODES.search(str(error).rpartition("caused error: ")[2]))
 
 
+def why(error: Exception) -> str:
+    """A passing error in a few words, for a label: of a small set, whatever Redis says.
+
+    Examples
+    --------
+    >>> why(exceptions.ResponseError("Error running script: @user_script: 6: -OOM command not allowed"))
+    'its memory is full'
+    >>> why(exceptions.ConnectionError("Error 111 connecting to cache:6379"))
+    'it cannot be reached'
+    """
+    for kinds, words in _WORDS:
+        if isinstance(error, kinds):
+            return words
+    code = PASSING_CODES.search(str(error).rpartition("caused error: ")[2])
+    return _CODES.get(code[1], code[1]) if code else "part of the cluster is down"
+
+
+_CODES = {
+    "OOM": "its memory is full",
+    "READONLY": "it is a replica",
+    "MISCONF": "it cannot write to its disc",
+    "BUSY": "a script runs too long",
+    "LOADING": "it loads its data",
+    "MASTERDOWN": "its master is down",
+    "CLUSTERDOWN": "part of the cluster is down",
+    "NOREPLICAS": "it has too few replicas",
+    "TRYAGAIN": "slots are on the move",
+    "NOPERM": "the user may not do this",
+}
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.OutOfMemoryError, _CODES["OOM"]),
+    (exceptions.ReadOnlyError, _CODES["READONLY"]),
+    (exceptions.BusyLoadingError, _CODES["LOADING"]),
+    (exceptions.MasterDownError, _CODES["MASTERDOWN"]),
+    (exceptions.TryAgainError, _CODES["TRYAGAIN"]),
+    (exceptions.NoPermissionError, _CODES["NOPERM"]),
+    (exceptions.AuthenticationError, "it refuses user or password"),
+    (exceptions.TimeoutError, "it does not answer in time"),
+    (exceptions.ConnectionError, "it cannot be reached"),
+)
+
+
 class Patience:
-    """Repeats a call until Redis takes it, with backoff, and says so once.
+    """Repeats calls until Redis takes them, with backoff, and says so once, however many wait.
 
     Attributes
     ----------
-    paused
-        Whether it is waiting now.
+    reason
+        What it waits for, in a few words; empty while nothing waits.
     """
 
     def __init__(self) -> None:
-        self.paused = False
+        self.reason = ""
+        self._waiting = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether any call waits: that another was answered, as reads are while memory is full, does not end it."""
+        return self._waiting > 0
 
     async def until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What the call answers, once it does; an error that does not pass is raised."""
         wait = FIRST_WAIT_S
-        while True:
-            try:
-                answer = await attempt()
-            except ERRORS as error:
-                if not passing(error):
-                    raise
-                if not self.paused:
-                    log.warning("Redis does not take writes now (%s): pausing until it does", error)
-                self.paused = True
+        waiting = False
+        try:
+            while True:
+                try:
+                    answer = await attempt()
+                except ERRORS as error:
+                    if not passing(error):
+                        raise
+                    self.reason = why(error)
+                    if not waiting:
+                        waiting = True
+                        self._waiting += 1
+                        if self._waiting == 1:
+                            log.warning("Redis does not take this now (%s): pausing until it does", error)
+                else:
+                    if waiting and self._waiting == 1:
+                        log.warning("Redis is back")
+                    return answer
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT_S)
-            else:
-                if self.paused:
-                    log.warning("Redis is back")
-                self.paused = False
-                return answer
+        finally:
+            if waiting:
+                self._waiting -= 1
+                if not self._waiting:
+                    self.reason = ""

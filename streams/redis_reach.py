@@ -29,6 +29,7 @@ MEANT = {
     "sentinel": "redis+sentinel://host/the-master's-name",
 }
 """How a URL begins, by what a server calls itself."""
+_FILES = ("?ssl_ca_certs= in redis.url", "?ssl_certfile= in redis.url")
 MODES = {"single": "standalone", "cluster": "cluster", "sentinel": "sentinel"}
 
 
@@ -135,19 +136,19 @@ async def _told(
                 return UnreachableError(
                     unusable(cause, options.get("ssl_ca_certs"), "ssl_certfile and ssl_keyfile in redis.url")
                 )
-            return UnreachableError(f"{where} {refused(cause, '?ssl_ca_certs= in redis.url', '?ssl_certfile=')}")
+            return UnreachableError(f"{where} {refused(cause, *_FILES)}")
     if isinstance(error, exceptions.BusyLoadingError):
         return UnreachableError(f"{where} is still loading its data: wait a moment.", True)
-    if "without any password" in said:
-        return UnreachableError(f"{where} has no password for its default user: leave it out of redis.url.")
     if isinstance(error, exceptions.AuthenticationError) or "WRONGPASS" in said:
-        if "required" in said.lower():
+        if "password" not in options:
             return UnreachableError(f"{where} wants a password: write user:password@ before the host in redis.url.")
         name = f"user '{user}'" if user else "the password of the default user"
         return UnreachableError(f"{where} refuses {name}: check user and password in redis.url.")
     if "DB index" in said:
         return UnreachableError(f"{where} has no database {options.get('db')}: correct redis.url.")
     if host is not None:
+        if address.tls and (alert := await _alert(host, port, options)) is not None:
+            return UnreachableError(f"{where} {refused(alert, *_FILES)}")
         if address.tls and await _plain(host, port, options):
             return UnreachableError(f"{where} speaks no TLS: write redis.url with redis:// instead of rediss://.")
         if not address.tls and await _handshakes(host, port):
@@ -161,6 +162,24 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+async def _alert(host: str, port: int, options: dict[str, Any]) -> ssl.SSLError | None:
+    """What a server says against us once our side of the handshake is over; redis-py sees only that it hangs up."""
+    context = unverified()
+    if options.get("ssl_certfile"):
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    try:
+        async with asyncio.timeout(STEP_S):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            writer.write(b"PING\r\n")
+            await reader.read(1)
+            writer.transport.abort()
+    except ssl.SSLError as error:
+        return None if "WRONG_VERSION" in str(error) or "RECORD_LAYER" in str(error) else error
+    except (OSError, TimeoutError):
+        pass
+    return None
 
 
 async def _plain(host: str, port: int, options: dict[str, Any]) -> bool:

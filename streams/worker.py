@@ -131,7 +131,9 @@ class Worker:
         while True:
             await asyncio.sleep(self.config.worker.metrics_every_s)
             self.switcher.report()
-            self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(self.store.patience.paused)}
+            patience = self.store.patience
+            self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(patience.paused)}
+            self.meter.labels |= {"redis_pause": patience.reason}
             await self.reporter.report(send)
 
     def _owned(self) -> set[int]:

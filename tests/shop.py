@@ -151,7 +151,7 @@ class Shop:
         offsets = offsets.get(self.group, offsets)
         return sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topics.events)
 
-    def drained(self, limit_s: float = 90.0) -> None:
+    def drained(self, limit_s: float = 300.0) -> None:
         """Wait until the group has committed every event, to the end exactly."""
         count = self.ends(self.topics.events)
         logs = [self.log(name) for name in self.workers]

@@ -36,6 +36,7 @@ from streams.clock import wall_ms
 from streams.consumer import Consumer
 from streams.meter import Meter, Snapshot
 from streams.meter import decoder as snapshots
+from streams.patience import Patience
 from streams.producer import Producer
 from streams.record import Send
 from streams.redis_connection import connect
@@ -117,7 +118,7 @@ class Trainer:
                 group.create_task(again(alerts, "alerts"))
                 group.create_task(again(partial(follow, self._latest, self._snapshot), "metrics"))
                 group.create_task(self._look(loop))
-                group.create_task(self._report(send))
+                group.create_task(self._report(send, loop.book.patience))
 
     async def _look(self, loop: Loop) -> None:
         failed = False
@@ -133,9 +134,11 @@ class Trainer:
                     log.error("the loop stands still: %s", error)
                 failed = True
 
-    async def _report(self, send: Send) -> None:
+    async def _report(self, send: Send, patience: Patience) -> None:
         while True:
             await asyncio.sleep(self.config.learning.metrics_every_s)
+            self.meter.gauges["redis_paused"] = float(patience.paused)
+            self.meter.labels["redis_pause"] = patience.reason
             await self.reporter.report(send)
 
     def _latest(self) -> Consumer:

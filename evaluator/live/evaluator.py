@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ from streams.dead_letters import Letters
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
 from streams.meter import Meter
 from streams.producer import Producer
-from streams.record import Send
+from streams.record import Record, Send
 from streams.redis_connection import connect
 from streams.reporter import Reporter
 from streams.shelf import ShelfRecord
@@ -43,6 +43,7 @@ from streams.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 TOLD_S = 0.2
+AGAIN_MS = 500
 
 SHELF_SLACK_S = 3_600
 """How much longer than window and grace a shelf is known: it may be seen some time after it was made."""
@@ -113,6 +114,7 @@ class Evaluator:
                 partitions,
                 Letters(send, self.streams.topics),
                 self._gone,
+                self._read_again,
             )
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
@@ -125,6 +127,28 @@ class Evaluator:
                 group.create_task(self._report(send))
                 group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
+
+    async def _read_again(self, number: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
+        """A partition's events from an offset on, to before another or to where the partition ends now."""
+        partition = TopicPartition(self.topics.events, number)
+        consumer = Consumer(self.streams)
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            ends = {partition: before} if before is not None else await consumer.end_offsets([partition])
+            consumer.seek(partition, first)
+            while not consumer.passed(ends):
+                fetched = await consumer.getmany(timeout_ms=AGAIN_MS, max_records=self.config.batch_events)
+                records = [
+                    Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, ())
+                    for messages in fetched.values()
+                    for one in messages
+                    if one.offset < ends[partition]
+                ]
+                if records:
+                    yield records
+        finally:
+            await consumer.stop()
 
     async def _let_time_go_on(self) -> None:
         """Every second; partitions that were read to their end both then and the second before are idle."""
@@ -162,14 +186,23 @@ class Evaluator:
     async def _report(self, send: Send) -> None:
         join, figures = self.join, self.join.figures
         watches = figures.watches
+        saving: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
             for told in watches.tell(wall_ms()):
                 log.warning("alert %s %s", told.state, told.key)
                 await tell(send, self.topics.alerts, told, self._instance)
-            state, references = figures.save(), watches.references()
-            await join.patience.until_done(lambda: join.store.save(self._instance, state, references))  # noqa: B023
-            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(self.join.patience.paused)}
+            if saving is None or saving.done():  # beside the reports, which go on while Redis is away
+                if saving is not None:
+                    saving.result()
+                saving = asyncio.create_task(self._save())
+            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.patience.paused)}
+            self.meter.labels |= {"redis_pause": join.patience.reason}
             self.meter.gauges |= join.gauges()
             self.meter.series = join.series()
             await self.reporter.report(send)
+
+    async def _save(self) -> None:
+        figures = self.join.figures
+        state, references = figures.save(), figures.watches.references()
+        await self.join.patience.until_done(lambda: self.join.store.save(self._instance, state, references))

@@ -10,7 +10,8 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 
 from aiokafka.errors import KafkaError
@@ -42,9 +43,21 @@ RATE_HOURS = WINDOWS["24h"] // HOUR_MS + 1
 
 LOOK_AGAIN_S = 0.05
 
+NOT_THE_EVENTS = (KafkaError, OSError, OutpacedError, *redis_connection.ERRORS)
+"""What may break while events are taken, and is not their fault."""
+
+Numbered = tuple[int, AnyEvent | None]
+"""An event with its offset; None is one that cannot be read."""
+Take = Callable[[Partition], list[Closed]]
+ReadAgain = Callable[[int, int, int | None], AsyncGenerator[Sequence[Record]]]
+"""Reads a partition's events from an offset on: to before another, or to where the partition ends now."""
+
 
 class Join:
     """Keeps the partitions that this process works on.
+
+    Redis may know less than Kafka has been told is done: a replica took a master's place without its last commits. So
+    whatever lies between what is loaded and what comes next is read again first.
 
     Parameters
     ----------
@@ -52,6 +65,8 @@ class Join:
         How many the topic of shelves has.
     gone
         Whether an offset of a partition that was taken once is there no more, because its topic was made anew.
+    read_again
+        Gives a partition's events from an offset on, to before another or to where the partition ends now.
 
     Attributes
     ----------
@@ -71,10 +86,12 @@ class Join:
         shelf_partitions: int,
         letters: Letters,
         gone: Callable[[int, int], Awaitable[bool]],
+        read_again: ReadAgain,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.items = config, events, items
-        self.shelf_partitions, self._letters, self.gone = shelf_partitions, letters, gone
+        self.shelf_partitions, self._letters = shelf_partitions, letters
+        self.gone, self.read_again = gone, read_again
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
@@ -91,7 +108,7 @@ class Join:
         """
         try:
             return await self._process(records)
-        except (KafkaError, OSError, *redis_connection.ERRORS):
+        except NOT_THE_EVENTS:
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             async with self._loading:
@@ -104,25 +121,24 @@ class Join:
 
     async def _process(self, records: Sequence[Record]) -> Sent:
         now = wall_ms()
-        decoded = [decode_event(record.value, now, self.events) for record in records]
-        events: defaultdict[int, list[tuple[int, AnyEvent | None]]] = defaultdict(list)
+        decoded = [self._decoded(record, now) for record in records]
+        events: defaultdict[int, list[Numbered]] = defaultdict(list)
         for record, event in zip(records, decoded, strict=True):
-            # The worker dead-letters what cannot be read.
-            events[record.partition].append((record.offset, None if isinstance(event, Refusal) else event))
+            events[record.partition].append((record.offset, event))
         sent = await self._take(events, now)
         for record, event in zip(records, decoded, strict=True):
-            self.meter.count("refused" if isinstance(event, Refusal) else "events")
+            self.meter.count("refused" if event is None else "events")
             self.meter.time("delay", now - record.timestamp_ms)
             if isinstance(event, Touch):
                 self._figure(partial(self._touched, event))
         return sent
 
-    async def _take(self, events: Mapping[int, Sequence[tuple[int, AnyEvent | None]]], now: int) -> Sent:
+    async def _take(self, events: Mapping[int, Sequence[Numbered]], now: int) -> Sent:
         sent: Sent = []
         async with self._loading:
             for number, some in events.items():
                 self._moved[number] = now
-                sent += await self._commit(number, lambda partition, some=some: partition.take(some))  # type: ignore[misc]
+                sent += await self._commit(number, lambda partition, some=some: partition.take(some), some[0][0])  # type: ignore[misc]
         return sent
 
     async def _give_up(self, record: Record, error: Exception) -> Sent:
@@ -164,12 +180,12 @@ class Join:
         now, sent = wall_ms(), Sent()
         async with self._loading:
             for number in caught_up:
-                partition, left = await self._partition(number)
+                partition, left = await self._partition(number, None)
                 sent += left
                 waits = now - self._moved.setdefault(number, now) < self.config.idle_s * 1000
                 if waits or not partition.counts().waiting:
                     continue
-                sent += await self._commit(number, lambda partition: partition.take([], now))
+                sent += await self._commit(number, lambda partition: partition.take([], now), None)
         return sent
 
     async def keep(self, assigned: Iterable[int]) -> None:
@@ -212,30 +228,36 @@ class Join:
             return -math.inf
         return partition.horizon if partition.watermark else math.inf
 
-    async def _commit(self, number: int, take: Callable[[Partition], list[Closed]]) -> Sent:
+    async def _commit(self, number: int, take: Take, before: int | None) -> Sent:
+        """Commit what a partition takes next, which stands at the offset ``before``; None where nothing comes next."""
         while True:
-            partition, sent = await self._partition(number)
+            partition, sent = await self._partition(number, before)
             if await self.gone(number, partition.offset):
                 log.warning("partition %d of the events was made anew: it is read from its beginning", number)
                 partition.begin_anew()
-            started = time.perf_counter()
-            closed = take(partition)
-            self.meter.time("join", (time.perf_counter() - started) * 1000)
-            if closed:
-                await self._shelves_known(max(one.ts for one in closed))
-            known = await self.patience.until_done(lambda: self.store.known(one.shelf_id for one in closed))  # noqa: B023
-            commit = partition.commit(known)
-            started = time.perf_counter()
             try:
-                await self.patience.until_done(lambda: self.store.commit(number, commit))  # noqa: B023
+                return [*sent, *await self._step(number, partition, take)]
             except OutpacedError as outpaced:
-                # Another process went on, or this one's own commit arrived though its answer was lost.
-                log.warning("%s: loading it again", outpaced)
-                self._forget()
-                continue
-            self.meter.time("commit", (time.perf_counter() - started) * 1000)
-            self._figure(partial(self._measure, commit, closed, known))
-            return [*sent, *self._published(number, commit.examples)]
+                self._outpaced(outpaced)
+
+    async def _step(self, number: int, partition: Partition, take: Take) -> Sent:
+        started = time.perf_counter()
+        closed = take(partition)
+        self.meter.time("join", (time.perf_counter() - started) * 1000)
+        if closed:
+            await self._shelves_known(max(one.ts for one in closed))
+        known = await self.patience.until_done(lambda: self.store.known(one.shelf_id for one in closed))
+        commit = partition.commit(known)
+        started = time.perf_counter()
+        await self.patience.until_done(lambda: self.store.commit(number, commit))
+        self.meter.time("commit", (time.perf_counter() - started) * 1000)
+        self._figure(partial(self._measure, commit, closed, known))
+        return self._published(number, commit.examples)
+
+    def _outpaced(self, outpaced: OutpacedError) -> None:
+        """Another process went on, this one's own commit arrived though its answer was lost, or Redis lost commits."""
+        log.warning("%s: loading it again", outpaced)
+        self._forget()
 
     async def _shelves_known(self, until: int) -> None:
         """Wait until all shelves made before ``until`` (ms) are in Redis: a backlog of events is read faster than that
@@ -245,18 +267,66 @@ class Join:
             if self._known_until < until:
                 await asyncio.sleep(LOOK_AGAIN_S)
 
-    async def _partition(self, number: int) -> tuple[Partition, Sent]:
+    async def _partition(self, number: int, before: int | None) -> tuple[Partition, Sent]:
         """A partition as it stands; where it had to be loaded, with the examples that were left unsent."""
-        if number in self.partitions:
-            return self.partitions[number], []
-        saved = await self.patience.until_done(lambda: self.store.load(number))
-        newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
-        hours = range(max(0, newest - RATE_HOURS), newest + 1)
-        rates = await self.patience.until_done(lambda: self.store.rates(number, hours))
-        partition = self.partitions[number] = Partition(self.rules, saved, rates)
-        self.figures.count(rates)
-        left = await self.patience.until_done(lambda: self.store.examples(number))
-        return partition, self._published(number, left)
+        broken: set[int] | None = None
+        while number not in self.partitions:
+            saved = await self.patience.until_done(lambda: self.store.load(number))
+            newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
+            hours = range(max(0, newest - RATE_HOURS), newest + 1)
+            rates = await self.patience.until_done(lambda hours=hours: self.store.rates(number, hours))  # type: ignore[misc]
+            partition = self.partitions[number] = Partition(self.rules, saved, rates)
+            self.figures.count(rates)
+            left = await self.patience.until_done(lambda: self.store.examples(number))
+            try:
+                missed = await self._take_missed(number, partition, before, broken)
+            except OutpacedError as outpaced:
+                self._outpaced(outpaced)
+            except NOT_THE_EVENTS:
+                raise
+            except Exception:
+                log.exception("events that are taken again break the join: taking them one by one")
+                self._forget()
+                broken = broken or set()
+            else:
+                return partition, [*self._published(number, left), *missed]
+        return self.partitions[number], []
+
+    async def _take_missed(
+        self, number: int, partition: Partition, before: int | None, broken: set[int] | None
+    ) -> Sent:
+        """What Redis lost; nothing of a partition that it never knew, whose past nobody asked for.
+
+        Parameters
+        ----------
+        broken
+            Where given, events are taken one by one, those that it has as none, and one that breaks is put there.
+        """
+        first, sent = partition.offset + 1, Sent()
+        if not first or (before is not None and before <= first):
+            return sent
+        async with aclosing(self.read_again(number, first, before)) as batches:
+            async for records in batches:
+                now = wall_ms()
+                some = [(one.offset, self._decoded(one, now)) for one in records]
+                log.warning("partition %d: %d events are taken again", number, len(some))
+                for part in [some] if broken is None else [[one] for one in some]:
+                    offset = part[0][0]
+                    taken = part if broken is None or offset not in broken else [(offset, None)]
+                    try:
+                        sent += await self._step(number, partition, lambda one, taken=taken: one.take(taken))  # type: ignore[misc]
+                    except NOT_THE_EVENTS:
+                        raise
+                    except Exception:
+                        if broken is not None:
+                            broken.add(offset)
+                        raise
+        return sent
+
+    def _decoded(self, record: Record, now: int) -> AnyEvent | None:
+        """An event; None where it cannot be read, which the worker dead-letters."""
+        event = decode_event(record.value, now, self.events)
+        return None if isinstance(event, Refusal) else event
 
     def _published(self, number: int, examples: Sequence[Labelled]) -> Sent:
         """Examples on their way to Kafka; once all are there, Redis forgets them."""

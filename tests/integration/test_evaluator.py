@@ -168,6 +168,61 @@ def test_counts_are_those_of_an_offline_join_through_five_kills(shop: Shop) -> N
     assert sum(shown) == wanted.total()
 
 
+def saved(shop: Shop) -> dict[bytes, bytes | None]:
+    """All that Redis holds of the partitions, as it is now; nobody may write meanwhile."""
+    return {key: shop.redis.dump(key) for key in shop.redis.scan_iter("ls:*evaluator.*")}
+
+
+def taken(shop: Shop) -> int:
+    """Events of which Redis has what they changed."""
+    metas = [shop.redis.hgetall(key) for key in shop.redis.scan_iter("ls:*:meta")]
+    return sum(int(meta[b"offset"]) + 1 for meta in metas)
+
+
+@pytest.mark.parametrize("restarted, more", [(False, True), (True, False)])
+def test_commits_that_redis_lost_are_made_again(shop: Shop, restarted: bool, more: bool) -> None:
+    """As when a replica takes a master's place without the last it was to be told, or a disc lacks the last second."""
+    shop.env |= {"LIVESHELF_EVALUATOR__IDLE_S": "20", "LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"}
+    events = visits(600, seed=5)
+    records = mixed(events, seed=6)
+    third = len(records) // 3
+    shop.start("evaluator-1", "evaluator")
+    shop.produce(shop.topics.events, records[:third])
+    until(lambda: taken(shop) == third, 120)
+    before = saved(shop)
+    reached = 2 * third if more else len(records)
+    shop.produce(shop.topics.events, records[third:reached])
+    until(lambda: taken(shop) == reached, 120)
+    group = shop.env["LIVESHELF_EVALUATOR__GROUP"]
+    until(lambda: committed(shop, group) == reached, 60)
+    if restarted:
+        shop.stop("evaluator-1")
+    with shop.redis.pipeline(transaction=True) as pipe:
+        for key in shop.redis.scan_iter("ls:*evaluator.*"):
+            pipe.delete(key)
+        for key, value in before.items():
+            if value is not None:
+                pipe.restore(key, 0, value)
+        pipe.execute()
+    assert taken(shop) == third
+    if restarted:
+        shop.start("evaluator-1", "evaluator")
+    shop.produce(shop.topics.events, records[reached:])
+    wanted = offline(events)
+    until(
+        lambda: told(examples(shop)) == wanted and not left(shop),
+        180,
+        lambda: f"{left(shop)} left\n{shop.log('evaluator-1').read_text()}",
+    )
+    assert "are taken again" in shop.log("evaluator-1").read_text()
+
+
+def committed(shop: Shop, group: str) -> int:
+    """How many events a group has committed."""
+    offsets = shop.admin.list_group_offsets(group)
+    return sum(max(0, at.offset) for at in offsets.get(group, offsets).values())
+
+
 def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:
     events = visits(600, seed=3, start=wall_ms() - 3 * 3_600_000)
     records = mixed(events, seed=4)
