@@ -8,6 +8,7 @@ for as long as it keeps it. This module makes, sends and reads letters and knows
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -139,8 +140,11 @@ class Letters:
                 return
 
 
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
 def parse(message: Any) -> DeadLetter:
-    """A letter from a consumed Kafka message."""
+    """A letter from a consumed Kafka message; total, for anybody may write there: what says nothing is empty or -1."""
     told = dict(message.headers or ())
 
     def text(name: str) -> str:
@@ -148,7 +152,7 @@ def parse(message: Any) -> DeadLetter:
 
     def number(name: str) -> int:
         found = text(name)
-        return int(found) if found.isascii() and found.lstrip("-").isdigit() and len(found) < 20 else -1
+        return int(found) if _NUMBER.fullmatch(found) else -1
 
     return DeadLetter(
         partition=message.partition,
