@@ -91,7 +91,12 @@ class Evaluator:
             await taking.run(stream, config.batch_events, self.join.process)
 
         app.agent(app.topic(self.topics.events, key_type=bytes, value_type=bytes))(on_impressions)
-        app.task(self._serve)
+        app.task(self._serve_or_leave)
+
+    async def _serve_or_leave(self) -> None:
+        """Faust would go on without what runs beside the batches."""
+        with or_leave("what runs beside the batches has ended"):
+            await self._serve()
 
     async def _serve(self) -> None:
         config = self.config

@@ -74,7 +74,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 def _halves(values: Any) -> npt.NDArray[np.float16]:
     """As float16, the largest of which stands for all beyond."""
-    return np.clip(np.array(values, float), -65_504, 65_504).astype("<f2")
+    found: npt.NDArray[np.float16] = np.clip(np.array(values, float), -65_504, 65_504).astype("<f2")
+    return found
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
