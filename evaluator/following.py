@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from streams.consumer import Consumer
+from streams.guard import Guard
 
 READ_MS, CHUNK = 500, 200
 
+T = TypeVar("T")
 
-async def follow(make: Callable[[], Consumer], take: Callable[[Any], object]) -> None:
-    """Hand every record on, until Kafka breaks it off.
+
+async def follow(make: Callable[[], Consumer], guard: Guard[T], take: Callable[[T], object]) -> None:
+    """Hand what every record says on, until Kafka breaks it off; records that say nothing are the guard's.
 
     Parameters
     ----------
@@ -23,7 +26,7 @@ async def follow(make: Callable[[], Consumer], take: Callable[[Any], object]) ->
         while True:
             for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
                 for message in messages:
-                    take(message)
+                    guard.hand(message, take)
             await asyncio.sleep(0)  # what is there already is handed out without a pause
     finally:
         await consumer.stop()

@@ -6,15 +6,22 @@ nothing of what a version is, nor of who listens.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import msgspec
 from aiokafka.errors import KafkaError as AsyncKafkaError
 from kafka.errors import KafkaConnectionError
 
+from models.store import ids
 from models.store.slots import Slot
+from streams.clock import not_ahead
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.consumer import Consumer
+from streams.decode import Refusal
+from streams.guard import Guard
+from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Send, Unsent
 from streams.topics import Topics
@@ -25,6 +32,27 @@ TIMEOUT_S = 3.0
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Slot).decode
+
+Told = tuple[str, Slot | None]
+"""A slot's name and what it holds; None where its record was removed."""
+
+
+def parse(message: Any, now_ms: int) -> Told:
+    """What a consumed Kafka message announces; for :class:`streams.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it announces no slot, or one that cannot be.
+    """
+    name = (message.key or b"").decode()
+    if not re.fullmatch(ids.METHOD, name):
+        raise ValueError(f"{name[:64]!r} is no name of a slot")
+    slot = None if message.value is None else decode(message.value)
+    for one in (*slot.history, slot.current) if slot is not None else ():
+        if one is not None:
+            not_ahead(int(one.at.timestamp() * 1_000), now_ms, "the promotion")
+    return name, slot
 
 
 def announce(send: Send, topics: Topics, name: str, slot: Slot) -> Awaitable[Unsent | None]:
@@ -55,25 +83,22 @@ def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot
         raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
 
 
-async def follow(open_consumer: Callable[[], Consumer]) -> AsyncIterator[tuple[str, Slot | None]]:
-    """What is announced, first what was before; endless. A slot is None where its record was removed.
-
-    What is no slot is logged and passed over.
+async def follow(open_consumer: Callable[[], Consumer], meter: Meter) -> AsyncIterator[Told]:
+    """What is announced, first what was before; endless. What is no slot is counted, logged and passed over.
 
     Parameters
     ----------
     open_consumer
         Makes a consumer of the topic from its earliest record, in no group.
+    meter
+        Counts what is no slot.
     """
+    guard = Guard("slots", parse, meter)
     consumer = open_consumer()
     await consumer.start()
     try:
         async for message in consumer:
-            try:
-                found = (message.key or b"").decode(), None if message.value is None else decode(message.value)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                log.error("%s[%d]@%d is no slot: %s", message.topic, message.partition, message.offset, error)
-                continue
-            yield found
+            if not isinstance(told := guard(message), Refusal):
+                yield told
     finally:
         await consumer.stop()

@@ -8,15 +8,16 @@ put it there and before whatever restart, is not encoded again. Shoppers go firs
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
-import msgspec
-
 from streams.consumer import Consumer
-from streams.embedding import Origin, decoder, origin, split
+from streams.decode import Refusal
+from streams.embedding import Origin, parse
 from streams.events import Item
 from streams.follower import Follower
+from streams.guard import parsed
 from streams.item_encoder import CHUNK, ItemEncoder
 from streams.rest import rest
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 IDLE_POLLS = 2
+
+MOST_TRIES, TRIED_KEPT = 3, 100_000
+"""A state of an item is encoded so often at most: where what comes of it cannot be used, no further try helps."""
 
 
 class Backfill:
@@ -47,6 +51,7 @@ class Backfill:
     ) -> None:
         self.open_consumer, self.owned = open_consumer, owned
         self.follower, self.item_encoder = follower, item_encoder
+        self._tries: OrderedDict[tuple[str, Origin], int] = OrderedDict()
 
     async def run(self) -> None:
         """Fill in whatever comes to be lacking, until cancelled."""
@@ -83,13 +88,25 @@ class Backfill:
     def _wanted(self, messages: Sequence[Any]) -> list[tuple[Item, Origin]]:
         found, owned = [], self.owned()
         for message in messages:
-            item_id, _ = split(message.key)
-            made_from = origin(message.headers)
-            if message.value is None or made_from is None or made_from.partition not in owned:
+            entry = parsed(parse, message, 0)
+            if isinstance(entry, Refusal):  # the follower tells of it
                 continue
-            if self.follower.ledger.wants(item_id, made_from):
-                try:
-                    found.append((decoder.decode(message.value).item, made_from))
-                except msgspec.MsgspecError as error:
-                    log.error("%s[%d]@%d is no embedding: %s", message.topic, message.partition, message.offset, error)
+            (item_id, _, made_from), made = entry
+            if made is None or made_from is None or made_from.partition not in owned:
+                continue
+            if self.follower.ledger.wants(item_id, made_from) and self._may_try(item_id, made_from):
+                found.append((made.item, made_from))
         return found
+
+    def _may_try(self, item_id: str, made_from: Origin) -> bool:
+        tries = self._tries.get((item_id, made_from), 0)
+        if tries == MOST_TRIES:
+            return False
+        self._tries[item_id, made_from] = tries + 1
+        if tries + 1 == MOST_TRIES:
+            log.error(
+                "%r was encoded %d times for this encoder, and is lacking still: no more is tried", item_id, MOST_TRIES
+            )
+        if len(self._tries) > TRIED_KEPT:
+            self._tries.popitem(last=False)
+        return True

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.encoded import EncodedError, EncodedItem
 from models.encoder import Encoder
 from models.memory import ItemMemory
-from streams.embedding import Embedding, Origin, text
+from streams.embedding import Embedding, Origin, text, vectors
 from streams.events import Item
 from streams.lexical_index import LexicalIndex
 from streams.vector_index import VectorIndex
@@ -124,6 +124,16 @@ class Catalogue:
             return None
         return self.memory.get(self._slots[item_id])
 
+    def vectors_of(self, made: Embedding) -> EncodedItem:
+        """What this encoder made of an item.
+
+        Raises
+        ------
+        models.encoded.EncodedError
+            When it cannot be used: of other widths, or with values that cannot be.
+        """
+        return vectors(made, self.encoder.dim, self.encoder.token_dim)
+
     def apply(self, changes: Sequence[Change]) -> int:
         """Take changes in the order of their partition; later ones of the same item win.
 
@@ -153,7 +163,7 @@ class Catalogue:
                 self._delete(change.item_id)
             else:
                 try:
-                    encoded = EncodedItem.from_bytes(change.embedding.vectors)
+                    encoded = self.vectors_of(change.embedding)
                 except EncodedError as error:
                     log.error("the vectors of %r cannot be read: %s", change.item_id, error)
                     self.foreign += 1

@@ -4,7 +4,7 @@ For the command line, where no event loop runs. A partition that cannot be read 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -18,7 +18,7 @@ READ_MS = 500
 
 def contents(
     config: StreamsConfig, topic: str, *, group: str | None = None, since_ms: int | None = None
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """All messages, oldest first in each partition; none where the topic is not there.
 
     Parameters

@@ -7,11 +7,16 @@ Knows the bytes only; nothing of consuming, encoding or indexes.
 """
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+import numpy as np
+from msgspec import Meta
 
-from streams.events import Item
+from models.encoded import EncodedError, EncodedItem
+from streams.events import Id, Item
 
 ORIGIN_HEADER = "origin"
 SEPARATOR = b"\0"
@@ -47,9 +52,24 @@ class Embedding(msgspec.Struct, frozen=True, array_like=True):
     """
 
     item: Item
-    encoder: str
-    text: str
+    encoder: Annotated[str, Meta(min_length=1, max_length=512)]
+    text: Annotated[str, Meta(max_length=64)]
     vectors: bytes
+
+
+class Place(NamedTuple):
+    """What key and headers say: which item and whose record of it this is, and which state of the item."""
+
+    item_id: str
+    version: str
+    origin: Origin | None
+
+
+class Entry(NamedTuple):
+    """A record of the topic: its place, and what was made of the item; None where it deletes."""
+
+    place: Place
+    made: Embedding | None
 
 
 encoder = msgspec.msgpack.Encoder()
@@ -73,19 +93,90 @@ def split(record_key: bytes) -> tuple[str, str]:
     return item_id.decode("utf-8", "replace"), version.decode("utf-8", "replace")
 
 
-def origin(headers: Sequence[tuple[str, bytes]]) -> Origin | None:
-    """The origin a record's headers tell, if they do.
+def origin(headers: Iterable[tuple[str, bytes | None]] | None) -> Origin | None:
+    """The origin a record's headers tell; None where they tell none.
+
+    Raises
+    ------
+    ValueError
+        When they tell one that is none.
 
     Examples
     --------
     >>> origin([Origin(1, 2).header()])
     Origin(partition=1, offset=2)
+    >>> origin([("origin", b"here")])
+    Traceback (most recent call last):
+    ...
+    ValueError: the header origin is b'here', not a partition and an offset
     """
     for name, value in headers or ():
         if name == ORIGIN_HEADER:
-            partition, _, offset = value.decode("ascii", "replace").partition(":")
-            return Origin(int(partition), int(offset)) if partition.isdigit() and offset.isdigit() else None
+            found = _ORIGIN.fullmatch(value or b"")
+            if found is None:
+                raise ValueError(
+                    f"the header {ORIGIN_HEADER} is {(value or b'')[:40]!r}, not a partition and an offset"
+                )
+            return Origin(int(found[1]), int(found[2]))
     return None
+
+
+_ORIGIN = re.compile(rb"([0-9]{1,9}):([0-9]{1,18})")
+
+
+def place(message: Any) -> Place:
+    """What the key and the headers of a consumed Kafka message say.
+
+    Raises
+    ------
+    ValueError
+        When they say nothing that can be.
+    """
+    item_id, separator, version = (message.key or b"").partition(SEPARATOR)
+    if not separator or not version:
+        raise ValueError("the key names no encoder, as in an earlier layout: send the item again")
+    return Place(msgspec.convert(item_id.decode(), Id), version.decode(), origin(message.headers))
+
+
+def parse(message: Any, _now_ms: int) -> Entry:
+    """The entry of a consumed Kafka message; for :class:`streams.guard.Guard`.
+
+    Whether its vectors can be used is told by :func:`vectors`: those of another encoder need not.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    found = place(message)
+    if message.value is None:
+        return Entry(found, None)
+    made = decoder.decode(message.value)
+    if (made.item.item_id, made.encoder) != (found.item_id, found.version):
+        raise ValueError(f"the key names {found[:2]}, the value {(made.item.item_id, made.encoder)}")
+    return Entry(found, made)
+
+
+def vectors(made: Embedding, dim: int, token_dim: int) -> EncodedItem:
+    """What an encoder made, where it is of its widths and of unit length.
+
+    Raises
+    ------
+    models.encoded.EncodedError
+        When it cannot be used.
+    """
+    encoded = EncodedItem.from_bytes(made.vectors)
+    if (found := (len(encoded.pooled), encoded.tokens.shape[1])) != (dim, token_dim):
+        raise EncodedError(f"vectors of {found[0]} and {found[1]} dimensions, not of {dim} and {token_dim}")
+    if float(np.linalg.norm(encoded.pooled.astype(np.float32))) > LONGEST:
+        raise EncodedError("a mean that is longer than unit length")
+    if len(encoded.scales) and 127 * float(encoded.scales.max()) > LONGEST:
+        raise EncodedError("a token that is longer than unit length")
+    return encoded
+
+
+LONGEST = 1.1
+"""Unit length, and some for rounding."""
 
 
 def text(item: Item) -> str:

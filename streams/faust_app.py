@@ -17,11 +17,9 @@ from streams.config import RoleConfig, StreamsConfig
 from streams.connections import faust_credentials
 from streams.faust_reading import FaustConsumer, Transport
 from streams.record import Record, Sent
-from streams.watchdog import Watchdog
+from streams.watchdog import STALLED_EXIT, Watchdog
 
 log = logging.getLogger(__name__)
-
-STALLED_EXIT = 70
 
 
 class _App(faust.App):  # type: ignore[misc]
@@ -111,14 +109,15 @@ class Taking:
 
 
 @contextmanager
-def or_leave() -> Iterator[None]:
-    """End the process when a batch fails: nothing of it is committed, and the supervisor starts another."""
+def or_leave(what: str = "a batch cannot be processed") -> Iterator[None]:
+    """End the process when a batch fails, or what it needs: nothing that is under way is committed, and the supervisor
+    starts another process."""
     try:
         yield
     except asyncio.CancelledError:
         raise
     except BaseException as error:
-        log.critical("a batch cannot be processed; leaving for the supervisor to restart", exc_info=error)
+        log.critical("%s; leaving for the supervisor to restart", what, exc_info=error)
         os._exit(STALLED_EXIT)
 
 

@@ -11,11 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
+from models.encoded import EncodedError
 from streams.catalogue import Catalogue, Change
 from streams.consumer import Consumer
-from streams.embedding import decoder, origin, split
+from streams.decode import Refusal, refuse
+from streams.embedding import Entry, parse, place
+from streams.guard import Guard, parsed
 from streams.ledger import Ledger
 from streams.meter import Meter
 from streams.rest import rest
@@ -53,8 +54,8 @@ class Follower:
         self.catalogue, self.meter, self.beside = catalogue, meter, beside
         self.ledger = Ledger(catalogue.encoder.version)
         self.ready = asyncio.Event()
+        self._guard = Guard("embeddings", parse, meter)
         self._next: dict[int, int] = {}
-        self._layouts = 0
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -71,7 +72,7 @@ class Follower:
                 began = time.perf_counter()
                 changes = [change for messages in fetched.values() for change in self._changes(messages)]
                 if changes:
-                    self.catalogue.apply(changes)
+                    self._apply(changes)
                     self.meter.count("items.changed", len(changes))
                 if self.ready.is_set() and (not fetched or time.monotonic() - committed >= COMMIT_EVERY_S):
                     self.catalogue.commit()
@@ -93,33 +94,49 @@ class Follower:
             return BESIDE_CHUNK
         return CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
 
-    def _changes(self, messages: Sequence[Any]) -> list[Change]:
-        changes = []
-        for message in messages:
-            item_id, version = split(message.key)
-            if not version:
-                self._pass_over(message)
-                continue
-            made_from = origin(message.headers)
-            if message.value is None:
-                if made_from is None:
-                    self.ledger.forget(item_id, version)
-                else:
-                    self.ledger.delete(item_id, version, made_from)
-                    changes.append(Change(item_id, None, made_from, version))
-                continue
-            try:
-                embedding = decoder.decode(message.value)
-            except msgspec.MsgspecError as error:
-                log.error("%s[%d]@%d is no embedding: %s", message.topic, message.partition, message.offset, error)
-                continue
-            if made_from is None or self.ledger.put(item_id, version, made_from):
-                changes.append(Change(item_id, embedding, made_from))
-        return changes
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """All at once, or each by itself where one of them breaks it: that one is left out."""
+        try:
+            self.catalogue.apply(changes)
+        except Exception:
+            log.exception("%d changes cannot be taken together; taking each by itself", len(changes))
+            for change in changes:
+                try:
+                    self.catalogue.apply([change])
+                except Exception:
+                    log.exception("a change of %r cannot be taken and is left out", change.item_id)
+                    self.meter.count("unreadable.embeddings")
 
-    def _pass_over(self, message: Any) -> None:
-        self._layouts += 1
-        if self._layouts == 1:
-            log.warning(
-                "%s holds records of an earlier layout, which are passed over: send those items again", message.topic
-            )
+    def _changes(self, messages: Sequence[Any]) -> list[Change]:
+        found = (self._change(message) for message in messages)
+        return [change for change in found if change is not None]
+
+    def _change(self, message: Any) -> Change | None:
+        entry = self._guard(message)
+        if isinstance(entry, Refusal):
+            known = parsed(lambda one, _: place(one), message, 0)
+            if not isinstance(known, Refusal):  # its record before is gone, or will be
+                self.ledger.spoil(known.item_id, known.version, None)
+            return None
+        (item_id, version, made_from), made = entry
+        if made is None:
+            if made_from is None:
+                self.ledger.forget(item_id, version)
+                return None
+            self.ledger.delete(item_id, version, made_from)
+            return Change(item_id, None, made_from, version)
+        if version == self.ledger.encoder and (problem := self._unfit(entry)):
+            self._guard.note(message, refuse("invalid", problem))
+            self.ledger.spoil(item_id, version, made_from)
+            return None
+        taken = made_from is None or self.ledger.put(item_id, version, made_from)
+        return Change(item_id, made, made_from) if taken else None
+
+    def _unfit(self, entry: Entry) -> str:
+        """Why this encoder's vectors cannot be used; empty where they can."""
+        try:
+            assert entry.made is not None
+            self.catalogue.vectors_of(entry.made)
+        except EncodedError as error:
+            return str(error)
+        return ""

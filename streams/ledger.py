@@ -39,12 +39,21 @@ class Ledger:
     True
     >>> ledger.put("a", "new", Origin(0, 7)), ledger.outdated
     (False, {('a', 'new')})
+
+    A record that cannot be used leaves its item lacking, and what it says of the item is known all the same:
+
+    >>> ledger = Ledger("new")
+    >>> ledger.spoil("a", "new", Origin(0, 7)); len(ledger), ledger.complete, ledger.wants("a", Origin(0, 7))
+    (1, False, True)
+    >>> ledger.put("a", "new", Origin(0, 7)), ledger.complete
+    (True, True)
     """
 
     def __init__(self, encoder: str) -> None:
         self.encoder = encoder
         self.outdated: set[tuple[str, str]] = set()
         self._held: dict[str, dict[str, Origin]] = {encoder: {}}
+        self._spoilt: dict[str, Origin] = {}
         self._newest: dict[str, Origin] = {}
         self._deleted: OrderedDict[str, Origin] = OrderedDict()
         self._behind: dict[str, int] = {}
@@ -80,6 +89,7 @@ class Ledger:
     def put(self, item_id: str, encoder: str, origin: Origin) -> bool:
         """Take an encoded item; returns whether a catalogue should, which it should not after a later delete."""
         self._held.setdefault(encoder, {})[item_id] = origin
+        self._mended(item_id, encoder)
         deleted = self._deleted.get(item_id)
         if deleted is not None and not origin.before(deleted):
             del self._deleted[item_id]
@@ -93,6 +103,7 @@ class Ledger:
         held = self._held.get(encoder, {}).get(item_id)
         if held is not None and origin.before(held):
             return
+        self._spoilt.pop(item_id, None)
         self.forget(item_id, encoder)
         self._deleted[item_id] = origin
         self._deleted.move_to_end(item_id)
@@ -103,7 +114,25 @@ class Ledger:
     def forget(self, item_id: str, encoder: str) -> None:
         """Take it that one encoder's record was removed, which says nothing of the item."""
         self._held.get(encoder, {}).pop(item_id, None)
+        self._mended(item_id, encoder)
         self._review(item_id)
+
+    def spoil(self, item_id: str, encoder: str, origin: Origin | None) -> None:
+        """Take it that an encoder's record of an item was replaced by one that cannot be used.
+
+        Parameters
+        ----------
+        origin
+            The state of the item that can be read from that record all the same, if it can.
+        """
+        self.forget(item_id, encoder)
+        if origin is not None and encoder == self.encoder:
+            self._spoilt[item_id] = origin
+            self._review(item_id)
+
+    def _mended(self, item_id: str, encoder: str) -> None:
+        if encoder == self.encoder:
+            self._spoilt.pop(item_id, None)
 
     def lacks(self, owned: Iterable[int]) -> bool:
         """Whether the encoder lacks items of these partitions of ``shop.items``."""
@@ -154,6 +183,9 @@ class Ledger:
             (self.outdated.add if gone else self.outdated.discard)((item_id, encoder))
             if origin is not None and not gone and (newest is None or not origin.before(newest)):
                 newest = origin
+        spoilt = self._spoilt.get(item_id)
+        if spoilt is not None and (deleted is None or not spoilt.before(deleted)):
+            newest = spoilt if newest is None or newest.before(spoilt) else newest
         if newest is not None and last is not None and not last.before(newest):
             newest = last
         if (partition := self._behind.pop(item_id, None)) is not None:

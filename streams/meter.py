@@ -8,14 +8,30 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 from ddsketch import DDSketch
 from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
 from ddsketch.pb.proto import DDSketchProto
+from msgspec import Meta
+
+from streams.clock import Moment, not_ahead
 
 ACCURACY = 0.01
 """Relative error of every quantile (DDSketch: Masson, Rim and Lee 2019)."""
+
+GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
+"""A sketch's bins grow by this factor; sketches of another one cannot be added to ours."""
+
+MOST_BINS, FURTHEST_BIN = 4_096, 8_192
+"""How many bins a sketch may have, and how far from 1 ms they may lie (that far off is e^163 ms)."""
+
+Name = Annotated[str, Meta(max_length=256)]
+Words = Annotated[str, Meta(max_length=10_000)]
+Value = Annotated[float, Meta(ge=-1e60, le=1e60)]
+"""Far more than anything measured, and so small that sums and squares of it are numbers still."""
 
 
 LABEL_LETTERS = 128
@@ -42,28 +58,58 @@ def label_value(text: str) -> str:
 class Series(msgspec.Struct, frozen=True, array_like=True):
     """One value of many that share a name, told apart by labels."""
 
-    name: str
-    labels: dict[str, str]
-    value: float
+    name: Name
+    labels: Annotated[dict[Name, Words], Meta(max_length=64)]
+    value: Value
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words,
     series gauges with labels of their own."""
 
-    role: str
-    id: str
-    from_ms: int
-    to_ms: int
-    counts: dict[str, int]
-    gauges: dict[str, float]
-    sketches: dict[str, bytes]
-    labels: dict[str, str] = {}
-    series: list[Series] = []
+    role: Name
+    id: Name
+    from_ms: Moment
+    to_ms: Moment
+    counts: Annotated[dict[Name, Annotated[int, Meta(ge=0, le=1 << 53)]], Meta(max_length=1_000)]
+    gauges: Annotated[dict[Name, Value], Meta(max_length=1_000)]
+    sketches: Annotated[dict[Name, bytes], Meta(max_length=256)]
+    labels: Annotated[dict[Name, Words], Meta(max_length=256)] = {}
+    series: Annotated[list[Series], Meta(max_length=10_000)] = []
 
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Snapshot)
+
+
+def parse(message: Any, now_ms: int) -> Snapshot:
+    """The snapshot of a consumed Kafka message; for :class:`streams.guard.Guard`.
+
+    Raises
+    ------
+    ValueError, google.protobuf.message.DecodeError
+        When it is none, or cannot be: from the future, or with a sketch that cannot be added to others.
+    """
+    snapshot = decoder.decode(message.value or b"")
+    not_ahead(max(snapshot.from_ms, snapshot.to_ms), now_ms, "the snapshot")
+    for name, raw in snapshot.sketches.items():
+        if problem := _unfit(SketchMessage.FromString(raw)):
+            raise ValueError(f"sketch {name!r} {problem}")
+    return snapshot
+
+
+def _unfit(sketch: SketchMessage) -> str:
+    """Why a sketch's bins cannot be added to those of others; empty where they can."""
+    bins = sketch.positiveValues
+    if not math.isclose(sketch.mapping.gamma, GAMMA, rel_tol=1e-9) or sketch.mapping.indexOffset:
+        return f"is of gamma {sketch.mapping.gamma:g} and offset {sketch.mapping.indexOffset:g}, not of {GAMMA:g} and 0"
+    if sketch.mapping.interpolation or bins.binCounts or sketch.negativeValues.ByteSize() > 16:
+        return "is laid out in another way"
+    first, count = bins.contiguousBinIndexOffset, len(bins.contiguousBinCounts)
+    if count > MOST_BINS or abs(first) > FURTHEST_BIN:
+        return f"has {count} bins from {first} on"
+    counts = np.array([*bins.contiguousBinCounts, sketch.zeroCount])
+    return "" if bool((counts >= 0).all() and (counts < 1 << 53).all()) else "has counts that are none"
 
 
 class Meter:

@@ -4,23 +4,41 @@ Knows the shape and its bytes; nothing of how the items were chosen or of the Re
 """
 
 import hashlib
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from models.encoded import quantise
+from streams.clock import Moment, not_ahead
+from streams.events import Id
+
+Chance = Annotated[float, Meta(ge=0, le=1.01)]
+"""A probability, rounding allowed for."""
+
+Utility = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Name = Annotated[str, Meta(max_length=512)]
+Query = Annotated[str, Meta(max_length=16_384)]
+"""A query as it is normalised, which can make one letter eighteen."""
+
+Key = Annotated[str, Meta(max_length=200_000)]
+"""A Redis key: an id and a query, escaped, nine bytes a letter."""
+
+MOST = 1_000
+Items = Meta(max_length=MOST)
 
 
 class ShelfItem(msgspec.Struct, frozen=True):
     """One ranked item: utility, the probabilities behind it, and where the candidate came from."""
 
-    item_id: str
-    score: float
-    buy: float
-    read: float
-    look: float
-    reason: str
+    item_id: Id
+    score: Utility
+    buy: Chance
+    read: Chance
+    look: Chance
+    reason: Name
 
 
 class Shelf(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,20 +47,20 @@ class Shelf(msgspec.Struct, frozen=True, kw_only=True):
     ``event_ts`` is the time of the newest event the shelf knows of; an older shelf never replaces a newer one.
     """
 
-    shelf_id: str
-    surface: str
-    model: str
-    arm: str
-    made_at: int
-    event_ts: int
-    items: list[ShelfItem]
+    shelf_id: Id
+    surface: Name
+    model: Name
+    arm: Name
+    made_at: Moment
+    event_ts: Moment
+    items: Annotated[list[ShelfItem], Items]
 
 
 class Vector(msgspec.Struct, frozen=True, array_like=True):
     """A text's embedding: which encoder made it, and its direction as int8 [D], since only that matters."""
 
-    encoder: str
-    values: bytes
+    encoder: Name
+    values: Annotated[bytes, Meta(min_length=1, max_length=8_192)]
 
 
 class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,15 +75,15 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``popularity[i]`` how much ``items[i]`` was in demand, in 0..1.
     """
 
-    key: str
-    shopper: str | None
-    query: str | None
+    key: Key
+    shopper: Id | None
+    query: Query | None
     shelf: Shelf
-    propensities: list[float]
-    history: list[str] = []
-    asked: list[str] = []
-    weights: list[float] = []
-    popularity: list[float] = []
+    propensities: list[Chance]
+    history: Annotated[list[Id], Items] = []
+    asked: Annotated[list[Query], Items] = []
+    weights: list[Utility] = []
+    popularity: list[Chance] = []
     vector: Vector | None = None
 
 
@@ -133,6 +151,27 @@ def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
             popularity=record.popularity[:count],
         )
         size = len(encoder.encode(record))
+    return record
+
+
+def parse(message: Any, now_ms: int) -> ShelfRecord:
+    """The shelf record of a consumed Kafka message; for :class:`streams.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or cannot be: made in the future, or with lists that do not go together.
+    """
+    record = record_decoder.decode(message.value or b"")
+    not_ahead(max(record.shelf.made_at, record.shelf.event_ts), now_ms, "the shelf")
+    count = len(record.shelf.items)
+    if len(record.propensities) != count or len(record.popularity) not in (0, count):
+        told = f"{len(record.propensities)} propensities and {len(record.popularity)} popularities"
+        raise ValueError(f"{count} items, but {told}")
+    if len(record.weights) not in (0, len(record.history) + len(record.asked)):
+        raise ValueError(
+            f"{len(record.weights)} weights of {len(record.history)} items and {len(record.asked)} queries"
+        )
     return record
 
 

@@ -5,6 +5,7 @@ Reads only. Used by ``liveshelf status`` and ``liveshelf health``.
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer
@@ -12,28 +13,28 @@ from redis import Redis
 
 from streams.config import StreamsConfig
 from streams.contents import contents
-from streams.meter import Snapshot, decoder
+from streams.guard import Guard
+from streams.meter import Snapshot, parse
 from streams.topics import Topics
 
 
 def snapshots(config: StreamsConfig, since_ms: int, role: str = "worker") -> list[Snapshot]:
     """A role's snapshots published since a moment, oldest first."""
-    messages = contents(config, Topics(config.topics.prefix).metrics, since_ms=since_ms)
-    found = (decoder.decode(message.value) for message in messages)
+    with closing(contents(config, Topics(config.topics.prefix).metrics, since_ms=since_ms)) as messages:
+        found = [snapshot for _, snapshot in Guard("snapshots", parse).values(messages)]
     wanted = (snapshot for snapshot in found if snapshot.role == role and snapshot.to_ms >= since_ms)
     return sorted(wanted, key=lambda snapshot: snapshot.to_ms)
 
 
 def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
     """A role's snapshots as they come, from now on; None about four times a second while none comes."""
-    topic = Topics(config.topics.prefix).metrics
+    topic, guard = Topics(config.topics.prefix).metrics, Guard("snapshots", parse)
     consumer = KafkaConsumer(topic, **config.kafka.client(), group_id=None, auto_offset_reset="latest")
     try:
         while True:
             fetched = consumer.poll(timeout_ms=250)
             for messages in fetched.values():
-                read = (decoder.decode(message.value) for message in messages)
-                yield from (snapshot for snapshot in read if snapshot.role == role)
+                yield from (snapshot for _, snapshot in guard.values(messages) if snapshot.role == role)
             if not fetched:
                 yield None
     finally:

@@ -186,7 +186,7 @@ class Switcher:
         self._change(champion.version)
 
     async def _listen(self, slot: str) -> None:
-        async for name, _ in follow(partial(self.open_consumer, self.topics.models)):
+        async for name, _ in follow(partial(self.open_consumer, self.topics.models), self.meter):
             if name in (slot, CHALLENGER):
                 self._told.set()
 

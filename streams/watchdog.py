@@ -3,6 +3,9 @@
 Pure: takes progress, lag and a clock. What to do about it is the worker's business.
 """
 
+STALLED_EXIT = 70
+"""Exit code of a process that leaves to be restarted."""
+
 
 class Watchdog:
     """Says when nothing was processed for too long although something waits.

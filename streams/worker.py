@@ -24,7 +24,7 @@ from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.demand import Demand
-from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
+from streams.faust_app import Taking, lag, leave_when_stalled, make_app, or_leave, run
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.producer import Producer
@@ -90,7 +90,12 @@ class Worker:
 
         for agent, topic in ((on_events, self.topics.events), (on_items, self.topics.items)):
             app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
-        app.task(self._serve)
+        app.task(self._serve_or_leave)
+
+    async def _serve_or_leave(self) -> None:
+        """Faust would go on without what runs beside the batches."""
+        with or_leave("what runs beside the batches has ended"):
+            await self._serve()
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""

@@ -4,11 +4,14 @@ Pure: takes what is watched and a clock, gives what is to be sent. Where alerts 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from evaluator.drift.detector import Evidence
+from streams.clock import Moment
+from streams.meter import Name, Words
 
 REPEAT_MS = 4 * 3_600_000
 """An alert that goes on is told again so often."""
@@ -21,13 +24,13 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     set once it is resolved.
     """
 
-    name: str
-    labels: dict[str, str]
+    name: Name
+    labels: Annotated[dict[Name, Words], Meta(max_length=64)]
     state: Literal["firing", "resolved"]
-    summary: str
+    summary: Words
     evidence: Evidence
-    since: int
-    until: int | None = None
+    since: Moment
+    until: Moment | None = None
 
     @property
     def key(self) -> str:

@@ -18,11 +18,12 @@ from evaluator.alerts.delivery import Backoff
 from evaluator.alerts.post import Post
 from evaluator.alerts.receiver import Receiver
 from evaluator.alerts.standing import Standing
-from evaluator.alerts.topic import parse
+from evaluator.alerts.topic import guard
 from evaluator.config import AlertsConfig
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
+from streams.decode import Refusal
 from streams.meter import Meter
 from streams.topics import Topics
 
@@ -48,6 +49,7 @@ class Outbound:
 
     def __init__(self, streams: StreamsConfig, config: AlertsConfig, group: str, meter: Meter) -> None:
         self.streams, self.config, self.group, self.meter = streams, config, group, meter
+        self._guard = guard(meter)
         self.topic = Topics(streams.topics.prefix).alerts
         self.link = str(config.link) if config.link else None
 
@@ -96,8 +98,7 @@ class Outbound:
         while True:
             for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
                 for message in messages:
-                    if (one := parse(message)) is not None:
-                        bulletin.update(*one)
+                    if self._guard.hand(message, lambda told: bulletin.update(*told)):
                         due = due if waiting else 0.0
             # What fires is known only where the topic ended when reading began.
             if not consumer.passed(ends) or time.monotonic() < due or not (told := bulletin.get(wall_ms())):
@@ -119,8 +120,8 @@ class Outbound:
             if read.get(partition) != message.offset:  # the first one, or another evaluator had the partition
                 standing = await self._standing(partition, message.offset)
             read[partition] = message.offset + 1
-            one = parse(message)
-            if one is not None and (news := standing.update(*one)) is not None:
+            one = self._guard(message)
+            if not isinstance(one, Refusal) and (news := standing.update(*one)) is not None:
                 id = webhook.message_id(message.topic, message.partition, message.offset, message.value)
                 wait: float | None = 0.0
                 while wait is not None and partition in consumer.assignment():
@@ -141,6 +142,6 @@ class Outbound:
             while not history.passed({partition: end}):
                 messages = (await history.getmany(partition, timeout_ms=READ_MS)).get(partition, ())
                 for message in messages:
-                    if message.offset < end and (one := parse(message)) is not None:
-                        standing.update(*one)
+                    if message.offset < end:
+                        self._guard.hand(message, lambda told: standing.update(*told))
         return standing

@@ -14,6 +14,9 @@ from evaluator.alerts.alert import REPEAT_MS, Alert
 FORGET_MS = 3 * REPEAT_MS
 """An alert that was not told again for so long no longer fires: whoever watched it is gone."""
 
+MOST = 10_000
+"""Alerts that are known to fire; of more, those that began to be told first are forgotten."""
+
 REMIND_MS = REPEAT_MS // 2
 """An alert that is told again sooner than this is a repetition, later a reminder."""
 
@@ -72,6 +75,8 @@ class Standing:
         news = known is None or told - known.news_at >= REMIND_MS
         if known is None:
             known = self._firing[alert.key] = _Firing(alert, told)
+            if len(self._firing) > MOST:
+                del self._firing[next(iter(self._firing))]
         known.alert, known.news_at = alert, told if news else known.news_at
         known.told_at[source] = told
         return alert if news else None

@@ -3,25 +3,28 @@
 Any role may write there, so what cannot be read is passed over with a log line, never an error.
 """
 
-import logging
 from collections.abc import Awaitable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import msgspec
 
 from evaluator.alerts.alert import Alert, decoder, encoder
+from streams.clock import not_ahead
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
+from streams.guard import Guard
+from streams.meter import Meter
 from streams.record import Send
 from streams.topics import Topics
-
-log = logging.getLogger(__name__)
 
 MAX_BYTES = 65_536
 """Of an alert on the topic, and so in a webhook's message."""
 
 SOURCE = "source"
 """The header that names the process which tells an alert, the same after a restart."""
+
+LONGEST_SOURCE = 256
 
 
 def tell(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[object]:
@@ -56,17 +59,29 @@ class Told(NamedTuple):
     source: str
 
 
-def parse(message: Any) -> Told | None:
-    """What a consumed Kafka message tells; None for what is no alert."""
-    try:
-        alert = decoder.decode(message.value or b"")
-    except msgspec.MsgspecError as error:
-        log.error("%s[%d]@%d is no alert: %s", message.topic, message.partition, message.offset, error)
-        return None
-    return Told(alert, message.timestamp, dict(message.headers or ()).get(SOURCE, b"").decode("utf-8", "replace"))
+def parse(message: Any, now_ms: int) -> Told:
+    """What a consumed Kafka message tells; for :class:`streams.guard.Guard`.
+
+    A record's own time may be anything its writer pleased: one that has not come counts as now.
+
+    Raises
+    ------
+    ValueError
+        When it is no alert, or one from the future.
+    """
+    alert = decoder.decode(message.value or b"")
+    not_ahead(max(alert.since, alert.until or 0), now_ms, "the alert")
+    source = dict(message.headers or ()).get(SOURCE) or b""
+    return Told(alert, min(message.timestamp, now_ms), source[:LONGEST_SOURCE].decode("utf-8", "replace"))
+
+
+def guard(meter: Meter | None = None) -> Guard[Told]:
+    """Stands before whoever reads alerts."""
+    return Guard("alerts", parse, meter)
 
 
 def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[Told]:
     """All that the topic holds now, oldest first in each partition."""
-    messages = contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).alerts)
-    return (told for message in messages if (told := parse(message)) is not None)
+    with closing(contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).alerts)) as messages:
+        for _, told in guard().values(messages):
+            yield told

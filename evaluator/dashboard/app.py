@@ -7,12 +7,14 @@
 | ``/events`` | what is new, once a second, as server-sent events |
 | ``/api/shelf?kind=&value=&user=`` | one shelf with titles |
 | ``/metrics`` | what the page says of itself, for Prometheus |
-| ``/healthz`` | 200 while the topics are read, else 503 and why |
+| ``/healthz`` | 200 while the topics are read and the page is told what is new, else 503 and why |
 """
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
@@ -26,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from evaluator.config import DashboardConfig
 from evaluator.dashboard.access import Access
@@ -41,9 +44,13 @@ from streams.config import StreamsConfig
 from streams.exposition import Exposition
 from streams.meter import Meter
 
+log = logging.getLogger(__name__)
+
 EVERY_S = 1.0
 AGAIN_MS = 2_000
 MOST_READERS = 100
+STILL_S = 30.0
+"""Reading that has not moved for so long, though nothing is known to be wrong, is told of."""
 
 
 class Dashboard:
@@ -57,14 +64,24 @@ class Dashboard:
         Who may see it.
     history
         What is shown; the feed fills it.
+
+    Attributes
+    ----------
+    ended
+        Called when something that the page lives by has ended: it will not come back in this process.
+    failure
+        What has ended and why; None while all goes on.
     """
 
     def __init__(self, streams: StreamsConfig, config: DashboardConfig, history: History) -> None:
         self.history = history
+        self.ended: Callable[[], object] = lambda: None
+        self.failure: str | None = None
+        self._broken: str | None = None
         self.latest = Latest()
         self._meter = Meter("dashboard", f"{os.uname().nodename}-{os.getpid()}", wall_ms())
         self._exposition = Exposition()
-        self._feed = Feed(streams, history)
+        self._feed = Feed(streams, history, self._meter)
         self._client = ShelfClient.from_url(streams.redis.url.get_secret_value())
         self._page = files("evaluator.dashboard").joinpath("static", "index.html").read_bytes()
         self.app = Starlette(
@@ -91,9 +108,9 @@ class Dashboard:
 
     async def events(self, _: Request) -> Response:
         """What is new, until the reader leaves or the server ends."""
-        if self.latest.readers >= MOST_READERS:
+        if not self.latest.admit(MOST_READERS):
             return Response("Too many pages are open.\n", 503, {"Retry-After": "5"}, "text/plain")
-        return StreamingResponse(self._events(), media_type="text/event-stream")
+        return _Stream(self._events(), self.latest.leave)
 
     async def shelf(self, request: Request) -> Response:
         """One shelf."""
@@ -118,8 +135,14 @@ class Dashboard:
 
     async def health(self, _: Request) -> Response:
         """Whether the page has something to show from."""
-        problem = self.history.problem
+        problem = self.problem()
         return _json({"reads": problem is None, "problem": problem}, 200 if problem is None else 503)
+
+    def problem(self) -> str | None:
+        """What keeps the page from showing what is; None where nothing does."""
+        still_s = time.monotonic() - self._feed.moved_at
+        still = f"Reading the topics has not gone on for {still_s:.0f} s" if still_s > STILL_S else None
+        return self.failure or self.history.problem or self._broken or still
 
     async def _events(self) -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % AGAIN_MS
@@ -128,18 +151,42 @@ class Dashboard:
 
     async def _publish(self) -> None:
         while True:
-            if self.latest.readers:
-                self.latest.update(msgspec.json.encode(self.history.tick(wall_ms())))
+            if self.latest.readers or self._broken:
+                self._tick()
             self._meter.gauges = {
                 "pages": float(self.latest.readers),
-                "reads": float(self.history.problem is None),
+                "reads": float(self.problem() is None),
             }
             self._exposition.update(self._meter.snapshot(wall_ms()))
             await asyncio.sleep(EVERY_S)
 
+    def _tick(self) -> None:
+        """Tell the pages what is new. What cannot be computed is told of, and tried again: what it is made of ages."""
+        try:
+            self.latest.update(msgspec.json.encode(self.history.tick(wall_ms())))
+        except Exception as error:
+            if self._broken is None:
+                log.exception("what the page shows cannot be computed; trying again every second")
+            self._broken = f"What the page shows cannot be computed: {type(error).__name__}: {error}"
+        else:
+            self._broken = None
+
+    def _watch(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        self.failure = f"{task.get_name()} has ended: " + (f"{type(error).__name__}: {error}" if error else "no error")
+        log.critical("%s; the page needs a new process", self.failure, exc_info=error)
+        self.ended()
+
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._feed.run()), asyncio.create_task(self._publish())]
+        tasks = [
+            asyncio.create_task(self._feed.run(), name="reading the topics"),
+            asyncio.create_task(self._publish(), name="telling the pages"),
+        ]
+        for task in tasks:
+            task.add_done_callback(self._watch)
         try:
             yield
         finally:
@@ -148,6 +195,20 @@ class Dashboard:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._client.close()
+
+
+class _Stream(StreamingResponse):
+    """Server-sent events to a reader who was counted in, and is counted out however this ends."""
+
+    def __init__(self, events: AsyncIterator[bytes], leave: Callable[[], object]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
 
 
 class _Static(StaticFiles):

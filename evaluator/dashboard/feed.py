@@ -6,20 +6,22 @@ slots from their beginning.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from evaluator.alerts import alert
+from evaluator.alerts import topic as alerts
+from evaluator.dashboard import titles
 from evaluator.dashboard.history import History
-from streams import meter
+from streams import announcement, meter
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
+from streams.guard import Guard
+from streams.meter import Meter, Snapshot
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -29,8 +31,6 @@ ALERTS_BACK_MS = 24 * 3_600_000
 CHUNK = 200
 POLL_MS = 500
 AGAIN_S = 2.0
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, DecodeError, ValueError)
 
 
 class Feed:
@@ -42,13 +42,26 @@ class Feed:
         Where Kafka is, and how topics are called.
     history
         Is told everything, and of what keeps it from being told.
+    counts
+        Counts what cannot be read.
+
+    Attributes
+    ----------
+    moved_at
+        When reading last went on, by the monotonic clock; also when there was nothing new.
     """
 
-    def __init__(self, config: StreamsConfig, history: History) -> None:
+    def __init__(self, config: StreamsConfig, history: History, counts: Meter) -> None:
         self.config, self.history = config, history
         self.topics = Topics(config.topics.prefix)
         self._next: dict[TopicPartition, int] = {}
-        self._unreadable = 0
+        self.moved_at = time.monotonic()
+        self._taken: dict[str, tuple[Guard[Any], Callable[[Any], object]]] = {
+            self.topics.items: (Guard("items", titles.parse, counts), history.titles.update),
+            self.topics.models: (Guard("slots", announcement.parse, counts), history.slots.update),
+            self.topics.metrics: (Guard("snapshots", meter.parse, counts), self._snapshot),
+            self.topics.alerts: (alerts.guard(counts), lambda told: history.alert(told.alert, told.at)),
+        }
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -80,6 +93,7 @@ class Feed:
                 for partition, records in (await consumer.getmany(timeout_ms=POLL_MS, max_records=CHUNK)).items():
                     self._take(partition.topic, records)
                     self._next[partition] = records[-1].offset + 1
+                self.moved_at = time.monotonic()
                 await asyncio.sleep(0)
         finally:
             await consumer.stop()
@@ -98,18 +112,9 @@ class Feed:
                 consumer.seek(partition, offset)
 
     def _take(self, topic: str, records: Sequence[Any]) -> None:
-        history, topics, now = self.history, self.topics, wall_ms()
+        guard, take = self._taken[topic]
         for record in records:
-            try:
-                if topic == topics.items:
-                    history.titles.update(record.key, record.value)
-                elif topic == topics.models:
-                    history.slots.update(record.key, record.value)
-                elif topic == topics.metrics:
-                    history.update(meter.decoder.decode(record.value or b""), now)
-                else:
-                    history.alert(alert.decoder.decode(record.value or b""), record.timestamp)
-            except UNREADABLE as error:
-                self._unreadable += 1
-                if self._unreadable == 1:
-                    log.warning("%s@%d is passed over, as others like it will be: %s", topic, record.offset, error)
+            guard.hand(record, take)
+
+    def _snapshot(self, snapshot: Snapshot) -> None:
+        self.history.update(snapshot, wall_ms())

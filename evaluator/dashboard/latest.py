@@ -32,6 +32,17 @@ class Latest:
         self._message = b""
         self._changed = asyncio.Event()
 
+    def admit(self, most: int) -> bool:
+        """Count a reader in, unless there are so many already; who was counted in is to :meth:`leave`."""
+        if self.readers >= most:
+            return False
+        self.readers += 1
+        return True
+
+    def leave(self) -> None:
+        """Count a reader out."""
+        self.readers -= 1
+
     def update(self, message: bytes) -> None:
         """Put a message in place of the one before."""
         self._number += 1
@@ -50,17 +61,13 @@ class Latest:
     async def follow(self) -> AsyncIterator[tuple[int, bytes | None]]:
         """From now on, the newest message whenever this reader has not had it; None when there is none for long."""
         seen = self._number
-        self.readers += 1
-        try:
-            while not self.closed:
-                if seen < self._number:
-                    seen = self._number
-                    yield seen, self._message
-                    continue
-                try:
-                    async with asyncio.timeout(PING_S):
-                        await self._changed.wait()
-                except TimeoutError:
-                    yield seen, None
-        finally:
-            self.readers -= 1
+        while not self.closed:
+            if seen < self._number:
+                seen = self._number
+                yield seen, self._message
+                continue
+            try:
+                async with asyncio.timeout(PING_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                yield seen, None

@@ -1,8 +1,11 @@
-"""Serves the live page until SIGTERM or SIGINT."""
+"""Serves the live page until SIGTERM or SIGINT, or until something that it lives by has ended."""
 
 import asyncio
+import faulthandler
+import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,10 +13,17 @@ import uvicorn
 
 from evaluator.config import DashboardConfig
 from evaluator.dashboard.app import Dashboard
+from evaluator.dashboard.connections import Bounded
 from evaluator.dashboard.history import History
 from streams.config import StreamsConfig
+from streams.watchdog import STALLED_EXIT
+
+log = logging.getLogger(__name__)
 
 ENDS_WITHIN_S = 3
+STUCK_S = 60
+"""A process that does nothing at all for so long ends, telling where it stood: another one is started."""
+ASLEEP_S = 5
 
 
 class _Server(uvicorn.Server):
@@ -55,18 +65,34 @@ def serve(
         How long after it was seen an impression counts.
     ready
         Called once requests are answered.
+
+    Raises
+    ------
+    SystemExit
+        With :data:`streams.watchdog.STALLED_EXIT`, when the page can no longer show what is: a supervisor restarts it.
     """
     history = History(int(quiet_s * 1_000), closes_after_s)
-    asyncio.run(_serve(Dashboard(streams, config, history), listening, ready))
+    if failure := asyncio.run(_serve(streams, config, history, listening, ready)):
+        log.critical("leaving for the supervisor to restart: %s", failure)
+        raise SystemExit(STALLED_EXIT)
 
 
-async def _serve(dashboard: Dashboard, listening: socket.socket, ready: Callable[[], None]) -> None:
+async def _serve(
+    streams: StreamsConfig,
+    config: DashboardConfig,
+    history: History,
+    listening: socket.socket,
+    ready: Callable[[], None],
+) -> str | None:
+    """Serve; what ended it, unless that was a signal."""
+    dashboard = Dashboard(streams, config, history)
     server = _Server(
         uvicorn.Config(
             dashboard.app,
             log_config=None,
             access_log=False,
             server_header=False,
+            http=Bounded,
             timeout_graceful_shutdown=ENDS_WITHIN_S,
         )
     )
@@ -75,8 +101,22 @@ async def _serve(dashboard: Dashboard, listening: socket.socket, ready: Callable
         dashboard.latest.close()
         server.should_exit = True
 
+    dashboard.ended = stop
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    awake = asyncio.create_task(_stay_awake())
     ready()
-    await server.serve(sockets=[listening])
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        awake.cancel()
+        faulthandler.cancel_dump_traceback_later()
+    return dashboard.failure
+
+
+async def _stay_awake() -> None:
+    """Put off, again and again, the end of a process that hangs; that is decided outside Python."""
+    while True:
+        faulthandler.dump_traceback_later(STUCK_S, exit=True, file=sys.__stderr__ or 2)
+        await asyncio.sleep(ASLEEP_S)

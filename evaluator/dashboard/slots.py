@@ -1,11 +1,12 @@
 """Which version is in which slot, as ``liveshelf.models`` says: a slot's record is what the store keeps of it.
 
-Pure: takes keys and records.
+Pure: takes what was announced.
 """
 
 import msgspec
 
 from models.store.slots import Promotion, Slot
+from streams.announcement import Told
 
 MOST = 50
 
@@ -34,11 +35,11 @@ class Slots:
     Examples
     --------
     >>> slots = Slots()
-    >>> record = b'{"current":{"version":"v2","at":"2026-11-24T15:30:00Z","reason":"better nDCG"},"history":[]}'
-    >>> slots.update(b"champion", record)
+    >>> from datetime import UTC, datetime
+    >>> slots.update(("champion", Slot(Promotion("v2", datetime(2026, 11, 24, tzinfo=UTC), "better nDCG"))))
     >>> [(row.slot, row.current.version, row.current.reason) for row in slots.get()]
     [('champion', 'v2', 'better nDCG')]
-    >>> slots.update(b"champion", None)
+    >>> slots.update(("champion", None))
     >>> slots.get()
     []
     """
@@ -46,19 +47,13 @@ class Slots:
     def __init__(self) -> None:
         self._slots: dict[str, Slot] = {}
 
-    def update(self, key: bytes | None, value: bytes | None) -> None:
-        """Take a record in; one without a value empties the slot.
-
-        Raises
-        ------
-        msgspec.DecodeError, UnicodeDecodeError
-            When it is no slot.
-        """
-        name = (key or b"").decode()
-        if value is None:
+    def update(self, told: Told) -> None:
+        """Take in what was announced; a slot whose record was removed is forgotten."""
+        name, slot = told
+        if slot is None:
             self._slots.pop(name, None)
         elif name in self._slots or len(self._slots) < MOST:
-            self._slots[name] = msgspec.json.decode(value, type=Slot)
+            self._slots[name] = slot
 
     def get(self) -> list[SlotRow]:
         """All slots by name."""

@@ -3,7 +3,11 @@
 Pure: takes records of ``shop.items``.
 """
 
+from typing import Any, NamedTuple
+
 import msgspec
+
+from streams.events import Id
 
 LONGEST = 160
 
@@ -15,16 +19,35 @@ class _Titled(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Titled)
 
 
+class Titled(NamedTuple):
+    """An item's title; None where the item was deleted."""
+
+    item_id: str
+    title: str | None
+
+
+def parse(message: Any, _now_ms: int) -> Titled:
+    """What a consumed Kafka message says; for :class:`streams.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it is no item.
+    """
+    item_id = msgspec.convert((message.key or b"").decode(), Id)
+    return Titled(item_id, None if message.value is None else _decoder.decode(message.value).title[:LONGEST])
+
+
 class Titles:
     """Titles by item id; of more than ``most`` items those told of longest ago are forgotten.
 
     Examples
     --------
     >>> titles = Titles(most=2)
-    >>> for item in ("a", "b", "c"): titles.update(item.encode(), b'{"title":"Item %s"}' % item.encode())
+    >>> for item in ("a", "b", "c"): titles.update(Titled(item, f"Item {item}"))
     >>> titles.get("a"), titles.get("c"), len(titles)
     (None, 'Item c', 2)
-    >>> titles.update(b"c", None)
+    >>> titles.update(Titled("c", None))
     >>> titles.get("c")
     """
 
@@ -32,18 +55,11 @@ class Titles:
         self.most = most
         self._titles: dict[str, str] = {}
 
-    def update(self, key: bytes | None, value: bytes | None) -> None:
-        """Take a record in; one without a value deletes the item.
-
-        Raises
-        ------
-        msgspec.DecodeError, UnicodeDecodeError
-            When it is no item.
-        """
-        item = (key or b"").decode()
-        self._titles.pop(item, None)
-        if value is not None:
-            self._titles[item] = _decoder.decode(value).title[:LONGEST]
+    def update(self, told: Titled) -> None:
+        """Take in what a record says."""
+        self._titles.pop(told.item_id, None)
+        if told.title is not None:
+            self._titles[told.item_id] = told.title
             if len(self._titles) > self.most:
                 del self._titles[next(iter(self._titles))]
 

@@ -4,11 +4,16 @@ Knows nothing of what is watched.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
+
+from msgspec import Meta
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
-Evidence = dict[str, float | int | str]
+Evidence = dict[
+    Annotated[str, Meta(max_length=256)],
+    Annotated[float, Meta(ge=-1e60, le=1e60)] | Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | str,
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,12 @@ class DomainClassifier(WindowTest[Input]):
         super().__init__(size, significance)
 
     def _test(self, reference: Sequence[Input], window: Sequence[Input]) -> tuple[float, Evidence]:
+        width = Counter(len(vector) for _, vector in (*reference, *window)).most_common(1)[0][0]
+        reference, window = ([one for one in some if len(one[1]) == width] for some in (reference, window))
+        if (
+            min(len(reference), len(window)) < 2
+        ):  # what one encoder makes is of one width: the rest is somebody's mistake
+            return 1.0, {}
         rows = np.stack([vector for _, vector in (*reference, *window)]).astype(np.float64)
         rows -= rows.mean(axis=0)
         labels = np.repeat([-1.0, 1.0], [len(reference), len(window)])

@@ -53,8 +53,8 @@ class WindowTest(ABC, Generic[T]):
             return
         self._window.append(value)
         if len(self._window) == self.size:
-            p, evidence = self._test(self._reference, self._window)
-            self._window = []
+            window, self._window = self._window, []
+            p, evidence = self._test(self._reference, window)
             self.windows += 1
             if not self.drifted:
                 self.drifted = p < self.significance

@@ -6,20 +6,21 @@ whatever order partitions came.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from evaluator.examples.archive import Archive
 from evaluator.examples.store import Store
 from evaluator.learning.config import LoopConfig
-from evaluator.live.labelled import Labelled, decoder
+from evaluator.live.labelled import Labelled, parse
 from streams.clock import wall_ms
 from streams.consumer import Consumer
+from streams.decode import Refusal
+from streams.guard import Guard
 from streams.meter import Meter
 from streams.topics import Topics
 
@@ -41,6 +42,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, store: Store, archive: Archive, config: LoopConfig, meter: Meter) -> None:
         self.store, self.archive, self.config, self.meter = store, archive, config, meter
+        self._guard = Guard("examples", parse, meter)
         self._lock = asyncio.Lock()
         self._consumer: Consumer | None = None
         self._safe: dict[int, int] = {}
@@ -81,7 +83,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             return self._counted[since] + self.store.waiting(since)
 
     async def _take(self, messages: Sequence[Any]) -> None:
-        records = list(_records(messages))
+        records = list(self._records(messages))
         self.meter.count("examples", sum(example is not None for _, _, example in records))
         async with self._lock:
             write: Callable[[int], Mapping[int, int]] = partial(self.store.update, records)
@@ -94,6 +96,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
                     write = self.store.flush  # it holds them already
                     await asyncio.sleep(AGAIN_S)
             await self._commit(safe)
+
+    def _records(self, messages: Iterable[Any]) -> Iterator[tuple[int, int, Labelled | None]]:
+        """Partition, offset and example of each; None for what is none."""
+        for message in messages:
+            example = self._guard(message)
+            yield message.partition, message.offset, None if isinstance(example, Refusal) else example
 
     async def _commit(self, safe: Mapping[int, int]) -> None:
         """Of the offsets that are safe, those that are new and of partitions that are ours."""
@@ -125,14 +133,3 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 4,
         )
-
-
-def _records(messages: Iterable[Any]) -> Iterable[tuple[int, int, Labelled | None]]:
-    """Partition, offset and example of each; None for what is none."""
-    for message in messages:
-        try:
-            example = decoder.decode(message.value or b"")
-        except msgspec.MsgspecError as error:
-            log.error("%s[%d]@%d is no example: %s", message.topic, message.partition, message.offset, error)
-            example = None
-        yield message.partition, message.offset, example

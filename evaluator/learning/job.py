@@ -118,7 +118,7 @@ class Job:
         some = recent(archive, learning, self.order.since)
         older = archive.rehearsal(some[0].ts if some else 0)
         wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history)}
-        items = catalogue.read(self.config.streams, wanted, encoder.version)
+        items = catalogue.read(self.config.streams, wanted, encoder)
         ItemCache(encoder, self._training().items_folder).keep(items.encoded)
         made = lesson(some, older, items.texts.get, learning)
         order.write(self.folder / BRANDS, items.brands)

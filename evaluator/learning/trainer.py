@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from msgspec import MsgspecError
 
 from evaluator.alerts.standing import Standing
-from evaluator.alerts.topic import parse
+from evaluator.alerts.topic import Told
+from evaluator.alerts.topic import guard as alerts_guard
 from evaluator.examples import store as examples
 from evaluator.examples.archive import Archive
 from evaluator.following import follow
@@ -34,8 +32,9 @@ from streams.again import again
 from streams.announcement import announce
 from streams.clock import wall_ms
 from streams.consumer import Consumer
+from streams.guard import Guard
 from streams.meter import Meter, Snapshot
-from streams.meter import decoder as snapshots
+from streams.meter import parse as parse_snapshot
 from streams.patience import Patience
 from streams.producer import Producer
 from streams.record import Send
@@ -114,9 +113,10 @@ class Trainer:
             loop.recall()
             async with asyncio.TaskGroup() as group:
                 group.create_task(again(intake.run, "examples"))
-                alerts = partial(follow, partial(Consumer, streams, self.topics.alerts), self._alert)
-                group.create_task(again(alerts, "alerts"))
-                group.create_task(again(partial(follow, self._latest, self._snapshot), "metrics"))
+                alerts = partial(Consumer, streams, self.topics.alerts)
+                group.create_task(again(partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"))
+                snapshots = Guard("snapshots", parse_snapshot, self.meter)
+                group.create_task(again(partial(follow, self._latest, snapshots, self._snapshot), "metrics"))
                 group.create_task(self._look(loop))
                 group.create_task(self._report(send, loop.book.patience))
 
@@ -144,12 +144,9 @@ class Trainer:
     def _latest(self) -> Consumer:
         return Consumer(self.config.streams, self.topics.metrics, auto_offset_reset="latest")
 
-    def _snapshot(self, message: Any) -> None:
-        with suppress(MsgspecError):
-            taken = snapshots.decode(message.value or b"")
-            if taken.role in ("worker", "evaluator"):
-                self._snapshots.append(taken)
+    def _snapshot(self, taken: Snapshot) -> None:
+        if taken.role in ("worker", "evaluator"):
+            self._snapshots.append(taken)
 
-    def _alert(self, message: Any) -> None:
-        if (told := parse(message)) is not None:
-            self.alerts.update(told.alert, told.at, told.source)
+    def _alert(self, told: Told) -> None:
+        self.alerts.update(told.alert, told.at, told.source)

@@ -30,7 +30,9 @@ from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.dead_letters import Letters
+from streams.embedding import parse
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
+from streams.guard import Guard
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Record, Send
@@ -86,7 +88,12 @@ class Evaluator:
             await taking.run(stream, config.batch_events, self.join.process)
 
         app.agent(app.topic(self.topics.events, key_type=bytes, value_type=bytes))(on_impressions)
-        app.task(self._serve)
+        app.task(self._serve_or_leave)
+
+    async def _serve_or_leave(self) -> None:
+        """Faust would go on without what runs beside the batches."""
+        with or_leave("what runs beside the batches has ended"):
+            await self._serve()
 
     async def _serve(self) -> None:
         config = self.config
@@ -101,7 +108,7 @@ class Evaluator:
                 rates_ttl_s=(RATE_HOURS + 1) * 3_600,
                 shelf_ttl_s=int(config.window_s + config.grace_s) + SHELF_SLACK_S,
             )
-            items = Items()
+            items, entries = Items(), Guard("embeddings", parse, self.meter)
             partitions = await send.partitions(self.topics.shelves)
             join = self.join = Join(
                 store,
@@ -120,10 +127,10 @@ class Evaluator:
             self._ready.set()
             async with asyncio.TaskGroup() as group:
                 embeddings = partial(Consumer, self.streams, self.topics.embeddings)
-                group.create_task(again(partial(follow, embeddings, items.update), "items"))
+                group.create_task(again(partial(follow, embeddings, entries, items.update), "items"))
                 group.create_task(again(self._follow_challenger, "announcements"))
                 group.create_task(self._let_time_go_on())
-                group.create_task(again(Shelves(self.streams, config, self._remember).run, "shelves"))
+                group.create_task(again(Shelves(self.streams, config, self._remember, self.meter).run, "shelves"))
                 group.create_task(self._report(send))
                 group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
@@ -169,7 +176,7 @@ class Evaluator:
     async def _follow_challenger(self) -> None:
         """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
         holding: asyncio.TimerHandle | None = None
-        async for name, slot in announced(partial(Consumer, self.streams, self.topics.models)):
+        async for name, slot in announced(partial(Consumer, self.streams, self.topics.models), self.meter):
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()

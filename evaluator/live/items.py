@@ -4,15 +4,14 @@ Takes the records of ``liveshelf.embeddings``. Holds about a kilobyte an item; k
 indexes or of how items are encoded.
 """
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import MsgspecError
 
-from models.encoded import EncodedError, EncodedItem
-from streams import embedding
+from models.encoded import EncodedItem
+from streams.embedding import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +28,14 @@ class Items:
     """Items by id.
 
     While two encoders' records are on the topic, an item's last one counts; only those of the encoder whose record came
-    last have a vector, for vectors of two encoders cannot be compared.
+    last have a vector, for vectors of two encoders cannot be compared. Nor have those of another width than most of
+    that encoder's: somebody wrote them by mistake.
     """
 
     def __init__(self) -> None:
         self.encoder = ""
         self._known: dict[str, Known] = {}
+        self._widths: dict[str, Counter[int]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -52,20 +53,35 @@ class Items:
     def vector(self, item_id: str) -> npt.NDArray[np.float32] | None:
         """An item's unit-norm vector [D]; None where it is not known."""
         known = self._known.get(item_id)
-        return known.pooled.astype(np.float32) if known is not None and known.encoder == self.encoder else None
+        if known is None or known.encoder != self.encoder:
+            return None
+        usual = max(self._widths[self.encoder].items(), key=lambda pair: pair[1])[0]
+        return known.pooled.astype(np.float32) if len(known.pooled) == usual else None
 
-    def update(self, message: Any) -> None:
-        """Take a record of the topic in."""
-        item_id, version = embedding.split(message.key)
-        if message.value is None:
+    def update(self, entry: Entry) -> None:
+        """Take a record of the topic in.
+
+        Raises
+        ------
+        models.encoded.EncodedError
+            When its vectors are none; then it changes nothing.
+        """
+        (item_id, version, origin), made = entry
+        if made is None:
             # Without an origin only one encoder's record of the item went; the item did not.
-            if embedding.origin(message.headers) is not None:
-                self._known.pop(item_id, None)
+            if origin is not None:
+                self._forget(item_id)
             return
-        try:
-            made = embedding.decoder.decode(message.value)
-            pooled = EncodedItem.from_bytes(made.vectors).pooled.copy()
-        except (MsgspecError, EncodedError):
-            return  # the workers log it
+        pooled = EncodedItem.from_bytes(made.vectors).pooled.copy()
+        self._forget(item_id)
         self._known[item_id] = Known(made.item.title, made.item.brand, version, pooled)
+        self._widths.setdefault(version, Counter())[len(pooled)] += 1
         self.encoder = version
+
+    def _forget(self, item_id: str) -> None:
+        known = self._known.pop(item_id, None)
+        if known is not None:
+            widths = self._widths[known.encoder]
+            widths[len(known.pooled)] -= 1
+            if not +widths:
+                del self._widths[known.encoder]

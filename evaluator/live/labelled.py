@@ -5,13 +5,18 @@ Knows the shape and its bytes; texts are looked up by whoever trains.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
 
 from evaluator.online.attribution import Closed
 from evaluator.online.view import Chances, View
-from streams.shelf import ShelfRecord
+from streams.clock import Moment, not_ahead
+from streams.events import Id, Position
+from streams.shelf import Chance, Items, Name, Query, ShelfRecord, Utility
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -43,11 +48,11 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             items=[item.item_id for item in shelf.items],
             propensities=record.propensities,
             made_at=shelf.made_at,
-            chances=np.array([(item.score, item.buy, item.look) for item in shelf.items], "<f2").tobytes(),
+            chances=_halves([(item.score, item.buy, item.look) for item in shelf.items]).tobytes(),
             shopper=record.shopper or "",
             asked=record.asked,
             weights=record.weights,
-            popularity=np.array(record.popularity, "<f2").tobytes(),
+            popularity=_halves(record.popularity).tobytes(),
         )
 
     def propensity(self, item_id: str) -> float | None:
@@ -67,6 +72,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return View(closed, self.model, self.arm, self.query, self.made_at, chances, self.shopper)
 
 
+def _halves(values: Any) -> npt.NDArray[np.float16]:
+    """As float16, the largest of which stands for all beyond."""
+    found: npt.NDArray[np.float16] = np.clip(np.array(values, float), -65_504, 65_504).astype("<f2")
+    return found
+
+
 class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A closed impression. ``id`` is the same whenever the same impression is closed, so that repeated deliveries are
     recognised; ``ts`` is when it was seen (epoch ms); ``intent`` is what it led to; ``value`` what was bought for.
@@ -75,27 +86,45 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shelf's as it was made; they are empty for shelves that are not ours.
     """
 
-    id: str
-    ts: int
-    shopper: str
-    item_id: str
-    shelf_id: str
-    surface: str
-    position: int
-    intent: str
-    value: float = 0.0
-    query: str = ""
-    history: list[str] = []
-    asked: list[str] = []
-    weights: list[float] = []
-    popularity: float = 0.0
-    model: str = ""
-    arm: str = ""
-    propensity: float | None = None
+    id: Id
+    ts: Moment
+    shopper: Id
+    item_id: Id
+    shelf_id: Id
+    surface: Name
+    position: Position
+    intent: Annotated[str, Meta(pattern=r"\A(buy|read|look|ignore)\Z")]
+    value: Annotated[float, Meta(ge=0, le=1e60)] = 0.0
+    query: Query = ""
+    history: Annotated[list[Id], Items] = []
+    asked: Annotated[list[Query], Items] = []
+    weights: list[Utility] = []
+    popularity: Chance = 0.0
+    model: Name = ""
+    arm: Name = ""
+    propensity: Chance | None = None
 
 
 encoder = msgspec.json.Encoder(order="deterministic")
 decoder = msgspec.json.Decoder(Labelled)
+
+
+def parse(message: Any, now_ms: int) -> Labelled:
+    """The example of a consumed Kafka message; for :class:`streams.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or cannot be: seen in the future, or with weights that do not go with what they weigh.
+    """
+    example = decoder.decode(message.value or b"")
+    not_ahead(example.ts, now_ms, "the impression")
+    if len(example.weights) not in (0, len(example.history) + len(example.asked)):
+        told = f"{len(example.history)} items and {len(example.asked)} queries"
+        raise ValueError(f"{len(example.weights)} weights of {told}")
+    return example
+
+
 known_encoder = msgspec.msgpack.Encoder()
 known_decoder = msgspec.msgpack.Decoder(Known)
 

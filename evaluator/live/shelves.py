@@ -11,7 +11,9 @@ from evaluator.config import EvaluatorConfig
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
-from streams.shelf import ShelfRecord, record_decoder
+from streams.guard import Guard
+from streams.meter import Meter
+from streams.shelf import ShelfRecord, parse
 from streams.topics import Topics
 
 READ_MS = 1_000
@@ -30,11 +32,14 @@ class Shelves:
     ----------
     remember
         Called with each batch, at least once a second; when it returns, Redis has them.
+    meter
+        Counts what is no shelf record.
     """
 
-    def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, remember: Remember) -> None:
+    def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, remember: Remember, meter: Meter) -> None:
         self.streams, self.config, self.remember = streams, config, remember
         self.topic = Topics(streams.topics.prefix).shelves
+        self._guard = Guard("shelves", parse, meter)
 
     async def run(self) -> None:
         """Read until Kafka breaks it off."""
@@ -52,8 +57,9 @@ class Shelves:
         )
         now, records, reached = wall_ms(), list[ShelfRecord](), dict[int, int]()
         for partition, messages in fetched.items():
-            made = [record_decoder.decode(message.value) for message in messages]
-            reached[partition.partition] = max(record.shelf.made_at for record in made)
+            made = [record for _, record in self._guard.values(messages)]
+            if made:  # a shelf that claims to be from later than now says nothing of how far the topic was read
+                reached[partition.partition] = min(now, max(record.shelf.made_at for record in made))
             records += made
         for partition in consumer.assignment():
             end = consumer.end(partition)

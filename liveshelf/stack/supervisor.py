@@ -19,11 +19,11 @@ from rich.text import Text
 from liveshelf.settings import Settings
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.errors import StackError
-from liveshelf.stack.record import masked
 from liveshelf.stack.role import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
 from streams import kafka_reach, redis_reach, topics
+from streams.masking import masked
 from streams.reach import UnreachableError
 
 TICK_S = 0.1

@@ -6,14 +6,15 @@ Knows Kafka and the forms of both; nothing of what is made of them.
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from typing import Any
 
 from kafka import KafkaConsumer
-from msgspec import MsgspecError
 
-from evaluator.alerts.topic import Told, parse
+from evaluator.alerts.topic import Told
+from evaluator.alerts.topic import guard as alerts_guard
 from liveshelf.settings import Settings
-from streams.meter import Snapshot, decoder
+from streams.guard import Guard
+from streams.meter import Snapshot, parse
 from streams.topics import Topics
 
 LAST = 5
@@ -26,6 +27,7 @@ class Watching:
     def __init__(self, settings: Settings) -> None:
         self._kafka = settings.kafka
         self._topics = Topics(settings.topics.prefix)
+        self._alerts, self._snapshots = alerts_guard(), Guard("snapshots", parse)
         self._news: deque[Snapshot | Told] = deque()
         self.workers: deque[Snapshot] = deque(maxlen=3_600)
 
@@ -56,15 +58,14 @@ class Watching:
         finally:
             consumer.close()
 
-    def _take(self, message: object) -> None:
-        topic, value = getattr(message, "topic", ""), getattr(message, "value", None)
-        if topic == self._topics.alerts:
-            if (told := parse(message)) is not None:
-                self._news.append(told)
-            return
-        with suppress(MsgspecError):
-            taken = decoder.decode(value or b"")
-            if taken.role == "worker":
-                self.workers.append(taken)
-            elif taken.role in ("trainer", "evaluator"):
-                self._news.append(taken)
+    def _take(self, message: Any) -> None:
+        if message.topic == self._topics.alerts:
+            self._alerts.hand(message, self._news.append)
+        else:
+            self._snapshots.hand(message, self._snapshot)
+
+    def _snapshot(self, taken: Snapshot) -> None:
+        if taken.role == "worker":
+            self.workers.append(taken)
+        elif taken.role in ("trainer", "evaluator"):
+            self._news.append(taken)

@@ -6,9 +6,10 @@ Knows ids, times and reasons; nothing of what a version is.
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from models.store import ids
 from models.store.errors import StoreError
@@ -27,18 +28,18 @@ class Promotion(msgspec.Struct, frozen=True):
     ``at`` is when that share began. A challenger with a share of 0 is a shadow: it scores, and nobody sees it.
     """
 
-    version: str
+    version: Annotated[str, Meta(min_length=1, max_length=256)]
     at: When
-    reason: str
-    share: float = 1.0
+    reason: Annotated[str, Meta(max_length=20_000)]
+    share: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
 
 class Slot(msgspec.Struct, frozen=True):
     """What a slot holds, and what it held before, oldest first; ``emptied`` says why it holds nothing any more."""
 
     current: Promotion | None = None
-    history: tuple[Promotion, ...] = ()
-    emptied: str = ""
+    history: Annotated[tuple[Promotion, ...], Meta(max_length=1_000)] = ()
+    emptied: Annotated[str, Meta(max_length=20_000)] = ""
 
 
 class Slots:
