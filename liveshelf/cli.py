@@ -98,10 +98,12 @@ def worker() -> None:
     """
     with told():
         config = reached_by_role(settings()).streams()
-        from streams import topics
-        from streams.worker import Worker  # after the servers have answered: models take seconds to load
+        from streams import lifecycle, topics
 
         topics.create(config.kafka, config.topics)
+        lifecycle.announce(config, "worker", config.worker.instance)
+        from streams.worker import Worker  # after the servers have answered: models take seconds to load
+
         raise typer.Exit(Worker(config).run())
 
 
@@ -113,10 +115,12 @@ def evaluator() -> None:
     """
     with told():
         config = reached_by_role(settings())
-        from evaluator.live.evaluator import Evaluator
-        from streams import topics
+        from streams import lifecycle, topics
 
         topics.create(config.kafka, config.topics)
+        lifecycle.announce(config.streams(), "evaluator", config.evaluator.instance)
+        from evaluator.live.evaluator import Evaluator
+
         raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
 
 
@@ -139,11 +143,13 @@ def trainer(
             folder = child.asked()
             raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
         reached_by_role(config)
-        from evaluator.learning.trainer import Trainer
-        from liveshelf.roles import program
-        from streams import topics
+        from streams import lifecycle, topics
 
         topics.create(config.kafka, config.topics)
+        lifecycle.announce(config.streams(), "trainer", config.learning.instance)
+        from evaluator.learning.trainer import Trainer
+        from liveshelf.roles import program
+
         raise typer.Exit(Trainer(config.loop(), program("trainer", "--job")).run())
 
 
@@ -321,10 +327,20 @@ def _client() -> Any:
 @app.command()
 def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to look back.")] = 10.0) -> None:
     """What the workers did lately, how fast, and what Redis holds. Example: `liveshelf status --seconds 60`"""
+    from liveshelf import condition
     from liveshelf.roles import status_tables
+    from liveshelf.stack.record import Record
+    from streams.clock import wall_ms
 
     with told():
-        for table in status_tables(reached(settings()).streams(), seconds):
+        config = settings()
+        record = Record.read_live(config.stack.folder)
+        if record is not None:
+            console.print(condition.processes(record))
+        streams = reached(config).streams()
+        for sentence in condition.wrong(condition.recent(streams), wall_ms(), record):
+            console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
+        for table in status_tables(streams, seconds):
             console.print(table)
 
 
@@ -333,17 +349,25 @@ def health(
     seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0,
     role: Annotated[Literal["worker", "evaluator", "trainer", "dashboard"], typer.Option(help="Whose.")] = "worker",
 ) -> None:
-    """Exit code 0 when a role of this host has reported lately, or answers; for container health checks."""
-    from liveshelf.dashboard_command import answers
-    from liveshelf.roles import alive
+    """Exit code 0 when a role of this host has reported lately and nothing is wrong with it, else 1 and why."""
+    import os
+
+    from liveshelf import condition
+    from liveshelf.dashboard_command import unanswered
+    from liveshelf.stack.record import Record
+    from streams.clock import wall_ms
 
     with told():
         config = settings()
         if role == "dashboard":
-            well = answers(config.dashboard)
+            why = unanswered(config.dashboard)
         else:
-            well = alive(reached(config, redis=False).streams(), seconds, role)
-        raise typer.Exit(0 if well else 1)
+            taken = condition.recent(reached(config, redis=False).streams(), {role})
+            record = Record.read_live(config.stack.folder)
+            why = condition.unwell(taken, os.uname().nodename, role, wall_ms(), seconds, record)
+        for sentence in why:
+            typer.echo(sentence, err=True)
+        raise typer.Exit(1 if why else 0)
 
 
 @app.command()

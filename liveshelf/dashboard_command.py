@@ -1,4 +1,4 @@
-"""The command ``liveshelf dashboard``: the live page until stopped; and whether one answers."""
+"""The command ``liveshelf dashboard``: the live page until stopped; and why one is not well."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,16 +52,18 @@ def dashboard(
         )
 
 
-def answers(config: "DashboardConfig") -> bool:
-    """Whether the dashboard of these settings answers on this machine, and reads what it shows."""
+def unanswered(config: "DashboardConfig") -> list[str]:
+    """Why the dashboard of these settings is not well on this machine, in sentences; empty where it is."""
     import httpx
 
     from evaluator.dashboard.address import address
 
     headers = {"Authorization": f"Bearer {config.token.get_secret_value()}"} if config.token else {}
+    where = address(config.host, config.port)
     try:
-        return httpx.get(
-            f"{address(config.host, config.port)}/healthz", headers=headers, timeout=5, trust_env=False
-        ).is_success
-    except httpx.HTTPError:
-        return False
+        answer = httpx.get(f"{where}/healthz", headers=headers, timeout=5, trust_env=False)
+    except httpx.HTTPError as error:
+        return [f"The dashboard at {where} does not answer: {error}."]
+    return (
+        [] if answer.is_success else [f"The dashboard at {where} is not well: {answer.status_code} {answer.text[:500]}"]
+    )

@@ -1,6 +1,5 @@
 """Small pieces behind several commands: the processes of a stack, and what the system says of itself, as tables."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -48,26 +47,26 @@ def worker_roles(count: int) -> list[Role]:
     """
     command = program("worker")
     names = [f"worker-{number}" for number in range(1, count + 1)]
-    return [Role(name, command, {"LIVESHELF_WORKER__INSTANCE": name}) for name in names]
+    return [Role(name, command, {"LIVESHELF_WORKER__INSTANCE": name}, lasts=True) for name in names]
 
 
 def evaluator_role() -> Role:
     """The evaluator process of a local stack."""
     command = program("evaluator")
-    return Role("evaluator-1", command, {"LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"})
+    return Role("evaluator-1", command, {"LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"}, lasts=True)
 
 
 def trainer_role() -> Role:
     """The trainer process of a local stack."""
     command = program("trainer")
-    return Role("trainer-1", command, {"LIVESHELF_LEARNING__INSTANCE": "trainer-1"})
+    return Role("trainer-1", command, {"LIVESHELF_LEARNING__INSTANCE": "trainer-1"}, lasts=True)
 
 
 def dashboard_role(config: DashboardConfig) -> Role:
     """The live page of a local stack: on the port of the settings, or any free one where that is taken."""
     port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]
     command = program("dashboard")
-    return Role("dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, address(config.host, port))
+    return Role("dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, address(config.host, port), lasts=True)
 
 
 def with_metrics(roles: Sequence[Role], settings: Settings) -> list[Role]:
@@ -100,13 +99,6 @@ def refused_path(file: Path) -> Path:
     return Path(f"{file.name}.refused.jsonl")
 
 
-def alive(config: StreamsConfig, seconds: float, role: str = "worker") -> bool:
-    """Whether a role of this host has reported within the last seconds."""
-    host = f"{os.uname().nodename}-"
-    taken = snapshots(config, wall_ms() - int(seconds * 1000), role)
-    return any(snapshot.id.startswith(host) for snapshot in taken)
-
-
 def serving(snapshot: Snapshot) -> str:
     """Which model a worker serves, which challenges it, and how far it is on its way to the next or with items that it
     lacks.
@@ -124,7 +116,7 @@ def serving(snapshot: Snapshot) -> str:
     """
     model, coming = snapshot.labels.get("model", ""), snapshot.labels.get("next")
     if coming:
-        return f"{model} → {coming} {int(100 * snapshot.gauges['switch_progress'])} %"
+        return f"{model} → {coming} {int(100 * snapshot.gauges.get('switch_progress', 0))} %"
     behind, challenger = snapshot.gauges.get("items_behind", 0), snapshot.labels.get("challenger")
     if challenger:
         model += f", {100 * snapshot.gauges.get('challenger_share', 0.0):.0f} % {challenger}"
@@ -172,7 +164,7 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
         mine = [one for one in taken if one.id == name]
         span = max(1e-3, (mine[-1].to_ms - mine[0].from_ms) / 1000)
         rates = (f"{total(mine, what) / span:,.1f}" for what in ("events", "shelves"))
-        counts = (f"{snapshot.gauges[what]:,.0f}" for what in ("items", "lag"))
+        counts = (f"{snapshot.gauges.get(what, 0):,.0f}" for what in ("items", "lag"))
         workers.add_row(name, serving(snapshot), *counts, *rates)
     stages = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
     for stage in STAGES:

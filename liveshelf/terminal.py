@@ -34,6 +34,7 @@ def told() -> Iterator[None]:
     from models.training.examples import ExamplesError
     from models.weights import WeightsError
     from streams.adapters.mapping import MappingError
+    from streams.lifecycle import last_words
     from streams.metrics_server import MetricsError
     from streams.reach import UnreachableError
     from streams.redis_connection import ERRORS
@@ -44,7 +45,8 @@ def told() -> Iterator[None]:
         *(LogsError, WeightsError, MetricsError, SkipError),
     )
     try:
-        yield
+        with last_words(typer.Exit):
+            yield
     except known as error:
         message = str(error)
     except KafkaError as error:

@@ -16,6 +16,7 @@ import faust
 from streams.config import RoleConfig, StreamsConfig
 from streams.connections import faust_credentials
 from streams.faust_reading import FaustConsumer, Transport
+from streams.lifecycle import leave, place, sentence
 from streams.record import Record, Sent
 from streams.watchdog import STALLED_EXIT, Watchdog
 
@@ -60,6 +61,8 @@ def run(app: Any) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
+        if stop.__context__ is not None and stop.code:
+            leave(sentence(stop.__context__))
         return int(stop.code or 0)
     return 0
 
@@ -93,8 +96,9 @@ class Taking:
                     waited = True
                 if not arriving.empty():
                     continue
-            with or_leave():
-                sent = await process([record(taken.message) for taken in batch])
+            records = [record(taken.message) for taken in batch]
+            with or_leave(where=place(records)):
+                sent = await process(records)
                 if acknowledging is not None:
                     await acknowledging
             acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
@@ -109,15 +113,24 @@ class Taking:
 
 
 @contextmanager
-def or_leave(what: str = "a batch cannot be processed") -> Iterator[None]:
+def or_leave(what: str = "a batch cannot be processed", *, where: str = "") -> Iterator[None]:
     """End the process when a batch fails, or what it needs: nothing that is under way is committed, and the supervisor
-    starts another process."""
+    starts another process.
+
+    Parameters
+    ----------
+    what
+        Fails, for the log.
+    where
+        The batch stands, for the last words.
+    """
     try:
         yield
     except asyncio.CancelledError:
         raise
     except BaseException as error:
         log.critical("%s; leaving for the supervisor to restart", what, exc_info=error)
+        leave(sentence(error, where))
         os._exit(STALLED_EXIT)
 
 
@@ -132,6 +145,7 @@ async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[],
                 watchdog.stall_s,
                 waiting,
             )
+            leave(f"no progress for {watchdog.stall_s:g} s with {waiting} events waiting")
             os._exit(STALLED_EXIT)
 
 

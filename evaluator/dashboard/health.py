@@ -15,6 +15,9 @@ BEHIND_S = 10.0
 RECENTLY_S = 300.0
 """A process that fell silent within this time is told of."""
 
+SENTENCES = 3
+"""So many grave ones are told in full."""
+
 Level = Literal["ok", "warn", "bad", "none"]
 
 
@@ -29,7 +32,9 @@ class Health(msgspec.Struct, frozen=True):
     silent_s: float | None
 
 
-def judge(rows: Sequence[ProcessRow], events_per_s: float, firing: int, problem: str | None) -> Health:
+def judge(
+    rows: Sequence[ProcessRow], events_per_s: float, firing: int, problem: str | None, grave: Sequence[str] = ()
+) -> Health:
     """The state of the whole.
 
     Parameters
@@ -42,6 +47,8 @@ def judge(rows: Sequence[ProcessRow], events_per_s: float, firing: int, problem:
         Alerts that fire.
     problem
         Why the topics cannot be read, if they cannot.
+    grave
+        What else needs a person now, as a process that crashes again and again.
 
     Examples
     --------
@@ -58,9 +65,9 @@ def judge(rows: Sequence[ProcessRow], events_per_s: float, firing: int, problem:
     silent = min((row.silent_s for row in rows), default=None)
     if silent is None:
         told = f"{problem}. " if problem else ""
-        sentence = f"{told}Nothing has reported within the last hour."
-        return Health("bad" if problem else "none", sentence, 0, 0, 0.0, None)
-    bad = [problem] if problem else []
+        sentence = f"{'. '.join([*_first(grave), f'{told}Nothing has reported within the last hour'])}."
+        return Health("bad" if problem or grave else "none", sentence, 0, 0, 0.0, None)
+    bad = [*([problem] if problem else []), *_first(grave)]
     if not live:
         bad.append("Everything is silent: no worker and no evaluator reports")
     elif not workers:
@@ -84,6 +91,13 @@ def judge(rows: Sequence[ProcessRow], events_per_s: float, firing: int, problem:
     return Health(
         level, f"{'. '.join([*bad, *warn] or ['Healthy'])}. {told}.", len(workers), len(evaluators), lag, silent
     )
+
+
+def _first(sentences: Sequence[str]) -> list[str]:
+    """The first few as sentences to be joined with full stops."""
+    told = [f"{one[:1].upper()}{one[1:]}".removesuffix(".") for one in sentences[:SENTENCES]]
+    more = len(sentences) - SENTENCES
+    return [*told, f"And {more} more like these"] if more > 0 else told
 
 
 def _count(number: int, what: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from evaluator.alerts.alert import Alert
+from evaluator.alerts.system import GRAVE, SystemWatch
 from evaluator.dashboard import experiment, quality, rates, watches
 from evaluator.dashboard.alarms import AlarmRow, Alarms
 from evaluator.dashboard.health import Health, judge
@@ -21,6 +22,7 @@ from evaluator.dashboard.slots import SlotRow, Slots
 from evaluator.dashboard.step import Step, stages
 from evaluator.dashboard.titles import Titles
 from evaluator.dashboard.watches import WatchRow
+from streams.lifecycle import STARTED
 from streams.meter import Snapshot
 
 LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -114,6 +116,7 @@ class History:
         self.closes_after_s = closes_after_s
         self.ring = Ring()
         self.processes = Processes(quiet_ms)
+        self.system = SystemWatch()
         self.alarms, self.slots, self.titles = Alarms(), Slots(), Titles()
         self.problem: str | None = None
         self._step = Step(0)
@@ -123,6 +126,9 @@ class History:
         """Take a snapshot in, in about the order in which they were made; one from the future counts as from now."""
         if snapshot.to_ms > now:
             snapshot = msgspec.structs.replace(snapshot, to_ms=now, from_ms=min(snapshot.from_ms, now))
+        self.system.update(snapshot, now)
+        if snapshot.role == STARTED:
+            return
         number = self.ring.step(snapshot.to_ms)
         if number > self._step.number:
             self._fold()
@@ -188,7 +194,7 @@ class History:
         events, shelves = (self._step.rate("worker", what) if fresh else 0.0 for what in ("events", "shelves"))
         return Page(
             now=now,
-            health=judge(processes, events, self.alarms.firing, self.problem),
+            health=judge(processes, events, self.alarms.firing, self.problem, self._grave(now)),
             events_per_s=events,
             shelves_per_s=shelves,
             rates=rates.rows(rates.tallies(evaluators)),
@@ -205,6 +211,12 @@ class History:
             alerts=self.alarms.get(),
             titles=len(self.titles),
         )
+
+    def _grave(self, now: int) -> list[str]:
+        """What the snapshots show, and what supervisors and evaluators tell, each once."""
+        told = [row.alert for row in self.alarms.get() if row.alert.state == "firing"]
+        found = {alert.key: alert.summary for alert in (*told, *self.system.get(now)) if alert.name in GRAVE}
+        return [found[key] for key in sorted(found)]
 
     def _stages(self, now: int) -> list[StageRow]:
         since = self.ring.step(now) - LATELY

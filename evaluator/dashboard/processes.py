@@ -6,13 +6,15 @@ Pure: takes snapshots and a clock.
 import msgspec
 
 from streams.meter import Snapshot
+from streams.unreadable import words
 
 FORGOTTEN_MS = 3_600_000
 MOST = 500
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
-    """One process; ``silent_s`` is the age of its last snapshot, ``next`` the model that it is changing to."""
+    """One process; ``silent_s`` is the age of its last snapshot, ``next`` the model that it is changing to, ``trouble``
+    what it cannot do, for people."""
 
     role: str
     id: str
@@ -25,6 +27,7 @@ class ProcessRow(msgspec.Struct, frozen=True):
     progress: float
     items: float | None
     behind: float
+    trouble: str = ""
 
 
 class Processes:
@@ -88,4 +91,15 @@ def _row(snapshot: Snapshot, now: int, quiet_ms: int) -> ProcessRow:
         gauges.get("switch_progress", 1.0),
         gauges.get("items"),
         gauges.get("items_behind", 0.0),
+        _trouble(snapshot),
     )
+
+
+def _trouble(snapshot: Snapshot) -> str:
+    told = words(snapshot.series)[:1]
+    if snapshot.gauges.get("model_failing"):
+        told.append(f"model {snapshot.labels.get('model_failing', '')} yields nothing that can be ranked")
+    if snapshot.gauges.get("redis_paused"):
+        why = snapshot.labels.get("redis_pause", "")
+        told.append(f"waits for Redis{f': {why}' if why else ''}")
+    return "; ".join(told)

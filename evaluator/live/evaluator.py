@@ -8,13 +8,14 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
 
+from evaluator.alerts.alert import Alert
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
 from evaluator.config import AlertsConfig, EvaluatorConfig
@@ -23,6 +24,7 @@ from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join
 from evaluator.live.shelves import Shelves
 from evaluator.live.store import Store
+from evaluator.live.system import System
 from models.store.slots import CHALLENGER
 from streams.again import again
 from streams.announcement import follow as announced
@@ -66,6 +68,7 @@ class Evaluator:
         self.meter = Meter("evaluator", f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
         self.reporter = Reporter(self.meter, streams)
         self.outbound = Outbound(streams, alerts, f"{config.group}-webhook", self.meter)
+        self.system = System(streams)
         self._instance = config.instance or "unnamed"
         if config.instance:
             self.meter.labels = {"instance": config.instance}
@@ -123,7 +126,9 @@ class Evaluator:
                 self._gone,
                 self._read_again,
             )
-            join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
+            state, references = await join.patience.until_done(lambda: store.saved(self._instance))
+            join.figures.load(state, references)
+            self.system.watch.book.load(state.get("system", ()))
             self._ready.set()
             async with asyncio.TaskGroup() as group:
                 embeddings = partial(Consumer, self.streams, self.topics.embeddings)
@@ -131,6 +136,9 @@ class Evaluator:
                 group.create_task(again(self._follow_challenger, "announcements"))
                 group.create_task(self._let_time_go_on())
                 group.create_task(again(Shelves(self.streams, config, self._remember, self.meter).run, "shelves"))
+                group.create_task(again(self.system.run, "snapshots"))
+                group.create_task(self._tell_and_save(send))
+                group.create_task(self._tell_of_system(send))
                 group.create_task(self._report(send))
                 group.create_task(self.outbound.run())
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
@@ -190,26 +198,33 @@ class Evaluator:
         if records:
             self.watchdog.progress()  # events may be waiting for just these
 
-    async def _report(self, send: Send) -> None:
+    async def _tell_and_save(self, send: Send) -> None:
+        """An alert is saved as told once it is on its topic; saving waits for Redis, reporting and the rest do not."""
         join, figures = self.join, self.join.figures
         watches = figures.watches
-        saving: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            for told in watches.tell(wall_ms()):
-                log.warning("alert %s %s", told.state, told.key)
-                await tell(send, self.topics.alerts, told, self._instance)
-            if saving is None or saving.done():  # beside the reports, which go on while Redis is away
-                if saving is not None:
-                    saving.result()
-                saving = asyncio.create_task(self._save())
+            await self._tell(send, watches.tell(wall_ms()))
+            state, references = figures.save(), watches.references()
+            state |= {"system": self.system.watch.book.save()}
+            await join.patience.until_done(lambda: join.store.save(self._instance, state, references))  # noqa: B023
+
+    async def _tell_of_system(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
+            await self._tell(send, self.system.tell())
+
+    async def _tell(self, send: Send, news: Iterable[Alert]) -> None:
+        for one in news:
+            log.warning("alert %s %s", one.state, one.key)
+            await tell(send, self.topics.alerts, one, self._instance)
+
+    async def _report(self, send: Send) -> None:
+        join = self.join
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
             self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.patience.paused)}
             self.meter.labels |= {"redis_pause": join.patience.reason}
             self.meter.gauges |= join.gauges()
             self.meter.series = join.series()
             await self.reporter.report(send)
-
-    async def _save(self) -> None:
-        figures = self.join.figures
-        state, references = figures.save(), figures.watches.references()
-        await self.join.patience.until_done(lambda: self.join.store.save(self._instance, state, references))

@@ -15,6 +15,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 LOG_BYTES = 5_000_000
+LINE_BYTES = 65_536
+"""A longer line is cut into several."""
 STOP_TIMEOUT_S = 10.0
 
 # Runs in the child before the program itself, which then takes its place under the same pid. PR_SET_PDEATHSIG is 1.
@@ -125,6 +127,11 @@ class Process:
             self._pump.join(timeout=5)
         return code
 
+    def drain(self, timeout_s: float = 1.0) -> None:
+        """Wait until all that it printed before its end is in the log."""
+        if self._pump:
+            self._pump.join(timeout_s)
+
     def _sweep(self, code: int | None) -> int | None:
         # What it started and left behind is still in its group. At once and only once: later the id may be another's.
         if code is not None and not self._swept:
@@ -138,7 +145,7 @@ class Process:
         assert out is not None
         handler = RotatingFileHandler(self.log, maxBytes=LOG_BYTES, backupCount=1)
         with out:
-            for raw in out:
+            while raw := out.readline(LINE_BYTES):  # whatever a role prints, memory is bounded
                 line = raw.decode(errors="replace").rstrip()
                 handler.emit(LogRecord(self.log.stem, 0, "", 0, line, None, None))
                 echo(line)

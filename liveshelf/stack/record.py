@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 import psutil
 
+from evaluator.alerts.restarts import Restarted
 from liveshelf.stack.errors import StackError
 from streams.masking import masked, masked_servers
 
@@ -46,13 +47,15 @@ class RunningProcess(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """``stack.json``: where the servers are, who keeps them, and which processes there are."""
+    """``stack.json``: where the servers are, who keeps them, which processes there are, and how often those that ended
+    were started again."""
 
     bootstrap_servers: str
     redis_url: str
     since: str
     supervisor: RunningProcess
     processes: dict[str, RunningProcess]
+    restarts: dict[str, Restarted] = {}
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:

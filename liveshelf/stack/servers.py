@@ -3,14 +3,16 @@
 Knows nothing of topics, workers or the screen. Used by the supervisor, the demo and the tests.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
+from evaluator.alerts.restarts import Restarted
 from liveshelf.settings import StackConfig
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.record import Record, RunningProcess, clear_leftovers, locked
@@ -28,7 +30,9 @@ class Servers:
     started: tuple[Service, ...]
     since: str
 
-    def write_record(self, roles: tuple[Service, ...] = ()) -> None:
+    def write_record(
+        self, roles: tuple[Service, ...] = (), restarts: Mapping[str, Restarted] = MappingProxyType({})
+    ) -> None:
         """Write ``stack.json``, by which other commands in this folder find the stack."""
         processes = {}
         for member in (*self.started, *roles):
@@ -43,6 +47,7 @@ class Servers:
             since=self.since,
             supervisor=RunningProcess.of(psutil.Process().pid),
             processes=processes,
+            restarts=dict(restarts),
         ).write(self.folder)
 
 

@@ -46,6 +46,11 @@ class Service(ABC):
         """Of the latest run; None while it runs."""
         return self._process.exit_code if self._process else None
 
+    @property
+    def last_words(self) -> str:
+        """Why the latest run ended, where it said so."""
+        return ""
+
     def stop(self) -> None:
         """End it and whatever it started; data stays."""
         if self._process:

@@ -4,10 +4,11 @@
 of ``liveshelf up``: servers, topics, roles, until Ctrl-C or SIGTERM.
 """
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -16,13 +17,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.alerts.alert import Alert, Book
+from evaluator.alerts.restarts import WINDOW_S, Restarts
+from evaluator.alerts.system import crash_loop
 from liveshelf.settings import Settings
+from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.errors import StackError
+from liveshelf.stack.record import Record
 from liveshelf.stack.role import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
 from streams import kafka_reach, redis_reach, topics
+from streams.clock import wall_ms
+from streams.lifecycle import bounded
 from streams.masking import masked
 from streams.reach import UnreachableError
 
@@ -32,8 +40,10 @@ TICK_S = 0.1
 class _Kept:
     """One member, when it was started, and when it may be started again."""
 
-    def __init__(self, member: Service, backoff: Backoff, clock: Callable[[], float]) -> None:
+    def __init__(self, member: Service, backoff: Backoff, restarts: Restarts, clock: Callable[[], float]) -> None:
         self.member = member
+        self.restarts = restarts
+        self.looping = False
         self.backoff = backoff
         self.clock = clock
         self.started_at = clock()
@@ -45,9 +55,11 @@ class _Kept:
         self.start_at = None
         self.member.start()
 
-    def ended(self) -> float:
-        """Note a crash; returns the wait."""
-        self.backoff.update(self.clock() - self.started_at)
+    def ended(self, reason: str) -> float:
+        """Note a crash, or a start that failed; returns the wait."""
+        now = self.clock()
+        self.backoff.update(now - self.started_at)
+        self.restarts.update(now, reason, time.time())
         self.start_at = self.clock() + self.backoff.get()
         return self.backoff.get()
 
@@ -55,7 +67,8 @@ class _Kept:
 class Supervisor:
     """Starts roles beside running servers, and starts again whatever crashes, roles and servers alike.
 
-    A role that ends with exit code 0 has done its work and stays ended.
+    A role that ends with exit code 0 has done its work and stays ended, unless it is one that lasts. Nothing is given
+    up: what keeps ending is started again and again, with waits up to the backoff's bound, and told of as a loop.
 
     Parameters
     ----------
@@ -71,6 +84,12 @@ class Supervisor:
         How long a role may take to end before it is killed.
     backoff : callable
         Makes the waits of one member.
+    alarm : callable, optional
+        Told of every beginning and end of a loop of restarts; must return at once.
+    window_s : float
+        How long a restart counts.
+    looping : collection of str
+        Members that an earlier supervisor, which was killed, left in a loop: its alerts are ended.
 
     Examples
     --------
@@ -87,8 +106,12 @@ class Supervisor:
         stop_timeout_s: float = 10.0,
         backoff: Callable[[], Backoff] = Backoff,
         clock: Callable[[], float] = time.monotonic,
+        alarm: Callable[[Alert], None] = lambda _: None,
+        window_s: float = WINDOW_S,
+        looping: Collection[str] = (),
     ) -> None:
         self._servers = servers
+        self._alarm, self._book = alarm, Book()
         self._say = say
         env = {
             "LIVESHELF_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
@@ -104,23 +127,34 @@ class Supervisor:
             )
             for role in roles
         )
-        self._kept = [_Kept(member, backoff(), clock) for member in (*servers.started, *self.roles)]
+        self._clock = clock
+        self._left = frozenset(looping)
+        self._kept = [
+            _Kept(member, backoff(), Restarts(member.name, window_s), clock)
+            for member in (*servers.started, *self.roles)
+        ]
 
     def start(self) -> None:
         """Start all roles."""
         for role in self.roles:
             role.start()
-        self._servers.write_record(self.roles)
+        self._write_record()
+        for kept in self._kept:
+            if kept.member.name in self._left:
+                self._book.fire(self._alert(kept), wall_ms())
+                self._tell(self._book.resolve(self._alert(kept).key, wall_ms()))
 
     def tick(self) -> None:
         """Look at everything once and start again what is due; returns soon unless a server has to be started."""
         for kept in self._kept:
-            if kept.done or kept.member.running:
+            if kept.done:
                 continue
-            if kept.start_at is None:
-                self._ended(kept)
-            elif kept.clock() >= kept.start_at:
-                self._restart(kept)
+            if not kept.member.running:
+                if kept.start_at is None:
+                    self._ended(kept)
+                elif kept.clock() >= kept.start_at:
+                    self._restart(kept)
+            self._watch(kept)
 
     def end(self, name: str) -> None:
         """End one role for good."""
@@ -130,7 +164,10 @@ class Supervisor:
                 kept.member.stop()
 
     def stop(self) -> None:
-        """End all roles: all are asked at once, the last started first, then each is waited for."""
+        """End all roles: all are asked at once, the last started first, then each is waited for. What no longer runs is
+        in no loop."""
+        for alert in self._book.get():
+            self._tell(self._book.resolve(alert.key, wall_ms()))
         for role in reversed(self.roles):
             role.terminate()
         for role in reversed(self.roles):
@@ -150,22 +187,61 @@ class Supervisor:
         self.stop()
 
     def _ended(self, kept: _Kept) -> None:
-        name, code = kept.member.name, kept.member.exit_code
-        if code == 0 and isinstance(kept.member, RoleProcess):
+        member, code = kept.member, kept.member.exit_code
+        if code == 0 and isinstance(member, RoleProcess) and not member.lasts:
             kept.done = True
-            self._say(f"{name} has finished")
+            self._say(f"{member.name} has finished")
         else:
-            self._say(f"{name} ended ({_how(code)}); starting it again in {kept.ended():g} s")
-        self._servers.write_record(self.roles)
+            words = member.last_words
+            wait_s = kept.ended(words or _how(code))
+            self._loop(kept)
+            told = f": {words}" if words else ""
+            self._say(f"{member.name} ended ({_how(code)}){told}; starting it again in {wait_s:g} s")
+        self._write_record()
 
     def _restart(self, kept: _Kept) -> None:
         try:
             kept.start()
-        except StackError as error:
-            self._say(f"{kept.member.name} cannot be started, next attempt in {kept.ended():g} s: {error}")
+        except (StackError, OSError) as error:
+            # An OSError is the machine's: no memory or no process left, a folder that cannot be written.
+            wait_s = kept.ended(bounded(f"cannot be started: {error}"))
+            self._loop(kept)
+            self._say(f"{kept.member.name} cannot be started, next attempt in {wait_s:g} s: {error}")
             return
         self._say(f"{kept.member.name} started again, process {kept.member.pid}")
-        self._servers.write_record(self.roles)
+        self._write_record()
+
+    def _loop(self, kept: _Kept) -> None:
+        """Say that a member is in a loop; each time it ends."""
+        if kept.restarts.looping(now := self._clock()):
+            kept.looping = True
+            self._say(kept.restarts.get(now).sentence)
+            self._tell(self._book.fire(self._alert(kept), wall_ms()))
+
+    def _watch(self, kept: _Kept) -> None:
+        """Notice that a loop is over."""
+        if kept.looping and not kept.restarts.looping(self._clock()):
+            kept.looping = False
+            self._say(f"{kept.member.name} runs again: not restarted for {kept.restarts.window_s:g} s")
+            self._tell(self._book.resolve(self._alert(kept).key, wall_ms()))
+            self._write_record()
+
+    def _alert(self, kept: _Kept) -> Alert:
+        name = kept.member.name
+        return crash_loop(name.rpartition("-")[0] or name, name, kept.restarts, self._clock(), wall_ms())
+
+    def _tell(self, news: Sequence[Alert]) -> None:
+        for alert in news:
+            self._alarm(alert)
+
+    def _write_record(self) -> None:
+        now = self._clock()
+        known = {kept.member.name: kept.restarts.get(now) for kept in self._kept}
+        restarts = {name: one for name, one in known.items() if one.total}
+        try:
+            self._servers.write_record(self.roles, restarts)
+        except OSError as error:  # a full disk; the processes matter more
+            self._say(f"stack.json cannot be written: {error}")
 
 
 def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) -> int:
@@ -184,6 +260,8 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
         console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(line)), soft_wrap=True)
 
     config = settings.stack
+    before = Record.read(config.folder)
+    looping = [name for name, one in before.restarts.items() if one.looping] if before else []
     with Signals() as signals:
         try:
             with stack(
@@ -191,7 +269,18 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
             ) as servers:
                 here = settings.at(servers.bootstrap_servers, servers.redis_url)
                 _reach(here)
-                with Supervisor(servers, roles, say=say, echo=echo, stop_timeout_s=config.stop_timeout_s) as supervisor:
+                with (
+                    AlertSender(here.streams(), f"supervisor-{os.uname().nodename}") as sender,
+                    Supervisor(
+                        servers,
+                        roles,
+                        say=say,
+                        echo=echo,
+                        stop_timeout_s=config.stop_timeout_s,
+                        alarm=sender.send,
+                        looping=looping,
+                    ) as supervisor,
+                ):
                     signals.calm = True
                     console.print(_table(servers, supervisor))
                     say(f"running; data is in {config.folder}; Ctrl-C stops everything")
@@ -270,6 +359,8 @@ def _named(echo: Callable[[str, str], None], name: str) -> Callable[[str], None]
 
 
 def _how(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "signal SIGKILL, from outside or for want of memory"
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"

@@ -297,12 +297,14 @@ RARE = {
         "items_refused",
         "items_reused",
         "items_swept",
+        "model_failing",
         "model_refused",
         "model_switched",
         "shadow_failed",
         "shadow_overlap",
         "shadow_shelves",
         "shadow_top",
+        "unreadable",
     },
     "evaluator": {
         "alertmanager_again",
@@ -314,10 +316,11 @@ RARE = {
         "experiment_ratio_high",
         "experiment_ratio_low",
         "experiment_shoppers",
+        "unreadable",
         "webhook_delivered",
         "webhook_refused",
     },
-    "trainer": {"gave_up", "promoted", "refused", "rolled_back", "runs_failed", "runs_trained"},
+    "trainer": {"gave_up", "promoted", "refused", "rolled_back", "runs_failed", "runs_trained", "unreadable"},
 }
 """What a role shows once something has happened that this test does not make happen."""
 

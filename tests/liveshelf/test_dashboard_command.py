@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from evaluator.config import DashboardConfig
-from liveshelf.dashboard_command import answers
+from liveshelf.dashboard_command import unanswered
 from liveshelf.roles import dashboard_role
 from liveshelf.stack import ports
 
@@ -28,4 +28,5 @@ def test_the_role_takes_another_port_where_that_is_taken() -> None:
 
 def test_nothing_answers_where_nothing_is() -> None:
     [free] = ports.several(1, 0, "", "")
-    assert not answers(DashboardConfig(port=free))
+    [why] = unanswered(DashboardConfig(port=free))
+    assert f"The dashboard at http://127.0.0.1:{free} does not answer" in why

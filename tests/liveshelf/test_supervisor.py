@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from evaluator.alerts.alert import Alert
 from liveshelf.settings import StackConfig
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.process import Process, tail
@@ -62,7 +63,7 @@ def test_killed_role_is_started_again_after_the_backoff(servers: Servers) -> Non
             os.kill(before, 9)
             until(lambda: not role.running)
             supervisor.tick()
-            assert f"signal SIGKILL); starting it again in {wait:g} s" in said[-1]
+            assert "signal SIGKILL" in said[-1] and f"; starting it again in {wait:g} s" in said[-1]
             now += wait - 0.01
             supervisor.tick()
             assert not role.running
@@ -101,7 +102,8 @@ def test_missing_program_is_told_in_the_log_and_tried_again(servers: Servers) ->
         until(lambda: not supervisor.roles[0].running)
         supervisor.tick()
         assert "cannot run no-such-program" in tail(supervisor.roles[0].log)
-    assert said == ["odd ended (exit code 1); starting it again in 0.5 s"]
+    reason = "cannot run no-such-program: No such file or directory"
+    assert said == [f"odd ended (exit code 1): {reason}; starting it again in 0.5 s"]
 
 
 def test_stop_leaves_neither_a_deaf_role_nor_what_it_started(servers: Servers) -> None:
@@ -187,3 +189,134 @@ def _lives(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+WORDS = (
+    "import os; from pathlib import Path; "
+    "Path(os.environ['LIVESHELF_LAST_WORDS']).write_text("
+    "f'process {os.getpid()}: UnsupportedCodecError at shop.events/3 offset 812: redis://me:pw@h\\n');"
+    "raise SystemExit(70)"
+)
+
+
+def test_a_loop_is_told_with_the_last_words_kept_in_the_record_and_over_after_the_window(servers: Servers) -> None:
+    now = 0.0
+    said: list[str] = []
+    alerts: list[Alert] = []
+    supervisor = Supervisor(
+        servers,
+        [Role("worker-1", python(WORDS))],
+        say=said.append,
+        clock=lambda: now,
+        alarm=alerts.append,
+        window_s=100.0,
+    )
+    with supervisor:
+        (role,) = supervisor.roles
+        for wait in (0.5, 1.0, 2.0):
+            until(lambda: not role.running)
+            assert not alerts
+            supervisor.tick()
+            now += wait
+            if wait < 2:
+                supervisor.tick()
+        reason = "UnsupportedCodecError at shop.events/3 offset 812: redis://***@h"
+        assert f"worker-1 restarted 3 times in 2 s: {reason}" in said
+        assert said[-1] == f"worker-1 ended (exit code 70): {reason}; starting it again in 2 s"
+        record = Record.read_live(servers.folder)
+        assert record
+        known = record.restarts["worker-1"]
+        assert (known.total, known.looping, known.reason) == (3, True, reason)
+        assert [(one.key, one.state, one.evidence["restarts"]) for one in alerts] == [
+            ("crash_loop|instance=worker-1|role=worker", "firing", 3)
+        ]
+        role._role = Role("worker-1", python(SLEEP))
+        supervisor.tick()
+        assert role.running
+        now += 100.5
+        supervisor.tick()
+        assert [one.state for one in alerts] == ["firing", "resolved"]
+        assert said[-1] == "worker-1 runs again: not restarted for 100 s"
+        record = Record.read_live(servers.folder)
+        assert record and not record.restarts["worker-1"].looping and record.restarts["worker-1"].total == 3
+
+
+def test_words_of_another_process_are_not_taken_for_those_of_one_that_was_killed(servers: Servers) -> None:
+    said: list[str] = []
+    with Supervisor(servers, [Role("worker-1", python(SLEEP))], say=said.append) as supervisor:
+        (role,) = supervisor.roles
+        (servers.folder / "logs" / "worker-1.last").write_text("process 1: of another\n")
+        assert role.pid
+        os.kill(role.pid, 9)
+        until(lambda: not role.running)
+        supervisor.tick()
+    assert said == ["worker-1 ended (signal SIGKILL, from outside or for want of memory); starting it again in 0.5 s"]
+
+
+def test_a_role_that_lasts_is_started_again_whatever_its_exit_code(servers: Servers) -> None:
+    said: list[str] = []
+    with Supervisor(servers, [Role("worker-1", python(""), lasts=True)], say=said.append) as supervisor:
+        until(lambda: not supervisor.roles[0].running)
+        supervisor.tick()
+    assert said == ["worker-1 ended (exit code 0); starting it again in 0.5 s"]
+
+
+def test_a_machine_that_can_start_nothing_does_not_end_the_supervisor(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    said: list[str] = []
+    with Supervisor(servers, [Role("worker-1", python(SLEEP))], say=said.append, clock=lambda: now) as supervisor:
+        (role,) = supervisor.roles
+        assert role.pid
+        os.kill(role.pid, 9)
+        until(lambda: not role.running)
+        supervisor.tick()
+        with monkeypatch.context() as full:
+
+            def refuse() -> None:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+
+            full.setattr(role, "start", refuse)
+            full.setattr(Record, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            for _ in range(8):
+                now += 31
+                supervisor.tick()
+            assert "cannot be started, next attempt in 30 s: [Errno 11]" in said[-1]
+            assert any("worker-1 restarted" in line and "cannot be started" in line for line in said)
+        now += 31
+        supervisor.tick()
+        assert role.running
+    assert said[-1].startswith("worker-1 started again")
+
+
+def test_an_end_of_the_stack_ends_its_alerts(servers: Servers) -> None:
+    now = 0.0
+    alerts: list[Alert] = []
+    role = Role("trainer-1", python("raise SystemExit(1)"))
+    with Supervisor(servers, [role], clock=lambda: now, alarm=alerts.append) as supervisor:
+        for _ in range(3):
+            until(lambda: not supervisor.roles[0].running)
+            supervisor.tick()
+            now += 30
+            supervisor.tick()
+    assert [(one.labels["role"], one.state) for one in alerts] == [("trainer", "firing"), ("trainer", "resolved")]
+
+
+def test_a_loop_that_a_killed_supervisor_left_is_ended(servers: Servers) -> None:
+    alerts: list[Alert] = []
+    role = Role("worker-1", python(SLEEP))
+    with Supervisor(servers, [role], alarm=alerts.append, looping=["worker-1", "gone"]):
+        pass
+    assert [(one.key, one.state) for one in alerts] == [("crash_loop|instance=worker-1|role=worker", "resolved")]
+
+
+def test_what_a_role_prints_is_bounded_on_disk_and_in_memory(servers: Servers) -> None:
+    code = "import sys; [sys.stdout.write('x' * 1_000_000) for _ in range(40)]; print(); print('the end')"
+    with Supervisor(servers, [Role("loud", python(code))]) as supervisor:
+        (role,) = supervisor.roles
+        until(lambda: not role.running, 60)
+        supervisor.tick()
+    written = sum(file.stat().st_size for file in (servers.folder / "logs").glob("loud.log*"))
+    assert written <= 11_000_000
+    assert tail(role.log, 1) == "the end"

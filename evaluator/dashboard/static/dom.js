@@ -18,8 +18,8 @@ export function text(element, value) {
 }
 
 /**
- * Make a table's body show these rows. A cell is a text, or {text, sub, cls, bar, head}: `sub` stands smaller beneath,
- * `bar` is a share drawn as a bar, `head` makes it the row's heading.
+ * Make a table's body show these rows. A cell is a text, or {text, sub, cls, bar, head, bad}: `sub` stands smaller beneath,
+ * `bar` is a share drawn as a bar, `head` makes it the row's heading, `bad` makes what stands beneath red.
  */
 export function rows(table, wanted, empty = "Nothing yet.") {
   const body = table.tBodies[0];
@@ -41,8 +41,8 @@ export function rows(table, wanted, empty = "Nothing yet.") {
   });
 }
 
-function fill(cell, { text: value, sub = "", cls = "", bar }) {
-  const key = `${value}\u0000${sub}\u0000${cls}\u0000${bar}`;
+function fill(cell, { text: value, sub = "", cls = "", bar, bad = false }) {
+  const key = `${value}\u0000${sub}\u0000${cls}\u0000${bar}\u0000${bad}`;
   if (cell.dataset.key === key) return;
   cell.dataset.key = key;
   const parts = [];
@@ -53,7 +53,7 @@ function fill(cell, { text: value, sub = "", cls = "", bar }) {
   }
   if (cls) parts.push(h("span", { class: cls }, value));
   else if (value) parts.push(value);
-  if (sub) parts.push(h("span", { class: "sub" }, sub));
+  if (sub) parts.push(h("span", { class: bad ? "sub bad" : "sub" }, sub));
   cell.replaceChildren(...parts);
 }
 

@@ -46,10 +46,12 @@ export function show(store) {
   rows(table, all.map((part) => [{ text: part.model, head: true }, clock(times[part.from]), until(part), count(part.most)]), "No worker has reported.");
 
   rows(get("processes"), page.processes.map((row) => {
-    const state = row.alive ? (row.paused ? "waits for Redis" : "") : "silent";
+    const state = row.alive ? "" : "silent";
     const model = row.next ? `${row.model} → ${row.next}` : row.model || "–";
     const sub = row.next ? `${Math.floor(100 * row.progress)} % of the items ready` : row.behind ? `${count(row.behind)} items to encode` : "";
-    return [{ text: row.role, sub: row.id, head: true }, { text: `${span(row.silent_s)} ago`, sub: state }, count(row.lag), row.items === null ? "–" : count(row.items), { text: model, sub, cls: "long" }];
+    const when = { text: `${span(row.silent_s)} ago`, sub: state };
+    if (row.alive && row.trouble) Object.assign(when, { sub: row.trouble, bad: true });
+    return [{ text: row.role, sub: row.id, head: true }, when, count(row.lag), row.items === null ? "–" : count(row.items), { text: model, sub, cls: "long" }];
   }), "No process has reported within the last hour.");
 
   get("slots-region").hidden = !page.slots.length;
