@@ -116,6 +116,7 @@ class Evaluator:
                 items,
                 partitions,
                 Letters(send, self.streams.topics),
+                self.streams.bots,
             )
             join.figures.load(*await join.patience.until_done(lambda: store.saved(self._instance)))
             self._ready.set()
