@@ -21,12 +21,13 @@ E = TypeVar("E", bound=AnyEvent)
 
 @dataclass(slots=True)
 class Batch:
-    """Decoded records: what was refused, the events of each shopper in the order read, and which were searches."""
+    """Decoded records: what was refused, all events in the order read, those of each shopper that are remembered, and
+    which were searches."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
     searches: list[Record] = field(default_factory=list)
-    events: int = 0
+    events: list[AnyEvent] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Sequence[Record], now_ms: int, config: EventsConfig) -> "Batch":
@@ -37,7 +38,7 @@ class Batch:
             if isinstance(event, Refusal):
                 batch.refused.append((record, event))
                 continue
-            batch.events += 1
+            batch.events.append(event)
             if isinstance(event, Search):
                 batch.searches.append(record)
             if remembered(event):

@@ -106,12 +106,27 @@ class StateConfig(Config):
     history_items: Count = 50
     history_queries: Count = 10
     bought_items: Count = 200
-    together_window_s: Seconds = 3_600
     together_items: Count = 50
+    counted_items: Count = 100
     trend_bucket_s: Count = 3_600
     trend_buckets: Count = 24
     trend_items: Count = 500
     trend_refresh_s: Seconds = 2.0
+
+
+class BotsConfig(Config):
+    """When a shopper is suspected to be a bot, and for how long."""
+
+    mark: bool = True
+    clicks_per_minute: Count = 60
+    burst: Count = 120
+    pauses: Count = 30
+    spread: Share = 0.05
+    pages: Count = 10
+    page_items: Count = 5
+    clicked_share: Share = 0.8
+    forget_s: Count = 3_600
+    marked_s: Count = 86_400
 
 
 class CandidatesConfig(Config):
@@ -234,6 +249,7 @@ class StreamsConfig(Config):
     topics: TopicsConfig = TopicsConfig()
     events: EventsConfig = EventsConfig()
     state: StateConfig = StateConfig()
+    bots: BotsConfig = BotsConfig()
     candidates: CandidatesConfig = CandidatesConfig()
     policy: PolicyConfig = PolicyConfig()
     shelf: ShelfConfig = ShelfConfig()

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from streams import redis_connection
 from streams.arms import Arms
 from streams.batch import Batch, Recent, asks
+from streams.bots import Bots, Pages
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.dead_letters import Letters
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 NEIGHBOURS_FRESH_MS = 30_000
 NEIGHBOURS_KEPT = 50_000
+BOTS_KEPT = 100_000
 TOP = 10
 
 KEY_AND_OVERHEAD = 8_192
@@ -46,6 +48,7 @@ class Pipeline:
         self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
         self._letters = Letters(send, config.topics)
+        self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
 
@@ -72,8 +75,9 @@ class Pipeline:
         batch = Batch.of(records, now, self.config.events)
         wanted: list[Ask] = []
         together: dict[str, list[str]] = {}
+        bots = self._marked(batch)
         if batch.by_shopper:
-            shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items)
+            shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
             wanted = asks(batch, shoppers, self._similar, now)
             together = await self._together(wanted, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}
@@ -89,7 +93,7 @@ class Pipeline:
             self.meter.time("end_to_end", done - record.timestamp_ms)
         for record in batch.searches:
             self.meter.time("end_to_end.search", done - record.timestamp_ms)
-        self.meter.count("events", batch.events)
+        self.meter.count("events", len(batch.events))
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")
         if len(records) < self.config.worker.batch_events:  # or the next batch waits already
@@ -130,6 +134,16 @@ class Pipeline:
                 self.meter.count("top")
                 for source in item.reason.split("+"):
                     self.meter.count(f"top.{source}")
+
+    def _marked(self, batch: Batch) -> set[str]:
+        """Which of a batch's shoppers are bots, as far as this worker has seen them."""
+        for event in batch.events:
+            for shopper, page in self._pages.update(event):
+                self._bots.update(shopper, page)
+        self._newest = max([self._newest, *(event.time_ms for event in batch.events)])
+        self._bots.forget(self._newest)
+        self.meter.gauges["bots"] = float(self._bots.marked().total())
+        return {shopper for shopper in batch.by_shopper if self._bots.get(shopper)}
 
     def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
         return [self._letters(record, refusal) for record, refusal in refused]

@@ -6,7 +6,7 @@ nothing of Kafka, models, or why anything is written.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from streams import shopper as memory
-from streams.config import StateConfig
+from streams.config import BotsConfig, StateConfig
 from streams.events import AnyEvent
 from streams.keys import own, shard
 from streams.patience import Patience
@@ -32,15 +32,20 @@ class Store:
         A connected asyncio client, owned by the caller.
     config
         Caps, windows and lifetimes.
+    marked_s
+        How long a shopper who was marked as a bot makes no demand.
     """
 
-    def __init__(self, client: "Redis", config: StateConfig) -> None:
+    def __init__(self, client: "Redis", config: StateConfig, marked_s: int = BotsConfig().marked_s) -> None:
         self.client = client
         self.config = config
+        self.marked_s = marked_s
         self.patience = Patience()
         self._scripts: dict[str, str] = {}
 
-    async def remember(self, events: Mapping[str, Sequence[AnyEvent]], newest: int) -> dict[str, memory.Shopper]:
+    async def remember(
+        self, events: Mapping[str, Sequence[AnyEvent]], newest: int, bots: Set[str] = frozenset()
+    ) -> dict[str, memory.Shopper]:
         """Put events to their shoppers' memory and return it, in one round trip.
 
         Parameters
@@ -49,6 +54,8 @@ class Store:
             New events by shopper; an empty sequence only reads.
         newest
             How many of the newest touched items to return.
+        bots
+            Shoppers that are marked from now on: what they do is remembered, but makes no demand.
         """
         config = self.config
 
@@ -67,10 +74,13 @@ class Store:
                     config.history_queries,
                     config.bought_items,
                     config.together_items,
-                    int(config.together_window_s * 1000),
                     config.trend_bucket_s * 1000,
                     config.trend_bucket_s * config.trend_buckets * 2,
                     newest,
+                    own(number, "counted", shopper),
+                    config.counted_items,
+                    own(number, "bot", shopper),
+                    self.marked_s if shopper in bots else 0,
                     *memory.arguments(mine),
                 )
             replies: list[Any] = await pipe.execute()

@@ -104,7 +104,7 @@ class Worker:
             send = await closing.enter_async_context(Producer(config, self.meter))
             redis = connect(config.redis)
             closing.push_async_callback(redis.aclose)
-            self.store = Store(redis, config.state)
+            self.store = Store(redis, config.state, config.bots.marked_s)
             self.pipeline = Pipeline(self.arms, self.store, send, self.meter, config)
             self.switcher = Switcher(
                 self.edition,

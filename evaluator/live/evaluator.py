@@ -125,6 +125,7 @@ class Evaluator:
                 Letters(send, self.streams.topics),
                 self._gone,
                 self._read_again,
+                self.streams.bots,
             )
             state, references = await join.patience.until_done(lambda: store.saved(self._instance))
             join.figures.load(state, references)

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import math
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -26,8 +26,9 @@ from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import Closed, Rules
 from evaluator.online.rates import WINDOWS, Rates
 from streams import redis_connection
+from streams.bots import REASONS
 from streams.clock import wall_ms
-from streams.config import EventsConfig
+from streams.config import BotsConfig, EventsConfig
 from streams.dead_letters import Letters
 from streams.decode import Refusal, decode_event, refuse
 from streams.events import AnyEvent, Touch
@@ -87,9 +88,10 @@ class Join:
         letters: Letters,
         gone: Callable[[int, int], Awaitable[bool]],
         read_again: ReadAgain,
+        bots: BotsConfig | None = None,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
-        self.config, self.events, self.items = config, events, items
+        self.config, self.events, self.items, self.bots = config, events, items, bots
         self.shelf_partitions, self._letters = shelf_partitions, letters
         self.gone, self.read_again = gone, read_again
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
@@ -215,7 +217,18 @@ class Join:
     def series(self) -> list[Series]:
         """What is measured, up to where closing has got to."""
         until = max((partition.horizon for partition in self.partitions.values()), default=0)
-        return self.figures.get(until, wall_ms())
+        return [*self._bots(), *self.figures.get(until, wall_ms())]
+
+    def _bots(self) -> Iterator[Series]:
+        """Who is marked now, and what was set aside since the state began, by reason."""
+        marked, aside = Counter[str](), Counter[str]()
+        for partition in self.partitions.values():
+            marked += partition.marked()
+            aside += partition.counts().bots
+        for reason in REASONS:
+            yield Series("bots", {"reason": reason}, float(marked[reason]))
+            for what in ("impressions", "clicks"):
+                yield Series(f"bot_{what}", {"reason": reason}, float(aside[f"{reason}.{what}"]))
 
     def _watch(self) -> None:
         until = min((self._reached(number) for number in self._assigned), default=-math.inf)
@@ -275,7 +288,7 @@ class Join:
             newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
             hours = range(max(0, newest - RATE_HOURS), newest + 1)
             rates = await self.patience.until_done(lambda hours=hours: self.store.rates(number, hours))  # type: ignore[misc]
-            partition = self.partitions[number] = Partition(self.rules, saved, rates)
+            partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots)
             self.figures.count(rates)
             left = await self.patience.until_done(lambda: self.store.examples(number))
             try:
@@ -345,7 +358,7 @@ class Join:
         return [asyncio.ensure_future(publish())] if examples else []
 
     def _measure(self, commit: Commit, closed: Sequence[Closed], known: Mapping[str, Known]) -> None:
-        self.meter.count("closed", len(commit.examples))
+        self.meter.count("closed", len(commit.examples) + commit.aside)
         self.meter.count("broken", commit.broken)
         views = labelled.views(closed, known)
         self.meter.count("clicked", sum(sums.clicks for sums in commit.rates.values()))

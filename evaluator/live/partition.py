@@ -2,11 +2,15 @@
 
 Pure: takes decoded events, gives a :class:`Commit` that the store writes in one step. Everything is decided by the
 order of offsets, never by how events fell into batches, so a batch that is taken again comes to the same.
+
+Impressions close in order of time whatever the order of arrival, and a suspected bot is known by its closed impressions
+alone: so what is set aside is the same after a restart, after repetitions and in any order too.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import msgspec
 
@@ -14,6 +18,8 @@ from evaluator.live.labelled import Known, Labelled, label
 from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State
 from evaluator.online.names import Names
 from evaluator.online.rates import Slice, Tally, cut, tally
+from streams.bots import Bots, Page, Track
+from streams.config import BotsConfig
 from streams.events import AnyEvent
 
 MINUTE_MS = 60_000
@@ -21,6 +27,8 @@ HOUR_MS = 3_600_000
 
 _fact_encoder = msgspec.msgpack.Encoder()
 _fact_decoder = msgspec.msgpack.Decoder(list[Fact])
+_track_encoder = msgspec.msgpack.Encoder()
+_track_decoder = msgspec.msgpack.Decoder(Track)
 _name_encoder = msgspec.msgpack.Encoder()
 _name_decoder = msgspec.msgpack.Decoder(tuple[str, str])
 
@@ -36,13 +44,16 @@ class Saved:
     watermark: int = 0
     states: Mapping[bytes, bytes] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    tracks: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains.
+    """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains;
+    what is known of shoppers who may be bots, set and removed.
 
-    ``broken`` counts facts and impressions that could not be taken further and are left out.
+    ``broken`` counts facts and impressions that could not be taken further and are left out, ``aside`` impressions of
+    bots: neither makes an example or counts in rates.
     """
 
     before: int
@@ -54,6 +65,9 @@ class Commit:
     examples: list[Labelled]
     rates: dict[RateKey, Tally]
     broken: int = 0
+    tracks: dict[bytes, bytes] = field(default_factory=dict)
+    forgotten: list[bytes] = field(default_factory=list)
+    aside: int = 0
 
 
 class Partition:
@@ -63,6 +77,8 @@ class Partition:
     ----------
     rates
         What was counted of its last hours: which names they were counted by.
+    bots
+        When a shopper is suspected to be one.
 
     Examples
     --------
@@ -77,7 +93,13 @@ class Partition:
     ['look']
     """
 
-    def __init__(self, rules: Rules, saved: Saved, rates: Mapping[RateKey, Tally] | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        saved: Saved,
+        rates: Mapping[RateKey, Tally] | None = None,
+        bots: BotsConfig | None = None,
+    ) -> None:
         self.offset = self._committed = saved.offset
         self._join = Attribution(rules)
         states = {
@@ -87,6 +109,10 @@ class Partition:
         self._closed: list[Closed] = []
         self._names = Names()
         self._names.restore(rates or {})
+        self._bots = Bots(bots)
+        self._bots.restore({_shopper(name): _track_decoder.decode(value) for name, value in saved.tracks.items()})
+        self._seen: set[str] = set()
+        self._aside = 0
 
     @property
     def watermark(self) -> int:
@@ -113,7 +139,7 @@ class Partition:
         Returns
         -------
         list of Closed
-            What this closes, until :meth:`commit` takes it.
+            What this closes, until :meth:`commit` takes it, without what is a bot's.
         """
         for offset, event in events:
             if offset <= self.offset:
@@ -122,7 +148,7 @@ class Partition:
             if event is not None:
                 self._join.update(event)
                 self._join.watermark = max(self._join.watermark, event.time_ms)
-        self._closed += self._join.advance(watermark)
+        self._judge(self._join.advance(watermark))
         return list(self._closed)
 
     def commit(self, known: Mapping[str, Known]) -> Commit:
@@ -134,7 +160,10 @@ class Partition:
             The shelves of what was closed, by id, as far as they are known.
         """
         closed, self._closed = self._closed, []
+        aside, self._aside = self._aside, 0
         changed = self._join.drain()
+        seen, self._seen = self._seen.union(self._bots.forget(self.horizon)), set()
+        tracks = {shopper: self._bots.track(shopper) for shopper in seen}
         examples, rates, broken = self._told(closed, known)
         found = Commit(
             before=self._committed,
@@ -146,6 +175,9 @@ class Partition:
             examples=examples,
             rates=rates,
             broken=broken + self._join.broken,
+            tracks={_field(name): _track_encoder.encode(track) for name, track in tracks.items() if track},
+            forgotten=[_field(name) for name, track in tracks.items() if not track],
+            aside=aside,
         )
         self._committed, self._join.broken = self.offset, 0
         return found
@@ -153,6 +185,23 @@ class Partition:
     def counts(self) -> Counts:
         """What was seen so far."""
         return self._join.get()
+
+    def marked(self) -> Counter[str]:
+        """How many shoppers are marked as bots now, by reason."""
+        return self._bots.marked()
+
+    def _judge(self, closed: Iterable[Closed]) -> None:
+        """Set aside what is a bot's; that a shopper is one shows from this page on."""
+        for (ts, shopper, _), items in groupby(closed, lambda one: (one.ts, one.shopper, one.shelf_id)):
+            shown = list(items)
+            clicks = sum(bool(one.outcomes) for one in shown)
+            reason = self._bots.update(shopper, Page(ts, len(shown), clicks))
+            self._seen.add(shopper)
+            if reason:
+                self._join.set_aside(reason, len(shown), clicks)
+                self._aside += len(shown)
+            else:
+                self._closed += shown
 
     def _told(
         self, closed: Iterable[Closed], known: Mapping[str, Known]
@@ -179,15 +228,23 @@ def _name(key: Key) -> bytes:
     return _name_encoder.encode(key)
 
 
+def _field(shopper: str) -> bytes:
+    return shopper.encode("utf-8", "surrogatepass")
+
+
+def _shopper(field: bytes) -> str:
+    return field.decode("utf-8", "surrogatepass")
+
+
 def _totals(counts: Counts) -> dict[str, int]:
-    parts = {"closed": counts.closed, "orphan": counts.orphans, "late": counts.late}
+    parts = {"closed": counts.closed, "orphan": counts.orphans, "late": counts.late, "bot": counts.bots}
     return {f"{part}.{name}": count for part, counter in parts.items() for name, count in counter.items()}
 
 
 def _counts(totals: Mapping[str, int]) -> Counts:
-    found: dict[str, Counter[str]] = {"closed": Counter(), "orphan": Counter(), "late": Counter()}
+    found: dict[str, Counter[str]] = {name: Counter() for name in ("closed", "orphan", "late", "bot")}
     for name, count in totals.items():
         part, _, what = name.partition(".")
         if part in found:
             found[part][what] = count
-    return Counts(found["closed"], found["orphan"], found["late"])
+    return Counts(found["closed"], found["orphan"], found["late"], bots=found["bot"])

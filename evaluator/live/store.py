@@ -55,9 +55,10 @@ class Store:
         async with self.client.pipeline(transaction=True) as pipe:
             pipe.hgetall(self.key(partition, "state"))
             pipe.hgetall(self.key(partition, "meta"))
-            states, meta = await pipe.execute()
+            pipe.hgetall(self.key(partition, "bots"))
+            states, meta, tracks = await pipe.execute()
         told = {name.decode(): int(value) for name, value in meta.items()}
-        return Saved(told.pop("offset", -1), told.pop("watermark", 0), states, told)
+        return Saved(told.pop("offset", -1), told.pop("watermark", 0), states, told, tracks)
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """Write a batch in one step.
@@ -78,9 +79,11 @@ class Store:
             commit.removed,
             [part for pair in commit.totals.items() for part in pair],
             [part for one in commit.examples for part in (one.id, labelled.encoder.encode(one))],
+            [part for pair in commit.tracks.items() for part in pair],
+            commit.forgotten,
             *hours.values(),
         ]
-        keys = [self.key(partition, name) for name in ("state", "meta", "examples")]
+        keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots")]
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
         head = [commit.before, commit.offset, commit.watermark, self.state_ttl_s, self.rates_ttl_s]
         if not await self._run(keys, [*head, *(word for part in parts for word in (len(part), *part))]):

@@ -168,12 +168,14 @@ def _belongs(fact: Fact, views: dict[str, list[list[Fact]]], window_ms: int) -> 
 @dataclass(slots=True)
 class Counts:
     """What has been seen so far: closed impressions by intent, outcomes by kind that belong to no impression, events by
-    kind that came after the grace, and impressions and outcomes that wait."""
+    kind that came after the grace, impressions and outcomes that wait, and of the closed ones what was a bot's, as
+    ``REASON.impressions`` and ``REASON.clicks``."""
 
     closed: Counter[str] = field(default_factory=Counter)
     orphans: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
+    bots: Counter[str] = field(default_factory=Counter)
 
 
 class Attribution:
@@ -249,7 +251,13 @@ class Attribution:
     def get(self) -> Counts:
         """The counts so far."""
         counts = self._counts
-        return Counts(Counter(counts.closed), Counter(counts.orphans), Counter(counts.late), counts.waiting)
+        found = Counter(counts.closed), Counter(counts.orphans), Counter(counts.late)
+        return Counts(*found, counts.waiting, Counter(counts.bots))
+
+    def set_aside(self, reason: str, impressions: int, clicks: int) -> None:
+        """Count closed impressions that were a bot's."""
+        self._counts.bots[f"{reason}.impressions"] += impressions
+        self._counts.bots[f"{reason}.clicks"] += clicks
 
     def drain(self) -> dict[Key, State]:
         """What waits under each key that has changed since the last call; empty where nothing does any more."""
@@ -261,7 +269,11 @@ class Attribution:
         self.watermark = watermark
         self._states = {key: state for key, state in states.items() if state}
         self._counts = Counts(
-            Counter(counts.closed), Counter(counts.orphans), Counter(counts.late), sum(map(len, states.values()))
+            Counter(counts.closed),
+            Counter(counts.orphans),
+            Counter(counts.late),
+            sum(map(len, states.values())),
+            Counter(counts.bots),
         )
         window = self.rules.window_ms
         self._due = [

@@ -1,8 +1,9 @@
 -- Commits one batch of one partition: all of it or nothing, and only on top of what it was computed from.
--- KEYS  state (hash), meta (hash), examples to be sent (hash), then one hash of rates for each hour touched
+-- KEYS  state (hash), meta (hash), examples to be sent (hash), shoppers who may be bots (hash), then one hash of rates
+--       for each hour touched
 -- ARGV  offset that the meta must have; new offset; watermark; the state's ttl s; the rates' ttl s; then for each of
---       state to set, state to remove, totals to set, examples to add, and each hour's rates: how many arguments, and
---       these; all but what is removed are pairs of a field and a value
+--       state to set, state to remove, totals to set, examples to add, shoppers to set, shoppers to remove, and each
+--       hour's rates: how many arguments, and these; all but what is removed are pairs of a field and a value
 -- Returns  1 when committed, 0 when another evaluator has gone on meanwhile: load again.
 local there = redis.call('HGET', KEYS[2], 'offset') or '-1'
 if there ~= ARGV[1] then return 0 end
@@ -17,8 +18,11 @@ each(1, function(name) redis.call('HDEL', KEYS[1], name) end)
 redis.call('HSET', KEYS[2], 'offset', ARGV[2], 'watermark', ARGV[3])
 each(2, function(name, value) redis.call('HSET', KEYS[2], name, value) end)
 each(2, function(name, value) redis.call('HSET', KEYS[3], name, value) end)
+each(2, function(name, value) redis.call('HSET', KEYS[4], name, value) end)
+each(1, function(name) redis.call('HDEL', KEYS[4], name) end)
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-for hour = 4, #KEYS do
+redis.call('EXPIRE', KEYS[4], ARGV[4])
+for hour = 5, #KEYS do
   each(2, function(name, value) redis.call('HINCRBYFLOAT', KEYS[hour], name, value) end)
   redis.call('EXPIRE', KEYS[hour], ARGV[5])
 end

@@ -1,5 +1,6 @@
 """A running worker takes new versions of the model: heads at once, encoders when their catalogue is complete, and what
-it holds already, a challenger or the version before, within two seconds of the command."""
+it holds already, a challenger or the version before, as soon as it is told. How long each takes is measured by
+``benchmarks/swaps.py``."""
 
 import logging
 import threading
@@ -20,6 +21,7 @@ from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
 from models.weights import PACKAGED, fingerprint, resolve
 from streams import keys, status
+from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.meter import Snapshot, quantiles, total
 from streams.shelf import ShelfRecord
@@ -27,15 +29,14 @@ from tests.integration.test_worker import item, search
 from tests.models.store.conftest import description
 from tests.shop import Shop, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 log = logging.getLogger(__name__)
 
 WATCH_S = 1.0
 STANDBY_S = 1.0
-ROLLBACK_S = 2.0
-"""What is promised: from the command to the last shelf that another version made."""
-LOOKED_S = 3.0
+LOOKED = 150
+"""Shelves that are looked at after a change."""
 COUNT = 300
 MANY = 1_800
 ADJECTIVES = ("red", "blue", "green", "black", "small", "large", "cheap", "wireless", "steel", "wooden")
@@ -156,21 +157,17 @@ def shelves(shop: Shop, kafka: KafkaConfig) -> list[ShelfRecord]:
     return sorted(found, key=lambda record: record.shelf.made_at)
 
 
-def serves(shop: Shop, version: Manifest, limit_s: float = 60.0) -> list[Snapshot]:
+def serves(shop: Shop, version: Manifest) -> list[Snapshot]:
     """Wait until the worker says that it serves a version, and that no other catalogue is left in memory."""
-    return shop.seen(
-        lambda snapshot: snapshot.labels.get("model") == version.id and snapshot.gauges["catalogues"] == 1, limit_s
-    )
+    return shop.seen(lambda snapshot: snapshot.labels.get("model") == version.id and snapshot.gauges["catalogues"] == 1)
 
 
 def found(shop: Shop, number: int, words: str | None = None) -> list[str]:
     """What a new search for an item's own word shows."""
     query = words or title(number)
-    shop.produce(shop.topics.events, [search(query, f"f{time.time_ns()}", f"finder-{number}")])
     asked = int(time.time() * 1000)
-    shelf = until(
-        lambda: (there := shop.shelf(keys.search(query))) is not None and there.event_ts >= asked - 500 and there, 20
-    )
+    shop.produce(shop.topics.events, [search(query, f"f{time.time_ns()}", f"finder-{number}")])
+    shelf = until(lambda: (there := shop.shelf(keys.search(query))) is not None and there.event_ts >= asked and there)
     return [one.item_id for one in shelf.items]
 
 
@@ -187,15 +184,14 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
     with Visitors(shop).coming():
         until_ms = (time.time() + 3) * 1000
         told("before", shop.seen(lambda snapshot: snapshot.to_ms > until_ms))
-        promoted = time.time() * 1000
         versions.store.slots.promote(versions.second.id, "better")
-        told("new head", serves(shop, versions.second, 40))
+        told("new head", serves(shop, versions.second))
 
         damaged = stirred(versions.store, Path(versions.url).parent / "d", 4, False)
         file = Path(versions.url) / "versions" / damaged.id / "head" / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
         versions.store.slots.promote(damaged.id, "a mistake")
-        until(lambda: shop.counted("model.refused") > 0, 40, every_s=0.3)  # all snapshots: it may be refused at once
+        until(lambda: shop.counted("model.refused") > 0, every_s=0.3)  # all snapshots: it may be refused at once
         time.sleep(3 * WATCH_S)
 
     heads = [
@@ -208,7 +204,6 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
     assert [head for head in heads if head in models[-1]] == heads[1:]
     change = models.index(models[-1])
     assert len(set(models)) == 2 and set(models[change:]) == {models[-1]}, "one change, for good"
-    assert made[change].shelf.made_at - promoted < (WATCH_S + 10) * 1000, "a loaded machine is given ten seconds"
     assert shop.counted("items.encoded") == encoded == COUNT
     assert shop.counted("model.refused") == 1
     log = shop.log().read_text()
@@ -217,7 +212,7 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
 
 
 def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_come_back(
-    shop: Shop, versions: Versions
+    shop: Shop, kafka: KafkaConfig, versions: Versions
 ) -> None:
     encoded = shop.counted("items.encoded")
     with Visitors(shop).coming():
@@ -227,12 +222,12 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
         shop.put_items(
             {"i7": item("i7", "Zebra telescope 3000"), "i8": None, "new": item("new", "Copper sundial qx999")}
         )
-        assert "i250" in found(shop, 250), "the old version serves all meanwhile"
+        assert "i250" in found(shop, 250), "whichever serves by now"
         during += serves(shop, versions.encoder)
         told("new encoder", during)
     assert during[-1].gauges["items"] == COUNT
-    shelf = shop.shelf(keys.search(title(250)))
-    assert shelf is not None and versions.encoder.encoder_fingerprint not in shelf.model
+    models = [versions.encoder.encoder_fingerprint in record.shelf.model for record in shelves(shop, kafka)]
+    assert models == sorted(models) and {*models} == {False, True}, "one change, for good; the old one served before"
     for number in range(COUNT):
         shown = found(shop, number)
         if number not in (7, 8):
@@ -245,11 +240,9 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
     again = shop.counted("items.encoded")
     assert COUNT <= again - encoded <= COUNT + 4, "each item once, the new and the updated one for both"
     shop.put_items({"i9": item("i9", title(9), price=1), "i10": None})
-    until(lambda: shop.counted("items.deleted") == 2, 20, every_s=0.3)
-    began = time.monotonic()
+    until(lambda: shop.counted("items.deleted") == 2, every_s=0.3)
     versions.store.slots.rollback("clicks fell")
-    serves(shop, versions.first, 30)
-    log.info("rolled back in %.1f s", time.monotonic() - began)
+    serves(shop, versions.first)
     assert shop.counted("items.encoded") == again, "the topic still had what the old encoder made"
     assert found(shop, 7, "zebra telescope")[0] == "i7" and found(shop, 999, "copper sundial")[0] == "new"
     assert "i8" not in found(shop, 8) and "i10" not in found(shop, 10) and "i9" in found(shop, 9)
@@ -258,7 +251,7 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
 def test_a_worker_killed_in_the_middle_goes_on_with_what_is_there(shop: Shop, versions: Versions) -> None:
     # So many that a second's delay in hearing of the progress does not decide the test.
     shop.put_items({f"m{number}": item(f"m{number}", f"{title(number)} spare") for number in range(MANY - COUNT)})
-    shop.seen(lambda snapshot: snapshot.gauges["items"] == MANY, 120)
+    shop.seen(lambda snapshot: snapshot.gauges["items"] == MANY)
     versions.store.slots.promote(versions.encoder.id, "a new encoder")
     shop.seen(lambda snapshot: 0.1 < snapshot.gauges["switch_progress"] < 0.7)
     shop.kill()
@@ -269,20 +262,17 @@ def test_a_worker_killed_in_the_middle_goes_on_with_what_is_there(shop: Shop, ve
     assert first.labels == told, "the one that is complete serves"
     assert first.gauges["items"] == MANY
     assert "i3" in found(shop, 3)
-    last = serves(shop, versions.encoder, 120)[-1]
+    last = serves(shop, versions.encoder)[-1]
     assert last.gauges["items"] == MANY
     assert all(f"i{number}" in found(shop, number) for number in range(0, COUNT, 30))
     assert total(status.snapshots(shop.config, killed), "items.encoded") < 0.95 * MANY
 
 
-def command(shop: Shop, monkeypatch: pytest.MonkeyPatch, run: Callable[..., None], **arguments: Any) -> float:
-    """Run what ``liveshelf models …`` runs; returns when it was called (epoch ms)."""
+def command(shop: Shop, monkeypatch: pytest.MonkeyPatch, run: Callable[..., None], **arguments: Any) -> None:
+    """Run what ``liveshelf models …`` runs."""
     for name, value in shop.env.items():
         monkeypatch.setenv(name, value)
-    called = time.time() * 1000
     run(**arguments)
-    log.info("%s %s: %.0f ms", run.__name__, arguments, time.time() * 1000 - called)
-    return called
 
 
 def head(versions: Versions, made: Manifest | None) -> str:
@@ -292,46 +282,59 @@ def head(versions: Versions, made: Manifest | None) -> str:
     return LateInteraction.load(Path(versions.url) / "versions" / made.id / "head").fingerprint()
 
 
-def took(records: list[ShelfRecord], called: float, wanted: str) -> float:
-    """Seconds from a command to the first shelf from which on all are of the model that it asks for, as far as was
-    looked after it."""
-    made = [one.shelf for one in records if called < one.shelf.made_at < called + 1_000 * LOOKED_S]
-    assert made and wanted in made[-1].model, "the last shelves are of the wanted model"
-    others = max((one.made_at for one in made if wanted not in one.model), default=called)
-    seconds = (min(one.made_at for one in made if wanted in one.model and one.made_at >= others) - called) / 1000
-    log.info("%.2f s from the command to shelves of %s", seconds, wanted)
-    return seconds
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """From when until when (epoch ms) all shelves are to be of one model."""
+
+    since: int
+    until: int
 
 
-STANDING_BY = {"LIVESHELF_MODEL__STANDBY_S": "600", "LIVESHELF_MODEL__WATCH_S": "60"}
-"""With so long a watch, whatever happens at once happens because it was announced."""
+def looked(shop: Shop, holds: Callable[[Snapshot], bool]) -> Looked:
+    """Wait until the worker says that a change is made, then for more shelves."""
+    shop.seen(holds)
+    since, before = wall_ms(), shop.ends(shop.topics.shelves)
+    until(lambda: shop.ends(shop.topics.shelves) >= before + LOOKED)
+    return Looked(since, wall_ms())
+
+
+def model_is(id: str) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: snapshot.labels["model"] == id
+
+
+def seen_in(records: list[ShelfRecord], when: Looked) -> list[ShelfRecord]:
+    """The shelves of that time: enough of them."""
+    made = [record for record in records if when.since < record.shelf.made_at < when.until]
+    assert len(made) > LOOKED // 4
+    return made
+
+
+STANDING_BY = {"LIVESHELF_MODEL__STANDBY_S": "3600", "LIVESHELF_MODEL__WATCH_S": "3600"}
+"""With so long a watch, whatever happens at all happens because it was announced."""
 
 
 @pytest.mark.parametrize("shop", [STANDING_BY], indirect=True)
-def test_a_rollback_takes_less_than_two_seconds_whatever_was_promoted(
+def test_a_rollback_is_heard_whatever_was_promoted_and_all_shelves_are_its_own_then(
     shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted: dict[float, str] = {}
+    first = versions.first.id
+    wanted: list[tuple[Looked, str]] = []
     with Visitors(shop).coming():
         for made in (versions.second, versions.encoder):
             command(shop, monkeypatch, models_promote, version=made.id)
-            shop.seen(lambda snapshot, id=made.id: snapshot.labels["model"] == id, 90)  # type: ignore[misc]
-            time.sleep(1)
-            wanted[command(shop, monkeypatch, models_rollback)] = head(versions, versions.first)
-            time.sleep(LOOKED_S)
+            shop.seen(model_is(made.id))
+            command(shop, monkeypatch, models_rollback)
+            wanted.append((looked(shop, model_is(first)), head(versions, versions.first)))
         command(shop, monkeypatch, models_promote, version=versions.encoder.id)
-        again = versions.store.slots.read().current
-        assert again is not None  # before that the command has checked the version, which takes seconds
-        wanted[again.at.timestamp() * 1000] = head(versions, versions.encoder)
-        time.sleep(LOOKED_S)
+        wanted.append((looked(shop, model_is(versions.encoder.id)), head(versions, versions.encoder)))
         shop.kill()
         shop.start()
-        shop.seen(lambda snapshot: snapshot.gauges["catalogues"] == 2, 90)
-        time.sleep(LOOKED_S)
-        wanted[command(shop, monkeypatch, models_rollback)] = head(versions, versions.first)
-        time.sleep(LOOKED_S)
+        shop.seen(lambda snapshot: snapshot.gauges["catalogues"] == 2)
+        command(shop, monkeypatch, models_rollback)
+        wanted.append((looked(shop, model_is(first)), head(versions, versions.first)))
     shown = [record for record in shelves(shop, kafka) if record.shopper]
-    assert all(took(shown, called, model) < ROLLBACK_S for called, model in wanted.items())
+    for when, model in wanted:
+        assert all(model in record.shelf.model for record in seen_in(shown, when))
 
 
 NOTHING_YET = STANDING_BY | {"LIVESHELF_MODEL__HOLDBACK_SHARE": "0.2"}
@@ -343,46 +346,33 @@ def test_from_nothing_to_a_challenger_a_champion_and_back(
     shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untrained, second = head(versions, None), head(versions, versions.second)
-    calls = {}
     with Visitors(shop).coming():
         assert shop.ready()[-1].labels == {"model": PACKAGED, "next": "", "challenger": ""}
         command(shop, monkeypatch, models_canary, version=versions.second.id, share=0.0)
-        seen = shop.seen(lambda snapshot: snapshot.gauges["challenger_ready"] == 1, 30)
+        seen = shop.seen(lambda snapshot: snapshot.gauges["challenger_ready"] == 1)
         assert seen[-1].labels["challenger"] == versions.second.id and seen[-1].gauges["challenger_share"] == 0
-        shop.seen(lambda snapshot: snapshot.counts.get("shadow.shelves", 0) > 0, 30)
-        calls["shadow ends"] = command(shop, monkeypatch, models_canary, version=versions.second.id, share=0.5)
-        shop.seen(lambda snapshot: snapshot.gauges["challenger_share"] == 0.5, 10)
-        time.sleep(LOOKED_S)
+        shop.seen(lambda snapshot: snapshot.counts.get("shadow.shelves", 0) > 0)
+        shadow = Looked(0, wall_ms())
+        command(shop, monkeypatch, models_canary, version=versions.second.id, share=0.5)
+        canary = looked(shop, lambda snapshot: snapshot.gauges["challenger_share"] == 0.5)
         command(shop, monkeypatch, models_promote, version=versions.second.id)
-        now = versions.store.slots.read().current
-        assert now is not None  # before that the command has checked the version, which takes seconds
-        calls["promoted"] = now.at.timestamp() * 1000
-        promoted = shop.seen(lambda snapshot: snapshot.labels["model"] == versions.second.id, 10)
-        assert promoted[-1].labels["challenger"] == ""
-        time.sleep(LOOKED_S)
-        calls["rolled back"] = command(shop, monkeypatch, models_rollback)
-        shop.seen(lambda snapshot: snapshot.labels["model"] == PACKAGED, 10)
-        time.sleep(LOOKED_S)
+        champion = looked(shop, model_is(versions.second.id))
+        assert shop.seen(lambda _: True)[-1].labels["challenger"] == ""
+        command(shop, monkeypatch, models_rollback)
+        back = looked(shop, model_is(PACKAGED))
     made = [record for record in shelves(shop, kafka) if record.shopper]
 
-    def arms(after: float, before: float) -> dict[str, set[str]]:
+    def arms(when: Looked) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for record in made:
-            if after < record.shelf.made_at < before:
-                known = next(one for one in (untrained, second) if one in record.shelf.model)
-                found.setdefault(record.shelf.arm, set()).add(known)
+        for record in seen_in(made, when):
+            known = next(one for one in (untrained, second) if one in record.shelf.model)
+            found.setdefault(record.shelf.arm, set()).add(known)
         return found
 
-    began, promoted_at, back = calls.values()
-    assert arms(0, began) == {"champion": {untrained}, "holdback": {untrained}}, "nobody sees a shadow"
-    assert arms(began + 1_000, promoted_at) == {
-        "champion": {untrained}, "canary": {second}, "holdback": {untrained},
-    }  # fmt: skip
-    settled = promoted_at + ROLLBACK_S * 1_000
-    assert arms(settled, back) == {"champion": {second}, "holdback": {untrained}}
-    assert arms(back + ROLLBACK_S * 1_000, float("inf")) == {"champion": {untrained}, "holdback": {untrained}}
-    free = [record for record in made if record.shelf.arm != "holdback"]
-    assert took(free, promoted_at, second) < ROLLBACK_S and took(free, back, untrained) < ROLLBACK_S
+    assert arms(shadow) == {"champion": {untrained}, "holdback": {untrained}}, "nobody sees a shadow"
+    assert arms(canary) == {"champion": {untrained}, "canary": {second}, "holdback": {untrained}}
+    assert arms(champion) == {"champion": {second}, "holdback": {untrained}}
+    assert arms(back) == {"champion": {untrained}, "holdback": {untrained}}
     assert shop.counted("model.refused") == 0
 
 
@@ -390,7 +380,7 @@ def test_a_damaged_challenger_is_refused_and_the_champion_goes_on(shop: Shop, ve
     file = Path(versions.url) / "versions" / versions.second.id / "head" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     versions.store.slots.promote(versions.second.id, "a mistake", "challenger", 0.5)
-    until(lambda: shop.counted("model.refused") > 0, 40, every_s=0.3)
+    until(lambda: shop.counted("model.refused") > 0, every_s=0.3)
     last = shop.seen(lambda snapshot: snapshot.labels["challenger"] == versions.second.id)[-1]
     assert last.labels["model"] == versions.first.id
     assert (last.gauges["challenger_ready"], last.gauges["challenger_share"]) == (0, 0)

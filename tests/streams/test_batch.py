@@ -38,7 +38,7 @@ def test_good_bad_and_silent_records_are_told_apart() -> None:
     shown = record(3, type="impression", ts=1, shelf_id="s", surface="feed", items=[{"item_id": "i", "position": 0}])
     sorted_ = batch(click(0, 1), record(1, raw=b"{"), search(2, 2, "tv", "v"), shown)
     assert [(at.offset, why.reason) for at, why in sorted_.refused] == [(1, "malformed")]
-    assert list(sorted_.by_shopper) == ["u", "v"] and sorted_.events == 3
+    assert list(sorted_.by_shopper) == ["u", "v"] and len(sorted_.events) == 3
     assert [at.offset for at in sorted_.searches] == [2]
 
 

@@ -1,7 +1,8 @@
 """Memory and shelves on a real Redis: what the scripts promise in any order, and how Redis's faults are survived."""
 
 import asyncio
-import math
+import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liveshelf.stack.redis import LocalRedis
-from streams.config import RedisConfig, StateConfig
+from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search
 from streams.keys import normalise, own
 from streams.patience import passing
@@ -25,9 +26,18 @@ from streams.store import Store
 pytestmark = pytest.mark.integration
 
 SMALL = StateConfig(
-    shards=1, history_items=4, history_queries=2, bought_items=2, together_items=2, together_window_s=10, ttl_s=600
+    shards=1,
+    history_items=4,
+    history_queries=2,
+    bought_items=2,
+    together_items=2,
+    counted_items=3,
+    trend_bucket_s=10,
+    ttl_s=600,
 )
-ROOMY = SMALL.model_copy(update={"history_items": 50, "history_queries": 50, "bought_items": 50, "together_items": 50})
+ROOMY = SMALL.model_copy(
+    update={"history_items": 50, "history_queries": 50, "bought_items": 50, "together_items": 50, "counted_items": 50}
+)
 fast = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 shoppers = st.sampled_from(["u", "ü {1}:x"])
@@ -60,6 +70,7 @@ class Model:
     queries: dict[str, dict[str, int]] = field(default_factory=dict)
     bought: dict[str, dict[str, int]] = field(default_factory=dict)
     beside: dict[str, dict[str, int]] = field(default_factory=dict)
+    counted: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
     trend: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def remember(self, event: AnyEvent) -> None:
@@ -71,21 +82,24 @@ class Model:
             enters(self.queries.setdefault(who, {}), member, event.time_ms, config.history_queries)
             return
         member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id))
-        mine = self.items.setdefault(who, {})
-        if not enters(mine, member, event.time_ms, config.history_items):
-            return
-        bucket = self.trend.setdefault(math.floor(event.time_ms / (config.trend_bucket_s * 1000)), {})
-        bucket[event.item_id] = bucket.get(event.item_id, 0) + TREND_WEIGHTS[event.kind]
-        for other, at in sorted(mine.items(), key=lambda pair: (pair[1], pair[0].encode())):
-            if abs(at - event.time_ms) <= config.together_window_s * 1000:
-                item = other.split(SEPARATOR, 1)[1].rsplit(SEPARATOR, 1)[0]
-                if item != event.item_id:
-                    self.pair(event.item_id, item)
-                    self.pair(item, event.item_id)
-        if isinstance(event, Purchase):
+        new = enters(self.items.setdefault(who, {}), member, event.time_ms, config.history_items)
+        self.demand(event.time_ms // (config.trend_bucket_s * 1000), who, event, new)
+        if new and isinstance(event, Purchase):
             bought = self.bought.setdefault(who, {})
             bought[event.item_id] = max(event.time_ms, bought.get(event.item_id, 0))
             cut(bought, config.bought_items)
+
+    def demand(self, bucket: int, who: str, event: Any, new: bool) -> None:
+        mine = self.counted.get((who, bucket), {})
+        weight, before = TREND_WEIGHTS[event.kind], mine.get(event.item_id, 0)
+        if weight <= before or (not before and (len(mine) >= self.config.counted_items or not (mine or new))):
+            return
+        for other in [] if before else list(mine):
+            self.pair(event.item_id, other)
+            self.pair(other, event.item_id)
+        self.counted[who, bucket] = mine | {event.item_id: weight}
+        trend = self.trend.setdefault(bucket, {})
+        trend[event.item_id] = trend.get(event.item_id, 0) + weight - before
 
     def pair(self, item: str, other: str) -> None:
         counts = self.beside.setdefault(item, {})
@@ -145,7 +159,13 @@ def state(url: str) -> dict[str, Any]:
         held: dict[str, Any] = {}
         for key in client.scan_iter("ls:*"):
             assert client.ttl(key) > 0, key
-            held[key] = {name: int(score) for name, score in client.zrange(key, 0, -1, withscores=True)}
+            match client.type(key):
+                case "hash":
+                    held[key] = {name: int(weight) for name, weight in client.hgetall(key).items()}
+                case "zset":
+                    held[key] = {name: int(score) for name, score in client.zrange(key, 0, -1, withscores=True)}
+                case _:
+                    held[key] = client.get(key)
         return held
 
 
@@ -156,6 +176,7 @@ def expected(model: Model) -> dict[str, Any]:
         held |= {own(0, kind, who): scored for who, scored in by_shopper.items() if scored}
     held |= {f"{own(0)}with:{item}": counts for item, counts in model.beside.items()}
     held |= {own(0, "trend", str(bucket)): counts for bucket, counts in model.trend.items()}
+    held |= {own(0, "counted", who, str(bucket)): mine for (who, bucket), mine in model.counted.items()}
     return held
 
 
@@ -195,6 +216,107 @@ def test_any_order_and_any_repetition_leave_the_same_state(
 def test_a_batch_again_changes_nothing_even_beyond_the_caps(redis_db: str, events: list[AnyEvent]) -> None:
     once = lived(redis_db, SMALL, [events])
     assert lived(redis_db, SMALL, [events, events]) == once
+
+
+@fast
+@given(stories(), st.data())
+def test_demand_is_an_offline_count_of_shoppers(redis_db: str, events: list[AnyEvent], data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(events), max_size=8))
+    shuffled = data.draw(st.permutations(events + again))
+    roomy = ROOMY.model_copy(update={"history_items": 2})  # what the history forgets counts no second time
+    held = lived(redis_db, roomy, grouped(shuffled, data.draw(st.integers(1, 6))))
+
+    hours: dict[int, dict[str, dict[str, int]]] = {}
+    for event in events:
+        if not isinstance(event, Search | Impression):
+            mine = hours.setdefault(event.time_ms // 10_000, {}).setdefault(event.shopper, {})
+            mine[event.item_id] = max(mine.get(event.item_id, 0), TREND_WEIGHTS[event.kind])
+    trends: dict[str, Counter[str]] = {}
+    pairs: dict[str, Counter[str]] = {}
+    for hour, shoppers in hours.items():
+        for mine in shoppers.values():
+            trends.setdefault(own(0, "trend", str(hour)), Counter()).update(mine)
+            for item, other in itertools.permutations(mine, 2):
+                pairs.setdefault(f"{own(0)}with:{item}", Counter())[other] += 1
+    told = {key: counts for key, counts in held.items() if ":trend:" in key}
+    if all(fresh(events, shuffled, hour) for hour in hours):
+        assert told == trends
+        assert {key: counts for key, counts in held.items() if ":with:" in key} == pairs
+    for key, counts in told.items():
+        assert all(count <= trends[key][item] for item, count in counts.items()), "never more than there were"
+
+
+def fresh(events: Sequence[AnyEvent], order: Sequence[AnyEvent], hour: int) -> bool:
+    """Whether of every shopper the first act of an hour to come is among the two newest so far."""
+    for who in {event.shopper for event in events}:
+        seen: list[tuple[int, bytes]] = []
+        for event in order:
+            if isinstance(event, Search | Impression) or event.shopper != who:
+                continue
+            member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id)).encode()
+            seen = sorted({*seen, (event.time_ms, member)})
+            if event.time_ms // 10_000 == hour:
+                if (event.time_ms, member) not in seen[-2:]:
+                    return False
+                break
+    return True
+
+
+@fast
+@given(st.permutations([Click, Read, Cart, Purchase, Review] * 20), st.integers(1, 30))
+def test_one_shopper_adds_no_more_than_the_weightiest_act(
+    redis_db: str, kinds: list[type[AnyEvent]], size: int
+) -> None:
+    rated = {Review: {"rating": 1}}
+    events = [
+        kind(event_id=f"e{n}", ts=n, user_id="u", item_id="a", **rated.get(kind, {})) for n, kind in enumerate(kinds)
+    ]
+    held = lived(redis_db, SMALL, grouped(events, size))
+    assert held["ls:{0}:trend:0"] == {"a": max(TREND_WEIGHTS.values())}
+
+
+def test_three_hundred_clicks_of_one_shopper_weigh_less_than_one_of_each_of_two(redis_db: str) -> None:
+    clicks = [Click(event_id=f"e{n}", ts=n, user_id="u", item_id="lifted") for n in range(300)]
+    clicks += [Click(event_id=f"e{n}", ts=500, user_id=f"v{n}", item_id="liked") for n in range(2)]
+
+    async def work(store: Store) -> Any:
+        for click in clicks:
+            await store.remember({click.shopper: [click]}, 1)
+        return await store.trend([0])
+
+    assert told(redis_db, StateConfig(), work) == {0: {"liked": 2, "lifted": 1}}
+
+
+def test_what_a_marked_shopper_does_is_remembered_and_makes_no_demand(redis_db: str) -> None:
+    def click(number: int, item: str, shopper: str = "bot") -> Click:
+        return Click(event_id=f"e{number}", ts=number, user_id=shopper, item_id=item)
+
+    async def work(store: Store) -> tuple[Any, Any, int]:
+        await store.remember({"bot": [click(1, "a")]}, 1)
+        marked = await store.remember({"bot": [click(2, "b"), click(3, "a")], "u": [click(4, "b", "u")]}, 5, {"bot"})
+        again = await store.remember({"bot": [click(5, "c")]}, 5)  # as after a restart of whoever marked it
+        assert [len(one.touched) for one in (marked["bot"], again["bot"])] == [3, 4]
+        return await store.trend([0]), await store.together(["a"], 5), await store.client.ttl("ls:{0}:bot:bot")
+
+    trend, together, ttl = told(redis_db, StateConfig(shards=1), work)
+    assert trend == {0: {"a": 1, "b": 1}} and together == {"a": []}
+    assert 0 < ttl <= BotsConfig().marked_s
+
+
+def test_what_a_shopper_has_counted_for_takes_few_bytes(redis_db: str) -> None:
+    ids = [f"{n:08d}" for n in range(150)]
+
+    async def work(store: Store) -> list[int]:
+        found = []
+        for some in (ids[:1], ids[:13], ids):
+            now = [Click(event_id=f"e{n}{len(some)}", ts=1_000, user_id="u", item_id=id) for n, id in enumerate(some)]
+            await store.remember({"u": now}, 1)
+            found.append(await store.client.memory_usage("ls:{0}:counted:u:0"))
+        assert await store.client.hlen("ls:{0}:counted:u:0") == store.config.counted_items == 100
+        return found
+
+    few, usual, most = told(redis_db, StateConfig(shards=1), work)
+    assert few <= 160 and usual <= 320 and most <= 1_600, (few, usual, most)
 
 
 def test_what_is_remembered_comes_back_newest_first_and_bounded(redis_db: str) -> None:
@@ -287,7 +409,7 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
             assert len(shopper.touched) == 2, "what was acknowledged before is still there"
 
         told(server.address, SMALL, work)
-        assert state(server.address)["ls:{0}:trend:0"] == {"i": 2}
+        assert state(server.address)["ls:{0}:trend:0"] == {"i": 1}, "one shopper"
     assert [record.message for record in caplog.records if record.name == "streams.patience"][-1] == "Redis is back"
 
 
