@@ -305,6 +305,8 @@ RARE = {
         "shadow_shelves",
         "shadow_top",
         "unreadable",
+        "unsent_too_large",
+        "unsent_unacceptable",
     },
     "evaluator": {
         "alertmanager_again",
@@ -317,6 +319,9 @@ RARE = {
         "experiment_ratio_low",
         "experiment_shoppers",
         "unreadable",
+        "figures_failed",
+        "unsent_too_large",
+        "unsent_unacceptable",
         "webhook_delivered",
         "webhook_refused",
     },

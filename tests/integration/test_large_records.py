@@ -1,4 +1,4 @@
-"""Records that are large, and records that make what is told of them large: they stop neither workers nor evaluators."""
+"""Records that are large, and records that make large what is told of them: they stop no worker and no evaluator."""
 
 import json
 import logging

@@ -44,7 +44,7 @@ def test_an_item_that_does_not_fit_when_encoded_is_refused(
             await asyncio.gather(*await encoder.process(records))
 
     asyncio.run(process())
-    assert {split(message.key or b"")[0] for message in contents(kafka, names.embeddings)} == {"a", "b"}
+    assert {split(message.key or b"")[0] for message in contents(config, names.embeddings)} == {"a", "b"}
     [letter] = dead_letters.read(kafka, topics_config)
     assert (letter.reason, letter.source.offset, letter.source.value) == ("oversized", 1, large)
     counts = meter.snapshot(1).counts
