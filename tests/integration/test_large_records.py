@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from evaluator.online.names import MOST, ROWS
 from streams.config import KafkaConfig, TopicsConfig
 from streams.dead_letter_topic import replay
-from streams.meter import LABEL_LETTERS, Snapshot
+from streams.meter import LABEL_LETTERS, Snapshot, total
 from streams.status import snapshots
 from tests.shop import Shop, until
 
@@ -64,6 +64,7 @@ def test_large_values_keys_and_headers_are_letters_and_the_stream_goes_on(
     shop.ready(2)
     letters = until(lambda: (found := shop.letters()) and len(found) >= 7 and found, 60, every_s=0.5)
     assert len(letters) == 7
+    until(lambda: taken(shop) == (20, 4), 240, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
     assert all(worker.running for worker in shop.workers.values())
     assert sorted((letter.source.topic == items, letter.reason, *sorted(letter.cut)) for letter in letters) == [
         (False, "malformed"),
@@ -78,6 +79,12 @@ def test_large_values_keys_and_headers_are_letters_and_the_stream_goes_on(
     done = replay(kafka, topics_config, f"{shop.group}-letters")
     assert (done.sent, done.left.total()) == (7, 0)
     assert shop.ends(items) == 5 + 3
+
+
+def taken(shop: Shop) -> tuple[int, int]:
+    """Events and refused records that the evaluator has taken."""
+    found = snapshots(shop.config, 0, "evaluator")
+    return total(found, "events"), total(found, "refused")
 
 
 def test_free_text_surfaces_and_dear_purchases_leave_snapshots_small_and_sums_finite(
