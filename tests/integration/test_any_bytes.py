@@ -152,9 +152,18 @@ GOOD: dict[str, Callable[[int], Sent]] = {
 COUNT = 5
 
 
+COMPACTED = {"items", "embeddings", "slots"}
+"""A broker takes nothing without a key there."""
+
+
+def wrong(what: str) -> list[Sent]:
+    """A topic's hostile records."""
+    return [one for one in hostile.BAD[what]() if one.key is not None or what not in COMPACTED]
+
+
 def records(what: str) -> Sequence[Sent]:
-    """A topic's hostile records with five good ones among them, the last of all a good one."""
-    return mixed([GOOD[what](number) for number in range(COUNT)], list(hostile.BAD[what]()))
+    """The same with five good ones among them, the last of all a good one."""
+    return mixed([GOOD[what](number) for number in range(COUNT)], wrong(what))
 
 
 def bad(what: str) -> int:
@@ -185,12 +194,12 @@ def test_follower(shop: Shop, encoder: Encoder) -> None:
         Sent(embedding.key("bad", version), value, (Origin(0, 9).header(),))
         for value in hostile.unfit(encoder.dim, encoder.token_dim, "bad", version)
     ]
-    wrong = [*hostile.BAD["embeddings"](), *unfit]
+    bad_ones = [*wrong("embeddings"), *unfit]
     all_good = [good(number) for number in range(COUNT)]
-    asyncio.run(shop.put(shop.topics.embeddings, mixed(all_good, wrong)))
+    asyncio.run(shop.put(shop.topics.embeddings, mixed(all_good, bad_ones)))
     asyncio.run(taken(run, lambda: len(catalogue) == COUNT))
     assert {f"good{number}" in catalogue for number in range(COUNT)} == {True}
-    assert "bad" not in catalogue and shop.refused("embeddings") == len(wrong)
+    assert "bad" not in catalogue and shop.refused("embeddings") == len(bad_ones)
     assert made[0].ledger.wants("bad", Origin(0, 9)), "its text is known, so it is encoded again"
 
 
@@ -211,15 +220,17 @@ def test_announcements(shop: Shop) -> None:
 
 def test_items(shop: Shop) -> None:
     items, guard = Items(), Guard("embeddings", embedding.parse, shop.meter)
-    wrong = [
-        *hostile.BAD["embeddings"](),
-        Sent(embedding.key("bad", "mini"), next(iter(hostile.unfit(4, 4, "bad", "mini")))),
-    ]
-    asyncio.run(shop.put(shop.topics.embeddings, mixed([GOOD["embeddings"](number) for number in range(COUNT)], wrong)))
+    unfit = Sent(embedding.key("bad", "mini"), next(iter(hostile.unfit(4, 4, "bad", "mini"))))
+    asyncio.run(
+        shop.put(
+            shop.topics.embeddings,
+            mixed([GOOD["embeddings"](number) for number in range(COUNT)], [unfit, *wrong("embeddings")]),
+        )
+    )
     opened = partial(Consumer, shop.config, shop.topics.embeddings)
     asyncio.run(taken(lambda: follow(opened, guard, items.update), lambda: items.title("good4") != ""))
     assert all(items.vector(f"good{number}") is not None for number in range(COUNT))
-    assert items.vector("bad") is None and shop.refused("embeddings") == len(wrong) - 1
+    assert items.vector("bad") is None and shop.refused("embeddings") == bad("embeddings")
 
 
 def test_alerts_that_are_followed(shop: Shop) -> None:
@@ -315,12 +326,14 @@ def test_examples(shop: Shop, tmp_path: Path) -> None:
 
 def test_texts(shop: Shop, encoder: Encoder) -> None:
     version = encoder.version
-    wrong = [*hostile.BAD["embeddings"]()]
-    wrong += [
+    bad_ones = wrong("embeddings")
+    bad_ones += [
         Sent(embedding.key("bad", version), one)
         for one in hostile.unfit(encoder.dim, encoder.token_dim, "bad", version)
     ]
-    asyncio.run(shop.put(shop.topics.embeddings, mixed([GOOD["embeddings"](number) for number in range(COUNT)], wrong)))
+    asyncio.run(
+        shop.put(shop.topics.embeddings, mixed([GOOD["embeddings"](number) for number in range(COUNT)], bad_ones))
+    )
     found = texts.read(shop.config, {"bad", *(f"good{number}" for number in range(COUNT))}, encoder)
     assert {f"good{number}" for number in range(COUNT)} <= found.texts.keys() and found.encoded == {}
 
