@@ -81,16 +81,10 @@ def key(item_id: str, version: str) -> bytes:
 
     Examples
     --------
-    >>> key("1", "mini@0a1b"), split(key("1", "mini@0a1b"))
-    (b'1\\x00mini@0a1b', ('1', 'mini@0a1b'))
+    >>> key("1", "mini@0a1b")
+    b'1\\x00mini@0a1b'
     """
     return SEPARATOR.join((item_id.encode("utf-8", "replace"), version.encode("utf-8", "replace")))
-
-
-def split(record_key: bytes) -> tuple[str, str]:
-    """The item and the encoder's version that a key names; the version is empty in a key of another layout."""
-    item_id, _, version = record_key.partition(SEPARATOR)
-    return item_id.decode("utf-8", "replace"), version.decode("utf-8", "replace")
 
 
 def origin(headers: Iterable[tuple[str, bytes | None]] | None) -> Origin | None:

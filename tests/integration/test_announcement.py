@@ -14,6 +14,7 @@ from streams import topics
 from streams.announcement import announce, announce_now, follow
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.consumer import Consumer
+from streams.meter import Meter
 from streams.producer import Producer
 from streams.topics import Topics
 
@@ -25,6 +26,7 @@ SLOT = Slot(Promotion("20261124-153000-head-1a2b3c4d", datetime(2026, 11, 24, tz
 def test_announcements_are_followed_from_the_first(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
     topics.create(kafka, topics_config)
     config, names = StreamsConfig(kafka=kafka, topics=topics_config), Topics(topics_config.prefix)
+    meter = Meter("worker", "w", 0)
     announce_now(kafka, topics_config, CHALLENGER, SLOT)
     producer = KafkaProducer(**kafka.client())
     for key, value in ((b"champion", b"{"), (b"\xff", b"{}"), (b"other", None)):
@@ -33,7 +35,7 @@ def test_announcements_are_followed_from_the_first(kafka: KafkaConfig, topics_co
 
     async def heard() -> list[tuple[str, Slot | None]]:
         found: list[tuple[str, Slot | None]] = []
-        async with Producer(config) as send, aclosing(follow(partial(Consumer, config, names.models))) as told:
+        async with Producer(config) as send, aclosing(follow(partial(Consumer, config, names.models), meter)) as told:
             await announce(send, names, CHAMPION, Slot())
             async for one in told:
                 found.append(one)
@@ -41,7 +43,9 @@ def test_announcements_are_followed_from_the_first(kafka: KafkaConfig, topics_co
                     return found
         return found
 
-    assert asyncio.run(heard()) == [(CHALLENGER, SLOT), ("other", None), (CHAMPION, Slot())]
+    told = asyncio.run(heard())
+    assert meter.snapshot(1).counts == {"unreadable.slots": 2}
+    assert told == [(CHALLENGER, SLOT), ("other", None), (CHAMPION, Slot())]
 
 
 def test_a_broker_that_is_not_there_is_told_at_once() -> None:

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from evaluator.dashboard.inspector import Found, Kind, Question, ask
-from evaluator.dashboard.titles import Titles
+from evaluator.dashboard.titles import Titled, Titles
 from streams import keys
 from streams.client import ShelfClient
 from streams.shelf import Shelf, ShelfItem, encoder
@@ -32,7 +32,7 @@ def put(client: ShelfClient, key: str, surface: str) -> None:
 
 def found(client: ShelfClient, kind: Kind, value: str = "", user: str = "") -> Found:
     titles = Titles()
-    titles.update(b"i1", b'{"item_id":"i1","title":"A kettle","price":3}')
+    titles.update(Titled("i1", "A kettle"))
     return ask(client, Question(kind, value, user), titles, NOW)
 
 

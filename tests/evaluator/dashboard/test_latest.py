@@ -21,13 +21,18 @@ def test_a_slow_reader_gets_the_newest_and_nothing_is_kept_for_it() -> None:
         for number in range(1, 10_000):
             latest.update(str(number).encode())
         assert await anext(reader) == (10_001, b"9999")
-        assert latest.readers == 1
         latest.close()
         with pytest.raises(StopAsyncIteration):
             await anext(reader)
-        assert latest.readers == 0
 
     asyncio.run(run())
+
+
+def test_readers_are_counted_as_they_come_and_no_more_are_admitted() -> None:
+    latest = Latest()
+    assert [latest.admit(2) for _ in range(4)] == [True, True, False, False]
+    latest.leave()
+    assert latest.readers == 1 and latest.admit(2)
 
 
 def test_readers_are_woken_by_a_message_and_by_the_end() -> None:

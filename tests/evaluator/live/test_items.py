@@ -9,12 +9,13 @@ import pytest
 from evaluator.live.items import Items
 from models.encoded import EncodedItem
 from models.letters import letters
-from streams.embedding import Embedding, Origin, encoder, key
+from streams.embedding import Embedding, Origin, encoder, key, parse
 from streams.events import Item
+from streams.guard import Guard
 
 
-def put(item_id: str, version: str, axis: int, brand: str = "Acme") -> Any:
-    pooled = np.eye(4, dtype=np.float32)[axis]
+def put(item_id: str, version: str, axis: int, brand: str = "Acme", width: int = 4) -> Any:
+    pooled = np.eye(width, dtype=np.float32)[axis]
     made = EncodedItem.quantise(np.eye(1, 4, dtype=np.float32), pooled, [7], letters("tap"))
     item = Item(item_id=item_id, title=f"Tap {item_id}", brand=brand)
     value = encoder.encode(Embedding(item, version, "hash", made.to_bytes()))
@@ -26,9 +27,9 @@ def deleted(item_id: str, version: str, *headers: Any) -> Any:
 
 
 def read(*messages: Any) -> Items:
-    items = Items()
+    items, guard = Items(), Guard("embeddings", parse)
     for message in messages:
-        items.update(message)
+        guard.hand(message, items.update)
     return items
 
 
@@ -50,6 +51,13 @@ def test_vectors_of_two_encoders_are_never_mixed() -> None:
 def test_only_a_delete_of_the_item_itself_removes_it(headers: tuple[Any, ...], left: int) -> None:
     items = read(put("1", "a", 0), deleted("1", "a", *headers))
     assert len(items) == left
+
+
+def test_a_vector_of_another_width_than_its_encoders_is_none() -> None:
+    items = read(put("0", "a", 0, width=7), *(put(str(number), "a", 0) for number in range(1, 4)))
+    assert items.vector("0") is None and items.vector("1") is not None and items.brand("0") == "Acme"
+    items.update(parse(put("0", "a", 1), 0))
+    assert items.vector("0") is not None
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
