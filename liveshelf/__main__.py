@@ -5,8 +5,7 @@ import sys
 
 # Python looks there first. It must not, or a folder called like one of our packages breaks everything, unless the
 # working directory is a checkout of this program.
-HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120  - pathlib is not to be found yet
-if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != HERE:
+if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != os.path.dirname(os.path.dirname(__file__)):  # noqa: PTH120
     del sys.path[0]
 
 from liveshelf.cli import main

@@ -101,9 +101,7 @@ class LocalStorage(Storage):
         for part in PurePosixPath(name).parts:
             path /= part
             if path.is_symlink():
-                raise StoreError(
-                    f"{path} is a link, and may lead anywhere. Put what it leads to into the store itself."
-                )
+                raise StoreError(f"{path} is a link, and may lead anywhere. Put what it leads to in its place.")
         return path
 
     def read(self, name: str) -> bytes:
