@@ -183,7 +183,7 @@ def test_links_are_followed_when_put_and_do_not_lead_out_afterwards(local: Store
     file.unlink()
     (tmp_path / "other").write_bytes(b"z" * made.files["head/model.safetensors"].bytes)
     file.symlink_to(tmp_path / "other")
-    with pytest.raises(StoreError, match="is not what was put"):
+    with pytest.raises(StoreError, match="is a link"):
         local.fetch(made.id)
 
 
