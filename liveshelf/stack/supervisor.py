@@ -31,7 +31,7 @@ from liveshelf.stack.service import Service
 from streams import kafka_reach, redis_reach, topics
 from streams.clock import wall_ms
 from streams.lifecycle import bounded
-from streams.masking import masked
+from streams.masking import masked, masked_servers
 from streams.reach import UnreachableError
 
 TICK_S = 0.1
@@ -254,10 +254,10 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
     """
 
     def say(message: str) -> None:
-        console.print(Text.assemble(("stack ", "bold cyan"), message), soft_wrap=True)
+        console.print(Text.assemble(("stack ", "bold cyan"), masked(message)), soft_wrap=True)
 
     def echo(name: str, line: str) -> None:
-        console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(line)), soft_wrap=True)
+        console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(masked(line))), soft_wrap=True)
 
     config = settings.stack
     before = Record.read(config.folder)
@@ -290,7 +290,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
         except KeyboardInterrupt:
             say("stopped before everything was up")
         except StackError as error:
-            console.print(Text(str(error), style="red"), soft_wrap=True)
+            console.print(Text(masked(str(error)), style="red"), soft_wrap=True)
             return 1
     return 0
 
@@ -344,7 +344,7 @@ def _table(servers: Servers, supervisor: Supervisor) -> Table:
     for column in ("what", "where", "process", "log"):
         table.add_column(column, overflow="fold", no_wrap=column == "where")  # an address is there to be copied
     ours = {member.name: member for member in servers.started}
-    for name, where in (("kafka", servers.bootstrap_servers), ("redis", masked(servers.redis_url))):
+    for name, where in (("kafka", masked_servers(servers.bootstrap_servers)), ("redis", masked(servers.redis_url))):
         if name in ours:
             table.add_row(name, where, str(ours[name].pid), str(servers.folder / name / f"{name}.log"))
         else:

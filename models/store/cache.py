@@ -64,8 +64,11 @@ def fetch(storage: Storage, name: str, manifest: Manifest, cache: Path) -> Path:
 
 
 def _whole(folder: Path, manifest: Manifest) -> bool:
+    if folder.is_symlink():
+        return False
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     try:
+        files.refuse_links(folder)
         files.compare(sizes, manifest, str(folder))
         files.verify(folder, manifest)
     except StoreError:

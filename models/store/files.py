@@ -92,6 +92,20 @@ def compare(sizes: Mapping[str, int], manifest: Manifest, where: str) -> None:
             raise StoreError(f"{where}/{path} has {sizes[path]} bytes, its manifest says {file.bytes}. {MEND}")
 
 
+def refuse_links(folder: Path) -> None:
+    """Check that a version's folder holds files and folders alone: a link leads to what nobody has checked.
+
+    Raises
+    ------
+    StoreError
+        Naming the first link.
+    """
+    for parent, folders, names in os.walk(folder):
+        for name in sorted((*folders, *names)):
+            if (path := Path(parent) / name).is_symlink():
+                raise StoreError(f"{path} is a link, and may lead anywhere. {MEND}")
+
+
 def verify(folder: Path, manifest: Manifest) -> None:
     """Check the hash of every file; reads every byte once, about 0.1 s per 100 MB.
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import fsspec
@@ -88,6 +88,25 @@ class LocalStorage(Storage):
     def __init__(self, fs: Any, root: str) -> None:
         super().__init__(fs, root)
         self.folder = Path(self.root)
+
+    def own(self, name: str) -> Path:
+        """Where a name is, once it is known that it is there itself: the folder may be a link, nothing in it.
+
+        Raises
+        ------
+        StoreError
+            When a link leads to it.
+        """
+        path = self.folder
+        for part in PurePosixPath(name).parts:
+            path /= part
+            if path.is_symlink():
+                raise StoreError(f"{path} is a link, and may lead anywhere. Put what it leads to in its place.")
+        return path
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; FileNotFoundError when it is not there, StoreError when it is a link."""
+        return self.own(name).read_bytes()
 
     def write(self, name: str, data: bytes) -> None:
         """Make or replace a file, by a rename."""

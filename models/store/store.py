@@ -160,7 +160,8 @@ class Store:
         found, name = self.manifest(version), folder_of(version)
         if not isinstance(self.storage, LocalStorage):
             return cache.fetch(self.storage, name, found, self.cache)
-        folder = self.storage.folder / name
+        folder = self.storage.own(name)
+        files.refuse_links(folder)
         files.compare(self._sizes(version), found, str(folder))
         files.verify(folder, found)
         return folder

@@ -103,6 +103,26 @@ def test_bad_arguments_are_named() -> None:
         load(stack={"workers": 0})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://h/0?password=hunter2"),
+        ("REDIS_URL", "redis+cluster://me:hunter2@a:1,b:2"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "me:hunter2@a:9092,b:9092"),
+        ("LIVESHELF_MODEL__STORE", "s3://KEY:hunter2@bucket/models"),
+        ("LIVESHELF_MODEL__STORE", "abfs://c@a/models?sig=hunter2"),
+        ("LIVESHELF_MODEL__WEIGHTS", "https://h/w?token=hunter2"),
+        ("LIVESHELF_ALERTS__WEBHOOK_URL", "https://me:hunter2@h/hook?key=hunter2"),
+        ("LIVESHELF_ALERTS__LINK", "https://h/d?api_key=hunter2"),
+    ],
+)
+def test_no_setting_shows_a_secret(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    dump = load().dump()
+    assert "hunter2" not in dump and "***" in dump
+    assert tomllib.loads(dump)
+
+
 def test_dump_is_toml_that_can_be_read_back_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "rediss://me:hunter2@cache:6379/0")
     monkeypatch.setenv("LIVESHELF_KAFKA__PASSWORD", "hunter3")

@@ -1,5 +1,6 @@
 """What a store promises, of a folder and of any other URL: whole versions, found by name, handed out verified."""
 
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -182,7 +183,7 @@ def test_links_are_followed_when_put_and_do_not_lead_out_afterwards(local: Store
     file.unlink()
     (tmp_path / "other").write_bytes(b"z" * made.files["head/model.safetensors"].bytes)
     file.symlink_to(tmp_path / "other")
-    with pytest.raises(StoreError, match="is not what was put"):
+    with pytest.raises(StoreError, match="is a link"):
         local.fetch(made.id)
 
 
@@ -202,3 +203,40 @@ def test_a_difference_names_what_changed(store: Store, put: Put) -> None:
     found = diff(first, second)
     assert set(found.fields) == {"parent", "notes"} and set(found.metrics) == {"ndcg", "ece"}
     assert found.metrics["ece"].before is None and list(found.files) == ["head/model.safetensors"]
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "manifest", "version"])
+def test_a_link_in_a_local_store_is_refused_though_all_hashes_fit(local: Store, tmp_path: Path, what: str) -> None:
+    made = local.put(filled(tmp_path / "one"), description())
+    folder = tmp_path / "store" / "versions" / made.id
+    place = {
+        "file": folder / "head" / "model.safetensors",
+        "folder": folder / "head",
+        "manifest": folder / "manifest.json",
+        "version": folder,
+    }[what]
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link"):
+        local.fetch(made.id)
+
+
+def test_a_link_among_the_slots_is_refused_and_the_store_may_be_one(local: Store, tmp_path: Path) -> None:
+    made = local.put(filled(tmp_path / "one"), description())
+    local.slots.promote(made.id, "a test")
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    assert Store(str(tmp_path / "link")).find("champion") == made.id
+    slot = tmp_path / "store" / "slots" / "champion.json"
+    slot.rename(tmp_path / "slot.json")
+    slot.symlink_to(tmp_path / "slot.json")
+    with pytest.raises(StoreError, match="is a link"):
+        local.slots.read()
+
+
+def test_a_cached_version_with_a_link_is_fetched_anew(tmp_path: Path) -> None:
+    distant = Store(f"memory://{uuid.uuid4().hex}", cache_folder=tmp_path / "cache")
+    made = distant.put(filled(tmp_path / "one"), description())
+    file = distant.fetch(made.id) / "head" / "model.safetensors"
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert not (distant.fetch(made.id) / "head" / "model.safetensors").is_symlink()
