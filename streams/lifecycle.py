@@ -9,7 +9,6 @@ end a process themselves. What is made of it is the supervisor's and the evaluat
 import asyncio
 import logging
 import os
-import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.masking import masked
 from streams.meter import Snapshot, encoder
 from streams.producer import Producer
 from streams.record import Record, Send
@@ -36,9 +36,6 @@ MOST = 400
 """Letters of last words."""
 
 TELL_S = 5.0
-
-_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
-_SECRET = re.compile(r"(?i)\b(password|passwd|secret|token|key)=[^&\s]+")
 
 
 def sentence(error: BaseException, place: str = "") -> str:
@@ -60,8 +57,7 @@ def sentence(error: BaseException, place: str = "") -> str:
 
 def bounded(line: str) -> str:
     """A line fit for a screen and a topic: no secrets of URLs, at most :data:`MOST` letters."""
-    masked = _SECRET.sub(r"\1=***", _USERINFO.sub("***@", line))
-    printable = "".join(letter if letter.isprintable() else "�" for letter in masked)
+    printable = "".join(letter if letter.isprintable() else "�" for letter in masked(line))
     return printable if len(printable) <= MOST else f"{printable[: MOST - 1]}…"
 
 
