@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 import psutil
-from msgspec import MsgspecError
 from rich.table import Table
 from rich.text import Text
 
@@ -18,8 +17,9 @@ from liveshelf.stack.record import Record
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.contents import contents
+from streams.guard import Guard
 from streams.lifecycle import STARTED
-from streams.meter import Snapshot, decoder, total
+from streams.meter import Snapshot, parse, total
 from streams.reach import UnreachableError
 from streams.topics import Topics
 from streams.unreadable import words
@@ -46,14 +46,10 @@ def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float
     keys = {role.encode() for role in (*roles, STARTED)}
 
     def read() -> None:
-        taken: list[Snapshot] = []
         try:
             topic, since = Topics(config.topics.prefix).metrics, wall_ms() - int(BACK_S * 1000)
-            for message in contents(config, topic, since_ms=since):
-                try:
-                    taken += [decoder.decode(message.value)] if message.key in keys and message.value else []
-                except (MsgspecError, ValueError):  # anybody may write there
-                    continue
+            wanted = (message for message in contents(config, topic, since_ms=since) if message.key in keys)
+            taken = [snapshot for _, snapshot in Guard("snapshots", parse).values(wanted)]
             found.put(sorted(taken, key=lambda snapshot: snapshot.to_ms))
         except Exception as error:
             found.put(error)

@@ -108,12 +108,16 @@ class SystemWatch:
         _keep(self._restarts, key, (restarts, snapshot))
 
     def _loops(self, live: Sequence[Snapshot], now: int) -> Iterator[Alert]:
-        """One that waits for long to be started again, as Kubernetes has it, is in its loop until it reports."""
+        """One that waits for long to be started again, as Kubernetes has it, is in its loop until a run has lasted."""
         for (role, name), (restarts, last) in self._restarts.items():
             if restarts.looping(now / 1000):
                 self._looping[role, name] = crash_loop(role, name, restarts, now / 1000, now)
-            elif any(one.id.startswith(f"{last.id}-") for one in live) or last.to_ms < now - FORGOTTEN_MS:
-                self._looping.pop((role, name), None)
+            elif (role, name) in self._looping:
+                lasted = last.to_ms < now - self._window_s * 1000
+                if (
+                    lasted and any(one.id.startswith(f"{last.id}-") for one in live)
+                ) or last.to_ms < now - FORGOTTEN_MS:
+                    del self._looping[role, name]
         yield from (alert for key, alert in self._looping.items() if key in self._restarts)
 
     def _pauses(self, live: Sequence[Snapshot], now: int) -> Iterator[Alert]:

@@ -6,15 +6,14 @@ watched, and what is wrong, is `evaluator.alerts.system`'s business.
 
 import asyncio
 
-from msgspec import MsgspecError
-
 from evaluator.alerts.alert import Alert
 from evaluator.alerts.restarts import WINDOW_S
 from evaluator.alerts.system import SystemWatch
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
-from streams.meter import decoder
+from streams.guard import Guard
+from streams.meter import parse
 from streams.topics import Topics
 
 READ_MS, CHUNK = 500, 200
@@ -26,6 +25,7 @@ class System:
     def __init__(self, config: StreamsConfig) -> None:
         self.config = config
         self.watch = SystemWatch()
+        self._guard = Guard("snapshots", parse)
         self._known = False
 
     async def run(self) -> None:
@@ -41,8 +41,8 @@ class System:
             while True:
                 self._known = self._known or consumer.passed(ends)
                 for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
-                    for message in messages:
-                        self._take(message.value)
+                    for _, snapshot in self._guard.values(messages):
+                        self.watch.update(snapshot, wall_ms())
                 await asyncio.sleep(0)
         finally:
             await consumer.stop()
@@ -50,9 +50,3 @@ class System:
     def tell(self) -> list[Alert]:
         """Alerts that are to be told now; none before all is known."""
         return self.watch.tell(wall_ms()) if self._known else []
-
-    def _take(self, value: bytes | None) -> None:
-        try:
-            self.watch.update(decoder.decode(value or b""), wall_ms())
-        except (MsgspecError, ValueError):  # anybody may write there; who reads snapshots for the page says so
-            return
