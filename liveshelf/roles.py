@@ -24,6 +24,7 @@ from streams.status import snapshots, usage
 
 CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
+BOTS = ("bots", "bot_impressions", "bot_clicks")
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
 
 
@@ -141,18 +142,23 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     if not last:
         return []
     joined = Table("evaluator", *COUNTED, title="Evaluators")
-    sums: Counter[tuple[str, ...]] = Counter()
+    sums, bots = Counter[tuple[str, ...]](), Counter[tuple[str, str]]()
     for name, snapshot in last.items():
         joined.add_row(name, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
         for one in snapshot.series:
             if one.name in ("rate_impressions", "rate_clicks"):
                 sums[one.name, *(one.labels[label] for label in CUT)] += int(one.value)
+            elif one.name in BOTS:
+                bots[one.name, one.labels["reason"]] += int(one.value)
     rates = Table(*CUT, "impressions", "click rate", "95 % interval", title="Click rate")
     for (name, *cut), shown in sorted(sums.items()):
         if name == "rate_impressions":
             rate, low, high = wilson(sums["rate_clicks", *cut], shown)
             rates.add_row(*cut, f"{shown:,}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
-    return [joined, rates]
+    suspected = Table("reason", "marked now", "impressions aside", "their clicks", title="Suspected bots")
+    for reason in dict.fromkeys(reason for _, reason in bots):
+        suspected.add_row(reason, *(f"{bots[name, reason]:,}" for name in BOTS))
+    return [joined, rates, *([suspected] if bots else [])]
 
 
 def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
@@ -181,6 +187,7 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
             ("shoppers' items", "ls:*:items:*"),
             ("shoppers' queries", "ls:*:queries:*"),
             ("shoppers' purchases", "ls:*:bought:*"),
+            ("what shoppers counted for, by hour", "ls:*:counted:*"),
             ("seen together", "ls:*:with:*"),
             ("open impressions, by partition", "ls:*:state"),
             ("their shelves", "ls:*:shelf:*"),

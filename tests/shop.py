@@ -184,6 +184,8 @@ class Shop:
         """All of Liveshelf's own state."""
 
         def held(key: bytes) -> dict[bytes, float]:
+            if self.redis.type(key) == b"string":
+                return {b"": float(self.redis.get(key))}
             if self.redis.type(key) == b"hash":
                 return {name: float(value) for name, value in self.redis.hgetall(key).items()}
             return dict(self.redis.zrange(key, 0, -1, withscores=True))

@@ -38,7 +38,7 @@ from tests.clicks import START, browsing
 from tests.programs import program
 from tests.shop import Shop, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 DOCKER = Path(__file__).parents[2] / "docker"
 SECRET = "whsec_bm9ib2R5IGtub3dzIHRoaXMgc2VjcmV0"

@@ -18,7 +18,7 @@ from streams.meter import Meter
 from streams.producer import Producer
 from streams.topics import Topics
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SLOT = Slot(Promotion("20261124-153000-head-1a2b3c4d", datetime(2026, 11, 24, tzinfo=UTC), "a test", 0.1))
 

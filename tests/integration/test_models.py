@@ -16,7 +16,7 @@ from streams.config import KafkaConfig, ModelConfig, TopicsConfig
 from tests.integration.test_worker import ITEMS, search
 from tests.shop import Shop, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 EXAMPLES = "".join(
     f'{{"query": "{one} {two}", "item": "{one} {other} 1", "intent": "{"buy" if two == other else "ignore"}"}}\n'

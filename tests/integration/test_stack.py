@@ -25,8 +25,9 @@ from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.redis import LocalRedis
 from streams import topics
 from streams.config import KafkaConfig, TopicsConfig
+from tests.shop import HANG_S
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 SMALL = TopicsConfig(partitions=1, compacted_partitions=1)
 
@@ -37,12 +38,13 @@ from rich.console import Console
 from liveshelf.settings import load
 from liveshelf.stack.role import Role
 from liveshelf.stack.supervisor import run_stack
+from tests.shop import HANG_S
 role = Role("sleeper", (sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)"))
 sys.exit(run_stack(load(), [role], console=Console(width=200)))
 """
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = HANG_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -82,7 +84,7 @@ class Up:
         return self.output.read_text()
 
     def wait_running(self) -> dict[str, Any]:
-        until(lambda: "Ctrl-C stops everything" in self.text() or self.popen.poll() is not None, 60)
+        until(lambda: "Ctrl-C stops everything" in self.text() or self.popen.poll() is not None)
         assert self.popen.poll() is None, self.text()
         return self.record()
 
@@ -148,7 +150,7 @@ def read(config: KafkaConfig, topic: str, count: int) -> list[bytes]:
     )
     consumer.assign([TopicPartition(topic, 0)])
     values: list[bytes] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_S
     while len(values) < count and time.monotonic() < deadline:
         for records in consumer.poll(timeout_ms=500).values():
             values.extend(record.value for record in records)
@@ -159,9 +161,9 @@ def read(config: KafkaConfig, topic: str, count: int) -> list[bytes]:
 
 def test_kafka_makes_no_topic_by_itself(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
     name = f"{topics_config.prefix}nobody-made-this"
-    producer = KafkaProducer(**kafka.client(), max_block_ms=500)
+    producer = KafkaProducer(**kafka.client(), max_block_ms=5_000)
     with pytest.raises(KafkaError):
-        producer.send(name, b"x").get(timeout=2)
+        producer.send(name, b"x").get(timeout=HANG_S)
     producer.close(timeout=1)
     admin = KafkaAdminClient(**kafka.client())
     assert name not in admin.list_topics()
@@ -225,7 +227,7 @@ def test_up_whole_life(tmp_path: Path) -> None:
         until(lambda: "sleeper awake" in first.text())
 
         with up(tmp_path) as second:
-            assert second.popen.wait(20) == 1
+            assert second.popen.wait(HANG_S) == 1
             said = " ".join(second.text().split())
             assert f"process {first.popen.pid}, since 20" in said
             assert f"Kafka is at {record['bootstrap_servers']}, Redis at {record['redis_url']}" in said
@@ -247,7 +249,7 @@ def test_up_whole_life(tmp_path: Path) -> None:
 
         first.popen.send_signal(signal.SIGINT)
         first.popen.send_signal(signal.SIGINT)  # an impatient second one must not cut the clearing up short
-        assert first.popen.wait(30) == 0, first.text()
+        assert first.popen.wait(HANG_S) == 0, first.text()
         assert not any(map(lives, pids))
         assert not (tmp_path / "stack.json").exists()
 
@@ -265,7 +267,7 @@ def test_killed_supervisor_leaves_nothing_and_the_next_one_starts_at_once(tmp_pa
         assert not any(map(lives, pids))
         pids = second.pids()
         second.popen.terminate()
-        assert second.popen.wait(30) == 0
+        assert second.popen.wait(HANG_S) == 0
         assert not any(map(lives, pids))
 
 
@@ -275,13 +277,13 @@ def test_named_servers_are_used_and_not_started(tmp_path: Path, kafka: KafkaConf
         assert set(record["processes"]) == {"sleeper"}
         assert (record["bootstrap_servers"], record["redis_url"]) == (kafka.bootstrap_servers, redis_url)
         running.popen.terminate()
-        assert running.popen.wait(20) == 0
+        assert running.popen.wait(HANG_S) == 0
 
 
 def test_named_servers_that_do_not_answer_are_told(tmp_path: Path, kafka: KafkaConfig) -> None:
     nobody = "redis://me:secret@127.0.0.1:1/0"
     with up(tmp_path, KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers, REDIS_URL=nobody) as running:
-        assert running.popen.wait(30) == 1
+        assert running.popen.wait(HANG_S) == 1
         assert "Redis at 127.0.0.1:1: nothing listens there" in " ".join(running.text().split())
         assert "secret" not in running.text()
 
@@ -292,6 +294,6 @@ def test_terminated_while_starting_leaves_nothing(tmp_path: Path) -> None:
         children = psutil.Process(running.popen.pid).children(recursive=True)
         assert children
         running.popen.terminate()
-        assert running.popen.wait(30) == 0, running.text()
+        assert running.popen.wait(HANG_S) == 0, running.text()
         assert "stopped before everything was up" in running.text()
         assert not any(lives(child.pid) for child in children)

@@ -22,7 +22,7 @@ from streams.meter import Snapshot
 from tests import lessons
 from tests.shop import Shop, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 VIEWS = 600
 END = 1 << 62

@@ -165,6 +165,27 @@ def test_a_broker_that_restarts_is_a_pause(redis_db: str, topics_config: TopicsC
         assert counted == sum(mine.values())
 
 
+def test_a_bot_gets_its_feed_and_makes_no_demand(shop: Shop) -> None:
+    """Twenty pages of ten items, all of them clicked; the last items are shown after it is marked."""
+    now = int(time.time() * 1000)
+    ids = list(ITEMS)
+    for page in range(20):
+        ts, some = now - 1_000_000 + 30_000 * page, ids[30:] if page > 12 else ids[:10]
+        about = {"user_id": "bot", "shelf_id": f"s{page}"}
+        shown = [{"item_id": id, "position": place} for place, id in enumerate(some)]
+        events: list[dict[str, Any]] = [{"type": "impression", "surface": "feed", "items": shown}]
+        events += [{"type": "click", "item_id": id} for id in some]
+        told = [event | about | {"event_id": f"{page}.{n}", "ts": ts + n} for n, event in enumerate(events)]
+        shop.produce(shop.topics.events, [("bot", json.dumps(event).encode()) for event in told])
+        shop.drained()  # so that no batch holds what came before the mark and what came after
+    counted = {item for key, held in shop.state().items() if b":trend:" in key for item in held}
+    assert counted == {id.encode() for id in ids[:10]}
+    shelf = shop.shelf(keys.feed("bot"))
+    assert shelf is not None and shelf.event_ts == now - 1_000_000 + 30_000 * 19 + 10
+    marks = list(shop.redis.scan_iter("ls:*:bot:bot"))
+    assert len(marks) == 1 and shop.redis.ttl(marks[0]) > 0
+
+
 def test_nothing_is_committed_before_redis_has_answered(shop: Shop) -> None:
     shop.produce(shop.topics.events, touches(100, seed=5))
     shop.drained()

@@ -19,6 +19,7 @@ from liveshelf.stack.record import AlreadyRunningError, Record, RunningProcess, 
 from liveshelf.stack.role import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
+from tests.shop import HANG_S
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -27,7 +28,7 @@ def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = HANG_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -315,7 +316,7 @@ def test_what_a_role_prints_is_bounded_on_disk_and_in_memory(servers: Servers) -
     code = "import sys; [sys.stdout.write('x' * 1_000_000) for _ in range(40)]; print(); print('the end')"
     with Supervisor(servers, [Role("loud", python(code))]) as supervisor:
         (role,) = supervisor.roles
-        until(lambda: not role.running, 60)
+        until(lambda: not role.running)
         supervisor.tick()
     written = sum(file.stat().st_size for file in (servers.folder / "logs").glob("loud.log*"))
     assert written <= 11_000_000

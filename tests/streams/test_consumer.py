@@ -26,7 +26,7 @@ from streams.skipping import SkipError, skip
 from tests.shop import until
 from tests.streams.broker import CODECS, RECORDS, FaustReader, Segment, faust_reader, flip, unknown_codec, values
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 log = logging.getLogger(__name__)
 KILOBYTE = "x" * 1_000

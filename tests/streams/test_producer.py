@@ -91,7 +91,7 @@ def test_records_that_the_broker_finds_invalid_are_left_out_alone(
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_broker_that_takes_nothing_is_no_fault_of_the_record(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
     [found] = outcomes(kafka, topics_config, f"{topics_config.prefix}missing", [(b"k", b"v", [])])
     assert isinstance(found, errors.KafkaError)

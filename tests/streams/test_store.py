@@ -22,6 +22,7 @@ from streams.patience import passing
 from streams.redis_connection import connect
 from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
 from streams.store import Store
+from tests.shop import HANG_S
 
 pytestmark = pytest.mark.integration
 
@@ -401,10 +402,11 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
             await store.remember({"u": [CLICK]}, 1)
             server.stop()
             waiting = asyncio.create_task(store.remember({"u": [msgspec.structs.replace(CLICK, event_id="e2")]}, 5))
-            await asyncio.sleep(0.3)
-            assert store.patience.paused and not waiting.done()
+            while not store.patience.paused:
+                await asyncio.sleep(0.05)
+            assert not waiting.done()
             server.start()  # here and not in a thread: the server would end with the thread that started it
-            shopper = (await asyncio.wait_for(waiting, 15))["u"]
+            shopper = (await asyncio.wait_for(waiting, HANG_S))["u"]
             assert not store.patience.paused
             assert len(shopper.touched) == 2, "what was acknowledged before is still there"
 
@@ -421,12 +423,13 @@ def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
             await store.client.config_set("maxmemory", 1)
             waiting = asyncio.create_task(store.put([("new", shelf(2), 2)], 60))
             remembering = asyncio.create_task(store.remember({"u": [CLICK]}, 1))
-            await asyncio.sleep(0.3)
-            assert store.patience.paused and not waiting.done() and not remembering.done()
+            while not store.patience.paused:
+                await asyncio.sleep(0.05)
+            assert not waiting.done() and not remembering.done()
             assert await store.client.get("old") == shelf(1)
             await store.client.config_set("maxmemory", 64_000_000)
-            assert await asyncio.wait_for(waiting, 15) == [True]
-            assert len((await asyncio.wait_for(remembering, 15))["u"].touched) == 1
+            assert await asyncio.wait_for(waiting, HANG_S) == [True]
+            assert len((await asyncio.wait_for(remembering, HANG_S))["u"].touched) == 1
             assert not store.patience.paused
 
         told(server.address, SMALL, work)

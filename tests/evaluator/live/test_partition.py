@@ -19,12 +19,17 @@ from evaluator.online import names as names_module
 from evaluator.online.attribution import MOST_REVENUE, Closed, Fact, Rules, Settled, State, facts, settle
 from evaluator.online.names import Names
 from evaluator.online.rates import Slice, Tally, tally
+from streams.config import BotsConfig
 from streams.events import AnyEvent, Click, Impression, Purchase, Shown
 from streams.shelf import Shelf, ShelfItem, ShelfRecord
 
 RULES = Rules(window_ms=1_000, grace_ms=300)
 KNOWN = {"s0": Known(model="m", arm="canary", query="tv", history=["h"], items=["i0", "i1"], propensities=[0.9, 0.5])}
 END = 10**6
+BOTS = BotsConfig(
+    clicks_per_minute=1, burst=4, pauses=3, pages=3, page_items=2, clicked_share=0.7, forget_s=1, marked_s=2
+)
+"""So strict that many of the shoppers below are marked in the middle."""
 
 
 def impression(number: int, ts: int, shelf: str, surface: str = "feed") -> Impression:
@@ -68,7 +73,8 @@ class Redis:
         assert commit.before == self.saved.offset
         states = {name: value for name, value in self.saved.states.items() if name not in commit.removed}
         counts = dict(self.saved.counts) | commit.totals
-        self.saved = Saved(commit.offset, commit.watermark, states | commit.set_, counts)
+        tracks = {name: value for name, value in self.saved.tracks.items() if name not in commit.forgotten}
+        self.saved = Saved(commit.offset, commit.watermark, states | commit.set_, counts, tracks | commit.tracks)
         for example in commit.examples:
             assert example.id not in self.examples, "no impression is closed twice"
             self.examples[example.id] = example
@@ -76,7 +82,7 @@ class Redis:
             self.rates.setdefault(key, Tally()).add(sums)
 
     def told(self) -> tuple[list[bytes], dict[str, int], dict[tuple[int, Slice], Tally]]:
-        assert not self.saved.states, "nothing waits at the end"
+        assert not self.saved.states and not self.saved.tracks, "nothing waits at the end"
         return sorted(map(encoder.encode, self.examples.values())), dict(self.saved.counts), self.rates
 
 
@@ -84,14 +90,14 @@ def play(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> Red
     """Take events in batches that end at the cuts; after a batch at a death, all that was not committed is lost and
     the next process begins some events earlier."""
     redis = Redis()
-    partition = Partition(RULES, redis.saved)
+    partition = Partition(RULES, redis.saved, bots=BOTS)
     start = 0
     while start < len(events):
         end = next((cut for cut in sorted(cuts) if cut > start), len(events))
         partition.take(list(enumerate(events))[start:end])
         if start in deaths:
             deaths = deaths - {start}
-            partition = Partition(RULES, redis.saved, redis.rates)
+            partition = Partition(RULES, redis.saved, redis.rates, BOTS)
             start = max(0, start - 3)
             continue
         redis.commit(partition.commit(KNOWN))
@@ -127,6 +133,29 @@ def test_any_order_and_repetition_within_the_grace_change_nothing(events: list[A
     )
     wanted, found = play(list(ordered), set(), set()), play(list(mixed), {4, 9}, {4})
     assert found.told() == wanted.told()
+
+
+def test_a_bots_impressions_are_counted_aside_from_the_page_on_that_gives_it_away() -> None:
+    events: list[AnyEvent] = []
+    for number in range(40):
+        for who, clicked in (("bot", 3), ("u", number % 2)):
+            about = {"user_id": who, "shelf_id": f"{who}{number}"}
+            items = [Shown(item_id=f"i{place}", position=place) for place in range(3)]
+            ts = 10_000 * number
+            events.append(Impression(event_id=f"{who}{number}", ts=ts, surface="feed", items=items, **about))
+            for place in range(clicked):
+                events.append(Click(event_id=f"{who}{number}.{place}", ts=ts + 1 + place, item_id=f"i{place}", **about))
+    partition = Partition(RULES, Saved(), bots=BotsConfig(page_items=3))
+    partition.take(enumerate(events), watermark=END)
+    commit, counts = partition.commit({}), partition.counts()
+    rates = Tally()
+    for sums in commit.rates.values():
+        rates.add(sums)
+    assert counts.bots == {"positions.impressions": 93, "positions.clicks": 93} and commit.aside == 93
+    assert rates.impressions + commit.aside == counts.closed.total() == 240
+    assert rates.clicks == 20 + 27, "nine pages say too little"
+    assert Counter(example.shopper for example in commit.examples) == {"u": 120, "bot": 27}
+    assert partition.marked() == {"positions": 1}
 
 
 def test_records_that_are_no_events_move_the_offset_alone() -> None:

@@ -13,7 +13,8 @@ from evaluator.live.partition import HOUR_MS, Partition, Saved
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import MOST_REVENUE, Rules
 from evaluator.online.rates import Slice
-from streams.events import Impression, Purchase, Shown
+from streams.config import BotsConfig
+from streams.events import AnyEvent, Click, Impression, Purchase, Shown
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +69,37 @@ def test_what_is_committed_is_loaded_as_it_was(redis_db: str) -> None:
     with sync.Redis.from_url(redis_db) as client:
         for key in client.scan_iter("*rates*"):
             assert 0 < client.ttl(key) <= 100
+
+
+def test_what_is_known_of_bots_is_loaded_as_it_was_and_forgotten_in_the_end(redis_db: str) -> None:
+    bots = BotsConfig(burst=2)
+
+    def page(number: int, who: str, clicked: int) -> list[AnyEvent]:
+        ts, about = HOUR_MS + 10 * number, {"user_id": who, "shelf_id": f"{who}{number}"}
+        items = [Shown(item_id=f"i{place}", position=place) for place in range(3)]
+        shown = Impression(event_id=f"{who}{number}", ts=ts, surface="feed", items=items, **about)
+        clicks = [Click(event_id=f"{who}{number}.{n}", ts=ts, item_id=f"i{n}", **about) for n in range(clicked)]
+        return [shown, *clicks]
+
+    async def work(store: Store) -> int:
+        partition = Partition(RULES, await store.load(0), bots=bots)
+        partition.take(enumerate([*page(1, "bot", 2), *page(2, "bot", 2), *page(3, "u", 1)]), HOUR_MS + 5_000)
+        await store.commit(0, partition.commit({}))
+        assert 0 < await store.client.ttl(store.key(0, "bots")) <= 100
+        again = Partition(RULES, await store.load(0), bots=bots)
+        assert again.marked() == {"rate": 1}
+        assert again.counts().bots == {"rate.impressions": 3, "rate.clicks": 2}
+        again.take([(20 + n, event) for n, event in enumerate(page(1_000, "bot", 1))], HOUR_MS + 20_000)
+        await store.commit(0, again.commit({}))
+        assert again.counts().bots == {"rate.impressions": 6, "rate.clicks": 3}
+        size = await store.client.memory_usage(store.key(0, "bots"))
+        assert len((await store.load(0)).tracks) == 2
+        again.take([], HOUR_MS + 1_000 * (bots.marked_s + 3_600))
+        await store.commit(0, again.commit({}))
+        assert not (await store.load(0)).tracks
+        return int(size or 0)
+
+    assert on(redis_db, work) < 300, "bytes of two shoppers"
 
 
 def test_the_largest_amounts_there_are_can_be_summed_up(redis_db: str) -> None:
