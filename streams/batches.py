@@ -209,22 +209,27 @@ def _with_readable_names(batch: bytes, count: int) -> bytes:
         value, at = decode_varint(found, at)
         return int(value)
 
+    def part() -> int:
+        """Pass over a length and as many bytes; returns where they begin."""
+        nonlocal at
+        size = max(0, number())
+        at += size
+        return at - size
+
     for _ in range(count):
         length = number()
         end = at + length
         at += 1  # attributes
         number(), number()  # of time and offset
-        for _ in range(2):  # key and value
-            at += max(0, number())
+        part(), part()  # key and value
         for _ in range(number()):
-            size = number()
-            name = found[at : at + size]
+            begin = part()
+            name = found[begin:at]
             try:
                 name.decode()
             except UnicodeDecodeError:
-                found[at : at + size] = bytes(byte if byte < 0x80 else ord("?") for byte in name)
-            at += size
-            at += max(0, number())
+                found[begin:at] = bytes(byte if byte < 0x80 else ord("?") for byte in name)
+            part()
         at = end
     return bytes(found)
 

@@ -76,6 +76,11 @@ def channels(topics: Topics) -> list[Channel]:
             "and no-value where the record had none.",
             content="application/octet-stream",
         ),
+        Channel(
+            topics.skipped,
+            "topic:partition:offset",
+            "Batches that nobody can read and that an operator had stepped over. Liveshelf's own, and may change.",
+        ),
     ]
 
 

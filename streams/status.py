@@ -29,7 +29,7 @@ def snapshots(config: StreamsConfig, since_ms: int, role: str = "worker") -> lis
 def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
     """A role's snapshots as they come, from now on; None about four times a second while none comes."""
     topic, guard = Topics(config.topics.prefix).metrics, Guard("snapshots", parse)
-    consumer = KafkaConsumer(topic, **config.kafka.client(), group_id=None, auto_offset_reset="latest")
+    consumer = KafkaConsumer(topic, **config.kafka.reader())
     try:
         while True:
             fetched = consumer.poll(timeout_ms=250)

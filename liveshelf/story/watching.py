@@ -46,9 +46,7 @@ class Watching:
         consumer = KafkaConsumer(
             self._topics.metrics,
             self._topics.alerts,
-            **self._kafka.client(),
-            group_id=None,
-            auto_offset_reset="latest",
+            **self._kafka.reader(),
         )
         try:
             while not closing.is_set():
