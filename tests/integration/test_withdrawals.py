@@ -41,7 +41,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
     with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
         shop.put_items({name: item(name) for name in ITEMS})
         shop.start()
-        shop.ready(len(ITEMS))
+        started(shop, len(ITEMS))
         users = [f"u{n}" for n in range(20)]
         touched = [event("cart", n, user, item_id=ITEMS[n]) for n, user in enumerate(users)]
         shop.produce(shop.topics.events, touched)
@@ -49,6 +49,11 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         shop.drained()
         until(lambda: holding(shop, "i0") >= {"feed", "search", "similar", "popular"}, BUSY_S)
         yield shop
+
+
+def started(shop: Shop, items: int) -> None:
+    """Wait until a worker that starts beside whatever else is ready and holds so many items."""
+    shop.seen(lambda snapshot: snapshot.gauges.get("items") == items, 5 * READY_S)
 
 
 def shelves(shop: Shop) -> dict[str, list[str]]:
@@ -72,7 +77,7 @@ def test_what_leaves_the_catalogue_leaves_all_shelves_and_may_come_back(shop: Sh
             assert after[key] == [name for name in shown if name not in ("i0", "i1")]
 
     shop.put_items({"i0": item("i0"), "i1": item("i1")})
-    shop.ready(len(ITEMS))
+    started(shop, len(ITEMS))
     number = 100
 
     def shown_again() -> bool:
@@ -108,6 +113,7 @@ def test_a_worker_killed_before_it_took_an_item_out_leaves_it_to_the_next(shop: 
     shop.kill()
     assert "feed" in holding(shop, "i0")
     shop.start()
+    started(shop, len(ITEMS) - 1)
     until(lambda: not holding(shop, "i0"), BUSY_S)
 
 
@@ -118,7 +124,7 @@ def test_a_shelf_made_without_knowing_of_the_delete_loses_the_item_too(shop: Sho
     shop.put_items({"i0": None})
     until(lambda: not holding(shop, "i0"), BUSY_S)
     shop.start("worker-2")
-    shop.seen(lambda snapshot: snapshot.gauges["items"] == len(ITEMS) - 1)
+    until(lambda: shares(shop) == [2, 2], 5 * READY_S, every_s=0.5)
     os.kill(shop.workers["worker-2"].pid, signal.SIGSTOP)
     shop.redis.set("shelf:feed:late", json.dumps(late))
     os.kill(shop.workers["worker-2"].pid, signal.SIGCONT)
