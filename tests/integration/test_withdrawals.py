@@ -12,7 +12,7 @@ import pytest
 
 from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
-from tests.shop import Shop, until
+from tests.shop import READY_S, Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -124,7 +124,7 @@ def test_a_shelf_made_without_knowing_of_the_delete_loses_the_item_too(shop: Sho
     shop.put_items({"i0": None})
     until(lambda: not holding(shop, "i0"), BUSY_S)
     shop.start("worker-2")
-    until(lambda: shares(shop) == [2, 2], 5 * READY_S, every_s=0.5)
+    shop.seen(lambda snapshot: f"-{shop.workers['worker-2'].pid}-" in snapshot.id, 5 * READY_S)
     os.kill(shop.workers["worker-2"].pid, signal.SIGSTOP)
     shop.redis.set("shelf:feed:late", json.dumps(late))
     os.kill(shop.workers["worker-2"].pid, signal.SIGCONT)
