@@ -92,6 +92,11 @@ class Catalogue:
         """Where an item is, if it is."""
         return self._slots.get(item_id)
 
+    def on_sale(self, item_id: str) -> bool:
+        """Whether an item is there and in stock."""
+        slot = self._slots.get(item_id)
+        return slot is not None and bool(self.in_stock[slot])
+
     def slots(self, item_ids: Sequence[str]) -> Slots:
         """Slots of those items that are known, in the order given."""
         get = self._slots.get
@@ -135,7 +140,7 @@ class Catalogue:
         return vectors(made, self.encoder.dim, self.encoder.token_dim)
 
     def apply(self, changes: Sequence[Change]) -> int:
-        """Take changes in the order of their partition; later ones of the same item win.
+        """Take changes; of the same item the latest state wins (`Origin.after`), else the one given last.
 
         Embeddings of another encoder version are not taken, only counted in ``foreign``; but where the item's text is
         still the one that is known, its facts (a price, a stock) are. An earlier state of an item never replaces a
@@ -147,16 +152,18 @@ class Catalogue:
             How many changes were taken.
         """
         last: dict[str, Change] = {}
+        origins: dict[str, Origin | None] = {}
         foreign: list[Change] = []
         for change in changes:
             version = change.encoder if change.embedding is None else change.embedding.encoder
             if version is not None and version != self.encoder.version:
                 foreign.append(change)
                 continue
-            known = last[change.item_id].origin if change.item_id in last else self._origins.get(change.item_id)
-            if change.origin is not None and known is not None and change.origin.before(known):
+            known = origins[change.item_id] if change.item_id in last else self._origins.get(change.item_id)
+            later = change.origin and change.origin.after(known)
+            if change.origin is not None and later is None:
                 continue
-            last[change.item_id] = change
+            last[change.item_id], origins[change.item_id] = change, later
         puts: list[tuple[int, EncodedItem]] = []
         for change in last.values():
             if change.embedding is None:
@@ -168,7 +175,7 @@ class Catalogue:
                     log.error("the vectors of %r cannot be read: %s", change.item_id, error)
                     self.foreign += 1
                 else:
-                    puts.append((self._put(change, change.embedding), encoded))
+                    puts.append((self._put(origins[change.item_id], change.embedding), encoded))
         if puts:
             slots = [slot for slot, _ in puts]
             self.memory.put_many(slots, [encoded for _, encoded in puts])
@@ -182,7 +189,7 @@ class Catalogue:
             self.lexical.commit()
             self._uncommitted = False
 
-    def _put(self, change: Change, embedding: Embedding) -> int:
+    def _put(self, origin: Origin | None, embedding: Embedding) -> int:
         item = embedding.item
         slot = self._slots.pop(item.item_id, None)
         if slot is None:
@@ -192,8 +199,8 @@ class Catalogue:
             self.lexical.put(slot, self.encoder.word_pieces([text(item)])[0])
         self._items[slot] = msgspec.structs.replace(item, description="", attributes={})
         self._texts[item.item_id] = embedding.text
-        if change.origin is not None:
-            self._origins[item.item_id] = change.origin
+        if origin is not None:
+            self._origins[item.item_id] = origin
         self.live[slot] = True
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self._brands.number(item.brand)
@@ -203,12 +210,13 @@ class Catalogue:
         """Take the facts of what another encoder made of an item, if its text is the known one and it is newer."""
         if change.embedding is None:
             return False
-        known, origin = self._origins.get(change.item_id), change.origin
-        stale = origin is not None and known is not None and (origin == known or origin.before(known))
+        known = self._origins.get(change.item_id)
+        later = change.origin and change.origin.after(known)
+        stale = change.origin is not None and (later is None or later == known)
         if stale or self._texts.get(change.item_id) != change.embedding.text:
             self.foreign += 1
             return False
-        self._put(change, change.embedding)
+        self._put(later, change.embedding)
         return True
 
     def _delete(self, item_id: str) -> None:

@@ -53,9 +53,22 @@ class Demand:
 
     async def popular(self, now_ms: int) -> None:
         """Write the popular shelf of everything and of the categories most in demand."""
-        for segment in (ALL, *self._segments):  # one by one, so that no shopper waits for all of them
+        for segment in (
+            ALL,
+            *filter(self._sells, self._segments),
+        ):  # one by one, so that no shopper waits for all of them
             ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
             await self.write(self.arms.recommend([ask], {}, now_ms).records)
+
+    def _sells(self, segment: str) -> bool:
+        """Whether anything of a category in demand is on sale; else its shelf would be made of whatever is new."""
+        catalogue = self.arms.champion.catalogue
+        ranked = self.trending.get(segment, wall_ms(), self.config.candidates.total)
+        return any(
+            catalogue.item(slot).category == segment
+            for slot in catalogue.slots([item_id for item_id, _ in ranked]).tolist()
+            if catalogue.in_stock[slot]
+        )
 
     def _take(self, counts: Mapping[int, Mapping[str, int]], now_ms: int) -> None:
         catalogue = self.arms.champion.catalogue

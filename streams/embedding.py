@@ -9,6 +9,7 @@ Knows the bytes only; nothing of consuming, encoding or indexes.
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -23,25 +24,78 @@ SEPARATOR = b"\0"
 """Between item and encoder version in a key; no item id has it, nor any other control character."""
 
 
-class Origin(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """Place of the ``shop.items`` record that an embedding was made from.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which ``shop.items`` record an embedding was made from: its place, and when it was produced.
+
+    Within a partition offsets decide which of two states of an item is the later one, but a topic that was made anew
+    counts from 0 again: a lower offset with a later timestamp is later. Across partitions, where one key stands when
+    its producers hash it differently, timestamps decide; of equal ones the higher partition. A state without a
+    timestamp, as earlier versions wrote it, is older than any in another partition that has one.
+
+    Parameters
+    ----------
+    timestamp_ms
+        Epoch milliseconds of the record, -1 where it is not known. Two origins are equal where their places are.
 
     Examples
     --------
     >>> Origin(0, 5).before(Origin(0, 6)), Origin(0, 5).before(Origin(1, 4))
     (True, False)
+    >>> Origin(0, 5, 2_000).before(Origin(1, 4, 3_000)), Origin(0, 5, 3_000).before(Origin(1, 4, 2_000))
+    (True, False)
+    >>> Origin(0, 5, 2_000).before(Origin(1, 4, 2_000)), Origin(1, 4, 2_000).before(Origin(0, 5, 2_000))
+    (True, False)
+    >>> Origin(0, 5, 2_000).before(Origin(0, 6, 2_000)), Origin(0, 5, 3_000).before(Origin(0, 6, 2_000))
+    (True, False)
     """
 
     partition: int
     offset: int
+    timestamp_ms: int = field(default=-1, compare=False)
 
     def before(self, other: "Origin") -> bool:
-        """Whether this is an earlier state of the same item; different partitions cannot be compared."""
-        return self.partition == other.partition and self.offset < other.offset
+        """Whether this is an earlier state of the same item; of two without timestamps in different partitions neither
+        is."""
+        if self.partition == other.partition:
+            anew = self.timestamp_ms > other.timestamp_ms >= 0
+            return self.offset < other.offset and not anew
+        if self.timestamp_ms == other.timestamp_ms:
+            return self.timestamp_ms >= 0 and self.partition < other.partition
+        return self.timestamp_ms < other.timestamp_ms
+
+    def after(self, known: "Origin | None") -> "Origin | None":
+        """This state if it takes the known one's place, else None.
+
+        It takes over the later of both timestamps within a partition: its producer's clock may have gone back, and what
+        is later than a state is later than what that replaced. So any interleaving of the partitions, with any
+        repetition, ends with the same state.
+
+        Examples
+        --------
+        >>> Origin(0, 6, 1_000).after(Origin(0, 5, 4_000))
+        Origin(partition=0, offset=6, timestamp_ms=4000)
+        >>> Origin(1, 0, 3_000).after(Origin(0, 6, 4_000)) is None
+        True
+        """
+        if known is None:
+            return self
+        if self.before(known):
+            return None
+        if self.partition == known.partition and self.timestamp_ms < known.timestamp_ms:
+            return replace(self, timestamp_ms=known.timestamp_ms)
+        return self
 
     def header(self) -> tuple[str, bytes]:
-        """As a Kafka header, which a delete can carry as well."""
-        return ORIGIN_HEADER, f"{self.partition}:{self.offset}".encode()
+        """As a Kafka header, which a delete can carry as well.
+
+        Examples
+        --------
+        >>> Origin(1, 2, 3).header(), Origin(1, 2).header()
+        (('origin', b'1:2:3'), ('origin', b'1:2'))
+        """
+        known = (self.partition, self.offset, self.timestamp_ms)
+        return ORIGIN_HEADER, ":".join(str(part) for part in known if part >= 0).encode()
 
 
 class Embedding(msgspec.Struct, frozen=True, array_like=True):
@@ -88,7 +142,7 @@ def key(item_id: str, version: str) -> bytes:
 
 
 def origin(headers: Iterable[tuple[str, bytes | None]] | None) -> Origin | None:
-    """The origin a record's headers tell; None where they tell none.
+    """The origin a record's headers tell; None where they tell none. Earlier versions wrote no timestamp.
 
     Raises
     ------
@@ -97,25 +151,24 @@ def origin(headers: Iterable[tuple[str, bytes | None]] | None) -> Origin | None:
 
     Examples
     --------
-    >>> origin([Origin(1, 2).header()])
-    Origin(partition=1, offset=2)
+    >>> origin([Origin(1, 2, 3).header()]), origin([("origin", b"1:2")])
+    (Origin(partition=1, offset=2, timestamp_ms=3), Origin(partition=1, offset=2, timestamp_ms=-1))
     >>> origin([("origin", b"here")])
     Traceback (most recent call last):
     ...
-    ValueError: the header origin is b'here', not a partition and an offset
+    ValueError: the header origin is b'here', not a partition, an offset and a timestamp
     """
     for name, value in headers or ():
         if name == ORIGIN_HEADER:
             found = _ORIGIN.fullmatch(value or b"")
             if found is None:
-                raise ValueError(
-                    f"the header {ORIGIN_HEADER} is {(value or b'')[:40]!r}, not a partition and an offset"
-                )
-            return Origin(int(found[1]), int(found[2]))
+                told = (value or b"")[:40]
+                raise ValueError(f"the header {ORIGIN_HEADER} is {told!r}, not a partition, an offset and a timestamp")
+            return Origin(*(int(part) for part in found.groups() if part is not None))
     return None
 
 
-_ORIGIN = re.compile(rb"([0-9]{1,9}):([0-9]{1,18})")
+_ORIGIN = re.compile(rb"([0-9]{1,9}):([0-9]{1,18})(?::([0-9]{1,15}))?")
 
 
 def place(message: Any) -> Place:

@@ -8,7 +8,7 @@ which encoder is the ledger's.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.encoded import EncodedError
@@ -47,6 +47,8 @@ class Follower:
         What the topic holds, as far as it was read.
     ready
         Set once the catalogue holds all that the topic held at the start.
+    left
+        Called, once ready, with items that are on sale no more, each with the partition of ``shop.items`` that said so.
     """
 
     def __init__(self, consumer: Consumer, catalogue: Catalogue, meter: Meter, beside: bool = False) -> None:
@@ -55,6 +57,7 @@ class Follower:
         self.ledger = Ledger(catalogue.encoder.version)
         self.ready = asyncio.Event()
         self._guard = Guard("embeddings", parse, meter)
+        self.left: Callable[[list[tuple[str, int]]], None] | None = None
         self._next: dict[int, int] = {}
 
     async def run(self) -> None:
@@ -72,7 +75,7 @@ class Follower:
                 began = time.perf_counter()
                 changes = [change for messages in fetched.values() for change in self._changes(messages)]
                 if changes:
-                    self._apply(changes)
+                    self._take(changes)
                     self.meter.count("items.changed", len(changes))
                 if self.ready.is_set() and (not fetched or time.monotonic() - committed >= COMMIT_EVERY_S):
                     self.catalogue.commit()
@@ -88,6 +91,13 @@ class Follower:
         """Wait until a record of the topic has been taken."""
         while self._next.get(message.partition, 0) <= message.offset:
             await asyncio.sleep(0.01)
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        on_sale = self.catalogue.on_sale
+        before = {change.item_id: change.origin for change in changes if on_sale(change.item_id)}
+        self._apply(changes)
+        if self.left is not None and self.ready.is_set():
+            self.left([(item, made.partition) for item, made in before.items() if made and not on_sale(item)])
 
     def _chunk(self) -> int:
         if self.beside:
@@ -123,8 +133,8 @@ class Follower:
             if made_from is None:
                 self.ledger.forget(item_id, version)
                 return None
-            self.ledger.delete(item_id, version, made_from)
-            return Change(item_id, None, made_from, version)
+            latest = self.ledger.delete(item_id, version, made_from)
+            return Change(item_id, None, made_from, version) if latest else None
         if version == self.ledger.encoder and (problem := self._unfit(entry)):
             self._guard.note(message, refuse("invalid", problem))
             self.ledger.spoil(item_id, version, made_from)

@@ -1,7 +1,8 @@
 """What ``liveshelf.embeddings`` holds: of each item, for which encoders and from which state of the item.
 
 Pure: takes what records say, in the order of their partition, and says what an encoder lacks and what has to go. Knows
-neither vectors nor texts; an item's state is the place of its record in ``shop.items``, its origin.
+neither vectors nor texts; an item's state is the place of its record in ``shop.items``, its origin, and of two the
+origins say which is the later. A state that an earlier one was written over is lacking: somebody has to write it again.
 """
 
 from collections import Counter, OrderedDict
@@ -35,8 +36,8 @@ class Ledger:
     (2, 0.5, False, True, False)
     >>> ledger.wants("a", Origin(0, 7)), ledger.wants("a", Origin(0, 6)), ledger.wants("b", Origin(1, 3))
     (True, False, False)
-    >>> ledger.delete("a", "old", Origin(0, 8)); ledger.complete
-    True
+    >>> ledger.delete("a", "old", Origin(0, 8)), ledger.complete
+    (True, True)
     >>> ledger.put("a", "new", Origin(0, 7)), ledger.outdated
     (False, {('a', 'new')})
 
@@ -87,34 +88,37 @@ class Ledger:
         return len(self._held.get(encoder, ()))
 
     def put(self, item_id: str, encoder: str, origin: Origin) -> bool:
-        """Take an encoded item; returns whether a catalogue should, which it should not after a later delete."""
+        """Take an encoded item; returns whether a catalogue should, as it should unless something later is known."""
         self._held.setdefault(encoder, {})[item_id] = origin
         self._mended(item_id, encoder)
-        deleted = self._deleted.get(item_id)
-        if deleted is not None and not origin.before(deleted):
-            del self._deleted[item_id]
-            deleted = None
-        self._review(item_id, origin if deleted is None else None)
-        return deleted is None
-
-    def delete(self, item_id: str, encoder: str, origin: Origin) -> None:
-        """Take a delete of the item, as published for one encoder; what is held for others and is older counts as
-        gone, too."""
-        held = self._held.get(encoder, {}).get(item_id)
-        if held is not None and origin.before(held):
-            return
-        self._spoilt.pop(item_id, None)
-        self.forget(item_id, encoder)
-        self._deleted[item_id] = origin
-        self._deleted.move_to_end(item_id)
-        if len(self._deleted) > DELETES_KEPT:
-            self._deleted.popitem(last=False)
+        later = self._lives(item_id, origin)
         self._review(item_id)
+        return later
+
+    def delete(self, item_id: str, encoder: str, origin: Origin) -> bool:
+        """Take a delete of the item, as published for one encoder; what is held for others and is older counts as
+        gone, too. Returns whether it is the latest that is known of the item."""
+        self._held.get(encoder, {}).pop(item_id, None)
+        self._mended(item_id, encoder)
+        later = origin.after(self.known(item_id))
+        if later is not None:
+            self._newest.pop(item_id, None)
+            self._spoilt.pop(item_id, None)
+            self._deleted[item_id] = later
+            self._deleted.move_to_end(item_id)
+            if len(self._deleted) > DELETES_KEPT:
+                self._deleted.popitem(last=False)
+        self._review(item_id)
+        return later is not None
 
     def forget(self, item_id: str, encoder: str) -> None:
         """Take it that one encoder's record was removed, which says nothing of the item."""
         self._held.get(encoder, {}).pop(item_id, None)
         self._mended(item_id, encoder)
+        if self._newest.pop(item_id, None) is not None:
+            for states in (*self._held.values(), self._spoilt):
+                if (origin := states.get(item_id)) is not None:
+                    self._lives(item_id, origin)
         self._review(item_id)
 
     def spoil(self, item_id: str, encoder: str, origin: Origin | None) -> None:
@@ -126,9 +130,25 @@ class Ledger:
             The state of the item that can be read from that record all the same, if it can.
         """
         self.forget(item_id, encoder)
-        if origin is not None and encoder == self.encoder:
+        if origin is not None and encoder == self.encoder and self._lives(item_id, origin):
             self._spoilt[item_id] = origin
             self._review(item_id)
+
+    def known(self, item_id: str) -> Origin | None:
+        """The latest that is known of an item: the state that it lives in, or its delete."""
+        return self._newest.get(item_id) or self._deleted.get(item_id)
+
+    def live(self, item_id: str) -> bool:
+        """Whether an item is held for any encoder and not deleted since."""
+        return item_id in self._newest
+
+    def _lives(self, item_id: str, origin: Origin) -> bool:
+        """Take a state that an item is in; returns whether nothing later is known."""
+        later = origin.after(self.known(item_id))
+        if later is not None:
+            self._deleted.pop(item_id, None)
+            self._newest[item_id] = later
+        return later is not None
 
     def _mended(self, item_id: str, encoder: str) -> None:
         if encoder == self.encoder:
@@ -173,27 +193,16 @@ class Ledger:
             if origin.partition in owned
         ]
 
-    def _review(self, item_id: str, last: Origin | None = None) -> None:
-        """Find an item's newest state again; of two that cannot be compared it is the one read last."""
+    def _review(self, item_id: str) -> None:
+        """Find again which of an item's records are outdated by its delete, and whether the encoder's is behind."""
         deleted = self._deleted.get(item_id)
-        newest = None
         for encoder, items in self._held.items():
-            origin = items.get(item_id)
-            gone = origin is not None and deleted is not None and origin.before(deleted)
+            held = items.get(item_id)
+            gone = held is not None and deleted is not None and held.before(deleted)
             (self.outdated.add if gone else self.outdated.discard)((item_id, encoder))
-            if origin is not None and not gone and (newest is None or not origin.before(newest)):
-                newest = origin
-        spoilt = self._spoilt.get(item_id)
-        if spoilt is not None and (deleted is None or not spoilt.before(deleted)):
-            newest = spoilt if newest is None or newest.before(spoilt) else newest
-        if newest is not None and last is not None and not last.before(newest):
-            newest = last
         if (partition := self._behind.pop(item_id, None)) is not None:
             self._behind_by[partition] -= 1
-        if newest is None:
-            self._newest.pop(item_id, None)
-            return
-        self._newest[item_id] = newest
-        if self._held[self.encoder].get(item_id) != newest:
+        newest = self._newest.get(item_id)
+        if newest is not None and self._held[self.encoder].get(item_id) != newest:
             self._behind[item_id] = newest.partition
             self._behind_by[newest.partition] += 1

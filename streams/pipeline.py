@@ -120,7 +120,8 @@ class Pipeline:
         taken = [record for record, why in zip(full, refused, strict=True) if why is None]
         limit = self.config.shelf.max_bytes
         values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in taken]
-        written = await self.store.put(values, self.config.shelf.ttl_s)
+        shown = [[item.item_id for item in record.shelf.items] for record in taken]
+        written = await self.store.put(values, self.config.shelf.ttl_s, shown)
         self.meter.count("shelves", sum(written))
         self.meter.count("shelves.stale", len(taken) - sum(written))
         self.meter.count("shelves.empty", len(records) - len(full))

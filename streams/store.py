@@ -1,25 +1,34 @@
-"""Redis, the only door to it: shopper memory, demand counters and shelves, through three atomic scripts.
+"""Redis, the only door to it: shopper memory, demand counters, shelves and an index of what they show, through atomic
+scripts.
 
 Every call waits until Redis has answered. When Redis is away, loading, full or was flushed, calls wait and try again
 with backoff for as long as it takes: all writes may be repeated without harm, so a pause is the whole cost. Knows
 nothing of Kafka, models, or why anything is written.
 """
 
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from importlib.resources import files
 from typing import Any, TypeVar
 
+import msgspec
 from redis import exceptions
 from redis.asyncio import Redis
 
 from streams import shopper as memory
+from streams.clock import wall_ms
 from streams.config import BotsConfig, StateConfig
 from streams.events import AnyEvent
 from streams.keys import own, shard
 from streams.patience import Patience
 
 log = logging.getLogger(__name__)
+
+SCRIPTS = ("remember", "top", "put_shelf", "note_shown", "take_shown", "take_out")
+SHOWN_KEPT = 512
+"""Shelves noted of an item and epoch: so many integers Redis keeps in one array (``set-max-intset-entries``)."""
+
 T = TypeVar("T")
 
 
@@ -128,22 +137,129 @@ class Store:
                     counts[name] = counts.get(name, 0) + int(score)
         return sums
 
-    async def put(self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int) -> list[bool]:
+    async def put(
+        self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int, shown: Sequence[Sequence[str]] = ()
+    ) -> list[bool]:
         """Write shelves ``(key, value, event time ms)``; a newer one in place stays.
+
+        Parameters
+        ----------
+        shown
+            The ids of each shelf's items, so that an item can be taken out again. They are noted first: there is no
+            shelf that the index does not know of.
 
         Returns
         -------
         list of bool
             Whether each was written.
         """
+        notes = self._notes([(key, items) for (key, _, _), items in zip(shelves, shown, strict=False)])
+        epoch = epochs(wall_ms(), ttl_s)[0]
 
         async def send(pipe: Any) -> list[Any]:
+            for number, note in notes.items():
+                evalsha(pipe, self._scripts["note_shown"], [own(number)], epoch, ttl_s, SHOWN_KEPT, note)
             for key, value, event_ts in shelves:
-                pipe.execute_command("EVALSHA", self._scripts["put_shelf"], 1, key, value, event_ts, ttl_s)
+                evalsha(pipe, self._scripts["put_shelf"], [key], value, event_ts, ttl_s)
+            replies: list[Any] = await pipe.execute()
+            return replies[len(notes) :]
+
+        return [bool(reply) for reply in await self._patiently(send)] if shelves else []
+
+    async def take_shown(self, items: Sequence[str], ttl_s: int) -> tuple[dict[str, list[str]], set[str]]:
+        """Empty the index of some items.
+
+        Returns
+        -------
+        dict, set
+            By shelf key, those of the items that it was noted to show; and the items that are on more shelves than
+            the index holds, so that only `every_shelf` has all of them.
+        """
+        by_shard: dict[int, list[str]] = {}
+        for item in items:
+            by_shard.setdefault(shard(item, self.config.shards), []).append(item)
+        current = epochs(wall_ms(), ttl_s)
+
+        async def send(pipe: Any) -> list[Any]:
+            for number, mine in by_shard.items():
+                evalsha(pipe, self._scripts["take_shown"], [own(number)], len(current), *current, *mine)
             replies: list[Any] = await pipe.execute()
             return replies
 
-        return [bool(reply) for reply in await self._patiently(send)] if shelves else []
+        shown: dict[str, list[str]] = {}
+        everywhere = set()
+        for mine, reply in zip(by_shard.values(), await self._patiently(send) if items else (), strict=False):
+            for item, numbers in zip(mine, reply, strict=True):
+                if len(numbers) >= SHOWN_KEPT:
+                    everywhere.add(item)
+                for number in set(numbers):
+                    shown.setdefault(number.decode(), []).append(item)
+        numbers = list(shown)
+        names = await self.values([self._numbered(number) for number in numbers])
+        return {key.decode(): shown[number] for number, key in zip(numbers, names, strict=True) if key}, everywhere
+
+    async def take_out(self, items: Mapping[str, Sequence[str]]) -> int:
+        """Take items out of shelves, by shelf key; returns how many places were emptied."""
+
+        async def send(pipe: Any) -> list[Any]:
+            for key, mine in items.items():
+                evalsha(pipe, self._scripts["take_out"], [key], *map(msgspec.json.encode, mine))
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        return sum(await self._patiently(send)) if items else 0
+
+    async def every_shelf(self, chunk: int = 200) -> AsyncIterator[dict[str, bytes]]:
+        """All shelves, some at a time; one that is written meanwhile may be left out.
+
+        Raises
+        ------
+        redis.RedisError
+            When the search for keys is broken off; it then has to begin anew.
+        """
+        waiting: list[str] = []
+        keys = self.client.scan_iter(match="shelf:*", count=1000)
+        while True:
+            key = await anext(keys, None)
+            if key is not None:
+                waiting.append(key.decode("utf-8", "replace"))
+            if len(waiting) >= chunk or (key is None and waiting):
+                found = await self.values(waiting)
+                yield {key: value for key, value in zip(waiting, found, strict=True) if value is not None}
+                waiting = []
+            if key is None:
+                return
+
+    async def values(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What stands under some keys, None where nothing does."""
+
+        async def send(pipe: Any) -> list[Any]:
+            for key in keys:
+                pipe.get(key)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        return await self._patiently(send) if keys else []
+
+    def _notes(self, shown: Sequence[tuple[str, Sequence[str]]]) -> dict[int, bytes]:
+        """What `note_shown` is to note in each shard."""
+        items: dict[int, dict[str, list[str]]] = {}
+        shelves: dict[int, list[str]] = {}
+        for key, mine in shown:
+            number = shelf_number(key)
+            shelves.setdefault(number % self.config.shards, []).extend((str(number), key))
+            for item in mine:
+                by_item = items.setdefault(shard(item, self.config.shards), {})
+                by_item.setdefault(item, []).append(str(number))
+        return {
+            number: msgspec.msgpack.encode(
+                ([part for pair in items.get(number, {}).items() for part in pair], shelves.get(number, []))
+            )
+            for number in items.keys() | shelves.keys()
+        }
+
+    def _numbered(self, number: str) -> str:
+        return own(int(number) % self.config.shards, "shelf", number)
 
     async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
         async def attempt() -> T:
@@ -160,7 +276,39 @@ class Store:
 
     async def _load(self) -> None:
         loaded = {}
-        for name in ("remember", "top", "put_shelf"):
+        for name in SCRIPTS:
             source = files("streams").joinpath("scripts", f"{name}.lua").read_text("utf-8")
             loaded[name] = str(await self.client.script_load(source))
         self._scripts = loaded
+
+
+def evalsha(pipe: Any, script: str, keys: Sequence[str], *arguments: Any) -> None:
+    """Add a script to a pipeline."""
+    pipe.execute_command("EVALSHA", script, len(keys), *keys, *arguments)
+
+
+def shelf_number(key: str) -> int:
+    """A number for a shelf that stands in sets in its place: eight bytes there, where a key takes fifty and more.
+
+    Below 2^53, as Redis' scripts count. Of a million shelves two share one with a chance of 1 in 18,000.
+
+    Examples
+    --------
+    >>> shelf_number("shelf:feed:u1")
+    480702303010589
+    """
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest()) >> 11
+
+
+def epochs(now_ms: int, ttl_s: int) -> tuple[int, int]:
+    """The epochs in which a shelf that still lives may have been noted, the current one first.
+
+    An epoch is as long as a shelf lives. So the index forgets what is gone, with no key refreshed for ever.
+
+    Examples
+    --------
+    >>> epochs(25_000, 10)
+    (2, 1)
+    """
+    current = now_ms // 1000 // ttl_s
+    return current, current - 1

@@ -31,7 +31,9 @@ from streams.consumer import Consumer
 from streams.context import Queries
 from streams.edition import Edition, fetch, load
 from streams.editions import Editions
+from streams.embedding import Origin
 from streams.item_encoder import ItemEncoder
+from streams.ledger import Ledger
 from streams.meter import Meter
 from streams.recommender import Recommender
 from streams.record import Send
@@ -55,6 +57,8 @@ class Switcher:
         Makes a consumer of a topic, from its earliest record.
     owned
         Tells the partitions of ``shop.items`` that are this worker's now.
+    left
+        Hears of items that are on sale no more in the catalogue that serves, with the partitions that said so.
 
     Attributes
     ----------
@@ -73,13 +77,14 @@ class Switcher:
         meter: Meter,
         open_consumer: Callable[[str], Consumer],
         owned: Callable[[], Set[int]],
+        left: Callable[[Sequence[tuple[str, int]]], None],
         config: StreamsConfig,
     ) -> None:
         self.edition, self.charge, self.arms = edition, charge, arms
         self.meter, self.config = meter, config
-        self.open_consumer, self.owned = open_consumer, owned
+        self.open_consumer, self.owned, self.left = open_consumer, owned, left
         self.topics = Topics(config.topics.prefix)
-        self.item_encoder = ItemEncoder(self.catalogues, self.encoders, send, meter, config)
+        self.item_encoder = ItemEncoder(self.catalogues, self.encoders, self.known, send, meter, config)
         self.editions = Editions(edition, self._keep_up, config)
         self.trial = Trial(self.editions, arms, self._refuse)
         self.next: str | None = None
@@ -124,6 +129,14 @@ class Switcher:
         ledger = self.editions.upkeep(self.edition).ledger
         return {*ledger.encoders(), *(catalogue.encoder.version for catalogue in self.catalogues())}
 
+    def known(self, item_id: str) -> Origin | None:
+        """The latest that the embeddings topic holds of an item."""
+        return self.serving()[1].known(item_id)
+
+    def serving(self) -> tuple[Catalogue, Ledger]:
+        """The catalogue that serves, and what its topic holds."""
+        return self.edition.catalogue, self.editions.upkeep(self.edition).ledger
+
     def report(self) -> None:
         """Put into the meter what serves, how far the switch is that is under way, and who challenges."""
         challenger = self.trial.challenger
@@ -147,9 +160,15 @@ class Switcher:
         }
 
     def _keep_up(self, catalogue: Catalogue, beside: bool) -> Upkeep:
-        return Upkeep(
+        upkeep = Upkeep(
             catalogue, partial(self.open_consumer, self.topics.embeddings), self.item_encoder, self.owned, beside
         )
+        upkeep.follower.left = partial(self._left, catalogue)
+        return upkeep
+
+    def _left(self, catalogue: Catalogue, items: Sequence[tuple[str, int]]) -> None:
+        if catalogue is self.edition.catalogue:
+            self.left(items)
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         self.editions.start(group)

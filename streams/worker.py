@@ -14,6 +14,7 @@ import gc
 import logging
 import os
 import uuid
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ from streams.switcher import Switcher, first
 from streams.topics import Topics
 from streams.trending import Trending
 from streams.watchdog import Watchdog
+from streams.withdrawals import Withdrawals
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +116,10 @@ class Worker:
                 self.meter,
                 partial(Consumer, config),
                 self._owned,
+                self._left,
                 config,
             )
+            self.withdrawals = Withdrawals(self.store, self.switcher.serving, self._owned, self.meter, config)
             del self.edition
             demand = Demand(self.store, self.trending, self.arms, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
@@ -129,6 +133,7 @@ class Worker:
                 log.warning("worker %s is ready: %d items, model %s", self.id, len(edition.catalogue), edition.name)
                 del edition
                 group.create_task(demand.run())
+                group.create_task(self.withdrawals.run())
                 group.create_task(self._report(send))
                 group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.store.patience.paused))
 
@@ -140,6 +145,9 @@ class Worker:
             self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(patience.paused)}
             self.meter.labels |= {"redis_pause": patience.reason}
             await self.reporter.report(send)
+
+    def _left(self, items: Sequence[tuple[str, int]]) -> None:
+        self.withdrawals.left(items)
 
     def _owned(self) -> set[int]:
         """The partitions of the items that are this worker's now."""

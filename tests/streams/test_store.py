@@ -20,8 +20,9 @@ from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Re
 from streams.keys import normalise, own
 from streams.patience import passing
 from streams.redis_connection import connect
+from streams.shelf import Shelf, ShelfItem, encoder
 from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
-from streams.store import Store
+from streams.store import SHOWN_KEPT, Store
 from tests.shop import HANG_S
 
 pytestmark = pytest.mark.integration
@@ -457,3 +458,69 @@ def test_a_defect_is_raised_not_waited_for(redis_db: str) -> None:
 )
 def test_only_what_passes_is_waited_for(error: redis.RedisError, waits: bool) -> None:
     assert passing(error) == waits
+
+
+ids = st.text(st.sampled_from('ab"\\{},:[]é\u2028 '), min_size=1, max_size=6)
+
+
+def made(items: Sequence[str]) -> Shelf:
+    told = [ShelfItem(item, 0.06553, 0.1, 2e-05, 0.3, "vector+lexical") for item in items]
+    return Shelf(shelf_id="s" * 24, surface="feed", model="m", arm="champion", made_at=7, event_ts=5, items=told)
+
+
+@fast
+@given(st.lists(ids, min_size=1, max_size=8, unique=True), st.lists(ids, max_size=4), st.data())
+def test_items_are_taken_out_of_a_shelf_and_nothing_else_changes(
+    redis_db: str, items: list[str], strangers: list[str], data: st.DataObject
+) -> None:
+    gone = [*data.draw(st.lists(st.sampled_from(items), unique=True)), *strangers]
+    left = [item for item in items if item not in gone]
+
+    async def work(store: Store) -> None:
+        await store.client.flushdb()
+        await store.put([("shelf:feed:u", encoder.encode(made(items)), 5)], 60)
+        assert await store.take_out({"shelf:feed:u": gone, "shelf:feed:nobody": gone}) == len(items) - len(left)
+        value = await store.client.get("shelf:feed:u")
+        assert value == (encoder.encode(made(left)) if left else None)
+        if left:
+            assert 0 < await store.client.ttl("shelf:feed:u") <= 60
+            assert await store.put([("shelf:feed:u", b"{}", 4)], 60) == [False], "still a shelf of its event"
+
+    told(redis_db, SMALL, work)
+
+
+def test_the_index_finds_each_shelf_once_and_is_emptied_by_reading(redis_db: str) -> None:
+    keys = [f"shelf:feed:ü{n}" for n in range(50)]
+    shown = [[f"i{n % 5}", "all", 'odd "id"'] for n in range(50)]
+
+    async def work(store: Store) -> None:
+        await store.put([(key, shelf(1), 1) for key in keys], 600, shown)
+        await store.put([(key, shelf(2), 2) for key in keys], 600, shown)
+        found, everywhere = await store.take_shown(["i3", "all", "nobody"], 600)
+        assert not everywhere and found.keys() == set(keys)
+        assert {key for key, items in found.items() if "i3" in items} == set(keys[3::5])
+        assert await store.take_shown(["i3", "all"], 600) == ({}, set())
+        await store.put([(keys[0], shelf(3), 3)], 600, [["i3"]])
+        assert await store.take_shown(["i3"], 600) == ({keys[0]: ["i3"]}, set())
+        assert (await store.take_shown(['odd "id"'], 600))[0].keys() == set(keys)
+        async for name in store.client.scan_iter("ls:*"):
+            assert 0 < await store.client.ttl(name) <= 1_200
+
+    told(redis_db, StateConfig(), work)
+
+
+def test_the_index_is_bounded_and_says_so(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        keys = [f"shelf:feed:{n}" for n in range(2 * SHOWN_KEPT)]
+        for start in range(0, len(keys), 64):
+            some = keys[start : start + 64]
+            await store.put([(key, shelf(1), 1) for key in some], 600, [["hit"]] * len(some))
+        names = [name async for name in store.client.scan_iter("ls:*:shown:*")]
+        assert [await store.client.scard(name) for name in names] == [SHOWN_KEPT]
+        assert await store.client.object("encoding", names[0]) == b"intset"
+        found, everywhere = await store.take_shown(["hit"], 600)
+        assert len(found) == SHOWN_KEPT and everywhere == {"hit"}
+        seen = [key async for shelves in store.every_shelf(100) for key in shelves]
+        assert sorted(seen) == sorted(keys)
+
+    told(redis_db, StateConfig(), work)

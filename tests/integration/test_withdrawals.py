@@ -1,0 +1,142 @@
+"""What is deleted or sold out leaves the shelves that lie in Redis, on real servers, whoever is killed meanwhile."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams import keys
+from streams.config import KafkaConfig, TopicsConfig
+from tests.shop import READY_S, Shop, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+BUSY_S = 60.0
+"""What is promised within five seconds is waited for so long here, where other programs share the machine."""
+KINDS = ("kettle", "lamp", "tent")
+
+
+def item(item_id: str, **more: Any) -> bytes:
+    number = int(item_id[1:])
+    kind = KINDS[number % 3]
+    return json.dumps({"item_id": item_id, "title": f"{kind} {number}", "category": kind, **more}).encode()
+
+
+ITEMS = [f"i{n}" for n in range(30)]
+
+
+def event(kind: str, number: int, user: str, **more: Any) -> tuple[str, bytes]:
+    told = {"type": kind, "event_id": f"{kind}{number}{user}", "ts": int(time.time() * 1000), "user_id": user, **more}
+    return user, json.dumps(told).encode()
+
+
+@pytest.fixture
+def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[Shop]:
+    """A shop with one worker, whose shoppers have shelves of all kinds."""
+    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        shop.put_items({name: item(name) for name in ITEMS})
+        shop.start()
+        started(shop, len(ITEMS))
+        users = [f"u{n}" for n in range(20)]
+        touched = [event("cart", n, user, item_id=ITEMS[n]) for n, user in enumerate(users)]
+        shop.produce(shop.topics.events, touched)
+        shop.produce(shop.topics.events, [event("search", n, user, query="a kettle") for n, user in enumerate(users)])
+        shop.drained()
+        until(lambda: holding(shop, "i0") >= {"feed", "search", "similar", "popular"}, BUSY_S)
+        yield shop
+
+
+def started(shop: Shop, items: int) -> None:
+    """Wait until a worker that starts beside whatever else is ready and holds so many items."""
+    shop.seen(lambda snapshot: snapshot.gauges.get("items") == items, 5 * READY_S)
+
+
+def shelves(shop: Shop) -> dict[str, list[str]]:
+    """What every shelf shows."""
+    found = {key.decode(): shop.shelf(key.decode()) for key in shop.redis.scan_iter("shelf:*")}
+    return {key: [one.item_id for one in shelf.items] for key, shelf in found.items() if shelf is not None}
+
+
+def holding(shop: Shop, *gone: str) -> set[str]:
+    """The surfaces that show one of these items."""
+    return {key.split(":")[1] for key, shown in shelves(shop).items() if set(gone) & set(shown)}
+
+
+def test_what_leaves_the_catalogue_leaves_all_shelves_and_may_come_back(shop: Shop) -> None:
+    before = shelves(shop)
+    shop.put_items({"i0": None, "i1": item("i1", in_stock=False)})
+    until(lambda: not holding(shop, "i0", "i1"), BUSY_S, lambda: str(holding(shop, "i0", "i1")))
+    after = shelves(shop)
+    for key, shown in before.items():
+        if not key.startswith("shelf:popular:"):  # those are made anew all the time
+            assert after[key] == [name for name in shown if name not in ("i0", "i1")]
+
+    shop.put_items({"i0": item("i0"), "i1": item("i1")})
+    started(shop, len(ITEMS))
+    number = 100
+
+    def shown_again() -> bool:
+        nonlocal number
+        number += 1
+        shop.produce(shop.topics.events, [event("search", number, "u1", query="a kettle")])
+        return {"i0"} <= set(shelves(shop)[keys.search("a kettle")])
+
+    until(shown_again, BUSY_S, every_s=0.5)
+    time.sleep(3)  # longer than the second look at what was withdrawn
+    assert "search" in holding(shop, "i0")
+    assert shop.counted("shelves.taken_out") > 0
+
+
+def test_the_popular_shelf_of_a_category_goes_with_its_last_item(shop: Shop) -> None:
+    until(lambda: shop.shelf(keys.popular("lamp")), BUSY_S)
+    shop.put_items(dict.fromkeys(ITEMS[1::3]))
+    until(lambda: not holding(shop, *ITEMS[1::3]), BUSY_S)
+    until(lambda: shop.shelf(keys.popular("lamp")) is None, BUSY_S)
+    time.sleep(2 * shop.config.shelf.popular_refresh_s)
+    assert shop.shelf(keys.popular("lamp")) is None
+    assert shop.shelf(keys.popular("tent")) is not None
+    shop.put_items(dict.fromkeys(ITEMS))
+    until(lambda: not shelves(shop), BUSY_S, lambda: str(shelves(shop)))
+
+
+def test_a_worker_killed_before_it_took_an_item_out_leaves_it_to_the_next(shop: Shop) -> None:
+    """Its catalogue knows of the delete, and no record will tell the next one of it."""
+    shop.redis.client_pause(4_000)
+    shop.put_items({"i0": None})
+    until(lambda: shop.ends(shop.topics.embeddings) == len(ITEMS) + 1, BUSY_S)
+    time.sleep(1)
+    shop.kill()
+    assert "feed" in holding(shop, "i0")
+    shop.start()
+    started(shop, len(ITEMS) - 1)
+    until(lambda: not holding(shop, "i0"), BUSY_S)
+
+
+def test_a_shelf_made_without_knowing_of_the_delete_loses_the_item_too(shop: Shop) -> None:
+    """By a worker that was stopped, for one, and goes on with what it has in hand."""
+    late = json.loads(shop.redis.get(keys.feed("u0")) or b"")
+    assert "i0" in {one["item_id"] for one in late["items"]}
+    shop.put_items({"i0": None})
+    until(lambda: not holding(shop, "i0"), BUSY_S)
+    shop.start("worker-2")
+    shop.seen(lambda snapshot: f"-{shop.workers['worker-2'].pid}-" in snapshot.id, 5 * READY_S)
+    os.kill(shop.workers["worker-2"].pid, signal.SIGSTOP)
+    shop.redis.set("shelf:feed:late", json.dumps(late))
+    os.kill(shop.workers["worker-2"].pid, signal.SIGCONT)
+    shop.stop("worker-2")
+    until(lambda: "i0" not in shelves(shop)["shelf:feed:late"], BUSY_S)
+
+
+def test_an_item_on_more_shelves_than_the_index_holds_leaves_all_of_them(shop: Shop) -> None:
+    crowd = [event("click", n, f"v{n}", item_id="i3") for n in range(800)]
+    shop.produce(shop.topics.events, crowd)
+    shop.drained()
+    assert sum("i6" in shown for shown in shelves(shop).values()) > 512
+    shop.put_items({"i6": None})
+    until(lambda: not holding(shop, "i6"), BUSY_S)
+    assert shop.counted("shelves.passes") > 0
