@@ -36,6 +36,11 @@ OVERHEAD_BYTES = 512
 """What Kafka adds to a record's bytes, at most, keys and headers not counted."""
 
 
+BY_BROKERS_CLOCK = {"message.timestamp.type": "LogAppendTime"}
+"""Records of our own topics are dated by the broker: it refuses what a process dates an hour ahead of it, so one whose
+clock is wrong could write nothing. The shop's records keep the time that their producer gave."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """Topic names, one attribute each.
@@ -127,9 +132,8 @@ def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
         return {"num_partitions": partitions, "replication_factor": config.replication_factor, "configs": settings}
 
     wide, narrow = config.partitions, config.compacted_partitions
-    return {
-        topics.items: topic(narrow, compact),
-        topics.events: topic(wide, kept(config.retention_hours)),
+    shops = {topics.items: topic(narrow, compact), topics.events: topic(wide, kept(config.retention_hours))}
+    own = {
         topics.shelves: topic(wide, kept(config.retention_hours)),
         topics.examples: topic(wide, kept(config.examples_retention_hours)),
         topics.embeddings: topic(narrow, compact),
@@ -139,6 +143,9 @@ def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
         topics.dead_letters: topic(narrow, kept(config.retention_hours, DEAD_LETTER_HEADROOM)),
         topics.skipped: topic(1, compact),
     }
+    for one in own.values():
+        one["configs"] = one["configs"] | BY_BROKERS_CLOCK
+    return shops | own
 
 
 def create(kafka: KafkaConfig, config: TopicsConfig) -> list[str]:
@@ -289,7 +296,7 @@ def _of_topic(
 
 
 def _change(key: str, now: str, wanted: str) -> Change:
-    if key == "max.message.bytes":
+    if key in ("max.message.bytes", *BY_BROKERS_CLOCK):
         return Change.SAFE
     if key == "retention.ms":
         longer = int(now) >= 0 and int(wanted) > int(now)  # below 0 is for ever
