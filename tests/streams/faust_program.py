@@ -6,7 +6,6 @@ Faust runs once in a process, so tests start this. It reads settings from its fi
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,29 +35,26 @@ def main() -> int:
     told = json.loads(sys.argv[1])
     config = StreamsConfig(**told["streams"])
     topics = Topics(config.topics.prefix)
-    with tempfile.TemporaryDirectory() as folder:
-        app = make_app(config, RoleConfig(group=told["group"]), folder)
-        taking = Taking(0.001, lambda: None)
+    app = make_app(config, RoleConfig(group=told["group"]))
+    taking = Taking(0.001, lambda: None)
 
-        async def on_events(stream: Any) -> None:
-            await taking.run(stream, 64, take)
+    async def on_events(stream: Any) -> None:
+        await taking.run(stream, 64, take)
 
-        async def on_items(stream: Any) -> None:
-            await taking.run(stream, 64, take)
+    async def on_items(stream: Any) -> None:
+        await taking.run(stream, 64, take)
 
-        async def state() -> None:
-            while True:
-                await asyncio.sleep(0.2)
-                mine = app.consumer.assignment()
-                done = sorted(one.partition for one in mine if one.topic == topics.events and caught_up(app, one))
-                tell(
-                    lag=lag(app), partitions=len(mine), caught_up=done, unreadable=[one.labels for one in book.series()]
-                )
+    async def state() -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            mine = app.consumer.assignment()
+            done = sorted(one.partition for one in mine if one.topic == topics.events and caught_up(app, one))
+            tell(lag=lag(app), partitions=len(mine), caught_up=done, unreadable=[one.labels for one in book.series()])
 
-        for agent, topic in ((on_events, topics.events), (on_items, topics.items)):
-            app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
-        app.task(state)
-        return run(app)
+    for agent, topic in ((on_events, topics.events), (on_items, topics.items)):
+        app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)
+    app.task(state)
+    return run(app)
 
 
 if __name__ == "__main__":
