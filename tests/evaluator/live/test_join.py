@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 import redis as sync
@@ -41,6 +41,15 @@ def records(config: TopicsConfig, bad: bytes) -> list[Record]:
     return found
 
 
+async def still_there(*_: object) -> bool:
+    return False
+
+
+async def nothing_to_read_again(*_: object) -> AsyncGenerator[Sequence[Record]]:
+    for none in ():
+        yield none
+
+
 def state(
     kafka: KafkaConfig, url: str, config: TopicsConfig, batches: Sequence[Sequence[Record]]
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
@@ -54,7 +63,7 @@ def state(
         async with Producer(streams, meter) as send:
             join = Join(
                 store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
-                Letters(send, config),
+                Letters(send, config), still_there, nothing_to_read_again,
             )  # fmt: skip
             for batch in batches:
                 await asyncio.gather(*await join.process(batch))
