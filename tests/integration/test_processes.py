@@ -16,7 +16,7 @@ from streams.config import KafkaConfig, TopicsConfig
 from tests.integration.test_worker import ITEMS, search
 from tests.shop import Shop, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 LINES, SECONDS = 200, 20.0
 """What a worker may log at most while it cannot write."""
@@ -62,13 +62,13 @@ def test_a_role_takes_no_module_from_where_it_is_started_and_leaves_nothing_when
     for role in ("worker", "evaluator", "trainer"):
         with started(shop, role, hostile) as (process, log):
             if role == "worker":
-                until(lambda log=log: "is ready" in log.read_text(), 180, log.read_text)  # type: ignore[misc]
+                until(lambda log=log: "is ready" in log.read_text(), 480, log.read_text)  # type: ignore[misc]
                 shop.produce(shop.topics.events, [search("usb cable", "e1", "u1")])
                 until(lambda: shop.shelf(keys.feed("u1")), 60, log.read_text)
             else:
                 from streams import status
 
-                until(lambda role=role: status.snapshots(shop.config, 0, role), 180, log.read_text)  # type: ignore[misc]
+                until(lambda role=role: status.snapshots(shop.config, 0, role), 480, log.read_text)  # type: ignore[misc]
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert not (hostile / "RUN").exists(), role
@@ -87,7 +87,7 @@ def test_the_module_run_by_hand_takes_no_module_from_there_either(hostile: Path)
 def test_a_worker_whose_topic_is_deleted_keeps_its_log_short(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     with started(shop, "worker", tmp_path / "here") as (process, log):
-        until(lambda: "is ready" in log.read_text(), 180, log.read_text)
+        until(lambda: "is ready" in log.read_text(), 480, log.read_text)
         shop.admin.delete_topics([shop.topics.shelves])
         until(lambda: shop.topics.shelves not in shop.admin.list_topics(), 60)
         began, end = len(log.read_text().splitlines()), time.monotonic() + SECONDS

@@ -112,7 +112,7 @@ def test_bad_arguments_are_named() -> None:
         ("LIVESHELF_MODEL__STORE", "s3://KEY:hunter2@bucket/models"),
         ("LIVESHELF_MODEL__STORE", "abfs://c@a/models?sig=hunter2"),
         ("LIVESHELF_MODEL__WEIGHTS", "https://h/w?token=hunter2"),
-        ("LIVESHELF_ALERTS__WEBHOOK_URL", "https://me:hunter2@h/hook?key=hunter2"),
+        ("LIVESHELF_ALERTS__ALERTMANAGER_URL", "https://me:hunter2@h:9093"),
         ("LIVESHELF_ALERTS__LINK", "https://h/d?api_key=hunter2"),
     ],
 )
