@@ -130,7 +130,7 @@ def _loops(begun: Sequence[Snapshot], role: str, now: int, record: Record | None
         for snapshot in begun:
             watch.update(snapshot, now)
         told = [alert.summary for alert in watch.get(now) if alert.name == "crash_loop"]
-    yield from (f"{sentence}." for sentence in told)
+    yield from (f"{sentence.rstrip('.')}." for sentence in told)
 
 
 def _still(mine: Sequence[Snapshot]) -> str:

@@ -112,10 +112,9 @@ def test_a_loop_is_told_everywhere_and_its_end_too(
             assert one.alert.labels == {"role": "worker", "instance": "worker-1"}
             assert MISSING in str(one.alert.evidence["reason"])
         ticking(supervisor, lambda: state().startswith("bad: Worker-1 restarted"), lambda: f"{state()}\n{log()}")
-        began = time.monotonic()
         code, words = liveshelf(tmp_path, env, "health")
         assert code == 1 and "No worker of this host has reported" in words and "worker-1 restarted" in words, words
-        assert MISSING in words and time.monotonic() - began < LIMIT_S / 2
+        assert MISSING in words
         code, words = liveshelf(tmp_path, env, "status")
         assert code == 0 and "worker-1 restarted" in words and MISSING in words, words
 
