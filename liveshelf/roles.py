@@ -189,6 +189,8 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
             ("shoppers' purchases", "ls:*:bought:*"),
             ("what shoppers counted for, by hour", "ls:*:counted:*"),
             ("seen together", "ls:*:with:*"),
+            ("what shelves show, by item", "ls:*:shown:*"),
+            ("shelves' numbers", "ls:*:numbered:*"),
             ("open impressions, by partition", "ls:*:state"),
             ("their shelves", "ls:*:shelf:*"),
             ("rates, by partition and hour", "ls:*:rates:*"),

@@ -259,7 +259,7 @@ class Store:
         }
 
     def _numbered(self, number: str) -> str:
-        return own(int(number) % self.config.shards, "shelf", number)
+        return own(int(number) % self.config.shards, "numbered", number)
 
     async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
         async def attempt() -> T:

@@ -181,7 +181,7 @@ class Shop:
         return total(status.snapshots(self.config, 0), name)
 
     def state(self) -> dict[bytes, dict[bytes, float]]:
-        """All of Liveshelf's own state."""
+        """All that is remembered and counted: Liveshelf's own state without the index of what shelves show."""
 
         def held(key: bytes) -> dict[bytes, float]:
             if self.redis.type(key) == b"string":
@@ -190,7 +190,7 @@ class Shop:
                 return {name: float(value) for name, value in self.redis.hgetall(key).items()}
             return dict(self.redis.zrange(key, 0, -1, withscores=True))
 
-        return {key: held(key) for key in self.redis.scan_iter("ls:*")}
+        return {key: held(key) for key in self.redis.scan_iter("ls:*") if self.redis.type(key) in (b"hash", b"zset")}
 
 
 def databases(redis_url: str, numbers: Sequence[int]) -> list[str]:

@@ -5,7 +5,7 @@
 local prefix, epoch, ttl, bound = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local items, shelves = unpack(cmsgpack.unpack(ARGV[4]))
 for i = 1, #shelves, 2 do
-  redis.call('SET', prefix .. 'shelf:' .. shelves[i], shelves[i + 1], 'EX', ttl)
+  redis.call('SET', prefix .. 'numbered:' .. shelves[i], shelves[i + 1], 'EX', ttl)
 end
 for i = 1, #items, 2 do
   local key = prefix .. 'shown:' .. epoch .. ':' .. items[i]

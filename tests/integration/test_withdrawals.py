@@ -12,7 +12,7 @@ import pytest
 
 from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
-from tests.shop import READY_S, Shop, until
+from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -53,7 +53,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
 
 def started(shop: Shop, items: int) -> None:
     """Wait until a worker that starts beside whatever else is ready and holds so many items."""
-    shop.seen(lambda snapshot: snapshot.gauges.get("items") == items, 5 * READY_S)
+    shop.seen(lambda snapshot: snapshot.gauges.get("items") == items, 300)
 
 
 def shelves(shop: Shop) -> dict[str, list[str]]:
@@ -124,7 +124,7 @@ def test_a_shelf_made_without_knowing_of_the_delete_loses_the_item_too(shop: Sho
     shop.put_items({"i0": None})
     until(lambda: not holding(shop, "i0"), BUSY_S)
     shop.start("worker-2")
-    shop.seen(lambda snapshot: f"-{shop.workers['worker-2'].pid}-" in snapshot.id, 5 * READY_S)
+    shop.seen(lambda snapshot: f"-{shop.workers['worker-2'].pid}-" in snapshot.id, 300)
     os.kill(shop.workers["worker-2"].pid, signal.SIGSTOP)
     shop.redis.set("shelf:feed:late", json.dumps(late))
     os.kill(shop.workers["worker-2"].pid, signal.SIGCONT)
