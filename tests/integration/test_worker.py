@@ -177,7 +177,8 @@ def test_a_bot_gets_its_feed_and_makes_no_demand(shop: Shop) -> None:
         events += [{"type": "click", "item_id": id} for id in some]
         told = [event | about | {"event_id": f"{page}.{n}", "ts": ts + n} for n, event in enumerate(events)]
         shop.produce(shop.topics.events, [("bot", json.dumps(event).encode()) for event in told])
-        shop.drained()  # so that no batch holds what came before the mark and what came after
+        if page in (12, 19):
+            shop.drained()  # no batch holds what came before the mark and the last items
     counted = {item for key, held in shop.state().items() if b":trend:" in key for item in held}
     assert counted == {id.encode() for id in ids[:10]}
     shelf = shop.shelf(keys.feed("bot"))
