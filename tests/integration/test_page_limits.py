@@ -58,18 +58,21 @@ def ended(connection: socket.socket) -> bool:
 
 def test_who_does_not_ask_is_let_go(address: tuple[str, int]) -> None:
     began = time.monotonic()
-    with socket.create_connection(address) as silent, socket.create_connection(address) as slow:
-        with asked(address, b"/healthz") as idle:
-            slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-            for _ in range(60):  # a header now and then, and never the last one
-                try:
-                    slow.sendall(b"X-Slow: 1\r\n")
-                except OSError:
-                    break
-                time.sleep(0.5)
-            else:
-                pytest.fail("the slow sender is still connected after 30 s")
-            assert ended(silent) and ended(idle)
+    with (
+        socket.create_connection(address) as silent,
+        socket.create_connection(address) as slow,
+        asked(address, b"/healthz") as idle,
+    ):
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        for _ in range(60):  # a header now and then, and never the last one
+            try:
+                slow.sendall(b"X-Slow: 1\r\n")
+            except OSError:
+                break
+            time.sleep(0.5)
+        else:
+            pytest.fail("the slow sender is still connected after 30 s")
+        assert ended(silent) and ended(idle)
     assert time.monotonic() - began >= connections.SILENT_S
 
 

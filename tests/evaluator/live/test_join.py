@@ -41,31 +41,33 @@ def records(config: TopicsConfig, bad: bytes) -> list[Record]:
     return found
 
 
-async def still_there(*_: object) -> bool:
-    return False
-
-
-async def nothing_to_read_again(*_: object) -> AsyncGenerator[Sequence[Record]]:
-    for none in ():
-        yield none
-
-
 def state(
-    kafka: KafkaConfig, url: str, config: TopicsConfig, batches: Sequence[Sequence[Record]]
+    kafka: KafkaConfig,
+    url: str,
+    config: TopicsConfig,
+    batches: Sequence[Sequence[Record]],
+    every: Sequence[Record] = (),
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
-    """What Redis holds after batches, and what was counted."""
+    """What Redis holds after batches, and what was counted; a process for each, that may read again what there was."""
     group, meter = uuid.uuid4().hex, Meter("evaluator", "e", 0)
+
+    async def gone(*_: int) -> bool:
+        return False
+
+    async def read_again(_: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
+        assert before is not None
+        yield [record for record in every if first <= record.offset < before]
 
     async def run() -> None:
         client = Redis.from_url(url)
         store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
         streams = StreamsConfig(kafka=kafka, topics=config)
         async with Producer(streams, meter) as send:
-            join = Join(
-                store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
-                Letters(send, config), still_there, nothing_to_read_again,
-            )  # fmt: skip
             for batch in batches:
+                join = Join(
+                    store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
+                    Letters(send, config), gone, read_again,
+                )  # fmt: skip
                 await asyncio.gather(*await join.process(batch))
         await client.aclose()
 
@@ -103,6 +105,8 @@ def test_an_event_that_breaks_alone_is_as_if_it_were_none(
     assert all(one.source.value == hostile.encode() for one in letters)
     again, _ = state(kafka, redis_db, topics_config, [given[:5], given[:5], given[2:9], given])
     assert again == plain, "however they fall into batches, and taken again"
+    healed, _ = state(kafka, redis_db, topics_config, [given[:2], given[7:8], given[10:]], given)
+    assert healed == plain, "what Redis lost is read again, and what broke then breaks nothing now"
 
 
 def test_figures_that_break_hold_nothing_up(
