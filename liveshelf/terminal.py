@@ -4,15 +4,16 @@ Knows errors that a person can mend; nothing of single commands.
 """
 
 import logging
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from liveshelf.settings import BadSettingsError, Settings, load
+from liveshelf.settings import Settings, load
 from streams.masking import masked
 
 console = Console()
@@ -23,35 +24,46 @@ KAFKA_AGAIN_S = 2.0
 """How long a role that is started waits for a broker that may be starting too, and how often it looks."""
 
 
+TOLD_AS_THEY_ARE = (
+    "liveshelf.ope:LogsError",
+    "liveshelf.settings:BadSettingsError",
+    "liveshelf.stack.errors:StackError",
+    "models.store.errors:StoreError",
+    "models.training.examples:ExamplesError",
+    "models.weights:WeightsError",
+    "streams.adapters.mapping:MappingError",
+    "streams.metrics_server:MetricsError",
+    "streams.reach:UnreachableError",
+    "streams.skipping:SkipError",
+)
+"""Errors whose words are for a person, as module and class."""
+
+
+def _errors(names: Iterable[str]) -> tuple[type[Exception], ...]:
+    """These classes, as far as their modules are loaded: what raises them has loaded them, and the others take seconds.
+
+    Examples
+    --------
+    >>> _errors(["liveshelf.settings:BadSettingsError", "not.loaded:SomeError"])
+    (<class 'liveshelf.settings.BadSettingsError'>,)
+    """
+    split = (name.split(":") for name in names)
+    return tuple(getattr(sys.modules[module], kind) for module, kind in split if module in sys.modules)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
-    from kafka.errors import KafkaError
-
-    from liveshelf.ope import LogsError
-    from liveshelf.stack.errors import StackError
-    from models.store.errors import StoreError
-    from models.training.examples import ExamplesError
-    from models.weights import WeightsError
-    from streams.adapters.mapping import MappingError
     from streams.lifecycle import last_words
-    from streams.metrics_server import MetricsError
-    from streams.reach import UnreachableError
-    from streams.redis_connection import ERRORS
-    from streams.skipping import SkipError
 
-    known = (
-        *(BadSettingsError, StackError, UnreachableError, MappingError, StoreError, ExamplesError),
-        *(LogsError, WeightsError, MetricsError, SkipError),
-    )
     try:
         with last_words(typer.Exit):
             yield
-    except known as error:
+    except _errors(TOLD_AS_THEY_ARE) as error:
         message = str(error)
-    except KafkaError as error:
+    except _errors(["kafka.errors:KafkaError"]) as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
-    except ERRORS as error:
+    except _errors(["redis.exceptions:RedisError", "redis.exceptions:RedisClusterException"]) as error:
         message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
     else:
         return
