@@ -79,7 +79,7 @@ def test_a_role_takes_no_module_from_where_it_is_started_and_leaves_nothing_when
 def test_the_module_run_by_hand_takes_no_module_from_there_either(hostile: Path) -> None:
     command = [*program("config")[:1], *program("config")[2:]]
     assert command[1:] == ["-m", "liveshelf", "config"]
-    done = subprocess.run(command, cwd=hostile, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=hostile, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0 and "[worker]" in done.stdout, done.stderr
     assert not (hostile / "RUN").exists()
 
