@@ -305,8 +305,13 @@ async def _letters(consumer: Any, at: Any, low: int, high: int) -> list[DeadLett
 
 
 async def _between(consumer: Any, at: Any, low: int, high: int) -> list[Any]:
-    """The messages of a partition from one offset up to before another, or to where it cannot be read on."""
-    consumer.assign([at])
+    """The messages of a partition from one offset up to before another, or to where it cannot be read on.
+
+    The partitions stay assigned: a group's consumer must not be given others while it looks for its coordinator.
+    """
+    if others := consumer.assignment() - {at}:
+        consumer.pause(*others)
+    consumer.resume(at)
     consumer.seek(at, low)
     loop, found = asyncio.get_running_loop(), list[Any]()
     moved = loop.time()

@@ -236,12 +236,13 @@ def test_the_newest_are_found_from_the_end(
     kafka: KafkaConfig, topics_config: TopicsConfig, producer: KafkaProducer
 ) -> None:
     name = Topics(topics_config.prefix).dead_letters
-    began = int(time.time() * 1000) - 1_000
+    times = []
     for number in range(300):
+        time.sleep(0.003)  # the broker dates them by the millisecond
+        times.append(int(time.time() * 1000))
         record = Record(Topics(topics_config.prefix).events, number % 4, number, 1, None, b"%d" % number)
         told = headers(record, Refusal("future" if number == 7 else "malformed", "why"))
-        producer.send(name, key=key(record), value=record.value, headers=told, timestamp_ms=began + number)
-    producer.flush()
+        producer.send(name, key=key(record), value=record.value, headers=told).get(timeout=60)
     seen: list[int] = []
     found = newest(kafka, topics_config, 20, progress=lambda done, _: seen.append(done))
     assert [letter.source.offset for letter in found.letters] == list(range(280, 300))
@@ -249,6 +250,6 @@ def test_the_newest_are_found_from_the_end(
     assert seen[-1] <= 60, "no more is read than is shown, of each partition"
     rare = newest(kafka, topics_config, 20, reason="future")
     assert ([letter.source.offset for letter in rare.letters], rare.total) == ([7], 300)
-    late = newest(kafka, topics_config, 500, since_ms=began + 250)
+    late = newest(kafka, topics_config, 500, since_ms=times[250])
     assert ([letter.source.offset for letter in late.letters], late.total) == (list(range(250, 300)), 50)
-    assert newest(kafka, topics_config, 5, since_ms=began + 1_000_000) == ([], 0)
+    assert newest(kafka, topics_config, 5, since_ms=times[-1] + 1_000_000) == ([], 0)
