@@ -1,8 +1,6 @@
 """What is deleted or sold out leaves the shelves that lie in Redis, on real servers, whoever is killed meanwhile."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,28 +113,3 @@ def test_a_worker_killed_before_it_took_an_item_out_leaves_it_to_the_next(shop: 
     shop.start()
     started(shop, len(ITEMS) - 1)
     until(lambda: not holding(shop, "i0"), BUSY_S)
-
-
-def test_a_shelf_made_without_knowing_of_the_delete_loses_the_item_too(shop: Shop) -> None:
-    """By a worker that was stopped, for one, and goes on with what it has in hand."""
-    late = json.loads(shop.redis.get(keys.feed("u0")) or b"")
-    assert "i0" in {one["item_id"] for one in late["items"]}
-    shop.put_items({"i0": None})
-    until(lambda: not holding(shop, "i0"), BUSY_S)
-    shop.start("worker-2")
-    shop.seen(lambda snapshot: f"-{shop.workers['worker-2'].pid}-" in snapshot.id, 300)
-    os.kill(shop.workers["worker-2"].pid, signal.SIGSTOP)
-    shop.redis.set("shelf:feed:late", json.dumps(late))
-    os.kill(shop.workers["worker-2"].pid, signal.SIGCONT)
-    shop.stop("worker-2")
-    until(lambda: "i0" not in shelves(shop)["shelf:feed:late"], BUSY_S)
-
-
-def test_an_item_on_more_shelves_than_the_index_holds_leaves_all_of_them(shop: Shop) -> None:
-    crowd = [event("click", n, f"v{n}", item_id="i3") for n in range(800)]
-    shop.produce(shop.topics.events, crowd)
-    shop.drained()
-    assert sum("i6" in shown for shown in shelves(shop).values()) > 512
-    shop.put_items({"i6": None})
-    until(lambda: not holding(shop, "i6"), BUSY_S)
-    assert shop.counted("shelves.passes") > 0
