@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException, Producer
 from redis import Redis
 from rich.progress import Progress
 
-from benchmarks.hostility import CODECS, Hostility, Message
+from benchmarks.hostility import CODECS, ITEMS, Hostility, Message
 from benchmarks.report import Report
 from liveshelf import roles
 from liveshelf.settings import StackConfig, load
@@ -74,7 +74,7 @@ class System:
         self.roles = [replace(role, env={**env, **role.env}) for role in (*every, self.page)]
         self.ended: list[str] = []
         self.memory: defaultdict[str, list[float]] = defaultdict(list)
-        self.pids: dict[str, int] = {}
+        self.pids: dict[str, int] = defaultdict(int)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -102,7 +102,7 @@ class System:
 
     def _run(self) -> None:
         with Supervisor(self.servers, self.roles, say=self.ended.append, stop_timeout_s=20) as supervisor:
-            self.pids = {member.name: member.pid or 0 for member in supervisor.roles}
+            self.pids |= {member.name: member.pid or 0 for member in supervisor.roles}
             sampled = 0.0
             while not self._over.wait(TICK_S):
                 supervisor.tick()
@@ -186,6 +186,12 @@ def snapshots(kafka: KafkaConfig, pids: Sequence[int]) -> list[Snapshot]:
     return found
 
 
+def known(kafka: KafkaConfig, system: System) -> float:
+    """How many items the worker knows."""
+    taken = snapshots(kafka, [system.pids["worker-1"]])
+    return max((one.gauges.get("items", 0.0) for one in taken), default=0.0)
+
+
 def until(holds: Callable[[], Any], what: str, system: System, within_s: float = PATIENCE_S) -> Any:
     """Wait until something holds, and return it."""
     deadline = time.monotonic() + within_s
@@ -242,6 +248,8 @@ def live(report: Report, folder: Path, messages: int, rate: float, seed: int, st
         with Redis.from_url(servers.redis_url) as redis, System(servers, folder).running() as system:
             for message in hostility.catalogue():
                 clients.send(message)
+            clients.flush()
+            until(lambda: known(kafka, system) >= ITEMS, "the catalogue is not read", system)
             first_s = served(system, clients, redis, "first")
             began, third = time.monotonic(), dict[str, float]()
             for number, message in enumerate(hostility.messages(messages)):

@@ -65,6 +65,7 @@ class Pipeline:
         except Exception as error:
             if len(records) == 1:
                 log.exception("an event broke the pipeline and goes to the dead letters")
+                self.meter.count("refused")
                 return self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
             log.exception("a batch of %d broke: taking its events one by one", len(records))
             return [sent for record in records for sent in await self.process([record])]
