@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,10 @@ from liveshelf.settings import StackConfig, load
 from liveshelf.stack.process import tail
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import TICK_S, Supervisor
-from streams import dead_letters, keys, topics
+from streams import dead_letters, keys, status, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.contents import contents
-from streams.meter import Snapshot, decoder
+from streams.meter import Snapshot
 from streams.shelf import shelf_decoder
 from streams.topics import Topics
 
@@ -173,22 +172,14 @@ class Clients:
             self.declined[f"{message.topic()}: {error.name()}"] += 1
 
 
-def snapshots(kafka: KafkaConfig, pids: Sequence[int]) -> list[Snapshot]:
-    """What these processes said of themselves; others' snapshots, and what is none, are left out."""
-    found = []
-    for message in contents(StreamsConfig(kafka=kafka), TOPICS.metrics):
-        try:
-            snapshot = decoder.decode(message.value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-        if any(f"-{pid}" in snapshot.id for pid in pids):
-            found.append(snapshot)
-    return found
+def snapshots(kafka: KafkaConfig, pid: int) -> list[Snapshot]:
+    """What the worker said of itself, and not what others say in its name."""
+    return [one for one in status.snapshots(StreamsConfig(kafka=kafka), 0) if f"-{pid}-" in one.id]
 
 
 def known(kafka: KafkaConfig, system: System) -> float:
     """How many items the worker knows."""
-    taken = snapshots(kafka, [system.pids["worker-1"]])
+    taken = snapshots(kafka, system.pids["worker-1"])
     return max((one.gauges.get("items", 0.0) for one in taken), default=0.0)
 
 
@@ -220,7 +211,7 @@ def served(system: System, clients: Clients, redis: "Redis", name: str) -> float
 def accounted(report: Report, system: System, kafka: KafkaConfig, clients: Clients) -> bool:
     """Rows of what was sent to the shop's topics and what became of it; whether nothing is missing or too many."""
     whole = True
-    mine = snapshots(kafka, [system.pids["worker-1"]])
+    mine = snapshots(kafka, system.pids["worker-1"])
     places = {(one.source.topic, one.source.partition, one.source.offset) for one in _letters(kafka)}
     letters = Counter(topic for topic, _, _ in places)
     for topic, names in COUNTED.items():
@@ -266,7 +257,7 @@ def live(report: Report, folder: Path, messages: int, rate: float, seed: int, st
             names = [name for some in COUNTED.values() for name in some]
 
             def all_counted() -> bool:
-                taken = snapshots(kafka, [worker])
+                taken = snapshots(kafka, worker)
                 return sum(one.counts.get(name, 0) for one in taken for name in names) >= wanted
 
             until(all_counted, f"fewer than {wanted:,} records are counted", system)
