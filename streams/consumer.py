@@ -80,7 +80,10 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._unguarded = self._client.send
         self._client.send = self._send
         self._assign_anew = self._subscription.assign_from_subscribed
-        self._subscription.assign_from_subscribed = self._assign_keeping_positions
+        if (
+            settings.get("group_id") is None
+        ):  # a group goes on where it has committed: what it was given after that is lost
+            self._subscription.assign_from_subscribed = self._assign_keeping_positions
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -136,8 +139,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         return None if assignment is None else assignment.state_value(partition)
 
     def _assign_keeping_positions(self, partitions: Any) -> None:
-        """Go on where reading is when the topics change; the library would begin anew, and miss what new partitions
-        hold where it reads from the end."""
+        """Go on where reading is when the topics change, in no group; the library would begin anew, and miss what new
+        partitions hold where it reads from the end."""
         before: Any = self.assigned()
         self._assign_anew(partitions)
         if before is None:
