@@ -6,6 +6,7 @@ Knows entries and refusals; nothing of how either is sent or read.
 import json
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +14,22 @@ from typing import IO, Self
 
 from rich.table import Table
 
+from liveshelf.removals import Removal, Verdict
+from liveshelf.terminal import plain
 from streams.adapters.gate import Entry
 from streams.decode import Refusal
+
+SHOWN = 20
+"""Ids that a dry run shows of those it would delete."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What came of a file. ``sent`` is what the broker has acknowledged; ``read`` counts the file's own records."""
+    """What came of a file. ``sent`` is what the broker has acknowledged; ``read`` counts the file's own records.
+
+    In a dry run ``sent`` is what would have been. ``verdict`` is there where the file was to delete what it does not
+    have, ``removal`` where it did.
+    """
 
     read: int = 0
     sent: int = 0
@@ -30,17 +40,43 @@ class Summary:
     error: str = ""
     interrupted: bool = False
     refused_path: Path | None = None
+    dry_run: bool = False
+    verdict: Verdict | None = None
+    removal: Removal | None = None
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 when nothing could be sent, the broker failed, or the file is damaged."""
-        return int(bool(self.error or self.failed) or (self.sent == 0 and not self.interrupted))
+        """0, or 1 when nothing could be sent, the broker failed, the file is damaged, or what was to be deleted was
+        not."""
+        kept = (self.verdict and self.verdict.why_not) or (self.removal and not self.removal.whole)
+        return int(bool(self.error or self.failed or kept) or (self.sent == 0 and not self.interrupted))
+
+    @property
+    def incomplete(self) -> str:
+        """Why it is not certain that all of the file's items were sent, or nothing.
+
+        Examples
+        --------
+        >>> Summary(sent=5).incomplete, Summary(sent=5, refused=Counter(invalid=2)).incomplete
+        ('', '2 lines were refused, so what the file has is not known')
+        """
+        if self.interrupted:
+            return "the import was interrupted"
+        if self.error:
+            return "the import stopped before the end of the file"
+        if self.failed:
+            return f"{self.failed.total():,} records were not delivered"
+        if self.refused:
+            return f"{self.refused.total():,} lines were refused, so what the file has is not known"
+        return ""
 
     def table(self) -> Table:
         """For people."""
         table = Table(show_header=False, box=None)
         table.add_row("read", f"{self.read:,}", f"{self.read / max(self.seconds, 1e-9):,.0f}/s")
-        table.add_row("sent", f"{self.sent:,}", f"{self.sent / max(self.seconds, 1e-9):,.0f}/s")
+        table.add_row(
+            "would send" if self.dry_run else "sent", f"{self.sent:,}", f"{self.sent / max(self.seconds, 1e-9):,.0f}/s"
+        )
         table.add_row("duplicates", f"{self.duplicates:,}", "")
         table.add_row("refused", f"{self.refused.total():,}", str(self.refused_path or "") if self.refused else "")
         for reason, count in self.refused.most_common():
@@ -51,7 +87,26 @@ class Summary:
             table.add_row("stopped", "", self.error)
         if self.interrupted:
             table.add_row("interrupted", "", "what was on its way has been delivered")
+        for row in self._deletes():
+            table.add_row(*map(plain, row))
         return table
+
+    def _deletes(self) -> Iterator[tuple[str, str, str]]:
+        if self.verdict is None:
+            return
+        count, of = f"{len(self.verdict.gone):,}", f"of {self.verdict.live:,} live items"
+        if self.verdict.why_not:
+            yield "nothing deleted", "", self.verdict.why_not
+        elif self.removal is not None:
+            yield "deleted", f"{self.removal.items:,}", of
+            if not self.removal.whole:
+                yield from (("", "", sentence) for sentence in self.removal.sentences(len(self.verdict.gone)))
+        else:
+            yield "would delete", count, of
+        if self.dry_run:
+            yield from (("", "", item_id) for item_id in self.verdict.gone[:SHOWN])
+            if (more := len(self.verdict.gone) - SHOWN) > 0:
+                yield "", "", f"and {more:,} more"
 
 
 class RefusedFile:

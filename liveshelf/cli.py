@@ -13,6 +13,7 @@ from rich.table import Table
 from liveshelf.alert_commands import alerts_app
 from liveshelf.dashboard_command import dashboard
 from liveshelf.dead_letter_commands import letters_app
+from liveshelf.item_commands import items_app
 from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
 from liveshelf.terminal import console, reached, reached_by_role, settings, told
@@ -31,6 +32,7 @@ getting = typer.Typer(no_args_is_help=True, help="Read shelves as a frontend wou
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(importing, name="import")
 app.add_typer(getting, name="get")
+app.add_typer(items_app, name="items")
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
@@ -201,12 +203,22 @@ def import_items(
     limit: Limit = None,
     rate: Rate = None,
     refused: Refused = None,
+    sync: Annotated[bool, typer.Option("--sync", help="Then delete the items that the file does not have.")] = False,
+    allow: Annotated[
+        float | None,
+        typer.Option("--allow-deletes", min=0, max=1, help="The share of the live items that --sync may delete; 0.2."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent and deleted.")] = False,
 ) -> None:
     """Send a catalogue: JSON lines in our own shape, or CSV and others through a mapping.
 
-    Example: `liveshelf import items products.csv --map item_id=sku --map title=name`
+    Example: `liveshelf import items products.csv --map item_id=sku --map title=name --sync --dry-run`
     """
-    from liveshelf import intake, roles
+    if sync and limit is not None:
+        raise typer.BadParameter("--sync needs the whole file, so it takes no --limit", param_hint="--sync")
+    if allow is not None and not sync:
+        raise typer.BadParameter("it says how much --sync may delete, and needs that", param_hint="--allow-deletes")
+    from liveshelf import intake, removals, roles
     from streams.adapters.mapping import load as load_mapping
 
     with told():
@@ -222,6 +234,8 @@ def import_items(
             rate=rate,
             refused_path=refused or roles.refused_path(file),
             console=console,
+            sync=(removals.ALLOWED if allow is None else allow) if sync else None,
+            dry_run=dry_run,
         )
     console.print(summary.table())
     raise typer.Exit(summary.exit_code)

@@ -3,18 +3,13 @@
 Words and options live here; letters are read and sent by `streams.dead_letter_topic`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
-from liveshelf.terminal import console, reached, settings, told
+from liveshelf.terminal import console, plain, progress, reached, settings, told
 
 letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
 
@@ -31,9 +26,9 @@ def letters_ls(
     from streams import dead_letter_topic
 
     since_ms = None if since is None else int(since.timestamp() * 1000)
-    with told(), _progress("reading") as progress:
+    with told(), progress("reading") as step:
         config = reached(settings(), redis=False)
-        found = dead_letter_topic.newest(config.kafka, config.topics, limit, reason, since_ms, progress)
+        found = dead_letter_topic.newest(config.kafka, config.topics, limit, reason, since_ms, step)
     table = Table("at", "reason", "from", "detail", "value")
     for letter in found.letters:
         source = letter.source
@@ -42,7 +37,7 @@ def letters_ls(
             value += f"… {letter.cut['value'].length:,} bytes in all"
         place = f"{source.topic}[{source.partition}]@{source.offset}"
         row = f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value
-        table.add_row(*map(_plain, row))
+        table.add_row(*map(plain, row))
     console.print(table)
     of = "" if reason is None else f" refused as {reason}"
     console.print(f"The newest {len(found.letters):,}{of}, of {found.total:,} dead letters in all", markup=False)
@@ -59,10 +54,10 @@ def letters_replay(
     """
     from streams import dead_letter_topic
 
-    with told(), _progress("sending") as progress:
+    with told(), progress("sending") as step:
         config = reached(settings(), redis=False)
         group = f"{config.worker.group}-dead-letters"
-        done = dead_letter_topic.replay(config.kafka, config.topics, group, reason, again, progress)
+        done = dead_letter_topic.replay(config.kafka, config.topics, group, reason, again, step)
     passed = done.other + done.left.total()
     console.print(f"{done.sent:,} sent again, {passed:,} passed over")
     for why, count in done.left.items():
@@ -88,16 +83,3 @@ def letters_skip(
         topics.create(config.kafka, config.topics)
         done = skip(config, topic, partition, offset, to)
     console.print(f"{done.topic}/{done.partition}: {done.first} to {done.next - 1} skipped, read on at {done.next}")
-
-
-def _plain(hostile: str) -> Text:
-    """Any text as it may stand in a terminal: nothing in it is markup, or moves the cursor."""
-    return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in hostile))
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where that is a terminal."""
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -20,13 +20,15 @@ from liveshelf.account import RefusedFile, Summary
 from liveshelf.outbox import BrokerError, Outbox
 from liveshelf.pace import History, Pace, TokenBucket
 from liveshelf.progress import Bar
+from liveshelf.removals import Verdict, delete, missing, standings
 from liveshelf.survey import Plan, Survey, warnings
+from liveshelf.terminal import progress
 from streams.adapters.files import Kind, read
 from streams.adapters.gate import DUPLICATE, Entry
 from streams.adapters.mapping import MappingConfig
 from streams.adapters.source import Source
 from streams.clock import wall_ms
-from streams.config import EventsConfig, KafkaConfig, TopicsConfig
+from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.decode import Refusal
 from streams.events import AnyEvent, Item, encoder
 from streams.topics import Topics, create
@@ -43,6 +45,8 @@ def import_items(
     rate: float | None = None,
     refused_path: Path | None = None,
     console: Console | None = None,
+    sync: float | None = None,
+    dry_run: bool = False,
 ) -> Summary:
     """Send a catalogue to ``shop.items``, keyed by item.
 
@@ -56,6 +60,11 @@ def import_items(
         Items a second at most.
     refused_path
         Where refused lines go; none to only count them.
+    sync
+        Once the whole file is sent, delete the items that were on the topic before and are not in the file; the share
+        of the live items that may go so, 0 to 1 (`liveshelf.removals.missing`).
+    dry_run
+        Send and delete nothing; only say what would be.
 
     Raises
     ------
@@ -63,10 +72,30 @@ def import_items(
         When the mapping does not fit the file.
     OSError
         When the file or ``refused_path`` cannot be opened.
+    ValueError
+        When both ``sync`` and ``limit`` are given.
+    kafka.errors.KafkaError
+        With ``sync``, when the broker is out of reach before anything is sent.
     """
+    if sync is not None and limit is not None:
+        raise ValueError("what a part of a file does not have may be in the rest of it")
     job = _Job(path, "items", mapping or MappingConfig(), events, limit)
-    job.pace = TokenBucket(rate) if rate else None
-    return job.run(kafka, topics, refused_path, console, lambda _: job.entries())
+    job.pace = TokenBucket(rate) if rate and not dry_run else None
+    job.dry_run = dry_run
+    if sync is None:
+        return job.run(kafka, topics, refused_path, console, lambda _: job.entries())
+    with progress("reading what is there") as step:
+        before = standings(StreamsConfig(kafka=kafka, topics=topics), step)
+    job.ids = set()
+    summary = job.run(kafka, topics, refused_path, console, lambda _: job.entries())
+    if summary.incomplete:
+        summary.verdict = Verdict((), sum(one.live for one in before.values()), summary.incomplete)
+        return summary
+    summary.verdict = missing(before, job.ids, sync)
+    if not (summary.verdict.why_not or dry_run):
+        with progress("deleting") as step:
+            summary.removal = delete({one: before[one] for one in summary.verdict.gone}, kafka, topics, step)
+    return summary
 
 
 def replay(
@@ -141,6 +170,8 @@ class _Job:
         self.path, self.kind, self.mapping, self.events, self.limit = path, kind, mapping, events, limit
         self.pace: Pace | None = None
         self.position, self.size, self.shift_ms = 0, path.stat().st_size, 0
+        self.dry_run = False
+        self.ids: set[str] | None = None
 
     def entries(self) -> Iterator[Entry]:
         with Source(self.path) as source:
@@ -167,7 +198,7 @@ class _Job:
         source: Callable[[Survey | None], Iterator[Entry]],
         plan: Plan | None = None,
     ) -> Summary:
-        summary = Summary(refused_path=refused_path)
+        summary = Summary(refused_path=refused_path, dry_run=self.dry_run)
         started = time.monotonic()
         names = Topics(topics.prefix)
         with ExitStack() as stack:
@@ -175,8 +206,10 @@ class _Job:
             bar = stack.enter_context(Bar(console or Console(stderr=True), self.path.name, self.size, self.limit))
             outbox: Outbox | None = None
             try:
-                outbox = Outbox(kafka, names.items if self.kind == "items" else names.events, topics.max_message_bytes)
-                create(kafka, topics)
+                if not self.dry_run:
+                    topic = names.items if self.kind == "items" else names.events
+                    outbox = Outbox(kafka, topic, topics.max_message_bytes)
+                    create(kafka, topics)
                 survey = self.survey(topics.partitions, bar) if plan and (plan.now or plan.speed) else None
                 started = time.monotonic()
                 bar.begin(survey, plan.speed if plan else None)
@@ -195,7 +228,7 @@ class _Job:
         return summary
 
     def _send_all(
-        self, entries: Iterator[Entry], outbox: Outbox, refused: RefusedFile, summary: Summary, bar: Bar
+        self, entries: Iterator[Entry], outbox: Outbox | None, refused: RefusedFile, summary: Summary, bar: Bar
     ) -> None:
         handed = 0
         for entry in entries:
@@ -203,7 +236,12 @@ class _Job:
             outcome = entry.outcome
             if not isinstance(outcome, Refusal):
                 self._wait(outcome, lambda s: self._show(bar, summary, handed, outcome, s))  # noqa: B023
-                outbox.send(_key(outcome), encoder.encode(outcome))
+                if outbox is not None:
+                    outbox.send(_key(outcome), encoder.encode(outcome))
+                else:
+                    summary.sent += 1
+                if self.ids is not None and isinstance(outcome, Item):
+                    self.ids.add(outcome.item_id)
                 handed += 1
                 self._show(bar, summary, handed, outcome)
             elif outcome.reason == DUPLICATE:

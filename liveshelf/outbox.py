@@ -64,8 +64,17 @@ class Outbox:
             max_block_ms=int(DELIVERY_S * 1000),
         )
 
-    def send(self, key: bytes, value: bytes) -> None:
+    def send(
+        self, key: bytes, value: bytes | None, partition: int | None = None, timestamp_ms: int | None = None
+    ) -> None:
         """Hand a record over; waits while too many are on their way.
+
+        Parameters
+        ----------
+        value
+            None for a tombstone.
+        partition, timestamp_ms
+            Where and when it stands (epoch ms): by the key's hash, and now, unless given.
 
         Raises
         ------
@@ -84,7 +93,9 @@ class Outbox:
                 raise BrokerError(f"{self.failed.total()} records were not delivered")
             self._on_the_way += 1
         try:
-            future = self._producer.send(self.topic, key=key, value=value)
+            future = self._producer.send(
+                self.topic, key=key, value=value, partition=partition, timestamp_ms=timestamp_ms
+            )
         except BaseException:
             with self._changed:
                 self._on_the_way -= 1

@@ -6,12 +6,14 @@ Knows errors that a person can mend; nothing of single commands.
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from liveshelf.settings import Settings, load
 from streams.masking import masked
@@ -123,3 +125,24 @@ def reached_by_role(found: Settings, *, kafka_wait_s: float = KAFKA_WAIT_S) -> S
 def settings(**groups: Any) -> Settings:
     """Settings from all sources, the command line's groups first."""
     return load(**groups)
+
+
+def plain(hostile: str) -> Text:
+    """Any text as it may stand in a terminal: nothing in it is markup, or moves the cursor.
+
+    Examples
+    --------
+    >>> plain("a[red]\x1b[2J").plain
+    'a[red]�[2J'
+    """
+    return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in hostile))
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error, where that is a terminal; takes how much is done, and of how much or None."""
+    errors = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeRemainingColumn()
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
