@@ -18,7 +18,7 @@ items_app = typer.Typer(no_args_is_help=True, help="The catalogue on Kafka.")
 
 @items_app.command("delete")
 def items_delete(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Items to delete.", show_default=False)] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Items to delete.", show_default=False)] = None,
     file: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="More of them, one id a line, in UTF-8.")
     ] = None,

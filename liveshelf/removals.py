@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 
 from liveshelf.outbox import BrokerError, Outbox
 from streams.clock import wall_ms
-from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.decode import Deleted, decode_item
 from streams.embedding import Origin
@@ -135,7 +135,7 @@ def standings(config: StreamsConfig, progress: Progress) -> dict[str, Standing]:
     found: dict[str, Standing] = {}
     with closing(contents(config, Topics(config.topics.prefix).items)) as messages:
         for count, message in enumerate(messages, 1):
-            named = decode_item(message.key, None, EventsConfig())
+            named = decode_item(message.key, None, config.events)
             if isinstance(named, Deleted):
                 origin = Origin(message.partition, message.offset, message.timestamp)
                 found[named.item_id] = standing(found.get(named.item_id), origin, message.value is not None)
