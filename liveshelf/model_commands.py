@@ -86,7 +86,10 @@ def models_diff(
 
 @models_app.command("promote")
 def models_promote(version: Version, reason: Reason = "by hand") -> None:
-    """Make a version the champion, if it passes a check. Example: `liveshelf models promote 20261124-1530`"""
+    """Make a version the champion, if it passes a check.
+
+    Example: `liveshelf models promote 20261124-1530`
+    """
     from models.store.slots import CHALLENGER, CHAMPION
 
     with _store() as store:

@@ -209,7 +209,8 @@ def _messages(channel: Channel) -> dict[str, Schema]:
 
 def _binding(configs: dict[str, str]) -> Schema:
     binding: Schema = {"cleanup.policy": [configs["cleanup.policy"]]}
-    return binding | {name: int(value) for name, value in configs.items() if name != "cleanup.policy"}
+    numbers = {name: int(value) for name, value in configs.items() if value.isdigit()}
+    return binding | numbers
 
 
 def _refine_times(node: Any) -> None:

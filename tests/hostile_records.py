@@ -159,7 +159,7 @@ def embeddings() -> Iterator[Sent]:
     for bad in (None, b"", b"bad", b"\0", b"bad\0", b"\0mini", b"\xff\0mini", b"bad\0\xff", b"b\nad\0mini", b"a" * 999):
         yield Sent(bad, good, origin)
     yield from (Sent(None, None), Sent(b"bad", None, origin))
-    for header in (None, b"", b"here", b"1", b"1:", b":1", b"-1:2", b"1:2:3", b"9" * 5_000 + b":1", b"\xff:\xfe"):
+    for header in (None, b"", b"here", b"1", b"1:", b":1", b"-1:2", b"1:2:3:4", b"9" * 5_000 + b":1", b"\xff:\xfe"):
         yield Sent(key, good, (("origin", header),))
         yield Sent(key, None, (("origin", header),))
     yield Sent(embedding.key("other", "mini"), good, origin)

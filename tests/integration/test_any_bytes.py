@@ -70,6 +70,9 @@ CONSUMERS = {
     "evaluator/learning/intake.py": "examples",
     "evaluator/learning/trainer.py": "alerts and snapshots",
     "evaluator/learning/catalogue.py": "texts",
+    "evaluator/live/system.py": "tests/evaluator/alerts/test_system.py; the guard of snapshots",
+    "liveshelf/condition.py": "status, by the same function",
+    "liveshelf/removals.py": "tests/liveshelf/test_removals.py",
     "liveshelf/story/watching.py": "story",
 }
 """Modules that make a consumer, and what shows that it survives."""
@@ -264,7 +267,7 @@ def test_status(shop: Shop) -> None:
 def test_shelves(shop: Shop) -> None:
     known, reached_to = list[str](), list[int]()
 
-    async def remember(some: Sequence[Any], reached: Any) -> None:
+    async def remember(some: Sequence[Any], reached: Any, partitions: int) -> None:
         known.extend(record.shelf.shelf_id for record in some)
         reached_to.extend(reached.values())
 

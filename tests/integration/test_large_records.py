@@ -111,12 +111,12 @@ def test_free_text_surfaces_and_dear_purchases_leave_snapshots_small_and_sums_fi
             records += [(f"u{number}", json.dumps(event).encode()) for event in (one, two)]
         shop.produce(shop.topics.events, records)
 
-        def closed() -> bool:
+        def closed() -> Snapshot | None:
             found = snapshots(shop.config, 0, "evaluator")
-            return bool(found) and found[-1].gauges.get("closed") == count and bool(rows(found[-1], "impressions"))
+            done = found and found[-1].gauges.get("closed") == count and sum(rows(found[-1], "impressions").values())
+            return found[-1] if done == count else None
 
-        until(closed, 300, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
-        last = snapshots(shop.config, 0, "evaluator")[-1]
+        last = until(closed, 300, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
         shown = rows(last, "impressions")
         assert sum(shown.values()) == count
         assert len(shown) <= ROWS + 1 and "other" in shown

@@ -10,7 +10,7 @@ from streams import dead_letters, topics
 from streams.catalogue import Catalogue
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
-from streams.embedding import split
+from streams.embedding import place
 from streams.item_encoder import ItemEncoder
 from streams.meter import Meter
 from streams.producer import Producer
@@ -40,11 +40,11 @@ def test_an_item_that_does_not_fit_when_encoded_is_refused(
 
     async def process() -> None:
         async with Producer(config, meter) as send:
-            encoder = ItemEncoder(lambda: [catalogue], lambda: [], send, meter, config)
+            encoder = ItemEncoder(lambda: [catalogue], lambda: [], lambda _: None, send, meter, config)
             await asyncio.gather(*await encoder.process(records))
 
     asyncio.run(process())
-    assert {split(message.key or b"")[0] for message in contents(config, names.embeddings)} == {"a", "b"}
+    assert {place(message).item_id for message in contents(config, names.embeddings)} == {"a", "b"}
     [letter] = dead_letters.read(kafka, topics_config)
     assert (letter.reason, letter.source.offset, letter.source.value) == ("oversized", 1, large)
     counts = meter.snapshot(1).counts

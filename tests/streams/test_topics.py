@@ -105,9 +105,9 @@ def test_the_command_shows_and_changes(
     monkeypatch.setenv("COLUMNS", "300")
     run = CliRunner().invoke
     shown = run(app, ["topics", "apply", "--dry-run"])
-    assert shown.exit_code == 0 and "with --partitions" in shown.output, shown.output
+    assert shown.exit_code == 0 and "--partitions" in shown.output, shown.output
     assert len(differences(kafka, topics_config)) == 0, "nothing was changed"
-    assert "with --partitions" in run(app, ["topics", "apply"]).output
+    assert "--partitions" in run(app, ["topics", "apply"]).output
     done = run(app, ["topics", "apply", "--partitions"])
     assert "Partitions cannot be taken away again" in " ".join(done.output.split())
     until(lambda: "as the settings say" in run(app, ["topics", "apply"]).output, 30)

@@ -27,7 +27,7 @@ def held(version: str, minutes: float, reason: str = "passed the gate", share: f
 def slots(**wanted: Slot) -> Slots:
     found = Slots()
     for name, slot in wanted.items():
-        found.update(name.encode(), msgspec.json.encode(slot))
+        found.update((name, slot))
     return found
 
 

@@ -30,7 +30,7 @@ def example(number: int, ts: int = 0, shopper: str = "u", shelf_id: str = "s") -
     if number % 2:
         return made
     return msgspec.structs.replace(
-        made, value=number / 3, query=f"水管 {number}", history=["a\x00b", "ü"], model="m", arm="b", propensity=0.1
+        made, value=number / 3, query=f"水管 {number}", history=["a b", "ü"], model="m", arm="b", propensity=0.1
     )
 
 
