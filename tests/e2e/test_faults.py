@@ -155,5 +155,5 @@ def test_kill_9_three_times_loses_and_doubles_nothing(
         with Shop(kafka, url, own, tmp_path).open() as shop:
             states.append(live_through(shop, story, kills))
     kinds = {key.split(b":")[2] for key in states[0]}
-    assert kinds == {b"items", b"queries", b"bought", b"with", b"trend"}
+    assert kinds == {b"items", b"queries", b"bought", b"counted", b"with", b"trend"}
     assert states[0] == states[1]
