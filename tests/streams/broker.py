@@ -93,7 +93,8 @@ class FaustReader:
         """Wait, for as long as it runs."""
 
         def checked() -> Any:
-            assert self.process.running, self.log.read_text(errors="replace")[-5000:]
+            ended = f"it ended with {self.process.exit_code}: "
+            assert self.process.running, ended + self.log.read_text(errors="replace")[-5000:]
             return holds()
 
         return until(checked, limit_s, lambda: self.log.read_text(errors="replace")[-5000:], every_s=0.2)
