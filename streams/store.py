@@ -72,11 +72,10 @@ class Store:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
                 keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought"))
-                pipe.execute_command(
-                    "EVALSHA",
+                evalsha(
+                    pipe,
                     self._scripts["remember"],
-                    3,
-                    *keys,
+                    list(keys),
                     own(number),
                     config.ttl_s,
                     config.history_items,
@@ -125,7 +124,7 @@ class Store:
         async def send(pipe: Any) -> list[Any]:
             for number in range(self.config.shards):
                 keys = (own(number) + name for name in names)
-                pipe.execute_command("EVALSHA", self._scripts["top"], len(names), *keys, k)
+                evalsha(pipe, self._scripts["top"], list(keys), k)
             replies: list[Any] = await pipe.execute()
             return replies
 
