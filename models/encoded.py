@@ -69,7 +69,14 @@ class EncodedItem:
         return self.tokens.astype(np.float32) * self.scales.astype(np.float32)[:, None]
 
     def to_bytes(self) -> bytes:
-        """Little-endian: header, scales, pooled, ids, letters, tokens; ``74 + 4n + 2D + nT`` bytes."""
+        """Little-endian: header, scales, pooled, ids, letters, tokens; ``74 + 4n + 2D + nT`` bytes.
+
+        Raises
+        ------
+        EncodedError
+            When there are non-finite numbers, as a broken encoder makes them.
+        """
+        _check(self.scales, self.pooled)
         count, width = self.tokens.shape
         numbers = self.scales.astype("<f2"), self.pooled.astype("<f2"), self.ids.astype("<u2")
         arrays = *numbers, self.letters.astype("<u8"), self.tokens
@@ -100,8 +107,7 @@ class EncodedItem:
         ids = np.frombuffer(data, "<u2", count, _HEADER.size + 2 * count + 2 * dim)
         bits = np.frombuffer(data, "<u8", WORDS, _HEADER.size + 4 * count + 2 * dim)
         tokens = np.frombuffer(data, np.int8, count * width, size - count * width).reshape(count, width)
-        if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(pooled).all()):
-            raise EncodedError("scales must be finite and above zero, pooled values finite")
+        _check(scales, pooled)
         return cls(tokens, scales, pooled, ids, bits)
 
 
@@ -114,6 +120,11 @@ class EncodedQuery:
     pooled: npt.NDArray[np.float32]
     ids: npt.NDArray[np.uint16]
     letters: Letters
+
+
+def _check(scales: npt.NDArray[np.float16], pooled: npt.NDArray[np.float16]) -> None:
+    if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(pooled).all()):
+        raise EncodedError("scales must be finite and above zero, pooled values finite")
 
 
 def fold(ids: npt.ArrayLike) -> npt.NDArray[np.uint16]:

@@ -15,7 +15,7 @@ class Failing:
     Examples
     --------
     >>> failing = Failing()
-    >>> failing.update(17, 3), failing.update(0, 1)
+    >>> failing.update(18, 2), failing.update(0, 1)
     (False, True)
     >>> failing.update(180, 0)
     False
