@@ -40,10 +40,10 @@ def main() -> None:
         env["LIVESHELF_STACK__FOLDER"] = os.environ["LIVESHELF_STACK__FOLDER"] = str(Path(folder) / "stack")
         stack = Process([sys.executable, "-m", "liveshelf", "up"], log=log, env=env)
         try:
-            found = until(lambda: re.search(r"dashboard at (http://\S+)", log.read_text()), 120, log.read_text)
+            found = until(lambda: re.search(r"dashboard at (http://\S+)", log.read_text()), log.read_text)
             shop = Shop(load(), catalogue(1), seed=1)
             with shop.staffed():
-                until(lambda: Numbers.of(shop.watching.lately).items >= ENOUGH, 300, log.read_text)
+                until(lambda: Numbers.of(shop.watching.lately).items >= ENOUGH, log.read_text)
                 shop.open()
                 time.sleep(given.minutes * 60)
                 shop.check()

@@ -39,7 +39,7 @@ class Node(LocalRedis):
         """As the kernel does when memory is short."""
         assert self.pid is not None and self.running
         os.kill(self.pid, signal.SIGKILL)
-        until(lambda: not self.running, 10)
+        until(lambda: not self.running)
 
 
 class Cluster:
@@ -104,14 +104,14 @@ class Cluster:
                 slots = range(number * share, min(SLOTS, (number + 1) * share))
                 client.execute_command("CLUSTER ADDSLOTS", *slots)
             client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
-        until(lambda: all(self.info(node)["cluster_known_nodes"] == str(len(clients)) for node in self.nodes), 60)
+        until(lambda: all(self.info(node)["cluster_known_nodes"] == str(len(clients)) for node in self.nodes))
         ids = [client.execute_command("CLUSTER MYID").decode() for client in clients[: self.masters]]
         for number, client in enumerate(clients[self.masters :]):
             mine = ids[number % self.masters]
-            until(lambda client=client, mine=mine: _replicate(client, mine), 30)  # type: ignore[misc]
+            until(lambda client=client, mine=mine: _replicate(client, mine))  # type: ignore[misc]
         for client in clients[self.masters :]:
-            until(lambda client=client: client.info("replication")["master_link_status"] == "up", 60)  # type: ignore[misc]
-        until(self.whole, 60)
+            until(lambda client=client: client.info("replication")["master_link_status"] == "up")  # type: ignore[misc]
+        until(self.whole)
         for client in clients:
             client.close()
 
@@ -182,10 +182,10 @@ def watched(folder: Path, sentinels: int = 3) -> Iterator[tuple[str, list[Node]]
         for guard in guards:
             started.enter_context(guard)
         with replica.client() as client:
-            until(lambda: client.info("replication")["master_link_status"] == "up", 60)
+            until(lambda: client.info("replication")["master_link_status"] == "up")
         for guard in guards:
             with redis.Redis(port=guard.port) as client:
-                until(lambda client=client: _sees_all(client, sentinels), 60)  # type: ignore[misc]
+                until(lambda client=client: _sees_all(client, sentinels))  # type: ignore[misc]
         yield "redis+sentinel://" + ",".join(guard.address for guard in guards) + "/shop", [master, replica]
 
 

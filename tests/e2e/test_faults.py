@@ -136,7 +136,7 @@ def live_through(shop: Shop, story: Story, kills: int) -> dict[bytes, Any]:
         written = shop.ends(shop.topics.shelves)
         sent += zip(shop.produce(shop.topics.events, records), [value for _, value in records], strict=True)
         if start + part < len(story.records):
-            until(lambda before=written: shop.ends(shop.topics.shelves) > before + 50, 60, every_s=0.005)  # type: ignore[misc]
+            until(lambda before=written: shop.ends(shop.topics.shelves) > before + 50, every_s=0.005)  # type: ignore[misc]
             shop.kill()
             assert shop.committed() < len(sent), "it was killed when all was done"
             shop.start()

@@ -65,16 +65,16 @@ def test_a_worker_pauses_says_why_and_goes_on(
         half = len(story.records) // 2
         values = [value for _, value in story.records]
         sent = list(zip(shop.produce(shop.topics.events, story.records[:half]), values[:half], strict=True))
-        until(lambda: shop.ends(shop.topics.shelves) > 50, 90, every_s=0.005)
+        until(lambda: shop.ends(shop.topics.shelves) > 50, every_s=0.005)
         full(server, True)
-        until(lambda: said(shop, "worker") == FULL, 90)
+        until(lambda: said(shop, "worker") == FULL)
         sent += zip(shop.produce(shop.topics.events, story.records[half:]), values[half:], strict=True)
         for _ in range(5):  # reads are answered meanwhile, and do not count as recovered
             assert said(shop, "worker") == FULL
             assert shop.redis.ping() and shop.committed() < len(sent)
         assert shop.log().read_text().count("pausing until it does") == 1
         full(server, False)
-        until(lambda: said(shop, "worker") == WELL, 90)
+        until(lambda: said(shop, "worker") == WELL)
         shop.drained()
         faults.assert_shelves(shop, story)
         faults.assert_letters(shop, sent)
@@ -90,15 +90,14 @@ def test_an_evaluator_pauses_says_why_and_goes_on(
     with joined.opened(Shop(kafka, server.address, topics_config, tmp_path)) as shop:
         shop.start("evaluator-1", "evaluator")
         shop.produce(shop.topics.events, records[: len(records) // 2])
-        until(lambda: joined.left(shop) > 100 or shop.ends(shop.topics.examples) > 100, 120)
+        until(lambda: joined.left(shop) > 100 or shop.ends(shop.topics.examples) > 100)
         full(server, True)
         shop.produce(shop.topics.events, records[len(records) // 2 :])
-        until(lambda: said(shop, "evaluator") == FULL, 90)
+        until(lambda: said(shop, "evaluator") == FULL)
         full(server, False)
-        until(lambda: said(shop, "evaluator") == WELL, 90)
+        until(lambda: said(shop, "evaluator") == WELL)
         until(
             lambda: joined.told(joined.examples(shop)) == wanted and not joined.left(shop),
-            180,
             lambda: shop.log("evaluator-1").read_text(),
         )
         totals: Counter[str] = Counter()

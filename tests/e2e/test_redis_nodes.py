@@ -29,7 +29,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, Kill]]:
             node = nodes.master_of(key)
             assert node is not None
             node.kill()
-            until(lambda: nodes.master_of(key), 60)
+            until(lambda: nodes.master_of(key))
             return node
 
         yield nodes.url, kill
@@ -42,7 +42,7 @@ def sentinels(folder: Path) -> Iterator[tuple[str, Kill]]:
         def kill(_: str) -> Node:
             node = next(one for one in servers if role(one) == b"master")
             node.kill()
-            until(lambda: any(one.running and role(one) == b"master" for one in servers), 60)
+            until(lambda: any(one.running and role(one) == b"master" for one in servers))
             return node
 
         yield url, kill
@@ -88,10 +88,10 @@ def test_a_worker_outlives_the_death_of_a_master(
             written = shop.ends(shop.topics.shelves)
             sent += zip(shop.produce(shop.topics.events, records), [value for _, value in records], strict=True)
             if start + third < len(story.records):
-                until(lambda before=written: shop.ends(shop.topics.shelves) > before + 50, 60, every_s=0.005)  # type: ignore[misc]
+                until(lambda before=written: shop.ends(shop.topics.shelves) > before + 50, every_s=0.005)  # type: ignore[misc]
                 if dead is not None:
                     dead.start()  # it becomes a replica of whoever took its place, which may then die too
-                    until(lambda dead=dead: caught_up(dead), 60)  # type: ignore[misc]
+                    until(lambda dead=dead: caught_up(dead))  # type: ignore[misc]
                 dead = kill("ls:{0}:")
         shop.drained()
         assert shop.workers["worker-1"].running, shop.log().read_text()
@@ -119,13 +119,12 @@ def test_an_evaluator_outlives_the_death_of_a_master(
         for partition, part in enumerate((records[: len(records) // 2], records[len(records) // 2 :])):
             before = shop.ends(shop.topics.examples) + joined.left(shop)
             shop.produce(shop.topics.events, part)
-            until(lambda before=before: shop.ends(shop.topics.examples) + joined.left(shop) > before + 50, 90)  # type: ignore[misc]
+            until(lambda before=before: shop.ends(shop.topics.examples) + joined.left(shop) > before + 50)  # type: ignore[misc]
             dead = kill(f"ls:{{{shop.group}-evaluator.{partition}}}:state")
             dead.start()
-            until(lambda dead=dead: caught_up(dead), 60)  # type: ignore[misc]
+            until(lambda dead=dead: caught_up(dead))  # type: ignore[misc]
         until(
             lambda: sum(joined.told(joined.examples(shop)).values()) >= wanted.total() and not joined.left(shop),
-            240,
             lambda: f"{joined.left(shop)} left\n{shop.log('evaluator-1').read_text()[-5000:]}",
         )
         assert shop.workers["evaluator-1"].running, shop.log("evaluator-1").read_text()

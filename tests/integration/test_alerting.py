@@ -65,7 +65,7 @@ def served(argv: list[str], url: str, log: Path) -> Iterator[httpx.Client]:
                     return client.get("/-/ready").status_code == 200
                 return False
 
-            until(ready, 30, log.read_text)
+            until(ready, log.read_text)
             yield client
     finally:
         process.stop()
@@ -229,21 +229,21 @@ def test_an_alert_fires_and_is_resolved_everywhere_whoever_is_away(
     shop.start("evaluator-1", "evaluator")
     shop.produce(shop.topics.events, browsing(first))
 
-    [firing] = until(lambda: active(alertmanager, "click_rate_drop"), 150, shop.log("evaluator-1").read_text)
+    [firing] = until(lambda: active(alertmanager, "click_rate_drop"), shop.log("evaluator-1").read_text)
     assert firing["labels"] == {"alertname": "click_rate_drop", "surface": "feed"}
     assert "clicks" in firing["annotations"]["summary"]
     assert "reference 0." in firing["annotations"]["evidence"]
     assert firing["generatorURL"] == LINK
-    until(lambda: active(alertmanager, "click_rate_drop")[0]["updatedAt"] > firing["updatedAt"], 20)
+    until(lambda: active(alertmanager, "click_rate_drop")[0]["updatedAt"] > firing["updatedAt"])
 
-    until(lambda: len(receiver.refused) >= 2, 30)
+    until(lambda: len(receiver.refused) >= 2)
     assert len({id for id, _ in receiver.refused}) == 1, "it waits for the first alert to be taken"
     receiver.close()
 
     with prometheus(tmp_path, {"liveshelf-evaluator": port}, alertmanager.base_url) as client:
-        until(lambda: asked(client, 'up{job="liveshelf-evaluator"} == 1'), 30)
-        until(lambda: asked(client, "liveshelf_evaluator_alerts == 1"), 30)
-        tried = until(lambda: asked(client, "liveshelf_evaluator_webhook_again_total > 2"), 30)
+        until(lambda: asked(client, 'up{job="liveshelf-evaluator"} == 1'))
+        until(lambda: asked(client, "liveshelf_evaluator_alerts == 1"))
+        tried = until(lambda: asked(client, "liveshelf_evaluator_webhook_again_total > 2"))
         assert tried[0]["metric"]["job"] == "liveshelf-evaluator"
         stages = asked(client, 'liveshelf_evaluator_stage_seconds{quantile="0.5"}')
         assert {found["metric"]["stage"] for found in stages} >= {"join", "commit"}
@@ -253,20 +253,20 @@ def test_an_alert_fires_and_is_resolved_everywhere_whoever_is_away(
         assert [rule for rule in rules if rule["health"] == "err"] == []
         for expression in dashboard():
             asked(client, expression)
-        until(lambda: asked(client, 'ALERTS{alertname="LiveshelfClickRateDrop", alertstate="firing"}'), 30)
-        [copy] = until(lambda: active(alertmanager, "LiveshelfClickRateDrop"), 30)
-        until(lambda: active(alertmanager, "LiveshelfClickRateDrop")[0]["status"]["inhibitedBy"], 30)
+        until(lambda: asked(client, 'ALERTS{alertname="LiveshelfClickRateDrop", alertstate="firing"}'))
+        [copy] = until(lambda: active(alertmanager, "LiveshelfClickRateDrop"))
+        until(lambda: active(alertmanager, "LiveshelfClickRateDrop")[0]["status"]["inhibitedBy"])
         assert copy["labels"]["surface"] == "feed"
 
     shop.kill("evaluator-1")
     shop.start("evaluator-1", "evaluator")
     shop.produce(shop.topics.events, browsing(last, start=START + visits * 1_000, seed=6))
-    until(lambda: [one.alert.state for one in read(shop.config.kafka, shop.config.topics)][-1:] == ["resolved"], 90)
-    until(lambda: active(alertmanager, "click_rate_drop") == [], 30)
+    until(lambda: [one.alert.state for one in read(shop.config.kafka, shop.config.topics)][-1:] == ["resolved"])
+    until(lambda: active(alertmanager, "click_rate_drop") == [])
 
     receiver.status = 200
     receiver.open()
-    until(lambda: len(receiver.taken) >= 2, 60, shop.log("evaluator-1").read_text)
+    until(lambda: len(receiver.taken) >= 2, shop.log("evaluator-1").read_text)
     told = [(one.alert.state, one.source) for one in read(shop.config.kafka, shop.config.topics)]
     assert told == [(state, "evaluator-1") for state in ("firing", "resolved")], "a restart tells nothing again"
     assert [message.state for message in receiver.taken] == ["firing", "resolved"], "in order, and only what is news"
@@ -351,13 +351,13 @@ def test_roles_show_what_the_page_of_metrics_lists(shop: Shop) -> None:
     shop.produce(shop.topics.shelves, [(user, shelf(event)) for user, event in events if b'"impression"' in event])
     shop.produce(shop.topics.events, events)
     shop.drained()
-    until(lambda: "liveshelf_evaluator_webhook_again_total" in names(ports["evaluator"]), 60)
+    until(lambda: "liveshelf_evaluator_webhook_again_total" in names(ports["evaluator"]))
     page = (DOCKER.parent / "docs" / "metrics.md").read_text()
     for role, port in ports.items():
         listed = set(re.findall(rf"`(liveshelf_{role}_[a-z0-9_{{}}]+)`", page))
         rare = {f"liveshelf_{role}_{name}" for name in RARE[role]}
         always = {name for name in listed if name.removesuffix("_total") not in rare and "{" not in name}
-        until(lambda: always <= names(port), 60, lambda: str(always - names(port)), every_s=1)  # noqa: B023
+        until(lambda: always <= names(port), lambda: str(always - names(port)), every_s=1)  # noqa: B023
         known = re.compile("|".join(name.replace("{source}", "[a-z]+") for name in listed))
         assert {name for name in names(port) if not known.fullmatch(name)} == set()
 

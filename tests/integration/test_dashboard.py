@@ -64,7 +64,7 @@ def served(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[s
             found = re.search(r"dashboard at (http://\S+)", log.read_text())
             return found[1] if found else None
 
-        yield until(address, 60, log.read_text), process
+        yield until(address, log.read_text), process
     finally:
         process.stop(timeout_s=HANG_S)
 
@@ -119,7 +119,7 @@ def shop(kafka: KafkaConfig, redis_url: str, tmp_path_factory: pytest.TempPathFa
         shop.start("evaluator-1", "evaluator")
         # A visit a second that ended so long ago that all has closed by now, and so short ago that it is of this hour.
         shop.produce(shop.topics.events, browsing([(0.2, 700), (0.02, 400)], start=wall_ms() - 1_900_000))
-        until(lambda: shop.ends(shop.topics.alerts), 90, shop.log("evaluator-1").read_text)
+        until(lambda: shop.ends(shop.topics.alerts), shop.log("evaluator-1").read_text)
         yield shop
 
 
@@ -336,13 +336,13 @@ def test_a_broker_that_comes_late_and_goes_for_a_while(shop: Shop, tmp_path: Pat
             other.produce(other.topics.metrics, [("worker", meter.encoder.encode(worker(wall_ms(), name)))])
             other.disconnect()
 
-        until(lambda: "cannot be read" in str(told()["sentence"]), 30)
+        until(lambda: "cannot be read" in str(told()["sentence"]))
         assert client.get("/healthz").status_code == 503
         send("first")
-        until(lambda: told()["workers"] == 1, 30, log.read_text)
+        until(lambda: told()["workers"] == 1, log.read_text)
         broker.stop()
         send("second")
-        until(lambda: told()["workers"] == 2, 30, log.read_text)
+        until(lambda: told()["workers"] == 2, log.read_text)
         assert client.get("/healthz").status_code == 200
         broker.stop()
 

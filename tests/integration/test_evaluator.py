@@ -148,9 +148,9 @@ def test_counts_are_those_of_an_offline_join_through_five_kills(shop: Shop) -> N
         shop.start("evaluator-1", "evaluator")
         if kill < 5:
             before = shop.ends(shop.topics.examples) if kill else 0
-            until(lambda: shop.ends(shop.topics.examples) > before or left(shop) > 400 * (kill + 1) // 2, 60)  # noqa: B023
+            until(lambda: shop.ends(shop.topics.examples) > before or left(shop) > 400 * (kill + 1) // 2)  # noqa: B023
             shop.kill("evaluator-1")
-    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), 120)
+    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop))
     made = examples(shop)
     assert told(made) == wanted
     labels = {(one.model, one.arm, one.query, one.propensity) for one in made}
@@ -188,13 +188,13 @@ def test_commits_that_redis_lost_are_made_again(shop: Shop, restarted: bool, mor
     third = len(records) // 3
     shop.start("evaluator-1", "evaluator")
     shop.produce(shop.topics.events, records[:third])
-    until(lambda: taken(shop) == third, 120)
+    until(lambda: taken(shop) == third)
     before = saved(shop)
     reached = 2 * third if more else len(records)
     shop.produce(shop.topics.events, records[third:reached])
-    until(lambda: taken(shop) == reached, 120)
+    until(lambda: taken(shop) == reached)
     group = shop.env["LIVESHELF_EVALUATOR__GROUP"]
-    until(lambda: committed(shop, group) == reached, 60)
+    until(lambda: committed(shop, group) == reached)
     if restarted:
         shop.stop("evaluator-1")
     with shop.redis.pipeline(transaction=True) as pipe:
@@ -211,7 +211,6 @@ def test_commits_that_redis_lost_are_made_again(shop: Shop, restarted: bool, mor
     wanted = offline(events)
     until(
         lambda: told(examples(shop)) == wanted and not left(shop),
-        180,
         lambda: f"{left(shop)} left\n{shop.log('evaluator-1').read_text()}",
     )
     assert "are taken again" in shop.log("evaluator-1").read_text()
@@ -229,16 +228,16 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     shop.start("evaluator-1", "evaluator")
     shop.start("evaluator-2", "evaluator")
     shop.produce(shop.topics.events, records[: len(records) // 2])
-    until(lambda: left(shop) > 200 or shop.ends(shop.topics.examples) > 100, 60)
+    until(lambda: left(shop) > 200 or shop.ends(shop.topics.examples) > 100)
     shop.stop("evaluator-1")
     shop.produce(shop.topics.events, records[len(records) // 2 :])
     wanted = offline(events)
-    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), 120)
+    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop))
     assert told(examples(shop)) == wanted
-    until(lambda: shown(shop) == wanted.total(), 30, lambda: f"{shown(shop)} of {wanted.total()} shown")
+    until(lambda: shown(shop) == wanted.total(), lambda: f"{shown(shop)} of {wanted.total()} shown")
     shop.start("evaluator-1", "evaluator")
-    until(lambda: sharing(shop) == 2, 60)
-    until(lambda: shown(shop) == wanted.total(), 30, lambda: f"{shown(shop)} of {wanted.total()}: each counts once")
+    until(lambda: sharing(shop) == 2)
+    until(lambda: shown(shop) == wanted.total(), lambda: f"{shown(shop)} of {wanted.total()}: each counts once")
 
 
 def latest(shop: Shop) -> list[Snapshot]:
@@ -266,7 +265,7 @@ def test_fewer_clicks_raise_an_alert_and_more_take_it_back(shop: Shop) -> None:
     }
     shop.start("evaluator-1", "evaluator")
     shop.produce(shop.topics.events, browsing([(0.2, 900), (0.02, 500), (0.3, 900)]))
-    told = until(lambda: found if len(found := alerts(shop)) >= 2 else None, 90)
+    told = until(lambda: found if len(found := alerts(shop)) >= 2 else None)
     assert [(one.state, one.name, one.labels) for one in told] == [
         ("firing", "click_rate_drop", {"surface": "feed", "arm": ""}),
         ("resolved", "click_rate_drop", {"surface": "feed", "arm": ""}),

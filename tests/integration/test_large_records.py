@@ -62,9 +62,9 @@ def test_large_values_keys_and_headers_are_letters_and_the_stream_goes_on(
     shop.produce(events, [("u", click(number)) for number in range(1, 20)])
     shop.drained()
     shop.ready(2)
-    letters = until(lambda: (found := shop.letters()) and len(found) >= 7 and found, 60, every_s=0.5)
+    letters = until(lambda: (found := shop.letters()) and len(found) >= 7 and found, every_s=0.5)
     assert len(letters) == 7
-    until(lambda: taken(shop) == (20, 4), 240, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
+    until(lambda: taken(shop) == (20, 4), lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
     assert all(worker.running for worker in shop.workers.values())
     assert sorted((letter.source.topic == items, letter.reason, *sorted(letter.cut)) for letter in letters) == [
         (False, "malformed"),
@@ -116,7 +116,7 @@ def test_free_text_surfaces_and_dear_purchases_leave_snapshots_small_and_sums_fi
             done = found and found[-1].gauges.get("closed") == count and sum(rows(found[-1], "impressions").values())
             return found[-1] if done == count else None
 
-        last = until(closed, 300, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
+        last = until(closed, lambda: shop.log("evaluator-1").read_text()[-3000:], every_s=1)
         shown = rows(last, "impressions")
         assert sum(shown.values()) == count
         assert len(shown) <= ROWS + 1 and "other" in shown

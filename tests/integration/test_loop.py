@@ -107,9 +107,9 @@ class Bench:
             flush=self._flush,
         )
 
-    async def until(self, holds: Callable[[], object], limit_s: float = HANG_S) -> None:
+    async def until(self, holds: Callable[[], object]) -> None:
         """Look until something holds."""
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(HANG_S):
             while not holds():
                 await self.loop.step([])
                 await asyncio.sleep(0.05)

@@ -40,7 +40,7 @@ def test_a_worker_serves_the_champion(
         shop.start()
         shop.ready(len(ITEMS))
         shop.produce(shop.topics.events, [search("red hub", "s1")])
-        shelf = until(lambda: shop.shelf(keys.search("red hub")), 20)
+        shelf = until(lambda: shop.shelf(keys.search("red hub")))
     folder = parts(store, "champion").head
     assert folder is not None
     assert LateInteraction.load(folder).fingerprint() in shelf.model

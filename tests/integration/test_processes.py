@@ -62,13 +62,13 @@ def test_a_role_takes_no_module_from_where_it_is_started_and_leaves_nothing_when
     for role in ("worker", "evaluator", "trainer"):
         with started(shop, role, hostile) as (process, log):
             if role == "worker":
-                until(lambda log=log: "is ready" in log.read_text(), 480, log.read_text)  # type: ignore[misc]
+                until(lambda log=log: "is ready" in log.read_text(), log.read_text)  # type: ignore[misc]
                 shop.produce(shop.topics.events, [search("usb cable", "e1", "u1")])
-                until(lambda: shop.shelf(keys.feed("u1")), 60, log.read_text)
+                until(lambda: shop.shelf(keys.feed("u1")), log.read_text)
             else:
                 from streams import status
 
-                until(lambda role=role: status.snapshots(shop.config, 0, role), 480, log.read_text)  # type: ignore[misc]
+                until(lambda role=role: status.snapshots(shop.config, 0, role), log.read_text)  # type: ignore[misc]
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert not (hostile / "RUN").exists(), role
@@ -87,9 +87,9 @@ def test_the_module_run_by_hand_takes_no_module_from_there_either(hostile: Path)
 def test_a_worker_whose_topic_is_deleted_keeps_its_log_short(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     with started(shop, "worker", tmp_path / "here") as (process, log):
-        until(lambda: "is ready" in log.read_text(), 480, log.read_text)
+        until(lambda: "is ready" in log.read_text(), log.read_text)
         shop.admin.delete_topics([shop.topics.shelves])
-        until(lambda: shop.topics.shelves not in shop.admin.list_topics(), 60)
+        until(lambda: shop.topics.shelves not in shop.admin.list_topics())
         began, end = len(log.read_text().splitlines()), time.monotonic() + SECONDS
         number = 0
         while time.monotonic() < end and process.poll() is None:

@@ -134,11 +134,11 @@ def test_events_of_a_topic_made_anew_are_answered_and_counted(broken: tuple[Shop
     until(lambda: waiting(shop) == 30, LIMIT_S, lambda: str(last(shop, "evaluator")))
     shop.drained()
     shop.admin.delete_topics([shop.topics.events])
-    until(lambda: shop.topics.events not in shop.admin.list_topics(), 30)
+    until(lambda: shop.topics.events not in shop.admin.list_topics())
     topics.create(shop.config.kafka, shop.config.topics)
     shop.disconnect()
     shop.connect()
-    sent = until(lambda: attempt(shop), 60)
+    sent = until(lambda: attempt(shop))
     assert max(offset for _, _, offset in sent) < 9, "all would be passed over for being old"
     until(lambda: waiting(shop) == 42, LIMIT_S, lambda: str(last(shop, "evaluator")))
     shop.produce(shop.topics.events, [search(50)])

@@ -77,11 +77,11 @@ def taken(shop: Shop) -> int:
 
 def closed(shop: Shop, window_s: int, grace_s: int) -> Counter[str]:
     """Wait until all events are taken, let time go on until everything is closed, and give the totals."""
-    until(lambda: taken(shop) == shop.ends(shop.topics.events), 120, shop.log("evaluator-1").read_text, 0.25)
+    until(lambda: taken(shop) == shop.ends(shop.topics.events), shop.log("evaluator-1").read_text, 0.25)
     newest = replay.totals(shop.redis, group(shop))["watermark"]
     last = newest + (window_s + grace_s + 1) * 1_000
     replay.later(shop.producer, shop.topics.events, range(shop.config.topics.partitions), last)
-    until(lambda: not replay.waiting(shop.redis, group(shop)), 120, shop.log("evaluator-1").read_text, 0.25)
+    until(lambda: not replay.waiting(shop.redis, group(shop)), shop.log("evaluator-1").read_text, 0.25)
     found = replay.totals(shop.redis, group(shop))
     found["newest"] = newest
     return found
@@ -99,7 +99,7 @@ def agrees(shop: Shop) -> None:
     assert (found["closed.look"], found["closed.ignore"]) == (clicked, shown - clicked)
     assert not [name for name in found if name.startswith(("late", "orphan"))]
     day = replay.within_24h(LISTS, found["newest"], found["newest"] + 1_000)
-    until(lambda: replay.in_snapshot(snapshot(shop), "24h") == day.total, 10, lambda: repr(snapshot(shop).series[:9]))
+    until(lambda: replay.in_snapshot(snapshot(shop), "24h") == day.total, lambda: repr(snapshot(shop).series[:9]))
     told = subprocess.run(
         [sys.executable, "-m", "liveshelf", "status"],
         env=os.environ | shop.env | {"COLUMNS": "200"},
@@ -113,7 +113,7 @@ def agrees(shop: Shop) -> None:
 
 
 def snapshot(shop: Shop) -> status.Snapshot:
-    return until(lambda: status.snapshots(shop.config, wall_ms() - 3_000, "evaluator"), 20)[-1]  # type: ignore[no-any-return]
+    return until(lambda: status.snapshots(shop.config, wall_ms() - 3_000, "evaluator"))[-1]  # type: ignore[no-any-return]
 
 
 def test_click_rates_of_a_replayed_history_are_those_of_the_file(shops: Open, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_five_kills_in_the_middle_of_a_replay_change_nothing(shops: Open, tmp_pa
     shop.start("evaluator-1", "evaluator")
     sending = replay.replaying(shop.env, tmp_path, count, "--rate", str(count / 12))
     for kill in range(1, 6):
-        until(lambda: taken(shop) > count * kill // 8, 60, shop.log("evaluator-1").read_text)  # noqa: B023
+        until(lambda: taken(shop) > count * kill // 8, shop.log("evaluator-1").read_text)  # noqa: B023
         shop.kill("evaluator-1")
         shop.start("evaluator-1", "evaluator")
     assert sending.wait(60) == 0, sending.log.read_text()
@@ -329,8 +329,8 @@ def test_what_shoppers_buy_next_is_held_against_what_they_were_shown(
         [*command, "replay", str(path), "--preset", "online_retail", "--speed", str(SPEED)],
         env=env, cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
-    until(lambda: shop.committed() == shop.ends(shop.topics.events), 120, shop.log().read_text, 0.25)
-    until(lambda: front.read == shop.ends(shop.topics.shelves), 30)  # no shelf comes of what is shown
+    until(lambda: shop.committed() == shop.ends(shop.topics.events), shop.log().read_text, 0.25)
+    until(lambda: front.read == shop.ends(shop.topics.shelves))  # no shelf comes of what is shown
     front.over.set()
     front.join()
     totals = closed(shop, WINDOW_S, GRACE_S)
@@ -338,6 +338,6 @@ def test_what_shoppers_buy_next_is_held_against_what_they_were_shown(
     wanted = counted(topic)
     assert joined(topic) == wanted
     assert live(shop, totals) == wanted
-    until(lambda: owners(shop) == {("champion", True)}, 10, lambda: repr(owners(shop)))
+    until(lambda: owners(shop) == {("champion", True)}, lambda: repr(owners(shop)))
     assert wanted.late == 0
     assert wanted.bought > 20 and wanted.orphans > 1_000

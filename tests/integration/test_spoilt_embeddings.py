@@ -44,7 +44,7 @@ def test_vectors_of_another_width_stop_no_worker_and_are_made_again(shop: Shop) 
     shop.put_items(ITEMS)
     shop.start()
     shop.ready(10)
-    until(lambda: len(held(shop)) == 10, 60)
+    until(lambda: len(held(shop)) == 10)
     [(key, headers)] = [(key, headers) for key, _, headers in held(shop) if key.startswith(b"i3\0")]
     version = key.partition(embedding.SEPARATOR)[2].decode()
     origin = embedding.origin(headers)
@@ -57,7 +57,7 @@ def test_vectors_of_another_width_stop_no_worker_and_are_made_again(shop: Shop) 
 
     put(bad)
     shop.seen(lambda snapshot: snapshot.counts.get("unreadable.embeddings", 0) == 1)
-    until(lambda: held(shop)[-1][0] == key and held(shop)[-1][1] != bad, 60, shop.log().read_text)
+    until(lambda: held(shop)[-1][0] == key and held(shop)[-1][1] != bad, shop.log().read_text)
     mended = held(shop)[-1][1]
     assert mended is not None and embedding.decoder.decode(mended).item.title == "red kettle number 3"
     assert "cannot be read as one of the embeddings" in shop.log().read_text()
@@ -67,7 +67,7 @@ def test_vectors_of_another_width_stop_no_worker_and_are_made_again(shop: Shop) 
     put(bad)
     before = len(held(shop))
     shop.start()
-    until(lambda: len(held(shop)) > before, 120, shop.log().read_text)
+    until(lambda: len(held(shop)) > before, shop.log().read_text)
     shop.ready(10)
 
     # A record that deletes wins over a bad one, in whatever order they are read.

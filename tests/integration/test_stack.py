@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.redis import LocalRedis
 from streams import topics
 from streams.config import KafkaConfig, TopicsConfig
-from tests.shop import HANG_S
+from tests.shop import HANG_S, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
@@ -38,17 +38,10 @@ from rich.console import Console
 from liveshelf.settings import load
 from liveshelf.stack.role import Role
 from liveshelf.stack.supervisor import run_stack
-from tests.shop import HANG_S
+from tests.shop import HANG_S, until
 role = Role("sleeper", (sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)"))
 sys.exit(run_stack(load(), [role], console=Console(width=200)))
 """
-
-
-def until(condition: Callable[[], object], timeout_s: float = HANG_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def lives(pid: int) -> bool:

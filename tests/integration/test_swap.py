@@ -419,7 +419,6 @@ def test_a_champion_whose_scores_are_no_numbers_leaves_nobody_without_a_shelf(
                 and one.labels.get("model_failing") == made.id
                 and one.labels["model"] == serves.id
             ),
-            90,
         )
 
     always, late = poisoned(versions, tmp_path / "always", False), poisoned(versions, tmp_path / "late", True)
@@ -429,7 +428,7 @@ def test_a_champion_whose_scores_are_no_numbers_leaves_nobody_without_a_shelf(
         is_failing(always, versions.first)
 
         versions.store.slots.promote(late.id, "past all commands")
-        shop.seen(lambda one: one.labels["model"] == late.id and one.gauges["model_failing"] == 0, 90)
+        shop.seen(lambda one: one.labels["model"] == late.id and one.gauges["model_failing"] == 0)
         shop.produce(shop.topics.events, [search(query, f"l{query}", f"long {query}") for query in long])
         is_failing(late, versions.first)
 
@@ -442,5 +441,5 @@ def test_a_champion_whose_scores_are_no_numbers_leaves_nobody_without_a_shelf(
     assert told.count("fails at too many shelves") == 1 and "scores are not finite numbers" in told
 
     versions.store.slots.promote(versions.second.id, "a good one")
-    last = shop.seen(lambda one: one.labels["model"] == versions.second.id, 90)[-1]
+    last = shop.seen(lambda one: one.labels["model"] == versions.second.id)[-1]
     assert last.gauges["model_failing"] == 0 and "model_failing" not in last.labels

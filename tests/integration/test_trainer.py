@@ -71,7 +71,7 @@ def last(shop: Shop) -> Snapshot | None:
     return next(reversed(status.snapshots(shop.config, wall_ms() - 5_000, "trainer")), None)
 
 
-def said(shop: Shop, label: str, value: str, limit_s: float) -> Snapshot:
+def said(shop: Shop, label: str, value: str) -> Snapshot:
     """Wait for the trainer to report something."""
 
     def found() -> Snapshot | None:
@@ -81,7 +81,7 @@ def said(shop: Shop, label: str, value: str, limit_s: float) -> Snapshot:
         assert snapshot.labels["verdict"] in ("", "passed"), snapshot.labels["verdict_sentence"]
         return snapshot if snapshot.labels[label] == value else None
 
-    return until(found, limit_s, lambda: f"{last(shop)} {shop.log('trainer-1').read_text()[-3000:]}", every_s=0.2)
+    return until(found, lambda: f"{last(shop)} {shop.log('trainer-1').read_text()[-3000:]}", every_s=0.2)
 
 
 def on_disk(tmp_path: Path) -> list[Labelled]:
@@ -90,7 +90,7 @@ def on_disk(tmp_path: Path) -> list[Labelled]:
 
 def shadowed(shop: Shop, tmp_path: Path) -> Verdict:
     """What the gate said of the one version there is, which is in shadow."""
-    said(shop, "stage", "shadow", 180)
+    said(shop, "stage", "shadow")
     store = Store(str(tmp_path / "models"))
     [version] = store.ids()
     slot = store.slots.read(CHALLENGER).current
@@ -111,7 +111,7 @@ def test_enough_examples_make_a_version_that_passes_the_gate_and_shadows(shop: S
     verdict = shadowed(shop, tmp_path)
     assert verdict.decision == "passed", verdict.sentence
     assert sorted(one.id for one in on_disk(tmp_path)) == sorted(one.id for one in made), "each once"
-    snapshot = said(shop, "stage", "shadow", 15)
+    snapshot = said(shop, "stage", "shadow")
     assert snapshot.labels["verdict"] == "passed"
     assert snapshot.gauges["runs_today"] == 1
     shop.stop("trainer-1")
@@ -122,18 +122,18 @@ def test_kills_of_the_child_and_of_the_trainer_leave_one_run(shop: Shop, tmp_pat
     made = filled(shop)
     send(shop, made[: len(made) // 3])  # delivered twice
     shop.start("trainer-1", "trainer")
-    said(shop, "stage", "training", 60)
+    said(shop, "stage", "training")
     trainer = shop.workers["trainer-1"].pid
-    [child] = until(lambda: children(trainer), 20)
-    until(lambda: list((tmp_path / "learning" / "runs").glob("*/training/*/trainer_state.json")), 60)
+    [child] = until(lambda: children(trainer))
+    until(lambda: list((tmp_path / "learning" / "runs").glob("*/training/*/trainer_state.json")))
     os.kill(child, signal.SIGKILL)
-    [again] = until(lambda: [one for one in children(trainer) if one != child], 20)
+    [again] = until(lambda: [one for one in children(trainer) if one != child])
     shop.kill("trainer-1")
-    until(lambda: not Path(f"/proc/{again}").exists(), 10, lambda: "the child outlives the trainer")
+    until(lambda: not Path(f"/proc/{again}").exists(), lambda: "the child outlives the trainer")
     shop.start("trainer-1", "trainer")
     assert shadowed(shop, tmp_path).decision == "passed"
     assert sorted(one.id for one in on_disk(tmp_path)) == sorted(one.id for one in made), "each once"
-    assert said(shop, "stage", "shadow", 15).gauges["runs_today"] == 1
+    assert said(shop, "stage", "shadow").gauges["runs_today"] == 1
     log = shop.log("trainer-1").read_text()
     assert "going on from" in log and "goes on" in log
     shop.stop("trainer-1")

@@ -51,7 +51,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
 
 def started(shop: Shop, items: int) -> None:
     """Wait until a worker that starts beside whatever else is ready and holds so many items."""
-    shop.seen(lambda snapshot: snapshot.gauges.get("items") == items, 300)
+    shop.seen(lambda snapshot: snapshot.gauges.get("items") == items)
 
 
 def shelves(shop: Shop) -> dict[str, list[str]]:

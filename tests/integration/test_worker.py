@@ -115,7 +115,7 @@ def test_a_second_worker_takes_half_and_nothing_is_lost_or_doubled(
     shop.start("worker-2")
     # Events keep coming, one at a time, until the second worker has its share and for some time after.
     rest = iter(events[400:])
-    until(lambda: shop.produce(shop.topics.events, [next(rest)]) and shares(shop) == [2, 2], 90, every_s=0.2)
+    until(lambda: shop.produce(shop.topics.events, [next(rest)]) and shares(shop) == [2, 2], every_s=0.2)
     shop.produce(shop.topics.events, rest)
     shop.drained()
     together = shop.state()

@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,20 +18,13 @@ from liveshelf.stack.record import AlreadyRunningError, Record, RunningProcess, 
 from liveshelf.stack.role import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
-from tests.shop import HANG_S
+from tests.shop import until
 
 SLEEP = "import time; time.sleep(60)"
 
 
 def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
-
-
-def until(condition: Callable[[], object], timeout_s: float = HANG_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture

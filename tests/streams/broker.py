@@ -14,7 +14,7 @@ from aiokafka.record.util import calc_crc32c
 from liveshelf.stack.process import Process
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
-from tests.shop import HANG_S, until
+from tests.shop import until
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 ATTRIBUTES, CHECKED, RECORDS = 21, 21, 61
@@ -89,7 +89,7 @@ class FaustReader:
         nothing = {"lag": None, "partitions": 0, "caught_up": [], "unreadable": []}
         return next((one for one in reversed(self.told()) if "lag" in one), nothing)
 
-    def until(self, holds: Callable[[], Any], limit_s: float = HANG_S) -> Any:
+    def until(self, holds: Callable[[], Any]) -> Any:
         """Wait, for as long as it runs."""
 
         def checked() -> Any:
@@ -97,7 +97,7 @@ class FaustReader:
             assert self.process.running, ended + self.log.read_text(errors="replace")[-5000:]
             return holds()
 
-        return until(checked, limit_s, lambda: self.log.read_text(errors="replace")[-5000:], every_s=0.2)
+        return until(checked, lambda: self.log.read_text(errors="replace")[-5000:], every_s=0.2)
 
 
 @contextmanager

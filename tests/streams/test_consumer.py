@@ -122,7 +122,7 @@ def test_every_reader_reads_every_codec_of_every_client(broker: Broker) -> None:
     assert [message.value for message in contents(broker.config, topic)] == wanted
     plain = KafkaConsumer(**broker.config.kafka.client(), enable_auto_commit=False, auto_offset_reset="earliest")
     plain.assign([TopicPartition(topic, 0)])
-    until(lambda: [one.value for some in plain.poll(500).values() for one in some] == wanted, 30)
+    until(lambda: [one.value for some in plain.poll(500).values() for one in some] == wanted)
     plain.close()
     with broker.faust() as faust:
         faust.until(lambda: faust.values(topic) == [value[:40] for value in sent])
@@ -140,7 +140,7 @@ def test_a_topic_that_packs_what_plain_producers_send_is_read(broker: Broker) ->
             broker.send(topic, told)
             return broker.segment(topic).codecs()[-1] == codec
 
-        until(packed, 30)
+        until(packed)
     admin.close()
     assert values(broker.config, topic) == [value.encode() for value in sent]
     with broker.faust() as faust:
@@ -271,7 +271,7 @@ def test_a_batch_that_cannot_be_read_stops_its_partition_alone_and_can_be_skippe
             done = skip(broker.config, topic, number, 10)
             assert (done.first, done.next) == (10, 11 if what == "unpacks to much" else 20)
         skipped_s = time.monotonic() - started
-        faust.until(lambda: sorted(faust.values(topic)) == behind, 30)
+        faust.until(lambda: sorted(faust.values(topic)) == behind)
         log.warning(
             f"{len(HARM)} skips in {skipped_s:.1f} s, all read on {time.monotonic() - started:.1f} s after the first"
         )
@@ -347,11 +347,11 @@ def test_partitions_that_are_added_are_read_from_their_beginning(broker: Broker)
         with closing(broker.admin()) as admin:
             admin.create_partitions({topic: 5})
         for number in (0, 3, 4):
-            until(lambda n=number: attempt(lambda: broker.send(topic, [f"in {n}"], partition=n)), 30)  # type: ignore[misc]
+            until(lambda n=number: attempt(lambda: broker.send(topic, [f"in {n}"], partition=n)))  # type: ignore[misc]
         new = {"in 0", "in 3", "in 4"}
         faust.until(lambda: {"old", "before", *new} <= set(faust.values(topic)))
-        faust.until(lambda: sorted(earliest.values) == sorted(["old", "before", *new]), 60)
-        faust.until(lambda: sorted(latest.values) == sorted(["before", *new]), 60)
+        faust.until(lambda: sorted(earliest.values) == sorted(["old", "before", *new]))
+        faust.until(lambda: sorted(latest.values) == sorted(["before", *new]))
         faust.until(lambda: faust.state()["lag"] == 0 and faust.state()["caught_up"] == [0, 1, 2, 3, 4])
 
 
@@ -363,7 +363,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(broker: Broker) -> None:
         faust.until(lambda: committed(broker, topic) == 10)
         with closing(broker.admin()) as admin:
             admin.delete_topics([topic])
-            until(lambda: topic not in admin.list_topics(), 30)
+            until(lambda: topic not in admin.list_topics())
         broker.send(other, ["meanwhile"])
         faust.until(lambda: faust.values(other) == ["meanwhile"])
         time.sleep(12)  # longer than what is known of the topics may be old
@@ -372,7 +372,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(broker: Broker) -> None:
         told = [line for line in faust.log.read_text().splitlines()[lines:] if not line.startswith("{")]
         assert len(told) < 100, "\n".join(told[:20])
         topics.create(broker.config.kafka, broker.config.topics)
-        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2", "new 3"])), 30)
+        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2", "new 3"])))
         faust.until(lambda: faust.values(topic)[10:] == ["new 1", "new 2", "new 3"])
         faust.until(lambda: following.values[10:] == ["new 1", "new 2", "new 3"])
         faust.until(lambda: faust.state()["lag"] == 0 and 0 in faust.state()["caught_up"])
@@ -387,9 +387,9 @@ def test_a_topic_made_anew_at_once_is_read_from_its_beginning(broker: Broker) ->
         faust.until(lambda: committed(broker, topic) == 10)
         with closing(broker.admin()) as admin:
             admin.delete_topics([topic])
-            until(lambda: topic not in admin.list_topics(), 30)
+            until(lambda: topic not in admin.list_topics())
         topics.create(broker.config.kafka, broker.config.topics)
-        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2"])), 30)
+        until(lambda: attempt(lambda: broker.send(topic, ["new 1", "new 2"])))
         faust.until(lambda: faust.values(topic)[10:] == ["new 1", "new 2"])
         faust.until(lambda: following.values[10:] == ["new 1", "new 2"])
         faust.until(lambda: faust.state()["lag"] == 0 and 0 in faust.state()["caught_up"])

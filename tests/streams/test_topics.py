@@ -66,7 +66,7 @@ def test_settings_that_change_later_change_topics_when_asked(
         *((name, "max.message.bytes") for name in made),
         *((name, "retention.ms") for name in made if made[name]["configs"].get("retention.ms") == "259200000"),
     }
-    until(lambda: {one.change for one in differences(kafka, later)} == {Change.PARTITIONS, Change.NEVER}, 30)
+    until(lambda: {one.change for one in differences(kafka, later)} == {Change.PARTITIONS, Change.NEVER})
     assert apply(kafka, later) == [], "partitions only when asked"
     assert {one.topic for one in apply(kafka, later, partitions=True)} == {
         topics.events,
@@ -74,7 +74,7 @@ def test_settings_that_change_later_change_topics_when_asked(
         topics.examples,
         topics.dead_letters,
     }
-    until(lambda: {one.topic for one in differences(kafka, later)} == {topics.items, topics.embeddings}, 30)
+    until(lambda: {one.topic for one in differences(kafka, later)} == {topics.items, topics.embeddings})
     left = differences(kafka, later)
     assert {one.change for one in left} == {Change.NEVER}, "each key would have a record in two partitions"
     size = KafkaProducer(**kafka.client(), acks="all", max_request_size=2_000_000, compression_type=None)
@@ -89,9 +89,9 @@ def test_a_shorter_retention_and_fewer_partitions_are_not_applied_unasked(
     create(kafka, topics_config)
     less = topics_config.model_copy(update={"retention_hours": 1.0, "partitions": 2, "max_message_bytes": 500_000})
     assert {one.what for one in apply(kafka, less)} == {"max.message.bytes"}
-    until(lambda: {one.what for one in differences(kafka, less)} == {"retention.ms", "partitions"}, 30)
+    until(lambda: {one.what for one in differences(kafka, less)} == {"retention.ms", "partitions"})
     assert {one.what for one in apply(kafka, less, shorter=True, partitions=True)} == {"retention.ms"}
-    until(lambda: {one.change for one in differences(kafka, less)} == {Change.NEVER}, 30)
+    until(lambda: {one.change for one in differences(kafka, less)} == {Change.NEVER})
 
 
 @pytest.mark.integration
@@ -110,7 +110,7 @@ def test_the_command_shows_and_changes(
     assert "--partitions" in run(app, ["topics", "apply"]).output
     done = run(app, ["topics", "apply", "--partitions"])
     assert "Partitions cannot be taken away again" in " ".join(done.output.split())
-    until(lambda: "as the settings say" in run(app, ["topics", "apply"]).output, 30)
+    until(lambda: "as the settings say" in run(app, ["topics", "apply"]).output)
 
 
 def test_catalogues_are_compacted_and_letters_have_room_for_their_headers() -> None:
