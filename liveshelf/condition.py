@@ -14,14 +14,12 @@ from rich.text import Text
 
 from evaluator.alerts.system import SystemWatch
 from liveshelf.stack.record import Record
+from streams import status
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.contents import contents
-from streams.guard import Guard
 from streams.lifecycle import STARTED
-from streams.meter import Snapshot, parse, total
+from streams.meter import Snapshot, total
 from streams.reach import UnreachableError
-from streams.topics import Topics
 from streams.unreadable import words
 
 BACK_S = 120.0
@@ -43,14 +41,10 @@ def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float
         When it refuses.
     """
     found: queue.SimpleQueue[list[Snapshot] | Exception] = queue.SimpleQueue()
-    keys = {role.encode() for role in (*roles, STARTED)}
 
     def read() -> None:
         try:
-            topic, since = Topics(config.topics.prefix).metrics, wall_ms() - int(BACK_S * 1000)
-            wanted = (message for message in contents(config, topic, since_ms=since) if message.key in keys)
-            taken = [snapshot for _, snapshot in Guard("snapshots", parse).values(wanted)]
-            found.put(sorted(taken, key=lambda snapshot: snapshot.to_ms))
+            found.put(status.snapshots(config, wall_ms() - int(BACK_S * 1000), *roles, STARTED))
         except Exception as error:
             found.put(error)
 

@@ -16,15 +16,11 @@ from streams.consumer import Consumer
 READ_MS = 500
 
 
-def contents(
-    config: StreamsConfig, topic: str, *, group: str | None = None, since_ms: int | None = None
-) -> Generator[Any]:
+def contents(config: StreamsConfig, topic: str, *, since_ms: int | None = None) -> Generator[Any]:
     """All messages, oldest first in each partition; none where the topic is not there.
 
     Parameters
     ----------
-    group
-        A consumer group: messages before its committed offsets are left out.
     since_ms
         Messages from before this moment (epoch ms, by their timestamps) are left out.
 
@@ -34,7 +30,7 @@ def contents(
         When the broker is out of reach or refuses.
     """
     with asyncio.Runner() as runner:
-        reading = _read(config, topic, group, since_ms)
+        reading = _read(config, topic, since_ms)
 
         async def more() -> Sequence[Any] | None:
             return await anext(reading, None)
@@ -48,10 +44,8 @@ def contents(
             runner.run(reading.aclose())
 
 
-async def _read(
-    config: StreamsConfig, topic: str, group: str | None, since_ms: int | None
-) -> AsyncGenerator[Sequence[Any]]:
-    consumer = Consumer(config, group_id=group)
+async def _read(config: StreamsConfig, topic: str, since_ms: int | None) -> AsyncGenerator[Sequence[Any]]:
+    consumer = Consumer(config)
     try:
         await consumer.start()
         partitions = await consumer.partitions(topic)

@@ -18,12 +18,13 @@ from streams.meter import Snapshot, parse
 from streams.topics import Topics
 
 
-def snapshots(config: StreamsConfig, since_ms: int, role: str = "worker") -> list[Snapshot]:
-    """A role's snapshots published since a moment, oldest first."""
+def snapshots(config: StreamsConfig, since_ms: int, *roles: str) -> list[Snapshot]:
+    """Snapshots of some roles, published since a moment, oldest first; of the workers where no role is named."""
+    keys = {role.encode() for role in roles or ("worker",)}
     with closing(contents(config, Topics(config.topics.prefix).metrics, since_ms=since_ms)) as messages:
-        found = [snapshot for _, snapshot in Guard("snapshots", parse).values(messages)]
-    wanted = (snapshot for snapshot in found if snapshot.role == role and snapshot.to_ms >= since_ms)
-    return sorted(wanted, key=lambda snapshot: snapshot.to_ms)
+        wanted = (message for message in messages if message.key in keys)
+        found = [one for _, one in Guard("snapshots", parse).values(wanted) if one.to_ms >= since_ms]
+    return sorted(found, key=lambda snapshot: snapshot.to_ms)
 
 
 def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
