@@ -15,7 +15,7 @@ from typing import Any
 import cramjam
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
-from aiokafka.record.util import calc_crc32c, decode_varint
+from aiokafka.record.util import calc_crc32c
 
 MAX_UNPACKED = 64 * 1024 * 1024
 """Bytes that a batch may unpack to; a megabyte of well-packed zeros would otherwise fill any memory."""
@@ -24,6 +24,9 @@ _START = struct.Struct(">qiib")
 """Base offset, length of what follows it, leader epoch, format."""
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_AT, _OVERHEAD, _CHECKED_FROM, _CODEC_MASK = 8, 12, 21, 0x07
+_LEGACY_CODEC_AT, _LEGACY_KEY_AT = 17, (18, 26)
+_ROOM = 64
+"""Zeros behind a batch: Kafka's library looks some bytes beyond one whose records lie about their sizes."""
 _XERIAL = b"\x82SNAPPY\x00"
 _XERIAL_HEADER = 16
 _TOO_SMALL = "failed to write whole buffer"
@@ -172,11 +175,7 @@ def _too_large(limit: int) -> BatchError:
 def _checked(batch: bytes, version: int) -> bytes:
     """A batch whose every record was read once; where it was packed, unpacked."""
     if version in (0, 1):
-        legacy = LegacyRecordBatch(batch, version)
-        if not legacy.validate_crc():
-            raise BatchError("its checksum is wrong")
-        for _ in legacy:
-            pass
+        _walk_legacy(batch, version)
         return batch
     if version != 2:
         raise BatchError(f"format {version} is not known")
@@ -196,8 +195,24 @@ def _checked(batch: bytes, version: int) -> bytes:
 
 
 def _walk(batch: bytes) -> None:
-    for _ in DefaultRecordBatch(batch):
+    for _ in DefaultRecordBatch(_with_room(batch)):
         pass
+
+
+def _walk_legacy(batch: bytes, version: int) -> None:
+    legacy = LegacyRecordBatch(_with_room(batch), version)
+    if not legacy.validate_crc():
+        raise BatchError("its checksum is wrong")
+    if codec := batch[_LEGACY_CODEC_AT] & _CODEC_MASK:
+        at = _LEGACY_KEY_AT[version]
+        [key] = struct.unpack_from(">i", batch, at)
+        unpack(codec, batch[at + 8 + max(0, key) :])  # the library sets no limit
+    for _ in legacy:
+        pass
+
+
+def _with_room(batch: bytes) -> memoryview:
+    return memoryview(batch + bytes(_ROOM))[: len(batch)]
 
 
 def _with_readable_names(batch: bytes, count: int) -> bytes:
@@ -206,8 +221,13 @@ def _with_readable_names(batch: bytes, count: int) -> bytes:
 
     def number() -> int:
         nonlocal at
-        value, at = decode_varint(found, at)
-        return int(value)
+        value = shift = 0
+        while shift < 70:  # the library's own reads beyond the end
+            byte = found[at]
+            value, at, shift = value | (byte & 0x7F) << shift, at + 1, shift + 7
+            if byte < 0x80:
+                return value >> 1 ^ -(value & 1)
+        raise BatchError("a number in it has no end")
 
     def part() -> int:
         """Pass over a length and as many bytes; returns where they begin."""

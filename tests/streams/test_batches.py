@@ -109,6 +109,25 @@ def test_what_unpacks_to_too_much_is_refused_before_it_fills_the_memory(
     assert len(unpack(*pack(bytes(MAX_UNPACKED)))) == MAX_UNPACKED
 
 
+def test_an_old_batch_that_unpacks_to_too_much_is_refused() -> None:
+    builder = LegacyRecordBatchBuilder(magic=1, compression_type=1, batch_size=1 << 27)
+    builder.append(0, 1_700_000_000_000, b"k", bytes(MAX_UNPACKED))
+    found, bad = readable(bytes(builder.build()), 0)
+    assert found == b"" and bad is not None and "unpacks to more" in bad.error
+
+
+@pytest.mark.parametrize("size", [0, 5, 1_000, 20_000])
+def test_records_that_lie_about_their_sizes_are_read_nowhere_else(size: int) -> None:
+    """Kafka's library looks beyond the end of such a batch: after some hundreds of them the process ended (SIGSEGV)."""
+    chance = random.Random(size)
+    for number in range(3_000):
+        spoilt = bytearray(batch(0, [bytes([0xFF]) * size] * chance.randrange(1, 12), headers=[("h", b"\xff" * 9)]))
+        for _ in range(chance.randrange(1, 6)):
+            spoilt[chance.randrange(HEADER - 4, len(spoilt))] = chance.choice((0xFF, 0x80, 0x7F, 0x7E, 0, number % 256))
+        found, _ = readable(resummed(bytes(spoilt)), 0)
+        values(found)
+
+
 def test_no_bytes_raise() -> None:
     chance = random.Random(7)
     made = [batch(0, [b"v" * 30] * 5, codec) for codec in range(5)]
