@@ -189,7 +189,10 @@ def _checked(batch: bytes, version: int) -> bytes:
     try:
         _walk(batch)
     except UnicodeDecodeError:
-        batch = _with_readable_names(batch, header[-1])
+        try:
+            batch = _with_readable_names(batch, header[-1])
+        except IndexError:
+            raise BatchError("its records reach beyond its end") from None
         _walk(batch)
     return batch
 

@@ -235,7 +235,7 @@ HARM: dict[str, tuple[str | None, Callable[[Segment, int], bytes], str]] = {
     "bad lz4": ("lz4", resummed(spoil(RECORDS, 0)), "DecompressionError"),
     "bad snappy": ("snappy", resummed(spoil(RECORDS + 16, 0x7F)), "it has a block of"),
     "bad gzip": ("gzip", resummed(spoil(RECORDS, 0)), "BadGzipFile"),
-    "false sizes": (None, resummed(spoil(RECORDS, 0x7E)), "Corrupt"),
+    "false sizes": (None, resummed(spoil(RECORDS, 0x7E)), "beyond its end"),
     "false count": (None, resummed(spoil(57, 0x7F)), "Corrupt"),
     "unpacks to much": ("zstd", untouched, "it unpacks to more than 67108864 bytes"),
 }
