@@ -1,13 +1,12 @@
-"""Is a model fit to serve? A test pass on fixed inputs, and a look at the weights themselves.
+"""Is a model fit to serve? A test pass on fixed inputs.
 
 What is asked holds of every model that works, however it was trained: numbers are finite, shapes fit, probabilities are
 probabilities, unlike items get unlike scores, and a score belongs to its candidate wherever that stands. Whether a
 model is any good is not asked here: the gate and the canary find out.
-Knows encoders, scorers and files of weights; nothing of the store, nor of who serves.
+Knows encoders and scorers; nothing of the store, nor of who serves.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -40,30 +39,6 @@ Vectors = npt.NDArray[np.floating]
 
 class CheckError(WeightsError):
     """A model is not fit to serve; the message says which check failed, and what was found."""
-
-
-def weights(folder: Path) -> None:
-    """Look at every tensor of a folder's safetensors; about 0.1 s per 100 MB.
-
-    Raises
-    ------
-    CheckError
-        Naming the first tensor that holds a number which is not finite.
-    models.weights.WeightsError
-        When a file cannot be read.
-    """
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    for file in sorted(folder.rglob("*.safetensors")):
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118  - it is no mapping
-                    tensor = opened.get_tensor(name)
-                    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
-                        raise CheckError(f"{file} holds weights that are not finite numbers, in {name}")
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{file} cannot be read: {error}") from error
 
 
 class Sample:

@@ -18,6 +18,28 @@ class WeightsError(RuntimeError):
     """The weights asked for are not there or not usable; the message says what to do."""
 
 
+def require_finite(folder: Path) -> None:
+    """Look at every tensor of a folder's safetensors; about 0.1 s per 100 MB.
+
+    Raises
+    ------
+    WeightsError
+        Naming the first tensor that holds a number which is not finite, or a file that cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118  - it is no mapping
+                    tensor = opened.get_tensor(name)
+                    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                        raise WeightsError(f"{file} holds weights that are not finite numbers, in {name}")
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{file} cannot be read: {error}") from error
+
+
 def resolve(name: str = PACKAGED) -> Path:
     """Find the folder with a model's config, safetensors weights and tokenizer.
 

@@ -15,7 +15,7 @@ from models.factory import build
 from models.scorer import Scorer
 from models.store import Store, StoreError
 from models.store.parts import Parts, parts
-from models.weights import WeightsError, resolve
+from models.weights import WeightsError, require_finite, resolve
 from streams.catalogue import Catalogue
 from streams.charge import UNTRAINED
 from streams.config import ModelConfig
@@ -80,7 +80,7 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> E
     folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
     for folder in (chosen.head, chosen.cross_encoder, *folders):
         if folder is not None:
-            check.weights(folder)
+            require_finite(folder)
     encoder = same.encoder if same is not None else _encoder(chosen, model)
     # What another edition computes with now is not run in this thread too: it was checked.
     sample = same.sample if same is not None else check.Sample(encoder)

@@ -130,3 +130,16 @@ def test_rules_can_fail() -> None:
     bad = ast.parse("import pickle\ndef f(): pass\nclass C:\n    'x'\n    def m(self): pass\n    def _p(self): pass\n")
     assert set(undocumented(bad)) == {"f", "C.m"}
     assert imported(bad) == {"pickle"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("evaluator.live.evaluator, evaluator.learning.trainer, evaluator.dashboard.server, liveshelf.cli", "torch"),
+        ("streams.worker", "sympy"),
+    ],
+)
+def test_roles_load_no_library_that_they_do_not_need(modules: str, unwanted: str) -> None:
+    """Torch takes 300 MB and seconds; it serves workers and training alone."""
+    code = f"import sys, {modules}; sys.exit({unwanted!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

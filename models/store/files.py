@@ -8,10 +8,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from models import check
 from models.store.errors import StoreError
 from models.store.manifest import NAME, File, Manifest
-from models.weights import WeightsError
+from models.weights import WeightsError, require_finite
 
 PARTS = ("encoder", "adapter", "head", "cross_encoder")
 REPORTS = frozenset({"gate.json", "trigger.json"})
@@ -53,7 +52,7 @@ def scan(folder: Path) -> dict[str, File]:
         if not any(path.startswith(f"{part}/") and path.endswith(".safetensors") for path in paths):
             raise StoreError(f"{folder / part} has no *.safetensors file; save it with save_pretrained.")
         try:
-            check.weights(folder / part)
+            require_finite(folder / part)
         except WeightsError as error:
             raise StoreError(f"{error}: this is no version to serve. Train it again.") from error
     return {path: File((folder / path).stat().st_size, digest(folder / path)) for path in paths}

@@ -10,7 +10,7 @@ from models.check import CheckError
 from models.late_interaction import LateInteraction
 from models.store import Data, Description, Manifest, Store, StoreError
 from models.store.slots import CHALLENGER
-from models.weights import PACKAGED, fingerprint, resolve
+from models.weights import PACKAGED, WeightsError, fingerprint, resolve
 from streams.charge import UNTRAINED, Charge
 from streams.config import ModelConfig
 from streams.edition import examine, fetch, load
@@ -143,5 +143,5 @@ def test_weights_that_are_no_numbers_are_found_when_put_and_when_loaded(model: M
         put(model, tmp_path / "bad", head=head)
     assert Store(model.store).ids() == []
     chosen = fetch(UNTRAINED, model)
-    with pytest.raises(CheckError, match="not finite"):
+    with pytest.raises(WeightsError, match="not finite"):
         load(dataclasses.replace(chosen, head=tmp_path / "bad" / "head"), model)
