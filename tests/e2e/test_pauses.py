@@ -21,13 +21,12 @@ from tests.brokers import Broker, brokers
 from tests.integration.test_evaluator import examples, left, made_shelf, mixed, offline, told, visits
 from tests.integration.test_worker import ITEMS, touches
 from tests.programs import library
-from tests.shop import Shop, until
+from tests.shop import HANG_S, Shop, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 logging.getLogger("kafka.admin").setLevel(logging.ERROR)
 
-LIMIT_S = 240.0
 SESSION_S = 6
 
 
@@ -52,13 +51,13 @@ def test_a_worker_that_is_stopped_and_goes_on_loses_and_doubles_nothing(
         shop.ready(len(ITEMS))
         events = touches(600, seed=11)
         shop.produce(shop.topics.events, events[:300])
-        until(lambda: remembered(shop) > 20, LIMIT_S)
+        until(lambda: remembered(shop) > 20)
         pid = shop.workers["worker-1"].pid
         os.kill(pid, signal.SIGSTOP)
-        until(lambda: members(shop, shop.group) == 0, LIMIT_S, lambda: "it is still in its group")
+        until(lambda: members(shop, shop.group) == 0, lambda: "it is still in its group")
         shop.produce(shop.topics.events, events[300:])
         os.kill(pid, signal.SIGCONT)
-        shop.drained(LIMIT_S)
+        shop.drained()
         assert remembered(shop) == len(events)
         assert shop.workers["worker-1"].pid == pid, "it was not started again"
 
@@ -75,14 +74,14 @@ def test_an_evaluator_that_is_stopped_and_goes_on_counts_as_an_offline_join(
         put_shelves(shop, shelves)
         shop.start("evaluator-1", "evaluator")
         shop.produce(shop.topics.events, records[: len(records) // 2])
-        until(lambda: left(shop) > 100, LIMIT_S)
+        until(lambda: left(shop) > 100)
         pid = shop.workers["evaluator-1"].pid
         os.kill(pid, signal.SIGSTOP)
-        until(lambda: members(shop, f"{shop.group}-evaluator") == 0, LIMIT_S)
+        until(lambda: members(shop, f"{shop.group}-evaluator") == 0)
         shop.produce(shop.topics.events, records[len(records) // 2 :])
         os.kill(pid, signal.SIGCONT)
         wanted = offline(events)
-        until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop), LIMIT_S)
+        until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop))
         assert told(examples(shop)) == wanted
 
 
@@ -120,21 +119,21 @@ def test_a_worker_whose_clock_jumps_goes_on_and_what_it_took_for_the_future_is_r
         shop.ready(len(ITEMS))
         events = touches(400, seed=14)
         shop.produce(shop.topics.events, events[:100])
-        shop.drained(LIMIT_S)
+        shop.drained()
         shift.write_text("+2h\n")  # further ahead than the broker lets a record be dated
         shop.produce(shop.topics.events, events[100:200])
-        shop.drained(LIMIT_S)
+        shop.drained()
         assert remembered(shop) == 200
         shift.write_text("-2h\n")
         shop.produce(shop.topics.events, events[200:300])
-        shop.drained(LIMIT_S)
+        shop.drained()
         assert {letter.reason for letter in shop.letters()} == {"future"}
         assert len(shop.letters()) == 100
         assert remembered(shop) == 200
         shift.write_text("+0\n")
         dead_letter_topic.replay(kafka, topics_config, f"{shop.group}-letters", reason="future")
         shop.produce(shop.topics.events, events[300:])
-        shop.drained(LIMIT_S)
+        shop.drained()
         assert remembered(shop) == len(events)
 
 
@@ -155,7 +154,7 @@ class Flow:
         self._thread.join()
 
     def _run(self, servers: str, topic: str, rate: float) -> None:
-        producer = Producer({"bootstrap.servers": servers, "delivery.timeout.ms": int(LIMIT_S * 1_000)})
+        producer = Producer({"bootstrap.servers": servers, "delivery.timeout.ms": int(HANG_S * 1_000)})
         for number in itertools.count():
             user = f"u{number % 500}"
             event = {"type": "click", "event_id": f"e{number}", "ts": wall_ms(), "user_id": user, "item_id": "i1"}
@@ -190,17 +189,17 @@ def test_three_brokers_of_which_each_is_killed_once_are_a_pause(
                     more(flow)
                     again(broker)
             shop.connect()
-            shop.drained(LIMIT_S)
+            shop.drained()
             assert remembered(shop) == flow.sent
             group, shop.group = shop.group, f"{shop.group}-evaluator"
-            shop.drained(LIMIT_S)
+            shop.drained()
             shop.group = group
 
 
 def more(flow: Flow, count: int = 50) -> None:
     """Wait until so many more events are on their topic."""
     before = flow.sent
-    until(lambda: flow.sent >= before + count, LIMIT_S, lambda: f"{flow.sent} sent")
+    until(lambda: flow.sent >= before + count, lambda: f"{flow.sent} sent")
 
 
 def again(broker: Broker) -> None:

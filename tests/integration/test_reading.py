@@ -26,8 +26,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 logging.getLogger("kafka.admin").setLevel(logging.ERROR)
 
-LIMIT_S = 180.0
-
 
 @pytest.fixture
 def broken(redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[tuple[Shop, Path]]:
@@ -97,7 +95,7 @@ def test_roles_go_on_beside_what_cannot_be_read(broken: tuple[Shop, Path]) -> No
         "evaluator": {bad[topic] for topic in (shop.topics.events, shop.topics.shelves, shop.topics.embeddings)},
     }
     for role, wanted in by_role.items():
-        until(lambda r=role, w=wanted: stopped(shop, r) == w, LIMIT_S, lambda r=role: str(stopped(shop, r)))  # type: ignore[misc]
+        until(lambda r=role, w=wanted: stopped(shop, r) == w, lambda r=role: str(stopped(shop, r)))  # type: ignore[misc]
     told = last(shop, "worker")
     assert told is not None
     topic, partition, offset = bad[shop.topics.events]
@@ -108,7 +106,7 @@ def test_roles_go_on_beside_what_cannot_be_read(broken: tuple[Shop, Path]) -> No
         [(_, number_of, _)] = shop.produce(shop.topics.events, [search(number)])
         (behind if number_of == partition else beside).append(number)
     assert behind and beside
-    until(lambda: all(shop.shelf(keys.search(f"red cable {number}")) for number in beside), LIMIT_S, every_s=0.5)
+    until(lambda: all(shop.shelf(keys.search(f"red cable {number}")) for number in beside), every_s=0.5)
     assert not any(shop.shelf(keys.search(f"red cable {number}")) for number in behind)
 
     command = [sys.executable, "-m", "liveshelf", "dead-letters", "skip", topic, str(partition), str(offset)]
@@ -119,8 +117,8 @@ def test_roles_go_on_beside_what_cannot_be_read(broken: tuple[Shop, Path]) -> No
         if at[0] != topic:
             skip(shop.config, *at)
     for role in by_role:
-        until(lambda r=role: not stopped(shop, r), LIMIT_S, lambda r=role: str(stopped(shop, r)))  # type: ignore[misc]
-    until(lambda: all(shop.shelf(keys.search(f"red cable {number}")) for number in behind), LIMIT_S, every_s=0.5)
+        until(lambda r=role: not stopped(shop, r), lambda r=role: str(stopped(shop, r)))  # type: ignore[misc]
+    until(lambda: all(shop.shelf(keys.search(f"red cable {number}")) for number in behind), every_s=0.5)
     shop.drained()
 
 
@@ -131,7 +129,7 @@ def test_events_of_a_topic_made_anew_are_answered_and_counted(broken: tuple[Shop
     shop.ready(1)
     shop.start("evaluator-1", "evaluator")
     shop.produce(shop.topics.events, map(impression, range(30)))
-    until(lambda: waiting(shop) == 30, LIMIT_S, lambda: str(last(shop, "evaluator")))
+    until(lambda: waiting(shop) == 30, lambda: str(last(shop, "evaluator")))
     shop.drained()
     shop.admin.delete_topics([shop.topics.events])
     until(lambda: shop.topics.events not in shop.admin.list_topics())
@@ -140,10 +138,10 @@ def test_events_of_a_topic_made_anew_are_answered_and_counted(broken: tuple[Shop
     shop.connect()
     sent = until(lambda: attempt(shop))
     assert max(offset for _, _, offset in sent) < 9, "all would be passed over for being old"
-    until(lambda: waiting(shop) == 42, LIMIT_S, lambda: str(last(shop, "evaluator")))
+    until(lambda: waiting(shop) == 42, lambda: str(last(shop, "evaluator")))
     shop.produce(shop.topics.events, [search(50)])
-    until(lambda: shop.shelf(keys.search("red cable 50")), LIMIT_S, every_s=0.5)
-    until(lambda: (told := last(shop, "worker")) is not None and told.gauges["lag"] == 0, LIMIT_S)
+    until(lambda: shop.shelf(keys.search("red cable 50")), every_s=0.5)
+    until(lambda: (told := last(shop, "worker")) is not None and told.gauges["lag"] == 0)
 
 
 def waiting(shop: Shop) -> float:

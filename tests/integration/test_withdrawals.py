@@ -14,7 +14,6 @@ from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-BUSY_S = 60.0
 """What is promised within five seconds is waited for so long here, where other programs share the machine."""
 KINDS = ("kettle", "lamp", "tent")
 
@@ -45,7 +44,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         shop.produce(shop.topics.events, touched)
         shop.produce(shop.topics.events, [event("search", n, user, query="a kettle") for n, user in enumerate(users)])
         shop.drained()
-        until(lambda: holding(shop, "i0") >= {"feed", "search", "similar", "popular"}, BUSY_S)
+        until(lambda: holding(shop, "i0") >= {"feed", "search", "similar", "popular"})
         yield shop
 
 
@@ -68,7 +67,7 @@ def holding(shop: Shop, *gone: str) -> set[str]:
 def test_what_leaves_the_catalogue_leaves_all_shelves_and_may_come_back(shop: Shop) -> None:
     before = shelves(shop)
     shop.put_items({"i0": None, "i1": item("i1", in_stock=False)})
-    until(lambda: not holding(shop, "i0", "i1"), BUSY_S, lambda: str(holding(shop, "i0", "i1")))
+    until(lambda: not holding(shop, "i0", "i1"), lambda: str(holding(shop, "i0", "i1")))
     after = shelves(shop)
     for key, shown in before.items():
         if not key.startswith("shelf:popular:"):  # those are made anew all the time
@@ -84,32 +83,32 @@ def test_what_leaves_the_catalogue_leaves_all_shelves_and_may_come_back(shop: Sh
         shop.produce(shop.topics.events, [event("search", number, "u1", query="a kettle")])
         return {"i0"} <= set(shelves(shop)[keys.search("a kettle")])
 
-    until(shown_again, BUSY_S, every_s=0.5)
+    until(shown_again, every_s=0.5)
     time.sleep(3)  # longer than the second look at what was withdrawn
     assert "search" in holding(shop, "i0")
     assert shop.counted("shelves.taken_out") > 0
 
 
 def test_the_popular_shelf_of_a_category_goes_with_its_last_item(shop: Shop) -> None:
-    until(lambda: shop.shelf(keys.popular("lamp")), BUSY_S)
+    until(lambda: shop.shelf(keys.popular("lamp")))
     shop.put_items(dict.fromkeys(ITEMS[1::3]))
-    until(lambda: not holding(shop, *ITEMS[1::3]), BUSY_S)
-    until(lambda: shop.shelf(keys.popular("lamp")) is None, BUSY_S)
+    until(lambda: not holding(shop, *ITEMS[1::3]))
+    until(lambda: shop.shelf(keys.popular("lamp")) is None)
     time.sleep(2 * shop.config.shelf.popular_refresh_s)
     assert shop.shelf(keys.popular("lamp")) is None
     assert shop.shelf(keys.popular("tent")) is not None
     shop.put_items(dict.fromkeys(ITEMS))
-    until(lambda: not shelves(shop), BUSY_S, lambda: str(shelves(shop)))
+    until(lambda: not shelves(shop), lambda: str(shelves(shop)))
 
 
 def test_a_worker_killed_before_it_took_an_item_out_leaves_it_to_the_next(shop: Shop) -> None:
     """Its catalogue knows of the delete, and no record will tell the next one of it."""
     shop.redis.client_pause(4_000)
     shop.put_items({"i0": None})
-    until(lambda: shop.ends(shop.topics.embeddings) == len(ITEMS) + 1, BUSY_S)
+    until(lambda: shop.ends(shop.topics.embeddings) == len(ITEMS) + 1)
     time.sleep(1)
     shop.kill()
     assert "feed" in holding(shop, "i0")
     shop.start()
     started(shop, len(ITEMS) - 1)
-    until(lambda: not holding(shop, "i0"), BUSY_S)
+    until(lambda: not holding(shop, "i0"))
