@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from evaluator.config import AlertsConfig, EvaluatorConfig
 from evaluator.following import follow
 from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join
-from evaluator.live.shelves import Shelves
+from evaluator.live.shelves import Batch, Shelves
 from evaluator.live.store import Store
 from evaluator.live.system import System
 from models.store.slots import CHALLENGER
@@ -40,7 +40,6 @@ from streams.producer import Producer
 from streams.record import Record, Send
 from streams.redis_connection import connect
 from streams.reporter import Reporter
-from streams.shelf import ShelfRecord
 from streams.topics import Topics
 from streams.watchdog import Watchdog
 
@@ -136,7 +135,8 @@ class Evaluator:
                 group.create_task(again(partial(follow, embeddings, entries, items.update), "items"))
                 group.create_task(again(self._follow_challenger, "announcements"))
                 group.create_task(self._let_time_go_on())
-                group.create_task(again(Shelves(self.streams, config, self._remember, self.meter).run, "shelves"))
+                shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
+                group.create_task(again(shelves.run, "shelves"))
                 group.create_task(again(self.system.run, "snapshots"))
                 group.create_task(self._tell_and_save(send))
                 group.create_task(self._tell_of_system(send))
@@ -192,11 +192,10 @@ class Evaluator:
                 hold = self.join.figures.challenge.hold
                 holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
 
-    async def _remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int], partitions: int) -> None:
-        self.join.shelf_partitions = partitions or self.join.shelf_partitions
-        with or_leave():
-            await self.join.remember(records, reached)
-        if records:
+    def _took_shelves(self, batch: Batch) -> None:
+        self.join.shelf_partitions = batch.partitions or self.join.shelf_partitions
+        self.join.made(batch.new)
+        if batch.records:
             self.watchdog.progress()  # events may be waiting for just these
 
     async def _tell_and_save(self, send: Send) -> None:

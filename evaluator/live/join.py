@@ -98,7 +98,6 @@ class Join:
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
         self.figures = Figures(config, items)
-        self._known_until = 0
         self._assigned: set[int] = set()
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
@@ -163,19 +162,11 @@ class Join:
             self.meter.count("figures.failed")
             log.exception("something is missing from the figures")
 
-    async def remember(self, records: Sequence[ShelfRecord], reached: Mapping[int, int]) -> None:
-        """Take shelf records: what their impressions will be labelled with.
-
-        Parameters
-        ----------
-        reached
-            Up to when (ms) those of each partition are known with them.
-        """
-        known = {record.shelf.shelf_id: Known.of(record) for record in records}
+    def made(self, records: Sequence[ShelfRecord]) -> None:
+        """Tell the figures of shelves, once of each."""
         for record in records:
             self._figure(partial(self.figures.watches.made, record))
-        await self.patience.until_done(lambda: self.store.remember(known, reached))
-        self.meter.count("shelves", len(known))
+        self.meter.count("shelves", len(records))
 
     async def close_idle(self, caught_up: Iterable[int]) -> Sent:
         """Let time go on in partitions where nothing arrives: the wall clock is their watermark then."""
@@ -257,9 +248,7 @@ class Join:
         started = time.perf_counter()
         closed = take(partition)
         self.meter.time("join", (time.perf_counter() - started) * 1000)
-        if closed:
-            await self._shelves_known(max(one.ts for one in closed))
-        known = await self.patience.until_done(lambda: self.store.known(one.shelf_id for one in closed))
+        known = await self._known(closed)
         commit = partition.commit(known)
         started = time.perf_counter()
         await self.patience.until_done(lambda: self.store.commit(number, commit))
@@ -272,13 +261,21 @@ class Join:
         log.warning("%s: loading it again", outpaced)
         self._forget()
 
-    async def _shelves_known(self, until: int) -> None:
-        """Wait until all shelves made before ``until`` (ms) are in Redis: a backlog of events is read faster than that
-        of the shelves which they name, and what is closed without its shelf would lack its model for ever."""
-        while self._known_until < until:
-            self._known_until = await self.patience.until_done(lambda: self.store.reached(self.shelf_partitions))
-            if self._known_until < until:
+    async def _known(self, closed: Sequence[Closed]) -> dict[str, Known]:
+        """What is known of shelves, once Redis has all that were made before what is closed was seen.
+
+        A backlog of events is read faster than that of the shelves which they name, and shelves that Redis lost are
+        read again; what is closed without its shelf would lack its model for ever.
+        """
+        found: dict[str, Known | None] = {}
+        wanted, until = [one.shelf_id for one in closed], max((one.ts for one in closed), default=0)
+        while wanted:
+            ask = partial(self.store.shelves.known, wanted, until, self.shelf_partitions)
+            found |= await self.patience.until_done(ask)
+            wanted = [shelf_id for shelf_id in wanted if shelf_id not in found]
+            if wanted:
                 await asyncio.sleep(LOOK_AGAIN_S)
+        return {shelf_id: known for shelf_id, known in found.items() if known is not None}
 
     async def _partition(self, number: int, before: int | None) -> tuple[Partition, Sent]:
         """A partition as it stands; where it had to be loaded, with the examples that were left unsent."""

@@ -1,4 +1,5 @@
-"""The evaluator's state in Redis, and the only door to it: partitions, what is known of shelves, rates by the minute.
+"""The evaluator's state in Redis, and the only door to it: partitions, rates by the minute, and through
+``shelf_store`` what is known of shelves.
 
 A batch is committed in one script, and only on top of the offset that it was computed from: whatever dies, and whoever
 works on, each event counts once. Knows Redis; nothing of Kafka, nor of how events are joined.
@@ -14,8 +15,9 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from evaluator.live import labelled
-from evaluator.live.labelled import Known, Labelled
+from evaluator.live.labelled import Labelled
 from evaluator.live.partition import HOUR_MS, Commit, RateKey, Saved
+from evaluator.live.shelf_store import ShelfStore
 from evaluator.online.rates import Slice, Tally
 
 SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared")
@@ -39,11 +41,17 @@ class Store:
         The evaluator's consumer group, part of every key.
     state_ttl_s, rates_ttl_s, shelf_ttl_s
         Lifetimes of a partition nobody works on, of an hour's rates, and of what is known of a shelf.
+
+    Attributes
+    ----------
+    shelves
+        What is known of shelves.
     """
 
     def __init__(self, client: "Redis", group: str, *, state_ttl_s: int, rates_ttl_s: int, shelf_ttl_s: int) -> None:
         self.client, self.group = client, group
-        self.state_ttl_s, self.rates_ttl_s, self.shelf_ttl_s = state_ttl_s, rates_ttl_s, shelf_ttl_s
+        self.state_ttl_s, self.rates_ttl_s = state_ttl_s, rates_ttl_s
+        self.shelves = ShelfStore(client, group, shelf_ttl_s)
         self._script: str | None = None
 
     def key(self, partition: int, *rest: str) -> str:
@@ -98,34 +106,6 @@ class Store:
         """Forget examples: Kafka has them."""
         await cast(Any, self.client.hdel(self.key(partition, "examples"), *(one.id for one in examples)))
 
-    async def remember(self, shelves: Mapping[str, Known], reached: Mapping[int, int]) -> None:
-        """Keep what is known of shelves, by id, and up to when (epoch ms) those of each partition are known."""
-        async with self.client.pipeline(transaction=False) as pipe:
-            for shelf_id, known in shelves.items():
-                pipe.set(self._shelf(shelf_id), labelled.known_encoder.encode(known), ex=self.shelf_ttl_s)
-            await pipe.execute()
-        if reached:  # only now: on a cluster another node might have it before these have the shelves
-            mapping = {str(number): ms for number, ms in reached.items()}
-            await cast(Any, self.client).hset(self._reached(), mapping=mapping)
-
-    async def reached(self, partitions: int) -> int:
-        """Up to when the shelves of all partitions are known, by any evaluator; 0 where nothing is told of one."""
-        told: dict[bytes, bytes] = await cast(Any, self.client.hgetall(self._reached()))
-        return min((int(told.get(str(number).encode(), 0)) for number in range(partitions)), default=0)
-
-    async def known(self, shelf_ids: Iterable[str]) -> dict[str, Known]:
-        """What is known of these shelves."""
-        wanted = list(dict.fromkeys(shelf_ids))
-        async with self.client.pipeline(transaction=False) as pipe:  # each in a slot of its own
-            for shelf_id in wanted:
-                pipe.get(self._shelf(shelf_id))
-            values = await pipe.execute()
-        return {
-            shelf_id: labelled.known_decoder.decode(value)
-            for shelf_id, value in zip(wanted, values, strict=True)
-            if value
-        }
-
     async def rates(self, partition: int, hours: Iterable[int]) -> dict[RateKey, Tally]:
         """Sums by minute and slice of some hours (since the epoch)."""
         found: defaultdict[RateKey, Tally] = defaultdict(Tally)
@@ -174,12 +154,6 @@ class Store:
 
     def _references(self, instance: str) -> str:
         return f"ls:{{{self.group}.{instance}}}:references"
-
-    def _reached(self) -> str:
-        return f"ls:{self.group}:shelves"
-
-    def _shelf(self, shelf_id: str) -> str:
-        return f"ls:{self.group}:shelf:{shelf_id}"
 
     async def _run(self, keys: list[str], arguments: list[Any]) -> int:
         while True:

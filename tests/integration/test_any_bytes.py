@@ -5,7 +5,7 @@ import asyncio
 import re
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ from evaluator.learning import catalogue as texts
 from evaluator.learning.config import LearningConfig, LoopConfig
 from evaluator.learning.intake import Intake
 from evaluator.live.items import Items
-from evaluator.live.shelves import Shelves
+from evaluator.live.shelf_store import Stretch
+from evaluator.live.shelves import Batch, Shelves
 from evaluator.rollout.config import RolloutConfig
 from evaluator.triggers.config import TriggerConfig
 from liveshelf.settings import Settings
@@ -43,6 +44,7 @@ from streams.embedding import Origin
 from streams.follower import Follower
 from streams.guard import Guard
 from streams.meter import Meter, Snapshot
+from streams.patience import Patience
 from streams.topics import Topics
 from tests import hostile_records as hostile
 from tests.hostile_records import Sent, mixed
@@ -264,19 +266,38 @@ def test_status(shop: Shop) -> None:
     assert [one.id for one in status.snapshots(shop.config, 0)] == [f"good{number}" for number in range(COUNT)]
 
 
-def test_shelves(shop: Shop) -> None:
-    known, reached_to = list[str](), list[int]()
+class Kept:
+    """Keeps shelves nowhere, and loses none."""
 
-    async def remember(some: Sequence[Any], reached: Any, partitions: int) -> None:
-        known.extend(record.shelf.shelf_id for record in some)
-        reached_to.extend(reached.values())
+    ttl_s = 100
+
+    def __init__(self) -> None:
+        self.reached: list[int] = []
+
+    async def remember(self, _: Mapping[str, Any], stretches: Sequence[Stretch]) -> dict[int, int]:
+        self.reached += [one.until for one in stretches if one.until is not None]
+        return {one.partition: one.behind for one in stretches}
+
+    async def lowest(self, partitions: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, -1)
+
+    async def begin(self, partition: int, offset: int) -> None:
+        pass
+
+
+def test_shelves(shop: Shop) -> None:
+    known, kept = list[str](), Kept()
+
+    def took(batch: Batch) -> None:
+        assert batch.records == batch.new
+        known.extend(record.shelf.shelf_id for record in batch.records)
 
     config = EvaluatorConfig(group=f"{shop.topics.prefix}evaluator", batch_events=7)
-    shelves = Shelves(shop.config, config, remember, shop.meter)
+    shelves = Shelves(shop.config, config, kept, Patience(), took, shop.meter)
     asyncio.run(shop.put(shop.topics.shelves, records("shelves")))
     asyncio.run(taken(shelves.run, lambda: len(known) == COUNT))
     assert known == [f"good{number}" for number in range(COUNT)] and shop.refused("shelves") == bad("shelves")
-    assert max(reached_to) < hostile.YEAR_3000
+    assert max(kept.reached) < hostile.YEAR_3000
 
 
 def test_page(shop: Shop) -> None:

@@ -14,6 +14,7 @@ from kafka import TopicPartition
 from evaluator.alerts import alert
 from evaluator.alerts.alert import Alert
 from evaluator.live.labelled import Labelled, decoder
+from evaluator.live.shelf_store import BUCKETS, bucket
 from evaluator.online.attribution import Attribution, Rules
 from streams import status
 from streams.clock import wall_ms
@@ -129,9 +130,9 @@ def left(shop: Shop) -> int:
     return sum(shop.redis.hlen(key) for key in shop.redis.scan_iter("ls:*:state"))
 
 
-def made_shelf(shelf_id: str) -> ShelfRecord:
+def made_shelf(shelf_id: str, at: int = 1) -> ShelfRecord:
     items = [ShelfItem(f"i{number}", 1.0, 0.1, 0.1, 0.1, "vector") for number in range(100)]
-    shelf = Shelf(shelf_id=shelf_id, surface="feed", model="m7", arm="canary", made_at=1, event_ts=1, items=items)
+    shelf = Shelf(shelf_id=shelf_id, surface="feed", model="m7", arm="canary", made_at=at, event_ts=1, items=items)
     return ShelfRecord(key="k", shopper=None, query="tv", shelf=shelf, propensities=[0.5] * 100, history=["i1"])
 
 
@@ -220,6 +221,78 @@ def committed(shop: Shop, group: str) -> int:
     """How many events a group has committed."""
     offsets = shop.admin.list_group_offsets(group)
     return sum(max(0, at.offset) for at in offsets.get(group, offsets).values())
+
+
+def shelves_read(shop: Shop) -> int:
+    """Shelf records that all buckets have."""
+    marks = [shop.redis.hgetall(key) for key in shop.redis.scan_iter("ls:*:marks")]
+    if len(marks) < BUCKETS:
+        return 0
+    return sum(min(int(one[name]) for one in marks) for name in marks[0] if name.endswith(b".offset"))
+
+
+def shown_once(number: int) -> bytes:
+    return json.dumps(
+        {
+            "type": "impression",
+            "event_id": f"v{number}",
+            "ts": wall_ms(),
+            "user_id": f"u{number}",
+            "shelf_id": f"s{number}",
+            "surface": "feed",
+            "items": [{"item_id": "i1", "position": 0}],
+        }
+    ).encode()
+
+
+def click(number: int, name: str) -> tuple[str, bytes]:
+    """An event that comes of nothing that was shown."""
+    event = {"type": "click", "event_id": f"{name}{number}", "ts": wall_ms(), "user_id": f"u{number}", "item_id": "x"}
+    return f"u{number}", json.dumps(event).encode()
+
+
+@pytest.mark.parametrize("restarted, gone", [(False, False), (True, False), (False, True)])
+def test_shelves_that_redis_lost_are_read_again(shop: Shop, restarted: bool, gone: bool) -> None:
+    """As when one master of a cluster dies, and with it its last shelves, or all. Kafka was told that they are done."""
+    shop.env |= {f"LIVESHELF_EVALUATOR__{name}": "2" for name in ("WINDOW_S", "GRACE_S", "IDLE_S")}
+    shop.env["LIVESHELF_EVALUATOR__INSTANCE"] = "evaluator-1"
+    count, group = 40, shop.env["LIVESHELF_EVALUATOR__GROUP"]
+
+    def make(first: int, last: int) -> None:
+        made = [made_shelf(f"s{number}", wall_ms() if first else 1) for number in range(first, last)]
+        shop.produce(shop.topics.shelves, [(record.shelf.shelf_id, encoder.encode(record)) for record in made])
+        until(lambda: shelves_read(shop) == last and committed(shop, f"{group}-shelves") == last)
+
+    shop.start("evaluator-1", "evaluator")
+    shop.produce(shop.topics.events, [click(number, "before") for number in range(count)])
+    until(lambda: taken(shop) == count)
+    make(0, 10)
+    before = saved(shop)
+    make(10, count)
+    shop.produce(shop.topics.events, [(f"u{number}", shown_once(number)) for number in range(10, count)])
+    until(lambda: len(examples(shop)) == count - 10 and committed(shop, group) == 2 * count - 10)
+    made, twice = examples(shop), 2 * shop.ends(shop.topics.examples)
+    if restarted:
+        shop.stop("evaluator-1")
+    lost = f".shelves.{bucket('s10')}}}:".encode()
+    with shop.redis.pipeline(transaction=True) as pipe:
+        for key in shop.redis.scan_iter("ls:*evaluator.*"):
+            if b".shelves." not in key or lost in key:
+                pipe.delete(key)
+        for key, value in before.items():
+            if value is not None and (b".shelves." not in key or (lost in key and not gone)):
+                pipe.restore(key, 0, value)
+        pipe.execute()
+    if restarted:
+        shop.start("evaluator-1", "evaluator")
+    shop.produce(shop.topics.events, [click(number, "after") for number in range(count)])
+    log = shop.log("evaluator-1")
+    until(lambda: shop.ends(shop.topics.examples) >= twice, why=lambda: log.read_text()[-5_000:])
+    assert sorted(examples(shop), key=str) == sorted(made, key=str)
+    assert {(one.model, one.arm, one.query) for one in made} == {("m7", "canary", "tv")}
+    until(lambda: shelves_read(shop) == count)
+    assert len(list(shop.redis.scan_iter("ls:*.shelves.*:shelf:*"))) == count
+    assert "shelves: Redis lost what came after" in log.read_text()
 
 
 def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:

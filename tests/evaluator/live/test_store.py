@@ -51,8 +51,7 @@ def test_what_is_committed_is_loaded_as_it_was(redis_db: str) -> None:
         assert (saved.offset, saved.watermark) == (11, HOUR_MS + 5) and len(saved.states) == 2
         again = Partition(RULES, saved)
         assert len(again.take([], watermark=2 * HOUR_MS)) == 2
-        await store.remember({"s": KNOWN}, {})
-        last = again.commit(await store.known(["s", "none"]))
+        last = again.commit({"s": KNOWN})
         await store.commit(3, last)
         saved = await store.load(3)
         assert not saved.states and saved.counts == {"closed.buy": 1, "closed.ignore": 1}
@@ -152,16 +151,6 @@ def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
             await store.commit(0, partition.commit({}))
             await store.client.script_flush()
         assert (await store.load(0)).offset == 2
-
-    on(redis_db, work)
-
-
-def test_shelves_are_known_up_to_where_the_slowest_partition_is(redis_db: str) -> None:
-    async def work(store: Store) -> None:
-        await store.remember({}, {0: 900, 2: 700})
-        assert await store.reached(3) == 0, "nothing is told of one"
-        await store.remember({"s": KNOWN}, {1: 800})
-        assert await store.reached(3) == 700 and (await store.known(["s"])).keys() == {"s"}
 
     on(redis_db, work)
 

@@ -1,0 +1,167 @@
+"""What is known of shelves, in Redis: kept in buckets, each of which tells by itself up to where it has everything.
+
+All of a bucket lies in one hash slot, and so on one server; a script writes its shelves and its marks together. So a
+server that took a master's place without the last writes has lost both, and tells of it: a mark never stands above what
+is there. Knows Redis; nothing of Kafka but partitions and offsets.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from evaluator.live import labelled
+from evaluator.live.labelled import Known
+from streams.store import evalsha
+
+BUCKETS = 16
+"""Fixed for good: a shelf is looked for where its id belongs."""
+
+SCRIPTS = ("remember", "known")
+
+
+class Stretch(NamedTuple):
+    """Part of a partition of the shelves, all of which a batch has.
+
+    Attributes
+    ----------
+    first, behind
+        The offset it begins at, and the one behind its last.
+    until
+        Up to when (epoch ms) the partition's shelves are known with it; None where it does not tell.
+    """
+
+    partition: int
+    first: int
+    behind: int
+    until: int | None = None
+
+
+class ShelfStore:
+    """What an evaluator group knows of shelves.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    group
+        The evaluators' consumer group, part of every key.
+    ttl_s
+        How long a shelf is known.
+    """
+
+    def __init__(self, client: "Redis", group: str, ttl_s: int) -> None:
+        self.client, self.group, self.ttl_s = client, group, ttl_s
+        self._scripts: dict[str, str] = {}
+
+    async def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> dict[int, int]:
+        """Keep shelves, by id, that were read in these stretches.
+
+        Returns
+        -------
+        dict
+            For each partition the offset before which all buckets have everything; -1 where one has nothing. Lower
+            than a stretch's end where Redis has lost something before it: from there on it must be read again.
+        """
+        if not stretches:
+            return {}
+        parts: list[dict[str, bytes]] = [{} for _ in range(BUCKETS)]
+        for shelf_id, known in shelves.items():
+            parts[bucket(shelf_id)][shelf_id] = labelled.known_encoder.encode(known)
+        said = [word for one in stretches for word in (*one[:3], "" if one.until is None else one.until)]
+
+        def add(pipe: Any, scripts: Mapping[str, str]) -> None:
+            for number, mine in enumerate(parts):
+                keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
+                evalsha(pipe, scripts["remember"], keys, self.ttl_s, len(stretches), *said, *mine.values())
+
+        answers = await self._run(add)
+        return {one.partition: min(has) for one, has in zip(stretches, zip(*answers, strict=True), strict=True)}
+
+    async def lowest(self, partitions: Sequence[int]) -> dict[int, int]:
+        """For each partition the offset before which all buckets have everything; -1 where one has nothing."""
+        if not partitions:
+            return {}
+        async with self.client.pipeline(transaction=False) as pipe:
+            for number in range(BUCKETS):
+                pipe.hmget(self.marks(number), [f"{partition}.offset" for partition in partitions])
+            answers = await pipe.execute()
+        marks = zip(partitions, zip(*answers, strict=True), strict=True)
+        return {partition: min(-1 if one is None else int(one) for one in has) for partition, has in marks}
+
+    async def begin(self, partition: int, offset: int) -> None:
+        """Have a partition begin at an offset: nothing before it is missed, and up to when it is known is not told."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for number in range(BUCKETS):
+                pipe.hset(self.marks(number), mapping={f"{partition}.offset": offset, f"{partition}.until": 0})
+            await pipe.execute()
+
+    async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, Known | None]:
+        """What is known of shelves; None of one that is not ours.
+
+        Parameters
+        ----------
+        until
+            A time (epoch ms); shelves whose bucket does not have all that were made before it are left out.
+        partitions
+            How many the topic of shelves has; 0 where it is not there, and nothing is known.
+        """
+        parts: defaultdict[int, list[str]] = defaultdict(list)
+        for shelf_id in dict.fromkeys(shelf_ids):
+            parts[bucket(shelf_id)].append(shelf_id)
+
+        def add(pipe: Any, scripts: Mapping[str, str]) -> None:
+            for number, mine in parts.items():
+                keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
+                evalsha(pipe, scripts["known"], keys, until, partitions)
+
+        answers = await self._run(add)
+        return {
+            shelf_id: labelled.known_decoder.decode(value) if value else None
+            for mine, values in zip(parts.values(), answers, strict=True)
+            if values
+            for shelf_id, value in zip(mine, values, strict=True)
+        }
+
+    def marks(self, number: int) -> str:
+        """The key of a bucket's marks: by partition up to which offset, and up to when, it has everything."""
+        return f"ls:{{{self.group}.shelves.{number}}}:marks"
+
+    def _shelf(self, number: int, shelf_id: str) -> str:
+        return f"ls:{{{self.group}.shelves.{number}}}:shelf:{shelf_id}"
+
+    async def _run(self, add: Callable[[Any, Mapping[str, str]], None]) -> list[Any]:
+        """Send a pipeline of scripts. A server that lost them, or took another's place, is given them again: what part
+        of the pipeline was done is done twice then, to no harm."""
+        while True:
+            scripts = self._scripts or await self._load()
+            try:
+                async with self.client.pipeline(transaction=False) as pipe:
+                    add(pipe, scripts)
+                    answers: list[Any] = await pipe.execute()
+                    return answers
+            except NoScriptError:
+                self._scripts = {}
+
+    async def _load(self) -> dict[str, str]:
+        loaded = {}
+        for name in SCRIPTS:
+            source = files("evaluator").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+            loaded[name] = str(await self.client.script_load(source))
+        self._scripts = loaded
+        return loaded
+
+
+def bucket(shelf_id: str) -> int:
+    """Where a shelf belongs.
+
+    Examples
+    --------
+    >>> bucket("d311770f6c5809dd84d03546") == bucket("d311770f6c5809dd84d03546") < BUCKETS
+    True
+    """
+    return zlib.crc32(shelf_id.encode("utf-8", "surrogatepass")) % BUCKETS
