@@ -115,6 +115,7 @@ def test_an_evaluator_outlives_the_death_of_a_master(
         shop.produce(
             shop.topics.shelves, [(record.shelf.shelf_id, joined.encoder.encode(record)) for record in shelves]
         )
+        shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = "60"  # Sentinels take ten seconds to have the dead one follow again
         shop.start("evaluator-1", "evaluator")
         for partition, part in enumerate((records[: len(records) // 2], records[len(records) // 2 :])):
             before = shop.ends(shop.topics.examples) + joined.left(shop)
