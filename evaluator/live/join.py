@@ -99,6 +99,7 @@ class Join:
         self.partitions: dict[int, Partition] = {}
         self.figures = Figures(config, items)
         self._assigned: set[int] = set()
+        self._begun: dict[int, tuple[int, float]] = {}
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
 
@@ -239,6 +240,7 @@ class Join:
             if await self.gone(number, partition.offset):
                 log.warning("partition %d of the events was made anew: it is read from its beginning", number)
                 partition.begin_anew()
+                self._begun.pop(number, None)
             try:
                 return [*sent, *await self._step(number, partition, take)]
             except OutpacedError as outpaced:
@@ -305,15 +307,15 @@ class Join:
     async def _take_missed(
         self, number: int, partition: Partition, before: int | None, broken: set[int] | None
     ) -> Sent:
-        """What Redis lost; nothing of a partition that it never knew, whose past nobody asked for.
+        """What Redis lost; nothing of the past of a partition that it never knew, before what was taken here first.
 
         Parameters
         ----------
         broken
             Where given, events are taken one by one, those that it has as none, and one that breaks is put there.
         """
-        first, sent = partition.offset + 1, Sent()
-        if not first or (before is not None and before <= first):
+        first, sent = self._first(number, partition, before), Sent()
+        if first is None or (before is not None and before <= first):
             return sent
         async with aclosing(self.read_again(number, first, before)) as batches:
             async for records in batches:
@@ -332,6 +334,21 @@ class Join:
                             broken.add(offset)
                         raise
         return sent
+
+    def _first(self, number: int, partition: Partition, before: int | None) -> int | None:
+        """Where what Redis has of a partition ends; None where nobody can tell.
+
+        Of one that Redis does not know at all it may have lost what was taken here from the first event on. That is
+        read again for as long as the shelves which it names are known.
+        """
+        if partition.offset >= 0:
+            return partition.offset + 1
+        now, lasts_s = time.monotonic(), self.store.shelves.ttl_s
+        if number in self._begun and now - self._begun[number][1] > lasts_s:
+            del self._begun[number]
+        if before is not None:
+            self._begun.setdefault(number, (before, now))
+        return self._begun[number][0] if number in self._begun else None
 
     def _decoded(self, record: Record, now: int) -> AnyEvent | None:
         """An event; None where it cannot be read, which the worker dead-letters."""

@@ -47,8 +47,10 @@ def state(
     config: TopicsConfig,
     batches: Sequence[Sequence[Record]],
     every: Sequence[Record] = (),
+    lost: bool = False,
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
-    """What Redis holds after batches, and what was counted; a process for each, that may read again what there was."""
+    """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
+    one for all, and Redis loses everything before the last batch."""
     group, meter = uuid.uuid4().hex, Meter("evaluator", "e", 0)
 
     async def gone(*_: int) -> bool:
@@ -63,11 +65,14 @@ def state(
         store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
         streams = StreamsConfig(kafka=kafka, topics=config)
         async with Producer(streams, meter) as send:
-            for batch in batches:
-                join = Join(
-                    store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
-                    Letters(send, config), gone, read_again,
-                )  # fmt: skip
+            for number, batch in enumerate(batches):
+                if not number or not lost:
+                    join = Join(
+                        store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
+                        Letters(send, config), gone, read_again,
+                    )  # fmt: skip
+                if lost and number == len(batches) - 1:
+                    await client.flushdb()
                 await asyncio.gather(*await join.process(batch))
         await client.aclose()
 
@@ -107,6 +112,16 @@ def test_an_event_that_breaks_alone_is_as_if_it_were_none(
     assert again == plain, "however they fall into batches, and taken again"
     healed, _ = state(kafka, redis_db, topics_config, [given[:2], given[7:8], given[10:]], given)
     assert healed == plain, "what Redis lost is read again, and what broke then breaks nothing now"
+
+
+def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was_begun(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
+) -> None:
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    plain, _ = state(kafka, redis_db, topics_config, [given[2:]])
+    healed, _ = state(kafka, redis_db, topics_config, [given[2:5], given[5:9], given[9:]], given, lost=True)
+    assert healed == plain, "and nothing of what came before"
 
 
 def test_figures_that_break_hold_nothing_up(
