@@ -296,6 +296,7 @@ def test_shelves_that_redis_lost_are_read_again(shop: Shop, restarted: bool, gon
 
 
 def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:
+    shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = "30"  # longer than one takes to end: what came then would be late
     events = visits(600, seed=3, start=wall_ms() - 3 * 3_600_000)
     records = mixed(events, seed=4)
     shop.start("evaluator-1", "evaluator")
@@ -305,7 +306,10 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     shop.stop("evaluator-1")
     shop.produce(shop.topics.events, records[len(records) // 2 :])
     wanted = offline(events)
-    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop))
+    until(
+        lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop),
+        lambda: f"{left(shop)} left, {[shop.redis.hgetall(key) for key in shop.redis.scan_iter('ls:*:meta')]}",
+    )
     assert told(examples(shop)) == wanted
     until(lambda: shown(shop) == wanted.total(), lambda: f"{shown(shop)} of {wanted.total()} shown")
     shop.start("evaluator-1", "evaluator")
