@@ -37,10 +37,10 @@ log = logging.getLogger(__name__)
 
 WATCH_S = 1.0
 STANDBY_S = 1.0
-LOOKED = 150
+LOOKED = 60
 """Shelves that are looked at after a change."""
-COUNT = 300
-MANY = 900
+COUNT = 150
+MANY = 600
 ADJECTIVES = ("red", "blue", "green", "black", "small", "large", "cheap", "wireless", "steel", "wooden")
 NOUNS = ("cable", "hub", "mouse", "pad", "lamp", "chair", "hose", "tent", "drill", "kettle")
 
@@ -249,7 +249,7 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
         shop.put_items(
             {"i7": item("i7", "Zebra telescope 3000"), "i8": None, "new": item("new", "Copper sundial qx999")}
         )
-        assert "i250" in found(shop, 250), "whichever serves by now"
+        assert "i120" in found(shop, 120), "whichever serves by now"
         during += serves(shop, versions.encoder)
         told("new encoder", during)
     assert during[-1].gauges["items"] == COUNT
@@ -260,7 +260,7 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
             assert f"i{number}" in shown
         assert "i8" not in shown
     assert found(shop, 7, "zebra telescope")[0] == "i7" and found(shop, 999, "copper sundial")[0] == "new"
-    shelf = shop.shelf(keys.search(title(250)))
+    shelf = shop.shelf(keys.search(title(120)))
     assert shelf is not None and versions.encoder.encoder_fingerprint in shelf.model
 
     again = shop.counted("items.encoded")
