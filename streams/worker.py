@@ -25,7 +25,8 @@ from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.demand import Demand
-from streams.faust_app import Taking, lag, leave_when_stalled, make_app, or_leave, run
+from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
+from streams.lifecycle import or_leave
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.producer import Producer

@@ -33,8 +33,9 @@ from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.dead_letters import Letters
 from streams.embedding import parse
-from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
+from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, run
 from streams.guard import Guard
+from streams.lifecycle import or_leave
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Record, Send
