@@ -86,6 +86,10 @@ class Taking:
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         """Process at most ``size`` events at a time, for as long as the stream lasts."""
+        with or_leave("batches are taken no more"):  # Faust would begin anew with the next one, and lose this one
+            await self._run(stream, size, process)
+
+    async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         acknowledging: asyncio.Task[None] | None = None
         batch: list[Any] = []
         waited = False
@@ -110,9 +114,9 @@ class Taking:
     async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
         with or_leave():
             await asyncio.gather(*sent)
-        for event in events:
-            event.ack()
-        self.progress()
+            for event in events:
+                event.ack()
+            self.progress()
 
 
 async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:
