@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from streams.again import lasting
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.masking import masked
@@ -116,6 +117,15 @@ def or_leave(what: str = "a batch cannot be processed", *, where: str = "") -> I
         log.critical("%s; leaving for the supervisor to restart", what, exc_info=error)
         leave(sentence(error, where))
         os._exit(STALLED_EXIT)
+
+
+async def vital(work: Awaitable[object], what: str) -> None:
+    """Do what has no end and a role cannot be without: when it ends, the process does at once.
+
+    To let the others come to their end first would be to trust that each of them can be cancelled.
+    """
+    with or_leave(f"{what} has ended"):
+        await lasting(work, what)
 
 
 def left(path: Path, pid: int | None = None) -> str:

@@ -226,7 +226,8 @@ class Switcher:
                     self._recall(standing)
                 first = False
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), self.config.model.watch_s)
+                async with asyncio.timeout(self.config.model.watch_s):
+                    await self._told.wait()
             self._told.clear()
 
     def _take(self, standing: Standing, changed: bool) -> None:

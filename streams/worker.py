@@ -27,7 +27,7 @@ from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.demand import Demand
 from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
-from streams.lifecycle import or_leave
+from streams.lifecycle import or_leave, vital
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.producer import Producer
@@ -125,7 +125,7 @@ class Worker:
             del self.edition
             demand = Demand(self.store, self.trending, self.arms, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
-                group.create_task(lasting(self.switcher.run(), "following the models"))
+                group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()
                 self.switcher.edition.encoder.warm_up(config.worker.batch_events)
                 await demand.refresh(wall_ms())
@@ -134,11 +134,11 @@ class Worker:
                 edition = self.switcher.edition
                 log.warning("worker %s is ready: %d items, model %s", self.id, len(edition.catalogue), edition.name)
                 del edition
-                group.create_task(lasting(demand.run(), "reading demand"))
-                group.create_task(lasting(self.withdrawals.run(), "taking items out of shelves"))
-                group.create_task(lasting(self._report(send), "reporting"))
+                group.create_task(vital(demand.run(), "reading demand"))
+                group.create_task(vital(self.withdrawals.run(), "taking items out of shelves"))
+                group.create_task(vital(self._report(send), "reporting"))
                 watching = leave_when_stalled(self.app, self.watchdog, lambda: self.store.patience.paused)
-                group.create_task(lasting(watching, "the watchdog"))
+                group.create_task(vital(watching, "the watchdog"))
 
     async def _report(self, send: Send) -> None:
         while True:

@@ -33,6 +33,7 @@ from streams.announcement import announce
 from streams.clock import wall_ms
 from streams.consumer import Consumer
 from streams.guard import Guard
+from streams.lifecycle import vital
 from streams.meter import Meter, Snapshot
 from streams.meter import parse as parse_snapshot
 from streams.patience import Patience
@@ -121,7 +122,7 @@ class Trainer:
                     "the loop": self._look(loop),
                     "reporting": self._report(send, loop.book.patience),
                 }.items():
-                    group.create_task(lasting(work, what))
+                    group.create_task(vital(work, what))
 
     async def _look(self, loop: Loop) -> None:
         failed = False

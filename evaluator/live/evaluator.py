@@ -35,7 +35,7 @@ from streams.dead_letters import Letters
 from streams.embedding import parse
 from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, run
 from streams.guard import Guard
-from streams.lifecycle import or_leave
+from streams.lifecycle import or_leave, vital
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Record, Send
@@ -145,7 +145,7 @@ class Evaluator:
                     "reporting": self._report(send),
                     "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused),
                 }.items():
-                    group.create_task(lasting(work, what))
+                    group.create_task(vital(work, what))
                 group.create_task(self.outbound.run())
 
     async def _read_again(self, number: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
