@@ -24,7 +24,6 @@ SENDING = "streams.producer:Producer._hand_on"
 TASKS = {
     "worker": [
         "streams.follower:Follower.run",
-        "streams.withdrawals:Withdrawals.run",
         SENDING,
     ],
     "evaluator": [
