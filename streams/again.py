@@ -1,4 +1,4 @@
-"""Reading from Kafka that goes on for as long as a process does: what breaks off is begun again."""
+"""Work that goes on for as long as a process does: what Kafka breaks off is begun again, and what ends is noticed."""
 
 import asyncio
 import logging
@@ -9,6 +9,42 @@ from aiokafka.errors import KafkaError
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+
+
+class EndedError(RuntimeError):
+    """What has no end has ended; its words say what."""
+
+
+async def lasting(work: Awaitable[object], what: str) -> None:
+    """Do what has no end, until cancelled.
+
+    A task group takes a task that returns, or that a library cancels from within, for one that is done, and goes on
+    without it.
+
+    Parameters
+    ----------
+    what
+        Is done, for people.
+
+    Raises
+    ------
+    EndedError
+        When it ends and nobody has cancelled it.
+
+    Examples
+    --------
+    >>> asyncio.run(lasting(asyncio.sleep(0), "sleeping"))
+    Traceback (most recent call last):
+    streams.again.EndedError: sleeping has ended
+    """
+    try:
+        await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise EndedError(f"{what} was cancelled by nobody") from error
+    raise EndedError(f"{what} has ended")
 
 
 async def again(read: Callable[[], Awaitable[None]], what: str) -> None:

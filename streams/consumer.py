@@ -12,16 +12,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import OffsetResetStrategy
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.consumer.fetcher import READ_COMMITTED, OffsetResetStrategy
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, RequestTimedOutError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 
 from streams.batches import Unreadable, readable
 from streams.config import StreamsConfig
 from streams.connections import aiokafka_client
+from streams.silence import ERROR, SILENT_S, Silence
 from streams.skips import Skip, over, skip_decoder
 from streams.topics import Topics, largest_record
 from streams.unreadable import book
@@ -37,9 +38,31 @@ AGAIN_S = 30.0
 MISSING_S = 1.0
 """How long a partition that is not there is left alone; the library would ask for it without a pause."""
 
+ALONE_BYTES = 1 << 20
+"""Asked of a partition alone; its first batch comes whole, however large it is."""
+
 _OUT_OF_RANGE, _UNKNOWN_TOPIC = 1, 3
 _BROKER_CANNOT = {-1, 2, 56, 87}
 """The broker cannot read it either: unknown server error, corrupt message, storage error, invalid record."""
+
+
+class Answer(NamedTuple):
+    """What a broker told of one partition: an error's code, where what can be read ends, and batches from the offset
+    that was asked for on."""
+
+    code: int
+    end: int
+    data: bytes
+
+    @classmethod
+    def of(cls, told: tuple[Any, ...]) -> "Answer":
+        """Out of a fetch's answer, whose layout grew with its versions: until version 3 it named no stable end."""
+        stable = told[3] if len(told) > 4 else -1
+        return cls(told[1], stable if stable >= 0 else told[2], bytes(told[-1] or b""))
+
+    def silent(self, offset: int) -> bool:
+        """Whether there is nothing in it although there is more from an offset on."""
+        return self.code == 0 and offset < self.end and readable(self.data, offset) == (b"", None)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -58,6 +81,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     ----------
     stopped
         The partitions that cannot be read on, and where they stand.
+    silence
+        How long partitions have brought nothing although they hold more.
     on_reset
         Called with a partition whose offsets are gone, as when its topic was deleted and made anew; reading begins
         anew there.
@@ -74,7 +99,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         super().__init__(*topics, **(own | aiokafka_client(config.kafka) | settings | forced))
         self.config = config
         self.stopped: dict[TopicPartition, Unreadable] = {}
+        self.silence = Silence(SILENT_S)
         self.on_reset: Callable[[TopicPartition], None] = lambda _: None
+        self._suspects: dict[TopicPartition, int] = {}
         self._told: dict[TopicPartition, int] = {}
         self._watching: asyncio.Task[None] | None = None
         self._unguarded = self._client.send
@@ -84,6 +111,60 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             settings.get("group_id") is None
         ):  # a group goes on where it has committed: what it was given after that is lost
             self._subscription.assign_from_subscribed = self._assign_keeping_positions
+
+    async def start(self) -> None:
+        """Connect, and begin to read.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            When the broker is out of reach.
+        """
+        await super().start()
+        self._fetcher.error_future.add_done_callback(self._reading_ended)
+
+    async def getmany(self, *partitions: TopicPartition, **options: Any) -> dict[TopicPartition, list[Any]]:
+        """The library's.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            When reading has ended, besides what the library raises.
+        """
+        self.check()
+        found: dict[TopicPartition, list[Any]] = await super().getmany(*partitions, **options)
+        return found
+
+    async def getone(self, *partitions: TopicPartition) -> Any:
+        """The library's.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            When reading has ended, besides what the library raises.
+        """
+        self.check()
+        return await super().getone(*partitions)
+
+    def check(self) -> None:
+        """Raise when reading has ended though nobody stopped it; the library would go on to wait for records.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            When it has.
+        """
+        if self._fetcher is not None and self._fetcher.error_future.done() and not self._fetcher._closed:
+            raise _ended(self._fetcher.error_future)
+
+    def _reading_ended(self, reading: "asyncio.Future[None]") -> None:
+        """Tell those that wait for records."""
+        error = _ended(reading)
+        if not self._fetcher._closed:
+            log.error("%s", error)
+            for waiting in list(self._fetcher._fetch_waiters):
+                if not waiting.done():
+                    waiting.set_exception(error)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -160,31 +241,69 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
                 (topic, [self._examined(TopicPartition(topic, one[0]), asked, one) for one in some])
                 for topic, some in answer.topics
             ]
+            while self._suspects:
+                await self._ask_alone(*self._suspects.popitem())
         return answer
 
     def _examined(self, partition: TopicPartition, asked: Mapping[Any, int], told: tuple[Any, ...]) -> tuple[Any, ...]:
         """What the broker told of a partition, without what cannot be read."""
-        code, position, data = told[1], asked[partition], told[-1]
-        if code in _BROKER_CANNOT:
-            self._stop_at(
-                partition, Unreadable(position, None, f"the broker cannot read it: {for_code(code).__name__}")
-            )
-        elif code == _UNKNOWN_TOPIC:
+        answer, position = Answer.of(told), asked[partition]
+        if answer.code in _BROKER_CANNOT:
+            error = f"the broker cannot read it: {for_code(answer.code).__name__}"
+            self._stop_at(partition, Unreadable(position, None, error))
+        elif answer.code == _UNKNOWN_TOPIC:
             self._leave_alone(partition, MISSING_S)
-        elif code == _OUT_OF_RANGE:
+        elif answer.code == _OUT_OF_RANGE:
             log.warning(
                 "%s[%d] no longer holds offset %d: reading it anew", partition.topic, partition.partition, position
             )
             self._go_on(partition)
             self.on_reset(partition)
-        elif code == 0 and data:
-            found, bad = readable(data, position)
-            if bad is not None and not found:
-                self._stop_at(partition, bad)
-            elif partition in self.stopped:
-                self._go_on(partition)
-            return (*told[:-1], found)
+        elif answer.code == 0:
+            return (*told[:-1], self._taken(partition, position, answer))
         return told
+
+    def _taken(self, partition: TopicPartition, position: int, answer: Answer) -> bytes:
+        """What can be read of an answer without an error."""
+        found, bad = readable(answer.data, position)
+        if bad is not None and not found:
+            self._stop_at(partition, bad)
+        elif found or position >= answer.end:
+            self.silence.forget(partition)
+            self._go_on(partition)
+        elif self.silence.update(partition, position, answer.end, time.monotonic()) or partition in self.stopped:
+            self._suspects[partition] = position
+        return found
+
+    async def _ask_alone(self, partition: TopicPartition, position: int) -> None:
+        """Stop a partition that is silent even when it is asked for alone: beside others it may have had no room."""
+        try:
+            answer = await self.ask(partition, position)
+        except KafkaError:
+            return  # suspected again with the next answer
+        if answer.silent(position):
+            self._stop_at(partition, Unreadable(position, None, ERROR))
+        else:
+            self.silence.forget(partition)
+
+    async def ask(self, partition: TopicPartition, offset: int) -> Answer:
+        """What the broker answers at once to one who asks for a partition alone; nothing of what is read moves.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            When the broker is out of reach.
+        """
+        topics = [(partition.topic, [(partition.partition, offset, ALONE_BYTES)])]
+        request = FetchRequest(0, 1, ALONE_BYTES, READ_COMMITTED, topics)
+        node = self._client.cluster.leader_for_partition(partition)
+        if node is None or node == -1:
+            raise LeaderNotAvailableError(partition)
+        told = await self._unguarded(node, request)
+        found = [one for topic, some in told.topics for one in some if (topic, one[0]) == partition]
+        if not found:  # the broker's quota is spent: it leaves all partitions out
+            raise RequestTimedOutError(partition)
+        return Answer.of(found[0])
 
     def _leave_alone(self, partition: TopicPartition, seconds: float) -> None:
         """Do not fetch a partition for a while."""
@@ -222,26 +341,36 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         tried = time.monotonic()
         while self.stopped:
             await asyncio.sleep(LOOK_S)
-            skips = await self._skips()
             again = time.monotonic() - tried >= AGAIN_S
             tried = time.monotonic() if again else tried
-            for partition, bad in list(self.stopped.items()):
-                state = self._state(partition)
-                if state is None:  # another process has it now, or it is gone
-                    self._go_on(partition)
-                elif (to := over(skips, partition.topic, partition.partition, bad.offset)) is not None:
-                    log.warning("%s[%d]: skipping to offset %d", partition.topic, partition.partition, to)
-                    self.seek(partition, to)
-                    self._go_on(partition)
-                    state.resume()
-                elif again:
-                    state.resume()
+            try:
+                self._look(await self._skips(), again)
+            except Exception:  # else they would stand still for ever
+                log.exception("whether partitions may be read on cannot be told; looking again")
+
+    def _look(self, skips: list[Skip], again: bool) -> None:
+        for partition, bad in list(self.stopped.items()):
+            state = self._state(partition)
+            if state is None:  # another process has it now, or it is gone
+                self._go_on(partition)
+            elif (to := over(skips, partition.topic, partition.partition, bad.offset)) is not None:
+                log.warning("%s[%d]: skipping to offset %d", partition.topic, partition.partition, to)
+                self.seek(partition, to)
+                self._go_on(partition)
+                state.resume()
+            elif again:
+                state.resume()
 
     async def _skips(self) -> list[Skip]:
         try:
             return await skipped(self.config)
         except (KafkaError, OSError, TimeoutError):
             return []  # the next look is soon
+
+
+def _ended(reading: "asyncio.Future[None]") -> KafkaError:
+    why = None if reading.cancelled() else reading.exception()
+    return KafkaError(f"reading has ended: {(why.__cause__ or why) if why else 'nobody knows why'!r}")
 
 
 async def skipped(config: StreamsConfig) -> list[Skip]:

@@ -7,8 +7,7 @@ designed around, stands in ``docs/worker.md``.
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
@@ -16,11 +15,15 @@ import faust
 from streams.config import RoleConfig, StreamsConfig
 from streams.connections import faust_credentials
 from streams.faust_reading import FaustConsumer, Transport
-from streams.lifecycle import leave, place, sentence
+from streams.lifecycle import leave, or_leave, place, sentence
 from streams.record import Record, Sent
+from streams.silence import SILENT_S
 from streams.watchdog import STALLED_EXIT, Watchdog
 
 log = logging.getLogger(__name__)
+
+SILENT_SHARE = 0.75
+"""Of the watchdog's time: a partition that brings nothing is told of before it is over."""
 
 
 class _App(faust.App):  # type: ignore[misc]
@@ -51,7 +54,7 @@ def make_app(config: StreamsConfig, role: RoleConfig) -> Any:
         key_serializer="raw",
         autodiscover=False,
     )
-    app.transport = Transport(config, app)
+    app.transport = Transport(config, app, min(SILENT_S, SILENT_SHARE * role.stall_s))
     return app
 
 
@@ -83,6 +86,10 @@ class Taking:
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         """Process at most ``size`` events at a time, for as long as the stream lasts."""
+        with or_leave("batches are taken no more"):  # Faust would begin anew with the next one, and lose this one
+            await self._run(stream, size, process)
+
+    async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         acknowledging: asyncio.Task[None] | None = None
         batch: list[Any] = []
         waited = False
@@ -107,31 +114,9 @@ class Taking:
     async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
         with or_leave():
             await asyncio.gather(*sent)
-        for event in events:
-            event.ack()
-        self.progress()
-
-
-@contextmanager
-def or_leave(what: str = "a batch cannot be processed", *, where: str = "") -> Iterator[None]:
-    """End the process when a batch fails, or what it needs: nothing that is under way is committed, and the supervisor
-    starts another process.
-
-    Parameters
-    ----------
-    what
-        Fails, for the log.
-    where
-        The batch stands, for the last words.
-    """
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        log.critical("%s; leaving for the supervisor to restart", what, exc_info=error)
-        leave(sentence(error, where))
-        os._exit(STALLED_EXIT)
+            for event in events:
+                event.ack()
+            self.progress()
 
 
 async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:

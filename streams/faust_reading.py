@@ -17,6 +17,8 @@ from faust.types.tuples import ack_lock
 
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
+from streams.lifecycle import or_leave
+from streams.silence import Silence
 
 MAX_WAIT_MS = 1_500
 
@@ -58,6 +60,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
+        consumer.silence = Silence(transport.silent_s)
         consumer.on_reset = self._begin_anew
         return consumer
 
@@ -65,6 +68,8 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.read.pop(partition, None)
 
     async def _fetch_records(self, consumer: Consumer, *args: Any, **options: Any) -> Any:
+        with or_leave("reading has ended"):  # the library and Faust would go on without
+            consumer.check()
         records = await super()._fetch_records(consumer, *args, **options)
         assigned = consumer.assigned()
         if assigned is not self._assigned:
@@ -160,10 +165,16 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
-    """Faust's way to Kafka, of which only the reading is this project's."""
+    """Faust's way to Kafka, of which only the reading is this project's.
+
+    Parameters
+    ----------
+    silent_s
+        After so long without records a partition that holds more is told of as unreadable.
+    """
 
     Consumer = FaustConsumer
 
-    def __init__(self, config: StreamsConfig, app: Any) -> None:
+    def __init__(self, config: StreamsConfig, app: Any, silent_s: float) -> None:
         super().__init__(app.conf.broker_consumer, app)
-        self.config = config
+        self.config, self.silent_s = config, silent_s

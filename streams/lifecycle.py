@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from streams.again import lasting
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.masking import masked
@@ -23,6 +24,7 @@ from streams.meter import Snapshot, encoder
 from streams.producer import Producer
 from streams.record import Record, Send
 from streams.topics import Topics
+from streams.watchdog import STALLED_EXIT
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,37 @@ def last_words(*but: type[Exception]) -> Iterator[None]:
     except Exception as error:
         leave(sentence(error))
         raise
+
+
+@contextmanager
+def or_leave(what: str = "a batch cannot be processed", *, where: str = "") -> Iterator[None]:
+    """End the process when a batch fails, or what it needs: nothing that is under way is committed, and the supervisor
+    starts another process.
+
+    Parameters
+    ----------
+    what
+        Fails, for the log.
+    where
+        The batch stands, for the last words.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        log.critical("%s; leaving for the supervisor to restart", what, exc_info=error)
+        leave(sentence(error, where))
+        os._exit(STALLED_EXIT)
+
+
+async def vital(work: Awaitable[object], what: str) -> None:
+    """Do what has no end and a role cannot be without: when it ends, the process does at once.
+
+    To let the others come to their end first would be to trust that each of them can be cancelled.
+    """
+    with or_leave(f"{what} has ended"):
+        await lasting(work, what)
 
 
 def left(path: Path, pid: int | None = None) -> str:

@@ -116,7 +116,13 @@ class Patience:
         return self._waiting > 0
 
     async def until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """What the call answers, once it does; an error that does not pass is raised."""
+        """What the call answers, once it does; an error that does not pass is raised.
+
+        Who is cancelled meanwhile is, though Redis' client lets that be forgotten: before Python 3.12
+        ``asyncio.wait_for`` keeps a cancellation that comes with an answer to itself.
+        """
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
         wait = FIRST_WAIT_S
         waiting = False
         try:
@@ -133,6 +139,8 @@ class Patience:
                         if self._waiting == 1:
                             log.warning("Redis does not take this now (%s): pausing until it does", error)
                 else:
+                    if task is not None and task.cancelling() > cancelled:
+                        raise asyncio.CancelledError
                     if waiting and self._waiting == 1:
                         log.warning("Redis is back")
                     return answer

@@ -109,6 +109,8 @@ class Producer:
         self._queue: asyncio.Queue[_Queued | None] = asyncio.Queue()
         self._alone: asyncio.Queue[_Queued] = asyncio.Queue()
         self._told: set[tuple[str, str]] = set()
+        self._waiting: set[asyncio.Future[Unsent | None]] = set()
+        self._ended: errors.KafkaError | None = None
 
     async def __aenter__(self) -> "Producer":
         try:
@@ -116,16 +118,21 @@ class Producer:
         except BaseException:
             await self._producer.stop()
             raise
-        self._handing_on = asyncio.create_task(self._hand_on())
-        self._sending_alone = asyncio.create_task(self._send_alone())
+        self._tasks = [asyncio.create_task(self._hand_on()), asyncio.create_task(self._send_alone())]
+        for task in self._tasks:
+            task.add_done_callback(self._give_up)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        handing_on, sending_alone = self._tasks
+        handing_on.remove_done_callback(self._give_up)
         self._queue.put_nowait(None)
-        await self._handing_on
+        await asyncio.wait([handing_on])
         await self._producer.flush()
-        await self._alone.join()
-        self._sending_alone.cancel()
+        if self._ended is None:
+            await self._alone.join()
+        sending_alone.remove_done_callback(self._give_up)
+        sending_alone.cancel()
         await self._producer.stop()
 
     def __call__(
@@ -133,12 +140,26 @@ class Producer:
     ) -> "asyncio.Future[Unsent | None]":
         """Queue a record; what it returns is done once the broker has it, or is known never to take it."""
         settled: asyncio.Future[Unsent | None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Queued(topic, key, value, list(headers), settled))
+        if self._ended is not None:
+            settled.set_exception(self._ended)
+        else:
+            self._waiting.add(settled)
+            settled.add_done_callback(self._waiting.discard)
+            self._queue.put_nowait(_Queued(topic, key, value, list(headers), settled))
         return settled
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""
         return len(await self._producer.partitions_for(topic))
+
+    def _give_up(self, task: "asyncio.Task[None]") -> None:
+        """A task has ended too early: all that wait are told, and who comes later, or they would wait for ever."""
+        error = None if task.cancelled() else task.exception()
+        self._ended = errors.KafkaError(f"records are sent no more: {error!r}")
+        log.critical("%s", self._ended, exc_info=error)
+        for waiting in list(self._waiting):
+            if not waiting.done():
+                waiting.set_exception(self._ended)
 
     async def _hand_on(self) -> None:
         while (queued := await self._queue.get()) is not None:

@@ -14,15 +14,18 @@ from kafka.errors import KafkaConnectionError
 from streams import skips
 from streams.batches import Unreadable
 from streams.config import StreamsConfig
-from streams.consumer import Consumer, skipped
+from streams.consumer import Answer, Consumer, skipped
 from streams.dead_letters import UNREADABLE, Letters
 from streams.decode import Refusal
 from streams.producer import Producer
 from streams.record import Record
+from streams.silence import ERROR
 from streams.skips import Skip
 from streams.topics import Topics
 
 PATIENCE_S = 30.0
+BASE = struct.Struct(">q")
+"""A batch's first offset, which it begins with."""
 
 
 class SkipError(Exception):
@@ -56,16 +59,16 @@ async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, t
     before = skips.over(await skipped(config), partition.topic, partition.partition, offset)
     if before is not None:
         raise SkipError(f"{_name(partition)} is skipped already from offset {offset}, to {before}")
-    bad = await _unreadable(config, partition, offset)
+    bad, end = await _unreadable(config, partition, offset)
     after = bad.next if to is None else to
     if after is None:
         raise SkipError(
             f"{_name(partition)} cannot be read at offset {offset} ({bad.error}), and how far that reaches cannot be "
-            "told: say where reading shall go on with --to"
+            f"told: say where reading shall go on with --to; all that is there now ends at {end}"
         )
     if after <= offset:
         raise SkipError(f"--to {after} is not behind offset {offset}")
-    first = min(offset, struct.unpack_from(">q", bad.batch)[0]) if len(bad.batch) >= 8 else offset
+    first = min(offset, BASE.unpack_from(bad.batch)[0]) if len(bad.batch) >= BASE.size else offset
     done = Skip(partition.topic, partition.partition, first, after, bad.error)
     async with Producer(config) as send:
         source = Record(partition.topic, partition.partition, first, -1, None, bad.batch)
@@ -75,8 +78,8 @@ async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, t
     return done
 
 
-async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: int) -> Unreadable:
-    """What stops reading at an offset."""
+async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: int) -> tuple[Unreadable, int]:
+    """What stops reading at an offset, and where the partition ends."""
     consumer = Consumer(config)
     try:
         await consumer.start()
@@ -88,13 +91,39 @@ async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: 
         end = (await consumer.end_offsets([partition]))[partition]
         if not begin <= offset < end:
             raise SkipError(f"{_name(partition)} holds offsets {begin} to {end - 1}")
+        if (await consumer.ask(partition, offset)).silent(offset):
+            return Unreadable(offset, await _speaks(consumer, partition, offset, end), ERROR), end
         async with asyncio.timeout(PATIENCE_S):
             while (bad := consumer.stopped.get(partition)) is None:
                 if await consumer.getmany(timeout_ms=100, max_records=1) or (consumer.at(partition) or 0) > offset:
                     raise SkipError(f"{_name(partition)} can be read at offset {offset}: there is nothing to skip")
-        return bad
+        return bad, end
     finally:
         await consumer.stop()
+
+
+async def _speaks(consumer: Consumer, partition: TopicPartition, silent: int, end: int) -> int | None:
+    """The first offset behind a silent one from which the broker gives batches again; None where there is none.
+
+    It is looked for by asking, in strides that double and then by halves: as far as the broker is lost, it is silent
+    at each offset.
+    """
+    found, stride = None, 1
+    while found is None or found - silent > 1:
+        offset = min(silent + stride, end - 1) if found is None else (silent + found) // 2
+        if offset == silent:
+            return None
+        base = _base(await consumer.ask(partition, offset))
+        if base is None:
+            silent, stride = offset, 2 * stride
+        else:  # of a batch, or of one behind a gap
+            found = base if base > silent else offset
+    return found
+
+
+def _base(answer: Answer) -> int | None:
+    """Where the first batch of an answer begins; None where there is none."""
+    return None if answer.code or len(answer.data) < BASE.size else int(BASE.unpack_from(answer.data)[0])
 
 
 def _name(partition: TopicPartition) -> str:

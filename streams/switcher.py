@@ -21,6 +21,7 @@ from models.store import Store
 from models.store.errors import StoreError
 from models.store.slots import CHALLENGER
 from models.weights import WeightsError
+from streams.again import lasting
 from streams.announcement import follow
 from streams.arms import Arms
 from streams.catalogue import Catalogue
@@ -108,8 +109,8 @@ class Switcher:
             if self.config.model.holdback_share:
                 group.create_task(self.trial.hold_back(self.config.model))
             if self.charge is not None:
-                group.create_task(self._listen(self.charge.slot))
-                group.create_task(self._tidy())
+                group.create_task(lasting(self._listen(self.charge.slot), "listening for models"))
+                group.create_task(lasting(self._tidy(), "letting go of models"))
                 await self._follow(self.charge)
 
     @property
@@ -225,7 +226,8 @@ class Switcher:
                     self._recall(standing)
                 first = False
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), self.config.model.watch_s)
+                async with asyncio.timeout(self.config.model.watch_s):
+                    await self._told.wait()
             self._told.clear()
 
     def _take(self, standing: Standing, changed: bool) -> None:

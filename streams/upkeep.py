@@ -6,6 +6,7 @@ Follower, backfill and sweeper, run together and ended together.
 import asyncio
 from collections.abc import Callable, Set
 
+from streams.again import lasting
 from streams.backfill import Backfill
 from streams.catalogue import Catalogue
 from streams.consumer import Consumer
@@ -51,9 +52,9 @@ class Upkeep:
     async def run(self) -> None:
         """Keep it up until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.follower.run())
-            group.create_task(self.backfill.run())
-            group.create_task(self.sweeper.run())
+            group.create_task(lasting(self.follower.run(), "following the items"))
+            group.create_task(lasting(self.backfill.run(), "filling in items"))
+            group.create_task(lasting(self.sweeper.run(), "sweeping the embeddings"))
 
     async def complete(self) -> None:
         """Wait until the catalogue holds every live item in its newest state, as far as the topic was read."""

@@ -20,12 +20,14 @@ from functools import partial
 from typing import Any
 
 from models.cpu import limit_threads
+from streams.again import lasting
 from streams.arms import Arms
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.demand import Demand
-from streams.faust_app import Taking, lag, leave_when_stalled, make_app, or_leave, run
+from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
+from streams.lifecycle import or_leave, vital
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.producer import Producer
@@ -97,7 +99,7 @@ class Worker:
     async def _serve_or_leave(self) -> None:
         """Faust would go on without what runs beside the batches."""
         with or_leave("what runs beside the batches has ended"):
-            await self._serve()
+            await lasting(self._serve(), "what runs beside the batches")
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
@@ -123,7 +125,7 @@ class Worker:
             del self.edition
             demand = Demand(self.store, self.trending, self.arms, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.switcher.run())
+                group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()
                 self.switcher.edition.encoder.warm_up(config.worker.batch_events)
                 await demand.refresh(wall_ms())
@@ -132,10 +134,11 @@ class Worker:
                 edition = self.switcher.edition
                 log.warning("worker %s is ready: %d items, model %s", self.id, len(edition.catalogue), edition.name)
                 del edition
-                group.create_task(demand.run())
-                group.create_task(self.withdrawals.run())
-                group.create_task(self._report(send))
-                group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.store.patience.paused))
+                group.create_task(vital(demand.run(), "reading demand"))
+                group.create_task(vital(self.withdrawals.run(), "taking items out of shelves"))
+                group.create_task(vital(self._report(send), "reporting"))
+                watching = leave_when_stalled(self.app, self.watchdog, lambda: self.store.patience.paused)
+                group.create_task(vital(watching, "the watchdog"))
 
     async def _report(self, send: Send) -> None:
         while True:

@@ -20,6 +20,7 @@ from evaluator.alerts.receiver import Receiver
 from evaluator.alerts.standing import Standing
 from evaluator.alerts.topic import guard
 from evaluator.config import AlertsConfig
+from streams.again import lasting
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
@@ -58,12 +59,14 @@ class Outbound:
         async with asyncio.TaskGroup() as group:
             if self.config.alertmanager_url is not None:
                 url = str(self.config.alertmanager_url.get_secret_value()).rstrip("/")
-                group.create_task(self._lasting("alertmanager", None, f"{url}/{alertmanager.PATH}", self._tell_state))
+                telling = self._telling("alertmanager", None, f"{url}/{alertmanager.PATH}", self._tell_state)
+                group.create_task(lasting(telling, "telling Alertmanager"))
             if self.config.webhook_url is not None:
                 url = str(self.config.webhook_url.get_secret_value())
-                group.create_task(self._lasting("webhook", self.group, url, self._tell_each))
+                telling = self._telling("webhook", self.group, url, self._tell_each)
+                group.create_task(lasting(telling, "telling the webhook"))
 
-    async def _lasting(
+    async def _telling(
         self, name: str, group: str | None, url: str, tell: Callable[[Consumer, Receiver, str], Awaitable[None]]
     ) -> None:
         """Begin again whenever telling breaks; it must not take the join along."""

@@ -172,9 +172,7 @@ class Dashboard:
             self._broken = None
 
     def _watch(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
         self.failure = f"{task.get_name()} has ended: " + (f"{type(error).__name__}: {error}" if error else "no error")
         log.critical("%s; the page needs a new process", self.failure, exc_info=error)
         self.ended()
@@ -192,6 +190,7 @@ class Dashboard:
         finally:
             self.latest.close()
             for task in tasks:
+                task.remove_done_callback(self._watch)
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._client.close()

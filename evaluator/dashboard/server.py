@@ -16,6 +16,7 @@ from evaluator.dashboard.app import Dashboard
 from evaluator.dashboard.connections import Bounded
 from evaluator.dashboard.history import History
 from streams.config import StreamsConfig
+from streams.lifecycle import leave
 from streams.watchdog import STALLED_EXIT
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def serve(
     history = History(int(quiet_s * 1_000), closes_after_s)
     if failure := asyncio.run(_serve(streams, config, history, listening, ready)):
         log.critical("leaving for the supervisor to restart: %s", failure)
+        leave(failure)
         raise SystemExit(STALLED_EXIT)
 
 

@@ -28,11 +28,12 @@ from evaluator.rollout.rollout import Rollout
 from evaluator.triggers.book import Book
 from models.store import Store, StoreError
 from models.training.examples import ExamplesError
-from streams.again import again
+from streams.again import again, lasting
 from streams.announcement import announce
 from streams.clock import wall_ms
 from streams.consumer import Consumer
 from streams.guard import Guard
+from streams.lifecycle import vital
 from streams.meter import Meter, Snapshot
 from streams.meter import parse as parse_snapshot
 from streams.patience import Patience
@@ -81,7 +82,7 @@ class Trainer:
         return 0
 
     async def _until_stopped(self, store: examples.Store) -> None:
-        serving = asyncio.create_task(self._serve(store))
+        serving = asyncio.create_task(lasting(self._serve(store), "what the trainer does"))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
         with suppress(asyncio.CancelledError):
@@ -111,14 +112,17 @@ class Trainer:
             )
             closing.push_async_callback(loop.stop)
             loop.recall()
+            alerts = partial(Consumer, streams, self.topics.alerts)
+            snapshots = Guard("snapshots", parse_snapshot, self.meter)
             async with asyncio.TaskGroup() as group:
-                group.create_task(again(intake.run, "examples"))
-                alerts = partial(Consumer, streams, self.topics.alerts)
-                group.create_task(again(partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"))
-                snapshots = Guard("snapshots", parse_snapshot, self.meter)
-                group.create_task(again(partial(follow, self._latest, snapshots, self._snapshot), "metrics"))
-                group.create_task(self._look(loop))
-                group.create_task(self._report(send, loop.book.patience))
+                for what, work in {
+                    "reading examples": again(intake.run, "examples"),
+                    "reading alerts": again(partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"),
+                    "reading snapshots": again(partial(follow, self._latest, snapshots, self._snapshot), "metrics"),
+                    "the loop": self._look(loop),
+                    "reporting": self._report(send, loop.book.patience),
+                }.items():
+                    group.create_task(vital(work, what))
 
     async def _look(self, loop: Loop) -> None:
         failed = False

@@ -26,15 +26,16 @@ from evaluator.live.shelves import Batch, Shelves
 from evaluator.live.store import Store
 from evaluator.live.system import System
 from models.store.slots import CHALLENGER
-from streams.again import again
+from streams.again import again, lasting
 from streams.announcement import follow as announced
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
 from streams.dead_letters import Letters
 from streams.embedding import parse
-from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, or_leave, run
+from streams.faust_app import Taking, caught_up, lag, leave_when_stalled, make_app, run
 from streams.guard import Guard
+from streams.lifecycle import or_leave, vital
 from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Record, Send
@@ -95,7 +96,7 @@ class Evaluator:
     async def _serve_or_leave(self) -> None:
         """Faust would go on without what runs beside the batches."""
         with or_leave("what runs beside the batches has ended"):
-            await self._serve()
+            await lasting(self._serve(), "what runs beside the batches")
 
     async def _serve(self) -> None:
         config = self.config
@@ -130,19 +131,22 @@ class Evaluator:
             join.figures.load(state, references)
             self.system.watch.book.load(state.get("system", ()))
             self._ready.set()
+            embeddings = partial(Consumer, self.streams, self.topics.embeddings)
+            shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
             async with asyncio.TaskGroup() as group:
-                embeddings = partial(Consumer, self.streams, self.topics.embeddings)
-                group.create_task(again(partial(follow, embeddings, entries, items.update), "items"))
-                group.create_task(again(self._follow_challenger, "announcements"))
-                group.create_task(self._let_time_go_on())
-                shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
-                group.create_task(again(shelves.run, "shelves"))
-                group.create_task(again(self.system.run, "snapshots"))
-                group.create_task(self._tell_and_save(send))
-                group.create_task(self._tell_of_system(send))
-                group.create_task(self._report(send))
+                for what, work in {
+                    "reading items": again(partial(follow, embeddings, entries, items.update), "items"),
+                    "reading announcements": again(self._follow_challenger, "announcements"),
+                    "letting time go on": self._let_time_go_on(),
+                    "reading shelves": again(shelves.run, "shelves"),
+                    "reading snapshots": again(self.system.run, "snapshots"),
+                    "telling of drift": self._tell_and_save(send),
+                    "telling of the system": self._tell_of_system(send),
+                    "reporting": self._report(send),
+                    "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused),
+                }.items():
+                    group.create_task(vital(work, what))
                 group.create_task(self.outbound.run())
-                group.create_task(leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused))
 
     async def _read_again(self, number: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
         """A partition's events from an offset on, to before another or to where the partition ends now."""

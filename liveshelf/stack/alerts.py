@@ -71,8 +71,9 @@ class AlertSender:
                 waiting = list(self._waiting.values())
             try:
                 self._deliver(waiting)
-            except (KafkaError, OSError) as error:
-                log.warning("%d alerts wait for Kafka: %s", len(waiting), error)
+            except Exception as error:  # whatever it is: else this thread, and with it every later alert, would end
+                expected = isinstance(error, KafkaError | OSError)
+                log.warning("%d alerts wait for Kafka: %s", len(waiting), error, exc_info=not expected)
                 with self._changed:
                     if self._ending or self._changed.wait_for(lambda: self._ending, AGAIN_S):
                         return

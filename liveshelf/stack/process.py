@@ -148,7 +148,8 @@ class Process:
             while raw := out.readline(LINE_BYTES):  # whatever a role prints, memory is bounded
                 line = raw.decode(errors="replace").rstrip()
                 handler.emit(LogRecord(self.log.stem, 0, "", 0, line, None, None))
-                echo(line)
+                with suppress(Exception):  # a terminal that is gone; without a reader of its pipe the process would end
+                    echo(line)
         handler.close()
 
 

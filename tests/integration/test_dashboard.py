@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,9 +54,11 @@ def chromium() -> str:
 
 
 @contextmanager
-def served(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[str, Process]]:
+def served(
+    env: Mapping[str, str], log: Path, *options: str, program: Sequence[str] = ("-m", "liveshelf")
+) -> Iterator[tuple[str, Process]]:
     """The dashboard as a process, and its address once it has told it."""
-    process = Process([sys.executable, "-m", "liveshelf", "dashboard", "--port", "0", *options], log=log, env=env)
+    process = Process([sys.executable, *program, "dashboard", "--port", "0", *options], log=log, env=env)
     try:
 
         def address() -> str | None:

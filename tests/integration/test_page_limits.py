@@ -2,34 +2,55 @@
 page lives by is watched."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Self
 
 import httpx
+import psutil
 import pytest
 
+from evaluator.alerts.alert import Alert
+from evaluator.alerts.topic import tell
 from evaluator.dashboard import connections
+from evaluator.dashboard.alarms import MOST
 from streams import topics
-from streams.config import KafkaConfig, TopicsConfig
+from streams.clock import wall_ms
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.lifecycle import at_once
+from streams.record import Send
 from tests.integration.test_dashboard import served
+from tests.shop import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 LIMIT_S = 120.0
+UNREAD_S = 8.0
+"""What the page whose readers do not read takes for long; its own is longer."""
+QUICKER = f"""
+from evaluator.dashboard import connections
+from liveshelf.cli import main
+connections.UNREAD_S = {UNREAD_S}
+main()
+"""
+SLOW, TICK_BYTES = 20, 2_000_000
 
 
 @pytest.fixture
-def address(
-    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
-) -> Iterator[tuple[str, int]]:
+def env(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig) -> dict[str, str]:
     topics.create(kafka, topics_config)
-    env = {
+    return {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "REDIS_URL": redis_db,
         "LIVESHELF_TOPICS__PREFIX": topics_config.prefix,
     }
+
+
+@pytest.fixture
+def address(env: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, int]]:
     with served(env, tmp_path / "log") as (url, _):
         yield "127.0.0.1", int(url.rpartition(":")[2])
 
@@ -84,14 +105,13 @@ def test_readers_are_admitted_up_to_the_limit_however_many_come_at_once(address:
             reader.settimeout(LIMIT_S)
             answers.append(reader.recv(12))
         assert sorted(set(answers)) == [b"HTTP/1.1 200", b"HTTP/1.1 503"] and answers.count(b"HTTP/1.1 200") == 100
-    until = time.monotonic() + LIMIT_S
-    while True:  # those that left are counted out
+
+    def admitted() -> bool:
         with asked(address, b"/events") as again:
             again.settimeout(LIMIT_S)
-            if again.recv(12) == b"HTTP/1.1 200":
-                break
-        assert time.monotonic() < until
-        time.sleep(0.2)
+            return again.recv(12) == b"HTTP/1.1 200"
+
+    until(admitted, every_s=0.2)  # those that left are counted out
 
 
 def test_more_connections_than_can_be_are_closed_at_once(address: tuple[str, int]) -> None:
@@ -101,3 +121,76 @@ def test_more_connections_than_can_be_are_closed_at_once(address: tuple[str, int
         ]
         assert all(ended(one) for one in opened[-50:])
     assert httpx.get(f"http://127.0.0.1:{address[1]}/healthz", trust_env=False, timeout=60).status_code in (200, 503)
+
+
+def fill(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
+    """Let so many alerts fire that each message to the page's readers is large."""
+    topic, now = topics.Topics(topics_config.prefix).alerts, wall_ms()
+    evidence = {"words": "x" * (TICK_BYTES // MOST)}
+
+    async def send_all(send: Send) -> None:
+        for number in range(MOST):
+            labels = {"number": str(number)}
+            one = Alert(name="drop", labels=labels, state="firing", summary="", evidence=evidence, since=now)
+            await tell(send, topic, one, "test")
+
+    at_once(StreamsConfig(kafka=kafka, topics=topics_config), send_all, limit_s=LIMIT_S)
+
+
+class Reading:
+    """One that reads what the page tells, beside a test."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.told = 0
+        self._connection = asked(address, b"/events")
+        self._thread = threading.Thread(target=self._read)
+
+    def _read(self) -> None:
+        before = b""
+        with suppress(OSError):
+            while read := self._connection.recv(1 << 20):
+                self.told += (before + read).count(b"event: tick")
+                before = read[-10:]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+
+def test_who_does_not_read_what_is_told_takes_no_memory_and_holds_nobody_up(
+    env: dict[str, str], kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    fill(kafka, topics_config)
+    with ExitStack() as stack:
+        program = ("-c", QUICKER)
+        url, process = stack.enter_context(served(env, tmp_path / "log", program=program))
+        address = "127.0.0.1", int(url.rpartition(":")[2])
+
+        def pages() -> float:
+            text = httpx.get(f"{url}/metrics", trust_env=False, timeout=60).text
+            return float(text.partition("\nliveshelf_dashboard_pages ")[2].partition("\n")[0])
+
+        until(lambda: len(httpx.get(f"{url}/api/state", trust_env=False, timeout=60).content) > TICK_BYTES)
+        reading = stack.enter_context(Reading(address))
+        until(lambda: reading.told >= 2)
+        memory = psutil.Process(process.pid).memory_info
+        before = memory().rss
+        slow = [stack.enter_context(closing(asked(address, b"/events", buffer=4_096))) for _ in range(SLOW)]
+        until(lambda: pages() == SLOW + 1)
+        told, most = reading.told, before
+
+        def let_go() -> bool:
+            nonlocal most
+            most = max(most, memory().rss)
+            return pages() == 1
+
+        until(let_go)
+        assert reading.told - told >= UNREAD_S / 2, "the one that reads is told meanwhile"
+        unread = SLOW * TICK_BYTES
+        assert most - before < 3 * unread, "of each reader a message or two, and not all that were told"
+        assert all(ended(one) for one in slow)

@@ -60,6 +60,11 @@ def flip(batch: bytearray) -> None:
     batch[-1] ^= 0xFF
 
 
+def lengthen(batch: bytearray) -> None:
+    """Say that it is longer than its file."""
+    struct.pack_into(">i", batch, 8, 1 << 30)
+
+
 def unknown_codec(batch: bytearray) -> None:
     """Say that it is packed in a way that there is none of."""
     batch[ATTRIBUTES + 1] |= 0x07
@@ -101,10 +106,13 @@ class FaustReader:
 
 
 @contextmanager
-def faust_reader(config: StreamsConfig, group: str, folder: Path, name: str = "faust") -> Iterator[FaustReader]:
+def faust_reader(
+    config: StreamsConfig, group: str, folder: Path, name: str = "faust", stall_s: float = 60.0
+) -> Iterator[FaustReader]:
     """One that runs."""
     log = folder / f"{name}.log"
-    told = {"streams": {"kafka": config.kafka.model_dump(), "topics": config.topics.model_dump()}, "group": group}
+    streams = {"kafka": config.kafka.model_dump(), "topics": config.topics.model_dump()}
+    told = {"streams": streams, "group": group, "stall_s": stall_s}
     process = Process([sys.executable, "-m", "tests.streams.faust_program", json.dumps(told)], log=log)
     try:
         yield FaustReader(process, log)

@@ -35,7 +35,7 @@ def main() -> int:
     told = json.loads(sys.argv[1])
     config = StreamsConfig(**told["streams"])
     topics = Topics(config.topics.prefix)
-    app = make_app(config, RoleConfig(group=told["group"]))
+    app = make_app(config, RoleConfig(group=told["group"], stall_s=told["stall_s"]))
     taking = Taking(0.001, lambda: None)
 
     async def on_events(stream: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from streams import again as module
-from streams.again import again
+from streams.again import EndedError, again, lasting
 
 
 def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -38,3 +38,18 @@ def test_other_errors_end_it() -> None:
 
     with pytest.raises(ValueError, match="no slot"):
         asyncio.run(again(read, "slots"))
+
+
+def test_what_has_no_end_and_ends_is_an_error_unless_it_was_cancelled() -> None:
+    async def cancelled_from_within() -> None:
+        raise asyncio.CancelledError
+
+    async def run() -> None:
+        with pytest.raises(ExceptionGroup) as found:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(lasting(cancelled_from_within(), "reading"))
+                group.create_task(lasting(asyncio.sleep(60), "sleeping"))
+        [error] = found.value.exceptions
+        assert isinstance(error, EndedError) and str(error) == "reading was cancelled by nobody"
+
+    asyncio.run(run())

@@ -18,13 +18,24 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from liveshelf.stack.kafka import LocalKafka
-from streams import dead_letters, topics
+from streams import consumer, dead_letters, silence, topics
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.consumer import Consumer
 from streams.contents import contents
 from streams.skipping import SkipError, skip
+from streams.unreadable import book
 from tests.shop import until
-from tests.streams.broker import CODECS, RECORDS, FaustReader, Segment, faust_reader, flip, unknown_codec, values
+from tests.streams.broker import (
+    CODECS,
+    RECORDS,
+    FaustReader,
+    Segment,
+    faust_reader,
+    flip,
+    lengthen,
+    unknown_codec,
+    values,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
@@ -57,8 +68,8 @@ class Broker:
         producer.flush(60)
         producer.close()
 
-    def faust(self, name: str = "faust") -> AbstractContextManager[FaustReader]:
-        return faust_reader(self.config, f"{self.config.topics.prefix}group", self.folder, name)
+    def faust(self, name: str = "faust", stall_s: float = 60.0) -> AbstractContextManager[FaustReader]:
+        return faust_reader(self.config, f"{self.config.topics.prefix}group", self.folder, name, stall_s)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +200,7 @@ def open_transaction(broker: Broker, topic: str, told: list[str]) -> Iterator[Co
     producer.init_transactions(30)
     producer.begin_transaction()
     for value in told:
-        producer.produce(topic, value.encode(), partition=0)
+        producer.produce(topic, value.encode(), key=b"k", partition=0)
     producer.flush()
     yield producer
 
@@ -294,6 +305,36 @@ def test_a_batch_that_cannot_be_read_stops_its_partition_alone_and_can_be_skippe
         skip(broker.config, topic, 0, 21)
     with pytest.raises(SkipError, match="there is no"):
         skip(broker.config, topic, 99, 0)
+
+
+def test_a_partition_whose_broker_falls_silent_is_told_of_and_can_be_skipped(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a batch's length is damaged: the broker finds only what its index names, the last record of a batch."""
+    monkeypatch.setattr(consumer, "SILENT_S", 1.0)
+    topic = broker.topics.events
+    for what in ("before", "bad", "behind 1", "behind 2"):
+        broker.send(topic, ten("none", what))
+    broker.segment(topic).change(10, lengthen)
+    open_one = open_transaction(broker, broker.topics.items, ["not yet"])
+    with broker.faust(stall_s=4.0) as faust, Following(broker.config, topic) as following, open_one:
+        faust.until(lambda: [one["offset"] for one in faust.state()["unreadable"]] == ["10"])
+        until(lambda: [one.labels["offset"] for one in book.series()] == ["10"])
+        told = faust.state()["unreadable"][0]
+        assert (told["topic"], told["partition"], told["error"]) == (topic, "0", silence.ERROR)
+        assert len(following.values) == 10
+        broker.send(topic, ["elsewhere"], partition=1)
+        faust.until(lambda: "elsewhere" in faust.values(topic) and "elsewhere" in following.values)
+        done = skip(broker.config, topic, 0, 10)
+        assert (done.first, done.next) == (10, 29)
+        sent = [value[:40] for what in ("before", "bad", "behind 1", "behind 2") for value in ten("none", what)]
+        rest = sent[:10] + sent[29:]
+        faust.until(lambda: sorted(faust.values(topic)) == sorted([*rest, "elsewhere"]))
+        until(lambda: sorted(value[:40] for value in following.values) == sorted([*rest, "elsewhere"]))
+        faust.until(lambda: not faust.state()["unreadable"] and faust.state()["lag"] == 0)
+        assert faust.log.read_text().count("cannot be read at offset") == 1, "an open transaction is no silence"
+    [letter] = dead_letters.read(broker.config.kafka, broker.config.topics)
+    assert (letter.reason, letter.source.offset) == ("unreadable", 10)
 
 
 def cpu_s(pid: int) -> float:

@@ -13,7 +13,7 @@ from streams.contents import contents
 from streams.meter import decoder
 
 LEAVES = """
-from streams.faust_app import or_leave
+from streams.lifecycle import or_leave
 with or_leave(where="shop.events/3 offset 812"):
     raise ExceptionGroup("tasks", [ValueError("no codec at redis://me:pw@cache/0\\n" + "x" * 10_000)])
 """
