@@ -41,11 +41,14 @@ class Memory(Protocol):
 
     ttl_s: int
 
-    def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> Awaitable[Mapping[int, int]]: ...
+    def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> Awaitable[Mapping[int, int]]:
+        """Keep shelves, by id; gives for each partition the offset before which nothing is missing."""
 
-    def lowest(self, partitions: Sequence[int]) -> Awaitable[Mapping[int, int]]: ...
+    def lowest(self, partitions: Sequence[int]) -> Awaitable[Mapping[int, int]]:
+        """For each partition the offset before which nothing is missing; -1 where nothing is there."""
 
-    def begin(self, partition: int, offset: int) -> Awaitable[None]: ...
+    def begin(self, partition: int, offset: int) -> Awaitable[None]:
+        """Have a partition begin at an offset."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ STANDBY_S = 1.0
 LOOKED = 60
 """Shelves that are looked at after a change."""
 COUNT = 150
-MANY = 600
+MANY = 900
 ADJECTIVES = ("red", "blue", "green", "black", "small", "large", "cheap", "wireless", "steel", "wooden")
 NOUNS = ("cable", "hub", "mouse", "pad", "lamp", "chair", "hose", "tent", "drill", "kettle")
 
