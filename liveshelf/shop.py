@@ -31,7 +31,7 @@ VISITS_PER_S = 25.0
 FOLLOWED_EVERY_S = 4.0
 """Seconds between a click of the followed shopper and their next visit, so that people can read."""
 
-SHELF_S = 5.0
+SHELF_S = 20.0
 """How long to wait for the shelf that a click leads to."""
 
 SAMPLED = 4

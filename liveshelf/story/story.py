@@ -36,7 +36,7 @@ DRIFTS = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 ENOUGH = 400
 """Encoded items that the shop opens with."""
 
-READY_S, LEARN_S, ALARM_S, REPAIR_S, TRIAL_S = 300.0, 300.0, 120.0, 300.0, 120.0
+READY_S, CLICK_S, LEARN_S, ALARM_S, REPAIR_S, TRIAL_S = 300.0, 120.0, 300.0, 120.0, 300.0, 120.0
 """How long the chapters wait for what has to happen."""
 
 STEADY_S = 15.0
@@ -78,7 +78,7 @@ class Story:
             logs = ", ".join(str(role.log) for role in self.scene.supervisor.roles)
             raise StackError(f"The worker was not ready after {READY_S:.0f} s; its log says more: {logs}")
         self.shop.open()
-        self.until(lambda: self.shop.moment is not None, 20, "a shelf after a click")
+        self.until(lambda: self.shop.moment is not None, CLICK_S, "a shelf after a click")
         if (moment := self.shop.moment) is not None:
             self.say("note", told(moment))
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,13 +18,11 @@ from streams import status
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
 from streams.redis_connection import connect
-from tests.e2e import test_faults as faults
 from tests.integration import test_evaluator as joined
-from tests.shop import Shop, databases, until
+from tests.shop import Shop, until
+from tests.story import Story, assert_letters, assert_shelves
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-story = faults.story
 
 
 @pytest.fixture
@@ -49,15 +48,12 @@ FULL, WELL = {(1.0, "its memory is full")}, {(0.0, "")}
 
 def test_a_worker_pauses_says_why_and_goes_on(
     kafka: KafkaConfig,
-    redis_url: str,
     server: LocalRedis,
     topics_config: TopicsConfig,
     tmp_path: Path,
-    story: faults.Story,
+    story: Story,
+    undisturbed: dict[bytes, Any],
 ) -> None:
-    own = topics_config.model_copy(update={"prefix": f"{topics_config.prefix}0-"})
-    with Shop(kafka, databases(redis_url, [5])[0], own, tmp_path).open() as shop:
-        undisturbed = faults.live_through(shop, story, 0)
     with Shop(kafka, server.address, topics_config, tmp_path).open() as shop:
         shop.put_items(story.items)
         shop.start()
@@ -76,15 +72,15 @@ def test_a_worker_pauses_says_why_and_goes_on(
         full(server, False)
         until(lambda: said(shop, "worker") == WELL)
         shop.drained()
-        faults.assert_shelves(shop, story)
-        faults.assert_letters(shop, sent)
+        assert_shelves(shop, story)
+        assert_letters(shop, sent)
         assert shop.state() == undisturbed
 
 
 def test_an_evaluator_pauses_says_why_and_goes_on(
     kafka: KafkaConfig, server: LocalRedis, topics_config: TopicsConfig, tmp_path: Path
 ) -> None:
-    events = joined.visits(800, seed=1)
+    events = joined.visits(500, seed=1)
     records = joined.mixed(events, seed=2)
     wanted = joined.offline(events)
     with joined.opened(Shop(kafka, server.address, topics_config, tmp_path)) as shop:

@@ -2,23 +2,24 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streams.config import KafkaConfig, TopicsConfig
-from tests.e2e import test_faults as faults
 from tests.integration import test_evaluator as joined
 from tests.redis_nodes import Cluster, Node, watched
-from tests.shop import Shop, databases, until
+from tests.shop import Sent, Shop, until
+from tests.story import Story, assert_letters, assert_shelves
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-story = faults.story
-
 Kill = Callable[[str], Node]
 """Kills the server that has a key, waits until another has taken over, and gives the one that died."""
+Servers = Callable[[Path], AbstractContextManager[tuple[str, Kill]]]
+"""Redis as several servers in a folder: their URL, and what kills one."""
 
 
 @contextmanager
@@ -67,21 +68,18 @@ both = pytest.mark.parametrize("servers", [cluster, sentinels])
 @both
 def test_a_worker_outlives_the_death_of_a_master(
     kafka: KafkaConfig,
-    redis_url: str,
     topics_config: TopicsConfig,
     tmp_path: Path,
-    story: faults.Story,
-    servers: Callable[[Path], "contextmanager[tuple[str, Kill]]"],
+    story: Story,
+    undisturbed: dict[bytes, Any],
+    servers: Servers,
 ) -> None:
-    own = topics_config.model_copy(update={"prefix": f"{topics_config.prefix}0-"})
-    with Shop(kafka, databases(redis_url, [5])[0], own, tmp_path).open() as shop:
-        undisturbed = faults.live_through(shop, story, 0)
     with servers(tmp_path) as (url, kill), Shop(kafka, url, topics_config, tmp_path).open() as shop:
         shop.put_items(story.items)
         shop.start()
         shop.ready(len(story.items))
         third = -(-len(story.records) // 3)
-        sent: list[tuple[faults.Sent, bytes | None]] = []
+        sent: list[tuple[Sent, bytes | None]] = []
         dead: Node | None = None
         for start in range(0, len(story.records), third):
             records = story.records[start : start + third]
@@ -95,8 +93,8 @@ def test_a_worker_outlives_the_death_of_a_master(
                 dead = kill("ls:{0}:")
         shop.drained()
         assert shop.workers["worker-1"].running, shop.log().read_text()
-        faults.assert_shelves(shop, story)
-        faults.assert_letters(shop, sent)
+        assert_shelves(shop, story)
+        assert_letters(shop, sent)
         assert shop.state() == undisturbed
 
 
@@ -105,9 +103,9 @@ def test_an_evaluator_outlives_the_death_of_a_master(
     kafka: KafkaConfig,
     topics_config: TopicsConfig,
     tmp_path: Path,
-    servers: Callable[[Path], "contextmanager[tuple[str, Kill]]"],
+    servers: Servers,
 ) -> None:
-    events = joined.visits(1_500, seed=1)
+    events = joined.visits(700, seed=1)
     records = joined.mixed(events, seed=2)
     wanted = joined.offline(events)
     with servers(tmp_path) as (url, kill), joined.opened(Shop(kafka, url, topics_config, tmp_path)) as shop:
@@ -115,7 +113,7 @@ def test_an_evaluator_outlives_the_death_of_a_master(
         shop.produce(
             shop.topics.shelves, [(record.shelf.shelf_id, joined.encoder.encode(record)) for record in shelves]
         )
-        shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = "60"  # Sentinels take ten seconds to have the dead one follow again
+        shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = joined.IDLE_NEVER  # Sentinels take their time
         shop.start("evaluator-1", "evaluator")
         for partition, part in enumerate((records[: len(records) // 2], records[len(records) // 2 :])):
             before = shop.ends(shop.topics.examples) + joined.left(shop)
@@ -124,6 +122,7 @@ def test_an_evaluator_outlives_the_death_of_a_master(
             dead = kill(f"ls:{{{shop.group}-evaluator.{partition}}}:state")
             dead.start()
             until(lambda dead=dead: caught_up(dead))  # type: ignore[misc]
+        joined.close(shop, events)
         until(
             lambda: sum(joined.told(joined.examples(shop)).values()) >= wanted.total() and not joined.left(shop),
             lambda: f"{joined.left(shop)} left\n{shop.log('evaluator-1').read_text()[-5000:]}",

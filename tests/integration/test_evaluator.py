@@ -4,13 +4,14 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
 
+from benchmarks.replay import later
 from evaluator.alerts import alert
 from evaluator.alerts.alert import Alert
 from evaluator.live.labelled import Labelled, decoder
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 logging.getLogger("kafka.admin").setLevel(logging.ERROR)
 
 WINDOW_S, GRACE_S = 600, 120
+IDLE_NEVER = "3600"
 START = 1_750_000_000_000
 
 
@@ -125,6 +127,12 @@ def told(made: list[Labelled]) -> Counter[tuple[str, str, str, int, str]]:
     return Counter((one.shopper, one.item_id, one.shelf_id, one.ts, one.intent) for one in made)
 
 
+def close(shop: Shop, events: Sequence[tuple[int, str, bytes]]) -> None:
+    """Let time go on in every partition until all impressions are closed, as something later arrives there."""
+    until_ms = max(ts for ts, *_ in events) + (WINDOW_S + 2 * GRACE_S) * 1_000
+    later(shop.producer, shop.topics.events, range(shop.config.topics.partitions), until_ms)
+
+
 def left(shop: Shop) -> int:
     """Impressions and outcomes that still wait in Redis."""
     return sum(shop.redis.hlen(key) for key in shop.redis.scan_iter("ls:*:state"))
@@ -183,7 +191,7 @@ def taken(shop: Shop) -> int:
 @pytest.mark.parametrize("restarted, more", [(False, True), (True, False)])
 def test_commits_that_redis_lost_are_made_again(shop: Shop, restarted: bool, more: bool) -> None:
     """As when a replica takes a master's place without the last it was to be told, or a disc lacks the last second."""
-    shop.env |= {"LIVESHELF_EVALUATOR__IDLE_S": "20", "LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"}
+    shop.env |= {"LIVESHELF_EVALUATOR__IDLE_S": IDLE_NEVER, "LIVESHELF_EVALUATOR__INSTANCE": "evaluator-1"}
     events = visits(600, seed=5)
     records = mixed(events, seed=6)
     third = len(records) // 3
@@ -209,6 +217,7 @@ def test_commits_that_redis_lost_are_made_again(shop: Shop, restarted: bool, mor
     if restarted:
         shop.start("evaluator-1", "evaluator")
     shop.produce(shop.topics.events, records[reached:])
+    close(shop, events)
     wanted = offline(events)
     until(
         lambda: told(examples(shop)) == wanted and not left(shop),
@@ -296,7 +305,7 @@ def test_shelves_that_redis_lost_are_read_again(shop: Shop, restarted: bool, gon
 
 
 def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:
-    shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = "30"  # longer than one takes to end: what came then would be late
+    shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = IDLE_NEVER  # what came after one has ended would be late
     events = visits(600, seed=3, start=wall_ms() - 3 * 3_600_000)
     records = mixed(events, seed=4)
     shop.start("evaluator-1", "evaluator")
@@ -305,6 +314,7 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     until(lambda: left(shop) > 200 or shop.ends(shop.topics.examples) > 100)
     shop.stop("evaluator-1")
     shop.produce(shop.topics.events, records[len(records) // 2 :])
+    close(shop, events)
     wanted = offline(events)
     until(
         lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop),
