@@ -40,11 +40,16 @@ async def lasting(work: Awaitable[object], what: str) -> None:
     try:
         await work
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if _cancelled():
             raise
         raise EndedError(f"{what} was cancelled by nobody") from error
     raise EndedError(f"{what} has ended")
+
+
+def _cancelled() -> bool:
+    """Whether somebody has cancelled this task; its caller must not hold the task, whose error would hold its frame."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def again(read: Callable[[], Awaitable[None]], what: str) -> None:
