@@ -15,12 +15,10 @@ import os
 import random
 import signal
 import tempfile
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +34,7 @@ from rich.progress import Progress
 from benchmarks.replay import later
 from benchmarks.report import Report
 from benchmarks.rounds import STEP_MS, Rounds, Sent
+from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
 from evaluator.triggers.book import Book
 from evaluator.triggers.config import TriggerConfig
@@ -43,9 +42,8 @@ from evaluator.triggers.trigger import Trigger
 from liveshelf import roles
 from liveshelf.settings import StackConfig
 from liveshelf.stack.backoff import Backoff
-from liveshelf.stack.process import tail
 from liveshelf.stack.servers import Servers, stack
-from liveshelf.stack.supervisor import TICK_S, Supervisor
+from liveshelf.stack.supervisor import Supervisor
 from streams import keys, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
@@ -80,8 +78,8 @@ SETTINGS = {
 """Time goes on by events alone, and nothing is trained: a new model would be a difference that is none."""
 
 
-class System:
-    """Servers and roles under a supervisor, in a thread that also kills them.
+class Victims(System):
+    """A system whose processes are killed when they are due.
 
     Attributes
     ----------
@@ -90,60 +88,35 @@ class System:
     """
 
     def __init__(self, servers: Servers, folder: Path) -> None:
-        self.servers, self.folder = servers, folder
-        env = SETTINGS | {
-            "LIVESHELF_EXAMPLES__FOLDER": str(folder / "examples"),
-            "LIVESHELF_MODEL__STORE": str(folder / "models"),
-        }
         every = [*roles.worker_roles(1), roles.evaluator_role(), roles.trainer_role()]
-        self.roles = [replace(role, env={**env, **role.env}) for role in every]
+        super().__init__(servers, folder, every, SETTINGS, backoff=lambda: Backoff(first_s=0.2, most_s=1.0))
         self.killed: Counter[str] = Counter()
         self._due: deque[tuple[float, str]] = deque()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
     def kill(self, name: str, after_s: float) -> None:
         """Kill a process, so many seconds from now; should it just be starting again, then."""
         self._due.append((time.monotonic() + after_s, name))
-
-    @contextmanager
-    def running(self) -> Iterator["System"]:
-        """All of it, until the end of the block."""
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            self._thread.join()
 
     @property
     def quiet(self) -> bool:
         """Whether no kill is due any more."""
         return not self._due
 
-    def logs(self) -> str:
-        """The ends of all logs."""
-        found = [*(self.folder / "stack" / "logs").glob("*.log"), *(self.folder / "stack").glob("*/*.log")]
-        return "\n".join(f"{path.name}:\n{tail(path, 5)}" for path in found)
-
-    def _run(self) -> None:
-        backoff = lambda: Backoff(first_s=0.2, most_s=1.0)  # noqa: E731
-        with Supervisor(self.servers, self.roles, backoff=backoff, stop_timeout_s=20) as supervisor:
-            members = {member.name: member for member in (*self.servers.started, *supervisor.roles)}
-            while not self._over.wait(TICK_S):
-                supervisor.tick()
-                for due in [one for one in list(self._due) if one[0] <= time.monotonic()]:
-                    member = members[due[1]]
-                    if member.running and member.pid:
-                        os.kill(member.pid, signal.SIGKILL)
-                        self.killed[member.name] += 1
-                        self._due.remove(due)
+    def turn(self, supervisor: Supervisor) -> None:
+        """Kill who is due."""
+        members = {member.name: member for member in (*self.servers.started, *supervisor.roles)}
+        for due in [one for one in list(self._due) if one[0] <= time.monotonic()]:
+            member = members[due[1]]
+            if member.running and member.pid:
+                os.kill(member.pid, signal.SIGKILL)
+                self.killed[member.name] += 1
+                self._due.remove(due)
 
 
 class Storefront:
     """What shoppers reach: sends their events, reads their shelves, and tries again while either is away."""
 
-    def __init__(self, system: System, rounds: Rounds, kafka: KafkaConfig, redis: "Redis") -> None:
+    def __init__(self, system: Victims, rounds: Rounds, kafka: KafkaConfig, redis: "Redis") -> None:
         self.system, self.rounds, self.redis = system, rounds, redis
         self.events = Topics("").events
         self.producer = KafkaProducer(
@@ -203,7 +176,7 @@ class Run:
             topics.create(self.kafka, TopicsConfig(partitions=PARTITIONS))
             with (
                 Redis.from_url(servers.redis_url) as self.redis,
-                System(servers, self.folder).running() as self.system,
+                Victims(servers, self.folder).running() as self.system,
             ):
                 self.traces = Traces(self.kafka, self.redis, self.folder / "examples", self.rounds)
                 self.shop = Storefront(self.system, self.rounds, self.kafka, self.redis)

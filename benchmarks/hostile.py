@@ -6,12 +6,9 @@ leads to a feed. ``python -m benchmarks.hostile --messages 100000 --json F``
 """
 
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +22,11 @@ from rich.progress import Progress
 
 from benchmarks.hostility import CODECS, ITEMS, Hostility, Message
 from benchmarks.report import Report
+from benchmarks.system import System
 from liveshelf import roles
 from liveshelf.settings import StackConfig, load
-from liveshelf.stack.process import tail
 from liveshelf.stack.servers import Servers, stack
-from liveshelf.stack.supervisor import TICK_S, Supervisor
+from liveshelf.stack.supervisor import Supervisor
 from streams import dead_letters, keys, status, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
@@ -54,8 +51,8 @@ MOST_GROWTH = 1.35
 """A role's memory at the end, in that after a third of the messages."""
 
 
-class System:
-    """Servers and every role under a supervisor, in a thread; takes each role's memory once a second.
+class Watched(System):
+    """Every role, whose memory is taken once a second.
 
     Attributes
     ----------
@@ -66,26 +63,13 @@ class System:
     """
 
     def __init__(self, servers: Servers, folder: Path) -> None:
-        self.servers, self.folder = servers, folder
-        every = [*roles.worker_roles(1), roles.evaluator_role(), roles.trainer_role()]
         self.page = roles.dashboard_role(load().dashboard)
-        env = {"LIVESHELF_EXAMPLES__FOLDER": str(folder / "examples"), "LIVESHELF_MODEL__STORE": str(folder / "models")}
-        self.roles = [replace(role, env={**env, **role.env}) for role in (*every, self.page)]
+        every = [*roles.worker_roles(1), roles.evaluator_role(), roles.trainer_role(), self.page]
         self.ended: list[str] = []
+        super().__init__(servers, folder, every, say=self.ended.append)
         self.memory: defaultdict[str, list[float]] = defaultdict(list)
         self.pids: dict[str, int] = defaultdict(int)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    @contextmanager
-    def running(self) -> Iterator["System"]:
-        """All of it, until the end of the block."""
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            self._thread.join()
+        self._sampled = 0.0
 
     def lines(self) -> dict[str, int]:
         """Lines of each role's log, of those that are kept."""
@@ -95,21 +79,15 @@ class System:
             for role in self.roles
         }
 
-    def logs(self) -> str:
-        """The ends of all logs."""
-        return "\n".join(f"{path.name}:\n{tail(path, 8)}" for path in (self.folder / "stack" / "logs").glob("*.log"))
-
-    def _run(self) -> None:
-        with Supervisor(self.servers, self.roles, say=self.ended.append, stop_timeout_s=20) as supervisor:
-            self.pids |= {member.name: member.pid or 0 for member in supervisor.roles}
-            sampled = 0.0
-            while not self._over.wait(TICK_S):
-                supervisor.tick()
-                if time.monotonic() - sampled >= SAMPLE_S:
-                    sampled = time.monotonic()
-                    for name, pid in self.pids.items():
-                        if psutil.pid_exists(pid):
-                            self.memory[name].append(psutil.Process(pid).memory_info().rss / 1e6)
+    def turn(self, supervisor: Supervisor) -> None:
+        """Take the memory of those that began first."""
+        self.pids = self.pids or {member.name: member.pid or 0 for member in supervisor.roles}
+        if time.monotonic() - self._sampled < SAMPLE_S:
+            return
+        self._sampled = time.monotonic()
+        for name, pid in self.pids.items():
+            if psutil.pid_exists(pid):
+                self.memory[name].append(psutil.Process(pid).memory_info().rss / 1e6)
 
 
 class Clients:
@@ -177,23 +155,23 @@ def snapshots(kafka: KafkaConfig, pid: int) -> list[Snapshot]:
     return [one for one in status.snapshots(StreamsConfig(kafka=kafka), 0) if f"-{pid}-" in one.id]
 
 
-def known(kafka: KafkaConfig, system: System) -> float:
+def known(kafka: KafkaConfig, system: Watched) -> float:
     """How many items the worker knows."""
     taken = snapshots(kafka, system.pids["worker-1"])
     return max((one.gauges.get("items", 0.0) for one in taken), default=0.0)
 
 
-def until(holds: Callable[[], Any], what: str, system: System, within_s: float = PATIENCE_S) -> Any:
+def until(holds: Callable[[], Any], what: str, system: Watched, within_s: float = PATIENCE_S) -> Any:
     """Wait until something holds, and return it."""
     deadline = time.monotonic() + within_s
     while not (found := holds()):
         if time.monotonic() > deadline:
-            raise SystemExit(f"not within {within_s:.0f} s: {what}\n{system.ended}\n{system.logs()}")
+            raise SystemExit(f"not within {within_s:.0f} s: {what}\n{system.ended}\n{system.logs(8)}")
         time.sleep(0.25)
     return found
 
 
-def served(system: System, clients: Clients, redis: "Redis", name: str) -> float:
+def served(system: Watched, clients: Clients, redis: "Redis", name: str) -> float:
     """Seconds from a shopper's click to their feed."""
     event = {"type": "click", "event_id": name, "ts": wall_ms(), "user_id": name, "item_id": "i1"}
     began = time.monotonic()
@@ -208,7 +186,7 @@ def served(system: System, clients: Clients, redis: "Redis", name: str) -> float
     return time.monotonic() - began
 
 
-def accounted(report: Report, system: System, kafka: KafkaConfig, clients: Clients) -> bool:
+def accounted(report: Report, system: Watched, kafka: KafkaConfig, clients: Clients) -> bool:
     """Rows of what was sent to the shop's topics and what became of it; whether nothing is missing or too many."""
     whole = True
     mine = snapshots(kafka, system.pids["worker-1"])
@@ -236,7 +214,7 @@ def live(report: Report, folder: Path, messages: int, rate: float, seed: int, st
         topics.create(kafka, TopicsConfig(partitions=PARTITIONS))
         clients = Clients(servers.bootstrap_servers)
         hostility = Hostility(TOPICS, wall_ms(), seed)
-        with Redis.from_url(servers.redis_url) as redis, System(servers, folder).running() as system:
+        with Redis.from_url(servers.redis_url) as redis, Watched(servers, folder).running() as system:
             for message in hostility.catalogue():
                 clients.send(message)
             clients.flush()
