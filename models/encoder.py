@@ -141,11 +141,12 @@ class Encoder:
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
 
     def warm_up(self, texts: int, pause: Callable[[float], object] = lambda _: None) -> None:
-        """Run the shapes that up to so many short texts take: a shape's first pass costs more than later ones, with a
-        compiled engine even seconds. ``pause`` is told after each of them how long it took, to leave others as much."""
+        """Run shapes of up to so many short texts, each twice as many as the last: what a first pass sets up, with a
+        compiled engine in seconds, later ones have. ``pause`` is told after each of them how long it took, to leave
+        others as much."""
         self.items.warm_up()
         self.queries.warm_up()
-        for count in range(1, texts + 1):
+        for count in (2**power for power in range(texts.bit_length())):
             began = time.perf_counter()
             self.encode_queries(["warm up"] * count)
             pause(time.perf_counter() - began)

@@ -18,6 +18,7 @@ from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot, total
 from streams.redis_connection import connect_now
 from streams.shelf import Shelf, shelf_decoder
+from tests.forked import Forked
 
 Sent = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -54,7 +55,7 @@ class Shop:
             "LIVESHELF_MODEL__STORE": str(folder / "models"),
         }
         self.folder = folder
-        self.workers: dict[str, Process] = {}
+        self.workers: dict[str, Process | Forked] = {}
 
     @contextmanager
     def open(self) -> Iterator["Shop"]:
@@ -88,10 +89,12 @@ class Shop:
 
     def start(self, name: str = "worker-1", role: str = "worker") -> None:
         """Start a worker, or another role, with a name in its group, as the supervisor does."""
-        command = [sys.executable, "-m", "liveshelf", role]
         group = {"trainer": "LEARNING"}.get(role, role.upper())
         env = self.env | {f"LIVESHELF_{group}__INSTANCE": name}
-        self.workers[name] = Process(command, log=self.log(name), env=env)
+        if "LD_PRELOAD" in env:  # for the loader of programs
+            self.workers[name] = Process([sys.executable, "-m", "liveshelf", role], log=self.log(name), env=env)
+        else:
+            self.workers[name] = Forked(role, log=self.log(name), env=env)
 
     def log(self, name: str = "worker-1") -> Path:
         """Where a worker's words go."""
