@@ -131,6 +131,7 @@ class Visitors:
         finally:
             closing.set()
             thread.join()
+        self.shop.producer.flush()
         self.shop.drained()
         missing = [user for user in self.users if self.shop.shelf(keys.feed(user)) is None]
         missing += [query for query in self.queries if self.shop.shelf(keys.search(query)) is None]
