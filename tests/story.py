@@ -75,7 +75,7 @@ def made_up(rng: random.Random, count: int = 80) -> dict[str, str]:
 
 def icecat(count: int = 200) -> dict[str, str]:
     """Titles of the first real products, where the data is there."""
-    default = Path(__file__).parents[3] / "shared" / "data"
+    default = Path(__file__).parents[2] / "shared" / "data"
     file = Path(os.environ.get("LIVESHELF_DATA", default)) / "icecat_electronics" / "products.jsonl.xz"
     if not file.is_file():
         return {}
