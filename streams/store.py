@@ -9,11 +9,9 @@ nothing of Kafka, models, or why anything is written.
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
-from importlib.resources import files
 from typing import Any, TypeVar
 
 import msgspec
-from redis import exceptions
 from redis.asyncio import Redis
 
 from streams import shopper as memory
@@ -21,6 +19,7 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, StateConfig
 from streams.events import AnyEvent
 from streams.keys import own, shard
+from streams.lua import Scripts
 from streams.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class Store:
         self.config = config
         self.marked_s = marked_s
         self.patience = Patience()
-        self._scripts: dict[str, str] = {}
+        self._scripts = Scripts(client, "streams", SCRIPTS)
 
     async def remember(
         self, events: Mapping[str, Sequence[AnyEvent]], newest: int, bots: Set[str] = frozenset()
@@ -72,9 +71,9 @@ class Store:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
                 keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought"))
-                evalsha(
+                self._scripts.add(
                     pipe,
-                    self._scripts["remember"],
+                    "remember",
                     list(keys),
                     own(number),
                     config.ttl_s,
@@ -124,7 +123,7 @@ class Store:
         async def send(pipe: Any) -> list[Any]:
             for number in range(self.config.shards):
                 keys = (own(number) + name for name in names)
-                evalsha(pipe, self._scripts["top"], list(keys), k)
+                self._scripts.add(pipe, "top", list(keys), k)
             replies: list[Any] = await pipe.execute()
             return replies
 
@@ -157,9 +156,9 @@ class Store:
 
         async def send(pipe: Any) -> list[Any]:
             for number, note in notes.items():
-                evalsha(pipe, self._scripts["note_shown"], [own(number)], epoch, ttl_s, SHOWN_KEPT, note)
+                self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, note)
             for key, value, event_ts in shelves:
-                evalsha(pipe, self._scripts["put_shelf"], [key], value, event_ts, ttl_s)
+                self._scripts.add(pipe, "put_shelf", [key], value, event_ts, ttl_s)
             replies: list[Any] = await pipe.execute()
             return replies[len(notes) :]
 
@@ -181,7 +180,7 @@ class Store:
 
         async def send(pipe: Any) -> list[Any]:
             for number, mine in by_shard.items():
-                evalsha(pipe, self._scripts["take_shown"], [own(number)], len(current), *current, *mine)
+                self._scripts.add(pipe, "take_shown", [own(number)], len(current), *current, *mine)
             replies: list[Any] = await pipe.execute()
             return replies
 
@@ -202,7 +201,7 @@ class Store:
 
         async def send(pipe: Any) -> list[Any]:
             for key, mine in items.items():
-                evalsha(pipe, self._scripts["take_out"], [key], *map(msgspec.json.encode, mine))
+                self._scripts.add(pipe, "take_out", [key], *map(msgspec.json.encode, mine))
             replies: list[Any] = await pipe.execute()
             return replies
 
@@ -261,29 +260,7 @@ class Store:
         return own(int(number) % self.config.shards, "numbered", number)
 
     async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
-        async def attempt() -> T:
-            while True:
-                try:
-                    if not self._scripts:
-                        await self._load()
-                    async with self.client.pipeline(transaction=False) as pipe:
-                        return await send(pipe)
-                except exceptions.NoScriptError:
-                    self._scripts.clear()
-
-        return await self.patience.until_done(attempt)
-
-    async def _load(self) -> None:
-        loaded = {}
-        for name in SCRIPTS:
-            source = files("streams").joinpath("scripts", f"{name}.lua").read_text("utf-8")
-            loaded[name] = str(await self.client.script_load(source))
-        self._scripts = loaded
-
-
-def evalsha(pipe: Any, script: str, keys: Sequence[str], *arguments: Any) -> None:
-    """Add a script to a pipeline."""
-    pipe.execute_command("EVALSHA", script, len(keys), *keys, *arguments)
+        return await self.patience.until_done(lambda: self._scripts.run(send))
 
 
 def shelf_number(key: str) -> int:

@@ -7,16 +7,14 @@ is there. Knows Redis; nothing of Kafka but partitions and offsets.
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from evaluator.live import labelled
 from evaluator.live.labelled import Known
-from streams.store import evalsha
+from streams.lua import Scripts
 
 BUCKETS = 16
 """Fixed for good: a shelf is looked for where its id belongs."""
@@ -56,7 +54,7 @@ class ShelfStore:
 
     def __init__(self, client: "Redis", group: str, ttl_s: int) -> None:
         self.client, self.group, self.ttl_s = client, group, ttl_s
-        self._scripts: dict[str, str] = {}
+        self._scripts = Scripts(client, "evaluator", SCRIPTS)
 
     async def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> dict[int, int]:
         """Keep shelves, by id, that were read in these stretches.
@@ -74,12 +72,13 @@ class ShelfStore:
             parts[bucket(shelf_id)][shelf_id] = labelled.known_encoder.encode(known)
         said = [word for one in stretches for word in (*one[:3], "" if one.until is None else one.until)]
 
-        def add(pipe: Any, scripts: Mapping[str, str]) -> None:
+        async def send(pipe: Any) -> list[Any]:
             for number, mine in enumerate(parts):
                 keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
-                evalsha(pipe, scripts["remember"], keys, self.ttl_s, len(stretches), *said, *mine.values())
+                self._scripts.add(pipe, "remember", keys, self.ttl_s, len(stretches), *said, *mine.values())
+            return list(await pipe.execute())
 
-        answers = await self._run(add)
+        answers = await self._scripts.run(send)
         return {one.partition: min(has) for one, has in zip(stretches, zip(*answers, strict=True), strict=True)}
 
     async def lowest(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -114,12 +113,13 @@ class ShelfStore:
         for shelf_id in dict.fromkeys(shelf_ids):
             parts[bucket(shelf_id)].append(shelf_id)
 
-        def add(pipe: Any, scripts: Mapping[str, str]) -> None:
+        async def send(pipe: Any) -> list[Any]:
             for number, mine in parts.items():
                 keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
-                evalsha(pipe, scripts["known"], keys, until, partitions)
+                self._scripts.add(pipe, "known", keys, until, partitions)
+            return list(await pipe.execute())
 
-        answers = await self._run(add)
+        answers = await self._scripts.run(send)
         return {
             shelf_id: labelled.known_decoder.decode(value) if value else None
             for mine, values in zip(parts.values(), answers, strict=True)
@@ -133,27 +133,6 @@ class ShelfStore:
 
     def _shelf(self, number: int, shelf_id: str) -> str:
         return f"ls:{{{self.group}.shelves.{number}}}:shelf:{shelf_id}"
-
-    async def _run(self, add: Callable[[Any, Mapping[str, str]], None]) -> list[Any]:
-        """Send a pipeline of scripts. A server that lost them, or took another's place, is given them again: what part
-        of the pipeline was done is done twice then, to no harm."""
-        while True:
-            scripts = self._scripts or await self._load()
-            try:
-                async with self.client.pipeline(transaction=False) as pipe:
-                    add(pipe, scripts)
-                    answers: list[Any] = await pipe.execute()
-                    return answers
-            except NoScriptError:
-                self._scripts = {}
-
-    async def _load(self) -> dict[str, str]:
-        loaded = {}
-        for name in SCRIPTS:
-            source = files("evaluator").joinpath("scripts", f"{name}.lua").read_text("utf-8")
-            loaded[name] = str(await self.client.script_load(source))
-        self._scripts = loaded
-        return loaded
 
 
 def bucket(shelf_id: str) -> int:
