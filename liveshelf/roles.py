@@ -17,7 +17,7 @@ from liveshelf.stack.role import Role
 from streams.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.meter import Snapshot, quantiles, total
+from streams.meter import Snapshot, quantiles, standing, total
 from streams.metrics_server import metrics_address
 from streams.redis_connection import connect_now
 from streams.status import snapshots, usage
@@ -138,13 +138,13 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     >>> [table.title for table in evaluator_tables([one])], evaluator_tables([])
     (['Evaluators', 'Click rate'], [])
     """
-    last = {snapshot.id: snapshot for snapshot in taken}
+    last = standing(taken)
     if not last:
         return []
     joined = Table("evaluator", *COUNTED, title="Evaluators")
     sums, bots = Counter[tuple[str, ...]](), Counter[tuple[str, str]]()
-    for name, snapshot in last.items():
-        joined.add_row(name, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
+    for snapshot in last:
+        joined.add_row(snapshot.id, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
         for one in snapshot.series:
             if one.name in ("rate_impressions", "rate_clicks"):
                 sums[one.name, *(one.labels[label] for label in CUT)] += int(one.value)

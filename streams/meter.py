@@ -65,7 +65,7 @@ class Series(msgspec.Struct, frozen=True, array_like=True):
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words,
-    series gauges with labels of their own."""
+    series gauges with labels of their own, partitions those of the events whose state the series are about."""
 
     role: Name
     id: Name
@@ -76,10 +76,34 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sketches: Annotated[dict[Name, bytes], Meta(max_length=256)]
     labels: Annotated[dict[Name, Words], Meta(max_length=256)] = {}
     series: Annotated[list[Series], Meta(max_length=10_000)] = []
+    partitions: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=10_000)] = []
 
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Snapshot)
+
+
+def standing(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """The last snapshot of each process of a role, without those whose partitions another has told of since.
+
+    What a process said shortly before it was killed, or before it gave partitions up, is part of what its successor
+    says: added up, the same events would count twice.
+
+    Examples
+    --------
+    >>> def one(id, to_ms, *partitions):
+    ...     return Snapshot(role="evaluator", id=id, from_ms=0, to_ms=to_ms, counts={}, gauges={}, sketches={},
+    ...         partitions=list(partitions))
+    >>> [snapshot.id for snapshot in standing([one("a", 1, 0, 1), one("b", 2, 2), one("c", 3, 1), one("b", 4, 2)])]
+    ['c', 'b']
+    """
+    last = {snapshot.id: snapshot for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.to_ms)}
+    told, found = set[int](), list[Snapshot]()
+    for snapshot in sorted(last.values(), key=lambda snapshot: -snapshot.to_ms):
+        if told.isdisjoint(snapshot.partitions):
+            found.append(snapshot)
+        told.update(snapshot.partitions)
+    return found[::-1]
 
 
 def parse(message: Any, now_ms: int) -> Snapshot:
@@ -132,6 +156,7 @@ class Meter:
         self.gauges: dict[str, float] = {}
         self.labels: dict[str, str] = {}
         self.series: list[Series] = []
+        self.partitions: list[int] = []
         self._since = now_ms
         self._counts: Counter[str] = Counter()
         self._sketches: dict[str, DDSketch] = {}
@@ -147,7 +172,7 @@ class Meter:
         self._sketches[stage].add(max(ms, 0.0), weight)
 
     def snapshot(self, now_ms: int) -> Snapshot:
-        """All since the last snapshot; gauges, labels and series stay, the rest begins anew."""
+        """All since the last snapshot; gauges, labels, series and partitions stay, the rest begins anew."""
         taken = Snapshot(
             role=self.role,
             id=self.id,
@@ -157,6 +182,7 @@ class Meter:
             gauges=dict(self.gauges),
             labels=dict(self.labels),
             series=list(self.series),
+            partitions=list(self.partitions),
             sketches={
                 name: DDSketchProto.to_proto(sketch).SerializeToString() for name, sketch in self._sketches.items()
             },

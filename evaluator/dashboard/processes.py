@@ -5,7 +5,7 @@ Pure: takes snapshots and a clock.
 
 import msgspec
 
-from streams.meter import Snapshot
+from streams.meter import Snapshot, standing
 from streams.unreadable import words
 
 FORGOTTEN_MS = 3_600_000
@@ -59,12 +59,12 @@ class Processes:
             del self._last[min(self._last, key=lambda key: self._last[key].to_ms)]
 
     def live(self, role: str, at: int) -> list[Snapshot]:
-        """Last snapshots of a role's processes that were alive at a moment."""
-        return [
+        """Last snapshots of a role's processes that were alive at a moment, whose partitions no other has now."""
+        return standing(
             snapshot
             for (whose, _), snapshot in self._last.items()
             if whose == role and snapshot.to_ms > at - self.quiet_ms
-        ]
+        )
 
     def newest(self) -> int | None:
         """When the last snapshot of all was taken."""

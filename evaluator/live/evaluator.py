@@ -230,5 +230,5 @@ class Evaluator:
             self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.patience.paused)}
             self.meter.labels |= {"redis_pause": join.patience.reason}
             self.meter.gauges |= join.gauges()
-            self.meter.series = join.series()
+            self.meter.series, self.meter.partitions = join.series(), sorted(join.partitions)
             await self.reporter.report(send)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from evaluator.rollout.seen import Canary, Seen, Shadow
 from models.store.slots import Promotion, Slot
-from streams.meter import Series, Snapshot, quantiles
+from streams.meter import Series, Snapshot, quantiles, standing
 
 FRESH_MS = 5_000
 """A process that was not heard of for so long is gone."""
@@ -77,7 +77,7 @@ class Reading:
             unready_ms=0 if workers and len(ready) == len(workers) else now - waits,
             overtaken=bool(champion and champion.current and champion.current.at > self.challenger.at),
             shadow=self._shadow(),
-            canary=self._canary([one for (role, _), one in alive.items() if role == "evaluator"]),
+            canary=self._canary(standing(one for (role, _), one in alive.items() if role == "evaluator")),
         )
 
     def _ready(self, one: Snapshot) -> bool:

@@ -21,11 +21,11 @@ def worker(
     return meter.snapshot(at)
 
 
-def evaluator(at: int, series: Iterable[Series], name: str = "e1") -> Snapshot:
+def evaluator(at: int, series: Iterable[Series], name: str = "e1", partitions: Iterable[int] = ()) -> Snapshot:
     """An evaluator's snapshot of the second that ends at ``at``."""
     meter = Meter("evaluator", name, at - 1_000)
     meter.gauges = {"lag": 1.0}
-    meter.series = list(series)
+    meter.series, meter.partitions = list(series), list(partitions)
     return meter.snapshot(at)
 
 

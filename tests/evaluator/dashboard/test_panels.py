@@ -1,11 +1,16 @@
 """What stands in the tables: rates, positions, drift, measures, exposure, calibration, experiments, health."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from evaluator.dashboard import experiment, quality, rates, watches
 from evaluator.dashboard.health import judge
-from evaluator.dashboard.processes import ProcessRow
+from evaluator.dashboard.processes import Processes, ProcessRow
 from evaluator.intervals import wilson
+from evaluator.rollout.reading import Reading
+from liveshelf.roles import evaluator_tables
+from models.store.slots import Promotion
 from streams.meter import Series
 from tests.evaluator.dashboard.said import drift, evaluator, rate
 
@@ -24,6 +29,26 @@ def test_rates_of_the_same_slice_add_up_over_evaluators() -> None:
     assert first.revenue.rate == pytest.approx(0.2) and first.debiased.rate == pytest.approx(0.15)
     assert first.revenue.low < first.revenue.rate < first.revenue.high
     assert (second.arm, second.model, second.impressions) == ("", "", 100)
+
+
+def test_an_evaluator_that_was_killed_and_its_successor_count_once() -> None:
+    """What the successor loads is what the killed one had counted, and whose last snapshot is seconds old."""
+    taken = [
+        evaluator(AT, rate("1h", "feed", "champion", "m", 100, 10), "e1-10", [0, 1]),
+        evaluator(AT, rate("1h", "feed", "champion", "m", 70, 7), "e2-20", [2, 3]),
+        evaluator(AT + 500, rate("1h", "feed", "champion", "m", 120, 12), "e1-11", [0, 1]),
+    ]
+    processes = Processes(quiet_ms=15_000)
+    for snapshot in taken:
+        processes.update(snapshot)
+    (row,) = rates.rows(rates.tallies(processes.live("evaluator", AT + 1_000)))
+    assert (row.impressions, row.clicks) == (190, 19)
+    _, told = evaluator_tables(taken)
+    assert [list(column.cells) for column in told.columns][4] == ["190"]
+    reading = Reading(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
+    arms = [Series("experiment_impressions", {"challenger": "c", "arm": "canary"}, 5.0)]
+    reading.update([evaluator(AT, arms, "e1-10", [0]), evaluator(AT + 500, arms, "e1-11", [0])])
+    assert reading.get(AT + 1_000).canary.impressions == 5
 
 
 def test_counts_that_contradict_each_other_are_no_error() -> None:
