@@ -3,17 +3,18 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_ARGS ?=
-# Test processes, each with servers of its own: the tests wait for servers more than they compute.
-JOBS ?= 2
+# Test processes, each with servers of its own: the tests wait for servers as long as they compute.
+JOBS ?= 3
 ARGS ?=
-# Test processes, each with servers of its own: the tests wait for servers more than they compute.
-JOBS ?= 2
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
   if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
 
 # A stamp is a copy of the pyproject.toml it was installed from: a fresh checkout of the same text installs nothing.
+# uv fetches and unpacks ten times as fast as pip; where it fails, pip is asked, which heeds settings that uv does not.
 install = if cmp -s pyproject.toml $@; then touch $@; else \
-  $(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '$(1)' && cp pyproject.toml $@; fi
+  { $(BIN)/python -m pip install --quiet $(PIP_ARGS) uv && \
+  $(BIN)/uv pip install --quiet --python $(BIN)/python $(PIP_ARGS) --editable '$(1)' || \
+  $(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '$(1)'; } && cp pyproject.toml $@; fi
 
 .PHONY: help demo test lint bench schemas clean
 
@@ -27,7 +28,7 @@ $(VENV)/created:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created
-	@cmp -s $< $@ || echo "Installing; the first time this fetches torch and takes some minutes."
+	@cmp -s $< $@ || echo "Installing; the first time this fetches torch, some gigabytes."
 	@$(call install,.)
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed

@@ -59,7 +59,8 @@ class Shop:
 
     @contextmanager
     def open(self) -> Iterator["Shop"]:
-        """Topics made, an empty database, connections; at the end all is closed and every worker ended."""
+        """Topics made, an empty database, connections; at the end all is closed and every worker ended. What stands in
+        the database then is the next one's to remove: a server may just be changing places with another."""
         topics.create(self.config.kafka, self.config.topics)
         self.redis = connect_now(self.config.redis)
         self.connect()
@@ -68,7 +69,6 @@ class Shop:
             yield self
             for name in list(self.workers):
                 self.stop(name)
-            self.redis.flushdb()
         finally:
             for worker in self.workers.values():
                 worker.stop(timeout_s=1)

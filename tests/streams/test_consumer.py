@@ -272,7 +272,7 @@ def test_a_batch_that_cannot_be_read_stops_its_partition_alone_and_can_be_skippe
             told = faust.state()["unreadable"][number]
             assert (told["topic"], told["partition"], told["offset"]) == (topic, str(number), "10"), what
             assert why in told["error"], what
-        assert faust.state()["caught_up"] == [len(HARM)]
+        faust.until(lambda: faust.state()["caught_up"] == [len(HARM)])
         began = cpu_s(faust.process.pid)
         time.sleep(4)
         assert cpu_s(faust.process.pid) - began < 2, "it waits, and does not spin"
