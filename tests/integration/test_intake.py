@@ -24,6 +24,7 @@ from streams.adapters.mapping import load
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.decode import decode_item
 from streams.events import Event, Item, event_decoder
+from tests.shop import until
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +35,8 @@ def records(kafka: KafkaConfig, topic: str) -> list[Any]:
     consumer = KafkaConsumer(**kafka.client(), enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        if not partitions:
+            return []
         consumer.assign(partitions)
         consumer.seek_to_beginning()
         ends = consumer.end_offsets(partitions)
@@ -174,10 +177,15 @@ def test_interrupted_it_still_tells_what_was_sent(
     kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
 ) -> None:
     path = clicks(tmp_path, range(30))
-    timer = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def interrupt() -> None:
+        until(lambda: sent_events(kafka, topics_config))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    visitor = threading.Thread(target=interrupt)
+    visitor.start()
     summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), loop=True, rate=20, console=QUIET)
-    timer.join()
+    visitor.join()
     assert summary.interrupted and summary.exit_code == 0
     assert summary.sent == len(sent_events(kafka, topics_config)) > 0
 
@@ -210,7 +218,7 @@ def test_a_broker_that_dies_is_told_and_ends_the_run(topics_config: TopicsConfig
     path = clicks(tmp_path, range(2_000))
     with LocalKafka(tmp_path / "kafka") as server:
         process = replay_elsewhere(path, server.address, topics_config.prefix)
-        time.sleep(5)
+        until(lambda: sent_events(KafkaConfig(bootstrap_servers=server.address), topics_config))
         server.stop()
         told, _ = process.communicate(timeout=60)
     sent, failed, error, exit_code = json.loads(told)
