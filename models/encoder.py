@@ -162,8 +162,9 @@ class Encoder:
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
         encoded = self._encode(texts, self.max_query_tokens, self.queries)
+        # Copies: a part of an array keeps the whole batch in memory, for as long as one query of it is kept.
         return [
-            EncodedQuery(states, pooled, fold(ids), letters(text))
+            EncodedQuery(states.copy(), pooled.copy(), fold(ids), letters(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
         ]
 

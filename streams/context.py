@@ -17,6 +17,8 @@ from streams.shopper import Shopper
 
 TOUCH_WEIGHTS = {"click": 0.6, "read": 0.7, "review": 0.5, "cart": 1.0, "purchase": 0.7}
 QUERY_WEIGHT = 0.8
+MOST_PIECES = 64
+"""Word pieces of a query that the lexical index is asked for; what people type has a dozen."""
 
 
 class Queries:
@@ -33,7 +35,7 @@ class Queries:
         if new:
             pieces = self.encoder.word_pieces(new)
             for query, encoded, split in zip(new, self.encoder.encode_queries(new), pieces, strict=True):
-                self._kept[query] = (encoded, tuple(split))
+                self._kept[query] = (encoded, tuple(split[:MOST_PIECES]))
         return len(new)
 
     def get(self, query: str) -> tuple[EncodedQuery, tuple[str, ...]]:

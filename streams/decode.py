@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import msgspec
 
 from streams.config import EventsConfig
-from streams.events import AnyEvent, Id, Item, event_decoder, item_decoder
+from streams.events import QUERY_LETTERS, AnyEvent, Id, Item, Search, event_decoder, item_decoder
+from streams.keys import normalise
 
 MAX_DETAIL = 500
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are no value: bad letters and deep nesting have no error of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ def decode_event(raw: bytes | None, now_ms: int, config: EventsConfig) -> AnyEve
         return refuse("future", f"ts is {ahead_s:.0f} s ahead of the clock; {config.max_future_s:g} s are allowed")
     if event.time_ms < 0:
         return refuse("invalid", "Expected a time since 1970 - at `$.ts`")
+    if isinstance(event, Search) and not event.query.isascii():  # one letter may stand for eighteen
+        spelled = len(normalise(event.query))
+        if not 1 <= spelled <= QUERY_LETTERS:
+            told = f"Expected 1 to {QUERY_LETTERS} letters once it is spelled out (NFKC, lower case), not {spelled}"
+            return refuse("invalid", f"{told} - at `$.query`")
     return event
 
 

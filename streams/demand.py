@@ -79,7 +79,7 @@ class Demand:
             for item_id, count in by_item.items():
                 slot = catalogue.slot(item_id)
                 category = catalogue.item(slot).category if slot is not None else ""
-                if category:
+                if category and category != ALL:  # its shelf would take the place of that of everything
                     by_category.setdefault(category, {})[item_id] = count
                     demand[category] += count
             for category, mine in by_category.items():

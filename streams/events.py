@@ -22,7 +22,8 @@ Id = Annotated[
 ]
 Text = Annotated[str, Meta(max_length=2_000)]
 LongText = Annotated[str, Meta(max_length=20_000)]
-Query = Annotated[str, Meta(max_length=512, pattern=r"\S")]
+QUERY_LETTERS = 512
+Query = Annotated[str, Meta(max_length=QUERY_LETTERS, pattern=r"\S")]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 Position = Annotated[int, Meta(ge=0, le=1_000_000, description="Zero-based place on the shelf, as seen on screen.")]
 Timestamp = (

@@ -4,7 +4,8 @@ Pure: turns events into the arguments of the ``remember`` script and its reply i
 the arithmetic of caps and counts, lives in ``scripts/remember.lua``; the connection lives in ``store``.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,20 +83,24 @@ def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
 
 
 def parse(reply: Sequence[Any]) -> Shopper:
-    """The script's reply as a value.
+    """The script's reply as a value; what others wrote there, and is no act, is passed over.
 
     Examples
     --------
-    >>> parse([[b"c\\x1fi1\\x1fe1", b"3"], [], [b"i1"], 1]).touched
+    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1]).touched
     (Touched(time_ms=3, kind='click', item_id='i1'),)
     """
     items, queries, bought = reply[:3]
-    touched = []
-    for member, time in zip(items[::2], items[1::2], strict=True):
-        code, rest = member.decode().split(SEPARATOR, 1)
-        touched.append(Touched(int(float(time)), KINDS[code], rest.rsplit(SEPARATOR, 1)[0]))
-    asked = [
-        Asked(int(float(time)), member.decode().split(SEPARATOR, 1)[1].rsplit(SEPARATOR, 1)[0])
-        for member, time in zip(queries[::2], queries[1::2], strict=True)
-    ]
-    return Shopper(tuple(touched), tuple(asked), frozenset(item.decode() for item in bought))
+    return Shopper(
+        tuple(Touched(time, KINDS[code], what) for time, code, what in _acts(items) if code in KINDS),
+        tuple(Asked(time, what) for time, _, what in _acts(queries)),
+        frozenset(item.decode("utf-8", "replace") for item in bought),
+    )
+
+
+def _acts(flat: Sequence[bytes]) -> Iterator[tuple[int, str, str]]:
+    """When, what kind of, and upon what, of members with their scores."""
+    for member, time in zip(flat[::2], flat[1::2], strict=True):
+        code, *rest = member.decode("utf-8", "replace").split(SEPARATOR, 1)
+        if rest and math.isfinite(at := float(time)):
+            yield int(at), code, rest[0].rsplit(SEPARATOR, 1)[0]

@@ -8,6 +8,7 @@ nothing of Kafka, models, or why anything is written.
 
 import hashlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, StateConfig
 from streams.events import AnyEvent
 from streams.keys import own, shard
-from streams.lua import Scripts
+from streams.lua import Scripts, wrong_kind
 from streams.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 SCRIPTS = ("remember", "top", "put_shelf", "note_shown", "take_shown", "take_out")
 SHOWN_KEPT = 512
 """Shelves noted of an item and epoch: so many integers Redis keeps in one array (``set-max-intset-entries``)."""
+
+NUMBER_DIGITS = 16
+"""A shelf's number has no more; what is longer, or no number, is not ours."""
 
 T = TypeVar("T")
 
@@ -131,8 +135,9 @@ class Store:
         for reply in await self._patiently(send) if names else ():
             for counts, flat in zip(sums, reply, strict=True):
                 for member, score in zip(flat[::2], flat[1::2], strict=True):
-                    name = member.decode()
-                    counts[name] = counts.get(name, 0) + int(score)
+                    if math.isfinite(count := float(score)):
+                        name = member.decode("utf-8", "replace")
+                        counts[name] = counts.get(name, 0) + int(count)
         return sums
 
     async def put(
@@ -190,11 +195,12 @@ class Store:
             for item, numbers in zip(mine, reply, strict=True):
                 if len(numbers) >= SHOWN_KEPT:
                     everywhere.add(item)
-                for number in set(numbers):
+                for number in (one for one in set(numbers) if one.isdigit() and len(one) <= NUMBER_DIGITS):
                     shown.setdefault(number.decode(), []).append(item)
         numbers = list(shown)
         names = await self.values([self._numbered(number) for number in numbers])
-        return {key.decode(): shown[number] for number, key in zip(numbers, names, strict=True) if key}, everywhere
+        found = zip(numbers, names, strict=True)
+        return {key.decode("utf-8", "replace"): shown[number] for number, key in found if key}, everywhere
 
     async def take_out(self, items: Mapping[str, Sequence[str]]) -> int:
         """Take items out of shelves, by shelf key; returns how many places were emptied."""
@@ -229,13 +235,16 @@ class Store:
                 return
 
     async def values(self, keys: Sequence[str]) -> list[bytes | None]:
-        """What stands under some keys, None where nothing does."""
+        """What stands under some keys; None where nothing does, or no string."""
 
         async def send(pipe: Any) -> list[Any]:
             for key in keys:
                 pipe.get(key)
-            replies: list[Any] = await pipe.execute()
-            return replies
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+            for reply in replies:
+                if isinstance(reply, Exception) and not wrong_kind(reply):
+                    raise reply
+            return [None if isinstance(reply, Exception) else reply for reply in replies]
 
         return await self._patiently(send) if keys else []
 

@@ -16,6 +16,7 @@ import msgspec
 
 from streams.catalogue import Catalogue
 from streams.config import StreamsConfig
+from streams.decode import UNDECODABLE
 from streams.ledger import Ledger
 from streams.meter import Meter
 from streams.store import Store
@@ -174,7 +175,7 @@ class Withdrawals:
     def _gone(self, value: bytes) -> list[str]:
         try:
             shown = shown_decoder.decode(value).items
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return []  # nobody's shelf of ours
         return [item.item_id for item in shown if not self._on_sale(item.item_id)]
 

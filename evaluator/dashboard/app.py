@@ -41,6 +41,7 @@ from streams import redis_connection
 from streams.client import ShelfClient
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.decode import UNDECODABLE
 from streams.exposition import Exposition
 from streams.meter import Meter
 
@@ -125,7 +126,7 @@ class Dashboard:
             return _json({"error": str(error)}, 400)
         try:
             found = await run_in_threadpool(ask, self._client, question, self.history.titles, wall_ms())
-        except (*redis_connection.ERRORS, msgspec.MsgspecError) as error:
+        except (*redis_connection.ERRORS, *UNDECODABLE) as error:
             return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
         return _json(found)
 

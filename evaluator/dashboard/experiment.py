@@ -47,8 +47,8 @@ def arms(snapshots: Sequence[Snapshot]) -> list[ArmRow]:
     found = []
     for (of, arm), sums in sorted(added(snapshots, "experiment_", ("challenger", "arm")).items()):
         if of == challenger and ("impressions" in sums or "shoppers" in sums):
-            shown = int(sums.get("impressions", 0))
-            clicks = min(int(sums.get("clicks", 0)), shown)
+            shown = max(0, int(sums.get("impressions", 0)))
+            clicks = max(0, min(int(sums.get("clicks", 0)), shown))
             found.append(
                 ArmRow(
                     arm,

@@ -68,7 +68,7 @@ def hoeffding(mean: float, count: float, level: float = 0.95) -> tuple[float, fl
 def measures(snapshots: Sequence[Snapshot]) -> list[MeasureRow]:
     """Ranking measures by surface, then the share of the catalogue that was shown."""
     found = []
-    for (measure, surface), sums in sorted(added(snapshots, "measure_", ("measure", "surface")).items()):
+    for (measure, surface), sums in sorted(added(snapshots, "measure_", ("measure", "surface"), least=0.0).items()):
         count = sums.get("count", 0.0)
         if count > 0:
             mean = sums.get("sum", 0.0) / count
@@ -83,21 +83,24 @@ def measures(snapshots: Sequence[Snapshot]) -> list[MeasureRow]:
 
 def exposure(snapshots: Sequence[Snapshot]) -> list[BrandRow]:
     """The brands shown most, and the rest."""
-    sums = {key[0]: part.get("impressions", 0.0) for key, part in added(snapshots, "exposure_", ("brand",)).items()}
+    sums = {
+        key[0]: part.get("impressions", 0.0)
+        for key, part in added(snapshots, "exposure_", ("brand",), least=0.0).items()
+    }
     shown = int(sum(sums.values()))
     if not shown:
         return []
     largest = sorted((name for name in sums if name), key=lambda name: (-sums[name], name))[:MOST_BRANDS]
     counts = {name: int(sums[name]) for name in largest}
     counts[""] = shown - sum(counts.values())
-    return [BrandRow(name, count, wilson(count, shown)) for name, count in counts.items() if count]
+    return [BrandRow(name, count, wilson(count, shown)) for name, count in counts.items() if 0 < count <= shown]
 
 
 def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:
     """Reliability of each intent, its bins from the least probable on."""
     bins: dict[str, list[BinRow]] = {}
     errors: dict[str, float] = {}
-    for (intent, _), sums in sorted(added(snapshots, "calibration_", ("intent", "bin")).items()):
+    for (intent, _), sums in sorted(added(snapshots, "calibration_", ("intent", "bin"), least=0.0).items()):
         count = int(sums.get("count", 0))
         if count > 0:
             observed = min(sums.get("observed", 0.0), count)

@@ -51,7 +51,7 @@ def tallies(snapshots: Iterable[Snapshot]) -> dict[Cut, Tally]:
     """Sums by window, surface, arm and model over all evaluators."""
     names = {field.name for field in fields(Tally)}
     found: dict[Cut, Tally] = {}
-    for cut, sums in added(snapshots, "rate_", ("window", "surface", "arm", "model")).items():
+    for cut, sums in added(snapshots, "rate_", ("window", "surface", "arm", "model"), least=0.0).items():
         window, surface, arm, model = cut
         tally = Tally(**{name: value for name, value in sums.items() if name in names})  # type: ignore[arg-type]
         tally.impressions, tally.clicks, tally.purchases = (
@@ -97,7 +97,7 @@ def lines(found: dict[Cut, Tally]) -> Iterator[tuple[tuple[str, ...], float]]:
 
 def positions(snapshots: Sequence[Snapshot]) -> list[PositionRow]:
     """Click rate by position, the first one first."""
-    sums = added(snapshots, "position_", ("position",))
+    sums = added(snapshots, "position_", ("position",), least=0.0)
     propensity = {
         series.labels.get("position", ""): series.value
         for snapshot in snapshots

@@ -3,6 +3,7 @@
 Pure: for series that are additive; others are each picked by who knows how.
 """
 
+import math
 from collections.abc import Iterable
 
 from streams.meter import Snapshot
@@ -10,8 +11,9 @@ from streams.meter import Snapshot
 Sums = dict[tuple[str, ...], dict[str, float]]
 
 
-def added(snapshots: Iterable[Snapshot], prefix: str, by: tuple[str, ...]) -> Sums:
-    """Sums over processes of all series whose name begins with ``prefix``, by labels and the rest of the name.
+def added(snapshots: Iterable[Snapshot], prefix: str, by: tuple[str, ...], least: float = -math.inf) -> Sums:
+    """Sums over processes of all series whose name begins with ``prefix``, by labels and the rest of the name; where
+    they are counts, what is below the ``least`` is none, and counts as that.
 
     Examples
     --------
@@ -28,5 +30,5 @@ def added(snapshots: Iterable[Snapshot], prefix: str, by: tuple[str, ...]) -> Su
             if series.name.startswith(prefix):
                 sums = found.setdefault(tuple(series.labels.get(label, "") for label in by), {})
                 name = series.name[len(prefix) :]
-                sums[name] = sums.get(name, 0.0) + series.value
+                sums[name] = sums.get(name, 0.0) + max(least, series.value)
     return found

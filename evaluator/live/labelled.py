@@ -18,6 +18,9 @@ from streams.clock import Moment, not_ahead
 from streams.events import Id, Position
 from streams.shelf import Chance, Items, Name, Query, ShelfRecord, Utility
 
+CONTEXT_LETTERS = 8_000
+"""Ids and past queries of a shelf together; a shopper's past as we keep it has some hundred letters."""
+
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes. ``chances`` are score,
@@ -38,8 +41,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @classmethod
     def of(cls, record: ShelfRecord) -> "Known":
-        """From a shelf's record."""
+        """From a shelf's record; without what it was ranked by where that is larger than any shopper's past."""
         shelf = record.shelf
+        if sum(map(len, (*record.history, *record.asked))) > CONTEXT_LETTERS:  # each of its examples would carry it
+            record = msgspec.structs.replace(record, history=[], asked=[], weights=[])
         return cls(
             model=shelf.model,
             arm=shelf.arm,

@@ -224,6 +224,26 @@ class Partition:
         return examples, dict(rates), broken
 
 
+def checked_state(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A field of a saved state as it is, where it can be read.
+
+    Raises
+    ------
+    ValueError, msgspec.MsgspecError
+        Where it cannot.
+    """
+    _name_decoder.decode(name)
+    _fact_decoder.decode(value)
+    return name, value
+
+
+def checked_track(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """As :func:`checked_state`, of what is known of a shopper who may be a bot."""
+    _shopper(name)
+    _track_decoder.decode(value)
+    return name, value
+
+
 def _name(key: Key) -> bytes:
     return _name_encoder.encode(key)
 

@@ -5,6 +5,8 @@ server that took a master's place without the last writes has lost both, and tel
 is there. Knows Redis; nothing of Kafka but partitions and offsets.
 """
 
+import logging
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +16,10 @@ from redis.asyncio import Redis
 
 from evaluator.live import labelled
 from evaluator.live.labelled import Known
-from streams.lua import Scripts
+from streams.decode import UNDECODABLE
+from streams.lua import Scripts, replacing
+
+log = logging.getLogger(__name__)
 
 BUCKETS = 16
 """Fixed for good: a shelf is looked for where its id belongs."""
@@ -85,19 +90,30 @@ class ShelfStore:
         """For each partition the offset before which all buckets have everything; -1 where one has nothing."""
         if not partitions:
             return {}
-        async with self.client.pipeline(transaction=False) as pipe:
-            for number in range(BUCKETS):
-                pipe.hmget(self.marks(number), [f"{partition}.offset" for partition in partitions])
-            answers = await pipe.execute()
+        fields = [f"{partition}.offset" for partition in partitions]
+
+        async def read() -> list[Any]:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.hmget(key, fields)
+                return list(await pipe.execute())
+
+        keys = [self.marks(number) for number in range(BUCKETS)]
+        answers = await replacing(self.client, read, keys)
         marks = zip(partitions, zip(*answers, strict=True), strict=True)
-        return {partition: min(-1 if one is None else int(one) for one in has) for partition, has in marks}
+        return {partition: min(map(_offset, has)) for partition, has in marks}
 
     async def begin(self, partition: int, offset: int) -> None:
         """Have a partition begin at an offset: nothing before it is missed, and up to when it is known is not told."""
-        async with self.client.pipeline(transaction=False) as pipe:
-            for number in range(BUCKETS):
-                pipe.hset(self.marks(number), mapping={f"{partition}.offset": offset, f"{partition}.until": 0})
-            await pipe.execute()
+        keys = [self.marks(number) for number in range(BUCKETS)]
+
+        async def write() -> None:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.hset(key, mapping={f"{partition}.offset": offset, f"{partition}.until": 0})
+                await pipe.execute()
+
+        await replacing(self.client, write, keys)
 
     async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, Known | None]:
         """What is known of shelves; None of one that is not ours.
@@ -121,7 +137,7 @@ class ShelfStore:
 
         answers = await self._scripts.run(send)
         return {
-            shelf_id: labelled.known_decoder.decode(value) if value else None
+            shelf_id: _known(value)
             for mine, values in zip(parts.values(), answers, strict=True)
             if values
             for shelf_id, value in zip(mine, values, strict=True)
@@ -144,3 +160,17 @@ def bucket(shelf_id: str) -> int:
     True
     """
     return zlib.crc32(shelf_id.encode("utf-8", "surrogatepass")) % BUCKETS
+
+
+def _offset(told: bytes | None) -> int:
+    """Up to where a mark says that everything is there; -1 where it says nothing."""
+    return int(told) if told is not None and re.fullmatch(rb"[0-9]{1,18}", told) else -1
+
+
+def _known(value: bytes | None) -> Known | None:
+    """What is kept of a shelf; None where nothing is, or what others put there."""
+    try:
+        return labelled.known_decoder.decode(value) if value else None
+    except UNDECODABLE as error:
+        log.error("Redis holds what is no shelf under a shelf's key, which counts as none: %s", error)
+        return None

@@ -5,10 +5,12 @@ A batch is committed in one script, and only on top of the offset that it was co
 works on, each event counts once. Knows Redis; nothing of Kafka, nor of how events are joined.
 """
 
+import logging
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -16,9 +18,16 @@ from redis.exceptions import NoScriptError
 
 from evaluator.live import labelled
 from evaluator.live.labelled import Labelled
-from evaluator.live.partition import HOUR_MS, Commit, RateKey, Saved
+from evaluator.live.partition import HOUR_MS, Commit, RateKey, Saved, checked_state, checked_track
 from evaluator.live.shelf_store import ShelfStore
 from evaluator.online.rates import Slice, Tally
+from streams.decode import UNDECODABLE
+from streams.lua import replacing
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 SUMS = ("impressions", "clicks", "purchases", "revenue", "revenue_squared")
 
@@ -60,12 +69,19 @@ class Store:
 
     async def load(self, partition: int) -> Saved:
         """What was committed last."""
-        async with self.client.pipeline(transaction=True) as pipe:
-            pipe.hgetall(self.key(partition, "state"))
-            pipe.hgetall(self.key(partition, "meta"))
-            pipe.hgetall(self.key(partition, "bots"))
-            states, meta, tracks = await pipe.execute()
-        told = {name.decode(): int(value) for name, value in meta.items()}
+        keys = [self.key(partition, name) for name in ("state", "meta", "bots")]
+
+        async def read() -> list[Any]:
+            async with self.client.pipeline(transaction=True) as pipe:
+                for key in keys:
+                    pipe.hgetall(key)
+                found: list[Any] = await pipe.execute()
+                return found
+
+        states, meta, tracks = await replacing(self.client, read, keys)
+        told = await self._readable(keys[1], meta, lambda name, value: (name.decode(), int(value)))
+        states = await self._readable(keys[0], states, checked_state)
+        tracks = await self._readable(keys[2], tracks, checked_track)
         return Saved(told.pop("offset", -1), told.pop("watermark", 0), states, told, tracks)
 
     async def commit(self, partition: int, commit: Commit) -> None:
@@ -94,13 +110,16 @@ class Store:
         keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots")]
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
         head = [commit.before, commit.offset, commit.watermark, self.state_ttl_s, self.rates_ttl_s]
-        if not await self._run(keys, [*head, *(word for part in parts for word in (len(part), *part))]):
+        words = [*head, *(word for part in parts for word in (len(part), *part))]
+        if not await replacing(self.client, lambda: self._run(keys, words), keys):
             raise OutpacedError(f"partition {partition} has gone on beyond offset {commit.before}")
 
     async def examples(self, partition: int) -> list[Labelled]:
         """Examples that are committed and not yet known to be in Kafka."""
-        found: dict[bytes, bytes] = await cast(Any, self.client.hgetall(self.key(partition, "examples")))
-        return [labelled.decoder.decode(value) for value in found.values()]
+        key = self.key(partition, "examples")
+        found: dict[bytes, bytes] = await replacing(self.client, lambda: cast(Any, self.client.hgetall(key)), [key])
+        examples = await self._readable(key, found, lambda name, value: (name, labelled.decoder.decode(value)))
+        return list(examples.values())
 
     async def sent(self, partition: int, examples: Iterable[Labelled]) -> None:
         """Forget examples: Kafka has them."""
@@ -108,16 +127,20 @@ class Store:
 
     async def rates(self, partition: int, hours: Iterable[int]) -> dict[RateKey, Tally]:
         """Sums by minute and slice of some hours (since the epoch)."""
+        keys = [self.key(partition, "rates", str(hour)) for hour in hours]
+
+        async def read() -> list[Any]:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.hgetall(key)
+                answers: list[Any] = await pipe.execute()
+                return answers
+
         found: defaultdict[RateKey, Tally] = defaultdict(Tally)
-        async with self.client.pipeline(transaction=False) as pipe:
-            for hour in hours:
-                pipe.hgetall(self.key(partition, "rates", str(hour)))
-            for fields in await pipe.execute():
-                for name, value in fields.items():
-                    minute, surface, arm, model, position, number = _slice_decoder.decode(name)
-                    sums = found[minute, Slice(surface, arm, model, position)]
-                    what = SUMS[int(number)]
-                    setattr(sums, what, type(getattr(sums, what))(float(value)))
+        for key, fields in zip(keys, await replacing(self.client, read, keys), strict=True):
+            for (minute, cut, what), value in (await self._readable(key, fields, _sum)).items():
+                sums = found[minute, cut]
+                setattr(sums, what, type(getattr(sums, what))(value))
         return dict(found)
 
     async def save(self, instance: str, state: Mapping[str, Any], references: Mapping[str, Any]) -> None:
@@ -128,32 +151,62 @@ class Store:
         references
             Large values that are new, by name; those kept before stay.
         """
-        async with self.client.pipeline(transaction=True) as pipe:
-            pipe.set(self._watches(instance), msgspec.msgpack.encode(state), ex=self.state_ttl_s)
-            for name, reference in references.items():
-                pipe.hset(self._references(instance), name, msgspec.msgpack.encode(reference))
-            pipe.expire(self._references(instance), self.state_ttl_s)
-            await pipe.execute()
+        key = self._references(instance)
+
+        async def write() -> None:
+            async with self.client.pipeline(transaction=True) as pipe:
+                pipe.set(self._watches(instance), msgspec.msgpack.encode(state), ex=self.state_ttl_s)
+                for name, reference in references.items():
+                    pipe.hset(key, name, msgspec.msgpack.encode(reference))
+                pipe.expire(key, self.state_ttl_s)
+                await pipe.execute()
+
+        await replacing(self.client, write, [key])
 
     async def saved(self, instance: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """State and references that were kept last."""
-        async with self.client.pipeline(transaction=False) as pipe:
-            pipe.get(self._watches(instance))
-            pipe.hgetall(self._references(instance))
-            # Where both stood before they shared a hash slot; whatever is there runs out.
-            pipe.get(f"ls:{self.group}:watches:{instance}")
-            pipe.hgetall(f"ls:{self.group}:references:{instance}")
-            state, references, old_state, old_references = await pipe.execute()
-        if state is None:
-            state, references = old_state, old_references
-        known = {name.decode(): msgspec.msgpack.decode(value) for name, value in references.items()}
-        return msgspec.msgpack.decode(state, type=dict[str, Any]) if state else {}, known
+        # Where both stood before they shared a hash slot comes second; whatever is there runs out.
+        strings = [self._watches(instance), f"ls:{self.group}:watches:{instance}"]
+        hashes = [self._references(instance), f"ls:{self.group}:references:{instance}"]
+
+        async def read() -> tuple[bytes | None, dict[bytes, bytes]]:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key, kept in zip(strings, hashes, strict=True):
+                    pipe.get(key)
+                    pipe.hgetall(kept)
+                state, references, old_state, old_references = await pipe.execute()
+            return (old_state, old_references) if state is None else (state, references)
+
+        state, references = await replacing(self.client, read, hashes, strings)
+        known = await self._readable(
+            hashes[0], references, lambda name, value: (name.decode(), msgspec.msgpack.decode(value, type=list[Any]))
+        )
+        told = await self._readable(
+            "", {b"": state} if state else {}, lambda _, value: ("", msgspec.msgpack.decode(value, type=dict[str, Any]))
+        )
+        return told.get("", {}), known
 
     def _watches(self, instance: str) -> str:
         return f"ls:{{{self.group}.{instance}}}:watches"
 
     def _references(self, instance: str) -> str:
         return f"ls:{{{self.group}.{instance}}}:references"
+
+    async def _readable(
+        self, key: str, fields: Mapping[bytes, bytes], decode: Callable[[bytes, bytes], tuple[K, T]]
+    ) -> dict[K, T]:
+        """A hash's fields as values; those that are none of ours are removed, and told of."""
+        found = {}
+        for name, value in fields.items():
+            try:
+                made, what = decode(name, value)
+            except (*UNDECODABLE, ValueError, IndexError) as error:
+                log.error("Redis holds what is not ours in %r of %s, which is removed: %s", name[:100], key, error)
+                if key:
+                    await cast(Any, self.client.hdel(key, cast(Any, name)))
+            else:
+                found[made] = what
+        return found
 
     async def _run(self, keys: list[str], arguments: list[Any]) -> int:
         while True:
@@ -164,3 +217,11 @@ class Store:
                 return int(await cast(Any, self.client.evalsha(self._script, len(keys), *keys, *arguments)))
             except NoScriptError:
                 self._script = None
+
+
+def _sum(name: bytes, value: bytes) -> tuple[tuple[int, Slice, str], float]:
+    """One sum of a minute's slice."""
+    minute, surface, arm, model, position, number = _slice_decoder.decode(name)
+    if not math.isfinite(found := float(value)):
+        raise ValueError("it is no finite number")
+    return (minute, Slice(surface, arm, model, position), SUMS[int(number)]), found

@@ -18,6 +18,7 @@ from evaluator.drift.domain import DomainClassifier
 from evaluator.drift.kolmogorov_smirnov import KolmogorovSmirnov
 from evaluator.drift.psi import Psi
 from evaluator.online.holdback_watch import HoldbackWatch
+from evaluator.online.names import OURS
 from evaluator.online.rate_watch import RateWatch
 from evaluator.online.unseen_watch import UnseenWatch
 from evaluator.online.view import View
@@ -28,7 +29,7 @@ from streams.meter import Series
 from streams.shelf import ShelfRecord, restored
 
 MOST = 200
-"""Things under watch at most; of more, those that came first."""
+"""Things under watch at most on surfaces that are not ours; of more, those go that were seen longest ago."""
 
 INPUTS_EVERY_MS = 60_000
 """The test of inputs takes a third of a second, so it is made once a minute at most."""
@@ -116,15 +117,15 @@ class Watches:
     def update(self, view: View) -> None:
         """Take a closed view in."""
         key = Key("click_rate", view.surface, view.arm)
-        if clicks := self._of(RateWatch, key, _challenger(view)):
-            for one in view.closed:
-                clicks.update(bool(one.outcomes), one.shopper)
-                self._note(key, clicks)
+        clicks = self._of(RateWatch, key, _challenger(view))
+        for one in view.closed:
+            clicks.update(bool(one.outcomes), one.shopper)
+            self._note(key, clicks)
         self._against_holdback(view)
-        if unseen := self._of(UnseenWatch, Key("unseen_items")):
-            for one in view.closed:
-                unseen.update(one.item_id, one.shopper)
-            self._note(Key("unseen_items"), unseen)
+        unseen = self._of(UnseenWatch, Key("unseen_items"))
+        for one in view.closed:
+            unseen.update(one.item_id, one.shopper)
+        self._note(Key("unseen_items"), unseen)
         # One of the view's impressions: those of one view are not independent.
         one = view.closed[crc32(view.closed[0].shelf_id.encode("utf-8", "replace")) % len(view.closed)]
         if (chances := view.chances.get(one.item_id)) is not None:
@@ -195,8 +196,8 @@ class Watches:
             if key.watch not in KINDS:
                 continue
             watch = KINDS[key.watch].make(rules)
-            kept, reference = references.get(name, ("", None))
             try:
+                kept, reference = references.get(name, ("", None))
                 if reference is not None and kept == version:
                     watch.restore(reference)
                     watches._saved.add(key)
@@ -219,28 +220,38 @@ class Watches:
         else:
             versions = {key: self._versions[key] for key in self._watches if key[:2] == ("holdback", view.surface)}
         for key, version in versions.items():
-            if watch := self._of(HoldbackWatch, key, version):
-                for one in view.closed:
-                    hit = bool(one.outcomes)
-                    watch.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
-                self._note(key, watch)
-
-    def _window(self, key: Key, version: str, shopper: str, ts: int, value: Any) -> None:
-        if watch := self._of(WindowWatch, key, version):
-            watch.update(shopper, ts, value)
+            watch = self._of(HoldbackWatch, key, version)
+            for one in view.closed:
+                hit = bool(one.outcomes)
+                watch.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
             self._note(key, watch)
 
-    def _of(self, kind: type[W], key: Key, version: str = "") -> W | None:
-        """A watch, made where it is new or of another version; None where there are too many."""
-        watch = self._watches.get(key)
-        if watch is None and len(self._watches) >= MOST:
-            return None
+    def _window(self, key: Key, version: str, shopper: str, ts: int, value: Any) -> None:
+        watch = self._of(WindowWatch, key, version)
+        watch.update(shopper, ts, value)
+        self._note(key, watch)
+
+    def _of(self, kind: type[W], key: Key, version: str = "") -> W:
+        """A watch, made where it is new or of another version; it is the one seen last now."""
+        watch = self._watches.pop(key, None)
         if watch is None or self._versions[key] != version:
-            watch = self._watches[key] = KINDS[key.watch].make(self.rules)
+            watch = KINDS[key.watch].make(self.rules)
             self._versions[key] = version
             self._saved.discard(key)
+        self._watches[key] = watch
+        self._forget()
         assert isinstance(watch, kind)
         return watch
+
+    def _forget(self) -> None:
+        """Let go what was seen longest ago, where surfaces that are not ours have too many watches."""
+        if len(self._watches) <= MOST:
+            return
+        foreign = [key for key in self._watches if key.surface not in OURS["surface"]]
+        for key in foreign[: max(0, len(foreign) - MOST)]:
+            del self._watches[key], self._versions[key]
+            self._saved.discard(key)
+            self._drifting.discard(key)  # its alert is over when it is told of next: no watch drifts any more
 
     def _note(self, key: Key, watch: Watch) -> None:
         """Remember that an alarm began or ended."""

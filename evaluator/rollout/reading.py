@@ -105,12 +105,12 @@ class Reading:
             for name, value in told.items():
                 sums[name] += value
             if (ratio := told.get("experiment_ratio canary", 0.0)) > 0:
-                ratios.append((math.log(ratio), told.get("experiment_clicks canary", 0.0) + 1))
+                ratios.append((math.log(ratio), max(0.0, told.get("experiment_clicks canary", 0.0)) + 1))
                 if ratios[-1][1] > most:  # each evaluator's bounds hold by themselves: those of the one that saw most
                     most, low = ratios[-1][1], told.get("experiment_ratio_low canary", 0.0)
         weight = sum(clicks for _, clicks in ratios)
         (shown, clicked), (other_shown, other_clicked) = (
-            (int(sums[f"experiment_impressions {arm}"]), int(sums[f"experiment_clicks {arm}"])) for arm in ARMS
+            tuple(max(0, int(sums[f"experiment_{what} {arm}"])) for what in ("impressions", "clicks")) for arm in ARMS
         )
         return Canary(
             self._counts["canary.shelves"],
@@ -130,4 +130,4 @@ class Reading:
 
 
 def _name(series: Series) -> str:
-    return " ".join(filter(None, (series.name, series.labels.get("test"), series.labels["arm"])))
+    return " ".join(filter(None, (series.name, series.labels.get("test"), series.labels.get("arm"))))

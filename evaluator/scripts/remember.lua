@@ -6,7 +6,7 @@
 local has, at = {}, 3
 for i = 1, tonumber(ARGV[2]) do
   local offset, time = ARGV[at] .. '.offset', ARGV[at] .. '.until'
-  local there = tonumber(redis.call('HGET', KEYS[1], offset) or -1)
+  local there = tonumber(redis.call('HGET', KEYS[1], offset) or -1) or -1
   if there >= tonumber(ARGV[at + 1]) then
     there = tonumber(ARGV[at + 2])
     redis.call('HSET', KEYS[1], offset, ARGV[at + 2])

@@ -3,6 +3,7 @@
 The edge of :mod:`evaluator.triggers.runs`: knows Redis, whose clock it goes by; nothing of why or how runs are made.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -13,7 +14,11 @@ from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.run import Outcome
 from evaluator.triggers.runs import Runs
 from evaluator.triggers.trigger import Held, Trigger
+from streams.decode import UNDECODABLE
+from streams.lua import replacing
 from streams.patience import Patience
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -75,13 +80,27 @@ class Book:
     async def _try(self, change: Callable[[Runs, int], T], write: bool) -> T:
         client = cast(Any, self.client)
         while True:
-            saved, (seconds, micros) = await client.eval(READ, 1, self.key)
-            before = msgspec.msgpack.decode(saved, type=dict[str, Any]) if saved else self._last
-            runs = Runs.load(self.config, before)
+            saved, (seconds, micros) = await replacing(
+                self.client, lambda: client.eval(READ, 1, self.key), hashes=(), strings=[self.key]
+            )
+            before = self._known(saved)
+            runs = Runs.load(self.config, before or self._last)
             answer = change(runs, int(seconds) * 1_000 + int(micros) // 1_000)
             after = runs.save()
-            changed = write and (after != before or not saved)
+            changed = write and after != before
             if changed and not await client.eval(REPLACE, 1, self.key, saved or b"", msgspec.msgpack.encode(after)):
                 continue
             self._last = after
             return answer
+
+    def _known(self, saved: bytes | None) -> dict[str, Any] | None:
+        """What stands in the book; None where nothing does that can be read."""
+        if not saved:
+            return None
+        try:
+            found = msgspec.msgpack.decode(saved, type=dict[str, Any])
+            Runs.load(self.config, found)
+        except (*UNDECODABLE, ValueError, TypeError) as error:
+            log.error("Redis holds what is no book of runs under %s, which is replaced: %s", self.key, error)
+            return None
+        return found

@@ -46,7 +46,7 @@ end
 local function demand(time, item, weight, new)
   local bucket = string.format('%.0f', math.floor(time / bucket_ms))
   local mine = counted .. ':' .. bucket
-  local before = tonumber(redis.call('HGET', mine, item) or 0)
+  local before = tonumber(redis.call('HGET', mine, item) or 0) or 0
   if weight <= before then return end
   if before == 0 then
     local others = redis.call('HKEYS', mine)

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 
 import psutil
 import pytest
+import redis as sync
 from redis.asyncio import Redis
 
 from evaluator.alerts.alert import Alert
@@ -29,6 +30,7 @@ from models.store.slots import CHALLENGER, Slot
 from streams.clock import wall_ms
 from streams.meter import Meter
 from tests.shop import HANG_S, until
+from tests.spoilt_redis import KINDS, Spoil, spoilt
 
 pytestmark = pytest.mark.integration
 
@@ -313,3 +315,18 @@ async def test_a_flushed_book_is_written_back_by_who_holds_a_run(redis_db: str) 
         assert await book.end("run-1", "trained", 5)
         assert await book.end("run-1", "trained", 5), "said again, the answer is the same"
         assert not await book.end("run-1", "failed")
+
+
+@awaited
+@pytest.mark.parametrize("spoil", KINDS.values(), ids=KINDS)
+async def test_what_is_no_book_is_replaced_by_what_is_known_of_it(redis_db: str, spoil: Spoil) -> None:
+    async with client(redis_db) as redis:
+        book = Book(redis, "g", TRIGGERS)
+        assert await book.begin(GO, "run-1", "t-1") == []
+        with sync.Redis.from_url(redis_db) as other:
+            spoilt(other, spoil)
+        assert await book.beat("run-1")
+        assert [one.limit for one in await Book(redis, "g", TRIGGERS).begin(GO, "run-2", "t-2")] == ["running"]
+        with sync.Redis.from_url(redis_db) as other:
+            spoilt(other, spoil)
+        assert await Book(redis, "g", TRIGGERS).begin(GO, "run-3", "t-3") == [], "nobody knows of the first"

@@ -101,6 +101,15 @@ def test_the_popular_shelf_of_a_category_goes_with_its_last_item(shop: Shop) -> 
     until(lambda: not shelves(shop), lambda: str(shelves(shop)))
 
 
+def test_a_category_called_all_does_not_take_the_place_of_everything(shop: Shop) -> None:
+    shop.put_items({"i30": item("i30", category="all")})
+    started(shop, len(ITEMS) + 1)
+    shop.produce(shop.topics.events, [event("cart", 200 + n, f"u{n}", item_id="i30") for n in range(3)])
+    until(lambda: "i30" in shelves(shop).get(keys.popular(), ()), lambda: str(shelves(shop)))
+    time.sleep(2 * shop.config.shelf.popular_refresh_s)
+    assert {"i30", "i0"} < set(shelves(shop)[keys.popular()])
+
+
 def test_a_worker_killed_before_it_took_an_item_out_leaves_it_to_the_next(shop: Shop) -> None:
     """Its catalogue knows of the delete, and no record will tell the next one of it."""
     shop.redis.client_pause(4_000)

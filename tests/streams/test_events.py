@@ -76,6 +76,7 @@ BAD_EVENTS: dict[str, tuple[bytes | None, str, str]] = {
     "id ending in a line feed": (raw(GOOD | {"event_id": "e1\n"}), "invalid", "$.event_id"),
     "query blank": (raw(SEARCH | {"query": " \t"}), "invalid", "$.query"),
     "query too long": (raw(SEARCH | {"query": "x" * 513}), "invalid", "$.query"),
+    "query too long once spelled out": (raw(SEARCH | {"query": "\ufdfa" * 30}), "invalid", "$.query"),
     "filters no object": (raw(SEARCH | {"filters": ["a"]}), "invalid", "$.filters"),
     "impression of nothing": (raw(IMPRESSION | {"items": []}), "invalid", "$.items"),
     "impression of too much": (raw(IMPRESSION | {"items": IMPRESSION["items"] * 201}), "invalid", "$.items"),

@@ -24,6 +24,7 @@ from streams.shelf import Shelf, ShelfItem, encoder
 from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
 from streams.store import SHOWN_KEPT, Store
 from tests.shop import HANG_S
+from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
 
 pytestmark = pytest.mark.integration
 
@@ -524,3 +525,46 @@ def test_the_index_is_bounded_and_says_so(redis_db: str) -> None:
         assert sorted(seen) == sorted(keys)
 
     told(redis_db, StateConfig(), work)
+
+
+SPOILS = {**KINDS, "what is not ours beside what is": None}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spoil | None) -> None:
+    """Every key that a worker makes is of another kind, or holds what is not ours: then all is done once more."""
+    config = StateConfig(shards=2)
+
+    async def all_of(store: Store, turn: int) -> tuple[Any, ...]:
+        some = [("u1", "i1"), ("u1", "i2"), ("u2", "i1"), ("u2", "i3")]
+        events: dict[str, list[AnyEvent]] = {"u1": [], "u2": []}
+        for number, (who, item) in enumerate(some):
+            at = {"ts": 1_000 * turn + number, "user_id": who}
+            events[who].append(Click(event_id=f"c{turn}.{number}", item_id=item, **at))
+            events[who].append(Search(event_id=f"s{turn}.{number}", query="red lamp", **at))
+            events[who].append(Purchase(event_id=f"p{turn}.{number}", item_id=item, price=1.0, **at))
+        known = await store.remember(events, 10, {"u3"})
+        shelf = b'{"event_ts":%d,"items":[{"item_id":"i1","x":1}]}' % turn
+        shelves = [(f"shelf:feed:{who}", shelf, turn) for who in events]
+        written = await store.put(shelves, 600, [["i1"], ["i1"]])
+        together, trend = await store.together(["i1", "i2"], 5), await store.trend([0])
+        passed = [key async for some in store.every_shelf() for key in some]
+        shown, _ = await store.take_shown(["i1"], 600)
+        taken = await store.take_out(shown)
+        return known, written, together, trend, passed, shown, taken
+
+    def spoil_all() -> None:
+        with redis.Redis.from_url(redis_db) as client:
+            done = list(mixed(client)) if spoil is None else spoilt(client, spoil)
+            assert len(done) > 10
+
+    async def work(store: Store) -> tuple[Any, ...]:
+        await all_of(store, 1)
+        spoil_all()
+        await all_of(store, 2)
+        return await all_of(store, 3)
+
+    known, written, together, trend, _, shown, taken = told(redis_db, config, work)
+    assert [touch.item_id for touch in known["u1"].touched][:2] == ["i2", "i2"] and written == [True, True]
+    assert "i2" in together["i1"] and trend[0]["i1"] > 0
+    assert set(shown) == {"shelf:feed:u1", "shelf:feed:u2"} and taken == 2

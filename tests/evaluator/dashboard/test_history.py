@@ -2,13 +2,19 @@
 
 import math
 import time
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evaluator.alerts.alert import Alert
 from evaluator.dashboard.history import History, State, Tick
 from evaluator.intervals import wilson
+from evaluator.rollout.reading import Reading
+from liveshelf.roles import evaluator_tables
+from models.store.slots import Promotion
 from streams.meter import Series
 from tests.evaluator.dashboard.said import drift, evaluator, rate, worker
 
@@ -161,3 +167,49 @@ def test_an_hour_of_a_busy_shop_is_read_in_seconds() -> None:
     assert time.perf_counter() - began < 10
     state = history.state(T0 + 600_000)
     assert sum(not math.isnan(value) for value in line(state, "ctr", "1h", "*", "challenger", "rate")) >= 60
+
+
+NAMES = sorted(
+    {
+        *(f"rate_{name}" for name in ("impressions", "clicks", "purchases", "revenue", "revenue_squared", "debiased")),
+        *(f"position_{name}" for name in ("impressions", "clicks")),
+        *(f"measure_{name}" for name in ("sum", "count")),
+        *(f"calibration_{name}" for name in ("count", "predicted", "observed")),
+        *(f"experiment_{name}" for name in ("impressions", "clicks", "shoppers", "ratio", "ratio_low", "log10_evalue")),
+        *(f"drift_{name}" for name in ("statistic", "limit", "alarm")),
+        *("coverage", "exposure_impressions", "propensity", "bots", "bot_clicks", "unreadable", "rate_other", "other"),
+    }
+)
+LABELS = {
+    "window": ("1h", "24h", "x"),
+    "surface": ("feed", "", "*"),
+    "position": ("1", "13+", "x"),
+    "measure": ("ndcg_10", "novelty", "x"),
+    "intent": ("look", "x"),
+    "bin": ("0", "99", "x"),
+    "arm": ("canary", "champion", ""),
+    "challenger": ("c", ""),
+    "test": ("clicks", "traffic", ""),
+    "watch": ("click_rate", "x"),
+    "brand": ("", "b"),
+    "reason": ("burst", "x"),
+    "model": ("m", ""),
+}
+ANY_VALUE = st.sampled_from([-1e60, -5.0, -0.5, 0.0, 0.3, 1.0, 3.0, 1e17, 1e60]) | st.floats(-1e3, 1e3)
+ANY_LABELS = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in LABELS.items()})
+ANY_SERIES = st.builds(Series, st.sampled_from(NAMES), ANY_LABELS, ANY_VALUE)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(("e1", "e2")), st.lists(ANY_SERIES, max_size=30)), max_size=4))
+def test_no_series_that_others_tell_breaks_the_page_or_the_status(taken: list[tuple[str, list[Series]]]) -> None:
+    """The topic of snapshots is open: any series with any labels and any value may stand in one."""
+    history, snapshots = History(), []
+    for number, (name, series) in enumerate(taken):
+        snapshots.append(evaluator(T0 + 500 * number, series, name))
+        history.update(snapshots[-1], T0 + 500 * number)
+    assert msgspec.json.decode(msgspec.json.encode(history.state(T0 + 3_000)))
+    evaluator_tables(snapshots)
+    reading = Reading(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
+    reading.update(snapshots)
+    reading.get(T0 + 3_000)

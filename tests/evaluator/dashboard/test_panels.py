@@ -51,6 +51,24 @@ def test_an_evaluator_that_was_killed_and_its_successor_count_once() -> None:
     assert reading.get(AT + 1_000).canary.impressions == 5
 
 
+def test_series_that_no_evaluator_tells_break_nothing() -> None:
+    """The topic of snapshots is open to others: negative counts, labels that are missing, more clicks than views."""
+    hostile = [
+        Series("position_impressions", {"position": "1"}, -1.0),
+        Series("position_clicks", {}, 5.0),
+        Series("rate_impressions", {}, 10.0),
+        Series("rate_clicks", {}, 1e60),
+        Series("rate_impressions", {"window": "1h", "surface": "feed"}, -5.0),
+        Series("bots", {}, -2.0),
+        Series("bot_clicks", {"reason": "burst"}, 1.0),
+    ]
+    taken = [evaluator(AT, hostile, "bad"), evaluator(AT, rate("1h", "feed", "a", "m", 100, 10), "good")]
+    found = rates.tallies(taken)
+    assert [(row.surface, row.impressions, row.clicks) for row in rates.rows(found)] == [("feed", 100, 10)]
+    assert list(rates.lines(found)) and rates.positions(taken) == []
+    assert [table.title for table in evaluator_tables(taken)] == ["Evaluators", "Click rate", "Suspected bots"]
+
+
 def test_counts_that_contradict_each_other_are_no_error() -> None:
     series = [Series("rate_clicks", {"window": "1h"}, 5.0), *rate("1m", "feed", "a", "m", 3, 9)]
     assert rates.rows(rates.tallies([evaluator(AT, series)]))[0].ctr.rate == 1.0

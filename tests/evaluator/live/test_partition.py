@@ -232,6 +232,40 @@ def test_what_cannot_be_decided_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert not commit.set_ and partition.counts().waiting == 0
 
 
+def test_what_one_shopper_and_item_bring_on_top_is_counted_and_never_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attribution, "MOST_FACTS", 3)
+    partition = Partition(RULES, Saved())
+    partition.take((number, impression(number, 5, f"s{number}")) for number in range(5))
+    commit = partition.commit({})
+    assert (commit.broken, commit.offset, partition.counts().waiting) == (3 * 2, 4, 3 * 3)
+    assert [len(msgspec.msgpack.decode(value)) for value in commit.set_.values()] == [3] * 3
+    again = Partition(RULES, Saved(commit.offset, commit.watermark, commit.set_))
+    again.take([(5, impression(5, 6, "s9"))], watermark=END)
+    last = again.commit({})
+    assert (last.broken, len(last.examples), last.set_) == (3, 3 * 3, {}), "as without the restart"
+
+
+@settings(deadline=None, max_examples=100)
+@given(EVENTS, st.sets(st.integers(1, 25)), st.sets(st.integers(0, 24)))
+def test_batches_and_deaths_change_nothing_of_a_full_key(
+    events: list[AnyEvent | None], cuts: set[int], deaths: set[int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attribution, "MOST_FACTS", 2)
+        assert play(events, cuts, deaths).told() == play(events, set(), set()).told()
+
+
+def test_a_purchase_sent_again_with_another_time_is_paid_once_and_makes_one_example() -> None:
+    bought = [Purchase(event_id="p", ts=ts, user_id="u", item_id="i1", shelf_id="s0", price=10.0) for ts in (5, 6)]
+    partition = Partition(RULES, Saved())
+    partition.take([(0, impression(1, 0, "s0")), (1, bought[1])])
+    partition = Partition(RULES, Saved(1, partition.watermark, partition.commit(KNOWN).set_))
+    partition.take([(2, bought[0])], watermark=END)
+    commit = partition.commit(KNOWN)
+    assert sum(sums.revenue for sums in commit.rates.values()) == pytest.approx(10)
+    assert sorted(example.value for example in commit.examples) == [0, 0, 10] and not commit.set_
+
+
 def test_sums_stay_finite_whatever_was_bought_for() -> None:
     """Also of what was taken in before amounts had a limit."""
     shown, bought = Fact(5, "", "e", "s0", "feed"), Fact(6, "purchase", "p", "s0", value=1e300)

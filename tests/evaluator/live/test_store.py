@@ -10,11 +10,13 @@ from redis.asyncio import Redis
 
 from evaluator.live.labelled import Known
 from evaluator.live.partition import HOUR_MS, Partition, Saved
+from evaluator.live.shelf_store import Stretch
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import MOST_REVENUE, Rules
 from evaluator.online.rates import Slice
 from streams.config import BotsConfig
 from streams.events import AnyEvent, Click, Impression, Purchase, Shown
+from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
 
 pytestmark = pytest.mark.integration
 
@@ -187,3 +189,47 @@ def test_bytes_per_open_impression(redis_db: str) -> None:
         assert size is not None and 150 < size / 5_000 < 260
 
     on(redis_db, work)
+
+
+SPOILS = {**KINDS, "what is not ours beside what is": None}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spoil | None) -> None:
+    """Every key is of another kind, or holds what is not ours: it is read as far as it can be, and written again."""
+
+    async def all_of(store: Store, turn: int) -> None:
+        partition = Partition(RULES, await store.load(3), await store.rates(3, [0, 1, 2]), BotsConfig(burst=2))
+        at = turn * HOUR_MS
+        for number in range(6):
+            shown = [Shown(item_id="i", position=0), Shown(item_id="j", position=1)]
+            about = {"user_id": "u", "shelf_id": f"s{number}"}
+            offset = max(partition.offset, 10) + 1
+            one = Impression(event_id=f"{turn}.{number}", ts=at + number, surface="feed", items=shown, **about)
+            partition.take([(offset, one), (offset + 1, None)])
+        partition.take([], watermark=at + 500 if turn < 3 else at + HOUR_MS)
+        await store.commit(3, partition.commit({"s": KNOWN}))
+        await store.shelves.begin(0, 5)
+        await store.shelves.remember({"s1": KNOWN}, [Stretch(0, 5, 9, at)])
+        assert await store.shelves.lowest([0]) == {0: 9}
+        assert await store.shelves.known(["s1", "s2"], at - 1, 1) == {"s1": KNOWN, "s2": None}
+        await store.save("e1", {"watches": {"turn": turn}}, {"r": [turn]})
+        assert await store.saved("e1") == ({"watches": {"turn": turn}}, {"r": [turn]})
+        for example in await store.examples(3):
+            await store.sent(3, [example])
+
+    def spoil_all() -> None:
+        with sync.Redis.from_url(redis_db) as client:
+            done = list(mixed(client)) if spoil is None else spoilt(client, spoil)
+            assert len(done) > 5
+
+    async def work(store: Store) -> Saved:
+        await all_of(store, 1)
+        spoil_all()
+        await store.examples(3), await store.saved("e1")
+        await all_of(store, 2)
+        await all_of(store, 3)
+        return await store.load(3)
+
+    saved = on(redis_db, work)
+    assert saved.watermark == 4 * HOUR_MS and saved.offset > 10 and not saved.states

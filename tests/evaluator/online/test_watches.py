@@ -125,8 +125,27 @@ def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
     watches = Watches(RULES)
     for number in range(2 * MOST):
         watches.update(View((Closed("u", "i", "s", f"a|b{number}", 0, 0),)))
-    assert len(watches.save()["states"]) == MOST
-    assert len(Watches.load(RULES, watches.save(), {}).save()["states"]) == MOST
+    watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
+    for number in range(2 * MOST):
+        watches.update(View((Closed("u", "i", "s", f"c{number}", 0, 0),)))
+    watched = {(one.labels["watch"], one.labels["surface"]) for one in watches.get()}
+    ours = {("click_rate", "feed"), ("unseen_items", "")}
+    assert watched == ours | {("click_rate", f"c{number}") for number in range(MOST, 2 * MOST)}
+    again = Watches.load(RULES, watches.save(), {})
+    assert {(one.labels["watch"], one.labels["surface"]) for one in again.get()} == watched
+
+
+def test_an_alarm_of_a_surface_that_is_let_go_is_over() -> None:
+    watches, shopper = Watches(RULES), 0
+    for clicked, count in ((True, 3 * RULES.learn), (False, 20 * RULES.learn)):
+        for _ in range(count):
+            shopper += 1
+            outcomes = (Fact(0, "click", f"e{shopper}"),) if clicked and shopper % 2 else ()
+            watches.update(View((Closed(f"u{shopper}", "i", "s", "page", 0, 0, outcomes),)))
+    assert ("click_rate_drop", "firing") in names(watches.tell(1))
+    for number in range(MOST):
+        watches.update(View((Closed("u", "i", "s", f"c{number}", 0, 0),)))
+    assert names(watches.tell(2)) == {("click_rate_drop", "resolved")} and not watches.tell(3)
 
 
 @pytest.mark.parametrize("broken", [["", {}], ["", {"seen": "many"}], ["v", None]])
