@@ -22,13 +22,16 @@ STRENGTH = {"": 0, "click": 1, "read": 2, "cart": 3, "purchase": 4}
 MOST_REVENUE = 1e21
 """The largest price times the largest quantity that an event may have."""
 
+MOST_FACTS = 512
+"""How much may wait of one shopper and item. It bounds what a single key can cost; people stay far below."""
+
 Key = tuple[str, str]
 """Shopper and item."""
 
 
 class Fact(NamedTuple):
     """An item was shown (``kind`` is empty), or something was done to it. In order of time; at one moment what was
-    shown comes before what was done."""
+    shown comes before what was done. Facts of one ``kind`` and ``event_id`` are the same one, told again."""
 
     ts: int
     kind: str
@@ -47,7 +50,7 @@ class Closed:
     """An impression of one item whose window is over: nothing that comes can change it.
 
     ``position`` and ``ts`` (ms) are those of the first sighting; ``outcomes`` is what was done within the window, in
-    order of time, each once.
+    order of time, each ``event_id`` once.
     """
 
     shopper: str
@@ -86,6 +89,17 @@ class Settled:
     closed: tuple[tuple[Fact, tuple[Fact, ...]], ...]
     orphans: tuple[Fact, ...]
     rest: State
+
+
+@dataclass(slots=True)
+class _Group:
+    """An impression with its outcomes, or an outcome that belongs to none; with all facts that are part of it, those
+    that only repeat one too. It takes facts in up to the moment ``until``."""
+
+    first: Fact
+    until: int
+    outcomes: list[Fact] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
 
 
 def facts(event: AnyEvent) -> Iterator[tuple[Key, Fact]]:
@@ -138,31 +152,54 @@ def settle(state: State, horizon: int, rules: Rules) -> Settled:
     >>> settle(State([shown, clicked]), 21, Rules(window_ms=20)).closed == ((shown, (clicked,)),)
     True
     """
-    open_: dict[str, list[list[Fact]]] = {}
-    orphans: list[Fact] = []
+    groups: list[_Group] = []
+    views: dict[str, _Group] = {}
+    told: dict[tuple[str, str], _Group] = {}
     for fact in sorted(state):
         if fact.ts >= horizon:
             break
-        members = _belongs(fact, open_, rules.window_ms)
-        if members is not None:
-            members.append(fact)
-        elif fact.kind:
-            orphans.append(fact)
-        else:
-            open_.setdefault(fact.shelf_id, []).append([fact])
-    over = [members for views in open_.values() for members in views if members[0].ts + rules.window_ms < horizon]
-    closed = tuple((members[0], tuple(fact for fact in members if fact.kind)) for members in over)
-    return Settled(closed, tuple(orphans), state.difference(orphans, *over))
+        name = fact.kind, fact.event_id
+        group = told.get(name)
+        if group is None or group.until < fact.ts:
+            group = _belongs(fact, views)
+            if group is None:
+                group = _Group(fact, _until(fact, rules))
+                groups.append(group)
+            elif fact.kind:
+                group.outcomes.append(fact)
+            if not fact.kind:
+                views.pop(fact.shelf_id, None)
+                views[fact.shelf_id] = group
+            told[name] = group
+        group.facts.append(fact)
+    over = [group for group in groups if group.until < horizon]
+    closed = tuple((group.first, tuple(group.outcomes)) for group in over if not group.first.kind)
+    orphans = tuple(group.first for group in over if group.first.kind)
+    return Settled(closed, orphans, state.difference(*(group.facts for group in over)))
 
 
-def _belongs(fact: Fact, views: dict[str, list[list[Fact]]], window_ms: int) -> list[Fact] | None:
-    """The impression that a fact is part of, as its facts so far, the first sighting first. It is the latest one of the
-    fact's shelf, or, where an outcome names none, the one that was seen last; None where that is too long ago."""
-    if fact.kind and not fact.shelf_id:
-        last = [found[-1] for found in views.values() if fact.ts <= found[-1][0].ts + window_ms]
-        return max(last, key=lambda members: max(one for one in members if not one.kind), default=None)
-    found = views.get(fact.shelf_id)
-    return found[-1] if found and fact.ts <= found[-1][0].ts + window_ms else None
+def _until(fact: Fact, rules: Rules) -> int:
+    """How long a fact is needed, should a group begin with it: an impression for its window; an outcome that belongs to
+    none for another grace, in which it may be told again. Milliseconds."""
+    return fact.ts + (rules.grace_ms if fact.kind else rules.window_ms)
+
+
+def _belongs(fact: Fact, views: dict[str, _Group]) -> _Group | None:
+    """The impression that a fact is part of: the latest one of its shelf, or, where an outcome names none, the one that
+    was seen last; None where that is too long ago.
+
+    ``views`` has each shelf's latest impression, the one seen last at the end. What is found there to be over is taken
+    out, so that nobody looks at it again.
+    """
+    if fact.shelf_id or not fact.kind:
+        group = views.get(fact.shelf_id)
+        return group if group and fact.ts <= group.until else None
+    while views:
+        shelf_id, group = views.popitem()
+        if fact.ts <= group.until:
+            views[shelf_id] = group
+            return group
+    return None
 
 
 @dataclass(slots=True)
@@ -183,7 +220,8 @@ class Attribution:
 
     An event is late when the watermark is past its time by more than the grace; it is counted and not used. What has
     been decided is forgotten, so memory is bounded by the events of one window and grace. So is what cannot be decided,
-    and counted in ``broken``: it may not hold up the rest.
+    and counted in ``broken``: it may not hold up the rest. Nor may a shopper and item of which :data:`MOST_FACTS` facts
+    wait: what comes on top is not taken, and counted there too.
 
     Examples
     --------
@@ -205,6 +243,7 @@ class Attribution:
         self._states: dict[Key, State] = {}
         self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
+        self._closed: list[Closed] = []
         self._counts = Counts()
 
     @property
@@ -213,18 +252,27 @@ class Attribution:
         return self.watermark - self.rules.grace_ms
 
     def update(self, event: AnyEvent) -> None:
-        """Take an event in."""
+        """Take an event in.
+
+        What is over by now is settled first: how much waits, and so what is taken, then depends on the events before
+        this one alone, and not on when :meth:`advance` was called.
+        """
+        self._settle_due()
         if event.time_ms < self.horizon:
             if isinstance(event, Impression | Touch):
                 self._counts.late[event.kind] += 1
             return
         for key, fact in list(facts(event)):  # all or nothing, should one fail
             state = self._states.get(key, State())
-            if fact not in state:
-                self._states[key] = merge(state, (fact,))
-                self._changed.add(key)
-                self._counts.waiting += 1
-                heapq.heappush(self._due, (fact.ts if fact.kind else fact.ts + self.rules.window_ms, key))
+            if fact in state:
+                continue
+            if len(state) >= MOST_FACTS:
+                self.broken += 1
+                continue
+            self._states[key] = merge(state, (fact,))
+            self._changed.add(key)
+            self._counts.waiting += 1
+            heapq.heappush(self._due, (_until(fact, self.rules), key))
 
     def advance(self, watermark: int) -> list[Closed]:
         """Take note of how far event time has come, and give the impressions that this closes, in order of time.
@@ -236,16 +284,8 @@ class Attribution:
             goes back.
         """
         self.watermark = max(self.watermark, watermark)
-        due: set[Key] = set()
-        while self._due and self._due[0][0] < self.horizon:
-            due.add(heapq.heappop(self._due)[1])
-        closed: list[Closed] = []
-        for key in due:
-            waiting = len(self._states.get(key, ()))
-            try:
-                closed += self._settle(key)
-            except Exception:
-                self.broken += waiting
+        self._settle_due()
+        closed, self._closed = self._closed, []
         return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
 
     def get(self) -> Counts:
@@ -265,21 +305,36 @@ class Attribution:
         return {key: self._states.get(key, State()) for key in changed}
 
     def restore(self, states: Mapping[Key, State], watermark: int, counts: Counts) -> None:
-        """Go on from what was drained before, as if nothing had happened in between."""
+        """Go on from what was drained before, as if nothing had happened in between. Where more waits of a key than
+        may, as in a state from before there was a limit, the earliest facts are kept."""
         self.watermark = watermark
         self._states = {key: state for key, state in states.items() if state}
+        for key, state in states.items():
+            if len(state) > MOST_FACTS:
+                self._states[key] = State(sorted(state)[:MOST_FACTS])
+                self._changed.add(key)
+                self.broken += len(state) - MOST_FACTS
         self._counts = Counts(
             Counter(counts.closed),
             Counter(counts.orphans),
             Counter(counts.late),
-            sum(map(len, states.values())),
+            sum(map(len, self._states.values())),
             Counter(counts.bots),
         )
-        window = self.rules.window_ms
-        self._due = [
-            (fact.ts if fact.kind else fact.ts + window, key) for key, state in self._states.items() for fact in state
-        ]
+        self._due = [(_until(fact, self.rules), key) for key, state in self._states.items() for fact in state]
         heapq.heapify(self._due)
+
+    def _settle_due(self) -> None:
+        """Settle every key of which something may be over by now."""
+        due: set[Key] = set()
+        while self._due and self._due[0][0] < self.horizon:
+            due.add(heapq.heappop(self._due)[1])
+        for key in due:
+            waiting = len(self._states.get(key, ()))
+            try:
+                self._closed += self._settle(key)
+            except Exception:
+                self.broken += waiting
 
     def _settle(self, key: Key) -> Iterator[Closed]:
         state = self._states.pop(key, State())

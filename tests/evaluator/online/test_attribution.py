@@ -1,6 +1,7 @@
 """Impressions and outcomes, joined in event time: any order, any repetition, exact counts."""
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.online.attribution import Attribution, Closed, Counts, Rules
+from evaluator.online import attribution
+from evaluator.online.attribution import MOST_FACTS, Attribution, Closed, Counts, Fact, Rules, State, facts
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, Shown
 
 RULES = Rules(window_ms=30, grace_ms=10)
@@ -30,6 +32,10 @@ def seen(ts: int, *items: str, shelf: str = "s", user: str = "u", event_id: str 
 
 def did(kind: str, ts: int, item: str, shelf: str | None = "s", user: str = "u", event_id: str = "") -> AnyEvent:
     return KINDS[kind](event_id=event_id or f"o{next(number)}", ts=ts, user_id=user, item_id=item, shelf_id=shelf)
+
+
+def bought(ts: int, event_id: str, price: float = 10.0, shelf: str | None = "s") -> Purchase:
+    return Purchase(event_id=event_id, ts=ts, user_id="u", item_id="a", shelf_id=shelf, price=price)
 
 
 def joined(events: Sequence[AnyEvent], until: int = 1_000) -> tuple[list[Closed], Counts]:
@@ -132,16 +138,17 @@ shelves = st.sampled_from(["s", "t"])
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[AnyEvent]:
+def histories(draw: st.DrawFn, ids: int = 14) -> list[AnyEvent]:
+    """Events of which any two have different ids, or, of fewer ids, some the same."""
     events: list[AnyEvent] = []
     for place in range(draw(st.integers(min_value=1, max_value=14))):
         ts, user = draw(moments), draw(users)
         if draw(st.booleans()):
             shown = draw(st.lists(items, min_size=1, max_size=3))
-            events.append(seen(ts, *shown, shelf=draw(shelves), user=user, event_id=f"e{place}"))
+            events.append(seen(ts, *shown, shelf=draw(shelves), user=user, event_id=f"e{place % ids}"))
         else:
             kind, shelf = draw(st.sampled_from(sorted(KINDS))), draw(st.none() | shelves)
-            events.append(did(kind, ts, draw(items), shelf, user, event_id=f"e{place}"))
+            events.append(did(kind, ts, draw(items), shelf, user, event_id=f"e{place % ids}"))
     return events
 
 
@@ -167,6 +174,122 @@ def test_any_order_and_repetition_within_the_grace_give_the_same(events: list[An
     chance.shuffle(repeated)
     closed, counts = joined(repeated)
     assert (sorted(closed, key=repr), counts) == in_order
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories(ids=4), st.randoms(use_true_random=False))
+def test_any_order_gives_the_same_where_ids_come_again(events: list[AnyEvent], chance: Random) -> None:
+    in_order = streamed(events, [0] * len(events))
+    assert streamed(events, [chance.randint(0, RULES.grace_ms) for _ in events]) == in_order
+    closed, counts = joined(chance.sample(events, len(events)))
+    assert (sorted(closed, key=repr), counts) == in_order
+    for one in closed:
+        ids = [(outcome.kind, outcome.event_id) for outcome in one.outcomes]
+        assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_an_outcome_sent_again_with_another_time_or_value_counts_once(order: tuple[int, ...]) -> None:
+    events: list[AnyEvent] = [seen(0, "a"), bought(5, "p"), bought(6, "p"), bought(5, "p", price=11.0)]
+    [closed], counts = joined([events[place] for place in order])
+    assert (closed.revenue, [outcome.ts for outcome in closed.outcomes]) == (10.0, [5]), "the earliest, then the least"
+    assert counts == Counts(closed=Counter(buy=1))
+
+
+def test_ids_are_told_apart_by_kind_item_and_shopper() -> None:
+    events: list[AnyEvent] = [seen(0, "a", "b", event_id="e"), seen(0, "a", user="v", event_id="e")]
+    events += [did("click", 5, item, user=user, event_id="e") for item, user in (("a", "u"), ("b", "u"), ("a", "v"))]
+    closed, counts = joined([*events, bought(6, "e")])
+    assert [len(one.outcomes) for one in closed] == [2, 1, 1] and not counts.orphans
+
+
+def test_an_impression_sent_again_is_the_same_whatever_it_says() -> None:
+    closed, _ = joined([seen(5, "a", event_id="i", shelf="t"), seen(0, "a", event_id="i"), did("click", 9, "a", None)])
+    assert [(one.shelf_id, one.ts, one.intent) for one in closed] == [("s", 0, "look")]
+
+
+def test_an_orphan_sent_again_within_the_grace_is_one() -> None:
+    counts = joined([bought(5, "p"), bought(6, "p"), bought(15, "p")])[1]
+    assert dict(counts.orphans) == {"purchase": 1} and counts.waiting == 0
+    join = Attribution(RULES)
+    for ts in (5, 15, 16):  # the last is beyond the grace: another one, for all that is known
+        join.update(bought(ts, "p"))
+        join.advance(ts + RULES.grace_ms)
+    join.advance(1_000)
+    assert dict(join.get().orphans) == {"purchase": 2}
+
+
+def test_an_id_that_comes_again_after_its_impression_is_another_one() -> None:
+    closed, counts = joined([seen(0, "a"), seen(25, "a", shelf="t"), bought(30, "p"), bought(31, "p", shelf="t")])
+    assert [one.revenue for one in closed] == [10.0, 10.0] and not counts.orphans
+
+
+def test_one_shopper_and_item_cost_little_and_change_nothing_for_others() -> None:
+    flood, people = list[AnyEvent](), list[AnyEvent]()
+    for ts in range(10_000):
+        flood += [seen(ts, "a", shelf=f"s{ts}", user="bot"), did("click", ts, "a", None, "bot")]
+    for ts in range(0, 10_000, 50):
+        people += [seen(ts, "a", "b", user=f"u{ts}"), did("click", ts + 9, "a", user=f"u{ts}")]
+        people.append(did("cart", ts + 9, "c", user="bot"))
+    started = time.perf_counter()
+    join, alone = Attribution(Rules(20_000, 5_000)), Attribution(Rules(20_000, 5_000))
+    closed: list[Closed] = []
+    for event in sorted([*flood, *people], key=lambda event: event.time_ms):
+        join.update(event)
+        closed += join.advance(event.time_ms)
+    closed += join.advance(10**6)
+    assert time.perf_counter() - started < 5
+    for event in people:
+        alone.update(event)
+    assert [one for one in closed if one.shopper != "bot"] == alone.advance(10**6)
+    assert join.get().orphans == alone.get().orphans == {"cart": 200}
+    kept = sum(1 + len(one.outcomes) for one in closed if one.shopper == "bot")
+    assert (kept, join.broken) == (MOST_FACTS, 20_000 - MOST_FACTS), "the rest is counted"
+
+
+def test_a_full_key_takes_facts_again_once_its_first_are_over() -> None:
+    join = Attribution(RULES)
+    for number in range(MOST_FACTS):
+        join.update(seen(0, "a", shelf=f"s{number}"))
+    join.update(seen(40, "a"))
+    assert join.broken == 1
+    join.watermark = 41
+    join.update(seen(40, "a", shelf="t"))
+    assert join.broken == 1 and join.get().waiting == 1
+    assert len(join.advance(41)) == MOST_FACTS, "also what was settled on the way"
+
+
+def test_a_state_from_before_the_limit_is_cut_to_the_earliest() -> None:
+    many = [fact for ts in range(MOST_FACTS + 3) for _, fact in facts(seen(ts, "a", shelf=f"s{ts}"))]
+    join = Attribution(RULES)
+    join.restore({("u", "a"): State(many), ("u", "b"): State(many[:2])}, 0, Counts())
+    assert (join.broken, join.get().waiting, join.drain()) == (3, MOST_FACTS + 2, {("u", "a"): State(many[:-3])})
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories(ids=8), st.sets(st.integers(0, 13)), st.sets(st.integers(0, 13)))
+def test_what_is_taken_of_a_full_key_depends_on_the_order_of_events_alone(
+    events: list[AnyEvent], advanced: set[int], restarted: set[int]
+) -> None:
+    def played(advanced: set[int], restarted: set[int]) -> tuple[list[Closed], Counts, int]:
+        join, closed, broken = Attribution(RULES), list[Closed](), 0
+        kept: dict[tuple[str, str], frozenset[Fact]] = {}
+        for place, event in enumerate(events):
+            join.update(event)
+            join.watermark = max(join.watermark, event.time_ms)
+            if place in advanced | restarted:
+                closed += join.advance(0)
+                kept |= join.drain()
+            if place in restarted:
+                watermark, counts, broken = join.watermark, join.get(), broken + join.broken
+                join = Attribution(RULES)
+                join.restore(kept, watermark, counts)
+        closed += join.advance(1_000)
+        return sorted(closed, key=repr), join.get(), broken + join.broken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attribution, "MOST_FACTS", 2)
+        assert played(advanced, restarted) == played(set(), set())
 
 
 @settings(max_examples=200, deadline=None)
