@@ -6,7 +6,7 @@ from pydantic import Field, HttpUrl, Secret, SecretStr, field_validator, model_v
 
 from evaluator.alerts import webhook
 from evaluator.online.watch import WatchRules
-from streams.config import Config, Count, RoleConfig, Seconds, loopback
+from streams.config import Config, RoleConfig, Seconds, Size, WholeSeconds, loopback
 
 
 class EvaluatorConfig(RoleConfig):
@@ -16,17 +16,17 @@ class EvaluatorConfig(RoleConfig):
     window_s: Seconds = 1_800.0
     grace_s: Seconds = 600.0
     idle_s: Seconds = 30.0
-    batch_events: Count = 500
+    batch_events: Size = 500
     batch_wait_s: Seconds = 0.005
-    state_ttl_s: Count = 3 * 86_400
-    watch_learn: Count = 20_000
-    watch_run_length: Count = 10_000_000
-    watch_recover: Count = 5_000
-    watch_scores: Count = 1_000
-    watch_predictions: Count = 5_000
-    watch_inputs: Count = 500
+    state_ttl_s: WholeSeconds = 3 * 86_400
+    watch_learn: Size = 20_000
+    watch_run_length: Size = 10_000_000
+    watch_recover: Size = 5_000
+    watch_scores: Size = 1_000
+    watch_predictions: Size = 5_000
+    watch_inputs: Size = 500
     holdback: str = ""
-    holdback_minutes: Count = 100_000
+    holdback_minutes: Size = 100_000
     experiment_block_s: Seconds = 60.0
 
     def watch_rules(self) -> WatchRules:

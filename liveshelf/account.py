@@ -15,7 +15,7 @@ from typing import IO, Self
 from rich.table import Table
 
 from liveshelf.removals import Removal, Verdict
-from liveshelf.terminal import plain
+from liveshelf.terminal import add_row
 from streams.adapters.gate import Entry
 from streams.decode import Refusal
 
@@ -73,22 +73,25 @@ class Summary:
     def table(self) -> Table:
         """For people."""
         table = Table(show_header=False, box=None)
-        table.add_row("read", f"{self.read:,}", f"{self.read / max(self.seconds, 1e-9):,.0f}/s")
-        table.add_row(
-            "would send" if self.dry_run else "sent", f"{self.sent:,}", f"{self.sent / max(self.seconds, 1e-9):,.0f}/s"
+        add_row(table, "read", f"{self.read:,}", f"{self.read / max(self.seconds, 1e-9):,.0f}/s")
+        add_row(
+            table,
+            "would send" if self.dry_run else "sent",
+            f"{self.sent:,}",
+            f"{self.sent / max(self.seconds, 1e-9):,.0f}/s",
         )
-        table.add_row("duplicates", f"{self.duplicates:,}", "")
-        table.add_row("refused", f"{self.refused.total():,}", str(self.refused_path or "") if self.refused else "")
+        add_row(table, "duplicates", f"{self.duplicates:,}", "")
+        add_row(table, "refused", f"{self.refused.total():,}", str(self.refused_path or "") if self.refused else "")
         for reason, count in self.refused.most_common():
-            table.add_row(f"  {reason}", f"{count:,}", "")
+            add_row(table, f"  {reason}", f"{count:,}", "")
         for name, count in self.failed.most_common():
-            table.add_row("not delivered", f"{count:,}", name)
+            add_row(table, "not delivered", f"{count:,}", name)
         if self.error:
-            table.add_row("stopped", "", self.error)
+            add_row(table, "stopped", "", self.error)
         if self.interrupted:
-            table.add_row("interrupted", "", "what was on its way has been delivered")
-        for row in self._deletes():
-            table.add_row(*map(plain, row))
+            add_row(table, "interrupted", "", "what was on its way has been delivered")
+        for cells in self._deletes():
+            add_row(table, *cells)
         return table
 
     def _deletes(self) -> Iterator[tuple[str, str, str]]:

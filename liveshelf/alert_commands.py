@@ -24,7 +24,7 @@ def alerts_ls(
     from evaluator.alerts.alertmanager import evidence
     from evaluator.alerts.standing import Standing
     from evaluator.alerts.topic import read
-    from liveshelf.terminal import console, reached, settings, told
+    from liveshelf.terminal import add_row, console, reached, settings, told
     from streams.clock import wall_ms
 
     standing = Standing(ended)
@@ -40,7 +40,7 @@ def alerts_ls(
     for alert in (*firing, *over):
         about = ", ".join(f"{name} {value}" for name, value in sorted(alert.labels.items()) if value)
         until = "" if alert.until is None else _moment(alert.until)
-        table.add_row(alert.state, alert.name, about, _moment(alert.since), until, alert.summary, evidence(alert))
+        add_row(table, alert.state, alert.name, about, _moment(alert.since), until, alert.summary, evidence(alert))
     console.print(table if firing or over else "No alert fires, and none has ended lately.")
     if firing:
         console.print(f"{len(firing)} firing")

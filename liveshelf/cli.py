@@ -4,8 +4,9 @@ Only words and options live here; the work is done in the modules that commands 
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -16,9 +17,13 @@ from liveshelf.dead_letter_commands import letters_app
 from liveshelf.item_commands import items_app
 from liveshelf.model_commands import models_app
 from liveshelf.ope_command import ope
-from liveshelf.terminal import console, reached, reached_by_role, settings, told
+from liveshelf.terminal import add_row, console, plain, reached, reached_by_role, settings, told
 from liveshelf.train_command import train
 from streams import logs
+
+if TYPE_CHECKING:
+    from streams.client import ShelfClient
+    from streams.shelf import Shelf
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -283,7 +288,7 @@ def replay(
     raise typer.Exit(summary.exit_code)
 
 
-def show(shelf: Any, as_json: bool) -> None:
+def show(shelf: "Shelf | None", as_json: bool) -> None:
     """Print a shelf, or say that there is none and exit 1."""
     from streams.shelf import encoder
 
@@ -293,10 +298,12 @@ def show(shelf: Any, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(encoder.encode(shelf).decode() + "\n")
         return
-    table = Table("place", "item", "score", "buy", "read", "look", "why", title=f"{shelf.surface} by {shelf.model}")
+    table = Table(
+        "place", "item", "score", "buy", "read", "look", "why", title=plain(f"{shelf.surface} by {shelf.model}")
+    )
     for place, item in enumerate(shelf.items, 1):
         chances = (f"{value:.3f}" for value in (item.score, item.buy, item.read, item.look))
-        table.add_row(str(place), item.item_id, *chances, item.reason)
+        add_row(table, str(place), item.item_id, *chances, item.reason)
     console.print(table)
 
 
@@ -308,34 +315,41 @@ User = Annotated[str | None, typer.Option(help="Whose own ranking to read.")]
 def get_feed(user: str, as_json: Json = False) -> None:
     """A shopper's feed, else what is popular. Example: `liveshelf get feed u1`"""
     with told():
-        show(_client().feed(user), as_json)
+        show(_shelf(lambda client: client.feed(user)), as_json)
 
 
 @getting.command("search")
 def get_search(query: str, user: User = None, as_json: Json = False) -> None:
     """A query's results, else what is popular. Example: `liveshelf get search "hdmi cable" --user u1`"""
     with told():
-        show(_client().search(query, user), as_json)
+        show(_shelf(lambda client: client.search(query, user)), as_json)
 
 
 @getting.command("similar")
 def get_similar(item: str, as_json: Json = False) -> None:
     """Items like one, else what is popular. Example: `liveshelf get similar 1234`"""
     with told():
-        show(_client().similar(item), as_json)
+        show(_shelf(lambda client: client.similar(item)), as_json)
 
 
 @getting.command("popular")
 def get_popular(segment: str = "all", as_json: Json = False) -> None:
     """What is in demand. Example: `liveshelf get popular --segment Notebook`"""
     with told():
-        show(_client().popular(segment), as_json)
+        show(_shelf(lambda client: client.popular(segment)), as_json)
 
 
-def _client() -> Any:
+def _shelf(get: "Callable[[ShelfClient], Shelf | None]") -> "Shelf | None":
+    """What a frontend would get, or exit code 1 and why, where Redis holds no shelf in its place."""
+    import msgspec
+
     from streams.client import ShelfClient
 
-    return ShelfClient.from_url(reached(settings(), kafka=False).redis.url.get_secret_value())
+    try:
+        return get(ShelfClient.from_url(reached(settings(), kafka=False).redis.url.get_secret_value()))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        console.print(plain(f"What Redis holds there is no shelf: {error}. A worker replaces it with its next one."))
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from liveshelf.terminal import console, plain, progress, reached, settings, told
+from liveshelf.terminal import add_row, console, progress, reached, settings, told
 
 letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
 
@@ -36,8 +36,8 @@ def letters_ls(
         if "value" in letter.cut:
             value += f"… {letter.cut['value'].length:,} bytes in all"
         place = f"{source.topic}[{source.partition}]@{source.offset}"
-        row = f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value
-        table.add_row(*map(plain, row))
+        cells = f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value
+        add_row(table, *cells)
     console.print(table)
     of = "" if reason is None else f" refused as {reason}"
     console.print(f"The newest {len(found.letters):,}{of}, of {found.total:,} dead letters in all", markup=False)

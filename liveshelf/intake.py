@@ -4,7 +4,6 @@ Reads through ``streams.adapters``, so that nothing is sent that the worker woul
 down what was refused. What a line means is the adapters' business; how a history's times fit the present, the survey's.
 """
 
-import lzma
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,11 +21,11 @@ from liveshelf.pace import History, Pace, TokenBucket
 from liveshelf.progress import Bar
 from liveshelf.removals import Verdict, delete, missing, standings
 from liveshelf.survey import Plan, Survey, warnings
-from liveshelf.terminal import progress
+from liveshelf.terminal import progress, screen
 from streams.adapters.files import Kind, read
 from streams.adapters.gate import DUPLICATE, Entry
 from streams.adapters.mapping import MappingConfig
-from streams.adapters.source import Source
+from streams.adapters.source import Source, SourceError
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.decode import Refusal
@@ -137,7 +136,7 @@ def replay(
         raise ValueError("give a rate or a speed, not both")
     job = _Job(path, "events", mapping or MappingConfig(), events, limit)
     plan = Plan(now, speed, loop)
-    console = console or Console(stderr=True)
+    console = console or screen(stderr=True)
 
     def rounds(survey: Survey | None) -> Iterator[Entry]:
         number = 0
@@ -203,7 +202,7 @@ class _Job:
         names = Topics(topics.prefix)
         with ExitStack() as stack:
             refused = stack.enter_context(RefusedFile(refused_path))
-            bar = stack.enter_context(Bar(console or Console(stderr=True), self.path.name, self.size, self.limit))
+            bar = stack.enter_context(Bar(console or screen(stderr=True), self.path.name, self.size, self.limit))
             outbox: Outbox | None = None
             try:
                 if not self.dry_run:
@@ -218,7 +217,9 @@ class _Job:
                 summary.interrupted = True
             except (KafkaError, BrokerError) as error:
                 summary.error = f"Kafka at {kafka.bootstrap_servers}: {type(error).__name__}: {error}"
-            except (EOFError, lzma.LZMAError, OSError) as error:
+            except SourceError as error:
+                summary.error = str(error)
+            except OSError as error:
                 summary.error = f"{self.path}: {type(error).__name__}: {error}"
             finally:
                 if outbox is not None:

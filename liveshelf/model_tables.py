@@ -8,6 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from liveshelf.terminal import plain
 from models.store.difference import Change, Difference
 from models.store.manifest import Manifest
 
@@ -150,8 +151,8 @@ def ago(seconds: float) -> str:
 
 
 def _row(table: Table, *cells: str) -> None:
-    """Cells as they are: a note is no markup."""
-    table.add_row(*(Text(cell) for cell in cells))
+    """Cells as they are: a note is no markup, and may have lines."""
+    table.add_row(*(Text("\n").join(map(plain, cell.splitlines())) for cell in cells))
 
 
 def _told(value: Any) -> str:

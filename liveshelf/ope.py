@@ -3,24 +3,26 @@
 Reads CSV or JSON lines; the arithmetic is ``evaluator.offpolicy``'s.
 """
 
-import csv
-import lzma
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from rich.table import Table
 
 from evaluator.offpolicy.estimators import Estimate, Logs, dr, estimate, ips, snips
 from evaluator.offpolicy.policy import Frequencies
 from evaluator.offpolicy.rewards import predict
-from streams.adapters.source import Source
+from streams.adapters.jsonl import parsed
+from streams.adapters.source import Source, SourceError
+from streams.decode import Refusal
 
 FIELDS = ("reward", "action", "place", "propensity")
 ESTIMATORS = {"ips": ips, "snips": snips, "dr": dr}
+LARGEST = 1e9
+"""The largest reward, and the smallest below 0: sums and squares of more mean nothing any more."""
 
 
 class LogsError(ValueError):
@@ -71,12 +73,13 @@ def read(path: Path, fields: Mapping[str, str]) -> list[Decision]:
         When the file cannot be read, or a line is no decision.
     """
     names = {name: fields.get(name, name) for name in FIELDS}
-    found = []
     try:
         with Source(path) as source:
-            for number, row in enumerate(_rows(source, path), start=1):
-                found.append(_decision(row, names, f"{path}, record {number}"))
-    except (OSError, EOFError, lzma.LZMAError, csv.Error, msgspec.MsgspecError) as error:
+            rows = _table(source, names) if ".csv" in path.suffixes else _objects(source)
+            found = [_decision(row, names, f"{path}, line {number:,}") for number, row in rows]
+    except SourceError as error:
+        raise LogsError(str(error)) from error
+    except OSError as error:
         raise LogsError(f"{path} cannot be read: {error}") from error
     if not found:
         raise LogsError(f"{path} holds no decisions")
@@ -106,22 +109,60 @@ def answer(logged: list[Decision], target: list[Decision], *, clip: float, draws
     return Answer(estimates, float(reward.mean()), float(np.mean([one.reward for one in target])), len(logged))
 
 
-def _rows(source: Source, path: Path) -> Iterator[dict[str, Any]]:
-    lines = (line.raw.decode("utf-8-sig") for line in source.lines())
-    if ".csv" in path.suffixes:
-        yield from csv.DictReader(lines)
-        return
-    for line in lines:
-        yield msgspec.json.decode(line, type=dict[str, Any])
+def _table(source: Source, names: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each row of a CSV file with the number of its line."""
+    header: list[str] = []
+    for row in source.rows():
+        where = f"{source.path}, line {row.line.number:,}"
+        if row.error or not row.line.complete:
+            raise LogsError(f"{where}: {row.error or 'the line is too long'}")
+        if not header:
+            header = [cell.strip() for cell in row.cells]
+            if twice := sorted(name for name, count in Counter(header).items() if count > 1 and name in names.values()):
+                raise LogsError(f"{where}: the header has {', '.join(twice)} more than once: rename all but one")
+        elif len(row.cells) != len(header):
+            raise LogsError(f"{where}: {len(row.cells)} cells; the header has {len(header)}")
+        else:
+            yield row.line.number, dict(zip(header, row.cells, strict=True))
+
+
+def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each JSON object with the number of its line."""
+    for line in source.lines():
+        record = parsed(line)
+        if not line.complete or isinstance(record, Refusal):
+            why = record.detail if line.complete and isinstance(record, Refusal) else "the line is too long"
+            raise LogsError(f"{source.path}, line {line.number:,}: {why}")
+        yield line.number, record
 
 
 def _decision(row: dict[str, Any], names: Mapping[str, str], where: str) -> Decision:
     if missing := sorted(column for column in names.values() if row.get(column) in (None, "")):
         raise LogsError(f"{where} has no {', '.join(missing)}; its columns are {', '.join(row)}: map them")
-    try:
-        reward, propensity = float(row[names["reward"]]), float(row[names["propensity"]])
-    except (TypeError, ValueError) as error:
-        raise LogsError(f"{where}: {error}") from None
+    reward, propensity = (_number(row[names[name]], name, where) for name in ("reward", "propensity"))
+    if not abs(reward) <= LARGEST:
+        raise LogsError(f"{where}: the reward {reward:g} is not from {-LARGEST:g} to {LARGEST:g}")
     if not 0 < propensity <= 1:
         raise LogsError(f"{where}: the propensity {propensity:g} is not above 0 and at most 1")
-    return Decision(str(row[names["action"]]), str(row[names["place"]]), reward, propensity)
+    action, place = (_name(row[names[name]], name, where) for name in ("action", "place"))
+    return Decision(action, place, reward, propensity)
+
+
+def _number(value: Any, name: str, where: str) -> float:
+    """A cell's number, which may be infinite or none yet."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise LogsError(f"{where}: the {name} is too large a number") from None
+    except (TypeError, ValueError):
+        raise LogsError(f"{where}: the {name} {_short(value)} is no number") from None
+
+
+def _name(value: Any, name: str, where: str) -> str:
+    if not isinstance(value, str | int | float):
+        raise LogsError(f"{where}: the {name} {_short(value)} is neither text nor a number")
+    return str(value)
+
+
+def _short(value: Any) -> str:
+    return repr(value if isinstance(value, str) else type(value).__name__)[:100]

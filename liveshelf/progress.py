@@ -30,10 +30,10 @@ class Bar:
     def __init__(self, console: Console, name: str, size: int, limit: int | None = None) -> None:
         self.size, self.limit = max(1, size), limit
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             console=console,
         )
         self._task = self._progress.add_task(name, total=self.size, told="")

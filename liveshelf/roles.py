@@ -1,7 +1,6 @@
 """Small pieces behind several commands: the processes of a stack, and what the system says of itself, as tables."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,12 @@ from rich.table import Table
 
 from evaluator.config import DashboardConfig
 from evaluator.dashboard.address import address
+from evaluator.dashboard.sums import added
 from evaluator.intervals import wilson
 from liveshelf.settings import Settings
 from liveshelf.stack import ports
 from liveshelf.stack.role import Role
+from liveshelf.terminal import add_row
 from streams.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -142,22 +143,17 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     if not last:
         return []
     joined = Table("evaluator", *COUNTED, title="Evaluators")
-    sums, bots = Counter[tuple[str, ...]](), Counter[tuple[str, str]]()
     for snapshot in last:
-        joined.add_row(snapshot.id, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
-        for one in snapshot.series:
-            if one.name in ("rate_impressions", "rate_clicks"):
-                sums[one.name, *(one.labels[label] for label in CUT)] += int(one.value)
-            elif one.name in BOTS:
-                bots[one.name, one.labels["reason"]] += int(one.value)
+        add_row(joined, snapshot.id, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
     rates = Table(*CUT, "impressions", "click rate", "95 % interval", title="Click rate")
-    for (name, *cut), shown in sorted(sums.items()):
-        if name == "rate_impressions":
-            rate, low, high = wilson(sums["rate_clicks", *cut], shown)
-            rates.add_row(*cut, f"{shown:,}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
+    for cut, sums in sorted(added(last, "rate_", CUT, least=0.0).items()):
+        if shown := sums.get("impressions", 0.0):
+            rate, low, high = wilson(min(sums.get("clicks", 0.0), shown), shown)
+            add_row(rates, *cut, f"{shown:,.0f}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
+    bots = added(last, "bot", ("reason",), least=0.0)
     suspected = Table("reason", "marked now", "impressions aside", "their clicks", title="Suspected bots")
-    for reason in dict.fromkeys(reason for _, reason in bots):
-        suspected.add_row(reason, *(f"{bots[name, reason]:,}" for name in BOTS))
+    for (reason,), counts in bots.items():
+        add_row(suspected, reason, *(f"{counts.get(name.removeprefix('bot'), 0.0):,.0f}" for name in BOTS))
     return [joined, rates, *([suspected] if bots else [])]
 
 
@@ -171,13 +167,13 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
         span = max(1e-3, (mine[-1].to_ms - mine[0].from_ms) / 1000)
         rates = (f"{total(mine, what) / span:,.1f}" for what in ("events", "shelves"))
         counts = (f"{snapshot.gauges.get(what, 0):,.0f}" for what in ("items", "lag"))
-        workers.add_row(name, serving(snapshot), *counts, *rates)
+        add_row(workers, name, serving(snapshot), *counts, *rates)
     stages = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
     for stage in STAGES:
-        stages.add_row(stage, *(f"{value:.1f}" for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))
+        add_row(stages, stage, *(f"{value:.1f}" for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))
     sources = Table("source", "share of first ten", title="Candidates")
     for source in (*SOURCES, "explore", "new"):
-        sources.add_row(source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")
+        add_row(sources, source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")
     held = Table("what", "keys", "bytes each", title="Redis")
     with connect_now(config.redis) as redis:
         for what, pattern in (
@@ -196,6 +192,6 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
             ("rates, by partition and hour", "ls:*:rates:*"),
         ):
             found = usage(redis, pattern)
-            held.add_row(what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
+            add_row(held, what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
     evaluators = evaluator_tables(snapshots(config, wall_ms() - int(seconds * 1000), "evaluator"))
     return [workers, *evaluators, stages, sources, held]

@@ -13,14 +13,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from evaluator.config import AlertsConfig, DashboardConfig, EvaluatorConfig
@@ -30,7 +30,7 @@ from evaluator.learning.config import LearningConfig, LoopConfig
 from evaluator.rollout.config import RolloutConfig
 from evaluator.triggers.config import TriggerConfig
 from liveshelf.stack.record import Record
-from streams.config import Config, Count, Seconds, StreamsConfig
+from streams.config import Config, Seconds, StreamsConfig
 from streams.masking import masked, masked_servers
 
 PREFIX = "LIVESHELF_"
@@ -48,10 +48,17 @@ class StackConfig(Config):
     kafka_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     redis_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    kafka_heap_mb: Annotated[int, Field(ge=128)] = 512
-    redis_memory_mb: Annotated[int, Field(ge=16)] = 512
-    workers: Count = 1
+    kafka_heap_mb: Annotated[int, Field(ge=128, le=1_000_000)] = 512
+    redis_memory_mb: Annotated[int, Field(ge=16, le=10_000_000)] = 512
+    workers: Annotated[int, Field(ge=1, le=1_000)] = 1
     stop_timeout_s: Seconds = 10.0
+
+    @field_validator("folder")
+    @classmethod
+    def _possible(cls, folder: Path) -> Path:
+        if "\0" in str(folder):
+            raise ValueError("a folder's name has no NUL in it")
+        return folder
 
 
 class _WellKnown(PydanticBaseSettingsSource):
@@ -104,7 +111,7 @@ class Settings(BaseSettings, StreamsConfig):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Nearest first."""
-        file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        file = InitSettingsSource(settings_cls, _read(config_file()))
         return init_settings, env_settings, _WellKnown(settings_cls), file, _RunningStack(settings_cls)
 
     def streams(self) -> StreamsConfig:
@@ -172,12 +179,28 @@ def load(**arguments: Any) -> Settings:
     try:
         _refuse_unknown(os.environ)
         return Settings(**arguments)
-    except tomllib.TOMLDecodeError as error:
-        raise BadSettingsError(f"The settings file {file} is not TOML: {error}.") from error
+    except RecursionError as error:
+        raise BadSettingsError(f"The settings, in {file} or the environment, are nested too deep.") from error
     except SettingsError as error:
         raise BadSettingsError(_unreadable(error)) from error
     except ValidationError as error:
         raise BadSettingsError(_explain(error, arguments, file)) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What a settings file says: nothing where it is not there."""
+    if not file.is_file():
+        return {}
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise BadSettingsError(f"The settings file {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise BadSettingsError(
+            f"The settings file {file} is not UTF-8, as TOML is: {error}. Save it as UTF-8."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettingsError(f"The settings file {file} is not TOML: {error}.") from error
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
@@ -226,7 +249,7 @@ def _origin(path: tuple[str, ...], arguments: Mapping[str, Any], file: Path) -> 
     for name, known in WELL_KNOWN.items():
         if known == path and os.environ.get(name):
             return f"from {name} in the environment"
-    if file.is_file() and _has(tomllib.loads(file.read_text()), path):
+    if _has(_read(file), path):
         return f"from {file}"
     return "from the running stack"
 

@@ -13,12 +13,25 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from liveshelf.settings import Settings, load
 from streams.masking import masked
 
-console = Console()
+
+def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A terminal to which all text is text: a shop's own words are no markup and no emoji, in tables and titles too.
+
+    Examples
+    --------
+    >>> screen().render_str("[/sku] :cat:").plain
+    '[/sku] :cat:'
+    """
+    return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False)
+
+
+console = screen()
 log = logging.getLogger(__name__)
 
 KAFKA_WAIT_S = 30.0
@@ -34,6 +47,7 @@ TOLD_AS_THEY_ARE = (
     "models.training.examples:ExamplesError",
     "models.weights:WeightsError",
     "streams.adapters.mapping:MappingError",
+    "streams.adapters.source:SourceError",
     "streams.metrics_server:MetricsError",
     "streams.reach:UnreachableError",
     "streams.skipping:SkipError",
@@ -138,11 +152,29 @@ def plain(hostile: str) -> Text:
     return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in hostile))
 
 
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of any text, each cell as `plain` makes it.
+
+    Examples
+    --------
+    >>> table = Table("item")
+    >>> add_row(table, "[/sku]")
+    >>> list(table.columns[0].cells)
+    [<text '[/sku]' [] ''>]
+    """
+    table.add_row(*map(plain, cells))
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on standard error, where that is a terminal; takes how much is done, and of how much or None."""
-    errors = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeRemainingColumn()
+    errors = screen(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -14,6 +14,7 @@ import torch
 from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evaluator.learning import version
 from evaluator.learning.start import Start
@@ -127,7 +128,9 @@ def run_train(
     made = _put(
         store, base, trained, Data(source.name, len(examples), *source.window, version.data_hash(examples)), notes
     )
-    console.print(f"Stored as [bold]{made.id}[/]. Put it in charge with: liveshelf models promote {made.id}")
+    console.print(
+        Text.assemble("Stored as ", (made.id, "bold"), f". Put it in charge with: liveshelf models promote {made.id}")
+    )
     return made
 
 

@@ -3,7 +3,6 @@
 Reads through ``streams.adapters``, as ``import items`` and ``replay`` do; joins and labels with ``evaluator.online``.
 """
 
-import lzma
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,18 +16,19 @@ from evaluator.learning.weighing import weighed
 from evaluator.online.attribution import Attribution, Closed, Rules
 from evaluator.online.labelling import Context, Contexts, example
 from evaluator.online.positions import Positions
+from liveshelf.terminal import add_row
 from models.scorer import INTENTS
 from models.training.examples import Example, ExamplesError
 from streams.adapters import files
 from streams.adapters.files import Kind
 from streams.adapters.mapping import MappingConfig, load
-from streams.adapters.source import Source
+from streams.adapters.source import Line, Source, SourceError
 from streams.clock import wall_ms
 from streams.config import EventsConfig
 from streams.decode import Refusal
 from streams.embedding import text
 from streams.events import AnyEvent, Item
-from streams.shelf import record_decoder
+from streams.shelf import ShelfRecord, record_decoder
 
 DEV_SHARE = 0.1
 
@@ -58,7 +58,7 @@ class Labelled:
         """For people."""
         table = Table(show_header=False, box=None, title="From events")
         for name, count in self.counts.items():
-            table.add_row(name, f"{count:,}")
+            add_row(table, name, f"{count:,}")
         table.add_row("train, dev", f"{len(self.train):,}", f"{len(self.dev):,}")
         table.add_row("from, to", *(moment.isoformat(" ") for moment in self.window))
         return table
@@ -127,9 +127,9 @@ class History:
         try:
             with Source(self.shelves) as source:
                 for line in source.lines():
-                    contexts.record(record_decoder.decode(line.raw))
-        except (OSError, EOFError, lzma.LZMAError, msgspec.MsgspecError) as error:
-            raise ExamplesError(f"{self.shelves} holds something else than shelf records: {error}") from error
+                    contexts.record(_shelf_record(line, self.shelves))
+        except OSError as error:
+            raise _unread(self.shelves, error) from error
 
 
 def item_texts(path: Path, mapping: str | None = None, counts: Counter[str] | None = None) -> dict[str, str]:
@@ -153,8 +153,19 @@ def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -
                     counts[f"{entry.outcome.reason} {kind}"] += 1
                 else:
                     yield entry.outcome
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise ExamplesError(f"{path} cannot be read: {error}. Is it whole?") from error
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _unread(path: Path, error: OSError) -> ExamplesError:
+    return ExamplesError(str(error) if isinstance(error, SourceError) else f"{path} cannot be read: {error}")
+
+
+def _shelf_record(line: Line, path: Path) -> ShelfRecord:
+    try:
+        return record_decoder.decode(line.raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ExamplesError(f"{path}, line {line.number:,}, is no shelf record: {error}") from error
 
 
 def mapped(mapping: str | None) -> MappingConfig:

@@ -5,13 +5,26 @@ there is to set, what it means and what it may be.
 """
 
 import ipaddress
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+TEN_YEARS_S = 10 * 365 * 86_400
+"""Ten years: the longest time that can be set."""
+
+Seconds = Annotated[float, Field(gt=0, le=TEN_YEARS_S)]
+WholeSeconds = Annotated[int, Field(ge=1, le=TEN_YEARS_S)]
+Hours = Annotated[float, Field(gt=0, le=TEN_YEARS_S / 3_600)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Size = Annotated[int, Field(ge=1, le=10_000_000)]
+"""How many things are held or done at a time."""
+Few = Annotated[int, Field(ge=1, le=10_000)]
+"""How many partitions, shards or processes there are."""
+Bytes = Annotated[int, Field(ge=1, le=2**30)]
+SizeOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 
 
 class Config(BaseModel):
@@ -92,34 +105,43 @@ class TopicsConfig(Config):
     """Names are DESIGN's; a prefix lets several shops or tests share one broker."""
 
     prefix: str = ""
-    partitions: Count = 8
-    compacted_partitions: Count = 4
-    replication_factor: Count = 1
-    retention_hours: Seconds = 72
-    examples_retention_hours: Seconds = 24 * 90
-    max_message_bytes: Count = 1_048_576
+    partitions: Few = 8
+    compacted_partitions: Few = 4
+    replication_factor: Annotated[int, Field(ge=1, le=100)] = 1
+    retention_hours: Hours = 72
+    examples_retention_hours: Hours = 24 * 90
+    max_message_bytes: Bytes = 1_048_576
+
+    @field_validator("prefix")
+    @classmethod
+    def _named(cls, prefix: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,150}", prefix):
+            raise ValueError(
+                "Kafka takes letters, digits, dots, underscores and hyphens in a topic's name, 150 of them here"
+            )
+        return prefix
 
 
 class EventsConfig(Config):
     """What an event may be."""
 
-    max_bytes: Count = 65_536
+    max_bytes: Bytes = 65_536
     max_future_s: Seconds = 300
 
 
 class StateConfig(Config):
     """What is remembered of shoppers and items, in Redis."""
 
-    shards: Count = 8
-    ttl_s: Count = 30 * 86_400
-    history_items: Count = 50
-    history_queries: Count = 10
-    bought_items: Count = 200
-    together_items: Count = 50
-    counted_items: Count = 100
-    trend_bucket_s: Count = 3_600
-    trend_buckets: Count = 24
-    trend_items: Count = 500
+    shards: Few = 8
+    ttl_s: WholeSeconds = 30 * 86_400
+    history_items: Size = 50
+    history_queries: Size = 10
+    bought_items: Size = 200
+    together_items: Size = 50
+    counted_items: Size = 100
+    trend_bucket_s: WholeSeconds = 3_600
+    trend_buckets: Size = 24
+    trend_items: Size = 500
     trend_refresh_s: Seconds = 2.0
 
 
@@ -127,25 +149,25 @@ class BotsConfig(Config):
     """When a shopper is suspected to be a bot, and for how long."""
 
     mark: bool = True
-    clicks_per_minute: Count = 60
-    burst: Count = 120
-    pauses: Count = 30
+    clicks_per_minute: Size = 60
+    burst: Size = 120
+    pauses: Size = 30
     spread: Share = 0.05
-    pages: Count = 10
-    page_items: Count = 5
+    pages: Size = 10
+    page_items: Size = 5
     clicked_share: Share = 0.8
-    forget_s: Count = 3_600
-    marked_s: Count = 86_400
+    forget_s: WholeSeconds = 3_600
+    marked_s: WholeSeconds = 86_400
 
 
 class CandidatesConfig(Config):
     """How many candidates a shelf is ranked from, and at most how many of them each source may bring."""
 
-    total: Count = 100
-    vector: Annotated[int, Field(ge=0)] = 60
-    lexical: Annotated[int, Field(ge=0)] = 60
-    together: Annotated[int, Field(ge=0)] = 30
-    trending: Annotated[int, Field(ge=0)] = 20
+    total: Size = 100
+    vector: SizeOrZero = 60
+    lexical: SizeOrZero = 60
+    together: SizeOrZero = 30
+    trending: SizeOrZero = 20
 
 
 PolicyStep = Literal["in_stock", "already_bought", "brand_cap", "diversity", "exploration"]
@@ -155,27 +177,27 @@ class PolicyConfig(Config):
     """From scores to a shelf: which steps, in which order, and their strengths."""
 
     steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "diversity", "brand_cap", "exploration")
-    length: Count = 20
-    intent_weights: dict[Literal["buy", "read", "look", "ignore"], float] = {
+    length: Size = 20
+    intent_weights: dict[Literal["buy", "read", "look", "ignore"], Weight] = {
         "buy": 1.0,
         "read": 0.3,
         "look": 0.2,
         "ignore": 0.0,
     }
-    brand_cap: Count = 6
+    brand_cap: Size = 6
     diversity: Share = 0.15
     exploration: Share = 0.1
-    exploration_position: Annotated[int, Field(ge=0)] = 9
+    exploration_position: SizeOrZero = 9
 
 
 class ShelfConfig(Config):
     """How shelves are kept."""
 
-    ttl_s: Count = 7 * 86_400
-    max_bytes: Count = 32_768
+    ttl_s: WholeSeconds = 7 * 86_400
+    max_bytes: Bytes = 32_768
     similar_refresh_s: Seconds = 600
     popular_refresh_s: Seconds = 5
-    segments: Count = 20
+    segments: Size = 20
 
 
 class ModelConfig(Config):
@@ -184,11 +206,11 @@ class ModelConfig(Config):
     architecture: Literal["late_interaction", "cross_encoder", "constant"] = "late_interaction"
     weights: str = "packaged"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    max_item_tokens: Count = 32
-    max_query_tokens: Count = 16
+    max_item_tokens: Size = 32
+    max_query_tokens: Size = 16
     device: str = "auto"
     engine: Literal["auto", "eager", "inductor", "tensorrt"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 1
+    threads: Annotated[int, Field(ge=0, le=1_024)] = 1
     store: str = ".liveshelf/models"
     version: str | None = "champion"
     watch_s: Seconds = 5.0
@@ -202,7 +224,7 @@ class RoleConfig(Config):
 
     group: str
     instance: str | None = None
-    session_timeout_s: Seconds = 10.0
+    session_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     metrics_every_s: Seconds = 1.0
     stall_s: Seconds = 60.0
 
@@ -211,11 +233,11 @@ class WorkerConfig(RoleConfig):
     """The worker's rhythm."""
 
     group: str = "liveshelf"
-    batch_events: Count = 64
+    batch_events: Size = 64
     batch_wait_s: Seconds = 0.001
-    item_batch: Count = 32
-    recent_items: Count = 10
-    recent_queries: Count = 3
+    item_batch: Size = 32
+    recent_items: Size = 10
+    recent_queries: Size = 3
     recency_half_life_s: Seconds = 1_800.0
 
 

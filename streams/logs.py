@@ -37,7 +37,7 @@ class _Seen:
     """How often a kind came since a moment, and how often that was not written."""
 
     def __init__(self, now: float) -> None:
-        self.since, self.count, self.left_out = now, 0, 0
+        self.since, self.count, self.left_out, self.last = now, 0, 0, ""
 
 
 class Repeats:
@@ -46,11 +46,11 @@ class Repeats:
     Examples
     --------
     >>> repeats, kind = Repeats(first=2, every_s=30), Kind("kafka", 40, "no answer")
-    >>> [repeats.update(kind, now) for now in (0, 1, 2, 3)]
+    >>> [repeats.update(kind, now, lambda: f"no answer at {now}") for now in (0, 1, 2, 3)]
     [True, True, False, False]
     >>> repeats.due(29), repeats.due(31)
-    ([], [(Kind(logger='kafka', level=40, message='no answer'), 2)])
-    >>> repeats.update(kind, 32)
+    ([], [(Kind(logger='kafka', level=40, message='no answer'), 2, 'no answer at 3')])
+    >>> repeats.update(kind, 32, lambda: "no answer")
     True
     """
 
@@ -58,18 +58,19 @@ class Repeats:
         self.first, self.every_s, self.kinds = first, every_s, kinds
         self._seen: OrderedDict[Kind, _Seen] = OrderedDict()
 
-    def update(self, kind: Kind, now: float) -> bool:
-        """Take a record; whether it is to be written. Call :meth:`due` before."""
+    def update(self, kind: Kind, now: float, told: Callable[[], str]) -> bool:
+        """Take a record; whether it is to be written, else ``told`` makes its text. Call :meth:`due` before."""
         if kind not in self._seen and len(self._seen) >= self.kinds:
             kind = kind._replace(message="…")
         seen = self._seen.setdefault(kind, _Seen(now))
         seen.count += 1
         if seen.count > self.first:
             seen.left_out += 1
+            seen.last = told()
         return seen.count <= self.first
 
-    def due(self, now: float) -> list[tuple[Kind, int]]:
-        """The kinds whose time is over, with how many of each were left out; they begin anew."""
+    def due(self, now: float) -> list[tuple[Kind, int, str]]:
+        """The kinds whose time is over, with how many of each were left out, and the last; they begin anew."""
         found = []
         while self._seen:
             kind, seen = next(iter(self._seen.items()))  # the oldest is the first
@@ -77,7 +78,7 @@ class Repeats:
                 break
             del self._seen[kind]
             if seen.left_out:
-                found.append((kind, seen.left_out))
+                found.append((kind, seen.left_out, seen.last))
         return found
 
 
@@ -102,7 +103,7 @@ class Handler(logging.StreamHandler[TextIO]):
         now = self._clock()
         self._tell(now)
         kind = Kind(record.name, record.levelno, _NUMBERS.sub("0", str(record.msg)[:200]))
-        if self._repeats.update(kind, now):
+        if self._repeats.update(kind, now, lambda: _text(record)):
             super().emit(record)
 
     def close(self) -> None:
@@ -111,10 +112,17 @@ class Handler(logging.StreamHandler[TextIO]):
         super().close()
 
     def _tell(self, now: float) -> None:
-        for kind, count in self._repeats.due(now):
+        for kind, count, last in self._repeats.due(now):
             template = "… %d more like this in the last %g s: %s"
-            told = (count, self._repeats.every_s, kind.message)
+            told = (count, self._repeats.every_s, last)
             super().emit(logging.LogRecord(kind.logger, kind.level, "", 0, template, told, None))
+
+
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # arguments that do not fit the message
+        return str(record.msg)
 
 
 def not_idle(record: logging.LogRecord) -> bool:

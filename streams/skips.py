@@ -29,10 +29,18 @@ def key(skip: Skip) -> bytes:
 
 
 def skip_decoder(value: bytes | None) -> Skip | None:
-    """A skip from its record's value; None where it is none."""
+    """A skip from its record's value; None where it is none.
+
+    Examples
+    --------
+    >>> skip_decoder(b'{"topic": "shop.events", "partition": 3, "first": 8, "next": 9}')
+    Skip(topic='shop.events', partition=3, first=8, next=9, error='')
+    >>> [skip_decoder(value) for value in (b"{}", b"[" * 100_000, b'{"topic": "\\xff"}', None)]
+    [None, None, None, None]
+    """
     try:
         return None if value is None else _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -62,7 +62,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """The record in a folder, also a dead one's; None where there is none that can be read."""
         try:
             return msgspec.json.decode((folder / "stack.json").read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     @classmethod

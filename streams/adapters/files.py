@@ -27,8 +27,8 @@ def read(source: Source, kind: Kind, mapping: MappingConfig, now_ms: int, config
     ------
     MappingError
         When the mapping does not fit the file, before or with the first record.
-    OSError, EOFError, lzma.LZMAError
-        When the file itself is damaged; what stood before was yielded.
+    SourceError
+        When the file itself is damaged or UTF-16; what stood before the damage was yielded.
     """
     if mapping.kind is not None and mapping.kind != kind:
         raise MappingError(f"this mapping makes {mapping.kind}, not {kind}")

@@ -32,24 +32,27 @@ class Entry:
 
 
 class Seen:
-    """Remembers the last ``capacity`` things.
+    """Remembers the last ``capacity`` things, each in its last state.
 
     Examples
     --------
     >>> seen = Seen(2)
     >>> [seen.again(thing) for thing in "abacba"]
     [False, False, True, False, True, False]
+    >>> [seen.again("lamp", price) for price in (10, 12, 12, 10)]
+    [False, False, True, False]
     """
 
     def __init__(self, capacity: int = 1_000_000) -> None:
         self.capacity = capacity
-        self._seen: dict[Hashable, None] = {}
+        self._seen: dict[Hashable, Hashable] = {}
 
-    def again(self, thing: Hashable) -> bool:
-        """Whether the thing was here before; it is remembered from now on."""
-        if thing in self._seen:
+    def again(self, thing: Hashable, state: Hashable = None) -> bool:
+        """Whether the thing was here before, and last in this state; it is remembered so from now on."""
+        if thing in self._seen and self._seen[thing] == state:
             return True
-        self._seen[thing] = None
+        self._seen.pop(thing, None)
+        self._seen[thing] = state
         if len(self._seen) > self.capacity:
             del self._seen[next(iter(self._seen))]
         return False
@@ -58,8 +61,8 @@ class Seen:
 class Gate:
     """Lets valid events and items through, once each.
 
-    An event repeats when its ``event_id`` does; an item when it is unchanged, or, with ``distinct``, when its id was
-    seen, so that the first of several rows about one item stays.
+    An event repeats when its ``event_id`` does; an item when it is as it was when it last came, or, with ``distinct``,
+    when its id was seen, so that the first of several rows about one item stays.
 
     Examples
     --------
@@ -81,7 +84,8 @@ class Gate:
         made: AnyEvent | Refusal = _converted(fields, AnyEvent)
         if isinstance(made, Refusal):
             return made
-        passed = self.raw_event(encoder.encode(made))
+        raw = _encoded(made)
+        passed = raw if isinstance(raw, Refusal) else self.raw_event(raw)
         return passed if isinstance(passed, Refusal) else _same(made, passed)
 
     def raw_event(self, raw: bytes) -> AnyEvent | Refusal:
@@ -96,11 +100,13 @@ class Gate:
         made: Item | Refusal = _converted(fields, Item)
         if isinstance(made, Refusal):
             return made
-        raw = encoder.encode(made)
+        raw = _encoded(made)
+        if isinstance(raw, Refusal):
+            return raw
         passed = decode_item(made.item_id.encode(), raw, self.config)
         if isinstance(passed, Item):
             checked = _same(made, passed)
-            if isinstance(checked, Item) and self._seen.again(made.item_id if self.distinct else hash(raw)):
+            if isinstance(checked, Item) and self._seen.again(made.item_id, None if self.distinct else hash(raw)):
                 return refuse(DUPLICATE, f"item {made.item_id!r} was sent before")
             return checked
         assert isinstance(passed, Refusal)
@@ -125,6 +131,13 @@ def _converted(fields: Mapping[str, Any], kind: Any) -> Any:
         return refuse("invalid", str(error))
     except RecursionError:
         return refuse("malformed", "nested too deep")
+
+
+def _encoded(made: Event | Item) -> bytes | Refusal:
+    try:
+        return encoder.encode(made)
+    except UnicodeEncodeError:
+        return refuse("malformed", "a name or a text is not UTF-8")
 
 
 def _same(made: _T, passed: _T) -> _T | Refusal:

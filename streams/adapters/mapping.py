@@ -116,6 +116,18 @@ class MappingConfig(Config):
         named = {name for text in self.fields.values() for name in _columns(text)} | {r.column for r in self.refuse}
         return named | ({*self.rankings.by, self.rankings.clicked} if self.rankings else set())
 
+    def reads(self, column: str) -> bool:
+        """Whether something is made of the column.
+
+        Examples
+        --------
+        >>> mapping = MappingConfig(fields={"title": "{brand} {name}", "attributes": "attr_*"})
+        >>> [mapping.reads(column) for column in ("name", "attr_colour", "price")]
+        [True, True, False]
+        """
+        pattern = self.fields.get("attributes", "")
+        return column in self.columns() or (bool(column) and fnmatchcase(column, pattern))
+
     def with_fields(self, assignments: Iterable[str]) -> "MappingConfig":
         """This mapping with fields from the command line, each ``field=expression``, put over its own.
 
@@ -173,8 +185,10 @@ def load(preset: str | None = None, path: Path | None = None, fields: Iterable[s
         if preset is not None:
             text = (resources.files("streams.adapters") / "presets" / f"{preset}.toml").read_text("utf-8")
         elif path is not None:
-            text = path.read_text("utf-8")
+            text = path.read_text("utf-8-sig")
         return MappingConfig.model_validate(tomllib.loads(text)).with_fields(fields)
+    except RecursionError as error:
+        raise MappingError(f"the mapping {preset or path} cannot be used: it is nested too deep") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise MappingError(f"the mapping {preset or path} cannot be used: {error}") from error
 

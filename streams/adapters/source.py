@@ -6,6 +6,7 @@ Knows bytes, lines and CSV rows; nothing of what they mean. A line that cannot b
 import csv
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -17,6 +18,11 @@ MAX_LINE = 8 * 1024 * 1024
 """Bytes of a line that are kept; the rest of a longer one is passed over."""
 
 BOM = b"\xef\xbb\xbf"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class SourceError(OSError):
+    """A file that cannot be read, or not to its end; the message names it and the line, and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +66,34 @@ class Source:
         """Bytes of the file read so far, as packed: of ``size``, for a progress bar."""
         return 0 if self._packed.closed else self._packed.tell()
 
-    def lines(self) -> Iterator[Line]:
-        """Every line that is not blank.
+    def lines(self, *, blank: bool = False) -> Iterator[Line]:
+        """Every line that is not blank, or, with ``blank``, every line.
 
         Raises
         ------
-        OSError, EOFError, lzma.LZMAError
-            When the file itself is damaged; what stood before the damage was yielded.
+        SourceError
+            When the file is UTF-16, or damaged; what stood before the damage was yielded.
         """
         number = 0
-        while raw := self._file.readline(MAX_LINE):
+        while raw := self._read(number):
             number += 1
             complete = True
             if not raw.endswith(b"\n"):
-                while rest := self._file.readline(MAX_LINE):
+                while rest := self._read(number):
                     complete = False
                     if rest.endswith(b"\n"):
                         break
             if number == 1:
+                if raw.startswith(UTF16):
+                    raise SourceError(
+                        f"{self.path} is UTF-16: convert it to UTF-8 first, as iconv -f UTF-16 -t UTF-8 does"
+                    )
                 raw = raw.removeprefix(BOM)
-            if raw.strip():
+            if blank or raw.strip():
                 yield Line(number, raw.rstrip(b"\r\n"), complete)
 
     def rows(self, delimiter: str = ",") -> Iterator[Row]:
-        """Every row of a CSV file, its header first.
+        """Every row of a CSV file that is not blank, its header first; errors as for `lines`.
 
         A quote that is never closed costs the row it began in, up to csv's field limit, and not the file.
         """
@@ -100,12 +110,24 @@ class Source:
                 cells, error = [], str(problem)
             raw = b"\n".join(line.raw for line in taken)
             line = Line(taken[0].number if taken else 0, raw, all(line.complete for line in taken))
+            if not (error or raw.strip()):
+                continue
             if not error:
                 error = "" if _is_utf8(raw) else "the row is not UTF-8"
             yield Row(line, cells, error)
 
+    def _read(self, whole: int) -> bytes:
+        """The next piece of a line, after so many whole ones."""
+        try:
+            return self._file.readline(MAX_LINE)
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+            raise SourceError(
+                f"{self.path} is damaged and cannot be read beyond line {whole:,} ({type(error).__name__}: {error}): "
+                "fetch or pack it anew, and start again"
+            ) from error
+
     def _text(self, taken: list[Line]) -> Iterator[str]:
-        for line in self.lines():
+        for line in self.lines(blank=True):
             taken.append(line)
             yield line.raw.decode("utf-8", "surrogateescape") + "\n"
 

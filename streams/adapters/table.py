@@ -7,7 +7,7 @@ from streams.adapters.gate import Entry, Gate, unread
 from streams.adapters.mapped import Mapped
 from streams.adapters.mapping import MappingConfig, MappingError, Record
 from streams.adapters.rankings import Rankings
-from streams.adapters.source import Line, Source
+from streams.adapters.source import Line, Row, Source
 
 
 def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Gate) -> Iterator[Entry]:
@@ -16,7 +16,7 @@ def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfi
     Raises
     ------
     MappingError
-        When the header has not the columns that the mapping names.
+        When the header cannot be read, has not the columns that the mapping names, or has one of them twice.
     """
     rows = records(source, mapping)
     if mapping.rankings is None:
@@ -32,7 +32,7 @@ def records(source: Source, mapping: MappingConfig) -> Iterator[Entry | tuple[Li
     header: list[str] = []
     for row in source.rows(mapping.delimiter):
         if not header:
-            header = [cell.strip() for cell in row.cells]
+            header = _header(row)
             _check(header, mapping)
         elif row.error:
             yield unread(row.line, "malformed", row.error)
@@ -44,8 +44,19 @@ def records(source: Source, mapping: MappingConfig) -> Iterator[Entry | tuple[Li
             yield row.line, dict(zip(header, row.cells, strict=True))
 
 
+def _header(row: Row) -> list[str]:
+    """The columns' names."""
+    if row.error and b"\r" in row.line.raw:
+        raise MappingError("the lines end with a carriage return alone: convert the file, as tr '\\r' '\\n' does")
+    if row.error:
+        raise MappingError(f"the header cannot be read: {row.error}; convert the file to UTF-8 CSV")
+    return [cell.strip() for cell in row.cells]
+
+
 def _check(header: list[str], mapping: MappingConfig) -> None:
     if not mapping.fields:
         raise MappingError(f"a table needs a mapping; its columns are {', '.join(header)}")
     if missing := sorted(mapping.columns() - set(header)):
         raise MappingError(f"no column {', '.join(missing)}; there are {', '.join(header)}")
+    if twice := sorted({name for name in header if header.count(name) > 1 and mapping.reads(name)}):
+        raise MappingError(f"the header has {', '.join(twice)} more than once: rename all but the one that is meant")

@@ -8,9 +8,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from liveshelf.cli import app
+from evaluator.alerts.alert import Alert
+from evaluator.alerts.topic import Told
+from liveshelf.cli import app, show
+from liveshelf.roles import evaluator_tables
 from liveshelf.settings import load
 from liveshelf.terminal import console
+from streams.clock import wall_ms
+from streams.meter import Series, Snapshot
+from streams.shelf import Shelf, ShelfItem, shelf_decoder
 
 WITHOUT_EXAMPLE = {("topics", "create"), ("health",), ("config",)}
 """Commands whose name is all there is to type."""
@@ -110,3 +116,50 @@ def test_config_prints_what_can_be_read_again(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "liveshelf.toml").write_text(run("config").output)
     monkeypatch.delenv("LIVESHELF_WORKER__BATCH_EVENTS")
     assert load().worker.batch_events == 7
+
+
+HOSTILE = ("[/sku]", "[red]lamp[/red]", "[bold", ":cat:", "\x1b[2Jlamp")
+
+
+def as_shown(text: str) -> str:
+    return text.replace("\x1b", "\ufffd")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_shelf_is_shown_as_it_stands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    item = ShelfItem(name, 0.5, 0.1, 0.2, 0.3, name)
+    show(Shelf(shelf_id="s", surface=name, model=name, arm="a", made_at=1, event_ts=1, items=[item]), False)
+    assert capsys.readouterr().out.count(as_shown(name)) == 4
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_alerts_are_shown_as_they_stand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alert = Alert(
+        name=name, labels={"item": name}, state="firing", summary=name, since=wall_ms(), evidence={"worst": name}
+    )
+    monkeypatch.setattr("liveshelf.terminal.reached", lambda config, **_: config)
+    monkeypatch.setattr("evaluator.alerts.topic.read", lambda *_: [Told(alert, wall_ms(), "me")])
+    result = run("alerts", "ls")
+    assert result.exit_code == 0 and result.output.count(as_shown(name)) == 4, result.output
+
+
+@pytest.mark.parametrize("value", [b"\xff", b'{"shelf_id": "caf\xe9"}', b"[" * 100_000, b"{}"])
+@pytest.mark.parametrize("arguments", [("feed", "u"), ("search", "q"), ("similar", "i"), ("popular",)], ids=" ".join)
+def test_a_damaged_shelf_is_one_paragraph(
+    arguments: tuple[str, ...], value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liveshelf.cli.reached", lambda config, **_: config)
+    monkeypatch.setattr("streams.client.ShelfClient._first", lambda *_: shelf_decoder.decode(value))
+    result = run("get", *arguments)
+    [paragraph] = result.output.strip().splitlines()
+    assert result.exit_code == 1 and "What Redis holds there is no shelf" in paragraph
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_evaluators_count_is_shown_as_it_stands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = {"window": name, "surface": name, "arm": name, "model": name}
+    series = [Series("rate_impressions", labels, 100), Series("bots", {"reason": name}, 1)]
+    one = Snapshot(role="evaluator", id=name, from_ms=0, to_ms=1, counts={}, gauges={}, sketches={}, series=series)
+    for table in evaluator_tables([one]):
+        console.print(table)
+    assert capsys.readouterr().out.count(as_shown(name)) == 6

@@ -133,3 +133,75 @@ def test_dump_is_toml_that_can_be_read_back_and_holds_no_secret(monkeypatch: pyt
     assert told["redis"]["url"] == "rediss://***@cache:6379/0"
     assert told["kafka"]["username"] == 'quo"te\\'
     assert told["policy"]["intent_weights"]["buy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[kafka]\nusername = 'Jos\u00e9'\n".encode("latin-1"), "liveshelf.toml is not UTF-8"),
+        ("[topics]\npartitions = 3\n".encode("utf-16"), "liveshelf.toml is not UTF-8"),
+        (b"a = " + b"[" * 100_000, "nested too deep"),
+        (b'[stack]\nfolder = "a\\u0000b"\n', "stack.folder (from liveshelf.toml): a folder's name has no NUL"),
+    ],
+    ids=["Latin-1", "UTF-16", "deep", "NUL"],
+)
+def test_a_file_that_cannot_be_read_is_one_paragraph(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "liveshelf.toml").write_bytes(content)
+    with pytest.raises(BadSettingsError) as error:
+        load()
+    assert told in str(error.value)
+
+
+def test_a_byte_order_mark_before_the_file_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "liveshelf.toml").write_bytes(b"\xef\xbb\xbf[topics]\r\npartitions = 3\r\n")
+    assert load().topics.partitions == 3
+
+
+@pytest.mark.parametrize("content", [b"\xff", b'{"since": "\xff"}', b"[" * 100_000, b"{}"])
+def test_a_damaged_record_of_a_stack_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "stack.json").write_bytes(content)
+    assert Record.read(tmp_path) is None
+    assert Record.read(Path("a\0b")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name in ("EVALUATOR__WINDOW_S", "TOPICS__RETENTION_HOURS", "WORKER__SESSION_TIMEOUT_S")
+        for value in ("inf", "nan", "1e308")
+    ]
+    + [
+        ("TOPICS__PARTITIONS", "999999999999"),
+        ("STATE__TTL_S", str(10**24)),
+        ("STATE__SHARDS", str(10**24)),
+        ("WORKER__BATCH_EVENTS", str(10**24)),
+        ("EVALUATOR__STATE_TTL_S", str(10**24)),
+        ("STACK__WORKERS", str(10**24)),
+        ("CANDIDATES__VECTOR", str(10**24)),
+        ("MODEL__THREADS", str(10**24)),
+        ("TOPICS__PREFIX", "bad name/"),
+        ("TOPICS__PREFIX", "caf\u00e9"),
+        ("TOPICS__PREFIX", "x" * 151),
+    ],
+)
+def test_a_value_beyond_all_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LIVESHELF_{name}", value)
+    with pytest.raises(BadSettingsError, match=f"from LIVESHELF_{name} in the environment"):
+        load()
+
+
+@pytest.mark.parametrize("weight", ["1e9", "-1e9", "Infinity", "NaN"])
+def test_a_weight_is_finite_and_bounded(monkeypatch: pytest.MonkeyPatch, weight: str) -> None:
+    monkeypatch.setenv("LIVESHELF_POLICY__INTENT_WEIGHTS", f'{{"buy": {weight}}}')
+    with pytest.raises(BadSettingsError, match=r"policy\.intent_weights\.buy"):
+        load()
+
+
+def test_every_default_and_what_large_shops_set_is_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load()
+    assert type(settings).model_validate(settings.model_dump()) == settings
+    for name, value in [("PREFIX", "Shop_1.test-"), ("PARTITIONS", "10000"), ("MAX_MESSAGE_BYTES", "67108864")]:
+        monkeypatch.setenv(f"LIVESHELF_TOPICS__{name}", value)
+    monkeypatch.setenv("LIVESHELF_STATE__TTL_S", str(2 * 365 * 86_400))
+    assert load().topics.partitions == 10_000

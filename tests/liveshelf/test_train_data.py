@@ -1,8 +1,10 @@
 """``liveshelf train --events``: events and items become examples as the live loop would make them, and a version."""
 
 import csv
+import gzip
 import json
 import lzma
+import zlib
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import groupby
@@ -146,10 +148,31 @@ def test_what_makes_no_examples_is_told(items: Path, tmp_path: Path) -> None:
     recent = write(tmp_path / "recent.jsonl", visit(0, "hose", ["hose"], click="hose"))
     with pytest.raises(ExamplesError, match="still open"):
         History(recent, items).label()
-    with pytest.raises(ExamplesError, match="shelf records"):
+    with pytest.raises(ExamplesError, match="line 1, is no shelf record"):
         History(recent, items, shelves=recent).label()
     with pytest.raises(ExamplesError, match="one moment"):
         History(write(tmp_path / "one.jsonl", [*visit(0, "hose", ["hose"]), *visit(9, "x", ["gone"])]), items).label()
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'"caf\xe9"'], ids=["no text", "too deep", "Latin-1"])
+def test_a_shelf_record_that_cannot_be_read_is_named(line: bytes, items: Path, tmp_path: Path) -> None:
+    shelves = tmp_path / "shelves.jsonl"
+    shelves.write_bytes(line)
+    with pytest.raises(ExamplesError, match=r"shelves\.jsonl, line 1, is no shelf record"):
+        History(write(tmp_path / "a.jsonl", visit(0, "hose", ["hose"])), items, shelves=shelves).label()
+
+
+def test_damaged_files_are_told_with_the_line(items: Path, tmp_path: Path) -> None:
+    events = write(tmp_path / "a.jsonl", [row for n in range(300) for row in visit(n, "hose", ["hose"])])
+    packed, shelves = tmp_path / "a.jsonl.gz", tmp_path / "shelves.jsonl.gz"
+    packer = zlib.compressobj(wbits=31)
+    packed.write_bytes(packer.compress(events.read_bytes()) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100)
+    shelves.write_bytes(gzip.compress(b"")[:-4])
+    for history in (History(packed, items), History(events, packed), History(events, items, shelves=shelves)):
+        with pytest.raises(
+            ExamplesError, match=r"a\.jsonl\.gz is damaged.*line \d+ \(error|shelves.*line 0 \(EOFError"
+        ):
+            history.label()
 
 
 @pytest.mark.data

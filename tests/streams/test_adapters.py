@@ -3,13 +3,14 @@
 import gzip
 import json
 import lzma
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streams.adapters import mapping as mappings
@@ -18,13 +19,16 @@ from streams.adapters.files import Kind, guess, read
 from streams.adapters.gate import Entry
 from streams.adapters.mapping import MappingConfig, MappingError, RankingsConfig, Refuse, load
 from streams.adapters.moment import MomentConfig
-from streams.adapters.source import Source
+from streams.adapters.source import UTF16, Source, SourceError
 from streams.config import EventsConfig
 from streams.decode import Refusal, decode_event
 from streams.events import Cart, Click, Event, Impression, Item, Purchase, Search, encoder
 
 NOW = 1_790_000_000_000
 RETAIL = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+
+
+SKU = MappingConfig(fields={"item_id": "item_id", "title": "title"})
 
 
 def entries(
@@ -61,10 +65,30 @@ def test_what_stood_before_the_damage_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl.gz"
     path.write_bytes(gzip.compress(line * 2)[:-9])
     found: list[Entry] = []
-    with Source(path) as source, pytest.raises(EOFError):
+    with Source(path) as source, pytest.raises(SourceError, match=r"items\.jsonl\.gz is damaged .* beyond line 2"):
         for entry in read(source, "items", MappingConfig(), NOW, EventsConfig()):
             found.append(entry)
     assert reasons(found) == {"Item": 1, "duplicate": 1}
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_damage_in_the_middle_is_one_error_whatever_the_packer_calls_it(tmp_path: Path, suffix: str) -> None:
+    lines = "".join(json.dumps({"item_id": str(n), "title": f"{n * n} {n**3}"}) + "\n" for n in range(5_000)).encode()
+    path = tmp_path / f"items.jsonl{suffix}"
+    packer = zlib.compressobj(wbits=31)
+    spoilt = packer.compress(lines) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100
+    path.write_bytes({".gz": spoilt, ".xz": lzma.compress(lines)[:-2_000] + bytes(2_000)}[suffix])
+    found: list[Entry] = []
+    with Source(path) as source, pytest.raises(SourceError, match="fetch or pack it anew"):
+        found.extend(read(source, "items", MappingConfig(), NOW, EventsConfig()))
+
+
+@pytest.mark.parametrize("kind", ["items", "events"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_as_such(tmp_path: Path, kind: Kind, name: str, coding: str) -> None:
+    with pytest.raises(SourceError, match="is UTF-16: convert it to UTF-8"):
+        entries(tmp_path, name, "\ufeffitem_id,title\n1,Lamp\n".encode(coding), kind, SKU)
 
 
 def test_an_endless_line_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +136,62 @@ def test_an_unchanged_item_is_sent_once_and_a_changed_one_again(tmp_path: Path) 
     assert reasons(found) == {"Item": 2, "duplicate": 1}
 
 
+def test_an_item_that_returns_to_an_earlier_state_is_sent(tmp_path: Path) -> None:
+    rows = [{"item_id": name, "title": "A", "price": price} for price in (10, 12, 12, 10) for name in ("a", "b")]
+    found = entries(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)), "items")
+    assert reasons(found) == {"Item": 6, "duplicate": 2}
+    assert [item.price for item in values(found) if isinstance(item, Item)] == [10, 10, 12, 12, 10, 10]
+
+
 # --- tables
+
+
+def test_a_header_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    mapping = MappingConfig().with_fields(["item_id=sku", "title=name", "attributes=attr_*"])
+    with pytest.raises(MappingError, match="the row is not UTF-8; convert"):
+        entries(tmp_path, "a.csv", b"sku,name,attr_gr\xf6\xdfe\n1,Lamp,5\n", "items", mapping)
+
+
+def test_text_that_is_not_utf_8_is_refused_wherever_it_comes_from(tmp_path: Path) -> None:
+    mapping = MappingConfig().with_fields(["item_id=item_id", "title==caf\udce9"])
+    assert reasons(entries(tmp_path, "a.csv", "item_id\n1\n", "items", mapping)) == {"malformed": 1}
+    clicks = MappingConfig().with_fields(
+        ["type==click", "event_id=item_id", "ts==5", "user_id==\udce9", "item_id=item_id"]
+    )
+    assert reasons(entries(tmp_path, "a.csv", "item_id\n1\n", "events", clicks)) == {"malformed": 1}
+
+
+def test_lines_that_end_with_a_carriage_return_alone_are_told(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="carriage return alone: convert"):
+        entries(tmp_path, "a.csv", "item_id,title\r1,Lamp\r2,Desk\r", "items", SKU)
+
+
+@pytest.mark.parametrize(
+    ("header", "fields", "twice"),
+    [
+        ("sku,name,name", ["title=name"], "name"),
+        ("sku,name, name ", ["title={name} x"], "name"),
+        ("sku,attr_x,attr_x", ["title=sku", "attributes=attr_*"], "attr_x"),
+        ("sku,more,more", ["title=sku"], ""),
+    ],
+)
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read(
+    tmp_path: Path, header: str, fields: list[str], twice: str
+) -> None:
+    mapping = MappingConfig().with_fields(["item_id=sku", *fields])
+    if twice:
+        with pytest.raises(MappingError, match=f"the header has {twice} more than once"):
+            entries(tmp_path, "a.csv", f"{header}\n1,Lamp,Desk\n", "items", mapping)
+    else:
+        assert reasons(entries(tmp_path, "a.csv", f"{header}\n1,Lamp,Desk\n", "items", mapping)) == {"Item": 1}
+
+
+def test_blank_lines_are_kept_in_a_cell_and_passed_over_between_rows(tmp_path: Path) -> None:
+    text = '\n  \nitem_id,title,description\n\n1,Lamp,"Bright.\n\nWarm."\n\n   \n2,Desk,\n'
+    mapping = MappingConfig().with_fields(["item_id=item_id", "title=title", "description=description"])
+    found = entries(tmp_path, "a.csv", text, "items", mapping)
+    assert [item.description for item in values(found) if isinstance(item, Item)] == ["Bright.\n\nWarm.", ""]
+    assert [entry.line.number for entry in found] == [5, 10]
 
 
 def test_retail_lines_become_purchases_and_dirt_is_refused(tmp_path: Path) -> None:
@@ -258,14 +337,15 @@ def test_presets_load_compile_and_say_what_they_are_for(name: str) -> None:
 
 def test_a_mapping_file_and_fields_from_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('kind = "items"\n[fields]\nitem_id = "no"\ntitle = "name"\n')
+    path.write_text('\ufeffkind = "items"\n[fields]\nitem_id = "no"\ntitle = "name"\n')
     assert load(path=path, fields=["title={name} {size}"]).fields == {"item_id": "no", "title": "{name} {size}"}
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("kind = 3", "kind"), ("kin = 'items'", "kin"), ("= x", "Invalid"), ("[ts]\nzone = 'Mars/Base'", "Mars/Base")],
-)
+    [("kind = 3", "kind"), ("kin = 'items'", "kin"), ("= x", "Invalid"), ("[ts]\nzone = 'Mars/Base'", "Mars/Base"),
+     ("a = " + "[" * 100_000, "too deep")],
+)  # fmt: skip
 def test_a_wrong_mapping_file_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
@@ -320,6 +400,7 @@ def test_reading_never_fails_and_lets_only_valid_events_through(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, what: tuple[Kind, str]
 ) -> None:
     kind, preset = what
+    assume(not content.startswith(UTF16))
     header = {"retrotech": b"upc,name,manufacturer,short_description,long_description\n"}
     header["retrotech_sessions"] = b"sess_id,query,rank,clicked_doc_id,clicked\n"
     found = entries(tmp_path_factory.getbasetemp(), "any.csv", header.get(preset, b"") + content, kind, load(preset))

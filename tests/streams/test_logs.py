@@ -33,8 +33,8 @@ def test_what_repeats_is_written_a_few_times_and_then_counted() -> None:
     log.now = 31.0
     log.say("something else")
     assert len(log.lines) == 2 * FIRST + 4
-    assert "… 995 more like this in the last 30 s: no leader for %s" in log.lines[-3]
-    assert "… 995 more like this in the last 30 s: attempt 0 of x" in log.lines[-2]
+    assert "… 995 more like this in the last 30 s: no leader for topic-999" in log.lines[-3]
+    assert "… 995 more like this in the last 30 s: attempt 999 of x" in log.lines[-2]
     log.say("no leader for %s", "y")
     assert "no leader for y" in log.lines[-1], "it begins anew"
 
@@ -47,11 +47,22 @@ def test_what_was_left_out_is_told_at_the_end() -> None:
     assert log.lines[-1].endswith("… 3 more like this in the last 30 s: again")
 
 
+def test_what_was_left_out_is_told_with_its_arguments_and_without_its_secrets() -> None:
+    log = Log()
+    for _ in range(FIRST + 1):
+        log.say("%s Waiting for it.", "redis://me:hunter2@h/0 is away.")
+        log.say("%d of it", "no number", logger="b")
+    log.handler.close()
+    assert log.lines[-2].endswith("… 1 more like this in the last 30 s: redis://***@h/0 is away. Waiting for it.")
+    assert log.lines[-1].endswith("… 1 more like this in the last 30 s: %d of it")
+
+
 def test_any_number_of_kinds_takes_bounded_memory_and_few_lines() -> None:
     repeats = Repeats()
-    written = sum(repeats.update(Kind("a", 40, f"{chr(97 + n % 26)}{n}"), 0.0) for n in range(100_000))
+    kinds = (Kind("a", 40, f"{chr(97 + n % 26)}{n}") for n in range(100_000))
+    written = sum(repeats.update(kind, 0.0, lambda: "x") for kind in kinds)
     assert written <= KINDS + FIRST and len(repeats._seen) <= KINDS + 1
-    assert sum(count for _, count in repeats.due(100.0)) == 100_000 - written
+    assert sum(count for _, count, _ in repeats.due(100.0)) == 100_000 - written
 
 
 def test_secrets_are_masked_in_messages_arguments_and_tracebacks() -> None:
