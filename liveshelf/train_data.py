@@ -195,6 +195,8 @@ def _joined(
     counts.update({intent: found.closed[intent] for intent in INTENTS})
     counts["orphan outcomes"] = found.orphans.total()
     counts["still open at the end"] = found.waiting
+    if join.broken:
+        counts["beyond what one shopper and item may have"] = join.broken
 
 
 def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: bool) -> Labelled:
