@@ -17,7 +17,6 @@ import numpy as np
 from msgspec import Meta
 
 from models.encoded import EncodedError, EncodedItem
-from streams.clock import not_ahead
 from streams.events import Id, Item
 
 ORIGIN_HEADER = "origin"
@@ -186,7 +185,7 @@ def place(message: Any) -> Place:
     return Place(msgspec.convert(item_id.decode(), Id), version.decode(), origin(message.headers))
 
 
-def parse(message: Any, now_ms: int) -> Entry:
+def parse(message: Any, _now_ms: int) -> Entry:
     """The entry of a consumed Kafka message; for :class:`streams.guard.Guard`.
 
     Whether its vectors can be used is told by :func:`vectors`: those of another encoder need not.
@@ -197,8 +196,6 @@ def parse(message: Any, now_ms: int) -> Entry:
         When it is none.
     """
     found = place(message)
-    if found.origin is not None:  # what is dated far ahead would be the item's last state for as long
-        not_ahead(found.origin.timestamp_ms, now_ms, "the origin")
     if message.value is None:
         return Entry(found, None)
     made = decoder.decode(message.value)
