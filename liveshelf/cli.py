@@ -341,13 +341,12 @@ def get_popular(segment: str = "all", as_json: Json = False) -> None:
 
 def _shelf(get: "Callable[[ShelfClient], Shelf | None]") -> "Shelf | None":
     """What a frontend would get, or exit code 1 and why, where Redis holds no shelf in its place."""
-    import msgspec
-
     from streams.client import ShelfClient
+    from streams.decode import UNDECODABLE
 
     try:
         return get(ShelfClient.from_url(reached(settings(), kafka=False).redis.url.get_secret_value()))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         console.print(plain(f"What Redis holds there is no shelf: {error}. A worker replaces it with its next one."))
         raise typer.Exit(1) from error
 

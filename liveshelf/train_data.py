@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from rich.table import Table
 
 from evaluator.learning.weighing import weighed
@@ -25,7 +24,7 @@ from streams.adapters.mapping import MappingConfig, load
 from streams.adapters.source import Line, Source, SourceError
 from streams.clock import wall_ms
 from streams.config import EventsConfig
-from streams.decode import Refusal
+from streams.decode import UNDECODABLE, Refusal
 from streams.embedding import text
 from streams.events import AnyEvent, Item
 from streams.shelf import ShelfRecord, record_decoder
@@ -164,7 +163,7 @@ def _unread(path: Path, error: OSError) -> ExamplesError:
 def _shelf_record(line: Line, path: Path) -> ShelfRecord:
     try:
         return record_decoder.decode(line.raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise ExamplesError(f"{path}, line {line.number:,}, is no shelf record: {error}") from error
 
 

@@ -60,6 +60,7 @@ class ShelfStore:
     def __init__(self, client: "Redis", group: str, ttl_s: int) -> None:
         self.client, self.group, self.ttl_s = client, group, ttl_s
         self._scripts = Scripts(client, "evaluator", SCRIPTS)
+        self._every_mark = [self.marks(number) for number in range(BUCKETS)]
 
     async def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> dict[int, int]:
         """Keep shelves, by id, that were read in these stretches.
@@ -94,26 +95,24 @@ class ShelfStore:
 
         async def read() -> list[Any]:
             async with self.client.pipeline(transaction=False) as pipe:
-                for key in keys:
+                for key in self._every_mark:
                     pipe.hmget(key, fields)
                 return list(await pipe.execute())
 
-        keys = [self.marks(number) for number in range(BUCKETS)]
-        answers = await replacing(self.client, read, keys)
+        answers = await replacing(self.client, read, self._every_mark)
         marks = zip(partitions, zip(*answers, strict=True), strict=True)
         return {partition: min(map(_offset, has)) for partition, has in marks}
 
     async def begin(self, partition: int, offset: int) -> None:
         """Have a partition begin at an offset: nothing before it is missed, and up to when it is known is not told."""
-        keys = [self.marks(number) for number in range(BUCKETS)]
 
         async def write() -> None:
             async with self.client.pipeline(transaction=False) as pipe:
-                for key in keys:
+                for key in self._every_mark:
                     pipe.hset(key, mapping={f"{partition}.offset": offset, f"{partition}.until": 0})
                 await pipe.execute()
 
-        await replacing(self.client, write, keys)
+        await replacing(self.client, write, self._every_mark)
 
     async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, Known | None]:
         """What is known of shelves; None of one that is not ours.

@@ -8,13 +8,11 @@ works on, each event counts once. Knows Redis; nothing of Kafka, nor of how even
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from evaluator.live import labelled
 from evaluator.live.labelled import Labelled
@@ -22,7 +20,7 @@ from evaluator.live.partition import HOUR_MS, Commit, RateKey, Saved, checked_st
 from evaluator.live.shelf_store import ShelfStore
 from evaluator.online.rates import Slice, Tally
 from streams.decode import UNDECODABLE
-from streams.lua import replacing
+from streams.lua import Scripts, replacing
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class Store:
         self.client, self.group = client, group
         self.state_ttl_s, self.rates_ttl_s = state_ttl_s, rates_ttl_s
         self.shelves = ShelfStore(client, group, shelf_ttl_s)
-        self._script: str | None = None
+        self._scripts = Scripts(client, "evaluator", ("commit",))
 
     def key(self, partition: int, *rest: str) -> str:
         """A key of a partition; all of one partition share a hash slot."""
@@ -71,14 +69,7 @@ class Store:
         """What was committed last."""
         keys = [self.key(partition, name) for name in ("state", "meta", "bots")]
 
-        async def read() -> list[Any]:
-            async with self.client.pipeline(transaction=True) as pipe:
-                for key in keys:
-                    pipe.hgetall(key)
-                found: list[Any] = await pipe.execute()
-                return found
-
-        states, meta, tracks = await replacing(self.client, read, keys)
+        states, meta, tracks = await self._hashes(keys)
         told = await self._readable(keys[1], meta, lambda name, value: (name.decode(), int(value)))
         states = await self._readable(keys[0], states, checked_state)
         tracks = await self._readable(keys[2], tracks, checked_track)
@@ -111,13 +102,19 @@ class Store:
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
         head = [commit.before, commit.offset, commit.watermark, self.state_ttl_s, self.rates_ttl_s]
         words = [*head, *(word for part in parts for word in (len(part), *part))]
-        if not await replacing(self.client, lambda: self._run(keys, words), keys):
+
+        async def send(pipe: Any) -> list[Any]:
+            self._scripts.add(pipe, "commit", keys, *words)
+            return list(await pipe.execute())
+
+        [done] = await self._scripts.run(send)
+        if not done:
             raise OutpacedError(f"partition {partition} has gone on beyond offset {commit.before}")
 
     async def examples(self, partition: int) -> list[Labelled]:
         """Examples that are committed and not yet known to be in Kafka."""
         key = self.key(partition, "examples")
-        found: dict[bytes, bytes] = await replacing(self.client, lambda: cast(Any, self.client.hgetall(key)), [key])
+        [found] = await self._hashes([key])
         examples = await self._readable(key, found, lambda name, value: (name, labelled.decoder.decode(value)))
         return list(examples.values())
 
@@ -128,16 +125,8 @@ class Store:
     async def rates(self, partition: int, hours: Iterable[int]) -> dict[RateKey, Tally]:
         """Sums by minute and slice of some hours (since the epoch)."""
         keys = [self.key(partition, "rates", str(hour)) for hour in hours]
-
-        async def read() -> list[Any]:
-            async with self.client.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.hgetall(key)
-                answers: list[Any] = await pipe.execute()
-                return answers
-
         found: defaultdict[RateKey, Tally] = defaultdict(Tally)
-        for key, fields in zip(keys, await replacing(self.client, read, keys), strict=True):
+        for key, fields in zip(keys, await self._hashes(keys), strict=True):
             for (minute, cut, what), value in (await self._readable(key, fields, _sum)).items():
                 sums = found[minute, cut]
                 setattr(sums, what, type(getattr(sums, what))(value))
@@ -208,15 +197,16 @@ class Store:
                 found[made] = what
         return found
 
-    async def _run(self, keys: list[str], arguments: list[Any]) -> int:
-        while True:
-            try:
-                if self._script is None:
-                    source = files("evaluator").joinpath("scripts", "commit.lua").read_text("utf-8")
-                    self._script = str(await self.client.script_load(source))
-                return int(await cast(Any, self.client.evalsha(self._script, len(keys), *keys, *arguments)))
-            except NoScriptError:
-                self._script = None
+    async def _hashes(self, keys: Sequence[str]) -> list[dict[bytes, bytes]]:
+        """What stands in hashes of one partition, all at one moment."""
+
+        async def read() -> list[dict[bytes, bytes]]:
+            async with self.client.pipeline(transaction=True) as pipe:
+                for key in keys:
+                    pipe.hgetall(key)
+                return list(await pipe.execute())
+
+        return await replacing(self.client, read, keys)
 
 
 def _sum(name: bytes, value: bytes) -> tuple[tuple[int, Slice, str], float]:

@@ -233,20 +233,19 @@ class Watches:
 
     def _of(self, kind: type[W], key: Key, version: str = "") -> W:
         """A watch, made where it is new or of another version; it is the one seen last now."""
-        watch = self._watches.pop(key, None)
+        known = watch = self._watches.pop(key, None)
         if watch is None or self._versions[key] != version:
             watch = KINDS[key.watch].make(self.rules)
             self._versions[key] = version
             self._saved.discard(key)
         self._watches[key] = watch
-        self._forget()
+        if known is None:
+            self._forget()
         assert isinstance(watch, kind)
         return watch
 
     def _forget(self) -> None:
         """Let go what was seen longest ago, where surfaces that are not ours have too many watches."""
-        if len(self._watches) <= MOST:
-            return
         foreign = [key for key in self._watches if key.surface not in OURS["surface"]]
         for key in foreign[: max(0, len(foreign) - MOST)]:
             del self._watches[key], self._versions[key]

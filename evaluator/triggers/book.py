@@ -83,8 +83,7 @@ class Book:
             saved, (seconds, micros) = await replacing(
                 self.client, lambda: client.eval(READ, 1, self.key), hashes=(), strings=[self.key]
             )
-            before = self._known(saved)
-            runs = Runs.load(self.config, before or self._last)
+            runs, before = self._runs(saved)
             answer = change(runs, int(seconds) * 1_000 + int(micros) // 1_000)
             after = runs.save()
             changed = write and after != before
@@ -93,14 +92,13 @@ class Book:
             self._last = after
             return answer
 
-    def _known(self, saved: bytes | None) -> dict[str, Any] | None:
-        """What stands in the book; None where nothing does that can be read."""
-        if not saved:
-            return None
-        try:
-            found = msgspec.msgpack.decode(saved, type=dict[str, Any])
-            Runs.load(self.config, found)
-        except (*UNDECODABLE, ValueError, TypeError) as error:
-            log.error("Redis holds what is no book of runs under %s, which is replaced: %s", self.key, error)
-            return None
-        return found
+    def _runs(self, saved: bytes | None) -> tuple[Runs, dict[str, Any] | None]:
+        """The runs of the book, and what stands in it; where that is nothing that can be read, the runs last seen and
+        None."""
+        if saved:
+            try:
+                found = msgspec.msgpack.decode(saved, type=dict[str, Any])
+                return Runs.load(self.config, found), found
+            except (*UNDECODABLE, ValueError, TypeError) as error:
+                log.error("Redis holds what is no book of runs under %s, which is replaced: %s", self.key, error)
+        return Runs.load(self.config, self._last), None
