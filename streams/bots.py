@@ -5,6 +5,7 @@ far from what people do (``docs/attribution.md`` has the thresholds and how ofte
 can make, pauses between clicks as even as a clock's, and clicks on nearly all that is on screen, page after page.
 """
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 
@@ -103,11 +104,12 @@ class Bots:
         """How many are marked, by reason."""
         return Counter(track.reason for track in self._marked.values())
 
-    def forget(self, until: int) -> list[str]:
-        """Forget shoppers whose next page, seen at ``until`` (ms) or later, would begin anew; gives who they were."""
-        found = []
+    def forget(self, until: int, most: float = math.inf) -> list[str]:
+        """Forget shoppers whose next page, seen at ``until`` (ms) or later, would begin anew, up to ``most`` at once;
+        gives who they were."""
+        found = list[str]()
         for tracks in (self._kept, self._marked):
-            while tracks:
+            while tracks and len(found) < most:
                 shopper, track = next(iter(tracks.items()))
                 if len(tracks) <= self.capacity and track.last + self._kept_ms(track) >= until:
                     break

@@ -247,16 +247,21 @@ class Join:
                 self._outpaced(outpaced)
 
     async def _step(self, number: int, partition: Partition, take: Take) -> Sent:
-        started = time.perf_counter()
-        closed = take(partition)
-        self.meter.time("join", (time.perf_counter() - started) * 1000)
-        known = await self._known(closed)
-        commit = partition.commit(known)
-        started = time.perf_counter()
-        await self.patience.until_done(lambda: self.store.commit(number, commit))
-        self.meter.time("commit", (time.perf_counter() - started) * 1000)
-        self._figure(partial(self._measure, commit, closed, known))
-        return self._published(number, commit.examples)
+        """Take and commit, as often as it takes."""
+        sent = Sent()
+        while True:
+            started = time.perf_counter()
+            closed = take(partition)
+            self.meter.time("join", (time.perf_counter() - started) * 1000)
+            known = await self._known(closed)
+            commit = partition.commit(known)
+            started = time.perf_counter()
+            await self.patience.until_done(lambda commit=commit: self.store.commit(number, commit))  # type: ignore[misc]
+            self.meter.time("commit", (time.perf_counter() - started) * 1000)
+            self._figure(partial(self._measure, commit, closed, known))
+            sent += self._published(number, commit.examples)
+            if not partition.full:
+                return sent
 
     def _outpaced(self, outpaced: OutpacedError) -> None:
         """Another process went on, this one's own commit arrived though its answer was lost, or Redis lost commits."""

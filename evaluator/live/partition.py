@@ -25,6 +25,10 @@ from streams.events import AnyEvent
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
+MOST_CHANGES = 4_096
+"""About how many facts one commit takes in or settles. What a night's pause closes goes in many commits, and none holds
+Redis up for long."""
+
 _fact_encoder = msgspec.msgpack.Encoder()
 _fact_decoder = msgspec.msgpack.Decoder(list[Fact])
 _track_encoder = msgspec.msgpack.Encoder()
@@ -38,9 +42,11 @@ RateKey = tuple[int, Slice]
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A partition's state as it stands in Redis after its last commit; ``offset`` is the last one taken, -1 before."""
+    """A partition's state as it stands in Redis after its last commit; ``offset`` is the last one taken, -1 before;
+    ``commits`` is how many there were."""
 
     offset: int = -1
+    commits: int = 0
     watermark: int = 0
     states: Mapping[bytes, bytes] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -52,11 +58,13 @@ class Commit:
     """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains;
     what is known of shoppers who may be bots, set and removed.
 
-    ``broken`` counts facts and impressions that could not be taken further and are left out, ``aside`` impressions of
-    bots: neither makes an example or counts in rates.
+    ``commits`` is how many were made before it: one that only closes what is over has the offset of the one before, and
+    may no more count twice. ``broken`` counts facts and impressions that could not be taken further and are left out,
+    ``aside`` impressions of bots: neither makes an example or counts in rates.
     """
 
     before: int
+    commits: int
     offset: int
     watermark: int
     set_: dict[bytes, bytes]
@@ -80,6 +88,11 @@ class Partition:
     bots
         When a shopper is suspected to be one.
 
+    Attributes
+    ----------
+    full
+        Whether :meth:`take` stopped where a commit is large enough: the same is to be taken again after it.
+
     Examples
     --------
     >>> from streams.events import Click, Impression, Shown
@@ -101,6 +114,7 @@ class Partition:
         bots: BotsConfig | None = None,
     ) -> None:
         self.offset = self._committed = saved.offset
+        self.full, self._commits = False, saved.commits
         self._join = Attribution(rules)
         states = {
             _name_decoder.decode(name): State(_fact_decoder.decode(value)) for name, value in saved.states.items()
@@ -131,6 +145,9 @@ class Partition:
     def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[Closed]:
         """Take events in by offset; None stands for a record that is no event. Those taken before are passed over.
 
+        What an event closes is closed before the event is taken: whoever dies between two commits of that leaves the
+        event to be taken again.
+
         Parameters
         ----------
         watermark
@@ -144,12 +161,21 @@ class Partition:
         for offset, event in events:
             if offset <= self.offset:
                 continue
-            self.offset = offset
             if event is not None:
+                if not self._advance(event.time_ms):
+                    return list(self._closed)
                 self._join.update(event)
-                self._join.watermark = max(self._join.watermark, event.time_ms)
-        self._judge(self._join.advance(watermark))
+            self.offset = offset
+        self._advance(watermark)
         return list(self._closed)
+
+    def _advance(self, watermark: int) -> bool:
+        """Close what is over; False where that is more than fits into this commit."""
+        room = MOST_CHANGES - self._join.changes
+        if room > 0:
+            self._judge(self._join.advance(watermark, room))
+        self.full = room <= 0 or self._join.watermark < watermark
+        return not self.full
 
     def commit(self, known: Mapping[str, Known]) -> Commit:
         """All that changed since the last commit.
@@ -162,11 +188,12 @@ class Partition:
         closed, self._closed = self._closed, []
         aside, self._aside = self._aside, 0
         changed = self._join.drain()
-        seen, self._seen = self._seen.union(self._bots.forget(self.horizon)), set()
+        seen, self._seen = self._seen.union(self._bots.forget(self.horizon, MOST_CHANGES)), set()
         tracks = {shopper: self._bots.track(shopper) for shopper in seen}
         examples, rates, broken = self._told(closed, known)
         found = Commit(
             before=self._committed,
+            commits=self._commits,
             offset=self.offset,
             watermark=self._join.watermark,
             set_={_name(key): _fact_encoder.encode(sorted(state)) for key, state in changed.items() if state},
@@ -179,7 +206,7 @@ class Partition:
             forgotten=[_field(name) for name, track in tracks.items() if not track],
             aside=aside,
         )
-        self._committed, self._join.broken = self.offset, 0
+        self._committed, self._commits, self._join.broken = self.offset, self._commits + 1, 0
         return found
 
     def counts(self) -> Counts:

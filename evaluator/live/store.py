@@ -70,10 +70,11 @@ class Store:
         keys = [self.key(partition, name) for name in ("state", "meta", "bots")]
 
         states, meta, tracks = await self._hashes(keys)
-        told = await self._readable(keys[1], meta, lambda name, value: (name.decode(), int(value)))
+        told = await self._readable(keys[1], meta, _total)
         states = await self._readable(keys[0], states, checked_state)
         tracks = await self._readable(keys[2], tracks, checked_track)
-        return Saved(told.pop("offset", -1), told.pop("watermark", 0), states, told, tracks)
+        offset, commits, watermark = told.pop("offset", -1), told.pop("commits", 0), told.pop("watermark", 0)
+        return Saved(offset, commits, watermark, states, told, tracks)
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """Write a batch in one step.
@@ -81,7 +82,7 @@ class Store:
         Raises
         ------
         OutpacedError
-            When the offset in Redis is not the one the batch was computed from.
+            When what is in Redis is not what the batch was computed from.
         """
         hours: defaultdict[int, list[Any]] = defaultdict(list)
         for (minute, cut), sums in commit.rates.items():
@@ -100,7 +101,8 @@ class Store:
         ]
         keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots")]
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
-        head = [commit.before, commit.offset, commit.watermark, self.state_ttl_s, self.rates_ttl_s]
+        head = [commit.before, commit.commits, commit.offset, commit.commits + 1, commit.watermark]
+        head += [self.state_ttl_s, self.rates_ttl_s]
         words = [*head, *(word for part in parts for word in (len(part), *part))]
 
         async def send(pipe: Any) -> list[Any]:
@@ -207,6 +209,13 @@ class Store:
                 return list(await pipe.execute())
 
         return await replacing(self.client, read, keys)
+
+
+def _total(name: bytes, value: bytes) -> tuple[str, int]:
+    """A number that scripts compare as it is written."""
+    if str(found := int(value)).encode() != value:
+        raise ValueError("it is not written as numbers are")
+    return name.decode(), found
 
 
 def _sum(name: bytes, value: bytes) -> tuple[tuple[int, Slice, str], float]:

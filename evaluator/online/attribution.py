@@ -6,6 +6,7 @@ a dictionary, so that another container, Redis, comes to the same answers. ``doc
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -223,6 +224,11 @@ class Attribution:
     and counted in ``broken``: it may not hold up the rest. Nor may a shopper and item of which :data:`MOST_FACTS` facts
     wait: what comes on top is not taken, and counted there too.
 
+    Attributes
+    ----------
+    changes
+        How many facts were taken in or settled since :meth:`drain`: how much it has to give, at most.
+
     Examples
     --------
     >>> from streams.events import Click, Shown
@@ -239,7 +245,7 @@ class Attribution:
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.watermark = 0
-        self.broken = 0
+        self.broken = self.changes = 0
         self._states: dict[Key, State] = {}
         self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
@@ -257,7 +263,7 @@ class Attribution:
         What is over by now is settled first: how much waits, and so what is taken, then depends on the events before
         this one alone, and not on when :meth:`advance` was called.
         """
-        self._settle_due()
+        self._settle_due(self.watermark)
         if event.time_ms < self.horizon:
             if isinstance(event, Impression | Touch):
                 self._counts.late[event.kind] += 1
@@ -271,10 +277,11 @@ class Attribution:
                 continue
             self._states[key] = merge(state, (fact,))
             self._changed.add(key)
+            self.changes += 1
             self._counts.waiting += 1
             heapq.heappush(self._due, (_until(fact, self.rules), key))
 
-    def advance(self, watermark: int) -> list[Closed]:
+    def advance(self, watermark: int, most: float = math.inf) -> list[Closed]:
         """Take note of how far event time has come, and give the impressions that this closes, in order of time.
 
         Parameters
@@ -282,9 +289,12 @@ class Attribution:
         watermark
             No event is expected from before it, but for those that are late by up to the grace; epoch ms. It never
             goes back.
+        most
+            About how many facts may be settled at once: only those of one moment and shopper are never parted. Where
+            more are due, the watermark stops short of what was asked for, and nothing may be taken in until the rest
+            was asked for too: in any number of steps it comes to the same.
         """
-        self.watermark = max(self.watermark, watermark)
-        self._settle_due()
+        self._settle_due(max(self.watermark, watermark), most)
         closed, self._closed = self._closed, []
         return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
 
@@ -301,7 +311,7 @@ class Attribution:
 
     def drain(self) -> dict[Key, State]:
         """What waits under each key that has changed since the last call; empty where nothing does any more."""
-        changed, self._changed = self._changed, set()
+        changed, self._changed, self.changes = self._changed, set(), 0
         return {key: self._states.get(key, State()) for key in changed}
 
     def restore(self, states: Mapping[Key, State], watermark: int, counts: Counts) -> None:
@@ -324,23 +334,32 @@ class Attribution:
         self._due = [(_until(fact, self.rules), key) for key, state in self._states.items() for fact in state]
         heapq.heapify(self._due)
 
-    def _settle_due(self) -> None:
-        """Settle every key of which something may be over by now."""
-        due: set[Key] = set()
-        while self._due and self._due[0][0] < self.horizon:
-            due.add(heapq.heappop(self._due)[1])
+    def _settle_due(self, watermark: int, most: float = math.inf) -> None:
+        """Settle every key of which something is over once the watermark is there; of ``most`` facts, those over first,
+        and the watermark comes as far as all is settled."""
+        horizon, due, count = watermark - self.rules.grace_ms, dict[Key, None](), 0
+        moment = (0, "")
+        while self._due and self._due[0][0] < horizon:
+            until, key = self._due[0]
+            if 0 < most <= count and (until, key[0]) != moment:
+                horizon, watermark = moment[0] + 1, moment[0] + self.rules.grace_ms
+                break
+            heapq.heappop(self._due)
+            moment, due[key], count = (until, key[0]), None, count + 1
+        self.watermark = max(self.watermark, watermark)
+        self.changes += count
         for key in due:
             waiting = len(self._states.get(key, ()))
             try:
-                self._closed += self._settle(key)
+                self._closed += self._settle(key, horizon)
             except Exception:
                 self.broken += waiting
 
-    def _settle(self, key: Key) -> Iterator[Closed]:
+    def _settle(self, key: Key, horizon: int) -> Iterator[Closed]:
         state = self._states.pop(key, State())
         self._changed.add(key)
         self._counts.waiting -= len(state)
-        settled = settle(state, self.horizon, self.rules)
+        settled = settle(state, horizon, self.rules)
         if settled.rest:
             self._states[key] = settled.rest
             self._counts.waiting += len(settled.rest)

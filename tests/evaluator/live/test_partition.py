@@ -70,11 +70,16 @@ class Redis:
         self.rates: dict[tuple[int, Slice], Tally] = {}
 
     def commit(self, commit: Commit) -> None:
-        assert commit.before == self.saved.offset
+        assert (commit.before, commit.commits) == (self.saved.offset, self.saved.commits)
+        for part in (commit.set_, commit.removed, commit.examples, commit.rates, commit.forgotten):
+            assert len(part) <= partition_module.MOST_CHANGES + 75, "what one shopper does at one moment is not parted"
         states = {name: value for name, value in self.saved.states.items() if name not in commit.removed}
         counts = dict(self.saved.counts) | commit.totals
         tracks = {name: value for name, value in self.saved.tracks.items() if name not in commit.forgotten}
-        self.saved = Saved(commit.offset, commit.watermark, states | commit.set_, counts, tracks | commit.tracks)
+        commits = commit.commits + 1
+        self.saved = Saved(
+            commit.offset, commits, commit.watermark, states | commit.set_, counts, tracks | commit.tracks
+        )
         for example in commit.examples:
             assert example.id not in self.examples, "no impression is closed twice"
             self.examples[example.id] = example
@@ -88,22 +93,31 @@ class Redis:
 
 def play(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> Redis:
     """Take events in batches that end at the cuts; after a batch at a death, all that was not committed is lost and
-    the next process begins some events earlier."""
+    the next process begins some events earlier. Where a batch is more than one commit, it dies after the first."""
     redis = Redis()
     partition = Partition(RULES, redis.saved, bots=BOTS)
     start = 0
     while start < len(events):
         end = next((cut for cut in sorted(cuts) if cut > start), len(events))
-        partition.take(list(enumerate(events))[start:end])
+        batch = list(enumerate(events))[start:end]
+        partition.take(batch)
         if start in deaths:
             deaths = deaths - {start}
+            if partition.full:
+                redis.commit(partition.commit(KNOWN))
             partition = Partition(RULES, redis.saved, redis.rates, BOTS)
             start = max(0, start - 3)
             continue
         redis.commit(partition.commit(KNOWN))
+        while partition.full:
+            partition.take(batch)
+            redis.commit(partition.commit(KNOWN))
         start = end
-    partition.take([], watermark=END)
-    redis.commit(partition.commit(KNOWN))
+    for _ in range(400):
+        partition.take([], watermark=END)
+        redis.commit(partition.commit(KNOWN))
+        if not partition.full and not redis.saved.tracks:
+            break
     return redis
 
 
@@ -121,6 +135,44 @@ def few_names() -> Iterator[None]:
 @given(EVENTS, st.sets(st.integers(1, 25)), st.sets(st.integers(0, 24)))
 def test_batches_and_deaths_change_nothing(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> None:
     assert play(events, cuts, deaths).told() == play(events, set(), set()).told()
+
+
+@settings(deadline=None, max_examples=200)
+@given(EVENTS, st.sets(st.integers(1, 25)), st.sets(st.integers(0, 24)), st.integers(1, 6))
+def test_many_small_commits_come_to_what_a_large_one_does(
+    events: list[AnyEvent | None], cuts: set[int], deaths: set[int], most: int
+) -> None:
+    wanted = play(events, set(), set()).told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition_module, "MOST_CHANGES", most)
+        assert play(events, cuts, deaths).told() == wanted
+
+
+def test_what_a_pause_of_a_night_closes_goes_in_commits_of_a_bounded_size() -> None:
+    """The first event after it closes all at once; it is taken after the last of what it closes."""
+    partition, night = Partition(RULES, Saved()), 10**8
+    shown = [
+        (number, Impression(
+            event_id=f"e{number}", ts=number // 40, user_id=f"u{number}", shelf_id="s0", surface="feed",
+            items=[Shown(item_id=f"i{place}", position=place) for place in range(20)],
+        ))
+        for number in range(1_000)
+    ]  # fmt: skip
+    commits = list[Commit]()
+    for batch in (shown, [(1_000, Click(event_id="c", ts=night, user_id="u0", item_id="i0", shelf_id="s0"))]):
+        partition.take(batch)
+        commits.append(partition.commit({}))
+        while partition.full:
+            assert partition.horizon < night - RULES.window_ms - RULES.grace_ms
+            partition.take(batch)
+            commits.append(partition.commit({}))
+    sizes = [len(one.set_) + len(one.removed) for one in commits]
+    most = partition_module.MOST_CHANGES + 20
+    assert sum(sizes) == 40_001 and max(sizes) <= most and max(len(one.examples) for one in commits) <= most
+    assert [one.offset for one in commits[-5:]] == [999] * 4 + [1_000]
+    assert sum(len(one.examples) for one in commits) == 20_000
+    times = [one.ts for commit in commits for one in commit.examples]
+    assert times == sorted(times)
 
 
 @settings(deadline=None, max_examples=150)
@@ -239,7 +291,7 @@ def test_what_one_shopper_and_item_bring_on_top_is_counted_and_never_committed(m
     commit = partition.commit({})
     assert (commit.broken, commit.offset, partition.counts().waiting) == (3 * 2, 4, 3 * 3)
     assert [len(msgspec.msgpack.decode(value)) for value in commit.set_.values()] == [3] * 3
-    again = Partition(RULES, Saved(commit.offset, commit.watermark, commit.set_))
+    again = Partition(RULES, Saved(commit.offset, 1, commit.watermark, commit.set_))
     again.take([(5, impression(5, 6, "s9"))], watermark=END)
     last = again.commit({})
     assert (last.broken, len(last.examples), last.set_) == (3, 3 * 3, {}), "as without the restart"
@@ -259,7 +311,7 @@ def test_a_purchase_sent_again_with_another_time_is_paid_once_and_makes_one_exam
     bought = [Purchase(event_id="p", ts=ts, user_id="u", item_id="i1", shelf_id="s0", price=10.0) for ts in (5, 6)]
     partition = Partition(RULES, Saved())
     partition.take([(0, impression(1, 0, "s0")), (1, bought[1])])
-    partition = Partition(RULES, Saved(1, partition.watermark, partition.commit(KNOWN).set_))
+    partition = Partition(RULES, Saved(1, 1, partition.watermark, partition.commit(KNOWN).set_))
     partition.take([(2, bought[0])], watermark=END)
     commit = partition.commit(KNOWN)
     assert sum(sums.revenue for sums in commit.rates.values()) == pytest.approx(10)

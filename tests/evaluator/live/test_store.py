@@ -145,6 +145,28 @@ def test_a_batch_computed_from_something_else_changes_nothing(redis_db: str) -> 
     on(redis_db, work)
 
 
+def test_a_commit_whose_answer_was_lost_is_not_made_again_though_it_only_closes(redis_db: str) -> None:
+    """Its offset is the one before: as when nothing arrives any more."""
+
+    async def work(store: Store) -> None:
+        partition = Partition(RULES, await store.load(0))
+        partition.take(events())  # type: ignore[arg-type]
+        await store.commit(0, partition.commit({}))
+        other = Partition(RULES, await store.load(0))
+        for one in (partition, other):
+            one.take([], watermark=2 * HOUR_MS)
+        commit = partition.commit({})
+        assert commit.before == commit.offset and len(commit.examples) == 2
+        await store.commit(0, commit)
+        for again in (commit, other.commit({})):
+            with pytest.raises(OutpacedError, match="partition 0"):
+                await store.commit(0, again)
+        [sums] = [sums for cut, sums in (await store.rates(0, [0, 1])).items() if cut[1].position == "1"]
+        assert (sums.impressions, sums.purchases, sums.revenue) == (1, 1, 1.5)
+
+    on(redis_db, work)
+
+
 def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
     async def work(store: Store) -> None:
         partition = Partition(RULES, Saved())
@@ -184,7 +206,7 @@ def test_bytes_per_open_impression(redis_db: str) -> None:
                 items=shown,
             )
             partition.take([(offset, impression)])
-        await store.commit(0, partition.commit({}))
+            await store.commit(0, partition.commit({}))
         size = await store.client.memory_usage(store.key(0, "state"), samples=0)
         assert size is not None and 150 < size / 5_000 < 260
 
