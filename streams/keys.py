@@ -9,7 +9,7 @@ import unicodedata
 import zlib
 from urllib.parse import quote
 
-_SPACES = re.compile(r"\s+")
+_SPACES = re.compile(r"[\s\ufeff]+")
 
 
 def escape(part: str) -> str:
@@ -26,10 +26,12 @@ def escape(part: str) -> str:
 def normalise(query: str) -> str:
     """One spelling for queries that mean the same: NFKC, lower case, single spaces.
 
+    White space is what either Python or JavaScript calls so: U+001C to U+001F and U+0085 too, and U+FEFF.
+
     Examples
     --------
-    >>> normalise("  USB\\tCable ")
-    'usb cable'
+    >>> normalise("  USB\\tCable \\ufeff"), normalise("hdmi\\x85kabel")
+    ('usb cable', 'hdmi kabel')
     """
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", query).lower()).strip()
 

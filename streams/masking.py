@@ -7,13 +7,13 @@ import re
 
 MASK = "***"
 
-_USER = re.compile(r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s'"<>]*@""")
-"""Up to the last ``@``: a password may hold a slash, or a question mark, that nobody has escaped."""
-_NAMES = (
-    r"[\w.%-]*(?:passw(?:or)?d|passphrase|token|secret|signature|credentials?|api[_-]?key|access[_-]?key)[\w.%-]*"
-    r"|pwd|pass|key|sig|sas|auth"
+_WORD = re.compile(r"""[^\s'"<>]+""")
+_QUERY = re.compile(r"""([?&;])([\w.%-]+)=[^&;\s'"<>]+""")
+_NAME = re.compile(
+    r"passw(?:or)?d|passphrase|token|secret|signature|credentials?|api[_-]?key|access[_-]?key"
+    r"|^(?:pwd|pass|key|sig|sas|auth)$",
+    re.IGNORECASE,
 )
-_QUERY = re.compile(rf"""(?P<name>[?&;](?:{_NAMES})=)[^&;\s'"<>]+""", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
@@ -28,7 +28,19 @@ def masked(text: str) -> str:
     """
     if "://" not in text and "=" not in text:
         return text
-    return _QUERY.sub(rf"\g<name>{MASK}", _USER.sub(rf"\g<scheme>{MASK}@", text))
+    return _QUERY.sub(_unsaid, _WORD.sub(_anonymous, text))
+
+
+def _anonymous(word: re.Match[str]) -> str:
+    """A word without what stands between a scheme and the last ``@``: a password may hold a slash, or a question mark,
+    that nobody has escaped."""
+    told = word[0]
+    begin, end = told.find("://") + 3, told.rfind("@")
+    return f"{told[:begin]}{MASK}{told[end:]}" if 3 <= begin <= end else told
+
+
+def _unsaid(query: re.Match[str]) -> str:
+    return f"{query[1]}{query[2]}={MASK}" if _NAME.search(query[2]) else query[0]
 
 
 def masked_servers(servers: str) -> str:

@@ -24,6 +24,9 @@ FRESH_S = 15.0
 CLIENT_TIMEOUT_S = 10.0
 """A client that says nothing for so long is let go."""
 
+MOST_CLIENTS = 32
+"""How many are answered at a time; others are let go at once. Each takes a thread."""
+
 Environ = dict[str, Any]
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -40,6 +43,24 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingWSGIServer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = threading.BoundedSemaphore(MOST_CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer on a thread of its own, where there is a place."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Give the place back in the end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Not told: a client that goes away is no mistake of ours."""
 

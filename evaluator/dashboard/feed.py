@@ -103,8 +103,8 @@ class Feed:
         now = wall_ms()
         back = {self.topics.metrics: METRICS_BACK_MS, self.topics.alerts: ALERTS_BACK_MS}
         fresh = {one: now - back[one.topic] for one in consumer.assignment() if one.topic in back}
+        ends = await consumer.end_offsets(list(fresh))  # first: what comes in between is read, not passed over
         starts: Mapping[TopicPartition, Any] = await consumer.offsets_for_times(fresh)
-        ends = await consumer.end_offsets(list(fresh))
         for partition, start in starts.items():
             consumer.seek(partition, start.offset if start is not None else ends[partition])
         for partition, offset in self._next.items():

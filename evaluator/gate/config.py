@@ -6,8 +6,9 @@ from pydantic import Field
 
 from streams.config import Config, Count, Share
 
-Margin = Annotated[float, Field(ge=0)]
-Ratio = Annotated[float, Field(ge=1)]
+Margin = Annotated[float, Field(ge=0, le=1_000)]
+Effect = Annotated[float, Field(gt=0, le=1_000)]
+Ratio = Annotated[float, Field(ge=1, le=1_000)]
 
 
 class GateConfig(Config):
@@ -17,12 +18,12 @@ class GateConfig(Config):
 
     seed: Annotated[int, Field(ge=0)] = 0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    draws: Annotated[int, Field(ge=100)] = 2_000
-    least_queries: Annotated[int, Field(ge=2)] = 200
+    draws: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000
+    least_queries: Annotated[int, Field(ge=2, le=10_000_000)] = 200
     most_contexts: Count = 5_000
     loss_margin: Margin = 0.0
-    loss_effect: Annotated[float, Field(gt=0)] = 0.01
-    ndcg_margin: Annotated[float, Field(gt=0)] = 0.01
+    loss_effect: Effect = 0.01
+    ndcg_margin: Effect = 0.01
     calibration_margin: Margin = 0.01
     pool: Count = 100
     latency_calls: Count = 100

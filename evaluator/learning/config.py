@@ -27,7 +27,7 @@ class LearningConfig(RoleConfig):
     group: str = "liveshelf-trainer"
     folder: str = ".liveshelf/learning"
     method: Method = "head"
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
     window_s: Seconds = 14 * 86_400.0
     most_examples: Count = 100_000
     gate_share: Part = 0.2
@@ -35,7 +35,7 @@ class LearningConfig(RoleConfig):
     calibration_share: Part = 0.1
     rehearsal: Annotated[float, Field(ge=0, lt=1)] = 0.2
     debias: bool = True
-    threads: Count = 1
+    threads: Annotated[int, Field(ge=1, le=1_024)] = 1
     niceness: Annotated[int, Field(ge=0, le=19)] = 10
 
 

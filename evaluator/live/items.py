@@ -27,9 +27,9 @@ class Known:
 class Items:
     """Items by id.
 
-    While two encoders' records are on the topic, an item's last one counts; only those of the encoder whose record came
-    last have a vector, for vectors of two encoders cannot be compared. Nor have those of another width than most of
-    that encoder's: somebody wrote them by mistake.
+    While two encoders' records are on the topic, an item's last one counts; only those of the encoder that has made
+    most items have a vector, for vectors of two encoders cannot be compared. Nor have those of another width than most
+    of that encoder's: somebody wrote them by mistake.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,9 @@ class Items:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._known
 
     def brand(self, item_id: str) -> str:
         """An item's brand; empty where there is none."""
@@ -76,7 +79,11 @@ class Items:
         self._forget(item_id)
         self._known[item_id] = Known(made.item.title, made.item.brand, version, pooled)
         self._widths.setdefault(version, Counter())[len(pooled)] += 1
-        self.encoder = version
+        if self._made(version) > self._made(self.encoder):
+            self.encoder = version
+
+    def _made(self, encoder: str) -> int:
+        return self._widths[encoder].total() if encoder in self._widths else 0
 
     def _forget(self, item_id: str) -> None:
         known = self._known.pop(item_id, None)

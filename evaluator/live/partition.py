@@ -25,7 +25,7 @@ from streams.events import AnyEvent
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
-MOST_CHANGES = 4_096
+MOST_CHANGES = 1_024
 """About how many facts one commit takes in or settles. What a night's pause closes goes in many commits, and none holds
 Redis up for long."""
 

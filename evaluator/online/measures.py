@@ -40,11 +40,14 @@ class Items(Protocol):
 
     def __len__(self) -> int: ...
 
+    def __contains__(self, item_id: object) -> bool: ...
+
 
 class Measures:
     """Rolling measures of views.
 
-    How novel a shelf is is told by how often its items were shown in the hour before. Places' propensities are
+    How novel a shelf is is told by how often its items were shown in the hour before; what the catalogue does not know
+    counts as never shown, for events may name any number of items. Places' propensities are
     estimated once a minute of event time, from items that stood at several places on the same surface for the same
     query.
 
@@ -55,10 +58,11 @@ class Measures:
     ...     def brand(self, item_id): return "acme"
     ...     def vector(self, item_id): return None
     ...     def __len__(self): return 4
+    ...     def __contains__(self, item_id): return item_id == "i"
     >>> measures = Measures(Nothing())
-    >>> measures.update([View((Closed("u", "i", "s", "feed", 0, ts=5),))])
+    >>> measures.update([View((Closed("u", "i", "s", "feed", 0, ts=5), Closed("u", "invented", "s", "feed", 1, ts=5)))])
     >>> [(one.name, one.value) for one in measures.get(5) if one.name in ("coverage", "exposure_impressions")]
-    [('coverage', 0.25), ('exposure_impressions', 1.0)]
+    [('coverage', 0.25), ('exposure_impressions', 2.0)]
     """
 
     def __init__(self, items: Items) -> None:
@@ -119,7 +123,7 @@ class Measures:
         vectors = [vector for item in items if (vector := self.items.vector(item)) is not None]
         sums.diversity.update(diversity(np.stack(vectors)) if vectors else None)
         sums.novelty.update(novelty(items, self._hour.items, self._shown) if self._shown else None)
-        sums.items.update(items)
+        sums.items.update(item for item in items if item in self.items)
         sums.brands.update(brand for item in items if (brand := self.items.brand(item)))
 
     def _exposure(self, brands: Counter[str]) -> Iterator[Series]:

@@ -23,7 +23,7 @@ class RolloutConfig(Config):
     share: Part = 0.1
     shadow_shelves: Count = 200
     failed_share: Share = 0.01
-    slower: Annotated[float, Field(ge=1)] = 1.5
+    slower: Annotated[float, Field(ge=1, le=1_000)] = 1.5
     least_impressions: Count = 1_000
     alpha: Part = 0.05
     alpha_traffic: Part = 0.001

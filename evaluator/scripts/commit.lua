@@ -9,6 +9,11 @@
 local there = redis.call('HMGET', KEYS[2], 'offset', 'commits')
 if (there[1] or '-1') ~= ARGV[1] or (there[2] or '0') ~= ARGV[2] then return 0 end
 local at = 8
+-- A sum that is none is another's doing: it begins anew.
+local function add(key, field, value)
+  local sum = redis.pcall('HINCRBYFLOAT', key, field, value)
+  if type(sum) == 'table' or math.abs(tonumber(sum)) == math.huge then redis.call('HSET', key, field, value) end
+end
 local function each(step, write)
   local last = at + tonumber(ARGV[at])
   for i = at + 1, last, step do write(ARGV[i], ARGV[i + 1]) end
@@ -24,7 +29,7 @@ each(1, function(name) redis.call('HDEL', KEYS[4], name) end)
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('EXPIRE', KEYS[4], ARGV[6])
 for hour = 5, #KEYS do
-  each(2, function(name, value) redis.call('HINCRBYFLOAT', KEYS[hour], name, value) end)
+  each(2, function(name, value) add(KEYS[hour], name, value) end)
   redis.call('EXPIRE', KEYS[hour], ARGV[7])
 end
 return 1

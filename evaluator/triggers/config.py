@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from streams.config import Config, Count, Seconds
+from streams.config import TEN_YEARS_S, Config, Count, Seconds
 
 ALARMS = (
     "calibration_buy_drift",
@@ -35,7 +35,7 @@ class TriggerConfig(Config):
     enough_examples: Count | None = 20_000
     every_s: Seconds | None = 86_400.0
     least_examples: Count = 2_000
-    cooldown_s: Annotated[float, Field(ge=0)] = 1_800.0
+    cooldown_s: Annotated[float, Field(ge=0, le=TEN_YEARS_S)] = 1_800.0
     runs_a_day: Count = 6
     lease_s: Seconds = 120.0
 

@@ -2,6 +2,8 @@
 -- KEYS  shelf     ARGV  value (JSON, with event_ts before items), event time ms, ttl s
 -- Returns  1 when written, 0 when the shelf in place is newer.
 local there = string.match(redis.call('GETRANGE', KEYS[1], 0, 1023), '"event_ts":(%d+)')
-if there and tonumber(there) > tonumber(ARGV[2]) then return 0 end
+-- One of more than a day ahead is no shelf of ours: it would stand there for ever.
+local latest = redis.call('TIME')[1] * 1000 + 86400000
+if there and tonumber(there) > tonumber(ARGV[2]) and tonumber(there) <= latest then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
 return 1

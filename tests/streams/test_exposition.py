@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given, settings
@@ -18,9 +19,10 @@ from pydantic import SecretStr
 from streams.config import MetricsConfig
 from streams.exposition import LEVELS, Exposition, label_name, metric_name
 from streams.meter import LABEL_LETTERS, Meter, Series, Snapshot, quantiles
-from streams.metrics_server import MetricsError, MetricsServer
+from streams.metrics_server import MOST_CLIENTS, MetricsError, MetricsServer
 from streams.timing import SPAN_MS, Stage
 from tests.programs import program
+from tests.shop import HANG_S, until
 
 TOKEN = "a token of the tests"
 Labels = tuple[tuple[str, str], ...]
@@ -210,6 +212,25 @@ def test_health_is_told_without_a_token_and_without_numbers() -> None:
         assert get(well, "/healthz") == (200, "well\n")
         assert get(ill, "/healthz") == (503, "no report lately\n")
         assert get(well)[0] == 200, "on loopback no token is needed"
+
+
+def test_clients_that_say_nothing_take_a_bounded_number_of_places() -> None:
+    with MetricsServer(filled(), MetricsConfig(port=0)) as server, ExitStack() as stack:
+        address = server.address.split("/")[2].split(":")
+        for _ in range(MOST_CLIENTS):
+            silent = stack.enter_context(socket.create_connection((address[0], int(address[1])), timeout=HANG_S))
+        told_to_go = stack.enter_context(socket.create_connection((address[0], int(address[1])), timeout=HANG_S))
+        assert told_to_go.recv(1) == b"", "one more is let go at once"
+        silent.close()
+        until(lambda: answers(server))
+
+
+def answers(server: MetricsServer) -> bool:
+    """Whether the page can be had now."""
+    try:
+        return get(server)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_a_port_that_is_taken_is_told_and_one_that_was_ours_can_be_had_again() -> None:

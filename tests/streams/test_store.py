@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liveshelf.stack.redis import LocalRedis
+from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search
 from streams.keys import normalise, own
@@ -382,6 +383,17 @@ def test_a_shelf_of_the_same_event_replaces_so_that_a_repetition_heals(redis_db:
     assert told(redis_db, SMALL, work) == [True, True, False]
 
 
+def test_a_shelf_from_the_far_future_is_replaced(redis_db: str) -> None:
+    """It is another's: events so far ahead are refused."""
+    ahead = wall_ms() + 3_600_000
+
+    async def work(store: Store) -> list[bool]:
+        far = [("far", shelf(10**15), 10**15), ("far", shelf(5), 5)]
+        return await store.put([*far, ("near", shelf(ahead), ahead), ("near", shelf(5), 5)], 60)
+
+    assert told(redis_db, SMALL, work) == [True, True, True, False]
+
+
 CLICK = Click(event_id="e", ts=1_000, user_id="u", item_id="i")
 
 
@@ -439,10 +451,9 @@ def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
 
 def test_a_defect_is_raised_not_waited_for(redis_db: str) -> None:
     async def work(store: Store) -> None:
-        await store.client.set("ls:{0}:items:u", "not a history")
-        await store.remember({"u": [CLICK]}, 1)
+        await store.put([("k", shelf(1), 1)], -1)
 
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+    with pytest.raises(redis.ResponseError, match="invalid expire"):
         told(redis_db, SMALL, work)
 
 

@@ -44,7 +44,7 @@ def test_an_evaluator_that_was_killed_and_its_successor_count_once() -> None:
     (row,) = rates.rows(rates.tallies(processes.live("evaluator", AT + 1_000)))
     assert (row.impressions, row.clicks) == (190, 19)
     _, told = evaluator_tables(taken)
-    assert [list(column.cells) for column in told.columns][4] == ["190"]
+    assert [list(map(str, column.cells)) for column in told.columns][4] == ["190"]
     reading = Reading(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
     arms = [Series("experiment_impressions", {"challenger": "c", "arm": "canary"}, 5.0)]
     reading.update([evaluator(AT, arms, "e1-10", [0]), evaluator(AT + 500, arms, "e1-11", [0])])

@@ -42,9 +42,16 @@ def test_the_last_record_of_an_item_counts() -> None:
 
 
 def test_vectors_of_two_encoders_are_never_mixed() -> None:
-    items = read(put("1", "a", 0), put("2", "a", 1), put("1", "b", 2))
+    items = read(put("1", "a", 0), put("2", "a", 1), put("3", "a", 2), put("1", "b", 2))
+    assert items.encoder == "a" and items.vector("2") is not None, "one record of another encoder changes nothing"
+    assert items.vector("1") is None and items.brand("1") == "Acme"
+    items.update(parse(put("2", "b", 1), 0))
     assert items.encoder == "b" and items.vector("1") is not None
-    assert items.vector("2") is None and items.brand("2") == "Acme"
+    assert items.vector("3") is None and items.brand("3") == "Acme" and "3" in items and "4" not in items
+    for item_id in ("1", "2", "3"):
+        items.update(parse(deleted(item_id, "b", Origin(0, 9).header()), 0))
+    items.update(parse(put("4", "c", 2), 0))
+    assert items.encoder == "c" and items.vector("4") is not None
 
 
 @pytest.mark.parametrize(("headers", "left"), [((Origin(0, 9).header(),), 0), ((), 1)])

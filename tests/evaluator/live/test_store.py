@@ -9,11 +9,11 @@ import redis as sync
 from redis.asyncio import Redis
 
 from evaluator.live.labelled import Known
-from evaluator.live.partition import HOUR_MS, Partition, Saved
+from evaluator.live.partition import HOUR_MS, Commit, Partition, Saved
 from evaluator.live.shelf_store import Stretch
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import MOST_REVENUE, Rules
-from evaluator.online.rates import Slice
+from evaluator.online.rates import Slice, Tally
 from streams.config import BotsConfig
 from streams.events import AnyEvent, Click, Impression, Purchase, Shown
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
@@ -209,6 +209,25 @@ def test_bytes_per_open_impression(redis_db: str) -> None:
             await store.commit(0, partition.commit({}))
         size = await store.client.memory_usage(store.key(0, "state"), samples=0)
         assert size is not None and 150 < size / 5_000 < 260
+
+    on(redis_db, work)
+
+
+@pytest.mark.parametrize("junk", ["junk", "", "inf", "nan", "1e999"])
+def test_a_sum_that_is_none_begins_anew(redis_db: str, junk: str) -> None:
+    key = (HOUR_MS, Slice("feed", "a", "m", "1"))
+
+    async def work(store: Store) -> None:
+        for number in range(3):
+            await store.commit(
+                0, Commit(number - 1, number, number, 5, {}, [], {}, [], {key: Tally(impressions=2, clicks=1)})
+            )
+            if not number:
+                rates = store.key(0, "rates", "1")
+                for field in await store.client.hkeys(rates):  # type: ignore[misc]
+                    await store.client.hset(rates, field, junk)  # type: ignore[misc]
+        assert await store.rates(0, [1]) == {key: Tally(impressions=4, clicks=2)}
+        assert (await store.load(0)).offset == 2
 
     on(redis_db, work)
 
