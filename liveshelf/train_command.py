@@ -126,7 +126,10 @@ def train(
             source = Source(file, dev, *reading, limit)
             catalogue = tuple(item_texts(items, items_mapping).values()) if items and mine else ()
         elif events is not None and items is not None:
-            source = found = History(events, items, events_mapping, items_mapping, shelves, limit, debias).label()
+            history = History(
+                events, items, events_mapping, items_mapping, shelves, limit, debias, bots=settings().bots
+            )
+            source = found = history.label()
             catalogue = found.catalogue
             console.print(found.table())
         steps: list[Step] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.table import Table
 
 from evaluator.learning.weighing import weighed
-from evaluator.online.attribution import Attribution, Closed, Rules
+from evaluator.online.attribution import Attribution, Closed, Rules, pages
 from evaluator.online.labelling import Context, Contexts, example
 from evaluator.online.positions import Positions
 from liveshelf.terminal import add_row
@@ -22,8 +22,9 @@ from streams.adapters import files
 from streams.adapters.files import Kind
 from streams.adapters.mapping import MappingConfig, load
 from streams.adapters.source import Line, Source, SourceError
+from streams.bots import Bots
 from streams.clock import wall_ms
-from streams.config import EventsConfig
+from streams.config import BotsConfig, EventsConfig
 from streams.decode import UNDECODABLE, Refusal
 from streams.embedding import text
 from streams.events import AnyEvent, Item
@@ -79,6 +80,8 @@ class History:
         Read at most so many events.
     debias
         Weigh the ``look`` examples by the inverse propensity of their position.
+    bots
+        When a shopper is suspected to be one, and makes no examples any more.
     """
 
     events: Path
@@ -89,6 +92,7 @@ class History:
     limit: int | None = None
     debias: bool = False
     rules: Rules = field(default_factory=Rules)
+    bots: BotsConfig = field(default_factory=BotsConfig)
 
     def label(self) -> Labelled:
         """Join, label and split by time: of the shelves seen, the newest tenth is set aside to judge by.
@@ -105,7 +109,7 @@ class History:
         events = list(self._events(counts))
         contexts = Contexts(self.rules.window_ms)
         self._read_shelves(contexts)
-        shown = list(_joined(events, contexts, self.rules, counts))
+        shown = list(_joined(events, contexts, self.rules, Bots(self.bots), counts))
         made = [(closed, one) for closed, context in shown if (one := example(closed, context, found.get))]
         counts["without text or context"] = len(shown) - len(made)
         if not made:
@@ -181,15 +185,19 @@ def mapped(mapping: str | None) -> MappingConfig:
 
 
 def _joined(
-    events: Sequence[AnyEvent], contexts: Contexts, rules: Rules, counts: Counter[str]
+    events: Sequence[AnyEvent], contexts: Contexts, rules: Rules, bots: Bots, counts: Counter[str]
 ) -> Iterator[tuple[Closed, Context]]:
     """Closed impressions with their contexts, as a live loop would have had them by the time of the newest event."""
     join = Attribution(rules)
     for event in sorted(events, key=lambda event: event.time_ms):
         contexts.update(event)
         join.update(event)
-        for closed in join.advance(event.time_ms):
-            yield closed, contexts.get(closed)
+        for shopper, page, shown in pages(join.advance(event.time_ms)):
+            if reason := bots.update(shopper, page):
+                counts[f"of suspected bots ({reason}), left out"] += page.shown
+            else:
+                yield from ((closed, contexts.get(closed)) for closed in shown)
+        bots.forget(join.horizon - rules.window_ms)
     found = join.get()
     counts.update({intent: found.closed[intent] for intent in INTENTS})
     counts["orphan outcomes"] = found.orphans.total()

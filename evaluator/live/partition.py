@@ -10,15 +10,14 @@ alone: so what is set aside is the same after a restart, after repetitions and i
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import msgspec
 
 from evaluator.live.labelled import Known, Labelled, label
-from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State
+from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State, pages
 from evaluator.online.names import Names
 from evaluator.online.rates import Slice, Tally, cut, tally
-from streams.bots import Bots, Page, Track
+from streams.bots import Bots, Track
 from streams.config import BotsConfig
 from streams.events import AnyEvent
 
@@ -219,13 +218,11 @@ class Partition:
 
     def _judge(self, closed: Iterable[Closed]) -> None:
         """Set aside what is a bot's; that a shopper is one shows from this page on."""
-        for (ts, shopper, _), items in groupby(closed, lambda one: (one.ts, one.shopper, one.shelf_id)):
-            shown = list(items)
-            clicks = sum(bool(one.outcomes) for one in shown)
-            reason = self._bots.update(shopper, Page(ts, len(shown), clicks))
+        for shopper, page, shown in pages(closed):
+            reason = self._bots.update(shopper, page)
             self._seen.add(shopper)
             if reason:
-                self._join.set_aside(reason, len(shown), clicks)
+                self._join.set_aside(reason, page.shown, page.clicked)
                 self._aside += len(shown)
             else:
                 self._closed += shown

@@ -10,8 +10,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
+from streams.bots import Page
 from streams.events import AnyEvent, Impression, Touch
 from streams.meter import label_value
 
@@ -177,6 +179,22 @@ def settle(state: State, horizon: int, rules: Rules) -> Settled:
     closed = tuple((group.first, tuple(group.outcomes)) for group in over if not group.first.kind)
     orphans = tuple(group.first for group in over if group.first.kind)
     return Settled(closed, orphans, state.difference(*(group.facts for group in over)))
+
+
+def pages(closed: Iterable[Closed]) -> Iterator[tuple[str, Page, list[Closed]]]:
+    """Closed impressions, as :meth:`Attribution.advance` gives them, by the shelf and the moment they were seen: the
+    shopper, what tells whether that is a bot, and the impressions.
+
+    Examples
+    --------
+    >>> click = Fact(9, "click", "e", "s")
+    >>> [one] = pages([Closed("u", "a", "s", "feed", 0, 5, (click,)), Closed("u", "b", "s", "feed", 1, 5)])
+    >>> one[:2]
+    ('u', Page(ts=5, shown=2, clicked=1))
+    """
+    for (ts, shopper, _), items in groupby(closed, lambda one: (one.ts, one.shopper, one.shelf_id)):
+        shown = list(items)
+        yield shopper, Page(ts, len(shown), sum(bool(one.outcomes) for one in shown)), shown
 
 
 def _until(fact: Fact, rules: Rules) -> int:

@@ -20,6 +20,7 @@ from liveshelf.train_data import History, Labelled
 from models.store import Manifest, Store
 from models.training.examples import ExamplesError
 from streams import keys
+from streams.config import BotsConfig
 from streams.shelf import Shelf, ShelfRecord, encoder
 
 MINUTE = 60_000
@@ -142,6 +143,22 @@ def test_what_is_ignored_far_down_weighs_less(items: Path, tmp_path: Path) -> No
     assert ignored[1] == found.positions.get()[1] == pytest.approx(0.25, abs=0.01)
     assert {one.weight for one in found.train if one.intent == "look"} == {1.0}
     assert {one.weight for one in found.dev} == {1.0}, "what is judged by is judged as it came"
+
+
+def test_suspected_bots_make_no_examples_from_the_page_on_that_gives_them_away(items: Path, tmp_path: Path) -> None:
+    rows, things = list[dict[str, object]](), ["hose", "lamp", "drill", "chair", "kettle"]
+    for number in range(17):
+        rows += visit(number, "garden hose", things, click="hose")
+        rows += [row | {"event_id": f"b{row['event_id']}", "user_id": "bot"} for row in visit(number, "lamp", things)]
+        seen = {"ts": START + 10 * MINUTE * number + 500, "user_id": "bot", "shelf_id": f"shelf{number}"}
+        rows += [{"type": "click", "event_id": f"{number}b{one}", "item_id": one, **seen} for one in things]
+    file = write(tmp_path / "bots.jsonl", rows)
+    found = History(file, items).label()
+    assert found.counts["of suspected bots (positions), left out"] == 5 * (13 - 9), "four stay open"
+    queries = Counter(one.query for one in (*found.train, *found.dev))
+    assert queries == {"garden hose": 5 * 13, "lamp": 5 * 9}
+    everybody = History(file, items, bots=BotsConfig(mark=False)).label()
+    assert Counter(one.query for one in (*everybody.train, *everybody.dev)) == {"garden hose": 5 * 13, "lamp": 5 * 13}
 
 
 def test_what_makes_no_examples_is_told(items: Path, tmp_path: Path) -> None:
