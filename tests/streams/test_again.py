@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams import again as module
 from streams.again import EndedError, again, lasting
+from tests.logged import logged
 
 
 def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -29,7 +30,7 @@ def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
     assert tries == 3
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["shelves cannot be read"] * 2
+    assert [message.partition(":")[0] for message in logged(caplog, "streams.again")] == ["shelves cannot be read"] * 2
 
 
 def test_other_errors_end_it() -> None:

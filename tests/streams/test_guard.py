@@ -18,6 +18,7 @@ from streams.guard import Guard, Parse, parsed
 from streams.meter import Meter
 from tests import hostile_records as hostile
 from tests.hostile_records import Sent
+from tests.logged import logged
 
 PARSES: dict[str, Parse[Any]] = {
     "items": titles.parse,
@@ -93,7 +94,7 @@ def test_refusals_are_counted_and_logged_at_a_bounded_rate(caplog: pytest.LogCap
                 guard(SimpleNamespace(topic="t", partition=3, offset=number, key=b"\n\x1b", value=b"{")), Refusal
             )
     assert gauge.snapshot(1).counts == {"unreadable.slots": 1_000}
-    [line] = [record.getMessage() for record in caplog.records]
+    [line] = logged(caplog, "streams.guard")
     assert "t[3]@0" in line and "\n" not in line and "\x1b" not in line
 
 

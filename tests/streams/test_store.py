@@ -24,6 +24,7 @@ from streams.redis_connection import connect
 from streams.shelf import Shelf, ShelfItem, encoder
 from streams.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
 from streams.store import SHOWN_KEPT, Store
+from tests.logged import logged
 from tests.shop import HANG_S
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
 
@@ -426,7 +427,7 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
 
         told(server.address, SMALL, work)
         assert state(server.address)["ls:{0}:trend:0"] == {"i": 1}, "one shopper"
-    assert [record.message for record in caplog.records if record.name == "streams.patience"][-1] == "Redis is back"
+    assert logged(caplog, "streams.patience")[-1] == "Redis is back"
 
 
 def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from liveshelf.cli import app
 from streams.config import KafkaConfig, TopicsConfig
 from streams.topics import DEAD_LETTER_HEADROOM, Change, Topics, apply, create, differences, plan
+from tests.logged import logged
 from tests.shop import until
 
 
@@ -57,7 +58,7 @@ def test_settings_that_change_later_change_topics_when_asked(
     )
     with caplog.at_level(logging.WARNING, "streams.topics"):
         assert create(kafka, later) == []
-    [line] = [record.getMessage() for record in caplog.records]
+    [line] = logged(caplog, "streams.topics")
     assert f"{topics.events} max.message.bytes 1048576 (settings: 1500000)" in line
     assert "\n" not in line
 

@@ -16,6 +16,7 @@ from models.engines.buckets import Buckets
 from models.engines.export import exported
 from models.engines.key import key
 from models.reader import NOWHERE, PackedRows
+from tests.logged import logged
 from tests.models.engines.conftest import content, example, inputs
 
 CPU = torch.device("cpu")
@@ -72,7 +73,7 @@ def test_without_tensorrt_inductor_serves_and_one_line_says_so(
     with caplog.at_level(logging.INFO):
         compiled = compile(rows, example(), CPU, engine="tensorrt", fills=NOWHERE, cache=tmp_path)
     assert compiled.name == "inductor"
-    [line] = [record.getMessage() for record in caplog.records if record.name == "models.engines.compile"]
+    [line] = logged(caplog, "models.engines.compile")
     assert "TensorRT" in line and "inductor" in line and "\n" not in line
 
 
