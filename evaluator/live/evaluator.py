@@ -126,6 +126,7 @@ class Evaluator:
                 self._gone,
                 self._read_again,
                 self.streams.bots,
+                self.watchdog.progress,
             )
             state, references = await join.patience.until_done(lambda: store.saved(self._instance))
             join.figures.load(state, references)

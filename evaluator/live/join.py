@@ -68,6 +68,8 @@ class Join:
         Whether an offset of a partition that was taken once is there no more, because its topic was made anew.
     read_again
         Gives a partition's events from an offset on, to before another or to where the partition ends now.
+    progress
+        Called after each commit: what a pause of a night closes takes many, and is no standstill.
 
     Attributes
     ----------
@@ -89,11 +91,12 @@ class Join:
         gone: Callable[[int, int], Awaitable[bool]],
         read_again: ReadAgain,
         bots: BotsConfig | None = None,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.items, self.bots = config, events, items, bots
         self.shelf_partitions, self._letters = shelf_partitions, letters
-        self.gone, self.read_again = gone, read_again
+        self.gone, self.read_again, self._progress = gone, read_again, progress
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = Patience()
         self.partitions: dict[int, Partition] = {}
@@ -260,6 +263,7 @@ class Join:
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
             self._figure(partial(self._measure, commit, closed, known))
             sent += self._published(number, commit.examples)
+            self._progress()
             if not partition.full:
                 return sent
 

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
 import redis as sync
 from redis.asyncio import Redis
 
 from evaluator.config import EvaluatorConfig
+from evaluator.live import partition
 from evaluator.live.items import Items
 from evaluator.live.join import Join
+from evaluator.live.shelf_store import Stretch
 from evaluator.live.store import Store
 from evaluator.online.attribution import Attribution
 from streams import dead_letters, topics
@@ -48,6 +50,7 @@ def state(
     batches: Sequence[Sequence[Record]],
     every: Sequence[Record] = (),
     lost: bool = False,
+    progress: Callable[[], None] = lambda: None,
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
     """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
     one for all, and Redis loses everything before the last batch."""
@@ -63,13 +66,15 @@ def state(
     async def run() -> None:
         client = Redis.from_url(url)
         store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
+        await store.shelves.begin(0, 0)
+        await store.shelves.remember({}, [Stretch(0, 0, 1, 10 * HOUR)])
         streams = StreamsConfig(kafka=kafka, topics=config)
         async with Producer(streams, meter) as send:
             for number, batch in enumerate(batches):
                 if not number or not lost:
                     join = Join(
-                        store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 0,
-                        Letters(send, config), gone, read_again,
+                        store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
+                        Letters(send, config), gone, read_again, None, progress,
                     )  # fmt: skip
                 if lost and number == len(batches) - 1:
                     await client.flushdb()
@@ -78,8 +83,11 @@ def state(
 
     asyncio.run(run())
     with sync.Redis.from_url(url) as client:
-        keys = [key for key in client.keys(f"*{group}*") if client.type(key) == b"hash"]
-        return {key.replace(group.encode(), b""): client.hgetall(key) for key in keys}, meter.snapshot(1).counts
+        keys = [key for key in client.keys(f"*{group}.0*") if client.type(key) == b"hash"]
+        found = {key.replace(group.encode(), b""): client.hgetall(key) for key in keys}
+        for values in found.values():
+            values.pop(b"commits", None)  # how many there were
+        return found, meter.snapshot(1).counts
 
 
 def test_an_event_that_breaks_alone_is_as_if_it_were_none(
@@ -122,6 +130,19 @@ def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was
     plain, _ = state(kafka, redis_db, topics_config, [given[2:]])
     healed, _ = state(kafka, redis_db, topics_config, [given[2:5], given[5:9], given[9:]], given, lost=True)
     assert healed == plain, "and nothing of what came before"
+
+
+def test_what_one_event_closes_goes_in_many_commits_each_of_which_is_progress(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.create(kafka, topics_config)
+    late = json.dumps({"type": "click", "event_id": "late", "ts": 9 * HOUR, "user_id": "u1", "item_id": "i"}).encode()
+    given = [*records(topics_config, b"{"), Record(Topics(topics_config.prefix).events, 0, 12, 1, b"u", late)]
+    whole, _ = state(kafka, redis_db, topics_config, [given])
+    progress = list[None]()
+    monkeypatch.setattr(partition, "MOST_CHANGES", 2)
+    steps, _ = state(kafka, redis_db, topics_config, [given], progress=lambda: progress.append(None))
+    assert steps == whole and len(progress) > 4
 
 
 def test_figures_that_break_hold_nothing_up(
