@@ -57,8 +57,8 @@ class Commit:
     """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains;
     what is known of shoppers who may be bots, set and removed.
 
-    ``commits`` is how many were made before it: one that only closes what is over has the offset of the one before, and
-    may no more count twice. ``broken`` counts facts and impressions that could not be taken further and are left out,
+    ``commits`` is how many were made before it: one that only closes what is over leaves the offset as it is, so the
+    offset alone does not tell whether it was made. ``broken`` counts facts and impressions that could not be taken further and are left out,
     ``aside`` impressions of bots: neither makes an example or counts in rates.
     """
 
