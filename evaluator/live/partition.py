@@ -58,8 +58,8 @@ class Commit:
     what is known of shoppers who may be bots, set and removed.
 
     ``commits`` is how many were made before it: one that only closes what is over leaves the offset as it is, so the
-    offset alone does not tell whether it was made. ``broken`` counts facts and impressions that could not be taken further and are left out,
-    ``aside`` impressions of bots: neither makes an example or counts in rates.
+    offset alone does not tell whether it was made. ``broken`` counts facts and impressions that could not be taken
+    further and are left out, ``aside`` impressions of bots: neither makes an example or counts in rates.
     """
 
     before: int
