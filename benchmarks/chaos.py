@@ -36,6 +36,7 @@ from benchmarks.report import Report
 from benchmarks.rounds import STEP_MS, Rounds, Sent
 from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
+from evaluator.online.attribution import Rules
 from evaluator.triggers.book import Book
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.trigger import Trigger
@@ -191,7 +192,8 @@ class Run:
 
     def settle(self) -> None:
         """Let time go on until all is closed, and wait until nothing moves any more."""
-        last = self.rounds.base_ms + len(self.rounds.seen) * STEP_MS + (WINDOW_S + GRACE_S) * 1_000
+        last = self.rounds.base_ms + len(self.rounds.seen) * STEP_MS
+        last += Rules(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
         later(self.shop.producer, Topics("").events, range(PARTITIONS), last)
         self.shop.until(self.traces.settled, lambda: "not settled")
 

@@ -31,6 +31,7 @@ from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
 from evaluator.intervals import wilson
+from evaluator.online.attribution import Rules
 from liveshelf.settings import StackConfig
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.servers import stack
@@ -312,7 +313,7 @@ class Run:
         self._until(evaluator, lambda: self._taken() >= count)
         self.newest_ms = totals(self.redis, self.group)["watermark"]
         self.until_ms = self.newest_ms + 1_000
-        last = self.until_ms + (WINDOW_S + GRACE_S) * 1_000
+        last = self.until_ms + Rules(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
         later(self.producer, self.names.events, range(self.config.topics.partitions), last)
         self._until(evaluator, lambda: not waiting(self.redis, self.group))
         closed_s = time.perf_counter() - began

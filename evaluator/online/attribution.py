@@ -83,6 +83,17 @@ class Rules:
     window_ms: int = 30 * 60_000
     grace_ms: int = 10 * 60_000
 
+    @property
+    def settled_ms(self) -> int:
+        """How far behind the watermark nothing waits any more, not even an outcome that belongs to no impression.
+
+        Examples
+        --------
+        >>> Rules(window_ms=30, grace_ms=10).settled_ms, Rules(window_ms=7, grace_ms=30).settled_ms
+        (40, 60)
+        """
+        return self.grace_ms + max(self.window_ms, self.grace_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:

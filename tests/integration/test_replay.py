@@ -75,12 +75,17 @@ def taken(shop: Shop) -> int:
     return replay.totals(shop.redis, group(shop))["taken"]
 
 
-def closed(shop: Shop, window_s: int, grace_s: int) -> Counter[str]:
-    """Wait until all events are taken, let time go on until everything is closed, and give the totals."""
+def pass_time(shop: Shop, by_ms: int) -> int:
+    """Wait until all events are taken, and let time go on from the newest; gives that one's."""
     until(lambda: taken(shop) == shop.ends(shop.topics.events), shop.log("evaluator-1").read_text, 0.25)
     newest = replay.totals(shop.redis, group(shop))["watermark"]
-    last = newest + (window_s + grace_s + 1) * 1_000
-    replay.later(shop.producer, shop.topics.events, range(shop.config.topics.partitions), last)
+    replay.later(shop.producer, shop.topics.events, range(shop.config.topics.partitions), newest + by_ms)
+    return newest
+
+
+def closed(shop: Shop, window_s: int, grace_s: int) -> Counter[str]:
+    """Wait until all events are taken, let time go on until nothing waits, and give the totals."""
+    newest = pass_time(shop, Rules(window_s * 1_000, grace_s * 1_000).settled_ms + 1_000)
     until(lambda: not replay.waiting(shop.redis, group(shop)), shop.log("evaluator-1").read_text, 0.25)
     found = replay.totals(shop.redis, group(shop))
     found["newest"] = newest
@@ -333,11 +338,12 @@ def test_what_shoppers_buy_next_is_held_against_what_they_were_shown(
     until(lambda: front.read == shop.ends(shop.topics.shelves))  # no shelf comes of what is shown
     front.over.set()
     front.join()
+    pass_time(shop, (WINDOW_S + GRACE_S + 1) * 1_000)
+    until(lambda: owners(shop) == {("champion", True)}, lambda: repr(owners(shop)))
     totals = closed(shop, WINDOW_S, GRACE_S)
     topic = partitions(shop)
     wanted = counted(topic)
     assert joined(topic) == wanted
     assert live(shop, totals) == wanted
-    until(lambda: owners(shop) == {("champion", True)}, lambda: repr(owners(shop)))
     assert wanted.late == 0
     assert wanted.bought > 20 and wanted.orphans > 1_000
