@@ -5,6 +5,8 @@ fitting, and every worker has the same; by Johnson and Lindenstrauss (1984) cosi
 figures against a fitted one stand in ``docs/scorer.md``.
 """
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +31,11 @@ def orthogonal(dim: int, token_dim: int) -> npt.NDArray[np.float32]:
         raise ValueError(f"{dim} dimensions cannot be projected to {token_dim}")
     if token_dim == dim:
         return np.eye(dim, dtype=np.float32)
+    return _drawn(dim, token_dim).copy()
+
+
+@cache  # a process asks several times, and on a busy machine the factorisation takes half a second
+def _drawn(dim: int, token_dim: int) -> npt.NDArray[np.float32]:
     drawn = np.random.default_rng(SEED).standard_normal((dim, token_dim))
     matrix, upper = np.linalg.qr(drawn)
     matrix *= np.sign(np.diag(upper))  # one of the many factorisations, whatever the library's taste

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SILENT_SHARE = 0.75
 """Of the watchdog's time: a partition that brings nothing is told of before it is over."""
+LAST_S = 1.0
+"""For tasks to end that were cancelled as the process ends."""
 
 
 class _App(faust.App):  # type: ignore[misc]
@@ -58,9 +60,16 @@ def make_app(config: StreamsConfig, role: RoleConfig) -> Any:
     return app
 
 
+class _Worker(faust.Worker):  # type: ignore[misc]
+    async def _sentinel_task(self) -> None:
+        """The last thing that runs in the loop: what was cancelled ends. The library waits a second in any case."""
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=LAST_S)
+
+
 def run(app: Any) -> int:
     """Run an app until SIGTERM or SIGINT; returns the exit code."""
-    worker = faust.Worker(app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False)
+    worker = _Worker(app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False)
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:

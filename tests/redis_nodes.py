@@ -153,7 +153,7 @@ class Sentinel(Server):
         settings.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
             f"sentinel monitor shop 127.0.0.1 {self._master_port} {self._quorum}\n"
-            f"sentinel down-after-milliseconds shop {LOST_MS}\nsentinel failover-timeout shop 10000\n"
+            f"sentinel down-after-milliseconds shop {LOST_MS}\nsentinel failover-timeout shop {2 * LOST_MS}\n"
         )
         return Process([_program(), str(settings), "--sentinel"], log=self.folder / "sentinel.log")
 

@@ -12,7 +12,7 @@ from typing import Any
 from streams import keys
 from tests.shop import Sent, Shop, until
 
-EVENTS = 1_000
+EVENTS = 600
 
 BAD: dict[bytes | None, str] = {
     None: "empty",

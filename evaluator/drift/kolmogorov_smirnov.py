@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from evaluator.drift.detector import Evidence
 from evaluator.drift.window import WindowTest
@@ -26,6 +25,8 @@ class KolmogorovSmirnov(WindowTest[float]):
         super().__init__(size, significance)
 
     def _test(self, reference: Sequence[float], window: Sequence[float]) -> tuple[float, Evidence]:
+        from scipy import stats  # a second of CPU at the start of an evaluator that may never need it
+
         found = stats.ks_2samp(reference, window)
         where = float(found.statistic_location)
         return float(found.pvalue), {"gap": float(found.statistic), "at": where, "mean": float(np.mean(window))}

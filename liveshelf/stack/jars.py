@@ -49,6 +49,11 @@ def kafka_jars(say: Callable[[str], None]) -> list[Path]:
             return list(pool.map(lambda jar: _fetch(context, jar), locked))
 
 
+def beside() -> Path:
+    """A folder of ours beside the jars, for what is made of them."""
+    return Path(GlobalSettings.load().repo_cache) / ".liveshelf"
+
+
 def _artifact(context: MavenContext, jar: LockedDependency) -> Any:
     component = context.project(jar.groupId, jar.artifactId).at_version(jar.version)
     return component.artifact(jar.classifier or "", jar.packaging)

@@ -14,8 +14,9 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from liveshelf.stack import ports
+from liveshelf.stack.classes import archive
 from liveshelf.stack.errors import StackError
-from liveshelf.stack.jars import kafka_jars
+from liveshelf.stack.jars import beside, kafka_jars
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.service import READY_TIMEOUT_S, Server
 
@@ -52,6 +53,8 @@ broker.session.timeout.ms=6000
 num.network.threads=2
 num.io.threads=4
 """
+
+_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 _LOG4J = """\
 <Configuration status="warn" shutdownHook="disable">
@@ -125,16 +128,17 @@ class LocalKafka(Server):
     def _java_command(self) -> list[str]:
         settings = self.folder / "log4j2.xml"
         settings.write_text(_LOG4J.format(log=self.folder / "kafka.log"))
+        java, jars = _java(), kafka_jars(self._say)
         return [
-            str(_java()),
+            str(java),
             f"-Xmx{self._heap_mb}m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
+            *_OPTIONS,
+            *archive(java, _OPTIONS, jars, beside()),
             "-XX:+ExitOnOutOfMemoryError",
             "--sun-misc-unsafe-memory-access=allow",
             f"-Dlog4j2.configurationFile={settings}",
             "-cp",
-            ":".join(map(str, kafka_jars(self._say))),
+            ":".join(map(str, jars)),
         ]
 
     def _configure(self) -> None:

@@ -182,7 +182,7 @@ def test_three_brokers_of_which_each_is_killed_once_are_a_pause(
             shop.start("evaluator-1", "evaluator")
             shop.ready(len(ITEMS))
             shop.disconnect()  # kafka-python leaks sockets when it connects in vain
-            with Flow(servers, shop.topics.events, rate=30) as flow:
+            with Flow(servers, shop.topics.events, rate=15) as flow:
                 for broker in three:
                     more(flow)
                     broker.kill()
@@ -196,7 +196,7 @@ def test_three_brokers_of_which_each_is_killed_once_are_a_pause(
             shop.group = group
 
 
-def more(flow: Flow, count: int = 50) -> None:
+def more(flow: Flow, count: int = 25) -> None:
     """Wait until so many more events are on their topic."""
     before = flow.sent
     until(lambda: flow.sent >= before + count, lambda: f"{flow.sent} sent")

@@ -306,6 +306,7 @@ def test_shelves_that_redis_lost_are_read_again(shop: Shop, restarted: bool, gon
 
 def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> None:
     shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = IDLE_NEVER  # what came after one has ended would be late
+    shop.env["LIVESHELF_EVALUATOR__SESSION_TIMEOUT_S"] = "6"  # one that has ended is missed after so long
     events = visits(600, seed=3, start=wall_ms() - 3 * 3_600_000)
     records = mixed(events, seed=4)
     shop.start("evaluator-1", "evaluator")

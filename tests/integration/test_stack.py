@@ -19,6 +19,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from liveshelf.settings import load
+from liveshelf.stack.classes import archive
 from liveshelf.stack.errors import StackError
 from liveshelf.stack.jars import LOCK
 from liveshelf.stack.kafka import LocalKafka
@@ -197,6 +198,12 @@ def test_taken_port_is_told(tmp_path: Path, server: type[LocalKafka] | type[Loca
         port = other.getsockname()[1]
         with pytest.raises(StackError, match=f"127.0.0.1:{port}: another program has that port"):
             server(tmp_path, port=port).start()
+
+
+def test_an_archive_that_cannot_be_made_holds_nothing_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert archive(Path("/bin/false"), (), [], tmp_path / "archives") == []
+    assert "starts more slowly" in caplog.text
+    assert [file.name for file in (tmp_path / "archives").iterdir()] == [".lock"]
 
 
 def test_missing_redis_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

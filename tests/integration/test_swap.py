@@ -39,8 +39,10 @@ WATCH_S = 1.0
 STANDBY_S = 1.0
 LOOKED = 60
 """Shelves that are looked at after a change."""
+FEW = 40
 COUNT = 150
-MANY = 900
+"""So many that a change of the encoder can be watched."""
+MANY = 500
 ADJECTIVES = ("red", "blue", "green", "black", "small", "large", "cheap", "wireless", "steel", "wooden")
 NOUNS = ("cable", "hub", "mouse", "pad", "lamp", "chair", "hose", "tent", "drill", "kettle")
 
@@ -50,7 +52,9 @@ def title(number: int) -> str:
     return f"{ADJECTIVES[number % 10]} {NOUNS[number // 10 % 10]} qx{number:03d}"
 
 
-ITEMS = {f"i{number}": item(f"i{number}", title(number), price=number) for number in range(COUNT)}
+def items(count: int) -> dict[str, bytes]:
+    """The first items."""
+    return {f"i{number}": item(f"i{number}", title(number), price=number) for number in range(count)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +100,20 @@ def shop(
     versions: Versions,
     request: pytest.FixtureRequest,
 ) -> Iterator[Shop]:
-    """A shop whose worker serves the champion and holds all items; a test may add to its settings."""
+    """A shop whose worker serves the champion and holds some items; a test may add to its settings, and want more."""
+    settings = dict(getattr(request, "param", {}))
+    count = settings.pop("items", FEW)
     with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
         shop.env |= {
             "LIVESHELF_MODEL__STORE": versions.url,
             "LIVESHELF_MODEL__WATCH_S": str(WATCH_S),
             "LIVESHELF_MODEL__STANDBY_S": str(STANDBY_S),
             "LIVESHELF_WORKER__METRICS_EVERY_S": "0.25",
-            **getattr(request, "param", {}),
+            **settings,
         }
-        shop.put_items(ITEMS)
+        shop.put_items(items(count))
         shop.start()
-        shop.ready(COUNT)
+        shop.ready(count)
         yield shop
 
 
@@ -232,13 +238,14 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
     assert [head for head in heads if head in models[-1]] == heads[1:]
     change = models.index(models[-1])
     assert len(set(models)) == 2 and set(models[change:]) == {models[-1]}, "one change, for good"
-    assert shop.counted("items.encoded") == encoded == COUNT
+    assert shop.counted("items.encoded") == encoded == FEW
     assert shop.counted("model.refused") == 1
     log = shop.log().read_text()
     [line] = [line for line in log.splitlines() if "refused" in line]
     assert damaged.id in line and "model.safetensors" in line and versions.second.id in line
 
 
+@pytest.mark.parametrize("shop", [{"items": COUNT}], indirect=True)
 def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_come_back(
     shop: Shop, kafka: KafkaConfig, versions: Versions
 ) -> None:
@@ -275,6 +282,7 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
     assert "i8" not in found(shop, 8) and "i10" not in found(shop, 10) and "i9" in found(shop, 9)
 
 
+@pytest.mark.parametrize("shop", [{"items": COUNT}], indirect=True)
 def test_a_worker_killed_in_the_middle_goes_on_with_what_is_there(shop: Shop, versions: Versions) -> None:
     # So many that a second's delay in hearing of the progress does not decide the test.
     shop.put_items({f"m{number}": item(f"m{number}", f"{title(number)} spare") for number in range(MANY - COUNT)})

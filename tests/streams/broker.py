@@ -3,7 +3,6 @@
 import asyncio
 import json
 import struct
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import Any
 
 from aiokafka.record.util import calc_crc32c
 
-from liveshelf.stack.process import Process
 from streams.config import StreamsConfig
 from streams.consumer import Consumer
+from tests.forked import Forked
 from tests.shop import until
+
+METADATA_MS = 2_000
+"""How old what is known of the topics may be in the tests: what they wait for."""
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 ATTRIBUTES, CHECKED, RECORDS = 21, 21, 61
@@ -73,7 +75,7 @@ def unknown_codec(batch: bytearray) -> None:
 class FaustReader:
     """A process that reads events and items through Faust."""
 
-    def __init__(self, process: Process, log: Path) -> None:
+    def __init__(self, process: Forked, log: Path) -> None:
         self.process, self.log = process, log
 
     def told(self) -> list[dict[str, Any]]:
@@ -112,8 +114,8 @@ def faust_reader(
     """One that runs."""
     log = folder / f"{name}.log"
     streams = {"kafka": config.kafka.model_dump(), "topics": config.topics.model_dump()}
-    told = {"streams": streams, "group": group, "stall_s": stall_s}
-    process = Process([sys.executable, "-m", "tests.streams.faust_program", json.dumps(told)], log=log)
+    told = {"streams": streams, "group": group, "stall_s": stall_s, "metadata_ms": METADATA_MS}
+    process = Forked(json.dumps(told), log=log, env={}, program="tests.streams.faust_program")
     try:
         yield FaustReader(process, log)
     finally:

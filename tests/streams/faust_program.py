@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from streams import consumer
 from streams.config import RoleConfig, StreamsConfig
 from streams.faust_app import Taking, caught_up, lag, make_app, run
 from streams.record import Record, Sent
@@ -33,6 +34,7 @@ async def take(records: Sequence[Record]) -> Sent:
 def main() -> int:
     """Read until SIGTERM."""
     told = json.loads(sys.argv[1])
+    consumer.METADATA_MS = told["metadata_ms"]
     config = StreamsConfig(**told["streams"])
     topics = Topics(config.topics.prefix)
     app = make_app(config, RoleConfig(group=told["group"], stall_s=told["stall_s"]))

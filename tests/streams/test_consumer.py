@@ -27,6 +27,7 @@ from streams.unreadable import book
 from tests.shop import until
 from tests.streams.broker import (
     CODECS,
+    METADATA_MS,
     RECORDS,
     FaustReader,
     Segment,
@@ -77,6 +78,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaConf
     folder = tmp_path_factory.mktemp("kafka")
     with LocalKafka(folder, say=print) as kafka:
         yield KafkaConfig(bootstrap_servers=kafka.address), folder / "data"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens to topics is known in seconds, as by the programs."""
+    monkeypatch.setattr(consumer, "METADATA_MS", METADATA_MS)
 
 
 @pytest.fixture
@@ -407,7 +414,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(broker: Broker) -> None:
             until(lambda: topic not in admin.list_topics())
         broker.send(other, ["meanwhile"])
         faust.until(lambda: faust.values(other) == ["meanwhile"])
-        time.sleep(12)  # longer than what is known of the topics may be old
+        time.sleep(1.5 * METADATA_MS / 1_000)  # longer than what is known of the topics may be old
         lines = faust.log.read_text().count("\n")
         time.sleep(10)
         told = [line for line in faust.log.read_text().splitlines()[lines:] if not line.startswith("{")]

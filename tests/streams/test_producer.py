@@ -8,6 +8,7 @@ import pytest
 from aiokafka import errors
 from kafka import KafkaAdminClient
 
+from streams import producer
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.meter import Meter
@@ -34,11 +35,11 @@ def outcomes(
 ) -> list[Unsent | BaseException | None]:
     """What becomes of records that are sent at once."""
 
-    async def send() -> list[Unsent | BaseException | None]:
-        async with Producer(StreamsConfig(kafka=kafka, topics=topics), meter) as producer:
-            return await asyncio.gather(*(producer(topic, *record) for record in records), return_exceptions=True)
+    async def sent() -> list[Unsent | BaseException | None]:
+        async with Producer(StreamsConfig(kafka=kafka, topics=topics), meter) as send:
+            return await asyncio.gather(*(send(topic, *record) for record in records), return_exceptions=True)
 
-    return asyncio.run(send())
+    return asyncio.run(sent())
 
 
 @pytest.mark.integration
@@ -93,7 +94,11 @@ def test_records_that_the_broker_finds_invalid_are_left_out_alone(
 
 @pytest.mark.integration
 @pytest.mark.timeout(900)
-def test_a_broker_that_takes_nothing_is_no_fault_of_the_record(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
+def test_a_broker_that_takes_nothing_is_no_fault_of_the_record(
+    kafka: KafkaConfig, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = producer.aiokafka_client
+    monkeypatch.setattr(producer, "aiokafka_client", lambda kafka: patient(kafka) | {"request_timeout_ms": 5_000})
     [found] = outcomes(kafka, topics_config, f"{topics_config.prefix}missing", [(b"k", b"v", [])])
     assert isinstance(found, errors.KafkaError)
     assert unsent(found) is None

@@ -5,38 +5,40 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from models.store import Store
+from models.store import Store, storage
 from models.store.clearing import clear
+from tests.forked import CONTEXT
 from tests.models.store.conftest import description, filled
 
-# Dies, as by kill -9, at the n-th step that it makes on the file system.
-DIE = """
-import os, signal, sys
-from pathlib import Path
-from models.store import storage
-from models.store import Data, Description, Store
-about = Description(method="head", architecture="late_interaction", encoder="packaged", encoder_fingerprint="0a1b2c3d",
-                    data=Data("events", 1))
-left = int(sys.argv[3])
-def step(real):
-    def stepped(*args, **kwargs):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **kwargs)
-    return stepped
-for module, name in ((os, "fsync"), (os, "open"), (Path, "replace"), (Path, "mkdir"), (storage.shutil, "copyfileobj")):
-    setattr(module, name, step(getattr(module, name)))
-store = Store(sys.argv[1])
-made = store.put(Path(sys.argv[2]), about)
-store.slots.promote(made.id, "a test")
-"""
+
+def dies(root: str, folder: Path, after: int) -> None:
+    """Put a version; die, as by kill -9, at the step after so many that it makes on the file system."""
+    left = after
+
+    def step(real: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return stepped
+
+    steps = ((os, "fsync"), (os, "open"), (Path, "replace"), (Path, "mkdir"), (storage.shutil, "copyfileobj"))
+    for module, name in steps:
+        setattr(module, name, step(getattr(module, name)))
+    store = Store(root)
+    store.slots.promote(store.put(folder, description()).id, "a test")
+
+
 ENV = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 
@@ -47,15 +49,17 @@ def test_dying_at_every_step_of_a_put(tmp_path: Path) -> None:
     store.slots.promote(first.id, "first")
     died, whole = 0, 0
     for number in range(0, 200, 3):
-        code = subprocess.run([sys.executable, "-c", DIE, str(root), str(folder), str(number)], env=ENV, check=False)
+        writer = CONTEXT.Process(target=dies, args=(str(root), folder, number))
+        writer.start()
+        writer.join()
         for version in store.ids():  # whatever is listed is whole
             store.fetch(version)
         current = store.slots.read().current
         assert current is not None and current.version in store.ids()
         whole = len(store.ids())
-        if code.returncode == 0:
+        if writer.exitcode == 0:
             break
-        assert code.returncode == -signal.SIGKILL
+        assert writer.exitcode == -signal.SIGKILL
         died += 1
     else:
         raise AssertionError("it never got through")

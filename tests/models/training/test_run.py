@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +28,7 @@ from models.training.run import Run, Trained
 from models.training.starts import classifier, fresh_bert
 from models.training.trainer import COMPLETE, last_checkpoint
 from models.weights import PACKAGED
+from tests.forked import Forked
 
 Configure = Callable[..., TrainConfig]
 Serve = Callable[[Path, Sequence[Example]], np.ndarray]
@@ -187,25 +186,9 @@ def test_a_starting_pull_keeps_weights_near_where_they_were(
     assert moved(100.0) < 0.5 * moved(0.0)
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import msgspec, torch
-from models.encoder import Encoder
-from models.training.examples import Example
-from models.training.config import TrainConfig
-from models.training.run import Run
-folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
-examples = msgspec.json.decode((folder / "examples.json").read_bytes(), type=list[Example])
-torch.set_num_threads(1)
-config = TrainConfig(folder=folder / "run", epochs=epochs, contexts=8, report_to=(), progress=False, evaluations=40,
-                     resume="--resume" in sys.argv)
-Run(Encoder(precision="float32"), config).train(examples, examples[:30]).save(folder / "saved")
-"""
-
-
-def script(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, "-c", SCRIPT, str(folder), "16", *more]
+def learns(folder: Path, *more: str) -> Forked:
+    """A process that trains in a folder."""
+    return Forked(str(folder), *more, log=folder / "log", env={}, program="tests.models.training.learner")
 
 
 @pytest.mark.timeout(900)
@@ -214,15 +197,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(examples: Sequence[Example], t
     for folder in (killed, whole):
         folder.mkdir()
         (folder / "examples.json").write_bytes(msgspec.json.encode(list(examples)))
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(script(killed), env=env, stderr=subprocess.DEVNULL)
-    undisturbed = subprocess.Popen(script(whole), env=env, stderr=subprocess.DEVNULL)
+    process, undisturbed = learns(killed), learns(whole)
     try:
         deadline = time.monotonic() + 600
         while last_checkpoint(killed / "run") is None and time.monotonic() < deadline:
-            assert process.poll() is None, "it ended before it was killed"
+            assert process.running, "it ended before it was killed"
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
         process.wait()
         found = last_checkpoint(killed / "run")
         assert found is not None and not (killed / "saved").exists()
@@ -231,13 +212,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(examples: Sequence[Example], t
         shutil.copytree(found, half, dirs_exist_ok=True)
         (half / COMPLETE).write_text((found / COMPLETE).read_text()[:-20])
         assert last_checkpoint(killed / "run") == found
-        done = subprocess.run(script(killed, "--resume"), env=env, check=True, stderr=subprocess.PIPE, text=True)
-        assert f"going on from {found}" in done.stderr
-        assert undisturbed.wait(90) == 0
+        process = learns(killed, "--resume")
+        assert process.wait() == 0, (killed / "log").read_text()
+        assert f"going on from {found}" in (killed / "log").read_text()
+        assert undisturbed.wait() == 0, (whole / "log").read_text()
     finally:
         for one in (process, undisturbed):
-            one.kill()
-            one.wait()
+            one.stop(timeout_s=0)
     resumed, wanted = (load_file(folder / "saved" / "head" / "model.safetensors") for folder in (killed, whole))
     for name, tensor in wanted.items():
         torch.testing.assert_close(resumed[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
