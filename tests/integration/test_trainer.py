@@ -118,7 +118,7 @@ def test_enough_examples_make_a_version_that_passes_the_gate_and_shadows(shop: S
 
 
 def test_kills_of_the_child_and_of_the_trainer_leave_one_run(shop: Shop, tmp_path: Path) -> None:
-    shop.env["LIVESHELF_LEARNING__EPOCHS"] = "15"  # time to be killed in
+    shop.env["LIVESHELF_LEARNING__EPOCHS"] = "30"  # time to be killed in
     made = filled(shop)
     send(shop, made[: len(made) // 3])  # delivered twice
     shop.start("trainer-1", "trainer")
