@@ -113,14 +113,18 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._subscription.assign_from_subscribed = self._assign_keeping_positions
 
     async def start(self) -> None:
-        """Connect, and begin to read.
+        """Connect, and begin to read. Where that fails, or is cancelled, nothing stays open.
 
         Raises
         ------
         aiokafka.errors.KafkaError
             When the broker is out of reach.
         """
-        await super().start()
+        try:
+            await super().start()
+        except BaseException:
+            await self.stop()
+            raise
         self._fetcher.error_future.add_done_callback(self._reading_ended)
 
     async def getmany(self, *partitions: TopicPartition, **options: Any) -> dict[TopicPartition, list[Any]]:

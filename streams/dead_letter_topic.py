@@ -189,7 +189,11 @@ class _Sending:
             max_batch_size=BATCH_BYTES,
             max_request_size=LARGEST_BYTES,
         )
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import Producer as ConfluentProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -43,6 +44,22 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 log = logging.getLogger(__name__)
 KILOBYTE = "x" * 1_000
 LARGE = {"linger_ms": 200, "batch_size": 1 << 20, "max_request_size": 1 << 28}
+
+
+def test_a_consumer_that_reaches_nobody_leaves_nothing_open() -> None:
+    nowhere = StreamsConfig(kafka=KafkaConfig(bootstrap_servers="127.0.0.1:1"))
+
+    async def start(cancelled: bool) -> Consumer:
+        one = Consumer(nowhere, "a-topic")
+        starting = asyncio.ensure_future(one.start())
+        await asyncio.sleep(0)
+        if cancelled:
+            starting.cancel()
+        with pytest.raises(asyncio.CancelledError if cancelled else KafkaConnectionError):
+            await starting
+        return one
+
+    assert [asyncio.run(start(cancelled))._closed for cancelled in (False, True)] == [True, True]
 
 
 class Broker:
