@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
+from benchmarks.replay import later
 from evaluator.online.names import MOST, ROWS
 from streams.config import KafkaConfig, TopicsConfig
 from streams.dead_letter_topic import replay
@@ -93,7 +94,7 @@ def test_free_text_surfaces_and_dear_purchases_leave_snapshots_small_and_sums_fi
     count, now = 3_000, int(time.time() * 1000)
     with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
         shop.env |= {"LIVESHELF_EVALUATOR__WINDOW_S": "2", "LIVESHELF_EVALUATOR__GRACE_S": "1"}
-        shop.env |= {"LIVESHELF_EVALUATOR__IDLE_S": "1"}
+        shop.env |= {"LIVESHELF_EVALUATOR__IDLE_S": "600"}
         shop.start("evaluator-1", "evaluator")
         records: list[tuple[str, bytes]] = []
         for number in range(count):
@@ -110,6 +111,7 @@ def test_free_text_surfaces_and_dear_purchases_leave_snapshots_small_and_sums_fi
             two |= {"shelf_id": f"s{number}", "price": 1e200 if number % 3 else 1e12, "quantity": 10**9}
             records += [(f"u{number}", json.dumps(event).encode()) for event in (one, two)]
         shop.produce(shop.topics.events, records)
+        later(shop.producer, shop.topics.events, range(topics_config.partitions), now + 10_000)
 
         def closed() -> Snapshot | None:
             found = snapshots(shop.config, 0, "evaluator")
