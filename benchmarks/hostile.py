@@ -69,7 +69,7 @@ class Watched(System):
         self.ended: list[str] = []
         super().__init__(servers, folder, every, say=self.ended.append)
         self.memory: defaultdict[str, list[float]] = defaultdict(list)
-        self.pids: dict[str, int] = defaultdict(int)
+        self.pids: dict[str, int] = {}
         self._sampled = 0.0
 
     def lines(self) -> dict[str, int]:
@@ -158,7 +158,7 @@ def snapshots(kafka: KafkaConfig, pid: int) -> list[Snapshot]:
 
 def known(kafka: KafkaConfig, system: Watched) -> float:
     """How many items the worker knows."""
-    taken = snapshots(kafka, system.pids["worker-1"])
+    taken = snapshots(kafka, system.pids.get("worker-1", 0))  # 0 until it is started
     return max((one.gauges.get("items", 0.0) for one in taken), default=0.0)
 
 
