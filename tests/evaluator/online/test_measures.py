@@ -24,6 +24,9 @@ class Shop:
     def __len__(self) -> int:
         return 40
 
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in {f"i{number}" for number in range(40)}
+
 
 def view(ts: int, items: list[int], clicked: int | None, surface: str = "feed", look: float = 0.2) -> View:
     closed = tuple(
