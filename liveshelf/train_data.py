@@ -197,7 +197,7 @@ def _joined(
                 counts[f"of suspected bots ({reason}), left out"] += page.shown
             else:
                 yield from ((closed, contexts.get(closed)) for closed in shown)
-        bots.forget(join.horizon - rules.window_ms)
+        bots.forget(join.closed_until)
     found = join.get()
     counts.update({intent: found.closed[intent] for intent in INTENTS})
     counts["orphan outcomes"] = found.orphans.total()

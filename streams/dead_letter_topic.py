@@ -20,7 +20,7 @@ from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.connections import aiokafka_client
 from streams.consumer import Consumer
 from streams.dead_letters import UNREADABLE, DeadLetter, Whole, parse
-from streams.producer import partition, unsent
+from streams.producer import partition, started, unsent
 from streams.record import Record
 from streams.topics import Topics, plan
 
@@ -189,11 +189,7 @@ class _Sending:
             max_batch_size=BATCH_BYTES,
             max_request_size=LARGEST_BYTES,
         )
-        try:
-            await self._producer.start()
-        except BaseException:
-            await self._producer.stop()
-            raise
+        await started(self._producer)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -73,6 +73,15 @@ def partition(key: bytes | None, all_partitions: list[int], available: list[int]
     return int(_by_hash(key and key.partition(SEPARATOR)[0], all_partitions, available))
 
 
+async def started(producer: AIOKafkaProducer) -> None:
+    """Start the library's producer. Where that fails, or is cancelled, nothing stays open."""
+    try:
+        await producer.start()
+    except BaseException:
+        await producer.stop()
+        raise
+
+
 def unsent(error: BaseException) -> Unsent | None:
     """What an error says of the record alone; None where it is the broker's, or the way there.
 
@@ -113,11 +122,7 @@ class Producer:
         self._ended: errors.KafkaError | None = None
 
     async def __aenter__(self) -> "Producer":
-        try:
-            await self._producer.start()
-        except BaseException:
-            await self._producer.stop()
-            raise
+        await started(self._producer)
         self._tasks = [asyncio.create_task(self._hand_on()), asyncio.create_task(self._send_alone())]
         for task in self._tasks:
             task.add_done_callback(self._give_up)

@@ -259,7 +259,7 @@ class Join:
             known = await self._known(closed)
             commit = partition.commit(known)
             started = time.perf_counter()
-            await self.patience.until_done(lambda commit=commit: self.store.commit(number, commit))  # type: ignore[misc]
+            await self.patience.until_done(partial(self.store.commit, number, commit))
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
             self._figure(partial(self._measure, commit, closed, known))
             sent += self._published(number, commit.examples)
@@ -295,7 +295,7 @@ class Join:
             saved = await self.patience.until_done(lambda: self.store.load(number))
             newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
             hours = range(max(0, newest - RATE_HOURS), newest + 1)
-            rates = await self.patience.until_done(lambda hours=hours: self.store.rates(number, hours))  # type: ignore[misc]
+            rates = await self.patience.until_done(partial(self.store.rates, number, hours))
             partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots)
             self.figures.count(rates)
             left = await self.patience.until_done(lambda: self.store.examples(number))

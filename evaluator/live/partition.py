@@ -135,7 +135,7 @@ class Partition:
     @property
     def horizon(self) -> int:
         """Impressions seen before it are closed, epoch ms."""
-        return self._join.horizon - self._join.rules.window_ms
+        return self._join.closed_until
 
     def begin_anew(self) -> None:
         """Take whatever comes next: the topic was made anew, and its offsets begin again."""

@@ -286,6 +286,11 @@ class Attribution:
         """All events before it have arrived, or are late; ms."""
         return self.watermark - self.rules.grace_ms
 
+    @property
+    def closed_until(self) -> int:
+        """All impressions seen before it are closed; ms."""
+        return self.horizon - self.rules.window_ms
+
     def update(self, event: AnyEvent) -> None:
         """Take an event in.
 
@@ -366,7 +371,7 @@ class Attribution:
     def _settle_due(self, watermark: int, most: float = math.inf) -> None:
         """Settle every key of which something is over once the watermark is there; of ``most`` facts, those over first,
         and the watermark comes as far as all is settled."""
-        horizon, due, count = watermark - self.rules.grace_ms, dict[Key, None](), 0
+        horizon, due, count = watermark - self.rules.grace_ms, set[Key](), 0
         moment = (0, "")
         while self._due and self._due[0][0] < horizon:
             until, key = self._due[0]
@@ -374,7 +379,8 @@ class Attribution:
                 horizon, watermark = moment[0] + 1, moment[0] + self.rules.grace_ms
                 break
             heapq.heappop(self._due)
-            moment, due[key], count = (until, key[0]), None, count + 1
+            due.add(key)
+            moment, count = (until, key[0]), count + 1
         self.watermark = max(self.watermark, watermark)
         self.changes += count
         for key in due:

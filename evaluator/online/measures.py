@@ -47,9 +47,8 @@ class Measures:
     """Rolling measures of views.
 
     How novel a shelf is is told by how often its items were shown in the hour before; what the catalogue does not know
-    counts as never shown, for events may name any number of items. Places' propensities are
-    estimated once a minute of event time, from items that stood at several places on the same surface for the same
-    query.
+    counts as never shown, for events may name any number of items. Places' propensities are estimated once a minute of
+    event time, from items that stood at several places on the same surface for the same query.
 
     Examples
     --------
