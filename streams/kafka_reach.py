@@ -148,7 +148,7 @@ async def _known_to(host: str, port: int, where: str, config: KafkaConfig, conte
             f"SASL_{config.security_protocol.removeprefix('SASL_')}, kafka.username and kafka.password."
         ) from error
     finally:
-        connection.close()
+        await asyncio.wait({connection.close()}, timeout=STEP_S)  # TLS says goodbye first
     await _advertised(where, [(str(broker[1]), int(broker[2])) for broker in answer.brokers])
 
 

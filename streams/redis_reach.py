@@ -172,9 +172,11 @@ async def _alert(host: str, port: int, options: dict[str, Any]) -> ssl.SSLError 
     try:
         async with asyncio.timeout(STEP_S):
             reader, writer = await asyncio.open_connection(host, port, ssl=context)
-            writer.write(b"PING\r\n")
-            await reader.read(1)
-            writer.transport.abort()
+            try:
+                writer.write(b"PING\r\n")
+                await reader.read(1)
+            finally:
+                writer.transport.abort()
     except ssl.SSLError as error:
         return None if "WRONG_VERSION" in str(error) or "RECORD_LAYER" in str(error) else error
     except (OSError, TimeoutError):

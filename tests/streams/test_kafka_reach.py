@@ -122,6 +122,9 @@ def test_what_is_right_is_reached_by_all_libraries(
         producer = AIOKafkaProducer(**aiokafka_client(kafka))
         await producer.start()
         await producer.stop()
+        # aiokafka does not wait until its first connection has said goodbye in TLS.
+        while any(each._sock is not None for each in vars(asyncio.get_running_loop())["_transports"].values()):
+            await asyncio.sleep(0.001)
 
     asyncio.run(produce())
     KafkaConsumer(**kafka.client()).close()
