@@ -173,8 +173,7 @@ async def _alert(host: str, port: int, options: dict[str, Any]) -> ssl.SSLError 
         async with asyncio.timeout(STEP_S):
             reader, writer = await asyncio.open_connection(host, port, ssl=context)
             try:
-                writer.write(b"PING\r\n")
-                await reader.read(1)
+                await reader.read(1)  # nothing is sent: what comes after the goodbye would throw its reason away
             finally:
                 writer.transport.abort()
     except ssl.SSLError as error:
