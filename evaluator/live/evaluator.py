@@ -92,6 +92,7 @@ class Evaluator:
 
         app.agent(app.topic(self.topics.events, key_type=bytes, value_type=bytes))(on_impressions)
         app.task(self._serve_or_leave)
+        app.on_partitions_revoked.connect(self._on_partitions_revoked)
 
     async def _serve_or_leave(self) -> None:
         """Faust would go on without what runs beside the batches."""
@@ -183,6 +184,11 @@ class Evaluator:
                 for awaited in await self.join.close_idle(now & before):
                     await awaited
             before = now
+
+    def _on_partitions_revoked(self, *_: Any, **__: Any) -> None:
+        """Called by Faust; the first time before there is a join."""
+        if self._ready.is_set():
+            self.join.revoked()
 
     async def _gone(self, number: int, offset: int) -> bool:
         return bool(await self.app.consumer.gone(TopicPartition(self.topics.events, number), offset))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -105,6 +106,7 @@ class Join:
         self._begun: dict[int, tuple[int, float]] = {}
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
+        self._revoked = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
         """Take a batch of events, of any partitions.
@@ -192,6 +194,10 @@ class Join:
             if set(self.partitions) - self._assigned:
                 self._forget()
             self._watch()
+
+    def revoked(self) -> None:
+        """Note that partitions may be another's for a while: what Redis has then is not what is known here."""
+        self._revoked = True
 
     def _forget(self) -> None:
         """All partitions, to be loaded again with their rates: those of single ones cannot be taken out of the sums."""
@@ -291,12 +297,15 @@ class Join:
     async def _partition(self, number: int, before: int | None) -> tuple[Partition, Sent]:
         """A partition as it stands; where it had to be loaded, with the examples that were left unsent."""
         broken: set[int] | None = None
+        if self._revoked:
+            self._revoked = False
+            self._forget()
         while number not in self.partitions:
             saved = await self.patience.until_done(lambda: self.store.load(number))
             newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
             hours = range(max(0, newest - RATE_HOURS), newest + 1)
             rates = await self.patience.until_done(partial(self.store.rates, number, hours))
-            partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots)
+            partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots, uuid.uuid4().hex)
             self.figures.count(rates)
             left = await self.patience.until_done(lambda: self.store.examples(number))
             try:

@@ -7,6 +7,7 @@ Impressions close in order of time whatever the order of arrival, and a suspecte
 alone: so what is set aside is the same after a restart, after repetitions and in any order too.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,10 +43,10 @@ RateKey = tuple[int, Slice]
 @dataclass(frozen=True, slots=True)
 class Saved:
     """A partition's state as it stands in Redis after its last commit; ``offset`` is the last one taken, -1 before;
-    ``commits`` is how many there were."""
+    ``commit`` names that commit."""
 
     offset: int = -1
-    commits: int = 0
+    commit: bytes = b""
     watermark: int = 0
     states: Mapping[bytes, bytes] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -57,13 +58,15 @@ class Commit:
     """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains;
     what is known of shoppers who may be bots, set and removed.
 
-    ``commits`` is how many were made before it: one that only closes what is over leaves the offset as it is, so the
-    offset alone does not tell whether it was made. ``broken`` counts facts and impressions that could not be taken
-    further and are left out, ``aside`` impressions of bots: neither makes an example or counts in rates.
+    ``name`` is its own alone, and ``after`` the name of the one before it: one that only closes what is over leaves the
+    offset as it is, so the offset alone does not tell what a commit was computed from. ``broken`` counts facts and
+    impressions that could not be taken further and are left out, ``aside`` impressions of bots: neither makes an
+    example or counts in rates.
     """
 
     before: int
-    commits: int
+    after: bytes
+    name: bytes
     offset: int
     watermark: int
     set_: dict[bytes, bytes]
@@ -86,6 +89,8 @@ class Partition:
         What was counted of its last hours: which names they were counted by.
     bots
         When a shopper is suspected to be one.
+    by
+        What its commits are named by: of its own in all the processes there ever are.
 
     Attributes
     ----------
@@ -111,9 +116,11 @@ class Partition:
         saved: Saved,
         rates: Mapping[RateKey, Tally] | None = None,
         bots: BotsConfig | None = None,
+        by: str = "",
     ) -> None:
         self.offset = self._committed = saved.offset
-        self.full, self._commits = False, saved.commits
+        self.full, self._commit = False, saved.commit
+        self._numbered = (f"{by}.{number}".encode() for number in itertools.count(1))
         self._join = Attribution(rules)
         states = {
             _name_decoder.decode(name): State(_fact_decoder.decode(value)) for name, value in saved.states.items()
@@ -173,7 +180,7 @@ class Partition:
         room = MOST_CHANGES - self._join.changes
         if room > 0:
             self._judge(self._join.advance(watermark, room))
-        self.full = room <= 0 or self._join.watermark < watermark
+        self.full = room <= 0 or self._join.short
         return not self.full
 
     def commit(self, known: Mapping[str, Known]) -> Commit:
@@ -192,7 +199,8 @@ class Partition:
         examples, rates, broken = self._told(closed, known)
         found = Commit(
             before=self._committed,
-            commits=self._commits,
+            after=self._commit,
+            name=next(self._numbered),
             offset=self.offset,
             watermark=self._join.watermark,
             set_={_name(key): _fact_encoder.encode(sorted(state)) for key, state in changed.items() if state},
@@ -205,7 +213,7 @@ class Partition:
             forgotten=[_field(name) for name, track in tracks.items() if not track],
             aside=aside,
         )
-        self._committed, self._commits, self._join.broken = self.offset, self._commits + 1, 0
+        self._committed, self._commit, self._join.broken = self.offset, found.name, 0
         return found
 
     def counts(self) -> Counts:

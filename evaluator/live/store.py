@@ -1,7 +1,7 @@
 """The evaluator's state in Redis, and the only door to it: partitions, rates by the minute, and through
 ``shelf_store`` what is known of shelves.
 
-A batch is committed in one script, and only on top of the offset that it was computed from: whatever dies, and whoever
+A batch is committed in one script, and only on top of the commit that it was computed from: whatever dies, and whoever
 works on, each event counts once. Knows Redis; nothing of Kafka, nor of how events are joined.
 """
 
@@ -59,7 +59,7 @@ class Store:
         self.client, self.group = client, group
         self.state_ttl_s, self.rates_ttl_s = state_ttl_s, rates_ttl_s
         self.shelves = ShelfStore(client, group, shelf_ttl_s)
-        self._scripts = Scripts(client, "evaluator", ("commit",))
+        self._scripts = Scripts(client, "evaluator", ("commit", "load"))
 
     def key(self, partition: int, *rest: str) -> str:
         """A key of a partition; all of one partition share a hash slot."""
@@ -70,11 +70,12 @@ class Store:
         keys = [self.key(partition, name) for name in ("state", "meta", "bots")]
 
         states, meta, tracks = await self._hashes(keys)
+        last = meta.pop(b"commit", b"")
         told = await self._readable(keys[1], meta, _total)
         states = await self._readable(keys[0], states, checked_state)
         tracks = await self._readable(keys[2], tracks, checked_track)
-        offset, commits, watermark = told.pop("offset", -1), told.pop("commits", 0), told.pop("watermark", 0)
-        return Saved(offset, commits, watermark, states, told, tracks)
+        offset, watermark = told.pop("offset", -1), told.pop("watermark", 0)
+        return Saved(offset, last, watermark, states, told, tracks)
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """Write a batch in one step.
@@ -101,9 +102,8 @@ class Store:
         ]
         keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots")]
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
-        head = [commit.before, commit.commits, commit.offset, commit.commits + 1, commit.watermark]
-        head += [self.state_ttl_s, self.rates_ttl_s]
-        words = [*head, *(word for part in parts for word in (len(part), *part))]
+        head = [commit.before, commit.after, commit.offset, commit.name, commit.watermark]
+        words = [*head, self.state_ttl_s, self.rates_ttl_s, *(word for part in parts for word in (len(part), *part))]
 
         async def send(pipe: Any) -> list[Any]:
             self._scripts.add(pipe, "commit", keys, *words)
@@ -202,13 +202,12 @@ class Store:
     async def _hashes(self, keys: Sequence[str]) -> list[dict[bytes, bytes]]:
         """What stands in hashes of one partition, all at one moment."""
 
-        async def read() -> list[dict[bytes, bytes]]:
-            async with self.client.pipeline(transaction=True) as pipe:
-                for key in keys:
-                    pipe.hgetall(key)
-                return list(await pipe.execute())
+        async def send(pipe: Any) -> list[Any]:
+            self._scripts.add(pipe, "load", keys)
+            return list(await pipe.execute())
 
-        return await replacing(self.client, read, keys)
+        [found] = await self._scripts.run(send)
+        return [dict(zip(words[::2], words[1::2], strict=True)) for words in found]
 
 
 def _total(name: bytes, value: bytes) -> tuple[str, int]:

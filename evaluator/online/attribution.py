@@ -257,6 +257,8 @@ class Attribution:
     ----------
     changes
         How many facts were taken in or settled since :meth:`drain`: how much it has to give, at most.
+    short
+        Whether :meth:`advance` stopped before all was settled that is due.
 
     Examples
     --------
@@ -275,6 +277,7 @@ class Attribution:
         self.rules = rules or Rules()
         self.watermark = 0
         self.broken = self.changes = 0
+        self.short = False
         self._states: dict[Key, State] = {}
         self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
@@ -325,8 +328,8 @@ class Attribution:
             goes back.
         most
             About how many facts may be settled at once: only those of one moment and shopper are never parted. Where
-            more are due, the watermark stops short of what was asked for, and nothing may be taken in until the rest
-            was asked for too: in any number of steps it comes to the same.
+            more are due, it stops :attr:`short` of what was asked for, and nothing may be taken in until the rest was
+            asked for too: in any number of steps it comes to the same.
         """
         self._settle_due(max(self.watermark, watermark), most)
         closed, self._closed = self._closed, []
@@ -372,11 +375,12 @@ class Attribution:
         """Settle every key of which something is over once the watermark is there; of ``most`` facts, those over first,
         and the watermark comes as far as all is settled."""
         horizon, due, count = watermark - self.rules.grace_ms, set[Key](), 0
-        moment = (0, "")
+        moment, self.short = (0, ""), False
         while self._due and self._due[0][0] < horizon:
             until, key = self._due[0]
             if 0 < most <= count and (until, key[0]) != moment:
                 horizon, watermark = moment[0] + 1, moment[0] + self.rules.grace_ms
+                self.short = True
                 break
             heapq.heappop(self._due)
             due.add(key)
@@ -385,8 +389,9 @@ class Attribution:
         self.changes += count
         for key in due:
             waiting = len(self._states.get(key, ()))
+            comes_later = self.short and key[0] > moment[1]  # what else its shopper saw at this moment has not come yet
             try:
-                self._closed += self._settle(key, horizon)
+                self._closed += self._settle(key, horizon - comes_later)
             except Exception:
                 self.broken += waiting
 

@@ -1,13 +1,15 @@
 -- Commits one batch of one partition: all of it or nothing, and only on top of what it was computed from.
 -- KEYS  state (hash), meta (hash), examples to be sent (hash), shoppers who may be bots (hash), then one hash of rates
 --       for each hour touched
--- ARGV  offset and number of commits that the meta must have; offset and number of commits after this one; watermark;
---       the state's ttl s; the rates' ttl s; then for each of state to set, state to remove, totals to set, examples to
---       add, shoppers to set, shoppers to remove, and each hour's rates: how many arguments, and these; all but what is
+-- ARGV  offset and name of the last commit that the meta must have; offset and name of this one; watermark; the
+--       state's ttl s; the rates' ttl s; then for each of state to set, state to remove, totals to set, examples to add,
+--       shoppers to set, shoppers to remove, and each hour's rates: how many arguments, and these; all but what is
 --       removed are pairs of a field and a value
 -- Returns  1 when committed, 0 when another evaluator has gone on meanwhile: load again.
-local there = redis.call('HMGET', KEYS[2], 'offset', 'commits')
-if (there[1] or '-1') ~= ARGV[1] or (there[2] or '0') ~= ARGV[2] then return 0 end
+-- What another has put there ends the script here, where nothing is written yet, if anywhere.
+for _, key in ipairs(KEYS) do redis.call('HLEN', key) end
+local there = redis.call('HMGET', KEYS[2], 'offset', 'commit')
+if (there[1] or '-1') ~= ARGV[1] or (there[2] or '') ~= ARGV[2] then return 0 end
 local at = 8
 -- A sum that is none is another's doing: it begins anew.
 local function add(key, field, value)
@@ -21,7 +23,7 @@ local function each(step, write)
 end
 each(2, function(name, value) redis.call('HSET', KEYS[1], name, value) end)
 each(1, function(name) redis.call('HDEL', KEYS[1], name) end)
-redis.call('HSET', KEYS[2], 'offset', ARGV[3], 'commits', ARGV[4], 'watermark', ARGV[5])
+redis.call('HSET', KEYS[2], 'offset', ARGV[3], 'commit', ARGV[4], 'watermark', ARGV[5])
 each(2, function(name, value) redis.call('HSET', KEYS[2], name, value) end)
 each(2, function(name, value) redis.call('HSET', KEYS[3], name, value) end)
 each(2, function(name, value) redis.call('HSET', KEYS[4], name, value) end)

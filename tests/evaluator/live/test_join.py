@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import pytest
 import redis as sync
@@ -49,11 +49,11 @@ def state(
     config: TopicsConfig,
     batches: Sequence[Sequence[Record]],
     every: Sequence[Record] = (),
-    lost: bool = False,
+    meanwhile: Callable[[Join, "Redis"], Awaitable[None]] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
     """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
-    one for all, and Redis loses everything before the last batch."""
+    one for all, and something happens before the last batch."""
     group, meter = uuid.uuid4().hex, Meter("evaluator", "e", 0)
 
     async def gone(*_: int) -> bool:
@@ -71,13 +71,13 @@ def state(
         streams = StreamsConfig(kafka=kafka, topics=config)
         async with Producer(streams, meter) as send:
             for number, batch in enumerate(batches):
-                if not number or not lost:
+                if not number or meanwhile is None:
                     join = Join(
                         store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
                         Letters(send, config), gone, read_again, None, progress,
                     )  # fmt: skip
-                if lost and number == len(batches) - 1:
-                    await client.flushdb()
+                if meanwhile is not None and number == len(batches) - 1:
+                    await meanwhile(join, client)
                 await asyncio.gather(*await join.process(batch))
         await client.aclose()
 
@@ -86,7 +86,7 @@ def state(
         keys = [key for key in client.keys(f"*{group}.0*") if client.type(key) == b"hash"]
         found = {key.replace(group.encode(), b""): client.hgetall(key) for key in keys}
         for values in found.values():
-            values.pop(b"commits", None)  # how many there were
+            values.pop(b"commit", None)  # a name that nobody else has
         return found, meter.snapshot(1).counts
 
 
@@ -125,11 +125,29 @@ def test_an_event_that_breaks_alone_is_as_if_it_were_none(
 def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was_begun(
     kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
 ) -> None:
+    async def lost(_: Join, client: "Redis") -> None:
+        await client.flushdb()
+
     topics.create(kafka, topics_config)
     given = records(topics_config, b"{")
     plain, _ = state(kafka, redis_db, topics_config, [given[2:]])
-    healed, _ = state(kafka, redis_db, topics_config, [given[2:5], given[5:9], given[9:]], given, lost=True)
+    healed, _ = state(kafka, redis_db, topics_config, [given[2:5], given[5:9], given[9:]], given, lost)
     assert healed == plain, "and nothing of what came before"
+
+
+def test_what_another_took_meanwhile_and_redis_lost_is_taken_again(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
+) -> None:
+    """A partition was another's for a moment; Redis is back where it was before, which is what is known here."""
+
+    async def revoked(join: Join, _: "Redis") -> None:
+        join.revoked()
+
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    plain, _ = state(kafka, redis_db, topics_config, [given])
+    healed, _ = state(kafka, redis_db, topics_config, [given[:5], given[9:]], given, revoked)
+    assert healed == plain
 
 
 def test_what_one_event_closes_goes_in_many_commits_each_of_which_is_progress(

@@ -32,29 +32,35 @@ BOTS = BotsConfig(
 """So strict that many of the shoppers below are marked in the middle."""
 
 
-def impression(number: int, ts: int, shelf: str, surface: str = "feed") -> Impression:
+def impression(number: int, ts: int, shelf: str, surface: str = "feed", user: str = "u") -> Impression:
     items = [Shown(item_id=f"i{place}", position=place) for place in range(3)]
-    return Impression(event_id=f"e{number}", ts=ts, user_id="u", shelf_id=shelf, surface=surface, items=items)
+    return Impression(event_id=f"e{number}", ts=ts, user_id=user, shelf_id=shelf, surface=surface, items=items)
 
+
+USERS = st.sampled_from("tuv")
+TIMES = st.one_of(st.integers(0, 4_000), st.integers(0, 4).map(lambda tick: 1_000 * tick))
+"""Much happens in one moment: many shops tell time in seconds."""
 
 EVENTS = st.lists(
     st.one_of(
         st.builds(
             impression,
             st.integers(0, 5),
-            st.integers(0, 4_000),
+            TIMES,
             st.sampled_from(["s0", "s1"]),
             st.sampled_from(["feed", "a", "b", "c", "other"]),
+            USERS,
         ),
         st.builds(
-            lambda kind, number, ts, item, shelf: kind(
-                event_id=f"c{number}", ts=ts, user_id="u", item_id=f"i{item}", shelf_id=shelf
+            lambda kind, number, ts, item, shelf, user: kind(
+                event_id=f"c{number}", ts=ts, user_id=user, item_id=f"i{item}", shelf_id=shelf
             ),
             st.sampled_from([Click, Purchase]),
             st.integers(0, 30),
-            st.integers(0, 4_000),
+            TIMES,
             st.integers(0, 3),
             st.sampled_from(["s0", "s1", None]),
+            USERS,
         ),
     ),
     max_size=25,
@@ -70,15 +76,14 @@ class Redis:
         self.rates: dict[tuple[int, Slice], Tally] = {}
 
     def commit(self, commit: Commit) -> None:
-        assert (commit.before, commit.commits) == (self.saved.offset, self.saved.commits)
+        assert (commit.before, commit.after) == (self.saved.offset, self.saved.commit)
         for part in (commit.set_, commit.removed, commit.examples, commit.rates, commit.forgotten):
             assert len(part) <= partition_module.MOST_CHANGES + 75, "what one shopper does at one moment is not parted"
         states = {name: value for name, value in self.saved.states.items() if name not in commit.removed}
         counts = dict(self.saved.counts) | commit.totals
         tracks = {name: value for name, value in self.saved.tracks.items() if name not in commit.forgotten}
-        commits = commit.commits + 1
         self.saved = Saved(
-            commit.offset, commits, commit.watermark, states | commit.set_, counts, tracks | commit.tracks
+            commit.offset, commit.name, commit.watermark, states | commit.set_, counts, tracks | commit.tracks
         )
         for example in commit.examples:
             assert example.id not in self.examples, "no impression is closed twice"
@@ -173,6 +178,23 @@ def test_what_a_pause_of_a_night_closes_goes_in_commits_of_a_bounded_size() -> N
     assert sum(len(one.examples) for one in commits) == 20_000
     times = [one.ts for commit in commits for one in commit.examples]
     assert times == sorted(times)
+
+
+def test_what_a_shorter_window_closes_at_once_is_in_commits_whoever_dies() -> None:
+    """Much is over though no time has passed since the settings changed: nothing is settled that no commit gives."""
+    redis, late = Redis(), 10**6
+    partition = Partition(Rules(window_ms=10**7, grace_ms=300), redis.saved)
+    shown = [impression(0, number, "s0", user=f"u{number}") for number in range(900)]
+    for number, one in enumerate([*shown, impression(1, late, "s1")]):
+        partition.take([(number, one)])
+        redis.commit(partition.commit(KNOWN))
+    full = True
+    while full:
+        partition = Partition(RULES, redis.saved)
+        partition.take([(901, impression(2, late, "s1"))])
+        full = partition.full
+        redis.commit(partition.commit(KNOWN))
+    assert len(redis.examples) == redis.saved.counts["closed.ignore"] == 2_700 and redis.saved.offset == 901
 
 
 @settings(deadline=None, max_examples=150)

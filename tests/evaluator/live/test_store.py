@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import redis as sync
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from evaluator.live.labelled import Known
 from evaluator.live.partition import HOUR_MS, Commit, Partition, Saved
@@ -14,6 +16,7 @@ from evaluator.live.shelf_store import Stretch
 from evaluator.live.store import OutpacedError, Store
 from evaluator.online.attribution import MOST_REVENUE, Rules
 from evaluator.online.rates import Slice, Tally
+from liveshelf.stack.redis import LocalRedis
 from streams.config import BotsConfig
 from streams.events import AnyEvent, Click, Impression, Purchase, Shown
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
@@ -167,6 +170,70 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again_though_it_only_closes(
     on(redis_db, work)
 
 
+@pytest.mark.parametrize("what", [("examples",), ("bots",), ("rates", "1")], ids=str)
+def test_a_key_that_becomes_another_kind_while_running_costs_what_stood_there_alone(
+    redis_db: str, what: tuple[str, ...]
+) -> None:
+    async def work(store: Store) -> None:
+        partition = Partition(RULES, await store.load(0))
+        partition.take(events())  # type: ignore[arg-type]
+        await store.commit(0, partition.commit({}))
+        await store.client.set(store.key(0, *what), "x")
+        partition.take([], watermark=2 * HOUR_MS)
+        await store.commit(0, partition.commit({}))
+        assert (await store.load(0)).counts["closed.ignore"] == 1
+        assert len(await store.examples(0)) == 2
+        assert sum(sums.impressions for sums in (await store.rates(0, [0, 1])).values()) == 2
+
+    on(redis_db, work)
+
+
+def test_a_commit_on_top_of_one_that_redis_lost_is_refused_though_offset_and_number_are_as_they_were(
+    redis_db: str,
+) -> None:
+    """A replica without the last commit takes over, and another process makes one of its own meanwhile."""
+
+    async def work(store: Store) -> None:
+        first = Partition(RULES, await store.load(0), by="first")
+        first.take(events())  # type: ignore[arg-type]
+        await store.commit(0, first.commit({}))
+        replica = await store.client.dump(store.key(0, "state")), await store.client.dump(store.key(0, "meta"))
+        first.take([], watermark=HOUR_MS + 1_400)
+        await store.commit(0, first.commit({}))
+        first.take([], watermark=2 * HOUR_MS)
+        late = first.commit({})
+        await store.client.flushdb()
+        for name, value in zip(("state", "meta"), replica, strict=True):
+            await store.client.restore(store.key(0, name), 0, value)
+        second = Partition(RULES, await store.load(0), by="second")
+        second.take([], watermark=HOUR_MS + 1_500)
+        await store.commit(0, second.commit({}))
+        before = await store.load(0)
+        with pytest.raises(OutpacedError, match="partition 0"):
+            await store.commit(0, late)
+        assert await store.load(0) == before
+
+    on(redis_db, work)
+
+
+def test_a_full_redis_is_loaded_from(tmp_path: Path) -> None:
+    """Whoever starts then can close what is over, which makes room."""
+
+    async def work(store: Store) -> None:
+        partition = Partition(RULES, await store.load(0))
+        partition.take(events())  # type: ignore[arg-type]
+        await store.commit(0, partition.commit({}))
+        await store.client.config_set("maxmemory", 1)
+        with pytest.raises(OutOfMemoryError):
+            await store.client.set("x", "y")
+        again = Partition(RULES, await store.load(0), await store.rates(0, [0, 1]))
+        assert again.offset == partition.offset and again.counts() == partition.counts()
+        assert await store.examples(0) == []
+
+    with LocalRedis(tmp_path) as server:
+        on(server.address, work)
+
+
 def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
     async def work(store: Store) -> None:
         partition = Partition(RULES, Saved())
@@ -219,13 +286,13 @@ def test_a_sum_that_is_none_begins_anew(redis_db: str, junk: str) -> None:
 
     async def work(store: Store) -> None:
         for number in range(3):
-            await store.commit(
-                0, Commit(number - 1, number, number, 5, {}, [], {}, [], {key: Tally(impressions=2, clicks=1)})
-            )
+            names = [b"%d" % one if one else b"" for one in (number, number + 1)]
+            rates = {key: Tally(impressions=2, clicks=1)}
+            await store.commit(0, Commit(number - 1, *names, number, 5, {}, [], {}, [], rates))
             if not number:
-                rates = store.key(0, "rates", "1")
-                for field in await store.client.hkeys(rates):  # type: ignore[misc]
-                    await store.client.hset(rates, field, junk)  # type: ignore[misc]
+                kept = store.key(0, "rates", "1")
+                for field in await store.client.hkeys(kept):  # type: ignore[misc]
+                    await store.client.hset(kept, field, junk)  # type: ignore[misc]
         assert await store.rates(0, [1]) == {key: Tally(impressions=4, clicks=2)}
         assert (await store.load(0)).offset == 2
 

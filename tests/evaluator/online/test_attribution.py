@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.online import attribution
-from evaluator.online.attribution import MOST_FACTS, Attribution, Closed, Counts, Fact, Rules, State, facts
+from evaluator.online.attribution import MOST_FACTS, Attribution, Closed, Counts, Fact, Rules, State, facts, pages
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, Shown
 
 RULES = Rules(window_ms=30, grace_ms=10)
@@ -303,6 +303,54 @@ def test_no_outcome_is_lost_or_counted_twice(events: list[AnyEvent]) -> None:
     assert counts.closed.total() == len(closed)
     for one in closed:
         assert all(one.ts <= outcome.ts <= one.ts + RULES.window_ms for outcome in one.outcomes)
+
+
+def in_steps(events: Sequence[AnyEvent], most: float) -> list[list[Closed]]:
+    join = Attribution(RULES)
+    for event in events:
+        join.update(event)
+    steps = [join.advance(1_000, most)]
+    while join.short:
+        steps.append(join.advance(1_000, most))
+    assert join.watermark == 1_000
+    return steps
+
+
+SEEN = st.builds(
+    lambda ts, user, shelf, items: seen(ts, *sorted(items), shelf=shelf, user=user),
+    st.sampled_from([5, 6, 10]),
+    st.sampled_from("ABZ"),
+    st.sampled_from("st"),
+    st.sets(st.sampled_from("wxyz"), min_size=1),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(SEEN, max_size=8), st.integers(1, 8))
+def test_what_one_shopper_saw_at_one_moment_is_not_parted_by_how_much_is_settled_at_once(
+    events: list[AnyEvent], most: int
+) -> None:
+    [whole], steps = in_steps(events, 1_000), in_steps(events, most)
+    assert [page for step in steps for page in pages(step)] == list(pages(whole))
+
+
+def test_a_page_of_which_one_item_was_seen_before_is_not_parted() -> None:
+    events = [seen(5, "x", user="Z"), seen(10, "a", "b", user="A"), seen(10, "x", "y", "z", shelf="t", user="Z")]
+    assert [[page.shown for _, page, _ in pages(step)] for step in in_steps(events, 3)] == [[1, 2], [3]]
+
+
+def test_what_a_shorter_window_closes_at_once_is_closed_in_steps_too() -> None:
+    """A state of settings before: much is over though the watermark stays where it is."""
+    before = Attribution(Rules(window_ms=1_000, grace_ms=10))
+    for place in range(9):
+        before.update(seen(place, f"i{place}"))
+    before.advance(500)
+    join = Attribution(RULES)
+    join.restore(before.drain(), before.watermark, before.get())
+    steps = [len(join.advance(400, 4))]
+    while join.short:
+        steps.append(len(join.advance(400, 4)))
+    assert steps == [4, 4, 1] and join.watermark == 500
 
 
 def test_memory_is_of_one_window_only() -> None:
