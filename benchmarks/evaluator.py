@@ -26,6 +26,7 @@ from rich.progress import Progress
 
 from benchmarks.report import Report
 from evaluator.config import EvaluatorConfig
+from evaluator.live.store import numbers
 from evaluator.online.attribution import Attribution, Rules
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
@@ -163,7 +164,7 @@ def totals(redis: "Redis", wanted: int) -> Counter[str]:
         found: Counter[str] = Counter()
         for key in redis.scan_iter("ls:*:meta"):
             fields: Any = redis.hgetall(key)
-            found.update({name.decode(): int(value) for name, value in fields.items()})
+            found.update(numbers(fields))
         closed = sum(count for name, count in found.items() if name.startswith("closed."))
         if closed >= wanted or time.monotonic() > deadline:
             return found

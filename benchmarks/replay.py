@@ -31,6 +31,7 @@ from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
 from evaluator.intervals import wilson
+from evaluator.live.store import numbers
 from evaluator.online.attribution import Rules
 from liveshelf.settings import StackConfig
 from liveshelf.stack.process import Process, tail
@@ -155,7 +156,7 @@ def totals(client: "Redis", group: str) -> Counter[str]:
     watermark = 0
     for key in client.scan_iter(f"ls:{{{group}.*}}:meta", count=1_000):
         fields: Any = client.hgetall(key)
-        told = {name.decode(): int(value) for name, value in fields.items()}
+        told = numbers(fields)
         watermark = max(watermark, told.pop("watermark", 0))
         found["taken"] += told.pop("offset", -1) + 1
         found.update(told)

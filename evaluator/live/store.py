@@ -210,6 +210,17 @@ class Store:
         return [dict(zip(words[::2], words[1::2], strict=True)) for words in found]
 
 
+def numbers(meta: Mapping[bytes, bytes]) -> dict[str, int]:
+    """What a partition's meta hash counts, with its offset and watermark: all but the name of the last commit.
+
+    Examples
+    --------
+    >>> numbers({b"offset": b"7", b"closed.buy": b"2", b"commit": b"b6.3"})
+    {'offset': 7, 'closed.buy': 2}
+    """
+    return {name.decode(): int(value) for name, value in meta.items() if name != b"commit"}
+
+
 def _total(name: bytes, value: bytes) -> tuple[str, int]:
     """A number that scripts compare as it is written."""
     if str(found := int(value)).encode() != value:

@@ -10,6 +10,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from evaluator.live.store import numbers
 from evaluator.triggers.book import Book
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.trigger import Trigger
@@ -98,7 +99,7 @@ def test_an_evaluator_pauses_says_why_and_goes_on(
         )
         totals: Counter[str] = Counter()
         for key in shop.redis.scan_iter("ls:*:meta"):
-            totals.update({name.decode(): int(value) for name, value in shop.redis.hgetall(key).items()})
+            totals.update(numbers(shop.redis.hgetall(key)))
         assert sum(totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")) == wanted.total()
 
 

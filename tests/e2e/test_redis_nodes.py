@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evaluator.live.store import numbers
 from streams.config import KafkaConfig, TopicsConfig
 from tests.integration import test_evaluator as joined
 from tests.redis_nodes import Cluster, Node, watched
@@ -133,5 +134,5 @@ def test_an_evaluator_outlives_the_death_of_a_master(
         assert {(one.model, one.arm) for one in made} == {("m7", "canary")}
         totals: Counter[str] = Counter()
         for key in set(shop.redis.scan_iter("ls:*:meta")):  # a node that came back may tell of them too
-            totals.update({name.decode(): int(value) for name, value in shop.redis.hgetall(key).items()})
+            totals.update(numbers(shop.redis.hgetall(key)))
         assert sum(totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")) == wanted.total()

@@ -16,6 +16,7 @@ from evaluator.alerts import alert
 from evaluator.alerts.alert import Alert
 from evaluator.live.labelled import Labelled, decoder
 from evaluator.live.shelf_store import BUCKETS, bucket
+from evaluator.live.store import numbers
 from evaluator.online.attribution import Attribution, Rules
 from streams import status
 from streams.clock import wall_ms
@@ -166,7 +167,7 @@ def test_counts_are_those_of_an_offline_join_through_five_kills(shop: Shop) -> N
     assert labels == {("m7", "canary", "tv", 0.5)}, "no impression is closed before its shelf is known"
     totals: Counter[str] = Counter()
     for key in shop.redis.scan_iter("ls:*:meta"):
-        totals.update({name.decode(): int(value) for name, value in shop.redis.hgetall(key).items()})
+        totals.update(numbers(shop.redis.hgetall(key)))
     assert {name: totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")} == {
         name: sum(count for (*_, intent), count in wanted.items() if intent == name)
         for name in ("buy", "read", "look", "ignore")
