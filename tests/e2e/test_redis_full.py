@@ -1,7 +1,6 @@
 """Redis without memory, for every role: work pauses and says why, reading goes on, and nothing is lost or double."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from evaluator.live.store import numbers
 from evaluator.triggers.book import Book
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.trigger import Trigger
@@ -97,9 +95,7 @@ def test_an_evaluator_pauses_says_why_and_goes_on(
             lambda: joined.told(joined.examples(shop)) == wanted and not joined.left(shop),
             lambda: shop.log("evaluator-1").read_text(),
         )
-        totals: Counter[str] = Counter()
-        for key in shop.redis.scan_iter("ls:*:meta"):
-            totals.update(numbers(shop.redis.hgetall(key)))
+        totals = joined.counted(shop)
         assert sum(totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")) == wanted.total()
 
 

@@ -1,6 +1,5 @@
 """Redis as several servers, one killed (-9) under load: all waits and goes on, and nothing is lost or double."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from evaluator.live.store import numbers
 from streams.config import KafkaConfig, TopicsConfig
 from tests.integration import test_evaluator as joined
 from tests.redis_nodes import Cluster, Node, watched
@@ -132,7 +130,5 @@ def test_an_evaluator_outlives_the_death_of_a_master(
         made = joined.examples(shop)
         assert joined.told(made) == wanted
         assert {(one.model, one.arm) for one in made} == {("m7", "canary")}
-        totals: Counter[str] = Counter()
-        for key in set(shop.redis.scan_iter("ls:*:meta")):  # a node that came back may tell of them too
-            totals.update(numbers(shop.redis.hgetall(key)))
+        totals = joined.counted(shop)
         assert sum(totals[f"closed.{name}"] for name in ("buy", "read", "look", "ignore")) == wanted.total()
