@@ -30,7 +30,7 @@ from rich.progress import Progress, TaskID
 from benchmarks.report import DATA, Report
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
-from streams import status, topics
+from streams import reporting, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot, decoder, quantiles, total
@@ -134,7 +134,7 @@ class Run:
         self.producer.flush()
         process = subprocess.Popen([sys.executable, "-m", "liveshelf", "worker"], env=self.env)
         try:
-            for snapshot in status.follow(self.config):
+            for snapshot in reporting.follow(self.config):
                 if process.poll() is not None:
                     raise SystemExit("the worker ended; see above")
                 if snapshot is not None and snapshot.gauges["items"] >= len(items):

@@ -30,7 +30,7 @@ from evaluator.live.store import numbers
 from evaluator.online.attribution import Attribution, Rules
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
-from streams import events, status, topics
+from streams import events, reporting, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Shown
@@ -139,7 +139,7 @@ def evaluator(bootstrap: str, redis_url: str) -> Iterator[psutil.Process]:
 def watch(kafka: KafkaConfig, process: psutil.Process, redis: "Redis", wanted: int) -> Iterator[Moment]:
     """A moment a second until all impressions are closed."""
     began = time.monotonic()
-    for snapshot in status.follow(StreamsConfig(kafka=kafka), "evaluator"):
+    for snapshot in reporting.follow(StreamsConfig(kafka=kafka), "evaluator"):
         if time.monotonic() - began > PATIENCE_S or not process.is_running():
             raise SystemExit("the evaluator did not come to the end; see above")
         if snapshot is None:

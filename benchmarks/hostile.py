@@ -28,7 +28,7 @@ from liveshelf import roles
 from liveshelf.settings import StackConfig, load
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
-from streams import dead_letters, keys, status, topics
+from streams import dead_letters, keys, reporting, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot
@@ -153,7 +153,7 @@ class Clients:
 
 def snapshots(kafka: KafkaConfig, pid: int) -> list[Snapshot]:
     """What the worker said of itself, and not what others say in its name."""
-    return [one for one in status.snapshots(StreamsConfig(kafka=kafka), 0) if f"-{pid}-" in one.id]
+    return [one for one in reporting.snapshots(StreamsConfig(kafka=kafka), 0) if f"-{pid}-" in one.id]
 
 
 def known(kafka: KafkaConfig, system: Watched) -> float:

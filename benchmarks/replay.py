@@ -36,7 +36,7 @@ from evaluator.online.attribution import Rules
 from liveshelf.settings import StackConfig
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.servers import stack
-from streams import status, topics
+from streams import reporting, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot
@@ -319,8 +319,8 @@ class Run:
         self._until(evaluator, lambda: not waiting(self.redis, self.group))
         closed_s = time.perf_counter() - began
         before = wall_ms()
-        self._until(evaluator, lambda: status.snapshots(self.config, before, "evaluator")[1:])
-        self.snapshot = status.snapshots(self.config, before, "evaluator")[-1]
+        self._until(evaluator, lambda: reporting.snapshots(self.config, before, "evaluator")[1:])
+        self.snapshot = reporting.snapshots(self.config, before, "evaluator")[-1]
         evaluator.end(signal.SIGTERM)
         return Cost(sent_s, closed_s, evaluator.cpu_s, evaluator.memory)
 

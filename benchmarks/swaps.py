@@ -31,7 +31,7 @@ from liveshelf.stack.servers import stack
 from models.late_interaction import LateInteraction
 from models.store import Store
 from models.store.slots import CHAMPION, Slot
-from streams import status
+from streams import reporting
 from streams.announcement import announce_now
 from streams.clock import wall_ms
 from streams.contents import contents
@@ -136,7 +136,7 @@ class Watch:
         raise SystemExit(f"not in {limit_s:.0f} s; the worker says {self.taken[-1].labels}")
 
     def _follow(self) -> None:
-        for snapshot in status.follow(self.run.config):
+        for snapshot in reporting.follow(self.run.config):
             if snapshot is not None:
                 self.taken.append(snapshot)
             if self._closing.is_set():

@@ -105,10 +105,10 @@ def worker() -> None:
     """
     with told():
         config = reached_by_role(settings()).streams()
-        from streams import lifecycle, topics
+        from streams import reporting, topics
 
         topics.create(config.kafka, config.topics)
-        lifecycle.announce(config, "worker", config.worker.instance)
+        reporting.announce(config, "worker", config.worker.instance)
         from streams.worker import Worker  # after the servers have answered: models take seconds to load
 
         raise typer.Exit(Worker(config).run())
@@ -122,10 +122,10 @@ def evaluator() -> None:
     """
     with told():
         config = reached_by_role(settings())
-        from streams import lifecycle, topics
+        from streams import reporting, topics
 
         topics.create(config.kafka, config.topics)
-        lifecycle.announce(config.streams(), "evaluator", config.evaluator.instance)
+        reporting.announce(config.streams(), "evaluator", config.evaluator.instance)
         from evaluator.live.evaluator import Evaluator
 
         raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
@@ -150,10 +150,10 @@ def trainer(
             folder = child.asked()
             raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
         reached_by_role(config)
-        from streams import lifecycle, topics
+        from streams import reporting, topics
 
         topics.create(config.kafka, config.topics)
-        lifecycle.announce(config.streams(), "trainer", config.learning.instance)
+        reporting.announce(config.streams(), "trainer", config.learning.instance)
         from evaluator.learning.trainer import Trainer
         from liveshelf.roles import program
 

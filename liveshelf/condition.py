@@ -14,12 +14,12 @@ from rich.text import Text
 
 from evaluator.alerts.system import SystemWatch
 from liveshelf.stack.record import Record
-from streams import status
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.lifecycle import STARTED
 from streams.meter import Snapshot, total
 from streams.reach import UnreachableError
+from streams.reporting import STARTED
 from streams.unreadable import words
 
 BACK_S = 120.0
@@ -44,7 +44,7 @@ def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float
 
     def read() -> None:
         try:
-            found.put(status.snapshots(config, wall_ms() - int(BACK_S * 1000), *roles, STARTED))
+            found.put(reporting.snapshots(config, wall_ms() - int(BACK_S * 1000), *roles, STARTED))
         except Exception as error:
             found.put(error)
 

@@ -21,7 +21,7 @@ from streams.config import StreamsConfig
 from streams.meter import Snapshot, quantiles, standing, total
 from streams.metrics_server import metrics_address
 from streams.redis_connection import connect_now
-from streams.status import snapshots, usage
+from streams.reporting import snapshots, usage
 
 CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")

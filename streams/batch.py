@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from streams.config import EventsConfig
 from streams.decode import Refusal, decode_event
-from streams.events import AnyEvent, Impression, Search
-from streams.keys import normalise
+from streams.events import AnyEvent, Impression, Search, normalise
 from streams.recommender import Ask
 from streams.record import Record
 from streams.shopper import Shopper, remembered

@@ -95,7 +95,7 @@ class RedisConfig(Config):
     @field_validator("url")
     @classmethod
     def _readable(cls, url: SecretStr) -> SecretStr:
-        from streams.redis_connection import parse  # redis-py takes a while to load
+        from streams.redis_url import parse  # redis-py takes a while to load
 
         parse(url.get_secret_value())
         return url

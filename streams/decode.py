@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streams.config import EventsConfig
-from streams.events import QUERY_LETTERS, AnyEvent, Id, Item, Search, event_decoder, item_decoder
-from streams.keys import normalise
+from streams.events import QUERY_LETTERS, AnyEvent, Id, Item, Search, event_decoder, item_decoder, normalise
 
 MAX_DETAIL = 500
 

@@ -18,10 +18,9 @@ from msgspec import Meta
 
 from models.encoded import EncodedError, EncodedItem
 from streams.events import Id, Item
+from streams.topics import SEPARATOR
 
 ORIGIN_HEADER = "origin"
-SEPARATOR = b"\0"
-"""Between item and encoder version in a key; no item id has it, nor any other control character."""
 
 
 @dataclass(frozen=True, slots=True)

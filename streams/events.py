@@ -5,6 +5,8 @@ types, missing fields and broken limits are refused with a sentence that says wh
 nothing of Kafka, Redis, or what an event leads to.
 """
 
+import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
@@ -30,6 +32,8 @@ Timestamp = (
     Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
     | Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Milliseconds since the Unix epoch.")]
 )
+
+_SPACES = re.compile(r"[\s\ufeff]+")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -168,6 +172,19 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 event_decoder = msgspec.json.Decoder(AnyEvent)
 item_decoder = msgspec.json.Decoder(Item)
 encoder = msgspec.json.Encoder()
+
+
+def normalise(query: str) -> str:
+    """One spelling for queries that mean the same: NFKC, lower case, single spaces.
+
+    White space is what either Python or JavaScript calls so: U+001C to U+001F and U+0085 too, and U+FEFF.
+
+    Examples
+    --------
+    >>> normalise("  USB\\tCable \\ufeff"), normalise("hdmi\\x85kabel")
+    ('usb cable', 'hdmi kabel')
+    """
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", query).lower()).strip()
 
 
 def iso(time_ms: int) -> str:

@@ -15,8 +15,8 @@ import faust
 from streams.config import RoleConfig, StreamsConfig
 from streams.connections import faust_credentials
 from streams.faust_reading import FaustConsumer, Transport
-from streams.lifecycle import leave, or_leave, place, sentence
-from streams.record import Record, Sent
+from streams.lifecycle import leave, or_leave, sentence
+from streams.record import Record, Sent, place
 from streams.silence import SILENT_S
 from streams.watchdog import STALLED_EXIT, Watchdog
 

@@ -4,12 +4,10 @@ Ids and queries are escaped exactly as JavaScript's ``encodeURIComponent`` does,
 build a key with a function it already has. Knows nothing of what is stored under a key.
 """
 
-import re
-import unicodedata
 import zlib
 from urllib.parse import quote
 
-_SPACES = re.compile(r"[\s\ufeff]+")
+from streams.events import normalise
 
 
 def escape(part: str) -> str:
@@ -21,19 +19,6 @@ def escape(part: str) -> str:
     'user%20%7B1%7D%3A%C3%A9'
     """
     return quote(part, safe="!~*'()", errors="replace")
-
-
-def normalise(query: str) -> str:
-    """One spelling for queries that mean the same: NFKC, lower case, single spaces.
-
-    White space is what either Python or JavaScript calls so: U+001C to U+001F and U+0085 too, and U+FEFF.
-
-    Examples
-    --------
-    >>> normalise("  USB\\tCable \\ufeff"), normalise("hdmi\\x85kabel")
-    ('usb cable', 'hdmi kabel')
-    """
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", query).lower()).strip()
 
 
 def feed(shopper: str) -> str:

@@ -6,7 +6,8 @@ the other ends the batch. Knows aiokafka and the settings; nothing of what is se
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,12 +16,13 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from streams.config import StreamsConfig
 from streams.connections import aiokafka_client
-from streams.embedding import SEPARATOR
 from streams.meter import Meter
-from streams.record import Header, Unsent
-from streams.topics import largest_record
+from streams.record import Header, Send, Unsent
+from streams.topics import SEPARATOR, largest_record
 
 log = logging.getLogger(__name__)
+
+SEND_NOW_S = 5.0
 
 BATCH_BYTES = 131_072
 """Bytes of one partition's records that go in one request."""
@@ -224,3 +226,21 @@ class Producer:
                 size,
                 refused.detail,
             )
+
+
+def send_now(config: StreamsConfig, act: Callable[[Send], Awaitable[object]], limit_s: float = SEND_NOW_S) -> None:
+    """Send something from where no event loop runs, with a connection of its own.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError, OSError
+        When the broker is out of reach, refuses, or takes longer than ``limit_s``.
+    """
+
+    async def run() -> None:
+        async with asyncio.timeout(limit_s), Producer(config) as send:
+            await act(send)
+
+    # On a thread: the main one's event loop is Faust's.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()

@@ -20,6 +20,21 @@ class Record:
     headers: Sequence[Header] = field(default=())
 
 
+def place(records: Sequence[Record]) -> str:
+    """Where a batch stands, by its first record.
+
+    Examples
+    --------
+    >>> records = [Record("shop.events", 3, offset, 0, None, None, ()) for offset in (812, 813)]
+    >>> place(records), place(records[:1]), place([])
+    ('shop.events/3 offset 812 and 1 more', 'shop.events/3 offset 812', '')
+    """
+    if not records:
+        return ""
+    first, more = records[0], len(records) - 1
+    return f"{first.topic}/{first.partition} offset {first.offset}" + (f" and {more} more" if more else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Unsent:
     """Why a record can never be sent: larger than is taken, or of a form that is not."""

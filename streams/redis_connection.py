@@ -1,151 +1,21 @@
 """One place that makes every Redis client, from one URL: a single server, a Redis Cluster, or a master of Sentinels.
 
-Knows redis-py and the forms of URLs (``docs/redis.md``); nothing of what is asked. redis-py's own clients find the
-nodes, follow redirections and a change of the master. All three take the same commands, so they are typed as the client
-of a single server.
+Knows redis-py; nothing of what is asked. redis-py's own clients find the nodes, follow redirections and a change of the
+master. All three take the same commands, so they are typed as the client of a single server.
 """
 
-import inspect
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Any, Literal, cast
-from urllib.parse import unquote, urlsplit
+from typing import Any, cast
 
 import redis
 from redis import asyncio as aio
-from redis import connection as connections
 from redis import exceptions
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 
 from streams.config import RedisConfig
-
-Kind = Literal["single", "cluster", "sentinel"]
-
-KINDS: dict[str, Kind] = {
-    "redis": "single",
-    "rediss": "single",
-    "unix": "single",
-    "redis+cluster": "cluster",
-    "rediss+cluster": "cluster",
-    "redis+sentinel": "sentinel",
-    "rediss+sentinel": "sentinel",
-}
-"""What a URL's scheme leads to; ``rediss`` is TLS."""
+from streams.redis_url import Address, parse
 
 ERRORS = (exceptions.RedisError, exceptions.RedisClusterException)
 """What redis-py raises: the errors of its cluster client are not among its others."""
-
-SENTINEL_PORT = 26_379
-SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """What a URL says.
-
-    Attributes
-    ----------
-    nodes
-        Hosts and ports: of the server, of nodes of the cluster, or of Sentinels. Empty for a Unix socket.
-    options
-        For each connection to Redis, as redis-py names them: user, password, database, TLS files, timeouts.
-    service
-        What the Sentinels call the master.
-    sentinel
-        User and password of the Sentinels themselves.
-    """
-
-    kind: Kind
-    tls: bool
-    nodes: tuple[tuple[str, int], ...]
-    options: dict[str, Any]
-    service: str = ""
-    sentinel: dict[str, Any] = field(default_factory=dict)
-
-
-def parse(url: str) -> Address:
-    """Read a URL; nothing is connected.
-
-    Raises
-    ------
-    ValueError
-        With a sentence that says what is wrong, and repeats no password.
-
-    Examples
-    --------
-    >>> one = parse("redis+sentinel://me:secret@a,b:5000/shop/1?sentinel_password=guard")
-    >>> one.kind, one.nodes, one.service, one.options["db"], one.sentinel
-    ('sentinel', (('a', 26379), ('b', 5000)), 'shop', 1, {'password': 'guard'})
-    >>> parse("redis+clutser://cache")
-    Traceback (most recent call last):
-    ...
-    ValueError: a Redis URL cannot begin with 'redis+clutser://'; perhaps 'redis+cluster://' is meant
-    """
-    scheme, there, rest = url.partition("://")
-    if scheme not in KINDS:
-        near = get_close_matches(scheme, KINDS, n=1) if there else []
-        begun = f"begin with '{scheme}://'" if there else "be without a scheme"
-        instead = f"perhaps '{near[0]}://' is meant" if near else f"it begins with one of {'://, '.join(KINDS)}://"
-        raise ValueError(f"a Redis URL cannot {begun}; {instead}")
-    kind, base = KINDS[scheme], scheme.partition("+")[0]
-    nodes, service, options = list[tuple[str, int]](), "", dict[str, Any]()
-    if kind == "single":
-        options = _told(url)
-        if base != "unix":
-            nodes = [(options.pop("host", "localhost"), options.pop("port", 6379))]
-    else:
-        before, mark, query = rest.partition("?")
-        place, _, path = before.partition("/")
-        credentials, at, hosts = place.rpartition("@")
-        service, _, database = path.partition("/") if kind == "sentinel" else ("", "", path)
-        if kind == "sentinel" and not service:
-            raise ValueError(f"a Sentinel URL names the service: {scheme}://host:{SENTINEL_PORT}/mymaster")
-        if kind == "cluster" and database.strip("0"):
-            raise ValueError("a Redis Cluster has database 0 only")
-        for host in hosts.split(","):
-            if not host:
-                raise ValueError("a Redis URL names a host, or several with a comma between each two")
-            options = _told(f"{base}://{credentials}{at}{host}/{database}{mark}{query}")
-            port = SENTINEL_PORT if kind == "sentinel" else 6379
-            nodes.append((options.pop("host"), options.pop("port", port)))
-    sentinel = {own: options.pop(name) for name, own in SENTINEL_OPTIONS.items() if name in options}
-    if sentinel and kind != "sentinel":
-        raise ValueError("only a Sentinel URL has sentinel_username and sentinel_password")
-    _refuse_unknown(options, kind)
-    return Address(kind, base == "rediss", tuple(nodes), options, unquote(service), sentinel)
-
-
-def _told(url: str) -> dict[str, Any]:
-    """A single server's URL as redis-py reads it; what is wrong is never repeated, for it may be part of a password."""
-    database = urlsplit(url).path.strip("/")
-    if database and not database.isdigit() and not url.startswith("unix:"):
-        raise ValueError("a Redis URL ends in the number of a database, or in nothing")
-    try:
-        options: dict[str, Any] = dict(cast(Any, connections).parse_url(url))
-    except ValueError as error:
-        if "Invalid value for" in str(error):
-            raise ValueError(f"the Redis URL cannot be read: {error}") from None
-        raise ValueError(
-            "the Redis URL cannot be read: a port is a number from 0 to 65535, and in a password the characters "
-            "/ ? # @ : % are written as %2F %3F %23 %40 %3A %25"
-        ) from None
-    options.pop("connection_class", None)
-    return options
-
-
-def _refuse_unknown(options: dict[str, Any], kind: Kind) -> None:
-    """redis-py would find an option that it does not know only on connecting."""
-    makers = (
-        (redis.RedisCluster, aio.RedisCluster)
-        if kind == "cluster"
-        else (connections.ConnectionPool, connections.UnixDomainSocketConnection, *connections.SSLConnection.__mro__)
-    )
-    known = {name for maker in makers for name in inspect.signature(maker.__init__).parameters}  # type: ignore[misc]
-    for name in options:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; perhaps '{near[0]}' is meant" if near else ""
-            raise ValueError(f"a Redis URL has no option '{name}'{hint}")
 
 
 class _AsyncOfSentinels(aio.Redis):

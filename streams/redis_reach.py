@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 
 from streams.config import RedisConfig
 from streams.reach import STEP_S, UnreachableError, first, listens, readable, refused, unusable, unverified
-from streams.redis_connection import Address, parse
+from streams.redis_url import Address, parse
 
 log = logging.getLogger(__name__)
 

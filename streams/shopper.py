@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.events import AnyEvent, Impression, Search
-from streams.keys import normalise
+from streams.events import AnyEvent, Impression, Search, normalise
 
 CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p", "review": "v"}
 KINDS = {code: kind for kind, code in CODES.items()}

@@ -32,6 +32,10 @@ MORE_PARTITIONS = (
 )
 """What there is to know before partitions are added."""
 
+SEPARATOR = b"\0"
+"""In a key of ``liveshelf.embeddings``, between the item and the encoder's version; no item id has it, nor any other
+control character."""
+
 OVERHEAD_BYTES = 512
 """What Kafka adds to a record's bytes, at most, keys and headers not counted."""
 

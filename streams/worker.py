@@ -34,7 +34,7 @@ from streams.producer import Producer
 from streams.recommender import Recommender
 from streams.record import Send
 from streams.redis_connection import connect
-from streams.reporter import Reporter
+from streams.reporting import Reporter
 from streams.store import Store
 from streams.switcher import Switcher, first
 from streams.topics import Topics

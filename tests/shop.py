@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
 from liveshelf.stack.process import Process
-from streams import dead_letters, status, topics
+from streams import dead_letters, reporting, topics
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.meter import Snapshot, total
 from streams.redis_connection import connect_now
@@ -116,7 +116,7 @@ class Shop:
         """Wait for a snapshot of a worker that satisfies; returns all that came from now until then."""
         found: list[Snapshot] = []
         deadline = time.monotonic() + HANG_S
-        for snapshot in status.follow(self.config):
+        for snapshot in reporting.follow(self.config):
             for name, worker in self.workers.items():
                 assert worker.running, self.log(name).read_text()
             if snapshot is not None:
@@ -177,7 +177,7 @@ class Shop:
 
     def counted(self, name: str) -> int:
         """A count over all snapshots of all workers, dead ones too."""
-        return total(status.snapshots(self.config, 0), name)
+        return total(reporting.snapshots(self.config, 0), name)
 
     def state(self) -> dict[bytes, dict[bytes, float]]:
         """All that is remembered and counted: Liveshelf's own state without the index of what shelves show."""

@@ -19,8 +19,8 @@ import msgspec
 
 from evaluator.alerts.alert import Alert, Book
 from evaluator.alerts.restarts import WINDOW_S, Restarts
-from streams.lifecycle import STARTED
 from streams.meter import Series, Snapshot
+from streams.reporting import STARTED
 from streams.unreadable import NAME as UNREADABLE
 from streams.unreadable import words
 

@@ -22,8 +22,8 @@ from evaluator.dashboard.slots import SlotRow, Slots
 from evaluator.dashboard.step import Step, stages
 from evaluator.dashboard.titles import Titles
 from evaluator.dashboard.watches import WatchRow
-from streams.lifecycle import STARTED
 from streams.meter import Snapshot
+from streams.reporting import STARTED
 
 LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 LATELY = 6

@@ -40,7 +40,7 @@ from streams.patience import Patience
 from streams.producer import Producer
 from streams.record import Send
 from streams.redis_connection import connect
-from streams.reporter import Reporter
+from streams.reporting import Reporter
 from streams.topics import Topics
 
 log = logging.getLogger(__name__)

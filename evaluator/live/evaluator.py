@@ -40,7 +40,7 @@ from streams.meter import Meter
 from streams.producer import Producer
 from streams.record import Record, Send
 from streams.redis_connection import connect
-from streams.reporter import Reporter
+from streams.reporting import Reporter
 from streams.topics import Topics
 from streams.watchdog import Watchdog
 

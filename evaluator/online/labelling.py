@@ -13,8 +13,7 @@ from urllib.parse import unquote
 from evaluator.online.attribution import Closed
 from models.training.examples import Example
 from streams.context import Past
-from streams.events import AnyEvent, Review, Search, Touch
-from streams.keys import normalise
+from streams.events import AnyEvent, Review, Search, Touch, normalise
 from streams.shelf import ShelfRecord
 
 RECENT = 10

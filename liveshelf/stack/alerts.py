@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from evaluator.alerts.alert import Alert
 from evaluator.alerts.topic import tell
 from streams.config import StreamsConfig
-from streams.lifecycle import at_once
+from streams.producer import send_now
 from streams.record import Send
 from streams.topics import Topics
 
@@ -85,7 +85,7 @@ class AlertSender:
             for alert in alerts:
                 await tell(send, self._topic, alert, self._source)
 
-        at_once(self._config, each)
+        send_now(self._config, each)
         with self._changed:
             for alert in alerts:
                 if self._waiting.get(alert.key) is alert:

@@ -13,7 +13,7 @@ from evaluator.triggers.book import Book
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.trigger import Trigger
 from liveshelf.stack.redis import LocalRedis
-from streams import status
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
 from streams.redis_connection import connect
@@ -38,7 +38,7 @@ def full(server: LocalRedis, yes: bool) -> None:
 
 def said(shop: Shop, role: str) -> set[tuple[float, str]]:
     """What the last snapshots of a role say of the pause."""
-    found = status.snapshots(shop.config, wall_ms() - 3_000, role)
+    found = reporting.snapshots(shop.config, wall_ms() - 3_000, role)
     return {(one.gauges.get("redis_paused", -1.0), one.labels.get("redis_pause", "")) for one in found[-1:]}
 
 

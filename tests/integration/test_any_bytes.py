@@ -35,7 +35,7 @@ from evaluator.triggers.config import TriggerConfig
 from liveshelf.settings import Settings
 from liveshelf.story.watching import Watching
 from models.encoder import Encoder
-from streams import announcement, dead_letters, embedding, meter, status, topics
+from streams import announcement, dead_letters, embedding, meter, reporting, topics
 from streams.catalogue import Catalogue
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.connections import aiokafka_client
@@ -63,7 +63,7 @@ CONSUMERS = {
     "streams/faust_reading.py": "tests/e2e/test_faults.py, of events and items",
     "streams/dead_letter_topic.py": "dead letters; tests/streams/test_dead_letters.py",
     "streams/dead_letters.py": "dead letters",
-    "streams/status.py": "status",
+    "streams/reporting.py": "status",
     "evaluator/live/evaluator.py": "items and announcements",
     "evaluator/live/shelves.py": "shelves",
     "evaluator/alerts/topic.py": "alerts",
@@ -263,7 +263,7 @@ def test_snapshots_that_are_followed(shop: Shop) -> None:
 
 def test_status(shop: Shop) -> None:
     asyncio.run(shop.put(shop.topics.metrics, records("snapshots")))
-    assert [one.id for one in status.snapshots(shop.config, 0)] == [f"good{number}" for number in range(COUNT)]
+    assert [one.id for one in reporting.snapshots(shop.config, 0)] == [f"good{number}" for number in range(COUNT)]
 
 
 class Kept:

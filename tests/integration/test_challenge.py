@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.store.slots import CHALLENGER, Promotion, Slot
-from streams import status
+from streams import reporting
 from streams.announcement import announce_now
 from streams.assignment import place
 from streams.clock import wall_ms
@@ -82,7 +82,7 @@ def send(shop: Shop, numbers: range) -> None:
 
 def last(shop: Shop) -> dict[str, float]:
     """What the evaluator says of the experiment now."""
-    snapshots: list[Snapshot] = status.snapshots(shop.config, wall_ms() - 60_000, "evaluator")
+    snapshots: list[Snapshot] = reporting.snapshots(shop.config, wall_ms() - 60_000, "evaluator")
     found = {}
     for one in max(snapshots, key=lambda one: one.to_ms).series if snapshots else []:
         if one.name.startswith("experiment_"):

@@ -18,7 +18,7 @@ from evaluator.live.labelled import Labelled, decoder
 from evaluator.live.shelf_store import BUCKETS, bucket
 from evaluator.live.store import numbers
 from evaluator.online.attribution import Attribution, Rules
-from streams import status
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.decode import decode_event
@@ -337,7 +337,7 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
 
 def latest(shop: Shop) -> list[Snapshot]:
     """The last snapshot of each evaluator that runs."""
-    found = status.snapshots(shop.config, wall_ms() - 3_000, "evaluator")
+    found = reporting.snapshots(shop.config, wall_ms() - 3_000, "evaluator")
     return list({snapshot.id: snapshot for snapshot in found}.values())
 
 

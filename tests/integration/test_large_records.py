@@ -14,7 +14,7 @@ from evaluator.online.names import MOST, ROWS
 from streams.config import KafkaConfig, TopicsConfig
 from streams.dead_letter_topic import replay
 from streams.meter import LABEL_LETTERS, Snapshot, total
-from streams.status import snapshots
+from streams.reporting import snapshots
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

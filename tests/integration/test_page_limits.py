@@ -20,7 +20,7 @@ from evaluator.dashboard.alarms import MOST
 from streams import topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.lifecycle import at_once
+from streams.producer import send_now
 from streams.record import Send
 from tests.integration.test_dashboard import served
 from tests.shop import until
@@ -134,7 +134,7 @@ def fill(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
             one = Alert(name="drop", labels=labels, state="firing", summary="", evidence=evidence, since=now)
             await tell(send, topic, one, "test")
 
-    at_once(StreamsConfig(kafka=kafka, topics=topics_config), send_all, limit_s=LIMIT_S)
+    send_now(StreamsConfig(kafka=kafka, topics=topics_config), send_all, limit_s=LIMIT_S)
 
 
 class Reading:

@@ -68,9 +68,9 @@ def test_a_role_takes_no_module_from_where_it_is_started_and_leaves_nothing_when
                 shop.produce(shop.topics.events, [search("usb cable", "e1", "u1")])
                 until(lambda: shop.shelf(keys.feed("u1")), log.read_text)
             else:
-                from streams import status
+                from streams import reporting
 
-                until(lambda role=role: status.snapshots(shop.config, 0, role), log.read_text)  # type: ignore[misc]
+                until(lambda role=role: reporting.snapshots(shop.config, 0, role), log.read_text)  # type: ignore[misc]
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert not (hostile / "RUN").exists(), role

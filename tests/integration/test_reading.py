@@ -13,7 +13,7 @@ import pytest
 from kafka.errors import KafkaError
 
 from liveshelf.stack.kafka import LocalKafka
-from streams import keys, status, topics
+from streams import keys, reporting, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.meter import Snapshot
@@ -58,7 +58,7 @@ def impression(number: int) -> tuple[str, bytes]:
 def last(shop: Shop, role: str) -> Snapshot | None:
     for name, process in shop.workers.items():
         assert process.running, shop.log(name).read_text()[-5000:]
-    return next(reversed(status.snapshots(shop.config, wall_ms() - 5_000, role)), None)
+    return next(reversed(reporting.snapshots(shop.config, wall_ms() - 5_000, role)), None)
 
 
 def stopped(shop: Shop, role: str) -> set[tuple[str, int, int]]:

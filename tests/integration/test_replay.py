@@ -25,7 +25,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from benchmarks import replay
 from evaluator.online.attribution import Attribution, Closed, Rules
 from evaluator.online.rates import Tally, tally
-from streams import status
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.decode import decode_event
@@ -117,8 +117,8 @@ def agrees(shop: Shop) -> None:
     assert any(f"{day.total[1] / day.total[0]:.2%}" in (cell.strip() for cell in row) for row in rows), told
 
 
-def snapshot(shop: Shop) -> status.Snapshot:
-    return until(lambda: status.snapshots(shop.config, wall_ms() - 3_000, "evaluator"))[-1]  # type: ignore[no-any-return]
+def snapshot(shop: Shop) -> reporting.Snapshot:
+    return until(lambda: reporting.snapshots(shop.config, wall_ms() - 3_000, "evaluator"))[-1]  # type: ignore[no-any-return]
 
 
 def test_click_rates_of_a_replayed_history_are_those_of_the_file(shops: Open, tmp_path: Path) -> None:

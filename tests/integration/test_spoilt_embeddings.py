@@ -11,6 +11,7 @@ from streams import embedding
 from streams.config import KafkaConfig, TopicsConfig
 from streams.embedding import Origin
 from streams.meter import Snapshot, total
+from streams.topics import SEPARATOR
 from tests import hostile_records as hostile
 from tests.integration.test_worker import item
 from tests.shop import Shop, until
@@ -46,7 +47,7 @@ def test_vectors_of_another_width_stop_no_worker_and_are_made_again(shop: Shop) 
     shop.ready(10)
     until(lambda: len(held(shop)) == 10)
     [(key, headers)] = [(key, headers) for key, _, headers in held(shop) if key.startswith(b"i3\0")]
-    version = key.partition(embedding.SEPARATOR)[2].decode()
+    version = key.partition(SEPARATOR)[2].decode()
     origin = embedding.origin(headers)
     assert origin is not None
     bad = hostile.encoded(128, 128, "i3", version)

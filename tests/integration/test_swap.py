@@ -22,7 +22,7 @@ from liveshelf.model_commands import models_canary, models_promote, models_rollb
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
 from models.weights import PACKAGED, fingerprint, resolve
-from streams import keys, status
+from streams import keys, reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.meter import Snapshot, quantiles, total
@@ -299,7 +299,7 @@ def test_a_worker_killed_in_the_middle_goes_on_with_what_is_there(shop: Shop, ve
     last = serves(shop, versions.encoder)[-1]
     assert last.gauges["items"] == MANY
     assert all(f"i{number}" in found(shop, number) for number in range(0, COUNT, 30))
-    assert total(status.snapshots(shop.config, killed), "items.encoded") < 0.95 * MANY
+    assert total(reporting.snapshots(shop.config, killed), "items.encoded") < 0.95 * MANY
 
 
 def command(shop: Shop, monkeypatch: pytest.MonkeyPatch, run: Callable[..., None], **arguments: Any) -> None:

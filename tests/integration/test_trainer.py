@@ -15,7 +15,7 @@ from evaluator.live.labelled import encoder as labelled
 from models.encoder import Encoder
 from models.store import Store
 from models.store.slots import CHALLENGER
-from streams import status
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.meter import Snapshot
@@ -68,7 +68,7 @@ def filled(shop: Shop) -> list[Labelled]:
 
 def last(shop: Shop) -> Snapshot | None:
     """The trainer's last snapshot."""
-    return next(reversed(status.snapshots(shop.config, wall_ms() - 5_000, "trainer")), None)
+    return next(reversed(reporting.snapshots(shop.config, wall_ms() - 5_000, "trainer")), None)
 
 
 def said(shop: Shop, label: str, value: str) -> Snapshot:

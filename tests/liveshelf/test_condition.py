@@ -7,8 +7,8 @@ import msgspec
 from evaluator.alerts.restarts import Restarts
 from liveshelf.condition import unwell, wrong
 from liveshelf.stack.record import Record, RunningProcess
-from streams.lifecycle import STARTED
 from streams.meter import Series, Snapshot
+from streams.reporting import STARTED
 
 NOW = 1_000_000
 

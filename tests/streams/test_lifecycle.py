@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams import lifecycle, topics
+from streams import lifecycle, reporting, topics
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.contents import contents
 from streams.meter import decoder
@@ -65,9 +65,9 @@ def test_a_beginning_is_on_the_topic_with_the_words_of_the_run_before(
     (tmp_path / "last").write_text("process 7: OSError: full\n")
     monkeypatch.setenv(lifecycle.VARIABLE, str(tmp_path / "last"))
     config = StreamsConfig(kafka=kafka, topics=topics_config)
-    lifecycle.announce(config, "worker", "worker-1")
+    reporting.announce(config, "worker", "worker-1")
     [told] = [decoder.decode(one.value) for one in contents(config, topics.Topics(topics_config.prefix).metrics)]
-    assert (told.role, told.id) == (lifecycle.STARTED, f"{os.uname().nodename}-{os.getpid()}")
+    assert (told.role, told.id) == (reporting.STARTED, f"{os.uname().nodename}-{os.getpid()}")
     assert told.labels == {
         "role": "worker",
         "instance": "worker-1",
@@ -77,5 +77,5 @@ def test_a_beginning_is_on_the_topic_with_the_words_of_the_run_before(
 
 
 def test_a_broker_that_is_away_does_not_hold_up_a_beginning(caplog: pytest.LogCaptureFixture) -> None:
-    lifecycle.announce(StreamsConfig(kafka=KafkaConfig(bootstrap_servers="127.0.0.1:1")), "worker", None)
+    reporting.announce(StreamsConfig(kafka=KafkaConfig(bootstrap_servers="127.0.0.1:1")), "worker", None)
     assert "could not be told" in caplog.text

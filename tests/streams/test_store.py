@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from liveshelf.stack.redis import LocalRedis
 from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
-from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search
-from streams.keys import normalise, own
+from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
+from streams.keys import own
 from streams.patience import passing
 from streams.redis_connection import connect
 from streams.shelf import Shelf, ShelfItem, encoder

@@ -7,8 +7,8 @@ from evaluator.alerts.alert import Alert
 from evaluator.alerts.restarts import Restarts
 from evaluator.alerts.system import MOST, SystemWatch
 from evaluator.dashboard.history import History
-from streams.lifecycle import STARTED
 from streams.meter import Series, Snapshot
+from streams.reporting import STARTED
 
 
 def said(at: int, role: str = "worker", id: str = "h-1", series: tuple[Series, ...] = (), **gauges: float) -> Snapshot:

@@ -1,0 +1,148 @@
+"""What roles say of themselves: told to ``liveshelf.metrics`` and Prometheus, and read back from the topic.
+
+A role reports that it begins, before anything can go wrong, and a snapshot of its meter at intervals. Knows topics and
+Redis' sizes; nothing of what is made of a snapshot.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from aiokafka.errors import KafkaError
+from kafka import KafkaConsumer
+from msgspec import structs
+from redis import Redis
+
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.contents import contents
+from streams.exposition import Exposition
+from streams.guard import Guard
+from streams.lifecycle import VARIABLE as LAST_WORDS
+from streams.lifecycle import left
+from streams.meter import Meter, Snapshot, encoder, fitted, parse
+from streams.metrics_server import MetricsServer
+from streams.producer import send_now
+from streams.record import Send
+from streams.topics import OVERHEAD_BYTES, Topics
+from streams.unreadable import book
+
+log = logging.getLogger(__name__)
+
+STARTED = "started"
+"""The role of a snapshot that says that a process begins: labels are role, instance, host and last_words."""
+
+
+def announce(config: StreamsConfig, role: str, instance: str | None) -> None:
+    """Tell ``liveshelf.metrics`` that a process of a role begins; takes :data:`~streams.producer.SEND_NOW_S` seconds at
+    most."""
+    now, host = wall_ms(), os.uname().nodename
+    before = os.environ.get(LAST_WORDS)
+    labels = {"role": role, "host": host, "last_words": left(Path(before)) if before else ""}
+    if instance:
+        labels["instance"] = instance
+    begun = Snapshot(
+        role=STARTED,
+        id=f"{host}-{os.getpid()}",
+        from_ms=now,
+        to_ms=now,
+        counts={},
+        gauges={},
+        sketches={},
+        labels=labels,
+    )
+    topic = Topics(config.topics.prefix).metrics
+    try:
+        send_now(config, lambda send: send(topic, STARTED.encode(), encoder.encode(begun)))
+    except (KafkaError, OSError) as error:
+        log.warning("the beginning could not be told: %s", error)
+
+
+class Reporter:
+    """Reports what a meter has taken; as a context, serves it meanwhile.
+
+    Parameters
+    ----------
+    meter
+        The role's.
+    config
+        For the topic, and where to serve.
+
+    Raises
+    ------
+    MetricsError
+        On entering, when the port cannot be had.
+    """
+
+    def __init__(self, meter: Meter, config: StreamsConfig) -> None:
+        self._meter, self._topic = meter, Topics(config.topics.prefix).metrics
+        self._config, self._max_bytes = config.metrics, config.topics.max_message_bytes - OVERHEAD_BYTES
+        self._exposition = None if config.metrics.port is None else Exposition()
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._exposition is not None:
+            server = self._closing.enter_context(MetricsServer(self._exposition, self._config))
+            log.warning("%s %s shows its metrics at %s", self._meter.role, self._meter.id, server.address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    async def report(self, send: Send) -> None:
+        """Take a snapshot and pass it on; returns once the broker has it."""
+        snapshot = self._meter.snapshot(wall_ms())
+        snapshot = structs.replace(snapshot, series=[*snapshot.series, *book.series()])
+        if self._exposition is not None:
+            self._exposition.update(snapshot)
+        await send(self._topic, self._meter.role.encode(), fitted(snapshot, self._max_bytes))
+
+
+def snapshots(config: StreamsConfig, since_ms: int, *roles: str) -> list[Snapshot]:
+    """Snapshots of some roles, published since a moment, oldest first; of the workers where no role is named."""
+    keys = {role.encode() for role in roles or ("worker",)}
+    with closing(contents(config, Topics(config.topics.prefix).metrics, since_ms=since_ms)) as messages:
+        wanted = (message for message in messages if message.key in keys)
+        found = [one for _, one in Guard("snapshots", parse).values(wanted) if one.to_ms >= since_ms]
+    return sorted(found, key=lambda snapshot: snapshot.to_ms)
+
+
+def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
+    """A role's snapshots as they come, from now on; None about four times a second while none comes."""
+    topic, guard = Topics(config.topics.prefix).metrics, Guard("snapshots", parse)
+    consumer = KafkaConsumer(topic, **config.kafka.reader())
+    try:
+        while True:
+            fetched = consumer.poll(timeout_ms=250)
+            for messages in fetched.values():
+                yield from (snapshot for _, snapshot in guard.values(messages) if snapshot.role == role)
+            if not fetched:
+                yield None
+    finally:
+        consumer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What some keys take in Redis: how many there are, and the mean bytes of those sampled."""
+
+    keys: int
+    mean_bytes: float
+
+
+def usage(redis: "Redis", pattern: str, sample: int = 200, limit_s: float = 5.0) -> Usage:
+    """Count keys of a pattern and measure some of them, in bounded time."""
+    count, sizes = 0, list[int]()
+    deadline = time.monotonic() + limit_s
+    for key in redis.scan_iter(match=pattern, count=1000):
+        count += 1
+        if len(sizes) < sample:
+            sizes.append(redis.memory_usage(key) or 0)
+        if time.monotonic() > deadline:
+            break
+    return Usage(count, sum(sizes) / len(sizes) if sizes else 0.0)
