@@ -40,8 +40,8 @@ from evaluator.online.attribution import Rules
 from evaluator.triggers.book import Book
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.trigger import Trigger
-from liveshelf import roles
 from liveshelf.settings import StackConfig
+from liveshelf.stack import roles
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor

@@ -24,8 +24,8 @@ from rich.progress import Progress
 from benchmarks.hostility import CODECS, ITEMS, Hostility, Message
 from benchmarks.report import Report
 from benchmarks.system import System
-from liveshelf import roles
 from liveshelf.settings import StackConfig, load
+from liveshelf.stack import roles
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
 from streams import dead_letters, keys, reporting, topics

@@ -2,9 +2,8 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, HttpUrl, Secret, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from evaluator.alerts import webhook
 from evaluator.online.watch import WatchRules
 from streams.config import Config, RoleConfig, Seconds, Size, WholeSeconds, loopback
 
@@ -41,29 +40,6 @@ class EvaluatorConfig(RoleConfig):
             self.holdback,
             float(self.holdback_minutes),
         )
-
-
-class AlertsConfig(Config):
-    """Who is told of alerts outside Kafka. Addresses are secrets, for they may hold a password or a token."""
-
-    alertmanager_url: Secret[HttpUrl] | None = None
-    webhook_url: Secret[HttpUrl] | None = None
-    webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
-    link: HttpUrl | None = None
-    resend_s: Seconds = 60.0
-    timeout_s: Seconds = 10.0
-    longest_wait_s: Seconds = 60.0
-
-    @model_validator(mode="after")
-    def _signed(self) -> Self:
-        if self.webhook_url is not None and self.webhook_secret is None:
-            raise ValueError(
-                "a webhook's messages are signed: set LIVESHELF_ALERTS__WEBHOOK_SECRET as well, to 16 letters or more "
-                "that the receiver knows too"
-            )
-        if self.webhook_secret is not None:
-            webhook.key(self.webhook_secret.get_secret_value())
-        return self
 
 
 class DashboardConfig(Config):

@@ -70,7 +70,7 @@ def up(
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
-    from liveshelf.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
+    from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
     from liveshelf.stack.supervisor import run_stack
 
     stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
@@ -155,7 +155,7 @@ def trainer(
         topics.create(config.kafka, config.topics)
         reporting.announce(config.streams(), "trainer", config.learning.instance)
         from evaluator.learning.trainer import Trainer
-        from liveshelf.roles import program
+        from liveshelf.stack.roles import program
 
         raise typer.Exit(Trainer(config.loop(), program("trainer", "--job")).run())
 
@@ -223,7 +223,7 @@ def import_items(
         raise typer.BadParameter("--sync needs the whole file, so it takes no --limit", param_hint="--sync")
     if allow is not None and not sync:
         raise typer.BadParameter("it says how much --sync may delete, and needs that", param_hint="--allow-deletes")
-    from liveshelf import intake, removals, roles
+    from liveshelf import intake, removals
     from streams.adapters.mapping import load as load_mapping
 
     with told():
@@ -237,7 +237,7 @@ def import_items(
             mapping=chosen,
             limit=limit,
             rate=rate,
-            refused_path=refused or roles.refused_path(file),
+            refused_path=refused or intake.refused_path(file),
             console=console,
             sync=(removals.ALLOWED if allow is None else allow) if sync else None,
             dry_run=dry_run,
@@ -263,7 +263,7 @@ def replay(
 
     Example: `liveshelf replay ubi.ndjson --preset ubi --rate 100`
     """
-    from liveshelf import intake, roles
+    from liveshelf import intake
     from streams.adapters.mapping import load as load_mapping
 
     with told():
@@ -281,7 +281,7 @@ def replay(
             speed=speed,
             loop=loop,
             now=now,
-            refused_path=refused or roles.refused_path(file),
+            refused_path=refused or intake.refused_path(file),
             console=console,
         )
     console.print(summary.table())

@@ -283,3 +283,14 @@ def _moved(entry: Entry, shift_ms: int, round_number: int) -> Entry:
     if shift_ms:
         event = msgspec.structs.replace(event, ts=max(0, event.time_ms + shift_ms))
     return Entry(entry.line, event, entry.records)
+
+
+def refused_path(file: Path) -> Path:
+    """Where refused lines of a file go unless told: beside where the command is run.
+
+    Examples
+    --------
+    >>> str(refused_path(Path("data/events.csv.xz")))
+    'events.csv.xz.refused.jsonl'
+    """
+    return Path(f"{file.name}.refused.jsonl")

@@ -23,7 +23,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from evaluator.config import AlertsConfig, DashboardConfig, EvaluatorConfig
+from evaluator.alerts.config import AlertsConfig
+from evaluator.config import DashboardConfig, EvaluatorConfig
 from evaluator.examples.config import ExamplesConfig
 from evaluator.gate.config import GateConfig
 from evaluator.learning.config import LearningConfig, LoopConfig

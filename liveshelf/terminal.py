@@ -42,7 +42,7 @@ KAFKA_AGAIN_S = 2.0
 TOLD_AS_THEY_ARE = (
     "liveshelf.ope:LogsError",
     "liveshelf.settings:BadSettingsError",
-    "liveshelf.stack.errors:StackError",
+    "liveshelf.stack.record:StackError",
     "models.store.errors:StoreError",
     "models.training.examples:ExamplesError",
     "models.weights:WeightsError",

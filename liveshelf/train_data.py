@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.table import Table
 
 from evaluator.learning.weighing import weighed
-from evaluator.online.attribution import Attribution, Closed, Rules, pages
+from evaluator.online.attribution import Attribution, Rules, pages
+from evaluator.online.impression import Closed
 from evaluator.online.labelling import Context, Contexts, example
 from evaluator.online.positions import Positions
 from liveshelf.terminal import add_row

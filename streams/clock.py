@@ -1,5 +1,6 @@
 """The wall clock, in the unit every timestamp here has, and which times are believed."""
 
+import math
 import time
 from typing import Annotated
 
@@ -39,3 +40,18 @@ def not_ahead(time_ms: int, now_ms: int, what: str) -> None:
     """
     if time_ms - now_ms > AHEAD_MS:
         raise FutureError(f"{what} is {(time_ms - now_ms) // 1_000} s ahead of the clock")
+
+
+def span(ms: float) -> str:
+    """A duration in words, rounded up so that what is left is never nothing.
+
+    Examples
+    --------
+    >>> [span(ms) for ms in (400, 61_000, 3_600_000, 5_400_000, 172_800_000)]
+    ['1 s', '2 min', '1 h', '1 h 30 min', '48 h']
+    """
+    seconds = math.ceil(ms / 1000)
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)

@@ -14,12 +14,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from evaluator.alerts import alertmanager, webhook
+from evaluator.alerts.config import AlertsConfig
 from evaluator.alerts.delivery import Backoff
 from evaluator.alerts.post import Post
 from evaluator.alerts.receiver import Receiver
 from evaluator.alerts.standing import Standing
 from evaluator.alerts.topic import guard
-from evaluator.config import AlertsConfig
 from streams.again import lasting
 from streams.clock import wall_ms
 from streams.config import StreamsConfig

@@ -14,7 +14,7 @@ from typing import Any
 from evaluator.experiments.click_rates import ClickTest
 from evaluator.experiments.dispersion import Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 
 BLOCK_MS = 60_000
 """A minute: blocks have to be short against how quickly shares and rates change, and may be as short as one likes."""

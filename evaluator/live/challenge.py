@@ -41,7 +41,7 @@ class Challenge:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> from evaluator.online.attribution import Closed
+    >>> from evaluator.online.impression import Closed
     >>> challenge = Challenge(block_ms=60_000)
     >>> challenge.hold(Slot(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5)))
     >>> for number in range(100):

@@ -16,9 +16,10 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from evaluator.alerts.alert import Alert
+from evaluator.alerts.config import AlertsConfig
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import tell
-from evaluator.config import AlertsConfig, EvaluatorConfig
+from evaluator.config import EvaluatorConfig
 from evaluator.following import follow
 from evaluator.live.items import Items
 from evaluator.live.join import RATE_HOURS, Join

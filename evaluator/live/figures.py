@@ -40,7 +40,7 @@ class Figures:
 
     Examples
     --------
-    >>> from evaluator.online.attribution import Closed
+    >>> from evaluator.online.impression import Closed
     >>> from evaluator.online.rates import cut, tally
     >>> figures, closed = Figures(EvaluatorConfig(), Items()), Closed("u", "i", "s", "feed", 0, ts=60_000)
     >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})

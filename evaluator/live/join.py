@@ -24,7 +24,8 @@ from evaluator.live.items import Items
 from evaluator.live.labelled import Known, Labelled
 from evaluator.live.partition import HOUR_MS, Commit, Partition
 from evaluator.live.store import OutpacedError, Store
-from evaluator.online.attribution import Closed, Rules
+from evaluator.online.attribution import Rules
+from evaluator.online.impression import Closed
 from evaluator.online.rates import WINDOWS, Rates
 from streams import redis_connection
 from streams.bots import REASONS

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 from evaluator.online.view import Chances, View
 from streams.clock import Moment, not_ahead
 from streams.events import Id, Position

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from evaluator.live.labelled import Known, Labelled, label
-from evaluator.online.attribution import Attribution, Closed, Counts, Fact, Key, Rules, State, pages
+from evaluator.online.attribution import Attribution, Counts, Key, Rules, State, pages
+from evaluator.online.impression import Closed, Fact
 from evaluator.online.names import Names
 from evaluator.online.rates import Slice, Tally, cut, tally
 from streams.bots import Bots, Track

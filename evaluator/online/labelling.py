@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 from models.training.examples import Example
 from streams.context import Past
 from streams.events import AnyEvent, Review, Search, Touch, normalise

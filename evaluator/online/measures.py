@@ -52,7 +52,7 @@ class Measures:
 
     Examples
     --------
-    >>> from evaluator.online.attribution import Closed
+    >>> from evaluator.online.impression import Closed
     >>> class Nothing:
     ...     def brand(self, item_id): return "acme"
     ...     def vector(self, item_id): return None

@@ -12,7 +12,7 @@ import ir_measures
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 
 GAINS = {"ignore": 0, "look": 1, "read": 2, "buy": 4}
 """What an outcome was worth to the shopper, for nDCG."""
@@ -29,7 +29,7 @@ def ndcg(shelves: Sequence[Sequence[Closed]], depth: int = 10) -> list[float]:
 
     Examples
     --------
-    >>> from evaluator.online.attribution import Fact
+    >>> from evaluator.online.impression import Fact
     >>> shown = [Closed("u", item, "s", "feed", place, 0) for place, item in enumerate("ab")]
     >>> clicked = Closed("u", "b", "s", "feed", 1, 0, (Fact(1, "click", "e"),))
     >>> [round(value, 3) for value in ndcg([shown, [shown[0], clicked]])]

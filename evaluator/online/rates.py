@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from evaluator.intervals import Interval, wilson
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 from streams.meter import label_value
 
 WINDOWS = {"1m": 60_000, "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 
 
 class Chances(NamedTuple):

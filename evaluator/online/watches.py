@@ -98,7 +98,7 @@ class Watches:
 
     Examples
     --------
-    >>> from evaluator.online.attribution import Closed
+    >>> from evaluator.online.impression import Closed
     >>> watches = Watches(WatchRules(learn=100, run_length=1_000, recover=50))
     >>> watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
     >>> [(one.labels["watch"], one.labels["arm"], one.value) for one in watches.get() if one.name == "drift_alarm"]

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from evaluator.drift.detector import Evidence
 from evaluator.rollout.config import RolloutConfig
 from evaluator.rollout.seen import Canary, Seen, Shadow
-from evaluator.triggers.limits import span
+from streams.clock import span
 
 Action = Literal["wait", "canary", "promote", "roll_back", "give_up"]
 

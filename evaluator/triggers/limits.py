@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from evaluator.triggers.config import TriggerConfig
 from evaluator.triggers.run import Run
 from evaluator.triggers.trigger import Held
+from streams.clock import span
 
 DAY_MS = 86_400_000
 
@@ -48,18 +49,3 @@ def _budget(config: TriggerConfig, runs: Sequence[Run], now: int) -> Iterator[He
 def _few(config: TriggerConfig, examples: int) -> Iterator[Held]:
     if examples < config.least_examples:
         yield Held(limit="examples", words=f"examples: {examples:,} new ones, a run needs {config.least_examples:,}")
-
-
-def span(ms: float) -> str:
-    """A duration in words, rounded up so that what is left is never nothing.
-
-    Examples
-    --------
-    >>> [span(ms) for ms in (400, 61_000, 3_600_000, 5_400_000, 2 * DAY_MS)]
-    ['1 s', '2 min', '1 h', '1 h 30 min', '48 h']
-    """
-    seconds = math.ceil(ms / 1000)
-    if seconds < 60:
-        return f"{seconds} s"
-    hours, minutes = divmod(math.ceil(seconds / 60), 60)
-    return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)

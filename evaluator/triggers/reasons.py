@@ -6,9 +6,9 @@ from typing import NamedTuple
 from evaluator.alerts.alert import Alert
 from evaluator.drift.detector import Evidence
 from evaluator.triggers.config import TriggerConfig
-from evaluator.triggers.limits import span
 from evaluator.triggers.run import Run
 from evaluator.triggers.trigger import Kind
+from streams.clock import span
 
 CLICK_RATE = {"click_rate_drop", "click_rate_below_holdback"}
 

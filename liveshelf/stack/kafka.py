@@ -15,9 +15,9 @@ from kafka.errors import KafkaError
 
 from liveshelf.stack import ports
 from liveshelf.stack.classes import archive
-from liveshelf.stack.errors import StackError
 from liveshelf.stack.jars import beside, kafka_jars
 from liveshelf.stack.process import Process, tail
+from liveshelf.stack.record import StackError
 from liveshelf.stack.service import READY_TIMEOUT_S, Server
 
 _PROPERTIES = """\

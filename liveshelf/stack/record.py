@@ -16,8 +16,12 @@ import msgspec
 import psutil
 
 from evaluator.alerts.restarts import Restarted
-from liveshelf.stack.errors import StackError
 from streams.masking import masked, masked_servers
+
+
+class StackError(RuntimeError):
+    """Something the stack needs is missing or in the way; the message is for a person and says what to do."""
+
 
 LEFTOVER_TIMEOUT_S = 10.0
 

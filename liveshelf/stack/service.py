@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from liveshelf.stack import ports
-from liveshelf.stack.errors import StackError
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process
+from liveshelf.stack.record import StackError
 
 READY_TIMEOUT_S = 60.0
 STARTS = 3

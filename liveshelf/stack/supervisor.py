@@ -23,8 +23,7 @@ from evaluator.alerts.system import crash_loop
 from liveshelf.settings import Settings
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.backoff import Backoff
-from liveshelf.stack.errors import StackError
-from liveshelf.stack.record import Record
+from liveshelf.stack.record import Record, StackError
 from liveshelf.stack.role import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service

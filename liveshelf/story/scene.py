@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from liveshelf.roles import dashboard_role, evaluator_role, trainer_role, worker_roles
 from liveshelf.settings import Settings
 from liveshelf.stack.record import clear_leftovers, locked
 from liveshelf.stack.role import Role
+from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, worker_roles
 from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import Supervisor
 from models.store import Store

@@ -19,7 +19,7 @@ from liveshelf.screen import Numbers, told
 from liveshelf.settings import Settings
 from liveshelf.shop import Shop
 from liveshelf.simulation.drift import Fashion
-from liveshelf.stack.errors import StackError
+from liveshelf.stack.record import StackError
 from liveshelf.stack.supervisor import Signals
 from liveshelf.story.notes import Notes
 from liveshelf.story.picture import draw

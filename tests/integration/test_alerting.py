@@ -24,9 +24,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evaluator.alerts import webhook
 from evaluator.alerts.alert import Alert, encoder
+from evaluator.alerts.config import AlertsConfig
 from evaluator.alerts.outbound import Outbound
 from evaluator.alerts.topic import read
-from evaluator.config import AlertsConfig
 from evaluator.intervals import wilson
 from liveshelf.stack.process import Process
 from streams import topics

@@ -15,10 +15,10 @@ import pytest
 from evaluator.alerts import topic as alerts
 from evaluator.alerts.topic import Told
 from evaluator.config import DashboardConfig
-from liveshelf.roles import dashboard_role, evaluator_role, worker_roles
 from liveshelf.settings import StackConfig
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.backoff import Backoff
+from liveshelf.stack.roles import dashboard_role, evaluator_role, worker_roles
 from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import TICK_S, Supervisor
 from streams import topics

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from liveshelf.roles import program
+from liveshelf.stack.roles import program
 from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
 from tests.integration.test_worker import ITEMS, search

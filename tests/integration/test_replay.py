@@ -23,7 +23,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from benchmarks import replay
-from evaluator.online.attribution import Attribution, Closed, Rules
+from evaluator.online.attribution import Attribution, Rules
+from evaluator.online.impression import Closed
 from evaluator.online.rates import Tally, tally
 from streams import reporting
 from streams.clock import wall_ms

@@ -20,9 +20,9 @@ from kafka.errors import KafkaError
 
 from liveshelf.settings import load
 from liveshelf.stack.classes import archive
-from liveshelf.stack.errors import StackError
 from liveshelf.stack.jars import LOCK
 from liveshelf.stack.kafka import LocalKafka
+from liveshelf.stack.record import StackError
 from liveshelf.stack.redis import LocalRedis
 from streams import topics
 from streams.config import KafkaConfig, TopicsConfig

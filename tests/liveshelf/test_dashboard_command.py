@@ -6,8 +6,8 @@ import pytest
 
 from evaluator.config import DashboardConfig
 from liveshelf.dashboard_command import unanswered
-from liveshelf.roles import dashboard_role
 from liveshelf.stack import ports
+from liveshelf.stack.roles import dashboard_role
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from liveshelf.roles import evaluator_role, with_metrics, worker_roles
 from liveshelf.settings import BadSettingsError, load
-from liveshelf.stack.errors import StackError
 from liveshelf.stack.ports import several
+from liveshelf.stack.record import StackError
+from liveshelf.stack.roles import evaluator_role, with_metrics, worker_roles
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

@@ -1,8 +1,8 @@
 """``liveshelf train``: from a file of examples to a version that loads, and mistakes answered with one paragraph."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path

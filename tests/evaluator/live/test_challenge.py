@@ -10,7 +10,7 @@ import pytest
 
 from evaluator.experiments.experiment import Experiment
 from evaluator.live.challenge import SETTLED_MS, Challenge
-from evaluator.online.attribution import Closed, Fact
+from evaluator.online.impression import Closed, Fact
 from evaluator.online.view import View
 from models.store.slots import Promotion, Slot
 from streams.assignment import place

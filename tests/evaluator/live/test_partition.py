@@ -16,7 +16,8 @@ from evaluator.live.labelled import Known, Labelled, encoder, label
 from evaluator.live.partition import Commit, Partition, Saved
 from evaluator.online import attribution
 from evaluator.online import names as names_module
-from evaluator.online.attribution import MOST_REVENUE, Closed, Fact, Rules, Settled, State, facts, settle
+from evaluator.online.attribution import Rules, Settled, State, facts, settle
+from evaluator.online.impression import MOST_REVENUE, Closed, Fact
 from evaluator.online.names import Names
 from evaluator.online.rates import Slice, Tally, tally
 from streams.config import BotsConfig

@@ -14,7 +14,8 @@ from evaluator.live.labelled import Known
 from evaluator.live.partition import HOUR_MS, Commit, Partition, Saved
 from evaluator.live.shelf_store import Stretch
 from evaluator.live.store import OutpacedError, Store
-from evaluator.online.attribution import MOST_REVENUE, Rules
+from evaluator.online.attribution import Rules
+from evaluator.online.impression import MOST_REVENUE
 from evaluator.online.rates import Slice, Tally
 from liveshelf.stack.redis import LocalRedis
 from streams.config import BotsConfig

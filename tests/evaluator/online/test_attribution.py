@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.online import attribution
-from evaluator.online.attribution import MOST_FACTS, Attribution, Closed, Counts, Fact, Rules, State, facts, pages
+from evaluator.online.attribution import MOST_FACTS, Attribution, Counts, Rules, State, facts, pages
+from evaluator.online.impression import Closed, Fact
 from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, Shown
 
 RULES = Rules(window_ms=30, grace_ms=10)

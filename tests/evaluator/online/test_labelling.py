@@ -1,6 +1,6 @@
 """What an impression was shown for, and the example that it makes."""
 
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 from evaluator.online.labelling import RECENT, Context, Contexts, example
 from streams import keys
 from streams.events import Click, Read, Search

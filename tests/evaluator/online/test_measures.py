@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluator.online.attribution import Closed, Fact
+from evaluator.online.impression import Closed, Fact
 from evaluator.online.measures import BRANDS, SURFACES, Measures
 from evaluator.online.names import OTHER
 from evaluator.online.reliability import Reliability

@@ -7,7 +7,7 @@ import pytest
 from evaluator.config import EvaluatorConfig
 from evaluator.live.figures import Figures
 from evaluator.live.items import Items
-from evaluator.online.attribution import Closed
+from evaluator.online.impression import Closed
 from evaluator.online.names import MOST, OTHER, ROWS, Names, capped
 from evaluator.online.rates import WINDOWS, Slice, Tally, cut, tally
 from streams.config import TopicsConfig

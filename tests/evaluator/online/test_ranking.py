@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluator.online.attribution import Closed, Fact
+from evaluator.online.impression import Closed, Fact
 from evaluator.online.ranking import Ranking, diversity, ndcg, novelty, reciprocal_rank
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluator.online.attribution import Closed, Fact
+from evaluator.online.impression import Closed, Fact
 from evaluator.online.rate_watch import RateWatch
 from evaluator.online.view import View
 from evaluator.online.watch import WatchRules

@@ -8,7 +8,7 @@ import pytest
 
 from evaluator.alerts.alert import Alert
 from evaluator.drift.psi import Psi
-from evaluator.online.attribution import Closed, Fact
+from evaluator.online.impression import Closed, Fact
 from evaluator.online.unseen_watch import UnseenWatch
 from evaluator.online.view import Chances, View
 from evaluator.online.watch import WatchRules
