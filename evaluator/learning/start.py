@@ -2,21 +2,32 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from torch import nn
 
-from models.encoder import Encoder
+from models.encoder import Encoder, Precision
 from models.late_interaction import LateInteraction
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.config import TrainConfig
 from models.training.method import Method
 from models.training.run import Run
-from streams.config import ModelConfig
 
 GOING_ON = 1.0
 """Epochs of a head that goes on from a trained one: more forgets the old and learns the new by heart
 (``docs/training.md``)."""
+
+
+class EncoderLimits(Protocol):
+    """What an encoder is made with besides its weights: the precision it computes in, and the longest texts in tokens."""
+
+    @property
+    def precision(self) -> Precision: ...
+    @property
+    def max_item_tokens(self) -> int: ...
+    @property
+    def max_query_tokens(self) -> int: ...
 
 
 class Start:
@@ -28,7 +39,7 @@ class Start:
         Items encoded once for all that a run does with its encoder; None where each part looks them up itself.
     """
 
-    def __init__(self, base: Parts, model: ModelConfig, config: TrainConfig) -> None:
+    def __init__(self, base: Parts, model: EncoderLimits, config: TrainConfig) -> None:
         self.base, self.model = base, model
         goes_on = config.method == "head" and base.head is not None and config.epochs is None
         self.config, self._whole = replace(config, epochs=GOING_ON) if goes_on else config, config
