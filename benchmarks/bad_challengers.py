@@ -21,20 +21,20 @@ from rich.progress import Progress
 from benchmarks.report import Report
 from benchmarks.shopping import shop_of, shopping
 from evaluator.gate.config import GateConfig
-from evaluator.gate.verdict import Check, Verdict
-from evaluator.learning import order
-from evaluator.learning.config import LearningConfig
-from evaluator.learning.job import BRANDS, LESSON, Job
-from evaluator.learning.lesson import Lesson
-from evaluator.learning.order import ORDER, Order, Outcome
-from evaluator.triggers.trigger import Trigger
+from evaluator.gate.report import Check, Verdict
+from evaluator.retraining import run_spec
+from evaluator.retraining.config import LearningConfig
+from evaluator.retraining.dataset import Lesson
+from evaluator.retraining.job import BRANDS, LESSON, Job
+from evaluator.retraining.run_spec import ORDER, Order, Outcome
+from evaluator.retraining.trigger import Trigger
+from liveshelf.demo.environment import HURRY, Scene, scene
+from liveshelf.demo.log import Notes
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.simulation.drift import Fashion
-from liveshelf.story.notes import Notes
-from liveshelf.story.scene import HURRY, Scene, scene
 from models.store.slots import CHALLENGER, CHAMPION
 from models.training.examples import Example
-from streams.meter import Snapshot
+from streams.telemetry.meter import Snapshot
 
 EXAMPLES = 40_000
 LEARN_S, TRIAL_S = 300.0, 520.0
@@ -74,20 +74,20 @@ class Runs:
         """One run: with a lesson of its own, or with another run's, its labels shuffled by a seed."""
         run = self.folder / name
         run.mkdir(parents=True)
-        order.write(run / ORDER, Order(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
+        run_spec.write(run / ORDER, Order(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
         if lesson is not None:
-            told = order.read(lesson / LESSON, Lesson)
+            told = run_spec.read(lesson / LESSON, Lesson)
             assert told is not None
             train, calibrate = (shuffled(some, seed) for some in (told.train, told.calibrate))
-            order.write(run / LESSON, msgspec.structs.replace(told, train=train, calibrate=calibrate))
-            order.write(run / BRANDS, order.read(lesson / BRANDS, dict[str, str]))
+            run_spec.write(run / LESSON, msgspec.structs.replace(told, train=train, calibrate=calibrate))
+            run_spec.write(run / BRANDS, run_spec.read(lesson / BRANDS, dict[str, str]))
         outcome = Job(run, self.config, lambda *_: None).run()
         self.tick()
         return outcome
 
     def checks(self, name: str) -> dict[str, Check]:
         """What the gate found of a run's challenger, by name."""
-        verdict = order.read(self.folder / name / "challenger" / "gate.json", Verdict)
+        verdict = run_spec.read(self.folder / name / "challenger" / "gate.json", Verdict)
         assert verdict is not None
         return {check.name: check for check in verdict.checks}
 

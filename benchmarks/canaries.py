@@ -15,12 +15,12 @@ import typer
 from rich.progress import track
 
 from benchmarks.report import Report
-from evaluator.experiments.click_rates import ClickTest
+from evaluator.experiments.click_test import ClickTest
 from evaluator.experiments.dispersion import GROUPS, Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
 from evaluator.rollout.config import RolloutConfig
+from evaluator.rollout.evidence import Canary, Seen
 from evaluator.rollout.policy import Action, decide
-from evaluator.rollout.seen import Canary, Seen
 
 
 class Ended(NamedTuple):

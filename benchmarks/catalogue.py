@@ -19,20 +19,20 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
-from liveshelf.catalogues import ICECAT, icecat
+from liveshelf.demo.catalogs import ICECAT, icecat
 from models.cpu import limit_threads
 from models.encoded import EncodedItem
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
-from models.letters import letters
+from models.trigrams import letters
 from streams.batch import Batch, Recent, asks
-from streams.catalogue import Catalogue, Change
+from streams.catalog.catalog import Catalogue, Change
+from streams.catalog.embedding import Embedding, text, text_hash
 from streams.config import StreamsConfig
-from streams.embedding import Embedding, text, text_hash
-from streams.events import AnyEvent, Click, Item, Search
-from streams.recommender import Ask, Recommender, anchors
-from streams.shopper import Asked, Shopper, Touched
-from streams.trending import Trending
+from streams.events.schema import AnyEvent, Click, Item, Search
+from streams.features.shopper import Asked, Shopper, Touched
+from streams.features.trending import Trending
+from streams.ranking.recommender import Ask, Recommender, anchors
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CHUNK = 1_000

@@ -36,21 +36,22 @@ from benchmarks.report import Report
 from benchmarks.rounds import STEP_MS, Rounds, Sent
 from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
-from evaluator.online.attribution import Rules
-from evaluator.triggers.book import Book
-from evaluator.triggers.config import TriggerConfig
-from evaluator.triggers.trigger import Trigger
+from evaluator.attribution.join import Rules
+from evaluator.retraining.run_store import Book
+from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.trigger_config import TriggerConfig
 from liveshelf.settings import StackConfig
 from liveshelf.stack import roles
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
-from streams import keys, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
-from streams.redis_connection import connect
-from streams.shelf import Shelf, shelf_decoder
-from streams.topics import Topics
+from streams.events.shelf import Shelf, shelf_decoder
+from streams.kafka import topics
+from streams.kafka.topics import Topics
+from streams.redis import keys
+from streams.redis.connection import connect
 
 SHOPPERS = 240
 ROUNDS = 40

@@ -20,16 +20,16 @@ from scipy import stats
 
 from benchmarks.report import Report, Value
 from benchmarks.shopping import shop_of, shopping
-from evaluator.alerts.alert import Alert
-from evaluator.alerts.topic import Told
-from evaluator.drift.shiryaev_roberts import ShiryaevRoberts
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts
+from liveshelf.demo.environment import HURRY, Scene, scene
+from liveshelf.demo.log import Notes
+from liveshelf.demo.recorder import Kind, Tape
+from liveshelf.demo.shop import Shop
+from liveshelf.demo.story import SHOPPERS, VISITS_PER_S
 from liveshelf.settings import Settings, StackConfig
-from liveshelf.shop import Shop
 from liveshelf.simulation.drift import Drift, Fashion
-from liveshelf.story.notes import Notes
-from liveshelf.story.scene import HURRY, Scene, scene
-from liveshelf.story.story import SHOPPERS, VISITS_PER_S
-from liveshelf.story.tape import Kind, Tape
 
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 WINDOW_S = 20.0

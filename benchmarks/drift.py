@@ -20,9 +20,9 @@ import typer
 from rich.progress import track
 
 from benchmarks.report import Report
-from evaluator.drift.adwin import Adwin
-from evaluator.drift.page_hinkley import PageHinkley
-from evaluator.drift.shiryaev_roberts import ShiryaevRoberts, reference
+from evaluator.monitoring.detectors.adwin import Adwin
+from evaluator.monitoring.detectors.page_hinkley import PageHinkley
+from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts, reference
 
 RATE, DROPS = 0.05, (0.04, 0.03)
 STABLE, BEFORE, AFTER = 50_000, 20_000, 40_000

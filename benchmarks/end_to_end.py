@@ -30,11 +30,12 @@ from rich.progress import Progress, TaskID
 from benchmarks.report import DATA, Report
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
-from streams import reporting, topics
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
-from streams.meter import Snapshot, decoder, quantiles, total
-from streams.topics import Topics
+from streams.kafka import topics
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Snapshot, decoder, quantiles, total
 
 STAGES = ("queue", "state", "encode", "candidates", "score", "policy", "write")
 SHOPPERS = 500

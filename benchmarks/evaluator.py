@@ -25,17 +25,19 @@ from redis import Redis
 from rich.progress import Progress
 
 from benchmarks.report import Report
+from evaluator.attribution.join import Attribution, Rules
+from evaluator.attribution.store import numbers
 from evaluator.config import EvaluatorConfig
-from evaluator.live.store import numbers
-from evaluator.online.attribution import Attribution, Rules
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
-from streams import events, reporting, topics
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.events import AnyEvent, Cart, Click, Impression, Purchase, Shown
-from streams.shelf import Shelf, ShelfItem, ShelfRecord, encoder
-from streams.topics import Topics
+from streams.events import schema
+from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Shown
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.kafka import topics
+from streams.kafka.topics import Topics
 
 WANTED = 5_000
 """Impressions a second."""
@@ -111,7 +113,7 @@ def produce(kafka: KafkaConfig, impressions: int, span_s: int, progress: Progres
         made += [(act.time_ms, act) for act in acts]
         progress.advance(task, ON_SHELF)
     for _, event in sorted(made, key=lambda pair: pair[0]):
-        producer.send(names.events, key=event.shopper.encode(), value=events.encoder.encode(event))
+        producer.send(names.events, key=event.shopper.encode(), value=schema.encoder.encode(event))
         join.update(event)
     producer.flush()
     producer.close()

@@ -28,12 +28,14 @@ from liveshelf.settings import StackConfig, load
 from liveshelf.stack import roles
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
-from streams import dead_letters, keys, reporting, topics
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.meter import Snapshot
-from streams.shelf import shelf_decoder
-from streams.topics import Topics
+from streams.events.shelf import shelf_decoder
+from streams.kafka import dead_letters, topics
+from streams.kafka.topics import Topics
+from streams.redis import keys
+from streams.telemetry.meter import Snapshot
 
 PARTITIONS = 4
 PATIENCE_S = 600.0
@@ -270,7 +272,9 @@ def main(
     seed: Annotated[int, typer.Option(help="Of what is sent.")] = 1,
 ) -> None:
     """Send hostile records and account for them; about 200 s for 100,000 at 500 a second."""
-    logging.getLogger("streams.guard").setLevel(logging.ERROR)  # each look at the snapshots meets what was sent there
+    logging.getLogger("streams.kafka.guard").setLevel(
+        logging.ERROR
+    )  # each look at the snapshots meets what was sent there
     report = Report("hostile", messages=messages, rate=rate, seed=seed)
     with tempfile.TemporaryDirectory() as at, Progress(transient=True) as progress:
         task = progress.add_task("sending", total=messages)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from streams.topics import Topics
+from streams.kafka.topics import Topics
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 GOOD_SHARE = 0.3

@@ -17,18 +17,18 @@ import typer
 
 from benchmarks.report import DATA, Report
 from models.encoder import Encoder
+from models.item_store import ItemMemory
 from models.late_interaction import LateInteractionScorer
-from models.memory import ItemMemory
 from models.scorer import ScoreRequest, utility
-from streams.adapters.files import read
-from streams.adapters.mapping import load
-from streams.adapters.source import Source as File
-from streams.candidates import SourceRecall, union
+from streams.catalog.embedding import text
+from streams.catalog.lexical_index import LexicalIndex
+from streams.catalog.vector_index import VectorIndex
 from streams.config import CandidatesConfig, EventsConfig, PolicyConfig
-from streams.embedding import text
-from streams.events import Item
-from streams.lexical_index import LexicalIndex
-from streams.vector_index import VectorIndex
+from streams.events.adapters.files import read
+from streams.events.adapters.mapping import load
+from streams.events.adapters.source import Source as File
+from streams.events.schema import Item
+from streams.ranking.candidates import SourceRecall, union
 
 TOP = 10
 BATCH = 256

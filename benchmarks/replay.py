@@ -30,17 +30,18 @@ from redis import Redis
 from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
-from evaluator.intervals import wilson
-from evaluator.live.store import numbers
-from evaluator.online.attribution import Rules
+from evaluator.attribution.join import Rules
+from evaluator.attribution.store import numbers
+from evaluator.metrics.intervals import wilson
 from liveshelf.settings import StackConfig
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.servers import stack
-from streams import reporting, topics
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
-from streams.meter import Snapshot
-from streams.topics import Topics
+from streams.kafka import topics
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Snapshot
 
 SESSIONS = DATA / "retrotech" / "sessions.csv.xz"
 LISTS = 45_000

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from streams import keys
-from streams.shelf import Shelf, shelf_id
+from streams.events.shelf import Shelf, shelf_id
+from streams.redis import keys
 
 STEP_MS = 30_000
 SEEN_MS, CLICKED_MS, BOUGHT_MS = 2_000, 5_000, 20_000

@@ -28,8 +28,8 @@ from rich.progress import track
 from benchmarks.report import DATA, Report
 from models.cross_encoder import BATCH, CrossEncoderScorer
 from models.encoder import Encoder, Precision
+from models.item_store import ItemMemory
 from models.late_interaction import LateInteractionScorer
-from models.memory import ItemMemory
 from models.scorer import ScoreRequest
 
 CANDIDATES = 100

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from liveshelf.catalogues import made_up
-from liveshelf.shop import Shop
+from liveshelf.demo.catalogs import made_up
+from liveshelf.demo.environment import Scene
+from liveshelf.demo.shop import Shop
+from liveshelf.demo.story import SEARCHES, SHOPPERS, VISITS_PER_S
 from liveshelf.simulation.drift import Drift
-from liveshelf.story.scene import Scene
-from liveshelf.story.story import SEARCHES, SHOPPERS, VISITS_PER_S
 
 READY_S = 300.0
 TICK_S = 0.2

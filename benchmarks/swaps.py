@@ -32,11 +32,11 @@ from models.late_interaction import LateInteraction
 from models.store import Store
 from models.store.slots import CHAMPION, Slot
 from streams import reporting
-from streams.announcement import announce_now
 from streams.clock import wall_ms
-from streams.contents import contents
-from streams.meter import Snapshot, quantiles
-from streams.shelf import ShelfRecord
+from streams.events.shelf import ShelfRecord
+from streams.kafka.topic_reader import contents
+from streams.serving.announcement import announce_now
+from streams.telemetry.meter import Snapshot, quantiles
 
 QUIET_S = 5.0
 AFTER_S = 1.0

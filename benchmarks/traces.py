@@ -14,13 +14,14 @@ from redis import Redis
 
 from benchmarks.replay import totals, waiting
 from benchmarks.rounds import Rounds
-from evaluator.examples.archive import Archive
-from evaluator.live import labelled
-from streams import dead_letters, keys
+from evaluator.attribution import example
+from evaluator.retraining.store.archive import Archive
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.contents import contents
-from streams.shelf import record_decoder, shelf_decoder
-from streams.topics import Topics
+from streams.events.shelf import record_decoder, shelf_decoder
+from streams.kafka import dead_letters
+from streams.kafka.topic_reader import contents
+from streams.kafka.topics import Topics
+from streams.redis import keys
 
 WORKERS, EVALUATORS, TRAINERS = "liveshelf", "liveshelf-evaluator", "liveshelf-trainer"
 """Consumer groups."""
@@ -123,14 +124,13 @@ class Traces:
         found["open impressions"] = self.held("open impressions")
         return found
 
-    def examples(self) -> list[labelled.Labelled]:
+    def examples(self) -> list[example.Labelled]:
         """All records of the examples' topic."""
         return [
-            labelled.decoder.decode(one.value)
-            for one in contents(StreamsConfig(kafka=self.kafka), self.topics.examples)
+            example.decoder.decode(one.value) for one in contents(StreamsConfig(kafka=self.kafka), self.topics.examples)
         ]
 
-    def archived(self) -> list[labelled.Labelled]:
+    def archived(self) -> list[example.Labelled]:
         """All examples on disk."""
         return list(self.archive.read(0, FOREVER))
 
@@ -161,7 +161,7 @@ class Traces:
             sums[str(cut)] += float(value)  # type: ignore[assignment]
         return {cut: round(value, 6) for cut, value in sums.items()}
 
-    def _labels(self, examples: list[labelled.Labelled]) -> dict[str, Any]:
+    def _labels(self, examples: list[example.Labelled]) -> dict[str, Any]:
         return {one.id: (one.shopper, one.item_id, one.intent, one.value, one.model, one.arm) for one in examples}
 
 

@@ -13,11 +13,11 @@ from rich.progress import Progress
 
 from benchmarks.report import Report
 from benchmarks.shopping import shopping
-from liveshelf.catalogues import made_up
+from liveshelf.demo.catalogs import made_up
+from liveshelf.demo.environment import scene
+from liveshelf.demo.shop import Shop
 from liveshelf.settings import Settings, StackConfig
-from liveshelf.shop import Shop
-from liveshelf.story.scene import scene
-from streams.meter import Snapshot, quantiles, total
+from streams.telemetry.meter import Snapshot, quantiles, total
 
 TARGET = 3.0
 WARM_UP_S = 20.0

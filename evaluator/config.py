@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from evaluator.online.watch import WatchRules
+from evaluator.monitoring.monitor import WatchRules
 from streams.config import Config, RoleConfig, Seconds, Size, WholeSeconds, loopback
 
 

@@ -8,6 +8,6 @@ import sys
 if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != os.path.dirname(os.path.dirname(__file__)):  # noqa: PTH120
     del sys.path[0]
 
-from liveshelf.cli import main
+from liveshelf.cli.app import main
 
 main()

@@ -23,16 +23,16 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from evaluator.alerts.config import AlertsConfig
 from evaluator.config import DashboardConfig, EvaluatorConfig
-from evaluator.examples.config import ExamplesConfig
 from evaluator.gate.config import GateConfig
-from evaluator.learning.config import LearningConfig, LoopConfig
+from evaluator.monitoring.alerts.config import AlertsConfig
+from evaluator.retraining.config import LearningConfig, LoopConfig
+from evaluator.retraining.store.config import ExamplesConfig
+from evaluator.retraining.trigger_config import TriggerConfig
 from evaluator.rollout.config import RolloutConfig
-from evaluator.triggers.config import TriggerConfig
-from liveshelf.stack.record import Record
+from liveshelf.stack_record import Record
 from streams.config import Config, Seconds, StreamsConfig
-from streams.masking import masked, masked_servers
+from streams.telemetry.masking import masked, masked_servers
 
 PREFIX = "LIVESHELF_"
 WELL_KNOWN = {"KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"), "REDIS_URL": ("redis", "url")}

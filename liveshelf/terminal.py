@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liveshelf.settings import Settings, load
-from streams.masking import masked
+from streams.telemetry.masking import masked
 
 
 def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
@@ -40,17 +40,17 @@ KAFKA_AGAIN_S = 2.0
 
 
 TOLD_AS_THEY_ARE = (
-    "liveshelf.ope:LogsError",
+    "liveshelf.off_policy:LogsError",
     "liveshelf.settings:BadSettingsError",
-    "liveshelf.stack.record:StackError",
+    "liveshelf.stack_record:StackError",
     "models.store.errors:StoreError",
     "models.training.examples:ExamplesError",
     "models.weights:WeightsError",
-    "streams.adapters.mapping:MappingError",
-    "streams.adapters.source:SourceError",
-    "streams.metrics_server:MetricsError",
-    "streams.reach:UnreachableError",
-    "streams.skipping:SkipError",
+    "streams.events.adapters.mapping:MappingError",
+    "streams.events.adapters.source:SourceError",
+    "streams.telemetry.prometheus:MetricsError",
+    "streams.connectivity:UnreachableError",
+    "streams.kafka.skipping:SkipError",
 )
 """Errors whose words are for a person, as module and class."""
 
@@ -70,7 +70,7 @@ def _errors(names: Iterable[str]) -> tuple[type[Exception], ...]:
 @contextmanager
 def told() -> Iterator[None]:
     """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
-    from streams.lifecycle import last_words
+    from streams.telemetry.lifecycle import last_words
 
     try:
         with last_words(typer.Exit):
@@ -95,12 +95,13 @@ def reached(found: Settings, *, kafka: bool = True, redis: bool = True) -> Setti
     UnreachableError
         Within seconds, with the reason.
     """
-    from streams import kafka_reach, redis_reach
+    from streams.kafka import kafka_connectivity
+    from streams.redis import redis_connectivity
 
     if kafka:
-        kafka_reach.reach(found.kafka)
+        kafka_connectivity.reach(found.kafka)
     if redis:
-        redis_reach.reach(found.redis)
+        redis_connectivity.reach(found.redis)
     return found
 
 
@@ -117,7 +118,7 @@ def reached_by_role(found: Settings, *, kafka_wait_s: float = KAFKA_WAIT_S) -> S
     UnreachableError
         When a setting is wrong, or Kafka stays away.
     """
-    from streams.reach import UnreachableError
+    from streams.connectivity import UnreachableError
 
     deadline = time.monotonic() + kafka_wait_s
     for redis in (False, True):

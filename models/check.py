@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.encoded import EncodedItem
 from models.encoder import Encoder
-from models.memory import ItemMemory
+from models.item_store import ItemMemory
 from models.scorer import INTENTS, Floats, Scorer, ScoreRequest
 from models.weights import WeightsError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.letters import WORDS, Letters, letters  # noqa: F401 (the last one for the examples)
+from models.trigrams import WORDS, Letters, letters  # noqa: F401 (the last one for the examples)
 
 FORMAT = 4
 _HEADER = struct.Struct("<2sBxHHH")
@@ -36,7 +36,7 @@ class EncodedItem:
     ids
         uint16 [n]: which word piece each token is, as :func:`fold` numbers them.
     letters
-        uint64 [8]: the whole text's trigrams, as :func:`models.letters.letters` gives them.
+        uint64 [8]: the whole text's trigrams, as :func:`models.trigrams.letters` gives them.
 
     Examples
     --------

@@ -17,9 +17,9 @@ from models import cpu
 from models.adapter import is_prefix, lay_over
 from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
 from models.engines import EngineName
-from models.letters import letters
 from models.projection import orthogonal
 from models.reader import PackedReader, PrefixReader, Reader, batches
+from models.trigrams import letters
 from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
 
 _Floats = npt.NDArray[np.float32]

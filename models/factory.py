@@ -6,8 +6,8 @@ from pathlib import Path
 from models.constant import ConstantScorer
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder, Precision
+from models.item_store import ItemMemory
 from models.late_interaction import LateInteraction, LateInteractionScorer
-from models.memory import ItemMemory
 from models.scorer import Architecture, Scorer
 
 

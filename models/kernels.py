@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from models.encoded import quantise
-from models.memory import Gathered
+from models.item_store import Gathered
 
 NO_TOKEN = -1
 """The id of a query's token that is not there; no token has it."""

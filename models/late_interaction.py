@@ -23,11 +23,11 @@ from torch.nn.functional import normalize
 from models import cpu
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
+from models.item_store import ItemMemory
 from models.kernels import Kernels, KernelTable, QueryTokens, exact
-from models.letters import share
-from models.memory import ItemMemory
 from models.projection import orthogonal
 from models.scorer import INTENTS, Floats, ScoreRequest
+from models.trigrams import share
 from models.weights import WeightsError
 
 MATCH_FEATURES = ("maxsim", "weakest", "exact", "overlap", "rare")

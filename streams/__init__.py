@@ -1,1 +1,1 @@
-"""Kafka in, Redis out: events, topics, catalogue, shopper state, candidates, policy, the worker and the shelf."""
+"""Kafka in, Redis out: the worker, and the rooms it is made of."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from streams.config import EventsConfig
-from streams.decode import Refusal, decode_event
-from streams.events import AnyEvent, Impression, Search, normalise
-from streams.recommender import Ask
-from streams.record import Record
-from streams.shopper import Shopper, remembered
+from streams.events.decode import Refusal, decode_event
+from streams.events.schema import AnyEvent, Impression, Search, normalise
+from streams.features.shopper import Shopper, remembered
+from streams.kafka.record import Record
+from streams.ranking.recommender import Ask
 
 E = TypeVar("E", bound=AnyEvent)
 

@@ -14,20 +14,20 @@ from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
 
-from streams import redis_connection
-from streams.arms import Arms
 from streams.batch import Batch, Recent, asks
-from streams.bots import Bots, Pages
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.dead_letters import Letters
-from streams.decode import Refusal
-from streams.meter import Meter
-from streams.recommender import Ask, anchors
-from streams.record import Record, Send, Sent
-from streams.shelf import ShelfRecord, bounded, encoder, fitted
-from streams.store import Store
-from streams.topics import Topics
+from streams.events.bots import Bots, Pages
+from streams.events.decode import Refusal
+from streams.events.shelf import ShelfRecord, bounded, encoder, fitted
+from streams.kafka.dead_letters import Letters
+from streams.kafka.record import Record, Send, Sent
+from streams.kafka.topics import Topics
+from streams.ranking.arms import Arms
+from streams.ranking.recommender import Ask, anchors
+from streams.redis import connection
+from streams.redis.store import Store
+from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Pipeline:
         """
         try:
             return await self._process(records)
-        except (KafkaError, OSError, *redis_connection.ERRORS):
+        except (KafkaError, OSError, *connection.ERRORS):
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             if len(records) == 1:

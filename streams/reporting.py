@@ -20,17 +20,17 @@ from redis import Redis
 
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.contents import contents
-from streams.exposition import Exposition
-from streams.guard import Guard
-from streams.lifecycle import VARIABLE as LAST_WORDS
-from streams.lifecycle import left
-from streams.meter import Meter, Snapshot, encoder, fitted, parse
-from streams.metrics_server import MetricsServer
-from streams.producer import send_now
-from streams.record import Send
-from streams.topics import OVERHEAD_BYTES, Topics
-from streams.unreadable import book
+from streams.kafka.guard import Guard
+from streams.kafka.producer import send_now
+from streams.kafka.record import Send
+from streams.kafka.topic_reader import contents
+from streams.kafka.topics import OVERHEAD_BYTES, Topics
+from streams.kafka.unreadable import book
+from streams.telemetry.exposition import Exposition
+from streams.telemetry.lifecycle import VARIABLE as LAST_WORDS
+from streams.telemetry.lifecycle import left
+from streams.telemetry.meter import Meter, Snapshot, encoder, fitted, parse
+from streams.telemetry.prometheus import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ STARTED = "started"
 
 
 def announce(config: StreamsConfig, role: str, instance: str | None) -> None:
-    """Tell ``liveshelf.metrics`` that a process of a role begins; takes :data:`~streams.producer.SEND_NOW_S` seconds at
-    most."""
+    """Tell ``liveshelf.metrics`` that a process of a role begins; takes
+    :data:`~streams.kafka.producer.SEND_NOW_S` seconds at most."""
     now, host = wall_ms(), os.uname().nodename
     before = os.environ.get(LAST_WORDS)
     labels = {"role": role, "host": host, "last_words": left(Path(before)) if before else ""}

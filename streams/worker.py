@@ -20,27 +20,27 @@ from functools import partial
 from typing import Any
 
 from models.cpu import limit_threads
-from streams.again import lasting
-from streams.arms import Arms
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.consumer import Consumer
-from streams.demand import Demand
-from streams.faust_app import Taking, lag, leave_when_stalled, make_app, run
-from streams.lifecycle import or_leave, vital
-from streams.meter import Meter
+from streams.features.trending import Trending
+from streams.kafka.app import Taking, lag, leave_when_stalled, make_app, run
+from streams.kafka.consumer import Consumer
+from streams.kafka.producer import Producer
+from streams.kafka.record import Send
+from streams.kafka.topics import Topics
 from streams.pipeline import Pipeline
-from streams.producer import Producer
-from streams.recommender import Recommender
-from streams.record import Send
-from streams.redis_connection import connect
+from streams.ranking.arms import Arms
+from streams.ranking.demand import Demand
+from streams.ranking.recommender import Recommender
+from streams.ranking.withdrawals import Withdrawals
+from streams.redis.connection import connect
+from streams.redis.store import Store
 from streams.reporting import Reporter
-from streams.store import Store
-from streams.switcher import Switcher, first
-from streams.topics import Topics
-from streams.trending import Trending
-from streams.watchdog import Watchdog
-from streams.withdrawals import Withdrawals
+from streams.serving.switcher import Switcher, first
+from streams.telemetry.lifecycle import or_leave, vital
+from streams.telemetry.meter import Meter
+from streams.telemetry.tasks import lasting
+from streams.telemetry.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

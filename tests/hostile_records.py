@@ -11,19 +11,21 @@ import msgspec
 import numpy as np
 from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
 
-from evaluator.alerts import alert
-from evaluator.alerts.alert import Alert
-from evaluator.live import labelled
-from evaluator.live.labelled import Labelled
+from evaluator.attribution import example as labelled
+from evaluator.attribution.example import Labelled
+from evaluator.monitoring.alerts import alert
+from evaluator.monitoring.alerts.alert import Alert
 from models.encoded import EncodedItem
-from models.letters import letters
 from models.store.slots import Promotion, Slot
-from streams import embedding, meter, shelf
+from models.trigrams import letters
+from streams.catalog import embedding
+from streams.catalog.embedding import Embedding, Origin
 from streams.clock import wall_ms
-from streams.embedding import Embedding, Origin
-from streams.events import Item
-from streams.meter import Meter
-from streams.shelf import Shelf, ShelfItem, ShelfRecord, Vector
+from streams.events import shelf
+from streams.events.schema import Item
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector
+from streams.telemetry import meter
+from streams.telemetry.meter import Meter
 
 YEAR_3000 = 32_503_680_000_000
 HUGE = int("9" * 30)

@@ -3,10 +3,10 @@
 import random
 from collections.abc import Sequence
 
-from evaluator.live.labelled import Labelled
+from evaluator.attribution.example import Labelled
 from models.encoder import Encoder
-from streams.embedding import Embedding, Origin, encoder, key, text, text_hash
-from streams.events import Item
+from streams.catalog.embedding import Embedding, Origin, encoder, key, text, text_hash
+from streams.events.schema import Item
 from tests.shop import Shop
 
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "grey", "brown")

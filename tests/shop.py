@@ -13,11 +13,12 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
 from liveshelf.stack.process import Process
-from streams import dead_letters, reporting, topics
+from streams import reporting
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
-from streams.meter import Snapshot, total
-from streams.redis_connection import connect_now
-from streams.shelf import Shelf, shelf_decoder
+from streams.events.shelf import Shelf, shelf_decoder
+from streams.kafka import dead_letters, topics
+from streams.redis.connection import connect_now
+from streams.telemetry.meter import Snapshot, total
 from tests.forked import Forked
 
 Sent = tuple[str, int, int]

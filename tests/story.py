@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams import keys
+from streams.redis import keys
 from tests.shop import Sent, Shop, until
 
 EVENTS = 600

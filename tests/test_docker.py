@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
-from liveshelf.cli import app
+from liveshelf.cli.app import app
 from liveshelf.settings import PREFIX, WELL_KNOWN, Settings
 
 ROOT = Path(__file__).parents[1]

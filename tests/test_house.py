@@ -135,7 +135,7 @@ def test_rules_can_fail() -> None:
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("evaluator.live.evaluator, evaluator.learning.trainer, evaluator.dashboard.server, liveshelf.cli", "torch"),
+        ("evaluator.process, evaluator.retraining.trainer, evaluator.dashboard.server, liveshelf.cli.app", "torch"),
         ("streams.worker", "sympy"),
     ],
 )

@@ -37,13 +37,13 @@ from evaluator.dashboard.guard import Guard
 from evaluator.dashboard.history import History
 from evaluator.dashboard.inspector import LONGEST, Question, ask
 from evaluator.dashboard.latest import Latest
-from streams import redis_connection
-from streams.client import ShelfClient
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.decode import UNDECODABLE
-from streams.exposition import Exposition
-from streams.meter import Meter
+from streams.events.decode import UNDECODABLE
+from streams.redis import connection
+from streams.redis.client import ShelfClient
+from streams.telemetry.exposition import Exposition
+from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Dashboard:
             return _json({"error": str(error)}, 400)
         try:
             found = await run_in_threadpool(ask, self._client, question, self.history.titles, wall_ms())
-        except (*redis_connection.ERRORS, *UNDECODABLE) as error:
+        except (*connection.ERRORS, *UNDECODABLE) as error:
             return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
         return _json(found)
 

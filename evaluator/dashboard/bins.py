@@ -19,7 +19,7 @@ class Bins:
 
     Examples
     --------
-    >>> from streams.meter import Meter
+    >>> from streams.telemetry.meter import Meter
     >>> meter, bins = Meter("worker", "w", 0), Bins()
     >>> for at in (1, 2):
     ...     for ms in (0.0, 1.0, 100.0): meter.time("score", ms)

@@ -13,16 +13,17 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from evaluator.alerts import topic as alerts
 from evaluator.dashboard import titles
 from evaluator.dashboard.history import History
-from streams import announcement, meter
+from evaluator.monitoring.alerts import topic as alerts
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.consumer import Consumer
-from streams.guard import Guard
-from streams.meter import Meter, Snapshot
-from streams.topics import Topics
+from streams.kafka.consumer import Consumer
+from streams.kafka.guard import Guard
+from streams.kafka.topics import Topics
+from streams.serving import announcement
+from streams.telemetry import meter
+from streams.telemetry.meter import Meter, Snapshot
 
 log = logging.getLogger(__name__)
 

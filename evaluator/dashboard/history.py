@@ -9,21 +9,21 @@ from collections.abc import Iterator
 
 import msgspec
 
-from evaluator.alerts.alert import Alert
-from evaluator.alerts.system import GRAVE, SystemWatch
-from evaluator.dashboard import experiment, quality, rates, watches
-from evaluator.dashboard.alarms import AlarmRow, Alarms
-from evaluator.dashboard.health import Health, judge
-from evaluator.dashboard.loop import Loop, loop
-from evaluator.dashboard.processes import Processes, ProcessRow
-from evaluator.dashboard.rates import PositionRow, RateRow
+from evaluator.dashboard.panels import experiment, monitors, quality, rates
+from evaluator.dashboard.panels.alerts import AlarmRow, Alarms
+from evaluator.dashboard.panels.health import Health, judge
+from evaluator.dashboard.panels.monitors import WatchRow
+from evaluator.dashboard.panels.processes import Processes, ProcessRow
+from evaluator.dashboard.panels.rates import PositionRow, RateRow
+from evaluator.dashboard.panels.retraining import Loop, loop
+from evaluator.dashboard.panels.slots import SlotRow, Slots
 from evaluator.dashboard.ring import Key, Line, Point, Ring
-from evaluator.dashboard.slots import SlotRow, Slots
 from evaluator.dashboard.step import Step, stages
 from evaluator.dashboard.titles import Titles
-from evaluator.dashboard.watches import WatchRow
-from streams.meter import Snapshot
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.alerts.system import GRAVE, SystemWatch
 from streams.reporting import STARTED
+from streams.telemetry.meter import Snapshot
 
 LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 LATELY = 6
@@ -179,7 +179,7 @@ class History:
             for name, value in zip(LEVELS, bins.quantiles(tuple(LEVELS.values())), strict=True):
                 yield ("stage", role, stage, name), value
         yield from rates.lines(rates.tallies(evaluators))
-        for row in watches.rows(evaluators):
+        for row in monitors.rows(evaluators):
             for part, value in (("statistic", row.statistic), ("limit", row.limit)):
                 yield ("drift", row.watch, row.surface, row.arm, part), value
         for measure in quality.measures(evaluators):
@@ -199,7 +199,7 @@ class History:
             shelves_per_s=shelves,
             rates=rates.rows(rates.tallies(evaluators)),
             positions=rates.positions(evaluators),
-            watches=watches.rows(evaluators),
+            watches=monitors.rows(evaluators),
             stages=self._stages(now),
             processes=processes,
             slots=slots,

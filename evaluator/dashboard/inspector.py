@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 
 from evaluator.dashboard.titles import Titles
-from streams import keys
-from streams.client import ShelfClient
-from streams.shelf import Shelf
+from streams.events.shelf import Shelf
+from streams.redis import keys
+from streams.redis.client import ShelfClient
 
 LONGEST = 512
 

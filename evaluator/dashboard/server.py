@@ -16,8 +16,8 @@ from evaluator.dashboard.app import Dashboard
 from evaluator.dashboard.connections import Bounded
 from evaluator.dashboard.history import History
 from streams.config import StreamsConfig
-from streams.lifecycle import leave
-from streams.watchdog import STALLED_EXIT
+from streams.telemetry.lifecycle import leave
+from streams.telemetry.watchdog import STALLED_EXIT
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ def serve(
     Raises
     ------
     SystemExit
-        With :data:`streams.watchdog.STALLED_EXIT`, when the page can no longer show what is: a supervisor restarts it.
+        With :data:`streams.telemetry.watchdog.STALLED_EXIT`, when the page can no longer show what is: a supervisor
+        restarts it.
     """
     history = History(int(quiet_s * 1_000), closes_after_s)
     if failure := asyncio.run(_serve(streams, config, history, listening, ready)):

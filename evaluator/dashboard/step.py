@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from evaluator.dashboard.bins import Bins
-from streams.meter import Snapshot
+from streams.telemetry.meter import Snapshot
 
 MOST_STAGES = 64
 

@@ -6,7 +6,7 @@ Pure: for series that are additive; others are each picked by who knows how.
 import math
 from collections.abc import Iterable
 
-from streams.meter import Snapshot
+from streams.telemetry.meter import Snapshot
 
 Sums = dict[tuple[str, ...], dict[str, float]]
 
@@ -17,7 +17,7 @@ def added(snapshots: Iterable[Snapshot], prefix: str, by: tuple[str, ...], least
 
     Examples
     --------
-    >>> from streams.meter import Series
+    >>> from streams.telemetry.meter import Series
     >>> labels = {"surface": "feed", "arm": "a"}
     >>> one = Snapshot(role="evaluator", id="e", from_ms=0, to_ms=1, counts={}, gauges={}, sketches={},
     ...     series=[Series("rate_clicks", labels, 2), Series("rate_clicks", labels | {"arm": "b"}, 3)])

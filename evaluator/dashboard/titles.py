@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streams.events import Id
+from streams.events.schema import Id
 
 LONGEST = 160
 
@@ -27,7 +27,7 @@ class Titled(NamedTuple):
 
 
 def parse(message: Any, _now_ms: int) -> Titled:
-    """What a consumed Kafka message says; for :class:`streams.guard.Guard`.
+    """What a consumed Kafka message says; for :class:`streams.kafka.guard.Guard`.
 
     Raises
     ------

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluator.experiments.click_rates import ClickTest
+from evaluator.experiments.click_test import ClickTest
 from evaluator.experiments.dispersion import Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
-from evaluator.online.impression import Closed
+from evaluator.metrics.impression import Closed
 
 BLOCK_MS = 60_000
 """A minute: blocks have to be short against how quickly shares and rates change, and may be as short as one likes."""

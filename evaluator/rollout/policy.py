@@ -6,9 +6,9 @@ Where figures come from, and who then changes a slot, is not its business.
 import math
 from typing import Literal, NamedTuple
 
-from evaluator.drift.detector import Evidence
+from evaluator.monitoring.detectors.detector import Evidence
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.seen import Canary, Seen, Shadow
+from evaluator.rollout.evidence import Canary, Seen, Shadow
 from streams.clock import span
 
 Action = Literal["wait", "canary", "promote", "roll_back", "give_up"]

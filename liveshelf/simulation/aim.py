@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from liveshelf.simulation.likeness import words
-from streams.events import Item
+from streams.events.schema import Item
 
 PULL = 0.3
 """How much of one's own taste there is in the liking of things that are looked for."""

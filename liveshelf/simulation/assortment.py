@@ -8,7 +8,7 @@ from random import Random
 from msgspec.structs import replace
 
 from liveshelf.simulation.drift import Drift, Fashion, NewCategory, PriceShock, Season
-from streams.events import Item
+from streams.events.schema import Item
 
 LARGEST = 0.25
 """Share of the items that a category which chance takes may hold at most."""

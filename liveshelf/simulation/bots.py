@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from random import Random
 
 from liveshelf.simulation.visit import Visit
-from streams.events import AnyEvent, Item
-from streams.shelf import Shelf
+from streams.events.schema import AnyEvent, Item
+from streams.events.shelf import Shelf
 
 BOTS = 3
 CLICKS = 0.5

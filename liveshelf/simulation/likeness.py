@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from streams.events import Item
+from streams.events.schema import Item
 
 SMALL = frozenset({"and", "for", "from", "set", "size", "the", "with"})
 """Words that say nothing of what a thing is."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from liveshelf.simulation.likeness import Likeness
-from streams.events import Item
+from streams.events.schema import Item
 
 WEIGHTS = (1.0, 0.8, 0.5)
 """Of a shopper's interests, the dearest first."""

@@ -16,7 +16,7 @@ from liveshelf.simulation.likeness import Likeness
 from liveshelf.simulation.shopper import Shopper
 from liveshelf.simulation.taste import Taste, drawn
 from liveshelf.simulation.visit import tempted
-from streams.events import Item
+from streams.events.schema import Item
 
 KEPT = 512
 """Rankings of the whole shop that are remembered, those asked for last."""

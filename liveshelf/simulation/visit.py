@@ -6,8 +6,8 @@ Pure: knows nothing of why a thing is liked, or of where events go.
 from typing import Any
 
 from liveshelf.simulation.examination import PAGE
-from streams.events import AnyEvent, Cart, Click, Impression, Item, Purchase, Read, Search, Shown
-from streams.shelf import Shelf
+from streams.events.schema import AnyEvent, Cart, Click, Impression, Item, Purchase, Read, Search, Shown
+from streams.events.shelf import Shelf
 
 SLIP, TEMPTED = 0.01, 0.4
 """Probability that a typical shopper clicks what they look at: not liked at all; liked without reserve."""

@@ -17,8 +17,8 @@ from liveshelf.simulation.shopper import LEAVES, Chances, Shopper
 from liveshelf.simulation.taste import drawn
 from liveshelf.simulation.truth import Truth
 from liveshelf.simulation.visit import Visit, followed
-from streams.events import AnyEvent, Item
-from streams.shelf import Shelf
+from streams.events.schema import AnyEvent, Item
+from streams.events.shelf import Shelf
 
 SEARCHES, BROWSES = 0.3, 0.3
 """Probability that a session goes on with a search, unless told otherwise; else, something having been opened, with

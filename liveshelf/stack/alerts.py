@@ -11,12 +11,12 @@ from typing import Self
 
 from aiokafka.errors import KafkaError
 
-from evaluator.alerts.alert import Alert
-from evaluator.alerts.topic import tell
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.alerts.topic import tell
 from streams.config import StreamsConfig
-from streams.producer import send_now
-from streams.record import Send
-from streams.topics import Topics
+from streams.kafka.producer import send_now
+from streams.kafka.record import Send
+from streams.kafka.topics import Topics
 
 log = logging.getLogger(__name__)
 

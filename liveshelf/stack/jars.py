@@ -15,7 +15,7 @@ from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.env import LockedDependency, LockFile
 from jgo.maven import MavenContext
 
-from liveshelf.stack.record import StackError
+from liveshelf.stack_record import StackError
 
 LOCK = Path(__file__).with_name("kafka.lock")
 PARALLEL = 8

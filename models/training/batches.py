@@ -15,12 +15,12 @@ import torch
 
 from models.encoded import EncodedQuery, fold
 from models.encoder import Encoder
+from models.item_store import ItemMemory
 from models.kernels import NO_TOKEN
-from models.letters import Letters, letters, share
-from models.memory import ItemMemory
 from models.reader import ROW_TOKENS, pack
 from models.training.examples import Example, by_context
 from models.training.item_cache import ENCODE, ItemCache
+from models.trigrams import Letters, letters, share
 
 ABSENT = -100.0
 """Fills rows up to the longest one; what Trainer itself fills with when it joins batches."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from liveshelf.stack.record import locked
+from liveshelf.stack_record import locked
 from tests.shop import HANG_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_800)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.hostility import CODECS, WEIGHTS, Hostility
-from streams.topics import Topics
+from streams.kafka.topics import Topics
 
 MESSAGES = 3_000
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from streams import dead_letter_topic
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
-from streams.shelf import ShelfRecord, encoder
+from streams.events.shelf import ShelfRecord, encoder
+from streams.kafka import dead_letter_topic
 from tests.brokers import Broker, brokers
 from tests.integration.test_evaluator import examples, left, made_shelf, mixed, offline, told, visits
 from tests.integration.test_worker import ITEMS, touches

@@ -9,14 +9,14 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from evaluator.triggers.book import Book
-from evaluator.triggers.config import TriggerConfig
-from evaluator.triggers.trigger import Trigger
+from evaluator.retraining.run_store import Book
+from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.trigger_config import TriggerConfig
 from liveshelf.stack.redis import LocalRedis
 from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
-from streams.redis_connection import connect
+from streams.redis.connection import connect
 from tests.integration import test_evaluator as joined
 from tests.shop import Shop, until
 from tests.story import Story, assert_letters, assert_shelves

@@ -22,18 +22,18 @@ import yaml
 from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from evaluator.alerts import webhook
-from evaluator.alerts.alert import Alert, encoder
-from evaluator.alerts.config import AlertsConfig
-from evaluator.alerts.outbound import Outbound
-from evaluator.alerts.topic import read
-from evaluator.intervals import wilson
+from evaluator.metrics.intervals import wilson
+from evaluator.monitoring.alerts import webhook
+from evaluator.monitoring.alerts.alert import Alert, encoder
+from evaluator.monitoring.alerts.config import AlertsConfig
+from evaluator.monitoring.alerts.outbound import Outbound
+from evaluator.monitoring.alerts.topic import read
 from liveshelf.stack.process import Process
-from streams import topics
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.meter import Meter
-from streams.shelf import Shelf, ShelfItem, ShelfRecord
-from streams.shelf import encoder as shelf_encoder
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord
+from streams.events.shelf import encoder as shelf_encoder
+from streams.kafka import topics
+from streams.telemetry.meter import Meter
 from tests.clicks import START, browsing
 from tests.programs import program
 from tests.shop import Shop, until

@@ -10,13 +10,13 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from models.store.slots import CHALLENGER, CHAMPION, Promotion, Slot
-from streams import topics
-from streams.announcement import announce, announce_now, follow
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.consumer import Consumer
-from streams.meter import Meter
-from streams.producer import Producer
-from streams.topics import Topics
+from streams.kafka import topics
+from streams.kafka.consumer import Consumer
+from streams.kafka.producer import Producer
+from streams.kafka.topics import Topics
+from streams.serving.announcement import announce, announce_now, follow
+from streams.telemetry.meter import Meter
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

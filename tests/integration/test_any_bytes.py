@@ -14,38 +14,42 @@ from typing import Any, cast
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from evaluator.alerts import topic as alerts
-from evaluator.alerts.standing import Standing
+from evaluator.attribution.items import Items
+from evaluator.attribution.shelf_store import Stretch
+from evaluator.attribution.shelves import Batch, Shelves
 from evaluator.config import EvaluatorConfig
 from evaluator.dashboard.feed import Feed
 from evaluator.dashboard.history import History
-from evaluator.examples.archive import Archive
-from evaluator.examples.config import ExamplesConfig
-from evaluator.examples.store import Store as Examples
-from evaluator.following import follow
 from evaluator.gate.config import GateConfig
-from evaluator.learning import catalogue as texts
-from evaluator.learning.config import LearningConfig, LoopConfig
-from evaluator.learning.intake import Intake
-from evaluator.live.items import Items
-from evaluator.live.shelf_store import Stretch
-from evaluator.live.shelves import Batch, Shelves
+from evaluator.monitoring.alerts import topic as alerts
+from evaluator.monitoring.alerts.active import Standing
+from evaluator.retraining import items as texts
+from evaluator.retraining.config import LearningConfig, LoopConfig
+from evaluator.retraining.example_consumer import Intake
+from evaluator.retraining.store.archive import Archive
+from evaluator.retraining.store.config import ExamplesConfig
+from evaluator.retraining.store.store import Store as Examples
+from evaluator.retraining.trigger_config import TriggerConfig
 from evaluator.rollout.config import RolloutConfig
-from evaluator.triggers.config import TriggerConfig
+from liveshelf.demo.watching import Watching
 from liveshelf.settings import Settings
-from liveshelf.story.watching import Watching
 from models.encoder import Encoder
-from streams import announcement, dead_letters, embedding, meter, reporting, topics
-from streams.catalogue import Catalogue
+from streams import reporting
+from streams.catalog import embedding
+from streams.catalog.catalog import Catalogue
+from streams.catalog.embedding import Origin
+from streams.catalog.replication import Follower
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.connections import aiokafka_client
-from streams.consumer import Consumer
-from streams.embedding import Origin
-from streams.follower import Follower
-from streams.guard import Guard
-from streams.meter import Meter, Snapshot
-from streams.patience import Patience
-from streams.topics import Topics
+from streams.kafka import dead_letters, topics
+from streams.kafka.connection import aiokafka_client
+from streams.kafka.consumer import Consumer
+from streams.kafka.follow import follow
+from streams.kafka.guard import Guard
+from streams.kafka.topics import Topics
+from streams.redis.retry import Patience
+from streams.serving import announcement
+from streams.telemetry import meter
+from streams.telemetry.meter import Meter, Snapshot
 from tests import hostile_records as hostile
 from tests.hostile_records import Sent, mixed
 
@@ -55,27 +59,27 @@ LIMIT_S = 120.0
 
 CONSUMERS = {
     "streams/worker.py": "follower and announcements, below; events and items by tests/e2e/test_faults.py",
-    "streams/follower.py": "follower",
-    "streams/backfill.py": "tests/integration/test_spoilt_embeddings.py",
-    "streams/contents.py": "reads for those that call it",
-    "streams/consumer.py": "tests/streams/test_consumer.py, of skips",
-    "streams/skipping.py": "tests/streams/test_consumer.py, of skips",
-    "streams/faust_reading.py": "tests/e2e/test_faults.py, of events and items",
-    "streams/dead_letter_topic.py": "dead letters; tests/streams/test_dead_letters.py",
-    "streams/dead_letters.py": "dead letters",
+    "streams/catalog/replication.py": "follower",
+    "streams/catalog/backfill.py": "tests/integration/test_spoilt_embeddings.py",
+    "streams/kafka/topic_reader.py": "reads for those that call it",
+    "streams/kafka/consumer.py": "tests/streams/kafka/test_consumer.py, of skips",
+    "streams/kafka/skipping.py": "tests/streams/kafka/test_consumer.py, of skips",
+    "streams/kafka/faust_consumer.py": "tests/e2e/test_faults.py, of events and items",
+    "streams/kafka/dead_letter_topic.py": "dead letters; tests/streams/kafka/test_dead_letters.py",
+    "streams/kafka/dead_letters.py": "dead letters",
     "streams/reporting.py": "status",
-    "evaluator/live/evaluator.py": "items and announcements",
-    "evaluator/live/shelves.py": "shelves",
-    "evaluator/alerts/topic.py": "alerts",
-    "evaluator/alerts/outbound.py": "tests/integration/test_alerting.py",
+    "evaluator/process.py": "items and announcements",
+    "evaluator/attribution/shelves.py": "shelves",
+    "evaluator/monitoring/alerts/topic.py": "alerts",
+    "evaluator/monitoring/alerts/outbound.py": "tests/integration/test_alerting.py",
     "evaluator/dashboard/feed.py": "page",
-    "evaluator/learning/intake.py": "examples",
-    "evaluator/learning/trainer.py": "alerts and snapshots",
-    "evaluator/learning/catalogue.py": "texts",
-    "evaluator/live/system.py": "tests/evaluator/alerts/test_system.py; the guard of snapshots",
-    "liveshelf/condition.py": "status, by the same function",
-    "liveshelf/removals.py": "tests/liveshelf/test_removals.py",
-    "liveshelf/story/watching.py": "story",
+    "evaluator/retraining/example_consumer.py": "examples",
+    "evaluator/retraining/trainer.py": "alerts and snapshots",
+    "evaluator/retraining/items.py": "texts",
+    "evaluator/monitoring/alerts/system_reader.py": "tests/evaluator/monitoring/alerts/test_system.py",
+    "liveshelf/cli/health.py": "status, by the same function",
+    "liveshelf/ingest/removals.py": "tests/liveshelf/ingest/test_removals.py",
+    "liveshelf/demo/watching.py": "story",
 }
 """Modules that make a consumer, and what shows that it survives."""
 

@@ -9,12 +9,12 @@ import pytest
 
 from models.store.slots import CHALLENGER, Promotion, Slot
 from streams import reporting
-from streams.announcement import announce_now
-from streams.assignment import place
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
-from streams.meter import Snapshot
-from streams.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.ranking.assignment import place
+from streams.serving.announcement import announce_now
+from streams.telemetry.meter import Snapshot
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]

@@ -12,17 +12,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from evaluator.alerts import topic as alerts
-from evaluator.alerts.topic import Told
 from evaluator.config import DashboardConfig
+from evaluator.monitoring.alerts import topic as alerts
+from evaluator.monitoring.alerts.topic import Told
 from liveshelf.settings import StackConfig
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.roles import dashboard_role, evaluator_role, worker_roles
 from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import TICK_S, Supervisor
-from streams import topics
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
+from streams.kafka import topics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 

@@ -20,19 +20,21 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from evaluator.alerts import alert
-from evaluator.alerts.alert import Alert
+from evaluator.monitoring.alerts import alert
+from evaluator.monitoring.alerts.alert import Alert
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.process import Process
 from models.store.slots import Promotion, Slot
-from streams import keys, meter, topics
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StateConfig, TopicsConfig
-from streams.events import Item
-from streams.events import encoder as item_encoder
-from streams.redis_connection import connect
-from streams.shelf import Shelf, ShelfItem, encoder
-from streams.store import Store
+from streams.events.schema import Item
+from streams.events.schema import encoder as item_encoder
+from streams.events.shelf import Shelf, ShelfItem, encoder
+from streams.kafka import topics
+from streams.redis import keys
+from streams.redis.connection import connect
+from streams.redis.store import Store
+from streams.telemetry import meter
 from tests.clicks import browsing
 from tests.evaluator.dashboard.said import MODEL, evaluator, experiment, trainer, worker
 from tests.shop import HANG_S, Shop, databases, until

@@ -12,19 +12,19 @@ import pytest
 from kafka import TopicPartition
 
 from benchmarks.replay import later
-from evaluator.alerts import alert
-from evaluator.alerts.alert import Alert
-from evaluator.live.labelled import Labelled, decoder
-from evaluator.live.shelf_store import BUCKETS, bucket
-from evaluator.live.store import numbers
-from evaluator.online.attribution import Attribution, Rules
+from evaluator.attribution.example import Labelled, decoder
+from evaluator.attribution.join import Attribution, Rules
+from evaluator.attribution.shelf_store import BUCKETS, bucket
+from evaluator.attribution.store import numbers
+from evaluator.monitoring.alerts import alert
+from evaluator.monitoring.alerts.alert import Alert
 from streams import reporting
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
-from streams.decode import decode_event
-from streams.events import AnyEvent
-from streams.meter import Snapshot
-from streams.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.events.decode import decode_event
+from streams.events.schema import AnyEvent
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.telemetry.meter import Snapshot
 from tests.clicks import browsing
 from tests.shop import Shop, until
 

@@ -17,13 +17,13 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
-from liveshelf.intake import import_items, replay
+from liveshelf.ingest.importer import import_items, replay
+from liveshelf.ingest.time_profile import Survey
 from liveshelf.stack.kafka import LocalKafka
-from liveshelf.survey import Survey
-from streams.adapters.mapping import load
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
-from streams.decode import decode_item
-from streams.events import Event, Item, event_decoder
+from streams.events.adapters.mapping import load
+from streams.events.decode import decode_item
+from streams.events.schema import Event, Item, event_decoder
 from tests.shop import until
 
 pytestmark = pytest.mark.integration
@@ -195,7 +195,7 @@ import json, sys
 from pathlib import Path
 from rich.console import Console
 from liveshelf import outbox
-from liveshelf.intake import replay
+from liveshelf.ingest.importer import replay
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 
 outbox.DELIVERY_S = 3.0

@@ -9,16 +9,16 @@ from kafka import KafkaProducer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from liveshelf.account import Summary
-from liveshelf.cli import app
-from liveshelf.intake import import_items
-from liveshelf.removals import Standing, standings
+from liveshelf.cli.app import app
+from liveshelf.ingest.importer import import_items
+from liveshelf.ingest.removals import Standing, standings
+from liveshelf.ingest.summary import Summary
 from liveshelf.terminal import console
-from streams import topics
-from streams.adapters.mapping import load
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
-from streams.contents import contents
+from streams.events.adapters.mapping import load
+from streams.kafka import topics
+from streams.kafka.topic_reader import contents
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

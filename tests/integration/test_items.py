@@ -11,16 +11,16 @@ from confluent_kafka import Producer as LibrdkafkaProducer
 from kafka import KafkaProducer
 
 from models.encoder import Encoder
-from streams import topics
-from streams.catalogue import Catalogue
+from streams.catalog.catalog import Catalogue
+from streams.catalog.embedding import parse
+from streams.catalog.item_encoder import ItemEncoder
+from streams.catalog.topic_index import Ledger
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.contents import contents
-from streams.embedding import parse
-from streams.item_encoder import ItemEncoder
-from streams.ledger import Ledger
-from streams.meter import Meter
-from streams.producer import Producer
-from streams.record import Record
+from streams.kafka import topics
+from streams.kafka.producer import Producer
+from streams.kafka.record import Record
+from streams.kafka.topic_reader import contents
+from streams.telemetry.meter import Meter
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

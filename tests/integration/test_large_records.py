@@ -10,11 +10,11 @@ import pytest
 from kafka import KafkaProducer
 
 from benchmarks.replay import later
-from evaluator.online.names import MOST, ROWS
+from evaluator.metrics.cardinality import MOST, ROWS
 from streams.config import KafkaConfig, TopicsConfig
-from streams.dead_letter_topic import replay
-from streams.meter import LABEL_LETTERS, Snapshot, total
+from streams.kafka.dead_letter_topic import replay
 from streams.reporting import snapshots
+from streams.telemetry.meter import LABEL_LETTERS, Snapshot, total
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

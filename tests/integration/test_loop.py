@@ -16,19 +16,19 @@ import pytest
 import redis as sync
 from redis.asyncio import Redis
 
-from evaluator.alerts.alert import Alert
-from evaluator.examples.archive import Archive
-from evaluator.learning.loop import Loop
-from evaluator.rollout.rollout import Rollout
-from evaluator.triggers.book import Book
-from evaluator.triggers.config import TriggerConfig
-from evaluator.triggers.trigger import Trigger
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.retraining.controller import Loop
+from evaluator.retraining.run_store import Book
+from evaluator.retraining.store.archive import Archive
+from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.rollout.controller import Rollout
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction
 from models.store import Data, Description, Store
 from models.store.slots import CHALLENGER, Slot
 from streams.clock import wall_ms
-from streams.meter import Meter
+from streams.telemetry.meter import Meter
 from tests.shop import HANG_S, until
 from tests.spoilt_redis import KINDS, Spoil, spoilt
 

@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from liveshelf.settings import Settings
-from liveshelf.train import Source, run_train
+from liveshelf.training.run import Source, run_train
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
 from models.store.parts import parts
 from models.training.config import TrainConfig
-from streams import keys
 from streams.config import KafkaConfig, ModelConfig, TopicsConfig
+from streams.redis import keys
 from tests.integration.test_worker import ITEMS, search
 from tests.shop import Shop, until
 

@@ -13,15 +13,15 @@ import httpx
 import psutil
 import pytest
 
-from evaluator.alerts.alert import Alert
-from evaluator.alerts.topic import tell
 from evaluator.dashboard import connections
-from evaluator.dashboard.alarms import MOST
-from streams import topics
+from evaluator.dashboard.panels.alerts import MOST
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.alerts.topic import tell
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.producer import send_now
-from streams.record import Send
+from streams.kafka import topics
+from streams.kafka.producer import send_now
+from streams.kafka.record import Send
 from tests.integration.test_dashboard import served
 from tests.shop import until
 
@@ -32,7 +32,7 @@ UNREAD_S = 8.0
 """What the page whose readers do not read takes for long; its own is longer."""
 QUICKER = f"""
 from evaluator.dashboard import connections
-from liveshelf.cli import main
+from liveshelf.cli.app import main
 connections.UNREAD_S = {UNREAD_S}
 main()
 """

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from liveshelf.stack.roles import program
-from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
+from streams.redis import keys
 from tests.integration.test_worker import ITEMS, search
 from tests.shop import Shop, until
 

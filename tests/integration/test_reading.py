@@ -13,12 +13,14 @@ import pytest
 from kafka.errors import KafkaError
 
 from liveshelf.stack.kafka import LocalKafka
-from streams import keys, reporting, topics
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
-from streams.meter import Snapshot
-from streams.skipping import skip
-from streams.unreadable import NAME, words
+from streams.kafka import topics
+from streams.kafka.skipping import skip
+from streams.kafka.unreadable import NAME, words
+from streams.redis import keys
+from streams.telemetry.meter import Snapshot
 from tests.shop import Shop, until
 from tests.streams.broker import Segment, flip
 

@@ -23,15 +23,15 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from benchmarks import replay
-from evaluator.online.attribution import Attribution, Rules
-from evaluator.online.impression import Closed
-from evaluator.online.rates import Tally, tally
+from evaluator.attribution.join import Attribution, Rules
+from evaluator.metrics.impression import Closed
+from evaluator.metrics.rates import Tally, tally
 from streams import reporting
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
-from streams.decode import decode_event
-from streams.events import AnyEvent
-from streams.shelf import record_decoder
+from streams.events.decode import decode_event
+from streams.events.schema import AnyEvent
+from streams.events.shelf import record_decoder
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.data, pytest.mark.timeout(900)]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 
-from streams import embedding
+from streams.catalog import embedding
+from streams.catalog.embedding import Origin
 from streams.config import KafkaConfig, TopicsConfig
-from streams.embedding import Origin
-from streams.meter import Snapshot, total
-from streams.topics import SEPARATOR
+from streams.kafka.topics import SEPARATOR
+from streams.telemetry.meter import Snapshot, total
 from tests import hostile_records as hostile
 from tests.integration.test_worker import item
 from tests.shop import Shop, until

@@ -22,10 +22,10 @@ from liveshelf.settings import load
 from liveshelf.stack.classes import archive
 from liveshelf.stack.jars import LOCK
 from liveshelf.stack.kafka import LocalKafka
-from liveshelf.stack.record import StackError
 from liveshelf.stack.redis import LocalRedis
-from streams import topics
+from liveshelf.stack_record import StackError
 from streams.config import KafkaConfig, TopicsConfig
+from streams.kafka import topics
 from tests.shop import HANG_S, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]

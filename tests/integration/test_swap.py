@@ -18,15 +18,16 @@ import torch
 from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks.stirred import stirred
-from liveshelf.model_commands import models_canary, models_promote, models_rollback
+from liveshelf.cli.models import models_canary, models_promote, models_rollback
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
 from models.weights import PACKAGED, fingerprint, resolve
-from streams import keys, reporting
+from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
-from streams.meter import Snapshot, quantiles, total
-from streams.shelf import ShelfRecord
+from streams.events.shelf import ShelfRecord
+from streams.redis import keys
+from streams.telemetry.meter import Snapshot, quantiles, total
 from tests.integration.test_worker import item, search
 from tests.models.store.conftest import description
 from tests.shop import Shop, until

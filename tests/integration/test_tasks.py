@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from streams import lifecycle
 from streams.config import KafkaConfig, TopicsConfig
+from streams.telemetry import lifecycle
 from tests.shop import Shop
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
@@ -19,23 +19,23 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 REASON = {"raises": "broken", "is cancelled": "ended|cancelled|no more", "returns": "ended|no more"}
 HOW = tuple(REASON)
 READING = "aiokafka.consumer.fetcher:Fetcher._fetch_requests_routine"
-SENDING = "streams.producer:Producer._hand_on"
+SENDING = "streams.kafka.producer:Producer._hand_on"
 
 TASKS = {
     "worker": [
-        "streams.follower:Follower.run",
+        "streams.catalog.replication:Follower.run",
         SENDING,
     ],
     "evaluator": [
-        "evaluator.live.shelves:Shelves.run",
-        "evaluator.live.evaluator:Evaluator._let_time_go_on",
-        "evaluator.live.evaluator:Evaluator._report",
+        "evaluator.attribution.shelves:Shelves.run",
+        "evaluator.process:Evaluator._let_time_go_on",
+        "evaluator.process:Evaluator._report",
         SENDING,
         READING,
     ],
     "trainer": [
-        "evaluator.learning.intake:Intake.run",
-        "evaluator.learning.trainer:Trainer._look",
+        "evaluator.retraining.example_consumer:Intake.run",
+        "evaluator.retraining.trainer:Trainer._look",
         SENDING,
     ],
     "dashboard": [

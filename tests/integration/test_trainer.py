@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.examples.archive import Archive
-from evaluator.gate.verdict import Verdict, decode
-from evaluator.live.labelled import Labelled
-from evaluator.live.labelled import encoder as labelled
+from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import encoder as labelled
+from evaluator.gate.report import Verdict, decode
+from evaluator.retraining.store.archive import Archive
 from models.encoder import Encoder
 from models.store import Store
 from models.store.slots import CHALLENGER
 from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
-from streams.meter import Snapshot
+from streams.telemetry.meter import Snapshot
 from tests import lessons
 from tests.shop import Shop, until
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
+from streams.redis import keys
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

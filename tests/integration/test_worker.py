@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from liveshelf.stack.kafka import LocalKafka
-from streams import keys
 from streams.config import KafkaConfig, TopicsConfig
-from streams.dead_letter_topic import replay
-from streams.shopper import TREND_WEIGHTS
+from streams.features.shopper import TREND_WEIGHTS
+from streams.kafka.dead_letter_topic import replay
+from streams.redis import keys
 from tests.shop import Shop, databases, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

@@ -4,8 +4,8 @@ import pytest
 
 from liveshelf.settings import BadSettingsError, load
 from liveshelf.stack.ports import several
-from liveshelf.stack.record import StackError
 from liveshelf.stack.roles import evaluator_role, with_metrics, worker_roles
+from liveshelf.stack_record import StackError
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from liveshelf.settings import BadSettingsError, load
-from liveshelf.stack.record import Record, RunningProcess
+from liveshelf.stack_record import Record, RunningProcess
 from streams.config import StreamsConfig
 
 pytestmark = pytest.mark.usefixtures("no_settings")

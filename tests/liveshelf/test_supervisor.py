@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evaluator.alerts.alert import Alert
+from evaluator.monitoring.alerts.alert import Alert
 from liveshelf.settings import StackConfig
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.process import Process, tail
-from liveshelf.stack.record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
 from liveshelf.stack.role import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
+from liveshelf.stack_record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
 from tests.shop import until
 
 SLEEP = "import time; time.sleep(60)"

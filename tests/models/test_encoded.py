@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.encoded import EncodedError, EncodedItem, quantise
-from models.letters import letters
+from models.trigrams import letters
 
 FLOATS = st.floats(-1, 1, width=32)
 

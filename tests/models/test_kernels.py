@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from models.encoded import EncodedItem, fold
+from models.item_store import Gathered, ItemMemory
 from models.kernels import Kernels, KernelTable, QueryTokens, exact, match
-from models.letters import letters
-from models.memory import Gathered, ItemMemory
+from models.trigrams import letters
 
 EVEN = torch.full((3,), 1 / 3)
 

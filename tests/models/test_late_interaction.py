@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from models.encoder import Encoder
+from models.item_store import ItemMemory
 from models.late_interaction import HeadConfig, LateInteraction, LateInteractionScorer
-from models.memory import ItemMemory
 from models.scorer import ScoreRequest, utility
 from models.weights import WeightsError
 

@@ -4,7 +4,7 @@ import pytest
 from models.constant import ConstantScorer
 from models.encoder import Encoder
 from models.factory import Architecture, build
-from models.memory import ItemMemory
+from models.item_store import ItemMemory
 from models.scorer import INTENTS, ScoreRequest, utility
 
 

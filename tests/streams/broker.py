@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.record.util import calc_crc32c
 
 from streams.config import StreamsConfig
-from streams.consumer import Consumer
+from streams.kafka.consumer import Consumer
 from tests.forked import Forked
 from tests.shop import until
 

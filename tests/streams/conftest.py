@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from models.encoder import Encoder
-from streams.catalogue import Catalogue, Change
-from streams.embedding import Embedding, Origin, text, text_hash
-from streams.events import Item
+from streams.catalog.catalog import Catalogue, Change
+from streams.catalog.embedding import Embedding, Origin, text, text_hash
+from streams.events.schema import Item
 
 TITLES = {
     "hdmi": ("HDMI cable 2 m", "Acme", "Cables"),

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from streams import consumer
 from streams.config import RoleConfig, StreamsConfig
-from streams.faust_app import Taking, caught_up, lag, make_app, run
-from streams.record import Record, Sent
-from streams.topics import Topics
-from streams.unreadable import book
+from streams.kafka import consumer
+from streams.kafka.app import Taking, caught_up, lag, make_app, run
+from streams.kafka.record import Record, Sent
+from streams.kafka.topics import Topics
+from streams.kafka.unreadable import book
 
 
 def tell(**what: Any) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 from streams.batch import Batch, Recent, asks
 from streams.config import EventsConfig
-from streams.recommender import Ask
-from streams.record import Record
-from streams.shopper import Asked, Shopper, Touched
+from streams.features.shopper import Asked, Shopper, Touched
+from streams.kafka.record import Record
+from streams.ranking.recommender import Ask
 
 NOW = 1_000_000
 

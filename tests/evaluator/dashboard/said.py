@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from streams.meter import Meter, Series, Snapshot
+from streams.telemetry.meter import Meter, Series, Snapshot
 
 MODEL = "20261124-153000-head-1a2b3c4d"
 

@@ -7,8 +7,8 @@ import pytest
 from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
 
 from evaluator.dashboard.bins import Bins
-from streams import meter
-from streams.meter import Meter, Snapshot
+from streams.telemetry import meter
+from streams.telemetry.meter import Meter, Snapshot
 
 LEVELS = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.alerts.alert import Alert
 from evaluator.dashboard.history import History, State, Tick
-from evaluator.intervals import wilson
-from evaluator.rollout.reading import Reading
-from liveshelf.roles import evaluator_tables
+from evaluator.metrics.intervals import wilson
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.rollout.evidence_reader import Reading
+from liveshelf.cli.status import evaluator_tables
 from models.store.slots import Promotion
-from streams.meter import Series
+from streams.telemetry.meter import Series
 from tests.evaluator.dashboard.said import drift, evaluator, rate, worker
 
 T0 = 1_790_000_000_000

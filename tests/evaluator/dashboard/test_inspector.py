@@ -7,9 +7,9 @@ from redis import Redis
 
 from evaluator.dashboard.inspector import Found, Kind, Question, ask
 from evaluator.dashboard.titles import Titled, Titles
-from streams import keys
-from streams.client import ShelfClient
-from streams.shelf import Shelf, ShelfItem, encoder
+from streams.events.shelf import Shelf, ShelfItem, encoder
+from streams.redis import keys
+from streams.redis.client import ShelfClient
 
 pytestmark = pytest.mark.integration
 

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evaluator.dashboard import experiment, quality, rates, watches
-from evaluator.dashboard.health import judge
-from evaluator.dashboard.processes import Processes, ProcessRow
-from evaluator.intervals import wilson
-from evaluator.rollout.reading import Reading
-from liveshelf.roles import evaluator_tables
+from evaluator.dashboard.panels import experiment, monitors, quality, rates
+from evaluator.dashboard.panels.health import judge
+from evaluator.dashboard.panels.processes import Processes, ProcessRow
+from evaluator.metrics.intervals import wilson
+from evaluator.rollout.evidence_reader import Reading
+from liveshelf.cli.status import evaluator_tables
 from models.store.slots import Promotion
-from streams.meter import Series
+from streams.telemetry.meter import Series
 from tests.evaluator.dashboard.said import drift, evaluator, rate
 
 AT = 1_790_000_000_000
@@ -94,13 +94,13 @@ def test_positions_come_in_their_order_with_their_propensity() -> None:
 def test_of_several_evaluators_the_watch_nearest_to_its_limit_is_told() -> None:
     one = evaluator(AT, [*drift("queries", 0.2, 0.001), *drift("click_rate", 10.0, 1_000.0)], "a")
     other = evaluator(AT, [*drift("queries", 0.01, 0.001), *drift("click_rate", 2_000.0, 1_000.0, True)], "b")
-    found = {row.watch: row for row in watches.rows([one, other])}
+    found = {row.watch: row for row in monitors.rows([one, other])}
     assert found["queries"].statistic == 0.01 and not found["queries"].rising
     assert found["click_rate"].statistic == 2_000.0 and found["click_rate"].alarm and found["click_rate"].rising
 
 
 def test_a_p_value_of_zero_is_as_near_as_can_be() -> None:
-    [row] = watches.rows([evaluator(AT, drift("items", 0.0, 0.001, True))])
+    [row] = monitors.rows([evaluator(AT, drift("items", 0.0, 0.001, True))])
     assert row.near == 1e12
 
 

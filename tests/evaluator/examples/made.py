@@ -4,8 +4,8 @@ import hashlib
 
 import msgspec
 
-from evaluator.examples.config import ExamplesConfig
-from evaluator.live.labelled import Labelled
+from evaluator.attribution.example import Labelled
+from evaluator.retraining.store.config import ExamplesConfig
 
 HOUR_MS = 3_600_000
 NOW = 1_764_129_600_000

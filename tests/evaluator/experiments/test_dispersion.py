@@ -8,7 +8,7 @@ import pytest
 
 from evaluator.experiments.dispersion import GROUPS, Dispersion
 from evaluator.experiments.experiment import Experiment
-from evaluator.online.impression import Closed, Fact
+from evaluator.metrics.impression import Closed, Fact
 
 CLICKED = (Fact(1, "click", "e"),)
 SHOPPERS, EACH = 150, 60

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluator.experiments.experiment import Experiment
-from evaluator.online.impression import Closed, Fact
+from evaluator.metrics.impression import Closed, Fact
 
 SHARES = {"champion": 0.8, "canary": 0.1, "other": 0.1}
 CLICKED = (Fact(1, "click", "e"),)

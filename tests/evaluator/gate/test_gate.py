@@ -9,9 +9,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from evaluator.gate.config import GateConfig
+from evaluator.gate.dataset import AnswerError, Ask, Score
 from evaluator.gate.gate import judge
-from evaluator.gate.judged import AnswerError, Ask, Score
-from evaluator.gate.verdict import Verdict, decode, encode
+from evaluator.gate.report import Verdict, decode, encode
 from models.scorer import Floats, utility
 from tests.evaluator.gate.world import FEATURES, World
 

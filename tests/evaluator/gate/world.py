@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.judged import Ask, Judged
+from evaluator.gate.dataset import Ask, Judged
 from models.scorer import Floats
 from models.training.examples import Example
 
@@ -51,7 +51,7 @@ class World:
         ]
 
     def lists(self) -> list[Judged]:
-        """What :func:`evaluator.gate.judged.judged` makes of the examples, oldest first, and sooner."""
+        """What :func:`evaluator.gate.dataset.judged` makes of the examples, oldest first, and sooner."""
         wanted = rows(self.bought.astype(float)).astype(np.float64)
         return [
             Judged(Ask(query, (), tuple(f"{query}/{item}" for item in range(ITEMS))), wanted[row], np.ones(ITEMS))

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from evaluator.rollout.config import RolloutConfig
+from evaluator.rollout.evidence import Canary, Seen, Shadow
 from evaluator.rollout.policy import Decision, decide
-from evaluator.rollout.seen import Canary, Seen, Shadow
 
 CONFIG = RolloutConfig(shadow_shelves=500)
 SHADOW = Shadow(500, 0, 4.0, 4.4)

@@ -3,7 +3,7 @@
 from ddsketch import DDSketch
 from ddsketch.pb.proto import DDSketchProto
 
-from streams.meter import Series, Snapshot
+from streams.telemetry.meter import Series, Snapshot
 
 VERSION = "20261124-160000-lora-5e6f7081"
 CHAMPION = "20261124-153000-head-1a2b3c4d"

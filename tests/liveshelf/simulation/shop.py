@@ -6,11 +6,11 @@ from functools import cache
 from itertools import islice
 from random import Random
 
-from liveshelf.catalogues import made_up
+from liveshelf.demo.catalogs import made_up
 from liveshelf.simulation.aim import Aim
 from liveshelf.simulation.world import World
-from streams.events import AnyEvent
-from streams.shelf import Shelf, ShelfItem
+from streams.events.schema import AnyEvent
+from streams.events.shelf import Shelf, ShelfItem
 
 ITEMS = made_up(seed=3, n=120)
 PER_S = 25.0

@@ -7,7 +7,7 @@ import pytest
 from liveshelf.simulation.drift import BotTraffic
 from liveshelf.simulation.shopper import LEAVES, THINKS
 from liveshelf.simulation.world import World
-from streams.events import Impression
+from streams.events.schema import Impression
 from tests.liveshelf.simulation.shop import ITEMS, PER_S, by_chance, by_liking, play
 
 

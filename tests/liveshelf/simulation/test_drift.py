@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from liveshelf.catalogues import made_up
+from liveshelf.demo.catalogs import made_up
 from liveshelf.simulation.aim import FEED
 from liveshelf.simulation.bots import CLICKS
 from liveshelf.simulation.drift import (
@@ -24,7 +24,7 @@ from liveshelf.simulation.drift import (
 from liveshelf.simulation.examination import PAGE
 from liveshelf.simulation.visit import ELASTICITY
 from liveshelf.simulation.world import World
-from streams.events import Click, Purchase, Search
+from streams.events.schema import Click, Purchase, Search
 from tests.liveshelf.simulation.shop import ITEMS, Turn, by_chance, by_liking, play, total, undisturbed
 
 AT_S, AT_MS = 60.0, 60_000

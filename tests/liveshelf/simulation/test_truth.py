@@ -12,7 +12,7 @@ from liveshelf.simulation.aim import FEED, Aim
 from liveshelf.simulation.examination import PAGE
 from liveshelf.simulation.reach import Rates, Reach
 from liveshelf.simulation.world import World
-from streams.events import Purchase
+from streams.events.schema import Purchase
 from tests.liveshelf.simulation.shop import ITEMS, Policy, Turn, by_chance, by_liking, oracle, play, shelf_of, total
 
 IDS = [item.item_id for item in ITEMS]

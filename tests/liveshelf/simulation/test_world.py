@@ -11,9 +11,9 @@ from liveshelf.simulation.aim import FEED
 from liveshelf.simulation.examination import EXAMINED, PAGE
 from liveshelf.simulation.world import World
 from streams.config import EventsConfig
-from streams.decode import Refusal, decode_event
-from streams.events import AnyEvent, Click, Impression, Search, encoder
-from streams.shelf import Shelf
+from streams.events.decode import Refusal, decode_event
+from streams.events.schema import AnyEvent, Click, Impression, Search, encoder
+from streams.events.shelf import Shelf
 from tests.liveshelf.simulation.shop import ITEMS, by_chance, play, shelf_of, total, undisturbed
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from models.encoder import Encoder
 from models.factory import build
-from models.memory import ItemMemory
+from models.item_store import ItemMemory
 from models.scorer import ScoreRequest
 from models.training.batches import contexts
 from models.training.config import TrainConfig

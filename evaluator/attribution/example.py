@@ -1,0 +1,188 @@
+"""One labelled example as it goes to ``liveshelf.examples``: what was shown, in which context, and what came of it.
+
+Knows the shape and its bytes; texts are looked up by whoever trains.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from evaluator.metrics.impression import Closed
+from evaluator.metrics.view import Chances, View
+from streams.clock import Moment, not_ahead
+from streams.events.schema import Id, Position
+from streams.events.shelf import Chance, Items, Name, Query, ShelfRecord, Utility
+
+CONTEXT_LETTERS = 8_000
+"""Ids and past queries of a shelf together; a shopper's past as we keep it has some hundred letters."""
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes. ``chances`` are score,
+    buy and look of each item, float16 [n, 3]."""
+
+    model: str
+    arm: str
+    query: str
+    history: list[str]
+    items: list[str]
+    propensities: list[float]
+    made_at: int | None = None
+    chances: bytes = b""
+    shopper: str = ""
+    asked: list[str] = []
+    weights: list[float] = []
+    popularity: bytes = b""
+
+    @classmethod
+    def of(cls, record: ShelfRecord) -> "Known":
+        """From a shelf's record; without what it was ranked by where that is larger than any shopper's past."""
+        shelf = record.shelf
+        if sum(map(len, (*record.history, *record.asked))) > CONTEXT_LETTERS:  # each of its examples would carry it
+            record = msgspec.structs.replace(record, history=[], asked=[], weights=[])
+        return cls(
+            model=shelf.model,
+            arm=shelf.arm,
+            query=record.query or "",
+            history=record.history,
+            items=[item.item_id for item in shelf.items],
+            propensities=record.propensities,
+            made_at=shelf.made_at,
+            chances=_halves([(item.score, item.buy, item.look) for item in shelf.items]).tobytes(),
+            shopper=record.shopper or "",
+            asked=record.asked,
+            weights=record.weights,
+            popularity=_halves(record.popularity).tobytes(),
+        )
+
+    def propensity(self, item_id: str) -> float | None:
+        """The probability that the item stood where it did; None for an item that was not on the shelf."""
+        return self.propensities[self.items.index(item_id)] if item_id in self.items else None
+
+    def popular(self, item_id: str) -> float:
+        """How much the item was in demand when the shelf was made; 0 for an item that was not on the shelf."""
+        if item_id not in self.items or not self.popularity:
+            return 0.0
+        return round(float(np.frombuffer(self.popularity, "<f2")[self.items.index(item_id)]), 3)
+
+    def view(self, closed: tuple[Closed, ...]) -> View:
+        """Impressions of this shelf with what the model said of their items."""
+        rows = np.frombuffer(self.chances, "<f2").reshape(-1, 3).astype(float).tolist()
+        chances = {item: Chances(*row) for item, row in zip(self.items, rows, strict=False)}
+        return View(closed, self.model, self.arm, self.query, self.made_at, chances, self.shopper)
+
+
+def _halves(values: Any) -> npt.NDArray[np.float16]:
+    """As float16, the largest of which stands for all beyond."""
+    found: npt.NDArray[np.float16] = np.clip(np.array(values, float), -65_504, 65_504).astype("<f2")
+    return found
+
+
+class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A closed impression. ``id`` is the same whenever the same impression is closed, so that repeated deliveries are
+    recognised; ``ts`` is when it was seen (epoch ms); ``intent`` is what it led to; ``value`` what was bought for.
+
+    ``query``, ``history``, ``asked``, ``weights``, ``popularity``, ``model``, ``arm`` and ``propensity`` are the
+    shelf's as it was made; they are empty for shelves that are not ours.
+    """
+
+    id: Id
+    ts: Moment
+    shopper: Id
+    item_id: Id
+    shelf_id: Id
+    surface: Name
+    position: Position
+    intent: Annotated[str, Meta(pattern=r"\A(buy|read|look|ignore)\Z")]
+    value: Annotated[float, Meta(ge=0, le=1e60)] = 0.0
+    query: Query = ""
+    history: Annotated[list[Id], Items] = []
+    asked: Annotated[list[Query], Items] = []
+    weights: list[Utility] = []
+    popularity: Chance = 0.0
+    model: Name = ""
+    arm: Name = ""
+    propensity: Chance | None = None
+
+
+encoder = msgspec.json.Encoder(order="deterministic")
+decoder = msgspec.json.Decoder(Labelled)
+
+
+def parse(message: Any, now_ms: int) -> Labelled:
+    """The example of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or cannot be: seen in the future, or with weights that do not go with what they weigh.
+    """
+    example = decoder.decode(message.value or b"")
+    not_ahead(example.ts, now_ms, "the impression")
+    if len(example.weights) not in (0, len(example.history) + len(example.asked)):
+        told = f"{len(example.history)} items and {len(example.asked)} queries"
+        raise ValueError(f"{len(example.weights)} weights of {told}")
+    return example
+
+
+known_encoder = msgspec.msgpack.Encoder()
+known_decoder = msgspec.msgpack.Decoder(Known)
+
+
+def label(closed: Closed, known: Known | None) -> Labelled:
+    """The example of a closed impression.
+
+    Examples
+    --------
+    >>> made = label(Closed("u", "i", "s", "feed", 3, ts=7), None)
+    >>> made.intent, made.position, made == label(Closed("u", "i", "s", "feed", 3, ts=7), None)
+    ('ignore', 3, True)
+    """
+    name = "\x1f".join((closed.shopper, closed.item_id, closed.shelf_id, str(closed.ts)))
+    made = Labelled(
+        id=hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest(),
+        ts=closed.ts,
+        shopper=closed.shopper,
+        item_id=closed.item_id,
+        shelf_id=closed.shelf_id,
+        surface=closed.surface,
+        position=closed.position,
+        intent=closed.intent,
+        value=closed.revenue,
+    )
+    if known is None:
+        return made
+    return msgspec.structs.replace(
+        made,
+        query=known.query,
+        history=known.history,
+        asked=known.asked,
+        weights=known.weights,
+        popularity=known.popular(closed.item_id),
+        model=known.model,
+        arm=known.arm,
+        propensity=known.propensity(closed.item_id),
+    )
+
+
+def views(closed: Iterable[Closed], known: Mapping[str, Known]) -> list[View]:
+    """Closed impressions by who saw which shelf when.
+
+    Examples
+    --------
+    >>> both = [Closed("u", item, "s", "feed", place, ts=7) for place, item in enumerate("ab")]
+    >>> [len(view.closed) for view in views([*both, Closed("u", "a", "s", "feed", 0, ts=9)], {})]
+    [2, 1]
+    """
+    found: dict[tuple[str, str, int], list[Closed]] = {}
+    for one in closed:
+        found.setdefault((one.shopper, one.shelf_id, one.ts), []).append(one)
+    return [
+        known[shelf_id].view(tuple(some)) if shelf_id in known else View(tuple(some))
+        for (_, shelf_id, _), some in found.items()
+    ]

@@ -1,0 +1,105 @@
+"""All that one evaluator has to say of what was closed: rates, measures, things under watch, a challenger on trial.
+
+Pure: takes commits and views, gives labelled values and alerts. Knows nothing of Kafka, Redis or partitions.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from evaluator.attribution.items import Items
+from evaluator.attribution.partition import RateKey
+from evaluator.attribution.reorder_buffer import Waiting
+from evaluator.config import EvaluatorConfig
+from evaluator.experiments.canary import Challenge
+from evaluator.metrics.cardinality import capped
+from evaluator.metrics.hourly import Measures
+from evaluator.metrics.rates import WINDOWS, Rates, Tally
+from evaluator.metrics.view import View
+from evaluator.monitoring.registry import Watches
+from streams.telemetry.meter import Series
+
+MEASURES_EVERY_MS = 10_000
+UNWATCHED = 10_000
+"""Views that may wait for partitions which are behind; some kilobytes each."""
+
+CUT = ("surface", "arm", "model")
+SUMS = tuple(one.name for one in fields(Tally))
+
+
+class Figures:
+    """What is measured of closed views.
+
+    Attributes
+    ----------
+    watches
+        Everything under watch.
+    challenge
+        What is known of the challenger that some shoppers get.
+
+    Examples
+    --------
+    >>> from evaluator.metrics.impression import Closed
+    >>> from evaluator.metrics.rates import cut, tally
+    >>> figures, closed = Figures(EvaluatorConfig(), Items()), Closed("u", "i", "s", "feed", 0, ts=60_000)
+    >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})
+    >>> figures.update([View((closed,), "m1", "champion")])
+    >>> figures.watch(until=70_000)
+    >>> told = {one.name: one.value for one in figures.get(until=70_000, now=0) if one.labels.get("window") != "1m"}
+    >>> told["rate_impressions"], told["rate_clicks"], told["drift_alarm"]
+    (1, 0, 0.0)
+    """
+
+    def __init__(self, config: EvaluatorConfig, items: Items) -> None:
+        self.rates = Rates()
+        self.measures = Measures(items)
+        self.watches = Watches(config.watch_rules())
+        self.challenge = Challenge(int(config.experiment_block_s * 1_000))
+        self._unwatched: Waiting[View] = Waiting(UNWATCHED)
+        self._measured: list[Series] = []
+        self._measured_at = -math.inf
+
+    def count(self, rates: Mapping[RateKey, Tally]) -> None:
+        """Count what was closed, now or before this process began, by minute and slice."""
+        for (minute, cut), sums in rates.items():
+            self.rates.add(cut, minute, sums)
+
+    def update(self, views: Sequence[View]) -> None:
+        """Take views in that were closed; they wait until :meth:`watch` has come to their time."""
+        self.measures.update(views)
+        for view in views:
+            self._unwatched.put(view.ts, view)
+
+    def watch(self, until: float) -> None:
+        """Show what is under watch the views from before ``until`` (ms), in order of time: a partition that is read
+        ahead of others must not look like a change."""
+        for view in self._unwatched.take(until):
+            self.watches.update(view)
+            self.challenge.update(view)
+
+    def get(self, until: int, now: int) -> list[Series]:
+        """All values, of windows that end at ``until`` (ms); what is dear to sum up is so every ten seconds of ``now``
+        (ms) only."""
+        if now - self._measured_at >= MEASURES_EVERY_MS:
+            self._measured, self._measured_at = list(self.measures.get(until)), now
+        return [*self._rates(until), *self._measured, *self.watches.get(), *self.challenge.get()]
+
+    def save(self) -> dict[str, Any]:
+        """States as plain values, without what :meth:`Watches.references` gives."""
+        return {"watches": self.watches.save(), "challenge": self.challenge.save()}
+
+    def load(self, saved: Mapping[str, Any], references: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`save` gave."""
+        self.watches = Watches.load(self.watches.rules, saved.get("watches", {}), references)
+        self.challenge.load(saved.get("challenge", {}))
+
+    def _rates(self, until: int) -> Iterator[Series]:
+        for window in WINDOWS:
+            for names, sums in capped(self.rates.by(window, until, CUT, self.measures.weights)).items():
+                labels = {"window": window, **dict(zip(CUT, names, strict=True))}
+                for what in SUMS:
+                    yield Series(f"rate_{what}", labels, getattr(sums, what))
+        for (position,), sums in self.rates.by("1h", until, ("position",)).items():
+            yield Series("position_impressions", {"position": position}, sums.impressions)
+            yield Series("position_clicks", {"position": position}, sums.clicks)

@@ -1,0 +1,175 @@
+"""What is known of shelves, in Redis: kept in buckets, each of which tells by itself up to where it has everything.
+
+All of a bucket lies in one hash slot, and so on one server; a script writes its shelves and its marks together. So a
+server that took a master's place without the last writes has lost both, and tells of it: a mark never stands above what
+is there. Knows Redis; nothing of Kafka but partitions and offsets.
+"""
+
+import logging
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from evaluator.attribution import example
+from evaluator.attribution.example import Known
+from streams.events.decode import UNDECODABLE
+from streams.redis.lua import Scripts, replacing
+
+log = logging.getLogger(__name__)
+
+BUCKETS = 16
+"""Fixed for good: a shelf is looked for where its id belongs."""
+
+SCRIPTS = ("remember", "known")
+
+
+class Stretch(NamedTuple):
+    """Part of a partition of the shelves, all of which a batch has.
+
+    Attributes
+    ----------
+    first, behind
+        The offset it begins at, and the one behind its last.
+    until
+        Up to when (epoch ms) the partition's shelves are known with it; None where it does not tell.
+    """
+
+    partition: int
+    first: int
+    behind: int
+    until: int | None = None
+
+
+class ShelfStore:
+    """What an evaluator group knows of shelves.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    group
+        The evaluators' consumer group, part of every key.
+    ttl_s
+        How long a shelf is known.
+    """
+
+    def __init__(self, client: "Redis", group: str, ttl_s: int) -> None:
+        self.client, self.group, self.ttl_s = client, group, ttl_s
+        self._scripts = Scripts(client, "evaluator.attribution", SCRIPTS)
+        self._every_mark = [self.marks(number) for number in range(BUCKETS)]
+
+    async def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> dict[int, int]:
+        """Keep shelves, by id, that were read in these stretches.
+
+        Returns
+        -------
+        dict
+            For each partition the offset before which all buckets have everything; -1 where one has nothing. Lower
+            than a stretch's end where Redis has lost something before it: from there on it must be read again.
+        """
+        if not stretches:
+            return {}
+        parts: list[dict[str, bytes]] = [{} for _ in range(BUCKETS)]
+        for shelf_id, known in shelves.items():
+            parts[bucket(shelf_id)][shelf_id] = example.known_encoder.encode(known)
+        said = [word for one in stretches for word in (*one[:3], "" if one.until is None else one.until)]
+
+        async def send(pipe: Any) -> list[Any]:
+            for number, mine in enumerate(parts):
+                keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
+                self._scripts.add(pipe, "remember", keys, self.ttl_s, len(stretches), *said, *mine.values())
+            return list(await pipe.execute())
+
+        answers = await self._scripts.run(send)
+        return {one.partition: min(has) for one, has in zip(stretches, zip(*answers, strict=True), strict=True)}
+
+    async def lowest(self, partitions: Sequence[int]) -> dict[int, int]:
+        """For each partition the offset before which all buckets have everything; -1 where one has nothing."""
+        if not partitions:
+            return {}
+        fields = [f"{partition}.offset" for partition in partitions]
+
+        async def read() -> list[Any]:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key in self._every_mark:
+                    pipe.hmget(key, fields)
+                return list(await pipe.execute())
+
+        answers = await replacing(self.client, read, self._every_mark)
+        marks = zip(partitions, zip(*answers, strict=True), strict=True)
+        return {partition: min(map(_offset, has)) for partition, has in marks}
+
+    async def begin(self, partition: int, offset: int) -> None:
+        """Have a partition begin at an offset: nothing before it is missed, and up to when it is known is not told."""
+
+        async def write() -> None:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key in self._every_mark:
+                    pipe.hset(key, mapping={f"{partition}.offset": offset, f"{partition}.until": 0})
+                await pipe.execute()
+
+        await replacing(self.client, write, self._every_mark)
+
+    async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, Known | None]:
+        """What is known of shelves; None of one that is not ours.
+
+        Parameters
+        ----------
+        until
+            A time (epoch ms); shelves whose bucket does not have all that were made before it are left out.
+        partitions
+            How many the topic of shelves has; 0 where it is not there, and nothing is known.
+        """
+        parts: defaultdict[int, list[str]] = defaultdict(list)
+        for shelf_id in dict.fromkeys(shelf_ids):
+            parts[bucket(shelf_id)].append(shelf_id)
+
+        async def send(pipe: Any) -> list[Any]:
+            for number, mine in parts.items():
+                keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
+                self._scripts.add(pipe, "known", keys, until, partitions)
+            return list(await pipe.execute())
+
+        answers = await self._scripts.run(send)
+        return {
+            shelf_id: _known(value)
+            for mine, values in zip(parts.values(), answers, strict=True)
+            if values
+            for shelf_id, value in zip(mine, values, strict=True)
+        }
+
+    def marks(self, number: int) -> str:
+        """The key of a bucket's marks: by partition up to which offset, and up to when, it has everything."""
+        return f"ls:{{{self.group}.shelves.{number}}}:marks"
+
+    def _shelf(self, number: int, shelf_id: str) -> str:
+        return f"ls:{{{self.group}.shelves.{number}}}:shelf:{shelf_id}"
+
+
+def bucket(shelf_id: str) -> int:
+    """Where a shelf belongs.
+
+    Examples
+    --------
+    >>> bucket("d311770f6c5809dd84d03546") == bucket("d311770f6c5809dd84d03546") < BUCKETS
+    True
+    """
+    return zlib.crc32(shelf_id.encode("utf-8", "surrogatepass")) % BUCKETS
+
+
+def _offset(told: bytes | None) -> int:
+    """Up to where a mark says that everything is there; -1 where it says nothing."""
+    return int(told) if told is not None and re.fullmatch(rb"[0-9]{1,18}", told) else -1
+
+
+def _known(value: bytes | None) -> Known | None:
+    """What is kept of a shelf; None where nothing is, or what others put there."""
+    try:
+        return example.known_decoder.decode(value) if value else None
+    except UNDECODABLE as error:
+        log.error("Redis holds what is no shelf under a shelf's key, which counts as none: %s", error)
+        return None

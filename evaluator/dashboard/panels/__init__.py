@@ -1,0 +1,1 @@
+"""The panels of the live page: each turns what a topic says into what the page shows."""

@@ -1,0 +1,186 @@
+"""Is the challenger better? Log loss, nDCG@10 and calibration on the same lists, challenger minus champion.
+
+Pure: lists and both scorers' probabilities. What must be shown is held by its interval's bad end, so that chance alone
+passes nobody: a challenger that is equal passes the loss check in (1 - confidence) / 2 of all slices.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import ir_measures
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.gate.bootstrap import Bootstrap, Estimate, Rows
+from evaluator.gate.config import GateConfig
+from evaluator.gate.dataset import Judged
+from evaluator.gate.report import Check
+from models.scorer import INTENTS, Floats
+from models.training.calibration import BINS
+from models.training.examples import expected_level
+
+Numbers = npt.NDArray[np.float64]
+Worth = Callable[[Floats], Floats]
+"""From probabilities to what items are ranked by."""
+
+SMALLEST = 1e-9
+DEPTH = 10
+
+
+def log_losses(lists: Sequence[Judged], found: Sequence[Floats]) -> Numbers:
+    """Each list's weighted sum of log losses."""
+    return np.array(
+        [
+            -float(one.weights @ (one.targets * np.log(part.clip(SMALLEST))).sum(1))
+            for one, part in zip(lists, found, strict=True)
+        ]
+    )
+
+
+def ndcgs(lists: Sequence[Judged], scores: Sequence[Floats]) -> Numbers:
+    """Each list's nDCG@10, gains being levels from 0 to 1; NaN where all are equal. Of equal scores the worse item
+    comes first, as in :func:`models.training.measures.ndcg`."""
+    judged: list[ir_measures.Qrel] = []
+    run: list[ir_measures.ScoredDoc] = []
+    for number, (one, score) in enumerate(zip(lists, scores, strict=True)):
+        gains = np.rint(1_000 * expected_level(one.targets.astype(np.float32))).astype(int)
+        if np.ptp(gains) == 0:
+            continue
+        order = np.lexsort((gains, -score))
+        for rank, place in enumerate(order):
+            judged.append(ir_measures.Qrel(str(number), str(place), int(gains[place])))
+            run.append(ir_measures.ScoredDoc(str(number), str(place), float(len(order) - rank)))
+    values = np.full(len(lists), np.nan)
+    for metric in ir_measures.iter_calc([ir_measures.nDCG @ DEPTH], judged, run):
+        values[int(metric.query_id)] = metric.value
+    return values
+
+
+def mean_difference(values: Numbers, groups: Sequence[str], how: Bootstrap) -> Estimate | None:
+    """The mean of what lists differ by, over those where it can be told."""
+    told = ~np.isnan(values)
+    return how.ratio(np.where(told, values, 0.0), told.astype(float), groups)
+
+
+def loss_check(
+    lists: Sequence[Judged],
+    champion: Sequence[Floats],
+    challenger: Sequence[Floats],
+    config: GateConfig,
+    how: Bootstrap,
+) -> Check:
+    """Passes when the loss is less, and its interval's upper end below the margin."""
+    weights = np.array([one.weights.sum() for one in lists])
+    before, after = log_losses(lists, champion), log_losses(lists, challenger)
+    level = float(before.sum() / weights.sum())
+    margin, effect = config.loss_margin * level, config.loss_effect * level
+    found = how.ratio(after - before, weights, [one.group for one in lists])
+    if found is None:
+        return untold("loss", margin, config)
+    passed = found.value < 0 and found.high < margin
+    needed = how.needed(found, effect + margin)
+    open_ = not passed and found.low < 0 and needed > found.groups
+    said = f"Log loss {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
+    if passed:
+        said += ", better."
+    elif open_:
+        said += f"; a gain of {effect:.4f} would show with {needed:,} queries, there are {found.groups:,}."
+    else:
+        said += "; not shown to be better."
+    return _check("loss", found, margin, passed, needed if open_ else None, said)
+
+
+def ndcg_check(
+    lists: Sequence[Judged],
+    champion: Sequence[Floats],
+    challenger: Sequence[Floats],
+    config: GateConfig,
+    how: Bootstrap,
+    worth: Worth,
+) -> Check:
+    """Passes when the interval's lower end is above minus the margin."""
+    before, after = (ndcgs(lists, [worth(part) for part in found]) for found in (champion, challenger))
+    groups = [one.group for one in lists]
+    found = mean_difference(after - before, groups, how)
+    margin, queries = config.ndcg_margin, len(set(groups))
+    if found is None:
+        return untold("ndcg", -margin, config)
+    passed = found.low > -margin
+    needed = math.ceil(how.needed(found, margin) * queries / found.groups)
+    open_ = not passed and found.high > -margin and needed > queries
+    level = float(np.nanmean(before))
+    said = f"nDCG@10 {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
+    if passed:
+        said += f", not worse by {margin:g}."
+    elif open_:
+        said += f"; whether it is worse by {margin:g} would show with {needed:,} queries, there are {queries:,}."
+    else:
+        said += f"; it may be worse by more than {margin:g}."
+    return _check("ndcg", found, -margin, passed, needed if open_ else None, said)
+
+
+def calibration_check(
+    lists: Sequence[Judged],
+    champion: Sequence[Floats],
+    challenger: Sequence[Floats],
+    config: GateConfig,
+    how: Bootstrap,
+) -> Check:
+    """Passes unless the expected calibration error is surely larger by more than the margin."""
+    groups = [one.group for one in lists]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    before, after = (gaps(lists, found, numbers) for found in (champion, challenger))
+    masses = np.bincount([numbers[group] for group in groups], [one.weights.sum() for one in lists])
+
+    def errors(cells: Numbers, rows: Rows) -> Numbers:
+        summed = np.abs(cells[rows].sum(-2)).sum(-1)
+        return np.asarray(summed / masses[rows].sum(-1) / len(INTENTS), np.float64)
+
+    every = np.arange(len(masses))
+    values = [float(errors(cells, every)) for cells in (before, after)]
+    low, high = how.interval(
+        lambda rows: errors(after, rows) - errors(before, rows), len(masses), "percentile", before.shape[1]
+    )
+    found = Estimate(values[1] - values[0], low, high, len(masses))
+    passed = low <= config.calibration_margin
+    said = f"Calibration error {values[0]:.4f} of the champion, {values[1]:.4f} of the challenger: {_signed(found)}"
+    said += "." if passed else f", more than {config.calibration_margin:g} worse."
+    return _check("calibration", found, config.calibration_margin, passed, None, said)
+
+
+def gaps(lists: Sequence[Judged], found: Sequence[Floats], numbers: dict[str, int]) -> Numbers:
+    """Predicted minus observed, summed by group, and by intent and bin of the prediction: [groups, all bins].
+
+    The bins are :func:`models.training.calibration.reliability`'s.
+    """
+    cells = np.zeros((len(numbers), len(INTENTS), BINS))
+    intents = np.arange(len(INTENTS))
+    for one, part in zip(lists, found, strict=True):
+        bins = np.minimum((part * BINS).astype(int), BINS - 1)
+        apart = one.weights[:, None] * (part - one.targets)
+        np.add.at(cells[numbers[one.group]], (intents, bins), apart)
+    return cells.reshape(len(numbers), -1)
+
+
+def untold(name: str, limit: float, config: GateConfig) -> Check:
+    """A check for which the slice has nothing to go by."""
+    said = f"Nothing in the slice tells of {name}: too few of its lists have anything to choose between."
+    return Check(
+        name=name, value=None, interval=None, limit=limit, passed=False, needed=config.least_queries, sentence=said
+    )
+
+
+def _check(name: str, found: Estimate, limit: float, passed: bool, needed: int | None, said: str) -> Check:
+    return Check(
+        name=name,
+        value=found.value,
+        interval=(found.low, found.high),
+        limit=limit,
+        passed=passed,
+        needed=needed,
+        sentence=said,
+    )
+
+
+def _signed(found: Estimate) -> str:
+    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"

@@ -1,0 +1,89 @@
+"""Does the challenger keep its head when queries are misspelt? Orders before and after, and nDCG then.
+
+Pure but for the scorers, which it asks. Compares with the champion: a catalogue of hard words is hard for both.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.gate.bootstrap import Bootstrap
+from evaluator.gate.checks.perturbations import KINDS, perturb
+from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
+from evaluator.gate.config import GateConfig
+from evaluator.gate.dataset import Ask, Judged, Score, answers
+from evaluator.gate.report import Check
+from models.scorer import Floats
+from models.training.measures import spearman
+
+Numbers = npt.NDArray[np.float64]
+
+FEWEST = 3
+"""Items of a list whose order can be kept more or less."""
+
+
+def robustness_checks(
+    lists: Sequence[Judged],
+    scorers: tuple[tuple[Score, Sequence[Floats]], tuple[Score, Sequence[Floats]]],
+    config: GateConfig,
+    how: Bootstrap,
+    worth: Worth,
+) -> Iterator[Check]:
+    """Two checks of each kind: the rank correlation of scores before and after, and nDCG@10 after; each challenger
+    minus champion. They pass unless the challenger is surely worse by more than the margin.
+
+    Parameters
+    ----------
+    scorers
+        The champion and the challenger, each with what it says of the lists as they are.
+    """
+    for kind in KINDS:
+        asks = [_perturbed(one.ask, kind, config.seed) for one in lists]
+        chosen = [
+            place for place, ask in enumerate(asks) if ask.query != lists[place].ask.query and len(ask.items) >= FEWEST
+        ][: config.robustness_contexts]
+        some, groups = [lists[place] for place in chosen], [lists[place].group for place in chosen]
+        kept, left = zip(
+            *(
+                _after(some, [worth(found[place]) for place in chosen], score, [asks[place] for place in chosen], worth)
+                for score, found in scorers
+            ),
+            strict=True,
+        )
+        yield _check(f"robustness_{kind}_order", kept, groups, config.robustness_order, how, "rank correlation")
+        yield _check(f"robustness_{kind}_ndcg", left, groups, config.robustness_ndcg, how, "nDCG@10")
+
+
+def _perturbed(ask: Ask, kind: str, seed: int) -> Ask:
+    return ask._replace(query=perturb(ask.query, kind, random.Random(f"{seed} {kind} {ask.query}")))
+
+
+def _after(
+    lists: Sequence[Judged], before: Sequence[Floats], score: Score, asks: Sequence[Ask], worth: Worth
+) -> tuple[Numbers, Numbers]:
+    """Of each list the rank correlation (NaN where there was no order) and nDCG."""
+    after = [worth(part) for part in answers(score, asks)]
+    kept = [np.nan if np.ptp(old) == 0 else spearman(old, new) for old, new in zip(before, after, strict=True)]
+    return np.array(kept, np.float64), ndcgs(lists, after)
+
+
+def _check(
+    name: str, values: Sequence[Numbers], groups: Sequence[str], margin: float, how: Bootstrap, what: str
+) -> Check:
+    champion, challenger = values
+    found = mean_difference(challenger - champion, groups, how)
+    kind = name.split("_")[1]
+    if found is None:
+        said = f"No queries to try {kind} on."
+        return Check(name=name, value=None, interval=None, limit=-margin, passed=True, sentence=said)
+    told = ~np.isnan(challenger - champion)
+    passed = found.high >= -margin
+    said = (
+        f"With changed {kind}, {what} {champion[told].mean():.4f} of the champion, {challenger[told].mean():.4f} of "
+        f"the challenger" + ("." if passed else f": more than {margin:g} worse.")
+    )
+    return Check(
+        name=name, value=found.value, interval=(found.low, found.high), limit=-margin, passed=passed, sentence=said
+    )

@@ -1,1 +1,0 @@
-"""Learning: the trainer's process, its runs, and what a run makes of examples."""

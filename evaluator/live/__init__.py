@@ -1,1 +1,0 @@
-"""The evaluator as it runs: Kafka and Redis around the pure parts."""

@@ -1,0 +1,1 @@
+"""What is measured of impressions: rates, ranking quality, reliability, position bias, with intervals. Pure."""

@@ -1,0 +1,126 @@
+"""How good shelves are, shelf by shelf: where clicks stand, what was worth showing, how varied and how fair it was.
+
+Pure: takes shelves' closed impressions, popularity, vectors and brands. nDCG is ir-measures'.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import ir_measures
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.metrics.impression import Closed
+
+GAINS = {"ignore": 0, "look": 1, "read": 2, "buy": 4}
+"""What an outcome was worth to the shopper, for nDCG."""
+
+
+def reciprocal_rank(shelf: Sequence[Closed]) -> float:
+    """One over the place (from one) of the first item with an outcome; zero where there is none."""
+    places = [one.position + 1 for one in shelf if one.outcomes]
+    return 1 / min(places) if places else 0.0
+
+
+def ndcg(shelves: Sequence[Sequence[Closed]], depth: int = 10) -> list[float]:
+    """nDCG of outcomes in the order shown, of each shelf where anything was done; of others nothing can be told.
+
+    Examples
+    --------
+    >>> from evaluator.metrics.impression import Fact
+    >>> shown = [Closed("u", item, "s", "feed", place, 0) for place, item in enumerate("ab")]
+    >>> clicked = Closed("u", "b", "s", "feed", 1, 0, (Fact(1, "click", "e"),))
+    >>> [round(value, 3) for value in ndcg([shown, [shown[0], clicked]])]
+    [0.631]
+    """
+    told = [shelf for shelf in shelves if any(one.outcomes for one in shelf)]
+    judged, run = [], []
+    for number, shelf in enumerate(told):
+        for rank, one in enumerate(sorted(shelf, key=lambda one: one.position)):
+            judged.append(ir_measures.Qrel(str(number), str(rank), GAINS[one.intent]))
+            run.append(ir_measures.ScoredDoc(str(number), str(rank), float(-rank)))
+    return [float(found.value) for found in ir_measures.iter_calc([ir_measures.nDCG @ depth], judged, run)]
+
+
+def diversity(vectors: npt.NDArray[np.float32]) -> float:
+    """Mean cosine distance between a shelf's items, from unit-norm vectors [n, D]; NaN for fewer than two.
+
+    Examples
+    --------
+    >>> diversity(np.eye(3, dtype=np.float32)), diversity(np.ones((2, 1), np.float32))
+    (1.0, 0.0)
+    """
+    count = len(vectors)
+    if count < 2:
+        return math.nan
+    total = float(np.square(vectors.sum(axis=0)).sum() - np.square(vectors).sum())
+    return 1 - total / (count * (count - 1))
+
+
+def novelty(items: Iterable[str], popularity: Mapping[str, int], shown: int) -> float:
+    """Mean self-information of a shelf's items in bits: how little they are shown elsewhere (Zhou et al. 2010).
+
+    Parameters
+    ----------
+    popularity, shown
+        Impressions of each item, and of all.
+    """
+    bits = [-math.log2(max(popularity.get(item, 0), 1) / max(shown, 1)) for item in items]
+    return sum(bits) / len(bits) if bits else math.nan
+
+
+MEANS = ("mrr", "ndcg_10", "diversity", "novelty")
+
+
+@dataclass(slots=True)
+class Mean:
+    """A running mean; what cannot be told (None or NaN) is left out."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def update(self, value: float | None) -> None:
+        """Take one value in."""
+        if value is not None and not math.isnan(value):
+            self.total, self.count = self.total + value, self.count + 1
+
+    def add(self, other: "Mean") -> None:
+        """Take another's values in."""
+        self.total, self.count = self.total + other.total, self.count + other.count
+
+    def get(self) -> float:
+        """The mean; NaN where there was nothing."""
+        return self.total / self.count if self.count else math.nan
+
+
+@dataclass(slots=True)
+class Ranking:
+    """Sums over shelves: means, how often each item and each brand was shown.
+
+    Examples
+    --------
+    >>> ranking = Ranking(items=Counter(a=3, b=1), brands=Counter(acme=3))
+    >>> ranking.add(Ranking(items=Counter(c=2)))
+    >>> ranking.coverage(6), ranking.items.total()
+    (0.5, 6)
+    """
+
+    mrr: Mean = field(default_factory=Mean)
+    ndcg_10: Mean = field(default_factory=Mean)
+    diversity: Mean = field(default_factory=Mean)
+    novelty: Mean = field(default_factory=Mean)
+    items: Counter[str] = field(default_factory=Counter)
+    brands: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Ranking") -> None:
+        """Take another's sums in."""
+        for name in MEANS:
+            getattr(self, name).add(getattr(other, name))
+        self.items.update(other.items)
+        self.brands.update(other.brands)
+
+    def coverage(self, catalogue: int) -> float:
+        """Share of the catalogue's items that were shown at all."""
+        return len(self.items) / catalogue if catalogue else math.nan

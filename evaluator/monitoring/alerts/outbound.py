@@ -1,0 +1,150 @@
+"""Alerts on their way out: the topic is read beside the evaluator's join, and told to Alertmanager and a webhook.
+
+Neither receiver can hold up the join, whatever it answers. Alertmanager is told a state, so every evaluator reads the
+whole topic and tells it; the webhook is told events, so one consumer group reads them and commits what was delivered.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from evaluator.monitoring.alerts import alertmanager, webhook
+from evaluator.monitoring.alerts.active import Standing
+from evaluator.monitoring.alerts.config import AlertsConfig
+from evaluator.monitoring.alerts.delivery import Backoff
+from evaluator.monitoring.alerts.post import Post
+from evaluator.monitoring.alerts.receiver import Receiver
+from evaluator.monitoring.alerts.topic import guard
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.events.decode import Refusal
+from streams.kafka.consumer import Consumer
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Meter
+from streams.telemetry.tasks import lasting
+
+log = logging.getLogger(__name__)
+
+READ_MS = 1_000
+NO_LIMIT_MS = 2**31 - 1
+"""A receiver may be away for days: waiting for it is no sign of a dead consumer, whose heartbeat would stop."""
+
+
+class Outbound:
+    """Delivers alerts for as long as it runs.
+
+    Parameters
+    ----------
+    streams, config
+        Where Kafka is, and who is to be told.
+    group
+        Consumer group of the webhook's deliveries.
+    meter
+        Counts tries by what came of them.
+    """
+
+    def __init__(self, streams: StreamsConfig, config: AlertsConfig, group: str, meter: Meter) -> None:
+        self.streams, self.config, self.group, self.meter = streams, config, group, meter
+        self._guard = guard(meter)
+        self.topic = Topics(streams.topics.prefix).alerts
+        self.link = str(config.link) if config.link else None
+
+    async def run(self) -> None:
+        """Tell those that the settings name, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            if self.config.alertmanager_url is not None:
+                url = str(self.config.alertmanager_url.get_secret_value()).rstrip("/")
+                telling = self._telling("alertmanager", None, f"{url}/{alertmanager.PATH}", self._tell_state)
+                group.create_task(lasting(telling, "telling Alertmanager"))
+            if self.config.webhook_url is not None:
+                url = str(self.config.webhook_url.get_secret_value())
+                telling = self._telling("webhook", self.group, url, self._tell_each)
+                group.create_task(lasting(telling, "telling the webhook"))
+
+    async def _telling(
+        self, name: str, group: str | None, url: str, tell: Callable[[Consumer, Receiver, str], Awaitable[None]]
+    ) -> None:
+        """Begin again whenever telling breaks; it must not take the join along."""
+        backoff = Backoff(self.config.longest_wait_s)
+        while True:
+            began = time.monotonic()
+            try:
+                async with Post(self.config.timeout_s) as post, self._reading(group) as consumer:
+                    await tell(consumer, Receiver(name, post, self.config.longest_wait_s, self.meter), url)
+            except KafkaError as error:
+                log.warning("alerts for the %s cannot be read: %s", name, error)
+            except Exception:
+                log.exception("telling alerts to the %s broke; beginning again", name)
+            if time.monotonic() - began > self.config.longest_wait_s:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+
+    @asynccontextmanager
+    async def _reading(self, group: str | None) -> AsyncIterator[Consumer]:
+        consumer = Consumer(self.streams, self.topic, group_id=group, max_poll_interval_ms=NO_LIMIT_MS)
+        await consumer.start()
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _tell_state(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
+        """Keep the book of what fires, and tell all of it when it changes and every so often."""
+        bulletin = alertmanager.Bulletin(int(self.config.resend_s * 1000), self.link)
+        ends = await consumer.end_offsets(consumer.assignment())
+        due, waiting = 0.0, False
+        while True:
+            for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
+                for message in messages:
+                    if self._guard.hand(message, lambda told: bulletin.update(*told)):
+                        due = due if waiting else 0.0
+            # What fires is known only where the topic ended when reading began.
+            if not consumer.passed(ends) or time.monotonic() < due or not (told := bulletin.get(wall_ms())):
+                continue
+            wait = await receiver.tell(url, alertmanager.body(told))
+            waiting = wait is not None
+            due = time.monotonic() + (self.config.resend_s if wait is None else wait)
+            if wait is None:
+                bulletin.sent()
+
+    async def _tell_each(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
+        """Deliver what is news, one alert after the other, and commit each record once it is done with."""
+        assert self.config.webhook_secret is not None
+        secret = self.config.webhook_secret.get_secret_value()
+        standing, read = Standing(), dict[TopicPartition, int]()
+        while True:
+            message = await consumer.getone()
+            partition = TopicPartition(message.topic, message.partition)
+            if read.get(partition) != message.offset:  # the first one, or another evaluator had the partition
+                standing = await self._standing(partition, message.offset)
+            read[partition] = message.offset + 1
+            one = self._guard(message)
+            if not isinstance(one, Refusal) and (news := standing.update(*one)) is not None:
+                id = webhook.message_id(message.topic, message.partition, message.offset, message.value)
+                wait: float | None = 0.0
+                while wait is not None and partition in consumer.assignment():
+                    await asyncio.sleep(wait)
+                    signed = webhook.request(news, id, secret, int(time.time()), self.link)
+                    wait = await receiver.tell(url, signed.body, signed.headers)
+                if wait is not None:
+                    continue  # another evaluator has the partition now, and begins where this one committed
+            try:
+                await consumer.commit({partition: message.offset + 1})
+            except KafkaError as error:
+                log.warning("a delivered alert could not be committed and may come again: %s", error)
+
+    async def _standing(self, partition: TopicPartition, end: int) -> Standing:
+        """What fired before an offset."""
+        standing = Standing()
+        async with self._reading(None) as history:
+            while not history.passed({partition: end}):
+                messages = (await history.getmany(partition, timeout_ms=READ_MS)).get(partition, ())
+                for message in messages:
+                    if message.offset < end:
+                        self._guard.hand(message, lambda told: standing.update(*told))
+        return standing

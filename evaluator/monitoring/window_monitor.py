@@ -1,0 +1,86 @@
+"""Values under watch that must stay distributed as they were.
+
+Pure: shoppers' values and event time.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from evaluator.monitoring.detectors.detector import Reading
+from evaluator.monitoring.detectors.window import WindowTest
+from evaluator.monitoring.monitor import Watch
+
+T = TypeVar("T")
+
+SPACING_MS = 600_000
+"""A shopper's values count at most so often in a window: what one does is no sample of what all do."""
+
+SHOPPERS = 50_000
+CALM = 2
+
+
+class WindowWatch(Watch, Generic[T]):
+    """Values that must stay distributed as they were; the alarm ends after two windows in a row that do.
+
+    Parameters
+    ----------
+    test
+        Compares windows with the first one.
+    every_ms
+        Time between a window's end and the next one's begin.
+    """
+
+    def __init__(self, test: WindowTest[T], every_ms: int = 0) -> None:
+        self.test, self.every_ms = test, every_ms
+        self._alarm: Reading | None = None
+        self._calm = 0
+        self._from = 0
+        self._counted: dict[str, int] = {}
+
+    def update(self, shopper: str, ts: int, value: T) -> None:
+        """Take one shopper's value at a time (ms) in."""
+        if ts < self._from or ts - self._counted.get(shopper, -SPACING_MS) < SPACING_MS:
+            return
+        self._counted[shopper] = ts
+        if len(self._counted) > SHOPPERS:
+            self._counted = {one: when for one, when in self._counted.items() if ts - when < SPACING_MS}
+        windows = self.test.windows
+        self.test.update(value)
+        if self.test.windows == windows:
+            return
+        self._from = ts + self.every_ms
+        if self.test.drifted:
+            self._alarm, self._calm = self.test.get(), 0
+            self.test.reset()
+        else:
+            self._calm += 1
+            if self._calm >= CALM:
+                self._alarm = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the alarm is on."""
+        return self._alarm is not None
+
+    def get(self) -> Reading:
+        """The p-value that raised the alarm, else that of the last window."""
+        return self._alarm or self.test.get()
+
+    def save(self) -> dict[str, Any]:
+        """The alarm that is on."""
+        alarm = self._alarm
+        return {"alarm": [alarm.statistic, alarm.evidence] if alarm else None}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`save` gave."""
+        if saved["alarm"] is not None:
+            statistic, evidence = saved["alarm"]
+            self._alarm = Reading(True, statistic, self.test.significance, dict(evidence))
+
+    def reference(self) -> list[Any] | None:
+        """The window that is compared with, once it is whole."""
+        return self.test.save()
+
+    def restore(self, reference: list[Any]) -> None:
+        """Compare with it."""
+        self.test.load(reference)

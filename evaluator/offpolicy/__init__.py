@@ -1,1 +1,0 @@
-"""What another policy would have earned, from logs with propensities."""

@@ -1,0 +1,242 @@
+"""The evaluator process: a Faust agent on ``shop.events``, and what runs beside it.
+
+Here, and only here, the join meets Faust. More evaluators share the partitions; what one leaves, another takes up where
+it was committed.
+"""
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from evaluator.attribution.items import Items
+from evaluator.attribution.shelves import Batch, Shelves
+from evaluator.attribution.store import Store
+from evaluator.attribution.stream_join import RATE_HOURS, Join
+from evaluator.config import EvaluatorConfig
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.alerts.config import AlertsConfig
+from evaluator.monitoring.alerts.outbound import Outbound
+from evaluator.monitoring.alerts.system_reader import System
+from evaluator.monitoring.alerts.topic import tell
+from models.store.slots import CHALLENGER
+from streams.catalog.embedding import parse
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.kafka.app import Taking, caught_up, lag, leave_when_stalled, make_app, run
+from streams.kafka.consumer import Consumer
+from streams.kafka.dead_letters import Letters
+from streams.kafka.follow import follow
+from streams.kafka.guard import Guard
+from streams.kafka.producer import Producer
+from streams.kafka.record import Record, Send
+from streams.kafka.topics import Topics
+from streams.redis.connection import connect
+from streams.reporting import Reporter
+from streams.serving.announcement import follow as announced
+from streams.telemetry.lifecycle import or_leave, vital
+from streams.telemetry.meter import Meter
+from streams.telemetry.tasks import again, lasting
+from streams.telemetry.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+TOLD_S = 0.2
+AGAIN_MS = 500
+
+SHELF_SLACK_S = 3_600
+"""How much longer than window and grace a shelf is known: it may be seen some time after it was made."""
+
+
+class Evaluator:
+    """One evaluator process.
+
+    Parameters
+    ----------
+    streams, config, alerts
+        Settings of the streaming side, the evaluator's own, and who is told of alerts outside Kafka.
+    """
+
+    def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, alerts: AlertsConfig) -> None:
+        self.streams, self.config = streams, config
+        self.topics = Topics(streams.topics.prefix)
+        self.meter = Meter("evaluator", f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
+        self.reporter = Reporter(self.meter, streams)
+        self.outbound = Outbound(streams, alerts, f"{config.group}-webhook", self.meter)
+        self.system = System(streams)
+        self._instance = config.instance or "unnamed"
+        if config.instance:
+            self.meter.labels = {"instance": config.instance}
+        self.watchdog = Watchdog(config.stall_s)
+        self.app = make_app(streams, config)
+        self._agents()
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; returns the exit code."""
+        with self.reporter:
+            return run(self.app)
+
+    def _agents(self) -> None:
+        app, config = self.app, self.config
+        self._ready = asyncio.Event()
+        taking = Taking(config.batch_wait_s, self.watchdog.progress)
+
+        async def on_impressions(stream: Any) -> None:
+            await self._ready.wait()
+            await taking.run(stream, config.batch_events, self.join.process)
+
+        app.agent(app.topic(self.topics.events, key_type=bytes, value_type=bytes))(on_impressions)
+        app.task(self._serve_or_leave)
+        app.on_partitions_revoked.connect(self._on_partitions_revoked)
+
+    async def _serve_or_leave(self) -> None:
+        """Faust would go on without what runs beside the batches."""
+        with or_leave("what runs beside the batches has ended"):
+            await lasting(self._serve(), "what runs beside the batches")
+
+    async def _serve(self) -> None:
+        config = self.config
+        async with AsyncExitStack() as closing:
+            send = await closing.enter_async_context(Producer(self.streams, self.meter))
+            redis = connect(self.streams.redis)
+            closing.push_async_callback(redis.aclose)
+            store = Store(
+                redis,
+                self.topics.prefix + config.group,
+                state_ttl_s=config.state_ttl_s,
+                rates_ttl_s=(RATE_HOURS + 1) * 3_600,
+                shelf_ttl_s=int(config.window_s + config.grace_s) + SHELF_SLACK_S,
+            )
+            items, entries = Items(), Guard("embeddings", parse, self.meter)
+            partitions = await send.partitions(self.topics.shelves)
+            join = self.join = Join(
+                store,
+                send,
+                self.meter,
+                self.topics,
+                config,
+                self.streams.events,
+                items,
+                partitions,
+                Letters(send, self.streams.topics),
+                self._gone,
+                self._read_again,
+                self.streams.bots,
+                self.watchdog.progress,
+            )
+            state, references = await join.patience.until_done(lambda: store.saved(self._instance))
+            join.figures.load(state, references)
+            self.system.watch.book.load(state.get("system", ()))
+            self._ready.set()
+            embeddings = partial(Consumer, self.streams, self.topics.embeddings)
+            shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
+            async with asyncio.TaskGroup() as group:
+                for what, work in {
+                    "reading items": again(partial(follow, embeddings, entries, items.update), "items"),
+                    "reading announcements": again(self._follow_challenger, "announcements"),
+                    "letting time go on": self._let_time_go_on(),
+                    "reading shelves": again(shelves.run, "shelves"),
+                    "reading snapshots": again(self.system.run, "snapshots"),
+                    "telling of drift": self._tell_and_save(send),
+                    "telling of the system": self._tell_of_system(send),
+                    "reporting": self._report(send),
+                    "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused),
+                }.items():
+                    group.create_task(vital(work, what))
+                group.create_task(self.outbound.run())
+
+    async def _read_again(self, number: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
+        """A partition's events from an offset on, to before another or to where the partition ends now."""
+        partition = TopicPartition(self.topics.events, number)
+        consumer = Consumer(self.streams)
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            ends = {partition: before} if before is not None else await consumer.end_offsets([partition])
+            consumer.seek(partition, first)
+            while not consumer.passed(ends):
+                fetched = await consumer.getmany(timeout_ms=AGAIN_MS, max_records=self.config.batch_events)
+                records = [
+                    Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, ())
+                    for messages in fetched.values()
+                    for one in messages
+                    if one.offset < ends[partition]
+                ]
+                if records:
+                    yield records
+        finally:
+            await consumer.stop()
+
+    async def _let_time_go_on(self) -> None:
+        """Every second; partitions that were read to their end both then and the second before are idle."""
+        before: set[int] = set()
+        while True:
+            await asyncio.sleep(1.0)
+            mine = self.app.consumer.assignment()
+            now = {one.partition for one in mine if caught_up(self.app, one)}
+            with or_leave():
+                await self.join.keep(one.partition for one in mine)
+                for awaited in await self.join.close_idle(now & before):
+                    await awaited
+            before = now
+
+    def _on_partitions_revoked(self, *_: Any, **__: Any) -> None:
+        """Called by Faust; the first time before there is a join."""
+        if self._ready.is_set():
+            self.join.revoked()
+
+    async def _gone(self, number: int, offset: int) -> bool:
+        return bool(await self.app.consumer.gone(TopicPartition(self.topics.events, number), offset))
+
+    async def _follow_challenger(self) -> None:
+        """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
+        holding: asyncio.TimerHandle | None = None
+        async for name, slot in announced(partial(Consumer, self.streams, self.topics.models), self.meter):
+            if name == CHALLENGER:
+                if holding is not None:
+                    holding.cancel()
+                hold = self.join.figures.challenge.hold
+                holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
+
+    def _took_shelves(self, batch: Batch) -> None:
+        self.join.shelf_partitions = batch.partitions or self.join.shelf_partitions
+        self.join.made(batch.new)
+        if batch.records:
+            self.watchdog.progress()  # events may be waiting for just these
+
+    async def _tell_and_save(self, send: Send) -> None:
+        """An alert is saved as told once it is on its topic; saving waits for Redis, reporting and the rest do not."""
+        join, figures = self.join, self.join.figures
+        watches = figures.watches
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
+            await self._tell(send, watches.tell(wall_ms()))
+            state, references = figures.save(), watches.references()
+            state |= {"system": self.system.watch.book.save()}
+            await join.patience.until_done(lambda: join.store.save(self._instance, state, references))  # noqa: B023
+
+    async def _tell_of_system(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
+            await self._tell(send, self.system.tell())
+
+    async def _tell(self, send: Send, news: Iterable[Alert]) -> None:
+        for one in news:
+            log.warning("alert %s %s", one.state, one.key)
+            await tell(send, self.topics.alerts, one, self._instance)
+
+    async def _report(self, send: Send) -> None:
+        join = self.join
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
+            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.patience.paused)}
+            self.meter.labels |= {"redis_pause": join.patience.reason}
+            self.meter.gauges |= join.gauges()
+            self.meter.series, self.meter.partitions = join.series(), sorted(join.partitions)
+            await self.reporter.report(send)

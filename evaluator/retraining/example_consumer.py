@@ -1,0 +1,135 @@
+"""Examples from Kafka to disk: a consumer in the trainers' group, whose offsets are committed once all is safe.
+
+Not Faust's: that commits what was acknowledged event by event, and here a whole buffer becomes safe at once, in
+whatever order partitions came.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from evaluator.attribution.example import Labelled, parse
+from evaluator.retraining.config import LoopConfig
+from evaluator.retraining.store.archive import Archive
+from evaluator.retraining.store.store import Store
+from streams.clock import wall_ms
+from streams.events.decode import Refusal
+from streams.kafka.consumer import Consumer
+from streams.kafka.guard import Guard
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Meter
+
+log = logging.getLogger(__name__)
+
+READ_MS = 500
+AGAIN_S = 1.0
+END = 1 << 62
+
+
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Reads examples into a store, and knows how many there are.
+
+    Parameters
+    ----------
+    store
+        Where they go; nobody else may write there.
+    """
+
+    def __init__(self, store: Store, archive: Archive, config: LoopConfig, meter: Meter) -> None:
+        self.store, self.archive, self.config, self.meter = store, archive, config, meter
+        self._guard = Guard("examples", parse, meter)
+        self._lock = asyncio.Lock()
+        self._consumer: Consumer | None = None
+        self._safe: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
+        self._counted: dict[int, int] = {}
+
+    async def run(self) -> None:
+        """Read until Kafka breaks it off."""
+        consumer = self._consumer = self._made()
+        try:
+            consumer.subscribe([Topics(self.config.streams.topics.prefix).examples], listener=self)
+            await consumer.start()
+            while True:
+                fetched = await consumer.getmany(timeout_ms=READ_MS, max_records=5_000)
+                await self._take([message for messages in fetched.values() for message in messages])
+        finally:
+            await consumer.stop()
+            self._consumer = None
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Called by aiokafka: what was read of partitions that may be another's next is made safe first."""
+        if revoked:
+            await self.flush()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Called by aiokafka; there is nothing to do, reading goes on where it was committed."""
+
+    async def flush(self) -> None:
+        """Write all that was read, and commit it."""
+        async with self._lock:
+            await self._commit(await asyncio.to_thread(self.store.flush, wall_ms()))
+
+    async def count(self, since: int) -> int:
+        """How many examples were seen from a moment on (epoch ms)."""
+        async with self._lock:
+            if since not in self._counted:
+                self._counted = {since: await asyncio.to_thread(self.archive.count, since, END)}
+            return self._counted[since] + self.store.waiting(since)
+
+    async def _take(self, messages: Sequence[Any]) -> None:
+        records = list(self._records(messages))
+        self.meter.count("examples", sum(example is not None for _, _, example in records))
+        async with self._lock:
+            write: Callable[[int], Mapping[int, int]] = partial(self.store.update, records)
+            while True:
+                try:
+                    safe = await asyncio.to_thread(write, wall_ms())
+                    break
+                except OSError as error:
+                    log.error("the disk does not take examples: %s; trying again", error)
+                    write = self.store.flush  # it holds them already
+                    await asyncio.sleep(AGAIN_S)
+            await self._commit(safe)
+
+    def _records(self, messages: Iterable[Any]) -> Iterator[tuple[int, int, Labelled | None]]:
+        """Partition, offset and example of each; None for what is none."""
+        for message in messages:
+            example = self._guard(message)
+            yield message.partition, message.offset, None if isinstance(example, Refusal) else example
+
+    async def _commit(self, safe: Mapping[int, int]) -> None:
+        """Of the offsets that are safe, those that are new and of partitions that are ours."""
+        if safe != self._safe:
+            self._safe, self._counted = dict(safe), {}
+        consumer = self._consumer
+        mine = consumer.assignment() if consumer is not None else ()
+        new = {
+            one: safe[one.partition]
+            for one in mine
+            if one.partition in safe and self._committed.get(one.partition) != safe[one.partition]
+        }
+        if consumer is None or not new:
+            return
+        try:
+            await consumer.commit(new)
+        except KafkaError as error:
+            log.warning("offsets are not committed, what is on disk may be read again: %s", error)
+        else:
+            self._committed |= {one.partition: offset for one, offset in new.items()}
+
+    def _made(self) -> Consumer:
+        learning, streams = self.config.learning, self.config.streams
+        session_ms = int(learning.session_timeout_s * 1_000)
+        return Consumer(
+            streams,
+            group_id=learning.group,
+            group_instance_id=learning.instance,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 4,
+        )

@@ -1,0 +1,117 @@
+"""The book of runs: who may begin one, who still holds one, and what the last ones were.
+
+Pure: a state machine over claims, signs of life and ends in one order, with a clock. It is the same book for all
+processes: whoever keeps it applies each change to what was saved last, by a compare-and-set or in the order of one
+partition, and believes only what then stands in it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from evaluator.retraining.limits import DAY_MS, held_back
+from evaluator.retraining.run_record import Outcome, Run
+from evaluator.retraining.trigger import Held, Trigger
+from evaluator.retraining.trigger_config import TriggerConfig
+
+KEEP_MS = 2 * DAY_MS
+"""Older runs are forgotten, but for the last one and the last that was trained."""
+
+
+class Runs:
+    """One run at a time, never inside the cooldown, never more than the budget in any 24 hours.
+
+    A clock that goes back stands still here, so processes whose clocks differ break no limit; one that is ahead
+    delays the others. Best is the clock of the place where the book is kept.
+
+    Examples
+    --------
+    >>> runs = Runs(TriggerConfig())
+    >>> trigger = Trigger(reason="schedule", summary="", evidence={}, at=0, examples=5_000)
+    >>> runs.begin(trigger, "run-1", "trainer-1", 0)
+    []
+    >>> [held.words for held in runs.begin(trigger, "run-2", "trainer-2", 60_000)]
+    ['running: trainer-1 trains since 1 min']
+    >>> runs.beat("run-1", 60_000), runs.end("run-1", 90_000, "trained", through=7)
+    (True, True)
+    >>> [held.words for held in runs.held_back(5_000, 120_000)], runs.trained.through
+    (['cooldown: 30 min left'], 7)
+    """
+
+    def __init__(self, config: TriggerConfig) -> None:
+        self.config = config
+        self._runs: dict[str, Run] = {}
+        self._clock = 0
+
+    def begin(self, trigger: Trigger, id: str, by: str, now: int) -> list[Held]:
+        """Claim a run, under an id that nobody else uses; asked again, the answer is the same.
+
+        Returns
+        -------
+        list of Held
+            What speaks against it; when there is nothing, the run has begun.
+        """
+        now = self._now(now)
+        if (known := self._runs.get(id)) is not None:
+            over = known.end(now) is not None
+            return [Held(limit="over", words=f"over: run {id} has begun before and is over")] if over else []
+        held = held_back(self.config, self.get(), trigger.examples, now)
+        if not held:
+            self._put(Run(id=id, by=by, reason=trigger.reason, began=now, until=self._lease(now)), now)
+        return held
+
+    def beat(self, id: str, now: int) -> bool:
+        """Say that a run goes on; False when it counts as over, and whoever makes it has to stop."""
+        now = self._now(now)
+        run = self._runs.get(id)
+        if run is None or run.end(now) is not None:
+            return False
+        self._put(msgspec.structs.replace(run, until=self._lease(now)), now)
+        return True
+
+    def end(self, id: str, now: int, outcome: Outcome, through: int = 0) -> bool:
+        """Say that a run is over; False when it counted as over before, and what it made is not to be used."""
+        now = self._now(now)
+        run = self._runs.get(id)
+        if run is None or run.end(now) is not None:
+            return False
+        self._put(msgspec.structs.replace(run, ended=now, outcome=outcome, through=through), now)
+        return True
+
+    def held_back(self, examples: int, now: int) -> list[Held]:
+        """What would speak against a run now; changes nothing."""
+        return held_back(self.config, self.get(), examples, self._now(now))
+
+    @property
+    def trained(self) -> Run | None:
+        """The last run that was trained to its end; others leave every reason as it was."""
+        return next((run for run in reversed(self._runs.values()) if run.outcome == "trained"), None)
+
+    def get(self) -> Sequence[Run]:
+        """Runs of the last days, in their order."""
+        return list(self._runs.values())
+
+    def save(self) -> dict[str, Any]:
+        """The book as plain values."""
+        return {"clock": self._clock, "runs": [msgspec.to_builtins(run) for run in self._runs.values()]}
+
+    @classmethod
+    def load(cls, config: TriggerConfig, saved: Mapping[str, Any]) -> "Runs":
+        """Go on from what :meth:`save` gave; an empty mapping is an empty book."""
+        runs = cls(config)
+        runs._clock = int(saved.get("clock", 0))
+        runs._runs = {run.id: run for run in msgspec.convert(saved.get("runs", []), list[Run])}
+        return runs
+
+    def _now(self, now: int) -> int:
+        return max(now, self._clock)
+
+    def _lease(self, now: int) -> int:
+        return now + math.ceil(self.config.lease_s * 1000)
+
+    def _put(self, run: Run, now: int) -> None:
+        self._runs[run.id], self._clock = run, now
+        kept = {next(reversed(self._runs)), self.trained.id if self.trained else ""}
+        self._runs = {id: one for id, one in self._runs.items() if id in kept or (one.end(now) or now) > now - KEEP_MS}

@@ -1,0 +1,105 @@
+"""The book of runs where all trainers find it: one key in Redis, changed by compare-and-set.
+
+The edge of :mod:`evaluator.retraining.run_registry`: knows Redis, whose clock it goes by; nothing of why or how runs
+are made.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from evaluator.retraining.run_record import Outcome
+from evaluator.retraining.run_registry import Runs
+from evaluator.retraining.trigger import Held, Trigger
+from evaluator.retraining.trigger_config import TriggerConfig
+from streams.events.decode import UNDECODABLE
+from streams.redis.lua import replacing
+from streams.redis.retry import Patience
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+READ = "return {redis.call('GET', KEYS[1]), redis.call('TIME')}"
+
+REPLACE = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+"""Compare-and-set as a script, since on a cluster ``WATCH`` needs one connection throughout, and ``TIME`` a node."""
+
+
+class Book:
+    """Reads and changes the book that all trainers of one group share.
+
+    While Redis is away calls wait. When it was flushed, what this process last saw of the book is written back with its
+    next change, so that a run goes on and no limit is forgotten.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    group
+        The trainers' consumer group with the topics' prefix, part of the key.
+    """
+
+    def __init__(self, client: "Redis", group: str, config: TriggerConfig) -> None:
+        self.client, self.config = client, config
+        self.key = f"ls:{group}:runs"
+        self.patience = Patience()
+        self._last: dict[str, Any] = {}
+
+    async def read(self) -> tuple[Runs, int]:
+        """The book, and Redis' time (epoch ms)."""
+        return await self._change(lambda runs, now: (runs, now), write=False)
+
+    async def begin(self, trigger: Trigger, id: str, by: str) -> list[Held]:
+        """As :meth:`Runs.begin`."""
+        return await self._change(lambda runs, now: runs.begin(trigger, id, by, now))
+
+    async def beat(self, id: str) -> bool:
+        """As :meth:`Runs.beat`."""
+        return await self._change(lambda runs, now: runs.beat(id, now))
+
+    async def end(self, id: str, outcome: Outcome, through: int = 0) -> bool:
+        """As :meth:`Runs.end`; said again, the answer is the same."""
+
+        def change(runs: Runs, now: int) -> bool:
+            return runs.end(id, now, outcome, through) or any(
+                run.id == id and (run.outcome, run.through) == (outcome, through) for run in runs.get()
+            )
+
+        return await self._change(change)
+
+    async def _change(self, change: Callable[[Runs, int], T], write: bool = True) -> T:
+        return await self.patience.until_done(lambda: self._try(change, write))
+
+    async def _try(self, change: Callable[[Runs, int], T], write: bool) -> T:
+        client = cast(Any, self.client)
+        while True:
+            saved, (seconds, micros) = await replacing(
+                self.client, lambda: client.eval(READ, 1, self.key), hashes=(), strings=[self.key]
+            )
+            runs, before = self._runs(saved)
+            answer = change(runs, int(seconds) * 1_000 + int(micros) // 1_000)
+            after = runs.save()
+            changed = write and after != before
+            if changed and not await client.eval(REPLACE, 1, self.key, saved or b"", msgspec.msgpack.encode(after)):
+                continue
+            self._last = after
+            return answer
+
+    def _runs(self, saved: bytes | None) -> tuple[Runs, dict[str, Any] | None]:
+        """The runs of the book, and what stands in it; where that is nothing that can be read, the runs last seen and
+        None."""
+        if saved:
+            try:
+                found = msgspec.msgpack.decode(saved, type=dict[str, Any])
+                return Runs.load(self.config, found), found
+            except (*UNDECODABLE, ValueError, TypeError) as error:
+                log.error("Redis holds what is no book of runs under %s, which is replaced: %s", self.key, error)
+        return Runs.load(self.config, self._last), None

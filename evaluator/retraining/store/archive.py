@@ -1,0 +1,117 @@
+"""Reading the examples on disk, while they are being written: a range of time, its newest slice, the sample of history.
+
+Knows the folder; nothing of what is done with examples. Memory holds a few batches of each file of one span.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluator.attribution.example import Labelled
+from evaluator.retraining.store.columns import ORDER, VIEW, rows, view_times
+from evaluator.retraining.store.folder import Folder
+from evaluator.retraining.store.merge import merged
+from evaluator.retraining.store.segment import Segment, standing
+from evaluator.retraining.store.split import Slices, cut
+from models.training.examples import ExamplesError
+
+BATCH = 8_192
+
+
+class Archive:
+    """The examples below a folder, which may not be there yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Folder(folder)
+
+    def read(self, since: int, until: int) -> Iterator[Labelled]:
+        """Examples seen from ``since`` on and before ``until`` (epoch ms), the newest last."""
+        for part in self._tables(since, until, None, ORDER):
+            yield from rows(part)
+
+    def count(self, since: int, until: int) -> int:
+        """How many examples were seen from ``since`` on and before ``until``."""
+        return sum(len(part) for part in self._tables(since, until, ["ts"], ["ts"]))
+
+    def split(self, since: int, until: int, share: float) -> Slices:
+        """Where to cut a range so that the newest ``share`` of its views are there to judge by.
+
+        Raises
+        ------
+        ExamplesError
+            When there are not two moments to part.
+        """
+        return Slices(since, cut(lambda: view_times(self._tables(since, until, [*VIEW], VIEW)), share), until)
+
+    def rehearsal(self, before: int) -> list[Labelled]:
+        """The sample of all history seen before a moment, the newest last; uniform, whatever the moment."""
+        found = self.folder.rehearsal()
+        return [] if found is None else [one for one in rows(found[0]) if one.ts < before]
+
+    def newest(self) -> int | None:
+        """When the newest example was seen; None where there is none."""
+        last = max((one.start for one in self.folder.segments()), default=None)
+        return None if last is None else max(part["ts"][-1].as_py() for part in self._span(last, ["ts"], ["ts"]))
+
+    def back(self, until: int, count: int, surface: str | None = None, arm: str | None = None) -> int | None:
+        """When the ``count``-th example, of a surface and an arm where they are given, was seen, counted back from a
+        moment; the first one where there are fewer, None where there is none."""
+        same = {name: value for name, value in (("surface", surface), ("arm", arm)) if value is not None}
+        wanted = pc.field("ts") < until
+        for name, value in same.items():
+            wanted &= pc.field(name) == value
+        first = None
+        for start in sorted({one.start for one in self.folder.segments() if one.start < until}, reverse=True):
+            times = list[int]()
+            for part in self._span(start, ["ts", *same], ["ts"]):
+                times += part.filter(wanted)["ts"].to_pylist()
+            if len(times) >= count:
+                return times[-count]
+            count -= len(times)
+            first = times[0] if times else first
+        return first
+
+    def known(self, ids: Sequence[str], start: int) -> set[str]:
+        """Those of some ids that are in the span which begins at ``start``."""
+        wanted, found = pa.array(ids, pa.string()), set[str]()
+        with ExitStack() as stack:
+            for part in chain.from_iterable(self._opened(start, stack, ["id"])):
+                for column in part["id"].chunks:
+                    found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+        return found
+
+    def span(self, start: int) -> Iterator[Any]:
+        """All that is in one span, as tables in order."""
+        return self._span(start, None, ORDER)
+
+    def _tables(self, since: int, until: int, columns: list[str] | None, order: Sequence[str]) -> Iterator[Any]:
+        starts = {one.start for one in self.folder.segments() if one.end > since and one.start < until}
+        for start in sorted(starts):
+            for part in self._span(start, columns, order):
+                first, last = np.searchsorted(part["ts"].to_numpy(), [since, until])
+                yield part.slice(first, last - first)
+
+    def _span(self, start: int, columns: list[str] | None, order: Sequence[str]) -> Iterator[Any]:
+        with ExitStack() as stack:
+            yield from merged(self._opened(start, stack, columns), order)
+
+    def _opened(self, start: int, stack: ExitStack, columns: list[str] | None) -> list[Iterator[Any]]:
+        """All files of a span as they are at one moment, each as tables in order; they stay readable."""
+        with self.folder.still():
+            segments = standing(self.folder.segments(start))
+            files = [stack.enter_context(self.folder.open(one)) for one in segments]
+        return [_tables(one, file, columns) for one, file in zip(segments, files, strict=True)]
+
+
+def _tables(segment: Segment, file: Any, columns: list[str] | None) -> Iterator[Any]:
+    try:
+        for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
+            yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError) as error:
+        raise ExamplesError(f"{segment.name} is damaged: {error}. Remove it, and go on without it") from error

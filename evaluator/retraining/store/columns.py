@@ -1,0 +1,77 @@
+"""Labelled examples as columns and back, in one order whatever order they came in.
+
+Knows Arrow tables in memory; nothing of files. The order is by time, and within a moment by who saw what, so that one
+view's examples stand together.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from evaluator.attribution.example import Labelled
+
+SCHEMA: Any = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("ts", pa.int64(), nullable=False),
+        pa.field("shopper", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("shelf_id", pa.string(), nullable=False),
+        pa.field("surface", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("intent", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("history", pa.list_(pa.string()), nullable=False),
+        pa.field("asked", pa.list_(pa.string()), nullable=False),
+        pa.field("weights", pa.list_(pa.float64()), nullable=False),
+        pa.field("popularity", pa.float64(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("propensity", pa.float64()),
+    ]
+)
+
+ORDER = ("ts", "shopper", "shelf_id", "position", "id")
+VIEW = ORDER[:3]
+"""One shopper's view of one shelf."""
+
+
+def table(examples: Iterable[Labelled]) -> Any:
+    """An Arrow table of the examples, in :data:`ORDER`.
+
+    Examples
+    --------
+    >>> made = [Labelled(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="feed", position=0,
+    ...     intent="look", history=["a"]) for ts in (9, 5)]
+    >>> rows(table(made)) == made[::-1]
+    True
+    """
+    ordered = sorted(examples, key=lambda one: tuple(getattr(one, name) for name in ORDER))
+    columns = [pa.array([getattr(one, field.name) for one in ordered], field.type) for field in SCHEMA]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def rows(columns: Any) -> list[Labelled]:
+    """The examples of a table, in its order."""
+    return msgspec.convert(columns.to_pylist(), list[Labelled])
+
+
+def view_times(tables: Iterable[Any]) -> Iterator[int]:
+    """When each view was, from tables that together are in order.
+
+    Examples
+    --------
+    >>> one = Labelled(id="1", ts=5, shopper="u", item_id="i", shelf_id="s", surface="", position=0, intent="look")
+    >>> other = msgspec.structs.replace(one, id="2", item_id="j", position=1)
+    >>> list(view_times([table([one, other]), table([msgspec.structs.replace(one, ts=7)])]))
+    [5, 7]
+    """
+    before = None
+    for part in tables:
+        for view in zip(*(part[name].to_pylist() for name in VIEW), strict=True):
+            if view != before:
+                before = view
+                yield view[0]

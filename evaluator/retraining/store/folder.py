@@ -1,0 +1,130 @@
+"""The folder on disk: whole files or none, one writer, any number of readers.
+
+Thin: lists, opens, writes and removes; what and when is decided elsewhere. A file is written beside, synced and
+renamed, and only then counts; what a killed writer left behind is removed by the next. Locks are the kernel's, so a
+process that dies never holds one.
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluator.retraining.store.columns import SCHEMA
+from evaluator.retraining.store.segment import Segment, stamp, standing
+from models.store.storage import sync
+from models.training.examples import ExamplesError
+
+REHEARSAL = "rehearsal.parquet"
+WRITER, REMOVAL = "writer.lock", "removal.lock"
+
+
+class Folder:
+    """``segments`` and the sample for rehearsal, below one path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._segments, self._partial = path / "segments", path / "partial"
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer; begins by tidying up.
+
+        Raises
+        ------
+        ExamplesError
+            When another writer is there.
+        """
+        for folder in (self.path, self._segments, self._partial):
+            folder.mkdir(parents=True, exist_ok=True)
+            sync(folder.parent)
+        (self.path / REMOVAL).touch()
+        with (self.path / WRITER).open("ab") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ExamplesError(
+                    f"another process writes to {self.path}: stop it, or give another folder"
+                ) from error
+            for left in self._partial.iterdir():
+                left.unlink()
+            found = self.segments()
+            self.remove(found.keys() - set(standing(found)))
+            yield
+
+    @contextmanager
+    def still(self, *, alone: bool = False) -> Iterator[None]:
+        """Nothing is removed meanwhile, or, ``alone``, nobody relies on that."""
+        with ExitStack() as stack:
+            if (self.path / REMOVAL).exists():
+                held = stack.enter_context((self.path / REMOVAL).open("rb"))
+                fcntl.flock(held, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
+
+    def segments(self, start: int | None = None) -> dict[Segment, int]:
+        """Bytes of every segment that is there, or of every one of a span, replaced ones included."""
+        pattern = "*.parquet" if start is None else f"{stamp(start)}_*.parquet"
+        with self.still():
+            found = ((Segment.parse(path.name), path) for path in self._segments.glob(pattern))
+            return {segment: path.stat().st_size for segment, path in found if segment is not None}
+
+    def open(self, segment: Segment) -> Any:
+        """A segment's Parquet file, which stays readable when it is removed."""
+        return _opened(self._segments / segment.name)
+
+    def write(self, segment: Segment, tables: Iterable[Any]) -> None:
+        """Make a segment; it is there, to outlive a power cut, when this returns."""
+        self._place(self._segments / segment.name, SCHEMA, tables)
+
+    def remove(self, segments: Iterable[Segment]) -> None:
+        """Remove segments; it is no error when one is gone."""
+        gone = list(segments)
+        if not gone:
+            return
+        with self.still(alone=True):
+            for segment in gone:
+                (self._segments / segment.name).unlink(missing_ok=True)
+            sync(self._segments)
+
+    def rehearsal(self) -> tuple[Any, int] | None:
+        """The sample for rehearsal as a table, and its bound; None where there is none yet."""
+        try:
+            with _opened(self.path / REHEARSAL) as file:
+                return file.read(), int(file.schema_arrow.metadata[b"bound"])
+        except FileNotFoundError:
+            return None
+
+    def write_rehearsal(self, table: Any, bound: int) -> None:
+        """Replace the sample for rehearsal."""
+        told = table.replace_schema_metadata({"bound": str(bound)})
+        self._place(self.path / REHEARSAL, told.schema, [told])
+
+    def _place(self, target: Path, schema: Any, tables: Iterable[Any]) -> None:
+        temporary = self._partial / uuid.uuid4().hex
+        try:
+            with temporary.open("xb") as stream:
+                with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+                    for table in tables:
+                        writer.write_table(table)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync(target.parent)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise ExamplesError(f"{path} is damaged: {error}. Remove it, and go on without it") from error

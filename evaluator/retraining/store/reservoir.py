@@ -1,0 +1,74 @@
+"""A uniform sample of all examples ever seen, for rehearsal.
+
+Bottom-k: kept are the examples whose ids have the lowest hashes (Cohen and Kaplan 2007), so order and repetition change
+nothing, and the samples of two histories make that of both. Pure; where it is kept is not its business.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Iterable
+
+from evaluator.attribution.example import Labelled
+
+TOP = 1 << 128
+
+
+def rank(id: str) -> int:
+    """A number in 0..2^128 that is the example's own, as good as drawn."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=16, person=b"rehearsal").digest(), "big")
+
+
+class Reservoir:
+    """The ``size`` examples of lowest rank.
+
+    Parameters
+    ----------
+    examples, bound
+        What :meth:`get` and ``bound`` gave, to go on from. Ranks from ``bound`` on were dropped before, so none is
+        taken any more: a size that is raised afterwards changes nothing, or new examples would be favoured.
+
+    Examples
+    --------
+    >>> made = [Labelled(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
+    ...     intent="look") for ts in range(100)]
+    >>> there, back = Reservoir(5), Reservoir(5)
+    >>> changes = [there.update(one) for one in made]
+    >>> for one in reversed(made + made): _ = back.update(one)
+    >>> [one.id for one in there.get()], there.get() == back.get(), any(changes[-30:])
+    (['0', '68', '75', '79', '99'], True, True)
+    """
+
+    def __init__(self, size: int, examples: Iterable[Labelled] = (), bound: int = TOP) -> None:
+        self.size, self.bound = size, bound
+        self._kept: dict[str, Labelled] = {}
+        self._highest: list[tuple[int, str]] = []
+        for example in examples:
+            self.update(example)
+
+    def update(self, example: Labelled) -> bool:
+        """Take an example in; whether that changed anything."""
+        place = rank(example.id)
+        if place >= self.bound or example.id in self._kept:
+            return False
+        self._kept[example.id] = example
+        heapq.heappush(self._highest, (-place, example.id))
+        if len(self._kept) > self.size:
+            self._drop()
+        return True
+
+    def merge(self, other: "Reservoir") -> None:
+        """Take another history's sample in."""
+        self.bound = min(self.bound, other.bound)
+        while self._highest and -self._highest[0][0] >= self.bound:
+            self._drop()
+        for example in other.get():
+            self.update(example)
+
+    def get(self) -> list[Labelled]:
+        """The sample, the oldest first."""
+        return sorted(self._kept.values(), key=lambda one: (one.ts, one.id))
+
+    def _drop(self) -> None:
+        place, id = heapq.heappop(self._highest)
+        self.bound = min(self.bound, -place)
+        del self._kept[id]

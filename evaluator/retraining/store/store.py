@@ -1,0 +1,132 @@
+"""Writing examples as they come from ``liveshelf.examples``, so that what is acknowledged outlives a kill at any point.
+
+Knows the folder and the buffer; nothing of Kafka. An offset is safe to commit once all examples before it are on disk;
+what was written and never acknowledged comes again, is recognised, and changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Set
+from contextlib import ExitStack
+from pathlib import Path
+
+from evaluator.attribution.example import Labelled
+from evaluator.retraining.store.archive import Archive
+from evaluator.retraining.store.buffer import Buffer
+from evaluator.retraining.store.columns import rows, table
+from evaluator.retraining.store.config import ExamplesConfig
+from evaluator.retraining.store.folder import Folder
+from evaluator.retraining.store.merge import rechunked
+from evaluator.retraining.store.reservoir import Reservoir
+from evaluator.retraining.store.segment import Segment, following, standing
+from evaluator.retraining.store.upkeep import crumbs, expired
+from models.training.examples import ExamplesError
+
+ROW_GROUP = 65_536
+END = 1 << 62
+
+
+class Store:
+    """The one writer of a folder, as a context; leaving it writes nothing more.
+
+    ``counts`` says how many examples were ``written``, were there already (``again``), were too ``old`` to be kept but
+    for rehearsal, or ``refused``.
+
+    Raises
+    ------
+    ExamplesError
+        When another process writes there, or the folder's segments are of another span.
+    """
+
+    def __init__(self, config: ExamplesConfig) -> None:
+        self.config = config
+        self.counts: Counter[str] = Counter()
+        self._folder = Folder(Path(config.folder))
+        self._archive = Archive(self._folder.path)
+        self._buffer = Buffer(config)
+        self._safe: dict[int, int] = {}
+        with ExitStack() as stack:
+            stack.enter_context(self._folder.writing())
+            self._agree()
+            self._reservoir, self._saved = self._restored()
+            self._closing = stack.pop_all()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def update(self, records: Iterable[tuple[int, int, Labelled | None]], now: int) -> Mapping[int, int]:
+        """Take records in, as partition, offset and example; None stands for what is no example.
+
+        Returns
+        -------
+        dict of int to int
+            The offset of the next record to read, by partition, that is safe to commit; the same again where nothing
+            was written. A partition that was taken away stays in it.
+
+        Raises
+        ------
+        OSError
+            When the disk does not take them; nothing is lost, and the next call tries again.
+        """
+        for partition, offset, example in records:
+            if not self._buffer.update(partition, offset, example, now):
+                self.counts["refused"] += 1
+        if self._buffer.due(now):
+            self.flush(now)
+        return dict(self._safe)
+
+    def flush(self, now: int) -> Mapping[int, int]:
+        """Write all that was taken in; what is safe to commit then."""
+        spans = self._buffer.spans()
+        for start, some in spans.items():
+            self._write(start, some, now)
+        changes = [self._reservoir.update(one) for one in self._buffer.examples.values()]
+        if any(changes) or not self._saved:
+            self._saved = False
+            self._folder.write_rehearsal(table(self._reservoir.get()), self._reservoir.bound)
+            self._saved = True
+        self._safe |= self._buffer.offsets
+        self._buffer.clear()
+        self._tidy(now, spans.keys())
+        return dict(self._safe)
+
+    def waiting(self, since: int) -> int:
+        """How many of those taken in are not written yet and were seen from ``since`` on (epoch ms)."""
+        return sum(one.ts >= since for one in self._buffer.examples.values())
+
+    def _write(self, start: int, some: Mapping[str, Labelled], now: int) -> None:
+        span = self.config.span_s * 1000
+        if start + span <= now - self.config.keep_s * 1000:
+            self.counts["old"] += len(some)
+            return
+        known = self._archive.known(list(some), start)
+        new = [one for id, one in some.items() if id not in known]
+        if new:
+            self._folder.write(following(self._folder.segments(start), start, span), [table(new)])
+        self.counts.update(written=len(new), again=len(known))
+
+    def _tidy(self, now: int, busy: Set[int]) -> None:
+        """Put one span's files together, and let go of what is too old or too much."""
+        if parts := crumbs(standing(self._folder.segments()), now, busy):
+            whole = Segment(parts[0].start, parts[0].span, parts[0].first, parts[-1].last)
+            self._folder.write(whole, rechunked(self._archive.span(whole.start), ROW_GROUP))
+            self._folder.remove(parts)
+        keep_ms = self.config.keep_s * 1000
+        self._folder.remove(expired(self._folder.segments(), now, keep_ms, self.config.keep_bytes))
+
+    def _agree(self) -> None:
+        for one in self._folder.segments():
+            if one.span != self.config.span_s * 1000:
+                raise ExamplesError(
+                    f"{self.config.folder} holds segments of {one.span // 1000:,} s, not {self.config.span_s:,} s: set "
+                    "span_s to that, or give another folder"
+                )
+
+    def _restored(self) -> tuple[Reservoir, bool]:
+        """The sample, and whether it is saved: where there is none, it is made of the segments."""
+        found = self._folder.rehearsal()
+        if found is None:
+            return Reservoir(self.config.rehearsal, self._archive.read(0, END)), False
+        return Reservoir(self.config.rehearsal, rows(found[0]), found[1]), True

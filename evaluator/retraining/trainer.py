@@ -1,0 +1,156 @@
+"""The trainer process: puts examples on disk, follows alerts and snapshots, and lets the loop look once a second.
+
+Here, and only here, the loop meets Kafka and Redis. One trainer writes to a folder of examples; a second one on the
+same folder is refused, and one elsewhere shares the partitions and the book of runs.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+from evaluator.monitoring.alerts.active import Standing
+from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.topic import guard as alerts_guard
+from evaluator.retraining.config import LoopConfig
+from evaluator.retraining.controller import Loop
+from evaluator.retraining.example_consumer import Intake
+from evaluator.retraining.run_store import Book
+from evaluator.retraining.store import store as examples
+from evaluator.retraining.store.archive import Archive
+from evaluator.rollout.controller import Rollout
+from models.store import Store, StoreError
+from models.training.examples import ExamplesError
+from streams.clock import wall_ms
+from streams.kafka.consumer import Consumer
+from streams.kafka.follow import follow
+from streams.kafka.guard import Guard
+from streams.kafka.producer import Producer
+from streams.kafka.record import Send
+from streams.kafka.topics import Topics
+from streams.redis.connection import connect
+from streams.redis.retry import Patience
+from streams.reporting import Reporter
+from streams.serving.announcement import announce
+from streams.telemetry.lifecycle import vital
+from streams.telemetry.meter import Meter, Snapshot
+from streams.telemetry.meter import parse as parse_snapshot
+from streams.telemetry.tasks import again, lasting
+
+log = logging.getLogger(__name__)
+
+MOST_SNAPSHOTS = 10_000
+"""Held between two steps of the loop."""
+
+
+class Trainer:
+    """One trainer process.
+
+    Parameters
+    ----------
+    config
+        All settings.
+    command
+        Starts a run's job in a process of its own, which reads the run's folder from its input.
+
+    Raises
+    ------
+    models.training.examples.ExamplesError
+        On running, when another process writes to the folder of examples.
+    """
+
+    def __init__(self, config: LoopConfig, command: Sequence[str]) -> None:
+        self.config, self.command = config, command
+        self.topics = Topics(config.streams.topics.prefix)
+        name = os.uname().nodename
+        self.by = config.learning.instance or name
+        self.meter = Meter("trainer", f"{name}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
+        self.reporter = Reporter(self.meter, config.streams)
+        self.alerts = Standing()
+        self._snapshots = deque[Snapshot](maxlen=MOST_SNAPSHOTS)
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; returns the exit code."""
+        with self.reporter, examples.Store(self.config.examples) as store:
+            asyncio.run(self._until_stopped(store))
+        return 0
+
+    async def _until_stopped(self, store: examples.Store) -> None:
+        serving = asyncio.create_task(lasting(self._serve(store), "what the trainer does"))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    async def _serve(self, store: examples.Store) -> None:
+        streams, learning = self.config.streams, self.config.learning
+        async with AsyncExitStack() as closing:
+            send = await closing.enter_async_context(Producer(streams, self.meter))
+            redis = connect(streams.redis)
+            closing.push_async_callback(redis.aclose)
+            archive = Archive(Path(self.config.examples.folder))
+            intake = Intake(store, archive, self.config, self.meter)
+            models = Store(streams.model.store)
+            loop = Loop(
+                self.config,
+                self.by,
+                self.command,
+                store=models,
+                archive=archive,
+                book=Book(redis, self.topics.prefix + learning.group, self.config.triggers),
+                rollout=Rollout(models, self.config.rollout, partial(announce, send, self.topics)),
+                meter=self.meter,
+                alerts=self.alerts.get,
+                count=intake.count,
+                flush=intake.flush,
+            )
+            closing.push_async_callback(loop.stop)
+            loop.recall()
+            alerts = partial(Consumer, streams, self.topics.alerts)
+            snapshots = Guard("snapshots", parse_snapshot, self.meter)
+            async with asyncio.TaskGroup() as group:
+                for what, work in {
+                    "reading examples": again(intake.run, "examples"),
+                    "reading alerts": again(partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"),
+                    "reading snapshots": again(partial(follow, self._latest, snapshots, self._snapshot), "metrics"),
+                    "the loop": self._look(loop),
+                    "reporting": self._report(send, loop.book.patience),
+                }.items():
+                    group.create_task(vital(work, what))
+
+    async def _look(self, loop: Loop) -> None:
+        failed = False
+        while True:
+            await asyncio.sleep(1.0)
+            taken = list(self._snapshots)
+            self._snapshots.clear()
+            try:
+                await loop.step(taken)
+                failed = False
+            except (StoreError, ExamplesError, OSError) as error:
+                if not failed:  # said once, not every second
+                    log.error("the loop stands still: %s", error)
+                failed = True
+
+    async def _report(self, send: Send, patience: Patience) -> None:
+        while True:
+            await asyncio.sleep(self.config.learning.metrics_every_s)
+            self.meter.gauges["redis_paused"] = float(patience.paused)
+            self.meter.labels["redis_pause"] = patience.reason
+            await self.reporter.report(send)
+
+    def _latest(self) -> Consumer:
+        return Consumer(self.config.streams, self.topics.metrics, auto_offset_reset="latest")
+
+    def _snapshot(self, taken: Snapshot) -> None:
+        if taken.role in ("worker", "evaluator"):
+            self._snapshots.append(taken)
+
+    def _alert(self, told: Told) -> None:
+        self.alerts.update(told.alert, told.at, told.source)

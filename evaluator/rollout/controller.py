@@ -1,0 +1,142 @@
+"""The rollout at work: reads the slots, decides, changes them, and announces what they hold. The package's only edge.
+
+All that must survive is in the slots. Whatever dies between two steps, the next :meth:`Rollout.tick`, of this process
+or another, finishes what was begun. Knows the store, and a function that announces; nothing of Kafka.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Literal, NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from evaluator.rollout.config import RolloutConfig
+from evaluator.rollout.evidence import Seen
+from evaluator.rollout.evidence_reader import Reading
+from evaluator.rollout.policy import Decision, decide
+from models.store import Store, StoreError
+from models.store.slots import CHALLENGER, CHAMPION, Slot
+from streams.telemetry.meter import Snapshot
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_EVERY_MS = 600_000
+"""What slots hold is announced again so often, should the topic have lost it."""
+
+Event = Literal["canary", "promoted", "rolled_back", "gave_up"]
+
+
+class Tick(NamedTuple):
+    """What a tick saw and decided; ``event`` is what it did, None where it waits."""
+
+    seen: Seen
+    decision: Decision
+    event: Event | None = None
+
+
+class Rollout:
+    """Takes one challenger at a time from shadow to its end.
+
+    Parameters
+    ----------
+    store
+        Whose slots say what is in charge.
+    announce
+        Tells a slot's content to workers and evaluators; called with the slot's name.
+    """
+
+    def __init__(self, store: Store, config: RolloutConfig, announce: Callable[[str, Slot], Awaitable[object]]) -> None:
+        self.slots, self.config, self.announce = store.slots, config, announce
+        self._reading: Reading | None = None
+        self._announced: dict[str, Slot] = {}
+        self._announced_at: int | None = None
+
+    async def begin(self, version: str, reason: str) -> None:
+        """Put a version into shadow; one that is being rolled out already goes on where it is.
+
+        Raises
+        ------
+        StoreError
+            When there is no such version, or another is being rolled out.
+        """
+        await asyncio.to_thread(self._begin, version, reason)
+        await self._announce()
+
+    async def tick(self, snapshots: Iterable[Snapshot], now: int) -> Tick:
+        """Look once, and do what is to be done.
+
+        Parameters
+        ----------
+        snapshots
+            Workers' and evaluators' since the last tick; more do no harm.
+        now
+            Epoch ms.
+
+        Raises
+        ------
+        StoreError, OSError
+            When slots cannot be read or written; the next tick tries again.
+        """
+        done = await asyncio.to_thread(self._tick, list(snapshots), now)
+        if self._announced_at is None:
+            self._announced_at = now
+        if now - self._announced_at >= ANNOUNCE_EVERY_MS:
+            self._announced.clear()
+            self._announced_at = now
+        await self._announce()
+        return done
+
+    def _begin(self, version: str, reason: str) -> None:
+        current = self.slots.read(CHALLENGER).current
+        if current is not None and current.version != version:
+            raise StoreError(f"{current.version} is being rolled out: wait, or empty the slot {CHALLENGER}.")
+        if current is None:
+            self.slots.promote(version, reason, CHALLENGER, share=0.0)
+
+    def _tick(self, snapshots: Iterable[Snapshot], now: int) -> Tick:
+        champion, challenger = self.slots.read(CHAMPION), self.slots.read(CHALLENGER).current
+        if challenger is None:
+            self._reading = None
+            return Tick(Seen(), decide(self.config, Seen(), now))
+        if self._reading is None or self._reading.challenger != challenger:
+            self._reading = Reading(challenger)
+        self._reading.update(snapshots)
+        seen = self._reading.get(now, champion)
+        if champion.current is not None and champion.current.version == challenger.version:
+            # Died after the promotion, or somebody else made it.
+            self.slots.clear(CHALLENGER, "promoted")
+            return Tick(seen, Decision("promote", champion.current.reason, {}), "promoted")
+        decision = decide(self.config, seen, now)
+        return Tick(seen, decision, self._do(decision, challenger.version))
+
+    def _do(self, decision: Decision, version: str) -> Event | None:
+        match decision.action:
+            case "canary":
+                self.slots.promote(version, decision.words, CHALLENGER, share=self.config.share)
+                return "canary"
+            case "promote":
+                self.slots.promote(version, decision.words)
+                self.slots.clear(CHALLENGER, f"promoted: {decision.words}")
+                return "promoted"
+            case "roll_back":
+                self.slots.clear(CHALLENGER, f"rolled back: {decision.words}")
+                return "rolled_back"
+            case "give_up":
+                self.slots.clear(CHALLENGER, f"given up: {decision.words}")
+                return "gave_up"
+            case "wait":
+                return None
+
+    async def _announce(self) -> None:
+        """Announce what is not announced yet; the champion first, so that nobody is without the promoted version."""
+        for name in (CHAMPION, CHALLENGER):
+            slot = await asyncio.to_thread(self.slots.read, name)
+            if self._announced.get(name, Slot()) == slot:
+                continue
+            try:
+                await self.announce(name, slot)
+            except (KafkaError, OSError) as error:
+                log.warning("what %s holds is announced again later: %s", name, error)
+            else:
+                self._announced[name] = slot

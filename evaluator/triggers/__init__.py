@@ -1,1 +1,0 @@
-"""Triggers: when to train anew, and what holds a run back."""

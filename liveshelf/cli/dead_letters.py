@@ -1,0 +1,85 @@
+"""The commands ``liveshelf dead-letters …``: what could not be read, and sending it again.
+
+Words and options live here; letters are read and sent by `streams.kafka.dead_letter_topic`.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from liveshelf.terminal import add_row, console, progress, reached, settings, told
+
+letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
+
+Reason = Annotated[str | None, typer.Option(help="Only those refused for this.")]
+
+
+@letters_app.command("ls")
+def letters_ls(
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
+    since: Annotated[datetime | None, typer.Option(help="Only those written since then, local time.")] = None,
+) -> None:
+    """List the newest dead letters, the newest last. Example: `liveshelf dead-letters ls --reason malformed`"""
+    from streams.kafka import dead_letter_topic
+
+    since_ms = None if since is None else int(since.timestamp() * 1000)
+    with told(), progress("reading") as step:
+        config = reached(settings(), redis=False)
+        found = dead_letter_topic.newest(config.kafka, config.topics, limit, reason, since_ms, step)
+    table = Table("at", "reason", "from", "detail", "value")
+    for letter in found.letters:
+        source = letter.source
+        value = (source.value or b"")[:60].decode("utf-8", "backslashreplace")
+        if "value" in letter.cut:
+            value += f"… {letter.cut['value'].length:,} bytes in all"
+        place = f"{source.topic}[{source.partition}]@{source.offset}"
+        cells = f"{letter.partition}@{letter.offset}", letter.reason, place, letter.detail, value
+        add_row(table, *cells)
+    console.print(table)
+    of = "" if reason is None else f" refused as {reason}"
+    console.print(f"The newest {len(found.letters):,}{of}, of {found.total:,} dead letters in all", markup=False)
+
+
+@letters_app.command("replay")
+def letters_replay(
+    reason: Reason = None,
+    again: Annotated[bool, typer.Option("--again", help="Also those replayed before.")] = False,
+) -> None:
+    """Send dead letters to where they came from, once their cause is mended.
+
+    Broken off, it goes on where it stopped. Example: `liveshelf dead-letters replay --reason future`
+    """
+    from streams.kafka import dead_letter_topic
+
+    with told(), progress("sending") as step:
+        config = reached(settings(), redis=False)
+        group = f"{config.worker.group}-dead-letters"
+        done = dead_letter_topic.replay(config.kafka, config.topics, group, reason, again, step)
+    passed = done.other + done.left.total()
+    console.print(f"{done.sent:,} sent again, {passed:,} passed over")
+    for why, count in done.left.items():
+        console.print(f"{count:,} cannot be sent: {why}", markup=False)
+
+
+@letters_app.command("skip")
+def letters_skip(
+    topic: Annotated[str, typer.Argument(help="The topic's whole name.")],
+    partition: Annotated[int, typer.Argument(min=0)],
+    offset: Annotated[int, typer.Argument(min=0, help="Where reading stopped.")],
+    to: Annotated[int | None, typer.Option(min=1, help="Where it goes on; behind the batch, when not given.")] = None,
+) -> None:
+    """Step over records that nobody can read; what they hold goes to the dead letters.
+
+    All processes go on within seconds. Example: `liveshelf dead-letters skip shop.events 3 812`
+    """
+    from streams.kafka import topics
+    from streams.kafka.skipping import skip
+
+    with told():
+        config = settings().streams()
+        topics.create(config.kafka, config.topics)
+        done = skip(config, topic, partition, offset, to)
+    console.print(f"{done.topic}/{done.partition}: {done.first} to {done.next - 1} skipped, read on at {done.next}")

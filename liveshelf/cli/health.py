@@ -1,0 +1,178 @@
+"""What is wrong with the processes, in sentences: ``liveshelf health`` asks of one role, ``liveshelf status`` of all.
+
+What decides takes snapshots, a stack's record and a clock; `recent` alone reads Kafka, in bounded time.
+"""
+
+import queue
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+
+import psutil
+from rich.table import Table
+from rich.text import Text
+
+from evaluator.monitoring.alerts.system import SystemWatch
+from liveshelf.stack_record import Record
+from streams import reporting
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.connectivity import UnreachableError
+from streams.kafka.unreadable import words
+from streams.reporting import STARTED
+from streams.telemetry.meter import Snapshot, total
+
+BACK_S = 120.0
+"""How far back is looked."""
+STILL_MS = 30_000
+"""Events that wait for so long while none is answered do not move."""
+LIMIT_S = 10.0
+ROLES = ("worker", "evaluator", "trainer")
+
+
+def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float = LIMIT_S) -> list[Snapshot]:
+    """The snapshots of these roles within the last :data:`BACK_S` seconds, and what began meanwhile, oldest first.
+
+    Raises
+    ------
+    UnreachableError
+        When Kafka gives them out too slowly.
+    kafka.errors.KafkaError
+        When it refuses.
+    """
+    found: queue.SimpleQueue[list[Snapshot] | Exception] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            found.put(reporting.snapshots(config, wall_ms() - int(BACK_S * 1000), *roles, STARTED))
+        except Exception as error:
+            found.put(error)
+
+    threading.Thread(target=read, name="snapshots", daemon=True).start()  # it may hang, the command may not
+    try:
+        got = found.get(timeout=limit_s)
+    except queue.Empty:
+        at = config.kafka.bootstrap_servers
+        raise UnreachableError(f"Kafka at {at} has not given out the snapshots within {limit_s:g} s.") from None
+    if isinstance(got, Exception):
+        raise got
+    return got
+
+
+def unwell(
+    taken: Sequence[Snapshot], host: str, role: str, now: int, fresh_s: float, record: Record | None = None
+) -> list[str]:
+    """Why a host's role is not well; empty where it is.
+
+    Parameters
+    ----------
+    taken
+        What `recent` gives.
+    now
+        Epoch milliseconds.
+    fresh_s
+        How old the last snapshot may be.
+    record
+        Of a stack that runs here.
+
+    Examples
+    --------
+    >>> last = Snapshot(role="worker", id="h-1", from_ms=0, to_ms=1_000, counts={}, gauges={}, sketches={})
+    >>> unwell([last], "h", "worker", 2_000, 15.0), unwell([], "h", "worker", 2_000, 15.0)
+    ([], ['No worker of this host has reported within the last 2 minutes.'])
+    >>> unwell([last], "h", "worker", 41_000, 15.0)
+    ['No worker of this host has reported for 40 s, since 00:00:01 UTC.']
+    """
+    mine = [one for one in taken if one.role == role and one.id.startswith(f"{host}-")]
+    begun = [
+        one for one in taken if one.role == STARTED and (one.labels.get("role"), one.labels.get("host")) == (role, host)
+    ]
+    found = [*_reported(mine, role, now, fresh_s), *_loops(begun, role, now, record)]
+    live = [one for one in {one.id: one for one in mine}.values() if one.to_ms > now - fresh_s * 1000]
+    found += words(series for one in live for series in one.series)
+    for one in live:
+        if one.gauges.get("model_failing"):
+            failing = one.labels.get("model_failing", "")
+            found.append(f"Model {failing} yields nothing that can be ranked; the version before serves.")
+    found += _waiting(live)
+    if not found:
+        found += [sentence for one in live if (sentence := _still([same for same in mine if same.id == one.id]))]
+    return list(dict.fromkeys(found))
+
+
+def _reported(mine: Sequence[Snapshot], role: str, now: int, fresh_s: float) -> Iterator[str]:
+    if not mine:
+        yield f"No {role} of this host has reported within the last {BACK_S / 60:g} minutes."
+    elif (at := mine[-1].to_ms) < now - fresh_s * 1000:
+        since = f"{datetime.fromtimestamp(at / 1000, UTC):%H:%M:%S} UTC"
+        yield f"No {role} of this host has reported for {(now - at) / 1000:.0f} s, since {since}."
+
+
+def _waiting(live: Sequence[Snapshot]) -> Iterator[str]:
+    for one in live:
+        if one.gauges.get("redis_paused"):
+            why = one.labels.get("redis_pause", "")
+            yield f"The {one.role} waits for Redis{f': {why}' if why else ''}."
+
+
+def _loops(begun: Sequence[Snapshot], role: str, now: int, record: Record | None) -> Iterator[str]:
+    """Loops as the supervisor of this machine counts them, else as processes told how they begin."""
+    kept = {} if record is None else record.restarts
+    told = [one.sentence for name, one in kept.items() if one.looping and (name.rpartition("-")[0] or name) == role]
+    if not told:
+        watch = SystemWatch()
+        for snapshot in begun:
+            watch.update(snapshot, now)
+        told = [alert.summary for alert in watch.get(now) if alert.name == "crash_loop"]
+    yield from (f"{sentence.rstrip('.')}." for sentence in told)
+
+
+def _still(mine: Sequence[Snapshot]) -> str:
+    """That events wait and none is answered, by one process's snapshots."""
+    last = mine[-1]
+    moved = max((at for at, one in enumerate(mine) if not one.gauges.get("lag") or total([one], "events")), default=-1)
+    waited = mine[moved + 1 :]
+    if not waited or (stood := last.to_ms - waited[0].from_ms) < STILL_MS:
+        return ""
+    return f"{last.gauges['lag']:,.0f} events wait and none was answered for {stood / 1000:.0f} s."
+
+
+def wrong(taken: Sequence[Snapshot], now: int, record: Record | None = None) -> list[str]:
+    """What is wrong anywhere, for ``liveshelf status``."""
+    watch = SystemWatch()
+    for snapshot in taken:
+        watch.update(snapshot, now)
+    found = [f"{alert.summary[:1].upper()}{alert.summary[1:]}" for alert in watch.get(now)]
+    newest = {role: max(one.to_ms for one in taken if one.role == role) for role in {one.role for one in taken}}
+    for role in ROLES:
+        if role in newest and now - newest[role] > 15_000:
+            found.append(f"No {role} has reported for {(now - newest[role]) / 1000:.0f} s")
+    live = {(one.role, one.id): one for one in taken if now - one.to_ms <= 15_000}
+    found += _waiting(list(live.values()))
+    loops = [one.sentence for one in (record.restarts if record else {}).values() if one.looping]
+    return list(dict.fromkeys([*loops, *found]))
+
+
+def processes(record: Record) -> Table:
+    """The processes of a stack that runs here: their state, how often each was restarted, and why the last time."""
+    table = Table("process", "pid", "state", "restarts", "last reason", title="Processes")
+    for name in sorted({*record.processes, *record.restarts}):
+        known, restarts = record.processes.get(name), record.restarts.get(name)
+        process = known.find() if known else None
+        state = "ended" if process is None else _state(process)
+        table.add_row(
+            name,
+            str(known.pid) if known and process else "",
+            Text(state, style="" if state == "up" else "red"),
+            str(restarts.total) if restarts else "0",
+            Text(f"{datetime.fromtimestamp(restarts.at, UTC):%H:%M:%S} UTC: {restarts.reason}" if restarts else ""),
+        )
+    return table
+
+
+def _state(process: psutil.Process) -> str:
+    """Whether it runs; a stopped one (SIGSTOP) is neither up nor ended."""
+    try:
+        return "stopped by a signal" if process.status() == psutil.STATUS_STOPPED else "up"
+    except psutil.Error:
+        return "ended"

@@ -1,0 +1,260 @@
+"""The commands ``liveshelf models …``: what versions there are, which is in charge or on trial, and changing that.
+
+Words, options and where the store is live here; how versions are shown is `liveshelf.cli.model_tables`, the work is the
+store's, and workers hear of it by `streams.serving.announcement`.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+
+if TYPE_CHECKING:
+    from models.store import Manifest, Store
+    from models.store.slots import Slot
+
+models_app = typer.Typer(no_args_is_help=True, help="Versions of models: which there are, and which is in charge.")
+
+Version = Annotated[str, typer.Argument(metavar="ID", help="An id, the beginning of one, or champion.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, everything that is known.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with the slot.")]
+
+
+@models_app.command("ls")
+def models_ls(
+    metric: Annotated[list[str] | None, typer.Option(help="A metric to show; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List versions, newest first. Example: `liveshelf models ls --metric ndcg@10`"""
+    from liveshelf.cli import model_tables
+    from models.store import StoreError
+
+    found: list[Manifest] = []
+    broken: list[str] = []
+    with _store() as store:
+        for version in store.ids():
+            try:
+                found.append(store.manifest(version))
+            except StoreError as error:
+                broken.append(str(error))
+        slots = _slots(store)
+    found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    if as_json:
+        _write(model_tables.as_json([model_tables.record(one, slots) for one in found]))
+    elif found or not broken:
+        _print(model_tables.listing(found, slots, metric))
+    if broken:
+        sys.stderr.write("\n".join(broken) + "\n")
+        raise typer.Exit(1)
+
+
+@models_app.command("show")
+def models_show(version: Version, as_json: Json = False) -> None:
+    """Show all that is known of a version. Example: `liveshelf models show champion`"""
+    from liveshelf.cli import model_tables
+
+    with _store() as store:
+        found = store.manifest(store.find(version))
+        slots = _slots(store)
+    if as_json:
+        _write(model_tables.as_json(model_tables.record(found, slots)))
+    else:
+        _print(*model_tables.page(found, slots))
+
+
+@models_app.command("diff")
+def models_diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="An id, the beginning of one, or champion.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    as_json: Json = False,
+) -> None:
+    """Show what differs between two versions. Example: `liveshelf models diff champion 20261124-1530`"""
+    from liveshelf.cli import model_tables
+    from models.store.difference import diff
+
+    with _store() as store:
+        found = diff(store.manifest(store.find(a)), store.manifest(store.find(b)))
+    if as_json:
+        _write(model_tables.as_json(found))
+    else:
+        _print(*model_tables.comparison(found))
+
+
+@models_app.command("promote")
+def models_promote(version: Version, reason: Reason = "by hand") -> None:
+    """Make a version the champion, if it passes a check.
+
+    Example: `liveshelf models promote 20261124-1530`
+    """
+    from models.store.slots import CHALLENGER, CHAMPION
+
+    with _store() as store:
+        slot = store.slots.promote(_examined(store, version), reason)
+        changed = {CHAMPION: slot}
+        challenger = store.slots.read(CHALLENGER).current
+        if challenger is not None and slot.current is not None and challenger.version == slot.current.version:
+            changed[CHALLENGER] = store.slots.clear(CHALLENGER, f"promoted: {reason}")
+    before = f"before: {slot.history[-1].version}" if slot.history else "the first"
+    _print(f"champion: {slot.current.version if slot.current else '-'} ({before})")
+    _announce(changed)
+
+
+@models_app.command("rollback")
+def models_rollback(reason: Reason = "by hand") -> None:
+    """Put back the version before the champion; before the first, the untrained weights of the settings.
+
+    Example: `liveshelf models rollback --reason "clicks fell"`
+    """
+    from models.store.slots import CHAMPION
+
+    with _store() as store:
+        slot = store.slots.rollback(reason)
+    told = f"{slot.current.version} ({slot.current.reason})" if slot.current else f"none ({slot.emptied})"
+    _print(f"champion: {told}")
+    _announce({CHAMPION: slot})
+
+
+@models_app.command("canary")
+def models_canary(
+    version: Version,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the shoppers; with 0 nobody sees it (a shadow).")
+    ] = 0.1,
+    reason: Reason = "by hand",
+) -> None:
+    """Let a version challenge the champion, if it passes a check.
+
+    Example: `liveshelf models canary 20261124-1530 --share 0.1`
+    """
+    from models.store import StoreError
+    from models.store.slots import CHALLENGER, CHAMPION
+
+    with _store() as store:
+        found = store.find(version)
+        champion = store.slots.read(CHAMPION).current
+        if champion is not None and champion.version == found:
+            raise StoreError(f"{found} is the champion: it cannot challenge itself.")
+        slot = store.slots.promote(_examined(store, found), reason, CHALLENGER, share)
+    _print(f"challenger: {found}, {'a shadow' if share == 0 else f'for {100 * share:.3g} % of the shoppers'}")
+    _announce({CHALLENGER: slot})
+
+
+@models_app.command("stop")
+def models_stop(reason: Reason = "by hand") -> None:
+    """End the challenger's trial. Example: `liveshelf models stop --reason "clicks fell"`"""
+    from models.store.slots import CHALLENGER
+
+    with _store() as store:
+        before = store.slots.read(CHALLENGER).current
+        slot = store.slots.clear(CHALLENGER, reason)
+    _print(f"challenger: none ({'there was none' if before is None else f'before: {before.version}'})")
+    _announce({CHALLENGER: slot})
+
+
+@models_app.command("gc")
+def models_gc(
+    keep: Annotated[int, typer.Option(min=0, help="Keep so many of the newest versions.")] = 10,
+    history: Annotated[int, typer.Option(min=0, help="Keep so many versions that were champion before.")] = 3,
+    grace_hours: Annotated[float, typer.Option(min=0, help="Leave unfinished versions younger than this.")] = 1.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove versions that nobody needs, and what writers that died have left.
+
+    The champion, those before it, the challenger, what the settings name, and every version whose encoder a kept one
+    uses stay. Example:
+    `liveshelf models gc --keep 5 --dry-run`
+    """
+    from liveshelf.cli import model_tables
+    from models.store.clearing import clear
+
+    with _store() as store:
+        cleared = clear(
+            store, keep=keep, history=history, grace_s=grace_hours * 3_600, pinned=_named(store), dry_run=dry_run
+        )
+    _print(*(f"version {version}" for version in cleared.versions))
+    _print(*(f"unfinished {path}" for path in cleared.leftovers))
+    total = f"{len(cleared.versions)} versions, {len(cleared.leftovers)} unfinished"
+    _print(f"{total}: {model_tables.size(cleared.bytes)} {'would be freed' if dry_run else 'freed'}")
+
+
+@contextmanager
+def _store() -> Iterator["Store"]:
+    """The store of the settings; what a person can mend is told as by every other command."""
+    from liveshelf.terminal import settings, told
+    from models.store import Store, StoreError
+
+    with told():
+        url = settings().model.store
+        try:
+            yield Store(url)
+        except OSError as error:
+            raise StoreError(f"The model store {url} does not answer as it should: {error}.") from error
+
+
+def _examined(store: "Store", name: str) -> str:
+    """A version's id, once it has passed the check that a worker makes of it."""
+    from liveshelf.terminal import settings
+    from models.store.slots import CHAMPION
+    from streams.serving.loaded_model import examine
+
+    version, champion = store.find(name), store.slots.read(CHAMPION).current
+    examine(version, settings().model, champion.version if champion is not None else None)
+    return version
+
+
+def _slots(store: "Store") -> dict[str, dict[str, float]]:
+    """The slots that each version is in, and its share there."""
+    found: dict[str, dict[str, float]] = {}
+    for name in store.slots.names():
+        current = store.slots.read(name).current
+        if current is not None:
+            found.setdefault(current.version, {})[name] = current.share
+    return found
+
+
+def _named(store: "Store") -> set[str]:
+    """The versions that the settings name."""
+    from liveshelf.terminal import settings
+    from models.store.errors import StoreError
+
+    found = set()
+    for name in (settings().model.version, settings().model.holdback_version):
+        with suppress(StoreError):  # a slot that is empty yet, a version that is gone
+            found.add(store.find(name or ""))
+    return found
+
+
+def _announce(slots: "Mapping[str, Slot]") -> None:
+    """Tell the workers; they would see it by themselves a little later."""
+    from kafka.errors import KafkaError
+
+    from liveshelf.terminal import reached, settings
+    from streams.connectivity import UnreachableError
+    from streams.serving.announcement import announce_now
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
+    config = settings()
+    later = f"Workers look at the store every {config.model.watch_s:g} s."
+    try:
+        reached(config, redis=False)
+        for name, slot in slots.items():
+            announce_now(config.kafka, config.topics, name, slot)
+    except UnreachableError as error:
+        _print(f"{error} {later}")
+    except KafkaError as error:
+        _print(f"Kafka does not answer as it should at {config.kafka.bootstrap_servers}: {error}. {later}")
+
+
+def _print(*what: RenderableType) -> None:
+    from liveshelf.terminal import console
+
+    for one in what:
+        console.print(one, highlight=False, markup=False)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text + "\n")

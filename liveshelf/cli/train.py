@@ -1,0 +1,151 @@
+"""The command ``liveshelf train``: its words and options; the work is done in `liveshelf.training.run`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from liveshelf.cli.options import number, pairs
+
+if TYPE_CHECKING:
+    from models.training.descriptions import Descriptions
+
+Pairs = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as item=title; repeatable.")]
+Losses = Annotated[list[str] | None, typer.Option("--loss", help="NAME=WEIGHT; repeatable. See docs/training.md.")]
+METHODS = "head, lora, adalora, prefix, adapter, full or cross_encoder."
+
+
+def train(
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="Examples as JSON lines, .gz or .xz.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Events instead of examples, as replay takes them.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The catalogue, as import items takes it.")
+    ] = None,
+    events_mapping: Annotated[str | None, typer.Option(help="Of the events: a preset, or a TOML file.")] = None,
+    items_mapping: Annotated[str | None, typer.Option(help="Of the items: a preset, or a TOML file.")] = None,
+    shelves: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Records of liveshelf.shelves, as JSON lines.")
+    ] = None,
+    debias: Annotated[
+        bool, typer.Option("--debias", help="Weigh what was ignored by how often its place is looked at.")
+    ] = False,
+    negatives: Annotated[int | None, typer.Option(min=1, help="Fill contexts up to so many negatives.")] = None,
+    mine: Annotated[
+        Literal["lexical", "vector", "both", "random"] | None,
+        typer.Option(help="Where negatives are from; unless given, from the other contexts of a batch."),
+    ] = None,
+    dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Others to judge by.")] = None,
+    method: Annotated[str, typer.Option(help=METHODS)] = "head",
+    parent: Annotated[
+        str | None, typer.Option(help="The version to go on from: an id, its beginning, champion.")
+    ] = None,
+    fields: Pairs = None,
+    grades: Annotated[str, typer.Option(help="Lowest and highest grade in the file.")] = "0:1",
+    losses: Losses = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Unless given, the method's own.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate of the encoder's weights.")] = None,
+    head_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the head.")] = None,
+    contexts: Annotated[int | None, typer.Option(min=1, help="Queries in a batch.")] = None,
+    accumulation: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
+    patience: Annotated[int, typer.Option(min=0, help="Stop after so many evaluations without gain; 0 never.")] = 0,
+    unlabelled: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs that the described intents label.")
+    ] = None,
+    descriptions: Annotated[
+        list[str] | None, typer.Option("--describe", help="INTENT=WORDS around {query}, to label --unlabelled by.")
+    ] = None,
+    older: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Examples from before, to be trained on again.")
+    ] = None,
+    older_share: Annotated[float, typer.Option(min=0, max=0.95, help="Of the contexts: drawn from --older.")] = 0.3,
+    keep: Annotated[
+        float, typer.Option(min=0, help="Weight of the parent's own answers: to --older where given, else to all.")
+    ] = 0.0,
+    l2_sp: Annotated[float, typer.Option(min=0, help="Pull towards the weights it started from.")] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most so many examples.")] = None,
+    folder: Annotated[Path, typer.Option(help="Checkpoints and logs.")] = Path(".liveshelf/training"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    report_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow, none …")] = None,
+    search: Annotated[int, typer.Option(min=0, help="Look for rates and length first, by so many trials.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
+    notes: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+) -> None:
+    """Train a scorer on labelled examples and store it as a version.
+
+    A line of the file is `{"query": "hose", "item": "Garden hose, 20 m", "intent": "buy"}`, or has a `grade` instead of
+    the intent. Watch a run with `tensorboard --logdir .liveshelf/training/logs`; on several GPUs start it with
+    `accelerate launch --multi_gpu -m liveshelf train …`.
+
+    Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
+    """
+    from liveshelf.terminal import console, settings, told
+    from liveshelf.training.data import History, item_texts
+    from liveshelf.training.run import Examples, Source, run_train
+    from liveshelf.training.steps import MINED, Describing, Mining, Remembering, Step
+    from models.training.config import DEFAULT_LOSSES, TrainConfig
+    from models.training.losses import LOSSES
+    from models.training.methods import RECIPES
+
+    if method not in RECIPES:
+        raise typer.BadParameter(f"{method!r} is none of {', '.join(RECIPES)}", param_hint="--method")
+    if (file is None) == (events is None) or (events and not items) or (events and dev):
+        raise typer.BadParameter("give a file of examples, or --events and --items; --dev goes with the former")
+    if keep and not parent:
+        raise typer.BadParameter("there is no parent whose answers to keep; give --parent", param_hint="--keep")
+    weights = {name: number(value, "--loss") for name, value in pairs(losses, "--loss").items()}
+    if unknown := sorted(set(weights) - set(LOSSES)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(LOSSES)}", param_hint="--loss")
+    low, _, high = grades.partition(":")
+    config = TrainConfig(
+        method=method,
+        losses=(weights or DEFAULT_LOSSES) | ({"distil": keep} if keep else {}),
+        epochs=epochs,
+        rate=rate,
+        head_rate=head_rate,
+        contexts=contexts,
+        accumulation=accumulation,
+        patience=patience,
+        negatives=0 if mine else negatives or 0,
+        l2_sp=l2_sp,
+        seed=seed,
+        folder=folder,
+        items_folder=folder / "items",
+        resume=resume,
+        report_to=tuple(report_to or ("tensorboard",)),
+        progress=console.is_terminal,
+    )
+    source: Examples
+    reading = pairs(fields, "--map"), (number(low, "--grades"), number(high, "--grades"))
+    catalogue: tuple[str, ...] = ()
+    with told():
+        if file is not None:
+            source = Source(file, dev, *reading, limit)
+            catalogue = tuple(item_texts(items, items_mapping).values()) if items and mine else ()
+        elif events is not None and items is not None:
+            history = History(
+                events, items, events_mapping, items_mapping, shelves, limit, debias, bots=settings().bots
+            )
+            source = found = history.label()
+            catalogue = found.catalogue
+            console.print(found.table())
+        steps: list[Step] = []
+        if unlabelled:
+            steps.append(Describing(Source(unlabelled, None, *reading), _described(descriptions)))
+        if mine:
+            steps.append(Mining(mine, negatives or MINED, catalogue))
+        if older or keep:
+            steps.append(Remembering(Source(older, None, *reading) if older else None, older_share))
+        run_train(settings(), source, config, steps=steps, trials=search, parent=parent, notes=notes, console=console)
+
+
+def _described(given: list[str] | None) -> "Descriptions":
+    from models.training.descriptions import DEFAULT, Descriptions
+
+    try:
+        return Descriptions(DEFAULT | pairs(given, "--describe"))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--describe") from None

@@ -1,0 +1,147 @@
+"""A stack of its own for simulated shoppers: servers, roles in a hurry, a page, in a folder that begins empty.
+
+What takes hours in a shop takes seconds here: impressions close soon, alarms learn soon, runs follow each other.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from liveshelf.settings import Settings
+from liveshelf.stack.role import Role
+from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, worker_roles
+from liveshelf.stack.servers import stack
+from liveshelf.stack.supervisor import Supervisor
+from liveshelf.stack_record import clear_leftovers, locked
+from models.store import Store
+from streams.config import KafkaConfig, RedisConfig
+from streams.kafka import topics
+from streams.serving.announcement import announce_now
+
+HURRY = {
+    "EVALUATOR__WINDOW_S": "4",
+    "EVALUATOR__GRACE_S": "1",
+    "EVALUATOR__WATCH_LEARN": "4000",
+    "EVALUATOR__WATCH_RUN_LENGTH": "1000000",
+    "EVALUATOR__WATCH_RECOVER": "4000",
+    "EVALUATOR__EXPERIMENT_BLOCK_S": "2",
+    "EXAMPLES__FLUSH_S": "1",
+    "EXAMPLES__REHEARSAL": "500",
+    "TRIGGERS__ALARMS": '["click_rate_drop"]',
+    "TRIGGERS__LEAST_EXAMPLES": "20000",
+    "TRIGGERS__ENOUGH_EXAMPLES": "120000",
+    "TRIGGERS__ALARM_AGAIN_S": "15",
+    "TRIGGERS__COOLDOWN_S": "2",
+    "TRIGGERS__RUNS_A_DAY": "1000",
+    "LEARNING__EPOCHS": "3",
+    "LEARNING__MOST_EXAMPLES": "40000",
+    "LEARNING__GATE_SHARE": "0.25",
+    "LEARNING__REHEARSAL": "0",
+    "LEARNING__NICENESS": "2",
+    "GATE__DRAWS": "300",
+    "GATE__LEAST_QUERIES": "100",
+    "GATE__NDCG_MARGIN": "0.05",
+    "GATE__ROBUSTNESS_ORDER": "0.1",
+    "GATE__ROBUSTNESS_NDCG": "0.1",
+    "GATE__LATENCY_CALLS": "20",
+    "GATE__LATENCY_REPEATS": "1",
+    "GATE__LATENCY_MEDIAN": "2",
+    "GATE__LATENCY_P99": "10",
+    "GATE__ROBUSTNESS_CONTEXTS": "60",
+    "GATE__EXPOSURE_CONTEXTS": "60",
+    "ROLLOUT__SHARE": "0.5",
+    "ROLLOUT__SHADOW_SHELVES": "4",
+    "ROLLOUT__SLOWER": "4",
+    "ROLLOUT__LEAST_IMPRESSIONS": "2000",
+    "ROLLOUT__HARM": "0.2",
+    "ROLLOUT__HORIZON_S": "90",
+    "MODEL__WATCH_S": "1",
+}
+"""Settings of the roles, and their values here."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What runs: settings that lead to it, who keeps it running, its model store, and the page's address."""
+
+    settings: Settings
+    supervisor: Supervisor
+    store: Store
+    page: str
+
+    def promote(self, version: str, reason: str, slot: str, share: float = 1.0) -> None:
+        """Put a version in a slot, and tell everybody."""
+        made = self.store.slots.promote(version, reason, slot, share)
+        announce_now(self.settings.kafka, self.settings.topics, slot, made)
+
+
+@contextmanager
+def scene(
+    settings: Settings,
+    name: str,
+    say: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    roles: Sequence[Callable[[Settings], Sequence[Role]]] = (),
+) -> Iterator[Scene]:
+    """Start it all; leaving stops it.
+
+    Parameters
+    ----------
+    name
+        Of the folder within the stack's.
+    env
+        Settings of the roles, without their prefix, instead of :data:`HURRY`'s.
+    roles
+        What runs; worker, evaluator, trainer and page unless given.
+
+    Raises
+    ------
+    StackError
+        When a server does not start, or another one runs in the same folder.
+    """
+    config = settings.stack.model_copy(update={"folder": settings.stack.folder / name})
+    with locked(config.folder):
+        clear_leftovers(config.folder)
+        for left in ("kafka", "redis", "logs", "models", "examples", "learning"):
+            shutil.rmtree(config.folder / left, ignore_errors=True)
+    say(f"starting Kafka and Redis in {config.folder}")
+    with stack(config, say=say) as servers:
+        models = str(config.folder / "models")
+        here = settings.model_copy(
+            update={
+                "stack": config,
+                "kafka": KafkaConfig(bootstrap_servers=servers.bootstrap_servers),
+                "redis": RedisConfig(url=SecretStr(servers.redis_url)),
+                "model": settings.model.model_copy(update={"store": models}),
+            }
+        )
+        topics.create(here.kafka, here.topics)
+        given = HURRY | dict(env or {}) | _places(config.folder)
+        ours = {f"LIVESHELF_{key}": value for key, value in given.items()}
+        made = [role for kind in roles or ALL for role in kind(here)]
+        told = [replace(role, env=ours | dict(role.env)) for role in made]
+        with Supervisor(servers, told, say=say, stop_timeout_s=config.stop_timeout_s) as supervisor:
+            page = next((role.where for role in told if role.name == "dashboard"), "")
+            yield Scene(here, supervisor, Store(models), page)
+
+
+def _places(folder: Path) -> dict[str, str]:
+    return {
+        "MODEL__STORE": str(folder / "models"),
+        "EXAMPLES__FOLDER": str(folder / "examples"),
+        "LEARNING__FOLDER": str(folder / "learning"),
+        "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",  # whatever a shop's own broker may want
+    }
+
+
+ALL: tuple[Callable[[Settings], Sequence[Role]], ...] = (
+    lambda _: worker_roles(1),
+    lambda _: [evaluator_role()],
+    lambda _: [trainer_role()],
+    lambda settings: [dashboard_role(settings.dashboard)],
+)

@@ -1,0 +1,108 @@
+"""What happened in a simulated shop, second by second, and the moments worth a mark. Pure: values in, rates out.
+
+Written to by the shop's thread and read by others: each change is one step of the interpreter's.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from evaluator.metrics.intervals import Interval, wilson
+from liveshelf.simulation.reach import Rates
+
+Kind = Literal[
+    "chapter", "drift", "alarm", "trigger", "gate", "canary", "promoted", "refused", "rolled back", "gave up"
+]
+
+
+class Mark(NamedTuple):
+    """A moment, in seconds since the shop has opened."""
+
+    at_s: float
+    kind: Kind
+    text: str
+
+
+@dataclass
+class Second:
+    """Sums over the visits of a second: what was shown and clicked, by surface, and, of some of them, expected clicks
+    per impression of what was shown, of the best there could be, and of chance."""
+
+    impressions: Counter[str] = field(default_factory=Counter)
+    clicks: Counter[str] = field(default_factory=Counter)
+    shown: float = 0.0
+    oracle: float = 0.0
+    random: float = 0.0
+
+
+@dataclass
+class Tape:
+    """The record of a run.
+
+    Examples
+    --------
+    >>> tape = Tape()
+    >>> for second in range(10):
+    ...     tape.visit(second + 0.5, "feed", impressions=10, clicks=second % 2)
+    ...     tape.expect(second + 0.5, Rates(shown=0.06, oracle=0.10, random=0.02))
+    >>> tape.ctr(0, 10).rate, round(tape.of_oracle(0, 10), 3), round(tape.of_chance(0, 10), 3)
+    (0.05, 0.6, 0.2)
+    """
+
+    seconds: defaultdict[int, Second] = field(default_factory=lambda: defaultdict(Second))
+    marks: list[Mark] = field(default_factory=list)
+
+    def visit(self, at_s: float, surface: str, impressions: int, clicks: int) -> None:
+        """Count a visit."""
+        second = self.seconds[int(at_s)]
+        second.impressions[surface] += impressions
+        second.clicks[surface] += clicks
+
+    def expect(self, at_s: float, rates: Rates) -> None:
+        """Count what could be expected of a visit, before it takes place."""
+        second = self.seconds[int(at_s)]
+        second.shown += rates.shown
+        second.oracle += rates.oracle
+        second.random += rates.random
+
+    def mark(self, at_s: float, kind: Kind, text: str) -> None:
+        """Note a moment."""
+        self.marks.append(Mark(at_s, kind, text))
+
+    def first(self, kind: Kind, after_s: float = 0.0) -> Mark | None:
+        """The first mark of a kind from a moment on."""
+        return next((mark for mark in self.marks if mark.kind == kind and mark.at_s >= after_s), None)
+
+    def ctr(self, since_s: float, until_s: float, surface: str | None = None) -> Interval:
+        """Clicks per impression from one moment until before another, with Wilson's 95 % interval."""
+        some = self._between(since_s, until_s)
+        return wilson(_of(some.clicks, surface), _of(some.impressions, surface))
+
+    def of_oracle(self, since_s: float, until_s: float) -> float:
+        """Expected clicks of what was shown in those of the best there could be; NaN where nothing was shown."""
+        some = self._between(since_s, until_s)
+        return some.shown / some.oracle if some.oracle else float("nan")
+
+    def of_chance(self, since_s: float, until_s: float) -> float:
+        """Expected clicks of random shelves in those of the best there could be; NaN where nothing was shown."""
+        some = self._between(since_s, until_s)
+        return some.random / some.oracle if some.oracle else float("nan")
+
+    def impressions(self, since_s: float, until_s: float, surface: str | None = None) -> int:
+        """How many there were."""
+        return _of(self._between(since_s, until_s).impressions, surface)
+
+    def _between(self, since_s: float, until_s: float) -> Second:
+        found = Second()
+        for second in range(int(since_s), int(until_s)):
+            if (one := self.seconds.get(second)) is not None:
+                found.impressions += one.impressions
+                found.clicks += one.clicks
+                found.shown += one.shown
+                found.oracle += one.oracle
+                found.random += one.random
+        return found
+
+
+def _of(counts: Counter[str], surface: str | None) -> int:
+    return counts.total() if surface is None else counts[surface]

@@ -1,0 +1,1 @@
+"""A shop's files on their way to Kafka: imports and replays."""

@@ -1,0 +1,297 @@
+"""``liveshelf import items`` and ``liveshelf replay``: a file's items or events, onto the shop's topics.
+
+Reads through ``streams.events.adapters``, so that nothing is sent that the worker would refuse; keeps pace, counts, and
+writes down what was refused. What a line means is the adapters' business; how a history's times fit the present, that
+of ``time_profile``.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+from kafka.errors import KafkaError
+from rich.console import Console
+
+from evaluator.config import EvaluatorConfig
+from liveshelf.ingest.batch_producer import BrokerError, Outbox
+from liveshelf.ingest.progress import Bar
+from liveshelf.ingest.rate_limit import History, Pace, TokenBucket
+from liveshelf.ingest.removals import Verdict, delete, missing, standings
+from liveshelf.ingest.summary import RefusedFile, Summary
+from liveshelf.ingest.time_profile import Plan, Survey, warnings
+from liveshelf.terminal import progress, screen
+from streams.clock import wall_ms
+from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
+from streams.events.adapters.files import Kind, read
+from streams.events.adapters.gate import DUPLICATE, Entry
+from streams.events.adapters.mapping import MappingConfig
+from streams.events.adapters.source import Source, SourceError
+from streams.events.decode import Refusal
+from streams.events.schema import AnyEvent, Item, encoder
+from streams.kafka.topics import Topics, create
+
+
+def import_items(
+    path: Path,
+    *,
+    kafka: KafkaConfig,
+    topics: TopicsConfig,
+    events: EventsConfig,
+    mapping: MappingConfig | None = None,
+    limit: int | None = None,
+    rate: float | None = None,
+    refused_path: Path | None = None,
+    console: Console | None = None,
+    sync: float | None = None,
+    dry_run: bool = False,
+) -> Summary:
+    """Send a catalogue to ``shop.items``, keyed by item.
+
+    Parameters
+    ----------
+    mapping
+        What the file's columns mean (`streams.events.adapters.mapping.load`); none for JSON lines in our own shape.
+    limit
+        Items to send at most.
+    rate
+        Items a second at most.
+    refused_path
+        Where refused lines go; none to only count them.
+    sync
+        Once the whole file is sent, delete the items that were on the topic before and are not in the file; the share
+        of the live items that may go so, 0 to 1 (`liveshelf.ingest.removals.missing`).
+    dry_run
+        Send and delete nothing; only say what would be.
+
+    Raises
+    ------
+    MappingError
+        When the mapping does not fit the file.
+    OSError
+        When the file or ``refused_path`` cannot be opened.
+    ValueError
+        When both ``sync`` and ``limit`` are given.
+    kafka.errors.KafkaError
+        With ``sync``, when the broker is out of reach before anything is sent.
+    """
+    if sync is not None and limit is not None:
+        raise ValueError("what a part of a file does not have may be in the rest of it")
+    job = _Job(path, "items", mapping or MappingConfig(), events, limit)
+    job.pace = TokenBucket(rate) if rate and not dry_run else None
+    job.dry_run = dry_run
+    if sync is None:
+        return job.run(kafka, topics, refused_path, console, lambda _: job.entries())
+    with progress("reading what is there") as step:
+        before = standings(StreamsConfig(kafka=kafka, topics=topics), step)
+    job.ids = set()
+    summary = job.run(kafka, topics, refused_path, console, lambda _: job.entries())
+    if summary.incomplete:
+        summary.verdict = Verdict((), sum(one.live for one in before.values()), summary.incomplete)
+        return summary
+    summary.verdict = missing(before, job.ids, sync)
+    if not (summary.verdict.why_not or dry_run):
+        with progress("deleting") as step:
+            summary.removal = delete({one: before[one] for one in summary.verdict.gone}, kafka, topics, step)
+    return summary
+
+
+def replay(
+    path: Path,
+    *,
+    kafka: KafkaConfig,
+    topics: TopicsConfig,
+    events: EventsConfig,
+    evaluator: EvaluatorConfig | None = None,
+    mapping: MappingConfig | None = None,
+    limit: int | None = None,
+    rate: float | None = None,
+    speed: float | None = None,
+    loop: bool = False,
+    now: bool = False,
+    refused_path: Path | None = None,
+    console: Console | None = None,
+) -> Summary:
+    """Send a history to ``shop.events``, keyed by shopper; parameters and errors beyond these as for `import_items`.
+
+    Parameters
+    ----------
+    evaluator
+        The settings of whoever will judge the events; what it would count as late is told before anything is sent.
+    rate, speed
+        Events a second at most; or as it happened, ``speed`` times as fast. Neither: as fast as it goes.
+    loop
+        Start again at the end, with new event ids, until interrupted or ``limit`` is reached.
+    now
+        Move all times of a round by the same amount, so that the newest event is dated when it is sent, and none later
+        than it is sent (`Survey.shift_ms`).
+
+    Raises
+    ------
+    ValueError
+        When both ``rate`` and ``speed`` are given.
+    """
+    if rate and speed:
+        raise ValueError("give a rate or a speed, not both")
+    job = _Job(path, "events", mapping or MappingConfig(), events, limit)
+    plan = Plan(now, speed, loop)
+    console = console or screen(stderr=True)
+
+    def rounds(survey: Survey | None) -> Iterator[Entry]:
+        number = 0
+        while True:
+            job.pace = TokenBucket(rate) if rate else History(speed) if speed else None
+            job.shift_ms = survey.shift_ms(wall_ms(), speed) if survey and now else 0
+            sent = False
+            for entry in job.entries():
+                if isinstance(entry.outcome, Refusal | Item):
+                    yield entry
+                    continue
+                if not (number or sent):
+                    for text in warnings(
+                        entry.outcome.time_ms, survey, plan, wall_ms(), evaluator or EvaluatorConfig()
+                    ):
+                        console.print(text, style="yellow", highlight=False)
+                sent = True
+                yield _moved(entry, job.shift_ms, number)
+            number += 1
+            if not (loop and sent):
+                return
+
+    return job.run(kafka, topics, refused_path, console, rounds, plan)
+
+
+class _Job:
+    """One file on its way to one topic."""
+
+    def __init__(self, path: Path, kind: Kind, mapping: MappingConfig, events: EventsConfig, limit: int | None) -> None:
+        self.path, self.kind, self.mapping, self.events, self.limit = path, kind, mapping, events, limit
+        self.pace: Pace | None = None
+        self.position, self.size, self.shift_ms = 0, path.stat().st_size, 0
+        self.dry_run = False
+        self.ids: set[str] | None = None
+
+    def entries(self) -> Iterator[Entry]:
+        with Source(self.path) as source:
+            for entry in read(source, self.kind, self.mapping, wall_ms(), self.events):
+                self.position = source.position
+                yield entry
+
+    def survey(self, partitions: int, bar: Bar) -> Survey:
+        found = Survey(partitions)
+        for entry in self.entries():
+            bar.look(self.position)
+            if not isinstance(entry.outcome, Refusal | Item):
+                found.update(_key(entry.outcome), entry.outcome.time_ms)
+                if found.count == self.limit:
+                    break
+        return found
+
+    def run(
+        self,
+        kafka: KafkaConfig,
+        topics: TopicsConfig,
+        refused_path: Path | None,
+        console: Console | None,
+        source: Callable[[Survey | None], Iterator[Entry]],
+        plan: Plan | None = None,
+    ) -> Summary:
+        summary = Summary(refused_path=refused_path, dry_run=self.dry_run)
+        started = time.monotonic()
+        names = Topics(topics.prefix)
+        with ExitStack() as stack:
+            refused = stack.enter_context(RefusedFile(refused_path))
+            bar = stack.enter_context(Bar(console or screen(stderr=True), self.path.name, self.size, self.limit))
+            outbox: Outbox | None = None
+            try:
+                if not self.dry_run:
+                    topic = names.items if self.kind == "items" else names.events
+                    outbox = Outbox(kafka, topic, topics.max_message_bytes)
+                    create(kafka, topics)
+                survey = self.survey(topics.partitions, bar) if plan and (plan.now or plan.speed) else None
+                started = time.monotonic()
+                bar.begin(survey, plan.speed if plan else None)
+                self._send_all(source(survey), outbox, refused, summary, bar)
+            except KeyboardInterrupt:
+                summary.interrupted = True
+            except (KafkaError, BrokerError) as error:
+                summary.error = f"Kafka at {kafka.bootstrap_servers}: {type(error).__name__}: {error}"
+            except SourceError as error:
+                summary.error = str(error)
+            except OSError as error:
+                summary.error = f"{self.path}: {type(error).__name__}: {error}"
+            finally:
+                if outbox is not None:
+                    outbox.close()
+                    summary.sent, summary.failed = outbox.delivered, outbox.failed
+        summary.seconds = time.monotonic() - started
+        return summary
+
+    def _send_all(
+        self, entries: Iterator[Entry], outbox: Outbox | None, refused: RefusedFile, summary: Summary, bar: Bar
+    ) -> None:
+        handed = 0
+        for entry in entries:
+            summary.read += entry.records
+            outcome = entry.outcome
+            if not isinstance(outcome, Refusal):
+                self._wait(outcome, lambda s: self._show(bar, summary, handed, outcome, s))  # noqa: B023
+                if outbox is not None:
+                    outbox.send(_key(outcome), encoder.encode(outcome))
+                else:
+                    summary.sent += 1
+                if self.ids is not None and isinstance(outcome, Item):
+                    self.ids.add(outcome.item_id)
+                handed += 1
+                self._show(bar, summary, handed, outcome)
+            elif outcome.reason == DUPLICATE:
+                summary.duplicates += 1
+            else:
+                summary.refused[outcome.reason] += 1
+                refused.write(entry, outcome)
+            if handed == self.limit:
+                break
+        bar.end(handed, summary.refused.total())
+
+    def _wait(self, outcome: AnyEvent | Item, quiet: Callable[[float], None]) -> None:
+        if self.pace is None:
+            return
+        time_ms = 0 if isinstance(outcome, Item) else outcome.time_ms
+        due = time.monotonic() + self.pace.delay(time.monotonic(), time_ms)
+        while (left := due - time.monotonic()) > 0:
+            quiet(left)
+            time.sleep(min(left, 0.5))
+
+    def _show(self, bar: Bar, summary: Summary, handed: int, outcome: AnyEvent | Item, quiet_s: float = 0.0) -> None:
+        time_ms = 0 if isinstance(outcome, Item) else outcome.time_ms - self.shift_ms
+        bar.update(self.position, handed, summary.refused.total(), time_ms, quiet_s)
+
+
+def _key(outcome: AnyEvent | Item) -> bytes:
+    return (outcome.item_id if isinstance(outcome, Item) else outcome.shopper).encode()
+
+
+def _moved(entry: Entry, shift_ms: int, round_number: int) -> Entry:
+    event = entry.outcome
+    assert not isinstance(event, Refusal | Item)
+    if round_number:
+        event_id = f"{round_number}~{event.event_id}"
+        if len(event_id) > 256:
+            event_id = blake2b(event_id.encode()).hexdigest()
+        event = msgspec.structs.replace(event, event_id=event_id)
+    if shift_ms:
+        event = msgspec.structs.replace(event, ts=max(0, event.time_ms + shift_ms))
+    return Entry(entry.line, event, entry.records)
+
+
+def refused_path(file: Path) -> Path:
+    """Where refused lines of a file go unless told: beside where the command is run.
+
+    Examples
+    --------
+    >>> str(refused_path(Path("data/events.csv.xz")))
+    'events.csv.xz.refused.jsonl'
+    """
+    return Path(f"{file.name}.refused.jsonl")

@@ -1,0 +1,139 @@
+"""What times a history has, found before it is replayed: how long it is, how quiet, and how that fits the present.
+
+Pure: takes keys, times and a clock's value; gives numbers and words. Knows nothing of files, nor of Kafka but how keys
+fall to partitions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+
+from kafka.partitioner.default import murmur2
+
+from evaluator.config import EvaluatorConfig
+from streams.events.schema import iso
+
+
+class Survey:
+    """The first and the newest time of a history, and how long a partition of it is quiet at most.
+
+    Parameters
+    ----------
+    partitions
+        How many partitions its events will fall to, by their keys.
+
+    Examples
+    --------
+    >>> survey = Survey(partitions=1)
+    >>> for ts in (1_000, 5_000, 4_000, 61_000): survey.update(b"u1", ts)
+    >>> survey.count, survey.span_ms, survey.quiet_ms
+    (4, 60000, 56000)
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.count = self.first_ms = self.newest_ms = self.quiet_ms = 0
+        self._newest: dict[int, int] = {}
+
+    def update(self, key: bytes, time_ms: int) -> None:
+        """Take the next event's key and time."""
+        if not self.count:
+            self.first_ms = time_ms
+        self.count += 1
+        self.newest_ms = max(self.newest_ms, time_ms)
+        number = _partition(key, self.partitions)
+        before = self._newest.get(number, self.first_ms)
+        self.quiet_ms = max(self.quiet_ms, time_ms - before)
+        self._newest[number] = max(before, time_ms)
+
+    @property
+    def span_ms(self) -> int:
+        """From the first event to the newest."""
+        return max(0, self.newest_ms - self.first_ms)
+
+    def shift_ms(self, now_ms: int, speed: float | None = None) -> int:
+        """By how much to move all times when sending begins now: the newest event is dated when it is sent, and none
+        later than it is sent.
+
+        Parameters
+        ----------
+        speed
+            How many times as fast as it happened the history is sent; all at once unless given.
+
+        Examples
+        --------
+        >>> survey = Survey(1)
+        >>> for ts in (0, 60_000): survey.update(b"u1", ts)
+        >>> survey.shift_ms(1_000_000), survey.shift_ms(1_000_000, speed=2)
+        (940000, 970000)
+
+        At its own speed, or more slowly, it begins now:
+
+        >>> survey.shift_ms(1_000_000, speed=1), survey.shift_ms(1_000_000, speed=0.5)
+        (1000000, 1000000)
+        """
+        takes = 0 if speed is None else min(self.span_ms, self.span_ms / speed)
+        return now_ms + round(takes) - self.first_ms - self.span_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a history is to be replayed."""
+
+    now: bool = False
+    speed: float | None = None
+    loop: bool = False
+
+
+def warnings(
+    first_ms: int, survey: Survey | None, plan: Plan, now_ms: int, evaluator: EvaluatorConfig
+) -> Iterator[str]:
+    """What an evaluator with these settings would count as late, and what to do about it.
+
+    Parameters
+    ----------
+    first_ms
+        When the first event happened.
+    survey
+        What is known of all of them; nothing, where they are sent as fast as it goes and as they are dated.
+
+    Examples
+    --------
+    >>> survey = Survey(partitions=1)
+    >>> for ts in (0, 600_000): survey.update(b"u1", ts)
+    >>> list(warnings(0, survey, Plan(now=True, speed=1), 10**12, EvaluatorConfig()))
+    []
+    >>> next(warnings(0, survey, Plan(now=True, speed=2), 10**12, EvaluatorConfig()))[-73:]
+    'late: use --speed 21 or more, or a larger evaluator.idle_s (now 0:00:30).'
+    >>> next(warnings(0, None, Plan(), 10**12, EvaluatorConfig()))[-32:]
+    '--now moves them to the present.'
+    """
+    if not plan.now and first_ms < now_ms - evaluator.grace_s * 1_000:
+        yield (
+            f"The events begin at {iso(first_ms)}. Where an evaluator has seen newer ones, they are late, and shelves "
+            "that were made of newer ones stay as they are: --now moves them to the present."
+        )
+    live = plan.now and plan.speed == 1  # each event is dated when it is sent
+    if survey and plan.speed and not live and survey.quiet_ms / plan.speed > evaluator.idle_s * 1_000:
+        quiet_s, idle_s = survey.quiet_ms / 1_000, evaluator.idle_s
+        yield (
+            f"Partitions are quiet for up to {_told(quiet_s)} of the history, {_told(quiet_s / plan.speed)} of the "
+            "replay. An evaluator then goes by the clock, and what comes after that is late: use --speed "
+            f"{quiet_s / idle_s + 1:.0f} or more, or a larger evaluator.idle_s (now {_told(idle_s)})."
+        )
+    if plan.loop and not live:
+        yield (
+            "Each round begins at older times than the last one ended with: from the second on, what is older than "
+            f"evaluator.grace_s ({_told(evaluator.grace_s)}) is late. With --now --speed 1 rounds follow one another."
+        )
+
+
+def _told(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+@lru_cache(maxsize=100_000)
+def _partition(key: bytes, partitions: int) -> int:
+    """As Kafka's clients choose it."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,0 +1,234 @@
+"""Events and items from files to training examples, by the same join and the same labels as the live loop.
+
+Reads through ``streams.events.adapters``, as ``import items`` and ``replay`` do; joins and labels with
+``evaluator.attribution``.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from evaluator.attribution.join import Attribution, Rules, pages
+from evaluator.attribution.labels import Context, Contexts, example
+from evaluator.metrics.impression import Closed
+from evaluator.metrics.position_bias import Positions
+from evaluator.retraining.weighing import weighed
+from liveshelf.terminal import add_row
+from models.scorer import INTENTS
+from models.training.examples import Example, ExamplesError
+from streams.catalog.embedding import text
+from streams.clock import wall_ms
+from streams.config import BotsConfig, EventsConfig
+from streams.events.adapters import files
+from streams.events.adapters.files import Kind
+from streams.events.adapters.mapping import MappingConfig, load
+from streams.events.adapters.source import Line, Source, SourceError
+from streams.events.bots import Bots
+from streams.events.decode import UNDECODABLE, Refusal
+from streams.events.schema import AnyEvent, Item
+from streams.events.shelf import ShelfRecord, record_decoder
+
+DEV_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Examples by time: to train on and, newer, to judge by; from when to when the former were shown (``window``).
+
+    ``name`` is the events' file, ``catalogue`` the texts of all items. ``counts`` has closed impressions by intent,
+    orphan outcomes, what was still open at the end of the file, closed impressions without text or context, and refused
+    records by reason. ``positions`` are those of the examples to train on.
+    """
+
+    train: list[Example]
+    dev: list[Example]
+    window: tuple[datetime, datetime]
+    counts: Counter[str] = field(default_factory=Counter)
+    positions: Positions = field(default_factory=Positions)
+    name: str = ""
+    catalogue: tuple[str, ...] = ()
+
+    def read(self) -> tuple[list[Example], list[Example]]:
+        """Examples to train on, and others to judge by."""
+        return self.train, self.dev
+
+    def table(self) -> Table:
+        """For people."""
+        table = Table(show_header=False, box=None, title="From events")
+        for name, count in self.counts.items():
+            add_row(table, name, f"{count:,}")
+        table.add_row("train, dev", f"{len(self.train):,}", f"{len(self.dev):,}")
+        table.add_row("from, to", *(moment.isoformat(" ") for moment in self.window))
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Files of what happened, and how to read them.
+
+    Attributes
+    ----------
+    events, items
+        What ``liveshelf replay`` and ``liveshelf import items`` take.
+    events_mapping, items_mapping
+        A preset's name, or a TOML file; none for our own JSON lines.
+    shelves
+        Shelf records as JSON lines, where they were kept.
+    limit
+        Read at most so many events.
+    debias
+        Weigh the ``look`` examples by the inverse propensity of their position.
+    bots
+        When a shopper is suspected to be one, and makes no examples any more.
+    """
+
+    events: Path
+    items: Path
+    events_mapping: str | None = None
+    items_mapping: str | None = None
+    shelves: Path | None = None
+    limit: int | None = None
+    debias: bool = False
+    rules: Rules = field(default_factory=Rules)
+    bots: BotsConfig = field(default_factory=BotsConfig)
+
+    def label(self) -> Labelled:
+        """Join, label and split by time: of the shelves seen, the newest tenth is set aside to judge by.
+
+        Raises
+        ------
+        ExamplesError
+            When a file cannot be read, or no impression with a text and a context has closed.
+        streams.events.adapters.mapping.MappingError
+            When a mapping does not fit.
+        """
+        counts: Counter[str] = Counter()
+        found = item_texts(self.items, self.items_mapping, counts)
+        events = list(self._events(counts))
+        contexts = Contexts(self.rules.window_ms)
+        self._read_shelves(contexts)
+        shown = list(_joined(events, contexts, self.rules, Bots(self.bots), counts))
+        made = [(closed, one) for closed, context in shown if (one := example(closed, context, found.get))]
+        counts["without text or context"] = len(shown) - len(made)
+        if not made:
+            raise ExamplesError(f"{self.events} and {self.items} make no examples: {_told(counts)}")
+        labelled = _split(made, counts, self.debias)
+        return replace(labelled, name=self.events.name, catalogue=tuple(dict.fromkeys(found.values())))
+
+    def _events(self, counts: Counter[str]) -> Iterator[AnyEvent]:
+        for number, event in enumerate(records(self.events, "events", self.events_mapping, counts)):
+            if number == self.limit:
+                break
+            if not isinstance(event, Item):
+                yield event
+
+    def _read_shelves(self, contexts: Contexts) -> None:
+        if self.shelves is None:
+            return
+        try:
+            with Source(self.shelves) as source:
+                for line in source.lines():
+                    contexts.record(_shelf_record(line, self.shelves))
+        except OSError as error:
+            raise _unread(self.shelves, error) from error
+
+
+def item_texts(path: Path, mapping: str | None = None, counts: Counter[str] | None = None) -> dict[str, str]:
+    """What the encoder reads of each item of a file, by id; the last record of an item counts."""
+    read = records(path, "items", mapping, Counter() if counts is None else counts)
+    return {item.item_id: text(item) for item in read if isinstance(item, Item)}
+
+
+def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -> Iterator[AnyEvent | Item]:
+    """Valid events or items of a file; what was refused is counted by its reason.
+
+    Raises
+    ------
+    ExamplesError
+        When the file itself cannot be read.
+    """
+    try:
+        with Source(path) as source:
+            for entry in files.read(source, kind, mapped(mapping), wall_ms(), EventsConfig()):
+                if isinstance(entry.outcome, Refusal):
+                    counts[f"{entry.outcome.reason} {kind}"] += 1
+                else:
+                    yield entry.outcome
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _unread(path: Path, error: OSError) -> ExamplesError:
+    return ExamplesError(str(error) if isinstance(error, SourceError) else f"{path} cannot be read: {error}")
+
+
+def _shelf_record(line: Line, path: Path) -> ShelfRecord:
+    try:
+        return record_decoder.decode(line.raw)
+    except UNDECODABLE as error:
+        raise ExamplesError(f"{path}, line {line.number:,}, is no shelf record: {error}") from error
+
+
+def mapped(mapping: str | None) -> MappingConfig:
+    """A mapping by a preset's name or a file's.
+
+    Examples
+    --------
+    >>> mapped("retrotech").kind, mapped(None).kind
+    ('items', None)
+    """
+    if mapping is not None and mapping.endswith(".toml"):
+        return load(path=Path(mapping))
+    return load(mapping)
+
+
+def _joined(
+    events: Sequence[AnyEvent], contexts: Contexts, rules: Rules, bots: Bots, counts: Counter[str]
+) -> Iterator[tuple[Closed, Context]]:
+    """Closed impressions with their contexts, as a live loop would have had them by the time of the newest event."""
+    join = Attribution(rules)
+    for event in sorted(events, key=lambda event: event.time_ms):
+        contexts.update(event)
+        join.update(event)
+        for shopper, page, shown in pages(join.advance(event.time_ms)):
+            if reason := bots.update(shopper, page):
+                counts[f"of suspected bots ({reason}), left out"] += page.shown
+            else:
+                yield from ((closed, contexts.get(closed)) for closed in shown)
+        bots.forget(join.closed_until)
+    found = join.get()
+    counts.update({intent: found.closed[intent] for intent in INTENTS})
+    counts["orphan outcomes"] = found.orphans.total()
+    counts["still open at the end"] = found.waiting
+    if join.broken:
+        counts["beyond what one shopper and item may have"] = join.broken
+
+
+def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: bool) -> Labelled:
+    views = sorted({(closed.ts, closed.shopper, closed.shelf_id) for closed, _ in made})
+    cut = views[min(int((1 - DEV_SHARE) * len(views)), len(views) - 1)][0]
+    older = [(closed, one) for closed, one in made if closed.ts < cut]
+    newer = [one for closed, one in made if closed.ts >= cut]
+    if not older:
+        raise ExamplesError(f"all examples are of one moment, so none can be set aside by time: {_told(counts)}")
+    positions = Positions()
+    for closed, one in older:
+        if one.query:
+            positions.update(one.query, closed.item_id, closed.position, one.intent != "ignore")
+    train = [one for _, one in older]
+    times = [closed.ts for closed, _ in older]
+    return Labelled(
+        weighed(train, positions) if debias else train,
+        newer,
+        (datetime.fromtimestamp(min(times) / 1000, UTC), datetime.fromtimestamp(max(times) / 1000, UTC)),
+        counts,
+        positions,
+    )
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "there is nothing in them"

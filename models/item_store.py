@@ -1,0 +1,202 @@
+"""Encoded items in memory, by slot: where scorers take them from.
+
+Knows tensors and slots; which item has which slot is the caller's business.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+
+from models.encoded import EncodedItem
+from models.trigrams import WORDS, letters  # noqa: F401 (the last one for the examples)
+
+Slots = npt.NDArray[np.int64]
+Part = Literal["tokens", "scales", "pooled", "ids", "letters"]
+PARTS: tuple[Part, ...] = ("tokens", "scales", "pooled", "ids", "letters")
+
+SHARE = 0.75
+"""Of the machine's memory: what one block could fill at most."""
+
+SMALLEST = 4_096
+"""Slots of the smallest block that is tried where memory is not promised freely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Items side by side: tokens int8 [n, L, T], scales float32 [n, L] (zero where there is no token),
+    pooled float32 [n, D], ids int16 [n, L] (the bits of uint16; zero where there is no token), letters int64
+    [n, 8] (the bits of uint64)."""
+
+    tokens: torch.Tensor
+    scales: torch.Tensor
+    pooled: torch.Tensor
+    ids: torch.Tensor
+    letters: torch.Tensor
+
+
+class _Block:
+    """A fixed run of slots. The operating system hands out the pages only when slots are written."""
+
+    def __init__(self, slots: int, dim: int, token_dim: int, max_tokens: int) -> None:
+        # numpy's zeros, not torch's: they ask for zero pages instead of writing zeros, so untouched slots cost nothing.
+        self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, token_dim), np.int8))
+        self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
+        self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
+        self.ids = torch.from_numpy(np.zeros((slots, max_tokens), np.int16))
+        self.letters = torch.from_numpy(np.zeros((slots, WORDS), np.int64))
+
+
+class ItemMemory:
+    """Growable store of encoded items, safe to fill from one thread while another scores.
+
+    Grows by whole blocks, so nothing is ever copied and memory never peaks at twice its size.
+
+    Parameters
+    ----------
+    dim, token_dim, max_tokens
+        Width of a pooled vector, width of a token's, and how many tokens of an item are kept; longer items are cut.
+    capacity
+        Slots per block; by default one block could fill :data:`SHARE` of the machine's memory. One block is the fastest
+        to gather from, and slots take memory only once written.
+
+    Examples
+    --------
+    >>> memory = ItemMemory(dim=4, token_dim=4, max_tokens=2, capacity=8)
+    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5], letters("tap")))
+    >>> memory.pooled(np.array([9, 3])).tolist()
+    [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    >>> len(memory), memory.bytes_per_item
+    (1, 88)
+    >>> memory.drop(9); len(memory)
+    0
+    """
+
+    def __init__(self, dim: int, token_dim: int, max_tokens: int, capacity: int | None = None) -> None:
+        self.dim = dim
+        self.token_dim = token_dim
+        self.max_tokens = max_tokens
+        self.capacity = capacity or int(psutil.virtual_memory().total * SHARE) // self.bytes_per_item
+        self._blocks: list[_Block] = []
+        self._used: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    @property
+    def bytes_per_item(self) -> int:
+        """Bytes one slot takes: tokens int8, scales and pooled float16, ids int16, letters."""
+        return self.max_tokens * (self.token_dim + 4) + 2 * self.dim + 8 * WORDS
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the slots in use."""
+        return len(self) * self.bytes_per_item
+
+    def put(self, slot: int, item: EncodedItem) -> None:
+        """Store or replace one item.
+
+        Raises
+        ------
+        ValueError
+            When the item is of another width, or the slot is negative.
+        """
+        if item.tokens.shape[1] != self.token_dim or item.pooled.shape != (self.dim,):
+            raise ValueError(f"an item of {item.tokens.shape[1]} dimensions does not fit a memory of {self.token_dim}")
+        if slot < 0:
+            raise ValueError(f"slot {slot} is negative")
+        count = min(len(item.tokens), self.max_tokens)
+        with self._lock:
+            block, place = self._place(slot)
+            for stored, given in ((block.tokens, item.tokens), (block.scales, item.scales), (block.ids, item.ids)):
+                stored.numpy()[place, :count] = given[:count].view(stored.numpy().dtype)
+                stored.numpy()[place, count:] = 0
+            block.pooled.numpy()[place] = item.pooled
+            block.letters.numpy()[place] = item.letters.view(np.int64)
+            self._used.add(slot)
+
+    def put_many(self, slots: Sequence[int], items: Sequence[EncodedItem]) -> None:
+        """Store several items; the slots and items go in pairs."""
+        for slot, item in zip(slots, items, strict=True):
+            self.put(slot, item)
+
+    def get(self, slot: int) -> EncodedItem:
+        """The item in a slot, as it was put.
+
+        Raises
+        ------
+        KeyError
+            When the slot is empty.
+        """
+        with self._lock:
+            if slot not in self._used:
+                raise KeyError(slot)
+            block, place = self._place(slot)
+            scales = block.scales[place].numpy().copy()
+            count = int(np.count_nonzero(scales))
+            return EncodedItem(
+                block.tokens[place, :count].numpy().copy(),
+                scales[:count],
+                block.pooled[place].numpy().copy(),
+                block.ids[place, :count].numpy().view(np.uint16).copy(),
+                block.letters[place].numpy().view(np.uint64).copy(),
+            )
+
+    def drop(self, slot: int) -> None:
+        """Forget an item; an unused slot is no error. The slot scores as an item without text from then on."""
+        with self._lock:
+            if slot in self._used:
+                block, place = self._place(slot)
+                for stored in (block.tokens, block.scales, block.pooled, block.ids, block.letters):
+                    stored[place] = 0
+                self._used.discard(slot)
+
+    def pooled(self, slots: Slots) -> npt.NDArray[np.float32]:
+        """Pooled vectors, float32 [n, D]; zeros for unused slots. IndexError for slots beyond all blocks."""
+        with self._lock:
+            taken = self._take("pooled", torch.from_numpy(np.asarray(slots, np.int64)))
+        vectors: npt.NDArray[np.float32] = taken.float().numpy()
+        return vectors
+
+    def gather(self, slots: Slots) -> Gathered:
+        """Copy the items at these slots side by side, as scorers want them; unused slots have no tokens."""
+        index = torch.from_numpy(np.asarray(slots, np.int64))
+        with self._lock:
+            tokens, scales, pooled, ids, bits = (self._take(name, index) for name in PARTS)
+        return Gathered(tokens, scales.float(), pooled.float(), ids, bits)
+
+    def _place(self, slot: int) -> tuple[_Block, int]:
+        if not self._blocks:
+            self._blocks.append(self._block())
+        number, place = divmod(slot, self.capacity)
+        while len(self._blocks) <= number:
+            self._blocks.append(self._block())
+        return self._blocks[number], place
+
+    def _block(self) -> _Block:
+        while True:
+            try:
+                return _Block(self.capacity, self.dim, self.token_dim, self.max_tokens)
+            except MemoryError:  # on a machine set to promise no more than it has
+                if self._blocks or self.capacity < SMALLEST:
+                    raise
+                self.capacity //= 2  # the first block's size is that of all
+
+    def _take(self, name: Part, index: torch.Tensor) -> torch.Tensor:
+        if not self._blocks:
+            self._place(0)
+        parts: list[torch.Tensor] = [getattr(block, name) for block in self._blocks]
+        if len(parts) == 1:
+            return parts[0].index_select(0, index)
+        numbers, places = index // self.capacity, index % self.capacity
+        out = torch.empty(len(index), *parts[0].shape[1:], dtype=parts[0].dtype)
+        for number in torch.unique(numbers).tolist():
+            where = torch.nonzero(numbers == number).squeeze(1)
+            out.index_copy_(0, where, parts[number].index_select(0, places[where]))
+        return out

@@ -1,0 +1,242 @@
+"""Everything a worker knows of the items on sale: their facts, their vectors, and the two indexes over them.
+
+An item lives in a numbered slot; facts that policy asks for are arrays by slot. Knows nothing of Kafka: what comes in
+are embeddings with their origin, whoever read them.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.encoded import EncodedError, EncodedItem
+from models.encoder import Encoder
+from models.item_store import ItemMemory
+from streams.catalog.embedding import Embedding, Origin, text, vectors
+from streams.catalog.lexical_index import LexicalIndex
+from streams.catalog.vector_index import VectorIndex
+from streams.events.schema import Item
+
+log = logging.getLogger(__name__)
+
+Slots = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record of the embeddings topic: an upsert, or a delete when there is no embedding.
+
+    ``encoder`` is the version whose record was deleted; without it a delete is everyone's.
+    """
+
+    item_id: str
+    embedding: Embedding | None
+    origin: Origin | None
+    encoder: str | None = None
+
+
+class Names:
+    """Small integers for strings that repeat, such as brands; -1 for the empty one.
+
+    Examples
+    --------
+    >>> names = Names()
+    >>> names.number("acme"), names.number("bolt"), names.number("acme"), names.number("")
+    (0, 1, 0, -1)
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """The number of a name, new or known."""
+        return self._numbers.setdefault(name, len(self._numbers)) if name else -1
+
+
+class Catalogue:
+    """The items of one shop as one worker holds them.
+
+    Parameters
+    ----------
+    encoder
+        Gives word pieces for the lexical index, and the version that embeddings must have.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        self.vectors = VectorIndex(encoder.dim)
+        self.lexical = LexicalIndex()
+        self.live = np.zeros(1024, dtype=bool)
+        self.in_stock = np.zeros(1024, dtype=bool)
+        self.brand = np.full(1024, -1, dtype=np.int32)
+        self.foreign = 0
+        self._brands = Names()
+        self._slots: dict[str, int] = {}
+        self._items: list[Item | None] = []
+        self._origins: dict[str, Origin] = {}
+        self._texts: dict[str, str] = {}
+        self._free: list[int] = []
+        self._uncommitted = False
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._slots
+
+    def slot(self, item_id: str) -> int | None:
+        """Where an item is, if it is."""
+        return self._slots.get(item_id)
+
+    def on_sale(self, item_id: str) -> bool:
+        """Whether an item is there and in stock."""
+        slot = self._slots.get(item_id)
+        return slot is not None and bool(self.in_stock[slot])
+
+    def slots(self, item_ids: Sequence[str]) -> Slots:
+        """Slots of those items that are known, in the order given."""
+        get = self._slots.get
+        return np.array([slot for item_id in item_ids if (slot := get(item_id)) is not None], dtype=np.int64)
+
+    def item(self, slot: int) -> Item:
+        """The item in a slot.
+
+        Raises
+        ------
+        KeyError
+            When the slot is empty.
+        """
+        item = self._items[slot] if slot < len(self._items) else None
+        if item is None:
+            raise KeyError(slot)
+        return item
+
+    def title(self, slot: int) -> str:
+        """An item's title, for scorers that read text."""
+        return self.item(slot).title
+
+    def newest(self, k: int) -> Slots:
+        """The items that came last: what to show when nothing else is known."""
+        return np.fromiter((slot for slot in list(self._slots.values())[: -k - 1 : -1]), dtype=np.int64)
+
+    def encoded(self, item_id: str, text_hash: str) -> EncodedItem | None:
+        """An item's vectors if this very text was encoded before by this encoder."""
+        if self._texts.get(item_id) != text_hash:
+            return None
+        return self.memory.get(self._slots[item_id])
+
+    def vectors_of(self, made: Embedding) -> EncodedItem:
+        """What this encoder made of an item.
+
+        Raises
+        ------
+        models.encoded.EncodedError
+            When it cannot be used: of other widths, or with values that cannot be.
+        """
+        return vectors(made, self.encoder.dim, self.encoder.token_dim)
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """Take changes; of the same item the latest state wins (`Origin.after`), else the one given last.
+
+        Embeddings of another encoder version are not taken, only counted in ``foreign``; but where the item's text is
+        still the one that is known, its facts (a price, a stock) are. An earlier state of an item never replaces a
+        later one.
+
+        Returns
+        -------
+        int
+            How many changes were taken.
+        """
+        last: dict[str, Change] = {}
+        origins: dict[str, Origin | None] = {}
+        foreign: list[Change] = []
+        for change in changes:
+            version = change.encoder if change.embedding is None else change.embedding.encoder
+            if version is not None and version != self.encoder.version:
+                foreign.append(change)
+                continue
+            known = origins[change.item_id] if change.item_id in last else self._origins.get(change.item_id)
+            later = change.origin and change.origin.after(known)
+            if change.origin is not None and later is None:
+                continue
+            last[change.item_id], origins[change.item_id] = change, later
+        puts: list[tuple[int, EncodedItem]] = []
+        for change in last.values():
+            if change.embedding is None:
+                self._delete(change.item_id)
+            else:
+                try:
+                    encoded = self.vectors_of(change.embedding)
+                except EncodedError as error:
+                    log.error("the vectors of %r cannot be read: %s", change.item_id, error)
+                    self.foreign += 1
+                else:
+                    puts.append((self._put(origins[change.item_id], change.embedding), encoded))
+        if puts:
+            slots = [slot for slot, _ in puts]
+            self.memory.put_many(slots, [encoded for _, encoded in puts])
+            self.vectors.put_many(slots, np.stack([encoded.pooled for _, encoded in puts]).astype(np.float32))
+        self._uncommitted = self._uncommitted or bool(last)
+        return len(last) + sum(map(self._facts, foreign))
+
+    def commit(self) -> None:
+        """Make changes visible to lexical search; cheap when there are none."""
+        if self._uncommitted:
+            self.lexical.commit()
+            self._uncommitted = False
+
+    def _put(self, origin: Origin | None, embedding: Embedding) -> int:
+        item = embedding.item
+        slot = self._slots.pop(item.item_id, None)
+        if slot is None:
+            slot = self._free.pop() if self._free else self._grow()
+        self._slots[item.item_id] = slot  # last in the dict: newest
+        if self._texts.get(item.item_id) != embedding.text:
+            self.lexical.put(slot, self.encoder.word_pieces([text(item)])[0])
+        self._items[slot] = msgspec.structs.replace(item, description="", attributes={})
+        self._texts[item.item_id] = embedding.text
+        if origin is not None:
+            self._origins[item.item_id] = origin
+        self.live[slot] = True
+        self.in_stock[slot] = item.in_stock
+        self.brand[slot] = self._brands.number(item.brand)
+        return slot
+
+    def _facts(self, change: Change) -> bool:
+        """Take the facts of what another encoder made of an item, if its text is the known one and it is newer."""
+        if change.embedding is None:
+            return False
+        known = self._origins.get(change.item_id)
+        later = change.origin and change.origin.after(known)
+        stale = change.origin is not None and (later is None or later == known)
+        if stale or self._texts.get(change.item_id) != change.embedding.text:
+            self.foreign += 1
+            return False
+        self._put(later, change.embedding)
+        return True
+
+    def _delete(self, item_id: str) -> None:
+        slot = self._slots.pop(item_id, None)
+        if slot is None:
+            return
+        self._items[slot] = None
+        self._texts.pop(item_id, None)
+        self._origins.pop(item_id, None)
+        self.live[slot] = self.in_stock[slot] = False
+        self.memory.drop(slot)
+        self.vectors.drop(slot)
+        self.lexical.drop(slot)
+        self._free.append(slot)
+
+    def _grow(self) -> int:
+        slot = len(self._items)
+        self._items.append(None)
+        if slot >= len(self.in_stock):
+            self.live = np.concatenate([self.live, np.zeros_like(self.live)])
+            self.in_stock = np.concatenate([self.in_stock, np.zeros_like(self.in_stock)])
+            self.brand = np.concatenate([self.brand, np.full_like(self.brand, -1)])
+        return slot

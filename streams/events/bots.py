@@ -1,0 +1,212 @@
+"""Who clicks as no person does: suspected bots, from the pages that a shopper saw and clicked.
+
+Pure: takes pages and events, gives marks; knows nothing of Kafka, Redis, or what is done with a mark. Three signs, each
+far from what people do (``docs/attribution.md`` has the thresholds and how often they err): more clicks than a person
+can make, pauses between clicks as even as a clock's, and clicks on nearly all that is on screen, page after page.
+"""
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from streams.config import BotsConfig
+from streams.events.schema import AnyEvent, Impression, Touch
+
+MINUTE_MS = 60_000
+REASONS = ("rate", "regular", "positions")
+PAUSES = 16
+"""About so many of the last pauses are compared with each other."""
+
+PAGE_WEIGHT = 0.9
+"""What a page weighs when the next one has come, in the share of what is clicked."""
+
+PAGE_MS = 30 * MINUTE_MS
+"""How long a page is what clicks that name no shelf belong to."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A shelf that was seen: when (ms), how many items it had, and how many of them were clicked, or more was done to.
+    A click on nothing that was shown is a page of no items."""
+
+    ts: int
+    shown: int
+    clicked: int
+
+
+class Track(msgspec.Struct, array_like=True):
+    """What is kept of one shopper: ten numbers, whatever they do. ``reason`` is set once they are marked."""
+
+    last: int
+    level: float = 0.0
+    clicked_at: int = 0
+    pauses: int = 0
+    pause: float = 0.0
+    variance: float = 0.0
+    pages: int = 0
+    shown: float = 0.0
+    clicked: float = 0.0
+    reason: str = ""
+
+
+class Bots:
+    """Marks shoppers. What it says of one depends on that shopper's pages alone, in the order given.
+
+    A mark stays until the shopper was away for ``marked_s``; what is known of others is forgotten after ``forget_s``
+    without a page, and nothing is kept of those who click nothing.
+
+    Parameters
+    ----------
+    config
+        The thresholds.
+    capacity
+        Of how many shoppers something is kept; beyond, the longest unseen go first.
+
+    Examples
+    --------
+    >>> bots = Bots(BotsConfig(burst=20))
+    >>> [bots.update("b", Page(second * 1000, shown=10, clicked=9)) for second in range(3)]
+    ['', '', 'rate']
+    >>> bots.update("u", Page(0, shown=10, clicked=1)), bots.get("b"), bots.get("u")
+    ('', 'rate', '')
+    """
+
+    def __init__(self, config: BotsConfig | None = None, capacity: int = 1_000_000) -> None:
+        self.config = config or BotsConfig()
+        self.capacity = capacity
+        self._kept: OrderedDict[str, Track] = OrderedDict()
+        self._marked: OrderedDict[str, Track] = OrderedDict()
+
+    def update(self, shopper: str, page: Page) -> str:
+        """Take a page in; gives what :meth:`get` does."""
+        track = self.track(shopper)
+        if track is not None and page.ts - track.last > self._kept_ms(track):
+            self._drop(shopper)
+            track = None
+        if track is None:
+            if not self.config.mark or not page.clicked:
+                return ""
+            track = self._kept[shopper] = Track(page.ts)
+        if not track.reason and (reason := self._judge(track, page)):
+            track.reason = reason
+            self._marked[shopper] = self._kept.pop(shopper)
+        track.last = max(track.last, page.ts)
+        (self._marked if track.reason else self._kept).move_to_end(shopper)
+        return track.reason
+
+    def get(self, shopper: str) -> str:
+        """Why a shopper is marked: ``rate``, ``regular`` or ``positions``; empty for all others."""
+        track = self._marked.get(shopper)
+        return track.reason if track else ""
+
+    def marked(self) -> Counter[str]:
+        """How many are marked, by reason."""
+        return Counter(track.reason for track in self._marked.values())
+
+    def forget(self, until: int, most: float = math.inf) -> list[str]:
+        """Forget shoppers whose next page, seen at ``until`` (ms) or later, would begin anew, up to ``most`` at once;
+        gives who they were."""
+        found = list[str]()
+        for tracks in (self._kept, self._marked):
+            while tracks and len(found) < most:
+                shopper, track = next(iter(tracks.items()))
+                if len(tracks) <= self.capacity and track.last + self._kept_ms(track) >= until:
+                    break
+                del tracks[shopper]
+                found.append(shopper)
+        return found
+
+    def track(self, shopper: str) -> Track | None:
+        """What is kept of a shopper."""
+        return self._marked.get(shopper) or self._kept.get(shopper)
+
+    def restore(self, tracks: Mapping[str, Track]) -> None:
+        """Go on from tracks that were kept."""
+        for shopper, track in sorted(tracks.items(), key=lambda pair: (pair[1].last, pair[0])):
+            (self._marked if track.reason else self._kept)[shopper] = track
+
+    def _judge(self, track: Track, page: Page) -> str:
+        config = self.config
+        drained = max(0, page.ts - track.last) / MINUTE_MS * config.clicks_per_minute
+        track.level = max(0.0, track.level - drained) + page.clicked
+        if track.level > config.burst:
+            return "rate"
+        if page.clicked and self._regular(track, page.ts):
+            return "regular"
+        if page.shown >= config.page_items:
+            track.pages += 1
+            track.shown = track.shown * PAGE_WEIGHT + page.shown
+            track.clicked = track.clicked * PAGE_WEIGHT + min(page.clicked, page.shown)
+            if track.pages >= config.pages and track.clicked >= config.clicked_share * track.shown:
+                return "positions"
+        return ""
+
+    def _regular(self, track: Track, ts: int) -> bool:
+        """Whether the last pauses between clicks are all but equal; moving mean and variance tell."""
+        before, track.clicked_at = track.clicked_at, ts
+        if not before or ts == before:
+            return False
+        track.pauses += 1
+        gain = max(1 / track.pauses, 1 / PAUSES)
+        off = abs(ts - before) - track.pause
+        track.pause += gain * off
+        track.variance = (1 - gain) * (track.variance + gain * off * off)
+        return track.pauses >= self.config.pauses and track.variance**0.5 <= self.config.spread * track.pause
+
+    def _kept_ms(self, track: Track) -> float:
+        return 1000 * (self.config.marked_s if track.reason else self.config.forget_s)
+
+    def _drop(self, shopper: str) -> None:
+        self._kept.pop(shopper, None)
+        self._marked.pop(shopper, None)
+
+
+class _Open(msgspec.Struct):
+    ts: int
+    shelf_id: str
+    shown: int
+    clicked: set[str]
+
+
+class Pages:
+    """Makes pages of events as they come, without waiting for what comes late: a page is over when the next is seen.
+
+    Parameters
+    ----------
+    capacity
+        Of how many shoppers the open page is kept.
+
+    Examples
+    --------
+    >>> from streams.events.schema import Click, Shown
+    >>> pages = Pages()
+    >>> shown = [Shown(item_id=item, position=place) for place, item in enumerate("abc")]
+    >>> first = Impression(event_id="1", ts=0, user_id="u", shelf_id="s", surface="feed", items=shown)
+    >>> click = Click(event_id="2", ts=5, user_id="u", item_id="a", shelf_id="s")
+    >>> second = Impression(event_id="3", ts=9, user_id="u", shelf_id="t", surface="feed", items=shown)
+    >>> [list(pages.update(event)) for event in (first, click, second)]
+    [[], [], [('u', Page(ts=0, shown=3, clicked=1))]]
+    """
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self.capacity = capacity
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+
+    def update(self, event: AnyEvent) -> Iterator[tuple[str, Page]]:
+        """Take an event in; gives the pages that it ends, with who saw them."""
+        who = event.shopper
+        if isinstance(event, Impression):
+            before = self._open.pop(who, None)
+            self._open[who] = _Open(event.time_ms, event.shelf_id, len(event.items), set())
+            if before is not None:
+                yield who, Page(before.ts, before.shown, len(before.clicked))
+            elif len(self._open) > self.capacity:
+                self._open.popitem(last=False)
+        elif isinstance(event, Touch):
+            page = self._open.get(who)
+            here = page is not None and event.shelf_id in (None, page.shelf_id)
+            if page is not None and here and event.time_ms - page.ts <= PAGE_MS:
+                page.clicked.add(event.item_id)
+            else:
+                yield who, Page(event.time_ms, 0, 1)

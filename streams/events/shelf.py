@@ -1,0 +1,192 @@
+"""The shelf: what is written to Redis for a frontend, and to ``liveshelf.shelves`` for the evaluator.
+
+Knows the shape and its bytes; nothing of how the items were chosen or of the Redis connection.
+"""
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from models.encoded import quantise
+from streams.clock import Moment, not_ahead
+from streams.events.schema import Id
+
+Chance = Annotated[float, Meta(ge=0, le=1.01)]
+"""A probability, rounding allowed for."""
+
+Utility = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Name = Annotated[str, Meta(max_length=512)]
+Query = Annotated[str, Meta(max_length=16_384)]
+"""A query as it is normalised, which can make one letter eighteen."""
+
+Key = Annotated[str, Meta(max_length=200_000)]
+"""A Redis key: an id and a query, escaped, nine bytes a letter."""
+
+MOST = 1_000
+Items = Meta(max_length=MOST)
+
+
+class ShelfItem(msgspec.Struct, frozen=True):
+    """One ranked item: utility, the probabilities behind it, and where the candidate came from."""
+
+    item_id: Id
+    score: Utility
+    buy: Chance
+    read: Chance
+    look: Chance
+    reason: Name
+
+
+class Shelf(msgspec.Struct, frozen=True, kw_only=True):
+    """The value under a shelf key. Times are epoch milliseconds.
+
+    ``event_ts`` is the time of the newest event the shelf knows of; an older shelf never replaces a newer one.
+    """
+
+    shelf_id: Id
+    surface: Name
+    model: Name
+    arm: Name
+    made_at: Moment
+    event_ts: Moment
+    items: Annotated[list[ShelfItem], Items]
+
+
+class Vector(msgspec.Struct, frozen=True, array_like=True):
+    """A text's embedding: which encoder made it, and its direction as int8 [D], since only that matters."""
+
+    encoder: Name
+    values: Annotated[bytes, Meta(min_length=1, max_length=8_192)]
+
+
+class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``liveshelf.shelves`` keeps of a shelf: the shelf, whom it was for, and each item's propensity.
+
+    ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` stood at place
+    ``i``; it is what inverse-propensity estimates divide by. ``vector`` is the query's embedding.
+
+    The context is kept as it was served, for whoever learns from what came of the shelf must see what the model saw:
+    ``history`` are the items whose past touches the shelf was ranked by, newest first (for similar items, the item that
+    they are similar to), ``asked`` the past queries, ``weights`` how much each of both counted, in that order, and
+    ``popularity[i]`` how much ``items[i]`` was in demand, in 0..1.
+    """
+
+    key: Key
+    shopper: Id | None
+    query: Query | None
+    shelf: Shelf
+    propensities: list[Chance]
+    history: Annotated[list[Id], Items] = []
+    asked: Annotated[list[Query], Items] = []
+    weights: list[Utility] = []
+    popularity: list[Chance] = []
+    vector: Vector | None = None
+
+
+def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
+    """A shelf's id: the same for the same cause, so a repeated event makes the same shelf, not a second one.
+
+    Examples
+    --------
+    >>> len(shelf_id("feed", "shelf:feed:u1", "e1", "m"))
+    24
+    >>> shelf_id("feed", "shelf:feed:u1", "e1", "m") == shelf_id("feed", "shelf:feed:u1", "e1", "m")
+    True
+    """
+    digest = hashlib.blake2b("\x1f".join((surface, key, event_id, model)).encode("utf-8", "replace"), digest_size=12)
+    return digest.hexdigest()
+
+
+def direction(encoder: str, pooled: npt.NDArray[np.float32]) -> Vector:
+    """An embedding [D], cut down to its direction.
+
+    Examples
+    --------
+    >>> restored(direction("mini", np.array([3.0, 4.0], np.float32))).round(2).tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
+    values, _ = quantise(pooled[None, :])
+    return Vector(encoder, values.tobytes())
+
+
+def restored(vector: Vector) -> npt.NDArray[np.float32]:
+    """The embedding's direction as a unit vector, float32 [D]."""
+    values = np.frombuffer(vector.values, np.int8).astype(np.float32)
+    found: npt.NDArray[np.float32] = values / max(float(np.linalg.norm(values)), 1e-9)
+    return found
+
+
+encoder = msgspec.json.Encoder()
+shelf_decoder = msgspec.json.Decoder(Shelf)
+record_decoder = msgspec.json.Decoder(ShelfRecord)
+
+
+def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
+    """The record, or where its JSON is larger than ``max_bytes`` less of it: first it loses what it was ranked by, then
+    its last items.
+
+    Examples
+    --------
+    >>> item = ShelfItem("x" * 200, 1.0, 0.1, 0.2, 0.3, "vector")
+    >>> shelf = Shelf(shelf_id="s", surface="feed", model="m", arm="a", made_at=1, event_ts=1, items=[item] * 20)
+    >>> record = ShelfRecord(key="k", shopper="u", query=None, shelf=shelf, propensities=[1.0] * 20, asked=["q" * 999])
+    >>> [(len(one.asked), len(one.shelf.items), len(one.propensities))
+    ...     for one in (bounded(record, limit) for limit in (9_000, 6_500, 1_000))]
+    [(1, 20, 20), (0, 20, 20), (0, 2, 2)]
+    """
+    size = len(encoder.encode(record))
+    if size > max_bytes:
+        record = msgspec.structs.replace(record, history=[], asked=[], weights=[], vector=None)
+        size = len(encoder.encode(record))
+    while size > max_bytes and record.shelf.items:
+        count = len(record.shelf.items) * max_bytes // (size + 1)
+        record = msgspec.structs.replace(
+            record,
+            shelf=msgspec.structs.replace(record.shelf, items=record.shelf.items[:count]),
+            propensities=record.propensities[:count],
+            popularity=record.popularity[:count],
+        )
+        size = len(encoder.encode(record))
+    return record
+
+
+def parse(message: Any, now_ms: int) -> ShelfRecord:
+    """The shelf record of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or cannot be: made in the future, or with lists that do not go together.
+    """
+    record = record_decoder.decode(message.value or b"")
+    not_ahead(max(record.shelf.made_at, record.shelf.event_ts), now_ms, "the shelf")
+    count = len(record.shelf.items)
+    if len(record.propensities) != count or len(record.popularity) not in (0, count):
+        told = f"{len(record.propensities)} propensities and {len(record.popularity)} popularities"
+        raise ValueError(f"{count} items, but {told}")
+    if len(record.weights) not in (0, len(record.history) + len(record.asked)):
+        raise ValueError(
+            f"{len(record.weights)} weights of {len(record.history)} items and {len(record.asked)} queries"
+        )
+    return record
+
+
+def fitted(shelf: Shelf, max_bytes: int) -> bytes:
+    """The shelf's JSON, with as many of its first items as fit into ``max_bytes``.
+
+    Examples
+    --------
+    >>> item = ShelfItem("x" * 200, 1.0, 0.1, 0.2, 0.3, "vector")
+    >>> shelf = Shelf(shelf_id="s", surface="feed", model="m", arm="a", made_at=1, event_ts=1, items=[item] * 20)
+    >>> len(fitted(shelf, 1_000)) <= 1_000
+    True
+    """
+    value = encoder.encode(shelf)
+    while len(value) > max_bytes and shelf.items:
+        shelf = msgspec.structs.replace(shelf, items=shelf.items[: len(shelf.items) * max_bytes // (len(value) + 1)])
+        value = encoder.encode(shelf)
+    return value

@@ -1,0 +1,1 @@
+"""What is known of shoppers and items from their events."""

@@ -1,0 +1,105 @@
+"""What is remembered of one shopper, and how an event is put to memory.
+
+Pure: turns events into the arguments of the ``remember`` script and its reply into a value. The script itself, and so
+the arithmetic of caps and counts, lives in ``scripts/remember.lua``; the connection lives in ``store``.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streams.events.schema import AnyEvent, Impression, Search, normalise
+
+CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p", "review": "v"}
+KINDS = {code: kind for kind, code in CODES.items()}
+TREND_WEIGHTS = {"click": 1, "read": 1, "review": 1, "cart": 3, "purchase": 5}
+SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """One remembered act upon an item."""
+
+    time_ms: int
+    kind: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One remembered query, normalised."""
+
+    time_ms: int
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shopper:
+    """A shopper's memory: newest first, bounded."""
+
+    touched: tuple[Touched, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    bought: frozenset[str] = frozenset()
+
+    @property
+    def newest_ms(self) -> int:
+        """Time of the newest event remembered; 0 when there is none.
+
+        Examples
+        --------
+        >>> Shopper(asked=(Asked(5, "tv"),)).newest_ms
+        5
+        """
+        return max(
+            self.touched[0].time_ms if self.touched else 0,
+            self.asked[0].time_ms if self.asked else 0,
+        )
+
+
+def remembered(event: AnyEvent) -> bool:
+    """Whether the event changes a shopper's memory; impressions are the evaluator's."""
+    return not isinstance(event, Impression)
+
+
+def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
+    """The script's arguments for one shopper's events, five an event.
+
+    Examples
+    --------
+    >>> arguments([Search(event_id="e1", ts=7, user_id="u", query="A  b")])
+    ['s', 7, 's\\x1fa b\\x1fe1', 'a b', 0]
+    """
+    flat: list[str | int] = []
+    for event in events:
+        if isinstance(event, Impression):
+            continue
+        what = normalise(event.query) if isinstance(event, Search) else event.item_id
+        code = CODES[event.kind]
+        member = SEPARATOR.join((code, what, event.event_id))
+        flat += (code, event.time_ms, member, what, TREND_WEIGHTS.get(event.kind, 0))
+    return flat
+
+
+def parse(reply: Sequence[Any]) -> Shopper:
+    """The script's reply as a value; what others wrote there, and is no act, is passed over.
+
+    Examples
+    --------
+    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1]).touched
+    (Touched(time_ms=3, kind='click', item_id='i1'),)
+    """
+    items, queries, bought = reply[:3]
+    return Shopper(
+        tuple(Touched(time, KINDS[code], what) for time, code, what in _acts(items) if code in KINDS),
+        tuple(Asked(time, what) for time, _, what in _acts(queries)),
+        frozenset(item.decode("utf-8", "replace") for item in bought),
+    )
+
+
+def _acts(flat: Sequence[bytes]) -> Iterator[tuple[int, str, str]]:
+    """When, what kind of, and upon what, of members with their scores."""
+    for member, time in zip(flat[::2], flat[1::2], strict=True):
+        code, *rest = member.decode("utf-8", "replace").split(SEPARATOR, 1)
+        if rest and math.isfinite(at := float(time)):
+            yield int(at), code, rest[0].rsplit(SEPARATOR, 1)[0]

@@ -1,0 +1,1 @@
+"""Kafka: the consumer, the producer, topics, dead letters, and the one Faust app."""

@@ -1,0 +1,180 @@
+"""Faust as Liveshelf uses it: an app without tables, batches taken from a stream, and leaving when nothing moves.
+
+Knows Faust and the settings; nothing of what is done with a batch. What is known to go wrong in Faust, and how each is
+designed around, stands in ``docs/worker.md``.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+
+from streams.config import RoleConfig, StreamsConfig
+from streams.kafka.connection import faust_credentials
+from streams.kafka.faust_consumer import FaustConsumer, Transport
+from streams.kafka.record import Record, Sent, place
+from streams.kafka.silence import SILENT_S
+from streams.telemetry.lifecycle import leave, or_leave, sentence
+from streams.telemetry.watchdog import STALLED_EXIT, Watchdog
+
+log = logging.getLogger(__name__)
+
+SILENT_SHARE = 0.75
+"""Of the watchdog's time: a partition that brings nothing is told of before it is over."""
+LAST_S = 1.0
+"""For tasks to end that were cancelled as the process ends."""
+
+
+class _App(faust.App):  # type: ignore[misc]
+    def _create_directories(self) -> None:
+        """Nothing: Faust's folders are for tables, and we keep none; what is killed leaves no folder behind."""
+
+
+def make_app(config: StreamsConfig, role: RoleConfig) -> Any:
+    """A Faust app of a role's consumer group, which reads and commits and does nothing else."""
+    app = _App(
+        role.group,
+        broker=[f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(",")],
+        broker_credentials=faust_credentials(config.kafka),
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4096,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_session_timeout=role.session_timeout_s,
+        broker_heartbeat_interval=role.session_timeout_s / 4,
+        consumer_group_instance_id=role.instance,
+        broker_max_poll_records=500,
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        value_serializer="raw",
+        key_serializer="raw",
+        autodiscover=False,
+    )
+    app.transport = Transport(config, app, min(SILENT_S, SILENT_SHARE * role.stall_s))
+    return app
+
+
+class _Worker(faust.Worker):  # type: ignore[misc]
+    async def _sentinel_task(self) -> None:
+        """The last thing that runs in the loop: what was cancelled ends. The library waits a second in any case."""
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=LAST_S)
+
+
+def run(app: Any) -> int:
+    """Run an app until SIGTERM or SIGINT; returns the exit code."""
+    worker = _Worker(app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        if stop.__context__ is not None and stop.code:
+            leave(sentence(stop.__context__))
+        return int(stop.code or 0)
+    return 0
+
+
+class Taking:
+    """Takes what waits in a stream, batch by batch; while Kafka acknowledges what one led to, the next is processed.
+
+    Parameters
+    ----------
+    wait_s
+        How long a batch that is not full waits for what Faust's thread has read meanwhile.
+    progress
+        Called after each batch that is through.
+    """
+
+    def __init__(self, wait_s: float, progress: Callable[[], None]) -> None:
+        self.wait_s, self.progress = wait_s, progress
+
+    async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
+        """Process at most ``size`` events at a time, for as long as the stream lasts."""
+        with or_leave("batches are taken no more"):  # Faust would begin anew with the next one, and lose this one
+            await self._run(stream, size, process)
+
+    async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
+        acknowledging: asyncio.Task[None] | None = None
+        batch: list[Any] = []
+        waited = False
+        async for event in stream.noack().events():
+            batch.append(event)
+            if len(batch) < size:
+                arriving = stream.channel.queue
+                if arriving.empty() and not waited:
+                    # What Faust's thread has read while a model computed comes a moment later.
+                    await asyncio.sleep(self.wait_s)
+                    waited = True
+                if not arriving.empty():
+                    continue
+            records = [record(taken.message) for taken in batch]
+            with or_leave(where=place(records)):
+                sent = await process(records)
+                if acknowledging is not None:
+                    await acknowledging
+            acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
+            batch, waited = [], False
+
+    async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
+        with or_leave():
+            await asyncio.gather(*sent)
+            for event in events:
+                event.ack()
+            self.progress()
+
+
+async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:
+    """End the process when events wait and nothing moves, unless that is excused, as while Redis is away."""
+    while True:
+        await asyncio.sleep(1.0)
+        waiting = lag(app, stopped=False)
+        if watchdog.stalled(asyncio.get_running_loop().time(), waiting, excused()):
+            log.critical(
+                "no progress for %g s with %d events waiting: leaving for the supervisor to restart",
+                watchdog.stall_s,
+                waiting,
+            )
+            leave(f"no progress for {watchdog.stall_s:g} s with {waiting} events waiting")
+            os._exit(STALLED_EXIT)
+
+
+def lag(app: Any, stopped: bool = True) -> int:
+    """Records in the app's partitions that are not yet through; those of an open transaction do not count.
+
+    Parameters
+    ----------
+    stopped
+        Whether those behind a batch that cannot be read count.
+    """
+    consumer: FaustConsumer = app.consumer
+    behind = 0
+    for partition in consumer.assignment() - (set() if stopped else consumer.stopped):
+        end, through = consumer.highwater(partition), consumer.through(partition)
+        if end is not None and through is not None:
+            behind += max(0, end - through)
+    return behind
+
+
+def caught_up(app: Any, partition: Any) -> bool:
+    """Whether nothing of a partition waits, neither behind an open transaction nor behind what cannot be read."""
+    consumer: FaustConsumer = app.consumer
+    end, through = consumer.end(partition), consumer.through(partition)
+    return end is not None and through is not None and through >= end
+
+
+def record(message: Any) -> Record:
+    """A Faust message as the pure parts see it."""
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=int(message.timestamp * 1000),
+        key=message.key,
+        value=message.value,
+        headers=(),
+    )

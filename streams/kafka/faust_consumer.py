@@ -1,0 +1,180 @@
+"""How Faust reads Kafka here: through this project's own consumer, and with what is through counted by what was read.
+
+Faust counts records one by one, so what holds no records — the marks of transactions, records that were taken back,
+batches that were skipped — would stay in front of it for ever, and on a topic made anew it would drop all it gets. Here
+a partition is through up to where it was read, once the last record that was handed out is acknowledged. So records of
+a topic have to be acknowledged in their order, as :class:`streams.kafka.app.Taking` does.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import ack_lock
+
+from streams.config import StreamsConfig
+from streams.kafka.consumer import Consumer
+from streams.kafka.silence import Silence
+from streams.telemetry.lifecycle import or_leave
+
+MAX_WAIT_MS = 1_500
+
+
+class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's thread that reads.
+
+    Attributes
+    ----------
+    read
+        Of each partition the offset of the last record that was handed out, None before the first, and where reading
+        is. Set here in one go, so that Faust's own thread never sees the one without the other.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.read: dict[TopicPartition, tuple[int | None, int]] = {}
+        self._assigned: object = None
+
+    def highwater(self, tp: TopicPartition) -> Any:
+        """The offset up to which records can be read now."""
+        return self._ensure_consumer().end(tp)
+
+    def _create_worker_consumer(self, transport: "Transport") -> Consumer:
+        conf = self.app.conf
+        consumer = Consumer(
+            transport.config,
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=MAX_WAIT_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+        )
+        consumer.silence = Silence(transport.silent_s)
+        consumer.on_reset = self._begin_anew
+        return consumer
+
+    def _begin_anew(self, partition: TopicPartition) -> None:
+        self.read.pop(partition, None)
+
+    async def _fetch_records(self, consumer: Consumer, *args: Any, **options: Any) -> Any:
+        with or_leave("reading has ended"):  # the library and Faust would go on without
+            consumer.check()
+        records = await super()._fetch_records(consumer, *args, **options)
+        assigned = consumer.assigned()
+        if assigned is not self._assigned:
+            self._assigned, self.read = assigned, {}
+        for partition in consumer.assignment():
+            if (at := consumer.at(partition)) is not None:
+                last = records[partition][-1].offset if partition in records else self.read.get(partition, (None, 0))[0]
+                self.read[partition] = last, at
+        return records
+
+
+class _Nothing(dict[Any, Any]):
+    """Holds nothing: what Faust remembers of what it read makes it drop records, and count what is not there."""
+
+    def __getitem__(self, _: Any) -> None:
+        return None
+
+    def __setitem__(self, *_: Any) -> None:
+        pass
+
+
+class FaustConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer, which commits what is through."""
+
+    _thread: Thread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_offset = _Nothing()
+        self._done: dict[TopicPartition, int] = {}
+
+    @property
+    def stopped(self) -> set[TopicPartition]:
+        """Partitions that cannot be read on."""
+        consumer = self._thread._consumer
+        return set() if consumer is None else set(consumer.stopped)
+
+    def end(self, partition: TopicPartition) -> int | None:
+        """Where a partition ends, with what is not committed yet; None before that is known."""
+        consumer: Consumer = self._thread._ensure_consumer()
+        return consumer.end(partition, committed=False)
+
+    async def gone(self, partition: TopicPartition, offset: int) -> bool:
+        """Whether a partition ends before an offset that was read once: then its topic was made anew."""
+        end = self.end(partition)
+        if end is None or offset < end:
+            return False
+        try:
+            ends = await self.highwaters(partition)
+        except KafkaError:
+            return False  # asked again with the next batch
+        return offset >= int(ends[partition])
+
+    def through(self, partition: TopicPartition) -> int | None:
+        """The offset before which all is through; None while that is not known."""
+        found = self._thread.read.get(partition)
+        if found is None:
+            return None
+        (last, at), done = found, self._done.get(partition)
+        if last is None or (done is not None and last < done <= at):
+            return at
+        if done is not None and done <= at:
+            return done
+        committed = self._committed_offset[partition]
+        return None if committed is None else min(int(committed), at)
+
+    def ack(self, message: Any) -> bool:
+        """Called by Faust when a message, and so all before it, is through."""
+        with ack_lock:
+            if message.acked:
+                return False
+            message.acked = True
+            self._unacked_messages.discard(message)
+            self._done[message.tp] = message.offset + 1
+            return True
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Called by Faust's thread."""
+        await super().on_partitions_revoked(revoked)
+        for partition in revoked:
+            self._done.pop(partition, None)
+
+    def _new_consumer_thread(self) -> Thread:
+        return Thread(self, loop=self.loop, beacon=self.beacon)
+
+    def _filter_committable_offsets(self, _: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        through = {partition: self.through(partition) for partition in self.assignment()}
+        return {
+            partition: offset
+            for partition, offset in through.items()
+            if offset is not None and offset != (self._committed_offset[partition] or 0)
+        }
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's way to Kafka, of which only the reading is this project's.
+
+    Parameters
+    ----------
+    silent_s
+        After so long without records a partition that holds more is told of as unreadable.
+    """
+
+    Consumer = FaustConsumer
+
+    def __init__(self, config: StreamsConfig, app: Any, silent_s: float) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.config, self.silent_s = config, silent_s

@@ -1,0 +1,64 @@
+"""What a topic holds now: read once, from its beginning or a moment on, to where it ended when reading began.
+
+For the command line, where no event loop runs. A partition that cannot be read on is read as far as it can be.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError
+
+from streams.config import StreamsConfig
+from streams.kafka.consumer import Consumer
+
+READ_MS = 500
+
+
+def contents(config: StreamsConfig, topic: str, *, since_ms: int | None = None) -> Generator[Any]:
+    """All messages, oldest first in each partition; none where the topic is not there.
+
+    Parameters
+    ----------
+    since_ms
+        Messages from before this moment (epoch ms, by their timestamps) are left out.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When the broker is out of reach or refuses.
+    """
+    with asyncio.Runner() as runner:
+        reading = _read(config, topic, since_ms)
+
+        async def more() -> Sequence[Any] | None:
+            return await anext(reading, None)
+
+        try:
+            while (messages := runner.run(more())) is not None:
+                yield from messages
+        except (KafkaError, OSError) as error:
+            raise KafkaConnectionError(str(error)) from error
+        finally:
+            runner.run(reading.aclose())
+
+
+async def _read(config: StreamsConfig, topic: str, since_ms: int | None) -> AsyncGenerator[Sequence[Any]]:
+    consumer = Consumer(config)
+    try:
+        await consumer.start()
+        partitions = await consumer.partitions(topic)
+        if not partitions:
+            return
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        if since_ms is not None:
+            starts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+            for partition, start in starts.items():
+                consumer.seek(partition, start.offset if start is not None else ends[partition])
+        while not consumer.passed(ends):
+            for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
+                yield messages
+    finally:
+        await consumer.stop()

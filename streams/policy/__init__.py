@@ -1,7 +1,0 @@
-"""From scores to a shelf: small pure rules over one ranking, in the order settings give."""
-
-from streams.policy.pipeline import STEPS, Policy, pipeline
-from streams.policy.ranking import Ranking
-from streams.policy.step import PolicyContext, Step
-
-__all__ = ["STEPS", "Policy", "PolicyContext", "Ranking", "Step", "pipeline"]

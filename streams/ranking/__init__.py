@@ -1,0 +1,1 @@
+"""From what is known to a shelf: candidates, context, arms, scoring and policy."""

@@ -1,0 +1,125 @@
+"""Context: what a shelf is ranked for. A query's encoding, a shopper's past as weighted vectors, or an item alone.
+
+Pure: knows the catalogue and the encoder, nothing of where shoppers are remembered.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.encoded import EncodedQuery
+from models.encoder import Encoder
+from streams.catalog.catalog import Catalogue
+from streams.config import WorkerConfig
+from streams.features.shopper import Shopper
+
+TOUCH_WEIGHTS = {"click": 0.6, "read": 0.7, "review": 0.5, "cart": 1.0, "purchase": 0.7}
+QUERY_WEIGHT = 0.8
+MOST_PIECES = 64
+"""Word pieces of a query that the lexical index is asked for; what people type has a dozen."""
+
+
+class Queries:
+    """Encoded queries, the most recently used kept: a query is encoded once, however many shelves it leads to."""
+
+    def __init__(self, encoder: Encoder, capacity: int = 10_000) -> None:
+        self.encoder = encoder
+        self.capacity = capacity
+        self._kept: OrderedDict[str, tuple[EncodedQuery, tuple[str, ...]]] = OrderedDict()
+
+    def update(self, queries: Iterable[str]) -> int:
+        """Encode those not yet known, in one pass; returns how many that were."""
+        new = [query for query in dict.fromkeys(queries) if query not in self._kept]
+        if new:
+            pieces = self.encoder.word_pieces(new)
+            for query, encoded, split in zip(new, self.encoder.encode_queries(new), pieces, strict=True):
+                self._kept[query] = (encoded, tuple(split[:MOST_PIECES]))
+        return len(new)
+
+    def get(self, query: str) -> tuple[EncodedQuery, tuple[str, ...]]:
+        """A query's encoding and word pieces; ``update`` must have seen it in this batch."""
+        self._kept.move_to_end(query)
+        return self._kept[query]
+
+    def trim(self) -> None:
+        """Forget the least recently used beyond the capacity; called between batches."""
+        while len(self._kept) > self.capacity:
+            self._kept.popitem(last=False)
+
+
+def decay(age_ms: float, half_life_s: float) -> float:
+    """Recency weight of something ``age_ms`` old.
+
+    Examples
+    --------
+    >>> decay(1_800_000, half_life_s=1800)
+    0.5
+    """
+    return float(2.0 ** (-max(age_ms, 0.0) / (half_life_s * 1000.0)))
+
+
+def past_queries(shopper: Shopper, config: WorkerConfig) -> list[str]:
+    """The queries of a shopper's past that a context is made of."""
+    return [asked.query for asked in shopper.asked[: config.recent_queries]]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of a shopper's past a context is made of, each newest first: items, each once, queries, and how much each of
+    the items, then of the queries, counts, in (0, 1]."""
+
+    items: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, shopper: Shopper, config: WorkerConfig, without: str | None = None) -> "Past":
+        """Of what is remembered of a shopper.
+
+        Age counts from the shopper's newest event, not from now, so a repeated event makes the same context.
+
+        Parameters
+        ----------
+        without
+            A query to leave out, because it is the one being answered.
+        """
+        newest, half_life = shopper.newest_ms, config.recency_half_life_s
+        items: dict[str, float] = {}
+        for touched in shopper.touched[: config.recent_items]:
+            if touched.item_id not in items:
+                items[touched.item_id] = TOUCH_WEIGHTS[touched.kind] * decay(newest - touched.time_ms, half_life)
+        asked = [a for a in shopper.asked[: config.recent_queries] if a.query != without]
+        spoken = [QUERY_WEIGHT * decay(newest - a.time_ms, half_life) for a in asked]
+        return cls(tuple(items), tuple(a.query for a in asked), (*items.values(), *spoken))
+
+
+def vectors(past: Past, catalogue: Catalogue, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+    """A past as vectors with weights; items that are not in the catalogue are left out.
+
+    Returns
+    -------
+    vectors : float32 [h, dim], unit length
+    weights : float32 [h], in (0, 1]
+    """
+    found = [(slot, row) for row, item in enumerate(past.items) if (slot := catalogue.slot(item)) is not None]
+    touched = catalogue.memory.pooled(np.array([slot for slot, _ in found], dtype=np.int64)) if found else None
+    spoken = [queries.get(query)[0].pooled[None, :] for query in past.queries]
+    parts: Sequence[np.ndarray] = [part for part in (touched, *spoken) if part is not None]
+    if not parts:
+        return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32)
+    rows = [row for _, row in found] + list(range(len(past.items), len(past.weights)))
+    return np.concatenate(parts).astype(np.float32), np.array(past.weights, dtype=np.float32)[rows]
+
+
+def centre(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean of unit vectors, unit length again; float32 [dim].
+
+    Examples
+    --------
+    >>> centre(np.eye(2, dtype=np.float32), np.array([1, 0], dtype=np.float32)).tolist()
+    [1.0, 0.0]
+    """
+    mean: np.ndarray = weights @ vectors
+    return mean / max(float(np.linalg.norm(mean)), 1e-9)

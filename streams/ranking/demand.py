@@ -1,0 +1,88 @@
+"""Keeps what is in demand fresh: reads the counters of touched items and writes the popular shelves.
+
+Reading and writing go through the doors it is given; the arithmetic is in ``trending``.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from streams.clock import wall_ms
+from streams.config import StreamsConfig
+from streams.events.shelf import ShelfRecord
+from streams.features.trending import ALL, Trending
+from streams.ranking.arms import Arms
+from streams.ranking.recommender import Ask
+from streams.redis.store import Store
+
+
+class Demand:
+    """Trending counts in, popularity and popular shelves out."""
+
+    def __init__(
+        self,
+        store: Store,
+        trending: Trending,
+        arms: Arms,
+        write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
+        config: StreamsConfig,
+    ) -> None:
+        self.store, self.trending, self.arms = store, trending, arms
+        self.write, self.config = write, config
+        self._segments: list[str] = []
+        self._read_all = True
+
+    async def run(self) -> None:
+        """Refresh until cancelled: counts every ``trend_refresh_s``, popular shelves every ``popular_refresh_s``."""
+        written = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.config.state.trend_refresh_s)
+            await self.refresh(wall_ms())
+            if loop.time() - written >= self.config.shelf.popular_refresh_s:
+                await self.popular(wall_ms())
+                written = loop.time()
+
+    async def refresh(self, now_ms: int) -> None:
+        """Read the counts: at first all buckets, then the two that still change."""
+        current = self.trending.bucket(now_ms)
+        depth = self.config.state.trend_buckets if self._read_all else 2
+        counts = await self.store.trend(range(current - depth + 1, current + 1))
+        self._read_all = False
+        self._take(counts, now_ms)
+
+    async def popular(self, now_ms: int) -> None:
+        """Write the popular shelf of everything and of the categories most in demand."""
+        for segment in (
+            ALL,
+            *filter(self._sells, self._segments),
+        ):  # one by one, so that no shopper waits for all of them
+            ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
+            await self.write(self.arms.recommend([ask], {}, now_ms).records)
+
+    def _sells(self, segment: str) -> bool:
+        """Whether anything of a category in demand is on sale; else its shelf would be made of whatever is new."""
+        catalogue = self.arms.champion.catalogue
+        ranked = self.trending.get(segment, wall_ms(), self.config.candidates.total)
+        return any(
+            catalogue.item(slot).category == segment
+            for slot in catalogue.slots([item_id for item_id, _ in ranked]).tolist()
+            if catalogue.in_stock[slot]
+        )
+
+    def _take(self, counts: Mapping[int, Mapping[str, int]], now_ms: int) -> None:
+        catalogue = self.arms.champion.catalogue
+        demand: Counter[str] = Counter()
+        for bucket, by_item in counts.items():
+            self.trending.update(ALL, bucket, by_item)
+            by_category: dict[str, dict[str, int]] = {}
+            for item_id, count in by_item.items():
+                slot = catalogue.slot(item_id)
+                category = catalogue.item(slot).category if slot is not None else ""
+                if category and category != ALL:  # its shelf would take the place of that of everything
+                    by_category.setdefault(category, {})[item_id] = count
+                    demand[category] += count
+            for category, mine in by_category.items():
+                self.trending.update(category, bucket, mine)
+        self._segments = [category for category, _ in demand.most_common(self.config.shelf.segments)]
+        self.arms.refresh(now_ms)

@@ -1,0 +1,7 @@
+"""From scores to a shelf: small pure rules over one ranking, in the order settings give."""
+
+from streams.ranking.policy.pipeline import STEPS, Policy, pipeline
+from streams.ranking.policy.ranking import Ranking
+from streams.ranking.policy.step import PolicyContext, Step
+
+__all__ = ["STEPS", "Policy", "PolicyContext", "Ranking", "Step", "pipeline"]

@@ -1,0 +1,58 @@
+"""From a ranking to a shelf: the steps that settings name, in the order they name them.
+
+Knows every step, and of none how it works.
+"""
+
+from collections.abc import Callable, Sequence
+
+from streams.config import PolicyConfig, PolicyStep
+from streams.ranking.policy.already_bought import AlreadyBought
+from streams.ranking.policy.brand_cap import BrandCap
+from streams.ranking.policy.diversity import Diversity
+from streams.ranking.policy.exploration import Exploration
+from streams.ranking.policy.in_stock import InStock
+from streams.ranking.policy.ranking import Ranking
+from streams.ranking.policy.step import PolicyContext, Step
+
+STEPS: dict[PolicyStep, Callable[[PolicyConfig], Step]] = {
+    "in_stock": lambda _: InStock(),
+    "already_bought": lambda _: AlreadyBought(),
+    "brand_cap": lambda config: BrandCap(config.brand_cap),
+    "diversity": lambda config: Diversity(config.diversity),
+    "exploration": lambda config: Exploration(config.exploration, config.exploration_position),
+}
+
+
+class Policy:
+    """Steps, one after the other; what is left, cut to the shelf's length."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = tuple(steps)
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """The shelf: at most ``context.length`` places."""
+        for step in self._steps:
+            ranking = step.apply(ranking, context)
+        return ranking.head(context.length)
+
+
+def pipeline(config: PolicyConfig) -> Policy:
+    """The policy that settings describe.
+
+    Raises
+    ------
+    ValueError
+        When a step is named twice, or one follows ``exploration``, whose logged propensities it would make untrue.
+
+    Examples
+    --------
+    >>> pipeline(PolicyConfig(steps=("exploration", "in_stock")))
+    Traceback (most recent call last):
+    ...
+    ValueError: exploration must be the last step
+    """
+    if len(set(config.steps)) < len(config.steps):
+        raise ValueError("a policy step is named twice")
+    if "exploration" in config.steps[:-1]:
+        raise ValueError("exploration must be the last step")
+    return Policy([STEPS[name](config) for name in config.steps])

@@ -1,0 +1,322 @@
+"""From what is known to shelves: candidates, one scoring call for all of them, policy.
+
+Pure: takes asks, memory that was read already, and a clock's value; gives shelf records and how long each stage took.
+Knows nothing of Kafka or Redis.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.scorer import Scorer, ScoreRequest, utility
+from streams.catalog.catalog import Catalogue
+from streams.config import StreamsConfig
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
+from streams.features.shopper import Shopper
+from streams.features.trending import Trending
+from streams.ranking.assignment import CHAMPION, SHARED
+from streams.ranking.candidates import Candidates, Source, reason, union
+from streams.ranking.context import Past, Queries, centre, past_queries, vectors
+from streams.ranking.policy import PolicyContext, Ranking, pipeline
+from streams.redis import keys
+
+Surface = Literal["feed", "search", "similar", "popular"]
+NOBODY = Shopper()
+Slots = NDArray[np.int64]
+NOTHING: Slots = np.zeros(0, dtype=np.int64)
+ANCHORS = 2
+"""How many of a shopper's newest items are looked around by themselves, beside the centre of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One shelf to make.
+
+    ``event_id`` and ``event_ts`` (ms) name the newest event the shelf answers. ``query`` is normalised; ``item_id`` is
+    the item that similar ones are wanted for; ``segment`` is for popular shelves.
+    """
+
+    surface: Surface
+    event_id: str
+    event_ts: int
+    shopper_id: str | None = None
+    shopper: Shopper = NOBODY
+    query: str | None = None
+    item_id: str | None = None
+    segment: str = "all"
+
+    @property
+    def key(self) -> str:
+        """The Redis key the shelf goes to."""
+        if self.surface == "search":
+            return keys.search(self.query or "", self.shopper_id)
+        if self.surface == "similar":
+            return keys.similar(self.item_id or "")
+        if self.surface == "popular":
+            return keys.popular(self.segment)
+        return keys.feed(self.shopper_id or "")
+
+
+@dataclass(slots=True)
+class Made:
+    """Shelves, in the order of the asks, with milliseconds by stage for the whole batch.
+
+    ``broken`` are the places of those for which the model gave a score that is no number; they hold what is left.
+    """
+
+    records: list[ShelfRecord] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Context:
+    """An ask with what its candidates are found and scored by."""
+
+    ask: Ask
+    past: Past
+    vectors: np.ndarray
+    weights: np.ndarray
+    probes: list[np.ndarray]
+    candidates: Candidates | None = None
+
+
+class Recommender:
+    """Makes shelves of one catalogue with one scorer.
+
+    Parameters
+    ----------
+    catalogue, scorer, trending
+        What there is, how it is scored, and what is in demand; all kept up to date by the owner.
+    arm
+        The experiment arm noted on every shelf that is a shopper's own; on others it is ``shared``.
+    queries
+        As the scorer's encoder reads them; by the catalogue's encoder unless given.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        scorer: Scorer,
+        trending: Trending,
+        config: StreamsConfig,
+        arm: str = CHAMPION,
+        queries: Queries | None = None,
+    ) -> None:
+        self.catalogue, self.scorer, self.trending = catalogue, scorer, trending
+        self.config = config
+        self.arm = arm
+        self.queries = Queries(catalogue.encoder) if queries is None else queries
+        self.policy = pipeline(config.policy)
+        self._popularity = np.zeros(0, dtype=np.float32)
+        self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
+
+    def recommend(self, asks: Sequence[Ask], together: Mapping[str, Sequence[str]], now_ms: int) -> Made:
+        """Make all shelves of a batch.
+
+        Parameters
+        ----------
+        together
+            Items seen together, for the items the asks are about, as far as known.
+        """
+        made = Made()
+        clock = time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            made.stages[stage] = made.stages.get(stage, 0.0) + (now - clock) * 1000
+            clock = now
+
+        wanted = [ask.query for ask in asks if ask.query]
+        wanted += [query for ask in asks for query in past_queries(ask.shopper, self.config.worker)]
+        self.queries.update(wanted)
+        lap("encode")
+        contexts = [self._context(ask) for ask in asks]
+        self._find(contexts, together, now_ms)
+        lap("candidates")
+        probabilities = self.scorer.score([self._request(context) for context in contexts])
+        lap("score")
+        for here, (context, rows) in enumerate(zip(contexts, probabilities, strict=True)):
+            numbers: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
+            if not numbers.all():
+                made.broken.add(here)
+                context.candidates = _candidates(context).keep(numbers)
+            made.records.append(self._shelf(context, rows[numbers], now_ms))
+        self.queries.trim()
+        lap("policy")
+        return made
+
+    def serve(self, catalogue: Catalogue, scorer: Scorer, queries: Queries, now_ms: int) -> None:
+        """Go over to another scorer and, perhaps, another catalogue and way to read queries, all at once.
+
+        Called on the event loop, where batches are computed, so it falls between two of them.
+        """
+        self.catalogue, self.scorer, self.queries = catalogue, scorer, queries
+        self.refresh(now_ms)
+
+    def refresh(self, now_ms: int) -> None:
+        """Take what is in demand now as the popularity of items, 0 to 1."""
+        ranked = self.trending.get("all", now_ms, 10_000)
+        top = ranked[0][1] if ranked else 1.0
+        self._popularity = np.zeros(len(self.catalogue.live), dtype=np.float32)
+        for item_id, score in ranked:
+            slot = self.catalogue.slot(item_id)
+            if slot is not None:
+                self._popularity[slot] = score / top
+
+    def _context(self, ask: Ask) -> _Context:
+        catalogue = self.catalogue
+        if ask.surface == "similar":
+            past = Past((ask.item_id or "",), (), (1.0,))
+        else:
+            past = Past.of(ask.shopper, self.config.worker, without=ask.query)
+        rows, weights = vectors(past, catalogue, self.queries)
+        if ask.query:
+            probes = [self.queries.get(ask.query)[0].pooled]
+        elif len(rows) > 1:
+            probes = [centre(rows, weights), *rows[:ANCHORS]]
+        else:
+            probes = list(rows)
+        probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index cannot look around no place
+        return _Context(ask, past, rows, weights, probes)
+
+    def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
+        caps = self.config.candidates
+        probes = [probe for context in contexts for probe in context.probes]
+        found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
+        trending = self._trending(now_ms)
+        by_query: dict[str, Candidates] = {}
+        for context in contexts:
+            ask = context.ask
+            near = [next(found, NOTHING) for _ in context.probes]
+            if ask.query and ask.query in by_query:
+                context.candidates = by_query[ask.query]
+                continue
+            sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(ask)}
+            if not ask.query:
+                sources["together"] = self._together(ask, together)
+            if ask.surface == "popular":
+                sources["trending"] = self._trending(now_ms, ask.segment)
+            elif ask.surface == "feed":
+                sources["trending"] = trending
+            candidates = self._union(sources, ask)
+            if not len(candidates):
+                candidates = self._union({"trending": self.catalogue.newest(caps.total)}, ask)
+            context.candidates = candidates
+            if ask.query:
+                by_query[ask.query] = candidates
+
+    def _union(self, sources: Mapping[Source, Slots], ask: Ask) -> Candidates:
+        live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
+        return union(live, self.config.candidates, self.catalogue.slots([ask.item_id or ""]).tolist())
+
+    def _lexical(self, ask: Ask) -> Slots:
+        query = ask.query or (ask.shopper.asked[0].query if ask.surface == "feed" and ask.shopper.asked else None)
+        if query is None or not self.config.candidates.lexical:
+            return NOTHING
+        return self.catalogue.lexical.search(self.queries.get(query)[1], self.config.candidates.lexical)
+
+    def _together(self, ask: Ask, together: Mapping[str, Sequence[str]]) -> Slots:
+        return _interleave([self.catalogue.slots(together[item]) for item in anchors(ask) if item in together])
+
+    def _trending(self, now_ms: int, segment: str = "all") -> Slots:
+        ranked = self.trending.get(segment, now_ms, self.config.candidates.total)
+        return self.catalogue.slots([item_id for item_id, _ in ranked])
+
+    def _request(self, context: _Context) -> ScoreRequest:
+        ask, slots = context.ask, _candidates(context).slots
+        if len(self._popularity) < len(self.catalogue.live):  # the catalogue grew since
+            self._popularity = np.pad(self._popularity, (0, len(self.catalogue.live) - len(self._popularity)))
+        return ScoreRequest(
+            candidates=slots,
+            query=self.queries.get(ask.query)[0] if ask.query else None,
+            query_text=ask.query or "",
+            history=context.vectors,
+            weights=context.weights,
+            popularity=self._popularity[slots],
+        )
+
+    def _shelf(self, context: _Context, rows: np.ndarray, now_ms: int) -> ShelfRecord:
+        ask, candidates, catalogue = context.ask, _candidates(context), self.catalogue
+        scores = utility(rows, self._intent_weights)
+        identity = shelf_id(ask.surface, ask.key, ask.event_id, self.scorer.version)
+        kept = self.policy.apply(
+            Ranking.of(candidates.slots, scores, candidates.sources),
+            PolicyContext(
+                in_stock=catalogue.in_stock.__getitem__,
+                brands=catalogue.brand.__getitem__,
+                vectors=catalogue.memory.pooled,
+                bought=frozenset(catalogue.slots(list(ask.shopper.bought)).tolist()),
+                seed=int(identity[:15], 16),
+                length=self.config.policy.length,
+            ),
+        )
+        row = {slot: i for i, slot in enumerate(candidates.slots.tolist())}
+        slots = kept.slots.tolist()
+        chances = rows[[row[slot] for slot in slots], :3].astype(np.float64).round(4).tolist()
+        worth = kept.scores.astype(np.float64).round(5).tolist()
+        items = [
+            ShelfItem(catalogue.item(slot).item_id, score, buy, read, look, reason(mask) or "new")
+            for slot, score, mask, (buy, read, look) in zip(slots, worth, kept.reasons.tolist(), chances, strict=True)
+        ]
+        shelf = Shelf(
+            shelf_id=identity,
+            surface=ask.surface,
+            model=self.scorer.version,
+            arm=SHARED if ask.shopper_id is None else self.arm,
+            made_at=now_ms,
+            event_ts=ask.event_ts,
+            items=items,
+        )
+        return ShelfRecord(
+            key=ask.key,
+            shopper=ask.shopper_id,
+            query=ask.query,
+            shelf=shelf,
+            propensities=[round(p, 6) for p in kept.propensities.tolist()],
+            history=list(context.past.items),
+            asked=list(context.past.queries),
+            weights=[round(weight, 3) for weight in context.past.weights],
+            popularity=[round(float(value), 3) for value in self._popularity[kept.slots]],
+            vector=self._vector(ask),
+        )
+
+    def _vector(self, ask: Ask) -> Vector | None:
+        if not ask.query:
+            return None
+        pooled = self.queries.get(ask.query)[0].pooled
+        return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
+
+
+def anchors(ask: Ask) -> list[str]:
+    """The items an ask is about: what items seen together are looked up for."""
+    if ask.item_id:
+        return [ask.item_id]
+    if ask.surface != "feed":
+        return []
+    return list(dict.fromkeys(touched.item_id for touched in ask.shopper.touched))[: ANCHORS + 1]
+
+
+def _candidates(context: _Context) -> Candidates:
+    assert context.candidates is not None
+    return context.candidates
+
+
+def _interleave(lists: Sequence[Slots]) -> Slots:
+    """Round robin by rank over ranked lists, each slot once."""
+    if not lists:
+        return NOTHING
+    if len(lists) == 1:
+        return lists[0]
+    width = max(map(len, lists))
+    padded = np.full((len(lists), width), -1, dtype=np.int64)
+    for row, ranked in zip(padded, lists, strict=True):
+        row[: len(ranked)] = ranked
+    merged = padded.T.ravel()
+    merged = merged[merged >= 0]
+    return merged[np.sort(np.unique(merged, return_index=True)[1])]

@@ -1,0 +1,299 @@
+"""Redis, the only door to it: shopper memory, demand counters, shelves and an index of what they show, through atomic
+scripts.
+
+Every call waits until Redis has answered. When Redis is away, loading, full or was flushed, calls wait and try again
+with backoff for as long as it takes: all writes may be repeated without harm, so a pause is the whole cost. Knows
+nothing of Kafka, models, or why anything is written.
+"""
+
+import hashlib
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+
+from streams.clock import wall_ms
+from streams.config import BotsConfig, StateConfig
+from streams.events.schema import AnyEvent
+from streams.features import shopper as memory
+from streams.redis.keys import own, shard
+from streams.redis.lua import Scripts, wrong_kind
+from streams.redis.retry import Patience
+
+log = logging.getLogger(__name__)
+
+SCRIPTS = ("remember", "top", "put_shelf", "note_shown", "take_shown", "take_out")
+SHOWN_KEPT = 512
+"""Shelves noted of an item and epoch: so many integers Redis keeps in one array (``set-max-intset-entries``)."""
+
+NUMBER_DIGITS = 16
+"""A shelf's number has no more; what is longer, or no number, is not ours."""
+
+T = TypeVar("T")
+
+
+class Store:
+    """Liveshelf's state in Redis.
+
+    Parameters
+    ----------
+    client
+        A connected asyncio client, owned by the caller.
+    config
+        Caps, windows and lifetimes.
+    marked_s
+        How long a shopper who was marked as a bot makes no demand.
+    """
+
+    def __init__(self, client: "Redis", config: StateConfig, marked_s: int = BotsConfig().marked_s) -> None:
+        self.client = client
+        self.config = config
+        self.marked_s = marked_s
+        self.patience = Patience()
+        self._scripts = Scripts(client, "streams.redis", SCRIPTS)
+
+    async def remember(
+        self, events: Mapping[str, Sequence[AnyEvent]], newest: int, bots: Set[str] = frozenset()
+    ) -> dict[str, memory.Shopper]:
+        """Put events to their shoppers' memory and return it, in one round trip.
+
+        Parameters
+        ----------
+        events
+            New events by shopper; an empty sequence only reads.
+        newest
+            How many of the newest touched items to return.
+        bots
+            Shoppers that are marked from now on: what they do is remembered, but makes no demand.
+        """
+        config = self.config
+
+        async def send(pipe: Any) -> list[Any]:
+            for shopper, mine in events.items():
+                number = shard(shopper, config.shards)
+                keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought"))
+                self._scripts.add(
+                    pipe,
+                    "remember",
+                    list(keys),
+                    own(number),
+                    config.ttl_s,
+                    config.history_items,
+                    config.history_queries,
+                    config.bought_items,
+                    config.together_items,
+                    config.trend_bucket_s * 1000,
+                    config.trend_bucket_s * config.trend_buckets * 2,
+                    newest,
+                    own(number, "counted", shopper),
+                    config.counted_items,
+                    own(number, "bot", shopper),
+                    self.marked_s if shopper in bots else 0,
+                    *memory.arguments(mine),
+                )
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        replies = await self._patiently(send)
+        return {shopper: memory.parse(reply) for shopper, reply in zip(events, replies, strict=True)}
+
+    async def together(self, items: Sequence[str], k: int) -> dict[str, list[str]]:
+        """Items seen within the same visit as each of these, most often first.
+
+        Returns
+        -------
+        dict
+            For each item, at most ``k`` others.
+        """
+        sums = await self._top([f"with:{item}" for item in items], k)
+        return {
+            item: sorted(counts, key=lambda name: (-counts[name], name))[:k]
+            for item, counts in zip(items, sums, strict=True)
+        }
+
+    async def trend(self, buckets: Iterable[int]) -> dict[int, dict[str, int]]:
+        """Weighted counts of touches by item for each time bucket, of the items most touched in each shard."""
+        wanted = list(buckets)
+        return dict(
+            zip(wanted, await self._top([f"trend:{bucket}" for bucket in wanted], self.config.trend_items), strict=True)
+        )
+
+    async def _top(self, names: Sequence[str], k: int) -> list[dict[str, int]]:
+        """For each of our sorted sets, the ``k`` highest members of every shard with their scores added up."""
+
+        async def send(pipe: Any) -> list[Any]:
+            for number in range(self.config.shards):
+                keys = (own(number) + name for name in names)
+                self._scripts.add(pipe, "top", list(keys), k)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        sums: list[dict[str, int]] = [{} for _ in names]
+        for reply in await self._patiently(send) if names else ():
+            for counts, flat in zip(sums, reply, strict=True):
+                for member, score in zip(flat[::2], flat[1::2], strict=True):
+                    if math.isfinite(count := float(score)):
+                        name = member.decode("utf-8", "replace")
+                        counts[name] = counts.get(name, 0) + int(count)
+        return sums
+
+    async def put(
+        self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int, shown: Sequence[Sequence[str]] = ()
+    ) -> list[bool]:
+        """Write shelves ``(key, value, event time ms)``; a newer one in place stays.
+
+        Parameters
+        ----------
+        shown
+            The ids of each shelf's items, so that an item can be taken out again. They are noted first: there is no
+            shelf that the index does not know of.
+
+        Returns
+        -------
+        list of bool
+            Whether each was written.
+        """
+        notes = self._notes([(key, items) for (key, _, _), items in zip(shelves, shown, strict=False)])
+        epoch = epochs(wall_ms(), ttl_s)[0]
+
+        async def send(pipe: Any) -> list[Any]:
+            for number, note in notes.items():
+                self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, note)
+            for key, value, event_ts in shelves:
+                self._scripts.add(pipe, "put_shelf", [key], value, event_ts, ttl_s)
+            replies: list[Any] = await pipe.execute()
+            return replies[len(notes) :]
+
+        return [bool(reply) for reply in await self._patiently(send)] if shelves else []
+
+    async def take_shown(self, items: Sequence[str], ttl_s: int) -> tuple[dict[str, list[str]], set[str]]:
+        """Empty the index of some items.
+
+        Returns
+        -------
+        dict, set
+            By shelf key, those of the items that it was noted to show; and the items that are on more shelves than
+            the index holds, so that only `every_shelf` has all of them.
+        """
+        by_shard: dict[int, list[str]] = {}
+        for item in items:
+            by_shard.setdefault(shard(item, self.config.shards), []).append(item)
+        current = epochs(wall_ms(), ttl_s)
+
+        async def send(pipe: Any) -> list[Any]:
+            for number, mine in by_shard.items():
+                self._scripts.add(pipe, "take_shown", [own(number)], len(current), *current, *mine)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        shown: dict[str, list[str]] = {}
+        everywhere = set()
+        for mine, reply in zip(by_shard.values(), await self._patiently(send) if items else (), strict=False):
+            for item, numbers in zip(mine, reply, strict=True):
+                if len(numbers) >= SHOWN_KEPT:
+                    everywhere.add(item)
+                for number in (one for one in set(numbers) if one.isdigit() and len(one) <= NUMBER_DIGITS):
+                    shown.setdefault(number.decode(), []).append(item)
+        numbers = list(shown)
+        names = await self.values([self._numbered(number) for number in numbers])
+        found = zip(numbers, names, strict=True)
+        return {key.decode("utf-8", "replace"): shown[number] for number, key in found if key}, everywhere
+
+    async def take_out(self, items: Mapping[str, Sequence[str]]) -> int:
+        """Take items out of shelves, by shelf key; returns how many places were emptied."""
+
+        async def send(pipe: Any) -> list[Any]:
+            for key, mine in items.items():
+                self._scripts.add(pipe, "take_out", [key], *map(msgspec.json.encode, mine))
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        return sum(await self._patiently(send)) if items else 0
+
+    async def every_shelf(self, chunk: int = 200) -> AsyncIterator[dict[str, bytes]]:
+        """All shelves, some at a time; one that is written meanwhile may be left out.
+
+        Raises
+        ------
+        redis.RedisError
+            When the search for keys is broken off; it then has to begin anew.
+        """
+        waiting: list[str] = []
+        keys = self.client.scan_iter(match="shelf:*", count=1000)
+        while True:
+            key = await anext(keys, None)
+            if key is not None:
+                waiting.append(key.decode("utf-8", "replace"))
+            if len(waiting) >= chunk or (key is None and waiting):
+                found = await self.values(waiting)
+                yield {key: value for key, value in zip(waiting, found, strict=True) if value is not None}
+                waiting = []
+            if key is None:
+                return
+
+    async def values(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What stands under some keys; None where nothing does, or no string."""
+
+        async def send(pipe: Any) -> list[Any]:
+            for key in keys:
+                pipe.get(key)
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+            for reply in replies:
+                if isinstance(reply, Exception) and not wrong_kind(reply):
+                    raise reply
+            return [None if isinstance(reply, Exception) else reply for reply in replies]
+
+        return await self._patiently(send) if keys else []
+
+    def _notes(self, shown: Sequence[tuple[str, Sequence[str]]]) -> dict[int, bytes]:
+        """What `note_shown` is to note in each shard."""
+        items: dict[int, dict[str, list[str]]] = {}
+        shelves: dict[int, list[str]] = {}
+        for key, mine in shown:
+            number = shelf_number(key)
+            shelves.setdefault(number % self.config.shards, []).extend((str(number), key))
+            for item in mine:
+                by_item = items.setdefault(shard(item, self.config.shards), {})
+                by_item.setdefault(item, []).append(str(number))
+        return {
+            number: msgspec.msgpack.encode(
+                ([part for pair in items.get(number, {}).items() for part in pair], shelves.get(number, []))
+            )
+            for number in items.keys() | shelves.keys()
+        }
+
+    def _numbered(self, number: str) -> str:
+        return own(int(number) % self.config.shards, "numbered", number)
+
+    async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
+        return await self.patience.until_done(lambda: self._scripts.run(send))
+
+
+def shelf_number(key: str) -> int:
+    """A number for a shelf that stands in sets in its place: eight bytes there, where a key takes fifty and more.
+
+    Below 2^53, as Redis' scripts count. Of a million shelves two share one with a chance of 1 in 18,000.
+
+    Examples
+    --------
+    >>> shelf_number("shelf:feed:u1")
+    480702303010589
+    """
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest()) >> 11
+
+
+def epochs(now_ms: int, ttl_s: int) -> tuple[int, int]:
+    """The epochs in which a shelf that still lives may have been noted, the current one first.
+
+    An epoch is as long as a shelf lives. So the index forgets what is gone, with no key refreshed for ever.
+
+    Examples
+    --------
+    >>> epochs(25_000, 10)
+    (2, 1)
+    """
+    current = now_ms // 1000 // ttl_s
+    return current, current - 1

@@ -1,0 +1,1 @@
+"""Which model serves: loading versions, slots, switching, canaries."""

@@ -1,0 +1,104 @@
+"""Announcements on ``liveshelf.models``: what a slot of the model store holds now, told to all who act on it at once.
+
+The store is the truth; who misses an announcement finds the same there, a little later. Knows slots and the topic;
+nothing of what a version is, nor of who listens.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiokafka.errors import KafkaError as AsyncKafkaError
+from kafka.errors import KafkaConnectionError
+
+from models.store import ids
+from models.store.slots import Slot
+from streams.clock import not_ahead
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.events.decode import Refusal
+from streams.kafka.consumer import Consumer
+from streams.kafka.guard import Guard
+from streams.kafka.producer import Producer
+from streams.kafka.record import Send, Unsent
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Meter
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 3.0
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Slot).decode
+
+Told = tuple[str, Slot | None]
+"""A slot's name and what it holds; None where its record was removed."""
+
+
+def parse(message: Any, now_ms: int) -> Told:
+    """What a consumed Kafka message announces; for :class:`streams.kafka.guard.Guard`.
+
+    Raises
+    ------
+    ValueError
+        When it announces no slot, or one that cannot be.
+    """
+    name = (message.key or b"").decode()
+    if not re.fullmatch(ids.METHOD, name):
+        raise ValueError(f"{name[:64]!r} is no name of a slot")
+    slot = None if message.value is None else decode(message.value)
+    for one in (*slot.history, slot.current) if slot is not None else ():
+        if one is not None:
+            not_ahead(int(one.at.timestamp() * 1_000), now_ms, "the promotion")
+    return name, slot
+
+
+def announce(send: Send, topics: Topics, name: str, slot: Slot) -> Awaitable[Unsent | None]:
+    """Tell what a slot holds; awaiting what it returns waits until the broker has it.
+
+    Called by roles that have a producer, after they changed the slot in the store.
+    """
+    return send(topics.models, name.encode(), encode(slot))
+
+
+def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot) -> None:
+    """The same with a connection of its own, for the command line; where no event loop runs.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When the broker is out of reach, refuses, or does not answer for three seconds.
+    """
+
+    async def tell() -> None:
+        async with asyncio.timeout(TIMEOUT_S), Producer(StreamsConfig(kafka=kafka, topics=topics)) as send:
+            if (refused := await announce(send, Topics(topics.prefix), name, slot)) is not None:
+                raise AsyncKafkaError(refused.detail)
+
+    try:
+        asyncio.run(tell())
+    except (AsyncKafkaError, TimeoutError, OSError) as error:
+        raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
+
+
+async def follow(open_consumer: Callable[[], Consumer], meter: Meter) -> AsyncIterator[Told]:
+    """What is announced, first what was before; endless. What is no slot is counted, logged and passed over.
+
+    Parameters
+    ----------
+    open_consumer
+        Makes a consumer of the topic from its earliest record, in no group.
+    meter
+        Counts what is no slot.
+    """
+    guard = Guard("slots", parse, meter)
+    consumer = open_consumer()
+    await consumer.start()
+    try:
+        async for message in consumer:
+            if not isinstance(told := guard(message), Refusal):
+                yield told
+    finally:
+        await consumer.stop()

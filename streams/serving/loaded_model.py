@@ -1,0 +1,139 @@
+"""An edition: what a worker serves with. One version of the model, loaded, and the catalogue as its encoder made it.
+
+Nothing becomes an edition that fails the check of :mod:`models.check`.
+Knows the models and their store; nothing of Kafka, nor of when one edition takes another's place.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from models import check
+from models.encoder import Encoder
+from models.factory import build
+from models.scorer import Scorer
+from models.store import Store, StoreError
+from models.store.parts import Parts, parts
+from models.weights import WeightsError, require_finite, resolve
+from streams.catalog.catalog import Catalogue
+from streams.config import ModelConfig
+from streams.ranking.context import Queries
+from streams.serving.slots import UNTRAINED
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edition:
+    """A version's parts, loaded; and queries as its encoder reads them.
+
+    ``sample`` is what it was checked on, ``engaged`` the mean probability of an act that it gave there.
+    """
+
+    parts: Parts
+    encoder: Encoder
+    catalogue: Catalogue
+    scorer: Scorer
+    queries: Queries
+    sample: check.Sample
+    engaged: float
+
+    @property
+    def version(self) -> str:
+        """The version's id, or ``UNTRAINED``."""
+        return self.parts.version or UNTRAINED
+
+    @property
+    def name(self) -> str:
+        """The version's id, or the weights where none is served."""
+        return self.parts.version or self.parts.weights
+
+
+def fetch(version: str, model: ModelConfig) -> Parts:
+    """A version's parts, on this machine and checked; those of the settings where it is ``UNTRAINED``.
+
+    Raises
+    ------
+    models.store.errors.StoreError
+        When there is no such version, or a file of it is missing or damaged.
+    """
+    if version == UNTRAINED:
+        return Parts(architecture=model.architecture, weights=model.weights)
+    return parts(Store(model.store), version)
+
+
+def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> Edition:
+    """Load a version; takes seconds, and may run in a thread while another edition serves.
+
+    Parameters
+    ----------
+    beside
+        Editions that are held. What is the same is shared with them: an encoder that reads queries the same way and
+        what it made of them, a catalogue where it makes the same of items.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        When a part is damaged, the parts do not fit each other, or they fail a check, as the message says.
+    """
+    wanted = chosen.weights, chosen.adapter
+    same = next((other for other in beside if (other.parts.weights, other.parts.adapter) == wanted), None)
+    folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
+    for folder in (chosen.head, chosen.cross_encoder, *folders):
+        if folder is not None:
+            require_finite(folder)
+    encoder = same.encoder if same is not None else _encoder(chosen, model)
+    # What another edition computes with now is not run in this thread too: it was checked.
+    sample = same.sample if same is not None else check.Sample(encoder)
+    catalogues = (other.catalogue for other in beside if other.encoder.version == encoder.version)
+    catalogue = next(catalogues, None)
+    if catalogue is None:
+        catalogue = Catalogue(encoder)
+    make = partial(
+        build,
+        chosen.architecture,
+        encoder,
+        head=chosen.head,
+        cross_encoder=chosen.cross_encoder,
+        precision=model.precision,
+    )
+    engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
+    scorer = make(catalogue.memory, catalogue.title)
+    queries = same.queries if same is not None else Queries(encoder)
+    return Edition(chosen, encoder, catalogue, scorer, queries, sample, engaged)
+
+
+def examine(version: str, model: ModelConfig, champion: str | None = None) -> None:
+    """Check a version as a worker does that loads it, and against the one in charge; takes seconds.
+
+    Parameters
+    ----------
+    champion
+        The version in charge, if there is one. One that cannot be loaded is nothing to compare with.
+
+    Raises
+    ------
+    models.store.errors.StoreError
+        When there is no such version, or it is not fit to serve; the message says which check failed.
+    """
+    before: Edition | None = None
+    if champion is not None and champion != version:
+        with suppress(StoreError, WeightsError, OSError, ValueError, RuntimeError):
+            before = load(fetch(champion, model), model)
+    try:
+        edition = load(fetch(version, model), model, [before] if before is not None else [])
+        if before is not None:
+            check.within(edition.engaged, before.engaged)
+    except WeightsError as error:
+        raise StoreError(f"{version} is refused: {error}. Train it again, or take another version.") from error
+
+
+def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:
+    return Encoder(
+        chosen.weights,
+        precision=model.precision,
+        max_item_tokens=model.max_item_tokens,
+        max_query_tokens=model.max_query_tokens,
+        device=model.device,
+        engine=model.engine,
+        adapter=chosen.adapter,
+    )

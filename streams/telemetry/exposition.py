@@ -1,0 +1,146 @@
+"""A role's snapshots in the form that Prometheus reads.
+
+Pure: takes snapshots and a clock, gives metric families; ``streams.telemetry.prometheus`` serves them. Names are
+``liveshelf_{role}_…``; ``docs/metrics.md`` lists them.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+
+from streams.clock import wall_ms
+from streams.telemetry.meter import Snapshot, label_value
+from streams.telemetry.timing import Stage, Timing
+
+LEVELS = (0.5, 0.9, 0.99)
+
+SENTENCES = {"decision", "held_back", "trigger", "verdict_sentence"}
+"""Labels that are not shown: each time they say something else there would be another series, for ever."""
+
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
+
+
+def metric_name(role: str, name: str) -> str:
+    """A name that Prometheus takes.
+
+    Examples
+    --------
+    >>> metric_name("worker", "model.refused")
+    'liveshelf_worker_model_refused'
+    """
+    return _NOT_IN_A_NAME.sub("_", f"liveshelf_{role}_{name}")
+
+
+def label_name(name: str) -> str:
+    """A label's name that Prometheus takes; two underscores in front are its own.
+
+    Examples
+    --------
+    >>> label_name("window"), label_name("2nd-arm"), label_name("__name__")
+    ('window', '_2nd_arm', '_name__')
+    """
+    safe = _NOT_IN_A_NAME.sub("_", name)
+    return f"_{safe}" if not safe or safe[0].isdigit() else re.sub("^__+", "_", safe)
+
+
+class Exposition:
+    """One process's numbers: counts since it began, gauges of its last snapshot, stage times of the last minute.
+
+    A collector of prometheus-client; safe to collect in another thread than the one that updates.
+
+    Examples
+    --------
+    >>> from prometheus_client import generate_latest
+    >>> exposition = Exposition(clock=lambda: 2_000)
+    >>> for to_ms in (1_000, 2_000):
+    ...     exposition.update(Snapshot(role="worker", id="w1", from_ms=to_ms - 1_000, to_ms=to_ms,
+    ...         counts={"events": 3}, gauges={"lag": 7.0}, sketches={}, labels={"model": "m1"}))
+    >>> shown = [line for line in generate_latest(exposition).decode().splitlines() if not line.startswith("#")]
+    >>> print(*shown, sep="\\n")
+    liveshelf_worker_info{id="w1",model="m1"} 1.0
+    liveshelf_worker_snapshot_timestamp_seconds 2.0
+    liveshelf_worker_events_total 6.0
+    liveshelf_worker_lag 7.0
+    """
+
+    def __init__(self, clock: Callable[[], int] = wall_ms) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: Snapshot | None = None
+        self._totals: Counter[str] = Counter()
+        self._stages: dict[str, Stage] = {}
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take the newest snapshot in."""
+        with self._lock:
+            self._last = snapshot
+            self._totals.update(snapshot.counts)
+            for name, sketch in snapshot.sketches.items():
+                self._stages.setdefault(name, Stage()).update(snapshot.to_ms, sketch)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last snapshot; infinite before the first."""
+        last = self._last
+        return float("inf") if last is None else (self._clock() - last.to_ms) / 1000
+
+    def collect(self) -> Iterator[Metric]:
+        """All families; none before the first snapshot."""
+        with self._lock:
+            last = self._last
+            if last is None:
+                return
+            totals = dict(self._totals)
+            timings = {name: stage.get(self._clock(), LEVELS) for name, stage in self._stages.items()}
+        yield from _about(last)
+        yield from _counters(last.role, totals)
+        yield from _gauges(last)
+        if timings:
+            yield _summary(last.role, timings)
+
+
+def _about(last: Snapshot) -> Iterator[Metric]:
+    labels = {label_name(name): label_value(value) for name, value in last.labels.items() if name not in SENTENCES}
+    info = metric_name(last.role, "info").removesuffix("_info")
+    yield InfoMetricFamily(info, "Who reports, and what it has to say in words.", labels | {"id": label_value(last.id)})
+    name = metric_name(last.role, "snapshot_timestamp_seconds")
+    yield GaugeMetricFamily(name, "When the role last reported, since the epoch.", last.to_ms / 1000)
+
+
+def _counters(role: str, totals: Mapping[str, int]) -> Iterator[Metric]:
+    for name, value in sorted(totals.items()):
+        yield CounterMetricFamily(metric_name(role, name), f"{name}, since the process began.", value)
+
+
+def _gauges(last: Snapshot) -> Iterator[Metric]:
+    """Plain gauges and labelled ones; those of one name are one family, and none is there twice."""
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for name, value in last.gauges.items():
+        found.setdefault(name, {})[()] = value
+    for series in last.series:
+        labels = {label_name(name): label_value(value) for name, value in series.labels.items()}
+        found.setdefault(series.name, {})[tuple(sorted(labels.items()))] = series.value
+    for name, values in sorted(found.items()):
+        family = GaugeMetricFamily(metric_name(last.role, name), f"{name}, now.")
+        for pairs, value in values.items():
+            family.add_sample(family.name, dict(pairs), value)
+        yield family
+
+
+def _summary(role: str, timings: Mapping[str, Timing]) -> Metric:
+    name = metric_name(role, "stage_seconds")
+    family = SummaryMetricFamily(name, "Time by stage; quantiles of the last minute.", labels=["stage"])
+    for stage, timing in sorted(timings.items()):
+        for level, ms in timing.quantiles.items():
+            family.add_sample(name, {"stage": stage, "quantile": f"{level:g}"}, ms / 1000)
+        family.add_metric([stage], count_value=round(timing.count), sum_value=timing.sum / 1000)
+    return family

@@ -1,0 +1,241 @@
+"""What a role measures of itself: counts, gauges, a quantile sketch a stage; and snapshots of them that merge.
+
+Pure: takes values, gives values. Sending snapshots to ``liveshelf.metrics`` is the worker's business.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from ddsketch import DDSketch
+from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
+from ddsketch.pb.proto import DDSketchProto
+from msgspec import Meta
+
+from streams.clock import Moment, not_ahead
+
+ACCURACY = 0.01
+"""Relative error of every quantile (DDSketch: Masson, Rim and Lee 2019)."""
+
+GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
+"""A sketch's bins grow by this factor; sketches of another one cannot be added to ours."""
+
+MOST_BINS, FURTHEST_BIN = 4_096, 8_192
+"""How many bins a sketch may have, and how far from 1 ms they may lie (that far off is e^163 ms)."""
+
+Name = Annotated[str, Meta(max_length=256)]
+Words = Annotated[str, Meta(max_length=10_000)]
+Value = Annotated[float, Meta(ge=-1e60, le=1e60)]
+"""Far more than anything measured, and so small that sums and squares of it are numbers still."""
+
+
+LABEL_LETTERS = 128
+"""A label's value is not longer."""
+
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def label_value(text: str) -> str:
+    """A text as a label's value: without control characters, and cut where it is long; two that differ stay two.
+
+    Examples
+    --------
+    >>> label_value("home\\npage"), len(label_value("x" * 10_000)), label_value("x" * 200) == label_value("x" * 201)
+    ('home\ufffdpage', 128, False)
+    """
+    shown = _NOT_SHOWN.sub("\ufffd", text)
+    if len(shown) <= LABEL_LETTERS:
+        return shown
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{shown[: LABEL_LETTERS - len(digest) - 1]}…{digest}"
+
+
+class Series(msgspec.Struct, frozen=True, array_like=True):
+    """One value of many that share a name, told apart by labels."""
+
+    name: Name
+    labels: Annotated[dict[Name, Words], Meta(max_length=64)]
+    value: Value
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words,
+    series gauges with labels of their own, partitions those of the events whose state the series are about."""
+
+    role: Name
+    id: Name
+    from_ms: Moment
+    to_ms: Moment
+    counts: Annotated[dict[Name, Annotated[int, Meta(ge=0, le=1 << 53)]], Meta(max_length=1_000)]
+    gauges: Annotated[dict[Name, Value], Meta(max_length=1_000)]
+    sketches: Annotated[dict[Name, bytes], Meta(max_length=256)]
+    labels: Annotated[dict[Name, Words], Meta(max_length=256)] = {}
+    series: Annotated[list[Series], Meta(max_length=10_000)] = []
+    partitions: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=10_000)] = []
+
+
+encoder = msgspec.json.Encoder()
+decoder = msgspec.json.Decoder(Snapshot)
+
+
+def standing(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """The last snapshot of each process of a role, without those whose partitions another has told of since.
+
+    What a process said shortly before it was killed, or before it gave partitions up, is part of what its successor
+    says: added up, the same events would count twice.
+
+    Examples
+    --------
+    >>> def one(id, to_ms, *partitions):
+    ...     return Snapshot(role="evaluator", id=id, from_ms=0, to_ms=to_ms, counts={}, gauges={}, sketches={},
+    ...         partitions=list(partitions))
+    >>> [snapshot.id for snapshot in standing([one("a", 1, 0, 1), one("b", 2, 2), one("c", 3, 1), one("b", 4, 2)])]
+    ['c', 'b']
+    """
+    last = {snapshot.id: snapshot for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.to_ms)}
+    told, found = set[int](), list[Snapshot]()
+    for snapshot in sorted(last.values(), key=lambda snapshot: -snapshot.to_ms):
+        if told.isdisjoint(snapshot.partitions):
+            found.append(snapshot)
+        told.update(snapshot.partitions)
+    return found[::-1]
+
+
+def parse(message: Any, now_ms: int) -> Snapshot:
+    """The snapshot of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
+
+    Raises
+    ------
+    ValueError, google.protobuf.message.DecodeError
+        When it is none, or cannot be: from the future, or with a sketch that cannot be added to others.
+    """
+    snapshot = decoder.decode(message.value or b"")
+    not_ahead(max(snapshot.from_ms, snapshot.to_ms), now_ms, "the snapshot")
+    for name, raw in snapshot.sketches.items():
+        if problem := _unfit(SketchMessage.FromString(raw)):
+            raise ValueError(f"sketch {name!r} {problem}")
+    return snapshot
+
+
+def _unfit(sketch: SketchMessage) -> str:
+    """Why a sketch's bins cannot be added to those of others; empty where they can."""
+    bins = sketch.positiveValues
+    if not math.isclose(sketch.mapping.gamma, GAMMA, rel_tol=1e-9) or sketch.mapping.indexOffset:
+        return f"is of gamma {sketch.mapping.gamma:g} and offset {sketch.mapping.indexOffset:g}, not of {GAMMA:g} and 0"
+    if sketch.mapping.interpolation or bins.binCounts or sketch.negativeValues.ByteSize() > 16:
+        return "is laid out in another way"
+    first, count = bins.contiguousBinIndexOffset, len(bins.contiguousBinCounts)
+    if count > MOST_BINS or abs(first) > FURTHEST_BIN:
+        return f"has {count} bins from {first} on"
+    counts = np.array([*bins.contiguousBinCounts, sketch.zeroCount])
+    return "" if bool((counts >= 0).all() and (counts < 1 << 53).all()) else "has counts that are none"
+
+
+class Meter:
+    """Counts and timings since the last snapshot.
+
+    Examples
+    --------
+    >>> meter = Meter("worker", "w1", now_ms=0)
+    >>> meter.count("events", 3)
+    >>> meter.time("score", 2.0, weight=3)
+    >>> snapshot = meter.snapshot(now_ms=1000)
+    >>> snapshot.counts, round(quantiles([snapshot], "score", (0.5,))[0], 1)
+    ({'events': 3}, 2.0)
+    >>> meter.snapshot(now_ms=2000).counts
+    {}
+    """
+
+    def __init__(self, role: str, id: str, now_ms: int) -> None:
+        self.role, self.id = role, id
+        self.gauges: dict[str, float] = {}
+        self.labels: dict[str, str] = {}
+        self.series: list[Series] = []
+        self.partitions: list[int] = []
+        self._since = now_ms
+        self._counts: Counter[str] = Counter()
+        self._sketches: dict[str, DDSketch] = {}
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to a count."""
+        self._counts[name] += n
+
+    def time(self, stage: str, ms: float, weight: int = 1) -> None:
+        """Take a duration in milliseconds, for ``weight`` events alike."""
+        if stage not in self._sketches:
+            self._sketches[stage] = DDSketch(ACCURACY)
+        self._sketches[stage].add(max(ms, 0.0), weight)
+
+    def snapshot(self, now_ms: int) -> Snapshot:
+        """All since the last snapshot; gauges, labels, series and partitions stay, the rest begins anew."""
+        taken = Snapshot(
+            role=self.role,
+            id=self.id,
+            from_ms=self._since,
+            to_ms=now_ms,
+            counts=dict(self._counts),
+            gauges=dict(self.gauges),
+            labels=dict(self.labels),
+            series=list(self.series),
+            partitions=list(self.partitions),
+            sketches={
+                name: DDSketchProto.to_proto(sketch).SerializeToString() for name, sketch in self._sketches.items()
+            },
+        )
+        self._since = now_ms
+        self._counts.clear()
+        self._sketches.clear()
+        return taken
+
+
+def fitted(snapshot: Snapshot, max_bytes: int) -> bytes:
+    """The snapshot's JSON, with as many of its series as fit into ``max_bytes``; those of which there are few stay.
+
+    The gauge ``series_left_out`` says how many there are more. What is no finite number is not told: JSON has no word
+    for it.
+
+    Examples
+    --------
+    >>> many = [Series("rate", {"surface": "x" * 100}, 1.0)] * 99 + [Series("alarm", {}, 1.0)]
+    >>> snapshot = Snapshot(role="worker", id="w", from_ms=0, to_ms=1, counts={}, gauges={}, sketches={}, series=many)
+    >>> found = decoder.decode(fitted(snapshot, 2_000))
+    >>> found.series[0].name, len(found.series) + int(found.gauges["series_left_out"])
+    ('alarm', 100)
+    """
+    every = [one for one in snapshot.series if math.isfinite(one.value)]
+    finite = {name: value for name, value in snapshot.gauges.items() if math.isfinite(value)}
+    snapshot = msgspec.structs.replace(snapshot, gauges=finite, series=every)
+    value = encoder.encode(snapshot)
+    if len(value) > max_bytes:
+        often = Counter(one.name for one in every)
+        snapshot = msgspec.structs.replace(snapshot, series=sorted(every, key=lambda one: often[one.name]))
+    while len(value) > max_bytes and snapshot.series:
+        kept = snapshot.series[: len(snapshot.series) * max_bytes // (len(value) + 1)]
+        gauges = snapshot.gauges | {"series_left_out": float(len(every) - len(kept))}
+        snapshot = msgspec.structs.replace(snapshot, series=kept, gauges=gauges)
+        value = encoder.encode(snapshot)
+    return value
+
+
+def total(snapshots: Iterable[Snapshot], name: str) -> int:
+    """A count summed over snapshots."""
+    return sum(snapshot.counts.get(name, 0) for snapshot in snapshots)
+
+
+def quantiles(snapshots: Iterable[Snapshot], stage: str, levels: Iterable[float]) -> list[float]:
+    """Quantiles in milliseconds of a stage over many snapshots, from any number of workers; NaN when never timed."""
+    merged: DDSketch | None = None
+    for snapshot in snapshots:
+        if (raw := snapshot.sketches.get(stage)) is None:
+            continue
+        sketch = DDSketchProto.from_proto(SketchMessage.FromString(raw))
+        if merged is None:
+            merged = sketch
+        else:
+            merged.merge(sketch)
+    return [float("nan") if merged is None else float(merged.get_quantile_value(level)) for level in levels]

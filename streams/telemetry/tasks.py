@@ -1,0 +1,70 @@
+"""Work that goes on for as long as a process does: what Kafka breaks off is begun again, and what ends is noticed."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiokafka.errors import KafkaError
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 1.0
+
+
+class EndedError(RuntimeError):
+    """What has no end has ended; its words say what."""
+
+
+async def lasting(work: Awaitable[object], what: str) -> None:
+    """Do what has no end, until cancelled.
+
+    A task group takes a task that returns, or that a library cancels from within, for one that is done, and goes on
+    without it.
+
+    Parameters
+    ----------
+    what
+        Is done, for people.
+
+    Raises
+    ------
+    EndedError
+        When it ends and nobody has cancelled it.
+
+    Examples
+    --------
+    >>> asyncio.run(lasting(asyncio.sleep(0), "sleeping"))
+    Traceback (most recent call last):
+    streams.telemetry.tasks.EndedError: sleeping has ended
+    """
+    try:
+        await work
+    except asyncio.CancelledError as error:
+        if _cancelled():
+            raise
+        raise EndedError(f"{what} was cancelled by nobody") from error
+    raise EndedError(f"{what} has ended")
+
+
+def _cancelled() -> bool:
+    """Whether somebody has cancelled this task; its caller must not hold the task, whose error would hold its frame."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+async def again(read: Callable[[], Awaitable[None]], what: str) -> None:
+    """Read until cancelled.
+
+    Parameters
+    ----------
+    read
+        Reads until Kafka breaks it off, and may read again what it has read before.
+    what
+        Is read, for the log.
+    """
+    while True:
+        try:
+            await read()
+        except KafkaError as error:
+            log.warning("%s cannot be read: %s; beginning again", what, error)
+        await asyncio.sleep(AGAIN_S)

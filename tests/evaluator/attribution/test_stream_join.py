@@ -1,0 +1,180 @@
+"""The live join on a real Redis and a real broker: an event that breaks it is as if it were no event."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+import pytest
+import redis as sync
+from redis.asyncio import Redis
+
+from evaluator.attribution import partition
+from evaluator.attribution.items import Items
+from evaluator.attribution.join import Attribution
+from evaluator.attribution.shelf_store import Stretch
+from evaluator.attribution.store import Store
+from evaluator.attribution.stream_join import Join
+from evaluator.config import EvaluatorConfig
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.events.schema import AnyEvent
+from streams.kafka import dead_letters, topics
+from streams.kafka.dead_letters import Letters
+from streams.kafka.producer import Producer
+from streams.kafka.record import Record
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Meter
+
+pytestmark = pytest.mark.integration
+
+HOUR = 3_600_000
+
+
+def records(config: TopicsConfig, bad: bytes) -> list[Record]:
+    """Events of one partition, of which three are given."""
+    found = []
+    for number in range(12):
+        event = {"event_id": f"e{number}", "ts": HOUR + number, "user_id": f"u{number % 3}"}
+        event |= {"type": "click", "item_id": "i"} if number % 2 else {
+            "type": "impression", "shelf_id": "s", "surface": "feed", "items": [{"item_id": "i", "position": 0}],
+        }  # fmt: skip
+        value = bad if number in (3, 4, 9) else json.dumps(event).encode()
+        found.append(Record(Topics(config.prefix).events, 0, number, 1, b"u", value))
+    return found
+
+
+def state(
+    kafka: KafkaConfig,
+    url: str,
+    config: TopicsConfig,
+    batches: Sequence[Sequence[Record]],
+    every: Sequence[Record] = (),
+    meanwhile: Callable[[Join, "Redis"], Awaitable[None]] | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
+    """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
+    one for all, and something happens before the last batch."""
+    group, meter = uuid.uuid4().hex, Meter("evaluator", "e", 0)
+
+    async def gone(*_: int) -> bool:
+        return False
+
+    async def read_again(_: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
+        assert before is not None
+        yield [record for record in every if first <= record.offset < before]
+
+    async def run() -> None:
+        client = Redis.from_url(url)
+        store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
+        await store.shelves.begin(0, 0)
+        await store.shelves.remember({}, [Stretch(0, 0, 1, 10 * HOUR)])
+        streams = StreamsConfig(kafka=kafka, topics=config)
+        async with Producer(streams, meter) as send:
+            for number, batch in enumerate(batches):
+                if not number or meanwhile is None:
+                    join = Join(
+                        store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
+                        Letters(send, config), gone, read_again, None, progress,
+                    )  # fmt: skip
+                if meanwhile is not None and number == len(batches) - 1:
+                    await meanwhile(join, client)
+                await asyncio.gather(*await join.process(batch))
+        await client.aclose()
+
+    asyncio.run(run())
+    with sync.Redis.from_url(url) as client:
+        keys = [key for key in client.keys(f"*{group}.0*") if client.type(key) == b"hash"]
+        found = {key.replace(group.encode(), b""): client.hgetall(key) for key in keys}
+        for values in found.values():
+            values.pop(b"commit", None)  # a name that nobody else has
+        return found, meter.snapshot(1).counts
+
+
+def test_an_event_that_breaks_alone_is_as_if_it_were_none(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.create(kafka, topics_config)
+    hostile = json.dumps({"type": "click", "event_id": "hostile", "ts": 2 * HOUR, "user_id": "u1", "item_id": "i"})
+    update = Attribution.update
+
+    def breaks(self: Attribution, event: AnyEvent) -> None:
+        update(self, event)
+        if event.event_id == "hostile":
+            raise ZeroDivisionError("by a hostile event")
+
+    monkeypatch.setattr(Attribution, "update", breaks)
+    given = records(topics_config, hostile.encode())
+    plain, _ = state(kafka, redis_db, topics_config, [records(topics_config, b"{")])
+    whole, counts = state(kafka, redis_db, topics_config, [given])
+    assert whole == plain, "they moved the offset, and nothing else"
+    assert (counts["events"], counts["refused"]) == (9, 3)
+    letters = list(dead_letters.read(kafka, topics_config))
+    assert sorted((one.reason, one.source.offset) for one in letters) == [
+        ("internal", 3),
+        ("internal", 4),
+        ("internal", 9),
+    ]
+    assert all("evaluator" in one.detail and "by a hostile event" in one.detail for one in letters)
+    assert all(one.source.value == hostile.encode() for one in letters)
+    again, _ = state(kafka, redis_db, topics_config, [given[:5], given[:5], given[2:9], given])
+    assert again == plain, "however they fall into batches, and taken again"
+    healed, _ = state(kafka, redis_db, topics_config, [given[:2], given[7:8], given[10:]], given)
+    assert healed == plain, "what Redis lost is read again, and what broke then breaks nothing now"
+
+
+def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was_begun(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
+) -> None:
+    async def lost(_: Join, client: "Redis") -> None:
+        await client.flushdb()
+
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    plain, _ = state(kafka, redis_db, topics_config, [given[2:]])
+    healed, _ = state(kafka, redis_db, topics_config, [given[2:5], given[5:9], given[9:]], given, lost)
+    assert healed == plain, "and nothing of what came before"
+
+
+def test_what_another_took_meanwhile_and_redis_lost_is_taken_again(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
+) -> None:
+    """A partition was another's for a moment; Redis is back where it was before, which is what is known here."""
+
+    async def revoked(join: Join, _: "Redis") -> None:
+        join.revoked()
+
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    plain, _ = state(kafka, redis_db, topics_config, [given])
+    healed, _ = state(kafka, redis_db, topics_config, [given[:5], given[9:]], given, revoked)
+    assert healed == plain
+
+
+def test_what_one_event_closes_goes_in_many_commits_each_of_which_is_progress(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.create(kafka, topics_config)
+    late = json.dumps({"type": "click", "event_id": "late", "ts": 9 * HOUR, "user_id": "u1", "item_id": "i"}).encode()
+    given = [*records(topics_config, b"{"), Record(Topics(topics_config.prefix).events, 0, 12, 1, b"u", late)]
+    whole, _ = state(kafka, redis_db, topics_config, [given])
+    progress = list[None]()
+    monkeypatch.setattr(partition, "MOST_CHANGES", 2)
+    steps, _ = state(kafka, redis_db, topics_config, [given], progress=lambda: progress.append(None))
+    assert steps == whole and len(progress) > 4
+
+
+def test_figures_that_break_hold_nothing_up(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    plain, _ = state(kafka, redis_db, topics_config, [given])
+
+    def breaks(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(Join, "_measure", breaks)
+    found, counts = state(kafka, redis_db, topics_config, [given])
+    assert found == plain
+    assert counts["figures.failed"] == 1
+    assert list(dead_letters.read(kafka, topics_config)) == [], "the decoder's refusals are the worker's to write"

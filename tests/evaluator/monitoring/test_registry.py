@@ -1,0 +1,194 @@
+"""What is watched beside click rates: scores, predictions, queries, items; within their model and across restarts."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.view import Chances, View
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.detectors.psi import Psi
+from evaluator.monitoring.monitor import WatchRules
+from evaluator.monitoring.new_items_monitor import UnseenWatch
+from evaluator.monitoring.registry import MOST, Watches
+from evaluator.monitoring.window_monitor import SPACING_MS, WindowWatch
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, direction
+
+RULES = WatchRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)
+MINUTE = 60_000
+
+
+def record(number: int, score: float, query: str, vector: np.ndarray, model: str = "m1") -> ShelfRecord:
+    shelf = Shelf(
+        shelf_id=f"s{number}",
+        surface="search",
+        model=model,
+        arm="champion",
+        made_at=number * MINUTE,
+        event_ts=number * MINUTE,
+        items=[ShelfItem("i", score, 0.1, 0.1, 0.1, "vector")],
+    )
+    embedding = direction("mini", vector.astype(np.float32))
+    return ShelfRecord(key="k", shopper=f"u{number}", query=query, shelf=shelf, propensities=[1.0], vector=embedding)
+
+
+def names(told: list[Alert]) -> set[tuple[str, str]]:
+    return {(one.name, one.state) for one in told}
+
+
+def searches(watches: Watches, numbers: range, shift: float, word: str, model: str = "m1") -> list[Alert]:
+    told = []
+    for number in numbers:
+        chance = np.random.default_rng(number)
+        vector = chance.normal(shift, size=16)
+        watches.made(record(number, float(chance.normal(shift)), f"{word} {number % 7}", vector, model))
+        told += watches.tell(number * MINUTE)
+    return told
+
+
+def test_scores_and_queries_that_change_alarm_and_what_returns_ends_it() -> None:
+    watches = Watches(RULES)
+    assert searches(watches, range(800), 0.0, "lamp") == []
+    drifted = searches(watches, range(800, 1_400), 1.0, "parka")
+    assert names(drifted) == {(f"{what}_drift", "firing") for what in ("score_psi", "score_ks", "query")}
+    query = next(one for one in drifted if one.name == "query_drift")
+    assert query.evidence["more"] == "parka" and query.labels == {}
+    back = searches(watches, range(1_400, 2_600), 0.0, "lamp")
+    last = {one.name: one.state for one in back}
+    assert last == {f"{what}_drift": "resolved" for what in ("score_psi", "score_ks", "query")}
+
+
+def test_another_model_has_other_scores_and_no_alarm() -> None:
+    watches = Watches(RULES)
+    searches(watches, range(500), 0.0, "lamp")
+    told = [one for one in searches(watches, range(500, 1_500), 2.0, "lamp", "m2") if one.name != "query_drift"]
+    assert told == []
+
+
+def test_a_restart_goes_on_with_what_was_learned() -> None:
+    watches = Watches(RULES)
+    searches(watches, range(300), 0.0, "lamp")
+    kept = watches.references()
+    assert len(kept) == 3 and watches.references() == {}, "each is given once"
+    state, references = (msgspec.msgpack.decode(msgspec.msgpack.encode(one)) for one in (watches.save(), kept))
+    again = Watches.load(RULES, state, references)
+    assert len(names(searches(again, range(300, 900), 1.0, "parka"))) == 3
+    forgotten = Watches.load(RULES, state, {})
+    late = Watches.load(RULES, {"states": {}, "firing": again.save()["firing"]}, {})
+    assert {one.state for one in late.tell(10**9)} == {"resolved"}, "nobody is left to take these alerts back"
+    assert names(searches(forgotten, range(300, 900), 1.0, "parka")) == set(), "who has no reference learns anew"
+
+
+def predicted(number: int, rate: float, chance: np.random.Generator) -> View:
+    p = float(chance.uniform(0.02, 0.3))
+    clicked = (Fact(number * MINUTE + 1, "click", f"e{number}"),) if chance.random() < rate * p else ()
+    closed = Closed(f"u{number}", "i", f"s{number}", "feed", 0, number * MINUTE, clicked)
+    return View((closed,), "m1", "champion", chances={"i": Chances(0.5, 0.01, p)})
+
+
+def test_predictions_that_no_longer_hold_alarm() -> None:
+    watches, chance = Watches(RULES), np.random.default_rng(3)
+    for number in range(1_600):
+        watches.update(predicted(number, 1.0, chance))
+    assert "calibration_look_drift" not in {one.name for one in watches.tell(1)}
+    for number in range(1_600, 2_800):
+        watches.update(predicted(number, 0.2, chance))
+    assert ("calibration_look_drift", "firing") in names(watches.tell(2))
+
+
+def test_new_items_alarm() -> None:
+    watch, chance = UnseenWatch(RULES), np.random.default_rng(4)
+    draw: Callable[[int], str] = lambda most: f"i{chance.integers(most)}"  # noqa: E731
+    for number in range(3_000):
+        watch.update(draw(50), f"u{number}")
+    assert not watch.drifted
+    for number in range(600):
+        watch.update(draw(100), f"u{number}")
+    assert watch.drifted
+    reference = watch.reference()
+    assert reference is not None and len(reference) == 50
+
+
+def test_a_shopper_counts_once_in_a_while() -> None:
+    watch = WindowWatch(Psi(50))
+    for number in range(1_000):
+        watch.update("the same", number, float(number))
+    assert watch.reference() is None
+    for number in range(50):
+        watch.update("the same", number * SPACING_MS + 1_000_000, float(number))
+    assert watch.reference() is not None
+
+
+def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
+    watches = Watches(RULES)
+    for number in range(2 * MOST):
+        watches.update(View((Closed("u", "i", "s", f"a|b{number}", 0, 0),)))
+    watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
+    for number in range(2 * MOST):
+        watches.update(View((Closed("u", "i", "s", f"c{number}", 0, 0),)))
+    watched = {(one.labels["watch"], one.labels["surface"]) for one in watches.get()}
+    ours = {("click_rate", "feed"), ("unseen_items", "")}
+    assert watched == ours | {("click_rate", f"c{number}") for number in range(MOST, 2 * MOST)}
+    again = Watches.load(RULES, watches.save(), {})
+    assert {(one.labels["watch"], one.labels["surface"]) for one in again.get()} == watched
+
+
+def test_an_alarm_of_a_surface_that_is_let_go_is_over() -> None:
+    watches, shopper = Watches(RULES), 0
+    for clicked, count in ((True, 3 * RULES.learn), (False, 20 * RULES.learn)):
+        for _ in range(count):
+            shopper += 1
+            outcomes = (Fact(0, "click", f"e{shopper}"),) if clicked and shopper % 2 else ()
+            watches.update(View((Closed(f"u{shopper}", "i", "s", "page", 0, 0, outcomes),)))
+    assert ("click_rate_drop", "firing") in names(watches.tell(1))
+    for number in range(MOST):
+        watches.update(View((Closed("u", "i", "s", f"c{number}", 0, 0),)))
+    assert names(watches.tell(2)) == {("click_rate_drop", "resolved")} and not watches.tell(3)
+
+
+@pytest.mark.parametrize("broken", [["", {}], ["", {"seen": "many"}], ["v", None]])
+def test_a_state_that_does_not_fit_is_learned_anew(broken: list[object]) -> None:
+    assert Watches.load(RULES, {"states": {'["click_rate","feed",""]': broken}}, {}).save()["states"] == {}
+
+
+def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not() -> None:
+    chance = np.random.default_rng(5)
+    watches = Watches(WatchRules(learn=10**9, recover=500, holdback="champion", minutes=10_000))
+    told: list[tuple[int, Alert]] = []
+    for minute in range(900):
+        season = 0.1 if minute < 300 else 0.04
+        for arm, shown in (("champion", 60), ("canary", 30)):
+            rate = season * (0.5 if arm == "canary" and 600 <= minute < 800 else 1.0)
+            for number in range(shown):
+                outcomes = (Fact(1, "click", "e"),) if chance.random() < rate else ()
+                closed = Closed(
+                    f"{arm}{chance.integers(5_000)}", "i", f"{number}", "feed", 0, minute * MINUTE, outcomes
+                )
+                watches.update(View((closed,), arm=arm))
+        told += [(minute, alert) for alert in watches.tell(minute * MINUTE)]
+        if minute == 650:
+            watches = Watches.load(watches.rules, msgspec.msgpack.decode(msgspec.msgpack.encode(watches.save())), {})
+    [(fired, firing), (ended, resolved)] = told
+    assert firing.name == resolved.name == "click_rate_below_holdback" and firing.labels["arm"] == "canary"
+    assert 600 < fired < 750 and ended >= 800 and resolved.state == "resolved"
+    assert float(firing.evidence["rate"]) < float(firing.evidence["holdback rate"])
+
+
+def test_each_challenger_is_watched_anew_and_shared_shelves_are_held_against_nobody() -> None:
+    watches = Watches(WatchRules(learn=100, run_length=1_000, recover=50, holdback="holdback"))
+
+    def show(arm: str, model: str, clicked: bool, times: int) -> None:
+        outcomes = (Fact(1, "click", "e"),) if clicked else ()
+        for number in range(times):
+            closed = Closed(f"{arm}{number}", "i", f"{arm}{number}", "feed", 0, number, outcomes)
+            watches.update(View((closed,), model, arm))
+
+    for arm in ("canary", "champion", "shared"):
+        show(arm, "m1", clicked=True, times=300)
+    show("canary", "m2", clicked=False, times=50)
+    show("champion", "m2", clicked=False, times=50)
+    assert {alert.labels["arm"] for alert in watches.tell(1_000)} == {"champion"}
+    held = {one.labels["arm"] for one in watches.get() if one.labels["watch"] == "holdback"}
+    assert held == {"canary", "champion"}

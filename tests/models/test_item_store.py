@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.encoded import EncodedItem
+from models.item_store import ItemMemory
+from models.trigrams import letters
+
+
+def item(seed: int, count: int = 3, dim: int = 4) -> EncodedItem:
+    chance = np.random.default_rng(seed)
+    tokens = chance.normal(size=(count, dim)).astype(np.float32)
+    return EncodedItem.quantise(
+        tokens, chance.normal(size=dim).astype(np.float32), chance.integers(0, 99, count), letters(str(count))
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.one_of(st.none(), st.integers(0, 99))), max_size=30),
+    st.sampled_from([4, 64]),
+)
+def test_it_holds_what_a_dictionary_would(steps: list[tuple[int, int | None]], capacity: int) -> None:
+    memory, expected = ItemMemory(4, 4, 3, capacity=capacity), dict[int, EncodedItem]()
+    memory.put(20, item(0))
+    memory.drop(20)
+    for slot, seed in steps:
+        if seed is None:
+            memory.drop(slot)
+            expected.pop(slot, None)
+        else:
+            expected[slot] = item(seed, seed % 4)
+            memory.put(slot, expected[slot])
+    assert len(memory) == len(expected)
+    assert memory.nbytes == len(expected) * memory.bytes_per_item
+    slots = np.arange(21)
+    gathered = memory.gather(slots)
+    for slot in slots.tolist():
+        stored = expected.get(slot)
+        count = 0 if stored is None else len(stored.tokens)
+        assert int((gathered.scales[slot] > 0).sum()) == count
+        if stored is None:
+            assert not memory.pooled(np.array([slot])).any()
+        else:
+            np.testing.assert_array_equal(gathered.tokens[slot, :count].numpy(), stored.tokens)
+            np.testing.assert_array_equal(gathered.ids[slot].numpy()[:count].view(np.uint16), stored.ids)
+            assert not gathered.ids[slot].numpy()[count:].any()
+            np.testing.assert_array_equal(memory.pooled(np.array([slot]))[0], stored.pooled.astype(np.float32))
+            assert memory.get(slot).to_bytes() == stored.to_bytes()
+
+
+def test_longer_items_are_cut() -> None:
+    memory = ItemMemory(4, 4, 2, capacity=2)
+    memory.put(0, item(1, count=5))
+    assert int((memory.gather(np.array([0])).scales > 0).sum()) == 2
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    memory = ItemMemory(4, 4, 2, capacity=2)
+    with pytest.raises(ValueError, match="5 dimensions"):
+        memory.put(0, item(1, dim=5))
+    with pytest.raises(ValueError, match="negative"):
+        memory.put(-1, item(1))
+
+
+def test_nothing_asked_nothing_given() -> None:
+    assert ItemMemory(4, 4, 2).pooled(np.array([], np.int64)).shape == (0, 4)

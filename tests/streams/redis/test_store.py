@@ -1,0 +1,582 @@
+"""Memory and shelves on a real Redis: what the scripts promise in any order, and how Redis's faults are survived."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liveshelf.stack.redis import LocalRedis
+from streams.clock import wall_ms
+from streams.config import BotsConfig, RedisConfig, StateConfig
+from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
+from streams.events.shelf import Shelf, ShelfItem, encoder
+from streams.features.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
+from streams.redis.connection import connect
+from streams.redis.keys import own
+from streams.redis.retry import passing
+from streams.redis.store import SHOWN_KEPT, Store
+from tests.logged import logged
+from tests.shop import HANG_S
+from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
+
+pytestmark = pytest.mark.integration
+
+SMALL = StateConfig(
+    shards=1,
+    history_items=4,
+    history_queries=2,
+    bought_items=2,
+    together_items=2,
+    counted_items=3,
+    trend_bucket_s=10,
+    ttl_s=600,
+)
+ROOMY = SMALL.model_copy(
+    update={"history_items": 50, "history_queries": 50, "bought_items": 50, "together_items": 50, "counted_items": 50}
+)
+fast = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+shoppers = st.sampled_from(["u", "ü {1}:x"])
+moments = st.integers(0, 30_000)
+things = st.sampled_from(["a", "b", "c", "d:{x}", "é"])
+makers: dict[type[AnyEvent], st.SearchStrategy[dict[str, Any]]] = {
+    Search: st.fixed_dictionaries({"query": st.sampled_from(["TV", " tv", "usb  cable", "\x1fx"])}),
+    Impression: st.just({"shelf_id": "s", "surface": "feed", "items": []}),
+    Review: st.fixed_dictionaries({"item_id": things, "rating": st.just(4)}),
+    **{kind: st.fixed_dictionaries({"item_id": things}) for kind in (Click, Read, Cart, Purchase)},
+}
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[AnyEvent]:
+    """Events with ids of their own, in order of nothing."""
+    events = []
+    for n in range(draw(st.integers(1, 14))):
+        kind = draw(st.sampled_from(list(makers)))
+        events.append(kind(event_id=f"e{n}", ts=draw(moments), user_id=draw(shoppers), **draw(makers[kind])))
+    return events
+
+
+@dataclass
+class Model:
+    """``remember.lua`` in Python, one shard: the same state by plain lists and dicts."""
+
+    config: StateConfig
+    items: dict[str, dict[str, int]] = field(default_factory=dict)
+    queries: dict[str, dict[str, int]] = field(default_factory=dict)
+    bought: dict[str, dict[str, int]] = field(default_factory=dict)
+    beside: dict[str, dict[str, int]] = field(default_factory=dict)
+    counted: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+    trend: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def remember(self, event: AnyEvent) -> None:
+        config, who = self.config, event.shopper
+        if isinstance(event, Impression):
+            return
+        if isinstance(event, Search):
+            member = SEPARATOR.join((CODES["search"], normalise(event.query), event.event_id))
+            enters(self.queries.setdefault(who, {}), member, event.time_ms, config.history_queries)
+            return
+        member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id))
+        new = enters(self.items.setdefault(who, {}), member, event.time_ms, config.history_items)
+        self.demand(event.time_ms // (config.trend_bucket_s * 1000), who, event, new)
+        if new and isinstance(event, Purchase):
+            bought = self.bought.setdefault(who, {})
+            bought[event.item_id] = max(event.time_ms, bought.get(event.item_id, 0))
+            cut(bought, config.bought_items)
+
+    def demand(self, bucket: int, who: str, event: Any, new: bool) -> None:
+        mine = self.counted.get((who, bucket), {})
+        weight, before = TREND_WEIGHTS[event.kind], mine.get(event.item_id, 0)
+        if weight <= before or (not before and (len(mine) >= self.config.counted_items or not (mine or new))):
+            return
+        for other in [] if before else list(mine):
+            self.pair(event.item_id, other)
+            self.pair(other, event.item_id)
+        self.counted[who, bucket] = mine | {event.item_id: weight}
+        trend = self.trend.setdefault(bucket, {})
+        trend[event.item_id] = trend.get(event.item_id, 0) + weight - before
+
+    def pair(self, item: str, other: str) -> None:
+        counts = self.beside.setdefault(item, {})
+        counts[other] = counts.get(other, 0) + 1
+        if len(counts) > 2 * self.config.together_items:
+            cut(counts, self.config.together_items)
+
+
+def cut(scored: dict[str, int], cap: int) -> None:
+    for name in sorted(scored, key=lambda name: (scored[name], name.encode()))[: max(0, len(scored) - cap)]:
+        del scored[name]
+
+
+def enters(scored: dict[str, int], member: str, time_ms: int, cap: int) -> bool:
+    if scored.get(member, time_ms + 1) <= time_ms:
+        return False
+    new = member not in scored
+    scored[member] = time_ms
+    cut(scored, cap)
+    return new and member in scored
+
+
+def told(url: str, config: StateConfig, work: Callable[[Store], Awaitable[Any]]) -> Any:
+    """Run something with a store that is connected to the URL."""
+
+    async def main() -> Any:
+        client = connect(RedisConfig(url=url))
+        try:
+            return await work(Store(client, config))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(main())
+
+
+def lived(url: str, config: StateConfig, batches: Sequence[Sequence[AnyEvent]]) -> dict[str, Any]:
+    """All state after the batches, from an empty database."""
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+
+    async def work(store: Store) -> None:
+        for batch in batches:
+            by_shopper: dict[str, list[AnyEvent]] = {}
+            for event in batch:
+                if remembered(event):
+                    by_shopper.setdefault(event.shopper, []).append(event)
+            if by_shopper:
+                await store.remember(by_shopper, 10)
+
+    told(url, config, work)
+    return state(url)
+
+
+def state(url: str) -> dict[str, Any]:
+    """All keys with their values; none may be without an end."""
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        held: dict[str, Any] = {}
+        for key in client.scan_iter("ls:*"):
+            assert client.ttl(key) > 0, key
+            match client.type(key):
+                case "hash":
+                    held[key] = {name: int(weight) for name, weight in client.hgetall(key).items()}
+                case "zset":
+                    held[key] = {name: int(score) for name, score in client.zrange(key, 0, -1, withscores=True)}
+                case _:
+                    held[key] = client.get(key)
+        return held
+
+
+def expected(model: Model) -> dict[str, Any]:
+    """The model's state under the store's keys."""
+    held: dict[str, Any] = {}
+    for kind, by_shopper in (("items", model.items), ("queries", model.queries), ("bought", model.bought)):
+        held |= {own(0, kind, who): scored for who, scored in by_shopper.items() if scored}
+    held |= {f"{own(0)}with:{item}": counts for item, counts in model.beside.items()}
+    held |= {own(0, "trend", str(bucket)): counts for bucket, counts in model.trend.items()}
+    held |= {own(0, "counted", who, str(bucket)): mine for (who, bucket), mine in model.counted.items()}
+    return held
+
+
+def grouped(events: Sequence[AnyEvent], size: int) -> list[Sequence[AnyEvent]]:
+    return [events[start : start + size] for start in range(0, len(events), size)]
+
+
+@fast
+@given(stories(), st.integers(1, 5), st.data())
+def test_the_script_does_what_the_model_says(
+    redis_db: str, events: list[AnyEvent], size: int, data: st.DataObject
+) -> None:
+    again = data.draw(st.lists(st.sampled_from(events), max_size=5))
+    batches = grouped(events + again, size)
+    model = Model(SMALL)
+    for batch in batches:
+        for who in dict.fromkeys(event.shopper for event in batch):
+            for event in batch:
+                if event.shopper == who:
+                    model.remember(event)
+    assert lived(redis_db, SMALL, batches) == expected(model)
+
+
+@fast
+@given(stories(), st.data())
+def test_any_order_and_any_repetition_leave_the_same_state(
+    redis_db: str, events: list[AnyEvent], data: st.DataObject
+) -> None:
+    again = data.draw(st.lists(st.sampled_from(events), max_size=8))
+    shuffled = data.draw(st.permutations(events + again))
+    straight = lived(redis_db, ROOMY, [events])
+    assert lived(redis_db, ROOMY, grouped(shuffled, data.draw(st.integers(1, 6)))) == straight
+
+
+@fast
+@given(stories())
+def test_a_batch_again_changes_nothing_even_beyond_the_caps(redis_db: str, events: list[AnyEvent]) -> None:
+    once = lived(redis_db, SMALL, [events])
+    assert lived(redis_db, SMALL, [events, events]) == once
+
+
+@fast
+@given(stories(), st.data())
+def test_demand_is_an_offline_count_of_shoppers(redis_db: str, events: list[AnyEvent], data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(events), max_size=8))
+    shuffled = data.draw(st.permutations(events + again))
+    roomy = ROOMY.model_copy(update={"history_items": 2})  # what the history forgets counts no second time
+    held = lived(redis_db, roomy, grouped(shuffled, data.draw(st.integers(1, 6))))
+
+    hours: dict[int, dict[str, dict[str, int]]] = {}
+    for event in events:
+        if not isinstance(event, Search | Impression):
+            mine = hours.setdefault(event.time_ms // 10_000, {}).setdefault(event.shopper, {})
+            mine[event.item_id] = max(mine.get(event.item_id, 0), TREND_WEIGHTS[event.kind])
+    trends: dict[str, Counter[str]] = {}
+    pairs: dict[str, Counter[str]] = {}
+    for hour, shoppers in hours.items():
+        for mine in shoppers.values():
+            trends.setdefault(own(0, "trend", str(hour)), Counter()).update(mine)
+            for item, other in itertools.permutations(mine, 2):
+                pairs.setdefault(f"{own(0)}with:{item}", Counter())[other] += 1
+    told = {key: counts for key, counts in held.items() if ":trend:" in key}
+    if all(fresh(events, shuffled, hour) for hour in hours):
+        assert told == trends
+        assert {key: counts for key, counts in held.items() if ":with:" in key} == pairs
+    for key, counts in told.items():
+        assert all(count <= trends[key][item] for item, count in counts.items()), "never more than there were"
+
+
+def fresh(events: Sequence[AnyEvent], order: Sequence[AnyEvent], hour: int) -> bool:
+    """Whether of every shopper the first act of an hour to come is among the two newest so far."""
+    for who in {event.shopper for event in events}:
+        seen: list[tuple[int, bytes]] = []
+        for event in order:
+            if isinstance(event, Search | Impression) or event.shopper != who:
+                continue
+            member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id)).encode()
+            seen = sorted({*seen, (event.time_ms, member)})
+            if event.time_ms // 10_000 == hour:
+                if (event.time_ms, member) not in seen[-2:]:
+                    return False
+                break
+    return True
+
+
+@fast
+@given(st.permutations([Click, Read, Cart, Purchase, Review] * 20), st.integers(1, 30))
+def test_one_shopper_adds_no_more_than_the_weightiest_act(
+    redis_db: str, kinds: list[type[AnyEvent]], size: int
+) -> None:
+    rated = {Review: {"rating": 1}}
+    events = [
+        kind(event_id=f"e{n}", ts=n, user_id="u", item_id="a", **rated.get(kind, {})) for n, kind in enumerate(kinds)
+    ]
+    held = lived(redis_db, SMALL, grouped(events, size))
+    assert held["ls:{0}:trend:0"] == {"a": max(TREND_WEIGHTS.values())}
+
+
+def test_three_hundred_clicks_of_one_shopper_weigh_less_than_one_of_each_of_two(redis_db: str) -> None:
+    clicks = [Click(event_id=f"e{n}", ts=n, user_id="u", item_id="lifted") for n in range(300)]
+    clicks += [Click(event_id=f"e{n}", ts=500, user_id=f"v{n}", item_id="liked") for n in range(2)]
+
+    async def work(store: Store) -> Any:
+        for click in clicks:
+            await store.remember({click.shopper: [click]}, 1)
+        return await store.trend([0])
+
+    assert told(redis_db, StateConfig(), work) == {0: {"liked": 2, "lifted": 1}}
+
+
+def test_what_a_marked_shopper_does_is_remembered_and_makes_no_demand(redis_db: str) -> None:
+    def click(number: int, item: str, shopper: str = "bot") -> Click:
+        return Click(event_id=f"e{number}", ts=number, user_id=shopper, item_id=item)
+
+    async def work(store: Store) -> tuple[Any, Any, int]:
+        await store.remember({"bot": [click(1, "a")]}, 1)
+        marked = await store.remember({"bot": [click(2, "b"), click(3, "a")], "u": [click(4, "b", "u")]}, 5, {"bot"})
+        again = await store.remember({"bot": [click(5, "c")]}, 5)  # as after a restart of whoever marked it
+        assert [len(one.touched) for one in (marked["bot"], again["bot"])] == [3, 4]
+        return await store.trend([0]), await store.together(["a"], 5), await store.client.ttl("ls:{0}:bot:bot")
+
+    trend, together, ttl = told(redis_db, StateConfig(shards=1), work)
+    assert trend == {0: {"a": 1, "b": 1}} and together == {"a": []}
+    assert 0 < ttl <= BotsConfig().marked_s
+
+
+def test_what_a_shopper_has_counted_for_takes_few_bytes(redis_db: str) -> None:
+    ids = [f"{n:08d}" for n in range(150)]
+
+    async def work(store: Store) -> list[int]:
+        found = []
+        for some in (ids[:1], ids[:13], ids):
+            now = [Click(event_id=f"e{n}{len(some)}", ts=1_000, user_id="u", item_id=id) for n, id in enumerate(some)]
+            await store.remember({"u": now}, 1)
+            found.append(await store.client.memory_usage("ls:{0}:counted:u:0"))
+        assert await store.client.hlen("ls:{0}:counted:u:0") == store.config.counted_items == 100
+        return found
+
+    few, usual, most = told(redis_db, StateConfig(shards=1), work)
+    assert few <= 160 and usual <= 320 and most <= 1_600, (few, usual, most)
+
+
+def test_what_is_remembered_comes_back_newest_first_and_bounded(redis_db: str) -> None:
+    events = [
+        Click(event_id="1", ts=1_000, user_id="u", item_id="a"),
+        Search(event_id="2", ts=3_000, user_id="u", query="  USB  Cable"),
+        Purchase(event_id="3", ts=2_000, user_id="u", item_id="b"),
+    ]
+
+    async def work(store: Store) -> Shopper:
+        await store.remember({"u": events, "v": []}, 10)
+        return (await store.remember({"u": []}, 1))["u"]
+
+    shopper = told(redis_db, StateConfig(), work)
+    assert [touched.item_id for touched in shopper.touched] == ["b"]
+    assert [(asked.query, asked.time_ms) for asked in shopper.asked] == [("usb cable", 3_000)]
+    assert shopper.bought == {"b"}
+    assert shopper.newest_ms == 3_000
+
+
+def test_together_and_trend_are_summed_over_shards(redis_db: str) -> None:
+    async def work(store: Store) -> tuple[Any, Any, Any]:
+        for n in range(20):
+            pair = [Click(event_id=f"{n}{item}", ts=1_000, user_id=f"u{n}", item_id=item) for item in ("x", "y")]
+            await store.remember({f"u{n}": pair}, 1)
+        await store.remember({"w": [Cart(event_id=item, ts=1_000, user_id="w", item_id=item) for item in "xz"]}, 1)
+        return await store.together(["x", "nobody"], 2), await store.together([], 5), await store.trend([0, 1])
+
+    together, nothing, trend = told(redis_db, StateConfig(), work)
+    assert together == {"x": ["y", "z"], "nobody": []}
+    assert nothing == {}
+    assert trend == {0: {"x": 23, "y": 20, "z": 3}, 1: {}}
+
+
+@fast
+@given(st.permutations(range(8)), st.integers(1, 4))
+def test_a_newer_shelf_stays_whatever_the_order(redis_db: str, times: list[int], size: int) -> None:
+    async def work(store: Store) -> None:
+        best = -1
+        await store.client.flushdb()
+        for group in (times[start : start + size] for start in range(0, len(times), size)):
+            written = await store.put([("shelf:feed:u", shelf(time), time) for time in group], 60)
+            for time, fresh in zip(group, written, strict=True):
+                assert fresh == (time >= best)
+                best = max(best, time)
+            assert await store.client.get("shelf:feed:u") == shelf(best)
+            assert 0 < await store.client.ttl("shelf:feed:u") <= 60
+
+    told(redis_db, SMALL, work)
+
+
+def shelf(event_ts: int) -> bytes:
+    return b'{"shelf_id":"%024d","event_ts":%d,"items":[{"item_id":"\\"event_ts\\":99"}]}' % (event_ts, event_ts)
+
+
+def test_a_shelf_of_the_same_event_replaces_so_that_a_repetition_heals(redis_db: str) -> None:
+    async def work(store: Store) -> list[bool]:
+        return await store.put([("k", shelf(5), 5), ("k", shelf(5), 5), ("k", shelf(4), 4)], 60)
+
+    assert told(redis_db, SMALL, work) == [True, True, False]
+
+
+def test_a_shelf_from_the_far_future_is_replaced(redis_db: str) -> None:
+    """It is another's: events so far ahead are refused."""
+    ahead = wall_ms() + 3_600_000
+
+    async def work(store: Store) -> list[bool]:
+        far = [("far", shelf(10**15), 10**15), ("far", shelf(5), 5)]
+        return await store.put([*far, ("near", shelf(ahead), ahead), ("near", shelf(5), 5)], 60)
+
+    assert told(redis_db, SMALL, work) == [True, True, True, False]
+
+
+CLICK = Click(event_id="e", ts=1_000, user_id="u", item_id="i")
+
+
+def test_scripts_come_back_after_a_flush(redis_db: str) -> None:
+    async def work(store: Store) -> Shopper:
+        await store.remember({"u": [CLICK]}, 1)
+        await store.client.script_flush()
+        await store.put([("k", shelf(1), 1)], 60)
+        await store.client.script_flush()
+        return (await store.remember({"u": [CLICK]}, 1))["u"]
+
+    assert told(redis_db, SMALL, work).touched[0].item_id == "i"
+    assert state(redis_db)["ls:{0}:trend:0"] == {"i": 1}
+
+
+def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with LocalRedis(tmp_path) as server:
+
+        async def work(store: Store) -> None:
+            await store.remember({"u": [CLICK]}, 1)
+            server.stop()
+            waiting = asyncio.create_task(store.remember({"u": [msgspec.structs.replace(CLICK, event_id="e2")]}, 5))
+            while not store.patience.paused:
+                await asyncio.sleep(0.05)
+            assert not waiting.done()
+            server.start()  # here and not in a thread: the server would end with the thread that started it
+            shopper = (await asyncio.wait_for(waiting, HANG_S))["u"]
+            assert not store.patience.paused
+            assert len(shopper.touched) == 2, "what was acknowledged before is still there"
+
+        told(server.address, SMALL, work)
+        assert state(server.address)["ls:{0}:trend:0"] == {"i": 1}, "one shopper"
+    assert logged(caplog, "streams.redis.retry")[-1] == "Redis is back"
+
+
+def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
+    with LocalRedis(tmp_path, memory_mb=64) as server:
+
+        async def work(store: Store) -> None:
+            await store.put([("old", shelf(1), 1)], 60)
+            await store.client.config_set("maxmemory", 1)
+            waiting = asyncio.create_task(store.put([("new", shelf(2), 2)], 60))
+            remembering = asyncio.create_task(store.remember({"u": [CLICK]}, 1))
+            while not store.patience.paused:
+                await asyncio.sleep(0.05)
+            assert not waiting.done() and not remembering.done()
+            assert await store.client.get("old") == shelf(1)
+            await store.client.config_set("maxmemory", 64_000_000)
+            assert await asyncio.wait_for(waiting, HANG_S) == [True]
+            assert len((await asyncio.wait_for(remembering, HANG_S))["u"].touched) == 1
+            assert not store.patience.paused
+
+        told(server.address, SMALL, work)
+
+
+def test_a_defect_is_raised_not_waited_for(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        await store.put([("k", shelf(1), 1)], -1)
+
+    with pytest.raises(redis.ResponseError, match="invalid expire"):
+        told(redis_db, SMALL, work)
+
+
+@pytest.mark.parametrize(
+    "error, waits",
+    [
+        (redis.exceptions.OutOfMemoryError("command not allowed"), True),
+        (redis.exceptions.NoPermissionError("this user has no permissions"), True),
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), True),
+        (redis.ResponseError("Command # 1 (EVALSHA 1 k) of pipeline caused error: BUSY Redis is busy"), True),
+        (redis.ResponseError("Command # 1 (GET MISCONF x) of pipeline caused error: WRONGTYPE Operation"), False),
+        (redis.DataError("OOMPH"), False),
+    ],
+)
+def test_only_what_passes_is_waited_for(error: redis.RedisError, waits: bool) -> None:
+    assert passing(error) == waits
+
+
+ids = st.text(st.sampled_from('ab"\\{},:[]é\u2028 '), min_size=1, max_size=6)
+
+
+def made(items: Sequence[str]) -> Shelf:
+    told = [ShelfItem(item, 0.06553, 0.1, 2e-05, 0.3, "vector+lexical") for item in items]
+    return Shelf(shelf_id="s" * 24, surface="feed", model="m", arm="champion", made_at=7, event_ts=5, items=told)
+
+
+@fast
+@given(st.lists(ids, min_size=1, max_size=8, unique=True), st.lists(ids, max_size=4), st.data())
+def test_items_are_taken_out_of_a_shelf_and_nothing_else_changes(
+    redis_db: str, items: list[str], strangers: list[str], data: st.DataObject
+) -> None:
+    gone = [*data.draw(st.lists(st.sampled_from(items), unique=True)), *strangers]
+    left = [item for item in items if item not in gone]
+
+    async def work(store: Store) -> None:
+        await store.client.flushdb()
+        await store.put([("shelf:feed:u", encoder.encode(made(items)), 5)], 60)
+        assert await store.take_out({"shelf:feed:u": gone, "shelf:feed:nobody": gone}) == len(items) - len(left)
+        value = await store.client.get("shelf:feed:u")
+        assert value == (encoder.encode(made(left)) if left else None)
+        if left:
+            assert 0 < await store.client.ttl("shelf:feed:u") <= 60
+            assert await store.put([("shelf:feed:u", b"{}", 4)], 60) == [False], "still a shelf of its event"
+
+    told(redis_db, SMALL, work)
+
+
+def test_the_index_finds_each_shelf_once_and_is_emptied_by_reading(redis_db: str) -> None:
+    keys = [f"shelf:feed:ü{n}" for n in range(50)]
+    shown = [[f"i{n % 5}", "all", 'odd "id"'] for n in range(50)]
+
+    async def work(store: Store) -> None:
+        await store.put([(key, shelf(1), 1) for key in keys], 600, shown)
+        await store.put([(key, shelf(2), 2) for key in keys], 600, shown)
+        found, everywhere = await store.take_shown(["i3", "all", "nobody"], 600)
+        assert not everywhere and found.keys() == set(keys)
+        assert {key for key, items in found.items() if "i3" in items} == set(keys[3::5])
+        assert await store.take_shown(["i3", "all"], 600) == ({}, set())
+        await store.put([(keys[0], shelf(3), 3)], 600, [["i3"]])
+        assert await store.take_shown(["i3"], 600) == ({keys[0]: ["i3"]}, set())
+        assert (await store.take_shown(['odd "id"'], 600))[0].keys() == set(keys)
+        async for name in store.client.scan_iter("ls:*"):
+            assert 0 < await store.client.ttl(name) <= 1_200
+
+    told(redis_db, StateConfig(), work)
+
+
+def test_the_index_is_bounded_and_says_so(redis_db: str) -> None:
+    async def work(store: Store) -> None:
+        keys = [f"shelf:feed:{n}" for n in range(2 * SHOWN_KEPT)]
+        for start in range(0, len(keys), 64):
+            some = keys[start : start + 64]
+            await store.put([(key, shelf(1), 1) for key in some], 600, [["hit"]] * len(some))
+        names = [name async for name in store.client.scan_iter("ls:*:shown:*")]
+        assert [await store.client.scard(name) for name in names] == [SHOWN_KEPT]
+        assert await store.client.object("encoding", names[0]) == b"intset"
+        found, everywhere = await store.take_shown(["hit"], 600)
+        assert len(found) == SHOWN_KEPT and everywhere == {"hit"}
+        seen = [key async for shelves in store.every_shelf(100) for key in shelves]
+        assert sorted(seen) == sorted(keys)
+
+    told(redis_db, StateConfig(), work)
+
+
+SPOILS = {**KINDS, "what is not ours beside what is": None}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spoil | None) -> None:
+    """Every key that a worker makes is of another kind, or holds what is not ours: then all is done once more."""
+    config = StateConfig(shards=2)
+
+    async def all_of(store: Store, turn: int) -> tuple[Any, ...]:
+        some = [("u1", "i1"), ("u1", "i2"), ("u2", "i1"), ("u2", "i3")]
+        events: dict[str, list[AnyEvent]] = {"u1": [], "u2": []}
+        for number, (who, item) in enumerate(some):
+            at = {"ts": 1_000 * turn + number, "user_id": who}
+            events[who].append(Click(event_id=f"c{turn}.{number}", item_id=item, **at))
+            events[who].append(Search(event_id=f"s{turn}.{number}", query="red lamp", **at))
+            events[who].append(Purchase(event_id=f"p{turn}.{number}", item_id=item, price=1.0, **at))
+        known = await store.remember(events, 10, {"u3"})
+        shelf = b'{"event_ts":%d,"items":[{"item_id":"i1","x":1}]}' % turn
+        shelves = [(f"shelf:feed:{who}", shelf, turn) for who in events]
+        written = await store.put(shelves, 600, [["i1"], ["i1"]])
+        together, trend = await store.together(["i1", "i2"], 5), await store.trend([0])
+        passed = [key async for some in store.every_shelf() for key in some]
+        shown, _ = await store.take_shown(["i1"], 600)
+        taken = await store.take_out(shown)
+        return known, written, together, trend, passed, shown, taken
+
+    def spoil_all() -> None:
+        with redis.Redis.from_url(redis_db) as client:
+            done = list(mixed(client)) if spoil is None else spoilt(client, spoil)
+            assert len(done) > 10
+
+    async def work(store: Store) -> tuple[Any, ...]:
+        await all_of(store, 1)
+        spoil_all()
+        await all_of(store, 2)
+        return await all_of(store, 3)
+
+    known, written, together, trend, _, shown, taken = told(redis_db, config, work)
+    assert [touch.item_id for touch in known["u1"].touched][:2] == ["i2", "i2"] and written == [True, True]
+    assert "i2" in together["i1"] and trend[0]["i1"] > 0
+    assert set(shown) == {"shelf:feed:u1", "shelf:feed:u2"} and taken == 2

@@ -1,0 +1,147 @@
+"""Which edition a worker begins with, and what editions share."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.check import CheckError
+from models.late_interaction import LateInteraction
+from models.store import Data, Description, Manifest, Store, StoreError
+from models.store.slots import CHALLENGER
+from models.weights import PACKAGED, WeightsError, fingerprint, resolve
+from streams.config import ModelConfig
+from streams.serving.loaded_model import examine, fetch, load
+from streams.serving.slots import UNTRAINED, Charge
+from streams.serving.switcher import first
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelConfig:
+    """Settings of a worker whose store is not there yet."""
+    return ModelConfig(store=str(tmp_path / "models"), precision="float32")
+
+
+def put(model: ModelConfig, folder: Path, notes: str = "", head: LateInteraction | None = None) -> Manifest:
+    """A version with a head over the packaged encoder."""
+    (head or LateInteraction()).save(folder / "head")
+    return Store(model.store).put(
+        folder,
+        Description(
+            method="head",
+            architecture="late_interaction",
+            encoder=PACKAGED,
+            encoder_fingerprint=fingerprint(resolve(PACKAGED)),
+            data=Data("a test", 0),
+            notes=notes,
+        ),
+    )
+
+
+def test_without_a_champion_the_weights_of_the_settings_serve(model: ModelConfig, tmp_path: Path) -> None:
+    edition, charge = first(model)
+    assert charge is not None and (edition.version, edition.name) == (UNTRAINED, PACKAGED)
+    assert charge.watch.update(charge.read().champion) is False, "a slot that says nothing changes nothing"
+
+    made = put(model, tmp_path / "one")
+    store = Store(model.store)
+    store.slots.promote(made.id, "a test")
+    assert charge.watch.update(charge.read().champion) and charge.read().before == (UNTRAINED,)
+    assert first(model)[0].version == made.id
+    store.slots.rollback("a test")
+    assert charge.watch.update(charge.read().champion) and charge.watch.version == UNTRAINED
+    store.storage.remove("slots/champion.json")
+    assert charge.read().champion is None
+
+
+@pytest.mark.parametrize("version", [None, ""])
+def test_settings_can_do_without_a_store_for_good(model: ModelConfig, version: str | None) -> None:
+    edition, charge = first(model.model_copy(update={"version": version}))
+    assert charge is None and edition.version == UNTRAINED
+
+
+def test_what_cannot_be_loaded_leaves_the_place_to_what_was_before(model: ModelConfig, tmp_path: Path) -> None:
+    versions = [put(model, tmp_path / name, name) for name in ("one", "two")]
+    store = Store(model.store)
+    for made in versions:
+        store.slots.promote(made.id, "a test")
+    for made, left in zip(reversed(versions), (versions[0].id, UNTRAINED), strict=True):
+        file = Path(model.store) / "versions" / made.id / "head" / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-100])
+        edition, charge = first(model)
+        assert edition.version == left
+        assert charge is not None and not charge.watch.update(charge.read().champion), "it is not tried again"
+    with pytest.raises(StoreError, match="called champoin"):
+        first(model.model_copy(update={"version": "champoin"}))
+    with pytest.raises(StoreError, match=r"model\.safetensors"):
+        first(model.model_copy(update={"version": versions[0].id}))
+
+
+def test_the_champion_is_nobodys_challenger(model: ModelConfig, tmp_path: Path) -> None:
+    made = put(model, tmp_path / "one")
+    store = Store(model.store)
+    store.slots.promote(made.id, "a test", CHALLENGER, 0.25)
+    charge = Charge(store, "champion")
+    challenger = charge.read().challenger
+    assert challenger is not None and (challenger.version, challenger.share) == (made.id, 0.25)
+    store.slots.promote(made.id, "a test")
+    assert charge.read().challenger is None
+    assert Charge(store, CHALLENGER).read().challenger is None, "a worker of the challenger alone tries no other"
+
+
+def test_editions_share_an_encoder_its_items_and_its_queries(model: ModelConfig, tmp_path: Path) -> None:
+    untrained = load(fetch(UNTRAINED, model), model)
+    made = load(fetch(put(model, tmp_path / "one").id, model), model, [untrained])
+    assert made.encoder is untrained.encoder and made.catalogue is untrained.catalogue
+    assert made.queries is untrained.queries and made.scorer is not untrained.scorer
+
+
+def spoiled(how: str) -> LateInteraction:
+    """A head whose weights are numbers, and whose scores are not fit to serve."""
+    head = LateInteraction()
+    with torch.no_grad():
+        match how:
+            case "overflows":
+                head.bias[0] = 3e38
+                head.scale.fill_(3e38)
+            case "alike":
+                head.scale.zero_()
+            case "never":
+                head.bias[3] = 40.0
+    return head
+
+
+@pytest.mark.parametrize(("how", "why"), [("overflows", "not finite"), ("alike", "the same score")])
+def test_a_version_that_fails_a_check_never_becomes_an_edition(
+    model: ModelConfig, tmp_path: Path, how: str, why: str
+) -> None:
+    good, bad = put(model, tmp_path / "good"), put(model, tmp_path / "bad", head=spoiled(how))
+    with pytest.raises(CheckError, match=why):
+        load(fetch(bad.id, model), model)
+    with pytest.raises(StoreError, match=f"{bad.id} is refused.*{why}"):
+        examine(bad.id, model, good.id)
+    store = Store(model.store)
+    for made in (good, bad):
+        store.slots.promote(made.id, "pushed past all commands")
+    assert first(model)[0].version == good.id
+    examine(good.id, model, bad.id)  # what cannot be loaded is nothing to compare with
+
+
+def test_a_version_far_from_the_one_before_is_refused(model: ModelConfig, tmp_path: Path) -> None:
+    good, far = put(model, tmp_path / "good"), put(model, tmp_path / "far", head=spoiled("never"))
+    examine(far.id, model)
+    with pytest.raises(StoreError, match="times less likely than the version before"):
+        examine(far.id, model, good.id)
+
+
+def test_weights_that_are_no_numbers_are_found_when_put_and_when_loaded(model: ModelConfig, tmp_path: Path) -> None:
+    head = LateInteraction()
+    with torch.no_grad():
+        head.learned[0].weight[3, 5] = torch.nan
+    with pytest.raises(StoreError, match=r"model\.safetensors holds weights that are not finite.*learned\.0\.weight"):
+        put(model, tmp_path / "bad", head=head)
+    assert Store(model.store).ids() == []
+    chosen = fetch(UNTRAINED, model)
+    with pytest.raises(WeightsError, match="not finite"):
+        load(dataclasses.replace(chosen, head=tmp_path / "bad" / "head"), model)

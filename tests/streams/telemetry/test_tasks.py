@@ -1,0 +1,58 @@
+"""What Kafka breaks off is begun again; what else goes wrong is not hidden."""
+
+import asyncio
+import logging
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from streams.telemetry import tasks as module
+from streams.telemetry.tasks import EndedError, again, lasting
+from tests.logged import logged
+
+
+def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(module, "AGAIN_S", 0.001)
+    tries = 0
+
+    async def read() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise KafkaConnectionError("gone")
+        await asyncio.sleep(60)
+
+    async def run() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await again(read, "shelves")
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+    assert tries == 3
+    assert [message.partition(":")[0] for message in logged(caplog, "streams.telemetry.tasks")] == [
+        "shelves cannot be read"
+    ] * 2
+
+
+def test_other_errors_end_it() -> None:
+    async def read() -> None:
+        raise ValueError("no slot")
+
+    with pytest.raises(ValueError, match="no slot"):
+        asyncio.run(again(read, "slots"))
+
+
+def test_what_has_no_end_and_ends_is_an_error_unless_it_was_cancelled() -> None:
+    async def cancelled_from_within() -> None:
+        raise asyncio.CancelledError
+
+    async def run() -> None:
+        with pytest.raises(ExceptionGroup) as found:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(lasting(cancelled_from_within(), "reading"))
+                group.create_task(lasting(asyncio.sleep(60), "sleeping"))
+        [error] = found.value.exceptions
+        assert isinstance(error, EndedError) and str(error) == "reading was cancelled by nobody"
+
+    asyncio.run(run())
