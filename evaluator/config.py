@@ -62,3 +62,15 @@ class DashboardConfig(Config):
                 "letters or more that people open it with, or LIVESHELF_DASHBOARD__HOST to 127.0.0.1"
             )
         return self
+
+
+def page_address(host: str, port: int) -> str:
+    """Of a server that listens everywhere, the address on this machine.
+
+    Examples
+    --------
+    >>> page_address("127.0.0.1", 8765), page_address("0.0.0.0", 80), page_address("::1", 80)
+    ('http://127.0.0.1:8765', 'http://127.0.0.1:80', 'http://[::1]:80')
+    """
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"

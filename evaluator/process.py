@@ -32,10 +32,10 @@ from streams.config import StreamsConfig
 from streams.kafka.app import Taking, caught_up, lag, leave_when_stalled, make_app, run
 from streams.kafka.consumer import Consumer
 from streams.kafka.dead_letters import Letters
-from streams.kafka.follow import follow
 from streams.kafka.guard import Guard
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record, Send
+from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.connection import connect
 from streams.reporting import Reporter

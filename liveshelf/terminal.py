@@ -48,9 +48,9 @@ TOLD_AS_THEY_ARE = (
     "models.weights:WeightsError",
     "streams.events.adapters.mapping:MappingError",
     "streams.events.adapters.source:SourceError",
-    "streams.telemetry.prometheus:MetricsError",
+    "streams.telemetry.metrics_server:MetricsError",
     "streams.connectivity:UnreachableError",
-    "streams.kafka.skipping:SkipError",
+    "streams.kafka.skip_command:SkipError",
 )
 """Errors whose words are for a person, as module and class."""
 

@@ -30,7 +30,7 @@ from streams.telemetry.exposition import Exposition
 from streams.telemetry.lifecycle import VARIABLE as LAST_WORDS
 from streams.telemetry.lifecycle import left
 from streams.telemetry.meter import Meter, Snapshot, encoder, fitted, parse
-from streams.telemetry.prometheus import MetricsServer
+from streams.telemetry.metrics_server import MetricsServer
 
 log = logging.getLogger(__name__)
 

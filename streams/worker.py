@@ -30,7 +30,7 @@ from streams.kafka.record import Send
 from streams.kafka.topics import Topics
 from streams.pipeline import Pipeline
 from streams.ranking.arms import Arms
-from streams.ranking.demand import Demand
+from streams.ranking.popular import Demand
 from streams.ranking.recommender import Recommender
 from streams.ranking.withdrawals import Withdrawals
 from streams.redis.connection import connect

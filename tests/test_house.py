@@ -46,6 +46,11 @@ def tracked() -> list[Path]:
     return [path for path in files if path.is_file() and path.suffix in SOURCE_SUFFIXES]
 
 
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    """Every module with its syntax tree."""
+    return ((path, ast.parse(path.read_text("utf-8"))) for path in MODULES)
+
+
 def undocumented(tree: ast.Module) -> Iterator[str]:
     """Public functions, classes and methods without a docstring; those inside functions are nobody's business."""
     pending: list[tuple[str, ast.AST]] = [("", tree)]
@@ -87,20 +92,17 @@ def test_imports_go_one_way() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+def test_modules_say_what_they_are() -> None:
+    assert [name(path) for path, tree in trees() if not ast.get_docstring(tree)] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_everything_public_is_documented(path: Path) -> None:
-    assert list(undocumented(ast.parse(path.read_text("utf-8")))) == []
+def test_everything_public_is_documented() -> None:
+    assert [f"{name(path)}: {one}" for path, tree in trees() for one in undocumented(tree)] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_nothing_can_load_code_from_data(path: Path) -> None:
+def test_nothing_can_load_code_from_data() -> None:
     banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    assert imported(ast.parse(path.read_text("utf-8"))) & banned == set()
+    assert [name(path) for path, tree in trees() if imported(tree) & banned] == []
 
 
 def test_modules_stay_small() -> None:

@@ -31,12 +31,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from evaluator.config import DashboardConfig
-from evaluator.dashboard.access import Access
-from evaluator.dashboard.feed import Feed
-from evaluator.dashboard.guard import Guard
+from evaluator.dashboard.access import Access, Guard
+from evaluator.dashboard.feed import Feed, Latest
 from evaluator.dashboard.history import History
 from evaluator.dashboard.inspector import LONGEST, Question, ask
-from evaluator.dashboard.latest import Latest
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.decode import UNDECODABLE

@@ -1,19 +1,20 @@
-"""Reads what the page shows from Kafka, in no group and without commits, and goes on when the broker comes back.
+"""Reads what the page shows from Kafka, and hands the newest page to any number of browsers.
 
-Snapshots from an hour back; alerts from a day back, for one that lasts is told again only every few hours; items and
-slots from their beginning.
+Reads in no group and without commits, and goes on when the broker comes back: snapshots from an hour back; alerts from
+a day back, for one that lasts is published again only every few hours; items and slots from their beginning. A browser
+that is slow misses pages; nothing is kept for it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from evaluator.dashboard import titles
+from evaluator.dashboard import inspector
 from evaluator.dashboard.history import History
 from evaluator.monitoring.alerts import topic as alerts
 from streams.clock import wall_ms
@@ -26,7 +27,6 @@ from streams.telemetry import meter
 from streams.telemetry.meter import Meter, Snapshot
 
 log = logging.getLogger(__name__)
-
 METRICS_BACK_MS = 3_600_000
 ALERTS_BACK_MS = 24 * 3_600_000
 CHUNK = 200
@@ -58,7 +58,7 @@ class Feed:
         self._next: dict[TopicPartition, int] = {}
         self.moved_at = time.monotonic()
         self._taken: dict[str, tuple[Guard[Any], Callable[[Any], object]]] = {
-            self.topics.items: (Guard("items", titles.parse, counts), history.titles.update),
+            self.topics.items: (Guard("items", inspector.parse, counts), history.titles.update),
             self.topics.models: (Guard("slots", announcement.parse, counts), history.slots.update),
             self.topics.metrics: (Guard("snapshots", meter.parse, counts), self._snapshot),
             self.topics.alerts: (alerts.guard(counts), lambda told: history.alert(told.alert, told.at)),
@@ -119,3 +119,70 @@ class Feed:
 
     def _snapshot(self, snapshot: Snapshot) -> None:
         self.history.update(snapshot, wall_ms())
+
+
+PING_S = 15.0
+
+
+class Latest:
+    """Holds one message and its number.
+
+    Examples
+    --------
+    >>> async def example():
+    ...     latest = Latest()
+    ...     reading = asyncio.create_task(anext(latest.follow()))
+    ...     await asyncio.sleep(0)
+    ...     latest.update(b"one")
+    ...     latest.update(b"two")
+    ...     return await reading
+    >>> asyncio.run(example())
+    (2, b'two')
+    """
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.closed = False
+        self._number = 0
+        self._message = b""
+        self._changed = asyncio.Event()
+
+    def admit(self, most: int) -> bool:
+        """Count a reader in, unless there are so many already; who was counted in is to :meth:`leave`."""
+        if self.readers >= most:
+            return False
+        self.readers += 1
+        return True
+
+    def leave(self) -> None:
+        """Count a reader out."""
+        self.readers -= 1
+
+    def update(self, message: bytes) -> None:
+        """Put a message in place of the one before."""
+        self._number += 1
+        self._message = message
+        self._wake()
+
+    def close(self) -> None:
+        """End all readers."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def follow(self) -> AsyncIterator[tuple[int, bytes | None]]:
+        """From now on, the newest message whenever this reader has not had it; None when there is none for long."""
+        seen = self._number
+        while not self.closed:
+            if seen < self._number:
+                seen = self._number
+                yield seen, self._message
+                continue
+            try:
+                async with asyncio.timeout(PING_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                yield seen, None

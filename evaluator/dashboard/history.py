@@ -9,17 +9,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from evaluator.dashboard.panels import experiment, monitors, quality, rates
-from evaluator.dashboard.panels.alerts import AlarmRow, Alarms
-from evaluator.dashboard.panels.health import Health, judge
-from evaluator.dashboard.panels.monitors import WatchRow
-from evaluator.dashboard.panels.processes import Processes, ProcessRow
-from evaluator.dashboard.panels.rates import PositionRow, RateRow
-from evaluator.dashboard.panels.retraining import Loop, loop
-from evaluator.dashboard.panels.slots import SlotRow, Slots
-from evaluator.dashboard.ring import Key, Line, Point, Ring
-from evaluator.dashboard.step import Step, stages
-from evaluator.dashboard.titles import Titles
+from evaluator.dashboard.inspector import Titles
+from evaluator.dashboard.panels import learning, traffic
+from evaluator.dashboard.panels.learning import AlarmRow, Alarms, Loop, WatchRow, loop
+from evaluator.dashboard.panels.system import Health, Processes, ProcessRow, SlotRow, Slots, health
+from evaluator.dashboard.panels.traffic import PositionRow, RateRow
+from evaluator.dashboard.series import Key, Line, Point, Ring, Step, stages
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.system import GRAVE, SystemWatch
 from streams.reporting import STARTED
@@ -55,11 +50,11 @@ class Page(msgspec.Struct, frozen=True):
     stages: list[StageRow]
     processes: list[ProcessRow]
     slots: list[SlotRow]
-    measures: list[quality.MeasureRow]
-    exposure: list[quality.BrandRow]
-    calibration: list[quality.Calibration]
+    measures: list[traffic.MeasureRow]
+    exposure: list[traffic.BrandRow]
+    calibration: list[traffic.Calibration]
     loop: Loop
-    arms: list[experiment.ArmRow]
+    arms: list[traffic.ArmRow]
     alerts: list[AlarmRow]
     titles: int
 
@@ -178,13 +173,13 @@ class History:
         for (role, stage), bins in step.bins.items():
             for name, value in zip(LEVELS, bins.quantiles(tuple(LEVELS.values())), strict=True):
                 yield ("stage", role, stage, name), value
-        yield from rates.lines(rates.tallies(evaluators))
-        for row in monitors.rows(evaluators):
+        yield from traffic.lines(traffic.tallies(evaluators))
+        for row in learning.monitor_rows(evaluators):
             for part, value in (("statistic", row.statistic), ("limit", row.limit)):
                 yield ("drift", row.watch, row.surface, row.arm, part), value
-        for measure in quality.measures(evaluators):
+        for measure in traffic.measures(evaluators):
             yield ("measure", measure.measure, measure.surface), measure.mean
-        for (test, arm), evalue in experiment.evalues(evaluators).items():
+        for (test, arm), evalue in traffic.evalues(evaluators).items():
             yield ("evalue", test, arm), evalue
 
     def _page(self, now: int) -> Page:
@@ -194,20 +189,20 @@ class History:
         events, shelves = (self._step.rate("worker", what) if fresh else 0.0 for what in ("events", "shelves"))
         return Page(
             now=now,
-            health=judge(processes, events, self.alarms.firing, self.problem, self._grave(now)),
+            health=health(processes, events, self.alarms.firing, self.problem, self._grave(now)),
             events_per_s=events,
             shelves_per_s=shelves,
-            rates=rates.rows(rates.tallies(evaluators)),
-            positions=rates.positions(evaluators),
-            watches=monitors.rows(evaluators),
+            rates=traffic.rate_rows(traffic.tallies(evaluators)),
+            positions=traffic.positions(evaluators),
+            watches=learning.monitor_rows(evaluators),
             stages=self._stages(now),
             processes=processes,
             slots=slots,
-            measures=quality.measures(evaluators),
-            exposure=quality.exposure(evaluators),
-            calibration=quality.calibration(evaluators),
+            measures=traffic.measures(evaluators),
+            exposure=traffic.exposure(evaluators),
+            calibration=traffic.calibration(evaluators),
             loop=loop(self.processes.live("trainer", now), slots),
-            arms=experiment.arms(evaluators),
+            arms=traffic.arms(evaluators),
             alerts=self.alarms.get(),
             titles=len(self.titles),
         )

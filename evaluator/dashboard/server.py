@@ -1,4 +1,8 @@
-"""Serves the live page until SIGTERM or SIGINT, or until something that it lives by has ended."""
+"""Serves the live page until SIGTERM or SIGINT, or until something that it lives by has ended.
+
+Connections are bounded in number and time: who sends nothing, or does not read what is sent, is let go. Knows nothing
+of what is on the page.
+"""
 
 import asyncio
 import faulthandler
@@ -8,22 +12,70 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from evaluator.config import DashboardConfig
 from evaluator.dashboard.app import Dashboard
-from evaluator.dashboard.connections import Bounded
 from evaluator.dashboard.history import History
 from streams.config import StreamsConfig
 from streams.telemetry.lifecycle import leave
 from streams.telemetry.watchdog import STALLED_EXIT
 
-log = logging.getLogger(__name__)
+MOST_CONNECTIONS = 300
 
+SILENT_S = 10.0
+"""So long a client may take to ask, from the connection or the last answer on."""
+
+UNREAD_S = 30.0
+"""So long an answer may lie unread."""
+
+LOOK_S = 1.0
+
+
+class Bounded(H11Protocol):
+    """HTTP over one connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by asyncio."""
+        if len(self.connections) >= MOST_CONNECTIONS:
+            self.transport = transport
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self._waiting_since = self.loop.time()
+        self._looking: asyncio.TimerHandle | None = self.loop.call_later(LOOK_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        if self not in self.connections:
+            return
+        if self._looking is not None:
+            self._looking.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """Every second: time runs while nothing is asked, or an answer is not read."""
+        now = self.loop.time()
+        cycle: Any = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        stuck = self.transport.get_write_buffer_size() > 0
+        if answering and not stuck:
+            self._waiting_since = now
+        if now - self._waiting_since > (UNREAD_S if stuck else SILENT_S):
+            self.transport.abort()
+            return
+        self._looking = self.loop.call_later(LOOK_S, self._look)
+
+
+log = logging.getLogger(__name__)
 ENDS_WITHIN_S = 3
+
 STUCK_S = 60
 """A process that does nothing at all for so long ends, telling where it stood: another one is started."""
+
 ASLEEP_S = 5
 
 

@@ -29,10 +29,10 @@ from models.store import Store, StoreError
 from models.training.examples import ExamplesError
 from streams.clock import wall_ms
 from streams.kafka.consumer import Consumer
-from streams.kafka.follow import follow
 from streams.kafka.guard import Guard
 from streams.kafka.producer import Producer
 from streams.kafka.record import Send
+from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.connection import connect
 from streams.redis.retry import Patience

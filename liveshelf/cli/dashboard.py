@@ -24,8 +24,8 @@ def dashboard(
     Example: `liveshelf dashboard --port 8080`. For others than this machine:
     `LIVESHELF_DASHBOARD__TOKEN=... liveshelf dashboard --host 0.0.0.0`, then open it once with `?token=...`
     """
+    from evaluator.config import page_address
     from evaluator.dashboard import server
-    from evaluator.dashboard.address import address
     from liveshelf.settings import BadSettingsError
 
     given: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
@@ -40,7 +40,7 @@ def dashboard(
                 "Choose another port with --port or LIVESHELF_DASHBOARD__PORT (0 takes any free one)."
             ) from error
         token = " (with ?token=... once)" if at.token else ""
-        where = address(at.host, listening.getsockname()[1])
+        where = page_address(at.host, listening.getsockname()[1])
         every_s = max(config.worker.metrics_every_s, config.evaluator.metrics_every_s)
         server.serve(
             config.streams(),
@@ -56,10 +56,10 @@ def unanswered(config: "DashboardConfig") -> list[str]:
     """Why the dashboard of these settings is not well on this machine, in sentences; empty where it is."""
     import httpx
 
-    from evaluator.dashboard.address import address
+    from evaluator.config import page_address
 
     headers = {"Authorization": f"Bearer {config.token.get_secret_value()}"} if config.token else {}
-    where = address(config.host, config.port)
+    where = page_address(config.host, config.port)
     try:
         answer = httpx.get(f"{where}/healthz", headers=headers, timeout=5, trust_env=False)
     except httpx.HTTPError as error:

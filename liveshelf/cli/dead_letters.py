@@ -76,7 +76,7 @@ def letters_skip(
     All processes go on within seconds. Example: `liveshelf dead-letters skip shop.events 3 812`
     """
     from streams.kafka import topics
-    from streams.kafka.skipping import skip
+    from streams.kafka.skip_command import skip
 
     with told():
         config = settings().streams()

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from evaluator.dashboard.sums import added
 from evaluator.metrics.intervals import wilson
 from liveshelf.terminal import add_row
 from streams.clock import wall_ms
@@ -12,7 +11,7 @@ from streams.config import StreamsConfig
 from streams.ranking.candidates import SOURCES
 from streams.redis.connection import connect_now
 from streams.reporting import snapshots, usage
-from streams.telemetry.meter import Snapshot, quantiles, standing, total
+from streams.telemetry.meter import Snapshot, added, quantiles, standing, total
 
 CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")

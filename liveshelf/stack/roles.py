@@ -4,12 +4,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evaluator.config import DashboardConfig
-from evaluator.dashboard.address import address
+from evaluator.config import DashboardConfig, page_address
 from liveshelf.settings import Settings
 from liveshelf.stack import ports
 from liveshelf.stack.role import Role
-from streams.telemetry.prometheus import metrics_address
+from streams.telemetry.metrics_server import metrics_address
 
 
 def program(*arguments: str) -> tuple[str, ...]:
@@ -51,7 +50,9 @@ def dashboard_role(config: DashboardConfig) -> Role:
     """The live page of a local stack: on the port of the settings, or any free one where that is taken."""
     port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]
     command = program("dashboard")
-    return Role("dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, address(config.host, port), lasts=True)
+    return Role(
+        "dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, page_address(config.host, port), lasts=True
+    )
 
 
 def with_metrics(roles: Sequence[Role], settings: Settings) -> list[Role]:

@@ -1,28 +1,33 @@
-"""Fills the embeddings topic with what an encoder lacks: items that only other encoders' records hold.
+"""Keeps the embeddings topic as a catalogue's encoder needs it: writes what is lacking, deletes what must not stay.
 
 The topic itself has each item whole, text and all, so nobody has to send it again. Each worker fills in the items whose
 partition of ``shop.items`` it owns, so an item is encoded once for all workers; what is on the topic already, whoever
 put it there and before whatever restart, is not encoded again. Shoppers go first: it takes half of what they leave.
+Knows nothing of who is served with the catalogue.
 """
 
 import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from typing import Any
 
-from streams.catalog.embedding import Origin, parse
+from streams.catalog.catalog import Catalogue
+from streams.catalog.embedding import Origin, key, parse
 from streams.catalog.item_encoder import CHUNK, ItemEncoder
-from streams.catalog.replication import Follower
-from streams.catalog.rest import rest
+from streams.catalog.replication import Follower, rest
+from streams.catalog.topic_index import Ledger
 from streams.events.decode import Refusal
 from streams.events.schema import Item
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import parsed
+from streams.kafka.record import Send
+from streams.kafka.topics import Topics
+from streams.telemetry.meter import Meter
+from streams.telemetry.tasks import lasting
 
 log = logging.getLogger(__name__)
-
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 IDLE_POLLS = 2
@@ -110,3 +115,93 @@ class Backfill:
         if len(self._tries) > TRIED_KEPT:
             self._tries.popitem(last=False)
         return True
+
+
+EVERY_S = 1.0
+DELETES_SENT = 100
+
+
+class Sweeper:
+    """Sweeps by one ledger.
+
+    Parameters
+    ----------
+    owned
+        Tells the partitions of ``shop.items`` that are this worker's now.
+    """
+
+    def __init__(self, ledger: Ledger, send: Send, meter: Meter, topics: Topics, owned: Callable[[], Set[int]]) -> None:
+        self.ledger, self.send, self.meter = ledger, send, meter
+        self.topics, self.owned = topics, owned
+
+    async def run(self) -> None:
+        """Delete outdated records once they are seen twice: a moment later their own delete may have come anyway."""
+        before: set[tuple[str, str]] = set()
+        while True:
+            await asyncio.sleep(EVERY_S)
+            outdated = self.ledger.to_delete(self.owned())
+            await self._sweep(outdated & before)
+            before = outdated
+
+    async def retire(self, keep: Collection[str]) -> None:
+        """Delete what all encoders but those to keep have made; what other workers own is theirs to delete."""
+        await self._sweep(self.ledger.to_retire(keep, self.owned()))
+
+    async def _sweep(self, records: Iterable[tuple[str, str]]) -> None:
+        waiting = list(records)
+        for start in range(0, len(waiting), DELETES_SENT):
+            sent = []
+            for item_id, encoder in waiting[start : start + DELETES_SENT]:
+                deleted = self.ledger.deleted(item_id)
+                headers = [deleted.header()] if deleted is not None else []
+                sent.append(self.send(self.topics.embeddings, key(item_id, encoder), None, headers))
+            await asyncio.gather(*sent)
+            self.meter.count("items.swept", len(sent))
+
+
+LOOK_EVERY_S = 0.05
+
+
+class Upkeep:
+    """Of one catalogue.
+
+    Parameters
+    ----------
+    open_consumer
+        Makes a consumer of the embeddings topic, from its earliest record.
+    owned
+        Tells the partitions of ``shop.items`` that are this worker's now.
+    beside
+        Whether another catalogue serves meanwhile.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        open_consumer: Callable[[], Consumer],
+        item_encoder: ItemEncoder,
+        owned: Callable[[], Set[int]],
+        beside: bool = False,
+    ) -> None:
+        meter = item_encoder.meter
+        self.follower = Follower(open_consumer(), catalogue, meter, beside)
+        self.backfill = Backfill(open_consumer, self.follower, item_encoder, owned)
+        self.sweeper = Sweeper(self.ledger, item_encoder.send, meter, item_encoder.topics, owned)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the topic holds."""
+        return self.follower.ledger
+
+    async def run(self) -> None:
+        """Keep it up until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lasting(self.follower.run(), "following the items"))
+            group.create_task(lasting(self.backfill.run(), "filling in items"))
+            group.create_task(lasting(self.sweeper.run(), "sweeping the embeddings"))
+
+    async def complete(self) -> None:
+        """Wait until the catalogue holds every live item in its newest state, as far as the topic was read."""
+        await self.follower.ready.wait()
+        while not self.ledger.complete:
+            await asyncio.sleep(LOOK_EVERY_S)

@@ -16,7 +16,7 @@ from streams.config import RoleConfig, StreamsConfig
 from streams.kafka.connection import faust_credentials
 from streams.kafka.faust_consumer import FaustConsumer, Transport
 from streams.kafka.record import Record, Sent, place
-from streams.kafka.silence import SILENT_S
+from streams.kafka.unreadable import SILENT_S
 from streams.telemetry.lifecycle import leave, or_leave, sentence
 from streams.telemetry.watchdog import STALLED_EXIT, Watchdog
 

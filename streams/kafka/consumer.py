@@ -22,10 +22,9 @@ from aiokafka.protocol.fetch import FetchRequest
 from streams.config import StreamsConfig
 from streams.kafka.connection import aiokafka_client
 from streams.kafka.record_batches import Unreadable, readable
-from streams.kafka.silence import ERROR, SILENT_S, Silence
 from streams.kafka.skips import Skip, over, skip_decoder
 from streams.kafka.topics import Topics, largest_record
-from streams.kafka.unreadable import book
+from streams.kafka.unreadable import ERROR, SILENT_S, Silence, book
 
 log = logging.getLogger(__name__)
 

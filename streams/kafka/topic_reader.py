@@ -1,17 +1,19 @@
-"""What a topic holds now: read once, from its beginning or a moment on, to where it ended when reading began.
+"""A topic read in no group: all that it holds now, from its beginning or a moment on, or what comes, record by record.
 
-For the command line, where no event loop runs. A partition that cannot be read on is read as far as it can be.
+`contents` is for the command line, where no event loop runs, `follow` for a role. A partition that cannot be read on is
+read as far as it can be.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 from kafka.errors import KafkaConnectionError
 
 from streams.config import StreamsConfig
 from streams.kafka.consumer import Consumer
+from streams.kafka.guard import Guard
 
 READ_MS = 500
 
@@ -60,5 +62,29 @@ async def _read(config: StreamsConfig, topic: str, since_ms: int | None) -> Asyn
         while not consumer.passed(ends):
             for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
                 yield messages
+    finally:
+        await consumer.stop()
+
+
+CHUNK = 200
+T = TypeVar("T")
+
+
+async def follow(make: Callable[[], Consumer], guard: Guard[T], take: Callable[[T], object]) -> None:
+    """Hand what every record says on, until Kafka breaks it off; records that say nothing are the guard's.
+
+    Parameters
+    ----------
+    make
+        Makes a consumer, not started; another call may hand on what was handed on before.
+    """
+    consumer = make()
+    try:
+        await consumer.start()
+        while True:
+            for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
+                for message in messages:
+                    guard.hand(message, take)
+            await asyncio.sleep(0)  # what is there already is handed out without a pause
     finally:
         await consumer.stop()

@@ -7,7 +7,7 @@ models come from, nor of what is concluded from an arm's clicks.
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,18 +18,48 @@ from streams.catalog.catalog import Catalogue
 from streams.events.shelf import ShelfRecord
 from streams.ranking.assignment import CANARY, CHAMPION, HOLDBACK, SHARED, place
 from streams.ranking.context import Queries
-from streams.ranking.failing import Failing
 from streams.ranking.recommender import Ask, Made, Recommender
 from streams.telemetry.meter import Meter
 
-log = logging.getLogger(__name__)
+WINDOW, LEAST, SHARE = 200, 20, 0.1
+"""More than this share of so many last shelves, of which there must be so many at least, and the model fails."""
 
+
+class Failing:
+    """Counts a model's shelves and its failures, the last :data:`WINDOW` of them.
+
+    Examples
+    --------
+    >>> failing = Failing()
+    >>> failing.update(18, 2), failing.update(0, 1)
+    (False, True)
+    >>> failing.update(180, 0)
+    False
+    """
+
+    def __init__(self) -> None:
+        self._last: deque[bool] = deque(maxlen=WINDOW)
+        self._failed = 0
+
+    def update(self, good: int, failed: int) -> bool:
+        """Take what became of some shelves; whether the model fails now."""
+        for broken in (*[False] * good, *[True] * failed):
+            if len(self._last) == WINDOW:
+                self._failed -= self._last[0]
+            self._last.append(broken)
+            self._failed += broken
+        return len(self._last) >= LEAST and self._failed > SHARE * len(self._last)
+
+
+log = logging.getLogger(__name__)
 Together = Mapping[str, Sequence[str]]
 
 SHADOWED = 4
 """Shelves at most that a shadow makes at a time."""
+
 PAUSE, LONGEST_PAUSE_S = 100, 10.0
 """A shadow rests so many times as long as it took, so that it takes a hundredth of a core; but no longer than this."""
+
 TOP = 10
 
 
@@ -60,7 +90,7 @@ class Arms:
     spares
         Gives who answers, one after the other, what the champion fails at.
     give_up
-        Called once a champion fails at too many shelves, as :class:`streams.ranking.failing.Failing` counts.
+        Called once a champion fails at too many shelves, as :class:`streams.ranking.arms.Failing` counts.
     """
 
     def __init__(self, champion: Recommender, meter: Meter) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from traceback import clear_frames
 from weakref import WeakSet
 
+from streams.catalog.backfill import Upkeep
 from streams.catalog.catalog import Catalogue
-from streams.catalog.upkeep import Upkeep
 from streams.config import StreamsConfig
 from streams.serving.loaded_model import Edition, fetch, load
 

@@ -21,11 +21,11 @@ from models.store import Store
 from models.store.errors import StoreError
 from models.store.slots import CHALLENGER
 from models.weights import WeightsError
+from streams.catalog.backfill import Upkeep
 from streams.catalog.catalog import Catalogue
 from streams.catalog.embedding import Origin
 from streams.catalog.item_encoder import ItemEncoder
 from streams.catalog.topic_index import Ledger
-from streams.catalog.upkeep import Upkeep
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
 from streams.kafka.consumer import Consumer

@@ -43,8 +43,8 @@ from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import dead_letters, topics
 from streams.kafka.connection import aiokafka_client
 from streams.kafka.consumer import Consumer
-from streams.kafka.follow import follow
 from streams.kafka.guard import Guard
+from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.retry import Patience
 from streams.serving import announcement
@@ -63,7 +63,7 @@ CONSUMERS = {
     "streams/catalog/backfill.py": "tests/integration/test_spoilt_embeddings.py",
     "streams/kafka/topic_reader.py": "reads for those that call it",
     "streams/kafka/consumer.py": "tests/streams/kafka/test_consumer.py, of skips",
-    "streams/kafka/skipping.py": "tests/streams/kafka/test_consumer.py, of skips",
+    "streams/kafka/skip_command.py": "tests/streams/kafka/test_consumer.py, of skips",
     "streams/kafka/faust_consumer.py": "tests/e2e/test_faults.py, of events and items",
     "streams/kafka/dead_letter_topic.py": "dead letters; tests/streams/kafka/test_dead_letters.py",
     "streams/kafka/dead_letters.py": "dead letters",

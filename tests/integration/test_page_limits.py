@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from evaluator.dashboard import connections
-from evaluator.dashboard.panels.alerts import MOST
+from evaluator.dashboard import server
+from evaluator.dashboard.panels.learning import MOST_ALERTS
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import tell
 from streams.clock import wall_ms
@@ -94,7 +94,7 @@ def test_who_does_not_ask_is_let_go(address: tuple[str, int]) -> None:
         else:
             pytest.fail("the slow sender is still connected after 30 s")
         assert ended(silent) and ended(idle)
-    assert time.monotonic() - began >= connections.SILENT_S
+    assert time.monotonic() - began >= server.SILENT_S
 
 
 def test_readers_are_admitted_up_to_the_limit_however_many_come_at_once(address: tuple[str, int]) -> None:
@@ -116,9 +116,7 @@ def test_readers_are_admitted_up_to_the_limit_however_many_come_at_once(address:
 
 def test_more_connections_than_can_be_are_closed_at_once(address: tuple[str, int]) -> None:
     with ExitStack() as stack:
-        opened = [
-            stack.enter_context(socket.create_connection(address)) for _ in range(connections.MOST_CONNECTIONS + 50)
-        ]
+        opened = [stack.enter_context(socket.create_connection(address)) for _ in range(server.MOST_CONNECTIONS + 50)]
         assert all(ended(one) for one in opened[-50:])
     assert httpx.get(f"http://127.0.0.1:{address[1]}/healthz", trust_env=False, timeout=60).status_code in (200, 503)
 
@@ -126,10 +124,10 @@ def test_more_connections_than_can_be_are_closed_at_once(address: tuple[str, int
 def fill(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
     """Let so many alerts fire that each message to the page's readers is large."""
     topic, now = topics.Topics(topics_config.prefix).alerts, wall_ms()
-    evidence = {"words": "x" * (TICK_BYTES // MOST)}
+    evidence = {"words": "x" * (TICK_BYTES // MOST_ALERTS)}
 
     async def send_all(send: Send) -> None:
-        for number in range(MOST):
+        for number in range(MOST_ALERTS):
             labels = {"number": str(number)}
             one = Alert(name="drop", labels=labels, state="firing", summary="", evidence=evidence, since=now)
             await tell(send, topic, one, "test")

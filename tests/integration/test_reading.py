@@ -17,7 +17,7 @@ from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.kafka import topics
-from streams.kafka.skipping import skip
+from streams.kafka.skip_command import skip
 from streams.kafka.unreadable import NAME, words
 from streams.redis import keys
 from streams.telemetry.meter import Snapshot

@@ -2,6 +2,6 @@
 
 from streams.ranking.policy.pipeline import STEPS, Policy, pipeline
 from streams.ranking.policy.ranking import Ranking
-from streams.ranking.policy.step import PolicyContext, Step
+from streams.ranking.policy.steps import PolicyContext, Step
 
 __all__ = ["STEPS", "Policy", "PolicyContext", "Ranking", "Step", "pipeline"]

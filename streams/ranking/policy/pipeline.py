@@ -6,13 +6,8 @@ Knows every step, and of none how it works.
 from collections.abc import Callable, Sequence
 
 from streams.config import PolicyConfig, PolicyStep
-from streams.ranking.policy.already_bought import AlreadyBought
-from streams.ranking.policy.brand_cap import BrandCap
-from streams.ranking.policy.diversity import Diversity
-from streams.ranking.policy.exploration import Exploration
-from streams.ranking.policy.in_stock import InStock
 from streams.ranking.policy.ranking import Ranking
-from streams.ranking.policy.step import PolicyContext, Step
+from streams.ranking.policy.steps import AlreadyBought, BrandCap, Diversity, Exploration, InStock, PolicyContext, Step
 
 STEPS: dict[PolicyStep, Callable[[PolicyConfig], Step]] = {
     "in_stock": lambda _: InStock(),

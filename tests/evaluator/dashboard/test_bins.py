@@ -6,7 +6,7 @@ import random
 import pytest
 from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
 
-from evaluator.dashboard.bins import Bins
+from evaluator.dashboard.series import Bins
 from streams.telemetry import meter
 from streams.telemetry.meter import Meter, Snapshot
 

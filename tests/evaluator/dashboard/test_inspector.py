@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from evaluator.dashboard.inspector import Found, Kind, Question, ask
-from evaluator.dashboard.titles import Titled, Titles
+from evaluator.dashboard.inspector import Found, Kind, Question, Titled, Titles, ask
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.redis import keys
 from streams.redis.client import ShelfClient

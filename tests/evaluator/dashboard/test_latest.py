@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
-from evaluator.dashboard import latest as module
-from evaluator.dashboard.latest import Latest
+from evaluator.dashboard import feed as module
+from evaluator.dashboard.feed import Latest
 
 
 def test_a_slow_reader_gets_the_newest_and_nothing_is_kept_for_it() -> None:

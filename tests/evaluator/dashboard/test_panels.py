@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evaluator.dashboard.panels import experiment, monitors, quality, rates
-from evaluator.dashboard.panels.health import judge
-from evaluator.dashboard.panels.processes import Processes, ProcessRow
+from evaluator.dashboard.panels import learning, traffic
+from evaluator.dashboard.panels.system import Processes, ProcessRow, health
 from evaluator.metrics.intervals import wilson
 from evaluator.rollout.evidence_reader import Reading
 from liveshelf.cli.status import evaluator_tables
@@ -23,8 +22,8 @@ def process(role: str, id: str = "p", alive: bool = True, silent_s: float = 0.5,
 
 def test_rates_of_the_same_slice_add_up_over_evaluators() -> None:
     series = [*rate("1h", "feed", "champion", "m", 100, 10), *rate("1h", "feed", "", "", 50, 1)]
-    found = rates.tallies([evaluator(AT, series, "a"), evaluator(AT, series, "b")])
-    first, second = rates.rows(found)
+    found = traffic.tallies([evaluator(AT, series, "a"), evaluator(AT, series, "b")])
+    first, second = traffic.rate_rows(found)
     assert (first.impressions, first.clicks, first.purchases) == (200, 20, 2) and first.ctr == wilson(20, 200)
     assert first.revenue.rate == pytest.approx(0.2) and first.debiased.rate == pytest.approx(0.15)
     assert first.revenue.low < first.revenue.rate < first.revenue.high
@@ -41,7 +40,7 @@ def test_an_evaluator_that_was_killed_and_its_successor_count_once() -> None:
     processes = Processes(quiet_ms=15_000)
     for snapshot in taken:
         processes.update(snapshot)
-    (row,) = rates.rows(rates.tallies(processes.live("evaluator", AT + 1_000)))
+    (row,) = traffic.rate_rows(traffic.tallies(processes.live("evaluator", AT + 1_000)))
     assert (row.impressions, row.clicks) == (190, 19)
     _, told = evaluator_tables(taken)
     assert [list(map(str, column.cells)) for column in told.columns][4] == ["190"]
@@ -63,15 +62,15 @@ def test_series_that_no_evaluator_tells_break_nothing() -> None:
         Series("bot_clicks", {"reason": "burst"}, 1.0),
     ]
     taken = [evaluator(AT, hostile, "bad"), evaluator(AT, rate("1h", "feed", "a", "m", 100, 10), "good")]
-    found = rates.tallies(taken)
-    assert [(row.surface, row.impressions, row.clicks) for row in rates.rows(found)] == [("feed", 100, 10)]
-    assert list(rates.lines(found)) and rates.positions(taken) == []
+    found = traffic.tallies(taken)
+    assert [(row.surface, row.impressions, row.clicks) for row in traffic.rate_rows(found)] == [("feed", 100, 10)]
+    assert list(traffic.lines(found)) and traffic.positions(taken) == []
     assert [table.title for table in evaluator_tables(taken)] == ["Evaluators", "Click rate", "Suspected bots"]
 
 
 def test_counts_that_contradict_each_other_are_no_error() -> None:
     series = [Series("rate_clicks", {"window": "1h"}, 5.0), *rate("1m", "feed", "a", "m", 3, 9)]
-    assert rates.rows(rates.tallies([evaluator(AT, series)]))[0].ctr.rate == 1.0
+    assert traffic.rate_rows(traffic.tallies([evaluator(AT, series)]))[0].ctr.rate == 1.0
 
 
 def test_positions_come_in_their_order_with_their_propensity() -> None:
@@ -86,7 +85,7 @@ def test_positions_come_in_their_order_with_their_propensity() -> None:
     series += [
         Series("propensity", {"position": name}, value) for name, value in (("1", 1.0), ("2-3", 0.5), ("13+", 0.1))
     ]
-    found = rates.positions([evaluator(AT, series)])
+    found = traffic.positions([evaluator(AT, series)])
     assert [(row.position, row.impressions) for row in found] == [("1", 100), ("2-3", 50), ("13+", 10)]
     assert [row.propensity for row in found] == pytest.approx([1.0, 0.5, 0.1])
 
@@ -94,13 +93,13 @@ def test_positions_come_in_their_order_with_their_propensity() -> None:
 def test_of_several_evaluators_the_watch_nearest_to_its_limit_is_told() -> None:
     one = evaluator(AT, [*drift("queries", 0.2, 0.001), *drift("click_rate", 10.0, 1_000.0)], "a")
     other = evaluator(AT, [*drift("queries", 0.01, 0.001), *drift("click_rate", 2_000.0, 1_000.0, True)], "b")
-    found = {row.watch: row for row in monitors.rows([one, other])}
+    found = {row.watch: row for row in learning.monitor_rows([one, other])}
     assert found["queries"].statistic == 0.01 and not found["queries"].rising
     assert found["click_rate"].statistic == 2_000.0 and found["click_rate"].alarm and found["click_rate"].rising
 
 
 def test_a_p_value_of_zero_is_as_near_as_can_be() -> None:
-    [row] = monitors.rows([evaluator(AT, drift("items", 0.0, 0.001, True))])
+    [row] = learning.monitor_rows([evaluator(AT, drift("items", 0.0, 0.001, True))])
     assert row.near == 1e12
 
 
@@ -113,9 +112,9 @@ def test_measures_carry_an_interval_where_one_holds() -> None:
             Series("measure_count", {"measure": measure, "surface": "feed"}, 100.0),
         )
     ] + [Series("coverage", {}, 0.25)]
-    found = {row.measure: row for row in quality.measures([evaluator(AT, series, "a"), evaluator(AT, series, "b")])}
+    found = {row.measure: row for row in traffic.measures([evaluator(AT, series, "a"), evaluator(AT, series, "b")])}
     assert found["mrr"].mean == pytest.approx(0.3) and found["mrr"].count == 200
-    assert found["mrr"].interval == pytest.approx(quality.hoeffding(0.3, 200))
+    assert found["mrr"].interval == pytest.approx(traffic.hoeffding(0.3, 200))
     assert found["novelty"].interval is None
     assert found["coverage"].interval == (0.25, 0.5), "two evaluators may have shown the same items or others"
 
@@ -123,7 +122,7 @@ def test_measures_carry_an_interval_where_one_holds() -> None:
 def test_exposure_keeps_the_largest_brands_and_the_rest() -> None:
     series = [Series("exposure_impressions", {"brand": f"b{number}"}, float(number)) for number in range(1, 31)]
     series.append(Series("exposure_impressions", {"brand": ""}, 35.0))
-    found = quality.exposure([evaluator(AT, series)])
+    found = traffic.exposure([evaluator(AT, series)])
     assert found[0].brand == "b30" and found[-1].brand == "" and len(found) == 13
     assert sum(row.impressions for row in found) == 500
     assert found[0].share == wilson(30, 500)
@@ -134,7 +133,7 @@ def test_calibration_tells_reliability_and_its_error() -> None:
         values = {"count": count, "predicted": predicted, "observed": observed}
         return [Series(f"calibration_{name}", {"intent": "look", "bin": bin}, value) for name, value in values.items()]
 
-    [found] = quality.calibration([evaluator(AT, [*part("5", 100, 20, 30), *part("2", 100, 5, 5)])])
+    [found] = traffic.calibration([evaluator(AT, [*part("5", 100, 20, 30), *part("2", 100, 5, 5)])])
     assert found.count == 200 and found.error == pytest.approx(10 / 200)
     assert [row.predicted for row in found.bins] == pytest.approx([0.05, 0.2])
     assert found.bins[1].observed == wilson(30, 100)
@@ -148,7 +147,7 @@ def test_experiments_add_evidence_over_evaluators() -> None:
     for arm in ("a", "b"):
         for name, value in (("impressions", 100.0), ("clicks", 9.0), ("shoppers", 10.0)):
             series.append(Series(f"experiment_{name}", {"arm": arm}, value))
-    first, second = experiment.arms([evaluator(AT, series, "x"), evaluator(AT, series, "y")])
+    first, second = traffic.arms([evaluator(AT, series, "x"), evaluator(AT, series, "y")])
     assert (first.arm, first.impressions, first.clicks_log10) == ("a", 200, None)
     assert second.clicks_log10 == pytest.approx(1.4) and second.traffic_log10 == pytest.approx(-0.4)
 
@@ -169,5 +168,5 @@ def test_experiments_add_evidence_over_evaluators() -> None:
 def test_health_is_one_sentence(
     rows: list[ProcessRow], events: float, firing: int, problem: str | None, level: str, told: str
 ) -> None:
-    found = judge(rows, events, firing, problem)
+    found = health(rows, events, firing, problem)
     assert found.level == level and told in found.sentence

@@ -20,9 +20,9 @@ from kafka.errors import KafkaError
 
 from liveshelf.stack.kafka import LocalKafka
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
-from streams.kafka import consumer, dead_letters, silence, topics
+from streams.kafka import consumer, dead_letters, topics, unreadable
 from streams.kafka.consumer import Consumer
-from streams.kafka.skipping import SkipError, skip
+from streams.kafka.skip_command import SkipError, skip
 from streams.kafka.topic_reader import contents
 from streams.kafka.unreadable import book
 from tests.shop import until
@@ -345,7 +345,7 @@ def test_a_partition_whose_broker_falls_silent_is_told_of_and_can_be_skipped(
         faust.until(lambda: [one["offset"] for one in faust.state()["unreadable"]] == ["10"])
         until(lambda: [one.labels["offset"] for one in book.series()] == ["10"])
         told = faust.state()["unreadable"][0]
-        assert (told["topic"], told["partition"], told["error"]) == (topic, "0", silence.ERROR)
+        assert (told["topic"], told["partition"], told["error"]) == (topic, "0", unreadable.ERROR)
         assert len(following.values) == 10
         broker.send(topic, ["elsewhere"], partition=1)
         faust.until(lambda: "elsewhere" in faust.values(topic) and "elsewhere" in following.values)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.attribution import example
-from evaluator.dashboard import titles
+from evaluator.dashboard import inspector as titles
 from evaluator.monitoring.alerts import topic as alerts
 from streams.catalog import embedding
 from streams.clock import AHEAD_MS, wall_ms

@@ -11,9 +11,7 @@ from streams.config import PolicyConfig, PolicyStep
 from streams.events.shelf import shelf_id
 from streams.ranking.candidates import EXPLORED
 from streams.ranking.policy import STEPS, PolicyContext, Ranking, pipeline
-from streams.ranking.policy.brand_cap import BrandCap
-from streams.ranking.policy.diversity import Diversity
-from streams.ranking.policy.exploration import Exploration
+from streams.ranking.policy.steps import BrandCap, Diversity, Exploration
 
 SLOTS = 60
 ORDERS: list[tuple[PolicyStep, ...]] = [

@@ -17,10 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from streams.config import MetricsConfig
-from streams.telemetry.exposition import LEVELS, Exposition, label_name, metric_name
+from streams.telemetry.exposition import LEVELS, SPAN_MS, Exposition, Stage, label_name, metric_name
 from streams.telemetry.meter import LABEL_LETTERS, Meter, Series, Snapshot, quantiles
-from streams.telemetry.prometheus import MOST_CLIENTS, MetricsError, MetricsServer
-from streams.telemetry.timing import SPAN_MS, Stage
+from streams.telemetry.metrics_server import MOST_CLIENTS, MetricsError, MetricsServer
 from tests.programs import program
 from tests.shop import HANG_S, until
 

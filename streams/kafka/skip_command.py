@@ -19,9 +19,9 @@ from streams.kafka.dead_letters import UNREADABLE, Letters
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record
 from streams.kafka.record_batches import Unreadable
-from streams.kafka.silence import ERROR
 from streams.kafka.skips import Skip
 from streams.kafka.topics import Topics
+from streams.kafka.unreadable import ERROR
 
 PATIENCE_S = 30.0
 BASE = struct.Struct(">q")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.dashboard.ring import Ring
+from evaluator.dashboard.series import Ring
 
 
 def values(ring: Ring, key: tuple[str, ...]) -> list[float]:

@@ -7,11 +7,9 @@ import msgspec
 import pytest
 
 from evaluator.dashboard.history import History
-from evaluator.dashboard.panels import experiment
-from evaluator.dashboard.panels.health import judge
-from evaluator.dashboard.panels.processes import Processes
-from evaluator.dashboard.panels.retraining import MOST, loop
-from evaluator.dashboard.panels.slots import Slots
+from evaluator.dashboard.panels import traffic
+from evaluator.dashboard.panels.learning import MOST_TURNS, loop
+from evaluator.dashboard.panels.system import Processes, Slots, health
 from models.store.slots import Promotion, Slot
 from tests.evaluator.dashboard import said
 
@@ -63,7 +61,7 @@ def test_lately_tells_both_slots_newest_first() -> None:
     ]
     assert [turn.ended for turn in found] == ["slower than the champion", "", "", ""]
     many = slots(champion=Slot(held("m", 99), tuple(held(f"m{number}", number) for number in range(20))))
-    assert len(loop([], many.get()).lately) == MOST
+    assert len(loop([], many.get()).lately) == MOST_TURNS
 
 
 @pytest.mark.parametrize(("share", "stage"), [(0.0, "shadow"), (0.2, "canary")])
@@ -77,14 +75,14 @@ def test_of_several_evaluators_counts_add_up_and_the_ratio_is_that_of_who_saw_mo
     one = said.evaluator(NOW, said.experiment("m3", counts, 0.9, 1.2, 0.8, 1.7), "a")
     other = said.evaluator(NOW, said.experiment("m3", fewer, 0.2, 3.0, 0.4), "b")
     before = said.evaluator(NOW - 1_000, said.experiment("m2", counts, 5.0, 2.0, 1.5, 2.5), "c")
-    canary, champion = experiment.arms([before, other, one])
+    canary, champion = traffic.arms([before, other, one])
     assert (canary.arm, canary.challenger, canary.impressions, canary.clicks) == ("canary", "m3", 1_100, 66)
     assert canary.clicks_log10 == pytest.approx(1.1) and canary.traffic_log10 == pytest.approx(-0.6)
     assert canary.ratio == (1.2, 0.8, 1.7) and champion.ratio is None and champion.clicks_log10 is None
-    assert experiment.evalues([before, other, one])["clicks", "canary"] == pytest.approx(1.1)
-    [open_ended] = [row.ratio for row in experiment.arms([other]) if row.ratio]
+    assert traffic.evalues([before, other, one])["clicks", "canary"] == pytest.approx(1.1)
+    [open_ended] = [row.ratio for row in traffic.arms([other]) if row.ratio]
     assert open_ended == (3.0, 0.4, math.inf)
-    assert experiment.arms([]) == [] and experiment.evalues([]) == {}
+    assert traffic.arms([]) == [] and traffic.evalues([]) == {}
 
 
 def test_the_page_carries_it_and_a_silent_trainer_is_told() -> None:
@@ -103,4 +101,4 @@ def test_a_trainer_is_no_reason_to_call_all_well_or_ill() -> None:
     processes = Processes(quiet_ms=15_000)
     for snapshot in (said.worker(NOW), said.evaluator(NOW, []), said.trainer(NOW, "idle")):
         processes.update(snapshot)
-    assert judge(processes.get(NOW), 1.0, 0, None).level == "ok"
+    assert health(processes.get(NOW), 1.0, 0, None).level == "ok"

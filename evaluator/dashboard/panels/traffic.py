@@ -1,0 +1,294 @@
+"""What shoppers see and do: click rates, ranking measures, exposure, calibration and the running experiment.
+
+Pure: takes the evaluators' last snapshots. Every rate stands with its interval.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+
+import msgspec
+
+from evaluator.metrics.intervals import Interval, wilson
+from evaluator.metrics.rates import BUCKETS, WINDOWS, Tally
+from streams.telemetry.meter import Snapshot, added
+
+MOST_ROWS = 40
+MOST_LINES = 12
+
+ALL = "*"
+"""In place of a surface: all of them."""
+
+Cut = tuple[str, str, str, str]
+
+
+class RateRow(msgspec.Struct, frozen=True):
+    """One slice over one window. ``arm`` and ``model`` are empty for shelves that are not Liveshelf's."""
+
+    window: str
+    surface: str
+    arm: str
+    model: str
+    impressions: int
+    clicks: int
+    purchases: int
+    ctr: Interval
+    cvr: Interval
+    revenue: Interval
+    debiased: Interval
+
+
+class PositionRow(msgspec.Struct, frozen=True):
+    """A range of positions over the last hour; ``propensity`` is relative to the first one's."""
+
+    position: str
+    impressions: int
+    clicks: int
+    ctr: Interval
+    propensity: float | None
+
+
+def tallies(snapshots: Iterable[Snapshot]) -> dict[Cut, Tally]:
+    """Sums by window, surface, arm and model over all evaluators."""
+    names = {field.name for field in fields(Tally)}
+    found: dict[Cut, Tally] = {}
+    for cut, sums in added(snapshots, "rate_", ("window", "surface", "arm", "model"), least=0.0).items():
+        window, surface, arm, model = cut
+        tally = Tally(**{name: value for name, value in sums.items() if name in names})  # type: ignore[arg-type]
+        tally.impressions, tally.clicks, tally.purchases = (
+            int(tally.impressions),
+            min(int(tally.clicks), int(tally.impressions)),
+            min(int(tally.purchases), int(tally.impressions)),
+        )
+        found[window, surface, arm, model] = tally
+    return found
+
+
+def rate_rows(found: dict[Cut, Tally]) -> list[RateRow]:
+    """Of each window the slices with most impressions."""
+    largest = sorted(found.items(), key=lambda pair: (-pair[1].impressions, pair[0]))
+    return [
+        RateRow(
+            *cut,
+            tally.impressions,
+            tally.clicks,
+            tally.purchases,
+            tally.ctr,
+            tally.cvr,
+            tally.revenue_per_impression,
+            tally.debiased_ctr,
+        )
+        for window in WINDOWS
+        for cut, tally in [one for one in largest if one[0][0] == window and one[1].impressions][:MOST_ROWS]
+    ]
+
+
+def lines(found: dict[Cut, Tally]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Click rate with its interval by window, surface (and all surfaces) and arm, of those with most impressions."""
+    sums: dict[tuple[str, str, str], Tally] = {}
+    for (window, surface, arm, _), tally in found.items():
+        for where in (surface, ALL):
+            sums.setdefault((window, where, arm), Tally()).add(tally)
+    largest = sorted(sums.items(), key=lambda pair: -pair[1].impressions)
+    for window in WINDOWS:
+        for cut, tally in [one for one in largest if one[0][0] == window and one[1].impressions][:MOST_LINES]:
+            for part, value in zip(Interval._fields, tally.ctr, strict=True):
+                yield ("ctr", *cut, part), value
+
+
+def positions(snapshots: Sequence[Snapshot]) -> list[PositionRow]:
+    """Click rate by position, the first one first."""
+    sums = added(snapshots, "position_", ("position",), least=0.0)
+    propensity = {
+        series.labels.get("position", ""): series.value
+        for snapshot in snapshots
+        for series in snapshot.series
+        if series.name == "propensity"
+    }
+    found = []
+    for name in BUCKETS:
+        part = sums.get((name,), {})
+        shown = int(part.get("impressions", 0))
+        clicks = min(int(part.get("clicks", 0)), shown)
+        if shown:
+            found.append(PositionRow(name, shown, clicks, wilson(clicks, shown), propensity.get(name)))
+    return found
+
+
+MOST_ARMS = 60
+
+
+class ArmRow(msgspec.Struct, frozen=True):
+    """An arm of the running experiment; e-values as powers of ten, None where nothing is tested.
+
+    ``ratio`` is that of its click rate to the champion's, with bounds that hold at all looks together; of several
+    evaluators, as the one tells it that saw most of the arm. None where nothing is known; an open end is infinite.
+    """
+
+    arm: str
+    challenger: str
+    shoppers: int
+    impressions: int
+    clicks: int
+    ctr: Interval
+    clicks_log10: float | None
+    traffic_log10: float | None
+    ratio: Interval | None
+
+
+def evalues(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], float]:
+    """Evidence by test and arm, as powers of ten; a test of all arms at once stands under no arm."""
+    challenger = _challenger(snapshots)
+    found = added(snapshots, "experiment_log10_", ("challenger", "test", "arm"))
+    return {
+        (test, arm): sums["evalue"] for (of, test, arm), sums in found.items() if of == challenger and "evalue" in sums
+    }
+
+
+def arms(snapshots: Sequence[Snapshot]) -> list[ArmRow]:
+    """The running experiment, arm by arm."""
+    challenger, tests = _challenger(snapshots), evalues(snapshots)
+    found = []
+    for (of, arm), sums in sorted(added(snapshots, "experiment_", ("challenger", "arm")).items()):
+        if of == challenger and ("impressions" in sums or "shoppers" in sums):
+            shown = max(0, int(sums.get("impressions", 0)))
+            clicks = max(0, min(int(sums.get("clicks", 0)), shown))
+            found.append(
+                ArmRow(
+                    arm,
+                    of,
+                    int(sums.get("shoppers", 0)),
+                    shown,
+                    clicks,
+                    wilson(clicks, shown),
+                    tests.get(("clicks", arm), tests.get(("clicks", ""))),
+                    tests.get(("traffic", arm), tests.get(("traffic", ""))),
+                    _ratio(snapshots, of, arm),
+                )
+            )
+    return found[:MOST_ARMS]
+
+
+def _challenger(snapshots: Sequence[Snapshot]) -> str:
+    """Whom the newest snapshot that tells of an experiment is about: evaluators go over to the next one by one."""
+    for snapshot in sorted(snapshots, key=lambda one: -one.to_ms):
+        for series in snapshot.series:
+            if series.name.startswith("experiment_"):
+                return series.labels.get("challenger", "")
+    return ""
+
+
+def _ratio(snapshots: Sequence[Snapshot], challenger: str, arm: str) -> Interval | None:
+    told = [added([one], "experiment_", ("challenger", "arm")).get((challenger, arm), {}) for one in snapshots]
+    known = [sums for sums in told if "ratio" in sums]
+    if not known:
+        return None
+    most = max(known, key=lambda sums: sums.get("impressions", 0.0))
+    return Interval(most["ratio"], most.get("ratio_low", 0.0), most.get("ratio_high", float("inf")))
+
+
+MOST_BRANDS = 12
+CALIBRATION_ROWS = 60
+
+BOUNDED = {"mrr", "ndcg_10", "diversity"}
+"""Measures that lie between 0 and 1, for which Hoeffding's interval holds whatever their distribution."""
+
+
+class MeasureRow(msgspec.Struct, frozen=True):
+    """A measure's mean over the last hour on one surface; the interval is empty where none can be given."""
+
+    measure: str
+    surface: str
+    count: int
+    mean: float
+    interval: tuple[float, float] | None
+
+
+class BrandRow(msgspec.Struct, frozen=True):
+    """How much of what was shown in the last hour was a brand's; "" are all other brands."""
+
+    brand: str
+    impressions: int
+    share: Interval
+
+
+class BinRow(msgspec.Struct, frozen=True):
+    """Impressions for which about the same probability was predicted: what was predicted, and what came."""
+
+    count: int
+    predicted: float
+    observed: Interval
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """An intent's reliability over the last hour; ``error`` is the expected calibration error."""
+
+    intent: str
+    count: int
+    error: float
+    bins: list[BinRow]
+
+
+def hoeffding(mean: float, count: float, level: float = 0.95) -> tuple[float, float]:
+    """An interval of the mean of values in 0..1 that holds for any distribution (Hoeffding 1963).
+
+    Examples
+    --------
+    >>> [round(value, 3) for value in hoeffding(0.5, 1_000)]
+    [0.457, 0.543]
+    """
+    half = math.sqrt(math.log(2 / (1 - level)) / (2 * count))
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def measures(snapshots: Sequence[Snapshot]) -> list[MeasureRow]:
+    """Ranking measures by surface, then the share of the catalogue that was shown."""
+    found = []
+    for (measure, surface), sums in sorted(added(snapshots, "measure_", ("measure", "surface"), least=0.0).items()):
+        count = sums.get("count", 0.0)
+        if count > 0:
+            mean = sums.get("sum", 0.0) / count
+            interval = hoeffding(mean, count) if measure in BOUNDED else None
+            found.append(MeasureRow(measure, surface, int(count), mean, interval))
+    shown = [series.value for snapshot in snapshots for series in snapshot.series if series.name == "coverage"]
+    if shown:  # what several showed overlaps by an unknown part: between the largest and the sum
+        bounds = (max(shown), min(1.0, sum(shown)))
+        found.append(MeasureRow("coverage", "", len(shown), bounds[0], bounds if len(shown) > 1 else None))
+    return found[:CALIBRATION_ROWS]
+
+
+def exposure(snapshots: Sequence[Snapshot]) -> list[BrandRow]:
+    """The brands shown most, and the rest."""
+    sums = {
+        key[0]: part.get("impressions", 0.0)
+        for key, part in added(snapshots, "exposure_", ("brand",), least=0.0).items()
+    }
+    shown = int(sum(sums.values()))
+    if not shown:
+        return []
+    largest = sorted((name for name in sums if name), key=lambda name: (-sums[name], name))[:MOST_BRANDS]
+    counts = {name: int(sums[name]) for name in largest}
+    counts[""] = shown - sum(counts.values())
+    return [BrandRow(name, count, wilson(count, shown)) for name, count in counts.items() if 0 < count <= shown]
+
+
+def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:
+    """Reliability of each intent, its bins from the least probable on."""
+    bins: dict[str, list[BinRow]] = {}
+    errors: dict[str, float] = {}
+    for (intent, _), sums in sorted(added(snapshots, "calibration_", ("intent", "bin"), least=0.0).items()):
+        count = int(sums.get("count", 0))
+        if count > 0:
+            observed = min(sums.get("observed", 0.0), count)
+            predicted = sums.get("predicted", 0.0)
+            bins.setdefault(intent, []).append(BinRow(count, predicted / count, wilson(observed, count)))
+            errors[intent] = errors.get(intent, 0.0) + abs(predicted - observed)
+    return [
+        Calibration(
+            intent,
+            count := sum(row.count for row in rate_rows),
+            errors[intent] / count,
+            sorted(rate_rows, key=lambda row: row.predicted),
+        )
+        for intent, rate_rows in bins.items()
+    ]

@@ -1,0 +1,186 @@
+"""The steps of the policy, each a small pure rule over a ranking, and what a step may ask.
+
+Knows neither the order of steps nor how purchases, stock and brands are kept.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.ranking.candidates import EXPLORED
+from streams.ranking.policy.ranking import Ranking, Slots
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyContext:
+    """What steps may ask about a shelf's candidates. Look-ups take slots [n] and are called only by steps in use.
+
+    Attributes
+    ----------
+    in_stock
+        Whether each can be sold, bool [n].
+    brands
+        Brand number of each, int32 [n]; -1 where there is none.
+    vectors
+        Unit vectors, [n, D].
+    bought
+        Slots the shopper has bought.
+    seed
+        Where chance comes from; made from the shelf's id, so that a replay makes the same shelf.
+    length
+        Places on the shelf.
+    """
+
+    in_stock: Callable[[Slots], NDArray[np.bool_]]
+    brands: Callable[[Slots], NDArray[np.int32]]
+    vectors: Callable[[Slots], NDArray[Any]]
+    bought: frozenset[int]
+    seed: int
+    length: int
+
+
+class Step(Protocol):
+    """A rule: takes a ranking and gives one with some of its items, in some order. Same input, same output."""
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        ...
+
+
+class AlreadyBought:
+    """Leaves out what the shopper has bought."""
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        if not context.bought:
+            return ranking
+        fresh = [slot not in context.bought for slot in ranking.slots.tolist()]
+        return ranking.keep(np.array(fresh, dtype=np.bool_))
+
+
+class InStock:
+    """Leaves out what is out of stock."""
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        return ranking.keep(context.in_stock(ranking.slots))
+
+
+class BrandCap:
+    """At most so many of one brand in front; the others stand behind, in their order, and are not lost.
+
+    They are shown only when nothing else is left to fill the shelf, as for a query that names the brand.
+
+    Parameters
+    ----------
+    most
+        Items of one brand that may stand in front. Items without a brand are not counted.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        if not ranking.front:
+            return ranking
+        brands = context.brands(ranking.slots[: ranking.front])
+        # Sorted by brand, an item's number within its brand is its distance from the brand's first.
+        order = np.argsort(brands, kind="stable")
+        grouped = brands[order]
+        number = np.empty(len(brands), dtype=np.intp)
+        number[order] = np.arange(len(brands)) - np.searchsorted(grouped, grouped)
+        over = (number >= self._most) & (brands >= 0)
+        if not over.any():
+            return ranking
+        behind = np.arange(ranking.front, len(ranking))
+        within = np.flatnonzero(~over)
+        return ranking.reorder(np.concatenate((within, np.flatnonzero(over), behind)), len(within))
+
+
+_LEAST_POOL = 50
+
+
+class Diversity:
+    """Fills the shelf place by place with what is good and unlike what already stands there.
+
+    Each place takes the item with the highest ``(1 - strength) * relevance - strength * similarity``: its score,
+    scaled to 0..1 over the pool, against its highest cosine to an item already placed. The pool is the first
+    ``max(2 * length, 50)`` places of the front; what is not picked keeps its order behind.
+
+    Parameters
+    ----------
+    strength
+        0 leaves the ranking as it is; 1 ignores the scores after the first place.
+    """
+
+    def __init__(self, strength: float) -> None:
+        self._strength = np.float32(strength)
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        pool = min(max(2 * context.length, _LEAST_POOL), ranking.front)
+        if not self._strength or pool < 2:
+            return ranking
+        vectors = np.asarray(context.vectors(ranking.slots[:pool]), dtype=np.float32)
+        penalties = (vectors @ vectors.T) * self._strength
+        scores = ranking.scores[:pool]
+        low, high = scores.min(), scores.max()
+        relevance = (scores - low) * ((1 - self._strength) / max(high - low, np.float32(1e-9)))
+        picked = [int(relevance.argmax())]
+        highest = penalties[picked[0]].copy()
+        for _ in range(min(context.length, pool) - 1):
+            relevance[picked[-1]] = -np.inf
+            best = int((relevance - highest).argmax())
+            picked.append(best)
+            np.maximum(highest, penalties[best], out=highest)
+        rest = np.delete(np.arange(len(ranking)), picked)
+        return ranking.reorder(np.concatenate((picked, rest)))
+
+
+class Exploration:
+    """Now and then shows a candidate that did not make it to the shelf, so that its worth can be learned.
+
+    With probability ``epsilon`` the item at ``position`` gives way to one drawn uniformly from the ``m`` candidates
+    outside the shelf. Propensities are then exact: at that place ``1 - epsilon`` for the item of the ranking and
+    ``epsilon / m`` for each of the others; 1 at all other places, which chance does not touch. Where nothing can be
+    drawn, or the shelf ends before the place, nothing is left to chance and all are 1.
+
+    Candidates that a rule has set behind the others are drawn only when the shelf holds such items anyway.
+
+    Must be the last step: what a later one did would make the logged propensities untrue.
+
+    Parameters
+    ----------
+    epsilon
+        Probability of exploring, 0 to 1.
+    position
+        The place given to chance, from 0.
+    """
+
+    def __init__(self, epsilon: float, position: int) -> None:
+        self._epsilon = epsilon
+        self._position = position
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        end = ranking.front if ranking.front >= context.length else len(ranking)
+        outside = end - context.length
+        if not self._epsilon or outside < 1 or self._position >= context.length:
+            return ranking
+        chance = Random(context.seed)
+        propensities = ranking.propensities.copy()
+        if chance.random() >= self._epsilon:
+            propensities[self._position] *= 1 - self._epsilon
+            return Ranking(ranking.slots, ranking.scores, ranking.reasons, propensities, ranking.front)
+        drawn = context.length + chance.randrange(outside)
+        order = np.arange(len(ranking))
+        order[[self._position, drawn]] = drawn, self._position
+        reasons = ranking.reasons[order]
+        reasons[self._position] |= EXPLORED
+        propensities[self._position] = self._epsilon / outside
+        return Ranking(ranking.slots[order], ranking.scores[order], reasons, propensities, ranking.front)
