@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from liveshelf.stack.process import tail
-from liveshelf.stack.role import Role
+from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers
 from liveshelf.stack.supervisor import TICK_S, Supervisor
 

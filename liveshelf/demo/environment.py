@@ -12,8 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from liveshelf.settings import Settings
-from liveshelf.stack.role import Role
-from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, worker_roles
+from liveshelf.stack.roles import Role, dashboard_role, evaluator_role, trainer_role, worker_roles
 from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import Supervisor
 from liveshelf.stack_record import clear_leftovers, locked

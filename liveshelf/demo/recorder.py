@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from evaluator.metrics.intervals import Interval, wilson
-from liveshelf.simulation.reach import Rates
+from liveshelf.simulation.truth import Rates
 
 Kind = Literal[
     "chapter", "drift", "alarm", "trigger", "gate", "canary", "promoted", "refused", "rolled back", "gave up"

@@ -1,11 +1,76 @@
-"""What a shopper likes: the latent truth that recommendations are after. Pure: items and likeness in, [0, 1] out."""
+"""What a shopper likes, and what they are after now: the latent truth that recommendations are to find.
 
-from collections.abc import Sequence
+Pure: items in, liking in [0, 1] out; how alike two things are in words is part of it. Knows neither shelves nor clocks.
+"""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 
-from liveshelf.simulation.likeness import Likeness
 from streams.events.schema import Item
+
+SMALL = frozenset({"and", "for", "from", "set", "size", "the", "with"})
+"""Words that say nothing of what a thing is."""
+
+KEPT = 1024
+"""Items whose likenesses to all others are remembered, those asked for last."""
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+class Likeness:
+    """Cosine of the items' words, of category and title, each weighted by how rare it is.
+
+    Parameters
+    ----------
+    items
+        Everything that is ever compared.
+
+    Examples
+    --------
+    >>> things = {"a": "steel kettle", "b": "iron kettle", "c": "trail shoe"}
+    >>> likeness = Likeness([Item(item_id=name, title=title) for name, title in things.items()])
+    >>> {name: round(value, 2) for name, value in likeness.to("a").items()}
+    {'a': 1.0, 'b': 0.3}
+    """
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        split = {item.item_id: words(item.brand, f"{item.category} {item.title}") for item in items}
+        spread = Counter(word for own in split.values() for word in own)
+        rarity = {word: math.log(1 + len(items) / count) for word, count in spread.items()}
+        self._words: dict[str, dict[str, float]] = {}
+        self._holders: dict[str, list[tuple[str, float]]] = defaultdict(list)
+        for item_id, own in split.items():
+            length = math.sqrt(sum(rarity[word] ** 2 for word in own))
+            self._words[item_id] = {word: rarity[word] / length for word in own}
+            for word, weight in self._words[item_id].items():
+                self._holders[word].append((item_id, weight))
+        self.to = lru_cache(maxsize=KEPT)(self._to)
+
+    def _to(self, item_id: str) -> Mapping[str, float]:
+        """To an item: the cosine of every item that shares a word with it."""
+        found: dict[str, float] = defaultdict(float)
+        for word, weight in self._words[item_id].items():
+            for other, value in self._holders[word]:
+                found[other] += weight * value
+        return dict(found)
+
+
+def words(brand: str, text: str) -> list[str]:
+    """Distinct words of a text in their order, without the brand, numbers and small words.
+
+    Examples
+    --------
+    >>> words("Orbo", "Orbo Steel Kettle 1.7 L with stand")
+    ['steel', 'kettle', 'stand']
+    """
+    without = SMALL.union(_WORD.findall(brand.lower()))
+    return [word for word in dict.fromkeys(_WORD.findall(text.lower())) if word not in without] or ["other"]
+
 
 WEIGHTS = (1.0, 0.8, 0.5)
 """Of a shopper's interests, the dearest first."""
@@ -71,3 +136,39 @@ def drawn(random: Random, items: Sequence[Item]) -> Taste:
     things = [random.choice(items) for _ in WEIGHTS]
     interests = tuple((thing.item_id, weight) for thing, weight in zip(things, WEIGHTS, strict=True))
     return Taste(interests, frozenset(thing.brand for thing in things))
+
+
+PULL = 0.3
+"""How much of one's own taste there is in the liking of things that are looked for."""
+
+BRANDED = 0.2
+"""Share of searches that name the brand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A page and what is wanted of it: the start page, by taste; results for a query; things like one just opened.
+
+    ``about`` is the thing in mind, which the words of the query say only in part: the latent intent.
+    """
+
+    surface: str = "feed"
+    query: str = ""
+    about: str | None = None
+
+
+FEED = Aim()
+
+
+def asked(item: Item, length: float, brand: float) -> Aim:
+    """A search for a thing: two or three of its words, at times its brand; both by a chance in [0, 1).
+
+    Examples
+    --------
+    >>> kettle = Item(item_id="a", title="Steel kettle with stand", brand="Orbo")
+    >>> asked(kettle, length=0.5, brand=0.5).query, asked(kettle, length=0.9, brand=0.1).query
+    ('steel kettle', 'orbo steel kettle stand')
+    """
+    said = words(item.brand, item.title)[: 2 if length < 2 / 3 else 3]
+    named = [item.brand.lower(), *said] if item.brand and brand < BRANDED else said
+    return Aim("search", " ".join(named), item.item_id)

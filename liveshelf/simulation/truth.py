@@ -8,15 +8,21 @@ from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
-from liveshelf.simulation.aim import PULL, Aim
 from liveshelf.simulation.assortment import Assortment, On
 from liveshelf.simulation.drift import ADOPTED, NewCategory, TasteShift
-from liveshelf.simulation.examination import EXAMINED, PAGE, total
-from liveshelf.simulation.likeness import Likeness
 from liveshelf.simulation.shopper import Shopper
-from liveshelf.simulation.taste import Taste, drawn
-from liveshelf.simulation.visit import tempted
+from liveshelf.simulation.taste import PULL, Aim, Likeness, Taste, drawn
+from liveshelf.simulation.visit import EXAMINED, PAGE, tempted, total
 from streams.events.schema import Item
+
+
+class Rates(NamedTuple):
+    """Expected clicks per impression: of what was shown, of the oracle, of a random shelf."""
+
+    shown: float
+    oracle: float
+    random: float
+
 
 KEPT = 512
 """Rankings of the whole shop that are remembered, those asked for last."""

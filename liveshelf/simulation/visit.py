@@ -1,13 +1,33 @@
-"""What comes of a shelf that is seen: probabilities of click, read, cart and purchase, and the events of one visit.
+"""What comes of a shelf that is seen: how far down people look, what they click, read, add to the cart and buy.
 
-Pure: knows nothing of why a thing is liked, or of where events go.
+Pure: the position-based model (a place in, a probability of being looked at out), and the events of one visit. Knows
+nothing of why a thing is liked, or of where events go.
 """
 
 from typing import Any
 
-from liveshelf.simulation.examination import PAGE
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Item, Purchase, Read, Search, Shown
 from streams.events.shelf import Shelf
+
+PAGE = 10
+"""Items of a shelf that fit on the screen."""
+
+SEVERITY = 0.6
+
+EXAMINED: tuple[float, ...] = tuple((place + 1) ** -SEVERITY for place in range(PAGE))
+"""Probability that a place is looked at, from the top of the screen down."""
+
+
+def total(places: int) -> float:
+    """Expected number of places looked at, of the first so many.
+
+    Examples
+    --------
+    >>> total(1), round(total(PAGE), 2)
+    (1.0, 4.45)
+    """
+    return sum(EXAMINED[:places])
+
 
 SLIP, TEMPTED = 0.01, 0.4
 """Probability that a typical shopper clicks what they look at: not liked at all; liked without reserve."""

@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 from liveshelf.simulation import arrivals
-from liveshelf.simulation.aim import FEED, Aim, asked
+from liveshelf.simulation.arrivals import BOTS, Bot
 from liveshelf.simulation.assortment import Assortment, On
-from liveshelf.simulation.bots import BOTS, Bot
 from liveshelf.simulation.drift import SEASONAL, BotTraffic, BrokenFrontend, Drift, Season
-from liveshelf.simulation.examination import EXAMINED, PAGE
-from liveshelf.simulation.reach import Rates
 from liveshelf.simulation.shopper import LEAVES, Chances, Shopper
-from liveshelf.simulation.taste import drawn
-from liveshelf.simulation.truth import Truth
-from liveshelf.simulation.visit import Visit, followed
+from liveshelf.simulation.taste import FEED, Aim, asked, drawn
+from liveshelf.simulation.truth import Rates, Truth
+from liveshelf.simulation.visit import EXAMINED, PAGE, Visit, followed
 from streams.events.schema import AnyEvent, Item
 from streams.events.shelf import Shelf
 

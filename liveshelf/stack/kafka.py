@@ -14,8 +14,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from liveshelf.stack import ports
-from liveshelf.stack.classes import archive
-from liveshelf.stack.jars import beside, kafka_jars
+from liveshelf.stack.jars import archive, beside, kafka_jars
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.service import READY_TIMEOUT_S, Server
 from liveshelf.stack_record import StackError

@@ -23,7 +23,7 @@ from evaluator.monitoring.alerts.system import crash_loop
 from liveshelf.settings import Settings
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.backoff import Backoff
-from liveshelf.stack.role import Role, RoleProcess
+from liveshelf.stack.roles import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
 from liveshelf.stack_record import Record, StackError

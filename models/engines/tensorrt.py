@@ -4,17 +4,82 @@ Written to the interface of torch-tensorrt 2.14 and never run: its libraries cou
 surrounds it (the exported program, the shapes, the key, the choice of another engine where it is absent) is tested.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.export import Dim, ExportedProgram
 
 from models.engines.buckets import Buckets
-from models.engines.export import exported
-from models.engines.key import key
+from models.versions import versions
+
+MOST_ROWS, MOST_WIDTH = 4_096, 512
+
+
+@torch.no_grad()
+def exported(module: nn.Module, example: Sequence[torch.Tensor]) -> ExportedProgram:
+    """Export a module of inputs [rows, width] so that both may vary.
+
+    Parameters
+    ----------
+    example
+        Inputs of at least two rows: a size of one would be taken for a constant.
+
+    Raises
+    ------
+    ValueError
+        For an example of one row.
+
+    Examples
+    --------
+    >>> class Double(nn.Module):
+    ...     def forward(self, numbers): return numbers * 2
+    >>> program = exported(Double(), [torch.ones(2, 3)])
+    >>> program.module()(torch.ones(1, 5)).shape
+    torch.Size([1, 5])
+    """
+    if len(example[0]) < 2:
+        raise ValueError("an example needs two rows or more")
+    # A dimension takes sympy to make, which a process that exports nothing need not load.
+    rows, width = Dim("rows", min=1, max=MOST_ROWS), Dim("width", min=2, max=MOST_WIDTH)
+    return torch.export.export(
+        module, tuple(example), dynamic_shapes=tuple({0: rows, 1: width} for _ in example), strict=False
+    )
+
+
+LIBRARIES = ("torch", "torch-tensorrt", "tensorrt", "transformers")
+
+
+def key(module: nn.Module, device: torch.device, **settings: object) -> str:
+    """Sixteen hex digits over the module's structure and weights, the device, library versions and settings.
+
+    Reads every weight once, about 0.1 s per 100 MB.
+
+    Examples
+    --------
+    >>> layer, cpu = nn.Linear(2, 2), torch.device("cpu")
+    >>> key(layer, cpu) == key(layer, cpu), key(layer, cpu) == key(layer, cpu, precision="float16")
+    (True, False)
+    """
+    digest = hashlib.blake2b(repr(module).encode(), digest_size=8)
+    for name, weights in module.state_dict().items():
+        digest.update(f"{name}{weights.dtype}{tuple(weights.shape)}".encode())
+        digest.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    known = {"cuda": torch.version.cuda, **versions(LIBRARIES)}
+    facts: Mapping[str, object] = {**_device(device), **known, **settings}
+    digest.update(repr(sorted(facts.items(), key=lambda fact: fact[0])).encode())
+    return digest.hexdigest()
+
+
+def _device(device: torch.device) -> dict[str, object]:
+    if device.type != "cuda":
+        return {"device": device.type}
+    return {"device": torch.cuda.get_device_name(device), "capability": torch.cuda.get_device_capability(device)}
+
 
 CACHE_BYTES = 4 << 30
 
@@ -39,7 +104,7 @@ def build(
     example
         Inputs [rows, width] on the device, of two rows or more.
     cache
-        Folder for engines and tuning times; an engine is found again by :func:`models.engines.key.key`.
+        Folder for engines and tuning times; an engine is found again by :func:`models.engines.tensorrt.key`.
     """
     trt = library()
     largest = buckets.rows[-1], buckets.widths[-1]

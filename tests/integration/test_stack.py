@@ -19,8 +19,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from liveshelf.settings import load
-from liveshelf.stack.classes import archive
-from liveshelf.stack.jars import LOCK
+from liveshelf.stack.jars import LOCK, archive
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.redis import LocalRedis
 from liveshelf.stack_record import StackError
@@ -37,7 +36,7 @@ UP = """
 import sys
 from rich.console import Console
 from liveshelf.settings import load
-from liveshelf.stack.role import Role
+from liveshelf.stack.roles import Role
 from liveshelf.stack.supervisor import run_stack
 from tests.shop import HANG_S, until
 role = Role("sleeper", (sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)"))

@@ -14,7 +14,7 @@ from evaluator.monitoring.alerts.alert import Alert
 from liveshelf.settings import StackConfig
 from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.process import Process, tail
-from liveshelf.stack.role import Role
+from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import Supervisor
 from liveshelf.stack_record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked

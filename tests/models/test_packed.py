@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models import cpu
-from models.packed import PackedLinear, pack_linears
+from models.reader import PackedLinear, pack_linears
 
 needs_bfloat16 = pytest.mark.skipif("bfloat16" not in cpu.features(), reason="this processor has no bfloat16")
 

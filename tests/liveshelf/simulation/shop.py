@@ -7,7 +7,7 @@ from itertools import islice
 from random import Random
 
 from liveshelf.demo.catalogs import made_up
-from liveshelf.simulation.aim import Aim
+from liveshelf.simulation.taste import Aim
 from liveshelf.simulation.world import World
 from streams.events.schema import AnyEvent
 from streams.events.shelf import Shelf, ShelfItem

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from liveshelf.demo.catalogs import made_up
-from liveshelf.simulation.aim import FEED
-from liveshelf.simulation.bots import CLICKS
+from liveshelf.simulation.arrivals import CLICKS
 from liveshelf.simulation.drift import (
     ADOPTED,
     DRIFTS,
@@ -21,8 +20,8 @@ from liveshelf.simulation.drift import (
     TasteShift,
     parse,
 )
-from liveshelf.simulation.examination import PAGE
-from liveshelf.simulation.visit import ELASTICITY
+from liveshelf.simulation.taste import FEED
+from liveshelf.simulation.visit import ELASTICITY, PAGE
 from liveshelf.simulation.world import World
 from streams.events.schema import Click, Purchase, Search
 from tests.liveshelf.simulation.shop import ITEMS, Turn, by_chance, by_liking, play, total, undisturbed

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveshelf.simulation.aim import FEED
-from liveshelf.simulation.examination import EXAMINED, PAGE
+from liveshelf.simulation.taste import FEED
+from liveshelf.simulation.visit import EXAMINED, PAGE
 from liveshelf.simulation.world import World
 from streams.config import EventsConfig
 from streams.events.decode import Refusal, decode_event

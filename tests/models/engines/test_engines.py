@@ -13,8 +13,7 @@ from torch import nn
 
 from models.engines import Compiled, EngineName, compile
 from models.engines.buckets import Buckets
-from models.engines.export import exported
-from models.engines.key import key
+from models.engines.tensorrt import exported, key
 from models.reader import NOWHERE, PackedRows
 from tests.logged import logged
 from tests.models.engines.conftest import content, example, inputs

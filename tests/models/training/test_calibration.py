@@ -6,7 +6,7 @@ from models.late_interaction import LateInteraction
 from models.scorer import INTENTS
 from models.training import calibration
 from models.training.figures import probabilities
-from models.training.starts import classifier
+from models.training.start import classifier
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, install
 from models.weights import PACKAGED
 
