@@ -40,8 +40,7 @@ from models.training.figures import figures
 from models.training.method import Method
 from models.training.methods import RECIPES, adapt
 from models.training.negatives import InBatch, Open
-from models.training.start import classifier, fresh_bert
-from models.training.towers import CrossEncoderTower, LateInteractionTowers, install
+from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, fresh_bert, install
 from models.training.trainer import RankBudget, ScorerTrainer, Told, last_checkpoint
 
 log = logging.getLogger(__name__)

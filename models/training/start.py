@@ -1,47 +1,18 @@
-"""What training starts from: the encoder's weights in float32, and a version's head or adapter, or fresh ones.
-
-Knows weights and versions' parts; nothing of data.
-"""
+"""What training starts from: a version's parts, or the packaged encoder and a fresh head."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
-import torch
 from torch import nn
 
 from models.encoder import Encoder, Precision
 from models.late_interaction import LateInteraction
-from models.scorer import INTENTS
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.config import TrainConfig
 from models.training.method import Method
 from models.training.run import Run
-from models.weights import quiet, resolve
-
-
-def fresh_bert(weights: str) -> nn.Module:
-    """The encoder of these weights in float32, ready to be trained."""
-    from transformers import AutoModel
-
-    with quiet():
-        bert: Any = AutoModel.from_pretrained(resolve(weights), dtype=torch.float32, use_safetensors=True)
-    bert.pooler = None
-    model: nn.Module = bert
-    return model
-
-
-def classifier(weights: str) -> nn.Module:
-    """A four-intent classifier over these weights in float32, ready to be trained."""
-    from transformers import AutoModelForSequenceClassification
-
-    with quiet():
-        model: nn.Module = AutoModelForSequenceClassification.from_pretrained(
-            resolve(weights), num_labels=len(INTENTS), dtype=torch.float32, use_safetensors=True
-        )
-    return model
-
 
 GOING_ON = 1.0
 """Epochs of a head that goes on from a trained one: more forgets the old and learns the new by heart

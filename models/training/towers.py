@@ -13,9 +13,11 @@ from torch.nn.functional import normalize
 from models.kernels import match, overlap
 from models.late_interaction import LONG_QUERY, LateInteraction
 from models.projection import orthogonal
+from models.scorer import INTENTS
 from models.training import calibration
 from models.training.batches import ABSENT, Batch
 from models.training.losses import Labels, total
+from models.weights import quiet, resolve
 
 TOGETHER = 16
 """Pairs of query and item that a cross-encoder reads in one pass."""
@@ -177,3 +179,25 @@ def _history(batch: Batch, pooled: torch.Tensor, query: torch.Tensor, item: torc
     largest = (cosine * weights).masked_fill(~there, -torch.inf).amax(1)
     mean = (cosine * weights).sum(1) / weights.sum(1).clamp_min(1e-6)
     return torch.where(has, largest, 0.0), mean, has.float()
+
+
+def fresh_bert(weights: str) -> nn.Module:
+    """The encoder of these weights in float32, ready to be trained."""
+    from transformers import AutoModel
+
+    with quiet():
+        bert: Any = AutoModel.from_pretrained(resolve(weights), dtype=torch.float32, use_safetensors=True)
+    bert.pooler = None
+    model: nn.Module = bert
+    return model
+
+
+def classifier(weights: str) -> nn.Module:
+    """A four-intent classifier over these weights in float32, ready to be trained."""
+    from transformers import AutoModelForSequenceClassification
+
+    with quiet():
+        model: nn.Module = AutoModelForSequenceClassification.from_pretrained(
+            resolve(weights), num_labels=len(INTENTS), dtype=torch.float32, use_safetensors=True
+        )
+    return model

@@ -6,8 +6,7 @@ from models.late_interaction import LateInteraction
 from models.scorer import INTENTS
 from models.training import calibration
 from models.training.figures import probabilities
-from models.training.start import classifier
-from models.training.towers import CrossEncoderTower, LateInteractionTowers, install
+from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, install
 from models.weights import PACKAGED
 
 SCALE, BIAS = np.array([0.5, 2.0, 1.0, 1.5]), np.array([0.3, -0.4, 0.0, 0.1])

@@ -25,7 +25,7 @@ from models.training.figures import probabilities
 from models.training.method import Method
 from models.training.methods import RECIPES
 from models.training.run import Run, Trained
-from models.training.start import classifier, fresh_bert
+from models.training.towers import classifier, fresh_bert
 from models.training.trainer import COMPLETE, last_checkpoint
 from models.weights import PACKAGED
 from tests.forked import Forked

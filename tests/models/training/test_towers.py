@@ -23,8 +23,7 @@ from models.training.batches import (
     contexts,
 )
 from models.training.examples import Example
-from models.training.start import fresh_bert
-from models.training.towers import LateInteractionTowers
+from models.training.towers import LateInteractionTowers, fresh_bert
 from models.weights import PACKAGED
 
 ASKED = ("blue fan", "red rug")
