@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from models.store.errors import StoreError
+from models.store.errors import NotFoundError, StoreError
 from models.store.manifest import NAME, File, Manifest
 from models.weights import WeightsError, require_finite
 
@@ -86,7 +86,7 @@ def compare(sizes: Mapping[str, int], manifest: Manifest, where: str) -> None:
         if PurePosixPath(path).suffix.lower() not in ALLOWED:
             raise StoreError(f"{where}/{path} {_pickle(path) or 'is of no kind a version may have'}. Do not use it.")
         if path not in sizes:
-            raise StoreError(f"{where}/{path} is missing. {MEND}")
+            raise NotFoundError(f"{where}/{path} is missing. {MEND}")
         if sizes[path] != file.bytes:
             raise StoreError(f"{where}/{path} has {sizes[path]} bytes, its manifest says {file.bytes}. {MEND}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from models.store import cache, files, ids
-from models.store.errors import StoreError
+from models.store.errors import NotFoundError, StoreError
 from models.store.files import PARTS
 from models.store.manifest import (
     FOLDER,
@@ -118,7 +118,7 @@ class Store:
         try:
             found = decode(self.storage.read(path), self.storage.path(path))
         except FileNotFoundError:
-            raise StoreError(f"There is no version {version} in {self.storage.root}.") from None
+            raise NotFoundError(f"There is no version {version} in {self.storage.root}.") from None
         if found.id != version:
             raise StoreError(f"{self.storage.path(path)} is of another version, {found.id}. Delete its folder.")
         return found
@@ -143,7 +143,7 @@ class Store:
             return name if name in meant else meant[0]
         if meant:
             raise StoreError(f"{name} may be any of {', '.join(meant)}. Give more of the id.")
-        raise StoreError(
+        raise NotFoundError(
             f"No version in {self.storage.root} is called {name}, nor begins so, nor is there such a slot."
         )
 

@@ -6,9 +6,14 @@ Loads them and hands them to the arms. Knows nothing of how a trial goes: that i
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from models.store import Store
 from models.store.slots import Promotion
+from streams.telemetry.tasks import patiently
+from streams.ranking.arms import Arms
+from streams.ranking.assignment import CANARY, HOLDBACK
+from streams.serving.slots import UNTRAINED
 from streams.config import ModelConfig
 from streams.ranking.arms import Arms
 from streams.ranking.assignment import CANARY, HOLDBACK
@@ -27,8 +32,9 @@ class Trial:
     ----------
     arms
         Who answers.
-    refuse
-        Told of a version that cannot be loaded, and why; the champion goes on without it.
+    lost
+        Told of a version that cannot be loaded, and why; returns whether it may be loaded later. The champion goes on
+        without it.
 
     Attributes
     ----------
@@ -38,8 +44,8 @@ class Trial:
         The version that a share of the shoppers keeps; None where there is no such share.
     """
 
-    def __init__(self, editions: Editions, arms: Arms, refuse: Callable[[str, Exception], None]) -> None:
-        self.editions, self.arms, self.refuse = editions, arms, refuse
+    def __init__(self, editions: Editions, arms: Arms, lost: Callable[[str, Exception], bool]) -> None:
+        self.editions, self.arms, self.lost = editions, arms, lost
         self.challenger: Promotion | None = None
         self.held_back: str | None = None
         self._recommender: Recommender | None = None
@@ -77,22 +83,21 @@ class Trial:
     async def hold_back(self, model: ModelConfig) -> None:
         """Let the settings' share of the shoppers keep the settings' version."""
         name = model.holdback_version or UNTRAINED
-        try:
-            version = await asyncio.to_thread(Store(model.store).find, name) if name else UNTRAINED
-            self.held_back = version
-            edition = await self.editions.ready(version)
-        except Exception as error:
+
+        async def ready() -> Edition:
+            self.held_back = await asyncio.to_thread(Store(model.store).find, name) if name else UNTRAINED
+            return await self.editions.ready(self.held_back)
+
+        edition = await patiently(ready, partial(self.lost, name))
+        if edition is None:
             self.held_back = None
-            self.refuse(name, error)
             return
         self.arms.hold_back(self._recommend(edition, HOLDBACK), model.holdback_share)
         log.warning("%s stays for %.1f %% of the shoppers", edition.name, 100 * model.holdback_share)
 
     async def _load(self, version: str) -> None:
-        try:
-            edition = await self.editions.ready(version)
-        except Exception as error:
-            self.refuse(version, error)
+        edition = await patiently(partial(self.editions.ready, version), partial(self.lost, version))
+        if edition is None:
             return
         self._recommender = self._recommend(edition, CANARY)
         self._challenge()

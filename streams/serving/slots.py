@@ -37,7 +37,7 @@ class Standing(NamedTuple):
 
 
 class Watch:
-    """Tells a change from what was seen before, so that a version that was refused is not tried again and again.
+    """Tells a change from what was seen before, so that a version that was refused is not tried again at every look.
 
     Examples
     --------

@@ -2,9 +2,10 @@
 
 A version whose encoder makes the same of items is loaded and takes over at once. One with another encoder gets a
 catalogue of its own, built in the background from what the embeddings topic holds and what workers add to it; it takes
-over when that is complete. Until then, and where a version cannot be loaded, what served before goes on. The challenger
-is loaded in the same way, and what was replaced stays for a while: either takes over without being loaded. A version
-that fails while it serves gives way to the one before.
+over when that is complete. Until then, and where a version cannot be loaded, what served before goes on. A version
+whose files cannot be read now is tried again; one whose files are refused is not. The challenger is loaded in the same
+way, and what was replaced stays for a while: either takes over without being loaded. A version that fails while it
+serves gives way to the one before.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from models.constant import ConstantScorer
 from models.late_interaction import LateInteractionScorer
 from models.scorer import Scorer
 from models.store import Store
-from models.store.errors import StoreError
+from models.store.errors import StoreError, transient
 from models.store.slots import CHALLENGER
 from models.weights import WeightsError
 from streams.catalog.backfill import Upkeep
@@ -26,6 +27,12 @@ from streams.catalog.catalog import Catalogue
 from streams.catalog.embedding import Origin
 from streams.catalog.item_encoder import ItemEncoder
 from streams.catalog.topic_index import Ledger
+from streams.telemetry.tasks import LONGEST_WAIT_S, lasting, patiently
+from streams.serving.announcement import follow
+from streams.ranking.arms import Arms
+from streams.backoff import Backoff
+from streams.catalog.catalog import Catalogue
+from streams.serving.slots import UNTRAINED, Charge, Standing
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
 from streams.kafka.consumer import Consumer
@@ -87,7 +94,7 @@ class Switcher:
         self.topics = Topics(config.topics.prefix)
         self.item_encoder = ItemEncoder(self.catalogues, self.encoders, self.known, send, meter, config)
         self.editions = Editions(edition, self._keep_up, config)
-        self.trial = Trial(self.editions, arms, self._refuse)
+        self.trial = Trial(self.editions, arms, self._lost)
         self.next: str | None = None
         self.ready = asyncio.Event()
         self._switching: asyncio.Task[None] | None = None
@@ -96,7 +103,9 @@ class Switcher:
         self._recalling: asyncio.Task[None] | None = None
         self._encoder_before = edition.encoder.version
         self._told = asyncio.Event()
+        self._order: tuple[str, ...] = (edition.version,)
         self._failed: list[str] = []
+        self._unread = set[str]()
         self._untrained = WeakKeyDictionary[Catalogue, Scorer]()
         arms.spares, arms.give_up = self._spares, self._give_up
 
@@ -115,10 +124,11 @@ class Switcher:
 
     @property
     def failing(self) -> str | None:
-        """The version in charge where it does not serve because it cannot: it was refused, or failed at shelves."""
-        if self._failed:
-            return self._failed[0]
-        wanted = self.charge.watch.version if self.charge is not None else None
+        """The version in charge where it does not serve because it cannot: it was refused, cannot be read now, or
+        failed at shelves."""
+        wanted = self.charge.watch.version if self.charge is not None else self._order[0]
+        if wanted in self._failed or wanted in self._unread - self.editions.held.keys():
+            return wanted
         return wanted if wanted not in (self.edition.version, self.next) else None
 
     def catalogues(self) -> Sequence[Catalogue]:
@@ -215,7 +225,7 @@ class Switcher:
         while True:
             try:
                 standing = await asyncio.to_thread(charge.read)
-            except (StoreError, OSError) as error:
+            except Exception as error:  # an object store's client raises errors of its own
                 if not failed:  # said once, not every few seconds
                     log.error("which version is in charge cannot be read, %s goes on: %s", self.edition.name, error)
                 failed = True
@@ -233,8 +243,12 @@ class Switcher:
     def _take(self, standing: Standing, changed: bool) -> None:
         """Do what the slots say: all at once, where what they name is there."""
         self.trial.update(standing.challenger, self._group)
-        if changed and standing.champion is not None:
+        if standing.champion is None:
+            return
+        self._order = (standing.champion, *standing.before)
+        if changed:
             self._failed.clear()
+            self._unread.clear()
             self._change(standing.champion)
 
     def _change(self, version: str) -> None:
@@ -246,27 +260,45 @@ class Switcher:
         elif version in self.editions.warm:
             self._replace(self.editions.held[version])
         else:
+            log.warning("%s is in charge: making it ready", self._name(version))
             self.next = version
-            self._switching = self._group.create_task(self._switch(version))
+            self._switching = self._group.create_task(self._switch())
 
-    async def _switch(self, version: str) -> None:
-        log.warning("%s is in charge: making it ready", self._name(version))
-        try:
-            edition = await self.editions.ready(version)
-        except Exception as error:
-            self._refuse(version, error)
-            self.next = None
-            if self.edition.version in self._failed:
-                await self._give_way()
-        else:
-            self._replace(edition)
-            self.next = None
+    async def _switch(self) -> None:
+        """Let the best version serve that can be loaded; what cannot be read now is tried again until it serves, or
+        the slot says otherwise."""
+        backoff, unread = Backoff(LONGEST_WAIT_S), set[str]()
+        while choices := self._choices():
+            version = self.next = next((one for one in choices if one not in unread), None)
+            if version is None:
+                await asyncio.sleep(backoff.next())
+                unread.clear()
+                continue
+            try:
+                edition = await self.editions.ready(version)
+            except Exception as error:
+                if self._lost(version, error):
+                    unread.add(version)
+                else:
+                    self._failed.append(version)
+            else:
+                self._replace(edition)
+        self.next = None
+
+    def _choices(self) -> list[str]:
+        """Versions to be tried, the best first: the one in charge and, where what serves fails or is one of those
+        before it, the newer ones of these."""
+        order, serving = list(dict.fromkeys((*self._order, UNTRAINED))), self.edition.version
+        if serving not in self._failed:
+            order = order[: order.index(serving) if serving in order else 1]
+        return [version for version in order if version not in self._failed]
 
     def _replace(self, edition: Edition) -> None:
         """Let an edition take over; the one before stays for a while."""
         before = self.edition
         self._serve(edition)
-        self._stand_by(before.version, self.config.model.standby_s)
+        # What fails need not be held.
+        self._stand_by(None if before.version in self._failed else before.version, self.config.model.standby_s)
         if edition.catalogue is not before.catalogue:
             self._encoder_before = before.encoder.version
         self.meter.count("model.switched")
@@ -308,25 +340,9 @@ class Switcher:
         self._failed.append(self.edition.version)
         log.critical("%s fails at too many shelves: the version before is to serve", self.edition.name)
         if self.next is None:  # else another one is on its way already
-            self._switching = self._group.create_task(self._give_way())
-
-    async def _give_way(self) -> None:
-        before: Iterable[str] = ()
-        with suppress(StoreError, OSError):
-            before = (await asyncio.to_thread(self.charge.read)).before if self.charge is not None else ()
-        for version in dict.fromkeys((*before, UNTRAINED)):
-            if version in self._failed:
-                continue
-            self.next = version
-            try:
-                edition = await self.editions.ready(version)
-            except Exception as error:
-                self._refuse(version, error)
-                continue
-            self._replace(edition)
-            self._stand_by(None)  # what fails need not be held
-            break
-        self.next = None
+            if self._switching is not None:  # it waits to try again
+                self._switching.cancel()
+            self._switching = self._group.create_task(self._switch())
 
     def _stand_by(self, version: str | None, seconds: float = 0.0) -> None:
         """Hold a version so long, in place of the one before."""
@@ -345,15 +361,13 @@ class Switcher:
             self._recalling = self._group.create_task(self._load_again(standing.before[0]))
 
     async def _load_again(self, version: str) -> None:
-        try:
-            edition = await self.editions.load(version)
+        edition = await patiently(partial(self.editions.load, version), partial(self._lost, version))
+        if edition is not None:
             ledger = self.editions.upkeep(self.edition).ledger
             if ledger.held(edition.encoder.version) or not len(ledger):
                 self._encoder_before = edition.encoder.version
                 await self.editions.ready(version)
                 return
-        except Exception as error:
-            self._refuse(version, error)
         self._standby = None
 
     async def _tidy(self) -> None:
@@ -371,6 +385,17 @@ class Switcher:
         named = (self.edition.version, self.next, self._standby, challenger, self.trial.held_back)
         return {version for version in named if version is not None}
 
+    def _lost(self, version: str, error: Exception) -> bool:
+        """Say why a version cannot be loaded; returns whether it may be later."""
+        if not transient(error):
+            self._refuse(version, error)
+            return False
+        if version not in self._unread:  # said once, not at every try
+            self._unread.add(version)
+            words = "%s cannot be read now, %s goes on and it is tried again: %s"
+            log.error(words, self._name(version), self.edition.name, told(error))
+        return True
+
     def _refuse(self, version: str, error: Exception) -> None:
         self.meter.count("model.refused")
         log.error("%s is refused, %s goes on: %s", self._name(version), self.edition.name, told(error))
@@ -383,7 +408,8 @@ def first(model: ModelConfig) -> tuple[Edition, Charge | None]:
     """The edition to begin with, and the slot to follow where the settings name one.
 
     Of a slot it is the version in charge or, where that cannot be loaded, the newest before it that can. Before the
-    first one, as after all of them, come the weights of the settings.
+    first one, as after all of them, come the weights of the settings. Where one could not be read now, the slot is left
+    unseen, so that who follows it tries again.
 
     Raises
     ------
@@ -394,15 +420,19 @@ def first(model: ModelConfig) -> tuple[Edition, Charge | None]:
     if charge is None:
         return load(fetch(model.version or UNTRAINED, model), model), None
     standing = charge.read()
-    charge.watch.update(standing.champion)
-    refused: list[Exception] = []
+    lost: list[Exception] = []
     for version in dict.fromkeys((standing.champion or UNTRAINED, *standing.before, UNTRAINED)):
         try:
-            return load(fetch(version, model), model), charge
+            edition = load(fetch(version, model), model)
         except (StoreError, WeightsError, OSError, ValueError, RuntimeError) as error:
-            log.error("%s is refused: %s", version or model.weights, told(error))
-            refused.append(error)
-    raise refused[0]
+            what = "cannot be read now" if transient(error) else "is refused"
+            log.error("%s %s: %s", version or model.weights, what, told(error))
+            lost.append(error)
+        else:
+            if not any(map(transient, lost)):
+                charge.watch.update(standing.champion)
+            return edition, charge
+    raise lost[0]
 
 
 def told(error: Exception) -> str:

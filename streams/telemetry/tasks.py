@@ -1,14 +1,21 @@
-"""Work that goes on for as long as a process does: what Kafka breaks off is begun again, and what ends is noticed."""
+"""Work that goes on for as long as a process does: what breaks off is begun again, and what ends is noticed."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from aiokafka.errors import KafkaError
+
+from streams.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+LONGEST_WAIT_S = 30.0
+"""Between two tries of what fails again and again."""
+
+T = TypeVar("T")
 
 
 class EndedError(RuntimeError):
@@ -68,3 +75,25 @@ async def again(read: Callable[[], Awaitable[None]], what: str) -> None:
         except KafkaError as error:
             log.warning("%s cannot be read: %s; beginning again", what, error)
         await asyncio.sleep(AGAIN_S)
+
+
+async def patiently(work: Callable[[], Awaitable[T]], worth: Callable[[Exception], bool]) -> T | None:
+    """Do it, again and again with backoff for as long as what it raises says that another try is worth it.
+
+    Parameters
+    ----------
+    worth
+        Told of each failure; returns whether to try again.
+
+    Returns
+    -------
+    What the work returns; None once it is not worth another try.
+    """
+    backoff = Backoff(LONGEST_WAIT_S)
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            if not worth(error):
+                return None
+        await asyncio.sleep(backoff.next())

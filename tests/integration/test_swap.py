@@ -29,7 +29,7 @@ from streams.events.shelf import ShelfRecord
 from streams.redis import keys
 from streams.telemetry.meter import Snapshot, quantiles, total
 from tests.integration.test_worker import item, search
-from tests.models.store.conftest import description
+from tests.models.store.conftest import description, unreadable
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
@@ -426,6 +426,37 @@ def test_a_damaged_challenger_is_refused_and_the_champion_goes_on(shop: Shop, ve
     assert last.labels["model"] == versions.first.id
     assert (last.gauges["challenger_ready"], last.gauges["challenger_share"]) == (0, 0)
     assert "i3" in found(shop, 3)
+
+
+def test_what_cannot_be_read_is_tried_again_whatever_is_announced_meanwhile(
+    shop: Shop, versions: Versions, tmp_path: Path
+) -> None:
+    def is_failing(made: Manifest | None, serves: Manifest) -> None:
+        label = None if made is None else made.id
+        shop.seen(lambda one: (one.labels["model"], one.labels.get("model_failing")) == (serves.id, label))
+
+    first, second = versions.first, versions.second
+    slots, folder = versions.store.slots, Path(versions.url) / "versions"
+    third = stirred(versions.store, tmp_path / "third", 4, False)
+    with Visitors(shop).coming():
+        with unreadable(folder / third.id / "manifest.json"):
+            slots.promote(third.id, "on trial", "challenger", 0.5)
+            until(lambda: f"{third.id} cannot be read now" in shop.log().read_text(), every_s=0.3)
+        shop.seen(lambda one: one.gauges["challenger_ready"] == 1 and one.labels["challenger"] == third.id)
+
+        with unreadable(folder / second.id / "head" / "model.safetensors"):
+            slots.promote(second.id, "better")
+            is_failing(second, first)
+            slots.rollback("clicks fell")
+            is_failing(None, first)
+            slots.promote(second.id, "better")
+            is_failing(second, first)
+            slots.promote(third.id, "better still")
+            is_failing(None, third)
+            slots.rollback("clicks fell")
+            is_failing(second, third)
+        is_failing(None, second)
+    assert shop.counted("model.refused") == 0
 
 
 def poisoned(versions: Versions, folder: Path, late: bool) -> Manifest:

@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Mapping
 
-from evaluator.monitoring.alerts.delivery import Backoff
 from evaluator.monitoring.alerts.post import Post
+from streams.backoff import Backoff
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)

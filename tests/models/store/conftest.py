@@ -2,7 +2,8 @@
 
 import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ def filled(folder: Path, number: float = 1.0, *parts: str) -> Path:
         (folder / part / "config.json").write_text('{"made": "for a test"}')
         save_file({"weights": torch.full((64,), number)}, folder / part / "model.safetensors")
     return folder
+
+
+@contextmanager
+def unreadable(file: Path) -> Iterator[None]:
+    """For as long as the block lasts a version's file cannot be read, whoever reads: a folder has its name."""
+    aside = next(folder for folder in file.parents if folder.name == "versions") / file.name
+    file.rename(aside)
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        aside.rename(file)
 
 
 Put = Callable[..., Manifest]

@@ -10,9 +10,10 @@ import pytest
 
 from models.store import Store, StoreError
 from models.store.difference import diff
+from models.store.errors import transient
 from models.store.manifest import NAME, OWN, folder_of, path_of
 from models.store.parts import parts
-from tests.models.store.conftest import Put, description, filled
+from tests.models.store.conftest import Put, description, filled, unreadable
 
 
 def test_what_is_put_is_found_and_handed_out(store: Store, put: Put) -> None:
@@ -127,8 +128,18 @@ def test_a_file_that_is_not_what_was_put_is_refused_by_name(
 ) -> None:
     made = put()
     damage(store, f"{folder_of(made.id)}/head/model.safetensors", change)
-    with pytest.raises(StoreError, match=f"head/model.safetensors.*{said}"):
+    with pytest.raises(StoreError, match=f"head/model.safetensors.*{said}") as refused:
         store.fetch(made.id)
+    assert transient(refused.value) == (said == "is missing")
+
+
+def test_a_version_that_cannot_be_read_is_not_refused(local: Store, tmp_path: Path) -> None:
+    made = local.put(filled(tmp_path / "one"), description())
+    for name in (NAME, "head/model.safetensors"):
+        with unreadable(tmp_path / "store" / folder_of(made.id) / name), pytest.raises((StoreError, OSError)) as lost:
+            local.fetch(made.id)
+        assert transient(lost.value), name
+    local.fetch(made.id)
 
 
 @pytest.mark.parametrize("name", ["head/code.bin", "head/more.safetensors", "evil.json"])

@@ -15,6 +15,9 @@ from streams.config import ModelConfig
 from streams.serving.loaded_model import examine, fetch, load
 from streams.serving.slots import UNTRAINED, Charge
 from streams.serving.switcher import first
+from streams.serving.loaded_model import examine, fetch, load
+from streams.serving.switcher import first
+from tests.models.store.conftest import unreadable
 
 
 @pytest.fixture
@@ -76,6 +79,17 @@ def test_what_cannot_be_loaded_leaves_the_place_to_what_was_before(model: ModelC
         first(model.model_copy(update={"version": "champoin"}))
     with pytest.raises(StoreError, match=r"model\.safetensors"):
         first(model.model_copy(update={"version": versions[0].id}))
+
+
+def test_what_cannot_be_read_now_leaves_its_place_for_a_while_only(model: ModelConfig, tmp_path: Path) -> None:
+    versions = [put(model, tmp_path / name, name) for name in ("one", "two")]
+    store = Store(model.store)
+    for made in versions:
+        store.slots.promote(made.id, "a test")
+    with unreadable(Path(model.store) / "versions" / versions[1].id / "manifest.json"):
+        edition, charge = first(model)
+    assert edition.version == versions[0].id
+    assert charge is not None and charge.watch.update(charge.read().champion), "it is tried again"
 
 
 def test_the_champion_is_nobodys_challenger(model: ModelConfig, tmp_path: Path) -> None:

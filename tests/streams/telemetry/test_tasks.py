@@ -8,6 +8,9 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams.telemetry import tasks as module
 from streams.telemetry.tasks import EndedError, again, lasting
+from streams import again as module
+from streams import backoff
+from streams.telemetry.tasks import EndedError, again, lasting, patiently
 from tests.logged import logged
 
 
@@ -56,3 +59,23 @@ def test_what_has_no_end_and_ends_is_an_error_unless_it_was_cancelled() -> None:
         assert isinstance(error, EndedError) and str(error) == "reading was cancelled by nobody"
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("passes", "wanted"), [(True, "done"), (False, None)])
+def test_what_fails_twice_is_done_unless_another_try_is_not_worth_it(
+    passes: bool, wanted: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.001)
+    told: list[str] = []
+
+    async def work() -> str:
+        if len(told) < 2:
+            raise OSError(f"failure {len(told)}")
+        return "done"
+
+    def worth(error: Exception) -> bool:
+        told.append(str(error))
+        return passes
+
+    assert asyncio.run(patiently(work, worth)) == wanted
+    assert told == ["failure 0", "failure 1"][: 2 if passes else 1]

@@ -1,10 +1,9 @@
-"""Delivery: what an answer means, and waits that grow, vary, and obey."""
-
-import random
+"""Delivery: what an answer means, and waits that obey."""
 
 import pytest
 
-from evaluator.monitoring.alerts.delivery import LONGEST_ASKED_S, Answer, Backoff
+from evaluator.monitoring.alerts.delivery import LONGEST_ASKED_S, Answer
+from streams.backoff import Backoff
 
 
 @pytest.mark.parametrize(
@@ -17,18 +16,6 @@ from evaluator.monitoring.alerts.delivery import LONGEST_ASKED_S, Answer, Backof
 )
 def test_only_what_may_pass_is_tried_again(statuses: tuple[int | None, ...], verdict: str) -> None:
     assert {Answer(status).verdict for status in statuses} == {verdict}
-
-
-def test_waits_grow_to_the_longest_and_vary_in_full() -> None:
-    chance = random.Random(1).random
-    waits = [[Backoff(60.0, chance).next()] for _ in range(200)]
-    for backoff in (backoffs := [Backoff(60.0, chance) for _ in range(200)]):
-        waits[backoffs.index(backoff)] = [backoff.next() for _ in range(12)]
-    for number, bound in enumerate([1, 2, 4, 8, 16, 32, 60, 60, 60]):
-        column = [row[number] for row in waits]
-        assert max(column) <= bound
-        assert min(column) < bound * 0.05 and max(column) > bound * 0.95
-        assert abs(sum(column) / len(column) - bound / 2) < bound * 0.1
 
 
 def test_a_receiver_that_asks_for_time_gets_it_but_not_for_ever() -> None:

@@ -1,0 +1,116 @@
+"""A challenger and a version held back answer once their files can be read, however often they could not be."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from models.store import Store
+from models.store.errors import transient
+from models.store.slots import CHALLENGER
+from models.store.storage import LocalStorage
+from streams import backoff
+from streams.arms import Arms
+from streams.charge import UNTRAINED
+from streams.config import ModelConfig, StreamsConfig
+from streams.edition import fetch, load
+from streams.editions import Editions
+from streams.meter import Meter
+from streams.recommender import Recommender
+from streams.trending import Trending
+from streams.trial import Trial
+from tests.streams.test_edition import put
+
+FAILURES = 2
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> StreamsConfig:
+    return StreamsConfig(model=ModelConfig(store=str(tmp_path / "models"), precision="float32", holdback_share=0.2))
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[str]]:
+    """For as long as the block lasts, the first readings of manifests fail."""
+    read, failed = LocalStorage.read, list[str]()
+
+    def broken(self: LocalStorage, name: str) -> bytes:
+        if name.endswith("manifest.json") and len(failed) < times:
+            failed.append(name)
+            raise OSError(5, "Input/output error")
+        return read(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backoff, "FIRST_WAIT_S", 0.001)
+        patch.setattr(LocalStorage, "read", broken)
+        yield failed
+
+
+def tried(config: StreamsConfig, work: Callable[[Trial, asyncio.TaskGroup], Coroutine[Any, Any, None]]) -> list[bool]:
+    """Let a trial do something; whether each version that could not be loaded may be loaded later."""
+    first = load(fetch(UNTRAINED, config.model), config.model)
+    champion = Recommender(first.catalogue, first.scorer, Trending(3_600, 24), config, queries=first.queries)
+    lost: list[bool] = []
+
+    def worth(_: str, error: Exception) -> bool:
+        lost.append(transient(error))
+        return lost[-1]
+
+    async def run() -> None:
+        ready = asyncio.Event()
+        ready.set()
+        upkeep = SimpleNamespace(
+            follower=SimpleNamespace(ready=ready),
+            ledger=SimpleNamespace(behind=0),
+            complete=ready.wait,
+            run=ready.wait,
+        )
+        editions = Editions(first, lambda *_: upkeep, config)  # type: ignore[arg-type, return-value]
+        async with asyncio.TaskGroup() as group:
+            editions.start(group)
+            await work(Trial(editions, Arms(champion, Meter("worker", "w", 0)), worth), group)
+
+    asyncio.run(run())
+    return lost
+
+
+def test_a_challenger_whose_reading_fails_twice_is_on_trial_in_the_end(
+    config: StreamsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = put(config.model, tmp_path / "one")
+    slot = Store(config.model.store).slots.promote(made.id, "a test", CHALLENGER, 0.25)
+    shares: list[float] = []
+
+    async def challenge(trial: Trial, group: asyncio.TaskGroup) -> None:
+        trial.update(slot.current, group)
+        async with asyncio.timeout(60):
+            while not trial.ready and trial._loading is not None and not trial._loading.done():
+                await asyncio.sleep(0.01)
+        shares.append(trial.share)
+
+    with failing(monkeypatch, FAILURES):
+        assert tried(config, challenge) == [True] * FAILURES
+    assert shares == [0.25]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_version_held_back_is_tried_again_unless_its_files_are_refused(
+    damaged: bool, config: StreamsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = put(config.model, tmp_path / "one")
+    if damaged:
+        file = Path(config.model.store) / "versions" / made.id / "head" / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-1])
+    held: list[str | None] = []
+
+    async def hold_back(trial: Trial, _: asyncio.TaskGroup) -> None:
+        await trial.hold_back(config.model.model_copy(update={"holdback_version": made.id}))
+        held.append(trial.held_back)
+
+    with failing(monkeypatch, FAILURES):
+        assert tried(config, hold_back) == [True] * FAILURES + [False] * damaged
+    assert held == [None if damaged else made.id]
