@@ -4,6 +4,7 @@ Reading and writing go through the doors it is given; the arithmetic is in ``tre
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -14,6 +15,9 @@ from streams.features.trending import ALL, Trending
 from streams.ranking.arms import Arms
 from streams.ranking.recommender import Ask
 from streams.redis.store import Store
+
+CHANGING = 2
+"""Buckets, the newest ones, that most events fall into."""
 
 
 class Demand:
@@ -30,7 +34,8 @@ class Demand:
         self.store, self.trending, self.arms = store, trending, arms
         self.write, self.config = write, config
         self._segments: list[str] = []
-        self._read_all = True
+        self._ages: Sequence[int] = range(config.state.trend_buckets)
+        self._turns = itertools.cycle(range(CHANGING, max(config.state.trend_buckets, CHANGING + 1)))
 
     async def run(self) -> None:
         """Refresh until cancelled: counts every ``trend_refresh_s``, popular shelves every ``popular_refresh_s``."""
@@ -44,11 +49,11 @@ class Demand:
                 written = loop.time()
 
     async def refresh(self, now_ms: int) -> None:
-        """Read the counts: at first all buckets, then the two that still change."""
+        """Read the counts: at first of all buckets, then of the newest and of one older, each in its turn, which an
+        event that is processed late has changed, in whatever worker."""
         current = self.trending.bucket(now_ms)
-        depth = self.config.state.trend_buckets if self._read_all else 2
-        counts = await self.store.trend(range(current - depth + 1, current + 1))
-        self._read_all = False
+        counts = await self.store.trend([current - age for age in self._ages])
+        self._ages = (*range(CHANGING), next(self._turns))
         self._take(counts, now_ms)
 
     async def popular(self, now_ms: int) -> None:
@@ -81,7 +86,8 @@ class Demand:
                 category = catalogue.item(slot).category if slot is not None else ""
                 if category and category != ALL:  # its shelf would take the place of that of everything
                     by_category.setdefault(category, {})[item_id] = count
-                    demand[category] += count
+                    if bucket > self.trending.bucket(now_ms) - CHANGING:
+                        demand[category] += count
             for category, mine in by_category.items():
                 self.trending.update(category, bucket, mine)
         self._segments = [category for category, _ in demand.most_common(self.config.shelf.segments)]
