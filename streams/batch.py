@@ -51,8 +51,11 @@ class Recent:
     Examples
     --------
     >>> recent = Recent(every_ms=10, capacity=2)
-    >>> recent.due("a", 0), recent.due("a", 5), recent.due("a", 10)
-    (True, False, True)
+    >>> recent.due("a", 0)
+    True
+    >>> recent.done("a", 0)
+    >>> recent.due("a", 5), recent.due("a", 10)
+    (False, True)
     """
 
     def __init__(self, every_ms: float, capacity: int = 100_000) -> None:
@@ -60,15 +63,16 @@ class Recent:
         self._done: OrderedDict[str, int] = OrderedDict()
 
     def due(self, name: str, now_ms: int) -> bool:
-        """Whether it is time again; if so, it counts as done now."""
+        """Whether it is time again."""
         last = self._done.get(name)
-        if last is not None and now_ms - last < self.every_ms:
-            return False
+        return last is None or now_ms - last >= self.every_ms
+
+    def done(self, name: str, now_ms: int) -> None:
+        """It was done now."""
         self._done[name] = now_ms
         self._done.move_to_end(name)
         if len(self._done) > self.capacity:
             self._done.popitem(last=False)
-        return True
 
 
 def asks(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[Ask]:

@@ -52,14 +52,19 @@ class Pipeline:
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
 
-    async def process(self, records: Sequence[Record]) -> Sent:
+    async def process(self, records: Sequence[Record], again: bool = False) -> Sent:
         """Take a batch to Redis and, as far as what it returns is done, to Kafka.
 
         A batch that breaks is taken record by record, and a record that breaks alone is dead-lettered, so that one bad
         event never stops the stream.
+
+        Parameters
+        ----------
+        again
+            Whether the records are of a batch that broke.
         """
         try:
-            return await self._process(records)
+            return await self._process(records, again)
         except (KafkaError, OSError, *connection.ERRORS):
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
@@ -68,15 +73,15 @@ class Pipeline:
                 self.meter.count("refused")
                 return self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
             log.exception("a batch of %d broke: taking its events one by one", len(records))
-            return [sent for record in records for sent in await self.process([record])]
+            return [sent for record in records for sent in await self.process([record], again=True)]
 
-    async def _process(self, records: Sequence[Record]) -> Sent:
+    async def _process(self, records: Sequence[Record], again: bool) -> Sent:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
         wanted: list[Ask] = []
         together: dict[str, list[str]] = {}
-        bots = self._marked(batch)
+        bots = self._marked(batch, again)
         if batch.by_shopper:
             shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
             wanted = asks(batch, shoppers, self._similar, now)
@@ -85,6 +90,9 @@ class Pipeline:
             made = self.arms.recommend(wanted, together, now)
             clock = time.perf_counter()
             await self.write(made.records)
+            for ask in wanted:
+                if ask.surface == "similar" and ask.item_id is not None:
+                    self._similar.done(ask.item_id, now)
             stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
@@ -137,9 +145,9 @@ class Pipeline:
                 for source in item.reason.split("+"):
                     self.meter.count(f"top.{source}")
 
-    def _marked(self, batch: Batch) -> set[str]:
-        """Which of a batch's shoppers are bots, as far as this worker has seen them."""
-        for event in batch.events:
+    def _marked(self, batch: Batch, again: bool) -> set[str]:
+        """Which of a batch's shoppers are bots, as far as this worker has seen them; it sees each event once."""
+        for event in batch.events if not again else ():
             for shopper, page in self._pages.update(event):
                 self._bots.update(shopper, page)
         self._newest = max([self._newest, *(event.time_ms for event in batch.events)])

@@ -65,14 +65,17 @@ def test_one_general_shelf_a_query_and_a_personal_one_for_those_with_a_past() ->
 
 def test_similar_shelves_only_when_due() -> None:
     similar = Recent(1_000)
-    keys = [ask.key for ask in wanted(click(0, 5), click(1, 6), click(2, 6, "j"), similar=similar)]
-    assert keys.count("shelf:similar:i") == keys.count("shelf:similar:j") == 1
+    for _ in range(2):  # asked for until it is made
+        keys = [ask.key for ask in wanted(click(0, 5), click(1, 6), click(2, 6, "j"), similar=similar)]
+        assert keys.count("shelf:similar:i") == keys.count("shelf:similar:j") == 1
+    similar.done("i", NOW)
     assert not [ask for ask in wanted(click(3, 9), similar=similar) if ask.surface == "similar"]
 
 
 def test_recent_forgets_what_was_done_longest_ago() -> None:
     recent = Recent(every_ms=100, capacity=2)
-    assert [recent.due(name, 0) for name in "abc"] == [True] * 3
+    for name in "abc":
+        recent.done(name, 0)
     assert recent.due("a", 1) and not recent.due("c", 1)
 
 

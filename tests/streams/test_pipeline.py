@@ -1,0 +1,68 @@
+"""A batch that breaks is taken event by event as if it had never been taken together."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from models.constant import ConstantScorer
+from models.scorer import Floats, ScoreRequest
+from streams import dead_letters, keys, topics
+from streams.arms import Arms
+from streams.catalogue import Catalogue
+from streams.clock import wall_ms
+from streams.config import BotsConfig, KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
+from streams.meter import Meter
+from streams.pipeline import Pipeline
+from streams.producer import Producer
+from streams.recommender import Recommender
+from streams.record import Record
+from streams.redis_connection import connect, connect_now
+from streams.store import Store
+from streams.trending import Trending
+
+pytestmark = pytest.mark.integration
+
+BREAKS = "breaks"
+
+
+class Breaking(ConstantScorer):
+    """Breaks at one query."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
+        if any(request.query_text == BREAKS for request in requests):
+            raise ArithmeticError(BREAKS)
+        return super().score(requests)
+
+
+def test_what_is_similar_is_made_and_nobody_counts_twice_though_their_batch_broke(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, catalogue: Catalogue
+) -> None:
+    bots = BotsConfig(burst=1)
+    config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_db), topics=topics_config, bots=bots)  # type: ignore[arg-type]
+    topics.create(kafka, topics_config)
+    now, meter = wall_ms(), Meter("worker", "w", 0)
+    events = [
+        {"type": "click", "event_id": "e0", "ts": now, "user_id": "u", "item_id": "hdmi"},
+        {"type": "search", "event_id": "e1", "ts": now, "user_id": "v", "query": BREAKS},
+    ]
+    records = [Record("t", 0, at, now, None, json.dumps(event).encode()) for at, event in enumerate(events)]
+
+    async def run() -> None:
+        client = connect(config.redis)
+        try:
+            async with Producer(config, meter) as send:
+                champion = Recommender(catalogue, Breaking(), Trending(3_600, 24), config)
+                store = Store(client, config.state)
+                await asyncio.gather(
+                    *await Pipeline(Arms(champion, meter), store, send, meter, config).process(records)
+                )
+        finally:
+            await client.aclose()
+
+    asyncio.run(run())
+    assert [letter.reason for letter in dead_letters.read(kafka, topics_config)] == ["internal"]
+    with connect_now(config.redis) as redis:
+        assert redis.exists(keys.feed("u")) and redis.exists(keys.similar("hdmi"))
+    assert meter.gauges["bots"] == 0
