@@ -6,6 +6,7 @@ Pure: impressions by shopper. The method of random groups (Wolter 2007, "Introdu
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -74,6 +75,11 @@ class Dispersion:
         """How many groups of one size tell as much as these (Kish): with few shoppers, about as many as shoppers."""
         shown = np.array(self._impressions, dtype=float)
         return float(shown.sum() ** 2 / max(1.0, (shown**2).sum()))
+
+
+def hashed(shopper: str) -> int:
+    """What tells a shopper here, and deals shoppers into groups."""
+    return crc32(shopper.encode("utf-8", "surrogatepass"))
 
 
 def of_ratio(own: Dispersion, clicks: int, other: Dispersion, other_clicks: int) -> float:

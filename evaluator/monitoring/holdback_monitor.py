@@ -5,9 +5,8 @@ Pure: impressions of both arms in their order, and event time.
 
 from collections.abc import Mapping
 from typing import Any
-from zlib import crc32
 
-from evaluator.experiments.dispersion import Dispersion, of_ratio
+from evaluator.experiments.dispersion import Dispersion, hashed, of_ratio
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.holdback import BelowHoldback
 from evaluator.monitoring.monitor import Watch, WatchRules
@@ -48,7 +47,7 @@ class HoldbackWatch(Watch):
             self._minute = ts // BLOCK_MS
         self._block[2 * held_back] += 1
         self._block[2 * held_back + 1] += hit
-        self._spreads[held_back].update(crc32(shopper.encode("utf-8", "surrogatepass")), hit)
+        self._spreads[held_back].update(hashed(shopper), hit)
 
     @property
     def drifted(self) -> bool:

@@ -5,9 +5,8 @@ Pure: impressions in their order.
 
 from collections.abc import Mapping
 from typing import Any
-from zlib import crc32
 
-from evaluator.experiments.dispersion import Dispersion
+from evaluator.experiments.dispersion import Dispersion, hashed
 from evaluator.metrics.intervals import wilson
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.shiryaev_roberts import DROPS, ShiryaevRoberts, reference
@@ -59,7 +58,7 @@ class RateWatch(Watch):
 
     def _learn(self, hit: bool, shopper: str) -> None:
         self.seen, self.hits = self.seen + 1, self.hits + hit
-        self._spread.update(crc32(shopper.encode("utf-8", "surrogatepass")), hit)
+        self._spread.update(hashed(shopper), hit)
         if self.seen >= self._learn_until and (self.hits or self.rise):
             rate = reference(self.hits, self.seen, above=self.rise)
             self._detector = self._made(rate, max(1.0, self._spread.get()))

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.experiments.dispersion import hashed
 from evaluator.metrics.cardinality import OURS
 from evaluator.metrics.view import View
 from evaluator.monitoring.alerts.alert import Alert, Book
@@ -130,7 +131,7 @@ class Watches:
         one = view.closed[crc32(view.closed[0].shelf_id.encode("utf-8", "replace")) % len(view.closed)]
         if (chances := view.chances.get(one.item_id)) is not None:
             for intent in ("look", "buy"):
-                predicted = getattr(chances, intent), one.intent == intent
+                predicted = getattr(chances, intent), one.intent == intent, hashed(view.shopper)
                 key = Key(f"calibration_{intent}", view.surface, view.arm)
                 self._window(key, view.model, view.shopper, view.ts, predicted)
 

@@ -10,10 +10,6 @@ from functools import partial
 
 from models.store import Store
 from models.store.slots import Promotion
-from streams.telemetry.tasks import patiently
-from streams.ranking.arms import Arms
-from streams.ranking.assignment import CANARY, HOLDBACK
-from streams.serving.slots import UNTRAINED
 from streams.config import ModelConfig
 from streams.ranking.arms import Arms
 from streams.ranking.assignment import CANARY, HOLDBACK
@@ -21,6 +17,7 @@ from streams.ranking.recommender import Recommender
 from streams.serving.loaded_model import Edition
 from streams.serving.loader import Editions
 from streams.serving.slots import UNTRAINED
+from streams.telemetry.tasks import patiently
 
 log = logging.getLogger(__name__)
 

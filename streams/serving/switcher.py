@@ -22,17 +22,12 @@ from models.store import Store
 from models.store.errors import StoreError, transient
 from models.store.slots import CHALLENGER
 from models.weights import WeightsError
+from streams.backoff import Backoff
 from streams.catalog.backfill import Upkeep
 from streams.catalog.catalog import Catalogue
 from streams.catalog.embedding import Origin
 from streams.catalog.item_encoder import ItemEncoder
 from streams.catalog.topic_index import Ledger
-from streams.telemetry.tasks import LONGEST_WAIT_S, lasting, patiently
-from streams.serving.announcement import follow
-from streams.ranking.arms import Arms
-from streams.backoff import Backoff
-from streams.catalog.catalog import Catalogue
-from streams.serving.slots import UNTRAINED, Charge, Standing
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
 from streams.kafka.consumer import Consumer
@@ -47,7 +42,7 @@ from streams.serving.loaded_model import Edition, fetch, load
 from streams.serving.loader import Editions
 from streams.serving.slots import UNTRAINED, Charge, Standing
 from streams.telemetry.meter import Meter
-from streams.telemetry.tasks import lasting
+from streams.telemetry.tasks import LONGEST_WAIT_S, lasting, patiently
 
 log = logging.getLogger(__name__)
 

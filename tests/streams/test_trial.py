@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.streams.test_edition import put
 
 from models.store import Store
 from models.store.errors import transient
@@ -23,7 +24,6 @@ from streams.meter import Meter
 from streams.recommender import Recommender
 from streams.trending import Trending
 from streams.trial import Trial
-from tests.streams.test_edition import put
 
 FAILURES = 2
 

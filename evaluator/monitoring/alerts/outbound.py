@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from evaluator.config import AlertsConfig
 from evaluator.monitoring.alerts import alertmanager, webhook
 from evaluator.monitoring.alerts.active import Standing
 from evaluator.monitoring.alerts.config import AlertsConfig
@@ -20,13 +21,6 @@ from evaluator.monitoring.alerts.delivery import Backoff
 from evaluator.monitoring.alerts.post import Post
 from evaluator.monitoring.alerts.receiver import Receiver
 from evaluator.monitoring.alerts.topic import guard
-from evaluator.monitoring.alerts import alertmanager, webhook
-from evaluator.monitoring.alerts.post import Post
-from evaluator.monitoring.alerts.receiver import Receiver
-from evaluator.monitoring.alerts.active import Standing
-from evaluator.monitoring.alerts.topic import guard
-from evaluator.config import AlertsConfig
-from streams.telemetry.tasks import lasting
 from streams.backoff import Backoff
 from streams.clock import wall_ms
 from streams.config import StreamsConfig

@@ -15,8 +15,6 @@ from streams.config import ModelConfig
 from streams.serving.loaded_model import examine, fetch, load
 from streams.serving.slots import UNTRAINED, Charge
 from streams.serving.switcher import first
-from streams.serving.loaded_model import examine, fetch, load
-from streams.serving.switcher import first
 from tests.models.store.conftest import unreadable
 
 

@@ -6,10 +6,9 @@ import logging
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from streams.telemetry import tasks as module
-from streams.telemetry.tasks import EndedError, again, lasting
 from streams import again as module
 from streams import backoff
+from streams.telemetry import tasks as module
 from streams.telemetry.tasks import EndedError, again, lasting, patiently
 from tests.logged import logged
 

@@ -41,10 +41,10 @@ def scores(mean: float) -> Callable[[Chance], float]:
     return lambda chance: float(chance.normal(mean))
 
 
-def predicted(factor: float) -> Callable[[Chance], tuple[float, bool]]:
-    def draw(chance: Chance) -> tuple[float, bool]:
+def predicted(factor: float) -> Callable[[Chance], tuple[float, bool, int]]:
+    def draw(chance: Chance) -> tuple[float, bool, int]:
         p = float(chance.uniform(0.02, 0.3))
-        return p, bool(chance.random() < factor * p)
+        return p, bool(chance.random() < factor * p), int(chance.integers(1 << 32))
 
     return draw
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluator.monitoring.detectors.calibration import CalibrationShift
+from evaluator.monitoring.detectors.calibration import CalibrationShift, Predicted
 from evaluator.monitoring.detectors.domain import DomainClassifier, changed
 from evaluator.monitoring.detectors.holdback import BelowHoldback
 from evaluator.monitoring.detectors.kolmogorov_smirnov import KolmogorovSmirnov
@@ -162,7 +162,11 @@ def test_p_values_are_uniform_for_real_queries_and_small_for_real_change(data_fo
         (KolmogorovSmirnov(500, 0.01), lambda chance: float(chance.normal())),
         (
             CalibrationShift(2_000, 0.01),
-            lambda chance: (p := float(chance.uniform(0.05, 0.3)), bool(chance.random() < p)),
+            lambda chance: (
+                p := float(chance.uniform(0.05, 0.3)),
+                bool(chance.random() < p),
+                int(chance.integers(9_999)),
+            ),
         ),
     ],
 )
@@ -170,6 +174,50 @@ def test_p_values_of_the_others_are_no_smaller_than_uniform(make: WindowTest[obj
     found = np.array(p_values(make, draw, 120, 4))
     for level in (0.01, 0.05, 0.2):
         assert (found < level).mean() <= level + 3 * np.sqrt(level * (1 - level) / len(found)), level
+
+
+def dealt(chance: np.random.Generator, size: int, factor: float, shoppers: int, unlike: float) -> list[Predicted]:
+    """Predictions around 5 % that are off by a factor, for shoppers who differ from it by their own share."""
+    moods = chance.gamma(1 / unlike**2, unlike**2, shoppers) if unlike else np.ones(shoppers)
+    who, p = chance.integers(shoppers, size=size), chance.lognormal(math.log(0.05), 0.8, size).clip(0, 0.3)
+    came = chance.random(size) < factor * p * moods[who]
+    return list(zip(p.tolist(), came.tolist(), (who + chance.integers(1 << 32)).tolist(), strict=True))
+
+
+def calibration_alarms(runs: int, factor: float, then: float, *, shoppers: int = 5_000, unlike: float = 0.0) -> int:
+    """In how many runs a window of 2,000 differs at 1 in 100 from its reference, whose predictions were off by
+    ``factor``; now they are by ``then``. Both windows' shoppers are others."""
+    chance, found = np.random.default_rng(5), 0
+    for _ in range(runs):
+        detector = CalibrationShift(2_000, 0.01)
+        for off in (factor, then):
+            for one in dealt(chance, detector.size, off, shoppers, unlike):
+                detector.update(one)
+        found += detector.drifted
+    return found
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 2.5, 3.0])
+def test_predictions_off_by_as_much_as_before_are_no_shift(factor: float) -> None:
+    """The count of false alarms that one in 100 may exceed once in a thousand times; a shift is seen all the same."""
+    runs = 200
+    assert calibration_alarms(runs, factor, factor) <= stats.poisson.ppf(0.999, runs / 100)
+    assert calibration_alarms(20, factor, 2 * factor) >= (8 if factor < 0.5 else 18)
+    assert factor < 1 or calibration_alarms(20, factor, factor / 2) >= 10
+
+
+def test_shoppers_who_differ_are_no_shift_of_the_calibration() -> None:
+    """Windows of 40 shoppers with rates that vary by their own mean: half of them alarm if all values are taken for
+    independent."""
+    runs = 60
+    assert calibration_alarms(runs, 1.0, 1.0, shoppers=40, unlike=1.0) <= stats.poisson.ppf(0.999, runs / 100)
+
+
+def test_windows_without_outcomes_are_no_shift() -> None:
+    detector = CalibrationShift(50)
+    for number in range(100):
+        detector.update((0.01, False, number))
+    assert detector.get().statistic == 1.0 and not detector.drifted
 
 
 def test_words_that_changed_are_named() -> None:
