@@ -141,6 +141,10 @@ class Shown(Protocol):
     """A closed impression, from wherever it is known."""
 
     @property
+    def shopper(self) -> str:
+        """Who saw it."""
+
+    @property
     def item_id(self) -> str:
         """What was shown."""
 
@@ -165,8 +169,8 @@ def example(closed: Shown, context: Context, text: Callable[[str], str | None]) 
     --------
     >>> closed = Closed("u", "i", "s", "search", 3, 0)
     >>> made = example(closed, Context("hose"), {"i": "Garden hose"}.get)
-    >>> made.query, made.item, made.intent, made.position
-    ('hose', 'Garden hose', 'ignore', 3)
+    >>> made.query, made.item, made.intent, made.position, made.shopper
+    ('hose', 'Garden hose', 'ignore', 3, 'u')
     """
     item = text(closed.item_id)
     past = past_of(context.items, context.asked, context.weights, text)
@@ -180,6 +184,7 @@ def example(closed: Shown, context: Context, text: Callable[[str], str | None]) 
         item=item,
         intent=closed.intent,
         position=closed.position,
+        shopper=closed.shopper,
     )
 
 

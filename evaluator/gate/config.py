@@ -19,6 +19,7 @@ class GateConfig(Config):
     seed: Annotated[int, Field(ge=0)] = 0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     draws: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000
+    least_shoppers: Annotated[int, Field(ge=2, le=10_000_000)] = 200
     least_queries: Annotated[int, Field(ge=2, le=10_000_000)] = 200
     most_contexts: Count = 5_000
     loss_margin: Margin = 0.0

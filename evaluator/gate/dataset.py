@@ -1,18 +1,19 @@
 """Held-out examples as lists to be ranked, and scorers as functions of texts.
 
-Knows values; nothing of models. Impressions of one item in one context become one item with their mean target and their
-weights' sum, which leaves every weighted sum of log losses and calibration gaps as it is.
+Knows values; nothing of models. A shopper's impressions of one item in one context become one item with their mean
+target and their weights' sum, which leaves every weighted sum of log losses and calibration gaps as it is.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.gate.bootstrap import Ways
 from models.scorer import INTENTS, Floats
-from models.training.examples import Example, by_context
+from models.training.examples import Example, by_context, context
 
 BATCH = 64
 """Contexts scored in one call, as a worker's batch."""
@@ -46,20 +47,53 @@ class AnswerError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A list with what came of it: mean targets [n, 4], and weights [n], of its distinct items."""
+    """A list with what came of it: mean targets [n, 4], and weights [n], of its distinct items; ``shopper`` is who saw
+    it, empty where that is not known."""
 
     ask: Ask
     targets: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
+    shopper: str = ""
 
     @property
-    def group(self) -> str:
-        """What is resampled as one: the query, however it is written; without one the history."""
+    def query(self) -> str:
+        """The query, however it is written; without one the history."""
         return " ".join(self.ask.query.casefold().split()) or "\n".join((*self.ask.history, *self.ask.asked))
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which lists are resampled as one: those of a shopper, whose likes are alike, and those of a query, which a model
+    reads rightly or wrongly whoever asks it. A list whose shopper is not known has its query in their place."""
+
+    shoppers: tuple[str, ...]
+    queries: tuple[str, ...]
+    unit: Literal["shoppers", "queries"]
+
+    @classmethod
+    def of(cls, lists: Sequence[Judged]) -> "Groups":
+        """Of some lists, in their order."""
+        queries = tuple(one.query for one in lists)
+        shoppers = tuple(one.shopper or query for one, query in zip(lists, queries, strict=True))
+        return cls(shoppers, queries, "shoppers" if any(one.shopper for one in lists) else "queries")
+
+    @property
+    def ways(self) -> Ways:
+        """For :meth:`evaluator.gate.bootstrap.Bootstrap.ratio`."""
+        return self.shoppers, self.queries
+
+    @property
+    def count(self) -> int:
+        """How many shoppers there are; queries where no shopper is known."""
+        return len(set(self.shoppers))
+
+    def said(self, needed: int) -> str:
+        """How many it takes, in words."""
+        return f"{needed:,} {self.unit}, there are {self.count:,}"
+
+
 def judged(examples: Sequence[Example], most: int) -> list[Judged]:
-    """The newest contexts of examples in the order of time, newest first.
+    """The newest contexts of examples in the order of time, each shopper's of its own, newest first.
 
     Examples
     --------
@@ -70,7 +104,7 @@ def judged(examples: Sequence[Example], most: int) -> list[Judged]:
     (('a', 'b'), [[0.0, 0.0, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0]], [2.0, 1.0])
     """
     found = []
-    for group in by_context(reversed(examples))[:most]:
+    for group in by_context(reversed(examples), lambda example: (example.shopper, context(example)))[:most]:
         items = tuple(dict.fromkeys(example.item for example in group))
         places = {item: place for place, item in enumerate(items)}
         weights, targets = np.zeros(len(items)), np.zeros((len(items), len(INTENTS)))
@@ -80,7 +114,7 @@ def judged(examples: Sequence[Example], most: int) -> list[Judged]:
         first = group[0]
         popular = {example.item: example.popularity for example in group}
         ask = Ask(first.query, first.history, items, first.asked, first.weights, tuple(popular[one] for one in items))
-        found.append(Judged(ask, targets / weights[:, None], weights))
+        found.append(Judged(ask, targets / weights[:, None], weights, first.shopper))
     return found
 
 

@@ -4,6 +4,7 @@ Knows scorers as functions; nothing of models, stores or processes. Two rules: q
 of its interval counts; budgets must not be shown *broken*, so the good end of theirs does.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,6 +15,12 @@ from evaluator.gate.checks.quality import Worth, calibration_check, loss_check, 
 from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import AnswerError, Judged, Score, answers, judged, pools
+from evaluator.gate.report import Check, Verdict, conclude
+from evaluator.gate.checks.exposure import exposure_checks, top
+from evaluator.gate.dataset import AnswerError, Groups, Judged, Score, answers, judged, pools
+from evaluator.gate.checks.latency import latency_checks, measure
+from evaluator.gate.checks.quality import Worth, calibration_check, loss_check, ndcg_check
+from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.report import Check, Verdict, conclude
 from models.training.examples import Example, expected_level
 
@@ -62,18 +69,17 @@ def judge(
     'Not enough examples: 200 queries are needed, there are 30. The slice has 30 queries.'
     """
     lists = judged(examples, config.most_contexts)
-    queries = len({one.group for one in lists})
+    groups = Groups.of(lists)
     try:
-        checks = (
-            list(_checks(lists, champion, challenger, baseline or champion, config, worth, brands or {}, clock))
-            if queries >= config.least_queries
-            else [_too_few(queries, config.least_queries)]
+        checks = list(_too_few(groups, config)) or list(
+            _checks(lists, champion, challenger, baseline or champion, config, worth, brands or {}, clock)
         )
     except AnswerError as error:
         if error.score is champion:
             raise
         checks = [_bad(error)]
-    return conclude(checks, queries, len(lists), config.model_dump(mode="json"))
+    shoppers = groups.count if groups.unit == "shoppers" else 0
+    return conclude(checks, shoppers, len(set(groups.queries)), len(lists), config.model_dump(mode="json"))
 
 
 def _checks(
@@ -102,16 +108,21 @@ def _checks(
     )
 
 
-def _too_few(queries: int, least: int) -> Check:
-    return Check(
-        name="examples",
-        value=queries,
-        interval=None,
-        limit=least,
-        passed=False,
-        needed=least,
-        sentence=f"The slice has {queries:,} queries.",
-    )
+def _too_few(groups: Groups, config: GateConfig) -> Iterator[Check]:
+    """What there is not enough of; for more queries it takes as many times more shoppers."""
+    least = {groups.unit: (groups.count, config.least_shoppers)}
+    least["queries"] = len(set(groups.queries)), config.least_queries
+    for unit, (count, wanted) in least.items():
+        if count < wanted:
+            yield Check(
+                name="examples",
+                value=count,
+                interval=None,
+                limit=wanted,
+                passed=False,
+                needed=math.ceil(wanted * groups.count / count) if count else wanted,
+                sentence=f"The slice has {count:,} {unit}.",
+            )
 
 
 def _bad(error: AnswerError) -> Check:

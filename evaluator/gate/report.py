@@ -21,7 +21,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     limit
         What it is held against.
     needed
-        Where the slice is too small to tell: how many queries it takes.
+        Where the slice is too small to tell: how many shoppers it takes; queries where no shopper is known.
     sentence
         For people.
     """
@@ -40,8 +40,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    queries, contexts
-        Of the slice: groups that were resampled, and lists that were ranked.
+    shoppers, queries, contexts
+        Of the slice: groups that were resampled, no shoppers where none is known, and lists that were ranked.
     config
         The limits and the seed it was judged by.
     """
@@ -52,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     contexts: int
     config: dict[str, Any]
     checks: tuple[Check, ...]
+    shoppers: int = 0
 
     @property
     def passed(self) -> bool:
@@ -59,15 +60,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return self.decision == "passed"
 
 
-def conclude(checks: Sequence[Check], queries: int, contexts: int, config: dict[str, Any]) -> Verdict:
+def conclude(checks: Sequence[Check], shoppers: int, queries: int, contexts: int, config: dict[str, Any]) -> Verdict:
     """One failed check refuses; else one that cannot be told leaves it open.
 
     Examples
     --------
     >>> fine = Check(name="loss", value=-0.1, interval=(-0.2, -0.05), limit=0.0, passed=True, sentence="Better.")
     >>> open = Check(name="ndcg", value=0.0, interval=(-0.2, 0.2), limit=-0.1, passed=False, needed=900, sentence="?")
-    >>> conclude([fine, open], 100, 120, {}).sentence
-    'Not enough examples: 900 queries are needed, there are 100. ?'
+    >>> conclude([fine, open], 100, 110, 120, {}).sentence
+    'Not enough examples: 900 shoppers are needed, there are 100. ?'
     """
     failed = [check for check in checks if not check.passed]
     refused = [check for check in failed if check.needed is None]
@@ -80,10 +81,17 @@ def conclude(checks: Sequence[Check], queries: int, contexts: int, config: dict[
         case "too_few":
             most = max(check.needed or 0 for check in failed)
             said = "Not enough examples"
-            said += f": {most:,} queries are needed, there are {queries:,}." if most > queries else "."
+            count, unit = (shoppers, "shoppers") if shoppers else (queries, "queries")
+            said += f": {most:,} {unit} are needed, there are {count:,}." if most > count else "."
     sentence = " ".join([said, *(check.sentence for check in (refused or failed))])
     return Verdict(
-        decision=decision, sentence=sentence, queries=queries, contexts=contexts, config=config, checks=tuple(checks)
+        decision=decision,
+        sentence=sentence,
+        shoppers=shoppers,
+        queries=queries,
+        contexts=contexts,
+        config=config,
+        checks=tuple(checks),
     )
 
 

@@ -9,7 +9,7 @@ import lzma
 import math
 import random
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
         How much the example counts, such as an inverse propensity.
     teacher
         Another model's logits of the four intents, to be distilled.
+    shopper
+        Who was shown it, an id; empty where that is not known. No model reads it: what one shopper did is of one piece
+        where models are judged.
 
     Examples
     --------
@@ -72,6 +75,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     position: int | None = None
     weight: float = 1.0
     teacher: tuple[float, float, float, float] | None = None
+    shopper: str = ""
 
     def __post_init__(self) -> None:
         if (self.intent is None) == (self.grade is None):
@@ -178,6 +182,8 @@ def _example(line: str, names: Mapping[str, str], grades: tuple[float, float]) -
         if not min(grades) <= grade <= max(grades):
             raise ValueError(f"the grade {grade:g} is not between {low:g} and {high:g}; give the file's own bounds")
         values["grade"] = (grade - low) / (high - low)
+    if "shopper" in values:
+        values["shopper"] = str(values["shopper"])  # some files have numbers
     return msgspec.convert(values, Example)
 
 
@@ -208,9 +214,9 @@ def context(example: Example) -> Key:
     return example.query, example.history, example.asked, example.weights
 
 
-def by_context(examples: Iterable[Example]) -> list[list[Example]]:
-    """Examples of one context together, contexts in the order in which they first come."""
-    found: dict[Key, list[Example]] = {}
+def by_context(examples: Iterable[Example], key: Callable[[Example], Hashable] = context) -> list[list[Example]]:
+    """Examples of one context together, in the order in which contexts first come; ``key`` tells contexts apart."""
+    found: dict[Hashable, list[Example]] = {}
     for example in examples:
-        found.setdefault(context(example), []).append(example)
+        found.setdefault(key(example), []).append(example)
     return list(found.values())

@@ -39,6 +39,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         "LIVESHELF_TRIGGERS__ENOUGH_EXAMPLES": str(6 * VIEWS),
         "LIVESHELF_TRIGGERS__LEAST_EXAMPLES": str(6 * VIEWS),
         "LIVESHELF_TRIGGERS__LEASE_S": "60",
+        "LIVESHELF_GATE__LEAST_SHOPPERS": "50",
         "LIVESHELF_GATE__LEAST_QUERIES": "50",
         "LIVESHELF_GATE__DRAWS": "200",
         "LIVESHELF_LEARNING__NICENESS": "0",

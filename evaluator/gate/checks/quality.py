@@ -11,9 +11,9 @@ import ir_measures
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.bootstrap import Bootstrap, Estimate, Rows
+from evaluator.gate.bootstrap import Bootstrap, Bounds, Estimate, Rows, Ways, combined
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Judged
+from evaluator.gate.dataset import Groups, Judged
 from evaluator.gate.report import Check
 from models.scorer import INTENTS, Floats
 from models.training.calibration import BINS
@@ -56,10 +56,10 @@ def ndcgs(lists: Sequence[Judged], scores: Sequence[Floats]) -> Numbers:
     return values
 
 
-def mean_difference(values: Numbers, groups: Sequence[str], how: Bootstrap) -> Estimate | None:
+def mean_difference(values: Numbers, ways: Ways, how: Bootstrap) -> Estimate | None:
     """The mean of what lists differ by, over those where it can be told."""
     told = ~np.isnan(values)
-    return how.ratio(np.where(told, values, 0.0), told.astype(float), groups)
+    return how.ratio(np.where(told, values, 0.0), told.astype(float), *ways)
 
 
 def loss_check(
@@ -74,7 +74,8 @@ def loss_check(
     before, after = log_losses(lists, champion), log_losses(lists, challenger)
     level = float(before.sum() / weights.sum())
     margin, effect = config.loss_margin * level, config.loss_effect * level
-    found = how.ratio(after - before, weights, [one.group for one in lists])
+    groups = Groups.of(lists)
+    found = how.ratio(after - before, weights, *groups.ways)
     if found is None:
         return untold("loss", margin, config)
     passed = found.value < 0 and found.high < margin
@@ -84,7 +85,7 @@ def loss_check(
     if passed:
         said += ", better."
     elif open_:
-        said += f"; a gain of {effect:.4f} would show with {needed:,} queries, there are {found.groups:,}."
+        said += f"; a gain of {effect:.4f} would show with {groups.said(needed)}."
     else:
         said += "; not shown to be better."
     return _check("loss", found, margin, passed, needed if open_ else None, said)
@@ -100,20 +101,20 @@ def ndcg_check(
 ) -> Check:
     """Passes when the interval's lower end is above minus the margin."""
     before, after = (ndcgs(lists, [worth(part) for part in found]) for found in (champion, challenger))
-    groups = [one.group for one in lists]
-    found = mean_difference(after - before, groups, how)
-    margin, queries = config.ndcg_margin, len(set(groups))
+    groups = Groups.of(lists)
+    found = mean_difference(after - before, groups.ways, how)
+    margin = config.ndcg_margin
     if found is None:
         return untold("ndcg", -margin, config)
     passed = found.low > -margin
-    needed = math.ceil(how.needed(found, margin) * queries / found.groups)
-    open_ = not passed and found.high > -margin and needed > queries
+    needed = math.ceil(how.needed(found, margin) * groups.count / found.groups)
+    open_ = not passed and found.high > -margin and needed > groups.count
     level = float(np.nanmean(before))
     said = f"nDCG@10 {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
     if passed:
         said += f", not worse by {margin:g}."
     elif open_:
-        said += f"; whether it is worse by {margin:g} would show with {needed:,} queries, there are {queries:,}."
+        said += f"; whether it is worse by {margin:g} would show with {groups.said(needed)}."
     else:
         said += f"; it may be worse by more than {margin:g}."
     return _check("ndcg", found, -margin, passed, needed if open_ else None, said)
@@ -127,46 +128,54 @@ def calibration_check(
     how: Bootstrap,
 ) -> Check:
     """Passes unless the expected calibration error is surely larger by more than the margin."""
-    groups = [one.group for one in lists]
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    before, after = (gaps(lists, found, numbers) for found in (champion, challenger))
-    masses = np.bincount([numbers[group] for group in groups], [one.weights.sum() for one in lists])
+    weights, groups = [one.weights.sum() for one in lists], Groups.of(lists)
+    apart = [gaps(lists, found) for found in (champion, challenger)]
+    values = [float(np.abs(cells.sum(0)).sum() / sum(weights) / len(INTENTS)) for cells in apart]
 
-    def errors(cells: Numbers, rows: Rows) -> Numbers:
-        summed = np.abs(cells[rows].sum(-2)).sum(-1)
-        return np.asarray(summed / masses[rows].sum(-1) / len(INTENTS), np.float64)
+    def bounds(place: Rows) -> Bounds:
+        masses = np.bincount(place, weights)
+        before, after = (summed(cells, place) for cells in apart)
 
-    every = np.arange(len(masses))
-    values = [float(errors(cells, every)) for cells in (before, after)]
-    low, high = how.interval(
-        lambda rows: errors(after, rows) - errors(before, rows), len(masses), "percentile", before.shape[1]
-    )
-    found = Estimate(values[1] - values[0], low, high, len(masses))
-    passed = low <= config.calibration_margin
+        def errors(cells: Numbers, rows: Rows) -> Numbers:
+            return np.asarray(np.abs(cells[rows].sum(-2)).sum(-1) / masses[rows].sum(-1) / len(INTENTS), np.float64)
+
+        return how.interval(
+            lambda rows: errors(after, rows) - errors(before, rows), len(masses), "percentile", before.shape[1]
+        )
+
+    value = values[1] - values[0]
+    found = Estimate(value, *combined(value, bounds, groups.ways), groups.count)
+    passed = found.low <= config.calibration_margin
     said = f"Calibration error {values[0]:.4f} of the champion, {values[1]:.4f} of the challenger: {_signed(found)}"
     said += "." if passed else f", more than {config.calibration_margin:g} worse."
     return _check("calibration", found, config.calibration_margin, passed, None, said)
 
 
-def gaps(lists: Sequence[Judged], found: Sequence[Floats], numbers: dict[str, int]) -> Numbers:
-    """Predicted minus observed, summed by group, and by intent and bin of the prediction: [groups, all bins].
+def gaps(lists: Sequence[Judged], found: Sequence[Floats]) -> Numbers:
+    """Predicted minus observed, of each list by intent and bin of the prediction: [lists, all bins].
 
     The bins are :func:`models.training.calibration.reliability`'s.
     """
-    cells = np.zeros((len(numbers), len(INTENTS), BINS))
+    cells = np.zeros((len(lists), len(INTENTS), BINS))
     intents = np.arange(len(INTENTS))
-    for one, part in zip(lists, found, strict=True):
+    for one, part, row in zip(lists, found, cells, strict=True):
         bins = np.minimum((part * BINS).astype(int), BINS - 1)
-        apart = one.weights[:, None] * (part - one.targets)
-        np.add.at(cells[numbers[one.group]], (intents, bins), apart)
-    return cells.reshape(len(numbers), -1)
+        np.add.at(row, (intents, bins), one.weights[:, None] * (part - one.targets))
+    return cells.reshape(len(lists), -1)
+
+
+def summed(cells: Numbers, place: Rows) -> Numbers:
+    """Rows of one group added up: [groups, columns]."""
+    found = np.zeros((place.max() + 1, cells.shape[1]))
+    np.add.at(found, place, cells)
+    return found
 
 
 def untold(name: str, limit: float, config: GateConfig) -> Check:
     """A check for which the slice has nothing to go by."""
     said = f"Nothing in the slice tells of {name}: too few of its lists have anything to choose between."
     return Check(
-        name=name, value=None, interval=None, limit=limit, passed=False, needed=config.least_queries, sentence=said
+        name=name, value=None, interval=None, limit=limit, passed=False, needed=config.least_shoppers, sentence=said
     )
 
 

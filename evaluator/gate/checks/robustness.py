@@ -12,8 +12,13 @@ import numpy.typing as npt
 from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.checks.perturbations import KINDS, perturb
 from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
+from evaluator.gate.bootstrap import Bootstrap, Ways
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import Ask, Judged, Score, answers
+from evaluator.gate.report import Check
+from evaluator.gate.dataset import Ask, Groups, Judged, Score, answers
+from evaluator.gate.checks.perturbations import KINDS, perturb
+from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
 from evaluator.gate.report import Check
 from models.scorer import Floats
 from models.training.measures import spearman
@@ -44,7 +49,8 @@ def robustness_checks(
         chosen = [
             place for place, ask in enumerate(asks) if ask.query != lists[place].ask.query and len(ask.items) >= FEWEST
         ][: config.robustness_contexts]
-        some, groups = [lists[place] for place in chosen], [lists[place].group for place in chosen]
+        some = [lists[place] for place in chosen]
+        ways = Groups.of(some).ways
         kept, left = zip(
             *(
                 _after(some, [worth(found[place]) for place in chosen], score, [asks[place] for place in chosen], worth)
@@ -52,8 +58,8 @@ def robustness_checks(
             ),
             strict=True,
         )
-        yield _check(f"robustness_{kind}_order", kept, groups, config.robustness_order, how, "rank correlation")
-        yield _check(f"robustness_{kind}_ndcg", left, groups, config.robustness_ndcg, how, "nDCG@10")
+        yield _check(f"robustness_{kind}_order", kept, ways, config.robustness_order, how, "rank correlation")
+        yield _check(f"robustness_{kind}_ndcg", left, ways, config.robustness_ndcg, how, "nDCG@10")
 
 
 def _perturbed(ask: Ask, kind: str, seed: int) -> Ask:
@@ -69,11 +75,9 @@ def _after(
     return np.array(kept, np.float64), ndcgs(lists, after)
 
 
-def _check(
-    name: str, values: Sequence[Numbers], groups: Sequence[str], margin: float, how: Bootstrap, what: str
-) -> Check:
+def _check(name: str, values: Sequence[Numbers], ways: Ways, margin: float, how: Bootstrap, what: str) -> Check:
     champion, challenger = values
-    found = mean_difference(challenger - champion, groups, how)
+    found = mean_difference(challenger - champion, ways, how)
     kind = name.split("_")[1]
     if found is None:
         said = f"No queries to try {kind} on."

@@ -70,7 +70,7 @@ def test_examples_need_a_text_and_a_context() -> None:
     made = example(closed(), Context("tv", ("b", "gone", "c")), TEXTS.get)
     assert made is not None
     assert (made.query, made.history, made.item) == ("tv", ("Text of b", "Text of c"), "Text of a")
-    assert (made.intent, made.position) == ("ignore", 2)
+    assert (made.intent, made.position, made.shopper) == ("ignore", 2, closed().shopper)
     assert example(closed(item="gone"), Context("tv"), TEXTS.get) is None
     assert example(closed(), Context("", ("gone",)), TEXTS.get) is None
 

@@ -86,6 +86,31 @@ def test_a_slice_that_is_too_small_is_not_judged() -> None:
     assert judge(world.scorer(world.truth), world.scorer(world.truth), [], CONFIG).decision == "too_few"
 
 
+def test_a_few_shoppers_are_too_few_however_much_they_see() -> None:
+    world = World(250, 0)
+    some = [msgspec.structs.replace(one, shopper=f"u{row % 31}") for row, one in enumerate(world.examples())]
+    found = judge(world.scorer(0.5 * world.truth), world.scorer(world.truth), some, CONFIG)
+    assert (found.decision, found.shoppers, found.queries) == ("too_few", 31, 250)
+    assert found.sentence == "Not enough examples: 200 shoppers are needed, there are 31. The slice has 31 shoppers."
+
+
+def test_few_queries_are_too_few_however_many_ask_them() -> None:
+    world = World(100, 0)
+    some = [msgspec.structs.replace(one, shopper=str(number)) for one in world.examples() for number in range(3)]
+    found = judge(world.scorer(0.5 * world.truth), world.scorer(world.truth), some, CONFIG)
+    assert (found.decision, found.shoppers, found.queries) == ("too_few", 3, 100)
+    many = [msgspec.structs.replace(one, shopper=f"u{row % 250}") for row, one in enumerate(some)]
+    found = judge(world.scorer(0.5 * world.truth), world.scorer(world.truth), many, CONFIG)
+    assert found.sentence == "Not enough examples: 500 shoppers are needed, there are 250. The slice has 100 queries."
+
+
+def test_a_verdict_from_before_shoppers_were_counted_is_read() -> None:
+    world = World(250, 0)
+    told = msgspec.json.decode(encode(verdict(world, world.scorer(0.5 * world.truth), world.scorer(world.truth))))
+    del told["shoppers"]
+    assert decode(msgspec.json.encode(told)).shoppers == 0
+
+
 def test_a_gain_that_is_too_small_for_the_slice_asks_for_more() -> None:
     world = World(250, 1)
     rough, chance = world.truth + 0.3 * world.chance.normal(size=world.truth.shape), world.chance

@@ -25,6 +25,30 @@ def rows(bought: Numbers) -> Floats:
     return np.stack([bought, nothing, nothing, 1 - bought], axis=-1).astype(np.float32)
 
 
+def unlike(
+    lists: int, shoppers: int, queries: int, by_shopper: float, by_query: float, seed: int
+) -> tuple[Numbers, list[str], list[str]]:
+    """Log losses of a challenger minus those of a champion, list by list, with each list's shopper and query.
+
+    Both are equally good: their logits are off by normal errors of one size for each item, and of the given sizes for
+    each shopper and for each query. A few shoppers have many of the lists, and a few queries; who clicks readily clicks
+    readily everywhere.
+    """
+    chance = np.random.default_rng(seed)
+    busy, asked = chance.gamma(1, 1, shoppers), 1 / np.arange(1, queries + 1) ** 0.7
+    who = chance.choice(shoppers, lists, p=busy / busy.sum())
+    what = chance.choice(queries, lists, p=asked / asked.sum()) if queries < lists else np.arange(lists)
+    truth = chance.normal(-0.5, 1.9, (lists, ITEMS)) + chance.normal(0, 1, (shoppers, 1))[who]
+    bought = chance.random(truth.shape) < sigmoid(truth)
+
+    def losses() -> Numbers:
+        off = chance.normal(0, by_shopper, (shoppers, 1))[who] + chance.normal(0, by_query, (queries, 1))[what]
+        told = sigmoid(truth + chance.normal(0, 0.3, truth.shape) + off)
+        return -np.asarray(np.log(np.where(bought, told, 1 - told)).sum(1), np.float64)
+
+    return losses() - losses(), [f"shopper {one}" for one in who], [f"query {one}" for one in what]
+
+
 class World:
     """``features`` [queries, items, features]; queries differ in how readily anything is bought (``moods``)."""
 

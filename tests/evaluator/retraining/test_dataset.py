@@ -36,6 +36,13 @@ def test_older_examples_come_in_by_their_share_of_contexts_and_are_not_judged_by
     assert told == lesson(new, old, text, CONFIG), "a run that begins again is taught the same"
 
 
+def test_who_saw_what_is_known_in_every_slice() -> None:
+    new = [msgspec.structs.replace(made(number, number), shopper=f"u{number}") for number in range(100)]
+    told = lesson(new, [], text, CONFIG)
+    shown = [one.shopper for some in (told.train, told.calibrate, told.gate) for one in some]
+    assert shown == [one.shopper for one in new]
+
+
 def test_what_has_no_text_or_no_context_is_left_out() -> None:
     new = [made(number, number) for number in range(50)]
     odd = [made(60, 60, item_id="gone"), made(61, 61, query=" ", history=["gone"])]
@@ -80,6 +87,29 @@ def test_the_newest_are_read_within_the_window(tmp_path: Path) -> None:
 
 def test_a_lesson_is_the_same_from_its_file(tmp_path: Path) -> None:
     told = lesson([made(number, number) for number in range(50)], [], text, CONFIG)
+<<<<<<< HEAD:tests/evaluator/retraining/test_dataset.py
     run_spec.write(tmp_path / "lesson.json", told)
     assert run_spec.read(tmp_path / "lesson.json", Lesson) == told
     assert run_spec.read(tmp_path / "none.json", Lesson) is None
+||||||| parent of e3f81b4 (The gate resamples by shopper):tests/evaluator/learning/test_lesson.py
+    order.write(tmp_path / "lesson.json", told)
+    assert order.read(tmp_path / "lesson.json", Lesson) == told
+    assert order.read(tmp_path / "none.json", Lesson) is None
+=======
+    order.write(tmp_path / "lesson.json", told)
+    assert order.read(tmp_path / "lesson.json", Lesson) == told
+    assert order.read(tmp_path / "none.json", Lesson) is None
+
+
+def test_a_lesson_from_before_shoppers_were_kept_is_read(tmp_path: Path) -> None:
+    """A run that an older trainer began goes on."""
+    told = lesson([made(number, number) for number in range(50)], [], text, CONFIG)
+    older = msgspec.json.decode(msgspec.json.encode(told))
+    for some in ("train", "calibrate", "gate"):
+        for one in older[some]:
+            del one["shopper"]
+    (tmp_path / "lesson.json").write_bytes(msgspec.json.encode(older))
+    found = order.read(tmp_path / "lesson.json", Lesson)
+    assert found is not None and [one.item for one in found.gate] == [one.item for one in told.gate]
+    assert {one.shopper for one in found.gate} == {""}
+>>>>>>> e3f81b4 (The gate resamples by shopper):tests/evaluator/learning/test_lesson.py

@@ -36,7 +36,7 @@ def trained(folder: Path, id: str) -> Path:
     )
     run_spec.write(run / ABOUT, about)
     run_spec.write(run / CHALLENGER / "trigger.json", {"run": id})
-    (run / CHALLENGER / "gate.json").write_bytes(encode(conclude([], 10, 12, {})))
+    (run / CHALLENGER / "gate.json").write_bytes(encode(conclude([], 8, 10, 12, {})))
     return run
 
 

@@ -92,6 +92,7 @@ def test_examples_are_labelled_and_split_by_time(events: Path, items: Path) -> N
     views = 36
     assert len(found.dev) == 2 * 4 and len(found.train) + len(found.dev) == 3 * 30 + 2 * 6
     assert {one.query for one in found.dev} == {"desk lamp"}
+    assert all(one.shopper for one in (*found.train, *found.dev))
     first = found.train[:3]
     assert [(one.query, one.item, one.intent, one.position) for one in first] == [
         ("garden hose", "A lamp", "ignore", 0),

@@ -95,6 +95,14 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
             read_examples(path)
 
 
+def test_who_was_shown_something_may_be_told_or_not_and_makes_no_other_context(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(LINE + b"".join(json.dumps(GOOD | {"shopper": who}).encode() + b"\n" for who in ("u1", 7)))
+    found = read_examples(file)
+    assert [one.shopper for one in found] == ["", "u1", "7"]
+    assert len(by_context(found)) == 1
+
+
 def test_a_scale_of_no_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExamplesError, match=r"a.jsonl: its lowest and its highest grade cannot both be 3; give two"):
         read_examples(tmp_path / "a.jsonl", grades=(3, 3))

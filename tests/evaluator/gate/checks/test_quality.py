@@ -1,7 +1,9 @@
 """The figures are training's own, chance passes nobody, and a gain that matters is seen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.checks.quality import calibration_check, log_losses, loss_check, ndcg_check, ndcgs
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import Judged, judged
+from evaluator.gate.report import Check, conclude
+from evaluator.gate.dataset import Groups, Judged, judged
+from evaluator.gate.checks.quality import calibration_check, log_losses, loss_check, ndcg_check, ndcgs
 from evaluator.gate.report import Check, conclude
 from models.scorer import Floats
 from models.training.examples import Example, expected_level
@@ -21,6 +26,14 @@ HOW = Bootstrap(draws=300)
 
 def loss(lists: Sequence[Judged], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
     return loss_check(lists, champion, challenger, CONFIG, HOW)
+
+
+def calibration(lists: Sequence[Judged], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
+    return calibration_check(lists, champion, challenger, CONFIG, HOW)
+
+
+def ndcg(lists: Sequence[Judged], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
+    return ndcg_check(lists, champion, challenger, CONFIG, HOW, expected_level)
 
 
 def test_figures_are_those_of_training() -> None:
@@ -58,8 +71,40 @@ def test_the_newest_contexts_are_taken_and_a_query_is_one_group_however_it_is_wr
     shown = [Example(query=query, history=(query[-1],), item="x", intent="look") for query in ("old", "A  b", "a B ")]
     lists = judged(shown, 2)
     assert [one.ask.query for one in lists] == ["a B ", "A  b"]
-    assert {one.group for one in lists} == {"a b"}
-    assert judged([Example(history=("p", "q"), item="x", intent="look")], 2)[0].group == "p\nq"
+    assert {one.query for one in lists} == {"a b"}
+    assert judged([Example(history=("p", "q"), item="x", intent="look")], 2)[0].query == "p\nq"
+
+
+def test_a_list_is_one_shoppers_and_without_shoppers_queries_are_counted() -> None:
+    shown = [
+        Example(query=query, item=item, intent="look", shopper=who)
+        for query, who in (("tv", "ann"), ("TV", "ann"), ("tv", "bob"))
+        for item in "xy"
+    ]
+    lists = judged(shown, 9)
+    assert [(one.shopper, one.ask.query) for one in lists] == [("bob", "tv"), ("ann", "TV"), ("ann", "tv")]
+    groups = Groups.of(lists)
+    assert groups.ways == (("bob", "ann", "ann"), ("tv", "tv", "tv"))
+    assert (groups.count, groups.unit) == (2, "shoppers")
+    unknown = Groups.of(judged([msgspec.structs.replace(one, shopper="") for one in shown], 9))
+    assert unknown.ways[0] == unknown.ways[1] == ("tv", "tv")
+    assert (unknown.count, unknown.unit) == (1, "queries")
+
+
+@pytest.mark.parametrize("check", [loss, calibration, ndcg])
+def test_lists_of_one_shopper_are_resampled_as_one(check: Callable[..., Check]) -> None:
+    """The same five lists of each of 80 shoppers tell no more than one of them."""
+    world = World(80, 6)
+    once, champion, challenger = world.lists(), world.erring(0.6, 0.6), world.erring(0.5, 0.5)
+    own = [
+        replace(one, shopper=f"shopper {row}", ask=one.ask._replace(query=f"{one.ask.query} {number}"))
+        for row, one in enumerate(once)
+        for number in range(5)
+    ]
+    alone = check(once, champion, challenger)
+    five = check(own, *([part for part in some for _ in range(5)] for some in (champion, challenger)))
+    assert five.value == pytest.approx(alone.value) and five.interval == pytest.approx(alone.interval)
+    assert five.needed == alone.needed and five.sentence == alone.sentence.replace("queries", "shoppers")
 
 
 def test_ties_are_broken_against_the_model_and_lists_without_a_choice_are_left_out() -> None:
@@ -124,14 +169,10 @@ def test_ndcg_may_not_fall_and_says_when_it_cannot_tell() -> None:
     world = World(400, 4)
     lists, champion = world.lists(), world.erring(0.5, 0.5)
 
-    def ndcg(challenger: Sequence[Floats], some: int = 400) -> Check:
-        return ndcg_check(lists[:some], champion[:some], challenger[:some], CONFIG, HOW, expected_level)
-
-    assert ndcg(champion).passed
-    reversed_ = [part[:, ::-1] for part in champion]
-    worst = ndcg(reversed_)
+    assert ndcg(lists, champion, champion).passed
+    worst = ndcg(lists, champion, [part[:, ::-1] for part in champion])
     assert not worst.passed and worst.needed is None and "worse" in worst.sentence
-    unsure = ndcg(world.erring(0.5, 0.5), 40)
+    unsure = ndcg(lists[:40], champion[:40], world.erring(0.5, 0.5)[:40])
     assert not unsure.passed and unsure.needed is not None and unsure.needed > 40
 
 
@@ -140,7 +181,7 @@ def test_without_anything_to_choose_between_nothing_is_told_of_ndcg() -> None:
     said = [np.full((2, 4), 0.25, np.float32)] * 9
     check = ndcg_check(lists, said, said, CONFIG, HOW, expected_level)
     assert not check.passed and check.value is None and check.needed == CONFIG.least_queries
-    assert conclude([check], 500, 500, {}).sentence.startswith("Not enough examples. Nothing in the slice")
+    assert conclude([check], 0, 500, 500, {}).sentence.startswith("Not enough examples. Nothing in the slice")
 
 
 def test_a_challenger_that_promises_too_much_breaks_the_calibration_budget() -> None:
