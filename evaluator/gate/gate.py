@@ -14,13 +14,7 @@ from evaluator.gate.checks.latency import latency_checks, measure
 from evaluator.gate.checks.quality import Worth, calibration_check, loss_check, ndcg_check
 from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import AnswerError, Judged, Score, answers, judged, pools
-from evaluator.gate.report import Check, Verdict, conclude
-from evaluator.gate.checks.exposure import exposure_checks, top
 from evaluator.gate.dataset import AnswerError, Groups, Judged, Score, answers, judged, pools
-from evaluator.gate.checks.latency import latency_checks, measure
-from evaluator.gate.checks.quality import Worth, calibration_check, loss_check, ndcg_check
-from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.report import Check, Verdict, conclude
 from models.training.examples import Example, expected_level
 

@@ -9,16 +9,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.checks.perturbations import KINDS, perturb
-from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
 from evaluator.gate.bootstrap import Bootstrap, Ways
-from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Judged, Score, answers
-from evaluator.gate.report import Check
-from evaluator.gate.dataset import Ask, Groups, Judged, Score, answers
 from evaluator.gate.checks.perturbations import KINDS, perturb
 from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
+from evaluator.gate.config import GateConfig
+from evaluator.gate.dataset import Ask, Groups, Judged, Score, answers
 from evaluator.gate.report import Check
 from models.scorer import Floats
 from models.training.measures import spearman

@@ -13,11 +13,9 @@ from contextlib import asynccontextmanager
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from evaluator.config import AlertsConfig
 from evaluator.monitoring.alerts import alertmanager, webhook
 from evaluator.monitoring.alerts.active import Standing
 from evaluator.monitoring.alerts.config import AlertsConfig
-from evaluator.monitoring.alerts.delivery import Backoff
 from evaluator.monitoring.alerts.post import Post
 from evaluator.monitoring.alerts.receiver import Receiver
 from evaluator.monitoring.alerts.topic import guard

@@ -87,18 +87,9 @@ def test_the_newest_are_read_within_the_window(tmp_path: Path) -> None:
 
 def test_a_lesson_is_the_same_from_its_file(tmp_path: Path) -> None:
     told = lesson([made(number, number) for number in range(50)], [], text, CONFIG)
-<<<<<<< HEAD:tests/evaluator/retraining/test_dataset.py
     run_spec.write(tmp_path / "lesson.json", told)
     assert run_spec.read(tmp_path / "lesson.json", Lesson) == told
     assert run_spec.read(tmp_path / "none.json", Lesson) is None
-||||||| parent of e3f81b4 (The gate resamples by shopper):tests/evaluator/learning/test_lesson.py
-    order.write(tmp_path / "lesson.json", told)
-    assert order.read(tmp_path / "lesson.json", Lesson) == told
-    assert order.read(tmp_path / "none.json", Lesson) is None
-=======
-    order.write(tmp_path / "lesson.json", told)
-    assert order.read(tmp_path / "lesson.json", Lesson) == told
-    assert order.read(tmp_path / "none.json", Lesson) is None
 
 
 def test_a_lesson_from_before_shoppers_were_kept_is_read(tmp_path: Path) -> None:
@@ -109,7 +100,6 @@ def test_a_lesson_from_before_shoppers_were_kept_is_read(tmp_path: Path) -> None
         for one in older[some]:
             del one["shopper"]
     (tmp_path / "lesson.json").write_bytes(msgspec.json.encode(older))
-    found = order.read(tmp_path / "lesson.json", Lesson)
+    found = run_spec.read(tmp_path / "lesson.json", Lesson)
     assert found is not None and [one.item for one in found.gate] == [one.item for one in told.gate]
     assert {one.shopper for one in found.gate} == {""}
->>>>>>> e3f81b4 (The gate resamples by shopper):tests/evaluator/learning/test_lesson.py

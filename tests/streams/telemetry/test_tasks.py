@@ -6,7 +6,6 @@ import logging
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from streams import again as module
 from streams import backoff
 from streams.telemetry import tasks as module
 from streams.telemetry.tasks import EndedError, again, lasting, patiently

@@ -10,10 +10,7 @@ import pytest
 from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.checks.quality import calibration_check, log_losses, loss_check, ndcg_check, ndcgs
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Judged, judged
-from evaluator.gate.report import Check, conclude
 from evaluator.gate.dataset import Groups, Judged, judged
-from evaluator.gate.checks.quality import calibration_check, log_losses, loss_check, ndcg_check, ndcgs
 from evaluator.gate.report import Check, conclude
 from models.scorer import Floats
 from models.training.examples import Example, expected_level
