@@ -42,9 +42,8 @@ from evaluator.retraining.trigger import Trigger
 from evaluator.retraining.trigger_config import TriggerConfig
 from liveshelf.settings import StackConfig
 from liveshelf.stack import roles
-from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.servers import Servers, stack
-from liveshelf.stack.supervisor import Supervisor
+from liveshelf.stack.supervisor import Supervisor, restart_backoff
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, RedisConfig, TopicsConfig
 from streams.events.shelf import Shelf, shelf_decoder
@@ -91,7 +90,7 @@ class Victims(System):
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         every = [*roles.worker_roles(1), roles.evaluator_role(), roles.trainer_role()]
-        super().__init__(servers, folder, every, SETTINGS, backoff=lambda: Backoff(first_s=0.2, most_s=1.0))
+        super().__init__(servers, folder, every, SETTINGS, backoff=lambda: restart_backoff(0.2, 1.0))
         self.killed: Counter[str] = Counter()
         self._due: deque[tuple[float, str]] = deque()
 

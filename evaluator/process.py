@@ -39,11 +39,11 @@ from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.connection import connect
 from streams.reporting import Reporter
+from streams.runtime.lifecycle import or_leave, vital
+from streams.runtime.tasks import again, lasting
+from streams.runtime.watchdog import Watchdog
 from streams.serving.announcement import follow as announced
-from streams.telemetry.lifecycle import or_leave, vital
 from streams.telemetry.meter import Meter
-from streams.telemetry.tasks import again, lasting
-from streams.telemetry.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

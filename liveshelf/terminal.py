@@ -70,7 +70,7 @@ def _errors(names: Iterable[str]) -> tuple[type[Exception], ...]:
 @contextmanager
 def told() -> Iterator[None]:
     """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
-    from streams.telemetry.lifecycle import last_words
+    from streams.runtime.lifecycle import last_words
 
     try:
         with last_words(typer.Exit):

@@ -26,9 +26,9 @@ from streams.kafka.record import Send
 from streams.kafka.topic_reader import contents
 from streams.kafka.topics import OVERHEAD_BYTES, Topics
 from streams.kafka.unreadable import book
+from streams.runtime.lifecycle import VARIABLE as LAST_WORDS
+from streams.runtime.lifecycle import left
 from streams.telemetry.exposition import Exposition
-from streams.telemetry.lifecycle import VARIABLE as LAST_WORDS
-from streams.telemetry.lifecycle import left
 from streams.telemetry.meter import Meter, Snapshot, encoder, fitted, parse
 from streams.telemetry.metrics_server import MetricsServer
 

@@ -36,11 +36,11 @@ from streams.ranking.withdrawals import Withdrawals
 from streams.redis.connection import connect
 from streams.redis.store import Store
 from streams.reporting import Reporter
+from streams.runtime.lifecycle import or_leave, vital
+from streams.runtime.tasks import lasting
+from streams.runtime.watchdog import Watchdog
 from streams.serving.switcher import Switcher, first
-from streams.telemetry.lifecycle import or_leave, vital
 from streams.telemetry.meter import Meter
-from streams.telemetry.tasks import lasting
-from streams.telemetry.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from evaluator.config import DashboardConfig
 from evaluator.dashboard.app import Dashboard
 from evaluator.dashboard.history import History
 from streams.config import StreamsConfig
-from streams.telemetry.lifecycle import leave
-from streams.telemetry.watchdog import STALLED_EXIT
+from streams.runtime.lifecycle import leave
+from streams.runtime.watchdog import STALLED_EXIT
 
 MOST_CONNECTIONS = 300
 
@@ -122,7 +122,7 @@ def serve(
     Raises
     ------
     SystemExit
-        With :data:`streams.telemetry.watchdog.STALLED_EXIT`, when the page can no longer show what is: a supervisor
+        With :data:`streams.runtime.watchdog.STALLED_EXIT`, when the page can no longer show what is: a supervisor
         restarts it.
     """
     history = History(int(quiet_s * 1_000), closes_after_s)

@@ -37,11 +37,11 @@ from streams.kafka.topics import Topics
 from streams.redis.connection import connect
 from streams.redis.retry import Patience
 from streams.reporting import Reporter
+from streams.runtime.lifecycle import vital
+from streams.runtime.tasks import again, lasting
 from streams.serving.announcement import announce
-from streams.telemetry.lifecycle import vital
 from streams.telemetry.meter import Meter, Snapshot
 from streams.telemetry.meter import parse as parse_snapshot
-from streams.telemetry.tasks import again, lasting
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from liveshelf.settings import Settings
 from liveshelf.stack import ports
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process, tail
 from liveshelf.stack.service import Service
-from streams.telemetry.lifecycle import VARIABLE, bounded, left
+from streams.runtime.lifecycle import VARIABLE, bounded, left
 from streams.telemetry.metrics_server import metrics_address
 
 

@@ -22,7 +22,6 @@ from evaluator.monitoring.alerts.restarts import WINDOW_S, Restarts
 from evaluator.monitoring.alerts.system import crash_loop
 from liveshelf.settings import Settings
 from liveshelf.stack.alerts import AlertSender
-from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.roles import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
@@ -31,10 +30,19 @@ from streams.clock import wall_ms
 from streams.connectivity import UnreachableError
 from streams.kafka import kafka_connectivity, topics
 from streams.redis import redis_connectivity
-from streams.telemetry.lifecycle import bounded
+from streams.runtime.lifecycle import bounded
+from streams.runtime.tasks import Backoff
 from streams.telemetry.masking import masked, masked_servers
 
 TICK_S = 0.1
+
+HEALTHY_S = 60.0
+"""After a run of this many seconds an end counts as the first one."""
+
+
+def restart_backoff(first_s: float = 0.5, longest_s: float = 30.0) -> Backoff:
+    """Waits before a crashed process is started again; without jitter, for one supervisor restarts few processes."""
+    return Backoff(longest_s, lambda: 1.0, first_s)
 
 
 class _Kept:
@@ -58,10 +66,12 @@ class _Kept:
     def ended(self, reason: str) -> float:
         """Note a crash, or a start that failed; returns the wait."""
         now = self.clock()
-        self.backoff.update(now - self.started_at)
+        if now - self.started_at >= HEALTHY_S:
+            self.backoff.reset()
         self.restarts.update(now, reason, time.time())
-        self.start_at = self.clock() + self.backoff.get()
-        return self.backoff.get()
+        wait_s = self.backoff.next()
+        self.start_at = self.clock() + wait_s
+        return wait_s
 
 
 class Supervisor:
@@ -104,7 +114,7 @@ class Supervisor:
         say: Callable[[str], None] = lambda _: None,
         echo: Callable[[str, str], None] | None = None,
         stop_timeout_s: float = 10.0,
-        backoff: Callable[[], Backoff] = Backoff,
+        backoff: Callable[[], Backoff] = restart_backoff,
         clock: Callable[[], float] = time.monotonic,
         alarm: Callable[[Alert], None] = lambda _: None,
         window_s: float = WINDOW_S,

@@ -24,8 +24,8 @@ from streams.kafka.consumer import Consumer
 from streams.kafka.guard import parsed
 from streams.kafka.record import Send
 from streams.kafka.topics import Topics
+from streams.runtime.tasks import lasting
 from streams.telemetry.meter import Meter
-from streams.telemetry.tasks import lasting
 
 log = logging.getLogger(__name__)
 PAUSE_S = 0.5

@@ -17,8 +17,8 @@ from streams.kafka.connection import faust_credentials
 from streams.kafka.faust_consumer import FaustConsumer, Transport
 from streams.kafka.record import Record, Sent, place
 from streams.kafka.unreadable import SILENT_S
-from streams.telemetry.lifecycle import leave, or_leave, sentence
-from streams.telemetry.watchdog import STALLED_EXIT, Watchdog
+from streams.runtime.lifecycle import leave, or_leave, sentence
+from streams.runtime.watchdog import STALLED_EXIT, Watchdog
 
 log = logging.getLogger(__name__)
 

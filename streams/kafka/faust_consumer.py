@@ -18,7 +18,7 @@ from faust.types.tuples import ack_lock
 from streams.config import StreamsConfig
 from streams.kafka.consumer import Consumer
 from streams.kafka.unreadable import Silence
-from streams.telemetry.lifecycle import or_leave
+from streams.runtime.lifecycle import or_leave
 
 MAX_WAIT_MS = 1_500
 

@@ -14,10 +14,10 @@ from streams.config import ModelConfig
 from streams.ranking.arms import Arms
 from streams.ranking.assignment import CANARY, HOLDBACK
 from streams.ranking.recommender import Recommender
+from streams.runtime.tasks import patiently
 from streams.serving.loaded_model import Edition
 from streams.serving.loader import Editions
 from streams.serving.slots import UNTRAINED
-from streams.telemetry.tasks import patiently
 
 log = logging.getLogger(__name__)
 

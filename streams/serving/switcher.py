@@ -22,7 +22,6 @@ from models.store import Store
 from models.store.errors import StoreError, transient
 from models.store.slots import CHALLENGER
 from models.weights import WeightsError
-from streams.backoff import Backoff
 from streams.catalog.backfill import Upkeep
 from streams.catalog.catalog import Catalogue
 from streams.catalog.embedding import Origin
@@ -36,13 +35,13 @@ from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
 from streams.ranking.context import Queries
 from streams.ranking.recommender import Recommender
+from streams.runtime.tasks import LONGEST_WAIT_S, Backoff, lasting, patiently
 from streams.serving.announcement import follow
 from streams.serving.canary import Trial
 from streams.serving.loaded_model import Edition, fetch, load
 from streams.serving.loader import Editions
 from streams.serving.slots import UNTRAINED, Charge, Standing
 from streams.telemetry.meter import Meter
-from streams.telemetry.tasks import LONGEST_WAIT_S, lasting, patiently
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from evaluator.monitoring.alerts import topic as alerts
 from evaluator.monitoring.alerts.topic import Told
 from liveshelf.settings import StackConfig
 from liveshelf.stack.alerts import AlertSender
-from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.roles import dashboard_role, evaluator_role, worker_roles
 from liveshelf.stack.servers import stack
-from liveshelf.stack.supervisor import TICK_S, Supervisor
+from liveshelf.stack.supervisor import TICK_S, Supervisor, restart_backoff
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.kafka import topics
 
@@ -99,7 +98,7 @@ def test_a_loop_is_told_everywhere_and_its_end_too(
             roles,
             say=said.append,
             stop_timeout_s=30,
-            backoff=lambda: Backoff(first_s=0.5, most_s=2.0),
+            backoff=lambda: restart_backoff(0.5, 2.0),
             alarm=sender.send,
             window_s=LONG_S,
         ) as supervisor,

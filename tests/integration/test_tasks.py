@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streams.config import KafkaConfig, TopicsConfig
-from streams.telemetry import lifecycle
+from streams.runtime import lifecycle
 from tests.shop import Shop
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]

@@ -12,11 +12,10 @@ import pytest
 
 from evaluator.monitoring.alerts.alert import Alert
 from liveshelf.settings import StackConfig
-from liveshelf.stack.backoff import Backoff
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers, stack
-from liveshelf.stack.supervisor import Supervisor
+from liveshelf.stack.supervisor import HEALTHY_S, Supervisor, restart_backoff
 from liveshelf.stack_record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
 from tests.shop import until
 
@@ -35,14 +34,24 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
         yield servers
 
 
-def test_backoff_grows_to_its_bound_and_resets_after_a_healthy_run() -> None:
-    backoff = Backoff(first_s=1.0, most_s=5.0, factor=2.0, healthy_s=60.0)
-    assert backoff.get() == 0.0
-    waits = []
-    for ran_s in (0.0, 59.9, 0.0, 0.0, 60.0, 0.0):
-        backoff.update(ran_s)
-        waits.append(backoff.get())
-    assert waits == [1.0, 2.0, 4.0, 5.0, 1.0, 2.0]
+def test_backoff_grows_to_its_bound_and_resets_after_a_healthy_run(servers: Servers) -> None:
+    now, waits = 0.0, list[str]()
+    with Supervisor(
+        servers,
+        [Role("worker-1", python("raise SystemExit(3)"))],
+        say=waits.append,
+        backoff=lambda: restart_backoff(1.0, 5.0),
+        clock=lambda: now,
+    ) as supervisor:
+        (role,) = supervisor.roles
+        for ran_s in (0.0, HEALTHY_S - 0.1, 0.0, 0.0, HEALTHY_S, 0.0):
+            until(lambda: not role.running)
+            now += ran_s
+            supervisor.tick()
+            now += 10.0  # longer than every wait
+            supervisor.tick()
+    found = [float(line.rpartition("starting it again in ")[2].split()[0]) for line in waits if "again in" in line]
+    assert found == [1.0, 2.0, 4.0, 5.0, 1.0, 2.0]
 
 
 def test_killed_role_is_started_again_after_the_backoff(servers: Servers) -> None:

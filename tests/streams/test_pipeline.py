@@ -8,19 +8,20 @@ import pytest
 
 from models.constant import ConstantScorer
 from models.scorer import Floats, ScoreRequest
-from streams import dead_letters, keys, topics
-from streams.arms import Arms
-from streams.catalogue import Catalogue
+from streams.catalog.catalog import Catalogue
 from streams.clock import wall_ms
 from streams.config import BotsConfig, KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
-from streams.meter import Meter
+from streams.features.trending import Trending
+from streams.kafka import dead_letters, topics
+from streams.kafka.producer import Producer
+from streams.kafka.record import Record
 from streams.pipeline import Pipeline
-from streams.producer import Producer
-from streams.recommender import Recommender
-from streams.record import Record
-from streams.redis_connection import connect, connect_now
-from streams.store import Store
-from streams.trending import Trending
+from streams.ranking.arms import Arms
+from streams.ranking.recommender import Recommender
+from streams.redis import keys
+from streams.redis.connection import connect, connect_now
+from streams.redis.store import Store
+from streams.telemetry.meter import Meter
 
 pytestmark = pytest.mark.integration
 

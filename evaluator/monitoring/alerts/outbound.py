@@ -19,14 +19,13 @@ from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.monitoring.alerts.post import Post
 from evaluator.monitoring.alerts.receiver import Receiver
 from evaluator.monitoring.alerts.topic import guard
-from streams.backoff import Backoff
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.decode import Refusal
 from streams.kafka.consumer import Consumer
 from streams.kafka.topics import Topics
+from streams.runtime.tasks import Backoff, lasting
 from streams.telemetry.meter import Meter
-from streams.telemetry.tasks import lasting
 
 log = logging.getLogger(__name__)
 

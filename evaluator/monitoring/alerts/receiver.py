@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from evaluator.monitoring.alerts.post import Post
-from streams.backoff import Backoff
+from streams.runtime.tasks import Backoff
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import pytest
 
 from evaluator.monitoring.alerts.delivery import LONGEST_ASKED_S, Answer
-from streams.backoff import Backoff
+from streams.runtime.tasks import Backoff
 
 
 @pytest.mark.parametrize(

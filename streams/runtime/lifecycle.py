@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from streams.runtime.tasks import lasting
+from streams.runtime.watchdog import STALLED_EXIT
 from streams.telemetry.masking import masked
-from streams.telemetry.tasks import lasting
-from streams.telemetry.watchdog import STALLED_EXIT
 
 log = logging.getLogger(__name__)
 

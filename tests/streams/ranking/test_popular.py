@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import pytest
 
 from models.constant import ConstantScorer
-from streams.arms import Arms
-from streams.catalogue import Catalogue
+from streams.catalog.catalog import Catalogue
 from streams.config import RedisConfig, StreamsConfig
-from streams.demand import Demand
-from streams.events import Click
-from streams.meter import Meter
-from streams.recommender import Recommender
-from streams.redis_connection import connect
-from streams.shelf import ShelfRecord
-from streams.store import Store
-from streams.trending import Ranked, Trending
+from streams.events.schema import Click
+from streams.events.shelf import ShelfRecord
+from streams.features.trending import Ranked, Trending
+from streams.ranking.arms import Arms
+from streams.ranking.popular import Demand
+from streams.ranking.recommender import Recommender
+from streams.redis.connection import connect
+from streams.redis.store import Store
+from streams.telemetry.meter import Meter
 
 pytestmark = pytest.mark.integration
 

@@ -8,22 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.streams.test_edition import put
 
 from models.store import Store
 from models.store.errors import transient
 from models.store.slots import CHALLENGER
 from models.store.storage import LocalStorage
-from streams import backoff
-from streams.arms import Arms
-from streams.charge import UNTRAINED
 from streams.config import ModelConfig, StreamsConfig
-from streams.edition import fetch, load
-from streams.editions import Editions
-from streams.meter import Meter
-from streams.recommender import Recommender
-from streams.trending import Trending
-from streams.trial import Trial
+from streams.features.trending import Trending
+from streams.ranking.arms import Arms
+from streams.ranking.recommender import Recommender
+from streams.runtime import tasks
+from streams.serving.canary import Trial
+from streams.serving.loaded_model import fetch, load
+from streams.serving.loader import Editions
+from streams.serving.slots import UNTRAINED
+from streams.telemetry.meter import Meter
+from tests.streams.serving.test_loaded_model import put
 
 FAILURES = 2
 
@@ -45,7 +45,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[str]]:
         return read(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(backoff, "FIRST_WAIT_S", 0.001)
+        patch.setattr(tasks, "FIRST_WAIT_S", 0.001)
         patch.setattr(LocalStorage, "read", broken)
         yield failed
 

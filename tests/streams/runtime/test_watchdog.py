@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.telemetry.watchdog import Watchdog
+from streams.runtime.watchdog import Watchdog
 
 
 def test_it_barks_only_after_the_whole_time() -> None:

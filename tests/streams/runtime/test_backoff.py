@@ -2,7 +2,7 @@
 
 import random
 
-from streams.backoff import Backoff
+from streams.runtime.tasks import Backoff
 
 
 def test_waits_grow_to_the_longest_and_vary_in_full() -> None:

@@ -11,11 +11,11 @@ from streams import reporting
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import topics
 from streams.kafka.topic_reader import contents
-from streams.telemetry import lifecycle
+from streams.runtime import lifecycle
 from streams.telemetry.meter import decoder
 
 LEAVES = """
-from streams.telemetry.lifecycle import or_leave
+from streams.runtime.lifecycle import or_leave
 with or_leave(where="shop.events/3 offset 812"):
     raise ExceptionGroup("tasks", [ValueError("no codec at redis://me:pw@cache/0\\n" + "x" * 10_000)])
 """

@@ -6,14 +6,13 @@ import logging
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from streams import backoff
-from streams.telemetry import tasks as module
-from streams.telemetry.tasks import EndedError, again, lasting, patiently
+from streams.runtime import tasks
+from streams.runtime.tasks import EndedError, again, lasting, patiently
 from tests.logged import logged
 
 
 def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(module, "AGAIN_S", 0.001)
+    monkeypatch.setattr(tasks, "AGAIN_S", 0.001)
     tries = 0
 
     async def read() -> None:
@@ -31,7 +30,7 @@ def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
     assert tries == 3
-    assert [message.partition(":")[0] for message in logged(caplog, "streams.telemetry.tasks")] == [
+    assert [message.partition(":")[0] for message in logged(caplog, "streams.runtime.tasks")] == [
         "shelves cannot be read"
     ] * 2
 
@@ -63,7 +62,7 @@ def test_what_has_no_end_and_ends_is_an_error_unless_it_was_cancelled() -> None:
 def test_what_fails_twice_is_done_unless_another_try_is_not_worth_it(
     passes: bool, wanted: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(tasks, "FIRST_WAIT_S", 0.001)
     told: list[str] = []
 
     async def work() -> str:

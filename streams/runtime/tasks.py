@@ -2,16 +2,58 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 
-from streams.backoff import Backoff
+FIRST_WAIT_S = 1.0
+
+
+class Backoff:
+    """Waits between tries: exponential with full jitter, so that many senders do not come back as one.
+
+    Parameters
+    ----------
+    longest_s
+        No wait of its own is longer; one that the receiver asked for may be.
+    chance
+        Gives numbers from 0 to 1.
+    first_s
+        The longest first wait, :data:`FIRST_WAIT_S` where None.
+
+    Examples
+    --------
+    >>> backoff = Backoff(10.0, chance=lambda: 1.0)
+    >>> [backoff.next() for _ in range(5)], backoff.next(asked_s=120.0)
+    ([1.0, 2.0, 4.0, 8.0, 10.0], 120.0)
+    >>> backoff.reset()
+    >>> backoff.next()
+    1.0
+    """
+
+    def __init__(
+        self, longest_s: float, chance: Callable[[], float] = random.random, first_s: float | None = None
+    ) -> None:
+        self.longest_s, self._chance = longest_s, chance
+        self._first_s = FIRST_WAIT_S if first_s is None else first_s
+        self._bound = self._first_s
+
+    def next(self, asked_s: float = 0.0) -> float:
+        """Seconds to wait before the next try, at least as long as the receiver asked for."""
+        bound = min(self._bound, self.longest_s)
+        self._bound = min(2 * self._bound, self.longest_s)
+        return max(asked_s, bound * self._chance())
+
+    def reset(self) -> None:
+        """A try went well."""
+        self._bound = self._first_s
+
 
 log = logging.getLogger(__name__)
-
 AGAIN_S = 1.0
+
 LONGEST_WAIT_S = 30.0
 """Between two tries of what fails again and again."""
 
@@ -42,7 +84,7 @@ async def lasting(work: Awaitable[object], what: str) -> None:
     --------
     >>> asyncio.run(lasting(asyncio.sleep(0), "sleeping"))
     Traceback (most recent call last):
-    streams.telemetry.tasks.EndedError: sleeping has ended
+    streams.runtime.tasks.EndedError: sleeping has ended
     """
     try:
         await work
