@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from evaluator.experiments.off_policy import Estimate, Logs, dr, estimate, ips, snips
-from evaluator.experiments.off_policy_policy import Frequencies
-from evaluator.experiments.off_policy_rewards import predict
+from evaluator.experiments.off_policy import Estimate, Frequencies, Logs, dr, estimate, ips, predict, snips
 from streams.events.adapters.jsonl import parsed
 from streams.events.adapters.source import Source, SourceError
 from streams.events.decode import Refusal

@@ -1,10 +1,12 @@
 """What another policy would have earned: inverse propensities, self-normalised, and doubly robust.
 
-Pure arrays; knows nothing of files or policies. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS);
-Dudík, Langford and Li 2011 (DR); Kish 1965 for the effective sample size.
+Pure: arrays, action probabilities counted from a policy's own log, and shrunken means as the reward model. Knows nothing
+of files. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS); Dudík, Langford and Li 2011 (DR);
+Kish 1965 for the effective sample size.
 """
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,3 +123,74 @@ def estimate(
     values = [how(logs.take(chance.integers(0, count, count)), clip) for _ in range(draws)]
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(how(logs, clip), float(low), float(high), effective_size(logs, clip))
+
+
+class Frequencies:
+    """Probabilities of actions by place, such as items by position, as frequencies of a log.
+
+    Right for policies that do not look at who is there, as Thompson sampling without context; of others it is their
+    mean over the log's visitors.
+
+    Examples
+    --------
+    >>> policy = Frequencies()
+    >>> for place, action in [(0, "a"), (0, "a"), (0, "b"), (1, "b")]: policy.update(place, action)
+    >>> policy.get(0), policy.get(7)
+    ({'a': 0.6666666666666666, 'b': 0.3333333333333333}, {})
+    """
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[Hashable, Counter[Hashable]] = defaultdict(Counter)
+
+    def update(self, place: Hashable, action: Hashable) -> None:
+        """Count one decision."""
+        self._counts[place][action] += 1
+
+    def get(self, place: Hashable) -> dict[Hashable, float]:
+        """Probability of each action there; empty where the log has none."""
+        counts = self._counts.get(place, Counter())
+        total = counts.total()
+        return {action: count / total for action, count in counts.items()}
+
+
+STRENGTH = 20.0
+"""Decisions' worth of the mean over all actions that each action's own mean is drawn to it by."""
+
+
+def predict(
+    actions: Sequence[Hashable], reward: Floats, policies: Sequence[dict[Hashable, float]]
+) -> tuple[Floats, Floats]:
+    """Predicted reward of each logged action [n], and its mean under the policy in question in the same place [n].
+
+    Parameters
+    ----------
+    policies
+        What the policy in question would do there: a probability by action, one dictionary a decision.
+
+    Examples
+    --------
+    >>> reward = np.array([1.0, 0.0] * 50)
+    >>> own, target = predict(["a", "b"] * 50, reward, [{"a": 1.0}] * 100)
+    >>> bool(own[0] > 0.8), bool(own[1] < 0.3), bool(target[1] > 0.8)
+    (True, True, True)
+    """
+    half = np.random.default_rng(0).permutation(len(actions)) % 2 == 0
+    own, target = np.zeros(len(actions)), np.zeros(len(actions))
+    for fitted in (half, ~half):
+        means, overall = _means(actions, reward, fitted)
+        for row in np.flatnonzero(~fitted).tolist():
+            own[row] = means.get(actions[row], overall)
+            target[row] = sum(p * means.get(action, overall) for action, p in policies[row].items())
+    return own, target
+
+
+def _means(actions: Sequence[Hashable], reward: Floats, rows: np.ndarray) -> tuple[dict[Hashable, float], float]:
+    overall = float(reward[rows].mean()) if rows.any() else 0.0
+    sums: dict[Hashable, list[float]] = {}
+    for row in np.flatnonzero(rows).tolist():
+        total = sums.setdefault(actions[row], [0.0, 0.0])
+        total[0] += float(reward[row])
+        total[1] += 1
+    return {
+        action: (total + STRENGTH * overall) / (count + STRENGTH) for action, (total, count) in sums.items()
+    }, overall

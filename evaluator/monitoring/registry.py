@@ -17,9 +17,8 @@ from evaluator.metrics.view import View
 from evaluator.monitoring.alerts.alert import Alert, Book
 from evaluator.monitoring.detectors.calibration import CalibrationShift
 from evaluator.monitoring.detectors.detector import Reading
+from evaluator.monitoring.detectors.distribution import KolmogorovSmirnov, Psi
 from evaluator.monitoring.detectors.domain import DomainClassifier
-from evaluator.monitoring.detectors.kolmogorov_smirnov import KolmogorovSmirnov
-from evaluator.monitoring.detectors.psi import Psi
 from evaluator.monitoring.holdback_monitor import HoldbackWatch
 from evaluator.monitoring.monitor import Watch, WatchRules
 from evaluator.monitoring.new_items_monitor import UnseenWatch

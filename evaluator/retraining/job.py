@@ -14,11 +14,10 @@ from typing import Any
 import msgspec
 
 from evaluator.gate import report as verdicts
-from evaluator.gate.checks.calibrated import calibrated
-from evaluator.gate.dataset import Score
+from evaluator.gate.checks.quality import calibrated
+from evaluator.gate.dataset import Score, Served
 from evaluator.gate.gate import judge
 from evaluator.gate.report import Verdict
-from evaluator.gate.served_model import Served
 from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
 from evaluator.retraining.child import UNUSABLE

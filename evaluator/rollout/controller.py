@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple
 from aiokafka.errors import KafkaError
 
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.evidence import Seen
-from evaluator.rollout.evidence_reader import Reading
+from evaluator.rollout.evidence import Reading, Seen
 from evaluator.rollout.policy import Decision, decide
 from models.store import Store, StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Slot

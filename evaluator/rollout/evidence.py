@@ -1,10 +1,16 @@
 """What is known of a challenger at a moment: its stage, what workers made of it in shadow, what shoppers did with it.
 
-Plain values; knows nothing of where they come from.
+Pure: takes the snapshots of workers and evaluators in any portions, some perhaps twice; knows nothing of Kafka. Holds
+the last snapshot of each process, and those with times of the shadow stage.
 """
 
 import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
+
+from models.store.slots import Promotion, Slot
+from streams.telemetry.meter import Series, Snapshot, quantiles, standing
 
 Stage = Literal["none", "shadow", "canary"]
 
@@ -71,3 +77,124 @@ class Seen(NamedTuple):
     overtaken: bool = False
     shadow: Shadow = Shadow()
     canary: Canary = Canary()
+
+
+FRESH_MS = 5_000
+"""A process that was not heard of for so long is gone."""
+
+ARMS = ("canary", "champion")
+"""The experiment's."""
+
+
+class Reading:
+    """What was told of one challenger since it got the share that it has.
+
+    Workers' counts begin anew with this object; what shoppers did is added up by evaluators, who keep it. An evaluator
+    that comes back goes on from its predecessor's evidence: of those of one name in the group (label ``instance``) the
+    last counts. Evaluators see other shoppers each, so their evidence multiplies.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> reading = Reading(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", 0.0))
+    >>> one = Snapshot(role="worker", id="w", from_ms=1_000, to_ms=2_000, counts={"shadow.shelves": 7}, sketches={},
+    ...     gauges={"challenger_ready": 1.0}, labels={"challenger": "m2"})
+    >>> reading.update([one, one])
+    >>> seen = reading.get(2_500)
+    >>> seen.stage, seen.workers, seen.ready, seen.shadow.shelves
+    ('shadow', 1, 1, 7)
+    """
+
+    def __init__(self, challenger: Promotion) -> None:
+        self.challenger = challenger
+        self.since = int(challenger.at.timestamp() * 1_000)
+        self._last: dict[tuple[str, str], Snapshot] = {}
+        self._ready_at: dict[tuple[str, str], int] = {}
+        self._counts: Counter[str] = Counter()
+        self._timed: list[Snapshot] = []
+
+    def update(self, snapshots: Iterable[Snapshot]) -> None:
+        """Take snapshots in; what was told before the challenger got its share, or taken before, is passed over."""
+        for one in sorted(snapshots, key=lambda one: one.to_ms):
+            name = one.role, one.labels.get("instance") or one.id
+            before = self._last.get(name)
+            if one.from_ms < self.since or (before is not None and one.to_ms <= before.to_ms):
+                continue
+            self._last[name] = one
+            if self._ready(one):
+                self._ready_at[name] = one.to_ms
+            self._ready_at.setdefault(name, one.from_ms)
+            self._counts.update(one.counts)
+            if "shadow.challenger" in one.sketches:
+                self._timed.append(one)
+
+    def get(self, now: int, champion: Slot | None = None) -> Seen:
+        """What is known at a moment (epoch ms), beside the champion in its slot."""
+        alive = {name: one for name, one in self._last.items() if one.to_ms > now - FRESH_MS}
+        workers = [name for name in alive if name[0] == "worker"]
+        ready = [name for name in workers if self._ready(alive[name])]
+        waits = min((self._ready_at[name] for name in workers), default=self.since)
+        return Seen(
+            stage="canary" if self.challenger.share else "shadow",
+            version=self.challenger.version,
+            since=self.since,
+            share=self.challenger.share,
+            workers=len(workers),
+            ready=len(ready),
+            unready_ms=0 if workers and len(ready) == len(workers) else now - waits,
+            overtaken=bool(champion and champion.current and champion.current.at > self.challenger.at),
+            shadow=self._shadow(),
+            canary=self._canary(standing(one for (role, _), one in alive.items() if role == "evaluator")),
+        )
+
+    def _ready(self, one: Snapshot) -> bool:
+        return one.labels.get("challenger") == self.challenger.version and bool(one.gauges.get("challenger_ready"))
+
+    def _shadow(self) -> Shadow:
+        champion, challenger = (
+            quantiles(self._timed, f"shadow.{who}", (0.5,))[0] for who in ("champion", "challenger")
+        )
+        top = self._counts["shadow.top"]
+        return Shadow(
+            self._counts["shadow.shelves"],
+            self._counts["shadow.failed"],
+            champion,
+            challenger,
+            self._counts["shadow.overlap"] / top if top else math.nan,
+        )
+
+    def _canary(self, evaluators: Sequence[Snapshot]) -> Canary:
+        sums: defaultdict[str, float] = defaultdict(float)
+        ratios = list[tuple[float, float]]()
+        most = low = 0.0
+        for one in evaluators:
+            told = {_name(series): series.value for series in one.series if self._about(series)}
+            for name, value in told.items():
+                sums[name] += value
+            if (ratio := told.get("experiment_ratio canary", 0.0)) > 0:
+                ratios.append((math.log(ratio), max(0.0, told.get("experiment_clicks canary", 0.0)) + 1))
+                if ratios[-1][1] > most:  # each evaluator's bounds hold by themselves: those of the one that saw most
+                    most, low = ratios[-1][1], told.get("experiment_ratio_low canary", 0.0)
+        weight = sum(clicks for _, clicks in ratios)
+        (shown, clicked), (other_shown, other_clicked) = (
+            tuple(max(0, int(sums[f"experiment_{what} {arm}"])) for what in ("impressions", "clicks")) for arm in ARMS
+        )
+        return Canary(
+            self._counts["canary.shelves"],
+            self._counts["canary.failed"],
+            shown,
+            clicked,
+            other_shown,
+            other_clicked,
+            math.exp(sum(log * clicks for log, clicks in ratios) / weight) if ratios else math.nan,
+            low,
+            sums["experiment_log10_evalue clicks canary"],
+            sums["experiment_log10_evalue traffic canary"],
+        )
+
+    def _about(self, series: Series) -> bool:
+        return series.labels.get("challenger") == self.challenger.version
+
+
+def _name(series: Series) -> str:
+    return " ".join(filter(None, (series.name, series.labels.get("test"), series.labels.get("arm"))))

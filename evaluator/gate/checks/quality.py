@@ -1,7 +1,8 @@
 """Is the challenger better? Log loss, nDCG@10 and calibration on the same lists, challenger minus champion.
 
-Pure: lists and both scorers' probabilities. What must be shown is held by its interval's bad end, so that chance alone
-passes nobody: a challenger that is equal passes the loss check in (1 - confidence) / 2 of all slices.
+A first model has no champion: it is held against the untrained scorer once that scorer's probabilities mean what they
+say. Pure: lists and both scorers' probabilities. What must be shown is held by its interval's bad end, so that chance
+alone passes nobody: a challenger that is equal passes the loss check in (1 - confidence) / 2 of all slices.
 """
 
 import math
@@ -10,16 +11,18 @@ from collections.abc import Callable, Sequence
 import ir_measures
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from evaluator.gate.bootstrap import Bootstrap, Bounds, Estimate, Rows, Ways, combined
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Groups, Judged
+from evaluator.gate.dataset import Ask, Groups, Judged, Score, answers, judged
 from evaluator.gate.report import Check
 from models.scorer import INTENTS, Floats
-from models.training.calibration import BINS
-from models.training.examples import expected_level
+from models.training.calibration import BINS, fit
+from models.training.examples import Example, expected_level
 
 Numbers = npt.NDArray[np.float64]
+
 Worth = Callable[[Floats], Floats]
 """From probabilities to what items are ranked by."""
 
@@ -193,3 +196,34 @@ def _check(name: str, found: Estimate, limit: float, passed: bool, needed: int |
 
 def _signed(found: Estimate) -> str:
     return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+
+
+def calibrated(score: Score, examples: Sequence[Example], most: int) -> Score:
+    """The scorer with its probabilities calibrated on the newest contexts of examples that it will not be judged by.
+
+    Raises
+    ------
+    AnswerError
+        When it answers with what is no probabilities.
+
+    Examples
+    --------
+    >>> shown = [Example(query=f"q{n}", item="hose", intent="look" if n % 4 == 0 else "ignore") for n in range(400)]
+    >>> def unsure(asks): return [np.full((len(ask.items), 4), 0.25, np.float32) for ask in asks]
+    >>> [row] = calibrated(unsure, shown, 400)([Ask("new", (), ("hose",))])
+    >>> row.round(2).tolist()
+    [[0.0, 0.0, 0.25, 0.75]]
+    """
+    lists = judged(examples, most)
+    told = np.concatenate(answers(score, [one.ask for one in lists]))
+    fitted = fit(_logits(told), np.concatenate([one.targets * one.weights[:, None] for one in lists]))
+
+    def ask(asks: Sequence[Ask]) -> list[Floats]:
+        return [softmax(fitted(_logits(part)), axis=1) for part in score(asks)]
+
+    return ask
+
+
+def _logits(probabilities: Floats) -> Floats:
+    logits: Floats = np.log(probabilities.clip(SMALLEST))
+    return logits

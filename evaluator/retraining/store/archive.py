@@ -3,7 +3,7 @@
 Knows the folder; nothing of what is done with examples. Memory holds a few batches of each file of one span.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -14,12 +14,80 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluator.attribution.example import Labelled
-from evaluator.retraining.store.columns import ORDER, VIEW, rows, view_times
+from evaluator.retraining.store.columns import ORDER, rows
 from evaluator.retraining.store.folder import Folder
-from evaluator.retraining.store.merge import merged
 from evaluator.retraining.store.segment import Segment, standing
-from evaluator.retraining.store.split import Slices, cut
 from models.training.examples import ExamplesError
+
+
+def merged(parts: Iterable[Iterable[Any]], order: Sequence[str] = ORDER) -> Iterator[Any]:
+    """What several sources hold, each of which gives its tables in order, in one order.
+
+    No more than a table of each source is held, unless more than that are of one moment.
+
+    Parameters
+    ----------
+    order
+        Columns to order by, the first of which is ``ts``.
+
+    Examples
+    --------
+    >>> def of(*times):
+    ...     return [pa.table({"ts": some}) for some in times]
+    >>> [part["ts"].to_pylist() for part in merged([of([1, 4], [6]), of([2, 4], [5, 5])], ["ts"])]
+    [[1, 2], [4, 4], [5, 5], [6]]
+    """
+    sources = {number: iter(part) for number, part in enumerate(parts)}
+    waiting: dict[int, Any] = {}
+    short = set(sources)
+    while sources or waiting:
+        for number in short:
+            _refill(number, sources, waiting)
+        # Beyond the first end of what is at hand, rows may be missing.
+        bound = min((_last(waiting[number]) for number in sources), default=None)
+        ready = []
+        for number, part in list(waiting.items()):
+            count = len(part) if bound is None else int(np.searchsorted(part["ts"].to_numpy(), bound))
+            ready.append(part.slice(0, count))
+            waiting[number] = part.slice(count)
+            if count == len(part) and number not in sources:
+                del waiting[number]
+        if any(map(len, ready)):
+            yield pa.concat_tables(ready).sort_by([(name, "ascending") for name in order])
+        short = {number for number in sources if _last(waiting[number]) == bound}
+
+
+def rechunked(tables: Iterable[Any], count: int) -> Iterator[Any]:
+    """The same rows in tables of at least ``count``, but for the last.
+
+    Examples
+    --------
+    >>> [len(part) for part in rechunked([pa.table({"ts": [1, 2]})] * 5, 4)]
+    [4, 4, 2]
+    """
+    held: list[Any] = []
+    for one in tables:
+        held.append(one)
+        if sum(map(len, held)) >= count:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _refill(number: int, sources: dict[int, Iterator[Any]], waiting: dict[int, Any]) -> None:
+    more = next((part for part in sources[number] if len(part)), None)
+    if more is None:
+        del sources[number]
+    elif number in waiting:
+        waiting[number] = pa.concat_tables([waiting[number], more])
+    else:
+        waiting[number] = more
+
+
+def _last(part: Any) -> int:
+    return int(part["ts"][-1].as_py())
+
 
 BATCH = 8_192
 
@@ -38,16 +106,6 @@ class Archive:
     def count(self, since: int, until: int) -> int:
         """How many examples were seen from ``since`` on and before ``until``."""
         return sum(len(part) for part in self._tables(since, until, ["ts"], ["ts"]))
-
-    def split(self, since: int, until: int, share: float) -> Slices:
-        """Where to cut a range so that the newest ``share`` of its views are there to judge by.
-
-        Raises
-        ------
-        ExamplesError
-            When there are not two moments to part.
-        """
-        return Slices(since, cut(lambda: view_times(self._tables(since, until, [*VIEW], VIEW)), share), until)
 
     def rehearsal(self, before: int) -> list[Labelled]:
         """The sample of all history seen before a moment, the newest last; uniform, whatever the moment."""

@@ -4,7 +4,7 @@ Knows Arrow tables in memory; nothing of files. The order is by time, and within
 view's examples stand together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -35,7 +35,6 @@ SCHEMA: Any = pa.schema(
 )
 
 ORDER = ("ts", "shopper", "shelf_id", "position", "id")
-VIEW = ORDER[:3]
 """One shopper's view of one shelf."""
 
 
@@ -57,21 +56,3 @@ def table(examples: Iterable[Labelled]) -> Any:
 def rows(columns: Any) -> list[Labelled]:
     """The examples of a table, in its order."""
     return msgspec.convert(columns.to_pylist(), list[Labelled])
-
-
-def view_times(tables: Iterable[Any]) -> Iterator[int]:
-    """When each view was, from tables that together are in order.
-
-    Examples
-    --------
-    >>> one = Labelled(id="1", ts=5, shopper="u", item_id="i", shelf_id="s", surface="", position=0, intent="look")
-    >>> other = msgspec.structs.replace(one, id="2", item_id="j", position=1)
-    >>> list(view_times([table([one, other]), table([msgspec.structs.replace(one, ts=7)])]))
-    [5, 7]
-    """
-    before = None
-    for part in tables:
-        for view in zip(*(part[name].to_pylist() for name in VIEW), strict=True):
-            if view != before:
-                before = view
-                yield view[0]

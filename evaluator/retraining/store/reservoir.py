@@ -56,14 +56,6 @@ class Reservoir:
             self._drop()
         return True
 
-    def merge(self, other: "Reservoir") -> None:
-        """Take another history's sample in."""
-        self.bound = min(self.bound, other.bound)
-        while self._highest and -self._highest[0][0] >= self.bound:
-            self._drop()
-        for example in other.get():
-            self.update(example)
-
     def get(self) -> list[Labelled]:
         """The sample, the oldest first."""
         return sorted(self._kept.values(), key=lambda one: (one.ts, one.id))

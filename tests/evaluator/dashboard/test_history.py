@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evaluator.dashboard.history import History, State, Tick
 from evaluator.metrics.intervals import wilson
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.rollout.evidence_reader import Reading
+from evaluator.rollout.evidence import Reading
 from liveshelf.cli.status import evaluator_tables
 from models.store.slots import Promotion
 from streams.telemetry.meter import Series

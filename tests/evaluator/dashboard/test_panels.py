@@ -7,7 +7,7 @@ import pytest
 from evaluator.dashboard.panels import learning, traffic
 from evaluator.dashboard.panels.system import Processes, ProcessRow, health
 from evaluator.metrics.intervals import wilson
-from evaluator.rollout.evidence_reader import Reading
+from evaluator.rollout.evidence import Reading
 from liveshelf.cli.status import evaluator_tables
 from models.store.slots import Promotion
 from streams.telemetry.meter import Series

@@ -9,9 +9,8 @@ import msgspec
 import pytest
 
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Score
+from evaluator.gate.dataset import Ask, Score, Served
 from evaluator.gate.gate import judge
-from evaluator.gate.served_model import Served
 from models.encoder import Encoder
 from models.store.parts import Parts
 from models.training.batches import FrozenItems

@@ -9,7 +9,7 @@ import pytest
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.view import Chances, View
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.detectors.psi import Psi
+from evaluator.monitoring.detectors.distribution import Psi
 from evaluator.monitoring.monitor import WatchRules
 from evaluator.monitoring.new_items_monitor import UnseenWatch
 from evaluator.monitoring.registry import MOST, Watches

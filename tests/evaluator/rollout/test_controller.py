@@ -16,7 +16,7 @@ from models.store import Store, StoreError
 from models.store.manifest import path_of
 from models.store.slots import Slot
 from streams.telemetry.meter import Snapshot
-from tests.evaluator.rollout.test_evidence_reader import AT, START
+from tests.evaluator.rollout.test_evidence import AT, START
 from tests.evaluator.rollout.told import CHAMPION, VERSION, evaluator, worker
 
 OTHER = "20261124-170000-full-9a8b7c6d"

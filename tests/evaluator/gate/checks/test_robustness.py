@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.checks.perturbations import KINDS
-from evaluator.gate.checks.robustness import robustness_checks
+from evaluator.gate.checks.robustness import KINDS, robustness_checks
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import Ask, Judged, Score, answers
 from evaluator.gate.report import Check

@@ -10,10 +10,9 @@ import pytest
 from scipy import stats
 
 from evaluator.monitoring.detectors.calibration import CalibrationShift, Predicted
+from evaluator.monitoring.detectors.distribution import KolmogorovSmirnov, Psi
 from evaluator.monitoring.detectors.domain import DomainClassifier, changed
 from evaluator.monitoring.detectors.holdback import BelowHoldback
-from evaluator.monitoring.detectors.kolmogorov_smirnov import KolmogorovSmirnov
-from evaluator.monitoring.detectors.psi import Psi
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts, reference
 from evaluator.monitoring.detectors.window import WindowTest
 from models.encoder import Encoder

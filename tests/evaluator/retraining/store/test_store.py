@@ -19,8 +19,8 @@ from evaluator.attribution.example import Labelled, encoder
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.store.columns import ORDER
 from evaluator.retraining.store.reservoir import rank
+from evaluator.retraining.store.segment import MOST_FILES
 from evaluator.retraining.store.store import END, Store
-from evaluator.retraining.store.upkeep import MOST_FILES
 from models.training.examples import ExamplesError
 from tests.evaluator.examples.made import FIRST, HOUR_MS, NOW, config, example
 

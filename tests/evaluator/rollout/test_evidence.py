@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evaluator.rollout.evidence_reader import FRESH_MS, Reading
+from evaluator.rollout.evidence import FRESH_MS, Reading
 from models.store.slots import Promotion, Slot
 from streams.telemetry.meter import Snapshot
 from tests.evaluator.rollout.told import CHAMPION, VERSION, evaluator, worker
