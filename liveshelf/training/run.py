@@ -143,8 +143,8 @@ def _put(store: Store, base: Parts, trained: Trained, data: Data, notes: str) ->
 
 def tables(trained: Trained) -> list[Table]:
     """Figures, a classification report and the reliability of each intent, on the dev examples."""
-    found, targets = probabilities(trained.logits), trained.targets
-    figures = Table("figure", "value", title=f"{trained.method}: on examples that it has not seen")
+    found, targets = probabilities(trained.cross_fitted), trained.targets
+    figures = Table("figure", "value", title=f"{trained.method}: on the examples set aside, each calibrated by others")
     for name, value in trained.metrics.items():
         figures.add_row(name.replace("_", " "), f"{value:.4f}")
     for name, value in trained.seconds.items():

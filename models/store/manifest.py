@@ -60,7 +60,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     parent
         Id of the version it was trained from.
     metrics
-        Measured on held-out data, finite.
+        Measured on examples that training did not learn from, each with a calibration that did not see it; finite.
     calibration
         A JSON object, kept as it is.
     notes

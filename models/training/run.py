@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from torch import nn
@@ -57,13 +58,17 @@ PAIRS = 256
 
 @dataclass(slots=True)
 class Trained:
-    """A trained scorer: its parts, calibrated logits and targets of the dev examples in one order, figures and seconds
-    by stage."""
+    """A trained scorer: its parts; logits and targets of the dev examples in one order; figures; seconds by stage.
+
+    The ``calibration`` is fitted on all dev examples, and ``logits`` are those that are served with it. Figures are of
+    ``cross_fitted``: each example calibrated as one that the calibration has not seen.
+    """
 
     method: Method
     encoder: Encoder
     tower: nn.Module
     logits: Floats
+    cross_fitted: Floats
     targets: Floats
     metrics: dict[str, float]
     seconds: dict[str, float]
@@ -128,7 +133,7 @@ class Run:
         self.seconds: dict[str, float] = {}
 
     def train(self, examples: Sequence[Example], dev: Sequence[Example]) -> Trained:
-        """Train on examples, watch and calibrate on dev."""
+        """Train on examples; watch, calibrate and measure on dev."""
         torch.manual_seed(self.config.seed)
         data = self.prepare(examples, dev)
         tower = self.start(data)
@@ -275,14 +280,22 @@ class Run:
     def _finish(self, trainer: ScorerTrainer, tower: nn.Module, dev_set: list[Context]) -> Trained:
         tower.eval()
         logits, labels = _predict(trainer, dev_set)
-        fitted = calibration.fit(logits, labels[:, :4])
-        calibrated = fitted(logits)
+        targets = labels[:, :4]
+        fitted = calibration.fit(logits, targets)
         install(tower, fitted)
-        metrics = figures(calibrated, labels)
+        unseen = calibration.cross_fitted(logits, targets, labels[:, 5].astype(np.int64))
         raw = figures(logits, labels)
-        metrics |= {f"uncalibrated_{name}": raw[name] for name in ("log_loss", "rmse", "ece")}
         return Trained(
-            self.config.method, self.encoder, tower, calibrated, labels[:, :4], metrics, self.seconds, fitted
+            method=self.config.method,
+            encoder=self.encoder,
+            tower=tower,
+            logits=fitted(logits),
+            cross_fitted=unseen,
+            targets=targets,
+            metrics=figures(unseen, labels)
+            | {f"uncalibrated_{name}": raw[name] for name in ("log_loss", "rmse", "ece")},
+            seconds=self.seconds,
+            calibration=fitted,
         )
 
 

@@ -38,6 +38,21 @@ def test_the_error_falls_on_examples_it_has_not_seen() -> None:
     assert error(found(fresh)) < 0.01 < error(fresh)
 
 
+def test_a_calibration_flatters_itself_and_not_what_is_cross_fitted() -> None:
+    def loss(logits: np.ndarray, targets: np.ndarray) -> float:
+        return float(-np.log((probabilities(logits) * targets).sum(1)).mean())
+
+    fresh, outcomes = simulated(20_000, seed=1_000)
+    reported, unseen, flattering = [], [], []
+    for seed in range(40):
+        logits, targets = simulated(40, seed)
+        found = calibration.fit(logits, targets)
+        reported.append(loss(calibration.cross_fitted(logits, targets, np.arange(40) // 2), targets))
+        unseen.append(loss(found(fresh), outcomes))
+        flattering.append(loss(found(logits), targets))
+    assert np.mean(flattering) + 0.05 < np.mean(unseen) < np.mean(reported)
+
+
 @pytest.mark.parametrize("count", [1, 4, 16])
 def test_from_few_examples_sizes_are_learned_and_the_order_stays(count: int) -> None:
     for seed in range(20):

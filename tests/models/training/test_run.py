@@ -1,6 +1,7 @@
 """Whole runs of every method: they train what they should, are saved, and serve what they trained."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -18,10 +19,10 @@ from torch import nn
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
-from models.scorer import ScoreRequest
+from models.scorer import INTENTS, ScoreRequest
 from models.training.config import TrainConfig
 from models.training.examples import Example
-from models.training.figures import probabilities
+from models.training.figures import figures, probabilities
 from models.training.method import Method
 from models.training.methods import RECIPES
 from models.training.run import Run, Trained
@@ -159,6 +160,20 @@ def test_before_training_the_scorer_says_what_is_served(
     found.save(tmp_path / "saved")
     assert gap(serve(tmp_path / "saved", examples[:30]), found) < FLOAT
     assert found.metrics["log_loss"] < found.metrics["uncalibrated_log_loss"]
+
+
+def test_its_figures_are_no_better_than_those_of_examples_that_it_was_not_calibrated_on(
+    encoder: Encoder, examples: Sequence[Example], configure: Configure
+) -> None:
+    reported, unseen = [], []
+    for seed in range(4):  # nobody can know what came of these
+        chance = random.Random(seed)
+        noise = [msgspec.structs.replace(one, intent=chance.choice(INTENTS), grade=None) for one in examples]
+        run = Run(encoder, configure())
+        found = run.predict(noise[:48])
+        reported.append(found.metrics["log_loss"])
+        unseen.append(figures(*run.logits(found.tower, noise[48:]))["log_loss"])
+    assert np.mean(reported) > np.mean(unseen) - 0.03
 
 
 @pytest.mark.parametrize("method", ["head", "lora", "prefix"])
