@@ -1,8 +1,8 @@
 """What another policy would have earned: inverse propensities, self-normalised, and doubly robust.
 
-Pure: arrays, action probabilities counted from a policy's own log, and shrunken means as the reward model. Knows nothing
-of files. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS); Dudík, Langford and Li 2011 (DR);
-Kish 1965 for the effective sample size.
+Pure: arrays, action probabilities counted from a policy's own log, and shrunken means as the reward model. Knows
+nothing of files. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS); Dudík, Langford and Li 2011
+(DR); Kish 1965 for the effective sample size.
 """
 
 from collections import Counter, defaultdict

@@ -20,7 +20,7 @@ from evaluator.retraining.trigger import Held
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""So often a job is started that ends otherwise than it should, before its run has failed."""
+"""So often a job is started that leaves no outcome, whatever its exit code, before its run has failed."""
 
 Start = Callable[[], Awaitable[Child]]
 
@@ -40,7 +40,7 @@ class Round:
     outcome
         What it made, once it is done.
     error
-        Why it failed.
+        Why it failed; until then, why its job was started again.
     """
 
     def __init__(self, folder: Path, asked: Order, book: Book, start: Start) -> None:
@@ -86,19 +86,19 @@ class Round:
             self.outcome = await asyncio.to_thread(run_spec.read, self.folder / OUTCOME, Outcome)
             if self.outcome is not None:
                 return "done"
+            if self._tries >= TRIES:
+                return "failed"
+            if self._tries:
+                log.warning("run %s: %s; it goes on from what it left", self.order.id, self.error)
             self._tries += 1
             self._child = await self.start()
             await self._child.make(self.folder)
         code = self._child.exit_code
         if code is None:
             return "running"
-        said, self._child = self._child.said, None
-        if code == UNUSABLE or (code and self._tries >= TRIES):
-            self.error = said.error or f"its process ended with {code}"
-            return "failed"
-        if code:
-            log.warning("run %s: its process ended with %d; it goes on from what it left", self.order.id, code)
-        return "running"
+        self.error = self._child.said.error or f"its process ended with {code} and left no outcome"
+        self._child = None
+        return "failed" if code == UNUSABLE else "running"
 
     async def stop(self) -> None:
         """End the job at once; what it left stays, to go on from."""

@@ -29,6 +29,7 @@ from models.store import Data, Description, Store
 from models.store.slots import CHALLENGER, Slot
 from streams.clock import wall_ms
 from streams.telemetry.meter import Meter
+from tests.logged import logged
 from tests.shop import HANG_S, until
 from tests.spoilt_redis import KINDS, Spoil, spoilt
 
@@ -58,6 +59,7 @@ folder = Path(sys.stdin.readline().strip())
 """
 WAITS = JOB.format(work="time.sleep(600)")
 BREAKS = JOB.format(work="sys.exit(1)")
+LEAVES_NOTHING = JOB.format(work="")
 
 
 def makes(version: str, decision: str = "passed") -> str:
@@ -222,13 +224,22 @@ async def test_an_alarm_ends_a_run_that_was_begun_for_another_reason(redis_db: s
         assert bench.loop.round is not None, "one that was begun for the alarm goes on"
 
 
-@awaited
-async def test_a_run_whose_job_always_breaks_fails_after_three_tries(redis_db: str, tmp_path: Path) -> None:
-    async with bench_of(redis_db, tmp_path) as make:
-        bench = make(BREAKS)
-        await bench.until(lambda: bench.loop.round)
-        await bench.until(lambda: bench.loop.round is None)
-        assert (await bench.outcomes())[0] == "failed"
+@pytest.mark.parametrize(("job", "code"), [(BREAKS, 1), (LEAVES_NOTHING, 0)], ids=["breaks", "leaves nothing"])
+def test_a_run_whose_job_never_leaves_an_outcome_fails_after_three_tries(
+    job: str, code: int, redis_db: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @awaited
+    async def run() -> None:
+        async with bench_of(redis_db, tmp_path) as make:
+            bench = make(job)
+            await bench.until(lambda: bench.loop.round)
+            await bench.until(lambda: bench.loop.round is None)
+            assert (await bench.outcomes())[0] == "failed"
+
+    run()
+    why = f": its process ended with {code} and left no outcome"
+    assert sum(why in said for said in logged(caplog, "evaluator.learning.rounds")) == 2
+    assert any(f" failed{why}" in said for said in logged(caplog, "evaluator.learning.loop"))
 
 
 @awaited

@@ -1,8 +1,8 @@
 """A segment: one file of the examples of one span of event time. Its name says all that is to know before it is read.
 
 Pure: knows names, sizes and a clock, not files: which segments go, and which become one. Files of one span are
-numbered; one that was made of others has their first and last number, so it takes their place the moment it is there, whether or
-not they are gone yet.
+numbered; one that was made of others has their first and last number, so it takes their place the moment it is there,
+whether or not they are gone yet.
 """
 
 import re
