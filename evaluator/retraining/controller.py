@@ -43,7 +43,7 @@ class Loop:
     Parameters
     ----------
     by
-        The trainer's name, the same after a restart: its unfinished run is taken up.
+        The trainer's name, the same after a restart: its unfinished run is taken up where its folder is.
     command
         Starts a process that makes the run of the folder which it is told.
     alerts
@@ -110,7 +110,7 @@ class Loop:
     async def stop(self) -> None:
         """End the job; the run goes on when the trainer comes back within its lease."""
         if self.round is not None:
-            await self.round.stop()
+            await self.round.leave()
         await self._prepare(None)
 
     async def _prepare(self, trigger: Trigger | None) -> None:
@@ -131,15 +131,13 @@ class Loop:
         return await Child.start(self.command, self.config.learning.threads)
 
     async def _take_up(self, runs: Runs, now: int) -> None:
-        """A run of this trainer's predecessor goes on, if it left anything to go on from."""
+        """A run of this trainer's predecessor goes on, once that has ended. A run of which nothing is here is left
+        alone: a trainer elsewhere that has the same name makes it, or it counts as over when its lease runs out."""
         for run in runs.get():
             if run.by != self.by or run.end(now) is not None:
                 continue
             asked = await asyncio.to_thread(unfinished, self.folder, run.id)
-            if asked is None:
-                log.warning("run %s cannot go on: %s has nothing of it", run.id, self.folder)
-                await self.book.end(run.id, "failed")
-            else:
+            if asked is not None and await self.book.take(run.id, self.by):
                 log.warning("run %s goes on", run.id)
                 self.round = Round(self.folder / run.id, asked, self.book, self._child)
                 self.standing.triggered(asked.trigger)
@@ -188,7 +186,7 @@ class Loop:
             case "running":
                 return
             case "over":
-                log.warning("run %s counts as over, nothing of it is used", current.order.id)
+                log.warning("run %s is over or another's, nothing of it is used", current.order.id)
                 self.standing.failed()
             case "failed":
                 log.warning("run %s failed: %s", current.order.id, current.error)

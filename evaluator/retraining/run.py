@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +23,16 @@ log = logging.getLogger(__name__)
 TRIES = 3
 """So often a job is started that leaves no outcome, whatever its exit code, before its run has failed."""
 
+LEAVE_S = 1.0
+"""How long a process that ends tries to say so of its run."""
+
 Start = Callable[[], Awaitable[Child]]
 
 State = Literal["running", "done", "failed", "over"]
 
 
 class Round:
-    """A run that this trainer holds.
+    """A run that this process holds.
 
     Parameters
     ----------
@@ -105,6 +109,13 @@ class Round:
         if self._child is not None:
             await self._child.stop()
             self._child = None
+
+    async def leave(self) -> None:
+        """As :meth:`stop`, and give the run up: a successor need not wait until this process counts as silent."""
+        await self.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self.book.release(self.order.id)
 
 
 def unfinished(runs: Path, id: str) -> Order | None:

@@ -15,7 +15,8 @@ Outcome = Literal["trained", "failed"]
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run. Times are epoch milliseconds.
 
-    ``by`` is the process that makes it. It is taken for dead at ``until`` unless it ended or was heard of before.
+    ``by`` names the trainer that makes it, and ``holder`` is the id of that trainer's process, empty once it has given
+    the run up. It was heard of at ``heard``, and counts as over at ``until`` unless it ends or is heard of before then.
     ``through`` is the event time of the newest example that it was trained on. One that was trained is so whatever
     the gate said of its model afterwards.
 
@@ -33,6 +34,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: Kind
     began: int
     until: int
+    holder: str = ""
+    heard: int = 0
     ended: int | None = None
     outcome: Outcome | None = None
     through: int = 0

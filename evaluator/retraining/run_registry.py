@@ -16,12 +16,19 @@ from evaluator.retraining.run_record import Outcome, Run
 from evaluator.retraining.trigger import Held, Trigger
 from evaluator.retraining.trigger_config import TriggerConfig
 
+SILENT = 4
+"""A holder that was not heard of for this part of a lease, twice as long as from one sign of life to the next, has
+ended."""
+
 KEEP_MS = 2 * DAY_MS
 """Older runs are forgotten, but for the last one and the last that was trained."""
 
 
 class Runs:
     """One run at a time, never inside the cooldown, never more than the budget in any 24 hours.
+
+    A run is its holder's, a process that says again and again that it goes on; what another process says of it is not
+    heeded. Holders are ids that no two processes share, even where they have one name.
 
     A clock that goes back stands still here, so processes whose clocks differ break no limit; one that is ahead
     delays the others. Best is the clock of the place where the book is kept.
@@ -30,11 +37,13 @@ class Runs:
     --------
     >>> runs = Runs(TriggerConfig())
     >>> trigger = Trigger(reason="schedule", summary="", evidence={}, at=0, examples=5_000)
-    >>> runs.begin(trigger, "run-1", "trainer-1", 0)
+    >>> runs.begin(trigger, "run-1", "trainer-1", "p1", 0)
     []
-    >>> [held.words for held in runs.begin(trigger, "run-2", "trainer-2", 60_000)]
+    >>> [held.words for held in runs.begin(trigger, "run-2", "trainer-2", "p2", 60_000)]
     ['running: trainer-1 trains since 1 min']
-    >>> runs.beat("run-1", 60_000), runs.end("run-1", 90_000, "trained", through=7)
+    >>> runs.end("run-1", "p2", 60_000, "failed")
+    False
+    >>> runs.beat("run-1", "p1", 60_000), runs.end("run-1", "p1", 90_000, "trained", through=7)
     (True, True)
     >>> [held.words for held in runs.held_back(5_000, 120_000)], runs.trained.through
     (['cooldown: 30 min left'], 7)
@@ -45,7 +54,7 @@ class Runs:
         self._runs: dict[str, Run] = {}
         self._clock = 0
 
-    def begin(self, trigger: Trigger, id: str, by: str, now: int) -> list[Held]:
+    def begin(self, trigger: Trigger, id: str, by: str, holder: str, now: int) -> list[Held]:
         """Claim a run, under an id that nobody else uses; asked again, the answer is the same.
 
         Returns
@@ -59,26 +68,34 @@ class Runs:
             return [Held(limit="over", words=f"over: run {id} has begun before and is over")] if over else []
         held = held_back(self.config, self.get(), trigger.examples, now)
         if not held:
-            self._put(Run(id=id, by=by, reason=trigger.reason, began=now, until=self._lease(now)), now)
+            run = Run(id=id, by=by, reason=trigger.reason, began=now, until=self._lease(now), holder=holder, heard=now)
+            self._put(run, now)
         return held
 
-    def beat(self, id: str, now: int) -> bool:
-        """Say that a run goes on; False when it counts as over, and whoever makes it has to stop."""
+    def beat(self, id: str, holder: str, now: int) -> bool:
+        """Say that a run goes on; False when it counts as over or is another's, and whoever makes it has to stop."""
         now = self._now(now)
-        run = self._runs.get(id)
-        if run is None or run.end(now) is not None:
-            return False
-        self._put(msgspec.structs.replace(run, until=self._lease(now)), now)
-        return True
+        return self._change(self._held(id, holder, now), now, until=self._lease(now), heard=now)
 
-    def end(self, id: str, now: int, outcome: Outcome, through: int = 0) -> bool:
-        """Say that a run is over; False when it counted as over before, and what it made is not to be used."""
+    def end(self, id: str, holder: str, now: int, outcome: Outcome, through: int = 0) -> bool:
+        """Say that a run is over; False when it counted as over before, or is another's, and what it made is not to be
+        used."""
         now = self._now(now)
-        run = self._runs.get(id)
-        if run is None or run.end(now) is not None:
+        return self._change(self._held(id, holder, now), now, ended=now, outcome=outcome, through=through)
+
+    def release(self, id: str, holder: str, now: int) -> bool:
+        """Give a run up to whoever can go on with it; within its lease."""
+        now = self._now(now)
+        return self._change(self._held(id, holder, now), now, holder="")
+
+    def take(self, id: str, by: str, holder: str, now: int) -> bool:
+        """Go on with a run of a trainer of this name whose process has ended: it gave the run up, or was not heard of
+        for the :data:`SILENT` th part of a lease. False where it may be alive."""
+        now = self._now(now)
+        run = self._going_on(id, now)
+        if run is None or run.by != by or (run.holder not in ("", holder) and now < run.heard + self._span() / SILENT):
             return False
-        self._put(msgspec.structs.replace(run, ended=now, outcome=outcome, through=through), now)
-        return True
+        return self._change(run, now, holder=holder, until=self._lease(now), heard=now)
 
     def held_back(self, examples: int, now: int) -> list[Held]:
         """What would speak against a run now; changes nothing."""
@@ -108,8 +125,25 @@ class Runs:
     def _now(self, now: int) -> int:
         return max(now, self._clock)
 
+    def _span(self) -> int:
+        return math.ceil(self.config.lease_s * 1000)
+
     def _lease(self, now: int) -> int:
-        return now + math.ceil(self.config.lease_s * 1000)
+        return now + self._span()
+
+    def _going_on(self, id: str, now: int) -> Run | None:
+        run = self._runs.get(id)
+        return run if run is not None and run.end(now) is None else None
+
+    def _held(self, id: str, holder: str, now: int) -> Run | None:
+        run = self._going_on(id, now)
+        return run if run is not None and run.holder == holder else None
+
+    def _change(self, run: Run | None, now: int, **changes: Any) -> bool:
+        """Whether there is anything to change."""
+        if run is not None:
+            self._put(msgspec.structs.replace(run, **changes), now)
+        return run is not None
 
     def _put(self, run: Run, now: int) -> None:
         self._runs[run.id], self._clock = run, now

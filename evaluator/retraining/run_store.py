@@ -5,6 +5,7 @@ are made.
 """
 
 import logging
+import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -34,7 +35,7 @@ return 1
 
 
 class Book:
-    """Reads and changes the book that all trainers of one group share.
+    """Reads and changes the book that all trainers of one group share, as one process of them.
 
     While Redis is away calls wait. When it was flushed, what this process last saw of the book is written back with its
     next change, so that a run goes on and no limit is forgotten.
@@ -45,11 +46,17 @@ class Book:
         A connected asyncio client, owned by the caller.
     group
         The trainers' consumer group with the topics' prefix, part of the key.
+
+    Attributes
+    ----------
+    holder
+        The id under which this process holds runs: a trainer's name may be another's as well.
     """
 
     def __init__(self, client: "Redis", group: str, config: TriggerConfig) -> None:
         self.client, self.config = client, config
         self.key = f"ls:{group}:runs"
+        self.holder = uuid.uuid4().hex
         self.patience = Patience()
         self._last: dict[str, Any] = {}
 
@@ -59,18 +66,27 @@ class Book:
 
     async def begin(self, trigger: Trigger, id: str, by: str) -> list[Held]:
         """As :meth:`Runs.begin`."""
-        return await self._change(lambda runs, now: runs.begin(trigger, id, by, now))
+        return await self._change(lambda runs, now: runs.begin(trigger, id, by, self.holder, now))
 
     async def beat(self, id: str) -> bool:
         """As :meth:`Runs.beat`."""
-        return await self._change(lambda runs, now: runs.beat(id, now))
+        return await self._change(lambda runs, now: runs.beat(id, self.holder, now))
+
+    async def release(self, id: str) -> bool:
+        """As :meth:`Runs.release`."""
+        return await self._change(lambda runs, now: runs.release(id, self.holder, now))
+
+    async def take(self, id: str, by: str) -> bool:
+        """As :meth:`Runs.take`."""
+        return await self._change(lambda runs, now: runs.take(id, by, self.holder, now))
 
     async def end(self, id: str, outcome: Outcome, through: int = 0) -> bool:
         """As :meth:`Runs.end`; said again, the answer is the same."""
 
         def change(runs: Runs, now: int) -> bool:
-            return runs.end(id, now, outcome, through) or any(
-                run.id == id and (run.outcome, run.through) == (outcome, through) for run in runs.get()
+            return runs.end(id, self.holder, now, outcome, through) or any(
+                (run.id, run.holder, run.outcome, run.through) == (id, self.holder, outcome, through)
+                for run in runs.get()
             )
 
         return await self._change(change)

@@ -27,7 +27,8 @@ class TriggerConfig(Config):
     A firing alert named in ``alarms`` is a reason, and again ``alarm_again_s`` after a run if it goes on all the same;
     so are ``enough_examples``, and ``every_s`` without a run. None switches either off, no names switch alarms off.
     A run waits for ``least_examples``, for ``cooldown_s`` after the end of the last one, and for a place among
-    ``runs_a_day`` in any 24 hours. A run that was not heard of for ``lease_s`` counts as over.
+    ``runs_a_day`` in any 24 hours. A run that was not heard of for ``lease_s`` counts as over; after a quarter of it a
+    trainer of the same name that has the run's folder goes on with it.
     """
 
     alarms: tuple[str, ...] = ALARMS

@@ -49,6 +49,7 @@ def awaited(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
 
 TRIGGERS = TriggerConfig(enough_examples=100, least_examples=100, every_s=None, cooldown_s=0, lease_s=600)
+BRIEF = TRIGGERS.model_copy(update={"lease_s": 1})
 GO = Trigger(reason="examples", summary="enough", evidence={}, at=0, examples=100)
 
 JOB = """
@@ -257,6 +258,51 @@ async def test_an_unfinished_run_is_taken_up_by_its_name_alone(redis_db: str, tm
         again = make(makes(version))
         await again.until(lambda: again.store.slots.read(CHALLENGER).current)
         assert await again.outcomes() == ["trained"]
+
+
+@awaited
+async def test_a_run_whose_folder_is_elsewhere_is_left_alone_while_its_trainer_lives(
+    redis_db: str, tmp_path: Path
+) -> None:
+    """Two hosts whose trainers have one name, each with a disk of its own."""
+    async with bench_of(redis_db, tmp_path / "here") as make, bench_of(redis_db, tmp_path / "there") as make_there:
+        first, second = make(WAITS), make_there(WAITS)
+        await first.until(lambda: first.loop.round)
+        for _ in range(3):
+            await first.loop.step([])
+            await second.loop.step([])
+        [run] = (await second.book.read())[0].get()
+        assert run.outcome is None, "the second one has no say in it"
+        assert run.holder == first.book.holder
+        assert first.loop.round is not None and second.loop.round is None
+        assert "running: trainer-1" in second.meter.labels["held_back"] and not second.counted()
+        first.book.config = BRIEF
+        assert await first.book.beat(run.id)  # its last words
+        await second.until(lambda: second.loop.round)
+        over, later = (await second.book.read())[0].get()
+        assert (over.id, over.outcome) == (run.id, None) and later.holder == second.book.holder
+        assert later.began >= over.until == over.heard + 1_000
+        await first.until(lambda: first.loop.round is None)
+        assert first.counted() == {"runs.failed": 1} and second.loop.round is not None
+
+
+@awaited
+async def test_a_run_of_a_process_that_was_killed_goes_on_once_that_is_silent(redis_db: str, tmp_path: Path) -> None:
+    async with bench_of(redis_db, tmp_path) as make:
+        first = make(WAITS)
+        await first.until(lambda: first.loop.round)
+        [run] = (await first.book.read())[0].get()
+        second = make(makes(put(first.store, tmp_path, 1)))
+        await second.loop.step([])
+        assert second.loop.round is None, "it may be alive"
+        second.book.config = BRIEF
+        await second.until(lambda: second.store.slots.read(CHALLENGER).current)
+        [again] = (await second.book.read())[0].get()
+        assert (again.id, again.outcome, again.holder) == (run.id, "trained", second.book.holder)
+        assert again.ended is not None and again.ended >= run.heard + 250
+        first.book.config = BRIEF
+        await first.until(lambda: first.loop.round is None)
+        assert await second.outcomes() == ["trained"], "the first one, alive after all, changes nothing"
 
 
 @awaited

@@ -15,6 +15,7 @@ from evaluator.retraining.trigger_config import TriggerConfig
 
 MINUTE_MS = 60_000
 CONFIG = TriggerConfig(cooldown_s=600, lease_s=300, runs_a_day=3, least_examples=10, enough_examples=100)
+HOLDER = "p1"
 GO = Trigger(reason="schedule", summary="", evidence={}, at=0, examples=50)
 
 Step = tuple[str, str, int]
@@ -36,11 +37,11 @@ def history(taken: list[Step]) -> list[Run]:
         if what == "restart":
             runs = Runs.load(CONFIG, msgspec.json.decode(msgspec.json.encode(runs.save())))
         elif what == "begin":
-            runs.begin(GO, id, id, now)
+            runs.begin(GO, id, id, HOLDER, now)
         elif what == "beat":
-            runs.beat(id, now)
+            runs.beat(id, HOLDER, now)
         else:
-            runs.end(id, now, "trained" if what == "trained" else "failed")
+            runs.end(id, HOLDER, now, "trained" if what == "trained" else "failed")
         seen |= {(run.id, run.began): run for run in runs.get()}
     return sorted(seen.values(), key=lambda run: run.began)
 
@@ -66,56 +67,91 @@ def test_the_book_stays_small(taken: list[Step]) -> None:
     runs, now = Runs(CONFIG), 0
     for number, (_, _, minutes) in enumerate(taken * 3):
         now += abs(minutes) * MINUTE_MS
-        if not runs.begin(GO, str(number), "t", now):
-            runs.end(str(number), now, "trained")
+        if not runs.begin(GO, str(number), "t", HOLDER, now):
+            runs.end(str(number), HOLDER, now, "trained")
         assert len(runs.get()) <= 2 * (CONFIG.runs_a_day + 1) + 2
 
 
 def test_of_two_claims_one_is_granted_and_a_repeated_one_too() -> None:
     runs = Runs(CONFIG)
-    assert runs.begin(GO, "1", "trainer-1", 0) == []
-    assert [held.limit for held in runs.begin(GO, "2", "trainer-2", 0)] == ["running"]
-    assert runs.begin(GO, "1", "trainer-1", 1) == [], "the answer was lost, so it is asked again"
+    assert runs.begin(GO, "1", "trainer-1", HOLDER, 0) == []
+    assert [held.limit for held in runs.begin(GO, "2", "trainer-2", HOLDER, 0)] == ["running"]
+    assert runs.begin(GO, "1", "trainer-1", HOLDER, 1) == [], "the answer was lost, so it is asked again"
     assert len(runs.get()) == 1
 
 
 def test_a_run_that_died_gives_its_place_back_and_cannot_come_alive_again() -> None:
     runs = Runs(CONFIG)
-    runs.begin(GO, "1", "trainer-1", 0)
-    assert runs.beat("1", 4 * MINUTE_MS)
-    assert [held.limit for held in runs.begin(GO, "2", "trainer-2", 8 * MINUTE_MS)] == ["running"]
+    runs.begin(GO, "1", "trainer-1", HOLDER, 0)
+    assert runs.beat("1", HOLDER, 4 * MINUTE_MS)
+    assert [held.limit for held in runs.begin(GO, "2", "trainer-2", HOLDER, 8 * MINUTE_MS)] == ["running"]
     assert [held.words for held in runs.held_back(50, 10 * MINUTE_MS)] == ["cooldown: 9 min left"]
-    assert runs.begin(GO, "2", "trainer-2", 19 * MINUTE_MS) == []
-    assert not runs.beat("1", 19 * MINUTE_MS) and not runs.end("1", 19 * MINUTE_MS, "trained")
-    assert [held.words for held in runs.begin(GO, "1", "t", 20 * MINUTE_MS)] == [
+    assert runs.begin(GO, "2", "trainer-2", HOLDER, 19 * MINUTE_MS) == []
+    assert not runs.beat("1", HOLDER, 19 * MINUTE_MS) and not runs.end("1", HOLDER, 19 * MINUTE_MS, "trained")
+    assert [held.words for held in runs.begin(GO, "1", "t", HOLDER, 20 * MINUTE_MS)] == [
         "over: run 1 has begun before and is over"
     ]
     assert runs.trained is None
 
 
+def test_a_run_is_its_holders_until_that_has_ended() -> None:
+    """Two processes of one name: the second goes on with the first one's run when that is silent, and no sooner."""
+    runs = Runs(CONFIG)
+    assert runs.begin(GO, "1", "trainer-1", "p1", 0) == []
+    assert runs.beat("1", "p1", MINUTE_MS)
+    silent = MINUTE_MS + 75_000
+    assert not runs.beat("1", "p2", silent - 1) and not runs.end("1", "p2", silent - 1, "failed")
+    assert not runs.release("1", "p2", silent - 1) and not runs.take("1", "trainer-1", "p2", silent - 1)
+    assert not runs.take("1", "trainer-2", "p2", silent), "nor one of another name"
+    assert runs.take("1", "trainer-1", "p2", silent)
+    assert not runs.beat("1", "p1", silent) and not runs.end("1", "p1", silent, "trained"), "which is alive after all"
+    assert runs.beat("1", "p2", silent) and runs.end("1", "p2", silent, "trained", through=7)
+    assert not runs.take("1", "trainer-1", "p1", 2 * silent), "it is over"
+    assert runs.trained is not None and runs.trained.through == 7
+
+
+def test_a_run_that_was_given_up_goes_on_at_once_and_ends_with_its_lease() -> None:
+    runs = Runs(CONFIG)
+    runs.begin(GO, "1", "trainer-1", "p1", 0)
+    assert runs.release("1", "p1", 1) and not runs.beat("1", "p1", 1)
+    assert [held.limit for held in runs.held_back(50, 2)] == ["running"]
+    again = Runs.load(CONFIG, runs.save())
+    assert again.take("1", "trainer-1", "p2", 2) and again.beat("1", "p2", 4 * MINUTE_MS)
+    assert not runs.take("1", "trainer-1", "p2", 5 * MINUTE_MS)
+    assert [held.limit for held in runs.held_back(50, 5 * MINUTE_MS)] == ["cooldown"]
+
+
+def test_a_run_of_a_book_from_before_runs_had_holders_is_taken_up() -> None:
+    runs = Runs(CONFIG)
+    runs.begin(GO, "1", "trainer-1", "p1", 1)
+    saved = runs.save()
+    del saved["runs"][0]["holder"], saved["runs"][0]["heard"]
+    assert Runs.load(CONFIG, saved).take("1", "trainer-1", "p2", 2)
+
+
 def test_a_clock_that_is_behind_brings_no_run_back_to_life() -> None:
     runs = Runs(CONFIG)
-    assert runs.begin(GO, "1", "trainer-1", 0) == []
-    assert runs.begin(GO, "2", "trainer-2", 16 * MINUTE_MS) == []
-    assert not runs.beat("1", 4 * MINUTE_MS) and not runs.end("1", 4 * MINUTE_MS, "trained")
-    assert runs.beat("2", 4 * MINUTE_MS) and runs.get()[1].until == 21 * MINUTE_MS, "its time does not go back"
+    assert runs.begin(GO, "1", "trainer-1", HOLDER, 0) == []
+    assert runs.begin(GO, "2", "trainer-2", HOLDER, 16 * MINUTE_MS) == []
+    assert not runs.beat("1", HOLDER, 4 * MINUTE_MS) and not runs.end("1", HOLDER, 4 * MINUTE_MS, "trained")
+    assert runs.beat("2", HOLDER, 4 * MINUTE_MS) and runs.get()[1].until == 21 * MINUTE_MS, "its time does not go back"
 
 
 def test_the_budget_counts_all_of_24_hours() -> None:
     runs = Runs(CONFIG)
     for hours in (0, 8, 16):
-        assert runs.begin(GO, str(hours), "t", hours * 60 * MINUTE_MS) == []
-    assert [held.limit for held in runs.begin(GO, "4", "t", DAY_MS)] == ["budget"]
-    assert runs.begin(GO, "4", "t", DAY_MS + 1) == []
-    assert [held.limit for held in runs.begin(GO, "5", "t", DAY_MS + 60 * MINUTE_MS)] == ["budget"]
+        assert runs.begin(GO, str(hours), "t", HOLDER, hours * 60 * MINUTE_MS) == []
+    assert [held.limit for held in runs.begin(GO, "4", "t", HOLDER, DAY_MS)] == ["budget"]
+    assert runs.begin(GO, "4", "t", HOLDER, DAY_MS + 1) == []
+    assert [held.limit for held in runs.begin(GO, "5", "t", HOLDER, DAY_MS + 60 * MINUTE_MS)] == ["budget"]
 
 
 def test_refusals_say_why_and_until_when() -> None:
     runs = Runs(CONFIG)
     for number in range(3):
         at = number * 60 * MINUTE_MS
-        assert runs.begin(GO, str(number), "t", at) == []
-        runs.end(str(number), at + MINUTE_MS, "trained")
+        assert runs.begin(GO, str(number), "t", HOLDER, at) == []
+        runs.end(str(number), HOLDER, at + MINUTE_MS, "trained")
     cooldown, budget, few = runs.held_back(7, 122 * MINUTE_MS)
     assert (cooldown.words, cooldown.until) == ("cooldown: 9 min left", 131 * MINUTE_MS)
     assert budget.words == "budget: 3 of 3 runs in 24 h, the next may begin in 21 h 59 min"
@@ -123,16 +159,16 @@ def test_refusals_say_why_and_until_when() -> None:
     assert cooldown.until is not None and budget.until is not None
     assert [held.limit for held in runs.held_back(50, cooldown.until)] == ["budget"]
     assert [held.limit for held in runs.held_back(50, budget.until - 1)] == ["budget"]
-    assert runs.begin(GO, "next", "t", budget.until) == []
+    assert runs.begin(GO, "next", "t", HOLDER, budget.until) == []
 
 
 def test_the_last_that_was_trained_is_remembered_however_long_ago() -> None:
     runs = Runs(CONFIG)
-    runs.begin(GO, "good", "t", 0)
-    runs.end("good", 1, "trained", through=77)
+    runs.begin(GO, "good", "t", HOLDER, 0)
+    runs.end("good", HOLDER, 1, "trained", through=77)
     for day in range(1, 30):
-        runs.begin(GO, str(day), "t", day * DAY_MS)
-        runs.end(str(day), day * DAY_MS + 1, "failed")
+        runs.begin(GO, str(day), "t", HOLDER, day * DAY_MS)
+        runs.end(str(day), HOLDER, day * DAY_MS + 1, "failed")
     assert runs.trained is not None and runs.trained.through == 77
 
 

@@ -23,7 +23,7 @@ def alert(name: str, since: int) -> Alert:
 def trained(began: int, config: TriggerConfig = CONFIG) -> Runs:
     runs = Runs(config)
     go = Trigger(reason="schedule", summary="", evidence={}, at=began, examples=9_999)
-    assert runs.begin(go, "1", "t", began) == [] and runs.end("1", began + 60_000, "trained")
+    assert runs.begin(go, "1", "t", "p", began) == [] and runs.end("1", "p", began + 60_000, "trained")
     return runs
 
 
@@ -59,7 +59,7 @@ def test_a_run_that_failed_answers_nothing() -> None:
     runs = Runs(CONFIG)
     seen = Seen([alert("item_drift", 5)], 5_000)
     first = decide(CONFIG, seen, runs, 10)
-    assert first is not None and runs.begin(first, "1", "t", 10) == [] and runs.end("1", 20, "failed")
+    assert first is not None and runs.begin(first, "1", "t", "p", 10) == [] and runs.end("1", "p", 20, "failed")
     held, again = (decide(CONFIG, seen, runs, now) for now in (60_000, HOUR_MS))
     assert held is not None and held.words == "cooldown: 30 min left"
     assert again is not None and again.go
