@@ -27,7 +27,7 @@ from evaluator.retraining.config import LearningConfig
 from evaluator.retraining.dataset import Lesson
 from evaluator.retraining.job import BRANDS, LESSON, Job
 from evaluator.retraining.run_spec import ORDER, Order, Outcome
-from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.training_run import Trigger
 from liveshelf.demo.environment import HURRY, Scene, scene
 from liveshelf.demo.log import Notes
 from liveshelf.settings import Settings, StackConfig

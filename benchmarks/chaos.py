@@ -37,9 +37,9 @@ from benchmarks.rounds import STEP_MS, Rounds, Sent
 from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
 from evaluator.attribution.join import Rules
+from evaluator.retraining.config import TriggerConfig
 from evaluator.retraining.run_store import Book
-from evaluator.retraining.trigger import Trigger
-from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import StackConfig
 from liveshelf.stack import roles
 from liveshelf.stack.servers import Servers, stack

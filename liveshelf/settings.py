@@ -26,9 +26,7 @@ from pydantic_settings import (
 from evaluator.config import DashboardConfig, EvaluatorConfig
 from evaluator.gate.config import GateConfig
 from evaluator.monitoring.alerts.config import AlertsConfig
-from evaluator.retraining.config import LearningConfig, LoopConfig
-from evaluator.retraining.store.config import ExamplesConfig
-from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
 from evaluator.rollout.config import RolloutConfig
 from liveshelf.stack_record import Record
 from streams.config import Config, Seconds, StreamsConfig

@@ -13,18 +13,15 @@ from pathlib import Path
 
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.retraining import run_spec
-from evaluator.retraining.child import Child
 from evaluator.retraining.config import LoopConfig
-from evaluator.retraining.onset import asking, since
-from evaluator.retraining.reasons import Seen
-from evaluator.retraining.run import Round, unfinished
+from evaluator.retraining.run import Child, Round, unfinished
 from evaluator.retraining.run_registry import Runs
 from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, Order, Outcome
 from evaluator.retraining.run_store import Book
 from evaluator.retraining.status import Standing
 from evaluator.retraining.store.archive import Archive
-from evaluator.retraining.trigger import Trigger
-from evaluator.retraining.trigger_policy import decide
+from evaluator.retraining.training_run import Trigger
+from evaluator.retraining.triggers import Seen, asking, decide, since
 from evaluator.rollout.controller import Rollout
 from models.store import Store, StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Slot

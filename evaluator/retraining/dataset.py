@@ -1,10 +1,13 @@
-"""What a run is taught and judged by: labelled examples with their texts, in slices. Pure but for the archive it reads.
+"""What a run is trained and judged by: labelled examples with their texts and weights, cut in three by time.
 
-Saved, so that a run that was cut off goes on with the very same examples.
+The oldest to train on, newer ones to calibrate by, the newest to be judged by; a view has one time, so no cut parts
+one. What was ignored is weighed by how often its place is looked at. Pure but for the archive it reads.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,11 +15,70 @@ from evaluator.attribution.example import Labelled
 from evaluator.attribution.labels import Context, example
 from evaluator.metrics.position_bias import Positions
 from evaluator.retraining.config import LearningConfig
-from evaluator.retraining.slices import slices
 from evaluator.retraining.store.archive import Archive
-from evaluator.retraining.weighing import weighed
-from models.training.examples import Example
+from models.training.examples import Example, ExamplesError
 from models.training.rehearsal import rehearse
+
+
+def weighed(examples: Sequence[Example], positions: Positions) -> list[Example]:
+    """Examples whose ``ignore`` ones count as much as their position's propensity.
+
+    Where only one in five looks, four of five have not ignored anything. By the position-based model an item that
+    tempts with probability ``r`` is clicked at place ``k`` with probability ``theta(k) r``. So the log likelihood of a
+    click is ``log r`` plus a constant, and that of none ``log(1 - theta(k) r)``, which for rare clicks is ``theta(k)
+    log(1 - r)``: a cross-entropy in which clicks weigh one and the rest their propensity. Inverse weights on the clicks
+    (Joachims et al. 2017) aim at the same and vary far more.
+
+    Examples
+    --------
+    >>> positions = Positions()
+    >>> for place, clicks in ((0, 40), (1, 10)):
+    ...     positions.update("tv", "a", place, clicks, 100)
+    >>> shown = [Example(query="tv", item="a", intent=intent, position=1) for intent in ("look", "ignore")]
+    >>> [round(one.weight, 2) for one in weighed(shown, positions)]
+    [1.0, 0.25]
+    """
+    return [
+        msgspec.structs.replace(one, weight=one.weight / positions.weight(one.position))
+        if one.intent == "ignore" and one.position is not None
+        else one
+        for one in examples
+    ]
+
+
+class Slices(NamedTuple):
+    """Examples in the order of time."""
+
+    train: Sequence[Labelled]
+    calibrate: Sequence[Labelled]
+    gate: Sequence[Labelled]
+
+
+def slices(examples: Sequence[Labelled], config: LearningConfig) -> Slices:
+    """Cut examples that are in the order of time.
+
+    Examples
+    --------
+    >>> made = [Labelled(id=f"{ts}{item}", ts=ts, shopper="u", item_id=item, shelf_id="s", surface="", position=0,
+    ...     intent="look") for ts in range(10) for item in "ab"]
+    >>> [len(some) for some in slices(made, LearningConfig())]
+    [14, 2, 4]
+
+    Raises
+    ------
+    ExamplesError
+        When there are too few moments to make three slices.
+    """
+    views = [view[0] for view, _ in groupby(examples, lambda one: (one.ts, one.shopper, one.shelf_id))]
+    judged = max(1, min(int(config.gate_share * len(views)), config.gate_views))
+    aside = judged + max(1, int(config.calibration_share * len(views)))
+    if aside >= len(views):
+        raise ExamplesError(f"{len(views):,} views are too few to train on, to calibrate and to judge by")
+    first, second = (next(place for place, one in enumerate(examples) if one.ts >= views[-n]) for n in (aside, judged))
+    if not 0 < first < second:
+        raise ExamplesError(f"{len(views):,} views of so few moments cannot be parted by time")
+    return Slices(examples[:first], examples[first:second], examples[second:])
+
 
 END = 1 << 62
 

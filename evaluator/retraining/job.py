@@ -20,9 +20,9 @@ from evaluator.gate.gate import judge
 from evaluator.gate.report import Verdict
 from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
-from evaluator.retraining.child import UNUSABLE
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.dataset import Lesson, lesson, recent
+from evaluator.retraining.run import UNUSABLE
 from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, Order, Outcome
 from evaluator.retraining.store.archive import Archive
 from models import check

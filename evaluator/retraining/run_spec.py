@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from evaluator.gate.report import Decision
-from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.training_run import Trigger
 from models.store.storage import sync
 
 T = TypeVar("T")

@@ -12,10 +12,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 from redis.asyncio import Redis
 
-from evaluator.retraining.run_record import Outcome
+from evaluator.retraining.config import TriggerConfig
 from evaluator.retraining.run_registry import Runs
-from evaluator.retraining.trigger import Held, Trigger
-from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.retraining.training_run import Held, Outcome, Trigger
 from streams.events.decode import UNDECODABLE
 from streams.redis.lua import replacing
 from streams.redis.retry import Patience

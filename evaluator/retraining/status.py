@@ -3,11 +3,10 @@
 Knows names of figures; decides nothing.
 """
 
-from evaluator.retraining.limits import DAY_MS
 from evaluator.retraining.run import Round
-from evaluator.retraining.run_registry import Runs
+from evaluator.retraining.run_registry import DAY_MS, Runs
 from evaluator.retraining.run_spec import Outcome
-from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.training_run import Trigger
 from evaluator.rollout.controller import Tick
 from models.store.slots import Slot
 from streams.telemetry.meter import Meter

@@ -141,16 +141,16 @@ def trainer(
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf trainer`
     """
-    from evaluator.retraining import child
+    from evaluator.retraining import run
 
     with told():
         config = settings()
         if job:
-            child.settle(config.learning.niceness)
+            run.settle(config.learning.niceness)
             from evaluator.retraining.job import work
 
-            folder = child.asked()
-            raise typer.Exit(work(folder, config.loop(), child.say) if folder else 0)
+            folder = run.asked()
+            raise typer.Exit(work(folder, config.loop(), run.say) if folder else 0)
         reached_by_role(config)
         from streams import reporting
         from streams.kafka import topics

@@ -16,7 +16,7 @@ from evaluator.attribution.join import Attribution, Rules, pages
 from evaluator.attribution.labels import Context, Contexts, example
 from evaluator.metrics.impression import Closed
 from evaluator.metrics.position_bias import Positions
-from evaluator.retraining.weighing import weighed
+from evaluator.retraining.dataset import weighed
 from liveshelf.terminal import add_row
 from models.scorer import INTENTS
 from models.training.examples import Example, ExamplesError

@@ -9,9 +9,9 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from evaluator.retraining.config import TriggerConfig
 from evaluator.retraining.run_store import Book
-from evaluator.retraining.trigger import Trigger
-from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.retraining.training_run import Trigger
 from liveshelf.stack.redis import LocalRedis
 from streams import reporting
 from streams.clock import wall_ms

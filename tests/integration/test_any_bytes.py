@@ -24,12 +24,10 @@ from evaluator.gate.config import GateConfig
 from evaluator.monitoring.alerts import topic as alerts
 from evaluator.monitoring.alerts.active import Standing
 from evaluator.retraining import items as texts
-from evaluator.retraining.config import LearningConfig, LoopConfig
+from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
 from evaluator.retraining.example_consumer import Intake
 from evaluator.retraining.store.archive import Archive
-from evaluator.retraining.store.config import ExamplesConfig
 from evaluator.retraining.store.store import Store as Examples
-from evaluator.retraining.trigger_config import TriggerConfig
 from evaluator.rollout.config import RolloutConfig
 from liveshelf.demo.watching import Watching
 from liveshelf.settings import Settings

@@ -17,11 +17,11 @@ import redis as sync
 from redis.asyncio import Redis
 
 from evaluator.monitoring.alerts.alert import Alert
+from evaluator.retraining.config import TriggerConfig
 from evaluator.retraining.controller import Loop
 from evaluator.retraining.run_store import Book
 from evaluator.retraining.store.archive import Archive
-from evaluator.retraining.trigger import Trigger
-from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.retraining.training_run import Trigger
 from evaluator.rollout.controller import Rollout
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from evaluator.attribution.example import Labelled
+from evaluator.retraining.config import ExamplesConfig
 from evaluator.retraining.store.archive import Archive, rechunked
 from evaluator.retraining.store.columns import rows, table
-from evaluator.retraining.store.config import ExamplesConfig
 from evaluator.retraining.store.folder import Folder
 from evaluator.retraining.store.reservoir import Reservoir
 from evaluator.retraining.store.segment import Segment, crumbs, expired, following, standing

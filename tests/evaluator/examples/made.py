@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 
 from evaluator.attribution.example import Labelled
-from evaluator.retraining.store.config import ExamplesConfig
+from evaluator.retraining.config import ExamplesConfig
 
 HOUR_MS = 3_600_000
 NOW = 1_764_129_600_000

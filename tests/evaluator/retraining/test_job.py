@@ -9,7 +9,7 @@ from evaluator.retraining import run_spec
 from evaluator.retraining.dataset import Lesson
 from evaluator.retraining.job import ABOUT, CHALLENGER, LESSON, Job, work
 from evaluator.retraining.run_spec import ORDER, OUTCOME, Order
-from evaluator.retraining.trigger import Trigger
+from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction
 from models.store import Data, Description, Store

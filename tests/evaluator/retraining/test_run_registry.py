@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.retraining.limits import DAY_MS
-from evaluator.retraining.run_record import Run
-from evaluator.retraining.run_registry import Runs
-from evaluator.retraining.trigger import Trigger
-from evaluator.retraining.trigger_config import TriggerConfig
+from evaluator.retraining.config import TriggerConfig
+from evaluator.retraining.run_registry import DAY_MS, Runs
+from evaluator.retraining.training_run import Run, Trigger
 
 MINUTE_MS = 60_000
 CONFIG = TriggerConfig(cooldown_s=600, lease_s=300, runs_a_day=3, least_examples=10, enough_examples=100)

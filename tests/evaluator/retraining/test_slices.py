@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evaluator.attribution.example import Labelled
 from evaluator.retraining.config import LearningConfig
-from evaluator.retraining.slices import slices
+from evaluator.retraining.dataset import slices
 from models.training.examples import ExamplesError
 
 

@@ -6,11 +6,10 @@ from pydantic import ValidationError
 
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.registry import KINDS
-from evaluator.retraining.reasons import CLICK_RATE, Seen
+from evaluator.retraining.config import ALARMS, TriggerConfig
 from evaluator.retraining.run_registry import Runs
-from evaluator.retraining.trigger import Trigger, decoder, encoder
-from evaluator.retraining.trigger_config import ALARMS, TriggerConfig
-from evaluator.retraining.trigger_policy import decide
+from evaluator.retraining.training_run import Trigger, decoder, encoder
+from evaluator.retraining.triggers import CLICK_RATE, Seen, decide
 
 HOUR_MS = 3_600_000
 CONFIG = TriggerConfig()

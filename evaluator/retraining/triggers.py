@@ -1,0 +1,170 @@
+"""When to train anew: alarms, enough new examples, a schedule; and from when on examples are of the world as it is now.
+
+Pure: takes alerts, counts, the runs so far and a clock.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.detectors.detector import Evidence
+from evaluator.retraining.config import TriggerConfig
+from evaluator.retraining.run_registry import Runs
+from evaluator.retraining.training_run import Kind, Run, Trigger
+from streams.clock import span
+
+CLICK_RATE = {"click_rate_drop", "click_rate_below_holdback"}
+
+
+class Seen(NamedTuple):
+    """What is known at a moment: alerts that fire, and how many examples were seen after ``through`` of the last run
+    that was trained."""
+
+    alerts: Sequence[Alert]
+    examples: int
+
+
+class Reason(NamedTuple):
+    """One reason, in words and with its evidence."""
+
+    kind: Kind
+    summary: str
+    evidence: Evidence
+
+
+def reasons(config: TriggerConfig, seen: Seen, last: Run | None, now: int) -> list[Reason]:
+    """All reasons of a moment, the most pressing first, alarms of one kind in the order in which they began.
+
+    Parameters
+    ----------
+    last
+        The last run that was trained. It answers all alarms that had begun before it; those that go on are a reason
+        again after ``alarm_again_s``.
+
+    Examples
+    --------
+    >>> [one.kind for one in reasons(TriggerConfig(), Seen([], 25_000), None, 0)]
+    ['examples', 'schedule']
+    >>> last = Run(id="1", by="t", reason="drift", began=100, until=200, ended=150, outcome="trained")
+    >>> reasons(TriggerConfig(), Seen([], 500), last, 1_000)
+    []
+    """
+    alarms = [one for one in seen.alerts if _asks(config, one, last, now)]
+    alarms.sort(key=lambda one: (one.name not in CLICK_RATE, one.since, one.key))
+    found = [Reason("click_rate" if one.name in CLICK_RATE else "drift", one.summary, _evidence(one)) for one in alarms]
+    return [*found, *_enough(config, seen), *_due(config, last, now)]
+
+
+def _asks(config: TriggerConfig, alert: Alert, last: Run | None, now: int) -> bool:
+    if alert.state != "firing" or alert.name not in config.alarms:
+        return False
+    return last is None or alert.since > last.began or now - last.began >= config.alarm_again_s * 1000
+
+
+def _evidence(alert: Alert) -> Evidence:
+    return {"alert": alert.key, "since": alert.since, **alert.evidence}
+
+
+def _enough(config: TriggerConfig, seen: Seen) -> Iterator[Reason]:
+    enough = config.enough_examples
+    if enough is not None and seen.examples >= enough:
+        summary = f"{seen.examples:,} new examples, {enough:,} are enough"
+        yield Reason("examples", summary, {"new examples": seen.examples, "enough": enough})
+
+
+def _due(config: TriggerConfig, last: Run | None, now: int) -> Iterator[Reason]:
+    if config.every_s is None:
+        return
+    if last is None:
+        yield Reason("schedule", "nothing was trained yet", {"every hours": config.every_s / 3_600})
+    elif now - last.began >= config.every_s * 1000:
+        hours = {"hours since": round((now - last.began) / 3_600_000, 2), "every hours": config.every_s / 3_600}
+        yield Reason("schedule", f"the last training began {span(now - last.began)} ago", {**hours, "run": last.id})
+
+
+def decide(config: TriggerConfig, seen: Seen, runs: Runs, now: int) -> Trigger | None:
+    """The trigger of a moment, a go or held back; None without a reason.
+
+    A go is no claim: others may be quicker, so whoever wants to train asks :meth:`Runs.begin` with it.
+
+    Examples
+    --------
+    >>> from evaluator.monitoring.alerts.alert import Alert
+    >>> drop = Alert(name="click_rate_drop", labels={"arm": "a"}, state="firing", summary="fewer clicks than before",
+    ...     evidence={"rate": 0.02}, since=5)
+    >>> config = TriggerConfig()
+    >>> few, many = (decide(config, Seen([drop], number), Runs(config), 10) for number in (300, 3_000))
+    >>> few.reason, few.words, few.evidence
+    ('click_rate', 'examples: 300 new ones, a run needs 2,000',
+     {'alert': 'click_rate_drop|arm=a', 'since': 5, 'rate': 0.02})
+    >>> many.go, many.also
+    (True, ['schedule'])
+    """
+    found = reasons(config, seen, runs.trained, now)
+    if not found:
+        return None
+    first, *others = found
+    return Trigger(
+        reason=first.kind,
+        summary=first.summary,
+        evidence=first.evidence,
+        at=now,
+        examples=seen.examples,
+        also=list(dict.fromkeys(one.kind for one in others if one.kind != first.kind)),
+        held_back=runs.held_back(seen.examples, now),
+    )
+
+
+CANARY = "canary"
+
+Back = Callable[[int, int, str, str], int | None]
+"""As :meth:`evaluator.retraining.store.archive.Archive.back`."""
+
+
+def asking(alerts: Iterable[Alert], config: TriggerConfig) -> list[Alert]:
+    """Those that may be a reason to train: a canary's are the rollout's business.
+
+    Examples
+    --------
+    >>> made = [Alert(name="click_rate_drop", labels={"surface": "feed", "arm": arm}, state="firing", summary="",
+    ...     evidence={}, since=5) for arm in ("champion", "canary")]
+    >>> [one.labels["arm"] for one in asking(made, TriggerConfig())]
+    ['champion']
+    """
+    return [one for one in alerts if one.name in config.alarms and one.labels.get("arm") != CANARY]
+
+
+def since(alerts: Iterable[Alert], last: Run | None, closing_ms: int, back: Back) -> int:
+    """From when on examples are of the world as it is now: the earliest onset of alarms that no run has answered, else
+    the latest of those that go on; 0 without any.
+
+    Parameters
+    ----------
+    last
+        The last run that was trained.
+    closing_ms
+        How long after it was seen an impression is closed: what a detector had seen when it fired was that old.
+    back
+        Counts back in the examples to where a detector of clicks puts the change.
+
+    Examples
+    --------
+    >>> drop = Alert(name="click_rate_drop", labels={"surface": "feed", "arm": ""}, state="firing", summary="",
+    ...     evidence={"outcomes since": 300}, since=9_000)
+    >>> since([drop], None, 2_000, lambda until, count, surface, arm: until - count)
+    6700
+    >>> since([], None, 2_000, lambda *_: None)
+    0
+    """
+    firing = list(alerts)
+    new = [one for one in firing if last is None or one.since > last.began]
+    onsets = [_onset(one, closing_ms, back) for one in new or firing]
+    return 0 if not onsets else min(onsets) if new else max(onsets)
+
+
+def _onset(alert: Alert, closing_ms: int, back: Back) -> int:
+    until, count = alert.since - closing_ms, alert.evidence.get("outcomes since")
+    if isinstance(count, int | float) and count >= 1 and "surface" in alert.labels:
+        found = back(until, int(count), alert.labels["surface"], alert.labels.get("arm", ""))
+        return until if found is None else found
+    return until
