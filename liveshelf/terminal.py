@@ -4,6 +4,7 @@ Knows errors that a person can mend; nothing of single commands.
 """
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,12 @@ def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
 
 console = screen()
 log = logging.getLogger(__name__)
+
+NONE = "-"
+"""What stands where there is no number yet."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 KAFKA_WAIT_S = 30.0
 KAFKA_AGAIN_S = 2.0
@@ -151,6 +158,17 @@ def plain(hostile: str) -> Text:
     'a[red]�[2J'
     """
     return Text("".join(letter if letter.isprintable() else "\ufffd" for letter in hostile))
+
+
+def figure(value: float, form: str) -> str:
+    """A number in a format; a dash where there is none, as of what never happened yet.
+
+    Examples
+    --------
+    >>> figure(0.051, ".1%"), figure(math.nan, ".1%")
+    ('5.1%', '-')
+    """
+    return format(value, form) if math.isfinite(value) else NONE
 
 
 def add_row(table: Table, *cells: str) -> None:

@@ -35,7 +35,8 @@ def decide(config: RolloutConfig, seen: Seen, now: int) -> Decision:
     >>> canary = Canary(9_000, 0, 20_000, 2_000, 180_000, 14_400, 1.25, 1.02, 1.9, 0.1)
     >>> tried = Seen("canary", "m2", since=0, share=0.1, workers=2, ready=2, canary=canary)
     >>> decide(config, tried, 60_000)[:2]
-    ('promote', 'click rate 10.00% in 20,000 impressions, 8.00% of the champion: 1.25 times, evidence 79 to 1')
+    ('promote',
+     'click rate 10.00% in 20,000 impressions, 8.00% of the champion: 1.25 times, evidence 79 to 1 of a difference')
     """
     if seen.stage == "none":
         return Decision("wait", "no challenger", {})
@@ -69,11 +70,13 @@ def _shadow(config: RolloutConfig, seen: Seen) -> Decision:
         return Decision("wait", f"{seen.ready} of {seen.workers} workers have it loaded", evidence)
     if shadow.shelves < config.shadow_shelves:
         return Decision("wait", f"{told}; {config.shadow_shelves:,} are enough", evidence)
+    if not math.isfinite(shadow.times):
+        return Decision("roll_back", f"{told}, none of them timed: it may take too long", evidence)
     told += f", {shadow.times:.2f} times the champion's time"
     if math.isfinite(shadow.alike):
         told += f", {shadow.alike:.0%} of the first ten are the champion's too"
         evidence["alike"] = round(shadow.alike, 3)
-    if not shadow.times <= config.slower:
+    if shadow.times > config.slower:
         return Decision("roll_back", f"{told}: {config.slower:g} are allowed", evidence)
     return Decision("canary", f"{told}: {config.share:.0%} of the shoppers get it", evidence)
 
@@ -101,8 +104,11 @@ def _canary(config: RolloutConfig, canary: Canary) -> Decision:
     if canary.log10_clicks >= -math.log10(config.alpha):
         return Decision("promote" if canary.ratio > 1 else "roll_back", told, evidence)
     if canary.ratio_low >= 1 - config.harm:
-        return Decision("promote", f"{told}; surely at least {canary.ratio_low:.3f} times", evidence)
-    return Decision("wait", f"{told}; {1 / config.alpha:.0f} to 1 is enough", evidence)
+        told += f"; surely at least {canary.ratio_low:.3f} times, and {1 - config.harm:.3g} is enough: "
+        told += "the gate shows whether it is better, the canary whether shoppers lose by it"
+        return Decision("promote", told, evidence)
+    told += f"; {1 / config.alpha:.0f} to 1 is enough, or surely at least {1 - config.harm:.3g} times"
+    return Decision("wait", told, evidence)
 
 
 def _failing(config: RolloutConfig, told: Shadow | Canary) -> bool:
@@ -113,7 +119,7 @@ def _told(canary: Canary) -> str:
     told = f"click rate {_rate(canary.clicks, canary.impressions)} in {canary.impressions:,} impressions, "
     told += f"{_rate(canary.champion_clicks, canary.champion_impressions)} of the champion"
     if math.isfinite(canary.ratio):
-        told += f": {canary.ratio:.2f} times, evidence {_odds(canary.log10_clicks)}"
+        told += f": {canary.ratio:.2f} times, evidence {_odds(canary.log10_clicks)} of a difference"
     return told
 
 

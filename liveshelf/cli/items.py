@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveshelf.terminal import console, plain, progress, reached, settings, told
+from liveshelf.terminal import INTERRUPTED, console, plain, progress, reached, settings, told
 from streams.events.schema import Id
 
 items_app = typer.Typer(no_args_is_help=True, help="The catalogue on Kafka.")
@@ -46,7 +46,7 @@ def items_delete(
             console.print(plain(f"{why}: {one}"), soft_wrap=True)
     for sentence in done.sentences(len(going)):
         console.print(plain(sentence), soft_wrap=True)
-    raise typer.Exit(0 if going and done.whole else 1)
+    raise typer.Exit(INTERRUPTED if done.interrupted else int(not (going and done.whole)))
 
 
 def checked(ids: Iterable[str], option: str) -> dict[str, None]:

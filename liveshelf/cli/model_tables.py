@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from liveshelf.terminal import plain
+from liveshelf.terminal import NONE, plain
 from models.store.difference import Change, Difference
 from models.store.manifest import Manifest
 
@@ -156,7 +156,7 @@ def _row(table: Table, *cells: str) -> None:
 
 
 def _told(value: Any) -> str:
-    return "-" if value is None else str(value)
+    return NONE if value is None else str(value)
 
 
 def _gain(change: Change) -> str:

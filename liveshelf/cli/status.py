@@ -6,6 +6,15 @@ from rich.table import Table
 
 from evaluator.metrics.intervals import wilson
 from liveshelf.terminal import add_row
+from evaluator.config import DashboardConfig
+from evaluator.config import address
+from streams.telemetry.meter import added
+from evaluator.metrics.intervals import wilson
+from liveshelf.settings import Settings
+from liveshelf.stack import ports
+from liveshelf.stack.roles import Role
+from liveshelf.terminal import add_row, figure
+from streams.ranking.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.ranking.candidates import SOURCES
@@ -75,6 +84,20 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     return [joined, rates, *([suspected] if bots else [])]
 
 
+def stage_table(taken: Sequence[Snapshot]) -> Table:
+    """How long the workers' stages took.
+
+    Examples
+    --------
+    >>> [list(column.cells) for column in stage_table([]).columns][1][:2]
+    [<text '-' [] ''>, <text '-' [] ''>]
+    """
+    table = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
+    for stage in STAGES:
+        add_row(table, stage, *(figure(value, ".1f") for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))
+    return table
+
+
 def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
     """What the workers did in the last seconds, how long stages took, and what Redis holds."""
     taken = snapshots(config, wall_ms() - int(seconds * 1000))
@@ -86,9 +109,6 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
         rates = (f"{total(mine, what) / span:,.1f}" for what in ("events", "shelves"))
         counts = (f"{snapshot.gauges.get(what, 0):,.0f}" for what in ("items", "lag"))
         add_row(workers, name, serving(snapshot), *counts, *rates)
-    stages = Table("stage", "p50 ms", "p90 ms", "p99 ms", title="Stages")
-    for stage in STAGES:
-        add_row(stages, stage, *(f"{value:.1f}" for value in quantiles(taken, stage, (0.5, 0.9, 0.99))))
     sources = Table("source", "share of first ten", title="Candidates")
     for source in (*SOURCES, "explore", "new"):
         add_row(sources, source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")
@@ -112,4 +132,4 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
             found = usage(redis, pattern)
             add_row(held, what, f"{found.keys:,}", f"{found.mean_bytes:,.0f}")
     evaluators = evaluator_tables(snapshots(config, wall_ms() - int(seconds * 1000), "evaluator"))
-    return [workers, *evaluators, stages, sources, held]
+    return [workers, *evaluators, stage_table(taken), sources, held]

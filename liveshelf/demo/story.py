@@ -26,6 +26,12 @@ from liveshelf.settings import Settings
 from liveshelf.simulation.drift import Fashion
 from liveshelf.stack.supervisor import Signals
 from liveshelf.stack_record import StackError
+from liveshelf.demo.log import Notes
+from liveshelf.demo.picture import draw
+from liveshelf.demo.environment import Scene, scene
+from liveshelf.demo.summary import WINDOW_S, summary
+from liveshelf.demo.recorder import Kind
+from liveshelf.terminal import NONE, figure
 from models.store.slots import CHALLENGER, CHAMPION
 from streams.events.schema import Item
 
@@ -53,6 +59,8 @@ class Story:
     ----------
     missed
         What did not happen in its time.
+    title
+        The chapter that it is in.
     """
 
     scene: Scene
@@ -61,20 +69,25 @@ class Story:
     stopped: Callable[[float], bool]
     notes: Notes = field(default_factory=Notes)
     missed: list[str] = field(default_factory=list)
+    title: str = ""
     _line_at: float = 0.0
 
-    def tell(self) -> None:
-        """All chapters, or as many as there is time for."""
+    def tell(self) -> bool:
+        """All chapters, or as many as there are until it is stopped; whether they were told to the end."""
         for chapter in (self.cold_start, self.learning, self.drift, self.repair, self.bad_model):
-            if self.stopped(0):
-                return
             chapter()
+            if self.stopped(0):
+                return False
+        return True
 
     def cold_start(self) -> None:
         """A worker loads BERT and encodes the catalogue; the shop opens, and nobody knows what is in fashion."""
+        self.title = "Cold start"
         self.say("chapter", "Cold start: a worker loads BERT and encodes the catalogue")
         wanted = min(len(self.shop.world.on_sale(self.shop.world.start_ms)), ENOUGH)
         if not self.until(lambda: self.numbers.items >= wanted, READY_S, f"{wanted} items encoded"):
+            if self.stopped(0):
+                return
             logs = ", ".join(str(role.log) for role in self.scene.supervisor.roles)
             raise StackError(f"The worker was not ready after {READY_S:.0f} s; its log says more: {logs}")
         self.shop.open()
@@ -87,6 +100,8 @@ class Story:
         self.chapter("It learns: what is clicked becomes examples, examples a model, shoppers its judges")
         self.until(lambda: self.champion() is not None, LEARN_S, "a first model in charge")
         self.wait(STEADY_S)
+        if self.stopped(0):
+            return
         since = self.shop.second - WINDOW_S
         self.say("note", f"click rate {self.rate(since)}, {self.share(since)} of what is possible")
 
@@ -121,6 +136,8 @@ class Story:
         from liveshelf.demo.sabotage import sabotage  # brings torch, which takes seconds
 
         self.until(lambda: self.challenger() is None, REPAIR_S, "an end to the trial that goes on")
+        if self.stopped(0):
+            return
         champion, began = self.champion(), self.shop.second
         bad = sabotage(self.scene.store)
         self.scene.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
@@ -148,11 +165,11 @@ class Story:
     def rate(self, since_s: float) -> str:
         """The click rate from a moment on, in words."""
         rate, low, high = self.shop.tape.ctr(since_s, self.shop.second)
-        return f"{rate:.2%} ({low:.2%} to {high:.2%})"
+        return NONE if math.isnan(rate) else f"{rate:.2%} ({low:.2%} to {high:.2%})"
 
     def share(self, since_s: float) -> str:
         """What of the possible is reached from a moment on, in words."""
-        return f"{self.shop.tape.of_oracle(since_s, self.shop.second):.0%}"
+        return figure(self.shop.tape.of_oracle(since_s, self.shop.second), ".0%")
 
     def at(self, kind: Kind) -> float:
         """When something happened first."""
@@ -161,7 +178,8 @@ class Story:
 
     def chapter(self, text: str) -> None:
         """Begin a chapter."""
-        self.mark("chapter", text.partition(":")[0])
+        self.title = text.partition(":")[0]
+        self.mark("chapter", self.title)
         self.say("chapter", text)
 
     def mark(self, kind: Kind, text: str) -> None:
@@ -234,7 +252,8 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
     Returns
     -------
     int
-        0 when everything happened in its time, or Ctrl-C ended a shop that was open; 1 otherwise.
+        0 when everything happened in its time, 1 when something did not, and 128 and the signal's number, as 130
+        after Ctrl-C, when a signal broke the story off.
 
     Raises
     ------
@@ -262,17 +281,19 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
                 signals.calm = True
                 say("note", f"the live page is at {there.page}")
                 with shop.staffed():
-                    story.tell()
-                    if keep and not signals.stop.is_set():
+                    whole = story.tell()
+                    if keep and whole:
                         story.chapter("The shop stays open until Ctrl-C")
                         story.wait(float("inf"))
                     say("line", "closing")
         except KeyboardInterrupt:
             console.print("Stopped before everything was up")
-            return 1
+            return signals.exit_code
     draw(shop.tape, out, "A shop that learns, drifts and recovers")
-    console.print(summary(story.shop, began, story.missed))
+    console.print(summary(story.shop, began, story.missed, "" if whole else story.title))
     console.print(Text(f"The whole run as a picture: {out}"), soft_wrap=True)
+    if not whole:
+        return signals.exit_code
     return 0 if shop.first_shelf_at is not None and not story.missed else 1
 
 

@@ -1,12 +1,15 @@
 """What the demo tells of the system: its numbers, and one shopper's shelves before and after a click. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from streams.events.shelf import Shelf, ShelfItem
 from streams.telemetry.meter import Snapshot, quantiles, total
 
 ROWS = 8
+
+STATE, MODELS = ("items", "challenger_ready"), ("model", "challenger")
+"""Gauges and labels of a worker that change while it starts, or changes models."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,32 @@ class Numbers:
             p99=p99,
             items=int(snapshots[-1].gauges.get("items", 0)) if snapshots else 0,
         )
+
+
+def settled(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
+    """Of one worker's snapshots, oldest first, those without the start and the changes of models: without the seconds
+    in which it takes items in, or another model serves, challenges or is loaded, and those until what waited is
+    answered.
+
+    Examples
+    --------
+    >>> from msgspec.structs import replace
+    >>> calm = Snapshot(role="worker", id="w", from_ms=0, to_ms=1, counts={"events": 9}, sketches={},
+    ...     gauges={"items": 9, "lag": 2}, labels={"model": "a"})
+    >>> fuller, other = replace(calm, gauges={"items": 10, "lag": 50}), replace(calm, labels={"model": "b"})
+    >>> behind = replace(other, gauges=fuller.gauges)
+    >>> [one is calm for one in settled([calm, calm, calm, behind, behind, other, other, other])]
+    [True, False]
+    """
+    before, waits = None, True
+    for one in snapshots:
+        state = [one.gauges.get(name) for name in STATE] + [one.labels.get(name) for name in MODELS]
+        if state != before or one.labels.get("next"):
+            before, waits = state, True
+        elif not waits:
+            yield one
+        else:  # the last one that answers what waited
+            waits = one.gauges.get("lag", 0) > one.counts.get("events", 0)
 
 
 def told(moment: Moment) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Self
 from rich.table import Table
 
 from liveshelf.ingest.removals import Removal, Verdict
-from liveshelf.terminal import add_row
+from liveshelf.terminal import INTERRUPTED, add_row
 from streams.events.adapters.gate import Entry
 from streams.events.decode import Refusal
 
@@ -47,9 +47,11 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """0, or 1 when nothing could be sent, the broker failed, the file is damaged, or what was to be deleted was
-        not."""
+        not; 130 after Ctrl-C."""
+        if self.interrupted or (self.removal and self.removal.interrupted):
+            return INTERRUPTED
         kept = (self.verdict and self.verdict.why_not) or (self.removal and not self.removal.whole)
-        return int(bool(self.error or self.failed or kept) or (self.sent == 0 and not self.interrupted))
+        return int(bool(self.error or self.failed or kept) or self.sent == 0)
 
     @property
     def incomplete(self) -> str:

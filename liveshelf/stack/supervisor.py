@@ -299,6 +299,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
                     say("stopping")
         except KeyboardInterrupt:
             say("stopped before everything was up")
+            return signals.exit_code
         except StackError as error:
             console.print(Text(masked(str(error)), style="red"), soft_wrap=True)
             return 1
@@ -316,6 +317,7 @@ class Signals:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.calm = False
+        self._first: int | None = None
 
     def __enter__(self) -> Self:
         self._before = [(number, signal.signal(number, self._handle)) for number in self.HANDLED]
@@ -327,8 +329,15 @@ class Signals:
         for number, handler in self._before:
             signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        first = not self.stop.is_set()
+    @property
+    def exit_code(self) -> int:
+        """Of what a signal broke off, as shells have it: 130 after Ctrl-C; 0 where none came."""
+        return 0 if self._first is None else 128 + self._first
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        first = self._first is None
+        if first:
+            self._first = number
         self.stop.set()
         if first and not self.calm:
             raise KeyboardInterrupt

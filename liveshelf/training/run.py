@@ -3,6 +3,7 @@
 Puts together what models, training and the store know; the only place that knows all three.
 """
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liveshelf.settings import Settings
+from liveshelf.terminal import figure
 from liveshelf.training.steps import Step
 from models.scorer import INTENTS, Floats
 from models.store import Manifest, Store
@@ -154,11 +156,11 @@ def tables(trained: Trained) -> list[Table]:
 
 def searched(found: Searched) -> Table:
     """Each trial's draw, and the log loss that it reached."""
-    best = min(loss for _, loss in found.trials)
+    best = min((loss for _, loss in found.trials if math.isfinite(loss)), default=math.nan)
     table = Table(*found.trials[0][0], "log loss", title="Search")
     for drawn, loss in found.trials:
         table.add_row(
-            *(f"{value:.3g}" for value in drawn.values()), f"{loss:.4f}", style="bold" if loss == best else ""
+            *(f"{value:.3g}" for value in drawn.values()), figure(loss, ".4f"), style="bold" if loss == best else ""
         )
     return table
 

@@ -186,7 +186,7 @@ def test_interrupted_it_still_tells_what_was_sent(
     visitor.start()
     summary = replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), loop=True, rate=20, console=QUIET)
     visitor.join()
-    assert summary.interrupted and summary.exit_code == 0
+    assert summary.interrupted and summary.exit_code == 130
     assert summary.sent == len(sent_events(kafka, topics_config)) > 0
 
 

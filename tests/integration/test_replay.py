@@ -113,6 +113,7 @@ def agrees(shop: Shop) -> None:
         text=True,
         check=True,
     ).stdout
+    assert "nan" not in told, "no worker has timed anything"
     rows = [line.split("│") for line in told.splitlines() if "search" in line and "24h" in line]
     assert any(f"{day.total[0]:,}" in (cell.strip() for cell in row) for row in rows), told
     assert any(f"{day.total[1] / day.total[0]:.2%}" in (cell.strip() for cell in row) for row in rows), told

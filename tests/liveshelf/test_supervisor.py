@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import HEALTHY_S, Supervisor, restart_backoff
 from liveshelf.stack_record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
+from liveshelf.stack.supervisor import Signals, Supervisor
 from tests.shop import until
 
 SLEEP = "import time; time.sleep(60)"
@@ -32,6 +34,16 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
         StackConfig(folder=tmp_path / "stack"), bootstrap_servers="broker:9092", redis_url="redis://me:secret@cache:1/0"
     ) as servers:
         yield servers
+
+
+@pytest.mark.parametrize("number", Signals.HANDLED)
+def test_what_a_signal_broke_off_has_the_exit_code_that_shells_give(number: signal.Signals) -> None:
+    with Signals() as signals:
+        assert signals.exit_code == 0
+        signals.calm = True
+        for one in (number, signal.SIGINT):  # the first counts
+            os.kill(os.getpid(), one)
+        assert signals.stop.is_set() and signals.exit_code == 128 + number
 
 
 def test_backoff_grows_to_its_bound_and_resets_after_a_healthy_run(servers: Servers) -> None:

@@ -72,7 +72,11 @@ def test_tombstones_end_every_record_whatever_was_read_first() -> None:
         assert len(found) <= 1, "the order between partitions decides nothing"
 
 
+def test_what_ctrl_c_broke_off_says_so_by_its_exit_code() -> None:
+    assert Summary(sent=5, interrupted=True).exit_code == Summary(interrupted=True).exit_code == 130
+
+
 def test_a_sync_that_did_not_delete_what_it_should_is_no_success() -> None:
     assert Summary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(items=1)).exit_code == 0
-    assert Summary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(interrupted=True)).exit_code == 1
+    assert Summary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(interrupted=True)).exit_code == 130
     assert Summary(sent=1, verdict=Verdict(("a",), 9, "too many")).exit_code == 1

@@ -12,10 +12,13 @@ from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
 from liveshelf.terminal import console
+from liveshelf.train import searched
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
 from models.store.parts import parts
+from models.training.config import TrainConfig
+from models.training.search import Searched
 
 THINGS = ("hose", "lamp", "drill", "chair", "kettle", "ladder", "fan", "rug")
 COLOURS = ("red", "blue", "green")
@@ -25,6 +28,13 @@ COLOURS = ("red", "blue", "green")
 def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 200)
+
+
+def test_a_trial_that_came_to_no_number_has_a_dash_and_is_not_the_best() -> None:
+    found = Searched(TrainConfig(), [({"learning_rate": 1.0}, float("nan")), ({"learning_rate": 0.1}, 0.5)])
+    with console.capture() as told:
+        console.print(searched(found))
+    assert "nan" not in told.get() and searched(found).rows[1].style == "bold"
 
 
 @pytest.fixture
