@@ -5,16 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from evaluator.metrics.intervals import wilson
-from liveshelf.terminal import add_row
-from evaluator.config import DashboardConfig
-from evaluator.config import address
-from streams.telemetry.meter import added
-from evaluator.metrics.intervals import wilson
-from liveshelf.settings import Settings
-from liveshelf.stack import ports
-from liveshelf.stack.roles import Role
 from liveshelf.terminal import add_row, figure
-from streams.ranking.candidates import SOURCES
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.ranking.candidates import SOURCES

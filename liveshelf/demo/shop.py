@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from kafka import KafkaProducer
 from redis.exceptions import RedisError
 
+from liveshelf.demo.environment import Watching
 from liveshelf.demo.recorder import Tape
 from liveshelf.demo.terminal_ui import Moment
-from liveshelf.demo.watching import Watching
 from liveshelf.ingest.rate_limit import TokenBucket
 from liveshelf.settings import Settings
 from liveshelf.simulation.drift import Drift

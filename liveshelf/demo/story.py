@@ -17,20 +17,14 @@ from rich.text import Text
 from liveshelf.demo import catalogs
 from liveshelf.demo.environment import Scene, scene
 from liveshelf.demo.log import Notes
-from liveshelf.demo.picture import draw
 from liveshelf.demo.recorder import Kind
+from liveshelf.demo.results import WINDOW_S, draw, summary
 from liveshelf.demo.shop import Shop
-from liveshelf.demo.summary import WINDOW_S, summary
 from liveshelf.demo.terminal_ui import Numbers, told
 from liveshelf.settings import Settings
 from liveshelf.simulation.drift import Fashion
 from liveshelf.stack.supervisor import Signals
 from liveshelf.stack_record import StackError
-from liveshelf.demo.log import Notes
-from liveshelf.demo.picture import draw
-from liveshelf.demo.environment import Scene, scene
-from liveshelf.demo.summary import WINDOW_S, summary
-from liveshelf.demo.recorder import Kind
 from liveshelf.terminal import NONE, figure
 from models.store.slots import CHALLENGER, CHAMPION
 from streams.events.schema import Item

@@ -29,7 +29,7 @@ from evaluator.retraining.example_consumer import Intake
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.store.store import Store as Examples
 from evaluator.rollout.config import RolloutConfig
-from liveshelf.demo.watching import Watching
+from liveshelf.demo.environment import Watching
 from liveshelf.settings import Settings
 from models.encoder import Encoder
 from streams import reporting
@@ -77,7 +77,7 @@ CONSUMERS = {
     "evaluator/monitoring/alerts/system_reader.py": "tests/evaluator/monitoring/alerts/test_system.py",
     "liveshelf/cli/health.py": "status, by the same function",
     "liveshelf/ingest/removals.py": "tests/liveshelf/ingest/test_removals.py",
-    "liveshelf/demo/watching.py": "story",
+    "liveshelf/demo/environment.py": "story",
 }
 """Modules that make a consumer, and what shows that it survives."""
 

@@ -16,9 +16,8 @@ from liveshelf.settings import StackConfig
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers, stack
-from liveshelf.stack.supervisor import HEALTHY_S, Supervisor, restart_backoff
+from liveshelf.stack.supervisor import HEALTHY_S, Signals, Supervisor, restart_backoff
 from liveshelf.stack_record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
-from liveshelf.stack.supervisor import Signals, Supervisor
 from tests.shop import until
 
 SLEEP = "import time; time.sleep(60)"

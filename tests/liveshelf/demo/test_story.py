@@ -7,13 +7,13 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
-from liveshelf.catalogues import made_up
+from liveshelf.demo.catalogs import made_up
+from liveshelf.demo.recorder import Tape
+from liveshelf.demo.results import figures, latency, summary
+from liveshelf.demo.shop import Shop
+from liveshelf.demo.story import Story
 from liveshelf.settings import Settings
-from liveshelf.shop import Shop
-from liveshelf.story.story import Story
-from liveshelf.story.summary import figures, latency, summary
-from liveshelf.story.tape import Tape
-from streams.meter import Meter, Snapshot
+from streams.telemetry.meter import Meter, Snapshot
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
