@@ -239,8 +239,8 @@ def test_a_run_whose_job_never_leaves_an_outcome_fails_after_three_tries(
 
     run()
     why = f": its process ended with {code} and left no outcome"
-    assert sum(why in said for said in logged(caplog, "evaluator.learning.rounds")) == 2
-    assert any(f" failed{why}" in said for said in logged(caplog, "evaluator.learning.loop"))
+    assert sum(why in said for said in logged(caplog, "evaluator.retraining.run")) == 2
+    assert any(f" failed{why}" in said for said in logged(caplog, "evaluator.retraining.controller"))
 
 
 @awaited

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
 from liveshelf.terminal import console
-from liveshelf.train import searched
+from liveshelf.training.run import searched
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.store import Manifest, Store
