@@ -24,12 +24,12 @@ from evaluator.gate.config import GateConfig
 from evaluator.gate.report import Check, Verdict
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LearningConfig
-from evaluator.retraining.dataset import Lesson
+from evaluator.retraining.dataset import TrainingDataset
 from evaluator.retraining.job import BRANDS, LESSON, Job
-from evaluator.retraining.run_spec import ORDER, Order, Outcome
+from evaluator.retraining.run_spec import ORDER, RunResult, RunSpec
 from evaluator.retraining.training_run import Trigger
-from liveshelf.demo.environment import HURRY, Scene, scene
-from liveshelf.demo.log import Notes
+from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
+from liveshelf.demo.log import StoryLog
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.simulation.drift import Fashion
 from models.store.slots import CHALLENGER, CHAMPION
@@ -61,7 +61,7 @@ ENDS = ("promoted", "rolled back", "gave up")
 class Runs:
     """Runs of one shop's examples, with the settings of its trainer."""
 
-    def __init__(self, there: Scene, folder: Path, tick: Callable[[], None]) -> None:
+    def __init__(self, there: DemoEnvironment, folder: Path, tick: Callable[[], None]) -> None:
         learning = LearningConfig.model_validate(hurry("LEARNING") | {"folder": str(folder / "bench")})
         examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
         gate = GateConfig.model_validate(hurry("GATE"))
@@ -70,13 +70,13 @@ class Runs:
         self.folder = folder / "bench"
         self.tick = tick
 
-    def make(self, name: str, champion: str | None, lesson: Path | None = None, seed: int = 0) -> Outcome:
+    def make(self, name: str, champion: str | None, lesson: Path | None = None, seed: int = 0) -> RunResult:
         """One run: with a lesson of its own, or with another run's, its labels shuffled by a seed."""
         run = self.folder / name
         run.mkdir(parents=True)
-        run_spec.write(run / ORDER, Order(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
+        run_spec.write(run / ORDER, RunSpec(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
         if lesson is not None:
-            told = run_spec.read(lesson / LESSON, Lesson)
+            told = run_spec.read(lesson / LESSON, TrainingDataset)
             assert told is not None
             train, calibrate = (shuffled(some, seed) for some in (told.train, told.calibrate))
             run_spec.write(run / LESSON, msgspec.structs.replace(told, train=train, calibrate=calibrate))
@@ -116,9 +116,9 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
     ]
 
 
-def trial(there: Scene, seed: int, version: str) -> dict[str, str | float]:
+def trial(there: DemoEnvironment, seed: int, version: str) -> dict[str, str | float]:
     """Half of the shoppers get a challenger: what becomes of it, when, and after how many impressions."""
-    shop, notes, pushed_s = shop_of(there, seed, FASHIONS), Notes(), math.nan
+    shop, notes, pushed_s = shop_of(there, seed, FASHIONS), StoryLog(), math.nan
     with shop.staffed():
         for now in shopping(there, shop, TRIAL_S):
             if math.isnan(pushed_s):
@@ -131,7 +131,7 @@ def trial(there: Scene, seed: int, version: str) -> dict[str, str | float]:
     return {"end": "none", "seconds": TRIAL_S, "impressions": 0, "why": ""}
 
 
-def learn(there: Scene, seed: int, tell: Callable[[float], None]) -> None:
+def learn(there: DemoEnvironment, seed: int, tell: Callable[[float], None]) -> None:
     """Shop until there are examples enough; told how many there are."""
     shop, examples = shop_of(there, seed, FASHIONS), 0.0
     with shop.staffed():
@@ -143,9 +143,9 @@ def learn(there: Scene, seed: int, tell: Callable[[float], None]) -> None:
                 return
 
 
-def several(made: Runs, report: Report, name: str, champion: str | None, count: int, labels: str) -> list[Outcome]:
+def several(made: Runs, report: Report, name: str, champion: str | None, count: int, labels: str) -> list[RunResult]:
     """Runs of one kind, and a row of the report: their outcomes."""
-    outcomes, failed = list[Outcome](), Counter[str]()
+    outcomes, failed = list[RunResult](), Counter[str]()
     for number in range(count):
         lesson = made.folder / LEARNED if labels == "shuffled" else None
         outcomes.append(made.make(f"{name}-{number}", champion, lesson, number))
@@ -166,7 +166,7 @@ def main(
     report = Report("bad challengers", examples=EXAMPLES, seed=seed)
     with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
-        with scene(settings, "bad", lambda _: None, env=ENV) as there:
+        with demo_environment(settings, "bad", lambda _: None, env=ENV) as there:
             task = bar.add_task("shopping", total=EXAMPLES)
             learn(there, seed, lambda examples: bar.update(task, completed=examples))
             bar.update(task, description="runs", completed=0, total=1 + 2 * runs)

@@ -19,7 +19,7 @@ from evaluator.experiments.click_test import ClickTest
 from evaluator.experiments.dispersion import GROUPS, Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.evidence import Canary, Seen
+from evaluator.rollout.evidence import Canary, CanaryEvidence
 from evaluator.rollout.policy import Action, decide
 
 
@@ -92,7 +92,7 @@ def live(shop: Shop, config: RolloutConfig, seed: int) -> Ended:
             log10_clicks=test.log10(),
             log10_traffic=traffic.log() / math.log(10),
         )
-        seen = Seen("canary", "m2", since=0, share=config.share, workers=1, ready=1, canary=canary)
+        seen = CanaryEvidence("canary", "m2", since=0, share=config.share, workers=1, ready=1, canary=canary)
         decision = decide(config, seen, now * 1_000)
         if decision.action != "wait":
             break

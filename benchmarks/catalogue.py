@@ -24,15 +24,15 @@ from models.cpu import limit_threads
 from models.encoded import EncodedItem
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
-from models.trigrams import letters
-from streams.batch import Batch, Recent, asks
-from streams.catalog.catalog import Catalogue, Change
+from models.trigrams import trigrams
+from streams.batch import Batch, Recent, rank_requests
+from streams.catalog.catalog import Catalog, Change
 from streams.catalog.embedding import Embedding, text, text_hash
 from streams.config import StreamsConfig
 from streams.events.schema import AnyEvent, Click, Item, Search
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.features.trending import Trending
-from streams.ranking.recommender import Ask, Recommender, anchors
+from streams.ranking.recommender import RankRequest, Recommender, anchors
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CHUNK = 1_000
@@ -96,7 +96,7 @@ class Goods:
                 scales,
                 (pooled / np.linalg.norm(pooled)).astype(np.float16),
                 ids,
-                letters(" ".join(words)),
+                trigrams(" ".join(words)),
             ),
         )
 
@@ -108,7 +108,7 @@ class Goods:
 class Traffic:
     """Batches of asks as the worker makes them: shoppers with a past, some searching and some clicking."""
 
-    def __init__(self, catalogue: Catalogue, seed: int) -> None:
+    def __init__(self, catalogue: Catalog, seed: int) -> None:
         self.catalogue, self.chance, self.count = catalogue, np.random.default_rng(seed), 0
         self.shoppers = {f"u{n}": self._past() for n in range(SHOPPERS)}
 
@@ -122,20 +122,20 @@ class Traffic:
         start = int(self.chance.integers(0, max(1, len(words) - 3)))
         return " ".join(words[start : start + int(self.chance.integers(2, 5))])[:200]
 
-    def batch(self, size: int) -> list[Ask]:
+    def batch(self, size: int) -> list[RankRequest]:
         """The asks that a batch of so many events leads to."""
         batch = Batch()
         for _ in range(size):
             user = f"u{self.chance.integers(0, SHOPPERS)}"
             batch.by_shopper.setdefault(user, []).append(self._event(user))
-        return asks(batch, self.shoppers, Recent(0), NOW_MS)
+        return rank_requests(batch, self.shoppers, Recent(0), NOW_MS)
 
-    def search(self) -> list[Ask]:
+    def search(self) -> list[RankRequest]:
         """One search of someone without a past."""
         self.count += 1
-        return [Ask("search", f"e{self.count}", NOW_MS, query=self.query())]
+        return [RankRequest("search", f"e{self.count}", NOW_MS, query=self.query())]
 
-    def together(self, wanted: Sequence[Ask]) -> dict[str, list[str]]:
+    def together(self, wanted: Sequence[RankRequest]) -> dict[str, list[str]]:
         """Ten neighbours for each item that is asked about."""
         return {item: [self.item().item_id for _ in range(10)] for ask in wanted for item in anchors(ask)}
 
@@ -159,7 +159,7 @@ class Bench:
         self.process = psutil.Process()
         gc.collect()
         self.empty_rss = self.process.memory_info().rss
-        self.catalogue = Catalogue(goods.encoder)
+        self.catalogue = Catalog(goods.encoder)
         self.config = StreamsConfig()
         self.trending = Trending(self.config.state.trend_bucket_s, self.config.state.trend_buckets)
         scorer = LateInteractionScorer(self.catalogue.memory, encoder_version=goods.encoder.version)

@@ -38,7 +38,7 @@ from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
 from evaluator.attribution.join import Rules
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_store import Book
+from evaluator.retraining.run_store import RunRegistry
 from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import StackConfig
 from liveshelf.stack import roles
@@ -260,7 +260,7 @@ def flushed(
         groups = (WORKERS, EVALUATORS)
         run.shop.until(lambda: not any(map(run.traces.uncommitted, groups)), lambda: "not all is through")
         redis = connect(RedisConfig(url=SecretStr(run.system.servers.redis_url)))
-        book = Book(redis, TRAINERS, TriggerConfig(cooldown_s=0.0))
+        book = RunRegistry(redis, TRAINERS, TriggerConfig(cooldown_s=0.0))
         due = Trigger(reason="schedule", summary="", evidence={}, at=0, examples=10_000)
         loop.run(book.begin(due, "1", "somebody"))
         before = {kind: run.traces.held(kind) for kind in KINDS}

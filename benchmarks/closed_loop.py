@@ -23,9 +23,9 @@ from benchmarks.shopping import shop_of, shopping
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import Told
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts
-from liveshelf.demo.environment import HURRY, Scene, scene
-from liveshelf.demo.log import Notes
-from liveshelf.demo.recorder import Kind, Tape
+from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
+from liveshelf.demo.log import StoryLog
+from liveshelf.demo.recorder import Kind, Recorder
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import SHOPPERS, VISITS_PER_S
 from liveshelf.settings import Settings, StackConfig
@@ -107,7 +107,7 @@ class Run:
         When the drift began, and it all ended; infinite until then.
     """
 
-    tape: Tape
+    tape: Recorder
     start_ms: int = 0
     alarm: Alert | None = None
     drift_s: float = math.inf
@@ -170,7 +170,7 @@ def _delay(reference: float, dispersion: float, rate: float, seed: int, most: in
 def perform(strategy: Strategy, seed: int, console: Console, folder: Path) -> Run:
     """Run one shop from its opening to its end."""
     settings = Settings(stack=StackConfig(folder=folder))
-    with scene(settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.env) as there:
+    with demo_environment(settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.env) as there:
         shop = shop_of(there, seed, strategy.fashions)
         run = Run(shop.tape)
         with shop.staffed():
@@ -178,8 +178,8 @@ def perform(strategy: Strategy, seed: int, console: Console, folder: Path) -> Ru
     return run
 
 
-def _live(there: Scene, shop: Shop, strategy: Strategy, run: Run, console: Console) -> None:
-    notes, promoted_s, limit_s = Notes(), math.inf, PATIENCE_S
+def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, run: Run, console: Console) -> None:
+    notes, promoted_s, limit_s = StoryLog(), math.inf, PATIENCE_S
     for now in shopping(there, shop, math.inf):
         for news in shop.watching.news():
             for note in notes.update(news):

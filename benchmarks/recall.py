@@ -17,7 +17,7 @@ import typer
 
 from benchmarks.report import DATA, Report
 from models.encoder import Encoder
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.late_interaction import LateInteractionScorer
 from models.scorer import ScoreRequest, utility
 from streams.catalog.embedding import text
@@ -42,7 +42,7 @@ class Bench:
         self.config = config
         self.weights = dict[str, float](PolicyConfig().intent_weights.items())
         self.encoder = Encoder()
-        self.memory = ItemMemory(self.encoder.dim, self.encoder.token_dim, self.encoder.max_item_tokens)
+        self.memory = ItemStore(self.encoder.dim, self.encoder.token_dim, self.encoder.max_item_tokens)
         self.scorer = LateInteractionScorer(self.memory)
         self.vectors, self.lexical = VectorIndex(self.encoder.dim), LexicalIndex()
         texts = [text(item) for item in items]

@@ -28,7 +28,7 @@ from rich.progress import track
 from benchmarks.report import DATA, Report
 from models.cross_encoder import BATCH, CrossEncoderScorer
 from models.encoder import Encoder, Precision
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.late_interaction import LateInteractionScorer
 from models.scorer import ScoreRequest
 
@@ -78,7 +78,7 @@ def query_from(chance: random.Random, title: str) -> str:
 def late_arms(workload: Workload, precision: Precision, device: str) -> dict[str, Arm]:
     """The late-interaction scorer from query text to probabilities, by queries per call."""
     encoder = Encoder(precision=precision, device=device)
-    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+    memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
     memory.put_many(range(len(workload.texts)), encoder.encode_items(workload.texts))
     scorer = LateInteractionScorer(memory, precision=precision)
 

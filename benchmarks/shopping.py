@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from liveshelf.demo.catalogs import made_up
-from liveshelf.demo.environment import Scene
+from liveshelf.demo.environment import DemoEnvironment
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import SEARCHES, SHOPPERS, VISITS_PER_S
 from liveshelf.simulation.drift import Drift
@@ -13,7 +13,7 @@ READY_S = 300.0
 TICK_S = 0.2
 
 
-def shop_of(there: Scene, seed: int, drifts: Sequence[Drift] = ()) -> Shop:
+def shop_of(there: DemoEnvironment, seed: int, drifts: Sequence[Drift] = ()) -> Shop:
     """A shop like the story's, of made-up items, its doors still closed."""
     return Shop(
         there.settings,
@@ -26,7 +26,7 @@ def shop_of(there: Scene, seed: int, drifts: Sequence[Drift] = ()) -> Shop:
     )
 
 
-def shopping(there: Scene, shop: Shop, until_s: float) -> Iterator[float]:
+def shopping(there: DemoEnvironment, shop: Shop, until_s: float) -> Iterator[float]:
     """Open the shop when the worker is ready, and give the caller a turn a few times a second until its time is over.
 
     Yields

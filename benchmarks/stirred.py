@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from models.late_interaction import LateInteraction
-from models.store import Description, Manifest, Store
+from models.store import Description, Manifest, ModelStore
 from models.store.manifest import OWN, Data
 from models.weights import PACKAGED, fingerprint, quiet, resolve
 
@@ -17,7 +17,7 @@ HEAD, ENCODER = 0.01, 0.002
 """Standard deviations of what is added to the weights."""
 
 
-def stirred(store: Store, folder: Path, seed: int, own: bool) -> Manifest:
+def stirred(store: ModelStore, folder: Path, seed: int, own: bool) -> Manifest:
     """Put a version with a head, and an encoder where it has its ``own``, that a seed has stirred."""
     generator = torch.Generator().manual_seed(seed)
     head = LateInteraction()

@@ -29,7 +29,7 @@ from benchmarks.stirred import stirred
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
 from models.late_interaction import LateInteraction
-from models.store import Store
+from models.store import ModelStore
 from models.store.slots import CHAMPION, Slot
 from streams import reporting
 from streams.clock import wall_ms
@@ -151,7 +151,7 @@ def swap(run: Run, watch: Watch, kind: str, wanted: Version, change: Callable[[]
     return made
 
 
-def changes(run: Run, watch: Watch, store: Store, versions: list[Version], count: int) -> Iterator[Change]:
+def changes(run: Run, watch: Watch, store: ModelStore, versions: list[Version], count: int) -> Iterator[Change]:
     """Promotions and rollbacks by turns; of four promotions one is of the version with an encoder of its own."""
     first, second, own = versions
     seen = {first.id}
@@ -217,7 +217,7 @@ def main(
         stack(StackConfig(folder=Path(folder)), say=print) as servers,
         Progress(transient=True) as progress,
     ):
-        store = Store(f"{folder}/models")
+        store = ModelStore(f"{folder}/models")
         versions = []
         for name, seed, own in (("first", 1, False), ("second", 2, False), ("own", 3, True)):
             put = stirred(store, Path(folder) / name, seed, own)

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from benchmarks.report import Report
 from benchmarks.shopping import shopping
 from liveshelf.demo.catalogs import made_up
-from liveshelf.demo.environment import scene
+from liveshelf.demo.environment import demo_environment
 from liveshelf.demo.shop import Shop
 from liveshelf.settings import Settings, StackConfig
 from streams.telemetry.meter import Snapshot, quantiles, total
@@ -46,7 +46,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, Progress() as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
         env = ENV | {"LEARNING__NICENESS": str(niceness)}
-        with scene(settings, "training", lambda _: None, env=env) as there:
+        with demo_environment(settings, "training", lambda _: None, env=env) as there:
             shop = Shop(there.settings, made_up(1), 1, shoppers=300, per_s=visits)
             task = bar.add_task("shopping", total=seconds)
             stages: list[tuple[int, str]] = []

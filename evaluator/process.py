@@ -29,9 +29,9 @@ from models.store.slots import CHALLENGER
 from streams.catalog.embedding import parse
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
-from streams.kafka.app import Taking, caught_up, lag, leave_when_stalled, make_app, run
+from streams.kafka.app import BatchTaker, caught_up, lag, leave_when_stalled, make_app, run
 from streams.kafka.consumer import Consumer
-from streams.kafka.dead_letters import Letters
+from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.guard import Guard
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record, Send
@@ -40,7 +40,7 @@ from streams.kafka.topics import Topics
 from streams.redis.connection import connect
 from streams.reporting import Reporter
 from streams.runtime.lifecycle import or_leave, vital
-from streams.runtime.tasks import again, lasting
+from streams.runtime.tasks import restart_on_error, run_forever
 from streams.runtime.watchdog import Watchdog
 from streams.serving.announcement import follow as announced
 from streams.telemetry.meter import Meter
@@ -85,7 +85,7 @@ class Evaluator:
     def _agents(self) -> None:
         app, config = self.app, self.config
         self._ready = asyncio.Event()
-        taking = Taking(config.batch_wait_s, self.watchdog.progress)
+        taking = BatchTaker(config.batch_wait_s, self.watchdog.progress)
 
         async def on_impressions(stream: Any) -> None:
             await self._ready.wait()
@@ -98,7 +98,7 @@ class Evaluator:
     async def _serve_or_leave(self) -> None:
         """Faust would go on without what runs beside the batches."""
         with or_leave("what runs beside the batches has ended"):
-            await lasting(self._serve(), "what runs beside the batches")
+            await run_forever(self._serve(), "what runs beside the batches")
 
     async def _serve(self) -> None:
         config = self.config
@@ -124,7 +124,7 @@ class Evaluator:
                 self.streams.events,
                 items,
                 partitions,
-                Letters(send, self.streams.topics),
+                DeadLetterWriter(send, self.streams.topics),
                 self._gone,
                 self._read_again,
                 self.streams.bots,
@@ -138,11 +138,11 @@ class Evaluator:
             shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
             async with asyncio.TaskGroup() as group:
                 for what, work in {
-                    "reading items": again(partial(follow, embeddings, entries, items.update), "items"),
-                    "reading announcements": again(self._follow_challenger, "announcements"),
+                    "reading items": restart_on_error(partial(follow, embeddings, entries, items.update), "items"),
+                    "reading announcements": restart_on_error(self._follow_challenger, "announcements"),
                     "letting time go on": self._let_time_go_on(),
-                    "reading shelves": again(shelves.run, "shelves"),
-                    "reading snapshots": again(self.system.run, "snapshots"),
+                    "reading shelves": restart_on_error(shelves.run, "shelves"),
+                    "reading snapshots": restart_on_error(self.system.run, "snapshots"),
                     "telling of drift": self._tell_and_save(send),
                     "telling of the system": self._tell_of_system(send),
                     "reporting": self._report(send),

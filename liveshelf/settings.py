@@ -28,7 +28,7 @@ from evaluator.gate.config import GateConfig
 from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
 from evaluator.rollout.config import RolloutConfig
-from liveshelf.stack_record import Record
+from liveshelf.stack_record import StackRecord
 from streams.config import Config, Seconds, StreamsConfig
 from streams.telemetry.masking import masked, masked_servers
 
@@ -79,7 +79,7 @@ class _RunningStack(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         group = self.current_state.get("stack")
         given = group.get("folder") if isinstance(group, Mapping) else getattr(group, "folder", None)
-        record = Record.read_live(Path(str(given or StackConfig().folder)))
+        record = StackRecord.read_live(Path(str(given or StackConfig().folder)))
         if record is None:
             return {}
         return {"kafka": {"bootstrap_servers": record.bootstrap_servers}, "redis": {"url": record.redis_url}}

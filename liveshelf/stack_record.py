@@ -50,7 +50,7 @@ class RunningProcess(msgspec.Struct, frozen=True):
         return None
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``stack.json``: where the servers are, who keeps them, which processes there are, and how often those that ended
     were started again."""
 
@@ -118,7 +118,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _holder(folder: Path, who: str) -> str:
-    record = Record.read_live(folder)
+    record = StackRecord.read_live(folder)
     where = "its servers are still starting or already stopping"
     if record:
         where = f"Kafka is at {masked_servers(record.bootstrap_servers)}, Redis at {masked(record.redis_url)}"
@@ -133,7 +133,7 @@ def clear_leftovers(folder: Path) -> list[str]:
 
     On Linux the kernel has told them to end already and this only waits; elsewhere they are asked now.
     """
-    record = Record.read(folder)
+    record = StackRecord.read(folder)
     if record is None:
         return []
     found = {name: process for name, known in record.processes.items() if (process := known.find())}
@@ -145,5 +145,5 @@ def clear_leftovers(folder: Path) -> list[str]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(stubborn, timeout=LEFTOVER_TIMEOUT_S)
-    Record.remove(folder)
+    StackRecord.remove(folder)
     return list(found)

@@ -21,18 +21,18 @@ from liveshelf.settings import Settings, load
 from streams.telemetry.masking import masked
 
 
-def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
+def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """A terminal to which all text is text: a shop's own words are no markup and no emoji, in tables and titles too.
 
     Examples
     --------
-    >>> screen().render_str("[/sku] :cat:").plain
+    >>> make_console().render_str("[/sku] :cat:").plain
     '[/sku] :cat:'
     """
     return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False)
 
 
-console = screen()
+console = make_console()
 log = logging.getLogger(__name__)
 
 NONE = "-"
@@ -75,7 +75,7 @@ def _errors(names: Iterable[str]) -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def explain_errors() -> Iterator[None]:
     """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
     from streams.runtime.lifecycle import last_words
 
@@ -187,7 +187,7 @@ def add_row(table: Table, *cells: str) -> None:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on standard error, where that is a terminal; takes how much is done, and of how much or None."""
-    errors = screen(stderr=True)
+    errors = make_console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.encoded import EncodedItem
 from models.encoder import Encoder
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.scorer import INTENTS, Floats, Scorer, ScoreRequest
 from models.weights import WeightsError
 
@@ -76,7 +76,7 @@ class Sample:
         _apart("queries", [query.pooled for query in self.queries])
         self._memory = _memory(encoder, items)
 
-    def engaged(self, make: Callable[[ItemMemory, Callable[[int], str]], Scorer], learned: bool = True) -> float:
+    def engaged(self, make: Callable[[ItemStore, Callable[[int], str]], Scorer], learned: bool = True) -> float:
         """Let a scorer score the sample; returns the mean probability that an item is acted on.
 
         Parameters
@@ -140,8 +140,8 @@ def within(engaged: float, before: float) -> None:
         raise CheckError(f"it holds acts for {told}")
 
 
-def _memory(encoder: Encoder, items: Sequence[EncodedItem]) -> ItemMemory:
-    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=len(items))
+def _memory(encoder: Encoder, items: Sequence[EncodedItem]) -> ItemStore:
+    memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=len(items))
     memory.put_many(range(len(items)), items)
     return memory
 

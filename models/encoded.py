@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.trigrams import WORDS, Letters, letters  # noqa: F401 (the last one for the examples)
+from models.trigrams import WORDS, Letters, trigrams  # noqa: F401 (the last one for the examples)
 
 FORMAT = 4
 _HEADER = struct.Struct("<2sBxHHH")
@@ -36,11 +36,11 @@ class EncodedItem:
     ids
         uint16 [n]: which word piece each token is, as :func:`fold` numbers them.
     letters
-        uint64 [8]: the whole text's trigrams, as :func:`models.trigrams.letters` gives them.
+        uint64 [8]: the whole text's trigrams, as :func:`models.trigrams.trigrams` gives them.
 
     Examples
     --------
-    >>> item = EncodedItem.quantise(np.eye(2, 4, dtype=np.float32), np.zeros(4, np.float32), [7, 8], letters("tap"))
+    >>> item = EncodedItem.quantise(np.eye(2, 4, dtype=np.float32), np.zeros(4, np.float32), [7, 8], trigrams("tap"))
     >>> len(item.to_bytes()), EncodedItem.from_bytes(item.to_bytes()).ids.tolist()
     (98, [8, 9])
     >>> EncodedItem.from_bytes(item.to_bytes()[:-1])

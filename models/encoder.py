@@ -19,7 +19,7 @@ from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
 from models.engines import EngineName
 from models.projection import orthogonal
 from models.reader import PackedReader, PrefixReader, Reader, batches
-from models.trigrams import letters
+from models.trigrams import trigrams
 from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
 
 _Floats = npt.NDArray[np.float32]
@@ -155,7 +155,7 @@ class Encoder:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
         encoded = self._encode(texts, self.max_item_tokens, self.items)
         return [
-            EncodedItem.quantise(self._project(states), pooled, ids, letters(text))
+            EncodedItem.quantise(self._project(states), pooled, ids, trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
         ]
 
@@ -164,7 +164,7 @@ class Encoder:
         encoded = self._encode(texts, self.max_query_tokens, self.queries)
         # Copies: a part of an array keeps the whole batch in memory, for as long as one query of it is kept.
         return [
-            EncodedQuery(states.copy(), pooled.copy(), fold(ids), letters(text))
+            EncodedQuery(states.copy(), pooled.copy(), fold(ids), trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
         ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from models.constant import ConstantScorer
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder, Precision
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.late_interaction import LateInteraction, LateInteractionScorer
 from models.scorer import Architecture, Scorer
 
@@ -14,7 +14,7 @@ from models.scorer import Architecture, Scorer
 def build(
     architecture: Architecture,
     encoder: Encoder,
-    memory: ItemMemory,
+    memory: ItemStore,
     item_text: Callable[[int], str],
     *,
     head: Path | None = None,

@@ -14,7 +14,7 @@ import psutil
 import torch
 
 from models.encoded import EncodedItem
-from models.trigrams import WORDS, letters  # noqa: F401 (the last one for the examples)
+from models.trigrams import WORDS, trigrams  # noqa: F401 (the last one for the examples)
 
 Slots = npt.NDArray[np.int64]
 Part = Literal["tokens", "scales", "pooled", "ids", "letters"]
@@ -52,7 +52,7 @@ class _Block:
         self.letters = torch.from_numpy(np.zeros((slots, WORDS), np.int64))
 
 
-class ItemMemory:
+class ItemStore:
     """Growable store of encoded items, safe to fill from one thread while another scores.
 
     Grows by whole blocks, so nothing is ever copied and memory never peaks at twice its size.
@@ -67,8 +67,8 @@ class ItemMemory:
 
     Examples
     --------
-    >>> memory = ItemMemory(dim=4, token_dim=4, max_tokens=2, capacity=8)
-    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5], letters("tap")))
+    >>> memory = ItemStore(dim=4, token_dim=4, max_tokens=2, capacity=8)
+    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5], trigrams("tap")))
     >>> memory.pooled(np.array([9, 3])).tolist()
     [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     >>> len(memory), memory.bytes_per_item

@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from models import cpu
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.kernels import Kernels, KernelTable, QueryTokens, exact
 from models.projection import orthogonal
 from models.scorer import INTENTS, Floats, ScoreRequest
@@ -224,7 +224,7 @@ class LateInteractionScorer:
     >>> import numpy as np
     >>> from models.encoder import Encoder
     >>> encoder = Encoder()
-    >>> memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+    >>> memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
     >>> memory.put_many([0, 1], encoder.encode_items(["Canon inkjet printer", "Leather sofa"]))
     >>> [query] = encoder.encode_queries(["printer"])
     >>> [scores] = LateInteractionScorer(memory).score([ScoreRequest(np.array([0, 1]), query)])
@@ -236,7 +236,7 @@ class LateInteractionScorer:
 
     def __init__(
         self,
-        memory: ItemMemory,
+        memory: ItemStore,
         head: LateInteraction | None = None,
         *,
         encoder_version: str = "",

@@ -15,12 +15,12 @@ WORDS = BITS // 64
 Letters = npt.NDArray[np.uint64]
 
 
-def letters(text: str) -> Letters:
+def trigrams(text: str) -> Letters:
     """Bits uint64 [8] of all trigrams of the text's words in lower case, a space before and after each word.
 
     Examples
     --------
-    >>> alike = letters("chritstmas lights"), letters("Christmas light")
+    >>> alike = trigrams("chritstmas lights"), trigrams("Christmas light")
     >>> [f"{value:.2f}" for value in share(*alike)]
     ['0.69', '0.79']
     """

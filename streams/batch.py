@@ -13,7 +13,7 @@ from streams.events.decode import Refusal, decode_event
 from streams.events.schema import AnyEvent, Impression, Search, normalise
 from streams.features.shopper import Shopper, remembered
 from streams.kafka.record import Record
-from streams.ranking.recommender import Ask
+from streams.ranking.recommender import RankRequest
 
 E = TypeVar("E", bound=AnyEvent)
 
@@ -75,7 +75,7 @@ class Recent:
             self._done.popitem(last=False)
 
 
-def asks(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[Ask]:
+def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[RankRequest]:
     """The shelves a batch calls for: one feed a shopper, however many events they sent; one shelf a query; a query's
     personal shelf where the shopper has a past; and what is similar to touched items, when due.
 
@@ -86,14 +86,16 @@ def asks(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms:
     similar
         When each item's similar shelf was last made.
     """
-    wanted: list[Ask] = []
+    wanted: list[RankRequest] = []
     general: dict[str, Search] = {}
     touched: dict[str, AnyEvent] = {}
     for name, events in batch.by_shopper.items():
         shopper = shoppers[name]
         newest = max(events, key=_order)
         wanted.append(
-            Ask("feed", newest.event_id, max(shopper.newest_ms, newest.time_ms), shopper_id=name, shopper=shopper)
+            RankRequest(
+                "feed", newest.event_id, max(shopper.newest_ms, newest.time_ms), shopper_id=name, shopper=shopper
+            )
         )
         searches: dict[str, Search] = {}
         for event in events:
@@ -106,11 +108,11 @@ def asks(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms:
         for query, event in searches.items():
             if shopper.touched or any(asked.query != query for asked in shopper.asked):
                 wanted.append(
-                    Ask("search", event.event_id, event.time_ms, shopper_id=name, shopper=shopper, query=query)
+                    RankRequest("search", event.event_id, event.time_ms, shopper_id=name, shopper=shopper, query=query)
                 )
-    wanted += [Ask("search", event.event_id, event.time_ms, query=query) for query, event in general.items()]
+    wanted += [RankRequest("search", event.event_id, event.time_ms, query=query) for query, event in general.items()]
     wanted += [
-        Ask("similar", event.event_id, event.time_ms, item_id=item)
+        RankRequest("similar", event.event_id, event.time_ms, item_id=item)
         for item, event in touched.items()
         if similar.due(item, now_ms)
     ]

@@ -3,7 +3,7 @@
 Decode, dead-letter the bad, remember, recommend, publish, write; then a shadow may have a look. When ``process``
 returns, Redis has everything, and Kafka all shelves; once what it returns is done, Kafka has the dead letters too, and
 the batch's offsets may be committed. When either raises, they may not, and processing it again is harmless.
-Knows Redis through ``Store`` and Kafka through ``Send``; nothing of Faust.
+Knows Redis through ``StateStore`` and Kafka through ``Send``; nothing of Faust.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
 
-from streams.batch import Batch, Recent, asks
+from streams.batch import Batch, Recent, rank_requests
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.bots import Bots, Pages
 from streams.events.decode import Refusal
 from streams.events.shelf import ShelfRecord, bounded, encoder, fitted
-from streams.kafka.dead_letters import Letters
+from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.record import Record, Send, Sent
 from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
-from streams.ranking.recommender import Ask, anchors
+from streams.ranking.recommender import RankRequest, anchors
 from streams.redis import connection
-from streams.redis.store import Store
+from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ KEY_AND_OVERHEAD = 8_192
 class Pipeline:
     """Processes batches, one at a time."""
 
-    def __init__(self, arms: Arms, store: Store, send: Send, meter: Meter, config: StreamsConfig) -> None:
+    def __init__(self, arms: Arms, store: StateStore, send: Send, meter: Meter, config: StreamsConfig) -> None:
         self.arms, self.store, self.send = arms, store, send
         self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
-        self._letters = Letters(send, config.topics)
+        self._letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
@@ -79,12 +79,12 @@ class Pipeline:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
-        wanted: list[Ask] = []
+        wanted: list[RankRequest] = []
         together: dict[str, list[str]] = {}
         bots = self._marked(batch, again)
         if batch.by_shopper:
             shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
-            wanted = asks(batch, shoppers, self._similar, now)
+            wanted = rank_requests(batch, shoppers, self._similar, now)
             together = await self._together(wanted, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}
             made = self.arms.recommend(wanted, together, now)
@@ -158,7 +158,7 @@ class Pipeline:
     def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
         return [self._letters(record, refusal) for record, refusal in refused]
 
-    async def _together(self, wanted: Sequence[Ask], now_ms: int) -> dict[str, list[str]]:
+    async def _together(self, wanted: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
         items = dict.fromkeys(item for ask in wanted for item in anchors(ask))
         stale = [item for item in items if now_ms - self._neighbours.get(item, (0, []))[0] > NEIGHBOURS_FRESH_MS]
         for item, others in (await self.store.together(stale, self.config.candidates.together)).items():

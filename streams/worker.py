@@ -23,21 +23,21 @@ from models.cpu import limit_threads
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.features.trending import Trending
-from streams.kafka.app import Taking, lag, leave_when_stalled, make_app, run
+from streams.kafka.app import BatchTaker, lag, leave_when_stalled, make_app, run
 from streams.kafka.consumer import Consumer
 from streams.kafka.producer import Producer
 from streams.kafka.record import Send
 from streams.kafka.topics import Topics
 from streams.pipeline import Pipeline
 from streams.ranking.arms import Arms
-from streams.ranking.popular import Demand
+from streams.ranking.popular import PopularShelves
 from streams.ranking.recommender import Recommender
 from streams.ranking.withdrawals import Withdrawals
 from streams.redis.connection import connect
-from streams.redis.store import Store
+from streams.redis.store import StateStore
 from streams.reporting import Reporter
 from streams.runtime.lifecycle import or_leave, vital
-from streams.runtime.tasks import lasting
+from streams.runtime.tasks import run_forever
 from streams.runtime.watchdog import Watchdog
 from streams.serving.switcher import Switcher, first
 from streams.telemetry.meter import Meter
@@ -69,7 +69,7 @@ class Worker:
         champion = Recommender(edition.catalogue, edition.scorer, self.trending, config, queries=edition.queries)
         self.edition, self.arms = edition, Arms(champion, self.meter)
         self.watchdog = Watchdog(config.worker.stall_s)
-        self._taking = Taking(config.worker.batch_wait_s, self.watchdog.progress)
+        self._taking = BatchTaker(config.worker.batch_wait_s, self.watchdog.progress)
         self._agents()
 
     def run(self) -> int:
@@ -99,7 +99,7 @@ class Worker:
     async def _serve_or_leave(self) -> None:
         """Faust would go on without what runs beside the batches."""
         with or_leave("what runs beside the batches has ended"):
-            await lasting(self._serve(), "what runs beside the batches")
+            await run_forever(self._serve(), "what runs beside the batches")
 
     async def _serve(self) -> None:
         """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
@@ -108,7 +108,7 @@ class Worker:
             send = await closing.enter_async_context(Producer(config, self.meter))
             redis = connect(config.redis)
             closing.push_async_callback(redis.aclose)
-            self.store = Store(redis, config.state, config.bots.marked_s)
+            self.store = StateStore(redis, config.state, config.bots.marked_s)
             self.pipeline = Pipeline(self.arms, self.store, send, self.meter, config)
             self.switcher = Switcher(
                 self.edition,
@@ -123,7 +123,7 @@ class Worker:
             )
             self.withdrawals = Withdrawals(self.store, self.switcher.serving, self._owned, self.meter, config)
             del self.edition
-            demand = Demand(self.store, self.trending, self.arms, self.pipeline.write, config)
+            demand = PopularShelves(self.store, self.trending, self.arms, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
                 group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()

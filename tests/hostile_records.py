@@ -17,7 +17,7 @@ from evaluator.monitoring.alerts import alert
 from evaluator.monitoring.alerts.alert import Alert
 from models.encoded import EncodedItem
 from models.store.slots import Promotion, Slot
-from models.trigrams import letters
+from models.trigrams import trigrams
 from streams.catalog import embedding
 from streams.catalog.embedding import Embedding, Origin
 from streams.clock import wall_ms
@@ -148,7 +148,7 @@ def shelves() -> Iterator[Sent]:
 def encoded(dim: int = 4, width: int = 4, item_id: str = "good", version: str = "mini") -> bytes:
     """A good embedding, of some widths."""
     vectors = EncodedItem.quantise(
-        np.eye(1, width, dtype=np.float32), np.eye(1, dim, dtype=np.float32)[0], [7], letters("tap")
+        np.eye(1, width, dtype=np.float32), np.eye(1, dim, dtype=np.float32)[0], [7], trigrams("tap")
     )
     made = Item(item_id=item_id, title="A tap")
     return embedding.encoder.encode(Embedding(made, version, "hash", vectors.to_bytes()))

@@ -24,7 +24,7 @@ from streams.events.shelf import ShelfRecord, parse
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard
 from streams.kafka.topics import Topics
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Shelves:
         streams: StreamsConfig,
         config: EvaluatorConfig,
         memory: Memory,
-        patience: Patience,
+        patience: RedisRetry,
         took: Callable[[Batch], None],
         meter: Meter,
     ) -> None:

@@ -33,11 +33,11 @@ from streams.events.bots import REASONS
 from streams.events.decode import Refusal, decode_event, refuse
 from streams.events.schema import AnyEvent, Touch
 from streams.events.shelf import ShelfRecord
-from streams.kafka.dead_letters import Letters
+from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.record import Record, Send, Sent
 from streams.kafka.topics import Topics
 from streams.redis import connection
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 from streams.telemetry.meter import Meter, Series
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Join:
         events: EventsConfig,
         items: Items,
         shelf_partitions: int,
-        letters: Letters,
+        letters: DeadLetterWriter,
         gone: Callable[[int, int], Awaitable[bool]],
         read_again: ReadAgain,
         bots: BotsConfig | None = None,
@@ -100,7 +100,7 @@ class Join:
         self.shelf_partitions, self._letters = shelf_partitions, letters
         self.gone, self.read_again, self._progress = gone, read_again, progress
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
-        self.patience = Patience()
+        self.patience = RedisRetry()
         self.partitions: dict[int, Partition] = {}
         self.figures = Figures(config, items)
         self._assigned: set[int] = set()

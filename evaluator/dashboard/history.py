@@ -11,10 +11,10 @@ import msgspec
 
 from evaluator.dashboard.inspector import Titles
 from evaluator.dashboard.panels import learning, traffic
-from evaluator.dashboard.panels.learning import AlarmRow, Alarms, Loop, WatchRow, loop
+from evaluator.dashboard.panels.learning import AlertRow, AlertsPanel, LearningPanel, MonitorRow, learning_panel
 from evaluator.dashboard.panels.system import Health, Processes, ProcessRow, SlotRow, Slots, health
 from evaluator.dashboard.panels.traffic import PositionRow, RateRow
-from evaluator.dashboard.series import Key, Line, Point, Ring, Step, stages
+from evaluator.dashboard.series import Key, Line, Point, SeriesBuffer, Step, stages
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.system import GRAVE, SystemWatch
 from streams.reporting import STARTED
@@ -46,16 +46,16 @@ class Page(msgspec.Struct, frozen=True):
     shelves_per_s: float
     rates: list[RateRow]
     positions: list[PositionRow]
-    watches: list[WatchRow]
+    watches: list[MonitorRow]
     stages: list[StageRow]
     processes: list[ProcessRow]
     slots: list[SlotRow]
     measures: list[traffic.MeasureRow]
     exposure: list[traffic.BrandRow]
     calibration: list[traffic.Calibration]
-    loop: Loop
+    learning_panel: LearningPanel
     arms: list[traffic.ArmRow]
-    alerts: list[AlarmRow]
+    alerts: list[AlertRow]
     titles: int
 
 
@@ -109,10 +109,10 @@ class History:
 
     def __init__(self, quiet_ms: int = QUIET_MS, closes_after_s: float = 0.0) -> None:
         self.closes_after_s = closes_after_s
-        self.ring = Ring()
+        self.ring = SeriesBuffer()
         self.processes = Processes(quiet_ms)
         self.system = SystemWatch()
-        self.alarms, self.slots, self.titles = Alarms(), Slots(), Titles()
+        self.alarms, self.slots, self.titles = AlertsPanel(), Slots(), Titles()
         self.problem: str | None = None
         self._step = Step(0)
         self._lately: deque[Step] = deque(maxlen=LATELY)
@@ -201,7 +201,7 @@ class History:
             measures=traffic.measures(evaluators),
             exposure=traffic.exposure(evaluators),
             calibration=traffic.calibration(evaluators),
-            loop=loop(self.processes.live("trainer", now), slots),
+            learning_panel=learning_panel(self.processes.live("trainer", now), slots),
             arms=traffic.arms(evaluators),
             alerts=self.alarms.get(),
             titles=len(self.titles),

@@ -83,7 +83,7 @@ Key = tuple[str, ...]
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One series as it is sent; ``values`` lie on the axis of :meth:`Ring.times`, NaN where nothing is known."""
+    """One series as sent; ``values`` lie on the axis of :meth:`SeriesBuffer.times`, NaN where nothing is known."""
 
     id: int
     key: Key
@@ -104,7 +104,7 @@ class _Row:
         self.values: array[float] = array("d", [math.nan]) * steps
 
 
-class Ring:
+class SeriesBuffer:
     """Values by key and step; a step is a stretch of time, its last value stands for it.
 
     Parameters
@@ -121,7 +121,7 @@ class Ring:
 
     Examples
     --------
-    >>> ring = Ring(step_ms=1_000, steps=3)
+    >>> ring = SeriesBuffer(step_ms=1_000, steps=3)
     >>> for step, value in ((5, 0.5), (6, 0.25), (6, 0.75)): ring.put(("lag", "w"), step, value)
     >>> ring.advance(7_500)
     >>> ring.times(), [(line.key, line.values) for line in ring.get()]

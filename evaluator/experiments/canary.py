@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from evaluator.experiments.experiment import Experiment
 from evaluator.metrics.view import View
 from models.store.slots import Promotion, Slot
-from streams.ranking.assignment import CANARY, CHAMPION, place
+from streams.ranking.assignment import CANARY, CHAMPION, assign
 from streams.telemetry.meter import Series
 
 SETTLED_MS = 2_000
@@ -77,7 +77,7 @@ class Challenge:
         trial, experiment = self._running
         if view.made_at < trial.at + SETTLED_MS:
             return
-        belongs = CANARY if place(view.made_for, trial.version) < trial.share else CHAMPION
+        belongs = CANARY if assign(view.made_for, trial.version) < trial.share else CHAMPION
         if view.arm != belongs:
             experiment.meet(view.shopper, belongs)
             return

@@ -27,7 +27,7 @@ BATCH = 64
 ROUNDING = 1e-3
 
 
-class Ask(NamedTuple):
+class GateRequest(NamedTuple):
     """A context and the texts of the items to score in it, as :class:`models.training.examples.Example` has them;
     ``popularity`` of each item, none where all are zero."""
 
@@ -39,7 +39,7 @@ class Ask(NamedTuple):
     popularity: tuple[float, ...] = ()
 
 
-Score = Callable[[Sequence[Ask]], list[Floats]]
+Score = Callable[[Sequence[GateRequest]], list[Floats]]
 """Probabilities of the four intents, float32 [n, 4] for each context."""
 
 
@@ -52,11 +52,11 @@ class AnswerError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class RankedList:
     """A list with what came of it: mean targets [n, 4], and weights [n], of its distinct items; ``shopper`` is who saw
     it, empty where that is not known."""
 
-    ask: Ask
+    ask: GateRequest
     targets: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     shopper: str = ""
@@ -77,7 +77,7 @@ class Groups:
     unit: Literal["shoppers", "queries"]
 
     @classmethod
-    def of(cls, lists: Sequence[Judged]) -> "Groups":
+    def of(cls, lists: Sequence[RankedList]) -> "Groups":
         """Of some lists, in their order."""
         queries = tuple(one.query for one in lists)
         shoppers = tuple(one.shopper or query for one, query in zip(lists, queries, strict=True))
@@ -98,14 +98,14 @@ class Groups:
         return f"{needed:,} {self.unit}, there are {self.count:,}"
 
 
-def judged(examples: Sequence[Example], most: int) -> list[Judged]:
+def ranked_lists(examples: Sequence[Example], most: int) -> list[RankedList]:
     """The newest contexts of examples in the order of time, each shopper's of its own, newest first.
 
     Examples
     --------
     >>> rows = [("a", "look"), ("b", "buy"), ("a", "ignore")]
     >>> shown = [Example(query="hose", item=item, intent=intent) for item, intent in rows]
-    >>> [one] = judged(shown, 10)
+    >>> [one] = ranked_lists(shown, 10)
     >>> one.ask.items, one.targets.tolist(), one.weights.tolist()
     (('a', 'b'), [[0.0, 0.0, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0]], [2.0, 1.0])
     """
@@ -119,12 +119,14 @@ def judged(examples: Sequence[Example], most: int) -> list[Judged]:
             targets[places[example.item]] += example.weight * example.target()
         first = group[0]
         popular = {example.item: example.popularity for example in group}
-        ask = Ask(first.query, first.history, items, first.asked, first.weights, tuple(popular[one] for one in items))
-        found.append(Judged(ask, targets / weights[:, None], weights, first.shopper))
+        ask = GateRequest(
+            first.query, first.history, items, first.asked, first.weights, tuple(popular[one] for one in items)
+        )
+        found.append(RankedList(ask, targets / weights[:, None], weights, first.shopper))
     return found
 
 
-def pools(lists: Sequence[Judged], size: int, count: int, seed: int) -> list[Ask]:
+def pools(lists: Sequence[RankedList], size: int, count: int, seed: int) -> list[GateRequest]:
     """Contexts with as many candidates as a worker ranks: a list's own items, and others drawn from all lists."""
     chance = np.random.default_rng(seed)
     popular = {item: value for one in lists for item, value in zip(one.ask.items, one.ask.popularity, strict=False)}
@@ -138,7 +140,7 @@ def pools(lists: Sequence[Judged], size: int, count: int, seed: int) -> list[Ask
     return found
 
 
-def answers(score: Score, asks: Sequence[Ask]) -> list[Floats]:
+def answers(score: Score, asks: Sequence[GateRequest]) -> list[Floats]:
     """What a scorer says, batch by batch.
 
     Raises
@@ -176,7 +178,7 @@ class Served:
     --------
     >>> encoder = Encoder()
     >>> served = Served(Parts(), encoder, FrozenItems(encoder, ["Garden hose", "Desk lamp"]))
-    >>> [rows] = served([Ask("hose", (), ("Garden hose", "Desk lamp"))])
+    >>> [rows] = served([GateRequest("hose", (), ("Garden hose", "Desk lamp"))])
     >>> rows.shape, bool(rows[0, 3] < rows[1, 3])
     ((2, 4), True)
     """
@@ -193,13 +195,13 @@ class Served:
             precision=precision,
         )
 
-    def __call__(self, asks: Sequence[Ask]) -> list[Floats]:
+    def __call__(self, asks: Sequence[GateRequest]) -> list[Floats]:
         """Probabilities of the four intents, float32 [n, 4] for each context; KeyError for an item not given before."""
         texts = list(dict.fromkeys(text for ask in asks for text in (ask.query, *ask.asked)))
         queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
         return self.scorer.score([self._request(ask, queries) for ask in asks])
 
-    def _request(self, ask: Ask, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
+    def _request(self, ask: GateRequest, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
         past = [self.items.memory.pooled(self._slots(ask.history)).astype(np.float32)] if ask.history else []
         past += [queries[text].pooled[None, :] for text in ask.asked]
         return ScoreRequest(

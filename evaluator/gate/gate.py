@@ -14,7 +14,7 @@ from evaluator.gate.checks.latency import latency_checks, measure
 from evaluator.gate.checks.quality import Worth, calibration_check, loss_check, ndcg_check
 from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import AnswerError, Groups, Judged, Score, answers, judged, pools
+from evaluator.gate.dataset import AnswerError, Groups, RankedList, Score, answers, pools, ranked_lists
 from evaluator.gate.report import Check, Verdict, conclude
 from models.training.examples import Example, expected_level
 
@@ -62,7 +62,7 @@ def judge(
     >>> judge(sure(0.6), sure(0.8), shown[:60], GateConfig()).sentence
     'Not enough examples: 200 queries are needed, there are 30. The slice has 30 queries.'
     """
-    lists = judged(examples, config.most_contexts)
+    lists = ranked_lists(examples, config.most_contexts)
     groups = Groups.of(lists)
     try:
         checks = list(_too_few(groups, config)) or list(
@@ -77,7 +77,7 @@ def judge(
 
 
 def _checks(
-    lists: Sequence[Judged],
+    lists: Sequence[RankedList],
     champion: Score,
     challenger: Score,
     baseline: Score,

@@ -14,16 +14,16 @@ from pathlib import Path
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
-from evaluator.retraining.run import Child, Round, unfinished
-from evaluator.retraining.run_registry import Runs
-from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, Order, Outcome
-from evaluator.retraining.run_store import Book
-from evaluator.retraining.status import Standing
+from evaluator.retraining.run import Child, TrainingRun, unfinished
+from evaluator.retraining.run_registry import RunHistory
+from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, RunResult, RunSpec
+from evaluator.retraining.run_store import RunRegistry
+from evaluator.retraining.status import RetrainingStatus
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.training_run import Trigger
-from evaluator.retraining.triggers import Seen, asking, decide, since
+from evaluator.retraining.triggers import TriggerInputs, asking, decide, since
 from evaluator.rollout.controller import Rollout
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Slot
 from streams.clock import wall_ms
 from streams.telemetry.meter import Meter, Snapshot
@@ -34,7 +34,7 @@ ALARMED = ("click_rate", "drift")
 """Reasons that are alarms."""
 
 
-class Loop:
+class RetrainingController:
     """What one trainer does, step by step.
 
     Parameters
@@ -57,9 +57,9 @@ class Loop:
         by: str,
         command: Sequence[str],
         *,
-        store: Store,
+        store: ModelStore,
         archive: Archive,
-        book: Book,
+        book: RunRegistry,
         rollout: Rollout,
         meter: Meter,
         alerts: Callable[[int], Sequence[Alert]],
@@ -70,17 +70,17 @@ class Loop:
         self.store, self.archive, self.book, self.rollout = store, archive, book, rollout
         self.alerts, self.count, self.flush = alerts, count, flush
         self.folder = Path(config.learning.folder) / "runs"
-        self.standing = Standing(meter)
-        self.round: Round | None = None
+        self.standing = RetrainingStatus(meter)
+        self.round: TrainingRun | None = None
         self._spare: Child | None = None
         self._onsets: dict[tuple[tuple[str, int], ...], int] = {}
 
     def recall(self) -> None:
         """Know again what the last run was for, and what came of it."""
         for folder in sorted(self.folder.glob("*")):
-            if (asked := run_spec.read(folder / ORDER, Order)) is not None:
+            if (asked := run_spec.read(folder / ORDER, RunSpec)) is not None:
                 self.standing.triggered(asked.trigger)
-            if (outcome := run_spec.read(folder / OUTCOME, Outcome)) is not None:
+            if (outcome := run_spec.read(folder / OUTCOME, RunResult)) is not None:
                 self.standing.judged(outcome)
 
     async def step(self, snapshots: Iterable[Snapshot]) -> None:
@@ -127,7 +127,7 @@ class Loop:
             return spare
         return await Child.start(self.command, self.config.learning.threads)
 
-    async def _take_up(self, runs: Runs, now: int) -> None:
+    async def _take_up(self, runs: RunHistory, now: int) -> None:
         """A run of this trainer's predecessor goes on, once that has ended. A run of which nothing is here is left
         alone: a trainer elsewhere that has the same name makes it, or it counts as over when its lease runs out."""
         for run in runs.get():
@@ -136,17 +136,17 @@ class Loop:
             asked = await asyncio.to_thread(unfinished, self.folder, run.id)
             if asked is not None and await self.book.take(run.id, self.by):
                 log.warning("run %s goes on", run.id)
-                self.round = Round(self.folder / run.id, asked, self.book, self._child)
+                self.round = TrainingRun(self.folder / run.id, asked, self.book, self._child)
                 self.standing.triggered(asked.trigger)
 
-    async def _perhaps_begin(self, runs: Runs, champion: Slot, challenger: Slot, now: int) -> None:
+    async def _perhaps_begin(self, runs: RunHistory, champion: Slot, challenger: Slot, now: int) -> None:
         triggers, last = self.config.triggers, runs.trained
         alerts = asking(self.alerts(wall_ms()), triggers)
         onset = await self._onset(alerts, runs)
         answered = last is not None and not any(one.since > last.began for one in alerts)
         examples = await self.count(max(last.through + 1 if last else 0, 0 if answered else onset))
         self.standing.examples(examples)
-        trigger = decide(triggers, Seen(alerts, examples), runs, now)
+        trigger = decide(triggers, TriggerInputs(alerts, examples), runs, now)
         if challenger.current is not None:
             return
         self.standing.held(trigger)
@@ -155,20 +155,20 @@ class Loop:
             return
         await self.flush()
         version = champion.current.version if champion.current else None
-        asked = Order(
+        asked = RunSpec(
             id=f"{datetime.fromtimestamp(now / 1000, UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
             by=self.by,
             trigger=trigger,
             champion=version,
             since=max(onset, await asyncio.to_thread(self._learned, version)),
         )
-        begun = await Round.begin(self.folder, asked, self.book, self._child)
-        if isinstance(begun, Round):
+        begun = await TrainingRun.begin(self.folder, asked, self.book, self._child)
+        if isinstance(begun, TrainingRun):
             log.warning("run %s begins: %s, %d new examples", asked.id, trigger.summary, trigger.examples)
             self.round = begun
             self.standing.triggered(trigger)
 
-    async def _go_on(self, current: Round, champion: Slot) -> None:
+    async def _go_on(self, current: TrainingRun, champion: Slot) -> None:
         in_charge = champion.current.version if champion.current else None
         made = current.outcome.version if current.outcome else None
         if in_charge not in (current.order.champion, made):
@@ -193,7 +193,7 @@ class Loop:
                 await self._finish(current)
         self.round = None
 
-    async def _finish(self, current: Round) -> None:
+    async def _finish(self, current: TrainingRun) -> None:
         """Hand the version on first, then end the run: a trainer that dies between the two does it again."""
         outcome = current.outcome
         assert outcome is not None
@@ -207,14 +207,14 @@ class Loop:
             self.standing.judged(outcome)
             self.standing.trained(outcome)
 
-    async def _give_up(self, current: Round, why: str) -> None:
+    async def _give_up(self, current: TrainingRun, why: str) -> None:
         log.warning("run %s is given up: %s", current.order.id, why)
         await current.stop()
         await self.book.end(current.order.id, "failed")
         self.standing.failed()
         self.round = None
 
-    async def _onset(self, alerts: Sequence[Alert], runs: Runs) -> int:
+    async def _onset(self, alerts: Sequence[Alert], runs: RunHistory) -> int:
         """Counted once for the alerts that fire, with all examples on disk."""
         key = tuple((one.key, one.since) for one in alerts)
         if key not in self._onsets:

@@ -83,7 +83,7 @@ def slices(examples: Sequence[Labelled], config: LearningConfig) -> Slices:
 END = 1 << 62
 
 
-class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingDataset(msgspec.Struct, frozen=True, kw_only=True):
     """Three slices of examples; ``train`` has older ones among it.
 
     ``rehearsed`` is how many these are, ``without_text`` how many examples were left out because nothing is known of
@@ -108,13 +108,13 @@ def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[Lab
     return list(deque(some, maxlen=config.most_examples))  # several may be of the first moment
 
 
-def lesson(
+def training_dataset(
     some: Iterable[Labelled],
     older: Iterable[Labelled],
     text: Callable[[str], str | None],
     config: LearningConfig,
     seed: int = 0,
-) -> Lesson:
+) -> TrainingDataset:
     """Slices of recent examples in the order of time, with older ones among those to train on.
 
     Parameters
@@ -134,7 +134,7 @@ def lesson(
     # Calibration and gate see what was shown as it came: probabilities are those of clicks, wherever an item stood.
     train = weighed(told[:first], _positions(cut.train)) if config.debias else told[:first]
     again = rehearse(train, [one for old in older if (one := _example(old, text))], config.rehearsal, seed)
-    return Lesson(
+    return TrainingDataset(
         train=again,
         calibrate=told[first:second],
         gate=told[second:],

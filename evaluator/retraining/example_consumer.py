@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from evaluator.attribution.example import Labelled, parse
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.store.archive import Archive
-from evaluator.retraining.store.store import Store
+from evaluator.retraining.store.store import ExampleStore
 from streams.clock import wall_ms
 from streams.events.decode import Refusal
 from streams.kafka.consumer import Consumer
@@ -31,7 +31,7 @@ AGAIN_S = 1.0
 END = 1 << 62
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
+class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     """Reads examples into a store, and knows how many there are.
 
     Parameters
@@ -40,7 +40,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         Where they go; nobody else may write there.
     """
 
-    def __init__(self, store: Store, archive: Archive, config: LoopConfig, meter: Meter) -> None:
+    def __init__(self, store: ExampleStore, archive: Archive, config: LoopConfig, meter: Meter) -> None:
         self.store, self.archive, self.config, self.meter = store, archive, config, meter
         self._guard = Guard("examples", parse, meter)
         self._lock = asyncio.Lock()

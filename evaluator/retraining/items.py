@@ -17,7 +17,7 @@ from streams.kafka.topics import Topics
 
 
 @dataclass(slots=True)
-class Catalogue:
+class ItemTexts:
     """Texts by item, and by text the brand and what one encoder's version made of it.
 
     Parameters
@@ -61,9 +61,9 @@ class Catalogue:
         return True
 
 
-def read(config: StreamsConfig, wanted: Set[str], encoder: Encoder) -> Catalogue:
+def read(config: StreamsConfig, wanted: Set[str], encoder: Encoder) -> ItemTexts:
     """What the topic holds now of some items."""
-    found = Catalogue(wanted, encoder.version, encoder.dim, encoder.token_dim)
+    found = ItemTexts(wanted, encoder.version, encoder.dim, encoder.token_dim)
     with closing(contents(config, Topics(config.topics.prefix).embeddings)) as messages:
         for _, entry in Guard("embeddings", embedding.parse).values(messages):
             found.update(entry)

@@ -21,15 +21,15 @@ from evaluator.gate.report import Verdict
 from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
-from evaluator.retraining.dataset import Lesson, lesson, recent
+from evaluator.retraining.dataset import TrainingDataset, recent, training_dataset
 from evaluator.retraining.run import UNUSABLE
-from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, Order, Outcome
+from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, RunResult, RunSpec
 from evaluator.retraining.store.archive import Archive
 from models import check
 from models.cpu import limit_threads
 from models.encoder import Encoder
 from models.scorer import utility
-from models.store import Description, Store, StoreError, files
+from models.store import Description, ModelStore, StoreError, files
 from models.store.manifest import OWN, Data
 from models.store.parts import Parts, parts
 from models.training import version
@@ -62,11 +62,11 @@ class Job:
 
     def __init__(self, folder: Path, config: LoopConfig, say: Say) -> None:
         self.folder, self.config, self.say = folder, config, say
-        asked = run_spec.read(folder / ORDER, Order)
+        asked = run_spec.read(folder / ORDER, RunSpec)
         if asked is None:
             raise FileNotFoundError(folder / ORDER)
         self.order = asked
-        self.store = Store(config.streams.model.store)
+        self.store = ModelStore(config.streams.model.store)
         model = config.streams.model
         champion = self.order.champion
         self.base = (
@@ -75,7 +75,7 @@ class Job:
             else Parts(architecture=_trained(model.architecture), weights=model.weights)
         )
 
-    def run(self) -> Outcome:
+    def run(self) -> RunResult:
         """Do what is left to do.
 
         Raises
@@ -85,7 +85,7 @@ class Job:
         models.store.errors.StoreError
             When a version or the store cannot be used.
         """
-        if done := run_spec.read(self.folder / OUTCOME, Outcome):
+        if done := run_spec.read(self.folder / OUTCOME, RunResult):
             return done
         limit_threads(self.config.learning.threads)
         self.say("training", 0.0)
@@ -95,7 +95,7 @@ class Job:
         self.say("gate", 0.0)
         verdict = self._verdict() or self._judge(start, told, about)
         made = self._put(about, verdict)
-        outcome = Outcome(version=made, decision=verdict.decision, sentence=verdict.sentence, through=told.through)
+        outcome = RunResult(version=made, decision=verdict.decision, sentence=verdict.sentence, through=told.through)
         run_spec.write(self.folder / OUTCOME, outcome)
         return outcome
 
@@ -111,9 +111,9 @@ class Job:
             progress=False,
         )
 
-    def _lesson(self, encoder: Encoder) -> Lesson:
+    def _lesson(self, encoder: Encoder) -> TrainingDataset:
         """The examples, as they were when this run began."""
-        if found := run_spec.read(self.folder / LESSON, Lesson):
+        if found := run_spec.read(self.folder / LESSON, TrainingDataset):
             return found
         learning, archive = self.config.learning, Archive(Path(self.config.examples.folder))
         some = recent(archive, learning, self.order.since)
@@ -121,12 +121,12 @@ class Job:
         wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history)}
         items = catalogue.read(self.config.streams, wanted, encoder)
         ItemCache(encoder, self._training().items_folder).keep(items.encoded)
-        made = lesson(some, older, items.texts.get, learning)
+        made = training_dataset(some, older, items.texts.get, learning)
         run_spec.write(self.folder / BRANDS, items.brands)
         run_spec.write(self.folder / LESSON, made)
         return made
 
-    def _train(self, start: Start, told: Lesson) -> Description:
+    def _train(self, start: Start, told: TrainingDataset) -> Description:
         """Train, and leave the challenger's parts in a folder of their own.
 
         A champion that a drift has proved wrong is a bad start, one that is right the best: a head is trained from both
@@ -158,7 +158,7 @@ class Job:
     def _verdict(self) -> Verdict | None:
         return run_spec.read(self.folder / CHALLENGER / "gate.json", Verdict)
 
-    def _judge(self, start: Start, told: Lesson, about: Description) -> Verdict:
+    def _judge(self, start: Start, told: TrainingDataset, about: Description) -> Verdict:
         """Both as they are served, on the newest slice.
 
         Raises

@@ -19,9 +19,9 @@ from typing import Literal
 import msgspec
 
 from evaluator.retraining import run_spec
-from evaluator.retraining.run_spec import ORDER, OUTCOME, Order, Outcome
-from evaluator.retraining.run_store import Book
-from evaluator.retraining.training_run import Held
+from evaluator.retraining.run_spec import ORDER, OUTCOME, RunResult, RunSpec
+from evaluator.retraining.run_store import RunRegistry
+from evaluator.retraining.training_run import Hold
 
 DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG."""
@@ -127,7 +127,7 @@ Start = Callable[[], Awaitable[Child]]
 State = Literal["running", "done", "failed", "over"]
 
 
-class Round:
+class TrainingRun:
     """A run that this process holds.
 
     Parameters
@@ -143,16 +143,16 @@ class Round:
         Why it failed; until then, why its job was started again.
     """
 
-    def __init__(self, folder: Path, asked: Order, book: Book, start: Start) -> None:
+    def __init__(self, folder: Path, asked: RunSpec, book: RunRegistry, start: Start) -> None:
         self.folder, self.order, self.book, self.start = folder, asked, book, start
-        self.outcome: Outcome | None = None
+        self.outcome: RunResult | None = None
         self.error = ""
         self._child: Child | None = None
         self._tries = 0
         self._beat_at = -1e9
 
     @classmethod
-    async def begin(cls, runs: Path, asked: Order, book: Book, start: Start) -> "Round | list[Held]":
+    async def begin(cls, runs: Path, asked: RunSpec, book: RunRegistry, start: Start) -> "TrainingRun | list[Hold]":
         """Claim a run and make its folder, and remove those of earlier ones; or say what speaks against it."""
         folder = runs / asked.id
         await asyncio.to_thread(_make, folder, asked)
@@ -183,7 +183,7 @@ class Round:
                 return "over"
             self._beat_at = now
         if self._child is None:
-            self.outcome = await asyncio.to_thread(run_spec.read, self.folder / OUTCOME, Outcome)
+            self.outcome = await asyncio.to_thread(run_spec.read, self.folder / OUTCOME, RunResult)
             if self.outcome is not None:
                 return "done"
             if self._tries >= TRIES:
@@ -214,12 +214,12 @@ class Round:
                 await self.book.release(self.order.id)
 
 
-def unfinished(runs: Path, id: str) -> Order | None:
+def unfinished(runs: Path, id: str) -> RunSpec | None:
     """The order of a run that was begun here; None where it was not."""
-    return run_spec.read(runs / id / ORDER, Order)
+    return run_spec.read(runs / id / ORDER, RunSpec)
 
 
-def _make(folder: Path, asked: Order) -> None:
+def _make(folder: Path, asked: RunSpec) -> None:
     folder.mkdir(parents=True)
     run_spec.write(folder / ORDER, asked)
 

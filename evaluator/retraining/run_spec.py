@@ -22,7 +22,7 @@ SOURCE = "liveshelf.examples"
 """What manifests call the examples of these runs."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A run to be made.
 
     Attributes
@@ -42,7 +42,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     since: int = 0
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a run made: a version, the gate's verdict on it, and when the newest of its examples was seen."""
 
     version: str

@@ -13,11 +13,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_registry import Runs
-from evaluator.retraining.training_run import Held, Outcome, Trigger
+from evaluator.retraining.run_registry import RunHistory
+from evaluator.retraining.training_run import Hold, Outcome, Trigger
 from streams.events.decode import UNDECODABLE
 from streams.redis.lua import replacing
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ return 1
 """Compare-and-set as a script, since on a cluster ``WATCH`` needs one connection throughout, and ``TIME`` a node."""
 
 
-class Book:
+class RunRegistry:
     """Reads and changes the book that all trainers of one group share, as one process of them.
 
     While Redis is away calls wait. When it was flushed, what this process last saw of the book is written back with its
@@ -56,33 +56,33 @@ class Book:
         self.client, self.config = client, config
         self.key = f"ls:{group}:runs"
         self.holder = uuid.uuid4().hex
-        self.patience = Patience()
+        self.patience = RedisRetry()
         self._last: dict[str, Any] = {}
 
-    async def read(self) -> tuple[Runs, int]:
+    async def read(self) -> tuple[RunHistory, int]:
         """The book, and Redis' time (epoch ms)."""
         return await self._change(lambda runs, now: (runs, now), write=False)
 
-    async def begin(self, trigger: Trigger, id: str, by: str) -> list[Held]:
-        """As :meth:`Runs.begin`."""
+    async def begin(self, trigger: Trigger, id: str, by: str) -> list[Hold]:
+        """As :meth:`RunHistory.begin`."""
         return await self._change(lambda runs, now: runs.begin(trigger, id, by, self.holder, now))
 
     async def beat(self, id: str) -> bool:
-        """As :meth:`Runs.beat`."""
+        """As :meth:`RunHistory.beat`."""
         return await self._change(lambda runs, now: runs.beat(id, self.holder, now))
 
     async def release(self, id: str) -> bool:
-        """As :meth:`Runs.release`."""
+        """As :meth:`RunHistory.release`."""
         return await self._change(lambda runs, now: runs.release(id, self.holder, now))
 
     async def take(self, id: str, by: str) -> bool:
-        """As :meth:`Runs.take`."""
+        """As :meth:`RunHistory.take`."""
         return await self._change(lambda runs, now: runs.take(id, by, self.holder, now))
 
     async def end(self, id: str, outcome: Outcome, through: int = 0) -> bool:
-        """As :meth:`Runs.end`; said again, the answer is the same."""
+        """As :meth:`RunHistory.end`; said again, the answer is the same."""
 
-        def change(runs: Runs, now: int) -> bool:
+        def change(runs: RunHistory, now: int) -> bool:
             return runs.end(id, self.holder, now, outcome, through) or any(
                 (run.id, run.holder, run.outcome, run.through) == (id, self.holder, outcome, through)
                 for run in runs.get()
@@ -90,10 +90,10 @@ class Book:
 
         return await self._change(change)
 
-    async def _change(self, change: Callable[[Runs, int], T], write: bool = True) -> T:
+    async def _change(self, change: Callable[[RunHistory, int], T], write: bool = True) -> T:
         return await self.patience.until_done(lambda: self._try(change, write))
 
-    async def _try(self, change: Callable[[Runs, int], T], write: bool) -> T:
+    async def _try(self, change: Callable[[RunHistory, int], T], write: bool) -> T:
         client = cast(Any, self.client)
         while True:
             saved, (seconds, micros) = await replacing(
@@ -108,13 +108,13 @@ class Book:
             self._last = after
             return answer
 
-    def _runs(self, saved: bytes | None) -> tuple[Runs, dict[str, Any] | None]:
+    def _runs(self, saved: bytes | None) -> tuple[RunHistory, dict[str, Any] | None]:
         """The runs of the book, and what stands in it; where that is nothing that can be read, the runs last seen and
         None."""
         if saved:
             try:
                 found = msgspec.msgpack.decode(saved, type=dict[str, Any])
-                return Runs.load(self.config, found), found
+                return RunHistory.load(self.config, found), found
             except (*UNDECODABLE, ValueError, TypeError) as error:
                 log.error("Redis holds what is no book of runs under %s, which is replaced: %s", self.key, error)
-        return Runs.load(self.config, self._last), None
+        return RunHistory.load(self.config, self._last), None

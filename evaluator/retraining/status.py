@@ -3,22 +3,22 @@
 Knows names of figures; decides nothing.
 """
 
-from evaluator.retraining.run import Round
-from evaluator.retraining.run_registry import DAY_MS, Runs
-from evaluator.retraining.run_spec import Outcome
+from evaluator.retraining.run import TrainingRun
+from evaluator.retraining.run_registry import DAY_MS, RunHistory
+from evaluator.retraining.run_spec import RunResult
 from evaluator.retraining.training_run import Trigger
 from evaluator.rollout.controller import Tick
 from models.store.slots import Slot
 from streams.telemetry.meter import Meter
 
 
-class Standing:
+class RetrainingStatus:
     """Puts what happens into labels, gauges and counts.
 
     Examples
     --------
     >>> meter = Meter("trainer", "t", now_ms=0)
-    >>> standing = Standing(meter)
+    >>> standing = RetrainingStatus(meter)
     >>> standing.examples(7)
     >>> meter.labels["stage"], meter.gauges["new_examples"]
     ('idle', 7.0)
@@ -48,7 +48,7 @@ class Standing:
         if tick.event is not None and tick.event != "canary":
             self.meter.count(tick.event)
 
-    def runs(self, runs: Runs, current: Round | None, now: int) -> None:
+    def runs(self, runs: RunHistory, current: TrainingRun | None, now: int) -> None:
         """Take in how a run goes, and how many began lately."""
         self.meter.gauges["runs_today"] = float(sum(now - run.began <= DAY_MS for run in runs.get()))
         self.meter.gauges["progress"] = current.progress if current else 0.0
@@ -69,11 +69,11 @@ class Standing:
         self.meter.labels |= {"verdict": "", "verdict_sentence": ""}
         self.meter.gauges["trigger_at"] = float(trigger.at)
 
-    def judged(self, outcome: Outcome) -> None:
+    def judged(self, outcome: RunResult) -> None:
         """Take in what the gate says of the last run's version."""
         self.meter.labels |= {"verdict": outcome.decision, "verdict_sentence": outcome.sentence}
 
-    def trained(self, outcome: Outcome) -> None:
+    def trained(self, outcome: RunResult) -> None:
         """Take in that a run was trained to its end."""
         self.meter.count("runs.trained")
         if outcome.decision != "passed":

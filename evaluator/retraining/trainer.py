@@ -19,13 +19,13 @@ from evaluator.monitoring.alerts.active import Standing
 from evaluator.monitoring.alerts.topic import Told
 from evaluator.monitoring.alerts.topic import guard as alerts_guard
 from evaluator.retraining.config import LoopConfig
-from evaluator.retraining.controller import Loop
-from evaluator.retraining.example_consumer import Intake
-from evaluator.retraining.run_store import Book
+from evaluator.retraining.controller import RetrainingController
+from evaluator.retraining.example_consumer import ExampleConsumer
+from evaluator.retraining.run_store import RunRegistry
 from evaluator.retraining.store import store as examples
 from evaluator.retraining.store.archive import Archive
 from evaluator.rollout.controller import Rollout
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.training.examples import ExamplesError
 from streams.clock import wall_ms
 from streams.kafka.consumer import Consumer
@@ -35,10 +35,10 @@ from streams.kafka.record import Send
 from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.connection import connect
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 from streams.reporting import Reporter
 from streams.runtime.lifecycle import vital
-from streams.runtime.tasks import again, lasting
+from streams.runtime.tasks import restart_on_error, run_forever
 from streams.serving.announcement import announce
 from streams.telemetry.meter import Meter, Snapshot
 from streams.telemetry.meter import parse as parse_snapshot
@@ -77,33 +77,33 @@ class Trainer:
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit code."""
-        with self.reporter, examples.Store(self.config.examples) as store:
+        with self.reporter, examples.ExampleStore(self.config.examples) as store:
             asyncio.run(self._until_stopped(store))
         return 0
 
-    async def _until_stopped(self, store: examples.Store) -> None:
-        serving = asyncio.create_task(lasting(self._serve(store), "what the trainer does"))
+    async def _until_stopped(self, store: examples.ExampleStore) -> None:
+        serving = asyncio.create_task(run_forever(self._serve(store), "what the trainer does"))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
         with suppress(asyncio.CancelledError):
             await serving
 
-    async def _serve(self, store: examples.Store) -> None:
+    async def _serve(self, store: examples.ExampleStore) -> None:
         streams, learning = self.config.streams, self.config.learning
         async with AsyncExitStack() as closing:
             send = await closing.enter_async_context(Producer(streams, self.meter))
             redis = connect(streams.redis)
             closing.push_async_callback(redis.aclose)
             archive = Archive(Path(self.config.examples.folder))
-            intake = Intake(store, archive, self.config, self.meter)
-            models = Store(streams.model.store)
-            loop = Loop(
+            intake = ExampleConsumer(store, archive, self.config, self.meter)
+            models = ModelStore(streams.model.store)
+            loop = RetrainingController(
                 self.config,
                 self.by,
                 self.command,
                 store=models,
                 archive=archive,
-                book=Book(redis, self.topics.prefix + learning.group, self.config.triggers),
+                book=RunRegistry(redis, self.topics.prefix + learning.group, self.config.triggers),
                 rollout=Rollout(models, self.config.rollout, partial(announce, send, self.topics)),
                 meter=self.meter,
                 alerts=self.alerts.get,
@@ -116,15 +116,19 @@ class Trainer:
             snapshots = Guard("snapshots", parse_snapshot, self.meter)
             async with asyncio.TaskGroup() as group:
                 for what, work in {
-                    "reading examples": again(intake.run, "examples"),
-                    "reading alerts": again(partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"),
-                    "reading snapshots": again(partial(follow, self._latest, snapshots, self._snapshot), "metrics"),
+                    "reading examples": restart_on_error(intake.run, "examples"),
+                    "reading alerts": restart_on_error(
+                        partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"
+                    ),
+                    "reading snapshots": restart_on_error(
+                        partial(follow, self._latest, snapshots, self._snapshot), "metrics"
+                    ),
                     "the loop": self._look(loop),
                     "reporting": self._report(send, loop.book.patience),
                 }.items():
                     group.create_task(vital(work, what))
 
-    async def _look(self, loop: Loop) -> None:
+    async def _look(self, loop: RetrainingController) -> None:
         failed = False
         while True:
             await asyncio.sleep(1.0)
@@ -138,7 +142,7 @@ class Trainer:
                     log.error("the loop stands still: %s", error)
                 failed = True
 
-    async def _report(self, send: Send, patience: Patience) -> None:
+    async def _report(self, send: Send, patience: RedisRetry) -> None:
         while True:
             await asyncio.sleep(self.config.learning.metrics_every_s)
             self.meter.gauges["redis_paused"] = float(patience.paused)

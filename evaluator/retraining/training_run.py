@@ -15,7 +15,7 @@ Kind = Literal["click_rate", "drift", "examples", "schedule"]
 Limit = Literal["running", "cooldown", "budget", "examples", "over"]
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What holds a run back, in words for people; ``until`` is when it no longer does (epoch ms), where that is
     known."""
 
@@ -35,7 +35,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     >>> made = Trigger(reason="schedule", summary="No run for 24 h", evidence={"hours": 24.0}, at=5, examples=10)
     >>> made.go, decoder.decode(encoder.encode(made)) == made
     (True, True)
-    >>> waits = msgspec.structs.replace(made, held_back=[Held(limit="cooldown", words="cooldown: 12 min left")])
+    >>> waits = msgspec.structs.replace(made, held_back=[Hold(limit="cooldown", words="cooldown: 12 min left")])
     >>> waits.go, waits.words
     (False, 'cooldown: 12 min left')
     """
@@ -46,7 +46,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: int
     examples: int
     also: list[Kind] = []
-    held_back: list[Held] = []
+    held_back: list[Hold] = []
 
     @property
     def go(self) -> bool:
@@ -64,7 +64,7 @@ decoder = msgspec.json.Decoder(Trigger)
 Outcome = Literal["trained", "failed"]
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run. Times are epoch milliseconds.
 
     ``by`` names the trainer that makes it, and ``holder`` is the id of that trainer's process, empty once it has given
@@ -74,7 +74,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Examples
     --------
-    >>> run = Run(id="1", by="trainer-1", reason="drift", began=0, until=100)
+    >>> run = RunRecord(id="1", by="trainer-1", reason="drift", began=0, until=100)
     >>> run.end(99), run.end(100)
     (None, 100)
     >>> msgspec.structs.replace(run, ended=30, outcome="trained").end(50)

@@ -9,14 +9,14 @@ from typing import NamedTuple
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.detectors.detector import Evidence
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_registry import Runs
-from evaluator.retraining.training_run import Kind, Run, Trigger
+from evaluator.retraining.run_registry import RunHistory
+from evaluator.retraining.training_run import Kind, RunRecord, Trigger
 from streams.clock import span
 
 CLICK_RATE = {"click_rate_drop", "click_rate_below_holdback"}
 
 
-class Seen(NamedTuple):
+class TriggerInputs(NamedTuple):
     """What is known at a moment: alerts that fire, and how many examples were seen after ``through`` of the last run
     that was trained."""
 
@@ -32,7 +32,7 @@ class Reason(NamedTuple):
     evidence: Evidence
 
 
-def reasons(config: TriggerConfig, seen: Seen, last: Run | None, now: int) -> list[Reason]:
+def reasons(config: TriggerConfig, seen: TriggerInputs, last: RunRecord | None, now: int) -> list[Reason]:
     """All reasons of a moment, the most pressing first, alarms of one kind in the order in which they began.
 
     Parameters
@@ -43,10 +43,10 @@ def reasons(config: TriggerConfig, seen: Seen, last: Run | None, now: int) -> li
 
     Examples
     --------
-    >>> [one.kind for one in reasons(TriggerConfig(), Seen([], 25_000), None, 0)]
+    >>> [one.kind for one in reasons(TriggerConfig(), TriggerInputs([], 25_000), None, 0)]
     ['examples', 'schedule']
-    >>> last = Run(id="1", by="t", reason="drift", began=100, until=200, ended=150, outcome="trained")
-    >>> reasons(TriggerConfig(), Seen([], 500), last, 1_000)
+    >>> last = RunRecord(id="1", by="t", reason="drift", began=100, until=200, ended=150, outcome="trained")
+    >>> reasons(TriggerConfig(), TriggerInputs([], 500), last, 1_000)
     []
     """
     alarms = [one for one in seen.alerts if _asks(config, one, last, now)]
@@ -55,7 +55,7 @@ def reasons(config: TriggerConfig, seen: Seen, last: Run | None, now: int) -> li
     return [*found, *_enough(config, seen), *_due(config, last, now)]
 
 
-def _asks(config: TriggerConfig, alert: Alert, last: Run | None, now: int) -> bool:
+def _asks(config: TriggerConfig, alert: Alert, last: RunRecord | None, now: int) -> bool:
     if alert.state != "firing" or alert.name not in config.alarms:
         return False
     return last is None or alert.since > last.began or now - last.began >= config.alarm_again_s * 1000
@@ -65,14 +65,14 @@ def _evidence(alert: Alert) -> Evidence:
     return {"alert": alert.key, "since": alert.since, **alert.evidence}
 
 
-def _enough(config: TriggerConfig, seen: Seen) -> Iterator[Reason]:
+def _enough(config: TriggerConfig, seen: TriggerInputs) -> Iterator[Reason]:
     enough = config.enough_examples
     if enough is not None and seen.examples >= enough:
         summary = f"{seen.examples:,} new examples, {enough:,} are enough"
         yield Reason("examples", summary, {"new examples": seen.examples, "enough": enough})
 
 
-def _due(config: TriggerConfig, last: Run | None, now: int) -> Iterator[Reason]:
+def _due(config: TriggerConfig, last: RunRecord | None, now: int) -> Iterator[Reason]:
     if config.every_s is None:
         return
     if last is None:
@@ -82,10 +82,10 @@ def _due(config: TriggerConfig, last: Run | None, now: int) -> Iterator[Reason]:
         yield Reason("schedule", f"the last training began {span(now - last.began)} ago", {**hours, "run": last.id})
 
 
-def decide(config: TriggerConfig, seen: Seen, runs: Runs, now: int) -> Trigger | None:
+def decide(config: TriggerConfig, seen: TriggerInputs, runs: RunHistory, now: int) -> Trigger | None:
     """The trigger of a moment, a go or held back; None without a reason.
 
-    A go is no claim: others may be quicker, so whoever wants to train asks :meth:`Runs.begin` with it.
+    A go is no claim: others may be quicker, so whoever wants to train asks :meth:`RunHistory.begin` with it.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def decide(config: TriggerConfig, seen: Seen, runs: Runs, now: int) -> Trigger |
     >>> drop = Alert(name="click_rate_drop", labels={"arm": "a"}, state="firing", summary="fewer clicks than before",
     ...     evidence={"rate": 0.02}, since=5)
     >>> config = TriggerConfig()
-    >>> few, many = (decide(config, Seen([drop], number), Runs(config), 10) for number in (300, 3_000))
+    >>> few, many = (decide(config, TriggerInputs([drop], number), RunHistory(config), 10) for number in (300, 3_000))
     >>> few.reason, few.words, few.evidence
     ('click_rate', 'examples: 300 new ones, a run needs 2,000',
      {'alert': 'click_rate_drop|arm=a', 'since': 5, 'rate': 0.02})
@@ -134,7 +134,7 @@ def asking(alerts: Iterable[Alert], config: TriggerConfig) -> list[Alert]:
     return [one for one in alerts if one.name in config.alarms and one.labels.get("arm") != CANARY]
 
 
-def since(alerts: Iterable[Alert], last: Run | None, closing_ms: int, back: Back) -> int:
+def since(alerts: Iterable[Alert], last: RunRecord | None, closing_ms: int, back: Back) -> int:
     """From when on examples are of the world as it is now: the earliest onset of alarms that no run has answered, else
     the latest of those that go on; 0 without any.
 

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from aiokafka.errors import KafkaError
 
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.evidence import Reading, Seen
+from evaluator.rollout.evidence import CanaryEvidence, EvidenceReader
 from evaluator.rollout.policy import Decision, decide
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Slot
 from streams.telemetry.meter import Snapshot
 
@@ -29,7 +29,7 @@ Event = Literal["canary", "promoted", "rolled_back", "gave_up"]
 class Tick(NamedTuple):
     """What a tick saw and decided; ``event`` is what it did, None where it waits."""
 
-    seen: Seen
+    seen: CanaryEvidence
     decision: Decision
     event: Event | None = None
 
@@ -45,9 +45,11 @@ class Rollout:
         Tells a slot's content to workers and evaluators; called with the slot's name.
     """
 
-    def __init__(self, store: Store, config: RolloutConfig, announce: Callable[[str, Slot], Awaitable[object]]) -> None:
+    def __init__(
+        self, store: ModelStore, config: RolloutConfig, announce: Callable[[str, Slot], Awaitable[object]]
+    ) -> None:
         self.slots, self.config, self.announce = store.slots, config, announce
-        self._reading: Reading | None = None
+        self._reading: EvidenceReader | None = None
         self._announced: dict[str, Slot] = {}
         self._announced_at: int | None = None
 
@@ -97,9 +99,9 @@ class Rollout:
         champion, challenger = self.slots.read(CHAMPION), self.slots.read(CHALLENGER).current
         if challenger is None:
             self._reading = None
-            return Tick(Seen(), decide(self.config, Seen(), now))
+            return Tick(CanaryEvidence(), decide(self.config, CanaryEvidence(), now))
         if self._reading is None or self._reading.challenger != challenger:
-            self._reading = Reading(challenger)
+            self._reading = EvidenceReader(challenger)
         self._reading.update(snapshots)
         seen = self._reading.get(now, champion)
         if champion.current is not None and champion.current.version == challenger.version:

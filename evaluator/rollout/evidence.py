@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from models.store.slots import Promotion, Slot
-from streams.telemetry.meter import Series, Snapshot, quantiles, standing
+from streams.telemetry.meter import Series, Snapshot, latest, quantiles
 
 Stage = Literal["none", "shadow", "canary"]
 
@@ -50,7 +50,7 @@ class Canary(NamedTuple):
     log10_traffic: float = 0.0
 
 
-class Seen(NamedTuple):
+class CanaryEvidence(NamedTuple):
     """All there is to decide by.
 
     Attributes
@@ -86,7 +86,7 @@ ARMS = ("canary", "champion")
 """The experiment's."""
 
 
-class Reading:
+class EvidenceReader:
     """What was told of one challenger since it got the share that it has.
 
     Workers' counts begin anew with this object; what shoppers did is added up by evaluators, who keep it. An evaluator
@@ -96,7 +96,7 @@ class Reading:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> reading = Reading(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", 0.0))
+    >>> reading = EvidenceReader(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", 0.0))
     >>> one = Snapshot(role="worker", id="w", from_ms=1_000, to_ms=2_000, counts={"shadow.shelves": 7}, sketches={},
     ...     gauges={"challenger_ready": 1.0}, labels={"challenger": "m2"})
     >>> reading.update([one, one])
@@ -128,13 +128,13 @@ class Reading:
             if "shadow.challenger" in one.sketches:
                 self._timed.append(one)
 
-    def get(self, now: int, champion: Slot | None = None) -> Seen:
+    def get(self, now: int, champion: Slot | None = None) -> CanaryEvidence:
         """What is known at a moment (epoch ms), beside the champion in its slot."""
         alive = {name: one for name, one in self._last.items() if one.to_ms > now - FRESH_MS}
         workers = [name for name in alive if name[0] == "worker"]
         ready = [name for name in workers if self._ready(alive[name])]
         waits = min((self._ready_at[name] for name in workers), default=self.since)
-        return Seen(
+        return CanaryEvidence(
             stage="canary" if self.challenger.share else "shadow",
             version=self.challenger.version,
             since=self.since,
@@ -144,7 +144,7 @@ class Reading:
             unready_ms=0 if workers and len(ready) == len(workers) else now - waits,
             overtaken=bool(champion and champion.current and champion.current.at > self.challenger.at),
             shadow=self._shadow(),
-            canary=self._canary(standing(one for (role, _), one in alive.items() if role == "evaluator")),
+            canary=self._canary(latest(one for (role, _), one in alive.items() if role == "evaluator")),
         )
 
     def _ready(self, one: Snapshot) -> bool:

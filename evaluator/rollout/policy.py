@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from evaluator.monitoring.detectors.detector import Evidence
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.evidence import Canary, Seen, Shadow
+from evaluator.rollout.evidence import Canary, CanaryEvidence, Shadow
 from streams.clock import span
 
 Action = Literal["wait", "canary", "promote", "roll_back", "give_up"]
@@ -22,18 +22,18 @@ class Decision(NamedTuple):
     evidence: Evidence
 
 
-def decide(config: RolloutConfig, seen: Seen, now: int) -> Decision:
+def decide(config: RolloutConfig, seen: CanaryEvidence, now: int) -> Decision:
     """The decision of a moment; asked again with the same, it is the same.
 
     Examples
     --------
     >>> shadow = Shadow(shelves=200, failed=0, champion_ms=4.0, challenger_ms=5.0)
-    >>> begun = Seen("shadow", "m2", since=0, workers=2, ready=2, shadow=shadow)
+    >>> begun = CanaryEvidence("shadow", "m2", since=0, workers=2, ready=2, shadow=shadow)
     >>> config = RolloutConfig()
     >>> decide(config, begun, 60_000)[:2]
     ('canary', "200 shelves in shadow, 0 failed, 1.25 times the champion's time: 10% of the shoppers get it")
     >>> canary = Canary(9_000, 0, 20_000, 2_000, 180_000, 14_400, 1.25, 1.02, 1.9, 0.1)
-    >>> tried = Seen("canary", "m2", since=0, share=0.1, workers=2, ready=2, canary=canary)
+    >>> tried = CanaryEvidence("canary", "m2", since=0, share=0.1, workers=2, ready=2, canary=canary)
     >>> decide(config, tried, 60_000)[:2]
     ('promote',
      'click rate 10.00% in 20,000 impressions, 8.00% of the champion: 1.25 times, evidence 79 to 1 of a difference')
@@ -48,7 +48,7 @@ def decide(config: RolloutConfig, seen: Seen, now: int) -> Decision:
     return found
 
 
-def _in_time(config: RolloutConfig, seen: Seen, found: Decision, now: int) -> Decision:
+def _in_time(config: RolloutConfig, seen: CanaryEvidence, found: Decision, now: int) -> Decision:
     """Wait, but not for ever."""
     if seen.unready_ms >= config.ready_s * 1_000:
         words = f"{seen.ready} of {seen.workers} workers have it loaded, {span(config.ready_s * 1_000)} were enough"
@@ -58,7 +58,7 @@ def _in_time(config: RolloutConfig, seen: Seen, found: Decision, now: int) -> De
     return found
 
 
-def _shadow(config: RolloutConfig, seen: Seen) -> Decision:
+def _shadow(config: RolloutConfig, seen: CanaryEvidence) -> Decision:
     shadow = seen.shadow
     evidence: Evidence = {"shelves": shadow.shelves, "failed": shadow.failed}
     if math.isfinite(shadow.times):

@@ -24,11 +24,11 @@ def alerts_ls(
     from evaluator.monitoring.alerts.active import Standing
     from evaluator.monitoring.alerts.alertmanager import evidence
     from evaluator.monitoring.alerts.topic import read
-    from liveshelf.terminal import add_row, console, reached, settings, told
+    from liveshelf.terminal import add_row, console, explain_errors, reached, settings
     from streams.clock import wall_ms
 
     standing = Standing(ended)
-    with told():
+    with explain_errors():
         config = reached(settings(), redis=False)
         for one in read(config.kafka, config.topics):
             standing.update(*one)

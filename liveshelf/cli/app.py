@@ -18,7 +18,7 @@ from liveshelf.cli.items import items_app
 from liveshelf.cli.models import models_app
 from liveshelf.cli.ope import ope
 from liveshelf.cli.train import train
-from liveshelf.terminal import add_row, console, plain, reached, reached_by_role, settings, told
+from liveshelf.terminal import add_row, console, explain_errors, plain, reached, reached_by_role, settings
 from streams.telemetry import logs
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def up(
     from liveshelf.stack.supervisor import run_stack
 
     stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
-    with told():
+    with explain_errors():
         config = settings(**({"stack": stack} if stack else {}))
         roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role(), trainer_role()], config)
         roles.append(dashboard_role(config.dashboard))
@@ -93,7 +93,7 @@ def demo(
     """
     from liveshelf.demo.story import run_story
 
-    with told():
+    with explain_errors():
         raise typer.Exit(run_story(settings(), seed=seed, keep=keep, out=out, console=console))
 
 
@@ -103,7 +103,7 @@ def worker() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf worker`
     """
-    with told():
+    with explain_errors():
         config = reached_by_role(settings()).streams()
         from streams import reporting
         from streams.kafka import topics
@@ -121,7 +121,7 @@ def evaluator() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf evaluator`
     """
-    with told():
+    with explain_errors():
         config = reached_by_role(settings())
         from streams import reporting
         from streams.kafka import topics
@@ -143,7 +143,7 @@ def trainer(
     """
     from evaluator.retraining import run
 
-    with told():
+    with explain_errors():
         config = settings()
         if job:
             run.settle(config.learning.niceness)
@@ -168,7 +168,7 @@ def topics_create() -> None:
     """Create the topics that are missing; those that are there stay as they are."""
     from streams.kafka import topics
 
-    with told():
+    with explain_errors():
         config = reached(settings(), redis=False)
         made = topics.create(config.kafka, config.topics)
     console.print("\n".join(made) if made else "All topics are there.")
@@ -190,7 +190,7 @@ def topics_apply(
     """
     from streams.kafka import topics
 
-    with told():
+    with explain_errors():
         config = settings()
         found = topics.differences(config.kafka, config.topics)
         if partitions and any(one.change is topics.Change.PARTITIONS for one in found):
@@ -229,7 +229,7 @@ def import_items(
     from liveshelf.ingest import importer, removals
     from streams.events.adapters.mapping import load as load_mapping
 
-    with told():
+    with explain_errors():
         config = reached(settings(), redis=False)
         chosen = load_mapping(preset, mapping, fields or ())
         summary = importer.import_items(
@@ -269,7 +269,7 @@ def replay(
     from liveshelf.ingest import importer
     from streams.events.adapters.mapping import load as load_mapping
 
-    with told():
+    with explain_errors():
         config = reached(settings(), redis=False)
         chosen = load_mapping(preset, mapping, fields or ())
         summary = importer.replay(
@@ -317,28 +317,28 @@ User = Annotated[str | None, typer.Option(help="Whose own ranking to read.")]
 @getting.command("feed")
 def get_feed(user: str, as_json: Json = False) -> None:
     """A shopper's feed, else what is popular. Example: `liveshelf get feed u1`"""
-    with told():
+    with explain_errors():
         show(_shelf(lambda client: client.feed(user)), as_json)
 
 
 @getting.command("search")
 def get_search(query: str, user: User = None, as_json: Json = False) -> None:
     """A query's results, else what is popular. Example: `liveshelf get search "hdmi cable" --user u1`"""
-    with told():
+    with explain_errors():
         show(_shelf(lambda client: client.search(query, user)), as_json)
 
 
 @getting.command("similar")
 def get_similar(item: str, as_json: Json = False) -> None:
     """Items like one, else what is popular. Example: `liveshelf get similar 1234`"""
-    with told():
+    with explain_errors():
         show(_shelf(lambda client: client.similar(item)), as_json)
 
 
 @getting.command("popular")
 def get_popular(segment: str = "all", as_json: Json = False) -> None:
     """What is in demand. Example: `liveshelf get popular --segment Notebook`"""
-    with told():
+    with explain_errors():
         show(_shelf(lambda client: client.popular(segment)), as_json)
 
 
@@ -359,12 +359,12 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to 
     """What the workers did lately, how fast, and what Redis holds. Example: `liveshelf status --seconds 60`"""
     from liveshelf.cli import health as condition
     from liveshelf.cli.status import status_tables
-    from liveshelf.stack_record import Record
+    from liveshelf.stack_record import StackRecord
     from streams.clock import wall_ms
 
-    with told():
+    with explain_errors():
         config = settings()
-        record = Record.read_live(config.stack.folder)
+        record = StackRecord.read_live(config.stack.folder)
         if record is not None:
             console.print(condition.processes(record))
         streams = reached(config).streams()
@@ -384,16 +384,16 @@ def health(
 
     from liveshelf.cli import health as condition
     from liveshelf.cli.dashboard import unanswered
-    from liveshelf.stack_record import Record
+    from liveshelf.stack_record import StackRecord
     from streams.clock import wall_ms
 
-    with told():
+    with explain_errors():
         config = settings()
         if role == "dashboard":
             why = unanswered(config.dashboard)
         else:
             taken = condition.recent(reached(config, redis=False).streams(), {role})
-            record = Record.read_live(config.stack.folder)
+            record = StackRecord.read_live(config.stack.folder)
             why = condition.unwell(taken, os.uname().nodename, role, wall_ms(), seconds, record)
         for sentence in why:
             typer.echo(sentence, err=True)
@@ -412,5 +412,5 @@ def schemas(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Pat
 @app.command("config")
 def show_config() -> None:
     """Print all settings in force, as TOML that liveshelf.toml takes; secrets masked."""
-    with told():
+    with explain_errors():
         sys.stdout.write(settings().dump() + "\n")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from liveshelf.terminal import console, reached_by_role, settings, told
+from liveshelf.terminal import console, explain_errors, reached_by_role, settings
 
 if TYPE_CHECKING:
     from evaluator.config import DashboardConfig
@@ -29,7 +29,7 @@ def dashboard(
     from liveshelf.settings import BadSettingsError
 
     given: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
-    with told():
+    with explain_errors():
         config = reached_by_role(settings(**({"dashboard": given} if given else {})), kafka_wait_s=0)
         at = config.dashboard
         try:

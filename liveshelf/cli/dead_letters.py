@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from liveshelf.terminal import add_row, console, progress, reached, settings, told
+from liveshelf.terminal import add_row, console, explain_errors, progress, reached, settings
 
 letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
 
@@ -26,7 +26,7 @@ def letters_ls(
     from streams.kafka import dead_letter_topic
 
     since_ms = None if since is None else int(since.timestamp() * 1000)
-    with told(), progress("reading") as step:
+    with explain_errors(), progress("reading") as step:
         config = reached(settings(), redis=False)
         found = dead_letter_topic.newest(config.kafka, config.topics, limit, reason, since_ms, step)
     table = Table("at", "reason", "from", "detail", "value")
@@ -54,7 +54,7 @@ def letters_replay(
     """
     from streams.kafka import dead_letter_topic
 
-    with told(), progress("sending") as step:
+    with explain_errors(), progress("sending") as step:
         config = reached(settings(), redis=False)
         group = f"{config.worker.group}-dead-letters"
         done = dead_letter_topic.replay(config.kafka, config.topics, group, reason, again, step)
@@ -78,7 +78,7 @@ def letters_skip(
     from streams.kafka import topics
     from streams.kafka.skip_command import skip
 
-    with told():
+    with explain_errors():
         config = settings().streams()
         topics.create(config.kafka, config.topics)
         done = skip(config, topic, partition, offset, to)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.monitoring.alerts.system import SystemWatch
-from liveshelf.stack_record import Record
+from liveshelf.stack_record import StackRecord
 from streams import reporting
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -60,7 +60,7 @@ def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float
 
 
 def unwell(
-    taken: Sequence[Snapshot], host: str, role: str, now: int, fresh_s: float, record: Record | None = None
+    taken: Sequence[Snapshot], host: str, role: str, now: int, fresh_s: float, record: StackRecord | None = None
 ) -> list[str]:
     """Why a host's role is not well; empty where it is.
 
@@ -115,7 +115,7 @@ def _waiting(live: Sequence[Snapshot]) -> Iterator[str]:
             yield f"The {one.role} waits for Redis{f': {why}' if why else ''}."
 
 
-def _loops(begun: Sequence[Snapshot], role: str, now: int, record: Record | None) -> Iterator[str]:
+def _loops(begun: Sequence[Snapshot], role: str, now: int, record: StackRecord | None) -> Iterator[str]:
     """Loops as the supervisor of this machine counts them, else as processes told how they begin."""
     kept = {} if record is None else record.restarts
     told = [one.sentence for name, one in kept.items() if one.looping and (name.rpartition("-")[0] or name) == role]
@@ -137,7 +137,7 @@ def _still(mine: Sequence[Snapshot]) -> str:
     return f"{last.gauges['lag']:,.0f} events wait and none was answered for {stood / 1000:.0f} s."
 
 
-def wrong(taken: Sequence[Snapshot], now: int, record: Record | None = None) -> list[str]:
+def wrong(taken: Sequence[Snapshot], now: int, record: StackRecord | None = None) -> list[str]:
     """What is wrong anywhere, for ``liveshelf status``."""
     watch = SystemWatch()
     for snapshot in taken:
@@ -153,7 +153,7 @@ def wrong(taken: Sequence[Snapshot], now: int, record: Record | None = None) -> 
     return list(dict.fromkeys([*loops, *found]))
 
 
-def processes(record: Record) -> Table:
+def processes(record: StackRecord) -> Table:
     """The processes of a stack that runs here: their state, how often each was restarted, and why the last time."""
     table = Table("process", "pid", "state", "restarts", "last reason", title="Processes")
     for name in sorted({*record.processes, *record.restarts}):

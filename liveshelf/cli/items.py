@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from liveshelf.terminal import INTERRUPTED, console, plain, progress, reached, settings, told
+from liveshelf.terminal import INTERRUPTED, console, explain_errors, plain, progress, reached, settings
 from streams.events.schema import Id
 
 items_app = typer.Typer(no_args_is_help=True, help="The catalogue on Kafka.")
@@ -32,11 +32,11 @@ def items_delete(
         raise typer.BadParameter("give at least one id, or a file of them", param_hint="ID")
     from liveshelf.ingest import removals
 
-    with told():
+    with explain_errors():
         config = reached(settings(), redis=False)
         topic = f"{config.topics.prefix}shop.items"
         with progress(f"reading {topic}") as step:
-            known = removals.standings(config.streams(), step)
+            known = removals.item_states(config.streams(), step)
         going = {one: known[one] for one in wanted if one in known and known[one].live}
         with progress("deleting") as step:
             done = removals.delete(going, config.kafka, config.topics, step) if going else removals.Removal()
@@ -63,9 +63,9 @@ def checked(ids: Iterable[str], option: str) -> dict[str, None]:
             one.encode()
             found[msgspec.convert(one, Id)] = None
         except (UnicodeEncodeError, msgspec.ValidationError):
-            told = repr(one if len(one) <= 60 else one[:60] + "…")
+            quoted = repr(one if len(one) <= 60 else one[:60] + "…")
             raise typer.BadParameter(
-                f"{told} is no item id: that is 1 to 256 characters, none of them a control character",
+                f"{quoted} is no item id: that is 1 to 256 characters, none of them a control character",
                 param_hint=option,
             ) from None
     return found

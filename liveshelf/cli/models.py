@@ -14,7 +14,7 @@ import typer
 from rich.console import RenderableType
 
 if TYPE_CHECKING:
-    from models.store import Manifest, Store
+    from models.store import Manifest, ModelStore
     from models.store.slots import Slot
 
 models_app = typer.Typer(no_args_is_help=True, help="Versions of models: which there are, and which is in charge.")
@@ -113,8 +113,8 @@ def models_rollback(reason: Reason = "by hand") -> None:
 
     with _store() as store:
         slot = store.slots.rollback(reason)
-    told = f"{slot.current.version} ({slot.current.reason})" if slot.current else f"none ({slot.emptied})"
-    _print(f"champion: {told}")
+    champion = f"{slot.current.version} ({slot.current.reason})" if slot.current else f"none ({slot.emptied})"
+    _print(f"champion: {champion}")
     _announce({CHAMPION: slot})
 
 
@@ -182,20 +182,20 @@ def models_gc(
 
 
 @contextmanager
-def _store() -> Iterator["Store"]:
+def _store() -> Iterator["ModelStore"]:
     """The store of the settings; what a person can mend is told as by every other command."""
-    from liveshelf.terminal import settings, told
-    from models.store import Store, StoreError
+    from liveshelf.terminal import explain_errors, settings
+    from models.store import ModelStore, StoreError
 
-    with told():
+    with explain_errors():
         url = settings().model.store
         try:
-            yield Store(url)
+            yield ModelStore(url)
         except OSError as error:
             raise StoreError(f"The model store {url} does not answer as it should: {error}.") from error
 
 
-def _examined(store: "Store", name: str) -> str:
+def _examined(store: "ModelStore", name: str) -> str:
     """A version's id, once it has passed the check that a worker makes of it."""
     from liveshelf.terminal import settings
     from models.store.slots import CHAMPION
@@ -206,7 +206,7 @@ def _examined(store: "Store", name: str) -> str:
     return version
 
 
-def _slots(store: "Store") -> dict[str, dict[str, float]]:
+def _slots(store: "ModelStore") -> dict[str, dict[str, float]]:
     """The slots that each version is in, and its share there."""
     found: dict[str, dict[str, float]] = {}
     for name in store.slots.names():
@@ -216,7 +216,7 @@ def _slots(store: "Store") -> dict[str, dict[str, float]]:
     return found
 
 
-def _named(store: "Store") -> set[str]:
+def _named(store: "ModelStore") -> set[str]:
     """The versions that the settings name."""
     from liveshelf.terminal import settings
     from models.store.errors import StoreError

@@ -34,12 +34,12 @@ def ope(
     from dataclasses import asdict
 
     from liveshelf.off_policy import FIELDS, answer, read
-    from liveshelf.terminal import console, told
+    from liveshelf.terminal import console, explain_errors
 
     names = pairs(fields, "--map")
     if unknown := sorted(set(names) - set(FIELDS)):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(FIELDS)}", param_hint="--map")
-    with told():
+    with explain_errors():
         found = answer(read(log, names), read(policy, names), clip=clip, draws=draws)
     if as_json:
         import msgspec

@@ -11,7 +11,7 @@ from streams.config import StreamsConfig
 from streams.ranking.candidates import SOURCES
 from streams.redis.connection import connect_now
 from streams.reporting import snapshots, usage
-from streams.telemetry.meter import Snapshot, added, quantiles, standing, total
+from streams.telemetry.meter import Snapshot, added, latest, quantiles, total
 
 CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
@@ -57,7 +57,7 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     >>> [table.title for table in evaluator_tables([one])], evaluator_tables([])
     (['Evaluators', 'Click rate'], [])
     """
-    last = standing(taken)
+    last = latest(taken)
     if not last:
         return []
     joined = Table("evaluator", *COUNTED, title="Evaluators")

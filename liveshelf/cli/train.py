@@ -82,8 +82,8 @@ def train(
 
     Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
     """
-    from liveshelf.terminal import console, settings, told
-    from liveshelf.training.data import History, item_texts
+    from liveshelf.terminal import console, explain_errors, settings
+    from liveshelf.training.data import EventFiles, item_texts
     from liveshelf.training.run import Examples, Source, run_train
     from liveshelf.training.steps import MINED, Describing, Mining, Remembering, Step
     from models.training.config import DEFAULT_LOSSES, TrainConfig
@@ -121,12 +121,12 @@ def train(
     source: Examples
     reading = pairs(fields, "--map"), (number(low, "--grades"), number(high, "--grades"))
     catalogue: tuple[str, ...] = ()
-    with told():
+    with explain_errors():
         if file is not None:
             source = Source(file, dev, *reading, limit)
             catalogue = tuple(item_texts(items, items_mapping).values()) if items and mine else ()
         elif events is not None and items is not None:
-            history = History(
+            history = EventFiles(
                 events, items, events_mapping, items_mapping, shelves, limit, debias, bots=settings().bots
             )
             source = found = history.label()

@@ -22,7 +22,7 @@ from liveshelf.stack.roles import Role, dashboard_role, evaluator_role, trainer_
 from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import Supervisor
 from liveshelf.stack_record import clear_leftovers, locked
-from models.store import Store
+from models.store import ModelStore
 from streams.config import KafkaConfig, RedisConfig
 from streams.kafka import topics
 from streams.kafka.guard import Guard
@@ -74,12 +74,12 @@ HURRY = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class DemoEnvironment:
     """What runs: settings that lead to it, who keeps it running, its model store, and the page's address."""
 
     settings: Settings
     supervisor: Supervisor
-    store: Store
+    store: ModelStore
     page: str
 
     def promote(self, version: str, reason: str, slot: str, share: float = 1.0) -> None:
@@ -89,14 +89,14 @@ class Scene:
 
 
 @contextmanager
-def scene(
+def demo_environment(
     settings: Settings,
     name: str,
     say: Callable[[str], None],
     *,
     env: Mapping[str, str] | None = None,
     roles: Sequence[Callable[[Settings], Sequence[Role]]] = (),
-) -> Iterator[Scene]:
+) -> Iterator[DemoEnvironment]:
     """Start it all; leaving stops it.
 
     Parameters
@@ -136,7 +136,7 @@ def scene(
         told = [replace(role, env=ours | dict(role.env)) for role in made]
         with Supervisor(servers, told, say=say, stop_timeout_s=config.stop_timeout_s) as supervisor:
             page = next((role.where for role in told if role.name == "dashboard"), "")
-            yield Scene(here, supervisor, Store(models), page)
+            yield DemoEnvironment(here, supervisor, ModelStore(models), page)
 
 
 def _places(folder: Path) -> dict[str, str]:
@@ -159,7 +159,7 @@ LAST = 5
 """Snapshots of a worker, one a second, that its live numbers are of."""
 
 
-class Watching:
+class SnapshotListener:
     """Follows ``liveshelf.metrics`` and ``liveshelf.alerts``; its attributes are read by other threads."""
 
     def __init__(self, settings: Settings) -> None:

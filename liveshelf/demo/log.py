@@ -12,19 +12,19 @@ ALARM = "click_rate_drop"
 ENDS: dict[str, Kind] = {"promoted": "promoted", "rolled_back": "rolled back", "gave_up": "gave up"}
 
 
-class Note(NamedTuple):
+class LogEntry(NamedTuple):
     """Something that has happened, in words."""
 
     kind: Kind
     text: str
 
 
-class Notes:
+class StoryLog:
     """Tells changes from what was said before.
 
     Examples
     --------
-    >>> notes = Notes()
+    >>> notes = StoryLog()
     >>> said = {"stage": "canary", "trigger": "fewer clicks", "verdict": "", "decision": ""}
     >>> one = Snapshot(role="trainer", id="t", from_ms=0, to_ms=1, counts={}, sketches={},
     ...     gauges={"trigger_at": 5.0, "canary_share": 0.5}, labels=said)
@@ -38,7 +38,7 @@ class Notes:
         self._verdict = self._stage = ""
         self._firing: set[str] = set()
 
-    def update(self, news: Snapshot | Told) -> Iterator[Note]:
+    def update(self, news: Snapshot | Told) -> Iterator[LogEntry]:
         """Take something in that was said; what is new in it."""
         if isinstance(news, Told):
             yield from self._alarm(news)
@@ -46,7 +46,7 @@ class Notes:
             self.trainer = news
             yield from self._trainer(news)
 
-    def _alarm(self, told: Told) -> Iterator[Note]:
+    def _alarm(self, told: Told) -> Iterator[LogEntry]:
         alert = told.alert
         if alert.name != ALARM or alert.labels.get("arm") != "champion":
             return
@@ -54,23 +54,23 @@ class Notes:
             self._firing.add(alert.key)
             figures = {name: value for name, value in alert.evidence.items() if isinstance(value, int | float)}
             told_of = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            yield Note("alarm", f"{alert.summary} ({told_of})")
+            yield LogEntry("alarm", f"{alert.summary} ({told_of})")
         elif alert.state != "firing":
             self._firing.discard(alert.key)
 
-    def _trainer(self, said: Snapshot) -> Iterator[Note]:
+    def _trainer(self, said: Snapshot) -> Iterator[LogEntry]:
         labels, gauges = said.labels, said.gauges
         if gauges.get("trigger_at", 0.0) != self._trigger_at:
             self._trigger_at = gauges["trigger_at"]
-            yield Note("trigger", f"training begins: {labels.get('trigger', '')}")
+            yield LogEntry("trigger", f"training begins: {labels.get('trigger', '')}")
         verdict = labels.get("verdict", "")
         if verdict and labels.get("verdict_sentence", "") != self._verdict:
             self._verdict = labels.get("verdict_sentence", "")
-            yield Note("gate" if verdict == "passed" else "refused", f"the gate: {self._verdict}")
+            yield LogEntry("gate" if verdict == "passed" else "refused", f"the gate: {self._verdict}")
         stage = labels.get("stage", "")
         if stage == "canary" and self._stage != "canary":
-            yield Note("canary", f"{gauges.get('canary_share', 0.0):.0%} of the shoppers get the challenger")
+            yield LogEntry("canary", f"{gauges.get('canary_share', 0.0):.0%} of the shoppers get the challenger")
         self._stage = stage
         for count, kind in ENDS.items():
             if said.counts.get(count):
-                yield Note(kind, f"{kind}: {labels.get('decision', '')}")
+                yield LogEntry(kind, f"{kind}: {labels.get('decision', '')}")

@@ -36,12 +36,12 @@ class Second:
 
 
 @dataclass
-class Tape:
+class Recorder:
     """The record of a run.
 
     Examples
     --------
-    >>> tape = Tape()
+    >>> tape = Recorder()
     >>> for second in range(10):
     ...     tape.visit(second + 0.5, "feed", impressions=10, clicks=second % 2)
     ...     tape.expect(second + 0.5, Rates(shown=0.06, oracle=0.10, random=0.02))

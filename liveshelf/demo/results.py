@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from liveshelf.demo.recorder import Kind, Tape
+from liveshelf.demo.recorder import Kind, Recorder
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.terminal_ui import Numbers, settled
 from liveshelf.terminal import figure
@@ -35,7 +35,7 @@ TOLD: tuple[Kind, ...] = ("alarm", "canary", "promoted", "refused", "rolled back
 """What is named above the curves; chapters are between them, drifts among these."""
 
 
-def draw(tape: Tape, path: Path, title: str) -> None:
+def draw(tape: Recorder, path: Path, title: str) -> None:
     """Write a PNG of a run; an empty one makes an empty picture."""
     end = max(tape.seconds, default=0) + 1
     figure = Figure(figsize=(12, 6.5), layout="constrained")
@@ -135,7 +135,7 @@ def _times(numbers: Numbers) -> str:
     return f"median {figure(numbers.p50, '.1f')} ms, 99 % {figure(numbers.p99, '.1f')} ms"
 
 
-def figures(tape: Tape, end: float) -> list[tuple[str, str]]:
+def figures(tape: Recorder, end: float) -> list[tuple[str, str]]:
     """The moments of a run, and the share of the possible around them."""
     found: list[tuple[str, str]] = []
 

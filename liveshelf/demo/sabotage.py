@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from models.late_interaction import LateInteraction
-from models.store import Description, Store
+from models.store import Description, ModelStore
 from models.store.manifest import Data
 from models.store.parts import Parts, parts
 from models.store.slots import CHAMPION
 from models.weights import fingerprint, resolve
 
 
-def sabotage(store: Store) -> str:
+def sabotage(store: ModelStore) -> str:
     """Put such a version into the store; its id."""
     current = store.slots.read(CHAMPION).current
     base = parts(store, current.version) if current else Parts()

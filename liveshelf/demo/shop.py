@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from kafka import KafkaProducer
 from redis.exceptions import RedisError
 
-from liveshelf.demo.environment import Watching
-from liveshelf.demo.recorder import Tape
+from liveshelf.demo.environment import SnapshotListener
+from liveshelf.demo.recorder import Recorder
 from liveshelf.demo.terminal_ui import Moment
 from liveshelf.ingest.rate_limit import TokenBucket
 from liveshelf.settings import Settings
@@ -66,8 +66,8 @@ class Shop:
     ) -> None:
         self.settings, self.per_s = settings, per_s
         self.world = World(items, seed, shoppers, drifts, searches=searches)
-        self.watching = Watching(settings)
-        self.tape = Tape()
+        self.watching = SnapshotListener(settings)
+        self.tape = Recorder()
         self.moment: Moment | None = None
         self.first_shelf_at: float | None = None
         self.sent: Counter[str] = Counter()

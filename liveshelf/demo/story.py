@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from liveshelf.demo import catalogs
-from liveshelf.demo.environment import Scene, scene
-from liveshelf.demo.log import Notes
+from liveshelf.demo.environment import DemoEnvironment, demo_environment
+from liveshelf.demo.log import StoryLog
 from liveshelf.demo.recorder import Kind
 from liveshelf.demo.results import WINDOW_S, draw, summary
 from liveshelf.demo.shop import Shop
@@ -57,11 +57,11 @@ class Story:
         The chapter that it is in.
     """
 
-    scene: Scene
+    environment: DemoEnvironment
     shop: Shop
     say: Callable[[str, str], None]
     stopped: Callable[[float], bool]
-    notes: Notes = field(default_factory=Notes)
+    notes: StoryLog = field(default_factory=StoryLog)
     missed: list[str] = field(default_factory=list)
     title: str = ""
     _line_at: float = 0.0
@@ -82,7 +82,7 @@ class Story:
         if not self.until(lambda: self.numbers.items >= wanted, READY_S, f"{wanted} items encoded"):
             if self.stopped(0):
                 return
-            logs = ", ".join(str(role.log) for role in self.scene.supervisor.roles)
+            logs = ", ".join(str(role.log) for role in self.environment.supervisor.roles)
             raise StackError(f"The worker was not ready after {READY_S:.0f} s; its log says more: {logs}")
         self.shop.open()
         self.until(lambda: self.shop.moment is not None, CLICK_S, "a shelf after a click")
@@ -133,8 +133,8 @@ class Story:
         if self.stopped(0):
             return
         champion, began = self.champion(), self.shop.second
-        bad = sabotage(self.scene.store)
-        self.scene.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
+        bad = sabotage(self.environment.store)
+        self.environment.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
         if self.until(lambda: self.challenger() != bad, TRIAL_S, "an end to the bad model"):
             kept = "the champion stays" if self.champion() == champion else "ANOTHER MODEL IS IN CHARGE"
             shown = self.shop.tape.impressions(began, self.shop.second)
@@ -148,12 +148,12 @@ class Story:
 
     def champion(self) -> str | None:
         """The version in charge; None while no model was ever promoted."""
-        current = self.scene.store.slots.read(CHAMPION).current
+        current = self.environment.store.slots.read(CHAMPION).current
         return current.version if current else None
 
     def challenger(self) -> str | None:
         """The version on trial."""
-        current = self.scene.store.slots.read(CHALLENGER).current
+        current = self.environment.store.slots.read(CHALLENGER).current
         return current.version if current else None
 
     def rate(self, since_s: float) -> str:
@@ -198,7 +198,7 @@ class Story:
 
     def _while(self, goes_on: Callable[[], bool]) -> None:
         while goes_on() and not self.stopped(TICK_S):
-            self.scene.supervisor.tick()
+            self.environment.supervisor.tick()
             self.shop.check()
             for news in self.shop.watching.news():
                 for note in self.notes.update(news):
@@ -267,7 +267,7 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
 
     with Signals() as signals:
         try:
-            with scene(settings, "demo", lambda message: say("line", message)) as there:
+            with demo_environment(settings, "demo", lambda message: say("line", message)) as there:
                 shop = Shop(
                     there.settings, items, seed, shoppers=SHOPPERS, per_s=VISITS_PER_S, drifts=DRIFTS, searches=SEARCHES
                 )

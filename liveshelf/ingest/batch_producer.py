@@ -28,7 +28,7 @@ class BrokerError(Exception):
     """The broker takes nothing any more, or refuses too much."""
 
 
-class Outbox:
+class BatchProducer:
     """A producer that waits when the broker is slow and gives up when it is gone.
 
     Attributes

@@ -16,13 +16,13 @@ from kafka.errors import KafkaError
 from rich.console import Console
 
 from evaluator.config import EvaluatorConfig
-from liveshelf.ingest.batch_producer import BrokerError, Outbox
+from liveshelf.ingest.batch_producer import BatchProducer, BrokerError
 from liveshelf.ingest.progress import Bar
-from liveshelf.ingest.rate_limit import History, Pace, TokenBucket
-from liveshelf.ingest.removals import Verdict, delete, missing, standings
-from liveshelf.ingest.summary import RefusedFile, Summary
-from liveshelf.ingest.time_profile import Plan, Survey, warnings
-from liveshelf.terminal import progress, screen
+from liveshelf.ingest.rate_limit import Pace, ReplayClock, TokenBucket
+from liveshelf.ingest.removals import Verdict, delete, item_states, missing
+from liveshelf.ingest.summary import ImportSummary, RefusedFile
+from liveshelf.ingest.time_profile import Plan, TimeProfile, warnings
+from liveshelf.terminal import make_console, progress
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.adapters.files import Kind, read
@@ -47,7 +47,7 @@ def import_items(
     console: Console | None = None,
     sync: float | None = None,
     dry_run: bool = False,
-) -> Summary:
+) -> ImportSummary:
     """Send a catalogue to ``shop.items``, keyed by item.
 
     Parameters
@@ -85,7 +85,7 @@ def import_items(
     if sync is None:
         return job.run(kafka, topics, refused_path, console, lambda _: job.entries())
     with progress("reading what is there") as step:
-        before = standings(StreamsConfig(kafka=kafka, topics=topics), step)
+        before = item_states(StreamsConfig(kafka=kafka, topics=topics), step)
     job.ids = set()
     summary = job.run(kafka, topics, refused_path, console, lambda _: job.entries())
     if summary.incomplete:
@@ -113,7 +113,7 @@ def replay(
     now: bool = False,
     refused_path: Path | None = None,
     console: Console | None = None,
-) -> Summary:
+) -> ImportSummary:
     """Send a history to ``shop.events``, keyed by shopper; parameters and errors beyond these as for `import_items`.
 
     Parameters
@@ -126,7 +126,7 @@ def replay(
         Start again at the end, with new event ids, until interrupted or ``limit`` is reached.
     now
         Move all times of a round by the same amount, so that the newest event is dated when it is sent, and none later
-        than it is sent (`Survey.shift_ms`).
+        than it is sent (`TimeProfile.shift_ms`).
 
     Raises
     ------
@@ -137,12 +137,12 @@ def replay(
         raise ValueError("give a rate or a speed, not both")
     job = _Job(path, "events", mapping or MappingConfig(), events, limit)
     plan = Plan(now, speed, loop)
-    console = console or screen(stderr=True)
+    console = console or make_console(stderr=True)
 
-    def rounds(survey: Survey | None) -> Iterator[Entry]:
+    def rounds(survey: TimeProfile | None) -> Iterator[Entry]:
         number = 0
         while True:
-            job.pace = TokenBucket(rate) if rate else History(speed) if speed else None
+            job.pace = TokenBucket(rate) if rate else ReplayClock(speed) if speed else None
             job.shift_ms = survey.shift_ms(wall_ms(), speed) if survey and now else 0
             sent = False
             for entry in job.entries():
@@ -179,8 +179,8 @@ class _Job:
                 self.position = source.position
                 yield entry
 
-    def survey(self, partitions: int, bar: Bar) -> Survey:
-        found = Survey(partitions)
+    def survey(self, partitions: int, bar: Bar) -> TimeProfile:
+        found = TimeProfile(partitions)
         for entry in self.entries():
             bar.look(self.position)
             if not isinstance(entry.outcome, Refusal | Item):
@@ -195,20 +195,20 @@ class _Job:
         topics: TopicsConfig,
         refused_path: Path | None,
         console: Console | None,
-        source: Callable[[Survey | None], Iterator[Entry]],
+        source: Callable[[TimeProfile | None], Iterator[Entry]],
         plan: Plan | None = None,
-    ) -> Summary:
-        summary = Summary(refused_path=refused_path, dry_run=self.dry_run)
+    ) -> ImportSummary:
+        summary = ImportSummary(refused_path=refused_path, dry_run=self.dry_run)
         started = time.monotonic()
         names = Topics(topics.prefix)
         with ExitStack() as stack:
             refused = stack.enter_context(RefusedFile(refused_path))
-            bar = stack.enter_context(Bar(console or screen(stderr=True), self.path.name, self.size, self.limit))
-            outbox: Outbox | None = None
+            bar = stack.enter_context(Bar(console or make_console(stderr=True), self.path.name, self.size, self.limit))
+            outbox: BatchProducer | None = None
             try:
                 if not self.dry_run:
                     topic = names.items if self.kind == "items" else names.events
-                    outbox = Outbox(kafka, topic, topics.max_message_bytes)
+                    outbox = BatchProducer(kafka, topic, topics.max_message_bytes)
                     create(kafka, topics)
                 survey = self.survey(topics.partitions, bar) if plan and (plan.now or plan.speed) else None
                 started = time.monotonic()
@@ -230,7 +230,12 @@ class _Job:
         return summary
 
     def _send_all(
-        self, entries: Iterator[Entry], outbox: Outbox | None, refused: RefusedFile, summary: Summary, bar: Bar
+        self,
+        entries: Iterator[Entry],
+        outbox: BatchProducer | None,
+        refused: RefusedFile,
+        summary: ImportSummary,
+        bar: Bar,
     ) -> None:
         handed = 0
         for entry in entries:
@@ -264,7 +269,9 @@ class _Job:
             quiet(left)
             time.sleep(min(left, 0.5))
 
-    def _show(self, bar: Bar, summary: Summary, handed: int, outcome: AnyEvent | Item, quiet_s: float = 0.0) -> None:
+    def _show(
+        self, bar: Bar, summary: ImportSummary, handed: int, outcome: AnyEvent | Item, quiet_s: float = 0.0
+    ) -> None:
         time_ms = 0 if isinstance(outcome, Item) else outcome.time_ms - self.shift_ms
         bar.update(self.position, handed, summary.refused.total(), time_ms, quiet_s)
 

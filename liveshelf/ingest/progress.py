@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from liveshelf.ingest.time_profile import Survey
+from liveshelf.ingest.time_profile import TimeProfile
 
 EVERY_S = 0.1
 
@@ -37,7 +37,7 @@ class Bar:
             console=console,
         )
         self._task = self._progress.add_task(name, total=self.size, told="")
-        self._survey: Survey | None = None
+        self._survey: TimeProfile | None = None
         self._speed = 1.0
         self._began = self._at = time.monotonic()
 
@@ -46,7 +46,7 @@ class Bar:
         if self._due():
             self._progress.update(self._task, completed=position, told="reading the times, before anything is sent")
 
-    def begin(self, survey: Survey | None = None, speed: float | None = None) -> None:
+    def begin(self, survey: TimeProfile | None = None, speed: float | None = None) -> None:
         """From now on something is sent; at a speed, the survey says when the last event is due."""
         self._survey, self._speed = survey if speed else None, speed or 1.0
         total = max(1, self._survey.span_ms) if self._survey else self.limit or self.size

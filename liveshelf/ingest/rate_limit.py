@@ -30,14 +30,14 @@ class TokenBucket:
         return max(0.0, -self._tokens / self.rate)
 
 
-class History:
+class ReplayClock:
     """As it happened, ``speed`` times as fast: what was an hour apart is ``3600 / speed`` seconds apart.
 
     What is dated before something already sent is due at once: order in the file is kept.
 
     Examples
     --------
-    >>> history = History(speed=10)
+    >>> history = ReplayClock(speed=10)
     >>> [history.delay(now=0.0, time_ms=time) for time in (5_000, 15_000, 4_000)]
     [0.0, 1.0, 0.0]
     """
@@ -56,4 +56,4 @@ class History:
         return max(0.0, start + (time_ms - first_ms) / 1000 / self.speed - now)
 
 
-Pace = TokenBucket | History
+Pace = TokenBucket | ReplayClock

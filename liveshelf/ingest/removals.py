@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kafka.errors import KafkaError
 
-from liveshelf.ingest.batch_producer import BrokerError, Outbox
+from liveshelf.ingest.batch_producer import BatchProducer, BrokerError
 from streams.catalog.embedding import Origin
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
@@ -28,7 +28,7 @@ Progress = Callable[[int, int | None], None]
 """Takes how much is done and of how much, None where that is not known."""
 
 
-class Standing(NamedTuple):
+class ItemState(NamedTuple):
     """How an item stands on ``shop.items``.
 
     Parameters
@@ -54,30 +54,30 @@ class Standing(NamedTuple):
 
         Examples
         --------
-        >>> list(Standing(Origin(1, 7, 5_000), True, (0, 1)).tombstones(4_000))
+        >>> list(ItemState(Origin(1, 7, 5_000), True, (0, 1)).tombstones(4_000))
         [(0, 5001), (1, 5001)]
         """
         for partition in self.holding:
             yield partition, max(now_ms, self.last.timestamp_ms + 1)
 
 
-def standing(known: Standing | None, origin: Origin, live: bool) -> Standing:
+def item_state(known: ItemState | None, origin: Origin, live: bool) -> ItemState:
     """How an item stands after one more of its records, taken in the order of each partition.
 
     Examples
     --------
-    >>> before = standing(None, Origin(1, 7, 5_000), True)
-    >>> standing(before, Origin(0, 3, 4_000), True)
-    Standing(last=Origin(partition=1, offset=7, timestamp_ms=5000), live=True, holding=(0, 1))
-    >>> standing(before, Origin(1, 8, 6_000), False)
-    Standing(last=Origin(partition=1, offset=8, timestamp_ms=6000), live=False, holding=())
+    >>> before = item_state(None, Origin(1, 7, 5_000), True)
+    >>> item_state(before, Origin(0, 3, 4_000), True)
+    ItemState(last=Origin(partition=1, offset=7, timestamp_ms=5000), live=True, holding=(0, 1))
+    >>> item_state(before, Origin(1, 8, 6_000), False)
+    ItemState(last=Origin(partition=1, offset=8, timestamp_ms=6000), live=False, holding=())
     """
     others = {*known.holding} - {origin.partition} if known else set[int]()
     holding = tuple(sorted(others | {origin.partition} if live else others))
     last = origin.after(known.last if known else None)
     if known is not None and last is None:
-        return Standing(known.last, known.live, holding)
-    return Standing(last or origin, live, holding)
+        return ItemState(known.last, known.live, holding)
+    return ItemState(last or origin, live, holding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Verdict:
     why_not: str = ""
 
 
-def missing(standings: Mapping[str, Standing], kept: Collection[str], allowed: float = ALLOWED) -> Verdict:
+def missing(item_states: Mapping[str, ItemState], kept: Collection[str], allowed: float = ALLOWED) -> Verdict:
     """The live items that a whole file does not have.
 
     Parameters
@@ -101,7 +101,7 @@ def missing(standings: Mapping[str, Standing], kept: Collection[str], allowed: f
 
     Examples
     --------
-    >>> known = {name: Standing(Origin(0, n, n), True, (0,)) for n, name in enumerate("abcde")}
+    >>> known = {name: ItemState(Origin(0, n, n), True, (0,)) for n, name in enumerate("abcde")}
     >>> missing(known, {"a", "b", "c", "d", "new"})
     Verdict(gone=('e',), live=5, why_not='')
     >>> missing(known, {"a", "b", "c"}).why_not
@@ -109,7 +109,7 @@ def missing(standings: Mapping[str, Standing], kept: Collection[str], allowed: f
     >>> missing(known, set(), allowed=1).why_not
     'the file has no items'
     """
-    live = [item_id for item_id, one in standings.items() if one.live]
+    live = [item_id for item_id, one in item_states.items() if one.live]
     gone = tuple(sorted(item_id for item_id in live if item_id not in kept))
     why_not = ""
     if not kept:
@@ -123,7 +123,7 @@ def missing(standings: Mapping[str, Standing], kept: Collection[str], allowed: f
     return Verdict(gone, len(live), why_not)
 
 
-def standings(config: StreamsConfig, progress: Progress) -> dict[str, Standing]:
+def item_states(config: StreamsConfig, progress: Progress) -> dict[str, ItemState]:
     """How each item that has a record stands on ``shop.items``; records without an item's id as their key count for
     nothing, as with the workers.
 
@@ -132,13 +132,13 @@ def standings(config: StreamsConfig, progress: Progress) -> dict[str, Standing]:
     kafka.errors.KafkaError
         When the broker is out of reach or refuses.
     """
-    found: dict[str, Standing] = {}
+    found: dict[str, ItemState] = {}
     with closing(contents(config, Topics(config.topics.prefix).items)) as messages:
         for count, message in enumerate(messages, 1):
             named = decode_item(message.key, None, config.events)
             if isinstance(named, Deleted):
                 origin = Origin(message.partition, message.offset, message.timestamp)
-                found[named.item_id] = standing(found.get(named.item_id), origin, message.value is not None)
+                found[named.item_id] = item_state(found.get(named.item_id), origin, message.value is not None)
             if not count % 1_000:
                 progress(count, None)
     return found
@@ -186,12 +186,12 @@ class Removal:
             yield self.error
 
 
-def delete(going: Mapping[str, Standing], kafka: KafkaConfig, topics: TopicsConfig, progress: Progress) -> Removal:
+def delete(going: Mapping[str, ItemState], kafka: KafkaConfig, topics: TopicsConfig, progress: Progress) -> Removal:
     """Send the tombstones of these items; errors are told in what is returned."""
     done = Removal()
-    outbox: Outbox | None = None
+    outbox: BatchProducer | None = None
     try:
-        outbox = Outbox(kafka, Topics(topics.prefix).items, topics.max_message_bytes)
+        outbox = BatchProducer(kafka, Topics(topics.prefix).items, topics.max_message_bytes)
         for item_id, one in going.items():
             for partition, timestamp_ms in one.tombstones(wall_ms()):
                 outbox.send(item_id.encode(), None, partition, timestamp_ms)

@@ -24,7 +24,7 @@ SHOWN = 20
 
 
 @dataclass(slots=True)
-class Summary:
+class ImportSummary:
     """What came of a file. ``sent`` is what the broker has acknowledged; ``read`` counts the file's own records.
 
     In a dry run ``sent`` is what would have been. ``verdict`` is there where the file was to delete what it does not
@@ -59,7 +59,7 @@ class Summary:
 
         Examples
         --------
-        >>> Summary(sent=5).incomplete, Summary(sent=5, refused=Counter(invalid=2)).incomplete
+        >>> ImportSummary(sent=5).incomplete, ImportSummary(sent=5, refused=Counter(invalid=2)).incomplete
         ('', '2 lines were refused, so what the file has is not known')
         """
         if self.interrupted:

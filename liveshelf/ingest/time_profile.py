@@ -15,7 +15,7 @@ from evaluator.config import EvaluatorConfig
 from streams.events.schema import iso
 
 
-class Survey:
+class TimeProfile:
     """The first and the newest time of a history, and how long a partition of it is quiet at most.
 
     Parameters
@@ -25,7 +25,7 @@ class Survey:
 
     Examples
     --------
-    >>> survey = Survey(partitions=1)
+    >>> survey = TimeProfile(partitions=1)
     >>> for ts in (1_000, 5_000, 4_000, 61_000): survey.update(b"u1", ts)
     >>> survey.count, survey.span_ms, survey.quiet_ms
     (4, 60000, 56000)
@@ -63,7 +63,7 @@ class Survey:
 
         Examples
         --------
-        >>> survey = Survey(1)
+        >>> survey = TimeProfile(1)
         >>> for ts in (0, 60_000): survey.update(b"u1", ts)
         >>> survey.shift_ms(1_000_000), survey.shift_ms(1_000_000, speed=2)
         (940000, 970000)
@@ -87,7 +87,7 @@ class Plan:
 
 
 def warnings(
-    first_ms: int, survey: Survey | None, plan: Plan, now_ms: int, evaluator: EvaluatorConfig
+    first_ms: int, survey: TimeProfile | None, plan: Plan, now_ms: int, evaluator: EvaluatorConfig
 ) -> Iterator[str]:
     """What an evaluator with these settings would count as late, and what to do about it.
 
@@ -100,7 +100,7 @@ def warnings(
 
     Examples
     --------
-    >>> survey = Survey(partitions=1)
+    >>> survey = TimeProfile(partitions=1)
     >>> for ts in (0, 600_000): survey.update(b"u1", ts)
     >>> list(warnings(0, survey, Plan(now=True, speed=1), 10**12, EvaluatorConfig()))
     []

@@ -17,7 +17,7 @@ from liveshelf.settings import StackConfig
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.redis import LocalRedis
 from liveshelf.stack.service import Service
-from liveshelf.stack_record import Record, RunningProcess, clear_leftovers, locked
+from liveshelf.stack_record import RunningProcess, StackRecord, clear_leftovers, locked
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Servers:
                     processes[member.name] = RunningProcess.of(member.pid)
                 except psutil.NoSuchProcess:  # it has just ended
                     continue
-        Record(
+        StackRecord(
             bootstrap_servers=self.bootstrap_servers,
             redis_url=self.redis_url,
             since=self.since,
@@ -101,6 +101,6 @@ def stack(
             bootstrap_servers = kafka.address
         since = datetime.now(UTC).isoformat(timespec="seconds")
         servers = Servers(folder, bootstrap_servers, redis_url, tuple(started), since)
-        running.callback(Record.remove, folder)
+        running.callback(StackRecord.remove, folder)
         servers.write_record()
         yield servers

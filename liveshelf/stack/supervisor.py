@@ -25,7 +25,7 @@ from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.roles import Role, RoleProcess
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.service import Service
-from liveshelf.stack_record import Record, StackError
+from liveshelf.stack_record import StackError, StackRecord
 from streams.clock import wall_ms
 from streams.connectivity import UnreachableError
 from streams.kafka import kafka_connectivity, topics
@@ -270,7 +270,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
         console.print(Text.assemble((f"{name} ", "cyan"), Text.from_ansi(masked(line))), soft_wrap=True)
 
     config = settings.stack
-    before = Record.read(config.folder)
+    before = StackRecord.read(config.folder)
     looping = [name for name, one in before.restarts.items() if one.looping] if before else []
     with Signals() as signals:
         try:

@@ -36,7 +36,7 @@ DEV_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledFiles:
     """Examples by time: to train on and, newer, to judge by; from when to when the former were shown (``window``).
 
     ``name`` is the events' file, ``catalogue`` the texts of all items. ``counts`` has closed impressions by intent,
@@ -67,7 +67,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class EventFiles:
     """Files of what happened, and how to read them.
 
     Attributes
@@ -96,7 +96,7 @@ class History:
     rules: Rules = field(default_factory=Rules)
     bots: BotsConfig = field(default_factory=BotsConfig)
 
-    def label(self) -> Labelled:
+    def label(self) -> LabelledFiles:
         """Join, label and split by time: of the shelves seen, the newest tenth is set aside to judge by.
 
         Raises
@@ -208,7 +208,7 @@ def _joined(
         counts["beyond what one shopper and item may have"] = join.broken
 
 
-def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: bool) -> Labelled:
+def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: bool) -> LabelledFiles:
     views = sorted({(closed.ts, closed.shopper, closed.shelf_id) for closed, _ in made})
     cut = views[min(int((1 - DEV_SHARE) * len(views)), len(views) - 1)][0]
     older = [(closed, one) for closed, one in made if closed.ts < cut]
@@ -221,7 +221,7 @@ def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: boo
             positions.update(one.query, closed.item_id, closed.position, one.intent != "ignore")
     train = [one for _, one in older]
     times = [closed.ts for closed, _ in older]
-    return Labelled(
+    return LabelledFiles(
         weighed(train, positions) if debias else train,
         newer,
         (datetime.fromtimestamp(min(times) / 1000, UTC), datetime.fromtimestamp(max(times) / 1000, UTC)),

@@ -21,7 +21,7 @@ from liveshelf.settings import Settings
 from liveshelf.terminal import figure
 from liveshelf.training.steps import Step
 from models.scorer import INTENTS, Floats
-from models.store import Manifest, Store
+from models.store import Manifest, ModelStore
 from models.store.manifest import Data
 from models.store.parts import Parts, parts
 from models.training import version
@@ -37,7 +37,7 @@ DEV_SHARE = 0.1
 
 
 class Examples(Protocol):
-    """Where examples come from: a :class:`Source`, or :class:`liveshelf.training.data.Labelled` events."""
+    """Where examples come from: a :class:`Source`, or :class:`liveshelf.training.data.LabelledFiles` events."""
 
     @property
     def name(self) -> str:
@@ -108,7 +108,7 @@ def run_train(
     """
     first = PartialState(cpu=not torch.cuda.is_available()).is_main_process
     console = console if first else Console(quiet=True)
-    store = Store(settings.model.store)
+    store = ModelStore(settings.model.store)
     base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
     examples, dev = source.read()
     console.print(f"{len(examples):,} examples to train on, {len(dev):,} to judge by; method {config.method}")
@@ -136,7 +136,7 @@ def run_train(
     return made
 
 
-def _put(store: Store, base: Parts, trained: Trained, data: Data, notes: str) -> Manifest:
+def _put(store: ModelStore, base: Parts, trained: Trained, data: Data, notes: str) -> Manifest:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version.save(trained, folder)

@@ -5,6 +5,6 @@ Knows files and manifests only; nothing of what a model computes, nor of who ask
 
 from models.store.errors import StoreError
 from models.store.manifest import Data, Description, File, Manifest
-from models.store.store import Store
+from models.store.store import ModelStore
 
-__all__ = ["Data", "Description", "File", "Manifest", "Store", "StoreError"]
+__all__ = ["Data", "Description", "File", "Manifest", "ModelStore", "StoreError"]

@@ -11,7 +11,7 @@ import msgspec
 from models.store import manifest
 from models.store.manifest import Manifest
 from models.store.storage import TEMPORARY
-from models.store.store import Store
+from models.store.store import ModelStore
 
 KEEP = 10
 HISTORY = 3
@@ -27,7 +27,7 @@ class Cleared(msgspec.Struct, frozen=True):
 
 
 def clear(
-    store: Store,
+    store: ModelStore,
     *,
     keep: int = KEEP,
     history: int = HISTORY,
@@ -58,7 +58,7 @@ def clear(
 
     Examples
     --------
-    >>> clear(Store("memory://clearing-example"))
+    >>> clear(ModelStore("memory://clearing-example"))
     Cleared(versions=(), leftovers=(), bytes=0)
     """
     with store.storage.locked():
@@ -77,7 +77,7 @@ def clear(
     return Cleared(tuple(one.id for one in going), tuple(leftovers), size)
 
 
-def _needed(store: Store, versions: list[Manifest], keep: int, history: int, pinned: Collection[str]) -> set[str]:
+def _needed(store: ModelStore, versions: list[Manifest], keep: int, history: int, pinned: Collection[str]) -> set[str]:
     newest = sorted(versions, key=lambda one: (one.created_at, one.id), reverse=True)
     needed = {*pinned, *(one.id for one in newest[:keep])}
     for name in store.slots.names():
@@ -87,7 +87,7 @@ def _needed(store: Store, versions: list[Manifest], keep: int, history: int, pin
     return needed | {one.carrier for one in versions if one.id in needed and one.carrier}
 
 
-def _leftovers(store: Store, versions: set[str], before: float) -> list[str]:
+def _leftovers(store: ModelStore, versions: set[str], before: float) -> list[str]:
     """Folders of versions without a manifest, and half-written files, last touched before a time."""
     folders = [f"{manifest.FOLDER}/{name}" for name in store.storage.children(manifest.FOLDER) if name not in versions]
     halves = [f"{TEMPORARY}/{name}" for name in store.storage.children(TEMPORARY)]

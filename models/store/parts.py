@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from models.scorer import Architecture
-from models.store.store import Store
+from models.store.store import ModelStore
 from models.weights import PACKAGED
 
 
@@ -25,13 +25,13 @@ class Parts:
     cross_encoder: Path | None = None
 
 
-def parts(store: Store, name: str) -> Parts:
+def parts(store: ModelStore, name: str) -> Parts:
     """Fetch and check a version and the encoder it uses.
 
     Parameters
     ----------
     name
-        As :meth:`Store.find` takes it: an id, its beginning, or a slot such as ``champion``.
+        As :meth:`ModelStore.find` takes it: an id, its beginning, or a slot such as ``champion``.
 
     Raises
     ------

@@ -37,7 +37,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store:
+class ModelStore:
     """Versions of models at a URL.
 
     Parameters
@@ -64,7 +64,7 @@ class Store:
     ...     data=Data("events", examples=300))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     LateInteraction().save(Path(folder) / "head")
-    ...     made = Store("memory://store-example").put(Path(folder), about)
+    ...     made = ModelStore("memory://store-example").put(Path(folder), about)
     >>> sorted(made.files)
     ['head/config.json', 'head/model.safetensors']
     """

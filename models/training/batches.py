@@ -15,12 +15,12 @@ import torch
 
 from models.encoded import EncodedQuery, fold
 from models.encoder import Encoder
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.kernels import NO_TOKEN
 from models.reader import ROW_TOKENS, pack
 from models.training.examples import Example, by_context
 from models.training.item_cache import ENCODE, ItemCache
-from models.trigrams import Letters, letters, share
+from models.trigrams import Letters, share, trigrams
 
 ABSENT = -100.0
 """Fills rows up to the longest one; what Trainer itself fills with when it joins batches."""
@@ -132,7 +132,7 @@ class Collator:
         rows = []
         for text in texts:
             if text not in self._letters:
-                self._letters[text] = letters(text)
+                self._letters[text] = trigrams(text)
             rows.append(self._letters[text])
         return np.stack(rows)
 
@@ -226,7 +226,7 @@ class FrozenItems:
     def __init__(self, encoder: Encoder, texts: Iterable[str], folder: Path | None = None) -> None:
         unique = sorted(set(texts))
         self.slots = {text: slot for slot, text in enumerate(unique)}
-        self.memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        self.memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
         self.memory.put_many(range(len(unique)), ItemCache(encoder, folder).encode(unique))
 
     def tensors(self, texts: Sequence[str]) -> Batch:

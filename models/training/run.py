@@ -42,7 +42,7 @@ from models.training.method import Method
 from models.training.methods import RECIPES, adapt
 from models.training.negatives import InBatch, Open
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, fresh_bert, install
-from models.training.trainer import RankBudget, ScorerTrainer, Told, last_checkpoint
+from models.training.trainer import ProgressCallback, RankBudget, ScorerTrainer, last_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ class Run:
         if config.method == "adalora":
             callbacks.append(RankBudget())
         if self.progress is not None:
-            callbacks.append(Told(self.progress))
+            callbacks.append(ProgressCallback(self.progress))
         trainer = ScorerTrainer(
             rates=rates,
             l2_sp=config.l2_sp,

@@ -148,7 +148,7 @@ class RankBudget(TrainerCallback):
         kwargs["model"].bert.base_model.update_and_allocate(state.global_step)
 
 
-class Told(TrainerCallback):
+class ProgressCallback(TrainerCallback):
     """Tells after each step what share of the steps is done."""
 
     def __init__(self, tell: Callable[[float], None]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from models.store import Description, Store
+from models.store import Description, ModelStore
 from models.store.manifest import OWN, Data
 from models.store.parts import Parts
 from models.training.examples import Example
@@ -25,8 +25,10 @@ def save(trained: Trained, folder: Path) -> None:
         shutil.copytree(trained.encoder.adapter, folder / "adapter")
 
 
-def describe(store: Store, base: Parts, trained: Trained, folder: Path, data: Data, notes: str = "") -> Description:
-    """What :meth:`Store.put` is told of a folder that :func:`save` wrote.
+def describe(
+    store: ModelStore, base: Parts, trained: Trained, folder: Path, data: Data, notes: str = ""
+) -> Description:
+    """What :meth:`ModelStore.put` is told of a folder that :func:`save` wrote.
 
     Parameters
     ----------
@@ -52,5 +54,5 @@ def data_hash(examples: Sequence[Example]) -> str:
     return hashlib.blake2b(msgspec.json.encode(examples), digest_size=8).hexdigest()
 
 
-def _shared(store: Store, base: Parts) -> str:
+def _shared(store: ModelStore, base: Parts) -> str:
     return base.weights if base.version is None else store.manifest(base.version).encoder

@@ -13,18 +13,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from typing import Any
 
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin, key, parse
 from streams.catalog.item_encoder import CHUNK, ItemEncoder
-from streams.catalog.replication import Follower, rest
-from streams.catalog.topic_index import Ledger
+from streams.catalog.replication import Follower, yield_cpu
+from streams.catalog.topic_index import TopicIndex
 from streams.events.decode import Refusal
 from streams.events.schema import Item
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import parsed
 from streams.kafka.record import Send
 from streams.kafka.topics import Topics
-from streams.runtime.tasks import lasting
+from streams.runtime.tasks import run_forever
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Backfill:
                 spent = time.perf_counter() - began
                 await asyncio.gather(*sent)
                 filled += len(sent)
-                await rest(spent)
+                await yield_cpu(spent)
         finally:
             await consumer.stop()
         return filled
@@ -121,7 +121,7 @@ EVERY_S = 1.0
 DELETES_SENT = 100
 
 
-class Sweeper:
+class TombstoneWriter:
     """Sweeps by one ledger.
 
     Parameters
@@ -130,7 +130,9 @@ class Sweeper:
         Tells the partitions of ``shop.items`` that are this worker's now.
     """
 
-    def __init__(self, ledger: Ledger, send: Send, meter: Meter, topics: Topics, owned: Callable[[], Set[int]]) -> None:
+    def __init__(
+        self, ledger: TopicIndex, send: Send, meter: Meter, topics: Topics, owned: Callable[[], Set[int]]
+    ) -> None:
         self.ledger, self.send, self.meter = ledger, send, meter
         self.topics, self.owned = topics, owned
 
@@ -162,7 +164,7 @@ class Sweeper:
 LOOK_EVERY_S = 0.05
 
 
-class Upkeep:
+class CatalogMaintenance:
     """Of one catalogue.
 
     Parameters
@@ -177,7 +179,7 @@ class Upkeep:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Catalog,
         open_consumer: Callable[[], Consumer],
         item_encoder: ItemEncoder,
         owned: Callable[[], Set[int]],
@@ -186,19 +188,19 @@ class Upkeep:
         meter = item_encoder.meter
         self.follower = Follower(open_consumer(), catalogue, meter, beside)
         self.backfill = Backfill(open_consumer, self.follower, item_encoder, owned)
-        self.sweeper = Sweeper(self.ledger, item_encoder.send, meter, item_encoder.topics, owned)
+        self.sweeper = TombstoneWriter(self.ledger, item_encoder.send, meter, item_encoder.topics, owned)
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> TopicIndex:
         """What the topic holds."""
         return self.follower.ledger
 
     async def run(self) -> None:
         """Keep it up until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(lasting(self.follower.run(), "following the items"))
-            group.create_task(lasting(self.backfill.run(), "filling in items"))
-            group.create_task(lasting(self.sweeper.run(), "sweeping the embeddings"))
+            group.create_task(run_forever(self.follower.run(), "following the items"))
+            group.create_task(run_forever(self.backfill.run(), "filling in items"))
+            group.create_task(run_forever(self.sweeper.run(), "sweeping the embeddings"))
 
     async def complete(self) -> None:
         """Wait until the catalogue holds every live item in its newest state, as far as the topic was read."""

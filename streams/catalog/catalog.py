@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.encoded import EncodedError, EncodedItem
 from models.encoder import Encoder
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from streams.catalog.embedding import Embedding, Origin, text, vectors
 from streams.catalog.lexical_index import LexicalIndex
 from streams.catalog.vector_index import VectorIndex
@@ -56,7 +56,7 @@ class Names:
         return self._numbers.setdefault(name, len(self._numbers)) if name else -1
 
 
-class Catalogue:
+class Catalog:
     """The items of one shop as one worker holds them.
 
     Parameters
@@ -67,7 +67,7 @@ class Catalogue:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self.memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        self.memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
         self.vectors = VectorIndex(encoder.dim)
         self.lexical = LexicalIndex()
         self.live = np.zeros(1024, dtype=bool)

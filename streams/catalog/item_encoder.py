@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiokafka.errors import KafkaError
 
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Embedding, Origin, encoder, key, text, text_hash
 from streams.config import StreamsConfig
 from streams.events.decode import Deleted, Refusal, decode_item, refuse
 from streams.events.schema import Item
-from streams.kafka.dead_letters import Letters
+from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.record import Record, Send, Sent, Unsent
 from streams.kafka.topics import Topics
 from streams.telemetry.meter import Meter
@@ -47,7 +47,7 @@ class ItemEncoder:
 
     def __init__(
         self,
-        catalogues: Callable[[], Sequence[Catalogue]],
+        catalogues: Callable[[], Sequence[Catalog]],
         encoders: Callable[[], Iterable[str]],
         known: Callable[[str], Origin | None],
         send: Send,
@@ -57,7 +57,7 @@ class ItemEncoder:
         self.catalogues, self.encoders, self.known = catalogues, encoders, known
         self.send, self.meter = send, meter
         self.topics, self.config = Topics(config.topics.prefix), config.events
-        self._letters = Letters(send, config.topics)
+        self._letters = DeadLetterWriter(send, config.topics)
         self._sent: OrderedDict[str, Origin] = OrderedDict()
         self._told = False
 
@@ -154,7 +154,7 @@ class ItemEncoder:
                 known.partition,
             )
 
-    def publish(self, items: Sequence[tuple[Item, Origin]], catalogue: Catalogue) -> list[Awaitable[Unsent | None]]:
+    def publish(self, items: Sequence[tuple[Item, Origin]], catalogue: Catalog) -> list[Awaitable[Unsent | None]]:
         """Send what a catalogue's encoder makes of a few items."""
         values = self._values([item for item, _ in items], catalogue)
         return [
@@ -162,7 +162,7 @@ class ItemEncoder:
             for (item, origin), value in zip(items, values, strict=True)
         ]
 
-    def _values(self, items: Sequence[Item], catalogue: Catalogue) -> list[bytes]:
+    def _values(self, items: Sequence[Item], catalogue: Catalog) -> list[bytes]:
         texts = [text(item) for item in items]
         hashes = [text_hash(item_text) for item_text in texts]
         vectors = [catalogue.encoded(item.item_id, hashed) for item, hashed in zip(items, hashes, strict=True)]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.encoded import EncodedError
-from streams.catalog.catalog import Catalogue, Change
+from streams.catalog.catalog import Catalog, Change
 from streams.catalog.embedding import Entry, parse, place
-from streams.catalog.topic_index import Ledger
+from streams.catalog.topic_index import TopicIndex
 from streams.events.decode import Refusal, refuse
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard, parsed
@@ -26,13 +26,13 @@ MOST = 20
 """A rest is over after so many times the work, so that work goes on under the fullest load, too."""
 
 
-async def rest(spent: float) -> None:
+async def yield_cpu(spent: float) -> None:
     """Sleep until the event loop was idle for ``spent`` seconds.
 
     Examples
     --------
     >>> began = time.perf_counter()
-    >>> asyncio.run(rest(0.02))
+    >>> asyncio.run(yield_cpu(0.02))
     >>> time.perf_counter() - began >= 0.02
     True
     """
@@ -78,10 +78,10 @@ class Follower:
         Called, once ready, with items that are on sale no more, each with the partition of ``shop.items`` that said so.
     """
 
-    def __init__(self, consumer: Consumer, catalogue: Catalogue, meter: Meter, beside: bool = False) -> None:
+    def __init__(self, consumer: Consumer, catalogue: Catalog, meter: Meter, beside: bool = False) -> None:
         self.consumer = consumer
         self.catalogue, self.meter, self.beside = catalogue, meter, beside
-        self.ledger = Ledger(catalogue.encoder.version)
+        self.ledger = TopicIndex(catalogue.encoder.version)
         self.ready = asyncio.Event()
         self._guard = Guard("embeddings", parse, meter)
         self.left: Callable[[list[tuple[str, int]]], None] | None = None
@@ -110,7 +110,7 @@ class Follower:
                 for partition, messages in fetched.items():
                     self._next[partition.partition] = messages[-1].offset + 1
                 if self.beside:
-                    await rest(time.perf_counter() - began)
+                    await yield_cpu(time.perf_counter() - began)
         finally:
             await self.consumer.stop()
 

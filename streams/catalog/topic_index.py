@@ -13,7 +13,7 @@ from streams.catalog.embedding import Origin
 DELETES_KEPT = 100_000
 
 
-class Ledger:
+class TopicIndex:
     """The holdings of the topic, as one encoder's catalogue needs to know them.
 
     Parameters
@@ -29,7 +29,7 @@ class Ledger:
 
     Examples
     --------
-    >>> ledger = Ledger("new")
+    >>> ledger = TopicIndex("new")
     >>> ledger.put("a", "old", Origin(0, 7)), ledger.put("b", "old", Origin(1, 3)), ledger.put("b", "new", Origin(1, 3))
     (True, True, True)
     >>> len(ledger), ledger.progress, ledger.complete, ledger.lacks(owned={0}), ledger.lacks(owned={1})
@@ -43,7 +43,7 @@ class Ledger:
 
     A record that cannot be used leaves its item lacking, and what it says of the item is known all the same:
 
-    >>> ledger = Ledger("new")
+    >>> ledger = TopicIndex("new")
     >>> ledger.spoil("a", "new", Origin(0, 7)); len(ledger), ledger.complete, ledger.wants("a", Origin(0, 7))
     (1, False, True)
     >>> ledger.put("a", "new", Origin(0, 7)), ledger.complete
@@ -179,7 +179,7 @@ class Ledger:
 
         Examples
         --------
-        >>> ledger = Ledger("c")
+        >>> ledger = TopicIndex("c")
         >>> for encoder in "abc":
         ...     _ = ledger.put("x", encoder, Origin(0, 1)), ledger.put("y", encoder, Origin(1, 1))
         >>> ledger.to_retire(keep={"b", "c"}, owned={1})

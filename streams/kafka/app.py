@@ -79,7 +79,7 @@ def run(app: Any) -> int:
     return 0
 
 
-class Taking:
+class BatchTaker:
     """Takes what waits in a stream, batch by batch; while Kafka acknowledges what one led to, the next is processed.
 
     Parameters

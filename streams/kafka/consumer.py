@@ -24,7 +24,7 @@ from streams.kafka.connection import aiokafka_client
 from streams.kafka.record_batches import Unreadable, readable
 from streams.kafka.skips import Skip, over, skip_decoder
 from streams.kafka.topics import Topics, largest_record
-from streams.kafka.unreadable import ERROR, SILENT_S, Silence, book
+from streams.kafka.unreadable import ERROR, SILENT_S, SilenceDetector, book
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         super().__init__(*topics, **(own | aiokafka_client(config.kafka) | settings | forced))
         self.config = config
         self.stopped: dict[TopicPartition, Unreadable] = {}
-        self.silence = Silence(SILENT_S)
+        self.silence = SilenceDetector(SILENT_S)
         self.on_reset: Callable[[TopicPartition], None] = lambda _: None
         self._suspects: dict[TopicPartition, int] = {}
         self._told: dict[TopicPartition, int] = {}

@@ -19,7 +19,7 @@ from kafka.errors import KafkaError
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka.connection import aiokafka_client
 from streams.kafka.consumer import Consumer
-from streams.kafka.dead_letters import UNREADABLE, DeadLetter, Whole, parse
+from streams.kafka.dead_letters import UNREADABLE, DeadLetter, Uncut, parse
 from streams.kafka.producer import partition, started, unsent
 from streams.kafka.record import Record
 from streams.kafka.topics import Topics, plan
@@ -279,7 +279,7 @@ async def _source(consumer: Consumer, letter: DeadLetter) -> Record | None:
 
 def _same(letter: DeadLetter, part: str, found: bytes | None) -> bool:
     whole = letter.cut.get(part)
-    return found == getattr(letter.source, part) if whole is None else found is not None and Whole.of(found) == whole
+    return found == getattr(letter.source, part) if whole is None else found is not None and Uncut.of(found) == whole
 
 
 @asynccontextmanager

@@ -33,14 +33,14 @@ FIRST_BYTES = 16_384
 """What is kept of a value that does not fit."""
 
 
-class Whole(NamedTuple):
+class Uncut(NamedTuple):
     """What a part was before it was cut: its bytes, and their SHA-256 in hexadecimal."""
 
     length: int
     sha256: str
 
     @classmethod
-    def of(cls, part: bytes) -> "Whole":
+    def of(cls, part: bytes) -> "Uncut":
         """The length and hash of some bytes."""
         return cls(len(part), hashlib.sha256(part).hexdigest())
 
@@ -58,7 +58,7 @@ class DeadLetter:
     detail: str
     source: Record
     timestamp_ms: int = -1
-    cut: Mapping[str, Whole] = field(default_factory=dict)
+    cut: Mapping[str, Uncut] = field(default_factory=dict)
 
 
 class Letter(NamedTuple):
@@ -125,7 +125,7 @@ def key(record: Record) -> bytes:
     return f"{record.topic}:{record.partition}".encode()
 
 
-class Letters:
+class DeadLetterWriter:
     """Sends letters that fit.
 
     Where the topic takes less than the settings say, as one made with others, a letter is cut further; one that is
@@ -164,7 +164,7 @@ def parse(message: Any) -> DeadLetter:
         ),
         timestamp_ms=message.timestamp,
         cut={
-            part: Whole(_number(told.get(f"{part}-length")), _text(told.get(f"{part}-sha256")))
+            part: Uncut(_number(told.get(f"{part}-length")), _text(told.get(f"{part}-sha256")))
             for part in PARTS
             if f"{part}-sha256" in told
         },
@@ -186,5 +186,5 @@ def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[DeadLetter]:
 
 
 def _whole(part: str, value: bytes) -> list[Header]:
-    whole = Whole.of(value)
+    whole = Uncut.of(value)
     return [(f"{part}-length", str(whole.length).encode()), (f"{part}-sha256", whole.sha256.encode())]

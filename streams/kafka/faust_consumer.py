@@ -3,7 +3,7 @@
 Faust counts records one by one, so what holds no records — the marks of transactions, records that were taken back,
 batches that were skipped — would stay in front of it for ever, and on a topic made anew it would drop all it gets. Here
 a partition is through up to where it was read, once the last record that was handed out is acknowledged. So records of
-a topic have to be acknowledged in their order, as :class:`streams.kafka.app.Taking` does.
+a topic have to be acknowledged in their order, as :class:`streams.kafka.app.BatchTaker` does.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from faust.types.tuples import ack_lock
 
 from streams.config import StreamsConfig
 from streams.kafka.consumer import Consumer
-from streams.kafka.unreadable import Silence
+from streams.kafka.unreadable import SilenceDetector
 from streams.runtime.lifecycle import or_leave
 
 MAX_WAIT_MS = 1_500
@@ -60,7 +60,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
-        consumer.silence = Silence(transport.silent_s)
+        consumer.silence = SilenceDetector(transport.silent_s)
         consumer.on_reset = self._begin_anew
         return consumer
 

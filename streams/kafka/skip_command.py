@@ -15,7 +15,7 @@ from streams.config import StreamsConfig
 from streams.events.decode import Refusal
 from streams.kafka import skips
 from streams.kafka.consumer import Answer, Consumer, skipped
-from streams.kafka.dead_letters import UNREADABLE, Letters
+from streams.kafka.dead_letters import UNREADABLE, DeadLetterWriter
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record
 from streams.kafka.record_batches import Unreadable
@@ -73,7 +73,7 @@ async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, t
     async with Producer(config) as send:
         source = Record(partition.topic, partition.partition, first, -1, None, bad.batch)
         refusal = Refusal(UNREADABLE, f"offsets {first} to {after - 1}: {bad.error}")
-        await Letters(send, config.topics)(source, refusal)
+        await DeadLetterWriter(send, config.topics)(source, refusal)
         await send(Topics(config.topics.prefix).skipped, skips.key(done), skips.encode(done))
     return done
 

@@ -14,12 +14,12 @@ from streams.telemetry.meter import Series
 NAME = "unreadable"
 
 
-class Book:
+class UnreadablePartitions:
     """The partitions that stand still, by who reads them; a process has one book.
 
     Examples
     --------
-    >>> book = Book()
+    >>> book = UnreadablePartitions()
     >>> book.put("reader", TopicPartition("shop.events", 3), Unreadable(812, 822, "its checksum is wrong"))
     >>> words(book.series())
     ['shop.events/3 cannot be read at offset 812: its checksum is wrong. To step over it: \
@@ -64,7 +64,7 @@ liveshelf dead-letters skip shop.events 3 812']
         ]
 
 
-book = Book()
+book = UnreadablePartitions()
 """This process's."""
 
 
@@ -86,7 +86,7 @@ SILENT_S = 45.0
 ERROR = "the broker holds more, but gives no records from here on"
 
 
-class Silence:
+class SilenceDetector:
     """Where each partition has brought nothing, and since when.
 
     An open transaction is no silence, for what is behind it is not told as an end. A partition that is not asked for
@@ -99,7 +99,7 @@ class Silence:
 
     Examples
     --------
-    >>> silence = Silence(silent_s=45)
+    >>> silence = SilenceDetector(silent_s=45)
     >>> [silence.update("shop.events/3", 812, end, now) for now, end in ((0, 812), (10, 900), (54, 900), (55, 900))]
     [False, False, False, True]
     >>> silence.forget("shop.events/3")

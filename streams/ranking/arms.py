@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import msgspec
 
 from models.scorer import Scorer
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.events.shelf import ShelfRecord
-from streams.ranking.assignment import CANARY, CHAMPION, HOLDBACK, SHARED, place
+from streams.ranking.assignment import CANARY, CHAMPION, HOLDBACK, SHARED, assign
 from streams.ranking.context import Queries
-from streams.ranking.recommender import Ask, Made, Recommender
+from streams.ranking.recommender import RankRequest, RankResult, Recommender
 from streams.telemetry.meter import Meter
 
 WINDOW, LEAST, SHARE = 200, 20, 0.1
@@ -119,7 +119,7 @@ class Arms:
         else than others are."""
         self._set(HOLDBACK, recommender, share, HOLDBACK)
 
-    def recommend(self, asks: Sequence[Ask], together: Together, now_ms: int) -> Made:
+    def recommend(self, asks: Sequence[RankRequest], together: Together, now_ms: int) -> RankResult:
         """Make all shelves of a batch, in the order of the asks; times by stage are sums over the arms."""
         at = self._split(asks)
         if at.keys() <= {CHAMPION}:
@@ -138,11 +138,11 @@ class Arms:
             made = self._served([asks[here] for here in rest], together, now_ms)
             records |= zip(rest, made.records, strict=True)
             stages.update(made.stages)
-        return Made(
+        return RankResult(
             [_shared(records[here]) if here in lent else records[here] for here in range(len(asks))], dict(stages)
         )
 
-    def shadow(self, asks: Sequence[Ask], together: Together, now_ms: int) -> None:
+    def shadow(self, asks: Sequence[RankRequest], together: Together, now_ms: int) -> None:
         """Let a challenger without a share answer a few of a batch's asks too, and compare; nothing is kept of it.
 
         Called when the batch's shelves are written, so that they do not wait for it; most calls do nothing.
@@ -167,7 +167,7 @@ class Arms:
         ended = time.perf_counter()
         self._rested = ended + min(PAUSE * (ended - begun), LONGEST_PAUSE_S)
 
-    def serve(self, catalogue: Catalogue, scorer: Scorer, queries: Queries, now_ms: int) -> None:
+    def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, now_ms: int) -> None:
         """Put another champion in place, between two batches."""
         self.champion.serve(catalogue, scorer, queries, now_ms)
         self._begin()
@@ -187,7 +187,7 @@ class Arms:
         # In the order in which a shopper's arm is looked for.
         self._others = {one: others[one] for one in (HOLDBACK, CANARY) if one in others}
 
-    def _split(self, asks: Sequence[Ask]) -> dict[str, list[int]]:
+    def _split(self, asks: Sequence[RankRequest]) -> dict[str, list[int]]:
         """The places of each arm's asks."""
         found: dict[str, list[int]] = {}
         if any(arm.share > 0 for arm in self._others.values()):
@@ -195,11 +195,11 @@ class Arms:
                 found.setdefault(self._of(ask), []).append(here)
         return found
 
-    def _of(self, ask: Ask) -> str:
+    def _of(self, ask: RankRequest) -> str:
         """The arm that answers."""
         if ask.shopper_id is not None:
             for name, arm in self._others.items():
-                if place(ask.shopper_id, arm.salt) < arm.share:
+                if assign(ask.shopper_id, arm.salt) < arm.share:
                     return name
         return CHAMPION
 
@@ -207,7 +207,7 @@ class Arms:
         """Nothing is known yet of how the champion does."""
         self._failing, self._told, self._given_up = Failing(), False, False
 
-    def _served(self, asks: Sequence[Ask], together: Together, now_ms: int) -> Made:
+    def _served(self, asks: Sequence[RankRequest], together: Together, now_ms: int) -> RankResult:
         """What the champion makes of each ask; where that is nothing to be shown, what the first spare that can makes.
 
         What all raise at is the asks' fault, and raised.
@@ -216,7 +216,7 @@ class Arms:
             made, error = self.champion.recommend(asks, together, now_ms), None
             left = sorted(made.broken)
         except Exception as raised:
-            made, error, left = Made(), raised, list(range(len(asks)))
+            made, error, left = RankResult(), raised, list(range(len(asks)))
         if not left:
             self._count(len(asks), 0, None)
             return made
@@ -233,10 +233,10 @@ class Arms:
         if error is not None and left:
             raise error
         self._count(len(asks) - answered, answered, error)
-        return Made([records[here] for here in range(len(asks))], made.stages)
+        return RankResult([records[here] for here in range(len(asks))], made.stages)
 
     def _asked(
-        self, spare: Recommender, asks: Sequence[Ask], together: Together, now_ms: int
+        self, spare: Recommender, asks: Sequence[RankRequest], together: Together, now_ms: int
     ) -> tuple[list[ShelfRecord | None], dict[str, float]]:
         """What a spare makes of each ask, None where it fails too."""
         try:
@@ -259,7 +259,7 @@ class Arms:
             self.give_up()
 
     def _tried(
-        self, name: str, arm: _Arm, asks: Sequence[Ask], together: Together, now_ms: int
+        self, name: str, arm: _Arm, asks: Sequence[RankRequest], together: Together, now_ms: int
     ) -> tuple[list[ShelfRecord | None], dict[str, float]]:
         """What an arm makes of each ask, None where that is nothing to be shown, and the time by stage."""
         try:

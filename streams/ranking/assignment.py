@@ -13,12 +13,12 @@ SHARED = "shared"
 STEPS = 2**64
 
 
-def place(shopper: str, salt: str) -> float:
+def assign(shopper: str, salt: str) -> float:
     """A number in [0, 1) that belongs to a shopper under a salt, uniform over shoppers (BLAKE2b, 64 bits).
 
     Examples
     --------
-    >>> f"{place('u1', 'autumn'):.4f}", place('u1', 'autumn') == place('u1', 'autumn')
+    >>> f"{assign('u1', 'autumn'):.4f}", assign('u1', 'autumn') == assign('u1', 'autumn')
     ('0.7754', True)
     """
     digest = hashlib.blake2b(shopper.encode("utf-8", "surrogatepass"), digest_size=8, key=_key(salt)).digest()

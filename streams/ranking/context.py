@@ -11,7 +11,7 @@ import numpy as np
 
 from models.encoded import EncodedQuery
 from models.encoder import Encoder
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.config import WorkerConfig
 from streams.features.shopper import Shopper
 
@@ -95,7 +95,7 @@ class Past:
         return cls(tuple(items), tuple(a.query for a in asked), (*items.values(), *spoken))
 
 
-def vectors(past: Past, catalogue: Catalogue, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
     """A past as vectors with weights; items that are not in the catalogue are left out.
 
     Returns

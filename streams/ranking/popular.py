@@ -13,19 +13,19 @@ from streams.config import StreamsConfig
 from streams.events.shelf import ShelfRecord
 from streams.features.trending import ALL, Trending
 from streams.ranking.arms import Arms
-from streams.ranking.recommender import Ask
-from streams.redis.store import Store
+from streams.ranking.recommender import RankRequest
+from streams.redis.store import StateStore
 
 CHANGING = 2
 """Buckets, the newest ones, that most events fall into."""
 
 
-class Demand:
+class PopularShelves:
     """Trending counts in, popularity and popular shelves out."""
 
     def __init__(
         self,
-        store: Store,
+        store: StateStore,
         trending: Trending,
         arms: Arms,
         write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
@@ -62,7 +62,7 @@ class Demand:
             ALL,
             *filter(self._sells, self._segments),
         ):  # one by one, so that no shopper waits for all of them
-            ask = Ask("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
+            ask = RankRequest("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
             await self.write(self.arms.recommend([ask], {}, now_ms).records)
 
     def _sells(self, segment: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.scorer import Scorer, ScoreRequest, utility
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.shopper import Shopper
@@ -33,7 +33,7 @@ ANCHORS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RankRequest:
     """One shelf to make.
 
     ``event_id`` and ``event_ts`` (ms) name the newest event the shelf answers. ``query`` is normalised; ``item_id`` is
@@ -62,7 +62,7 @@ class Ask:
 
 
 @dataclass(slots=True)
-class Made:
+class RankResult:
     """Shelves, in the order of the asks, with milliseconds by stage for the whole batch.
 
     ``broken`` are the places of those for which the model gave a score that is no number; they hold what is left.
@@ -77,7 +77,7 @@ class Made:
 class _Context:
     """An ask with what its candidates are found and scored by."""
 
-    ask: Ask
+    ask: RankRequest
     past: Past
     vectors: np.ndarray
     weights: np.ndarray
@@ -100,7 +100,7 @@ class Recommender:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Catalog,
         scorer: Scorer,
         trending: Trending,
         config: StreamsConfig,
@@ -115,7 +115,7 @@ class Recommender:
         self._popularity = np.zeros(0, dtype=np.float32)
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
 
-    def recommend(self, asks: Sequence[Ask], together: Mapping[str, Sequence[str]], now_ms: int) -> Made:
+    def recommend(self, asks: Sequence[RankRequest], together: Mapping[str, Sequence[str]], now_ms: int) -> RankResult:
         """Make all shelves of a batch.
 
         Parameters
@@ -123,7 +123,7 @@ class Recommender:
         together
             Items seen together, for the items the asks are about, as far as known.
         """
-        made = Made()
+        made = RankResult()
         clock = time.perf_counter()
 
         def lap(stage: str) -> None:
@@ -151,7 +151,7 @@ class Recommender:
         lap("policy")
         return made
 
-    def serve(self, catalogue: Catalogue, scorer: Scorer, queries: Queries, now_ms: int) -> None:
+    def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, now_ms: int) -> None:
         """Go over to another scorer and, perhaps, another catalogue and way to read queries, all at once.
 
         Called on the event loop, where batches are computed, so it falls between two of them.
@@ -169,7 +169,7 @@ class Recommender:
             if slot is not None:
                 self._popularity[slot] = score / top
 
-    def _context(self, ask: Ask) -> _Context:
+    def _context(self, ask: RankRequest) -> _Context:
         catalogue = self.catalogue
         if ask.surface == "similar":
             past = Past((ask.item_id or "",), (), (1.0,))
@@ -211,17 +211,17 @@ class Recommender:
             if ask.query:
                 by_query[ask.query] = candidates
 
-    def _union(self, sources: Mapping[Source, Slots], ask: Ask) -> Candidates:
+    def _union(self, sources: Mapping[Source, Slots], ask: RankRequest) -> Candidates:
         live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
         return union(live, self.config.candidates, self.catalogue.slots([ask.item_id or ""]).tolist())
 
-    def _lexical(self, ask: Ask) -> Slots:
+    def _lexical(self, ask: RankRequest) -> Slots:
         query = ask.query or (ask.shopper.asked[0].query if ask.surface == "feed" and ask.shopper.asked else None)
         if query is None or not self.config.candidates.lexical:
             return NOTHING
         return self.catalogue.lexical.search(self.queries.get(query)[1], self.config.candidates.lexical)
 
-    def _together(self, ask: Ask, together: Mapping[str, Sequence[str]]) -> Slots:
+    def _together(self, ask: RankRequest, together: Mapping[str, Sequence[str]]) -> Slots:
         return _interleave([self.catalogue.slots(together[item]) for item in anchors(ask) if item in together])
 
     def _trending(self, now_ms: int, segment: str = "all") -> Slots:
@@ -286,14 +286,14 @@ class Recommender:
             vector=self._vector(ask),
         )
 
-    def _vector(self, ask: Ask) -> Vector | None:
+    def _vector(self, ask: RankRequest) -> Vector | None:
         if not ask.query:
             return None
         pooled = self.queries.get(ask.query)[0].pooled
         return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
 
 
-def anchors(ask: Ask) -> list[str]:
+def anchors(ask: RankRequest) -> list[str]:
     """The items an ask is about: what items seen together are looked up for."""
     if ask.item_id:
         return [ask.item_id]

@@ -3,7 +3,7 @@
 Each worker sees to the items whose partition of ``shop.items`` it owns: at once through the index of what shelves show,
 and again a little later for shelves that were made by someone who did not know yet. What the index does not hold, an
 item on very many shelves and whatever a killed worker left undone, a pass over all shelves finds. Knows the catalogue
-and Redis through ``Store``; nothing of how either changes.
+and Redis through ``StateStore``; nothing of how either changes.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence, Set
 
 import msgspec
 
-from streams.catalog.catalog import Catalogue
-from streams.catalog.topic_index import Ledger
+from streams.catalog.catalog import Catalog
+from streams.catalog.topic_index import TopicIndex
 from streams.config import StreamsConfig
 from streams.events.decode import UNDECODABLE
-from streams.redis.store import Store
+from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -110,8 +110,8 @@ class Withdrawals:
 
     def __init__(
         self,
-        store: Store,
-        serving: Callable[[], tuple[Catalogue, Ledger]],
+        store: StateStore,
+        serving: Callable[[], tuple[Catalog, TopicIndex]],
         owned: Callable[[], Set[int]],
         meter: Meter,
         config: StreamsConfig,

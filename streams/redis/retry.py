@@ -97,7 +97,7 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-class Patience:
+class RedisRetry:
     """Repeats calls until Redis takes them, with backoff, and says so once, however many wait.
 
     Attributes

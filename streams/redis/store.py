@@ -21,7 +21,7 @@ from streams.events.schema import AnyEvent
 from streams.features import shopper as memory
 from streams.redis.keys import own, shard
 from streams.redis.lua import Scripts, wrong_kind
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ NUMBER_DIGITS = 16
 T = TypeVar("T")
 
 
-class Store:
+class StateStore:
     """Liveshelf's state in Redis.
 
     Parameters
@@ -52,7 +52,7 @@ class Store:
         self.client = client
         self.config = config
         self.marked_s = marked_s
-        self.patience = Patience()
+        self.patience = RedisRetry()
         self._scripts = Scripts(client, "streams.redis", SCRIPTS)
 
     async def remember(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from streams.runtime.tasks import lasting
+from streams.runtime.tasks import run_forever
 from streams.runtime.watchdog import STALLED_EXIT
 from streams.telemetry.masking import masked
 
@@ -95,7 +95,7 @@ async def vital(work: Awaitable[object], what: str) -> None:
     To let the others come to their end first would be to trust that each of them can be cancelled.
     """
     with or_leave(f"{what} has ended"):
-        await lasting(work, what)
+        await run_forever(work, what)
 
 
 def left(path: Path, pid: int | None = None) -> str:

@@ -64,7 +64,7 @@ class EndedError(RuntimeError):
     """What has no end has ended; its words say what."""
 
 
-async def lasting(work: Awaitable[object], what: str) -> None:
+async def run_forever(work: Awaitable[object], what: str) -> None:
     """Do what has no end, until cancelled.
 
     A task group takes a task that returns, or that a library cancels from within, for one that is done, and goes on
@@ -82,7 +82,7 @@ async def lasting(work: Awaitable[object], what: str) -> None:
 
     Examples
     --------
-    >>> asyncio.run(lasting(asyncio.sleep(0), "sleeping"))
+    >>> asyncio.run(run_forever(asyncio.sleep(0), "sleeping"))
     Traceback (most recent call last):
     streams.runtime.tasks.EndedError: sleeping has ended
     """
@@ -101,7 +101,7 @@ def _cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-async def again(read: Callable[[], Awaitable[None]], what: str) -> None:
+async def restart_on_error(read: Callable[[], Awaitable[None]], what: str) -> None:
     """Read until cancelled.
 
     Parameters
@@ -119,7 +119,7 @@ async def again(read: Callable[[], Awaitable[None]], what: str) -> None:
         await asyncio.sleep(AGAIN_S)
 
 
-async def patiently(work: Callable[[], Awaitable[T]], worth: Callable[[Exception], bool]) -> T | None:
+async def retry(work: Callable[[], Awaitable[T]], worth: Callable[[Exception], bool]) -> T | None:
     """Do it, again and again with backoff for as long as what it raises says that another try is worth it.
 
     Parameters

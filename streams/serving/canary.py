@@ -8,21 +8,21 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from models.store import Store
+from models.store import ModelStore
 from models.store.slots import Promotion
 from streams.config import ModelConfig
 from streams.ranking.arms import Arms
 from streams.ranking.assignment import CANARY, HOLDBACK
 from streams.ranking.recommender import Recommender
-from streams.runtime.tasks import patiently
-from streams.serving.loaded_model import Edition
-from streams.serving.loader import Editions
+from streams.runtime.tasks import retry
+from streams.serving.loaded_model import LoadedModel
+from streams.serving.loader import ModelCache
 from streams.serving.slots import UNTRAINED
 
 log = logging.getLogger(__name__)
 
 
-class Trial:
+class CanaryController:
     """Follows what the challenger's slot says.
 
     Parameters
@@ -41,7 +41,7 @@ class Trial:
         The version that a share of the shoppers keeps; None where there is no such share.
     """
 
-    def __init__(self, editions: Editions, arms: Arms, lost: Callable[[str, Exception], bool]) -> None:
+    def __init__(self, editions: ModelCache, arms: Arms, lost: Callable[[str, Exception], bool]) -> None:
         self.editions, self.arms, self.lost = editions, arms, lost
         self.challenger: Promotion | None = None
         self.held_back: str | None = None
@@ -81,11 +81,11 @@ class Trial:
         """Let the settings' share of the shoppers keep the settings' version."""
         name = model.holdback_version or UNTRAINED
 
-        async def ready() -> Edition:
-            self.held_back = await asyncio.to_thread(Store(model.store).find, name) if name else UNTRAINED
+        async def ready() -> LoadedModel:
+            self.held_back = await asyncio.to_thread(ModelStore(model.store).find, name) if name else UNTRAINED
             return await self.editions.ready(self.held_back)
 
-        edition = await patiently(ready, partial(self.lost, name))
+        edition = await retry(ready, partial(self.lost, name))
         if edition is None:
             self.held_back = None
             return
@@ -93,7 +93,7 @@ class Trial:
         log.warning("%s stays for %.1f %% of the shoppers", edition.name, 100 * model.holdback_share)
 
     async def _load(self, version: str) -> None:
-        edition = await patiently(partial(self.editions.ready, version), partial(self.lost, version))
+        edition = await retry(partial(self.editions.ready, version), partial(self.lost, version))
         if edition is None:
             return
         self._recommender = self._recommend(edition, CANARY)
@@ -105,6 +105,6 @@ class Trial:
         self.arms.challenge(self._recommender, share, version)
         log.warning("%s challenges, for %.1f %% of the shoppers", version, 100 * share)
 
-    def _recommend(self, edition: Edition, arm: str) -> Recommender:
+    def _recommend(self, edition: LoadedModel, arm: str) -> Recommender:
         usual = self.arms.champion
         return Recommender(edition.catalogue, edition.scorer, usual.trending, usual.config, arm, edition.queries)

@@ -13,17 +13,17 @@ from models import check
 from models.encoder import Encoder
 from models.factory import build
 from models.scorer import Scorer
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.store.parts import Parts, parts
 from models.weights import WeightsError, require_finite, resolve
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.config import ModelConfig
 from streams.ranking.context import Queries
 from streams.serving.slots import UNTRAINED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edition:
+class LoadedModel:
     """A version's parts, loaded; and queries as its encoder reads them.
 
     ``sample`` is what it was checked on, ``engaged`` the mean probability of an act that it gave there.
@@ -31,7 +31,7 @@ class Edition:
 
     parts: Parts
     encoder: Encoder
-    catalogue: Catalogue
+    catalogue: Catalog
     scorer: Scorer
     queries: Queries
     sample: check.Sample
@@ -58,10 +58,10 @@ def fetch(version: str, model: ModelConfig) -> Parts:
     """
     if version == UNTRAINED:
         return Parts(architecture=model.architecture, weights=model.weights)
-    return parts(Store(model.store), version)
+    return parts(ModelStore(model.store), version)
 
 
-def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> Edition:
+def load(chosen: Parts, model: ModelConfig, beside: Sequence[LoadedModel] = ()) -> LoadedModel:
     """Load a version; takes seconds, and may run in a thread while another edition serves.
 
     Parameters
@@ -87,7 +87,7 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> E
     catalogues = (other.catalogue for other in beside if other.encoder.version == encoder.version)
     catalogue = next(catalogues, None)
     if catalogue is None:
-        catalogue = Catalogue(encoder)
+        catalogue = Catalog(encoder)
     make = partial(
         build,
         chosen.architecture,
@@ -99,7 +99,7 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[Edition] = ()) -> E
     engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
     scorer = make(catalogue.memory, catalogue.title)
     queries = same.queries if same is not None else Queries(encoder)
-    return Edition(chosen, encoder, catalogue, scorer, queries, sample, engaged)
+    return LoadedModel(chosen, encoder, catalogue, scorer, queries, sample, engaged)
 
 
 def examine(version: str, model: ModelConfig, champion: str | None = None) -> None:
@@ -115,7 +115,7 @@ def examine(version: str, model: ModelConfig, champion: str | None = None) -> No
     models.store.errors.StoreError
         When there is no such version, or it is not fit to serve; the message says which check failed.
     """
-    before: Edition | None = None
+    before: LoadedModel | None = None
     if champion is not None and champion != version:
         with suppress(StoreError, WeightsError, OSError, ValueError, RuntimeError):
             before = load(fetch(champion, model), model)

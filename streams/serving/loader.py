@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 from traceback import clear_frames
 from weakref import WeakSet
 
-from streams.catalog.backfill import Upkeep
-from streams.catalog.catalog import Catalogue
+from streams.catalog.backfill import CatalogMaintenance
+from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
-from streams.serving.loaded_model import Edition, fetch, load
+from streams.serving.loaded_model import LoadedModel, fetch, load
 
 log = logging.getLogger(__name__)
 
 
-class Editions:
+class ModelCache:
     """Loaded editions.
 
     Parameters
@@ -37,11 +37,13 @@ class Editions:
         The versions whose catalogue was complete once: they can serve at once.
     """
 
-    def __init__(self, first: Edition, keep_up: Callable[[Catalogue, bool], Upkeep], config: StreamsConfig) -> None:
+    def __init__(
+        self, first: LoadedModel, keep_up: Callable[[Catalog, bool], CatalogMaintenance], config: StreamsConfig
+    ) -> None:
         self.held = {first.version: first}
         self.warm: set[str] = set()
         self.keep_up, self.config = keep_up, config
-        self._kept: dict[Catalogue, tuple[Upkeep, asyncio.Task[None]]] = {}
+        self._kept: dict[Catalog, tuple[CatalogMaintenance, asyncio.Task[None]]] = {}
         self._lock = asyncio.Lock()
         self._alive = WeakSet([first.catalogue])
 
@@ -52,7 +54,7 @@ class Editions:
             self._begin(edition.catalogue, beside=False)
 
     @property
-    def catalogues(self) -> list[Catalogue]:
+    def catalogues(self) -> list[Catalog]:
         """All that are held, each once."""
         return list(dict.fromkeys(edition.catalogue for edition in self.held.values()))
 
@@ -61,7 +63,7 @@ class Editions:
         """How many catalogues are in memory, those included that should not be any more."""
         return len(self._alive)
 
-    def upkeep(self, edition: Edition) -> Upkeep:
+    def upkeep(self, edition: LoadedModel) -> CatalogMaintenance:
         """What keeps an edition's catalogue up to date."""
         return self._kept[edition.catalogue][0]
 
@@ -69,7 +71,7 @@ class Editions:
         """How far a version is, 0 to 1: the share of the live items that its catalogue holds."""
         return self.upkeep(self.held[version]).ledger.progress if version in self.held else 0.0
 
-    async def load(self, version: str) -> Edition:
+    async def load(self, version: str) -> LoadedModel:
         """A version's edition; loaded now unless it is held, one at a time, so that all share what they can.
 
         Raises
@@ -85,7 +87,7 @@ class Editions:
                     self._begin(edition.catalogue, beside=True)
             return self.held[version]
 
-    async def ready(self, version: str) -> Edition:
+    async def ready(self, version: str) -> LoadedModel:
         """The same, once its catalogue holds every live item in its newest state."""
         if version in self.warm:
             return self.held[version]
@@ -136,13 +138,13 @@ class Editions:
                 clear_frames(error.__traceback__)
         return bool(tasks)
 
-    def _load(self, version: str, beside: Sequence[Edition]) -> Edition:
+    def _load(self, version: str, beside: Sequence[LoadedModel]) -> LoadedModel:
         edition = load(fetch(version, self.config.model), self.config.model, beside)
         if all(edition.encoder is not other.encoder for other in beside):
             edition.encoder.warm_up(self.config.worker.batch_events, time.sleep)  # shoppers are served meanwhile
         return edition
 
-    def _begin(self, catalogue: Catalogue, beside: bool) -> None:
+    def _begin(self, catalogue: Catalog, beside: bool) -> None:
         self._alive.add(catalogue)
         upkeep = self.keep_up(catalogue, beside)
         self._kept[catalogue] = upkeep, self._group.create_task(upkeep.run())

@@ -6,7 +6,7 @@ Knows the store's slots and manifests; nothing of what a version is loaded into.
 from datetime import datetime
 from typing import NamedTuple
 
-from models.store import Store
+from models.store import ModelStore
 from models.store.errors import StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Promotion
 
@@ -14,7 +14,7 @@ UNTRAINED = ""
 """In place of a version: the weights and the architecture of the settings."""
 
 
-class Standing(NamedTuple):
+class SlotState(NamedTuple):
     """What the slots say.
 
     Attributes
@@ -36,12 +36,12 @@ class Standing(NamedTuple):
     challenger: Promotion | None = None
 
 
-class Watch:
+class ChangeDetector:
     """Tells a change from what was seen before, so that a version that was refused is not tried again at every look.
 
     Examples
     --------
-    >>> watch = Watch("a")
+    >>> watch = ChangeDetector("a")
     >>> [watch.update(version) for version in ("a", "b", "b", None, "a")]
     [False, True, False, False, True]
     """
@@ -57,7 +57,7 @@ class Watch:
         return changed
 
 
-class Charge:
+class SlotWatcher:
     """One slot of a store, looked at from time to time, and beside the champion's the challenger's.
 
     Calls read files, or an object store: they belong in a thread where an event loop runs.
@@ -73,25 +73,25 @@ class Charge:
         What was seen in the slot last.
     """
 
-    def __init__(self, store: Store, slot: str) -> None:
+    def __init__(self, store: ModelStore, slot: str) -> None:
         self.store, self.slot = store, slot
-        self.watch = Watch()
+        self.watch = ChangeDetector()
 
     @classmethod
-    def of(cls, store: Store, name: str) -> "Charge | None":
+    def of(cls, store: ModelStore, name: str) -> "SlotWatcher | None":
         """The slot that a setting names, or None where it names a version. The champion's need not be there yet.
 
         Examples
         --------
-        >>> store = Store("memory://charge-example")
+        >>> store = ModelStore("memory://charge-example")
         >>> Charge.of(store, "champion").read()
-        Standing(champion=None, since=None, before=(), challenger=None)
+        SlotState(champion=None, since=None, before=(), challenger=None)
         >>> Charge.of(store, "champoin") is None
         True
         """
         return cls(store, name) if name == CHAMPION or name in store.slots.names() else None
 
-    def read(self) -> Standing:
+    def read(self) -> SlotState:
         """What the slots say now.
 
         Raises
@@ -103,10 +103,10 @@ class Charge:
         challenger = self.store.slots.read(CHALLENGER).current if self.slot == CHAMPION else None
         before = tuple(past.version for past in reversed(held.history))
         if held.current is None:
-            return Standing(UNTRAINED if held.emptied else None, None, before, challenger)
+            return SlotState(UNTRAINED if held.emptied else None, None, before, challenger)
         if challenger is not None and challenger.version == held.current.version:
             challenger = None
-        return Standing(held.current.version, held.current.at, before or (UNTRAINED,), challenger)
+        return SlotState(held.current.version, held.current.at, before or (UNTRAINED,), challenger)
 
     def before(self, version: str) -> str | None:
         """What was in charge last with another encoder than a version's, of what still exists."""

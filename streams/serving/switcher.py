@@ -18,15 +18,15 @@ from weakref import WeakKeyDictionary
 from models.constant import ConstantScorer
 from models.late_interaction import LateInteractionScorer
 from models.scorer import Scorer
-from models.store import Store
+from models.store import ModelStore
 from models.store.errors import StoreError, transient
 from models.store.slots import CHALLENGER
 from models.weights import WeightsError
-from streams.catalog.backfill import Upkeep
-from streams.catalog.catalog import Catalogue
+from streams.catalog.backfill import CatalogMaintenance
+from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin
 from streams.catalog.item_encoder import ItemEncoder
-from streams.catalog.topic_index import Ledger
+from streams.catalog.topic_index import TopicIndex
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
 from streams.kafka.consumer import Consumer
@@ -35,12 +35,12 @@ from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
 from streams.ranking.context import Queries
 from streams.ranking.recommender import Recommender
-from streams.runtime.tasks import LONGEST_WAIT_S, Backoff, lasting, patiently
+from streams.runtime.tasks import LONGEST_WAIT_S, Backoff, retry, run_forever
 from streams.serving.announcement import follow
-from streams.serving.canary import Trial
-from streams.serving.loaded_model import Edition, fetch, load
-from streams.serving.loader import Editions
-from streams.serving.slots import UNTRAINED, Charge, Standing
+from streams.serving.canary import CanaryController
+from streams.serving.loaded_model import LoadedModel, fetch, load
+from streams.serving.loader import ModelCache
+from streams.serving.slots import UNTRAINED, SlotState, SlotWatcher
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class Switcher:
 
     def __init__(
         self,
-        edition: Edition,
-        charge: Charge | None,
+        edition: LoadedModel,
+        charge: SlotWatcher | None,
         arms: Arms,
         send: Send,
         meter: Meter,
@@ -87,8 +87,8 @@ class Switcher:
         self.open_consumer, self.owned, self.left = open_consumer, owned, left
         self.topics = Topics(config.topics.prefix)
         self.item_encoder = ItemEncoder(self.catalogues, self.encoders, self.known, send, meter, config)
-        self.editions = Editions(edition, self._keep_up, config)
-        self.trial = Trial(self.editions, arms, self._lost)
+        self.editions = ModelCache(edition, self._keep_up, config)
+        self.trial = CanaryController(self.editions, arms, self._lost)
         self.next: str | None = None
         self.ready = asyncio.Event()
         self._switching: asyncio.Task[None] | None = None
@@ -100,7 +100,7 @@ class Switcher:
         self._order: tuple[str, ...] = (edition.version,)
         self._failed: list[str] = []
         self._unread = set[str]()
-        self._untrained = WeakKeyDictionary[Catalogue, Scorer]()
+        self._untrained = WeakKeyDictionary[Catalog, Scorer]()
         arms.spares, arms.give_up = self._spares, self._give_up
 
     async def run(self) -> None:
@@ -112,8 +112,8 @@ class Switcher:
             if self.config.model.holdback_share:
                 group.create_task(self.trial.hold_back(self.config.model))
             if self.charge is not None:
-                group.create_task(lasting(self._listen(self.charge.slot), "listening for models"))
-                group.create_task(lasting(self._tidy(), "letting go of models"))
+                group.create_task(run_forever(self._listen(self.charge.slot), "listening for models"))
+                group.create_task(run_forever(self._tidy(), "letting go of models"))
                 await self._follow(self.charge)
 
     @property
@@ -125,7 +125,7 @@ class Switcher:
             return wanted
         return wanted if wanted not in (self.edition.version, self.next) else None
 
-    def catalogues(self) -> Sequence[Catalogue]:
+    def catalogues(self) -> Sequence[Catalog]:
         """Those that are held now, the serving one first."""
         return list(dict.fromkeys([self.edition.catalogue, *self.editions.catalogues]))
 
@@ -138,7 +138,7 @@ class Switcher:
         """The latest that the embeddings topic holds of an item."""
         return self.serving()[1].known(item_id)
 
-    def serving(self) -> tuple[Catalogue, Ledger]:
+    def serving(self) -> tuple[Catalog, TopicIndex]:
         """The catalogue that serves, and what its topic holds."""
         return self.edition.catalogue, self.editions.upkeep(self.edition).ledger
 
@@ -164,14 +164,14 @@ class Switcher:
             "challenger_share": self.trial.share,
         }
 
-    def _keep_up(self, catalogue: Catalogue, beside: bool) -> Upkeep:
-        upkeep = Upkeep(
+    def _keep_up(self, catalogue: Catalog, beside: bool) -> CatalogMaintenance:
+        upkeep = CatalogMaintenance(
             catalogue, partial(self.open_consumer, self.topics.embeddings), self.item_encoder, self.owned, beside
         )
         upkeep.follower.left = partial(self._left, catalogue)
         return upkeep
 
-    def _left(self, catalogue: Catalogue, items: Sequence[tuple[str, int]]) -> None:
+    def _left(self, catalogue: Catalog, items: Sequence[tuple[str, int]]) -> None:
         if catalogue is self.edition.catalogue:
             self.left(items)
 
@@ -214,7 +214,7 @@ class Switcher:
             if name in (slot, CHALLENGER):
                 self._told.set()
 
-    async def _follow(self, charge: Charge) -> None:
+    async def _follow(self, charge: SlotWatcher) -> None:
         failed, first = False, True
         while True:
             try:
@@ -234,7 +234,7 @@ class Switcher:
                     await self._told.wait()
             self._told.clear()
 
-    def _take(self, standing: Standing, changed: bool) -> None:
+    def _take(self, standing: SlotState, changed: bool) -> None:
         """Do what the slots say: all at once, where what they name is there."""
         self.trial.update(standing.challenger, self._group)
         if standing.champion is None:
@@ -287,7 +287,7 @@ class Switcher:
             order = order[: order.index(serving) if serving in order else 1]
         return [version for version in order if version not in self._failed]
 
-    def _replace(self, edition: Edition) -> None:
+    def _replace(self, edition: LoadedModel) -> None:
         """Let an edition take over; the one before stays for a while."""
         before = self.edition
         self._serve(edition)
@@ -298,7 +298,7 @@ class Switcher:
         self.meter.count("model.switched")
         log.warning("%s serves in place of %s: %d items", edition.name, before.name, len(edition.catalogue))
 
-    def _serve(self, edition: Edition) -> None:
+    def _serve(self, edition: LoadedModel) -> None:
         """On the event loop, so between two batches."""
         self.editions.upkeep(self.edition).follower.beside = True
         self.editions.upkeep(edition).follower.beside = False
@@ -322,7 +322,7 @@ class Switcher:
         yield self._spare(usual.catalogue, self._untrained[usual.catalogue], usual.queries)
         yield self._spare(usual.catalogue, ConstantScorer(), usual.queries)
 
-    def _spare(self, catalogue: Catalogue, scorer: Scorer, queries: Queries) -> Recommender:
+    def _spare(self, catalogue: Catalog, scorer: Scorer, queries: Queries) -> Recommender:
         usual = self.arms.champion
         made = Recommender(catalogue, scorer, usual.trending, usual.config, queries=queries)
         made.refresh(wall_ms())
@@ -345,7 +345,7 @@ class Switcher:
             self._recalling = None
         self._standby, self._standby_until = version, asyncio.get_running_loop().time() + seconds
 
-    def _recall(self, standing: Standing) -> None:
+    def _recall(self, standing: SlotState) -> None:
         """After a restart: what was replaced a short while ago is held again."""
         if standing.since is None or not standing.before or self._standby is not None:
             return
@@ -355,7 +355,7 @@ class Switcher:
             self._recalling = self._group.create_task(self._load_again(standing.before[0]))
 
     async def _load_again(self, version: str) -> None:
-        edition = await patiently(partial(self.editions.load, version), partial(self._lost, version))
+        edition = await retry(partial(self.editions.load, version), partial(self._lost, version))
         if edition is not None:
             ledger = self.editions.upkeep(self.edition).ledger
             if ledger.held(edition.encoder.version) or not len(ledger):
@@ -398,7 +398,7 @@ class Switcher:
         return version or self.config.model.weights
 
 
-def first(model: ModelConfig) -> tuple[Edition, Charge | None]:
+def first(model: ModelConfig) -> tuple[LoadedModel, SlotWatcher | None]:
     """The edition to begin with, and the slot to follow where the settings name one.
 
     Of a slot it is the version in charge or, where that cannot be loaded, the newest before it that can. Before the
@@ -410,7 +410,7 @@ def first(model: ModelConfig) -> tuple[Edition, Charge | None]:
     models.store.errors.StoreError, models.weights.WeightsError
         When there is none to begin with, as the first that was tried says.
     """
-    charge = Charge.of(Store(model.store), model.version) if model.version else None
+    charge = SlotWatcher.of(ModelStore(model.store), model.version) if model.version else None
     if charge is None:
         return load(fetch(model.version or UNTRAINED, model), model), None
     standing = charge.read()

@@ -83,7 +83,7 @@ encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Snapshot)
 
 
-def standing(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+def latest(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
     """The last snapshot of each process of a role, without those whose partitions another has told of since.
 
     What a process said shortly before it was killed, or before it gave partitions up, is part of what its successor
@@ -94,7 +94,7 @@ def standing(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
     >>> def one(id, to_ms, *partitions):
     ...     return Snapshot(role="evaluator", id=id, from_ms=0, to_ms=to_ms, counts={}, gauges={}, sketches={},
     ...         partitions=list(partitions))
-    >>> [snapshot.id for snapshot in standing([one("a", 1, 0, 1), one("b", 2, 2), one("c", 3, 1), one("b", 4, 2)])]
+    >>> [snapshot.id for snapshot in latest([one("a", 1, 0, 1), one("b", 2, 2), one("c", 3, 1), one("b", 4, 2)])]
     ['c', 'b']
     """
     last = {snapshot.id: snapshot for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.to_ms)}

@@ -10,7 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_store import Book
+from evaluator.retraining.run_store import RunRegistry
 from evaluator.retraining.training_run import Trigger
 from liveshelf.stack.redis import LocalRedis
 from streams import reporting
@@ -103,8 +103,8 @@ def test_a_trainer_waits_to_begin_and_reads_meanwhile(server: LocalRedis) -> Non
     async def main() -> None:
         client = connect(RedisConfig(url=SecretStr(server.address)))
         try:
-            book = Book(client, "g", TriggerConfig())
-            other = Book(client, "g", TriggerConfig())
+            book = RunRegistry(client, "g", TriggerConfig())
+            other = RunRegistry(client, "g", TriggerConfig())
             full(server, True)
             trigger = Trigger(reason="schedule", summary="a day", evidence={"hours": 24.0}, at=1, examples=5_000)
             beginning = asyncio.create_task(book.begin(trigger, "one", "me"))

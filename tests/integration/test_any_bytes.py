@@ -25,16 +25,16 @@ from evaluator.monitoring.alerts import topic as alerts
 from evaluator.monitoring.alerts.active import Standing
 from evaluator.retraining import items as texts
 from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
-from evaluator.retraining.example_consumer import Intake
+from evaluator.retraining.example_consumer import ExampleConsumer
 from evaluator.retraining.store.archive import Archive
-from evaluator.retraining.store.store import Store as Examples
+from evaluator.retraining.store.store import ExampleStore as Examples
 from evaluator.rollout.config import RolloutConfig
-from liveshelf.demo.environment import Watching
+from liveshelf.demo.environment import SnapshotListener
 from liveshelf.settings import Settings
 from models.encoder import Encoder
 from streams import reporting
 from streams.catalog import embedding
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin
 from streams.catalog.replication import Follower
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
@@ -44,7 +44,7 @@ from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard
 from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 from streams.serving import announcement
 from streams.telemetry import meter
 from streams.telemetry.meter import Meter, Snapshot
@@ -184,7 +184,7 @@ def encoder() -> Encoder:
 
 
 def test_follower(shop: Shop, encoder: Encoder) -> None:
-    catalogue = Catalogue(encoder)
+    catalogue = Catalog(encoder)
     version = encoder.version
     made = list[Follower]()
 
@@ -295,7 +295,7 @@ def test_shelves(shop: Shop) -> None:
         known.extend(record.shelf.shelf_id for record in batch.records)
 
     config = EvaluatorConfig(group=f"{shop.topics.prefix}evaluator", batch_events=7)
-    shelves = Shelves(shop.config, config, kept, Patience(), took, shop.meter)
+    shelves = Shelves(shop.config, config, kept, RedisRetry(), took, shop.meter)
     asyncio.run(shop.put(shop.topics.shelves, records("shelves")))
     asyncio.run(taken(shelves.run, lambda: len(known) == COUNT))
     assert known == [f"good{number}" for number in range(COUNT)] and shop.refused("shelves") == bad("shelves")
@@ -332,7 +332,7 @@ def test_examples(shop: Shop, tmp_path: Path) -> None:
     )
     with Examples(config.examples) as store:
         archive = Archive(Path(config.examples.folder))
-        intake = Intake(store, archive, config, shop.meter)
+        intake = ExampleConsumer(store, archive, config, shop.meter)
         asyncio.run(shop.put(shop.topics.examples, records("examples")))
 
         async def all_taken() -> None:
@@ -380,7 +380,7 @@ def test_dead_letters(shop: Shop) -> None:
 
 def test_story(shop: Shop) -> None:
     settings = Settings(kafka=shop.config.kafka, topics=shop.config.topics)
-    watching, closing = Watching(settings), threading.Event()
+    watching, closing = SnapshotListener(settings), threading.Event()
     thread = threading.Thread(target=watching.run, args=(closing,))
     thread.start()
     try:

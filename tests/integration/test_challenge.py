@@ -12,7 +12,7 @@ from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, encoder
-from streams.ranking.assignment import place
+from streams.ranking.assignment import assign
 from streams.serving.announcement import announce_now
 from streams.telemetry.meter import Snapshot
 from tests.shop import Shop, until
@@ -43,7 +43,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
 
 
 def arm(shopper: str) -> str:
-    return "canary" if place(shopper, VERSION) < SHARE else "champion"
+    return "canary" if assign(shopper, VERSION) < SHARE else "champion"
 
 
 def view(number: int) -> tuple[str, bytes, list[bytes]]:
@@ -64,7 +64,7 @@ def view(number: int) -> tuple[str, bytes, list[bytes]]:
         {"type": "impression", "event_id": f"v{number}", "ts": ts + 1, "surface": "feed", **about}
         | {"items": [{"item_id": "i1", "position": 0}]}
     ]
-    if place(f"{number}", "clicks") < (0.5 if arm(shopper) == "canary" else 0.2):
+    if assign(f"{number}", "clicks") < (0.5 if arm(shopper) == "canary" else 0.2):
         events.append({"type": "click", "event_id": f"c{number}", "ts": ts + 2, "item_id": "i1", **about})
     return shopper, encoder.encode(record), [json.dumps(one).encode() for one in events]
 

@@ -33,7 +33,7 @@ from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.kafka import topics
 from streams.redis import keys
 from streams.redis.connection import connect
-from streams.redis.store import Store
+from streams.redis.store import StateStore
 from streams.telemetry import meter
 from tests.clicks import browsing
 from tests.evaluator.dashboard.said import MODEL, evaluator, experiment, trainer, worker
@@ -99,7 +99,7 @@ def put_shelves(shop: Shop) -> None:
 
     async def put() -> None:
         async with connect(shop.config.redis) as redis:
-            await Store(redis, StateConfig()).put(shelves, ttl_s=600)
+            await StateStore(redis, StateConfig()).put(shelves, ttl_s=600)
 
     asyncio.run(put())
 

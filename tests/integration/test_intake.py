@@ -18,7 +18,7 @@ from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
 from liveshelf.ingest.importer import import_items, replay
-from liveshelf.ingest.time_profile import Survey
+from liveshelf.ingest.time_profile import TimeProfile
 from liveshelf.stack.kafka import LocalKafka
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.events.adapters.mapping import load
@@ -135,7 +135,7 @@ def test_a_survey_knows_how_long_each_partition_is_quiet(
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), console=QUIET)
     found = records(kafka, f"{topics_config.prefix}shop.events")
-    survey, newest, longest = Survey(topics_config.partitions), dict[int, int](), 0
+    survey, newest, longest = TimeProfile(topics_config.partitions), dict[int, int](), 0
     for ts, record in sorted((event_decoder.decode(record.value).time_ms, record) for record in found):
         survey.update(record.key, ts)
         longest = max(longest, ts - newest.get(record.partition, 0))

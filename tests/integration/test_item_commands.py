@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
 from liveshelf.ingest.importer import import_items
-from liveshelf.ingest.removals import Standing, standings
-from liveshelf.ingest.summary import Summary
+from liveshelf.ingest.removals import ItemState, item_states
+from liveshelf.ingest.summary import ImportSummary
 from liveshelf.terminal import console
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
@@ -56,8 +56,8 @@ def records(kafka: KafkaConfig, config: TopicsConfig) -> list[Any]:
     return list(contents(StreamsConfig(kafka=kafka, topics=config), topics.Topics(config.prefix).items))
 
 
-def standing(kafka: KafkaConfig, config: TopicsConfig) -> dict[str, Standing]:
-    return standings(StreamsConfig(kafka=kafka, topics=config), lambda _done, _total: None)
+def standing(kafka: KafkaConfig, config: TopicsConfig) -> dict[str, ItemState]:
+    return item_states(StreamsConfig(kafka=kafka, topics=config), lambda _done, _total: None)
 
 
 def living(kafka: KafkaConfig, config: TopicsConfig) -> set[str]:
@@ -98,7 +98,7 @@ def test_a_file_deletes_what_it_no_longer_has(kafka: KafkaConfig, topics_config:
     path, now = tmp_path / "items.csv", wall_ms()
     put(kafka, topics_config, *((f"i{n}", n % 2, now - 1_000) for n in range(10)), ("i3", 0, now + AHEAD_MS))
 
-    def sync(rows: list[str], **options: Any) -> Summary:
+    def sync(rows: list[str], **options: Any) -> ImportSummary:
         path.write_text("id,name\n" + "".join(f"{row}\n" for row in rows))
         summary = import_items(
             path, kafka=kafka, topics=topics_config, events=EventsConfig(), console=Console(quiet=True),

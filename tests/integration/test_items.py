@@ -11,10 +11,10 @@ from confluent_kafka import Producer as LibrdkafkaProducer
 from kafka import KafkaProducer
 
 from models.encoder import Encoder
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import parse
 from streams.catalog.item_encoder import ItemEncoder
-from streams.catalog.topic_index import Ledger
+from streams.catalog.topic_index import TopicIndex
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import topics
 from streams.kafka.producer import Producer
@@ -28,9 +28,9 @@ COUNTS = ("items.accepted", "items.deleted", "items.superseded", "items.refused"
 
 
 @pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
+def catalogue() -> Catalog:
     """An empty catalogue of the packaged encoder."""
-    return Catalogue(Encoder(precision="float32"))
+    return Catalog(Encoder(precision="float32"))
 
 
 def config(kafka: KafkaConfig, topics_config: TopicsConfig) -> StreamsConfig:
@@ -39,9 +39,9 @@ def config(kafka: KafkaConfig, topics_config: TopicsConfig) -> StreamsConfig:
     return StreamsConfig(kafka=kafka, topics=topics_config)
 
 
-def ledger(settings: StreamsConfig, catalogue: Catalogue) -> Ledger:
+def ledger(settings: StreamsConfig, catalogue: Catalog) -> TopicIndex:
     """What the embeddings topic holds."""
-    found = Ledger(catalogue.encoder.version)
+    found = TopicIndex(catalogue.encoder.version)
     for message in contents(settings, topics.Topics(settings.topics.prefix).embeddings):
         (item_id, version, origin), made = parse(message, 0)
         assert origin is not None
@@ -50,7 +50,7 @@ def ledger(settings: StreamsConfig, catalogue: Catalogue) -> Ledger:
 
 
 def encoded(
-    settings: StreamsConfig, catalogue: Catalogue, batches: Sequence[Sequence[Record]], known: Ledger
+    settings: StreamsConfig, catalogue: Catalog, batches: Sequence[Sequence[Record]], known: TopicIndex
 ) -> dict[str, int]:
     """Let one worker's encoder take batches; returns what it counted."""
     meter = Meter("worker", "w", 0)
@@ -84,12 +84,12 @@ def hostile(count: int, seed: int) -> list[Record]:
 
 
 def test_every_record_is_accepted_deleted_superseded_or_refused(
-    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalogue
+    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalog
 ) -> None:
     settings = config(kafka, topics_config)
     records = hostile(3_000, seed=1)
     batches = [records[start : start + 32] for start in range(0, len(records), 32)]
-    counts = encoded(settings, catalogue, batches, Ledger(catalogue.encoder.version))
+    counts = encoded(settings, catalogue, batches, TopicIndex(catalogue.encoder.version))
     assert sum(counts[name] for name in COUNTS) == len(records)
     assert all(counts[name] > 0 for name in COUNTS)
     letters = list(contents(settings, topics.Topics(settings.topics.prefix).dead_letters))
@@ -98,7 +98,7 @@ def test_every_record_is_accepted_deleted_superseded_or_refused(
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_delete_by_another_partitioner_counts_whatever_is_read_first(
-    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalogue, restarted: bool
+    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalog, restarted: bool
 ) -> None:
     settings = config(kafka, topics_config)
     names = [f"item-{n}" for n in range(18)]

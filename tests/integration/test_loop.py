@@ -18,14 +18,14 @@ from redis.asyncio import Redis
 
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.controller import Loop
-from evaluator.retraining.run_store import Book
+from evaluator.retraining.controller import RetrainingController
+from evaluator.retraining.run_store import RunRegistry
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.training_run import Trigger
 from evaluator.rollout.controller import Rollout
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction
-from models.store import Data, Description, Store
+from models.store import Data, Description, ModelStore
 from models.store.slots import CHALLENGER, Slot
 from streams.clock import wall_ms
 from streams.telemetry.meter import Meter
@@ -68,7 +68,7 @@ def makes(version: str, decision: str = "passed") -> str:
     return JOB.format(work=f"(folder / 'outcome.json').write_text('{told}')")
 
 
-def put(store: Store, folder: Path, seed: int) -> str:
+def put(store: ModelStore, folder: Path, seed: int) -> str:
     """A version."""
     path = folder / f"version-{seed}"
     LateInteraction().save(path / "head")
@@ -92,13 +92,13 @@ class Bench:
             model={"store": str(folder / "models")},
             examples={"folder": str(folder / "examples")},
         )
-        self.store = Store(settings.model.store)
+        self.store = ModelStore(settings.model.store)
         self.meter = Meter("trainer", "t", 0)
         self.examples = 100
         self.alerts: list[Alert] = []
         self.announced: list[tuple[str, Slot]] = []
-        self.book = Book(client, "t-trainer", TRIGGERS)
-        self.loop = Loop(
+        self.book = RunRegistry(client, "t-trainer", TRIGGERS)
+        self.loop = RetrainingController(
             settings.loop(),
             by,
             (sys.executable, "-c", job),
@@ -166,7 +166,7 @@ async def bench_of(url: str, folder: Path) -> AsyncIterator[Callable[..., Bench]
 @awaited
 async def test_a_version_that_passed_shadows_and_no_other_run_begins(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
-        version = put(Store(str(tmp_path / "models")), tmp_path, 1)
+        version = put(ModelStore(str(tmp_path / "models")), tmp_path, 1)
         bench = make(makes(version))
         await bench.until(lambda: bench.store.slots.read(CHALLENGER).current)
         slot = bench.store.slots.read(CHALLENGER)
@@ -182,7 +182,7 @@ async def test_a_version_that_passed_shadows_and_no_other_run_begins(redis_db: s
 @awaited
 async def test_a_refused_version_is_kept_and_not_rolled_out(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
-        version = put(Store(str(tmp_path / "models")), tmp_path, 1)
+        version = put(ModelStore(str(tmp_path / "models")), tmp_path, 1)
         bench = make(makes(version, "refused"))
         await bench.until(lambda: bench.meter.labels["verdict"])
         bench.examples = 0
@@ -323,7 +323,7 @@ async def test_a_canarys_alarm_is_no_reason(redis_db: str, tmp_path: Path) -> No
 @awaited
 async def test_while_only_examples_are_missing_a_process_waits_for_the_run(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
-        version = put(Store(str(tmp_path / "models")), tmp_path, 1)
+        version = put(ModelStore(str(tmp_path / "models")), tmp_path, 1)
         bench = make(makes(version))
         bench.examples = 99
         await bench.loop.step([])
@@ -353,7 +353,7 @@ def children() -> list[int]:
 @awaited
 async def test_of_many_who_claim_at_once_one_begins(redis_db: str) -> None:
     async with client(redis_db) as redis:
-        books = [Book(redis, "g", TRIGGERS) for _ in range(8)]
+        books = [RunRegistry(redis, "g", TRIGGERS) for _ in range(8)]
         held = await asyncio.gather(*(book.begin(GO, f"run-{n}", f"t-{n}") for n, book in enumerate(books)))
         assert sum(not one for one in held) == 1
         runs, now = await books[0].read()
@@ -364,11 +364,11 @@ async def test_of_many_who_claim_at_once_one_begins(redis_db: str) -> None:
 @awaited
 async def test_a_flushed_book_is_written_back_by_who_holds_a_run(redis_db: str) -> None:
     async with client(redis_db) as redis:
-        book = Book(redis, "g", TRIGGERS)
+        book = RunRegistry(redis, "g", TRIGGERS)
         assert await book.begin(GO, "run-1", "t-1") == []
         await redis.flushdb()
         assert await book.beat("run-1")
-        assert [one.limit for one in await Book(redis, "g", TRIGGERS).begin(GO, "run-2", "t-2")] == ["running"]
+        assert [one.limit for one in await RunRegistry(redis, "g", TRIGGERS).begin(GO, "run-2", "t-2")] == ["running"]
         assert await book.end("run-1", "trained", 5)
         assert await book.end("run-1", "trained", 5), "said again, the answer is the same"
         assert not await book.end("run-1", "failed")
@@ -378,12 +378,12 @@ async def test_a_flushed_book_is_written_back_by_who_holds_a_run(redis_db: str) 
 @pytest.mark.parametrize("spoil", KINDS.values(), ids=KINDS)
 async def test_what_is_no_book_is_replaced_by_what_is_known_of_it(redis_db: str, spoil: Spoil) -> None:
     async with client(redis_db) as redis:
-        book = Book(redis, "g", TRIGGERS)
+        book = RunRegistry(redis, "g", TRIGGERS)
         assert await book.begin(GO, "run-1", "t-1") == []
         with sync.Redis.from_url(redis_db) as other:
             spoilt(other, spoil)
         assert await book.beat("run-1")
-        assert [one.limit for one in await Book(redis, "g", TRIGGERS).begin(GO, "run-2", "t-2")] == ["running"]
+        assert [one.limit for one in await RunRegistry(redis, "g", TRIGGERS).begin(GO, "run-2", "t-2")] == ["running"]
         with sync.Redis.from_url(redis_db) as other:
             spoilt(other, spoil)
-        assert await Book(redis, "g", TRIGGERS).begin(GO, "run-3", "t-3") == [], "nobody knows of the first"
+        assert await RunRegistry(redis, "g", TRIGGERS).begin(GO, "run-3", "t-3") == [], "nobody knows of the first"

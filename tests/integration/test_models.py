@@ -8,7 +8,7 @@ from rich.console import Console
 from liveshelf.settings import Settings
 from liveshelf.training.run import Source, run_train
 from models.late_interaction import LateInteraction
-from models.store import Manifest, Store
+from models.store import Manifest, ModelStore
 from models.store.parts import parts
 from models.training.config import TrainConfig
 from streams.config import KafkaConfig, ModelConfig, TopicsConfig
@@ -32,7 +32,7 @@ def test_a_worker_serves_the_champion(
 ) -> None:
     url = str(tmp_path / "models")
     made = trained(tmp_path, url, method)
-    store = Store(url)
+    store = ModelStore(url)
     store.slots.promote(made.id, "a test")
     with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
         shop.env |= {"LIVESHELF_MODEL__STORE": url, "LIVESHELF_MODEL__VERSION": "champion"}

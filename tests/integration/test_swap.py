@@ -20,7 +20,7 @@ from kafka import KafkaConsumer, TopicPartition
 from benchmarks.stirred import stirred
 from liveshelf.cli.models import models_canary, models_promote, models_rollback
 from models.late_interaction import LateInteraction
-from models.store import Manifest, Store
+from models.store import Manifest, ModelStore
 from models.weights import PACKAGED, fingerprint, resolve
 from streams import reporting
 from streams.clock import wall_ms
@@ -62,7 +62,7 @@ def items(count: int) -> dict[str, bytes]:
 class Versions:
     """A store with two heads over the packaged encoder, and a version with an encoder of its own."""
 
-    store: Store
+    store: ModelStore
     url: str
     first: Manifest
     second: Manifest
@@ -73,7 +73,7 @@ class Versions:
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     """Made once: each test works on a copy."""
     folder = tmp_path_factory.mktemp("versions")
-    store = Store(str(folder / "models"))
+    store = ModelStore(str(folder / "models"))
     made = [
         stirred(store, folder / name, seed, own)
         for name, seed, own in (("a", 1, False), ("b", 2, False), ("c", 3, True))
@@ -86,7 +86,7 @@ def versions(stored: Versions, tmp_path: Path, request: pytest.FixtureRequest) -
     """The first head is in charge, unless a test wants none to be."""
     url = str(tmp_path / "models")
     shutil.copytree(stored.url, url)
-    store = Store(url)
+    store = ModelStore(url)
     if getattr(request, "param", True):
         store.slots.promote(stored.first.id, "the first")
     return replace(stored, store=store, url=url)

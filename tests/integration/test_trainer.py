@@ -13,7 +13,7 @@ from evaluator.attribution.example import encoder as labelled
 from evaluator.gate.report import Verdict, decode
 from evaluator.retraining.store.archive import Archive
 from models.encoder import Encoder
-from models.store import Store
+from models.store import ModelStore
 from models.store.slots import CHALLENGER
 from streams import reporting
 from streams.clock import wall_ms
@@ -92,7 +92,7 @@ def on_disk(tmp_path: Path) -> list[Labelled]:
 def shadowed(shop: Shop, tmp_path: Path) -> Verdict:
     """What the gate said of the one version there is, which is in shadow."""
     said(shop, "stage", "shadow")
-    store = Store(str(tmp_path / "models"))
+    store = ModelStore(str(tmp_path / "models"))
     [version] = store.ids()
     slot = store.slots.read(CHALLENGER).current
     assert slot is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from liveshelf.settings import BadSettingsError, load
-from liveshelf.stack_record import Record, RunningProcess
+from liveshelf.stack_record import RunningProcess, StackRecord
 from streams.config import StreamsConfig
 
 pytestmark = pytest.mark.usefixtures("no_settings")
@@ -18,7 +18,7 @@ def running_stack(folder: Path, age_s: float = 0.0) -> None:
     folder.mkdir(exist_ok=True)
     me = RunningProcess.of(os.getpid())
     supervisor = RunningProcess(me.pid, me.started - age_s)
-    Record(
+    StackRecord(
         bootstrap_servers="stack:1", redis_url="redis://stack:1/0", since="", supervisor=supervisor, processes={}
     ).write(folder)
 
@@ -160,8 +160,8 @@ def test_a_byte_order_mark_before_the_file_is_passed_over(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", [b"\xff", b'{"since": "\xff"}', b"[" * 100_000, b"{}"])
 def test_a_damaged_record_of_a_stack_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "stack.json").write_bytes(content)
-    assert Record.read(tmp_path) is None
-    assert Record.read(Path("a\0b")) is None
+    assert StackRecord.read(tmp_path) is None
+    assert StackRecord.read(Path("a\0b")) is None
 
 
 @pytest.mark.parametrize(

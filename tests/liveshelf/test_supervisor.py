@@ -17,7 +17,7 @@ from liveshelf.stack.process import Process, tail
 from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import HEALTHY_S, Signals, Supervisor, restart_backoff
-from liveshelf.stack_record import AlreadyRunningError, Record, RunningProcess, clear_leftovers, locked
+from liveshelf.stack_record import AlreadyRunningError, RunningProcess, StackRecord, clear_leftovers, locked
 from tests.shop import until
 
 SLEEP = "import time; time.sleep(60)"
@@ -156,8 +156,8 @@ def test_second_stack_in_a_folder_is_told_who_holds_it(servers: Servers) -> None
 def test_folder_is_free_again_afterwards(tmp_path: Path) -> None:
     for _ in range(2):
         with stack(StackConfig(folder=tmp_path), bootstrap_servers="b:1", redis_url="redis://r:1"):
-            assert Record.read_live(tmp_path)
-        assert Record.read(tmp_path) is None
+            assert StackRecord.read_live(tmp_path)
+        assert StackRecord.read(tmp_path) is None
 
 
 def test_leftovers_are_ended_by_pid_but_a_recycled_pid_is_spared(tmp_path: Path) -> None:
@@ -165,14 +165,14 @@ def test_leftovers_are_ended_by_pid_but_a_recycled_pid_is_spared(tmp_path: Path)
     try:
         known = RunningProcess.of(left.pid)
         recycled = RunningProcess(other.pid, known.started - 100)
-        Record(
+        StackRecord(
             bootstrap_servers="b:1",
             redis_url="redis://r:1",
             since="",
             supervisor=recycled,
             processes={"kafka": known, "redis": recycled},
         ).write(tmp_path)
-        assert Record.read_live(tmp_path) is None
+        assert StackRecord.read_live(tmp_path) is None
         assert clear_leftovers(tmp_path) == ["kafka"]
         assert not left.running and other.running
     finally:
@@ -236,7 +236,7 @@ def test_a_loop_is_told_with_the_last_words_kept_in_the_record_and_over_after_th
         reason = "UnsupportedCodecError at shop.events/3 offset 812: redis://***@h"
         assert f"worker-1 restarted 3 times in 2 s: {reason}" in said
         assert said[-1] == f"worker-1 ended (exit code 70): {reason}; starting it again in 2 s"
-        record = Record.read_live(servers.folder)
+        record = StackRecord.read_live(servers.folder)
         assert record
         known = record.restarts["worker-1"]
         assert (known.total, known.looping, known.reason) == (3, True, reason)
@@ -250,7 +250,7 @@ def test_a_loop_is_told_with_the_last_words_kept_in_the_record_and_over_after_th
         supervisor.tick()
         assert [one.state for one in alerts] == ["firing", "resolved"]
         assert said[-1] == "worker-1 runs again: not restarted for 100 s"
-        record = Record.read_live(servers.folder)
+        record = StackRecord.read_live(servers.folder)
         assert record and not record.restarts["worker-1"].looping and record.restarts["worker-1"].total == 3
 
 
@@ -291,7 +291,7 @@ def test_a_machine_that_can_start_nothing_does_not_end_the_supervisor(
                 raise BlockingIOError(11, "Resource temporarily unavailable")
 
             full.setattr(role, "start", refuse)
-            full.setattr(Record, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            full.setattr(StackRecord, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
             for _ in range(8):
                 now += 31
                 supervisor.tick()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.encoded import EncodedError, EncodedItem, quantise
-from models.trigrams import letters
+from models.trigrams import trigrams
 
 FLOATS = st.floats(-1, 1, width=32)
 
@@ -18,7 +18,7 @@ def items(draw: st.DrawFn) -> EncodedItem:
     tokens = draw(arrays.arrays(np.float32, (count, dim), elements=FLOATS))
     pooled = draw(arrays.arrays(np.float32, dim, elements=FLOATS))
     ids = draw(st.lists(st.integers(0, 2**18), min_size=count, max_size=count))
-    return EncodedItem.quantise(tokens, pooled, ids, letters(draw(st.text())))
+    return EncodedItem.quantise(tokens, pooled, ids, trigrams(draw(st.text())))
 
 
 @settings(deadline=None)
@@ -53,7 +53,7 @@ def test_non_finite_numbers_are_refused() -> None:
         np.full(1, np.nan, np.float16),
         np.zeros(2, np.float16),
         np.ones(1, np.uint16),
-        letters("tap"),
+        trigrams("tap"),
     )
     with pytest.raises(EncodedError, match="finite"):
         EncodedItem.from_bytes(item.to_bytes())

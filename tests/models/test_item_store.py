@@ -4,15 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.encoded import EncodedItem
-from models.item_store import ItemMemory
-from models.trigrams import letters
+from models.item_store import ItemStore
+from models.trigrams import trigrams
 
 
 def item(seed: int, count: int = 3, dim: int = 4) -> EncodedItem:
     chance = np.random.default_rng(seed)
     tokens = chance.normal(size=(count, dim)).astype(np.float32)
     return EncodedItem.quantise(
-        tokens, chance.normal(size=dim).astype(np.float32), chance.integers(0, 99, count), letters(str(count))
+        tokens, chance.normal(size=dim).astype(np.float32), chance.integers(0, 99, count), trigrams(str(count))
     )
 
 
@@ -22,7 +22,7 @@ def item(seed: int, count: int = 3, dim: int = 4) -> EncodedItem:
     st.sampled_from([4, 64]),
 )
 def test_it_holds_what_a_dictionary_would(steps: list[tuple[int, int | None]], capacity: int) -> None:
-    memory, expected = ItemMemory(4, 4, 3, capacity=capacity), dict[int, EncodedItem]()
+    memory, expected = ItemStore(4, 4, 3, capacity=capacity), dict[int, EncodedItem]()
     memory.put(20, item(0))
     memory.drop(20)
     for slot, seed in steps:
@@ -51,13 +51,13 @@ def test_it_holds_what_a_dictionary_would(steps: list[tuple[int, int | None]], c
 
 
 def test_longer_items_are_cut() -> None:
-    memory = ItemMemory(4, 4, 2, capacity=2)
+    memory = ItemStore(4, 4, 2, capacity=2)
     memory.put(0, item(1, count=5))
     assert int((memory.gather(np.array([0])).scales > 0).sum()) == 2
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    memory = ItemMemory(4, 4, 2, capacity=2)
+    memory = ItemStore(4, 4, 2, capacity=2)
     with pytest.raises(ValueError, match="5 dimensions"):
         memory.put(0, item(1, dim=5))
     with pytest.raises(ValueError, match="negative"):
@@ -65,4 +65,4 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_nothing_asked_nothing_given() -> None:
-    assert ItemMemory(4, 4, 2).pooled(np.array([], np.int64)).shape == (0, 4)
+    assert ItemStore(4, 4, 2).pooled(np.array([], np.int64)).shape == (0, 4)

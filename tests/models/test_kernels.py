@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from models.encoded import EncodedItem, fold
-from models.item_store import Gathered, ItemMemory
+from models.item_store import Gathered, ItemStore
 from models.kernels import Kernels, KernelTable, QueryTokens, exact, match
-from models.trigrams import letters
+from models.trigrams import trigrams
 
 EVEN = torch.full((3,), 1 / 3)
 
@@ -20,12 +20,12 @@ def problem() -> tuple[QueryTokens, Gathered]:
     """Items near and far from a query, of 0 to 9 tokens; some of its tokens count more than others."""
     chance = np.random.default_rng(0)
     states = unit(chance, 6, 64)
-    memory = ItemMemory(64, 64, 9, capacity=64)
+    memory = ItemStore(64, 64, 9, capacity=64)
     for slot in range(50):
         near = states[chance.integers(0, 6, slot % 10)] + 0.15 * chance.normal(size=(slot % 10, 64))
         near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
         ids = chance.integers(0, 20, slot % 10)
-        memory.put(slot, EncodedItem.quantise(near, unit(chance, 64), ids, letters(str(slot))))
+        memory.put(slot, EncodedItem.quantise(near, unit(chance, 64), ids, trigrams(str(slot))))
     weights = torch.arange(1.0, 7.0) / 21
     ids = torch.from_numpy(fold(chance.integers(0, 20, 6)).view(np.int16))
     return QueryTokens(torch.from_numpy(states), weights, ids, weights.flip(0)), memory.gather(np.arange(50))

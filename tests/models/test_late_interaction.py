@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.encoder import Encoder
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.late_interaction import HeadConfig, LateInteraction, LateInteractionScorer
 from models.scorer import ScoreRequest, utility
 from models.weights import WeightsError
@@ -16,14 +16,14 @@ WEIGHTS = {"buy": 1.0, "read": 0.3, "look": 0.2}
 
 
 @pytest.fixture(scope="module")
-def memory(encoder: Encoder, titles: list[str]) -> ItemMemory:
-    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=64)
+def memory(encoder: Encoder, titles: list[str]) -> ItemStore:
+    memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=64)
     memory.put_many(range(len(titles)), encoder.encode_items(titles))
     return memory
 
 
 @pytest.fixture(scope="module")
-def requests(encoder: Encoder, memory: ItemMemory, titles: list[str]) -> list[ScoreRequest]:
+def requests(encoder: Encoder, memory: ItemStore, titles: list[str]) -> list[ScoreRequest]:
     """Every kind of context over all items: query, history, both, neither, popularity, an empty query."""
     slots = np.arange(len(titles))
     query, empty = encoder.encode_queries(["black toner for laser printer", ""])
@@ -49,7 +49,7 @@ def trained_head() -> LateInteraction:
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
-def test_rows_are_probabilities(memory: ItemMemory, requests: list[ScoreRequest], precision: str) -> None:
+def test_rows_are_probabilities(memory: ItemStore, requests: list[ScoreRequest], precision: str) -> None:
     scores = LateInteractionScorer(memory, trained_head(), precision=precision).score(requests)  # type: ignore[arg-type]
     for request, rows in zip(requests, scores, strict=True):
         assert rows.shape == (len(request.candidates), 4) and rows.dtype == np.float32
@@ -58,7 +58,7 @@ def test_rows_are_probabilities(memory: ItemMemory, requests: list[ScoreRequest]
     assert LateInteractionScorer(memory).score([]) == []
 
 
-def test_query_and_history_rank_what_they_mean(memory: ItemMemory, requests: list[ScoreRequest]) -> None:
+def test_query_and_history_rank_what_they_mean(memory: ItemStore, requests: list[ScoreRequest]) -> None:
     scores = [utility(rows, WEIGHTS) for rows in LateInteractionScorer(memory).score(requests)]
     assert scores[0].argmax() == 0  # the toner
     assert set(np.argsort(-scores[1])[:2]) == {1, 4}  # the history's own items
@@ -66,7 +66,7 @@ def test_query_and_history_rank_what_they_mean(memory: ItemMemory, requests: lis
     assert np.ptp(scores[3]) == 0 and np.ptp(scores[5]) == 0  # nothing known, nothing preferred
 
 
-def test_untrained_utility_falls_as_the_base_score_does(memory: ItemMemory, requests: list[ScoreRequest]) -> None:
+def test_untrained_utility_falls_as_the_base_score_does(memory: ItemStore, requests: list[ScoreRequest]) -> None:
     scorer = LateInteractionScorer(memory)
     for request, rows in zip(requests[:3], scorer.score(requests[:3]), strict=True):
         relevance = scorer.head.relevance(scorer.features(request)).numpy()
@@ -75,7 +75,7 @@ def test_untrained_utility_falls_as_the_base_score_does(memory: ItemMemory, requ
 
 @pytest.mark.parametrize("head", [None, trained_head()], ids=["untrained", "trained"])
 def test_the_fast_path_agrees_with_float32(
-    memory: ItemMemory, requests: list[ScoreRequest], head: LateInteraction | None
+    memory: ItemStore, requests: list[ScoreRequest], head: LateInteraction | None
 ) -> None:
     slow = LateInteractionScorer(memory, head, precision="float32").score(requests)
     fast = LateInteractionScorer(memory, head).score(requests)
@@ -83,14 +83,14 @@ def test_the_fast_path_agrees_with_float32(
         np.testing.assert_allclose(rows, reference, atol=0.01)
 
 
-def test_a_request_scores_the_same_in_any_company(memory: ItemMemory, requests: list[ScoreRequest]) -> None:
+def test_a_request_scores_the_same_in_any_company(memory: ItemStore, requests: list[ScoreRequest]) -> None:
     scorer = LateInteractionScorer(memory, trained_head())
     for request, rows in zip(requests, scorer.score(requests), strict=True):
         [alone] = scorer.score([request])
         np.testing.assert_allclose(rows, alone, atol=1e-5)
 
 
-def test_a_head_survives_its_folder(tmp_path: Path, memory: ItemMemory, requests: list[ScoreRequest]) -> None:
+def test_a_head_survives_its_folder(tmp_path: Path, memory: ItemStore, requests: list[ScoreRequest]) -> None:
     head = LateInteraction(HeadConfig(hidden=8, shares=(0.2, 0.2, 0.6)))
     torch.nn.init.normal_(head.learned[-1].weight, generator=torch.Generator().manual_seed(2))
     head.save(tmp_path / "head")
@@ -123,7 +123,7 @@ def test_it_ranks_a_real_catalogue_untrained(encoder: Encoder, data_folder: Path
     """A product is found among 300 by its own maker and kind; and fast and exact paths agree on the top."""
     with lzma.open(data_folder / "icecat_electronics" / "products.jsonl.xz", "rt", encoding="utf-8") as lines:
         titles = [json.loads(line)["title"] for line, _ in zip(lines, range(300), strict=False)]
-    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=512)
+    memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=512)
     memory.put_many(range(300), encoder.encode_items(titles))
     wanted = range(0, 300, 10)
     queries = encoder.encode_queries([" ".join(titles[slot].split()[:4]) for slot in wanted])

@@ -4,13 +4,13 @@ import pytest
 from models.constant import ConstantScorer
 from models.encoder import Encoder
 from models.factory import Architecture, build
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.scorer import INTENTS, ScoreRequest, utility
 
 
 @pytest.mark.parametrize("architecture", ["late_interaction", "cross_encoder", "constant"])
 def test_every_scorer_keeps_the_contract(encoder: Encoder, titles: list[str], architecture: Architecture) -> None:
-    memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=64)
+    memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=64)
     memory.put_many(range(len(titles)), encoder.encode_items(titles))
     scorer = build(architecture, encoder, memory, titles.__getitem__)
     assert scorer.name == architecture

@@ -4,29 +4,29 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.trigrams import BITS, letters, share
+from models.trigrams import BITS, share, trigrams
 
 TEXTS = st.text(max_size=60)
 
 
 @given(TEXTS)
 def test_a_text_shares_everything_with_itself(text: str) -> None:
-    found = share(letters(text), letters(text)[None])[0].tolist()
+    found = share(trigrams(text), trigrams(text)[None])[0].tolist()
     assert found == ([1.0, 1.0] if text.split() else [0.0, 0.0])
 
 
 @given(TEXTS, TEXTS, TEXTS)
 def test_more_words_only_add_bits(first: str, second: str, query: str) -> None:
-    one, both = letters(first), letters(f"{first} {second}")
+    one, both = trigrams(first), trigrams(f"{first} {second}")
     assert (one & both == one).all()
-    assert share(letters(query), both[None])[0, 0] >= share(letters(query), one[None])[0, 0]
-    assert (letters(f"{second} {first}") == both).all(), "in any order"
+    assert share(trigrams(query), both[None])[0, 0] >= share(trigrams(query), one[None])[0, 0]
+    assert (trigrams(f"{second} {first}") == both).all(), "in any order"
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5), TEXTS)
 def test_shares_are_those_of_the_sets(items: list[str], query: str) -> None:
     def bits(text: str) -> set[int]:
-        return set(np.flatnonzero(np.unpackbits(letters(text).view(np.uint8), bitorder="little")).tolist())
+        return set(np.flatnonzero(np.unpackbits(trigrams(text).view(np.uint8), bitorder="little")).tolist())
 
     wanted = [
         [
@@ -35,14 +35,14 @@ def test_shares_are_those_of_the_sets(items: list[str], query: str) -> None:
         ]
         for item in items
     ]
-    stacked = np.stack([letters(item) for item in items])
-    np.testing.assert_allclose(share(letters(query), stacked), wanted, rtol=1e-6)
-    pairs = np.repeat(letters(query)[None], len(items), axis=0)
-    np.testing.assert_array_equal(share(pairs, stacked), share(letters(query), stacked))
+    stacked = np.stack([trigrams(item) for item in items])
+    np.testing.assert_allclose(share(trigrams(query), stacked), wanted, rtol=1e-6)
+    pairs = np.repeat(trigrams(query)[None], len(items), axis=0)
+    np.testing.assert_array_equal(share(pairs, stacked), share(trigrams(query), stacked))
 
 
 def test_misspelt_words_share_most_of_their_letters() -> None:
-    query, items = letters("chritstmas outdoor lights"), ["Christmas outdoor light", "Kitchen faucet", "Light bulb"]
-    own = [share(query, letters(item)[None])[0, 0] for item in items]
+    query, items = trigrams("chritstmas outdoor lights"), ["Christmas outdoor light", "Kitchen faucet", "Light bulb"]
+    own = [share(query, trigrams(item)[None])[0, 0] for item in items]
     assert own[0] > 0.6 and own[1] < own[2] < 0.35
-    assert 8 * letters("x").nbytes == BITS
+    assert 8 * trigrams("x").nbytes == BITS

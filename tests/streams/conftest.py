@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from models.encoder import Encoder
-from streams.catalog.catalog import Catalogue, Change
+from streams.catalog.catalog import Catalog, Change
 from streams.catalog.embedding import Embedding, Origin, text, text_hash
 from streams.events.schema import Item
 
@@ -49,9 +49,9 @@ def changes(encoder: Encoder) -> Mapping[str, Change]:
 
 
 @pytest.fixture
-def catalogue(encoder: Encoder, changes: Mapping[str, Change]) -> Catalogue:
+def catalogue(encoder: Encoder, changes: Mapping[str, Change]) -> Catalog:
     """Six items of four kinds."""
-    catalogue = Catalogue(encoder)
+    catalogue = Catalog(encoder)
     catalogue.apply(list(changes.values()))
     catalogue.commit()
     return catalogue

@@ -11,7 +11,7 @@ from typing import Any
 
 from streams.config import RoleConfig, StreamsConfig
 from streams.kafka import consumer
-from streams.kafka.app import Taking, caught_up, lag, make_app, run
+from streams.kafka.app import BatchTaker, caught_up, lag, make_app, run
 from streams.kafka.record import Record, Sent
 from streams.kafka.topics import Topics
 from streams.kafka.unreadable import book
@@ -38,7 +38,7 @@ def main() -> int:
     config = StreamsConfig(**told["streams"])
     topics = Topics(config.topics.prefix)
     app = make_app(config, RoleConfig(group=told["group"], stall_s=told["stall_s"]))
-    taking = Taking(0.001, lambda: None)
+    taking = BatchTaker(0.001, lambda: None)
 
     async def on_events(stream: Any) -> None:
         await taking.run(stream, 64, take)

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from streams.batch import Batch, Recent, asks
+from streams.batch import Batch, Recent, rank_requests
 from streams.config import EventsConfig
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.kafka.record import Record
-from streams.ranking.recommender import Ask
+from streams.ranking.recommender import RankRequest
 
 NOW = 1_000_000
 
@@ -29,9 +29,9 @@ def search(offset: int, ts: int, query: str, user_id: str = "u") -> Record:
     return record(offset, type="search", ts=ts, query=query, user_id=user_id)
 
 
-def wanted(*records: Record, shopper: Shopper = Shopper(), similar: Recent | None = None) -> list[Ask]:  # noqa: B008
+def wanted(*records: Record, shopper: Shopper = Shopper(), similar: Recent | None = None) -> list[RankRequest]:  # noqa: B008
     found = batch(*records)
-    return asks(found, dict.fromkeys(found.by_shopper, shopper), similar or Recent(1), NOW)
+    return rank_requests(found, dict.fromkeys(found.by_shopper, shopper), similar or Recent(1), NOW)
 
 
 def test_good_bad_and_silent_records_are_told_apart() -> None:

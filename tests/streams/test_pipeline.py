@@ -8,7 +8,7 @@ import pytest
 
 from models.constant import ConstantScorer
 from models.scorer import Floats, ScoreRequest
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.clock import wall_ms
 from streams.config import BotsConfig, KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.features.trending import Trending
@@ -20,7 +20,7 @@ from streams.ranking.arms import Arms
 from streams.ranking.recommender import Recommender
 from streams.redis import keys
 from streams.redis.connection import connect, connect_now
-from streams.redis.store import Store
+from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
 pytestmark = pytest.mark.integration
@@ -38,7 +38,7 @@ class Breaking(ConstantScorer):
 
 
 def test_what_is_similar_is_made_and_nobody_counts_twice_though_their_batch_broke(
-    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, catalogue: Catalogue
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, catalogue: Catalog
 ) -> None:
     bots = BotsConfig(burst=1)
     config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_db), topics=topics_config, bots=bots)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_what_is_similar_is_made_and_nobody_counts_twice_though_their_batch_brok
         try:
             async with Producer(config, meter) as send:
                 champion = Recommender(catalogue, Breaking(), Trending(3_600, 24), config)
-                store = Store(client, config.state)
+                store = StateStore(client, config.state)
                 await asyncio.gather(
                     *await Pipeline(Arms(champion, meter), store, send, meter, config).process(records)
                 )

@@ -21,7 +21,7 @@ RISING = {"click_rate", "holdback", "unseen_items"}
 MOST_MONITORS = 60
 
 
-class WatchRow(msgspec.Struct, frozen=True):
+class MonitorRow(msgspec.Struct, frozen=True):
     """One detector; ``near`` is 1 at the limit and larger the more it is passed, whichever way that is."""
 
     watch: str
@@ -34,7 +34,7 @@ class WatchRow(msgspec.Struct, frozen=True):
     near: float
 
 
-def monitor_rows(snapshots: Iterable[Snapshot]) -> list[WatchRow]:
+def monitor_rows(snapshots: Iterable[Snapshot]) -> list[MonitorRow]:
     """All watches: those that alarm first, then those nearest to their limits.
 
     Examples
@@ -49,7 +49,7 @@ def monitor_rows(snapshots: Iterable[Snapshot]) -> list[WatchRow]:
     >>> [(row.watch, row.alarm, round(row.near, 4)) for row in monitor_rows([one])]
     [('queries', True, 2.0), ('items', False, 0.002), ('click_rate', False, 0.0005)]
     """
-    nearest: dict[tuple[str, str, str], WatchRow] = {}
+    nearest: dict[tuple[str, str, str], MonitorRow] = {}
     for snapshot in snapshots:
         parts: dict[tuple[str, str, str], dict[str, float]] = {}
         for series in snapshot.series:
@@ -63,17 +63,17 @@ def monitor_rows(snapshots: Iterable[Snapshot]) -> list[WatchRow]:
     return sorted(nearest.values(), key=_order)[:MOST_MONITORS]
 
 
-def _row(key: tuple[str, str, str], part: dict[str, float]) -> WatchRow | None:
+def _row(key: tuple[str, str, str], part: dict[str, float]) -> MonitorRow | None:
     statistic, limit = part.get("statistic", math.nan), part.get("limit", math.nan)
     if math.isnan(statistic) or math.isnan(limit):
         return None
     rising = key[0] in RISING
     over, under = (statistic, limit) if rising else (limit, statistic)
     near = over / under if under > 0 else math.inf
-    return WatchRow(*key, statistic, limit, bool(part.get("alarm")), rising, min(near, 1e12))
+    return MonitorRow(*key, statistic, limit, bool(part.get("alarm")), rising, min(near, 1e12))
 
 
-def _order(row: WatchRow) -> tuple[bool, float, str, str, str]:
+def _order(row: MonitorRow) -> tuple[bool, float, str, str, str]:
     return not row.alarm, -row.near, row.watch, row.surface, row.arm
 
 
@@ -92,7 +92,7 @@ class Turn(msgspec.Struct, frozen=True):
     ended: str = ""
 
 
-class Loop(msgspec.Struct, frozen=True):
+class LearningPanel(msgspec.Struct, frozen=True):
     """Where the loop stands; ``stage`` is empty where nobody says. Moments are epoch ms, None where there was none."""
 
     reports: bool
@@ -114,14 +114,14 @@ class Loop(msgspec.Struct, frozen=True):
     lately: list[Turn]
 
 
-def loop(trainers: Sequence[Snapshot], slots: Sequence[SlotRow]) -> Loop:
+def learning_panel(trainers: Sequence[Snapshot], slots: Sequence[SlotRow]) -> LearningPanel:
     """The loop as the trainer that reported last and the slots tell it.
 
     Examples
     --------
     >>> slots = [SlotRow("champion", Held("m2", 7, "rolled back from m3: clicks fell", 1.0), []),
     ...     SlotRow("challenger", Held("m4", 9, "passed the gate", 0.1), [])]
-    >>> found = loop([], slots)
+    >>> found = learning_panel([], slots)
     >>> found.stage, found.challenger, found.share, found.champion_at
     ('canary', 'm4', 0.1, 7)
     >>> [(turn.at, turn.what, turn.version) for turn in found.lately]
@@ -132,7 +132,7 @@ def loop(trainers: Sequence[Snapshot], slots: Sequence[SlotRow]) -> Loop:
     last = max(trainers, key=lambda one: one.to_ms, default=None)
     labels, gauges = (last.labels, last.gauges) if last else ({}, {})
     told = "" if challenger.current is None else "canary" if challenger.current.share else "shadow"
-    return Loop(
+    return LearningPanel(
         reports=last is not None,
         stage=labels.get("stage", told),
         progress=gauges.get("progress", 0.0),
@@ -178,7 +178,7 @@ def _moment(told: float | None) -> int | None:
 MOST_ALERTS = 200
 
 
-class AlarmRow(msgspec.Struct, frozen=True):
+class AlertRow(msgspec.Struct, frozen=True):
     """An alert, and when it was last told of (epoch ms)."""
 
     key: str
@@ -186,14 +186,14 @@ class AlarmRow(msgspec.Struct, frozen=True):
     told: int
 
 
-class Alarms:
+class AlertsPanel:
     """Firing alerts by key, and at most :data:`MOST_ALERTS` that have ended.
 
     Examples
     --------
     >>> from msgspec.structs import replace
     >>> fired = Alert(name="drop", labels={}, state="firing", summary="Fewer clicks", evidence={}, since=5)
-    >>> alarms = Alarms()
+    >>> alarms = AlertsPanel()
     >>> alarms.update(fired, told=6)
     >>> [row.alert.state for row in alarms.get()]
     ['firing']
@@ -203,8 +203,8 @@ class Alarms:
     """
 
     def __init__(self) -> None:
-        self._firing: dict[str, AlarmRow] = {}
-        self._ended: deque[AlarmRow] = deque(maxlen=MOST_ALERTS)
+        self._firing: dict[str, AlertRow] = {}
+        self._ended: deque[AlertRow] = deque(maxlen=MOST_ALERTS)
 
     @property
     def firing(self) -> int:
@@ -213,7 +213,7 @@ class Alarms:
 
     def update(self, alert: Alert, told: int) -> None:
         """Take in what was told of an alert."""
-        row = AlarmRow(alert.key, alert, told)
+        row = AlertRow(alert.key, alert, told)
         self._firing.pop(row.key, None)
         if alert.state == "resolved":
             self._ended.append(row)
@@ -222,7 +222,7 @@ class Alarms:
             if len(self._firing) > MOST_ALERTS:
                 del self._firing[next(iter(self._firing))]
 
-    def get(self) -> list[AlarmRow]:
+    def get(self) -> list[AlertRow]:
         """Firing ones first, the newest first among each."""
         firing = sorted(self._firing.values(), key=lambda row: -row.alert.since)
         return [*firing, *reversed(self._ended)]

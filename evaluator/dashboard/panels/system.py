@@ -11,7 +11,7 @@ import msgspec
 from models.store.slots import Promotion, Slot
 from streams.kafka.unreadable import words
 from streams.serving.announcement import Told
-from streams.telemetry.meter import Snapshot, standing
+from streams.telemetry.meter import Snapshot, latest
 
 MOST_SLOTS = 50
 
@@ -129,7 +129,7 @@ class Processes:
 
     def live(self, role: str, at: int) -> list[Snapshot]:
         """Last snapshots of a role's processes that were alive at a moment, whose partitions no other has now."""
-        return standing(
+        return latest(
             snapshot
             for (whose, _), snapshot in self._last.items()
             if whose == role and snapshot.to_ms > at - self.quiet_ms

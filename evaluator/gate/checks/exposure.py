@@ -10,7 +10,7 @@ from textwrap import shorten
 import numpy as np
 
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask
+from evaluator.gate.dataset import GateRequest
 from evaluator.gate.report import Check
 from models.scorer import Floats
 
@@ -20,7 +20,7 @@ LONGEST = 60
 """Letters of a name in a sentence."""
 
 
-def top(asks: Sequence[Ask], scores: Sequence[Floats]) -> list[list[str]]:
+def top(asks: Sequence[GateRequest], scores: Sequence[Floats]) -> list[list[str]]:
     """Each context's ten best items; of equal ones the first comes first."""
     return [
         [ask.items[place] for place in np.argsort(-score, kind="stable")[:DEPTH]]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Score
+from evaluator.gate.dataset import GateRequest, Score
 from evaluator.gate.report import Check
 
 Times = npt.NDArray[np.float64]
@@ -21,7 +21,12 @@ WARM = 3
 
 
 def measure(
-    champion: Score, challenger: Score, calls: Sequence[Ask], repeats: int, seed: int, clock: Callable[[], float]
+    champion: Score,
+    challenger: Score,
+    calls: Sequence[GateRequest],
+    repeats: int,
+    seed: int,
+    clock: Callable[[], float],
 ) -> tuple[Times, Times]:
     """Seconds of each call, [calls, repeats] of the champion and of the challenger."""
     chance = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from evaluator.gate.bootstrap import Bootstrap, Bounds, Estimate, Rows, Ways, combined
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Groups, Judged, Score, answers, judged
+from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answers, ranked_lists
 from evaluator.gate.report import Check
 from models.scorer import INTENTS, Floats
 from models.training.calibration import BINS, fit
@@ -30,7 +30,7 @@ SMALLEST = 1e-9
 DEPTH = 10
 
 
-def log_losses(lists: Sequence[Judged], found: Sequence[Floats]) -> Numbers:
+def log_losses(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
     """Each list's weighted sum of log losses."""
     return np.array(
         [
@@ -40,10 +40,10 @@ def log_losses(lists: Sequence[Judged], found: Sequence[Floats]) -> Numbers:
     )
 
 
-def ndcgs(lists: Sequence[Judged], scores: Sequence[Floats]) -> Numbers:
+def ndcgs(lists: Sequence[RankedList], scores: Sequence[Floats]) -> Numbers:
     """Each list's nDCG@10, gains being levels from 0 to 1; NaN where all are equal. Of equal scores the worse item
     comes first, as in :func:`models.training.measures.ndcg`."""
-    judged: list[ir_measures.Qrel] = []
+    ranked_lists: list[ir_measures.Qrel] = []
     run: list[ir_measures.ScoredDoc] = []
     for number, (one, score) in enumerate(zip(lists, scores, strict=True)):
         gains = np.rint(1_000 * expected_level(one.targets.astype(np.float32))).astype(int)
@@ -51,10 +51,10 @@ def ndcgs(lists: Sequence[Judged], scores: Sequence[Floats]) -> Numbers:
             continue
         order = np.lexsort((gains, -score))
         for rank, place in enumerate(order):
-            judged.append(ir_measures.Qrel(str(number), str(place), int(gains[place])))
+            ranked_lists.append(ir_measures.Qrel(str(number), str(place), int(gains[place])))
             run.append(ir_measures.ScoredDoc(str(number), str(place), float(len(order) - rank)))
     values = np.full(len(lists), np.nan)
-    for metric in ir_measures.iter_calc([ir_measures.nDCG @ DEPTH], judged, run):
+    for metric in ir_measures.iter_calc([ir_measures.nDCG @ DEPTH], ranked_lists, run):
         values[int(metric.query_id)] = metric.value
     return values
 
@@ -66,7 +66,7 @@ def mean_difference(values: Numbers, ways: Ways, how: Bootstrap) -> Estimate | N
 
 
 def loss_check(
-    lists: Sequence[Judged],
+    lists: Sequence[RankedList],
     champion: Sequence[Floats],
     challenger: Sequence[Floats],
     config: GateConfig,
@@ -95,7 +95,7 @@ def loss_check(
 
 
 def ndcg_check(
-    lists: Sequence[Judged],
+    lists: Sequence[RankedList],
     champion: Sequence[Floats],
     challenger: Sequence[Floats],
     config: GateConfig,
@@ -124,7 +124,7 @@ def ndcg_check(
 
 
 def calibration_check(
-    lists: Sequence[Judged],
+    lists: Sequence[RankedList],
     champion: Sequence[Floats],
     challenger: Sequence[Floats],
     config: GateConfig,
@@ -154,7 +154,7 @@ def calibration_check(
     return _check("calibration", found, config.calibration_margin, passed, None, said)
 
 
-def gaps(lists: Sequence[Judged], found: Sequence[Floats]) -> Numbers:
+def gaps(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
     """Predicted minus observed, of each list by intent and bin of the prediction: [lists, all bins].
 
     The bins are :func:`models.training.calibration.reliability`'s.
@@ -210,15 +210,15 @@ def calibrated(score: Score, examples: Sequence[Example], most: int) -> Score:
     --------
     >>> shown = [Example(query=f"q{n}", item="hose", intent="look" if n % 4 == 0 else "ignore") for n in range(400)]
     >>> def unsure(asks): return [np.full((len(ask.items), 4), 0.25, np.float32) for ask in asks]
-    >>> [row] = calibrated(unsure, shown, 400)([Ask("new", (), ("hose",))])
+    >>> [row] = calibrated(unsure, shown, 400)([GateRequest("new", (), ("hose",))])
     >>> row.round(2).tolist()
     [[0.0, 0.0, 0.25, 0.75]]
     """
-    lists = judged(examples, most)
+    lists = ranked_lists(examples, most)
     told = np.concatenate(answers(score, [one.ask for one in lists]))
     fitted = fit(_logits(told), np.concatenate([one.targets * one.weights[:, None] for one in lists]))
 
-    def ask(asks: Sequence[Ask]) -> list[Floats]:
+    def ask(asks: Sequence[GateRequest]) -> list[Floats]:
         return [softmax(fitted(_logits(part)), axis=1) for part in score(asks)]
 
     return ask

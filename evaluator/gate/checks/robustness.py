@@ -13,7 +13,7 @@ import numpy.typing as npt
 from evaluator.gate.bootstrap import Bootstrap, Ways
 from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Groups, Judged, Score, answers
+from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answers
 from evaluator.gate.report import Check
 from models.scorer import Floats
 from models.training.measures import spearman
@@ -76,7 +76,7 @@ FEWEST = 3
 
 
 def robustness_checks(
-    lists: Sequence[Judged],
+    lists: Sequence[RankedList],
     scorers: tuple[tuple[Score, Sequence[Floats]], tuple[Score, Sequence[Floats]]],
     config: GateConfig,
     how: Bootstrap,
@@ -108,12 +108,12 @@ def robustness_checks(
         yield _check(f"robustness_{kind}_ndcg", left, ways, config.robustness_ndcg, how, "nDCG@10")
 
 
-def _perturbed(ask: Ask, kind: str, seed: int) -> Ask:
+def _perturbed(ask: GateRequest, kind: str, seed: int) -> GateRequest:
     return ask._replace(query=perturb(ask.query, kind, random.Random(f"{seed} {kind} {ask.query}")))
 
 
 def _after(
-    lists: Sequence[Judged], before: Sequence[Floats], score: Score, asks: Sequence[Ask], worth: Worth
+    lists: Sequence[RankedList], before: Sequence[Floats], score: Score, asks: Sequence[GateRequest], worth: Worth
 ) -> tuple[Numbers, Numbers]:
     """Of each list the rank correlation (NaN where there was no order) and nDCG."""
     after = [worth(part) for part in answers(score, asks)]

@@ -24,7 +24,7 @@ from streams.config import StreamsConfig
 from streams.events.decode import Refusal
 from streams.kafka.consumer import Consumer
 from streams.kafka.topics import Topics
-from streams.runtime.tasks import Backoff, lasting
+from streams.runtime.tasks import Backoff, run_forever
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,11 @@ class Outbound:
             if self.config.alertmanager_url is not None:
                 url = str(self.config.alertmanager_url.get_secret_value()).rstrip("/")
                 telling = self._telling("alertmanager", None, f"{url}/{alertmanager.PATH}", self._tell_state)
-                group.create_task(lasting(telling, "telling Alertmanager"))
+                group.create_task(run_forever(telling, "telling Alertmanager"))
             if self.config.webhook_url is not None:
                 url = str(self.config.webhook_url.get_secret_value())
                 telling = self._telling("webhook", self.group, url, self._tell_each)
-                group.create_task(lasting(telling, "telling the webhook"))
+                group.create_task(run_forever(telling, "telling the webhook"))
 
     async def _telling(
         self, name: str, group: str | None, url: str, tell: Callable[[Consumer, Receiver, str], Awaitable[None]]

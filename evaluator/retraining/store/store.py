@@ -89,7 +89,7 @@ ROW_GROUP = 65_536
 END = 1 << 62
 
 
-class Store:
+class ExampleStore:
     """The one writer of a folder, as a context; leaving it writes nothing more.
 
     ``counts`` says how many examples were ``written``, were there already (``again``), were too ``old`` to be kept but
@@ -114,7 +114,7 @@ class Store:
             self._reservoir, self._saved = self._restored()
             self._closing = stack.pop_all()
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> "ExampleStore":
         return self
 
     def __exit__(self, *_: object) -> None:

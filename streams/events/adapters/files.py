@@ -6,7 +6,7 @@ from typing import Literal
 
 from streams.config import EventsConfig
 from streams.events.adapters import jsonl, table, ubi
-from streams.events.adapters.gate import Entry, Gate
+from streams.events.adapters.gate import Entry, Validator
 from streams.events.adapters.mapping import MappingConfig, MappingError
 from streams.events.adapters.source import Source
 from streams.events.decode import Refusal
@@ -32,7 +32,7 @@ def read(source: Source, kind: Kind, mapping: MappingConfig, now_ms: int, config
     """
     if mapping.kind is not None and mapping.kind != kind:
         raise MappingError(f"this mapping makes {mapping.kind}, not {kind}")
-    gate = Gate(now_ms, config, mapping.distinct)
+    gate = Validator(now_ms, config, mapping.distinct)
     form = mapping.format if mapping.format != "auto" else guess(source.path)
     if form == "csv":
         return table.read(source, kind, mapping, gate)

@@ -31,12 +31,12 @@ class Entry:
     records: int = 1
 
 
-class Seen:
+class DuplicateFilter:
     """Remembers the last ``capacity`` things, each in its last state.
 
     Examples
     --------
-    >>> seen = Seen(2)
+    >>> seen = DuplicateFilter(2)
     >>> [seen.again(thing) for thing in "abacba"]
     [False, False, True, False, True, False]
     >>> [seen.again("lamp", price) for price in (10, 12, 12, 10)]
@@ -58,7 +58,7 @@ class Seen:
         return False
 
 
-class Gate:
+class Validator:
     """Lets valid events and items through, once each.
 
     An event repeats when its ``event_id`` does; an item when it is as it was when it last came, or, with ``distinct``,
@@ -66,7 +66,7 @@ class Gate:
 
     Examples
     --------
-    >>> gate = Gate(2_000_000_000_000, EventsConfig())
+    >>> gate = Validator(2_000_000_000_000, EventsConfig())
     >>> gate.event({"type": "read", "event_id": "1", "ts": 5, "user_id": "u", "item_id": "i", "price": "2.5"}).price
     2.5
     >>> gate.event({"type": "read", "event_id": "1", "ts": 5, "user_id": "u", "item_id": "i"}).reason
@@ -77,7 +77,7 @@ class Gate:
 
     def __init__(self, now_ms: int, config: EventsConfig, distinct: bool = False) -> None:
         self.now_ms, self.config, self.distinct = now_ms, config, distinct
-        self._seen = Seen()
+        self._seen = DuplicateFilter()
 
     def event(self, fields: Mapping[str, Any]) -> AnyEvent | Refusal:
         """The event these fields make; numbers may be text."""

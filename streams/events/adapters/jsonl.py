@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from streams.events.adapters.gate import Entry, Gate, unread
+from streams.events.adapters.gate import Entry, Validator, unread
 from streams.events.adapters.mapped import Mapped
 from streams.events.adapters.mapping import MappingConfig
 from streams.events.adapters.source import Line, Source
 from streams.events.decode import Refusal, refuse
 
 
-def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Gate) -> Iterator[Entry]:
+def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Validator) -> Iterator[Entry]:
     """An entry a line; a mapping without fields leaves objects as they are."""
     mapped = Mapped(kind, mapping, gate) if mapping.fields else None
     for line in source.lines():

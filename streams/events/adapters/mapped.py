@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from streams.events.adapters.gate import Gate
+from streams.events.adapters.gate import Validator
 from streams.events.adapters.mapping import MappingConfig, Record
 from streams.events.decode import Refusal, refuse
 from streams.events.schema import AnyEvent, Item
@@ -20,11 +20,11 @@ class Mapped:
     --------
     >>> from streams.config import EventsConfig
     >>> mapping = MappingConfig(fields={"item_id": "upc", "title": "name"})
-    >>> Mapped("items", mapping, Gate(0, EventsConfig())).outcome({"upc": "0960", "name": "Lamp"}).title
+    >>> Mapped("items", mapping, Validator(0, EventsConfig())).outcome({"upc": "0960", "name": "Lamp"}).title
     'Lamp'
     """
 
-    def __init__(self, kind: Literal["items", "events"], mapping: MappingConfig, gate: Gate) -> None:
+    def __init__(self, kind: Literal["items", "events"], mapping: MappingConfig, gate: Validator) -> None:
         self.kind, self.rules, self.gate = kind, mapping.refuse, gate
         self.fields = mapping.compiled()
 

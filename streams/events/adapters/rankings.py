@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streams.events.adapters.gate import Entry, Gate, expanded
+from streams.events.adapters.gate import Entry, Validator, expanded
 from streams.events.adapters.mapping import MappingConfig, MappingError, RankingsConfig, Record
 from streams.events.adapters.moment import MomentConfig
 from streams.events.adapters.source import Line
@@ -28,7 +28,7 @@ class Rankings:
     A row without a valid item and position is refused by itself; the rest of its list still counts.
     """
 
-    def __init__(self, mapping: MappingConfig, config: RankingsConfig, gate: Gate) -> None:
+    def __init__(self, mapping: MappingConfig, config: RankingsConfig, gate: Validator) -> None:
         if missing := sorted(NEEDED - set(mapping.fields)):
             raise MappingError(f"rankings need the fields {', '.join(missing)}")
         self.config, self.gate = config, gate

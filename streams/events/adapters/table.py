@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from streams.events.adapters.gate import Entry, Gate, unread
+from streams.events.adapters.gate import Entry, Validator, unread
 from streams.events.adapters.mapped import Mapped
 from streams.events.adapters.mapping import MappingConfig, MappingError, Record
 from streams.events.adapters.rankings import Rankings
 from streams.events.adapters.source import Line, Row, Source
 
 
-def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Gate) -> Iterator[Entry]:
+def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Validator) -> Iterator[Entry]:
     """An entry a row, or for rankings a few entries each list shown.
 
     Raises

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streams.events.adapters.gate import Entry, Gate, unread
+from streams.events.adapters.gate import Entry, Validator, unread
 from streams.events.adapters.jsonl import parsed
 from streams.events.adapters.mapping import MappingConfig, MappingError
 from streams.events.adapters.moment import MomentConfig
@@ -50,7 +50,7 @@ def is_action(record: Mapping[str, Any]) -> bool:
 class Ubi:
     """Turns UBI documents into events."""
 
-    def __init__(self, mapping: MappingConfig, gate: Gate) -> None:
+    def __init__(self, mapping: MappingConfig, gate: Validator) -> None:
         self.actions = ACTIONS | mapping.actions
         kinds = {str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
         if unknown := sorted(set(self.actions.values()) - kinds):
@@ -82,7 +82,7 @@ class Ubi:
         Examples
         --------
         >>> from streams.config import EventsConfig
-        >>> ubi = Ubi(MappingConfig(), Gate(2_000_000_000_000, EventsConfig()))
+        >>> ubi = Ubi(MappingConfig(), Validator(2_000_000_000_000, EventsConfig()))
         >>> query = {"query_id": "q", "client_id": "c", "user_query": "tv", "timestamp": "2024-12-10T00:01:29.378Z"}
         >>> ubi.outcome(query, "1").query
         'tv'

@@ -8,7 +8,7 @@ import pytest
 
 from evaluator.attribution.items import Items
 from models.encoded import EncodedItem
-from models.trigrams import letters
+from models.trigrams import trigrams
 from streams.catalog.embedding import Embedding, Origin, encoder, key, parse
 from streams.events.schema import Item
 from streams.kafka.guard import Guard
@@ -16,7 +16,7 @@ from streams.kafka.guard import Guard
 
 def put(item_id: str, version: str, axis: int, brand: str = "Acme", width: int = 4) -> Any:
     pooled = np.eye(width, dtype=np.float32)[axis]
-    made = EncodedItem.quantise(np.eye(1, 4, dtype=np.float32), pooled, [7], letters("tap"))
+    made = EncodedItem.quantise(np.eye(1, 4, dtype=np.float32), pooled, [7], trigrams("tap"))
     item = Item(item_id=item_id, title=f"Tap {item_id}", brand=brand)
     value = encoder.encode(Embedding(item, version, "hash", made.to_bytes()))
     return SimpleNamespace(key=key(item_id, version), value=value, headers=())

@@ -19,7 +19,7 @@ from evaluator.config import EvaluatorConfig
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import AnyEvent
 from streams.kafka import dead_letters, topics
-from streams.kafka.dead_letters import Letters
+from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record
 from streams.kafka.topics import Topics
@@ -74,7 +74,7 @@ def state(
                 if not number or meanwhile is None:
                     join = Join(
                         store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
-                        Letters(send, config), gone, read_again, None, progress,
+                        DeadLetterWriter(send, config), gone, read_again, None, progress,
                     )  # fmt: skip
                 if meanwhile is not None and number == len(batches) - 1:
                     await meanwhile(join, client)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evaluator.dashboard.history import History, State, Tick
 from evaluator.metrics.intervals import wilson
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.rollout.evidence import Reading
+from evaluator.rollout.evidence import EvidenceReader
 from liveshelf.cli.status import evaluator_tables
 from models.store.slots import Promotion
 from streams.telemetry.meter import Series
@@ -210,6 +210,6 @@ def test_no_series_that_others_tell_breaks_the_page_or_the_status(taken: list[tu
         history.update(snapshots[-1], T0 + 500 * number)
     assert msgspec.json.decode(msgspec.json.encode(history.state(T0 + 3_000)))
     evaluator_tables(snapshots)
-    reading = Reading(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
+    reading = EvidenceReader(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
     reading.update(snapshots)
     reading.get(T0 + 3_000)

@@ -7,7 +7,7 @@ import pytest
 from evaluator.dashboard.panels import learning, traffic
 from evaluator.dashboard.panels.system import Processes, ProcessRow, health
 from evaluator.metrics.intervals import wilson
-from evaluator.rollout.evidence import Reading
+from evaluator.rollout.evidence import EvidenceReader
 from liveshelf.cli.status import evaluator_tables
 from models.store.slots import Promotion
 from streams.telemetry.meter import Series
@@ -44,7 +44,7 @@ def test_an_evaluator_that_was_killed_and_its_successor_count_once() -> None:
     assert (row.impressions, row.clicks) == (190, 19)
     _, told = evaluator_tables(taken)
     assert [list(map(str, column.cells)) for column in told.columns][4] == ["190"]
-    reading = Reading(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
+    reading = EvidenceReader(Promotion("c", datetime.fromtimestamp(0, UTC), "passed the gate", 0.1))
     arms = [Series("experiment_impressions", {"challenger": "c", "arm": "canary"}, 5.0)]
     reading.update([evaluator(AT, arms, "e1-10", [0]), evaluator(AT + 500, arms, "e1-11", [0])])
     assert reading.get(AT + 1_000).canary.impressions == 5

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.dashboard.series import Ring
+from evaluator.dashboard.series import SeriesBuffer
 
 
-def values(ring: Ring, key: tuple[str, ...]) -> list[float]:
+def values(ring: SeriesBuffer, key: tuple[str, ...]) -> list[float]:
     return next(line.values for line in ring.get() if line.key == key)
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.floats(-1e6, 1e6, allow_subnormal=False)), max_size=40))
 def test_each_step_holds_the_last_value_put_while_it_was_on_the_axis(puts: list[tuple[int, float]]) -> None:
-    ring, wanted, newest = Ring(step_ms=1_000, steps=10), dict[int, float](), 0
+    ring, wanted, newest = SeriesBuffer(step_ms=1_000, steps=10), dict[int, float](), 0
     for step, value in puts:
         ring.put(("a",), step, value)
         newest = max(newest, step)
@@ -27,7 +27,7 @@ def test_each_step_holds_the_last_value_put_while_it_was_on_the_axis(puts: list[
 
 
 def test_series_that_fell_silent_are_forgotten_and_of_too_many_some_are_counted() -> None:
-    ring = Ring(step_ms=1_000, steps=5, most=2)
+    ring = SeriesBuffer(step_ms=1_000, steps=5, most=2)
     for name in ("a", "b", "c"):
         ring.put((name,), 1, 1.0)
     assert len(ring) == 2 and ring.dropped == 1 and ("c",) not in ring
@@ -38,7 +38,7 @@ def test_series_that_fell_silent_are_forgotten_and_of_too_many_some_are_counted(
 
 
 def test_followers_learn_of_changes_that_points_do_not_tell() -> None:
-    ring = Ring(step_ms=1_000, steps=5)
+    ring = SeriesBuffer(step_ms=1_000, steps=5)
     ring.put(("a",), 10, 1.0)
     ring.put(("a",), 11, 1.0)
     before = ring.revision
@@ -49,7 +49,7 @@ def test_followers_learn_of_changes_that_points_do_not_tell() -> None:
 
 
 def test_what_cannot_be_drawn_or_is_too_old_is_passed_over() -> None:
-    ring = Ring(step_ms=1_000, steps=5)
+    ring = SeriesBuffer(step_ms=1_000, steps=5)
     ring.put(("a",), 10, 1.0)
     for step, value in ((10, math.nan), (10, math.inf), (5, 2.0), (-3, 2.0)):
         ring.put(("a",), step, value)
@@ -57,7 +57,7 @@ def test_what_cannot_be_drawn_or_is_too_old_is_passed_over() -> None:
 
 
 def test_a_long_silence_empties_the_axis() -> None:
-    ring = Ring(step_ms=1_000, steps=5)
+    ring = SeriesBuffer(step_ms=1_000, steps=5)
     ring.put(("a",), 10, 1.0)
     ring.put(("a",), 500, 2.0)
     assert [value for value in values(ring, ("a",)) if not math.isnan(value)] == [2.0]

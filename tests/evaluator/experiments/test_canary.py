@@ -13,7 +13,7 @@ from evaluator.experiments.experiment import Experiment
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.view import View
 from models.store.slots import Promotion, Slot
-from streams.ranking.assignment import place
+from streams.ranking.assignment import assign
 
 BEGUN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 AT = int(BEGUN.timestamp() * 1_000)
@@ -27,7 +27,7 @@ def slot(version: str = "m2", share: float = 0.2, seconds: float = 0) -> Slot:
 
 
 def arm(shopper: str, version: str = "m2", share: float = 0.2) -> str:
-    return "canary" if place(shopper, version) < share else "champion"
+    return "canary" if assign(shopper, version) < share else "champion"
 
 
 def view(shopper: str, of: str, made_at: int | None = COUNTS, clicked: bool = False, ts: int = COUNTS) -> View:

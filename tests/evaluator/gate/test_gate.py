@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import AnswerError, Ask, Score
+from evaluator.gate.dataset import AnswerError, GateRequest, Score
 from evaluator.gate.gate import judge
 from evaluator.gate.report import Verdict, decode, encode
 from models.scorer import Floats, utility
@@ -123,7 +123,7 @@ def test_a_challenger_that_answers_no_probabilities_is_refused_and_a_champion_an
     world = World(220, 0)
     good = world.scorer(world.truth)
 
-    def broken(asks: Sequence[Ask]) -> list[Floats]:
+    def broken(asks: Sequence[GateRequest]) -> list[Floats]:
         found = good(asks)
         found[-1] = found[-1][1:] if answer == "short" else np.full_like(found[-1], answer)
         return found
@@ -141,7 +141,7 @@ def test_better_on_every_figure_and_yet_over_a_budget_is_refused() -> None:
     champion, better = world.scorer(0.5 * world.truth), world.scorer(world.truth)
     brands = {item: "acme" if place % 2 else "bolt" for place, item in enumerate(world.places)}
 
-    def boost(asks: Sequence[Ask]) -> list[Floats]:
+    def boost(asks: Sequence[GateRequest]) -> list[Floats]:
         found = better(asks)
         for ask, part in zip(asks, found, strict=True):
             if len(part) > 10:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Score, Served
+from evaluator.gate.dataset import GateRequest, Score, Served
 from evaluator.gate.gate import judge
 from models.encoder import Encoder
 from models.store.parts import Parts
@@ -67,9 +67,13 @@ def test_a_history_counts_and_an_item_that_was_not_given_is_an_error(encoder: En
     served = Served(Parts(), encoder, FrozenItems(encoder, ["Garden hose", "Desk lamp", "Hose reel"]), "float32")
     items = ("Garden hose", "Desk lamp")
     [alone, with_query, touched] = served(
-        [Ask("", ("Hose reel",), items), Ask("lamp", (), items), Ask("lamp", ("Hose reel",), items)]
+        [
+            GateRequest("", ("Hose reel",), items),
+            GateRequest("lamp", (), items),
+            GateRequest("lamp", ("Hose reel",), items),
+        ]
     )
     assert alone[0, 3] < alone[1, 3] and with_query[1, 3] < with_query[0, 3]
     assert (touched != with_query).any()
     with pytest.raises(KeyError):
-        served([Ask("lamp", (), ("Kettle",))])
+        served([GateRequest("lamp", (), ("Kettle",))])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.dataset import Ask, Judged
+from evaluator.gate.dataset import GateRequest, RankedList
 from models.scorer import Floats
 from models.training.examples import Example
 
@@ -74,11 +74,13 @@ class World:
             for item in range(ITEMS)
         ]
 
-    def lists(self) -> list[Judged]:
-        """What :func:`evaluator.gate.dataset.judged` makes of the examples, oldest first, and sooner."""
+    def lists(self) -> list[RankedList]:
+        """What :func:`evaluator.gate.dataset.ranked_lists` makes of the examples, oldest first, and sooner."""
         wanted = rows(self.bought.astype(float)).astype(np.float64)
         return [
-            Judged(Ask(query, (), tuple(f"{query}/{item}" for item in range(ITEMS))), wanted[row], np.ones(ITEMS))
+            RankedList(
+                GateRequest(query, (), tuple(f"{query}/{item}" for item in range(ITEMS))), wanted[row], np.ones(ITEMS)
+            )
             for row, query in enumerate(self.queries)
         ]
 
@@ -87,11 +89,11 @@ class World:
         off = self.chance.normal(0, item, self.truth.shape) + self.chance.normal(0, query, (len(self.queries), 1))
         return list(rows(sigmoid(self.truth + off)))
 
-    def scorer(self, logits: Numbers) -> Callable[[Sequence[Ask]], list[Floats]]:
+    def scorer(self, logits: Numbers) -> Callable[[Sequence[GateRequest]], list[Floats]]:
         """A scorer that knows logits [queries, items] by the items' texts."""
         bought = sigmoid(logits)
 
-        def score(asks: Sequence[Ask]) -> list[Floats]:
+        def score(asks: Sequence[GateRequest]) -> list[Floats]:
             return [rows(np.array([bought[self.places[item]] for item in ask.items])) for ask in asks]
 
         return score

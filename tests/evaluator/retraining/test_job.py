@@ -6,13 +6,13 @@ import pytest
 
 from evaluator.gate.report import conclude, encode
 from evaluator.retraining import run_spec
-from evaluator.retraining.dataset import Lesson
+from evaluator.retraining.dataset import TrainingDataset
 from evaluator.retraining.job import ABOUT, CHALLENGER, LESSON, Job, work
-from evaluator.retraining.run_spec import ORDER, OUTCOME, Order
+from evaluator.retraining.run_spec import ORDER, OUTCOME, RunSpec
 from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction
-from models.store import Data, Description, Store
+from models.store import Data, Description, ModelStore
 from models.training.examples import Example
 
 TRIGGER = Trigger(reason="schedule", summary="No run for 24 h", evidence={}, at=5, examples=9)
@@ -23,8 +23,10 @@ def trained(folder: Path, id: str) -> Path:
     """A run's folder as it is once the gate has spoken."""
     run = folder / id
     (run / CHALLENGER).mkdir(parents=True)
-    run_spec.write(run / ORDER, Order(id=id, by="t", trigger=TRIGGER, champion=None))
-    told = Lesson(train=SHOWN, calibrate=SHOWN, gate=SHOWN, rehearsed=0, without_text=0, since=1, until=2, through=4)
+    run_spec.write(run / ORDER, RunSpec(id=id, by="t", trigger=TRIGGER, champion=None))
+    told = TrainingDataset(
+        train=SHOWN, calibrate=SHOWN, gate=SHOWN, rehearsed=0, without_text=0, since=1, until=2, through=4
+    )
     run_spec.write(run / LESSON, told)
     LateInteraction().save(run / CHALLENGER / "head")
     about = Description(
@@ -54,7 +56,7 @@ def test_cut_off_after_the_store_it_finds_its_version_again(settings: Settings, 
     said: list[tuple[str, float]] = []
     made = Job(run, settings.loop(), lambda stage, done: said.append((stage, done))).run()
     assert (made.decision, made.through) == ("passed", 4)
-    store = Store(settings.model.store)
+    store = ModelStore(settings.model.store)
     manifest = store.manifest(made.version)
     assert {"gate.json", "trigger.json"} < set(manifest.files)
     assert manifest.notes.startswith("No run for 24 h. Gate passed: ")
@@ -68,7 +70,7 @@ def test_cut_off_after_the_store_it_finds_its_version_again(settings: Settings, 
 
 def test_what_cannot_be_mended_by_trying_again_is_told(settings: Settings, tmp_path: Path) -> None:
     run = trained(tmp_path / "learning" / "runs", "r1")
-    run_spec.write(run / ORDER, Order(id="r1", by="t", trigger=TRIGGER, champion="20200101-000000-head-00000000"))
+    run_spec.write(run / ORDER, RunSpec(id="r1", by="t", trigger=TRIGGER, champion="20200101-000000-head-00000000"))
     told: list[str] = []
     assert work(run, settings.loop(), lambda stage, error="": told.append(f"{stage}: {error}")) == 3
     assert told[0].startswith("failed: No version in") and "20200101-000000-head-00000000" in told[0]

@@ -1,10 +1,12 @@
 """From when on examples count after alarms."""
 
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.retraining.training_run import Run
+from evaluator.retraining.training_run import RunRecord
 from evaluator.retraining.triggers import since
 
-LAST = Run(id="1", by="t", reason="drift", began=5_000, until=9_000, ended=8_000, outcome="trained", through=4_000)
+LAST = RunRecord(
+    id="1", by="t", reason="drift", began=5_000, until=9_000, ended=8_000, outcome="trained", through=4_000
+)
 
 
 def alert(at: int, **evidence: int) -> Alert:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_registry import DAY_MS, Runs
-from evaluator.retraining.training_run import Run, Trigger
+from evaluator.retraining.run_registry import DAY_MS, RunHistory
+from evaluator.retraining.training_run import RunRecord, Trigger
 
 MINUTE_MS = 60_000
 CONFIG = TriggerConfig(cooldown_s=600, lease_s=300, runs_a_day=3, least_examples=10, enough_examples=100)
@@ -27,13 +27,13 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 )
 
 
-def history(taken: list[Step]) -> list[Run]:
+def history(taken: list[Step]) -> list[RunRecord]:
     """All runs that had begun, as they stood when they were last seen, whatever was asked of the book."""
-    runs, now, seen = Runs(CONFIG), DAY_MS, dict[tuple[str, int], Run]()
+    runs, now, seen = RunHistory(CONFIG), DAY_MS, dict[tuple[str, int], RunRecord]()
     for what, id, minutes in taken:
         now += minutes * MINUTE_MS  # clocks differ: it may go back
         if what == "restart":
-            runs = Runs.load(CONFIG, msgspec.json.decode(msgspec.json.encode(runs.save())))
+            runs = RunHistory.load(CONFIG, msgspec.json.decode(msgspec.json.encode(runs.save())))
         elif what == "begin":
             runs.begin(GO, id, id, HOLDER, now)
         elif what == "beat":
@@ -62,7 +62,7 @@ def test_the_book_goes_on_where_it_was_saved(before: list[Step], after: list[Ste
 
 @given(steps)
 def test_the_book_stays_small(taken: list[Step]) -> None:
-    runs, now = Runs(CONFIG), 0
+    runs, now = RunHistory(CONFIG), 0
     for number, (_, _, minutes) in enumerate(taken * 3):
         now += abs(minutes) * MINUTE_MS
         if not runs.begin(GO, str(number), "t", HOLDER, now):
@@ -71,7 +71,7 @@ def test_the_book_stays_small(taken: list[Step]) -> None:
 
 
 def test_of_two_claims_one_is_granted_and_a_repeated_one_too() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     assert runs.begin(GO, "1", "trainer-1", HOLDER, 0) == []
     assert [held.limit for held in runs.begin(GO, "2", "trainer-2", HOLDER, 0)] == ["running"]
     assert runs.begin(GO, "1", "trainer-1", HOLDER, 1) == [], "the answer was lost, so it is asked again"
@@ -79,7 +79,7 @@ def test_of_two_claims_one_is_granted_and_a_repeated_one_too() -> None:
 
 
 def test_a_run_that_died_gives_its_place_back_and_cannot_come_alive_again() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     runs.begin(GO, "1", "trainer-1", HOLDER, 0)
     assert runs.beat("1", HOLDER, 4 * MINUTE_MS)
     assert [held.limit for held in runs.begin(GO, "2", "trainer-2", HOLDER, 8 * MINUTE_MS)] == ["running"]
@@ -94,7 +94,7 @@ def test_a_run_that_died_gives_its_place_back_and_cannot_come_alive_again() -> N
 
 def test_a_run_is_its_holders_until_that_has_ended() -> None:
     """Two processes of one name: the second goes on with the first one's run when that is silent, and no sooner."""
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     assert runs.begin(GO, "1", "trainer-1", "p1", 0) == []
     assert runs.beat("1", "p1", MINUTE_MS)
     silent = MINUTE_MS + 75_000
@@ -109,26 +109,26 @@ def test_a_run_is_its_holders_until_that_has_ended() -> None:
 
 
 def test_a_run_that_was_given_up_goes_on_at_once_and_ends_with_its_lease() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     runs.begin(GO, "1", "trainer-1", "p1", 0)
     assert runs.release("1", "p1", 1) and not runs.beat("1", "p1", 1)
     assert [held.limit for held in runs.held_back(50, 2)] == ["running"]
-    again = Runs.load(CONFIG, runs.save())
+    again = RunHistory.load(CONFIG, runs.save())
     assert again.take("1", "trainer-1", "p2", 2) and again.beat("1", "p2", 4 * MINUTE_MS)
     assert not runs.take("1", "trainer-1", "p2", 5 * MINUTE_MS)
     assert [held.limit for held in runs.held_back(50, 5 * MINUTE_MS)] == ["cooldown"]
 
 
 def test_a_run_of_a_book_from_before_runs_had_holders_is_taken_up() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     runs.begin(GO, "1", "trainer-1", "p1", 1)
     saved = runs.save()
     del saved["runs"][0]["holder"], saved["runs"][0]["heard"]
-    assert Runs.load(CONFIG, saved).take("1", "trainer-1", "p2", 2)
+    assert RunHistory.load(CONFIG, saved).take("1", "trainer-1", "p2", 2)
 
 
 def test_a_clock_that_is_behind_brings_no_run_back_to_life() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     assert runs.begin(GO, "1", "trainer-1", HOLDER, 0) == []
     assert runs.begin(GO, "2", "trainer-2", HOLDER, 16 * MINUTE_MS) == []
     assert not runs.beat("1", HOLDER, 4 * MINUTE_MS) and not runs.end("1", HOLDER, 4 * MINUTE_MS, "trained")
@@ -136,7 +136,7 @@ def test_a_clock_that_is_behind_brings_no_run_back_to_life() -> None:
 
 
 def test_the_budget_counts_all_of_24_hours() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     for hours in (0, 8, 16):
         assert runs.begin(GO, str(hours), "t", HOLDER, hours * 60 * MINUTE_MS) == []
     assert [held.limit for held in runs.begin(GO, "4", "t", HOLDER, DAY_MS)] == ["budget"]
@@ -145,7 +145,7 @@ def test_the_budget_counts_all_of_24_hours() -> None:
 
 
 def test_refusals_say_why_and_until_when() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     for number in range(3):
         at = number * 60 * MINUTE_MS
         assert runs.begin(GO, str(number), "t", HOLDER, at) == []
@@ -161,7 +161,7 @@ def test_refusals_say_why_and_until_when() -> None:
 
 
 def test_the_last_that_was_trained_is_remembered_however_long_ago() -> None:
-    runs = Runs(CONFIG)
+    runs = RunHistory(CONFIG)
     runs.begin(GO, "good", "t", HOLDER, 0)
     runs.end("good", HOLDER, 1, "trained", through=77)
     for day in range(1, 30):
@@ -173,4 +173,4 @@ def test_the_last_that_was_trained_is_remembered_however_long_ago() -> None:
 @pytest.mark.parametrize("saved", [{"runs": [{"id": 1}]}, {"clock": "soon"}])
 def test_a_book_that_cannot_be_read_is_an_error(saved: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        Runs.load(CONFIG, saved)
+        RunHistory.load(CONFIG, saved)

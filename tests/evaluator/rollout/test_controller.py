@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from evaluator.rollout.config import RolloutConfig
 from evaluator.rollout.controller import ANNOUNCE_EVERY_MS, Rollout, Tick
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.store.manifest import path_of
 from models.store.slots import Slot
 from streams.telemetry.meter import Snapshot
@@ -33,7 +33,7 @@ class Trial:
 
     def __init__(self) -> None:
         minutes = itertools.count()
-        self.store = Store(f"memory://{uuid.uuid4().hex}", clock=lambda: AT + timedelta(minutes=next(minutes)))
+        self.store = ModelStore(f"memory://{uuid.uuid4().hex}", clock=lambda: AT + timedelta(minutes=next(minutes)))
         for version in (CHAMPION, VERSION, OTHER):
             self.store.storage.write(path_of(version), b"{}")
         self.store.slots.promote(CHAMPION, "the first")
@@ -160,7 +160,7 @@ def test_what_could_not_be_announced_is_announced_later_and_all_of_it_now_and_th
     assert len(trial.announced) == 4
 
 
-def dying(store: Store, after: int) -> Callable[..., None]:
+def dying(store: ModelStore, after: int) -> Callable[..., None]:
     """A storage's write that is the last thing a process does, so many writes from now."""
     write, left = store.storage.write, itertools.count(after, -1)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evaluator.rollout.evidence import FRESH_MS, Reading
+from evaluator.rollout.evidence import FRESH_MS, EvidenceReader
 from models.store.slots import Promotion, Slot
 from streams.telemetry.meter import Snapshot
 from tests.evaluator.rollout.told import CHAMPION, VERSION, evaluator, worker
@@ -14,8 +14,8 @@ AT = datetime(2026, 11, 24, 16, tzinfo=UTC)
 START = int(AT.timestamp() * 1_000)
 
 
-def reading(*snapshots: Snapshot, share: float = 0.0) -> Reading:
-    found = Reading(Promotion(VERSION, AT, "passed the gate", share))
+def reading(*snapshots: Snapshot, share: float = 0.0) -> EvidenceReader:
+    found = EvidenceReader(Promotion(VERSION, AT, "passed the gate", share))
     found.update(snapshots)
     return found
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.evidence import Canary, Seen, Shadow
+from evaluator.rollout.evidence import Canary, CanaryEvidence, Shadow
 from evaluator.rollout.policy import Decision, decide
 
 CONFIG = RolloutConfig(shadow_shelves=500)
@@ -16,17 +16,17 @@ HOUR_MS = 3_600_000
 
 
 def shadow(shadow: Shadow = SHADOW, *, workers: int = 2, ready: int = 2, unready_ms: int = 0, now: int = 0) -> Decision:
-    seen = Seen("shadow", "m2", 0, 0.0, workers, ready, unready_ms, shadow=shadow)
+    seen = CanaryEvidence("shadow", "m2", 0, 0.0, workers, ready, unready_ms, shadow=shadow)
     return decide(CONFIG, seen, now)
 
 
 def canary(now: int = 0, **other: float) -> Decision:
-    seen = Seen("canary", "m2", 0, 0.1, 2, 2, canary=CANARY._replace(**other))  # type: ignore[arg-type]
+    seen = CanaryEvidence("canary", "m2", 0, 0.1, 2, 2, canary=CANARY._replace(**other))  # type: ignore[arg-type]
     return decide(CONFIG, seen, now)
 
 
 def test_without_a_challenger_nothing_is_done() -> None:
-    assert decide(CONFIG, Seen(), 10**13).action == "wait"
+    assert decide(CONFIG, CanaryEvidence(), 10**13).action == "wait"
 
 
 def test_shadow_ends_with_enough_shelves_in_time_on_all_workers() -> None:
@@ -55,7 +55,7 @@ def test_a_challenger_that_a_worker_never_loads_is_given_up() -> None:
     assert shadow(Shadow(), ready=1, unready_ms=599_000).action == "wait"
     late = shadow(Shadow(), ready=1, unready_ms=600_000)
     assert late[:2] == ("give_up", "1 of 2 workers have it loaded, 10 min were enough")
-    lost = decide(CONFIG, Seen("canary", "m2", 0, 0.1, 0, 0, 600_000, canary=Canary()), 600_000)
+    lost = decide(CONFIG, CanaryEvidence("canary", "m2", 0, 0.1, 0, 0, 600_000, canary=Canary()), 600_000)
     assert lost.action == "give_up"
 
 
@@ -97,7 +97,7 @@ def test_a_canary_that_fails_is_rolled_back_whatever_it_is_clicked() -> None:
 
 @pytest.mark.parametrize("stage", ["shadow", "canary"])
 def test_nothing_waits_for_ever_and_a_new_champion_ends_the_comparison(stage: str) -> None:
-    seen = Seen(stage, "m2", 0, workers=1, ready=1, shadow=Shadow(3), canary=Canary())  # type: ignore[arg-type]
+    seen = CanaryEvidence(stage, "m2", 0, workers=1, ready=1, shadow=Shadow(3), canary=Canary())  # type: ignore[arg-type]
     horizon = 7 * 24 * HOUR_MS
     assert decide(CONFIG, seen, horizon - 1).action == "wait"
     late = decide(CONFIG, seen, horizon)

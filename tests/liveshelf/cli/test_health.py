@@ -6,7 +6,7 @@ import msgspec
 
 from evaluator.monitoring.alerts.restarts import Restarts
 from liveshelf.cli.health import unwell, wrong
-from liveshelf.stack_record import Record, RunningProcess
+from liveshelf.stack_record import RunningProcess, StackRecord
 from streams.reporting import STARTED
 from streams.telemetry.meter import Series, Snapshot
 
@@ -25,7 +25,7 @@ def begun(at: int, host: str = "h") -> Snapshot:
     )
 
 
-def why(*taken: Snapshot, record: Record | None = None) -> list[str]:
+def why(*taken: Snapshot, record: StackRecord | None = None) -> list[str]:
     return unwell(sorted(taken, key=lambda one: one.to_ms), "h", "worker", NOW, 15.0, record)
 
 
@@ -48,7 +48,7 @@ def test_the_supervisor_of_this_machine_knows_it_too() -> None:
     restarts = Restarts("worker-1")
     for at in range(6):
         restarts.update(at * 20.0, "exit code 70", time.time())
-    record = Record(
+    record = StackRecord(
         bootstrap_servers="b:1",
         redis_url="redis://r:1",
         since="",

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from liveshelf.cli.app import app
 from liveshelf.terminal import console
 from models.late_interaction import HeadConfig, LateInteraction
-from models.store import Manifest, Store
+from models.store import Manifest, ModelStore
 from tests.models.store.conftest import description
 
 
@@ -22,8 +22,8 @@ def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(".liveshelf/models")
+def store() -> ModelStore:
+    return ModelStore(".liveshelf/models")
 
 
 def headed(folder: Path, slope: float) -> Path:
@@ -33,7 +33,7 @@ def headed(folder: Path, slope: float) -> Path:
 
 
 @pytest.fixture
-def two(store: Store, tmp_path: Path) -> tuple[Manifest, Manifest]:
+def two(store: ModelStore, tmp_path: Path) -> tuple[Manifest, Manifest]:
     """A version and one trained from it."""
     first = store.put(headed(tmp_path / "one", 1.0), description(metrics={"spearman": 0.41}))
     second = store.put(
@@ -64,7 +64,7 @@ def test_versions_are_listed_newest_first_with_their_slot(two: tuple[Manifest, M
     assert [one["id"] for one in records] == [second.id, first.id]
 
 
-def test_a_damaged_version_is_told_and_the_others_are_listed(store: Store, two: tuple[Manifest, Manifest]) -> None:
+def test_a_damaged_version_is_told_and_the_others_are_listed(store: ModelStore, two: tuple[Manifest, Manifest]) -> None:
     first, second = two
     store.storage.write(f"versions/{first.id}/manifest.json", b"{")
     result = run("ls", code=1)
@@ -92,7 +92,7 @@ def test_promotion_and_the_way_back(two: tuple[Manifest, Manifest]) -> None:
     assert "nothing to roll back" in run("rollback", code=1).output
 
 
-def test_a_challenger_is_tried_and_promoted_or_stopped(store: Store, two: tuple[Manifest, Manifest]) -> None:
+def test_a_challenger_is_tried_and_promoted_or_stopped(store: ModelStore, two: tuple[Manifest, Manifest]) -> None:
     first, second = two
     run("promote", first.id)
     assert "a shadow" in run("canary", second.id, "--share", "0").stdout
@@ -109,7 +109,9 @@ def test_a_challenger_is_tried_and_promoted_or_stopped(store: Store, two: tuple[
     assert "cannot challenge itself" in run("canary", second.id, code=1).output
 
 
-def test_what_fails_a_check_comes_into_no_slot(store: Store, two: tuple[Manifest, Manifest], tmp_path: Path) -> None:
+def test_what_fails_a_check_comes_into_no_slot(
+    store: ModelStore, two: tuple[Manifest, Manifest], tmp_path: Path
+) -> None:
     run("promote", two[0].id)
     dull = store.put(headed(tmp_path / "dull", 0.0), description())
     for command in ("promote", "canary"):
@@ -124,7 +126,7 @@ def test_without_kafka_it_is_said_when_workers_will_know(two: tuple[Manifest, Ma
     assert "nothing listens there" in told and "every 5 s" in told
 
 
-def test_clearing_up_keeps_the_champion(store: Store, two: tuple[Manifest, Manifest]) -> None:
+def test_clearing_up_keeps_the_champion(store: ModelStore, two: tuple[Manifest, Manifest]) -> None:
     first, second = two
     run("promote", first.id)
     assert second.id in run("gc", "--keep", "0", "--dry-run").stdout
@@ -134,7 +136,7 @@ def test_clearing_up_keeps_the_champion(store: Store, two: tuple[Manifest, Manif
 
 
 def test_clearing_up_keeps_the_challenger_and_what_settings_name(
-    store: Store, two: tuple[Manifest, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, two: tuple[Manifest, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = two
     third = store.put(headed(tmp_path / "three", 3.0), description())

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from liveshelf.demo.catalogs import made_up
-from liveshelf.demo.recorder import Tape
+from liveshelf.demo.recorder import Recorder
 from liveshelf.demo.results import figures, latency, summary
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import Story
@@ -55,7 +55,7 @@ def test_a_summary_of_nothing_has_dashes(shop: Shop) -> None:
     told = printed(summary(shop, 0.0, ["a shelf after a click"], "Cold start"))
     assert "nan" not in told
     assert "in the chapter 'Cold start'" in told and "a shelf after a click" in told
-    tape = Tape()
+    tape = Recorder()
     tape.mark(20.0, "drift", "")
     tape.mark(40.0, "chapter", "Sabotage")
     assert {value for name, value in figures(tape, 60.0) if name != "drift to alarm"} == {"-"}

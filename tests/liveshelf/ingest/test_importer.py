@@ -12,21 +12,21 @@ from rich.console import Console
 
 from liveshelf.ingest.importer import import_items
 from liveshelf.ingest.progress import Bar
-from liveshelf.ingest.summary import Summary
-from liveshelf.terminal import screen
+from liveshelf.ingest.summary import ImportSummary
+from liveshelf.terminal import make_console
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 
 LINES = "".join(json.dumps({"item_id": str(n), "title": f"{n * n} {n**3}"}) + "\n" for n in range(20_000)).encode()
 
 
-def tried(path: Path) -> Summary:
+def tried(path: Path) -> ImportSummary:
     return import_items(
         path,
         kafka=KafkaConfig(),
         topics=TopicsConfig(),
         events=EventsConfig(),
         dry_run=True,
-        console=screen(quiet=True),
+        console=make_console(quiet=True),
     )
 
 

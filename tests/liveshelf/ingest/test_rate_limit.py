@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveshelf.ingest.rate_limit import History, TokenBucket
+from liveshelf.ingest.rate_limit import ReplayClock, TokenBucket
 
 
 @settings(deadline=None)
@@ -44,15 +44,15 @@ def test_a_clock_that_steps_back_gives_no_extra_tokens() -> None:
 @settings(deadline=None)
 @given(st.floats(0.1, 1000), st.lists(st.integers(0, 10**6), min_size=2, max_size=30))
 def test_history_keeps_its_distances(speed: float, gaps: list[int]) -> None:
-    history, now, time_ms = History(speed), 7.0, 1_000_000
+    history, now, time_ms = ReplayClock(speed), 7.0, 1_000_000
     for gap in gaps:
         time_ms += gap
         now += history.delay(now, time_ms)
     assert now - 7.0 == pytest.approx(sum(gaps[1:]) / 1000 / speed)
 
 
-@pytest.mark.parametrize("kind", [TokenBucket, History])
+@pytest.mark.parametrize("kind", [TokenBucket, ReplayClock])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
-def test_no_pace_at_all_is_an_error(kind: type[TokenBucket] | type[History], value: float) -> None:
+def test_no_pace_at_all_is_an_error(kind: type[TokenBucket] | type[ReplayClock], value: float) -> None:
     with pytest.raises(ValueError, match="above 0"):
         kind(value)

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from liveshelf.ingest.removals import ALLOWED, Removal, Standing, Verdict, missing, standing
-from liveshelf.ingest.summary import Summary
+from liveshelf.ingest.removals import ALLOWED, ItemState, Removal, Verdict, item_state, missing
+from liveshelf.ingest.summary import ImportSummary
 from streams.catalog.embedding import Origin
 
 
-def live(count: int) -> dict[str, Standing]:
-    return {f"i{n:03}": Standing(Origin(0, n, 1_000), True, (0,)) for n in range(count)}
+def live(count: int) -> dict[str, ItemState]:
+    return {f"i{n:03}": ItemState(Origin(0, n, 1_000), True, (0,)) for n in range(count)}
 
 
 @pytest.mark.parametrize("gone", [0, 1, 19, 20, 21, 99, 100])
@@ -33,7 +33,7 @@ def test_the_share_that_a_refusal_names_is_enough() -> None:
 
 
 def test_deleted_items_neither_go_again_nor_count() -> None:
-    known = live(10) | {f"old{n}": Standing(Origin(0, n, 1_000), False, ()) for n in range(90)}
+    known = live(10) | {f"old{n}": ItemState(Origin(0, n, 1_000), False, ()) for n in range(90)}
     assert missing(known, set(live(10)) - {"i003"}) == Verdict(("i003",), 10)
     assert "3 of 10" in missing(known, set(sorted(live(10))[3:])).why_not
 
@@ -57,9 +57,9 @@ def test_tombstones_end_every_record_whatever_was_read_first() -> None:
             turns = [origin.partition for origin, _ in records]
             rng.shuffle(turns)
             waiting = {number: [one for one in records if one[0].partition == number] for number in range(3)}
-            known: Standing | None = None
+            known: ItemState | None = None
             for number in turns:
-                known = standing(known, *waiting[number].pop(0))
+                known = item_state(known, *waiting[number].pop(0))
             if known is None:
                 continue
             found.add((known.last.partition, known.live, known.holding))
@@ -73,10 +73,10 @@ def test_tombstones_end_every_record_whatever_was_read_first() -> None:
 
 
 def test_what_ctrl_c_broke_off_says_so_by_its_exit_code() -> None:
-    assert Summary(sent=5, interrupted=True).exit_code == Summary(interrupted=True).exit_code == 130
+    assert ImportSummary(sent=5, interrupted=True).exit_code == ImportSummary(interrupted=True).exit_code == 130
 
 
 def test_a_sync_that_did_not_delete_what_it_should_is_no_success() -> None:
-    assert Summary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(items=1)).exit_code == 0
-    assert Summary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(interrupted=True)).exit_code == 130
-    assert Summary(sent=1, verdict=Verdict(("a",), 9, "too many")).exit_code == 1
+    assert ImportSummary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(items=1)).exit_code == 0
+    assert ImportSummary(sent=1, verdict=Verdict(("a",), 9), removal=Removal(interrupted=True)).exit_code == 130
+    assert ImportSummary(sent=1, verdict=Verdict(("a",), 9, "too many")).exit_code == 1

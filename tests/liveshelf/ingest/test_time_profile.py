@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.config import EvaluatorConfig
-from liveshelf.ingest.rate_limit import History
-from liveshelf.ingest.time_profile import Plan, Survey, warnings
+from liveshelf.ingest.rate_limit import ReplayClock
+from liveshelf.ingest.time_profile import Plan, TimeProfile, warnings
 
 NOW = 1_790_000_000_000
 
 
-def surveyed(times: list[int], partitions: int = 1) -> Survey:
-    survey = Survey(partitions)
+def surveyed(times: list[int], partitions: int = 1) -> TimeProfile:
+    survey = TimeProfile(partitions)
     for number, ts in enumerate(times):
         survey.update(f"u{number}".encode(), ts)
     return survey
@@ -21,7 +21,7 @@ def surveyed(times: list[int], partitions: int = 1) -> Survey:
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.floats(0.1, 10_000))
 def test_no_event_is_dated_later_than_it_is_sent_and_the_newest_is_dated_then(times: list[int], speed: float) -> None:
     times = [times[0], *sorted(ts for ts in times[1:] if ts >= times[0])]
-    survey, history, clock = surveyed(times), History(speed), 0.0
+    survey, history, clock = surveyed(times), ReplayClock(speed), 0.0
     shift = survey.shift_ms(NOW, speed)
     for ts in times:
         clock += history.delay(clock, ts)

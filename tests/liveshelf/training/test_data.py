@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 from evaluator.attribution.join import Rules
 from liveshelf.cli.app import app
 from liveshelf.terminal import console
-from liveshelf.training.data import History, Labelled
-from models.store import Manifest, Store
+from liveshelf.training.data import EventFiles, LabelledFiles
+from models.store import Manifest, ModelStore
 from models.training.examples import ExamplesError
 from streams.config import BotsConfig
 from streams.events.shelf import Shelf, ShelfRecord, encoder
@@ -78,7 +78,7 @@ def events(tmp_path: Path) -> Path:
 
 
 def test_examples_are_labelled_and_split_by_time(events: Path, items: Path) -> None:
-    found = History(events, items).label()
+    found = EventFiles(events, items).label()
     # The newest event is the last visit's click; the four visits within 40 minutes before it have not closed.
     assert {name: found.counts[name] for name in ("buy", "read", "look", "ignore")} == {
         "buy": 30,
@@ -107,7 +107,7 @@ def test_shuffled_files_give_the_same(events: Path, items: Path, tmp_path: Path)
     lines = events.read_text().splitlines()
     shuffled = tmp_path / "shuffled.jsonl"
     shuffled.write_text("\n".join(sorted(lines, key=hash)) + "\n")
-    one, other = History(events, items).label(), History(shuffled, items).label()
+    one, other = EventFiles(events, items).label(), EventFiles(shuffled, items).label()
     assert (one.train, one.dev, one.window) == (other.train, other.dev, other.window)
     assert one.counts == other.counts
 
@@ -128,7 +128,7 @@ def test_shelf_records_tell_the_query(items: Path, tmp_path: Path) -> None:
     ]
     file = tmp_path / "shelves.jsonl"
     file.write_bytes(b"\n".join(encoder.encode(record) for record in shelves))
-    found = History(events, items, shelves=file).label()
+    found = EventFiles(events, items, shelves=file).label()
     assert Counter(one.query for one in found.train) == {"right": 20, "wrong": 8}
 
 
@@ -138,7 +138,7 @@ def test_what_is_ignored_far_down_weighs_less(items: Path, tmp_path: Path) -> No
         shown = ["hose", "lamp"] if number % 2 else ["lamp", "hose"]
         clicked = shown[0] if number % 5 else shown[1]
         rows += visit(number, "thing", shown, click=clicked)
-    found = History(write(tmp_path / "events.jsonl", rows), items, debias=True).label()
+    found = EventFiles(write(tmp_path / "events.jsonl", rows), items, debias=True).label()
     ignored = {one.position: one.weight for one in found.train if one.intent == "ignore"}
     assert ignored[0] == 1.0
     assert ignored[1] == found.positions.get()[1] == pytest.approx(0.25, abs=0.01)
@@ -154,22 +154,24 @@ def test_suspected_bots_make_no_examples_from_the_page_on_that_gives_them_away(i
         seen = {"ts": START + 10 * MINUTE * number + 500, "user_id": "bot", "shelf_id": f"shelf{number}"}
         rows += [{"type": "click", "event_id": f"{number}b{one}", "item_id": one, **seen} for one in things]
     file = write(tmp_path / "bots.jsonl", rows)
-    found = History(file, items).label()
+    found = EventFiles(file, items).label()
     assert found.counts["of suspected bots (positions), left out"] == 5 * (13 - 9), "four stay open"
     queries = Counter(one.query for one in (*found.train, *found.dev))
     assert queries == {"garden hose": 5 * 13, "lamp": 5 * 9}
-    everybody = History(file, items, bots=BotsConfig(mark=False)).label()
+    everybody = EventFiles(file, items, bots=BotsConfig(mark=False)).label()
     assert Counter(one.query for one in (*everybody.train, *everybody.dev)) == {"garden hose": 5 * 13, "lamp": 5 * 13}
 
 
 def test_what_makes_no_examples_is_told(items: Path, tmp_path: Path) -> None:
     recent = write(tmp_path / "recent.jsonl", visit(0, "hose", ["hose"], click="hose"))
     with pytest.raises(ExamplesError, match="still open"):
-        History(recent, items).label()
+        EventFiles(recent, items).label()
     with pytest.raises(ExamplesError, match="line 1, is no shelf record"):
-        History(recent, items, shelves=recent).label()
+        EventFiles(recent, items, shelves=recent).label()
     with pytest.raises(ExamplesError, match="one moment"):
-        History(write(tmp_path / "one.jsonl", [*visit(0, "hose", ["hose"]), *visit(9, "x", ["gone"])]), items).label()
+        EventFiles(
+            write(tmp_path / "one.jsonl", [*visit(0, "hose", ["hose"]), *visit(9, "x", ["gone"])]), items
+        ).label()
 
 
 @pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'"caf\xe9"'], ids=["no text", "too deep", "Latin-1"])
@@ -177,7 +179,7 @@ def test_a_shelf_record_that_cannot_be_read_is_named(line: bytes, items: Path, t
     shelves = tmp_path / "shelves.jsonl"
     shelves.write_bytes(line)
     with pytest.raises(ExamplesError, match=r"shelves\.jsonl, line 1, is no shelf record"):
-        History(write(tmp_path / "a.jsonl", visit(0, "hose", ["hose"])), items, shelves=shelves).label()
+        EventFiles(write(tmp_path / "a.jsonl", visit(0, "hose", ["hose"])), items, shelves=shelves).label()
 
 
 def test_damaged_files_are_told_with_the_line(items: Path, tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_damaged_files_are_told_with_the_line(items: Path, tmp_path: Path) -> No
     packer = zlib.compressobj(wbits=31)
     packed.write_bytes(packer.compress(events.read_bytes()) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100)
     shelves.write_bytes(gzip.compress(b"")[:-4])
-    for history in (History(packed, items), History(events, packed), History(events, items, shelves=shelves)):
+    for history in (EventFiles(packed, items), EventFiles(events, packed), EventFiles(events, items, shelves=shelves)):
         with pytest.raises(
             ExamplesError, match=r"a\.jsonl\.gz is damaged.*line \d+ \(error|shelves.*line 0 \(EOFError"
         ):
@@ -231,9 +233,9 @@ def test_real_sessions_are_counted_as_plain_code_counts_them(data_folder: Path) 
     assert theta[0] == 1 and max(theta[5:]) < 0.3 and max(theta[15:]) < 0.1, "few look far down"
 
 
-def labelled(folder: Path, limit: int) -> Labelled:
+def labelled(folder: Path, limit: int) -> LabelledFiles:
     files = folder / "sessions.csv.xz", folder / "products.csv.xz"
-    return History(*files, "retrotech_sessions", "retrotech", limit=limit, rules=Rules()).label()
+    return EventFiles(*files, "retrotech_sessions", "retrotech", limit=limit, rules=Rules()).label()
 
 
 def run(*arguments: str) -> Result:
@@ -245,7 +247,7 @@ def run(*arguments: str) -> Result:
 def train(*arguments: str) -> Manifest:
     result = run("--report-to", "none", "--contexts", "4", "--epochs", "1", *arguments)
     assert result.exit_code == 0, result.output
-    store = Store(".liveshelf/models")
+    store = ModelStore(".liveshelf/models")
     return store.manifest(store.ids()[-1])
 
 

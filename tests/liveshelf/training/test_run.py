@@ -15,7 +15,7 @@ from liveshelf.terminal import console
 from liveshelf.training.run import searched
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
-from models.store import Manifest, Store
+from models.store import Manifest, ModelStore
 from models.store.parts import parts
 from models.training.config import TrainConfig
 from models.training.search import Searched
@@ -62,7 +62,7 @@ def train(file: Path, *more: str) -> Manifest:
     result = run("train", str(file), "--report-to", "none", "--contexts", "4", *more)
     assert result.exit_code == 0, result.output
     [made] = re.findall(r"liveshelf models promote (\S+)", " ".join(result.output.split()))
-    return Store(".liveshelf/models").manifest(made)
+    return ModelStore(".liveshelf/models").manifest(made)
 
 
 @pytest.mark.parametrize("method", ["head", "lora"])
@@ -71,7 +71,7 @@ def test_a_file_of_examples_becomes_a_version_that_loads(file: Path, method: str
     assert (made.method, made.parent, made.encoder, made.notes) == (method, None, "packaged", "a try")
     assert made.data.examples == 44 and len(made.data.hash) == 16  # two of 24 contexts are set aside, four examples
     assert set(made.metrics) >= {"spearman", "rmse", "log_loss", "ece", "train_s"}
-    found = parts(Store(".liveshelf/models"), made.id)
+    found = parts(ModelStore(".liveshelf/models"), made.id)
     assert found.head is not None and (found.adapter is not None) == (method == "lora")
     assert LateInteraction.load(found.head).fingerprint() != LateInteraction().fingerprint()
     assert Encoder(found.weights, adapter=found.adapter).encode_queries(["red hose"])[0].pooled.shape == (384,)
@@ -81,7 +81,9 @@ def test_a_run_goes_on_from_a_version(file: Path) -> None:
     first = train(file, "--method", "lora", "--epochs", "1")
     second = train(file, "--parent", first.id[:20], "--epochs", "1")
     assert second.parent == first.id and second.method == "head"
-    assert parts(Store(".liveshelf/models"), second.id).adapter is not None, "the head still needs its queries' reader"
+    assert parts(ModelStore(".liveshelf/models"), second.id).adapter is not None, (
+        "the head still needs its queries' reader"
+    )
 
 
 def test_older_examples_are_not_forgotten_unseen(file: Path, tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_two_processes_train_one_version(file: Path, tmp_path: Path) -> None:
         [*launch, *train_it], check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert ended.returncode == 0, ended.stderr
-    store = Store(".liveshelf/models")
+    store = ModelStore(".liveshelf/models")
     [made] = store.ids()
     assert ended.stdout.count("examples to train on") == ended.stdout.count("Stored as") == 1
     state = json.loads(next(Path(".liveshelf/training").glob("checkpoint-*/trainer_state.json")).read_text())

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.store import Data, Description, Manifest, Store
+from models.store import Data, Description, Manifest, ModelStore
 
 START = datetime(2026, 11, 24, 15, 30, tzinfo=UTC)
 
@@ -35,15 +35,15 @@ def clock() -> Callable[[], datetime]:
 
 
 @pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], datetime]) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], datetime]) -> ModelStore:
     """The same promises hold of a folder and of any other URL."""
     url = str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
-    return Store(url, cache_folder=tmp_path / "cache", clock=clock)
+    return ModelStore(url, cache_folder=tmp_path / "cache", clock=clock)
 
 
 @pytest.fixture
-def local(tmp_path: Path, clock: Callable[[], datetime]) -> Store:
-    return Store(str(tmp_path / "store"), clock=clock)
+def local(tmp_path: Path, clock: Callable[[], datetime]) -> ModelStore:
+    return ModelStore(str(tmp_path / "store"), clock=clock)
 
 
 def filled(folder: Path, number: float = 1.0, *parts: str) -> Path:
@@ -72,7 +72,7 @@ Put = Callable[..., Manifest]
 
 
 @pytest.fixture
-def put(store: Store, tmp_path: Path) -> Put:
+def put(store: ModelStore, tmp_path: Path) -> Put:
     """Put a version: its number, its parts, and what else its description says."""
 
     def one(number: float = 1.0, *parts: str, **about: Any) -> Manifest:

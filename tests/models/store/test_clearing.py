@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.store import Data, File, Manifest, Store, StoreError
+from models.store import Data, File, Manifest, ModelStore, StoreError
 from models.store.clearing import clear
 from models.store.manifest import VERSION, encode, path_of
 
 START = datetime(2026, 11, 24, 15, 30, tzinfo=UTC)
 
 
-def version(store: Store, number: int, encoder: str) -> str:
+def version(store: ModelStore, number: int, encoder: str) -> str:
     """Write a version's manifest alone, which is all that clearing up looks at."""
     id = f"20261124-15{number:02d}00-head-{number:08x}"
     made = Manifest(
@@ -45,7 +45,7 @@ def test_what_slots_history_and_encoders_need_stays(
     encoders: list[int], promoted: list[int], keep: int, history: int
 ) -> None:
     """Each version uses an earlier one's encoder, or its own where that is not to be."""
-    store = Store(f"memory://{uuid.uuid4().hex}", clock=lambda: START)
+    store = ModelStore(f"memory://{uuid.uuid4().hex}", clock=lambda: START)
     ids: list[str] = []
     carriers: list[str] = []
     for number, wanted in enumerate(encoders):
@@ -65,7 +65,7 @@ def test_what_slots_history_and_encoders_need_stays(
 
 
 def test_what_cannot_be_read_stops_it(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), clock=lambda: START)
+    store = ModelStore(str(tmp_path), clock=lambda: START)
     ids = [version(store, number, "packaged") for number in range(3)]
     store.storage.write(path_of(ids[1]), b"{")
     with pytest.raises(StoreError, match="is no manifest"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from models.store import Store, storage
+from models.store import ModelStore, storage
 from models.store.clearing import clear
 from tests.forked import CONTEXT
 from tests.models.store.conftest import description, filled
@@ -35,7 +35,7 @@ def dies(root: str, folder: Path, after: int) -> None:
     steps = ((os, "fsync"), (os, "open"), (Path, "replace"), (Path, "mkdir"), (storage.shutil, "copyfileobj"))
     for module, name in steps:
         setattr(module, name, step(getattr(module, name)))
-    store = Store(root)
+    store = ModelStore(root)
     store.slots.promote(store.put(folder, description()).id, "a test")
 
 
@@ -44,7 +44,7 @@ ENV = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 def test_dying_at_every_step_of_a_put(tmp_path: Path) -> None:
     folder, root = filled(tmp_path / "made"), tmp_path / "store"
-    store = Store(str(root))
+    store = ModelStore(str(root))
     first = store.put(folder, description(notes="first"))
     store.slots.promote(first.id, "first")
     died, whole = 0, 0
@@ -72,10 +72,10 @@ def test_dying_at_every_step_of_a_put(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after_s", [0.05, 0.2])
 def test_the_lock_of_a_process_that_died_holds_nobody_up(tmp_path: Path, after_s: float) -> None:
-    store = Store(str(tmp_path / "store"))
+    store = ModelStore(str(tmp_path / "store"))
     made = store.put(filled(tmp_path / "made"), description())
     holder = (
-        f"from models.store import Store; s = Store({str(tmp_path / 'store')!r}); c = s.storage.locked(); "
+        f"from models.store import ModelStore; s = ModelStore({str(tmp_path / 'store')!r}); c = s.storage.locked(); "
         "c.__enter__(); print('held', flush=True); import time; time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", holder], env=ENV, stdout=subprocess.PIPE)
@@ -88,7 +88,7 @@ def test_the_lock_of_a_process_that_died_holds_nobody_up(tmp_path: Path, after_s
 
 
 def test_what_was_cut_off_lately_stays_for_its_writer(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "store"), clock=lambda: datetime.now(UTC))
+    store = ModelStore(str(tmp_path / "store"), clock=lambda: datetime.now(UTC))
     store.put(filled(tmp_path / "made"), description())
     store.storage.write("versions/20261124-153000-head-00000000/head/model.safetensors", b"half")
     assert clear(store).leftovers == ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.store.manifest import path_of
 from models.store.slots import CHALLENGER, HISTORY, Slots
 from models.store.storage import connect
@@ -42,7 +42,7 @@ def test_promotions_and_rollbacks_are_a_stack(steps: list[tuple[str, str]]) -> N
         assert [past.version for past in (*slot.history, slot.current) if past] == stack
 
 
-def test_a_rollback_passes_over_versions_that_are_gone(store: Store) -> None:
+def test_a_rollback_passes_over_versions_that_are_gone(store: ModelStore) -> None:
     for id in IDS[:3]:
         store.storage.write(path_of(id), b"{}")
         store.slots.promote(id, "a test")
@@ -52,7 +52,7 @@ def test_a_rollback_passes_over_versions_that_are_gone(store: Store) -> None:
     assert current.reason == f"rolled back from {IDS[2]}: clicks fell"
 
 
-def test_nothing_is_put_back_where_all_that_came_before_is_gone(store: Store) -> None:
+def test_nothing_is_put_back_where_all_that_came_before_is_gone(store: ModelStore) -> None:
     for id in IDS[:2]:
         store.storage.write(path_of(id), b"{}")
         store.slots.promote(id, "a test")
@@ -63,7 +63,7 @@ def test_nothing_is_put_back_where_all_that_came_before_is_gone(store: Store) ->
     assert current is not None and current.version == IDS[1]
 
 
-def test_a_challengers_share_grows_without_a_trace_in_the_history(store: Store) -> None:
+def test_a_challengers_share_grows_without_a_trace_in_the_history(store: ModelStore) -> None:
     for id in IDS[:2]:
         store.storage.write(path_of(id), b"{}")
     for share in (0.0, 0.1, 0.1, 0.5):
@@ -79,14 +79,14 @@ def test_a_challengers_share_grows_without_a_trace_in_the_history(store: Store) 
         store.slots.promote(IDS[0], "a mistake", CHALLENGER, 1.1)
 
 
-def test_a_slot_of_an_earlier_release_is_read(store: Store) -> None:
+def test_a_slot_of_an_earlier_release_is_read(store: ModelStore) -> None:
     old = '{"version":"20261124-153000-head-1a2b3c4d","at":"2026-11-24T15:30:00Z","reason":"a test"}'
     store.storage.write("slots/champion.json", f'{{"current":{old},"history":[{old}]}}'.encode())
     slot = store.slots.read()
     assert slot.current is not None and slot.current.share == slot.history[0].share == 1.0
 
 
-def test_mistakes_are_told(store: Store) -> None:
+def test_mistakes_are_told(store: ModelStore) -> None:
     with pytest.raises(StoreError, match="There is no version"):
         store.slots.promote(IDS[0], "a test")
     with pytest.raises(StoreError, match="no name of a slot"):
@@ -97,13 +97,13 @@ def test_mistakes_are_told(store: Store) -> None:
 
 
 def promote_many(folder: str, first: int) -> None:
-    slots = Store(folder).slots
+    slots = ModelStore(folder).slots
     for number in range(first, first + 8):
         slots.promote(f"20261124-153000-head-{number:08x}", str(number))
 
 
 def test_two_processes_lose_neithers_work(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "store"))
+    store = ModelStore(str(tmp_path / "store"))
     for number in range(16):
         store.storage.write(path_of(f"20261124-153000-head-{number:08x}"), b"{}")
     spawn = multiprocessing.get_context("spawn")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.store import Store, StoreError
+from models.store import ModelStore, StoreError
 from models.store.difference import diff
 from models.store.errors import transient
 from models.store.manifest import NAME, OWN, folder_of, path_of
@@ -16,7 +16,7 @@ from models.store.parts import parts
 from tests.models.store.conftest import Put, description, filled, unreadable
 
 
-def test_what_is_put_is_found_and_handed_out(store: Store, put: Put) -> None:
+def test_what_is_put_is_found_and_handed_out(store: ModelStore, put: Put) -> None:
     made = put(2.0, metrics={"ndcg": 0.9}, notes="first")
     assert store.ids() == [made.id] and store.manifest(made.id) == made
     folder = store.fetch(made.id)
@@ -27,13 +27,13 @@ def test_what_is_put_is_found_and_handed_out(store: Store, put: Put) -> None:
     assert made.bytes == sum((folder / path).stat().st_size for path in made.files)
 
 
-def test_ids_sort_by_time_and_tell_the_content(store: Store, put: Put) -> None:
+def test_ids_sort_by_time_and_tell_the_content(store: ModelStore, put: Put) -> None:
     made = [put(1.0), put(1.0), put(2.0)]
     assert store.ids() == [one.id for one in made]
     assert made[0].id[-8:] == made[1].id[-8:] != made[2].id[-8:]
 
 
-def test_names_that_people_use(store: Store, put: Put) -> None:
+def test_names_that_people_use(store: ModelStore, put: Put) -> None:
     first, second = put(1.0), put(2.0)
     store.slots.promote(second.id, "better")
     assert store.find("champion") == second.id
@@ -47,7 +47,7 @@ def test_names_that_people_use(store: Store, put: Put) -> None:
         store.manifest("../../etc/passwd")
 
 
-def test_versions_share_an_encoder_that_one_of_them_carries(store: Store, put: Put) -> None:
+def test_versions_share_an_encoder_that_one_of_them_carries(store: ModelStore, put: Put) -> None:
     full = put(1.0, "encoder", "head", method="full", encoder=OWN)
     head = put(2.0, method="head", encoder=full.encoder, parent=full.id)
     assert full.encoder == f"version:{full.id}" and full.carrier == head.carrier == full.id
@@ -77,7 +77,7 @@ def test_versions_share_an_encoder_that_one_of_them_carries(store: Store, put: P
         ("adapter/config.json", "no \\*.safetensors"),
     ],
 )
-def test_what_may_not_be_in_a_version_is_not_put(store: Store, tmp_path: Path, name: str, said: str) -> None:
+def test_what_may_not_be_in_a_version_is_not_put(store: ModelStore, tmp_path: Path, name: str, said: str) -> None:
     folder = filled(tmp_path / "made")
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(b"x")
@@ -88,7 +88,7 @@ def test_what_may_not_be_in_a_version_is_not_put(store: Store, tmp_path: Path, n
     assert store.ids() == []
 
 
-def test_reports_stand_beside_the_parts_and_are_checked_like_them(store: Store, tmp_path: Path) -> None:
+def test_reports_stand_beside_the_parts_and_are_checked_like_them(store: ModelStore, tmp_path: Path) -> None:
     folder = filled(tmp_path / "made")
     for name in ("gate.json", "trigger.json"):
         (folder / name).write_bytes(b"{}")
@@ -105,7 +105,7 @@ def test_reports_stand_beside_the_parts_and_are_checked_like_them(store: Store, 
         store.put(folder, description())
 
 
-def damage(store: Store, name: str, change: Callable[[bytes], bytes | None]) -> None:
+def damage(store: ModelStore, name: str, change: Callable[[bytes], bytes | None]) -> None:
     changed = change(store.storage.read(name))
     if changed is None:
         store.storage.remove(name)
@@ -124,7 +124,7 @@ def damage(store: Store, name: str, change: Callable[[bytes], bytes | None]) -> 
     ids=["a bit", "cut", "longer", "gone"],
 )
 def test_a_file_that_is_not_what_was_put_is_refused_by_name(
-    store: Store, put: Put, change: Callable[[bytes], bytes | None], said: str
+    store: ModelStore, put: Put, change: Callable[[bytes], bytes | None], said: str
 ) -> None:
     made = put()
     damage(store, f"{folder_of(made.id)}/head/model.safetensors", change)
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_what_was_put_is_refused_by_name(
     assert transient(refused.value) == (said == "is missing")
 
 
-def test_a_version_that_cannot_be_read_is_not_refused(local: Store, tmp_path: Path) -> None:
+def test_a_version_that_cannot_be_read_is_not_refused(local: ModelStore, tmp_path: Path) -> None:
     made = local.put(filled(tmp_path / "one"), description())
     for name in (NAME, "head/model.safetensors"):
         with unreadable(tmp_path / "store" / folder_of(made.id) / name), pytest.raises((StoreError, OSError)) as lost:
@@ -143,7 +143,7 @@ def test_a_version_that_cannot_be_read_is_not_refused(local: Store, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["head/code.bin", "head/more.safetensors", "evil.json"])
-def test_a_file_that_nobody_put_is_refused(store: Store, put: Put, name: str) -> None:
+def test_a_file_that_nobody_put_is_refused(store: ModelStore, put: Put, name: str) -> None:
     made = put()
     store.storage.write(f"{folder_of(made.id)}/{name}", b"x")
     with pytest.raises(StoreError, match=name):
@@ -162,7 +162,7 @@ def test_a_file_that_nobody_put_is_refused(store: Store, put: Put, name: str) ->
     ],
 )
 def test_a_manifest_that_is_not_the_versions_is_refused(
-    store: Store, put: Put, change: Callable[[str], str], said: str
+    store: ModelStore, put: Put, change: Callable[[str], str], said: str
 ) -> None:
     made = put()
     damage(store, path_of(made.id), lambda data: change(data.decode()).encode())
@@ -171,7 +171,7 @@ def test_a_manifest_that_is_not_the_versions_is_refused(
 
 
 def test_a_copy_of_a_distant_version_heals(tmp_path: Path, clock: Callable[[], datetime]) -> None:
-    store = Store("memory://heals", cache_folder=tmp_path / "cache", clock=clock)
+    store = ModelStore("memory://heals", cache_folder=tmp_path / "cache", clock=clock)
     made = store.put(filled(tmp_path / "made"), description())
     file = store.fetch(made.id) / "head" / "model.safetensors"
     good = file.read_bytes()
@@ -183,7 +183,7 @@ def test_a_copy_of_a_distant_version_heals(tmp_path: Path, clock: Callable[[], d
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made.id]
 
 
-def test_links_are_followed_when_put_and_do_not_lead_out_afterwards(local: Store, tmp_path: Path) -> None:
+def test_links_are_followed_when_put_and_do_not_lead_out_afterwards(local: ModelStore, tmp_path: Path) -> None:
     outside = filled(tmp_path / "outside", 3.0)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "head").symlink_to(outside / "head")
@@ -205,10 +205,10 @@ def test_numbers_that_json_cannot_carry_are_refused() -> None:
 
 def test_urls_that_nothing_understands_are_told() -> None:
     with pytest.raises(StoreError, match="cannot be opened"):
-        Store("warehouse://models")
+        ModelStore("warehouse://models")
 
 
-def test_a_difference_names_what_changed(store: Store, put: Put) -> None:
+def test_a_difference_names_what_changed(store: ModelStore, put: Put) -> None:
     first: Any = put(1.0, metrics={"ndcg": 0.5})
     second: Any = put(2.0, metrics={"ndcg": 0.6, "ece": 0.1}, notes="longer", parent=first.id)
     found = diff(first, second)
@@ -217,7 +217,7 @@ def test_a_difference_names_what_changed(store: Store, put: Put) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "manifest", "version"])
-def test_a_link_in_a_local_store_is_refused_though_all_hashes_fit(local: Store, tmp_path: Path, what: str) -> None:
+def test_a_link_in_a_local_store_is_refused_though_all_hashes_fit(local: ModelStore, tmp_path: Path, what: str) -> None:
     made = local.put(filled(tmp_path / "one"), description())
     folder = tmp_path / "store" / "versions" / made.id
     place = {
@@ -232,11 +232,11 @@ def test_a_link_in_a_local_store_is_refused_though_all_hashes_fit(local: Store, 
         local.fetch(made.id)
 
 
-def test_a_link_among_the_slots_is_refused_and_the_store_may_be_one(local: Store, tmp_path: Path) -> None:
+def test_a_link_among_the_slots_is_refused_and_the_store_may_be_one(local: ModelStore, tmp_path: Path) -> None:
     made = local.put(filled(tmp_path / "one"), description())
     local.slots.promote(made.id, "a test")
     (tmp_path / "link").symlink_to(tmp_path / "store")
-    assert Store(str(tmp_path / "link")).find("champion") == made.id
+    assert ModelStore(str(tmp_path / "link")).find("champion") == made.id
     slot = tmp_path / "store" / "slots" / "champion.json"
     slot.rename(tmp_path / "slot.json")
     slot.symlink_to(tmp_path / "slot.json")
@@ -245,7 +245,7 @@ def test_a_link_among_the_slots_is_refused_and_the_store_may_be_one(local: Store
 
 
 def test_a_cached_version_with_a_link_is_fetched_anew(tmp_path: Path) -> None:
-    distant = Store(f"memory://{uuid.uuid4().hex}", cache_folder=tmp_path / "cache")
+    distant = ModelStore(f"memory://{uuid.uuid4().hex}", cache_folder=tmp_path / "cache")
     made = distant.put(filled(tmp_path / "one"), description())
     file = distant.fetch(made.id) / "head" / "model.safetensors"
     file.rename(tmp_path / "elsewhere")

@@ -10,7 +10,7 @@ import pytest
 
 from models.encoder import Encoder
 from models.factory import build
-from models.item_store import ItemMemory
+from models.item_store import ItemStore
 from models.scorer import ScoreRequest
 from models.training.batches import contexts
 from models.training.config import TrainConfig
@@ -69,7 +69,7 @@ def serve() -> Serve:
         own, cross = part("encoder"), part("cross_encoder")
         encoder = Encoder(str(own or PACKAGED), precision="float32", adapter=part("adapter"))
         texts = sorted({text for one in data for text in (one.item, *one.history)})
-        memory = ItemMemory(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=256)
+        memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=256)
         memory.put_many(range(len(texts)), encoder.encode_items(texts))
         scorer = build(
             "cross_encoder" if cross else "late_interaction",

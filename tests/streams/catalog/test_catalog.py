@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.encoder import Encoder
-from streams.catalog.catalog import Catalogue, Change
+from streams.catalog.catalog import Catalog, Change
 from streams.catalog.embedding import Origin, text, text_hash
 from streams.events.schema import Item
 
@@ -15,25 +15,25 @@ Upsert = Callable[..., Change]
 TENT = Item(item_id="tent", title="Tent for two", brand="Dune", description="x" * 5_000, attributes={"a": 1.0})
 
 
-def lexical(catalogue: Catalogue, words: str) -> list[str]:
+def lexical(catalogue: Catalog, words: str) -> list[str]:
     catalogue.commit()
     slots = catalogue.lexical.search(catalogue.encoder.word_pieces([words])[0], 10)
     return [catalogue.item(slot).item_id for slot in slots.tolist()]
 
 
-def nearest(catalogue: Catalogue, words: str) -> str:
+def nearest(catalogue: Catalog, words: str) -> str:
     [query] = catalogue.encoder.encode_queries([words])
     [slots] = catalogue.vectors.search(query.pooled[None, :], 1)
     return catalogue.item(int(slots[0])).item_id
 
 
-def test_an_item_is_found_by_words_and_by_meaning(catalogue: Catalogue) -> None:
+def test_an_item_is_found_by_words_and_by_meaning(catalogue: Catalog) -> None:
     assert len(catalogue) == 6 and "hdmi" in catalogue and "none" not in catalogue
     assert lexical(catalogue, "toner") == ["toner"]
     assert nearest(catalogue, "portable computer") == "laptop"
 
 
-def test_a_delete_takes_all_traces_away_and_its_slot_is_used_again(catalogue: Catalogue, upsert: Upsert) -> None:
+def test_a_delete_takes_all_traces_away_and_its_slot_is_used_again(catalogue: Catalog, upsert: Upsert) -> None:
     slot = catalogue.slot("toner")
     assert slot is not None
     assert catalogue.apply([Change("toner", None, None), Change("never there", None, None)]) == 2
@@ -45,7 +45,7 @@ def test_a_delete_takes_all_traces_away_and_its_slot_is_used_again(catalogue: Ca
     assert catalogue.slot("tent") == slot and nearest(catalogue, "camping") == "tent"
 
 
-def test_an_update_replaces_words_vectors_and_facts(catalogue: Catalogue, upsert: Upsert) -> None:
+def test_an_update_replaces_words_vectors_and_facts(catalogue: Catalog, upsert: Upsert) -> None:
     slot = catalogue.slot("toner")
     catalogue.apply([upsert(Item(item_id="toner", title="Garden chair", brand="Acme", in_stock=False))])
     assert catalogue.slot("toner") == slot and len(catalogue) == 6
@@ -55,7 +55,7 @@ def test_an_update_replaces_words_vectors_and_facts(catalogue: Catalogue, upsert
     assert catalogue.brand[slot] == catalogue.brand[catalogue.slot("hdmi")]
 
 
-def test_an_earlier_state_never_replaces_a_later_one(catalogue: Catalogue, upsert: Upsert) -> None:
+def test_an_earlier_state_never_replaces_a_later_one(catalogue: Catalog, upsert: Upsert) -> None:
     later = upsert(TENT, Origin(1, 8))
     earlier = upsert(msgspec.structs.replace(TENT, title="Old"), Origin(1, 7))
     assert catalogue.apply([later, earlier]) == 1
@@ -65,7 +65,7 @@ def test_an_earlier_state_never_replaces_a_later_one(catalogue: Catalogue, upser
     assert catalogue.apply([upsert(TENT, Origin(0, 1))]) == 1, "another partition cannot be compared"
 
 
-def test_what_another_encoder_made_is_counted_not_taken(catalogue: Catalogue, upsert: Upsert) -> None:
+def test_what_another_encoder_made_is_counted_not_taken(catalogue: Catalog, upsert: Upsert) -> None:
     catalogue.apply([upsert(TENT, version="other")])
     broken = upsert(TENT)
     assert broken.embedding is not None
@@ -74,7 +74,7 @@ def test_what_another_encoder_made_is_counted_not_taken(catalogue: Catalogue, up
     assert catalogue.foreign == 2 and "tent" not in catalogue and len(catalogue) == 6
 
 
-def test_only_the_very_same_text_is_encoded_already(catalogue: Catalogue, upsert: Upsert) -> None:
+def test_only_the_very_same_text_is_encoded_already(catalogue: Catalog, upsert: Upsert) -> None:
     catalogue.apply([upsert(TENT)])
     assert catalogue.encoded("tent", text_hash(text(TENT))) is not None
     assert catalogue.encoded("tent", text_hash(text(TENT) + "!")) is None
@@ -83,7 +83,7 @@ def test_only_the_very_same_text_is_encoded_already(catalogue: Catalogue, upsert
     assert catalogue.encoded("tent", text_hash(text(TENT))) is None
 
 
-def test_long_texts_are_not_kept_and_newest_come_first(catalogue: Catalogue, upsert: Upsert) -> None:
+def test_long_texts_are_not_kept_and_newest_come_first(catalogue: Catalog, upsert: Upsert) -> None:
     catalogue.apply([upsert(TENT)])
     kept = catalogue.item(catalogue.slot("tent") or 0)
     assert kept.description == "" and kept.attributes == {}
@@ -92,7 +92,7 @@ def test_long_texts_are_not_kept_and_newest_come_first(catalogue: Catalogue, ups
 
 
 def test_it_grows_beyond_its_first_size(encoder: Encoder, upsert: Upsert) -> None:
-    catalogue = Catalogue(encoder)
+    catalogue = Catalog(encoder)
     one = upsert(TENT)
     assert one.embedding is not None
     many = [

@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from models.encoded import EncodedItem
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import place
 from streams.catalog.item_encoder import ItemEncoder
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_an_item_that_does_not_fit_when_encoded_is_refused(
-    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalogue
+    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalog
 ) -> None:
     names = Topics(topics_config.prefix)
     small = {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "40000"}}
@@ -49,7 +49,7 @@ def test_an_item_that_does_not_fit_when_encoded_is_refused(
 
 
 def test_an_item_of_which_the_encoder_makes_no_numbers_is_refused(
-    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    kafka: KafkaConfig, topics_config: TopicsConfig, catalogue: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = Topics(topics_config.prefix)
     topics.create(kafka, topics_config)
@@ -75,7 +75,7 @@ def test_an_item_of_which_the_encoder_makes_no_numbers_is_refused(
     assert (counts["items.refused"], counts["items.accepted"]) == (1, 2)
 
 
-def encode(records: Sequence[Record], catalogue: Catalogue, config: StreamsConfig) -> Mapping[str, int]:
+def encode(records: Sequence[Record], catalogue: Catalog, config: StreamsConfig) -> Mapping[str, int]:
     """Let an encoder take records; what it counted."""
     meter = Meter("worker", "w", 0)
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.embedding import Origin, key, place
-from streams.catalog.topic_index import Ledger
+from streams.catalog.topic_index import TopicIndex
 from streams.kafka.producer import partition
-from streams.serving.slots import Watch
+from streams.serving.slots import ChangeDetector
 
 ITEMS, ENCODERS = ("a", "b", "c"), ("old", "new", "other")
 RECORD = st.tuples(st.sampled_from(ITEMS), st.sampled_from(ENCODERS), st.integers(0, 9))
@@ -19,7 +19,7 @@ RECORD = st.tuples(st.sampled_from(ITEMS), st.sampled_from(ENCODERS), st.integer
 @given(st.lists(RECORD, max_size=30), st.sets(st.integers(0, 9)))
 def test_it_knows_what_is_live_and_what_is_lacking(records: list[tuple[str, str, int]], deletes: set[int]) -> None:
     """Records in any order, late ones too: an item lives if its newest state is no delete."""
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     held: dict[tuple[str, str], int] = {}
     newest: dict[str, int] = {}
     for item, encoder, offset in records:
@@ -79,7 +79,7 @@ def interleavings(draw: st.DrawFn) -> tuple[State | None, list[State]]:
 @given(interleavings())
 def test_any_interleaving_of_partitions_leaves_the_same_state(story: tuple[State | None, list[State]]) -> None:
     winner, read = story
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     for state in read:
         (ledger.delete if state.delete else ledger.put)("a", "new", state.origin)
     assert ledger.known("a") == (winner and winner.origin)
@@ -91,7 +91,7 @@ def test_any_interleaving_of_partitions_leaves_the_same_state(story: tuple[State
 
 def test_an_earlier_state_that_was_written_last_has_to_be_written_over() -> None:
     """Whoever reads the topic after compaction finds the record that was written last, and nothing else."""
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     assert ledger.put("a", "new", Origin(0, 5, 2_000)) and not ledger.put("a", "new", Origin(1, 3, 1_000))
     assert ledger.wants("a", Origin(0, 5)) and ledger.lacks({0}) and not ledger.lacks({1})
     assert ledger.put("a", "new", Origin(0, 5, 2_000)) and ledger.complete
@@ -101,7 +101,7 @@ def test_an_earlier_state_that_was_written_last_has_to_be_written_over() -> None
 
 
 def test_what_is_lacking_is_filled_in_by_its_owner_alone() -> None:
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     for item, number in (("a", 0), ("b", 1)):
         ledger.put(item, "old", Origin(number, 5))
     assert ledger.wants("a", Origin(0, 5)) and not ledger.wants("a", Origin(0, 4))
@@ -113,7 +113,7 @@ def test_what_is_lacking_is_filled_in_by_its_owner_alone() -> None:
 
 
 def test_a_later_state_for_another_encoder_makes_it_lack_again() -> None:
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     for encoder in ("old", "new"):
         ledger.put("a", encoder, Origin(0, 1))
     assert ledger.complete
@@ -122,7 +122,7 @@ def test_a_later_state_for_another_encoder_makes_it_lack_again() -> None:
 
 
 def test_a_delete_for_one_encoder_outdates_the_others() -> None:
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     for encoder in ENCODERS:
         ledger.put("a", encoder, Origin(0, 1))
     ledger.delete("a", "new", Origin(0, 2))
@@ -135,7 +135,7 @@ def test_a_delete_for_one_encoder_outdates_the_others() -> None:
 
 
 def test_old_encoders_are_retired_and_two_are_kept() -> None:
-    ledger = Ledger("new")
+    ledger = TopicIndex("new")
     for encoder in ENCODERS:
         ledger.put("a", encoder, Origin(0, 1))
     assert ledger.to_retire(keep={"new", "old"}, owned={0}) == [("a", "other")]
@@ -151,5 +151,5 @@ def test_keys_name_both_and_partitions_go_by_the_item_alone(item: str, encoder: 
 
 
 def test_a_refused_version_is_not_tried_again_until_another_came() -> None:
-    watch = Watch("a")
+    watch = ChangeDetector("a")
     assert [watch.update(version) for version in ("b", "b", None, "a", "b")] == [True, False, False, True, True]

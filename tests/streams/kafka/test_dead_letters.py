@@ -13,7 +13,7 @@ from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.decode import Refusal
 from streams.kafka import dead_letter_topic, dead_letters, topics
 from streams.kafka.dead_letter_topic import newest, replay
-from streams.kafka.dead_letters import FIRST_BYTES, KEY_BYTES, DeadLetter, Letters, Whole, headers, key, read
+from streams.kafka.dead_letters import FIRST_BYTES, KEY_BYTES, DeadLetter, DeadLetterWriter, Uncut, headers, key, read
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record
 from streams.kafka.topics import Topics
@@ -53,7 +53,7 @@ def write(kafka: KafkaConfig, config: TopicsConfig, *records: Record) -> None:
 
     async def send() -> None:
         async with Producer(StreamsConfig(kafka=kafka, topics=config)) as producer:
-            letters = Letters(producer, config)
+            letters = DeadLetterWriter(producer, config)
             await asyncio.gather(*(letters(record, Refusal("oversized", "too large")) for record in records))
 
     asyncio.run(send())
@@ -108,8 +108,8 @@ def test_what_does_not_fit_is_cut_and_says_what_it_was(
         bad(topics_config, 3, None, of=of),
     )
     found = {letter.source.offset: letter for letter in read(kafka, topics_config)}
-    whole = Whole(3_000_000, hashlib.sha256(value).hexdigest())
-    whole_key = Whole(1_000_000, hashlib.sha256(of).hexdigest())
+    whole = Uncut(3_000_000, hashlib.sha256(value).hexdigest())
+    whole_key = Uncut(1_000_000, hashlib.sha256(of).hexdigest())
     assert [found[offset].cut for offset in range(4)] == [
         {"value": whole},
         {"key": whole_key},

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from models.constant import ConstantScorer
 from models.scorer import Floats, ScoreRequest
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.features.trending import Trending
 from streams.ranking import arms as arms_module
 from streams.ranking.arms import SHADOWED, Arms
-from streams.ranking.assignment import place
-from streams.ranking.recommender import Ask, Made, Recommender
+from streams.ranking.assignment import assign
+from streams.ranking.recommender import RankRequest, RankResult, Recommender
 from streams.telemetry.meter import Meter, Snapshot, quantiles
 from tests.logged import logged
 
@@ -53,7 +53,7 @@ class Broken(Numbered):
         return [np.full_like(rows, np.nan) for rows in found]
 
 
-def recommender(catalogue: Catalogue, scorer: Numbered) -> Recommender:
+def recommender(catalogue: Catalog, scorer: Numbered) -> Recommender:
     return Recommender(catalogue, scorer, TRENDING, StreamsConfig())
 
 
@@ -63,30 +63,30 @@ def meter() -> Meter:
 
 
 @pytest.fixture
-def arms(catalogue: Catalogue, meter: Meter) -> Arms:
+def arms(catalogue: Catalog, meter: Meter) -> Arms:
     return Arms(recommender(catalogue, Numbered("old")), meter)
 
 
-def feed(number: int) -> Ask:
-    return Ask("feed", f"e{number}", 9, f"u{number}", PAST)
+def feed(number: int) -> RankRequest:
+    return RankRequest("feed", f"e{number}", 9, f"u{number}", PAST)
 
 
-def batch(shoppers: int) -> list[Ask]:
+def batch(shoppers: int) -> list[RankRequest]:
     """Each shopper's feed and search, and what everybody shares."""
     return [
         ask
         for number in range(shoppers)
         for ask in (
             feed(number),
-            Ask("search", f"e{number}", 9, f"u{number}", PAST, query="printer"),
-            Ask("search", f"e{number}", 9, query="printer"),
-            Ask("similar", f"e{number}", 9, item_id="usb"),
-            Ask("popular", f"e{number}", 9),
+            RankRequest("search", f"e{number}", 9, f"u{number}", PAST, query="printer"),
+            RankRequest("search", f"e{number}", 9, query="printer"),
+            RankRequest("similar", f"e{number}", 9, item_id="usb"),
+            RankRequest("popular", f"e{number}", 9),
         )
     ]
 
 
-def labels(made: Made) -> list[tuple[str, str]]:
+def labels(made: RankResult) -> list[tuple[str, str]]:
     return [(record.shelf.arm, record.shelf.model) for record in made.records]
 
 
@@ -104,7 +104,7 @@ def test_without_others_the_champion_answers_as_it_always_did(arms: Arms, meter:
 
 
 def test_each_shopper_is_answered_by_one_arm_and_all_see_alike_what_is_shared(
-    arms: Arms, catalogue: Catalogue, meter: Meter
+    arms: Arms, catalogue: Catalog, meter: Meter
 ) -> None:
     arms.challenge(recommender(catalogue, Numbered("new")), 0.4, salt="new")
     arms.hold_back(recommender(catalogue, Numbered("untrained")), 0.2)
@@ -117,8 +117,8 @@ def test_each_shopper_is_answered_by_one_arm_and_all_see_alike_what_is_shared(
     for ask, record in zip(asks, made.records, strict=True):
         arm = "shared"
         if (shopper := ask.shopper_id) is not None:
-            arm = "canary" if place(shopper, "new") < 0.4 else "champion"
-            arm = "holdback" if place(shopper, "holdback") < 0.2 else arm
+            arm = "canary" if assign(shopper, "new") < 0.4 else "champion"
+            arm = "holdback" if assign(shopper, "holdback") < 0.2 else arm
         assert (record.shelf.arm, record.shelf.model) == (arm, models[arm])
     assert min(seen.values()) > 0 and len(seen) == 4
     counts = counted(meter)
@@ -128,7 +128,7 @@ def test_each_shopper_is_answered_by_one_arm_and_all_see_alike_what_is_shared(
     assert counts["canary.failed"] == counts["holdback.failed"] == 0
 
 
-def test_shares_hold_over_many_shoppers_and_the_holdback_takes_of_all_alike(arms: Arms, catalogue: Catalogue) -> None:
+def test_shares_hold_over_many_shoppers_and_the_holdback_takes_of_all_alike(arms: Arms, catalogue: Catalog) -> None:
     arms.challenge(recommender(catalogue, Numbered("new")), 0.25, salt="new")
     arms.hold_back(recommender(catalogue, Numbered("untrained")), 0.1)
     seen = Counter(arms._of(feed(number)) for number in range(20_000))
@@ -136,7 +136,7 @@ def test_shares_hold_over_many_shoppers_and_the_holdback_takes_of_all_alike(arms
         assert abs(seen[arm] / 20_000 - share) < 4 * (share * (1 - share) / 20_000) ** 0.5
 
 
-def test_a_trial_ends_and_another_deals_shoppers_anew(arms: Arms, catalogue: Catalogue) -> None:
+def test_a_trial_ends_and_another_deals_shoppers_anew(arms: Arms, catalogue: Catalog) -> None:
     asks = [feed(number) for number in range(200)]
     new = recommender(catalogue, Numbered("new"))
 
@@ -156,7 +156,7 @@ def test_a_trial_ends_and_another_deals_shoppers_anew(arms: Arms, catalogue: Cat
 
 ASKS = st.lists(
     st.builds(
-        lambda surface, shopper, number: Ask(
+        lambda surface, shopper, number: RankRequest(
             surface,
             f"e{number}",
             9,
@@ -176,7 +176,7 @@ ASKS = st.lists(
 class Deal:
     """Arms that are made once for all examples, as a catalogue is dear."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalog) -> None:
         self.arms = Arms(recommender(catalogue, Numbered("old")), Meter("worker", "w", 0))
         self.others = {
             "works": recommender(catalogue, Numbered("new")),
@@ -184,13 +184,13 @@ class Deal:
         }
 
 
-def test_the_split_keeps_the_order_and_answers_each_ask_once(catalogue: Catalogue) -> None:
+def test_the_split_keeps_the_order_and_answers_each_ask_once(catalogue: Catalog) -> None:
     deal = Deal(catalogue)
     alone = recommender(catalogue, Numbered("old"))
 
     @settings(deadline=None)
     @given(ASKS, st.sampled_from(["works", "breaks"]), st.floats(0, 1), st.floats(0, 1))
-    def check(asks: list[Ask], other: str, share: float, held: float) -> None:
+    def check(asks: list[RankRequest], other: str, share: float, held: float) -> None:
         deal.arms.challenge(deal.others[other], share, "salt")
         deal.arms.hold_back(deal.others["works"], held)
         made = deal.arms.recommend(asks, {}, NOW)
@@ -208,11 +208,11 @@ def test_the_split_keeps_the_order_and_answers_each_ask_once(catalogue: Catalogu
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), None])
 def test_where_a_canary_breaks_the_champion_answers_and_no_arm_counts_it(
-    arms: Arms, catalogue: Catalogue, meter: Meter, caplog: pytest.LogCaptureFixture, error: Exception | None
+    arms: Arms, catalogue: Catalog, meter: Meter, caplog: pytest.LogCaptureFixture, error: Exception | None
 ) -> None:
     arms.challenge(recommender(catalogue, Broken(error)), 0.5, salt="new")
     asks = [feed(number) for number in range(40)]
-    mine = [place(f"u{number}", "new") < 0.5 for number in range(40)]
+    mine = [assign(f"u{number}", "new") < 0.5 for number in range(40)]
     with caplog.at_level(logging.ERROR):
         made = arms.recommend(asks, {}, NOW)
         arms.recommend(asks, {}, NOW)
@@ -223,7 +223,7 @@ def test_where_a_canary_breaks_the_champion_answers_and_no_arm_counts_it(
     assert len(logged(caplog, "streams.ranking.arms")) == (error is not None), "said once"
 
 
-def test_a_shadow_is_compared_and_never_seen(arms: Arms, catalogue: Catalogue, meter: Meter) -> None:
+def test_a_shadow_is_compared_and_never_seen(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
     new = Numbered("new", backwards=True)
     arms.challenge(recommender(catalogue, new), 0.0, salt="new")
     asks = batch(10)
@@ -244,21 +244,21 @@ def times(snapshot: Snapshot) -> bool:
     return all(quantiles([snapshot], f"shadow.{name}", (0.5,))[0] > 0 for name in ("champion", "challenger"))
 
 
-def test_the_overlap_is_of_the_first_ten(arms: Arms, catalogue: Catalogue, meter: Meter) -> None:
+def test_the_overlap_is_of_the_first_ten(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
     arms.challenge(recommender(catalogue, Numbered("old")), 0.0)
     arms.shadow([feed(1)], {}, NOW)
     counts = counted(meter)
     assert counts["shadow.overlap"] == counts["shadow.top"] > 0, "the same shelf of the same scorer"
 
 
-def test_a_shadow_that_breaks_is_counted_and_harms_nobody(arms: Arms, catalogue: Catalogue, meter: Meter) -> None:
+def test_a_shadow_that_breaks_is_counted_and_harms_nobody(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
     arms.challenge(recommender(catalogue, Broken(ValueError("shapes"))), 0.0)
     arms.shadow(batch(10), {}, NOW)
     assert counted(meter) == {"shadow.failed": SHADOWED}
     assert labels(arms.recommend([feed(1)], {}, NOW)) == [("champion", "old")]
 
 
-def test_a_shadow_rests_long_after_it_worked(arms: Arms, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shadow_rests_long_after_it_worked(arms: Arms, catalogue: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     new = Numbered("new")
     arms.challenge(recommender(catalogue, new), 0.0)
     for _ in range(20):
@@ -273,14 +273,14 @@ def test_a_shadow_rests_long_after_it_worked(arms: Arms, catalogue: Catalogue, m
     assert len(new.calls) == 2
 
 
-def test_a_canary_is_no_shadow_any_more(arms: Arms, catalogue: Catalogue, meter: Meter) -> None:
+def test_a_canary_is_no_shadow_any_more(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
     new = Numbered("new")
     arms.challenge(recommender(catalogue, new), 1e-9)
     arms.shadow(batch(3), {}, NOW)
     assert not new.calls and not counted(meter)
 
 
-def test_what_is_in_demand_reaches_all_arms_also_one_that_comes_later(catalogue: Catalogue, meter: Meter) -> None:
+def test_what_is_in_demand_reaches_all_arms_also_one_that_comes_later(catalogue: Catalog, meter: Meter) -> None:
     trending = Trending(3_600, 24)
     made = [Recommender(catalogue, Numbered(name), trending, StreamsConfig()) for name in ("old", "held", "new")]
     arms = Arms(made[0], meter)
@@ -294,7 +294,7 @@ def test_what_is_in_demand_reaches_all_arms_also_one_that_comes_later(catalogue:
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), None])
 def test_where_the_champion_breaks_a_spare_answers_and_in_the_end_it_is_given_up(
-    catalogue: Catalogue, meter: Meter, caplog: pytest.LogCaptureFixture, error: Exception | None
+    catalogue: Catalog, meter: Meter, caplog: pytest.LogCaptureFixture, error: Exception | None
 ) -> None:
     arms = Arms(recommender(catalogue, Broken(error)), meter)
     given_up: list[bool] = []
@@ -312,7 +312,7 @@ def test_where_the_champion_breaks_a_spare_answers_and_in_the_end_it_is_given_up
     assert "model.failed" not in counted(meter)
 
 
-def test_what_all_break_at_is_the_events_fault(catalogue: Catalogue, meter: Meter) -> None:
+def test_what_all_break_at_is_the_events_fault(catalogue: Catalog, meter: Meter) -> None:
     arms = Arms(recommender(catalogue, Broken(RuntimeError("a strange event"))), meter)
     arms.spares = lambda: [recommender(catalogue, Broken(ValueError("strange"))) for _ in range(2)]
     arms.give_up = lambda: pytest.fail("the model did nothing wrong")
@@ -333,7 +333,7 @@ class Partly(Numbered):
 
 
 def test_a_shelf_with_one_score_that_is_no_number_is_made_by_a_spare_or_else_of_the_others(
-    catalogue: Catalogue, meter: Meter
+    catalogue: Catalog, meter: Meter
 ) -> None:
     arms = Arms(recommender(catalogue, Partly("partly")), meter)
     asks = batch(2)

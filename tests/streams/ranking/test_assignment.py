@@ -2,10 +2,10 @@
 
 from scipy import stats
 
-from streams.ranking.assignment import place
+from streams.ranking.assignment import assign
 
 
 def test_places_are_uniform_and_salts_are_independent() -> None:
-    one, other = ([place(f"user-{number}", salt) for number in range(20_000)] for salt in ("a", "b"))
+    one, other = ([assign(f"user-{number}", salt) for number in range(20_000)] for salt in ("a", "b"))
     assert stats.kstest(one, "uniform").pvalue > 0.01 and stats.kstest(other, "uniform").pvalue > 0.01
     assert abs(stats.spearmanr(one, other).statistic) < 0.03

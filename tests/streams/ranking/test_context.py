@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.config import WorkerConfig
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.ranking.context import QUERY_WEIGHT, TOUCH_WEIGHTS, Past, Queries, centre, vectors
@@ -12,13 +12,13 @@ CONFIG = WorkerConfig(recent_items=3, recent_queries=2, recency_half_life_s=10)
 
 
 @pytest.fixture
-def queries(catalogue: Catalogue) -> Queries:
+def queries(catalogue: Catalog) -> Queries:
     queries = Queries(catalogue.encoder, capacity=2)
     queries.update(["tv", "usb cable"])
     return queries
 
 
-def test_items_then_queries_each_decayed_from_the_newest_event(catalogue: Catalogue, queries: Queries) -> None:
+def test_items_then_queries_each_decayed_from_the_newest_event(catalogue: Catalog, queries: Queries) -> None:
     shopper = Shopper(
         touched=(Touched(50_000, "cart", "usb"), Touched(40_000, "click", "pad")), asked=(Asked(30_000, "tv"),)
     )
@@ -29,7 +29,7 @@ def test_items_then_queries_each_decayed_from_the_newest_event(catalogue: Catalo
     assert np.array_equal(rows[2], queries.get("tv")[0].pooled)
 
 
-def test_unknown_items_repetitions_and_the_query_itself_are_left_out(catalogue: Catalogue, queries: Queries) -> None:
+def test_unknown_items_repetitions_and_the_query_itself_are_left_out(catalogue: Catalog, queries: Queries) -> None:
     touched = tuple(Touched(9 - n, "read", item) for n, item in enumerate(("gone", "usb", "usb", "pad")))
     shopper = Shopper(touched=touched, asked=(Asked(9, "tv"), Asked(8, "usb cable")))
     past = Past.of(shopper, CONFIG, without="tv")
@@ -39,7 +39,7 @@ def test_unknown_items_repetitions_and_the_query_itself_are_left_out(catalogue: 
     assert weights.tolist() == pytest.approx(past.weights[1:])
 
 
-def test_no_past_is_no_rows(catalogue: Catalogue, queries: Queries) -> None:
+def test_no_past_is_no_rows(catalogue: Catalog, queries: Queries) -> None:
     rows, weights = vectors(Past.of(Shopper(), CONFIG), catalogue, queries)
     assert rows.shape == (0, catalogue.encoder.dim) and weights.shape == (0,)
 

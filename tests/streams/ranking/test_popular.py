@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import pytest
 
 from models.constant import ConstantScorer
-from streams.catalog.catalog import Catalogue
+from streams.catalog.catalog import Catalog
 from streams.config import RedisConfig, StreamsConfig
 from streams.events.schema import Click
 from streams.events.shelf import ShelfRecord
 from streams.features.trending import Ranked, Trending
 from streams.ranking.arms import Arms
-from streams.ranking.popular import Demand
+from streams.ranking.popular import PopularShelves
 from streams.ranking.recommender import Recommender
 from streams.redis.connection import connect
-from streams.redis.store import Store
+from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
 pytestmark = pytest.mark.integration
@@ -28,7 +28,7 @@ LATE = {1: "mouse", 2: "mouse", 3: "usb", 23: "pad", 24: "toner"}
 
 @pytest.mark.parametrize("buckets", [24, 4, 2, 1])
 def test_what_is_processed_hours_late_counts_as_after_a_restart(
-    redis_db: str, catalogue: Catalogue, buckets: int
+    redis_db: str, catalogue: Catalog, buckets: int
 ) -> None:
     config = StreamsConfig()
     config = config.model_copy(update={"state": config.state.model_copy(update={"trend_buckets": buckets})})
@@ -36,18 +36,18 @@ def test_what_is_processed_hours_late_counts_as_after_a_restart(
     async def write(_: Sequence[ShelfRecord]) -> None:
         return None
 
-    def starting(store: Store) -> Demand:
+    def starting(store: StateStore) -> PopularShelves:
         trending = Trending(config.state.trend_bucket_s, buckets)
         champion = Recommender(catalogue, ConstantScorer(), trending, config)
-        return Demand(store, trending, Arms(champion, Meter("worker", "w", 0)), write, config)
+        return PopularShelves(store, trending, Arms(champion, Meter("worker", "w", 0)), write, config)
 
-    def told(demand: Demand) -> list[Ranked]:
+    def told(demand: PopularShelves) -> list[Ranked]:
         return [demand.trending.get(segment, NOW, 10) for segment in ("all", "Mice", "Cables")]
 
     async def run() -> None:
         client = connect(RedisConfig(url=redis_db))  # type: ignore[arg-type]
         try:
-            store = Store(client, config.state)
+            store = StateStore(client, config.state)
             await store.remember({"u": [Click(event_id="e", ts=NOW, user_id="u", item_id="hdmi")]}, 1)
             demand = starting(store)
             await demand.refresh(NOW)

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streams.catalog.catalog import Catalogue, Change
+from streams.catalog.catalog import Catalog, Change
 from streams.catalog.embedding import Origin
-from streams.catalog.topic_index import Ledger
+from streams.catalog.topic_index import TopicIndex
 from streams.config import PolicyConfig, RedisConfig, StreamsConfig
 from streams.events.shelf import Shelf, ShelfItem, encoder, shelf_decoder
 from streams.ranking.withdrawals import Withdrawals
 from streams.redis.connection import connect
-from streams.redis.store import SHOWN_KEPT, Store
+from streams.redis.store import SHOWN_KEPT, StateStore
 from streams.telemetry.meter import Meter
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -25,10 +25,10 @@ TTL_S = StreamsConfig().shelf.ttl_s
 class Shelves:
     """Shelves in Redis, and the worker that sees to them."""
 
-    def __init__(self, url: str, catalogue: Catalogue, config: StreamsConfig) -> None:
+    def __init__(self, url: str, catalogue: Catalog, config: StreamsConfig) -> None:
         self.client = connect(RedisConfig(url=url))
-        self.store = Store(self.client, config.state)
-        self.catalogue, self.ledger = catalogue, Ledger(catalogue.encoder.version)
+        self.store = StateStore(self.client, config.state)
+        self.catalogue, self.ledger = catalogue, TopicIndex(catalogue.encoder.version)
         self.owned = {0}
         self.meter = Meter("worker", "w", 0)
         self.work = Withdrawals(
@@ -74,7 +74,7 @@ class Shelves:
 
 
 def run(
-    url: str, catalogue: Catalogue, story: Callable[[Shelves], Awaitable[None]], config: StreamsConfig | None = None
+    url: str, catalogue: Catalog, story: Callable[[Shelves], Awaitable[None]], config: StreamsConfig | None = None
 ) -> None:
     """Tell a story on a worker's shelves."""
 
@@ -88,7 +88,7 @@ def run(
     asyncio.run(main())
 
 
-def test_a_shelf_by_someone_who_did_not_know_loses_the_item_too(redis_db: str, catalogue: Catalogue) -> None:
+def test_a_shelf_by_someone_who_did_not_know_loses_the_item_too(redis_db: str, catalogue: Catalog) -> None:
     async def story(shelves: Shelves) -> None:
         async with shelves.seen_to():
             await shelves.put("shelf:feed:u")
@@ -105,7 +105,7 @@ def test_a_shelf_by_someone_who_did_not_know_loses_the_item_too(redis_db: str, c
     run(redis_db, catalogue, story)
 
 
-def test_an_item_on_more_shelves_than_are_noted_leaves_all_of_them(redis_db: str, catalogue: Catalogue) -> None:
+def test_an_item_on_more_shelves_than_are_noted_leaves_all_of_them(redis_db: str, catalogue: Catalog) -> None:
     async def story(shelves: Shelves) -> None:
         async with shelves.seen_to():
             keys = [f"shelf:feed:{n}" for n in range(SHOWN_KEPT + 300)]
@@ -118,7 +118,7 @@ def test_an_item_on_more_shelves_than_are_noted_leaves_all_of_them(redis_db: str
     run(redis_db, catalogue, story)
 
 
-def test_what_another_worker_left_undone_is_done_when_its_partitions_come(redis_db: str, catalogue: Catalogue) -> None:
+def test_what_another_worker_left_undone_is_done_when_its_partitions_come(redis_db: str, catalogue: Catalog) -> None:
     async def story(shelves: Shelves) -> None:
         async with shelves.seen_to():
             await shelves.put("shelf:feed:u", "shelf:popular:tv", noted=False)
@@ -134,7 +134,7 @@ def test_what_another_worker_left_undone_is_done_when_its_partitions_come(redis_
     run(redis_db, catalogue, story)
 
 
-def test_a_restock_is_not_hidden_and_sold_out_may_be_allowed(redis_db: str, catalogue: Catalogue) -> None:
+def test_a_restock_is_not_hidden_and_sold_out_may_be_allowed(redis_db: str, catalogue: Catalog) -> None:
     slot = catalogue.slot("hdmi")
     assert slot is not None
 
@@ -159,9 +159,9 @@ def test_a_restock_is_not_hidden_and_sold_out_may_be_allowed(redis_db: str, cata
     run(redis_db, catalogue, lax, StreamsConfig(policy=PolicyConfig(steps=("diversity",))))
 
 
-def test_a_catalogue_that_was_lost_empties_no_shelf(redis_db: str, catalogue: Catalogue) -> None:
+def test_a_catalogue_that_was_lost_empties_no_shelf(redis_db: str, catalogue: Catalog) -> None:
     async def story(shelves: Shelves) -> None:
-        shelves.catalogue, shelves.ledger = Catalogue(catalogue.encoder), Ledger(catalogue.encoder.version)
+        shelves.catalogue, shelves.ledger = Catalog(catalogue.encoder), TopicIndex(catalogue.encoder.version)
         await shelves.put("shelf:feed:u")
         await shelves.work._pass()
         assert await shelves.shown("shelf:feed:u") == ["hdmi", "usb"]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streams.redis.retry import Patience
+from streams.redis.retry import RedisRetry
 
 
 def test_who_is_cancelled_as_the_answer_comes_is_cancelled() -> None:
@@ -18,11 +18,11 @@ def test_who_is_cancelled_as_the_answer_comes_is_cancelled() -> None:
         return "none"
 
     async def run() -> None:
-        waiting = asyncio.create_task(Patience().until_done(deaf))
+        waiting = asyncio.create_task(RedisRetry().until_done(deaf))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert await Patience().until_done(lambda: asyncio.sleep(0, "an answer")) == "an answer"
+        assert await RedisRetry().until_done(lambda: asyncio.sleep(0, "an answer")) == "an answer"
 
     asyncio.run(run())

@@ -23,7 +23,7 @@ from streams.features.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, r
 from streams.redis.connection import connect
 from streams.redis.keys import own
 from streams.redis.retry import passing
-from streams.redis.store import SHOWN_KEPT, Store
+from streams.redis.store import SHOWN_KEPT, StateStore
 from tests.logged import logged
 from tests.shop import HANG_S
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
@@ -127,13 +127,13 @@ def enters(scored: dict[str, int], member: str, time_ms: int, cap: int) -> bool:
     return new and member in scored
 
 
-def told(url: str, config: StateConfig, work: Callable[[Store], Awaitable[Any]]) -> Any:
+def told(url: str, config: StateConfig, work: Callable[[StateStore], Awaitable[Any]]) -> Any:
     """Run something with a store that is connected to the URL."""
 
     async def main() -> Any:
         client = connect(RedisConfig(url=url))
         try:
-            return await work(Store(client, config))
+            return await work(StateStore(client, config))
         finally:
             await client.aclose()
 
@@ -145,7 +145,7 @@ def lived(url: str, config: StateConfig, batches: Sequence[Sequence[AnyEvent]]) 
     with redis.Redis.from_url(url) as client:
         client.flushdb()
 
-    async def work(store: Store) -> None:
+    async def work(store: StateStore) -> None:
         for batch in batches:
             by_shopper: dict[str, list[AnyEvent]] = {}
             for event in batch:
@@ -284,7 +284,7 @@ def test_three_hundred_clicks_of_one_shopper_weigh_less_than_one_of_each_of_two(
     clicks = [Click(event_id=f"e{n}", ts=n, user_id="u", item_id="lifted") for n in range(300)]
     clicks += [Click(event_id=f"e{n}", ts=500, user_id=f"v{n}", item_id="liked") for n in range(2)]
 
-    async def work(store: Store) -> Any:
+    async def work(store: StateStore) -> Any:
         for click in clicks:
             await store.remember({click.shopper: [click]}, 1)
         return await store.trend([0])
@@ -296,7 +296,7 @@ def test_what_a_marked_shopper_does_is_remembered_and_makes_no_demand(redis_db: 
     def click(number: int, item: str, shopper: str = "bot") -> Click:
         return Click(event_id=f"e{number}", ts=number, user_id=shopper, item_id=item)
 
-    async def work(store: Store) -> tuple[Any, Any, int]:
+    async def work(store: StateStore) -> tuple[Any, Any, int]:
         await store.remember({"bot": [click(1, "a")]}, 1)
         marked = await store.remember({"bot": [click(2, "b"), click(3, "a")], "u": [click(4, "b", "u")]}, 5, {"bot"})
         again = await store.remember({"bot": [click(5, "c")]}, 5)  # as after a restart of whoever marked it
@@ -311,7 +311,7 @@ def test_what_a_marked_shopper_does_is_remembered_and_makes_no_demand(redis_db: 
 def test_what_a_shopper_has_counted_for_takes_few_bytes(redis_db: str) -> None:
     ids = [f"{n:08d}" for n in range(150)]
 
-    async def work(store: Store) -> list[int]:
+    async def work(store: StateStore) -> list[int]:
         found = []
         for some in (ids[:1], ids[:13], ids):
             now = [Click(event_id=f"e{n}{len(some)}", ts=1_000, user_id="u", item_id=id) for n, id in enumerate(some)]
@@ -331,7 +331,7 @@ def test_what_is_remembered_comes_back_newest_first_and_bounded(redis_db: str) -
         Purchase(event_id="3", ts=2_000, user_id="u", item_id="b"),
     ]
 
-    async def work(store: Store) -> Shopper:
+    async def work(store: StateStore) -> Shopper:
         await store.remember({"u": events, "v": []}, 10)
         return (await store.remember({"u": []}, 1))["u"]
 
@@ -343,7 +343,7 @@ def test_what_is_remembered_comes_back_newest_first_and_bounded(redis_db: str) -
 
 
 def test_together_and_trend_are_summed_over_shards(redis_db: str) -> None:
-    async def work(store: Store) -> tuple[Any, Any, Any]:
+    async def work(store: StateStore) -> tuple[Any, Any, Any]:
         for n in range(20):
             pair = [Click(event_id=f"{n}{item}", ts=1_000, user_id=f"u{n}", item_id=item) for item in ("x", "y")]
             await store.remember({f"u{n}": pair}, 1)
@@ -359,7 +359,7 @@ def test_together_and_trend_are_summed_over_shards(redis_db: str) -> None:
 @fast
 @given(st.permutations(range(8)), st.integers(1, 4))
 def test_a_newer_shelf_stays_whatever_the_order(redis_db: str, times: list[int], size: int) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: StateStore) -> None:
         best = -1
         await store.client.flushdb()
         for group in (times[start : start + size] for start in range(0, len(times), size)):
@@ -378,7 +378,7 @@ def shelf(event_ts: int) -> bytes:
 
 
 def test_a_shelf_of_the_same_event_replaces_so_that_a_repetition_heals(redis_db: str) -> None:
-    async def work(store: Store) -> list[bool]:
+    async def work(store: StateStore) -> list[bool]:
         return await store.put([("k", shelf(5), 5), ("k", shelf(5), 5), ("k", shelf(4), 4)], 60)
 
     assert told(redis_db, SMALL, work) == [True, True, False]
@@ -388,7 +388,7 @@ def test_a_shelf_from_the_far_future_is_replaced(redis_db: str) -> None:
     """It is another's: events so far ahead are refused."""
     ahead = wall_ms() + 3_600_000
 
-    async def work(store: Store) -> list[bool]:
+    async def work(store: StateStore) -> list[bool]:
         far = [("far", shelf(10**15), 10**15), ("far", shelf(5), 5)]
         return await store.put([*far, ("near", shelf(ahead), ahead), ("near", shelf(5), 5)], 60)
 
@@ -399,7 +399,7 @@ CLICK = Click(event_id="e", ts=1_000, user_id="u", item_id="i")
 
 
 def test_scripts_come_back_after_a_flush(redis_db: str) -> None:
-    async def work(store: Store) -> Shopper:
+    async def work(store: StateStore) -> Shopper:
         await store.remember({"u": [CLICK]}, 1)
         await store.client.script_flush()
         await store.put([("k", shelf(1), 1)], 60)
@@ -413,7 +413,7 @@ def test_scripts_come_back_after_a_flush(redis_db: str) -> None:
 def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with LocalRedis(tmp_path) as server:
 
-        async def work(store: Store) -> None:
+        async def work(store: StateStore) -> None:
             await store.remember({"u": [CLICK]}, 1)
             server.stop()
             waiting = asyncio.create_task(store.remember({"u": [msgspec.structs.replace(CLICK, event_id="e2")]}, 5))
@@ -433,7 +433,7 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
 def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
     with LocalRedis(tmp_path, memory_mb=64) as server:
 
-        async def work(store: Store) -> None:
+        async def work(store: StateStore) -> None:
             await store.put([("old", shelf(1), 1)], 60)
             await store.client.config_set("maxmemory", 1)
             waiting = asyncio.create_task(store.put([("new", shelf(2), 2)], 60))
@@ -451,7 +451,7 @@ def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
 
 
 def test_a_defect_is_raised_not_waited_for(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: StateStore) -> None:
         await store.put([("k", shelf(1), 1)], -1)
 
     with pytest.raises(redis.ResponseError, match="invalid expire"):
@@ -489,7 +489,7 @@ def test_items_are_taken_out_of_a_shelf_and_nothing_else_changes(
     gone = [*data.draw(st.lists(st.sampled_from(items), unique=True)), *strangers]
     left = [item for item in items if item not in gone]
 
-    async def work(store: Store) -> None:
+    async def work(store: StateStore) -> None:
         await store.client.flushdb()
         await store.put([("shelf:feed:u", encoder.encode(made(items)), 5)], 60)
         assert await store.take_out({"shelf:feed:u": gone, "shelf:feed:nobody": gone}) == len(items) - len(left)
@@ -506,7 +506,7 @@ def test_the_index_finds_each_shelf_once_and_is_emptied_by_reading(redis_db: str
     keys = [f"shelf:feed:ü{n}" for n in range(50)]
     shown = [[f"i{n % 5}", "all", 'odd "id"'] for n in range(50)]
 
-    async def work(store: Store) -> None:
+    async def work(store: StateStore) -> None:
         await store.put([(key, shelf(1), 1) for key in keys], 600, shown)
         await store.put([(key, shelf(2), 2) for key in keys], 600, shown)
         found, everywhere = await store.take_shown(["i3", "all", "nobody"], 600)
@@ -523,7 +523,7 @@ def test_the_index_finds_each_shelf_once_and_is_emptied_by_reading(redis_db: str
 
 
 def test_the_index_is_bounded_and_says_so(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: StateStore) -> None:
         keys = [f"shelf:feed:{n}" for n in range(2 * SHOWN_KEPT)]
         for start in range(0, len(keys), 64):
             some = keys[start : start + 64]
@@ -547,7 +547,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
     """Every key that a worker makes is of another kind, or holds what is not ours: then all is done once more."""
     config = StateConfig(shards=2)
 
-    async def all_of(store: Store, turn: int) -> tuple[Any, ...]:
+    async def all_of(store: StateStore, turn: int) -> tuple[Any, ...]:
         some = [("u1", "i1"), ("u1", "i2"), ("u2", "i1"), ("u2", "i3")]
         events: dict[str, list[AnyEvent]] = {"u1": [], "u2": []}
         for number, (who, item) in enumerate(some):
@@ -570,7 +570,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
             done = list(mixed(client)) if spoil is None else spoilt(client, spoil)
             assert len(done) > 10
 
-    async def work(store: Store) -> tuple[Any, ...]:
+    async def work(store: StateStore) -> tuple[Any, ...]:
         await all_of(store, 1)
         spoil_all()
         await all_of(store, 2)

@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from streams.runtime import tasks
-from streams.runtime.tasks import EndedError, again, lasting, patiently
+from streams.runtime.tasks import EndedError, restart_on_error, retry, run_forever
 from tests.logged import logged
 
 
@@ -25,7 +25,7 @@ def test_it_begins_again_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog
     async def run() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await again(read, "shelves")
+                await restart_on_error(read, "shelves")
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
@@ -40,7 +40,7 @@ def test_other_errors_end_it() -> None:
         raise ValueError("no slot")
 
     with pytest.raises(ValueError, match="no slot"):
-        asyncio.run(again(read, "slots"))
+        asyncio.run(restart_on_error(read, "slots"))
 
 
 def test_what_has_no_end_and_ends_is_an_error_unless_it_was_cancelled() -> None:
@@ -50,8 +50,8 @@ def test_what_has_no_end_and_ends_is_an_error_unless_it_was_cancelled() -> None:
     async def run() -> None:
         with pytest.raises(ExceptionGroup) as found:
             async with asyncio.TaskGroup() as group:
-                group.create_task(lasting(cancelled_from_within(), "reading"))
-                group.create_task(lasting(asyncio.sleep(60), "sleeping"))
+                group.create_task(run_forever(cancelled_from_within(), "reading"))
+                group.create_task(run_forever(asyncio.sleep(60), "sleeping"))
         [error] = found.value.exceptions
         assert isinstance(error, EndedError) and str(error) == "reading was cancelled by nobody"
 
@@ -74,5 +74,5 @@ def test_what_fails_twice_is_done_unless_another_try_is_not_worth_it(
         told.append(str(error))
         return passes
 
-    assert asyncio.run(patiently(work, worth)) == wanted
+    assert asyncio.run(retry(work, worth)) == wanted
     assert told == ["failure 0", "failure 1"][: 2 if passes else 1]

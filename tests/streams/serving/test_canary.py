@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models.store import Store
+from models.store import ModelStore
 from models.store.errors import transient
 from models.store.slots import CHALLENGER
 from models.store.storage import LocalStorage
@@ -18,9 +18,9 @@ from streams.features.trending import Trending
 from streams.ranking.arms import Arms
 from streams.ranking.recommender import Recommender
 from streams.runtime import tasks
-from streams.serving.canary import Trial
+from streams.serving.canary import CanaryController
 from streams.serving.loaded_model import fetch, load
-from streams.serving.loader import Editions
+from streams.serving.loader import ModelCache
 from streams.serving.slots import UNTRAINED
 from streams.telemetry.meter import Meter
 from tests.streams.serving.test_loaded_model import put
@@ -50,7 +50,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[str]]:
         yield failed
 
 
-def tried(config: StreamsConfig, work: Callable[[Trial, asyncio.TaskGroup], Coroutine[Any, Any, None]]) -> list[bool]:
+def tried(
+    config: StreamsConfig, work: Callable[[CanaryController, asyncio.TaskGroup], Coroutine[Any, Any, None]]
+) -> list[bool]:
     """Let a trial do something; whether each version that could not be loaded may be loaded later."""
     first = load(fetch(UNTRAINED, config.model), config.model)
     champion = Recommender(first.catalogue, first.scorer, Trending(3_600, 24), config, queries=first.queries)
@@ -69,10 +71,10 @@ def tried(config: StreamsConfig, work: Callable[[Trial, asyncio.TaskGroup], Coro
             complete=ready.wait,
             run=ready.wait,
         )
-        editions = Editions(first, lambda *_: upkeep, config)  # type: ignore[arg-type, return-value]
+        editions = ModelCache(first, lambda *_: upkeep, config)  # type: ignore[arg-type, return-value]
         async with asyncio.TaskGroup() as group:
             editions.start(group)
-            await work(Trial(editions, Arms(champion, Meter("worker", "w", 0)), worth), group)
+            await work(CanaryController(editions, Arms(champion, Meter("worker", "w", 0)), worth), group)
 
     asyncio.run(run())
     return lost
@@ -82,10 +84,10 @@ def test_a_challenger_whose_reading_fails_twice_is_on_trial_in_the_end(
     config: StreamsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = put(config.model, tmp_path / "one")
-    slot = Store(config.model.store).slots.promote(made.id, "a test", CHALLENGER, 0.25)
+    slot = ModelStore(config.model.store).slots.promote(made.id, "a test", CHALLENGER, 0.25)
     shares: list[float] = []
 
-    async def challenge(trial: Trial, group: asyncio.TaskGroup) -> None:
+    async def challenge(trial: CanaryController, group: asyncio.TaskGroup) -> None:
         trial.update(slot.current, group)
         async with asyncio.timeout(60):
             while not trial.ready and trial._loading is not None and not trial._loading.done():
@@ -107,7 +109,7 @@ def test_the_version_held_back_is_tried_again_unless_its_files_are_refused(
         file.write_bytes(file.read_bytes()[:-1])
     held: list[str | None] = []
 
-    async def hold_back(trial: Trial, _: asyncio.TaskGroup) -> None:
+    async def hold_back(trial: CanaryController, _: asyncio.TaskGroup) -> None:
         await trial.hold_back(config.model.model_copy(update={"holdback_version": made.id}))
         held.append(trial.held_back)
 

@@ -8,12 +8,12 @@ import torch
 
 from models.check import CheckError
 from models.late_interaction import LateInteraction
-from models.store import Data, Description, Manifest, Store, StoreError
+from models.store import Data, Description, Manifest, ModelStore, StoreError
 from models.store.slots import CHALLENGER
 from models.weights import PACKAGED, WeightsError, fingerprint, resolve
 from streams.config import ModelConfig
 from streams.serving.loaded_model import examine, fetch, load
-from streams.serving.slots import UNTRAINED, Charge
+from streams.serving.slots import UNTRAINED, SlotWatcher
 from streams.serving.switcher import first
 from tests.models.store.conftest import unreadable
 
@@ -27,7 +27,7 @@ def model(tmp_path: Path) -> ModelConfig:
 def put(model: ModelConfig, folder: Path, notes: str = "", head: LateInteraction | None = None) -> Manifest:
     """A version with a head over the packaged encoder."""
     (head or LateInteraction()).save(folder / "head")
-    return Store(model.store).put(
+    return ModelStore(model.store).put(
         folder,
         Description(
             method="head",
@@ -46,7 +46,7 @@ def test_without_a_champion_the_weights_of_the_settings_serve(model: ModelConfig
     assert charge.watch.update(charge.read().champion) is False, "a slot that says nothing changes nothing"
 
     made = put(model, tmp_path / "one")
-    store = Store(model.store)
+    store = ModelStore(model.store)
     store.slots.promote(made.id, "a test")
     assert charge.watch.update(charge.read().champion) and charge.read().before == (UNTRAINED,)
     assert first(model)[0].version == made.id
@@ -64,7 +64,7 @@ def test_settings_can_do_without_a_store_for_good(model: ModelConfig, version: s
 
 def test_what_cannot_be_loaded_leaves_the_place_to_what_was_before(model: ModelConfig, tmp_path: Path) -> None:
     versions = [put(model, tmp_path / name, name) for name in ("one", "two")]
-    store = Store(model.store)
+    store = ModelStore(model.store)
     for made in versions:
         store.slots.promote(made.id, "a test")
     for made, left in zip(reversed(versions), (versions[0].id, UNTRAINED), strict=True):
@@ -81,7 +81,7 @@ def test_what_cannot_be_loaded_leaves_the_place_to_what_was_before(model: ModelC
 
 def test_what_cannot_be_read_now_leaves_its_place_for_a_while_only(model: ModelConfig, tmp_path: Path) -> None:
     versions = [put(model, tmp_path / name, name) for name in ("one", "two")]
-    store = Store(model.store)
+    store = ModelStore(model.store)
     for made in versions:
         store.slots.promote(made.id, "a test")
     with unreadable(Path(model.store) / "versions" / versions[1].id / "manifest.json"):
@@ -92,14 +92,14 @@ def test_what_cannot_be_read_now_leaves_its_place_for_a_while_only(model: ModelC
 
 def test_the_champion_is_nobodys_challenger(model: ModelConfig, tmp_path: Path) -> None:
     made = put(model, tmp_path / "one")
-    store = Store(model.store)
+    store = ModelStore(model.store)
     store.slots.promote(made.id, "a test", CHALLENGER, 0.25)
-    charge = Charge(store, "champion")
+    charge = SlotWatcher(store, "champion")
     challenger = charge.read().challenger
     assert challenger is not None and (challenger.version, challenger.share) == (made.id, 0.25)
     store.slots.promote(made.id, "a test")
     assert charge.read().challenger is None
-    assert Charge(store, CHALLENGER).read().challenger is None, "a worker of the challenger alone tries no other"
+    assert SlotWatcher(store, CHALLENGER).read().challenger is None, "a worker of the challenger alone tries no other"
 
 
 def test_editions_share_an_encoder_its_items_and_its_queries(model: ModelConfig, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_version_that_fails_a_check_never_becomes_an_edition(
         load(fetch(bad.id, model), model)
     with pytest.raises(StoreError, match=f"{bad.id} is refused.*{why}"):
         examine(bad.id, model, good.id)
-    store = Store(model.store)
+    store = ModelStore(model.store)
     for made in (good, bad):
         store.slots.promote(made.id, "pushed past all commands")
     assert first(model)[0].version == good.id
@@ -153,7 +153,7 @@ def test_weights_that_are_no_numbers_are_found_when_put_and_when_loaded(model: M
         head.learned[0].weight[3, 5] = torch.nan
     with pytest.raises(StoreError, match=r"model\.safetensors holds weights that are not finite.*learned\.0\.weight"):
         put(model, tmp_path / "bad", head=head)
-    assert Store(model.store).ids() == []
+    assert ModelStore(model.store).ids() == []
     chosen = fetch(UNTRAINED, model)
     with pytest.raises(WeightsError, match="not finite"):
         load(dataclasses.replace(chosen, head=tmp_path / "bad" / "head"), model)

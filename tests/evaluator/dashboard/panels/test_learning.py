@@ -8,7 +8,7 @@ import pytest
 
 from evaluator.dashboard.history import History
 from evaluator.dashboard.panels import traffic
-from evaluator.dashboard.panels.learning import MOST_TURNS, loop
+from evaluator.dashboard.panels.learning import MOST_TURNS, learning_panel
 from evaluator.dashboard.panels.system import Processes, Slots, health
 from models.store.slots import Promotion, Slot
 from tests.evaluator.dashboard import said
@@ -30,7 +30,7 @@ def slots(**wanted: Slot) -> Slots:
 
 
 def test_nothing_is_known_at_first() -> None:
-    found = loop([], [])
+    found = learning_panel([], [])
     assert not found.reports and found.stage == found.champion == found.challenger == "" and found.lately == []
     assert found.champion_at is None and found.trigger_at is None and found.new_examples is None
 
@@ -39,12 +39,12 @@ def test_the_trainer_says_what_it_does_and_slots_who_is_in_charge() -> None:
     older = said.trainer(NOW - 5_000, "idle")
     last = said.trainer(NOW, "training", 0.4, held_back="too soon")
     there = slots(champion=Slot(held("m2", 1)), challenger=Slot(held("m3", 9, share=0.1)))
-    found = loop([last, older], there.get())
+    found = learning_panel([last, older], there.get())
     assert (found.stage, found.progress, found.held_back, found.new_examples) == ("training", 0.4, "too soon", 1_234)
     assert (found.champion, found.champion_at) == ("m2", AT + 60_000)
     assert (found.challenger, found.share) == ("m3", 0.1)
     assert (found.trigger_reason, found.trigger_at) == ("click_rate", NOW - 300_000)
-    assert loop([older], []).champion == said.MODEL and loop([older], []).champion_at is None
+    assert learning_panel([older], []).champion == said.MODEL and learning_panel([older], []).champion_at is None
 
 
 def test_lately_tells_both_slots_newest_first() -> None:
@@ -52,7 +52,7 @@ def test_lately_tells_both_slots_newest_first() -> None:
         champion=Slot(held("m2", 30, "rolled back from m4: pages are slow"), (held("m1", -90),)),
         challenger=Slot(None, (held("m4", 5, share=0.1), held("m5", 40, share=0.0)), "slower than the champion"),
     )
-    found = loop([], there.get()).lately
+    found = learning_panel([], there.get()).lately
     assert [(turn.what, turn.version) for turn in found] == [
         ("shadow", "m5"),
         ("rolled back", "m2"),
@@ -61,12 +61,12 @@ def test_lately_tells_both_slots_newest_first() -> None:
     ]
     assert [turn.ended for turn in found] == ["slower than the champion", "", "", ""]
     many = slots(champion=Slot(held("m", 99), tuple(held(f"m{number}", number) for number in range(20))))
-    assert len(loop([], many.get()).lately) == MOST_TURNS
+    assert len(learning_panel([], many.get()).lately) == MOST_TURNS
 
 
 @pytest.mark.parametrize(("share", "stage"), [(0.0, "shadow"), (0.2, "canary")])
 def test_without_a_trainer_the_slot_says_the_stage(share: float, stage: str) -> None:
-    assert loop([], slots(challenger=Slot(held("m3", 9, share=share))).get()).stage == stage
+    assert learning_panel([], slots(challenger=Slot(held("m3", 9, share=share))).get()).stage == stage
 
 
 def test_of_several_evaluators_counts_add_up_and_the_ratio_is_that_of_who_saw_most() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluator.gate.checks.quality import calibrated
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask
+from evaluator.gate.dataset import GateRequest
 from evaluator.gate.gate import judge
 from models.scorer import Floats, utility
 from models.training.examples import Example
@@ -26,18 +26,18 @@ def shown(seed: int) -> list[Example]:
     return made
 
 
-def unsure(asks: Sequence[Ask]) -> list[Floats]:
+def unsure(asks: Sequence[GateRequest]) -> list[Floats]:
     """Ranks by what matters little, and knows nothing of how often anything is clicked."""
     return [np.array([[0.2, 0.2, _liking(item), 0.6 - _liking(item)] for item in ask.items], "f4") for ask in asks]
 
 
-def usual(asks: Sequence[Ask]) -> list[Floats]:
+def usual(asks: Sequence[GateRequest]) -> list[Floats]:
     """Knows how often anything is clicked, and a little of the order, from noise."""
     rows = {item: 0.1 + 0.0001 * _liking(item) for ask in asks for item in ask.items}
     return [np.array([[0.001, 0.001, rows[item], 0.998 - rows[item]] for item in ask.items], "f4") for ask in asks]
 
 
-def knowing(asks: Sequence[Ask]) -> list[Floats]:
+def knowing(asks: Sequence[GateRequest]) -> list[Floats]:
     """Knows how often each item is clicked."""
     found = []
     for ask in asks:
@@ -65,7 +65,7 @@ def test_what_knows_only_how_often_is_better_than_nothing_calibrated_but_not_tha
 
 
 def test_calibrating_leaves_the_order() -> None:
-    asks = [Ask(f"q{number}", (), ("good 0", "poor 3", "poor 4")) for number in range(3)]
+    asks = [GateRequest(f"q{number}", (), ("good 0", "poor 3", "poor 4")) for number in range(3)]
     for part, before in zip(calibrated(unsure, shown(0), 1_000)(asks), unsure(asks), strict=True):
         assert np.allclose(part.sum(1), 1, atol=1e-6)
         assert utility(part, WEIGHTS).argmax() == utility(before, WEIGHTS).argmax() == 1

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evaluator.gate.checks.exposure import exposure_checks, shares, top, total_variation
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, pools
+from evaluator.gate.dataset import GateRequest, pools
 from tests.evaluator.gate.world import ITEMS, World
 
 SHELVES = st.lists(st.lists(st.sampled_from("abcdef"), unique=True, min_size=1), min_size=1, max_size=5)
@@ -21,7 +21,7 @@ def test_a_distance_of_shares(one: list[list[str]], other: list[list[str]]) -> N
 
 
 def test_ten_are_on_a_shelf_best_first() -> None:
-    ask = Ask("hose", (), tuple("abcdefghijkl"))
+    ask = GateRequest("hose", (), tuple("abcdefghijkl"))
     assert top([ask], [np.arange(12, dtype=np.float32)]) == [list("lkjihgfedc")]
     assert top([ask], [np.zeros(12, np.float32)]) == [list("abcdefghij")]
 

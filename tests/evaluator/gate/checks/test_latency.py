@@ -8,11 +8,11 @@ import pytest
 from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.checks.latency import latency_checks, measure
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Score
+from evaluator.gate.dataset import GateRequest, Score
 from evaluator.gate.report import Check
 from models.scorer import Floats
 
-CALLS = [Ask(str(number), (), ("x",)) for number in range(60)]
+CALLS = [GateRequest(str(number), (), ("x",)) for number in range(60)]
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Clock:
         return self.now
 
     def scorer(self, name: str, takes: Callable[[], float]) -> Score:
-        def score(asks: Sequence[Ask]) -> list[Floats]:
+        def score(asks: Sequence[GateRequest]) -> list[Floats]:
             self.now += takes()
             self.order += name
             return []

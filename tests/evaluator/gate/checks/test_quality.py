@@ -10,7 +10,7 @@ import pytest
 from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.checks.quality import calibration_check, log_losses, loss_check, ndcg_check, ndcgs
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Groups, Judged, judged
+from evaluator.gate.dataset import Groups, RankedList, ranked_lists
 from evaluator.gate.report import Check, conclude
 from models.scorer import Floats
 from models.training.examples import Example, expected_level
@@ -21,15 +21,15 @@ CONFIG = GateConfig(draws=300)
 HOW = Bootstrap(draws=300)
 
 
-def loss(lists: Sequence[Judged], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
+def loss(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
     return loss_check(lists, champion, challenger, CONFIG, HOW)
 
 
-def calibration(lists: Sequence[Judged], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
+def calibration(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
     return calibration_check(lists, champion, challenger, CONFIG, HOW)
 
 
-def ndcg(lists: Sequence[Judged], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
+def ndcg(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
     return ndcg_check(lists, champion, challenger, CONFIG, HOW, expected_level)
 
 
@@ -56,7 +56,7 @@ def test_impressions_of_one_item_count_as_often_as_they_were() -> None:
         Example(query="a b", item=item, intent=i, weight=w)
         for item, i, w in zip("xxxy", intents, (1, 2, 3, 4), strict=True)
     ]
-    [one] = judged(shown, 9)
+    [one] = ranked_lists(shown, 9)
     said = np.random.default_rng(0).dirichlet(np.ones(4), 2).astype(np.float32)
     by_item = dict(zip(one.ask.items, said, strict=True))
     wanted = -sum(row.weight * float(row.target() @ np.log(by_item[row.item])) for row in shown)
@@ -66,10 +66,10 @@ def test_impressions_of_one_item_count_as_often_as_they_were() -> None:
 
 def test_the_newest_contexts_are_taken_and_a_query_is_one_group_however_it_is_written() -> None:
     shown = [Example(query=query, history=(query[-1],), item="x", intent="look") for query in ("old", "A  b", "a B ")]
-    lists = judged(shown, 2)
+    lists = ranked_lists(shown, 2)
     assert [one.ask.query for one in lists] == ["a B ", "A  b"]
     assert {one.query for one in lists} == {"a b"}
-    assert judged([Example(history=("p", "q"), item="x", intent="look")], 2)[0].query == "p\nq"
+    assert ranked_lists([Example(history=("p", "q"), item="x", intent="look")], 2)[0].query == "p\nq"
 
 
 def test_a_list_is_one_shoppers_and_without_shoppers_queries_are_counted() -> None:
@@ -78,12 +78,12 @@ def test_a_list_is_one_shoppers_and_without_shoppers_queries_are_counted() -> No
         for query, who in (("tv", "ann"), ("TV", "ann"), ("tv", "bob"))
         for item in "xy"
     ]
-    lists = judged(shown, 9)
+    lists = ranked_lists(shown, 9)
     assert [(one.shopper, one.ask.query) for one in lists] == [("bob", "tv"), ("ann", "TV"), ("ann", "tv")]
     groups = Groups.of(lists)
     assert groups.ways == (("bob", "ann", "ann"), ("tv", "tv", "tv"))
     assert (groups.count, groups.unit) == (2, "shoppers")
-    unknown = Groups.of(judged([msgspec.structs.replace(one, shopper="") for one in shown], 9))
+    unknown = Groups.of(ranked_lists([msgspec.structs.replace(one, shopper="") for one in shown], 9))
     assert unknown.ways[0] == unknown.ways[1] == ("tv", "tv")
     assert (unknown.count, unknown.unit) == (1, "queries")
 
@@ -107,7 +107,7 @@ def test_lists_of_one_shopper_are_resampled_as_one(check: Callable[..., Check]) 
 def test_ties_are_broken_against_the_model_and_lists_without_a_choice_are_left_out() -> None:
     shown = [Example(query="one", item=item, intent=i) for item, i in (("x", "buy"), ("y", "ignore"))]
     shown += [Example(query="two", item=item, intent="look") for item in "xy"]
-    lists = judged(shown, 9)
+    lists = ranked_lists(shown, 9)
     values = ndcgs(lists, [np.zeros(2, np.float32)] * 2)
     assert np.isnan(values[0]) and values[1] == pytest.approx(1 / np.log2(3))
 
@@ -174,7 +174,9 @@ def test_ndcg_may_not_fall_and_says_when_it_cannot_tell() -> None:
 
 
 def test_without_anything_to_choose_between_nothing_is_told_of_ndcg() -> None:
-    lists = judged([Example(query=str(number), item=item, intent="ignore") for number in range(9) for item in "xy"], 9)
+    lists = ranked_lists(
+        [Example(query=str(number), item=item, intent="ignore") for number in range(9) for item in "xy"], 9
+    )
     said = [np.full((2, 4), 0.25, np.float32)] * 9
     check = ndcg_check(lists, said, said, CONFIG, HOW, expected_level)
     assert not check.passed and check.value is None and check.needed == CONFIG.least_queries

@@ -7,7 +7,7 @@ import numpy as np
 from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.checks.robustness import KINDS, robustness_checks
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import Ask, Judged, Score, answers
+from evaluator.gate.dataset import GateRequest, RankedList, Score, answers
 from evaluator.gate.report import Check
 from models.scorer import Floats
 from models.training.examples import expected_level
@@ -16,7 +16,7 @@ from tests.evaluator.gate.world import World, rows, sigmoid
 CONFIG = GateConfig(draws=300, robustness_contexts=80)
 
 
-def checks(lists: Sequence[Judged], champion: Score, challenger: Score) -> dict[str, Check]:
+def checks(lists: Sequence[RankedList], champion: Score, challenger: Score) -> dict[str, Check]:
     asks = [one.ask for one in lists]
     scorers = ((champion, answers(champion, asks)), (challenger, answers(challenger, asks)))
     found = robustness_checks(lists, scorers, CONFIG, Bootstrap(draws=300), expected_level)
@@ -27,7 +27,7 @@ def hanging_on(world: World, spelt: Callable[[str], bool]) -> Score:
     """Knows the truth only for queries spelt so."""
     right, chance = world.scorer(world.truth), np.random.default_rng(0)
 
-    def score(asks: Sequence[Ask]) -> list[Floats]:
+    def score(asks: Sequence[GateRequest]) -> list[Floats]:
         known = right(asks)
         return [
             part if spelt(ask.query) else rows(sigmoid(chance.normal(size=len(part))))
@@ -63,6 +63,6 @@ def test_a_champion_that_is_as_bad_is_no_reason_to_refuse() -> None:
 
 def test_without_queries_there_is_nothing_to_perturb() -> None:
     world = World(20, 3)
-    lists = [Judged(one.ask._replace(query="", history=("x",)), one.targets, one.weights) for one in world.lists()]
+    lists = [RankedList(one.ask._replace(query="", history=("x",)), one.targets, one.weights) for one in world.lists()]
     found = checks(lists, world.scorer(world.truth), world.scorer(world.truth))
     assert all(check.passed and check.value is None and "No queries" in check.sentence for check in found.values())

@@ -11,7 +11,7 @@ from evaluator.attribution.example import Labelled
 from evaluator.retraining.store.archive import Archive, merged
 from evaluator.retraining.store.columns import SCHEMA, table
 from evaluator.retraining.store.reservoir import Reservoir, rank
-from evaluator.retraining.store.store import END, Store
+from evaluator.retraining.store.store import END, ExampleStore
 from tests.evaluator.examples.made import FIRST, HOUR_MS, NOW, config, example
 
 
@@ -23,7 +23,7 @@ def test_a_range_is_read_to_the_millisecond(tmp_path: Path) -> None:
     taken = [example(number, ts=number * HOUR_MS // 2) for number in range(10)]
     archive = Archive(tmp_path)
     assert list(archive.read(0, END)) == [] and archive.rehearsal(END) == [] and archive.count(0, END) == 0
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.update([(0, place, one) for place, one in enumerate(taken)], NOW)
         store.flush(NOW)
     for first, last in ((0, 10), (3, 7), (4, 4), (9, 10)):
@@ -37,7 +37,7 @@ def test_counting_back_finds_when_the_nth_example_of_an_arm_was_seen(tmp_path: P
     taken = [example(number, ts=number * HOUR_MS // 3) for number in range(20)]  # the even ones are of arm b
     archive = Archive(tmp_path)
     assert archive.newest() is None and archive.back(END, 1, "feed", "b") is None
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.update([(0, place, one) for place, one in enumerate(taken)], NOW)
         assert (store.waiting(0), store.waiting(taken[15].ts)) == (20, 5)
         store.flush(NOW)

@@ -20,7 +20,7 @@ from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.store.columns import ORDER
 from evaluator.retraining.store.reservoir import rank
 from evaluator.retraining.store.segment import MOST_FILES
-from evaluator.retraining.store.store import END, Store
+from evaluator.retraining.store.store import END, ExampleStore
 from models.training.examples import ExamplesError
 from tests.evaluator.examples.made import FIRST, HOUR_MS, NOW, config, example
 
@@ -54,14 +54,14 @@ def test_order_and_repetition_change_nothing(
     folder = tmp_path_factory.mktemp("examples")
     taken = [*SOME, *(SOME[number] for number in more)]
     chance.shuffle(taken)
-    with Store(config(folder, flush_rows=rows)) as store:
+    with ExampleStore(config(folder, flush_rows=rows)) as store:
         for place in range(0, len(taken), 7):
             store.update(records(taken[place : place + 7], first=place), NOW)
         assert store.flush(NOW) == {0: len(taken)}
         assert store.counts["written"] == 60
     assert read(folder) == in_order(SOME)
     by_id = {one.id: one for one in Archive(folder).rehearsal(END)}
-    with Store(config(tmp_path_factory.mktemp("once"))) as once:
+    with ExampleStore(config(tmp_path_factory.mktemp("once"))) as once:
         once.update(records(SOME), NOW)
         once.flush(NOW)
         assert {one.id: one for one in Archive(Path(once.config.folder)).rehearsal(END)} == by_id
@@ -69,7 +69,7 @@ def test_order_and_repetition_change_nothing(
 
 
 def test_nothing_is_acknowledged_before_it_is_on_disk(tmp_path: Path) -> None:
-    with Store(config(tmp_path, flush_rows=3, flush_s=60)) as store:
+    with ExampleStore(config(tmp_path, flush_rows=3, flush_s=60)) as store:
         assert store.update([(0, 7, SOME[0]), (1, 2, SOME[1])], NOW) == {}
         assert read(tmp_path) == []
         assert store.update([(0, 8, SOME[2])], NOW) == {0: 9, 1: 3}
@@ -113,7 +113,7 @@ def test_a_kill_at_any_step_loses_nothing_and_shows_no_half(tmp_path: Path) -> N
         with pytest.MonkeyPatch.context() as patch:
             killed_at(steps, patch)
             try:
-                with Store(config(folder, flush_rows=4, rehearsal=8)) as store:
+                with ExampleStore(config(folder, flush_rows=4, rehearsal=8)) as store:
                     for place in range(0, 16, 4):
                         safe = store.update(records(taken[place : place + 4], first=place), NOW).get(0, safe)
                 ended = True
@@ -122,7 +122,7 @@ def test_a_kill_at_any_step_loses_nothing_and_shows_no_half(tmp_path: Path) -> N
         seen = read(folder)
         assert len({one.id for one in seen}) == len(seen) and seen == in_order(seen)
         assert {one.id for one in taken[:safe]} <= {one.id for one in seen}
-        with Store(config(folder, rehearsal=8)) as store:
+        with ExampleStore(config(folder, rehearsal=8)) as store:
             store.update(records(taken[safe:], first=safe), NOW)
             assert store.flush(NOW) == ({0: 16} if safe < 16 else {})
         assert read(folder) == in_order(taken)
@@ -133,10 +133,10 @@ def test_a_kill_at_any_step_loses_nothing_and_shows_no_half(tmp_path: Path) -> N
 
 WRITER = """
 import sys
-from evaluator.retraining.store.store import Store
+from evaluator.retraining.store.store import ExampleStore
 from evaluator.attribution.example import decoder
 from tests.evaluator.examples.made import NOW, config
-with Store(config(sys.argv[1], flush_rows=4)) as store:
+with ExampleStore(config(sys.argv[1], flush_rows=4)) as store:
     for offset, line in enumerate(sys.stdin.buffer):
         print(store.update([(0, offset, decoder.decode(line))], NOW).get(0, 0), flush=True)
 """
@@ -171,7 +171,7 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Pa
     assert 100 <= safe < 2_000
     seen = {one.id for one in read(tmp_path)}
     assert {one.id for one in taken[:safe]} <= seen
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.update(records(taken[safe:], first=safe), NOW)
         assert store.flush(NOW) == {0: 2_000}
         assert store.counts["again"] == len(seen) - safe
@@ -179,9 +179,9 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Pa
 
 
 def test_one_writer_at_a_time_and_readers_beside_it(tmp_path: Path) -> None:
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         with pytest.raises(ExamplesError, match="another process writes"):
-            Store(config(tmp_path))
+            ExampleStore(config(tmp_path))
         store.update(records(SOME), NOW)
         store.flush(NOW)
         reading = Archive(tmp_path).read(0, END)
@@ -189,13 +189,13 @@ def test_one_writer_at_a_time_and_readers_beside_it(tmp_path: Path) -> None:
         store.flush(NOW + 1_000 * 24 * HOUR_MS)
         assert files(tmp_path) == [], "all of it is too old"
         assert first == in_order(SOME)[0]
-    with Store(config(tmp_path)):
+    with ExampleStore(config(tmp_path)):
         pass
 
 
 def test_files_of_an_hour_become_one(tmp_path: Path) -> None:
     taken = [example(number, ts=number) for number in range(MOST_FILES * 2)]
-    with Store(config(tmp_path, flush_rows=1)) as store:
+    with ExampleStore(config(tmp_path, flush_rows=1)) as store:
         for record in records(taken):
             store.update([record], FIRST)
             assert len(files(tmp_path)) <= MOST_FILES
@@ -218,7 +218,7 @@ def test_a_reader_sees_everything_once_while_files_become_one(tmp_path: Path) ->
             seen.append(len(some) if some == taken[: len(some)] else -1)
             time.sleep(0.005)
 
-    with Store(config(tmp_path, flush_rows=2)) as store:
+    with ExampleStore(config(tmp_path, flush_rows=2)) as store:
         reading = threading.Thread(target=follow)
         reading.start()
         for place in range(0, 80, 2):
@@ -230,7 +230,7 @@ def test_a_reader_sees_everything_once_while_files_become_one(tmp_path: Path) ->
 
 
 def test_nothing_is_removed_while_a_reader_opens_files(tmp_path: Path) -> None:
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.update(records(SOME), NOW)
         store.flush(NOW)
         with Archive(tmp_path).folder.still():
@@ -244,23 +244,23 @@ def test_nothing_is_removed_while_a_reader_opens_files(tmp_path: Path) -> None:
 
 def test_what_is_too_old_or_too_much_goes_but_is_rehearsed(tmp_path: Path) -> None:
     by_hour = [[example(10 * hour + number, ts=hour * HOUR_MS) for number in range(3)] for hour in range(10)]
-    with Store(config(tmp_path, keep_s=8.5 * 3_600)) as store:
+    with ExampleStore(config(tmp_path, keep_s=8.5 * 3_600)) as store:
         store.update(records([one for some in by_hour for one in some]), NOW)
         store.flush(NOW)
         assert store.counts == {"written": 27, "old": 3, "again": 0}
     assert {one.ts for one in read(tmp_path)} == {FIRST + hour * HOUR_MS for hour in range(1, 10)}
     assert min(one.ts for one in Archive(tmp_path).rehearsal(END)) == FIRST
     size = sum(path.stat().st_size for path in (tmp_path / "segments").iterdir())
-    with Store(config(tmp_path, keep_bytes=size // 3)) as store:
+    with ExampleStore(config(tmp_path, keep_bytes=size // 3)) as store:
         store.flush(NOW)
     assert {one.ts for one in read(tmp_path)} == {FIRST + hour * HOUR_MS for hour in (7, 8, 9)}
-    with Store(config(tmp_path, keep_bytes=1)) as store:
+    with ExampleStore(config(tmp_path, keep_bytes=1)) as store:
         store.flush(NOW)
     assert len(files(tmp_path)) == 1
 
 
 def test_examples_that_cannot_be_are_passed_over(tmp_path: Path) -> None:
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         future, before = example(1, ts=NOW), example(2, ts=-FIRST - 1)
         assert store.update(records([future, before, SOME[0]]), NOW) == {}
         assert store.flush(NOW) == {0: 3} and store.counts["refused"] == 2
@@ -268,7 +268,7 @@ def test_examples_that_cannot_be_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Store(config(tmp_path, flush_rows=10)) as store:
+    with ExampleStore(config(tmp_path, flush_rows=10)) as store:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
             with pytest.raises(OSError, match="No space"):
@@ -278,22 +278,22 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_sample_is_made_anew_where_it_is_gone(tmp_path: Path) -> None:
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.update(records(SOME), NOW)
         store.flush(NOW)
     before = Archive(tmp_path).rehearsal(END)
     (tmp_path / "rehearsal.parquet").unlink()
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.flush(NOW)
     assert Archive(tmp_path).rehearsal(END) == before
 
 
 def test_damage_and_other_spans_are_told(tmp_path: Path) -> None:
-    with Store(config(tmp_path)) as store:
+    with ExampleStore(config(tmp_path)) as store:
         store.update(records(SOME[:1]), NOW)
         store.flush(NOW)
     with pytest.raises(ExamplesError, match="set span_s to that"):
-        Store(config(tmp_path, span_s=60))
+        ExampleStore(config(tmp_path, span_s=60))
     [name] = files(tmp_path)
     path = tmp_path / "segments" / name
     whole = path.read_bytes()
