@@ -29,13 +29,13 @@ $(VENV)/created:
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created
 	@cmp -s $< $@ || echo "Installing; the first time this fetches torch, some gigabytes."
-	@$(call install,.)
+	@$(call install,.[local,train])
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
-	@$(call install,.[dev])
+	@$(call install,.[local,train,dev])
 
 $(VENV)/installed-bench: pyproject.toml $(VENV)/installed
-	@$(call install,.[bench])
+	@$(call install,.[local,train,bench])
 
 demo: $(VENV)/installed ## See the whole story, some minutes; KEEP=1 to let the shop go on until Ctrl-C
 	$(BIN)/liveshelf demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)

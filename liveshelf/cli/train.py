@@ -82,7 +82,10 @@ def train(
 
     Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
     """
-    from liveshelf.terminal import console, explain_errors, settings
+    from liveshelf.terminal import console, explain_errors, require, settings
+
+    with explain_errors():
+        require("train")
     from liveshelf.training.data import EventFiles, item_texts
     from liveshelf.training.run import Examples, Source, run_train
     from liveshelf.training.steps import MINED, Describing, Mining, Remembering, Step

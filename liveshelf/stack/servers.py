@@ -14,8 +14,6 @@ import psutil
 
 from evaluator.monitoring.alerts.restarts import Restarted
 from liveshelf.settings import StackConfig
-from liveshelf.stack.kafka import LocalKafka
-from liveshelf.stack.redis import LocalRedis
 from liveshelf.stack.service import Service
 from liveshelf.stack_record import RunningProcess, StackRecord, clear_leftovers, locked
 
@@ -90,11 +88,15 @@ def stack(
             say(f"an earlier stack here was killed; ended what it left: {', '.join(left)}")
         started: list[Service] = []
         if redis_url is None:
+            from liveshelf.stack.redis import LocalRedis  # brought by an extra, as Kafka is
+
             redis = LocalRedis(folder / "redis", config.redis_port, memory_mb=config.redis_memory_mb)
             running.enter_context(redis)
             started.append(redis)
             redis_url = redis.address
         if bootstrap_servers is None:
+            from liveshelf.stack.kafka import LocalKafka
+
             kafka = LocalKafka(folder / "kafka", config.kafka_port, heap_mb=config.kafka_heap_mb, say=say)
             running.enter_context(kafka)
             started.append(kafka)
