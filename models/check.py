@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from models.encoded import EncodedItem
 from models.encoder import Encoder
+from models.intents import INTENTS
 from models.item_store import ItemStore
-from models.scorer import INTENTS, Floats, Scorer, ScoreRequest
+from models.scorer import Floats, Scorer, ScoreRequest
 from models.weights import WeightsError
 
 TITLES = (

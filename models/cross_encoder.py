@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from models.encoder import Precision, choose_dtype
-from models.scorer import INTENTS, Floats, ScoreRequest
+from models.intents import INTENTS
+from models.scorer import Floats, ScoreRequest
 from models.weights import PACKAGED, WeightsError, quiet, resolve, version
 
 log = logging.getLogger(__name__)

@@ -23,10 +23,11 @@ from torch.nn.functional import normalize
 from models import cpu
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
+from models.intents import INTENTS
 from models.item_store import ItemStore
 from models.kernels import Kernels, KernelTable, QueryTokens, exact
 from models.projection import orthogonal
-from models.scorer import INTENTS, Floats, ScoreRequest
+from models.scorer import Floats, ScoreRequest
 from models.trigrams import share
 from models.weights import WeightsError
 
@@ -147,7 +148,7 @@ class LateInteraction(nn.Module):
         return bool((self.rarity != 1).any())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """float32 [n, F] to logits [n, 4], columns as :data:`models.scorer.INTENTS`."""
+        """float32 [n, F] to logits [n, 4], columns as :data:`models.intents.INTENTS`."""
         engaged = self.config.engaged + self.config.slope * self.relevance(features)
         base = torch.cat([engaged.unsqueeze(-1) + self.shares, torch.zeros_like(engaged).unsqueeze(-1)], dim=-1)
         return (base + torch.as_tensor(self.learned(features))) * self.scale + self.bias

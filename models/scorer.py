@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.encoded import EncodedQuery
+from models.intents import INTENTS
 
 Architecture = Literal["late_interaction", "cross_encoder", "constant"]
-
-INTENTS = ("buy", "read", "look", "ignore")
-
 Floats = npt.NDArray[np.float32]
 
 

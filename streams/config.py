@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from models.intents import UTILITY, Intent
+
 TEN_YEARS_S = 10 * 365 * 86_400
 """Ten years: the longest time that can be set."""
 
@@ -178,12 +180,7 @@ class PolicyConfig(Config):
 
     steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "diversity", "brand_cap", "exploration")
     length: Size = 20
-    intent_weights: dict[Literal["buy", "read", "look", "ignore"], Weight] = {
-        "buy": 1.0,
-        "read": 0.3,
-        "look": 0.2,
-        "ignore": 0.0,
-    }
+    intent_weights: dict[Intent, Weight] = UTILITY
     brand_cap: Size = 6
     diversity: Share = 0.15
     exploration: Share = 0.1

@@ -16,7 +16,8 @@ from evaluator.gate.bootstrap import Ways
 from models.encoded import EncodedQuery
 from models.encoder import Encoder, Precision
 from models.factory import build
-from models.scorer import INTENTS, Floats, ScoreRequest
+from models.intents import INTENTS
+from models.scorer import Floats, ScoreRequest
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.examples import Example, by_context, context

@@ -6,10 +6,7 @@ Knows shapes only; ``attribution`` decides which outcome belongs to which impres
 from dataclasses import dataclass
 from typing import NamedTuple
 
-INTENTS = {"purchase": "buy", "cart": "buy", "read": "read", "click": "look"}
-"""What each kind of outcome says was meant; none of them is ``ignore``."""
-
-STRENGTH = {"": 0, "click": 1, "read": 2, "cart": 3, "purchase": 4}
+from models.intents import INTENT_OF, STRENGTH
 
 MOST_REVENUE = 1e21
 """The largest price times the largest quantity that an event may have."""
@@ -48,7 +45,7 @@ class Closed:
     def intent(self) -> str:
         """The strongest outcome as an intent: buy over read over look; ``ignore`` where there is none."""
         kind = max((outcome.kind for outcome in self.outcomes), key=STRENGTH.__getitem__, default="")
-        return INTENTS.get(kind, "ignore")
+        return INTENT_OF.get(kind, "ignore")
 
     @property
     def revenue(self) -> float:

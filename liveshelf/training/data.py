@@ -18,7 +18,7 @@ from evaluator.metrics.impression import Closed
 from evaluator.metrics.position_bias import Positions
 from evaluator.retraining.dataset import weighed
 from liveshelf.terminal import add_row
-from models.scorer import INTENTS
+from models.intents import INTENTS
 from models.training.examples import Example, ExamplesError
 from streams.catalog.embedding import text
 from streams.clock import wall_ms

@@ -20,7 +20,8 @@ from rich.text import Text
 from liveshelf.settings import Settings
 from liveshelf.terminal import figure
 from liveshelf.training.steps import Step
-from models.scorer import INTENTS, Floats
+from models.intents import INTENTS
+from models.scorer import Floats
 from models.store import Manifest, ModelStore
 from models.store.manifest import Data
 from models.store.parts import Parts, parts

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import log_softmax
 
-from models.scorer import INTENTS, Floats
+from models.intents import INTENTS
+from models.scorer import Floats
 
 BINS = 10
 FOLDS = 5

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from torch import nn
 
-from models.scorer import INTENTS, Floats
+from models.intents import INTENTS
+from models.scorer import Floats
 from models.training import calibration
 from models.training.batches import ordered
 from models.training.examples import Example, expected_level

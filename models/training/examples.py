@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.scorer import INTENTS, Floats
+from models.intents import INTENTS
+from models.scorer import Floats
 
 LEVELS = {"buy": 1.0, "read": 2 / 3, "look": 1 / 3, "ignore": 0.0}
 OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
@@ -99,7 +100,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
         return self.grade if self.grade is not None else LEVELS[self.intent or ""]
 
     def target(self) -> Floats:
-        """Float32 [4], columns as :data:`models.scorer.INTENTS`, whose mean level is :attr:`level`."""
+        """Float32 [4], columns as :data:`models.intents.INTENTS`, whose mean level is :attr:`level`."""
         return soft_target(self.level)
 
 

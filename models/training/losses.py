@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
-from models.scorer import INTENTS
+from models.intents import INTENTS
 from models.training.examples import LEVELS
 
 TEMPERATURE = 2.0

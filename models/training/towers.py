@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from models.intents import INTENTS
 from models.kernels import match, overlap
 from models.late_interaction import LONG_QUERY, LateInteraction
 from models.projection import orthogonal
-from models.scorer import INTENTS
 from models.training import calibration
 from models.training.batches import ABSENT, Batch
 from models.training.losses import Labels, total

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.intents import TREND_WEIGHTS
 from streams.events.schema import AnyEvent, Impression, Search, normalise
 
 CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p", "review": "v"}
 KINDS = {code: kind for kind, code in CODES.items()}
-TREND_WEIGHTS = {"click": 1, "read": 1, "review": 1, "cart": 3, "purchase": 5}
 SEPARATOR = "\x1f"
 
 

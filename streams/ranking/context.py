@@ -11,12 +11,11 @@ import numpy as np
 
 from models.encoded import EncodedQuery
 from models.encoder import Encoder
+from models.intents import QUERY_WEIGHT, TOUCH_WEIGHTS
 from streams.catalog.catalog import Catalog
 from streams.config import WorkerConfig
 from streams.features.shopper import Shopper
 
-TOUCH_WEIGHTS = {"click": 0.6, "read": 0.7, "review": 0.5, "cart": 1.0, "purchase": 0.7}
-QUERY_WEIGHT = 0.8
 MOST_PIECES = 64
 """Word pieces of a query that the lexical index is asked for; what people type has a dozen."""
 

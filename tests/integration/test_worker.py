@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from liveshelf.stack.kafka import LocalKafka
+from models.intents import TREND_WEIGHTS
 from streams.config import KafkaConfig, TopicsConfig
-from streams.features.shopper import TREND_WEIGHTS
 from streams.kafka.dead_letter_topic import replay
 from streams.redis import keys
 from tests.shop import Shop, databases, until

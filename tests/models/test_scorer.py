@@ -4,8 +4,9 @@ import pytest
 from models.constant import ConstantScorer
 from models.encoder import Encoder
 from models.factory import Architecture, build
+from models.intents import INTENTS
 from models.item_store import ItemStore
-from models.scorer import INTENTS, ScoreRequest, utility
+from models.scorer import ScoreRequest, utility
 
 
 @pytest.mark.parametrize("architecture", ["late_interaction", "cross_encoder", "constant"])

@@ -17,7 +17,8 @@ from evaluator.gate.bootstrap import Bootstrap, Bounds, Estimate, Rows, Ways, co
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answers, ranked_lists
 from evaluator.gate.report import Check
-from models.scorer import INTENTS, Floats
+from models.intents import INTENTS
+from models.scorer import Floats
 from models.training.calibration import BINS, fit
 from models.training.examples import Example, expected_level
 

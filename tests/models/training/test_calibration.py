@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.intents import INTENTS
 from models.late_interaction import LateInteraction
-from models.scorer import INTENTS
 from models.training import calibration
 from models.training.figures import probabilities
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, install

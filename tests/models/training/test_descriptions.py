@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.encoder import Encoder
-from models.scorer import INTENTS
+from models.intents import INTENTS
 from models.training.descriptions import Descriptions, described, label
 from models.training.examples import Example
 from models.training.run import Run

@@ -18,8 +18,9 @@ from torch import nn
 
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
+from models.intents import INTENTS
 from models.late_interaction import LateInteraction
-from models.scorer import INTENTS, ScoreRequest
+from models.scorer import ScoreRequest
 from models.training.config import TrainConfig
 from models.training.examples import Example
 from models.training.figures import figures, probabilities

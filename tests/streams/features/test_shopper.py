@@ -1,7 +1,8 @@
 """A shopper's memory as values: script arguments and replies."""
 
+from models.intents import TREND_WEIGHTS
 from streams.events.schema import Cart, Impression, Review, Search
-from streams.features.shopper import CODES, TREND_WEIGHTS, Asked, Shopper, Touched, arguments, parse, remembered
+from streams.features.shopper import CODES, Asked, Shopper, Touched, arguments, parse, remembered
 
 BASE = {"user_id": "u", "ts": 7}
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from models.intents import QUERY_WEIGHT, TOUCH_WEIGHTS
 from streams.catalog.catalog import Catalog
 from streams.config import WorkerConfig
 from streams.features.shopper import Asked, Shopper, Touched
-from streams.ranking.context import QUERY_WEIGHT, TOUCH_WEIGHTS, Past, Queries, centre, vectors
+from streams.ranking.context import Past, Queries, centre, vectors
 
 CONFIG = WorkerConfig(recent_items=3, recent_queries=2, recency_half_life_s=10)
 

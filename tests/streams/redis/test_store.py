@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liveshelf.stack.redis import LocalRedis
+from models.intents import TREND_WEIGHTS
 from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
 from streams.events.shelf import Shelf, ShelfItem, encoder
-from streams.features.shopper import CODES, SEPARATOR, TREND_WEIGHTS, Shopper, remembered
+from streams.features.shopper import CODES, SEPARATOR, Shopper, remembered
 from streams.redis.connection import connect
 from streams.redis.keys import own
 from streams.redis.retry import passing
