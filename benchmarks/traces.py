@@ -40,7 +40,8 @@ KINDS = {
     "totals and offsets": f"ls:{{{EVALUATORS}.*}}:meta",
     "rates by minute": f"ls:{{{EVALUATORS}.*}}:rates:*",
     "shelves awaiting impressions": f"ls:{EVALUATORS}:shelf:*",
-    "watches and experiments": f"ls:{EVALUATORS}:watches:*",
+    "watches": f"ls:{{{EVALUATORS}.*}}:watches",
+    "experiments": f"ls:{{{EVALUATORS}.*}}:experiment",
     "book of runs": f"ls:{TRAINERS}:runs",
 }
 """Kinds of state in Redis, by pattern of their keys."""

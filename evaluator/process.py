@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from evaluator.attribution.items import Items
+from evaluator.attribution.monitor_state import MonitorState
 from evaluator.attribution.shelves import Batch, Shelves
 from evaluator.attribution.store import Store
 from evaluator.attribution.stream_join import RATE_HOURS, Join
@@ -70,7 +71,6 @@ class Evaluator:
         self.reporter = Reporter(self.meter, streams)
         self.outbound = Outbound(streams, alerts, f"{config.group}-webhook", self.meter)
         self.system = System(streams)
-        self._instance = config.instance or "unnamed"
         if config.instance:
             self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
@@ -130,9 +130,7 @@ class Evaluator:
                 self.streams.bots,
                 self.watchdog.progress,
             )
-            state, references = await join.patience.until_done(lambda: store.saved(self._instance))
-            join.figures.load(state, references)
-            self.system.watch.book.load(state.get("system", ()))
+            self.watching = MonitorState(store, join.figures, self.system.watch.book, join.patience)
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
             shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
@@ -143,6 +141,7 @@ class Evaluator:
                     "letting time go on": self._let_time_go_on(),
                     "reading shelves": restart_on_error(shelves.run, "shelves"),
                     "reading snapshots": restart_on_error(self.system.run, "snapshots"),
+                    "gathering the experiment": restart_on_error(partial(self._gather, send), "partitions"),
                     "telling of drift": self._tell_and_save(send),
                     "telling of the system": self._tell_of_system(send),
                     "reporting": self._report(send),
@@ -201,8 +200,7 @@ class Evaluator:
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()
-                hold = self.join.figures.challenge.hold
-                holding = asyncio.get_running_loop().call_later(TOLD_S, hold, slot)
+                holding = asyncio.get_running_loop().call_later(TOLD_S, self.join.hold, slot)
 
     def _took_shelves(self, batch: Batch) -> None:
         self.join.shelf_partitions = batch.partitions or self.join.shelf_partitions
@@ -211,25 +209,29 @@ class Evaluator:
             self.watchdog.progress()  # events may be waiting for just these
 
     async def _tell_and_save(self, send: Send) -> None:
-        """An alert is saved as told once it is on its topic; saving waits for Redis, reporting and the rest do not."""
-        join, figures = self.join, self.join.figures
-        watches = figures.watches
+        """What is told is this process's own to tell, for it was just kept; the rest does not wait for Redis."""
+        join, watching = self.join, self.watching
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            await self._tell(send, watches.tell(wall_ms()))
-            state, references = figures.save(), watches.references()
-            state |= {"system": self.system.watch.book.save()}
-            await join.patience.until_done(lambda: join.store.save(self._instance, state, references))  # noqa: B023
+            await watching.settle(join.assigned)
+            if watching.beside is not None:
+                await self._tell(send, join.figures.watches.tell(wall_ms()))
+
+    async def _gather(self, send: Producer) -> None:
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
+            await self.join.gather(partial(send.partitions, self.topics.events))
 
     async def _tell_of_system(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            await self._tell(send, self.system.tell())
+            if self.watching.beside is not None:
+                await self._tell(send, self.system.tell())
 
     async def _tell(self, send: Send, news: Iterable[Alert]) -> None:
         for one in news:
             log.warning("alert %s %s", one.state, one.key)
-            await tell(send, self.topics.alerts, one, self._instance)
+            await tell(send, self.topics.alerts, one, self.watching.source)
 
     async def _report(self, send: Send) -> None:
         join = self.join

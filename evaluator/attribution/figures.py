@@ -1,4 +1,5 @@
-"""All that one evaluator has to say of what was closed: rates, measures, things under watch, a challenger on trial.
+"""All that one evaluator has to say of what was closed: rates, measures, things under watch; and of a challenger on
+trial, what all evaluators have counted.
 
 Pure: takes commits and views, gives labelled values and alerts. Knows nothing of Kafka, Redis or partitions.
 """
@@ -18,6 +19,8 @@ from evaluator.metrics.hourly import Measures
 from evaluator.metrics.rates import WINDOWS, Rates, Tally
 from evaluator.metrics.view import View
 from evaluator.monitoring.registry import Watches
+from streams.events.schema import Touch
+from streams.events.shelf import ShelfRecord
 from streams.telemetry.meter import Series
 
 MEASURES_EVERY_MS = 10_000
@@ -35,8 +38,10 @@ class Figures:
     ----------
     watches
         Everything under watch.
+    watching
+        Whether that is known: until it is, views wait, and what else is to be watched is passed over.
     challenge
-        What is known of the challenger that some shoppers get.
+        What is known of the challenger that some shoppers get, in all partitions.
 
     Examples
     --------
@@ -44,6 +49,7 @@ class Figures:
     >>> from evaluator.metrics.rates import cut, tally
     >>> figures, closed = Figures(EvaluatorConfig(), Items()), Closed("u", "i", "s", "feed", 0, ts=60_000)
     >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})
+    >>> figures.load({}, {})
     >>> figures.update([View((closed,), "m1", "champion")])
     >>> figures.watch(until=70_000)
     >>> told = {one.name: one.value for one in figures.get(until=70_000, now=0) if one.labels.get("window") != "1m"}
@@ -52,9 +58,10 @@ class Figures:
     """
 
     def __init__(self, config: EvaluatorConfig, items: Items) -> None:
-        self.rates = Rates()
+        self.rates, self.items = Rates(), items
         self.measures = Measures(items)
         self.watches = Watches(config.watch_rules())
+        self.watching = False
         self.challenge = Challenge(int(config.experiment_block_s * 1_000))
         self._unwatched: Waiting[View] = Waiting(UNWATCHED)
         self._measured: list[Series] = []
@@ -74,9 +81,20 @@ class Figures:
     def watch(self, until: float) -> None:
         """Show what is under watch the views from before ``until`` (ms), in order of time: a partition that is read
         ahead of others must not look like a change."""
-        for view in self._unwatched.take(until):
+        for view in self._unwatched.take(until) if self.watching else ():
             self.watches.update(view)
-            self.challenge.update(view)
+
+    def made(self, record: ShelfRecord) -> None:
+        """Show what is under watch a shelf as it is made."""
+        if self.watching:
+            self.watches.made(record)
+
+    def touched(self, event: Touch) -> None:
+        """Show what is under watch an item that a shopper turned to."""
+        vector = self.items.vector(event.item_id) if self.watching else None
+        if vector is not None:
+            title = self.items.title(event.item_id)
+            self.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
 
     def get(self, until: int, now: int) -> list[Series]:
         """All values, of windows that end at ``until`` (ms); what is dear to sum up is so every ten seconds of ``now``
@@ -87,12 +105,16 @@ class Figures:
 
     def save(self) -> dict[str, Any]:
         """States as plain values, without what :meth:`Watches.references` gives."""
-        return {"watches": self.watches.save(), "challenge": self.challenge.save()}
+        return {"watches": self.watches.save()}
 
     def load(self, saved: Mapping[str, Any], references: Mapping[str, Any]) -> None:
         """Go on from what :meth:`save` gave."""
         self.watches = Watches.load(self.watches.rules, saved.get("watches", {}), references)
-        self.challenge.load(saved.get("challenge", {}))
+        self.watching = True
+
+    def rest(self) -> None:
+        """Watch nothing, until :meth:`load`."""
+        self.watches, self.watching = Watches(self.watches.rules), False
 
     def _rates(self, until: int) -> Iterator[Series]:
         for window in WINDOWS:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from evaluator.attribution.example import Known, Labelled, label
+from evaluator.attribution.example import Known, Labelled, label, views
 from evaluator.attribution.join import Attribution, Counts, Key, Rules, State, pages
+from evaluator.experiments.canary import Challenge
+from evaluator.experiments.experiment import BLOCK_MS
 from evaluator.metrics.cardinality import Names
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.rates import Slice, Tally, cut, tally
@@ -52,12 +54,13 @@ class Saved:
     states: Mapping[bytes, bytes] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     tracks: Mapping[bytes, bytes] = field(default_factory=dict)
+    experiment: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains;
-    what is known of shoppers who may be bots, set and removed.
+    what is known of shoppers who may be bots, set and removed; what an experiment knows, and whether it is another.
 
     ``name`` is its own alone, and ``after`` the name of the one before it: one that only closes what is over leaves the
     offset as it is, so the offset alone does not tell what a commit was computed from. ``broken`` counts facts and
@@ -79,6 +82,8 @@ class Commit:
     tracks: dict[bytes, bytes] = field(default_factory=dict)
     forgotten: list[bytes] = field(default_factory=list)
     aside: int = 0
+    experiment: dict[bytes, bytes] = field(default_factory=dict)
+    anew: bool = False
 
 
 class Partition:
@@ -92,9 +97,13 @@ class Partition:
         When a shopper is suspected to be one.
     by
         What its commits are named by: of its own in all the processes there ever are.
+    block_ms
+        The experiment's blocks.
 
     Attributes
     ----------
+    challenge
+        The experiment that is running, on this partition's shoppers.
     full
         Whether :meth:`take` stopped where a commit is large enough: the same is to be taken again after it.
 
@@ -118,6 +127,7 @@ class Partition:
         rates: Mapping[RateKey, Tally] | None = None,
         bots: BotsConfig | None = None,
         by: str = "",
+        block_ms: int = BLOCK_MS,
     ) -> None:
         self.offset = self._committed = saved.offset
         self.full, self._commit = False, saved.commit
@@ -134,6 +144,8 @@ class Partition:
         self._bots.restore({_shopper(name): _track_decoder.decode(value) for name, value in saved.tracks.items()})
         self._seen: set[str] = set()
         self._aside = 0
+        self.challenge = Challenge(block_ms)
+        self.challenge.load(saved.experiment)
 
     @property
     def watermark(self) -> int:
@@ -198,6 +210,8 @@ class Partition:
         seen, self._seen = self._seen.union(self._bots.forget(self.horizon, MOST_CHANGES)), set()
         tracks = {shopper: self._bots.track(shopper) for shopper in seen}
         examples, rates, broken = self._told(closed, known)
+        broken += self._tried(closed, known)
+        experiment, anew = self.challenge.drain()
         found = Commit(
             before=self._committed,
             after=self._commit,
@@ -213,6 +227,8 @@ class Partition:
             tracks={_field(name): _track_encoder.encode(track) for name, track in tracks.items() if track},
             forgotten=[_field(name) for name, track in tracks.items() if not track],
             aside=aside,
+            experiment=experiment,
+            anew=anew,
         )
         self._committed, self._commit, self._join.broken = self.offset, found.name, 0
         return found
@@ -255,6 +271,16 @@ class Partition:
             examples.append(example)
             rates[one.ts // MINUTE_MS * MINUTE_MS, self._names.of(one.ts, named)].add(sums)
         return examples, dict(rates), broken
+
+    def _tried(self, closed: Iterable[Closed], known: Mapping[str, Known]) -> int:
+        """Let the experiment count what was closed; how many views it could not."""
+        broken = 0
+        for view in views(closed, known):
+            try:
+                self.challenge.update(view)
+            except Exception:
+                broken += 1
+        return broken
 
 
 def checked_state(name: bytes, value: bytes) -> tuple[bytes, bytes]:

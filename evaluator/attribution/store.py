@@ -18,6 +18,7 @@ from evaluator.attribution import example
 from evaluator.attribution.example import Labelled
 from evaluator.attribution.partition import HOUR_MS, Commit, RateKey, Saved, checked_state, checked_track
 from evaluator.attribution.shelf_store import ShelfStore
+from evaluator.experiments.canary import STATE, checked_piece
 from evaluator.metrics.rates import Slice, Tally
 from streams.events.decode import UNDECODABLE
 from streams.redis.lua import Scripts, replacing
@@ -59,7 +60,7 @@ class Store:
         self.client, self.group = client, group
         self.state_ttl_s, self.rates_ttl_s = state_ttl_s, rates_ttl_s
         self.shelves = ShelfStore(client, group, shelf_ttl_s)
-        self._scripts = Scripts(client, "evaluator.attribution", ("commit", "load"))
+        self._scripts = Scripts(client, "evaluator.attribution", ("commit", "load", "keep"))
 
     def key(self, partition: int, *rest: str) -> str:
         """A key of a partition; all of one partition share a hash slot."""
@@ -67,15 +68,15 @@ class Store:
 
     async def load(self, partition: int) -> Saved:
         """What was committed last."""
-        keys = [self.key(partition, name) for name in ("state", "meta", "bots")]
-
-        states, meta, tracks = await self._hashes(keys)
+        keys = [self.key(partition, name) for name in ("state", "meta", "bots", "experiment")]
+        states, meta, tracks, experiment = await self._hashes(keys)
         last = meta.pop(b"commit", b"")
         told = await self._readable(keys[1], meta, _total)
         states = await self._readable(keys[0], states, checked_state)
         tracks = await self._readable(keys[2], tracks, checked_track)
+        experiment = await self._readable(keys[3], experiment, checked_piece)
         offset, watermark = told.pop("offset", -1), told.pop("watermark", 0)
-        return Saved(offset, last, watermark, states, told, tracks)
+        return Saved(offset, last, watermark, states, told, tracks, experiment)
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """Write a batch in one step.
@@ -98,9 +99,11 @@ class Store:
             [part for one in commit.examples for part in (one.id, example.encoder.encode(one))],
             [part for pair in commit.tracks.items() for part in pair],
             commit.forgotten,
+            ["1"] if commit.anew else [],
+            [part for pair in commit.experiment.items() for part in pair],
             *hours.values(),
         ]
-        keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots")]
+        keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots", "experiment")]
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
         head = [commit.before, commit.after, commit.offset, commit.name, commit.watermark]
         words = [*head, self.state_ttl_s, self.rates_ttl_s, *(word for part in parts for word in (len(part), *part))]
@@ -134,54 +137,67 @@ class Store:
                 setattr(sums, what, type(getattr(sums, what))(value))
         return dict(found)
 
-    async def save(self, instance: str, state: Mapping[str, Any], references: Mapping[str, Any]) -> None:
-        """Keep what an evaluator's watches and experiment know; a second's worth may be lost with the process.
+    async def experiments(self, partitions: Iterable[int]) -> list[bytes]:
+        """What each partition's experiment knows, without the filters; read, it is kept for longer."""
+        keys = [self.key(partition, "experiment") for partition in partitions]
+
+        async def read() -> list[Any]:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.hget(key, cast(Any, STATE))
+                for key in keys:
+                    pipe.expire(key, self.state_ttl_s)
+                return (await pipe.execute())[: len(keys)]
+
+        return [state for state in await replacing(self.client, read, keys) if state is not None]
+
+    async def keep(
+        self, partition: int, before: bytes, name: bytes, state: Mapping[str, Any], references: Mapping[str, Any]
+    ) -> bool:
+        """Keep what is under watch beside a partition; a second's worth may be lost with the process.
 
         Parameters
         ----------
+        before, name
+            What was kept last is called, empty for nothing; and what is kept now.
         references
             Large values that are new, by name; those kept before stay.
+
+        Returns
+        -------
+        bool
+            Whether what was kept before is there.
+
+        Raises
+        ------
+        OutpacedError
+            When what is in Redis is not what this was computed from.
         """
-        key = self._references(instance)
+        new = [part for key, value in references.items() for part in (key, msgspec.msgpack.encode(value))]
+        words = [before, name, msgspec.msgpack.encode(state), self.state_ttl_s, *new]
+        keys = [self.key(partition, "watches"), self.key(partition, "references")]
 
-        async def write() -> None:
-            async with self.client.pipeline(transaction=True) as pipe:
-                pipe.set(self._watches(instance), msgspec.msgpack.encode(state), ex=self.state_ttl_s)
-                for name, reference in references.items():
-                    pipe.hset(key, name, msgspec.msgpack.encode(reference))
-                pipe.expire(key, self.state_ttl_s)
-                await pipe.execute()
+        async def send(pipe: Any) -> list[Any]:
+            self._scripts.add(pipe, "keep", keys, *words)
+            return list(await pipe.execute())
 
-        await replacing(self.client, write, [key])
+        [done] = await self._scripts.run(send)
+        if not done:
+            raise OutpacedError(f"what is watched beside partition {partition} is another's")
+        return bool(done == 1)
 
-    async def saved(self, instance: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """State and references that were kept last."""
-        # Where both stood before they shared a hash slot comes second; whatever is there runs out.
-        strings = [self._watches(instance), f"ls:{self.group}:watches:{instance}"]
-        hashes = [self._references(instance), f"ls:{self.group}:references:{instance}"]
-
-        async def read() -> tuple[bytes | None, dict[bytes, bytes]]:
-            async with self.client.pipeline(transaction=False) as pipe:
-                for key, kept in zip(strings, hashes, strict=True):
-                    pipe.get(key)
-                    pipe.hgetall(kept)
-                state, references, old_state, old_references = await pipe.execute()
-            return (old_state, old_references) if state is None else (state, references)
-
-        state, references = await replacing(self.client, read, hashes, strings)
-        known = await self._readable(
-            hashes[0], references, lambda name, value: (name.decode(), msgspec.msgpack.decode(value, type=list[Any]))
-        )
+    async def kept(self, partition: int) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+        """Name, state and references that were kept last."""
+        keys = [self.key(partition, "watches"), self.key(partition, "references")]
+        watches, references = await self._hashes(keys)
+        name = watches.pop(b"name", b"")
         told = await self._readable(
-            "", {b"": state} if state else {}, lambda _, value: ("", msgspec.msgpack.decode(value, type=dict[str, Any]))
+            keys[0], watches, lambda name, value: (name, msgspec.msgpack.decode(value, type=dict[str, Any]))
         )
-        return told.get("", {}), known
-
-    def _watches(self, instance: str) -> str:
-        return f"ls:{{{self.group}.{instance}}}:watches"
-
-    def _references(self, instance: str) -> str:
-        return f"ls:{{{self.group}.{instance}}}:references"
+        known = await self._readable(
+            keys[1], references, lambda name, value: (name.decode(), msgspec.msgpack.decode(value, type=list[Any]))
+        )
+        return name, told.get(b"state", {}), known
 
     async def _readable(
         self, key: str, fields: Mapping[bytes, bytes], decode: Callable[[bytes, bytes], tuple[K, T]]

@@ -27,6 +27,7 @@ from evaluator.attribution.store import OutpacedError, Store
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.impression import Closed
 from evaluator.metrics.rates import WINDOWS, Rates
+from models.store.slots import Slot
 from streams.clock import wall_ms
 from streams.config import BotsConfig, EventsConfig
 from streams.events.bots import REASONS
@@ -77,6 +78,8 @@ class Join:
     ----------
     figures
         What there is to say of all that is closed: rates also of what was closed before this process began.
+    assigned
+        The partitions that are this process's own.
     """
 
     def __init__(
@@ -96,17 +99,20 @@ class Join:
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
-        self.config, self.events, self.items, self.bots = config, events, items, bots
+        self.config, self.events, self.bots = config, events, bots
         self.shelf_partitions, self._letters = shelf_partitions, letters
         self.gone, self.read_again, self._progress = gone, read_again, progress
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = RedisRetry()
         self.partitions: dict[int, Partition] = {}
         self.figures = Figures(config, items)
-        self._assigned: set[int] = set()
+        self.assigned: set[int] = set()
+        self._held = False
+        self._slot: Slot | None = None
         self._begun: dict[int, tuple[int, float]] = {}
         self._loading = asyncio.Lock()
         self._moved: dict[int, int] = {}
+        self._shown: dict[int, int] = {}
         self._revoked = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
@@ -138,7 +144,7 @@ class Join:
             self.meter.count("refused" if event is None else "events")
             self.meter.time("delay", now - record.timestamp_ms)
             if isinstance(event, Touch):
-                self._figure(partial(self._touched, event))
+                self._figure(partial(self.figures.touched, event))
         return sent
 
     async def _take(self, events: Mapping[int, Sequence[Numbered]], now: int) -> Sent:
@@ -155,11 +161,6 @@ class Join:
         self.meter.count("refused")
         return await self._take({record.partition: [(record.offset, None)]}, wall_ms())
 
-    def _touched(self, event: Touch) -> None:
-        if (vector := self.items.vector(event.item_id)) is not None:
-            title = self.items.title(event.item_id)
-            self.figures.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
-
     def _figure(self, take: Callable[[], None]) -> None:
         """Let figures take something in. They are told of what is committed already, so what breaks them is counted,
         and holds nothing up."""
@@ -172,7 +173,7 @@ class Join:
     def made(self, records: Sequence[ShelfRecord]) -> None:
         """Tell the figures of shelves, once of each."""
         for record in records:
-            self._figure(partial(self.figures.watches.made, record))
+            self._figure(partial(self.figures.made, record))
         self.meter.count("shelves", len(records))
 
     async def close_idle(self, caught_up: Iterable[int]) -> Sent:
@@ -191,10 +192,23 @@ class Join:
     async def keep(self, assigned: Iterable[int]) -> None:
         """Forget partitions that are another's now."""
         async with self._loading:
-            self._assigned = set(assigned)
-            if set(self.partitions) - self._assigned:
+            self.assigned = set(assigned)
+            if set(self.partitions) - self.assigned:
                 self._forget()
             self._watch()
+
+    def hold(self, slot: Slot | None) -> None:
+        """Take in what the challenger's slot holds now."""
+        self._held, self._slot = True, slot
+        for challenge in (self.figures.challenge, *(one.challenge for one in self.partitions.values())):
+            challenge.hold(slot)
+
+    async def gather(self, partitions: Callable[[], Awaitable[int]]) -> None:
+        """Ask Redis what all partitions, which are so many, know of the experiment that is running."""
+        if self.figures.challenge.running:
+            numbers = range(await partitions())
+            states = await self.patience.until_done(partial(self.store.experiments, numbers))
+            self._figure(partial(self.figures.challenge.gather, states))
 
     def revoked(self) -> None:
         """Note that partitions may be another's for a while: what Redis has then is not what is known here."""
@@ -233,7 +247,7 @@ class Join:
                 yield Series(f"bot_{what}", {"reason": reason}, float(aside[f"{reason}.{what}"]))
 
     def _watch(self) -> None:
-        until = min((self._reached(number) for number in self._assigned), default=-math.inf)
+        until = min((self._reached(number) for number in self.assigned), default=-math.inf)
         self._figure(partial(self.figures.watch, until))
 
     def _reached(self, number: int) -> float:
@@ -268,7 +282,8 @@ class Join:
             started = time.perf_counter()
             await self.patience.until_done(partial(self.store.commit, number, commit))
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
-            self._figure(partial(self._measure, commit, closed, known))
+            self._figure(partial(self._measure, number, commit, closed, known))
+            self._shown[number] = max(partition.horizon, self._shown.get(number, 0))
             sent += self._published(number, commit.examples)
             self._progress()
             if not partition.full:
@@ -306,7 +321,10 @@ class Join:
             newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
             hours = range(max(0, newest - RATE_HOURS), newest + 1)
             rates = await self.patience.until_done(partial(self.store.rates, number, hours))
-            partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots, uuid.uuid4().hex)
+            by, block_ms = uuid.uuid4().hex, self.figures.challenge.block_ms
+            partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots, by, block_ms)
+            if self._held:
+                partition.challenge.hold(self._slot)
             self.figures.count(rates)
             left = await self.patience.until_done(lambda: self.store.examples(number))
             try:
@@ -388,7 +406,9 @@ class Join:
 
         return [asyncio.ensure_future(publish())] if examples else []
 
-    def _measure(self, commit: Commit, closed: Sequence[Closed], known: Mapping[str, Known]) -> None:
+    def _measure(self, number: int, commit: Commit, closed: Sequence[Closed], known: Mapping[str, Known]) -> None:
+        """Let figures take in what a partition's commit has closed; of views those alone that they have not seen: what
+        Redis lost is closed again."""
         self.meter.count("closed", len(commit.examples) + commit.aside)
         self.meter.count("broken", commit.broken)
         views = example.views(closed, known)
@@ -397,5 +417,5 @@ class Join:
             if view.made_at is not None:
                 self.meter.time("freshness", view.ts - view.made_at)
         self.figures.count(commit.rates)
-        self.figures.update(views)
+        self.figures.update([view for view in views if view.ts >= self._shown.get(number, 0)])
         self._watch()

@@ -53,7 +53,7 @@ class Page(msgspec.Struct, frozen=True):
     measures: list[traffic.MeasureRow]
     exposure: list[traffic.BrandRow]
     calibration: list[traffic.Calibration]
-    learning_panel: LearningPanel
+    loop: LearningPanel
     arms: list[traffic.ArmRow]
     alerts: list[AlertRow]
     titles: int
@@ -201,7 +201,7 @@ class History:
             measures=traffic.measures(evaluators),
             exposure=traffic.exposure(evaluators),
             calibration=traffic.calibration(evaluators),
-            learning_panel=learning_panel(self.processes.live("trainer", now), slots),
+            loop=learning_panel(self.processes.live("trainer", now), slots),
             arms=traffic.arms(evaluators),
             alerts=self.alarms.get(),
             titles=len(self.titles),

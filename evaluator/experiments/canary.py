@@ -4,13 +4,16 @@ Pure: takes what the challenger's slot holds, and views. Knows nothing of topics
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from evaluator.experiments.experiment import Experiment
+import msgspec
+
+from evaluator.experiments.experiment import PIECE, PIECES, Experiment
 from evaluator.metrics.view import View
 from models.store.slots import Promotion, Slot
+from streams.events.decode import UNDECODABLE
 from streams.ranking.assignment import CANARY, CHAMPION, assign
 from streams.telemetry.meter import Series
 
@@ -26,12 +29,22 @@ class Trial(NamedTuple):
     share: float
 
 
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(dict[str, Any])
+
+STATE = b"state"
+"""The field that has all but the pieces of the filter, each of which has its number for a name."""
+
+
 class Challenge:
     """Compares a challenger that some shoppers get with the champion, while it is in its slot.
 
     A view counts where its shelf was made once workers acted on the challenger's share, by the arm that the shopper
     belongs to. A worker that has yet to load the challenger, as after a restart, gives its shoppers the champion's
     shelves: their clicks are neither the canary's nor the champion's, but shoppers of the canary they are.
+
+    Each partition has one, for its own shoppers, committed with the impressions that it has counted: so each of these
+    counts once, whoever works on the partition. :meth:`gather` makes one of all partitions', for reading.
 
     Parameters
     ----------
@@ -55,7 +68,13 @@ class Challenge:
     def __init__(self, block_ms: int) -> None:
         self.block_ms = block_ms
         self._running: tuple[Trial, Experiment] | None = None
-        self._loaded: tuple[Trial, Experiment] | None = None
+        self._kept: Experiment | None = None
+        self._changed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether there is an experiment."""
+        return self._running is not None
 
     def hold(self, slot: Slot | None) -> None:
         """Take in what the challenger's slot holds now, or once held: all its past may come before, and what is older
@@ -63,12 +82,7 @@ class Challenge:
         trial = _trial(slot.current) if slot is not None and slot.current is not None else None
         if self._running is not None and (trial == self._running[0] or _before(slot, self._running[0])):
             return
-        if self._loaded is not None and self._loaded[0] == trial:
-            self._running = self._loaded
-        elif trial is not None:
-            self._running = trial, Experiment({CHAMPION: 1 - trial.share, CANARY: trial.share}, self.block_ms)
-        else:
-            self._running = None
+        self._running = None if trial is None else (trial, self._begun(trial))
 
     def update(self, view: View) -> None:
         """Take a view in; one of another arm than these two, or from before, is passed over."""
@@ -77,6 +91,7 @@ class Challenge:
         trial, experiment = self._running
         if view.made_at < trial.at + SETTLED_MS:
             return
+        self._changed = True
         belongs = CANARY if assign(view.made_for, trial.version) < trial.share else CHAMPION
         if view.arm != belongs:
             experiment.meet(view.shopper, belongs)
@@ -102,16 +117,58 @@ class Challenge:
                     if math.isfinite(value):
                         yield Series(f"experiment_{name}", labels, value)
 
-    def save(self) -> dict[str, Any]:
-        """Its state as plain values."""
-        kept = self._running or self._loaded
-        return {"trial": list(kept[0]), "experiment": kept[1].save()} if kept else {}
+    def drain(self) -> tuple[dict[bytes, bytes], bool]:
+        """What has changed since the last call, as fields of a hash; and whether all that was kept before is to go."""
+        if self._running is None or not self._changed:
+            return {}, False
+        trial, experiment = self._running
+        anew, self._kept, self._changed = experiment is not self._kept, experiment, False
+        state = _encoder.encode({"trial": list(trial), "experiment": experiment.save()})
+        pieces = {str(number).encode(): piece for number, piece in experiment.seen().items()}
+        return {STATE: state} | pieces, anew
 
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`save` gave, until the slot holds something else; what does not fit is begun anew."""
-        if saved and saved["experiment"]["block_ms"] == self.block_ms:
-            with suppress(ValueError):
-                self._running = self._loaded = Trial(*saved["trial"]), Experiment.load(saved["experiment"])
+    def load(self, fields: Mapping[bytes, bytes]) -> None:
+        """Go on from all that :meth:`drain` gave, until the slot holds something else; what cannot be read, or was
+        compared in other blocks, is begun anew."""
+        seen = {int(name): piece for name, piece in fields.items() if name != STATE}
+        for trial, experiment in self._read([fields.get(STATE, b"")], seen):
+            self._running, self._kept = (trial, experiment), experiment
+
+    def gather(self, states: Iterable[bytes]) -> None:
+        """Put together what partitions have drained of the experiment that is running, by their fields ``STATE``."""
+        if self._running is not None:
+            trial = self._running[0]
+            found = self._begun(trial)
+            for of, experiment in self._read(states):
+                if of == trial:
+                    found = found.merge(experiment)
+            self._running = trial, found
+
+    def _begun(self, trial: Trial) -> Experiment:
+        return Experiment({CHAMPION: 1 - trial.share, CANARY: trial.share}, self.block_ms)
+
+    def _read(
+        self, states: Iterable[bytes], seen: Mapping[int, bytes] | None = None
+    ) -> Iterator[tuple[Trial, Experiment]]:
+        """Trials and their experiments, of states that can be read and fit."""
+        for state in states:
+            with suppress(*UNDECODABLE, ValueError, KeyError, TypeError, AttributeError):
+                saved = _decoder.decode(state)
+                if saved["experiment"]["block_ms"] == self.block_ms:
+                    yield msgspec.convert(saved["trial"], Trial), Experiment.load(saved["experiment"], seen)
+
+
+def checked_piece(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A field as :meth:`Challenge.drain` gave it.
+
+    Raises
+    ------
+    ValueError
+        Where it is none.
+    """
+    if name != STATE and (str(int(name)).encode() != name or len(value) != PIECE or not 0 <= int(name) < PIECES):
+        raise ValueError("it is no piece of the filter")
+    return name, value
 
 
 def _before(slot: Slot | None, trial: Trial) -> bool:

@@ -58,6 +58,13 @@ class Dispersion:
         freedom = self._groups() - 1
         return self.get() * freedom / (freedom - 2) if freedom > 2 else UNKNOWN
 
+    def merge(self, other: "Dispersion") -> "Dispersion":
+        """What both have counted."""
+        found = Dispersion()
+        found._impressions = [one + more for one, more in zip(self._impressions, other._impressions, strict=True)]
+        found._clicks = [one + more for one, more in zip(self._clicks, other._clicks, strict=True)]
+        return found
+
     def save(self) -> dict[str, Any]:
         """Its state as plain values."""
         return {"impressions": list(self._impressions), "clicks": list(self._clicks)}

@@ -3,10 +3,8 @@
 Pure: takes closed impressions in the order in which they close; knows nothing of how arms are assigned.
 """
 
-import base64
 import hashlib
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +17,16 @@ from evaluator.metrics.impression import Closed
 BLOCK_MS = 60_000
 """A minute: blocks have to be short against how quickly shares and rates change, and may be as short as one likes."""
 
+LEAST = 100
+"""Impressions that a block has at least: where traffic is thin it lasts longer. A block of few views mostly shows one
+arm alone, and says nothing then; one of ten views says nine tenths of what there is to know."""
+
 SEEN_BITS = 2**20
 SEEN_HASHES = 4
+PIECE = 64
+"""Bytes of the filter that are kept together."""
+
+PIECES = SEEN_BITS // 8 // PIECE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,15 @@ class Experiment:
     someone seen before (1 % at 100,000 shoppers, half of them at 500,000) is not counted, whichever the arm, so the
     check stays exact.
 
+    Several may take in the shoppers of one experiment, each its own ones: :meth:`merge` says what all know together.
+
     Parameters
     ----------
     shares
         Planned share of the shoppers by arm, summing to one; the first is the control. Other arms are passed over.
         Another plan is another experiment.
     block_ms
-        How long a block is.
+        How long a block is, where it has :data:`LEAST` impressions by then.
 
     Examples
     --------
@@ -84,14 +92,16 @@ class Experiment:
         self._spread = {arm: Dispersion() for arm in self.shares}
         self._open = 0
         self._seen = bytearray(SEEN_BITS // 8)
+        self._changed: set[int] = set()
 
     def update(self, closed: Closed, arm: str) -> None:
         """Take one closed impression in."""
         if arm not in self.shares:
             return
-        if closed.ts // self.block_ms > self._open:
+        moment = closed.ts // self.block_ms
+        if moment > self._open and not 0 < sum(shown for shown, _ in self._block.values()) < LEAST:
             self._end()
-            self._open = closed.ts // self.block_ms
+            self._open = moment
         counts, block, clicked = self._counts[arm], self._block[arm], bool(closed.outcomes)
         counts[0] += 1
         counts[1] += clicked
@@ -116,8 +126,27 @@ class Experiment:
             found[arm] = ArmReport(impressions, clicks, shoppers, evidence, traffic.log() / math.log(10))
         return found
 
+    def merge(self, other: "Experiment") -> "Experiment":
+        """What both say together, of other shoppers each, for reading only: who was seen is not part of it.
+
+        Raises
+        ------
+        ValueError
+            When the other is of another plan.
+        """
+        if (self.shares, self.block_ms) != (other.shares, other.block_ms):
+            raise ValueError("these are two experiments")
+        found = Experiment(self.shares, self.block_ms)
+        for arm, counts in found._counts.items():
+            counts[:] = map(sum, zip(self._counts[arm], other._counts[arm], strict=True))
+            found._spread[arm] = self._spread[arm].merge(other._spread[arm])
+        for arm in found.clicks:
+            found.clicks[arm] = self.clicks[arm].merge(other.clicks[arm])
+        found._disperse()
+        return found
+
     def save(self) -> dict[str, Any]:
-        """Its state as plain values, the filter compressed: up to 180 kB."""
+        """Its state as plain values, without the filter."""
         return {
             "shares": list(self.shares.items()),
             "clicks": {arm: test.save() for arm, test in self.clicks.items()},
@@ -126,27 +155,45 @@ class Experiment:
             "spread": {arm: spread.save() for arm, spread in self._spread.items()},
             "block_ms": self.block_ms,
             "open": self._open,
-            "seen": base64.b64encode(zlib.compress(bytes(self._seen), 1)).decode(),
         }
 
+    def seen(self) -> dict[int, bytes]:
+        """Pieces of the filter, by number, that have changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return {number: bytes(self._seen[number * PIECE : (number + 1) * PIECE]) for number in changed}
+
     @classmethod
-    def load(cls, saved: Mapping[str, Any]) -> "Experiment":
-        """Go on from what :meth:`save` gave."""
+    def load(cls, saved: Mapping[str, Any], seen: Mapping[int, bytes] | None = None) -> "Experiment":
+        """Go on from what :meth:`save` and all of :meth:`seen` gave.
+
+        Raises
+        ------
+        ValueError
+            When they are another's.
+        """
         found = cls(dict(saved["shares"]), int(saved["block_ms"]))
         found.clicks = {arm: ClickTest.load(test) for arm, test in saved["clicks"].items()}
         found._counts = {arm: list(counts) for arm, counts in saved["counts"].items()}
         found._block = {arm: list(counts) for arm, counts in saved["block"].items()}
         found._spread = {arm: Dispersion.load(spread) for arm, spread in saved["spread"].items()}
         found._open = int(saved["open"])
-        found._seen = bytearray(zlib.decompress(base64.b64decode(saved["seen"])))
+        for number, piece in (seen or {}).items():
+            if not 0 <= number < PIECES or len(piece) != PIECE:
+                raise ValueError(f"{len(piece)} bytes are no piece {number} of the filter")
+            found._seen[number * PIECE : (number + 1) * PIECE] = piece
         return found
 
     def _end(self) -> None:
         """Close the block that is open."""
         for arm, test in self.clicks.items():
             test.update(*self._block[arm], *self._block[self.control])
-            test.dispersion = of_ratio(self._spread[arm], test.clicks, self._spread[self.control], test.other_clicks)
+        self._disperse()
         self._block = {arm: [0, 0] for arm in self.shares}
+
+    def _disperse(self) -> None:
+        """Take off the evidence what shoppers' differences make of it."""
+        for arm, test in self.clicks.items():
+            test.dispersion = of_ratio(self._spread[arm], test.clicks, self._spread[self.control], test.other_clicks)
 
     def _is_new(self, digest: bytes) -> bool:
         """Whether a shopper was surely never seen before; is remembered now."""
@@ -155,6 +202,7 @@ class Experiment:
             bit = int.from_bytes(digest[start : start + 4], "little") % SEEN_BITS
             if not self._seen[bit >> 3] >> (bit & 7) & 1:
                 self._seen[bit >> 3] |= 1 << (bit & 7)
+                self._changed.add((bit >> 3) // PIECE)
                 new = True
         return new
 

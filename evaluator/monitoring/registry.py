@@ -186,6 +186,10 @@ class Watches:
                 found[key.name] = [self._versions[key], reference]
         return found
 
+    def forgotten(self) -> None:
+        """Give all that was learned once more: what was kept of it is lost."""
+        self._saved.clear()
+
     @classmethod
     def load(cls, rules: WatchRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "Watches":
         """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned anew."""

@@ -6,7 +6,7 @@ the last snapshot of each process, and those with times of the shadow stage.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from models.store.slots import Promotion, Slot
@@ -89,9 +89,8 @@ ARMS = ("canary", "champion")
 class EvidenceReader:
     """What was told of one challenger since it got the share that it has.
 
-    Workers' counts begin anew with this object; what shoppers did is added up by evaluators, who keep it. An evaluator
-    that comes back goes on from its predecessor's evidence: of those of one name in the group (label ``instance``) the
-    last counts. Evaluators see other shoppers each, so their evidence multiplies.
+    Workers' counts begin anew with this object; what shoppers did is added up by evaluators, who keep it. Each of them
+    tells what all have counted together, a moment ago: the one that tells of most impressions counts.
 
     Examples
     --------
@@ -164,20 +163,11 @@ class EvidenceReader:
         )
 
     def _canary(self, evaluators: Sequence[Snapshot]) -> Canary:
-        sums: defaultdict[str, float] = defaultdict(float)
-        ratios = list[tuple[float, float]]()
-        most = low = 0.0
-        for one in evaluators:
-            told = {_name(series): series.value for series in one.series if self._about(series)}
-            for name, value in told.items():
-                sums[name] += value
-            if (ratio := told.get("experiment_ratio canary", 0.0)) > 0:
-                ratios.append((math.log(ratio), max(0.0, told.get("experiment_clicks canary", 0.0)) + 1))
-                if ratios[-1][1] > most:  # each evaluator's bounds hold by themselves: those of the one that saw most
-                    most, low = ratios[-1][1], told.get("experiment_ratio_low canary", 0.0)
-        weight = sum(clicks for _, clicks in ratios)
+        all_told = [{_name(one): one.value for one in each.series if self._about(one)} for each in evaluators]
+        most: dict[str, float] = max(all_told, key=_impressions, default={})
+        told = defaultdict(float, most)
         (shown, clicked), (other_shown, other_clicked) = (
-            tuple(max(0, int(sums[f"experiment_{what} {arm}"])) for what in ("impressions", "clicks")) for arm in ARMS
+            tuple(max(0, int(told[f"experiment_{what} {arm}"])) for what in ("impressions", "clicks")) for arm in ARMS
         )
         return Canary(
             self._counts["canary.shelves"],
@@ -186,14 +176,18 @@ class EvidenceReader:
             clicked,
             other_shown,
             other_clicked,
-            math.exp(sum(log * clicks for log, clicks in ratios) / weight) if ratios else math.nan,
-            low,
-            sums["experiment_log10_evalue clicks canary"],
-            sums["experiment_log10_evalue traffic canary"],
+            told.get("experiment_ratio canary", math.nan),
+            told["experiment_ratio_low canary"],
+            told["experiment_log10_evalue clicks canary"],
+            told["experiment_log10_evalue traffic canary"],
         )
 
     def _about(self, series: Series) -> bool:
         return series.labels.get("challenger") == self.challenger.version
+
+
+def _impressions(told: Mapping[str, float]) -> float:
+    return sum(told.get(f"experiment_impressions {arm}", 0.0) for arm in ARMS)
 
 
 def _name(series: Series) -> str:

@@ -83,10 +83,10 @@ class SlotWatcher:
 
         Examples
         --------
-        >>> store = ModelStore("memory://charge-example")
-        >>> Charge.of(store, "champion").read()
+        >>> store = ModelStore("memory://slots-example")
+        >>> SlotWatcher.of(store, "champion").read()
         SlotState(champion=None, since=None, before=(), challenger=None)
-        >>> Charge.of(store, "champoin") is None
+        >>> SlotWatcher.of(store, "champoin") is None
         True
         """
         return cls(store, name) if name == CHAMPION or name in store.slots.names() else None

@@ -34,7 +34,7 @@ TASKS = {
         READING,
     ],
     "trainer": [
-        "evaluator.retraining.example_consumer:Intake.run",
+        "evaluator.retraining.example_consumer:ExampleConsumer.run",
         "evaluator.retraining.trainer:Trainer._look",
         SENDING,
     ],

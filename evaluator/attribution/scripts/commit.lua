@@ -1,10 +1,11 @@
 -- Commits one batch of one partition: all of it or nothing, and only on top of what it was computed from.
--- KEYS  state (hash), meta (hash), examples to be sent (hash), shoppers who may be bots (hash), then one hash of rates
---       for each hour touched
+-- KEYS  state (hash), meta (hash), examples to be sent (hash), shoppers who may be bots (hash), what an experiment knows
+--       (hash), then one hash of rates for each hour touched
 -- ARGV  offset and name of the last commit that the meta must have; offset and name of this one; watermark; the
 --       state's ttl s; the rates' ttl s; then for each of state to set, state to remove, totals to set, examples to add,
---       shoppers to set, shoppers to remove, and each hour's rates: how many arguments, and these; all but what is
---       removed are pairs of a field and a value
+--       shoppers to set, shoppers to remove, one argument where the experiment is another than before, what it knows to
+--       set, and each hour's rates: how many arguments, and these; all but these single ones are pairs of a field and a
+--       value
 -- Returns  1 when committed, 0 when another evaluator has gone on meanwhile: load again.
 -- What another has put there ends the script here, where nothing is written yet, if anywhere.
 for _, key in ipairs(KEYS) do redis.call('HLEN', key) end
@@ -28,9 +29,12 @@ each(2, function(name, value) redis.call('HSET', KEYS[2], name, value) end)
 each(2, function(name, value) redis.call('HSET', KEYS[3], name, value) end)
 each(2, function(name, value) redis.call('HSET', KEYS[4], name, value) end)
 each(1, function(name) redis.call('HDEL', KEYS[4], name) end)
+each(1, function() redis.call('DEL', KEYS[5]) end)
+each(2, function(name, value) redis.call('HSET', KEYS[5], name, value) end)
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('EXPIRE', KEYS[4], ARGV[6])
-for hour = 5, #KEYS do
+redis.call('EXPIRE', KEYS[5], ARGV[6])
+for hour = 6, #KEYS do
   each(2, function(name, value) add(KEYS[hour], name, value) end)
   redis.call('EXPIRE', KEYS[hour], ARGV[7])
 end

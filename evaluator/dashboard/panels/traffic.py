@@ -4,14 +4,14 @@ Pure: takes the evaluators' last snapshots. Every rate stands with its interval.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 import msgspec
 
 from evaluator.metrics.intervals import Interval, wilson
 from evaluator.metrics.rates import BUCKETS, WINDOWS, Tally
-from streams.telemetry.meter import Snapshot, added
+from streams.telemetry.meter import Series, Snapshot, added
 
 MOST_ROWS = 40
 MOST_LINES = 12
@@ -138,53 +138,63 @@ class ArmRow(msgspec.Struct, frozen=True):
 
 def evalues(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], float]:
     """Evidence by test and arm, as powers of ten; a test of all arms at once stands under no arm."""
-    challenger = _challenger(snapshots)
-    found = added(snapshots, "experiment_log10_", ("challenger", "test", "arm"))
-    return {
-        (test, arm): sums["evalue"] for (of, test, arm), sums in found.items() if of == challenger and "evalue" in sums
-    }
+    _, telling = _telling(snapshots)
+    found = added(telling, "experiment_log10_", ("test", "arm"))
+    return {(test, arm): told["evalue"] for (test, arm), told in found.items() if "evalue" in told}
 
 
 def arms(snapshots: Sequence[Snapshot]) -> list[ArmRow]:
     """The running experiment, arm by arm."""
-    challenger, tests = _challenger(snapshots), evalues(snapshots)
+    (challenger, telling), tests = _telling(snapshots), evalues(snapshots)
     found = []
-    for (of, arm), sums in sorted(added(snapshots, "experiment_", ("challenger", "arm")).items()):
-        if of == challenger and ("impressions" in sums or "shoppers" in sums):
-            shown = max(0, int(sums.get("impressions", 0)))
-            clicks = max(0, min(int(sums.get("clicks", 0)), shown))
+    for (arm,), told in sorted(added(telling, "experiment_", ("arm",)).items()):
+        if "impressions" in told or "shoppers" in told:
+            shown = max(0, int(told.get("impressions", 0)))
+            clicks = max(0, min(int(told.get("clicks", 0)), shown))
             found.append(
                 ArmRow(
                     arm,
-                    of,
-                    int(sums.get("shoppers", 0)),
+                    challenger,
+                    int(told.get("shoppers", 0)),
                     shown,
                     clicks,
                     wilson(clicks, shown),
                     tests.get(("clicks", arm), tests.get(("clicks", ""))),
                     tests.get(("traffic", arm), tests.get(("traffic", ""))),
-                    _ratio(snapshots, of, arm),
+                    _ratio(told),
                 )
             )
     return found[:MOST_ARMS]
 
 
-def _challenger(snapshots: Sequence[Snapshot]) -> str:
-    """Whom the newest snapshot that tells of an experiment is about: evaluators go over to the next one by one."""
-    for snapshot in sorted(snapshots, key=lambda one: -one.to_ms):
-        for series in snapshot.series:
-            if series.name.startswith("experiment_"):
-                return series.labels.get("challenger", "")
-    return ""
+def _telling(snapshots: Sequence[Snapshot]) -> tuple[str, list[Snapshot]]:
+    """The challenger of the newest snapshot that tells of an experiment, for evaluators go over to the next one by one;
+    and the snapshot that tells of most of its impressions, with nothing about others."""
+    newest = sorted(snapshots, key=lambda one: -one.to_ms)
+    about = [one.labels.get("challenger", "") for each in newest for one in each.series if _is_told(one)]
+    if not about:
+        return "", []
+    kept = [
+        msgspec.structs.replace(
+            each, series=[one for one in each.series if _is_told(one) and one.labels.get("challenger", "") == about[0]]
+        )
+        for each in newest
+    ]
+    return about[0], [max(kept, key=_impressions)]
 
 
-def _ratio(snapshots: Sequence[Snapshot], challenger: str, arm: str) -> Interval | None:
-    told = [added([one], "experiment_", ("challenger", "arm")).get((challenger, arm), {}) for one in snapshots]
-    known = [sums for sums in told if "ratio" in sums]
-    if not known:
+def _is_told(series: Series) -> bool:
+    return series.name.startswith("experiment_")
+
+
+def _impressions(snapshot: Snapshot) -> float:
+    return sum(one.value for one in snapshot.series if one.name == "experiment_impressions")
+
+
+def _ratio(told: Mapping[str, float]) -> Interval | None:
+    if "ratio" not in told:
         return None
-    most = max(known, key=lambda sums: sums.get("impressions", 0.0))
-    return Interval(most["ratio"], most.get("ratio_low", 0.0), most.get("ratio_high", float("inf")))
+    return Interval(told["ratio"], told.get("ratio_low", 0.0), told.get("ratio_high", float("inf")))
 
 
 MOST_BRANDS = 12

@@ -84,7 +84,8 @@ class Book:
         return [[msgspec.to_builtins(alert), told] for alert, told in self._firing.values()]
 
     def load(self, saved: Sequence[Any]) -> None:
-        """Go on from what :meth:`save` gave."""
+        """Go on from what :meth:`save` gave, and from nothing else."""
+        self._firing.clear()
         for plain, told in saved:
             alert = msgspec.convert(plain, Alert)
             self._firing[alert.key] = alert, told

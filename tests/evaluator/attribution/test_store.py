@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +16,15 @@ from evaluator.attribution.join import Rules
 from evaluator.attribution.partition import HOUR_MS, Commit, Partition, Saved
 from evaluator.attribution.shelf_store import Stretch
 from evaluator.attribution.store import OutpacedError, Store
+from evaluator.experiments.canary import Challenge
+from evaluator.experiments.experiment import BLOCK_MS
 from evaluator.metrics.impression import MOST_REVENUE
 from evaluator.metrics.rates import Slice, Tally
 from liveshelf.stack.redis import LocalRedis
+from models.store.slots import Promotion, Slot
 from streams.config import BotsConfig
 from streams.events.schema import AnyEvent, Click, Impression, Purchase, Shown
+from streams.ranking.assignment import assign
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
 
 pytestmark = pytest.mark.integration
@@ -105,6 +110,68 @@ def test_what_is_known_of_bots_is_loaded_as_it_was_and_forgotten_in_the_end(redi
         return int(size or 0)
 
     assert on(redis_db, work) < 300, "bytes of two shoppers"
+
+
+def trial(version: str) -> Slot:
+    return Slot(Promotion(version, datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5))
+
+
+def seen(number: int) -> tuple[list[tuple[int, AnyEvent]], int, dict[str, Known]]:
+    """One shopper's view, up to when time has come after it, and its shelf."""
+    shelf, ts = f"s{number}", HOUR_MS + 10_000 * number
+    event = Impression(
+        event_id=shelf, ts=ts, user_id=f"u{number}", shelf_id=shelf, surface="feed",
+        items=[Shown(item_id="i", position=0)],
+    )  # fmt: skip
+    return [(number, event)], ts + 2_000, {shelf: trial_shelf(number)}
+
+
+def trial_shelf(number: int, version: str = "m2") -> Known:
+    arm = "canary" if assign(f"u{number}", version) < 0.5 else "champion"
+    return Known(
+        model="m", arm=arm, query="", history=[], items=["i"], propensities=[1.0], made_at=HOUR_MS, shopper=f"u{number}"
+    )
+
+
+def test_what_an_experiment_counts_is_committed_with_what_it_is_of(redis_db: str) -> None:
+    """Two processes have the partition at one time: each view counts once, whoever closed it."""
+
+    async def counted(store: Store, version: str = "m2") -> dict[str, float]:
+        whole = Challenge(block_ms=BLOCK_MS)
+        whole.hold(trial(version))
+        whole.gather(await store.experiments([0, 1]))
+        told = [one for one in whole.get() if one.name.split("_")[1] in ("impressions", "shoppers")]
+        return {what: sum(one.value for one in told if one.name.endswith(what)) for what in ("impressions", "shoppers")}
+
+    async def fresh(store: Store, version: str = "m2") -> Partition:
+        partition = Partition(RULES, await store.load(0))
+        partition.challenge.hold(trial(version))
+        return partition
+
+    async def work(store: Store) -> None:
+        one = await fresh(store)
+        for number in range(30):
+            events, watermark, known = seen(number)
+            one.take(events, watermark)
+            if number == 20:
+                other = await fresh(store)
+                other.take(events, watermark)
+                await store.commit(0, other.commit(known))
+                with pytest.raises(OutpacedError, match="partition 0"):
+                    await store.commit(0, one.commit(known))
+                one = await fresh(store)
+                one.take(events, watermark)
+            await store.commit(0, one.commit(known))
+            assert await counted(store) == {"impressions": number + 1, "shoppers": number + 1}
+        assert 0 < await store.client.ttl(store.key(0, "experiment")) <= 100
+        next_one = await fresh(store, "m3")
+        events, watermark, _ = seen(30)
+        next_one.take(events, watermark)
+        await store.commit(0, next_one.commit({"s30": trial_shelf(30, "m3")}))
+        assert await counted(store, "m3") == {"impressions": 1, "shoppers": 1}
+        assert await store.client.hlen(store.key(0, "experiment")) <= 1 + 4, "nothing is left of the one before"  # type: ignore[misc]
+
+    on(redis_db, work)
 
 
 def test_the_largest_amounts_there_are_can_be_summed_up(redis_db: str) -> None:
@@ -247,13 +314,20 @@ def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
     on(redis_db, work)
 
 
-def test_states_are_kept_by_instance_and_references_stay(redis_db: str) -> None:
+def test_what_is_watched_is_kept_by_one_alone_and_references_stay(redis_db: str) -> None:
     async def work(store: Store) -> None:
-        assert await store.saved("one") == ({}, {})
-        await store.save("one", {"a": 1.5}, {"x": ["v", [b"\x00", 2]]})
-        await store.save("one", {"a": 2.5}, {})
-        assert await store.saved("one") == ({"a": 2.5}, {"x": ["v", [b"\x00", 2]]})
-        assert await store.saved("two") == ({}, {})
+        assert await store.kept(1) == (b"", {}, {})
+        assert await store.keep(1, b"", b"a1", {"a": 1.5}, {"x": ["v", [b"\x00", 2]]})
+        assert await store.keep(1, b"a1", b"a2", {"a": 2.5}, {})
+        kept = b"a2", {"a": 2.5}, {"x": ["v", [b"\x00", 2]]}
+        for before in (b"", b"a1", b"b1"):
+            with pytest.raises(OutpacedError, match="partition 1"):
+                await store.keep(1, before, b"b2", {"a": 9}, {"y": []})
+        assert await store.kept(1) == kept
+        assert await store.kept(2) == (b"", {}, {})
+        await store.client.flushdb()
+        assert not await store.keep(1, b"a2", b"a3", {"a": 3.5}, {}), "who goes on is told that references are lost"
+        assert await store.kept(1) == (b"a3", {"a": 3.5}, {})
 
     on(redis_db, work)
 
@@ -322,8 +396,10 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
         await store.shelves.remember({"s1": KNOWN}, [Stretch(0, 5, 9, at)])
         assert await store.shelves.lowest([0]) == {0: 9}
         assert await store.shelves.known(["s1", "s2"], at - 1, 1) == {"s1": KNOWN, "s2": None}
-        await store.save("e1", {"watches": {"turn": turn}}, {"r": [turn]})
-        assert await store.saved("e1") == ({"watches": {"turn": turn}}, {"r": [turn]})
+        name, _, _ = await store.kept(3)
+        await store.keep(3, name, b"%d" % turn, {"watches": {"turn": turn}}, {"r": [turn]})
+        assert await store.kept(3) == (b"%d" % turn, {"watches": {"turn": turn}}, {"r": [turn]})
+        await store.experiments([2, 3])
         for example in await store.examples(3):
             await store.sent(3, [example])
 
@@ -335,7 +411,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
     async def work(store: Store) -> Saved:
         await all_of(store, 1)
         spoil_all()
-        await store.examples(3), await store.saved("e1")
+        await store.examples(3), await store.kept(3)
         await all_of(store, 2)
         await all_of(store, 3)
         return await store.load(3)

@@ -10,12 +10,14 @@ import redis as sync
 from redis.asyncio import Redis
 
 from evaluator.attribution import partition
+from evaluator.attribution.figures import Figures
 from evaluator.attribution.items import Items
 from evaluator.attribution.join import Attribution
 from evaluator.attribution.shelf_store import Stretch
 from evaluator.attribution.store import Store
 from evaluator.attribution.stream_join import Join
 from evaluator.config import EvaluatorConfig
+from evaluator.metrics.view import View
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import AnyEvent
 from streams.kafka import dead_letters, topics
@@ -133,6 +135,28 @@ def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was
     plain, _ = state(kafka, redis_db, topics_config, [given[2:]])
     healed, _ = state(kafka, redis_db, topics_config, [given[2:5], given[5:9], given[9:]], given, lost)
     assert healed == plain, "and nothing of what came before"
+
+
+def test_what_is_closed_again_is_measured_once(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(_: Join, client: "Redis") -> None:
+        await client.delete(*await client.keys("ls:*.0}:meta"), *await client.keys("ls:*.0}:state"))
+
+    topics.create(kafka, topics_config)
+    seen, update = list[tuple[str, int]](), Figures.update
+
+    def sees(self: Figures, views: Sequence[View]) -> None:
+        seen.extend((view.shopper, view.ts) for view in views)
+        update(self, views)
+
+    monkeypatch.setattr(Figures, "update", sees)
+    given, event = records(topics_config, b"{"), {"type": "click", "ts": 9 * HOUR, "user_id": "u1", "item_id": "i"}
+    for number in (12, 13):
+        late = json.dumps({**event, "event_id": f"late{number}"}).encode()
+        given.append(Record(Topics(topics_config.prefix).events, 0, number, 1, b"u", late))
+    state(kafka, redis_db, topics_config, [given[:13], given[13:]], given, lost)
+    assert len(seen) == len(set(seen)) == 3
 
 
 def test_what_another_took_meanwhile_and_redis_lost_is_taken_again(

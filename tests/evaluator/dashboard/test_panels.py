@@ -139,7 +139,7 @@ def test_calibration_tells_reliability_and_its_error() -> None:
     assert found.bins[1].observed == wilson(30, 100)
 
 
-def test_experiments_add_evidence_over_evaluators() -> None:
+def test_evidence_of_an_experiment_counts_once_though_several_evaluators_tell_of_it() -> None:
     series = [
         Series("experiment_log10_evalue", {"test": "clicks", "arm": "b"}, 0.7),
         Series("experiment_log10_evalue", {"test": "traffic", "arm": ""}, -0.2),
@@ -148,8 +148,8 @@ def test_experiments_add_evidence_over_evaluators() -> None:
         for name, value in (("impressions", 100.0), ("clicks", 9.0), ("shoppers", 10.0)):
             series.append(Series(f"experiment_{name}", {"arm": arm}, value))
     first, second = traffic.arms([evaluator(AT, series, "x"), evaluator(AT, series, "y")])
-    assert (first.arm, first.impressions, first.clicks_log10) == ("a", 200, None)
-    assert second.clicks_log10 == pytest.approx(1.4) and second.traffic_log10 == pytest.approx(-0.4)
+    assert (first.arm, first.impressions, first.clicks_log10) == ("a", 100, None)
+    assert second.clicks_log10 == pytest.approx(0.7) and second.traffic_log10 == pytest.approx(-0.2)
 
 
 @pytest.mark.parametrize(

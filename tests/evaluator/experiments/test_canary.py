@@ -1,14 +1,14 @@
 """The experiment that a challenger is judged by: what counts, for how long, and that its traffic is split as meant."""
 
-import json
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
-from evaluator.experiments.canary import SETTLED_MS, Challenge
+from evaluator.experiments.canary import SETTLED_MS, STATE, Challenge
 from evaluator.experiments.experiment import Experiment
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.view import View
@@ -56,6 +56,17 @@ def after(views: Iterable[View], holds: Slot) -> Challenge:
     return challenge
 
 
+def again(*challenges: Challenge) -> Challenge:
+    """Who goes on from what was kept."""
+    fields = dict[bytes, bytes]()
+    for one in challenges:
+        changed, anew = one.drain()
+        fields = changed if anew else fields | changed
+    found = Challenge(block_ms=3_000)
+    found.load(fields)
+    return found
+
+
 def test_shelves_of_their_own_arm_that_were_made_since_count() -> None:
     shoppers = [f"u{number}" for number in range(500)]
     good = [view(one, arm(one)) for one in shoppers]
@@ -96,14 +107,13 @@ def test_another_share_or_challenger_is_another_experiment_and_a_shadow_is_none(
         challenge = after([], slot())
         challenge.hold(none)
         challenge.update(view("u1", "champion"))
-        assert told(challenge) == {} and challenge.save() == {}
+        assert told(challenge) == {} and challenge.drain() == ({}, False)
 
 
 def test_a_restart_goes_on_though_all_the_slot_ever_held_is_told_again() -> None:
     views = [view(f"u{number % 40}", arm(f"u{number % 40}"), ts=COUNTS + 100 * number) for number in range(300)]
     whole = after(views, slot())
-    other = Challenge(block_ms=3_000)
-    other.load(json.loads(json.dumps(after(views[:100], slot()).save())))
+    other = again(after(views[:100], slot()))
     for one in views[100:200]:
         other.update(one)
     for past in (slot("m1", seconds=-900), Slot(None, slot("m1").history, "gave up"), slot(share=0, seconds=-60)):
@@ -112,24 +122,42 @@ def test_a_restart_goes_on_though_all_the_slot_ever_held_is_told_again() -> None
     other.hold(slot())
     for one in views[200:]:
         other.update(one)
-    assert told(other) == told(whole) and other.save() == whole.save()
+    assert told(other) == told(whole) and other.drain()[0][STATE] == whole.drain()[0][STATE]
+    assert other.drain() == ({}, False), "nothing has changed"
 
 
 def test_what_was_saved_of_another_challenger_or_blocks_is_begun_anew() -> None:
-    saved = after([view(f"u{number}", arm(f"u{number}")) for number in range(50)], slot()).save()
-    challenge = Challenge(block_ms=3_000)
-    challenge.load(saved)
+    views = [view(f"u{number}", arm(f"u{number}")) for number in range(50)]
+    challenge = again(after(views, slot()))
     challenge.hold(slot("m3"))
     assert told(challenge)["impressions champion "] == 0
-    for different in (
-        Challenge(block_ms=60_000),
-        Challenge(block_ms=3_000),
-    ):
-        if different.block_ms == 3_000:
-            saved["experiment"]["clicks"]["canary"]["widest"] = 4.0
-        different.load(saved)
-        assert told(different) == {}
-    Challenge(block_ms=3_000).load({})
+    challenge.update(view("u1", arm("u1", "m3")))
+    _, anew = challenge.drain()
+    assert anew, "nothing of the other's filter is left"
+    fields, _ = after(views, slot()).drain()
+    other = Challenge(block_ms=60_000)
+    other.load(fields)
+    assert told(other) == {}
+    saved = msgspec.msgpack.decode(fields[STATE])
+    saved["experiment"]["clicks"]["canary"]["widest"] = 4.0
+    for junk in (msgspec.msgpack.encode(saved), b"junk", b"", msgspec.msgpack.encode({"experiment": []})):
+        other = Challenge(block_ms=3_000)
+        other.load(fields | {STATE: junk})
+        assert told(other) == {}
+
+
+def test_of_all_partitions_that_have_counted_for_it_one_is_made() -> None:
+    views = [view(f"u{number % 90}", arm(f"u{number % 90}"), ts=COUNTS + 100 * number) for number in range(600)]
+    parts = [after(views[:300], slot()), after(views[300:], slot()), after(views, slot("m1"))]
+    states = [one.drain()[0][STATE] for one in parts]
+    whole = after([], slot())
+    for _ in range(2):
+        whole.gather([*states, b"junk"])
+        counted = {name: number for name, number in told(whole).items() if name.startswith("impressions")}
+        assert sum(counted.values()) == 3_000, "each once, of this experiment alone, however often it is looked"
+    nothing = after([], Slot())
+    nothing.gather(states)
+    assert told(nothing) == {}
 
 
 def test_the_ratio_is_told_as_far_as_it_is_known() -> None:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evaluator.experiments.experiment import Experiment
 from evaluator.metrics.impression import Closed, Fact
@@ -70,10 +71,64 @@ def test_only_blocks_that_are_over_are_evidence_and_late_ones_count_in_the_open_
 @pytest.mark.parametrize("count", [0, 1, 777, 5_000])
 def test_what_is_saved_goes_on(count: int) -> None:
     stream = run({"champion": 0.05, "canary": 0.2, "other": 0.05}, SHARES, 500)
-    other = Experiment.load(json.loads(json.dumps(after(stream[:count]).save())))
+    before = after(stream[:count])
+    other = Experiment.load(json.loads(json.dumps(before.save())), before.seen())
+    assert before.seen() == {}, "each piece is given once"
     for closed, arm in stream[count:]:
         other.update(closed, arm)
-    assert other.get() == after(stream).get() and other.save() == after(stream).save()
+    whole = after(stream)
+    assert other.get() == whole.get() and other.save() == whole.save()
+    for piece in ({0: b"short"}, {1 << 20: bytes(64)}):
+        with pytest.raises(ValueError, match="piece"):
+            Experiment.load(before.save(), piece)
+
+
+def test_experiments_on_other_shoppers_say_together_what_one_on_all_would() -> None:
+    stream = run({"champion": 0.05, "canary": 0.08, "other": 0.05}, SHARES, 3_000)
+    parts = [after([one for one in stream if int(one[0].shopper[1:]) % 4 == part]) for part in range(4)]
+    together, whole = parts[0].merge(parts[1]).merge(parts[2]).merge(parts[3]), after(stream)
+    for arm, told in together.get().items():
+        alone = whole.get()[arm]
+        assert (told.impressions, told.clicks, told.shoppers) == (alone.impressions, alone.clicks, alone.shoppers)
+        assert told.log10_traffic == pytest.approx(alone.log10_traffic)
+    assert together.get()["canary"].log10_clicks == pytest.approx(whole.get()["canary"].log10_clicks, rel=0.2)
+    assert together.clicks["canary"].dispersion == pytest.approx(whole.clicks["canary"].dispersion, rel=0.1)
+    with pytest.raises(ValueError, match="two experiments"):
+        whole.merge(Experiment(SHARES, 9))
+
+
+def test_thin_traffic_is_compared_in_longer_blocks() -> None:
+    """Eight partitions with a view of ten items in 80 s each: blocks of a minute would show one arm alone."""
+    chance, found = np.random.default_rng(5), []
+    shares = {"champion": 0.9, "canary": 0.1}
+    for _ in range(8):
+        experiment = Experiment(shares)
+        for number in range(1_000):
+            arm = "canary" if chance.random() < 0.1 else "champion"
+            clicks = chance.random(10) < (0.1 if arm == "canary" else 0.05)
+            for clicked in clicks.tolist():
+                experiment.update(shown(f"{arm}{chance.integers(10**9)}", 80_000 * number, clicked), arm)
+        found.append(experiment)
+    together = found[0]
+    for one in found[1:]:
+        together = together.merge(one)
+    assert together.get()["canary"].log10_clicks > 10
+
+
+def test_thin_traffic_of_many_partitions_errs_no_more_often_than_it_may() -> None:
+    """200 experiments without a difference on four partitions each, whose rates go up and down; looked at often."""
+    chance, erred = np.random.default_rng(6), 0
+    for _ in range(200):
+        parts = [Experiment({"champion": 0.7, "canary": 0.3}) for _ in range(4)]
+        wrong, drawn = False, zip(chance.integers(4, size=2_400), chance.integers(400, size=2_400), strict=True)
+        for number, ((at, who), mood) in enumerate(zip(drawn, chance.random(2_400), strict=True)):
+            arm, rate = ("canary" if who % 10 < 3 else "champion"), 0.1 + 0.08 * np.sin(number / 400)
+            parts[at].update(shown(f"{at}.{who}", 20_000 * number, bool(mood < rate)), arm)
+            if number % 240 == 239:
+                together = parts[0].merge(parts[1]).merge(parts[2]).merge(parts[3])
+                wrong |= together.get()["canary"].log10_clicks >= np.log10(20)
+        erred += wrong
+    assert erred <= stats.binom.ppf(0.999, 200, 0.05)
 
 
 def test_a_full_filter_misses_shoppers_of_all_arms_alike() -> None:
@@ -83,7 +138,7 @@ def test_a_full_filter_misses_shoppers_of_all_arms_alike() -> None:
     found = experiment.get()
     counted = found["a"].shoppers + found["b"].shoppers
     assert 250_000 < counted < 340_000 and max(one.log10_traffic for one in found.values()) < 1.3
-    assert len(json.dumps(experiment.save())) < 200_000
+    assert len(json.dumps(experiment.save())) < 20_000
 
 
 def test_shelves_of_no_arm_are_passed_over_and_plans_that_make_no_whole_are_refused() -> None:
