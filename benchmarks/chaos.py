@@ -38,7 +38,7 @@ from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
 from evaluator.attribution.join import Rules
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_store import RunRegistry
+from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import StackConfig
 from liveshelf.stack import roles

@@ -21,7 +21,7 @@ from scipy import stats
 from benchmarks.report import Report, Value
 from benchmarks.shopping import shop_of, shopping
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.topic import PublishedAlert
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts
 from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
 from liveshelf.demo.log import StoryLog
@@ -187,7 +187,12 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, run: Run, cons
                 console.print(f"{strategy.name} {now:4.0f} s {note.text}", soft_wrap=True, markup=False)
                 if note.kind == "promoted" and math.isinf(promoted_s):
                     promoted_s, limit_s = now, now + strategy.stays_s
-                if note.kind == "alarm" and isinstance(news, Told) and run.drift_s <= now and run.alarm is None:
+                if (
+                    note.kind == "alarm"
+                    and isinstance(news, PublishedAlert)
+                    and run.drift_s <= now
+                    and run.alarm is None
+                ):
                     run.alarm = news.alert
         if strategy.drifts and math.isinf(run.drift_s) and now >= promoted_s + STEADY_S:
             shop.drift(1)

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from evaluator.monitoring.monitor import WatchRules
+from evaluator.monitoring.monitor import MonitorRules
 from streams.config import Config, RoleConfig, Seconds, Size, WholeSeconds, loopback
 
 
@@ -28,9 +28,9 @@ class EvaluatorConfig(RoleConfig):
     holdback_minutes: Size = 100_000
     experiment_block_s: Seconds = 60.0
 
-    def watch_rules(self) -> WatchRules:
+    def watch_rules(self) -> MonitorRules:
         """How closely things are watched."""
-        return WatchRules(
+        return MonitorRules(
             self.watch_learn,
             float(self.watch_run_length),
             self.watch_recover,

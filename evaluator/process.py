@@ -17,15 +17,15 @@ from aiokafka import TopicPartition
 
 from evaluator.attribution.items import Items
 from evaluator.attribution.monitor_state import MonitorState
-from evaluator.attribution.shelves import Batch, Shelves
-from evaluator.attribution.store import Store
-from evaluator.attribution.stream_join import RATE_HOURS, Join
+from evaluator.attribution.shelves import Batch, ShelfConsumer
+from evaluator.attribution.store import JoinStore
+from evaluator.attribution.stream_join import RATE_HOURS, StreamJoin
 from evaluator.config import EvaluatorConfig
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.monitoring.alerts.outbound import Outbound
-from evaluator.monitoring.alerts.system_reader import System
-from evaluator.monitoring.alerts.topic import tell
+from evaluator.monitoring.alerts.system_reader import SnapshotReader
+from evaluator.monitoring.alerts.topic import publish
 from models.store.slots import CHALLENGER
 from streams.catalog.embedding import parse
 from streams.clock import wall_ms
@@ -70,7 +70,7 @@ class Evaluator:
         self.meter = Meter("evaluator", f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
         self.reporter = Reporter(self.meter, streams)
         self.outbound = Outbound(streams, alerts, f"{config.group}-webhook", self.meter)
-        self.system = System(streams)
+        self.system = SnapshotReader(streams)
         if config.instance:
             self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
@@ -106,7 +106,7 @@ class Evaluator:
             send = await closing.enter_async_context(Producer(self.streams, self.meter))
             redis = connect(self.streams.redis)
             closing.push_async_callback(redis.aclose)
-            store = Store(
+            store = JoinStore(
                 redis,
                 self.topics.prefix + config.group,
                 state_ttl_s=config.state_ttl_s,
@@ -115,7 +115,7 @@ class Evaluator:
             )
             items, entries = Items(), Guard("embeddings", parse, self.meter)
             partitions = await send.partitions(self.topics.shelves)
-            join = self.join = Join(
+            join = self.join = StreamJoin(
                 store,
                 send,
                 self.meter,
@@ -133,7 +133,7 @@ class Evaluator:
             self.watching = MonitorState(store, join.figures, self.system.watch.book, join.patience)
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
-            shelves = Shelves(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
+            shelves = ShelfConsumer(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
             async with asyncio.TaskGroup() as group:
                 for what, work in {
                     "reading items": restart_on_error(partial(follow, embeddings, entries, items.update), "items"),
@@ -231,7 +231,7 @@ class Evaluator:
     async def _tell(self, send: Send, news: Iterable[Alert]) -> None:
         for one in news:
             log.warning("alert %s %s", one.state, one.key)
-            await tell(send, self.topics.alerts, one, self.watching.source)
+            await publish(send, self.topics.alerts, one, self.watching.source)
 
     async def _report(self, send: Send) -> None:
         join = self.join

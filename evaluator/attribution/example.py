@@ -22,7 +22,7 @@ CONTEXT_LETTERS = 8_000
 """Ids and past queries of a shelf together; a shopper's past as we keep it has some hundred letters."""
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes. ``chances`` are score,
     buy and look of each item, float16 [n, 3]."""
 
@@ -40,7 +40,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     popularity: bytes = b""
 
     @classmethod
-    def of(cls, record: ShelfRecord) -> "Known":
+    def of(cls, record: ShelfRecord) -> "ShelfContext":
         """From a shelf's record; without what it was ranked by where that is larger than any shopper's past."""
         shelf = record.shelf
         if sum(map(len, (*record.history, *record.asked))) > CONTEXT_LETTERS:  # each of its examples would carry it
@@ -131,10 +131,10 @@ def parse(message: Any, now_ms: int) -> Labelled:
 
 
 known_encoder = msgspec.msgpack.Encoder()
-known_decoder = msgspec.msgpack.Decoder(Known)
+known_decoder = msgspec.msgpack.Decoder(ShelfContext)
 
 
-def label(closed: Closed, known: Known | None) -> Labelled:
+def label(closed: Closed, known: ShelfContext | None) -> Labelled:
     """The example of a closed impression.
 
     Examples
@@ -170,7 +170,7 @@ def label(closed: Closed, known: Known | None) -> Labelled:
     )
 
 
-def views(closed: Iterable[Closed], known: Mapping[str, Known]) -> list[View]:
+def views(closed: Iterable[Closed], known: Mapping[str, ShelfContext]) -> list[View]:
     """Closed impressions by who saw which shelf when.
 
     Examples

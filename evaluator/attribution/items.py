@@ -15,7 +15,7 @@ from streams.catalog.embedding import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownItem:
     """What is kept of one item."""
 
     title: str
@@ -34,7 +34,7 @@ class Items:
 
     def __init__(self) -> None:
         self.encoder = ""
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, KnownItem] = {}
         self._widths: dict[str, Counter[int]] = {}
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Items:
             return
         pooled = EncodedItem.from_bytes(made.vectors).pooled.copy()
         self._forget(item_id)
-        self._known[item_id] = Known(made.item.title, made.item.brand, version, pooled)
+        self._known[item_id] = KnownItem(made.item.title, made.item.brand, version, pooled)
         self._widths.setdefault(version, Counter())[len(pooled)] += 1
         if self._made(version) > self._made(self.encoder):
             self.encoder = version

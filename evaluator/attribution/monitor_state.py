@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Collection
 from functools import partial
 
-from evaluator.attribution.figures import Figures
-from evaluator.attribution.store import OutpacedError, Store
-from evaluator.monitoring.alerts.alert import Book
+from evaluator.attribution.live_metrics import LiveMetrics
+from evaluator.attribution.store import JoinStore, OutpacedError
+from evaluator.monitoring.alerts.alert import ActiveAlerts
 from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class MonitorState:
         The partition that it is kept beside; None while this process has none, and watches nothing.
     """
 
-    def __init__(self, store: Store, figures: Figures, book: Book, patience: RedisRetry) -> None:
+    def __init__(self, store: JoinStore, figures: LiveMetrics, book: ActiveAlerts, patience: RedisRetry) -> None:
         self.store, self.figures, self.book, self.patience = store, figures, book, patience
         self.beside: int | None = None
         self._name = b""

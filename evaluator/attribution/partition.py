@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from evaluator.attribution.example import Known, Labelled, label, views
+from evaluator.attribution.example import Labelled, ShelfContext, label, views
 from evaluator.attribution.join import Attribution, Counts, Key, Rules, State, pages
-from evaluator.experiments.canary import Challenge
+from evaluator.experiments.canary import CanaryExperiment
 from evaluator.experiments.experiment import BLOCK_MS
-from evaluator.metrics.cardinality import Names
+from evaluator.metrics.cardinality import LabelLimiter
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.rates import Slice, Tally, cut, tally
 from streams.config import BotsConfig
@@ -138,13 +138,13 @@ class Partition:
         }
         self._join.restore(states, saved.watermark, _counts(saved.counts))
         self._closed: list[Closed] = []
-        self._names = Names()
+        self._names = LabelLimiter()
         self._names.restore(rates or {})
         self._bots = Bots(bots)
         self._bots.restore({_shopper(name): _track_decoder.decode(value) for name, value in saved.tracks.items()})
         self._seen: set[str] = set()
         self._aside = 0
-        self.challenge = Challenge(block_ms)
+        self.challenge = CanaryExperiment(block_ms)
         self.challenge.load(saved.experiment)
 
     @property
@@ -196,7 +196,7 @@ class Partition:
         self.full = room <= 0 or self._join.short
         return not self.full
 
-    def commit(self, known: Mapping[str, Known]) -> Commit:
+    def commit(self, known: Mapping[str, ShelfContext]) -> Commit:
         """All that changed since the last commit.
 
         Parameters
@@ -253,7 +253,7 @@ class Partition:
                 self._closed += shown
 
     def _told(
-        self, closed: Iterable[Closed], known: Mapping[str, Known]
+        self, closed: Iterable[Closed], known: Mapping[str, ShelfContext]
     ) -> tuple[list[Labelled], dict[RateKey, Tally], int]:
         """Examples and rates of closed impressions; one of which nothing can be told is left out, and counted: it would
         break every later batch again."""
@@ -272,7 +272,7 @@ class Partition:
             rates[one.ts // MINUTE_MS * MINUTE_MS, self._names.of(one.ts, named)].add(sums)
         return examples, dict(rates), broken
 
-    def _tried(self, closed: Iterable[Closed], known: Mapping[str, Known]) -> int:
+    def _tried(self, closed: Iterable[Closed], known: Mapping[str, ShelfContext]) -> int:
         """Let the experiment count what was closed; how many views it could not."""
         broken = 0
         for view in views(closed, known):

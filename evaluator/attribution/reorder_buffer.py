@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Waiting(Generic[T]):
+class ReorderBuffer(Generic[T]):
     """Puts things from several ordered sources into one order.
 
     Parameters

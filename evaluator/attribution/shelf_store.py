@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 
 from evaluator.attribution import example
-from evaluator.attribution.example import Known
+from evaluator.attribution.example import ShelfContext
 from streams.events.decode import UNDECODABLE
 from streams.redis.lua import Scripts, replacing
 
@@ -62,7 +62,7 @@ class ShelfStore:
         self._scripts = Scripts(client, "evaluator.attribution", SCRIPTS)
         self._every_mark = [self.marks(number) for number in range(BUCKETS)]
 
-    async def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> dict[int, int]:
+    async def remember(self, shelves: Mapping[str, ShelfContext], stretches: Sequence[Stretch]) -> dict[int, int]:
         """Keep shelves, by id, that were read in these stretches.
 
         Returns
@@ -114,7 +114,7 @@ class ShelfStore:
 
         await replacing(self.client, write, self._every_mark)
 
-    async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, Known | None]:
+    async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, ShelfContext | None]:
         """What is known of shelves; None of one that is not ours.
 
         Parameters
@@ -166,7 +166,7 @@ def _offset(told: bytes | None) -> int:
     return int(told) if told is not None and re.fullmatch(rb"[0-9]{1,18}", told) else -1
 
 
-def _known(value: bytes | None) -> Known | None:
+def _known(value: bytes | None) -> ShelfContext | None:
     """What is kept of a shelf; None where nothing is, or what others put there."""
     try:
         return example.known_decoder.decode(value) if value else None

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
-from evaluator.attribution.example import Known
+from evaluator.attribution.example import ShelfContext
 from evaluator.attribution.shelf_store import Stretch
 from evaluator.config import EvaluatorConfig
 from streams.clock import wall_ms
@@ -36,12 +36,14 @@ GATHER_S = 0.1
 """How long shelves gather after a batch that was not full: none is needed before its window is over."""
 
 
-class Memory(Protocol):
+class ShelfCache(Protocol):
     """Where shelves are kept: ``evaluator.attribution.shelf_store.ShelfStore``, which tells what each means."""
 
     ttl_s: int
 
-    def remember(self, shelves: Mapping[str, Known], stretches: Sequence[Stretch]) -> Awaitable[Mapping[int, int]]:
+    def remember(
+        self, shelves: Mapping[str, ShelfContext], stretches: Sequence[Stretch]
+    ) -> Awaitable[Mapping[int, int]]:
         """Keep shelves, by id; gives for each partition the offset before which nothing is missing."""
 
     def lowest(self, partitions: Sequence[int]) -> Awaitable[Mapping[int, int]]:
@@ -68,7 +70,7 @@ class Batch:
     partitions: int
 
 
-class Shelves:
+class ShelfConsumer:
     """Reads shelf records.
 
     Parameters
@@ -85,7 +87,7 @@ class Shelves:
         self,
         streams: StreamsConfig,
         config: EvaluatorConfig,
-        memory: Memory,
+        memory: ShelfCache,
         patience: RedisRetry,
         took: Callable[[Batch], None],
         meter: Meter,
@@ -120,7 +122,7 @@ class Shelves:
         if not self._settled(consumer):
             return  # what was fetched is fetched again, from where the partitions are taken up
         batch, stretches = self._read(consumer, fetched)
-        known = {record.shelf.shelf_id: Known.of(record) for record in batch.records}
+        known = {record.shelf.shelf_id: ShelfContext.of(record) for record in batch.records}
         has = await self.patience.until_done(lambda: self.memory.remember(known, stretches))
         self.took(batch)
         if any(has[one.partition] < one.behind for one in stretches):

@@ -38,7 +38,7 @@ class OutpacedError(RuntimeError):
     """Another evaluator has gone on with the partition: what is in memory is of no use; load again."""
 
 
-class Store:
+class JoinStore:
     """Reads and writes of one evaluator group.
 
     Parameters

@@ -18,15 +18,15 @@ from functools import partial
 from aiokafka.errors import KafkaError
 
 from evaluator.attribution import example
-from evaluator.attribution.example import Known, Labelled
-from evaluator.attribution.figures import Figures
+from evaluator.attribution.example import Labelled, ShelfContext
 from evaluator.attribution.items import Items
 from evaluator.attribution.join import Rules
+from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.attribution.partition import HOUR_MS, Commit, Partition
-from evaluator.attribution.store import OutpacedError, Store
+from evaluator.attribution.store import JoinStore, OutpacedError
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.impression import Closed
-from evaluator.metrics.rates import WINDOWS, Rates
+from evaluator.metrics.rates import WINDOWS, RollingRates
 from models.store.slots import Slot
 from streams.clock import wall_ms
 from streams.config import BotsConfig, EventsConfig
@@ -57,7 +57,7 @@ ReadAgain = Callable[[int, int, int | None], AsyncGenerator[Sequence[Record]]]
 """Reads a partition's events from an offset on: to before another, or to where the partition ends now."""
 
 
-class Join:
+class StreamJoin:
     """Keeps the partitions that this process works on.
 
     Redis may know less than Kafka has been told is done: a replica took a master's place without its last commits. So
@@ -84,7 +84,7 @@ class Join:
 
     def __init__(
         self,
-        store: Store,
+        store: JoinStore,
         send: Send,
         meter: Meter,
         topics: Topics,
@@ -105,7 +105,7 @@ class Join:
         self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = RedisRetry()
         self.partitions: dict[int, Partition] = {}
-        self.figures = Figures(config, items)
+        self.figures = LiveMetrics(config, items)
         self.assigned: set[int] = set()
         self._held = False
         self._slot: Slot | None = None
@@ -217,7 +217,7 @@ class Join:
     def _forget(self) -> None:
         """All partitions, to be loaded again with their rates: those of single ones cannot be taken out of the sums."""
         self.partitions.clear()
-        self.figures.rates = Rates()
+        self.figures.rates = RollingRates()
 
     def gauges(self) -> dict[str, float]:
         """Counts of the partitions, and of alerts."""
@@ -294,13 +294,13 @@ class Join:
         log.warning("%s: loading it again", outpaced)
         self._forget()
 
-    async def _known(self, closed: Sequence[Closed]) -> dict[str, Known]:
+    async def _known(self, closed: Sequence[Closed]) -> dict[str, ShelfContext]:
         """What is known of shelves, once Redis has all that were made before what is closed was seen.
 
         A backlog of events is read faster than that of the shelves which they name, and shelves that Redis lost are
         read again; what is closed without its shelf would lack its model for ever.
         """
-        found: dict[str, Known | None] = {}
+        found: dict[str, ShelfContext | None] = {}
         wanted, until = [one.shelf_id for one in closed], max((one.ts for one in closed), default=0)
         while wanted:
             ask = partial(self.store.shelves.known, wanted, until, self.shelf_partitions)
@@ -406,7 +406,9 @@ class Join:
 
         return [asyncio.ensure_future(publish())] if examples else []
 
-    def _measure(self, number: int, commit: Commit, closed: Sequence[Closed], known: Mapping[str, Known]) -> None:
+    def _measure(
+        self, number: int, commit: Commit, closed: Sequence[Closed], known: Mapping[str, ShelfContext]
+    ) -> None:
         """Let figures take in what a partition's commit has closed; of views those alone that they have not seen: what
         Redis lost is closed again."""
         self.meter.count("closed", len(commit.examples) + commit.aside)

@@ -16,7 +16,7 @@ from evaluator.dashboard.panels.system import Health, Processes, ProcessRow, Slo
 from evaluator.dashboard.panels.traffic import PositionRow, RateRow
 from evaluator.dashboard.series import Key, Line, Point, SeriesBuffer, Step, stages
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.alerts.system import GRAVE, SystemWatch
+from evaluator.monitoring.alerts.system import GRAVE, SystemMonitor
 from streams.reporting import STARTED
 from streams.telemetry.meter import Snapshot
 
@@ -111,7 +111,7 @@ class History:
         self.closes_after_s = closes_after_s
         self.ring = SeriesBuffer()
         self.processes = Processes(quiet_ms)
-        self.system = SystemWatch()
+        self.system = SystemMonitor()
         self.alarms, self.slots, self.titles = AlertsPanel(), Slots(), Titles()
         self.problem: str | None = None
         self._step = Step(0)

@@ -36,7 +36,7 @@ STATE = b"state"
 """The field that has all but the pieces of the filter, each of which has its number for a name."""
 
 
-class Challenge:
+class CanaryExperiment:
     """Compares a challenger that some shoppers get with the champion, while it is in its slot.
 
     A view counts where its shelf was made once workers acted on the challenger's share, by the arm that the shopper
@@ -55,7 +55,7 @@ class Challenge:
     --------
     >>> from datetime import UTC, datetime
     >>> from evaluator.metrics.impression import Closed
-    >>> challenge = Challenge(block_ms=60_000)
+    >>> challenge = CanaryExperiment(block_ms=60_000)
     >>> challenge.hold(Slot(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5)))
     >>> for number in range(100):
     ...     closed = Closed(f"u{number}", "i", "s", "feed", 0, ts=9_000)
@@ -159,7 +159,7 @@ class Challenge:
 
 
 def checked_piece(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A field as :meth:`Challenge.drain` gave it.
+    """A field as :meth:`CanaryExperiment.drain` gave it.
 
     Raises
     ------

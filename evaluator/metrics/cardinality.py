@@ -31,7 +31,7 @@ OURS = {
 """What always has a name: the surfaces and arms of our own shelves, and of shelves that are not ours."""
 
 
-class Names:
+class LabelLimiter:
     """The names of one partition, hour by hour.
 
     In each hour the values that come first get a name. Half of the places are kept for the hour before's largest, so
@@ -44,7 +44,7 @@ class Names:
 
     Examples
     --------
-    >>> names = Names(most=2)
+    >>> names = LabelLimiter(most=2)
     >>> [names.of(0, Slice(surface, "champion", "m", "1")).surface for surface in ("a", "b", "c", "feed", "a")]
     ['a', 'b', 'other', 'feed', 'a']
     """

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.metrics.cardinality import OTHER
-from evaluator.metrics.position_bias import Positions
-from evaluator.metrics.ranking import MEANS, Ranking, diversity, ndcg, novelty, reciprocal_rank
+from evaluator.metrics.position_bias import PositionBiasModel
+from evaluator.metrics.ranking import MEANS, RankingMetrics, diversity, ndcg, novelty, reciprocal_rank
 from evaluator.metrics.rates import BUCKETS, Rolling, bucket
 from evaluator.metrics.reliability import BINS, Reliability
 from evaluator.metrics.view import View
@@ -43,7 +43,7 @@ class Items(Protocol):
     def __contains__(self, item_id: object) -> bool: ...
 
 
-class Measures:
+class HourlyMetrics:
     """Rolling measures of views.
 
     How novel a shelf is is told by how often its items were shown in the hour before; what the catalogue does not know
@@ -58,7 +58,7 @@ class Measures:
     ...     def vector(self, item_id): return None
     ...     def __len__(self): return 4
     ...     def __contains__(self, item_id): return item_id == "i"
-    >>> measures = Measures(Nothing())
+    >>> measures = HourlyMetrics(Nothing())
     >>> measures.update([View((Closed("u", "i", "s", "feed", 0, ts=5), Closed("u", "invented", "s", "feed", 1, ts=5)))])
     >>> [(one.name, one.value) for one in measures.get(5) if one.name in ("coverage", "exposure_impressions")]
     [('coverage', 0.25), ('exposure_impressions', 2.0)]
@@ -67,11 +67,11 @@ class Measures:
     def __init__(self, items: Items) -> None:
         self.items = items
         self.weights: dict[str, float] = {}
-        self._shelves: dict[str, Rolling[Ranking]] = {}
+        self._shelves: dict[str, Rolling[RankingMetrics]] = {}
         self._reliability = {intent: Rolling(HOUR_MS, Reliability, STEPS) for intent in ("look", "buy")}
-        self._positions = Positions(cells=CELLS)
+        self._positions = PositionBiasModel(cells=CELLS)
         self._fit_at = 0
-        self._hour, self._shown = Ranking(), 0
+        self._hour, self._shown = RankingMetrics(), 0
 
     def update(self, views: Sequence[View]) -> None:
         """Take closed views in, in any order."""
@@ -88,7 +88,7 @@ class Measures:
 
     def get(self, until: int) -> Iterator[Series]:
         """All values of the hour that ends at ``until`` (ms)."""
-        hour = Ranking()
+        hour = RankingMetrics()
         for surface, rolling in list(self._shelves.items()):
             sums = rolling.get(until)
             if not len(rolling):  # its place is another's from now on
@@ -115,7 +115,7 @@ class Measures:
         surface = view.surface if view.surface in self._shelves or len(self._shelves) < SURFACES else OTHER
         rolling = self._shelves.get(surface)
         if rolling is None:
-            rolling = self._shelves[surface] = Rolling(HOUR_MS, Ranking, STEPS)
+            rolling = self._shelves[surface] = Rolling(HOUR_MS, RankingMetrics, STEPS)
         sums, items = rolling.part(view.ts), [one.item_id for one in view.closed]
         sums.mrr.update(reciprocal_rank(view.closed))
         sums.ndcg_10.update(gain)

@@ -14,7 +14,7 @@ SETTLED = 1e-6
 Cell = list[float]
 
 
-class Positions:
+class PositionBiasModel:
     """Examination propensities by position, relative to the first one.
 
     The position-based model says clicks = shown * theta(position) * gamma(query, item). Both are found by maximum
@@ -34,7 +34,7 @@ class Positions:
     --------
     One item is three times as good as the other, the second place half as good as the first:
 
-    >>> positions = Positions()
+    >>> positions = PositionBiasModel()
     >>> for item, place, shown, clicks in [("a", 0, 100, 60), ("a", 1, 10, 3), ("b", 0, 20, 4), ("b", 1, 100, 10)]:
     ...     positions.update("tv", item, place, clicks, shown)
     >>> [round(value, 3) for value in positions.get().values()]

@@ -96,13 +96,13 @@ class Mean:
 
 
 @dataclass(slots=True)
-class Ranking:
+class RankingMetrics:
     """Sums over shelves: means, how often each item and each brand was shown.
 
     Examples
     --------
-    >>> ranking = Ranking(items=Counter(a=3, b=1), brands=Counter(acme=3))
-    >>> ranking.add(Ranking(items=Counter(c=2)))
+    >>> ranking = RankingMetrics(items=Counter(a=3, b=1), brands=Counter(acme=3))
+    >>> ranking.add(RankingMetrics(items=Counter(c=2)))
     >>> ranking.coverage(6), ranking.items.total()
     (0.5, 6)
     """
@@ -114,7 +114,7 @@ class Ranking:
     items: Counter[str] = field(default_factory=Counter)
     brands: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: "Ranking") -> None:
+    def add(self, other: "RankingMetrics") -> None:
         """Take another's sums in."""
         for name in MEANS:
             getattr(self, name).add(getattr(other, name))

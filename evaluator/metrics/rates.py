@@ -35,7 +35,7 @@ class Slice(NamedTuple):
 @dataclass(slots=True)
 class Tally:
     """Sums over impressions; those of squares are for intervals. ``debiased`` sums clicks by inverse propensity: it is
-    filled in by :meth:`Rates.by`, since propensities are estimates that change after the clicks were counted."""
+    filled in by :meth:`RollingRates.by`, since propensities are estimates that change after the clicks were counted."""
 
     impressions: int = 0
     clicks: int = 0
@@ -156,7 +156,7 @@ class Rolling(Generic[S]):
         return len(self._parts)
 
 
-class Rates:
+class RollingRates:
     """Rolling rates of every slice seen lately.
 
     Parameters
@@ -168,7 +168,7 @@ class Rates:
 
     Examples
     --------
-    >>> rates = Rates()
+    >>> rates = RollingRates()
     >>> rates.update(Closed("u", "i", "s", "feed", 0, ts=1_000), arm="champion", model="m1")
     >>> rates.get("1h", until=2_000).ctr
     Interval(rate=0.0, low=0.0, high=0.7934506856227626)

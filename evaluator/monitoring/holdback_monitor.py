@@ -9,14 +9,14 @@ from typing import Any
 from evaluator.experiments.dispersion import Dispersion, hashed, of_ratio
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.holdback import BelowHoldback
-from evaluator.monitoring.monitor import Watch, WatchRules
+from evaluator.monitoring.monitor import Monitor, MonitorRules
 
 BLOCK_MS = 60_000
 NEAR = 0.9
 """The alarm ends when the rate is back at this multiple of the holdback's."""
 
 
-class HoldbackWatch(Watch):
+class HoldbackMonitor(Monitor):
     """One arm's click rate, minute by minute of event time, against the holdback's.
 
     Shoppers who differ and stay in their arm make both rates vary more than independent impressions do; how much is
@@ -24,7 +24,7 @@ class HoldbackWatch(Watch):
 
     Examples
     --------
-    >>> watch = HoldbackWatch(WatchRules(recover=500, minutes=200))
+    >>> watch = HoldbackMonitor(MonitorRules(recover=500, minutes=200))
     >>> for place in range(60_000):
     ...     watch.update(place % 20 == 0, f"u{place}", place * 100, held_back=True)
     ...     watch.update(place % (20 if place < 30_000 else 60) == 0, f"v{place}", place * 100, held_back=False)
@@ -32,7 +32,7 @@ class HoldbackWatch(Watch):
     (True, True)
     """
 
-    def __init__(self, rules: WatchRules) -> None:
+    def __init__(self, rules: MonitorRules) -> None:
         self.rules = rules
         self._detector = BelowHoldback(rules.minutes)
         self._spreads = {False: Dispersion(), True: Dispersion()}

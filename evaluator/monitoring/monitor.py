@@ -12,7 +12,7 @@ from evaluator.monitoring.detectors.detector import Reading
 
 
 @dataclass(frozen=True, slots=True)
-class WatchRules:
+class MonitorRules:
     """How closely things are watched.
 
     Attributes
@@ -42,7 +42,7 @@ class WatchRules:
     minutes: float = 100_000
 
 
-class Watch(ABC):
+class Monitor(ABC):
     """What all have in common. A state is saved often and small; a reference once, when it is learned."""
 
     @property

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evaluator.monitoring.detectors.detector import Reading
-from evaluator.monitoring.monitor import Watch, WatchRules
-from evaluator.monitoring.rate_monitor import RateWatch
+from evaluator.monitoring.monitor import Monitor, MonitorRules
+from evaluator.monitoring.rate_monitor import RateMonitor
 
 
-class UnseenWatch(Watch):
+class NewItemsMonitor(Monitor):
     """The share of items that were not there before, which must not rise: a catalogue that the model has not seen.
 
     The first ``learn`` impressions say which items there are, the next ones how large a share is new all the same.
 
     Examples
     --------
-    >>> watch = UnseenWatch(WatchRules(learn=500, run_length=10_000, recover=500))
+    >>> watch = NewItemsMonitor(MonitorRules(learn=500, run_length=10_000, recover=500))
     >>> for place in range(3_000): watch.update(f"i{place % 50}", f"u{place}")
     >>> watch.drifted
     False
@@ -27,11 +27,11 @@ class UnseenWatch(Watch):
     True
     """
 
-    def __init__(self, rules: WatchRules) -> None:
+    def __init__(self, rules: MonitorRules) -> None:
         self.rules = rules
         self._known: set[str] = set()
         self._learned = 0
-        self._rate = RateWatch(rules, rise=True)
+        self._rate = RateMonitor(rules, rise=True)
 
     def update(self, item_id: str, shopper: str) -> None:
         """Take one impression in."""

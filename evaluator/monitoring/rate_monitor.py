@@ -10,13 +10,13 @@ from evaluator.experiments.dispersion import Dispersion, hashed
 from evaluator.metrics.intervals import wilson
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.shiryaev_roberts import DROPS, ShiryaevRoberts, reference
-from evaluator.monitoring.monitor import Watch, WatchRules
+from evaluator.monitoring.monitor import Monitor, MonitorRules
 
 RISES = (1.5, 3.0)
 """Rates watched for where a rise is the trouble, as multiples of the reference."""
 
 
-class RateWatch(Watch):
+class RateMonitor(Monitor):
     """A rate that must not fall, or must not rise.
 
     The reference is a bound, learned anew each time that twice as much has been seen without an alarm, so that it comes
@@ -25,7 +25,7 @@ class RateWatch(Watch):
 
     Examples
     --------
-    >>> watch = RateWatch(WatchRules(learn=2_000, run_length=10_000, recover=1_000))
+    >>> watch = RateMonitor(MonitorRules(learn=2_000, run_length=10_000, recover=1_000))
     >>> for place in range(3_000): watch.update(place % 10 == 0, f"u{place}")
     >>> watch.get().drifted
     False
@@ -37,7 +37,7 @@ class RateWatch(Watch):
     False
     """
 
-    def __init__(self, rules: WatchRules, *, rise: bool = False) -> None:
+    def __init__(self, rules: MonitorRules, *, rise: bool = False) -> None:
         self.rules, self.rise = rules, rise
         self.seen = self.hits = 0
         self._learn_until = rules.learn

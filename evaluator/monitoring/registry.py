@@ -14,16 +14,16 @@ import numpy.typing as npt
 from evaluator.experiments.dispersion import hashed
 from evaluator.metrics.cardinality import OURS
 from evaluator.metrics.view import View
-from evaluator.monitoring.alerts.alert import Alert, Book
+from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
 from evaluator.monitoring.detectors.calibration import CalibrationShift
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.distribution import KolmogorovSmirnov, Psi
 from evaluator.monitoring.detectors.domain import DomainClassifier
-from evaluator.monitoring.holdback_monitor import HoldbackWatch
-from evaluator.monitoring.monitor import Watch, WatchRules
-from evaluator.monitoring.new_items_monitor import UnseenWatch
-from evaluator.monitoring.rate_monitor import RateWatch
-from evaluator.monitoring.window_monitor import WindowWatch
+from evaluator.monitoring.holdback_monitor import HoldbackMonitor
+from evaluator.monitoring.monitor import Monitor, MonitorRules
+from evaluator.monitoring.new_items_monitor import NewItemsMonitor
+from evaluator.monitoring.rate_monitor import RateMonitor
+from evaluator.monitoring.window_monitor import WindowMonitor
 from streams.events.shelf import ShelfRecord, restored
 from streams.ranking.assignment import CANARY, SHARED
 from streams.telemetry.meter import Series
@@ -35,7 +35,7 @@ INPUTS_EVERY_MS = 60_000
 """The test of inputs takes a third of a second, so it is made once a minute at most."""
 
 
-W = TypeVar("W", bound=Watch)
+W = TypeVar("W", bound=Monitor)
 
 
 class Key(NamedTuple):
@@ -54,43 +54,43 @@ class Key(NamedTuple):
 class Kind(NamedTuple):
     """How a watch is made, its alert's name, and what that says of it."""
 
-    make: Callable[[WatchRules], Watch]
+    make: Callable[[MonitorRules], Monitor]
     alert: str
     summary: str
 
 
 KINDS = {
-    "click_rate": Kind(RateWatch, "click_rate_drop", "fewer clicks than before"),
-    "holdback": Kind(HoldbackWatch, "click_rate_below_holdback", "fewer clicks than the arm held back"),
-    "unseen_items": Kind(UnseenWatch, "unseen_items_rise", "more items that were not shown before"),
-    "score_psi": Kind(lambda rules: WindowWatch(Psi(rules.scores)), "score_psi_drift", "scores are spread otherwise"),
+    "click_rate": Kind(RateMonitor, "click_rate_drop", "fewer clicks than before"),
+    "holdback": Kind(HoldbackMonitor, "click_rate_below_holdback", "fewer clicks than the arm held back"),
+    "unseen_items": Kind(NewItemsMonitor, "unseen_items_rise", "more items that were not shown before"),
+    "score_psi": Kind(lambda rules: WindowMonitor(Psi(rules.scores)), "score_psi_drift", "scores are spread otherwise"),
     "score_ks": Kind(
-        lambda rules: WindowWatch(KolmogorovSmirnov(rules.scores)), "score_ks_drift", "scores are spread otherwise"
+        lambda rules: WindowMonitor(KolmogorovSmirnov(rules.scores)), "score_ks_drift", "scores are spread otherwise"
     ),
     "calibration_look": Kind(
-        lambda rules: WindowWatch(CalibrationShift(rules.predictions)),
+        lambda rules: WindowMonitor(CalibrationShift(rules.predictions)),
         "calibration_look_drift",
         "predicted clicks are off by more than before",
     ),
     "calibration_buy": Kind(
-        lambda rules: WindowWatch(CalibrationShift(rules.predictions)),
+        lambda rules: WindowMonitor(CalibrationShift(rules.predictions)),
         "calibration_buy_drift",
         "predicted purchases are off by more than before",
     ),
     "queries": Kind(
-        lambda rules: WindowWatch(DomainClassifier(rules.inputs), INPUTS_EVERY_MS),
+        lambda rules: WindowMonitor(DomainClassifier(rules.inputs), INPUTS_EVERY_MS),
         "query_drift",
         "shoppers search for other things",
     ),
     "items": Kind(
-        lambda rules: WindowWatch(DomainClassifier(rules.inputs), INPUTS_EVERY_MS),
+        lambda rules: WindowMonitor(DomainClassifier(rules.inputs), INPUTS_EVERY_MS),
         "item_drift",
         "shoppers turn to other items",
     ),
 }
 
 
-class Watches:
+class MonitorRegistry:
     """Everything under watch.
 
     What depends on a model or an encoder is compared within its version; with the next one a reference is learned anew.
@@ -99,16 +99,16 @@ class Watches:
     Examples
     --------
     >>> from evaluator.metrics.impression import Closed
-    >>> watches = Watches(WatchRules(learn=100, run_length=1_000, recover=50))
+    >>> watches = MonitorRegistry(MonitorRules(learn=100, run_length=1_000, recover=50))
     >>> watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
     >>> [(one.labels["watch"], one.labels["arm"], one.value) for one in watches.get() if one.name == "drift_alarm"]
     [('click_rate', 'champion', 0.0), ('unseen_items', '', 0.0)]
     """
 
-    def __init__(self, rules: WatchRules) -> None:
+    def __init__(self, rules: MonitorRules) -> None:
         self.rules = rules
-        self.book = Book()
-        self._watches: dict[Key, Watch] = {}
+        self.book = ActiveAlerts()
+        self._watches: dict[Key, Monitor] = {}
         self._versions: dict[Key, str] = {}
         self._drifting: set[Key] = set()
         self._changes: list[tuple[Key, Reading]] = []
@@ -117,12 +117,12 @@ class Watches:
     def update(self, view: View) -> None:
         """Take a closed view in."""
         key = Key("click_rate", view.surface, view.arm)
-        clicks = self._of(RateWatch, key, _challenger(view))
+        clicks = self._of(RateMonitor, key, _challenger(view))
         for one in view.closed:
             clicks.update(bool(one.outcomes), one.shopper)
             self._note(key, clicks)
         self._against_holdback(view)
-        unseen = self._of(UnseenWatch, Key("unseen_items"))
+        unseen = self._of(NewItemsMonitor, Key("unseen_items"))
         for one in view.closed:
             unseen.update(one.item_id, one.shopper)
         self._note(Key("unseen_items"), unseen)
@@ -191,7 +191,7 @@ class Watches:
         self._saved.clear()
 
     @classmethod
-    def load(cls, rules: WatchRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "Watches":
+    def load(cls, rules: MonitorRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "MonitorRegistry":
         """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned anew."""
         watches = cls(rules)
         watches.book.load(saved.get("firing", ()))
@@ -224,14 +224,14 @@ class Watches:
         else:
             versions = {key: self._versions[key] for key in self._watches if key[:2] == ("holdback", view.surface)}
         for key, version in versions.items():
-            watch = self._of(HoldbackWatch, key, version)
+            watch = self._of(HoldbackMonitor, key, version)
             for one in view.closed:
                 hit = bool(one.outcomes)
                 watch.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
             self._note(key, watch)
 
     def _window(self, key: Key, version: str, shopper: str, ts: int, value: Any) -> None:
-        watch = self._of(WindowWatch, key, version)
+        watch = self._of(WindowMonitor, key, version)
         watch.update(shopper, ts, value)
         self._note(key, watch)
 
@@ -256,7 +256,7 @@ class Watches:
             self._saved.discard(key)
             self._drifting.discard(key)  # its alert is over when it is told of next: no watch drifts any more
 
-    def _note(self, key: Key, watch: Watch) -> None:
+    def _note(self, key: Key, watch: Monitor) -> None:
         """Remember that an alarm began or ended."""
         if watch.drifted != (key in self._drifting):
             self._drifting ^= {key}

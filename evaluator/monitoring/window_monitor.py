@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.window import WindowTest
-from evaluator.monitoring.monitor import Watch
+from evaluator.monitoring.monitor import Monitor
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ SHOPPERS = 50_000
 CALM = 2
 
 
-class WindowWatch(Watch, Generic[T]):
+class WindowMonitor(Monitor, Generic[T]):
     """Values that must stay distributed as they were; the alarm ends after two windows in a row that do.
 
     Parameters

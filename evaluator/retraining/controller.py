@@ -15,9 +15,9 @@ from evaluator.monitoring.alerts.alert import Alert
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.run import Child, TrainingRun, unfinished
-from evaluator.retraining.run_registry import RunHistory
+from evaluator.retraining.run_history import RunHistory
+from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, RunResult, RunSpec
-from evaluator.retraining.run_store import RunRegistry
 from evaluator.retraining.status import RetrainingStatus
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.training_run import Trigger

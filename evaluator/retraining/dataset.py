@@ -13,14 +13,14 @@ import msgspec
 
 from evaluator.attribution.example import Labelled
 from evaluator.attribution.labels import Context, example
-from evaluator.metrics.position_bias import Positions
+from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.retraining.config import LearningConfig
 from evaluator.retraining.store.archive import Archive
 from models.training.examples import Example, ExamplesError
 from models.training.rehearsal import rehearse
 
 
-def weighed(examples: Sequence[Example], positions: Positions) -> list[Example]:
+def weighed(examples: Sequence[Example], positions: PositionBiasModel) -> list[Example]:
     """Examples whose ``ignore`` ones count as much as their position's propensity.
 
     Where only one in five looks, four of five have not ignored anything. By the position-based model an item that
@@ -31,7 +31,7 @@ def weighed(examples: Sequence[Example], positions: Positions) -> list[Example]:
 
     Examples
     --------
-    >>> positions = Positions()
+    >>> positions = PositionBiasModel()
     >>> for place, clicks in ((0, 40), (1, 10)):
     ...     positions.update("tv", "a", place, clicks, 100)
     >>> shown = [Example(query="tv", item="a", intent=intent, position=1) for intent in ("look", "ignore")]
@@ -152,8 +152,8 @@ def _example(one: Labelled, text: Callable[[str], str | None]) -> Example | None
     return made and msgspec.structs.replace(made, popularity=one.popularity)
 
 
-def _positions(some: Iterable[Labelled]) -> Positions:
-    positions = Positions()
+def _positions(some: Iterable[Labelled]) -> PositionBiasModel:
+    positions = PositionBiasModel()
     for one in some:
         positions.update(one.query or one.shopper, one.item_id, one.position, one.intent != "ignore")
     return positions

@@ -19,8 +19,8 @@ from typing import Literal
 import msgspec
 
 from evaluator.retraining import run_spec
+from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.run_spec import ORDER, OUTCOME, RunResult, RunSpec
-from evaluator.retraining.run_store import RunRegistry
 from evaluator.retraining.training_run import Hold
 
 DEATH_SIGNAL = 1

@@ -4,7 +4,7 @@ Knows names of figures; decides nothing.
 """
 
 from evaluator.retraining.run import TrainingRun
-from evaluator.retraining.run_registry import DAY_MS, RunHistory
+from evaluator.retraining.run_history import DAY_MS, RunHistory
 from evaluator.retraining.run_spec import RunResult
 from evaluator.retraining.training_run import Trigger
 from evaluator.rollout.controller import Tick

@@ -15,13 +15,13 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from evaluator.monitoring.alerts.active import Standing
-from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.active import AlertsView
+from evaluator.monitoring.alerts.topic import PublishedAlert
 from evaluator.monitoring.alerts.topic import guard as alerts_guard
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.controller import RetrainingController
 from evaluator.retraining.example_consumer import ExampleConsumer
-from evaluator.retraining.run_store import RunRegistry
+from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.store import store as examples
 from evaluator.retraining.store.archive import Archive
 from evaluator.rollout.controller import Rollout
@@ -72,7 +72,7 @@ class Trainer:
         self.by = config.learning.instance or name
         self.meter = Meter("trainer", f"{name}-{os.getpid()}-{uuid.uuid4().hex[:4]}", wall_ms())
         self.reporter = Reporter(self.meter, config.streams)
-        self.alerts = Standing()
+        self.alerts = AlertsView()
         self._snapshots = deque[Snapshot](maxlen=MOST_SNAPSHOTS)
 
     def run(self) -> int:
@@ -156,5 +156,5 @@ class Trainer:
         if taken.role in ("worker", "evaluator"):
             self._snapshots.append(taken)
 
-    def _alert(self, told: Told) -> None:
+    def _alert(self, told: PublishedAlert) -> None:
         self.alerts.update(told.alert, told.at, told.source)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.detectors.detector import Evidence
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_registry import RunHistory
+from evaluator.retraining.run_history import RunHistory
 from evaluator.retraining.training_run import Kind, RunRecord, Trigger
 from streams.clock import span
 

@@ -21,13 +21,13 @@ def alerts_ls(
     import msgspec
     from rich.table import Table
 
-    from evaluator.monitoring.alerts.active import Standing
+    from evaluator.monitoring.alerts.active import AlertsView
     from evaluator.monitoring.alerts.alertmanager import evidence
     from evaluator.monitoring.alerts.topic import read
     from liveshelf.terminal import add_row, console, explain_errors, reached, settings
     from streams.clock import wall_ms
 
-    standing = Standing(ended)
+    standing = AlertsView(ended)
     with explain_errors():
         config = reached(settings(), redis=False)
         for one in read(config.kafka, config.topics):

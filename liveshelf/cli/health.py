@@ -12,7 +12,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.monitoring.alerts.system import SystemWatch
+from evaluator.monitoring.alerts.system import SystemMonitor
 from liveshelf.stack_record import StackRecord
 from streams import reporting
 from streams.clock import wall_ms
@@ -120,7 +120,7 @@ def _loops(begun: Sequence[Snapshot], role: str, now: int, record: StackRecord |
     kept = {} if record is None else record.restarts
     told = [one.sentence for name, one in kept.items() if one.looping and (name.rpartition("-")[0] or name) == role]
     if not told:
-        watch = SystemWatch()
+        watch = SystemMonitor()
         for snapshot in begun:
             watch.update(snapshot, now)
         told = [alert.summary for alert in watch.get(now) if alert.name == "crash_loop"]
@@ -139,7 +139,7 @@ def _still(mine: Sequence[Snapshot]) -> str:
 
 def wrong(taken: Sequence[Snapshot], now: int, record: StackRecord | None = None) -> list[str]:
     """What is wrong anywhere, for ``liveshelf status``."""
-    watch = SystemWatch()
+    watch = SystemMonitor()
     for snapshot in taken:
         watch.update(snapshot, now)
     found = [f"{alert.summary[:1].upper()}{alert.summary[1:]}" for alert in watch.get(now)]

@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaConsumer
 from pydantic import SecretStr
 
-from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.topic import PublishedAlert
 from evaluator.monitoring.alerts.topic import guard as alerts_guard
 from liveshelf.settings import Settings
 from liveshelf.stack.roles import Role, dashboard_role, evaluator_role, trainer_role, worker_roles
@@ -166,7 +166,7 @@ class SnapshotListener:
         self._kafka = settings.kafka
         self._topics = Topics(settings.topics.prefix)
         self._alerts, self._snapshots = alerts_guard(), Guard("snapshots", parse)
-        self._news: deque[Snapshot | Told] = deque()
+        self._news: deque[Snapshot | PublishedAlert] = deque()
         self.workers: deque[Snapshot] = deque(maxlen=3_600)
 
     @property
@@ -174,7 +174,7 @@ class SnapshotListener:
         """What the workers said last."""
         return list(self.workers)[-LAST:]
 
-    def news(self) -> Iterator[Snapshot | Told]:
+    def news(self) -> Iterator[Snapshot | PublishedAlert]:
         """What the trainer and the evaluators said, and alerts, since this was asked last; in their order."""
         while self._news:
             yield self._news.popleft()

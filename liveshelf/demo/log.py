@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.topic import PublishedAlert
 from liveshelf.demo.recorder import Kind
 from streams.telemetry.meter import Snapshot
 
@@ -38,15 +38,15 @@ class StoryLog:
         self._verdict = self._stage = ""
         self._firing: set[str] = set()
 
-    def update(self, news: Snapshot | Told) -> Iterator[LogEntry]:
+    def update(self, news: Snapshot | PublishedAlert) -> Iterator[LogEntry]:
         """Take something in that was said; what is new in it."""
-        if isinstance(news, Told):
+        if isinstance(news, PublishedAlert):
             yield from self._alarm(news)
         elif news.role == "trainer":
             self.trainer = news
             yield from self._trainer(news)
 
-    def _alarm(self, told: Told) -> Iterator[LogEntry]:
+    def _alarm(self, told: PublishedAlert) -> Iterator[LogEntry]:
         alert = told.alert
         if alert.name != ALARM or alert.labels.get("arm") != "champion":
             return

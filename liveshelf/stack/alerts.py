@@ -12,7 +12,7 @@ from typing import Self
 from aiokafka.errors import KafkaError
 
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.alerts.topic import tell
+from evaluator.monitoring.alerts.topic import publish
 from streams.config import StreamsConfig
 from streams.kafka.producer import send_now
 from streams.kafka.record import Send
@@ -83,7 +83,7 @@ class AlertSender:
 
         async def each(send: Send) -> None:
             for alert in alerts:
-                await tell(send, self._topic, alert, self._source)
+                await publish(send, self._topic, alert, self._source)
 
         send_now(self._config, each)
         with self._changed:

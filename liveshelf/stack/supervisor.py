@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.monitoring.alerts.alert import Alert, Book
+from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
 from evaluator.monitoring.alerts.restarts import WINDOW_S, Restarts
 from evaluator.monitoring.alerts.system import crash_loop
 from liveshelf.settings import Settings
@@ -121,7 +121,7 @@ class Supervisor:
         looping: Collection[str] = (),
     ) -> None:
         self._servers = servers
-        self._alarm, self._book = alarm, Book()
+        self._alarm, self._book = alarm, ActiveAlerts()
         self._say = say
         env = {
             "LIVESHELF_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,

@@ -15,7 +15,7 @@ from rich.table import Table
 from evaluator.attribution.join import Attribution, Rules, pages
 from evaluator.attribution.labels import Context, Contexts, example
 from evaluator.metrics.impression import Closed
-from evaluator.metrics.position_bias import Positions
+from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.retraining.dataset import weighed
 from liveshelf.terminal import add_row
 from models.intents import INTENTS
@@ -48,7 +48,7 @@ class LabelledFiles:
     dev: list[Example]
     window: tuple[datetime, datetime]
     counts: Counter[str] = field(default_factory=Counter)
-    positions: Positions = field(default_factory=Positions)
+    positions: PositionBiasModel = field(default_factory=PositionBiasModel)
     name: str = ""
     catalogue: tuple[str, ...] = ()
 
@@ -215,7 +215,7 @@ def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: boo
     newer = [one for closed, one in made if closed.ts >= cut]
     if not older:
         raise ExamplesError(f"all examples are of one moment, so none can be set aside by time: {_told(counts)}")
-    positions = Positions()
+    positions = PositionBiasModel()
     for closed, one in older:
         if one.query:
             positions.update(one.query, closed.item_id, closed.position, one.intent != "ignore")

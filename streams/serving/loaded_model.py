@@ -67,7 +67,7 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[LoadedModel] = ()) 
     Parameters
     ----------
     beside
-        Loaded models that are held. What is the same is shared with them: an encoder that reads queries the same way and
+        Models that are loaded already. What is the same is shared with them: an encoder that reads queries alike and
         what it made of them, a catalogue where it makes the same of items.
 
     Raises

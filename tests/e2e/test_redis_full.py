@@ -10,7 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_store import RunRegistry
+from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.training_run import Trigger
 from liveshelf.stack.redis import LocalRedis
 from streams import reporting

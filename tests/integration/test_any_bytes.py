@@ -16,13 +16,13 @@ from aiokafka import AIOKafkaProducer
 
 from evaluator.attribution.items import Items
 from evaluator.attribution.shelf_store import Stretch
-from evaluator.attribution.shelves import Batch, Shelves
+from evaluator.attribution.shelves import Batch, ShelfConsumer
 from evaluator.config import EvaluatorConfig
 from evaluator.dashboard.feed import Feed
 from evaluator.dashboard.history import History
 from evaluator.gate.config import GateConfig
 from evaluator.monitoring.alerts import topic as alerts
-from evaluator.monitoring.alerts.active import Standing
+from evaluator.monitoring.alerts.active import AlertsView
 from evaluator.retraining import items as texts
 from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
 from evaluator.retraining.example_consumer import ExampleConsumer
@@ -241,9 +241,9 @@ def test_items(shop: Shop) -> None:
 
 
 def test_alerts_that_are_followed(shop: Shop) -> None:
-    standing = Standing()
+    standing = AlertsView()
 
-    def take(told: alerts.Told) -> None:
+    def take(told: alerts.PublishedAlert) -> None:
         standing.update(*told)
 
     asyncio.run(shop.put(shop.topics.alerts, records("alerts")))
@@ -295,7 +295,7 @@ def test_shelves(shop: Shop) -> None:
         known.extend(record.shelf.shelf_id for record in batch.records)
 
     config = EvaluatorConfig(group=f"{shop.topics.prefix}evaluator", batch_events=7)
-    shelves = Shelves(shop.config, config, kept, RedisRetry(), took, shop.meter)
+    shelves = ShelfConsumer(shop.config, config, kept, RedisRetry(), took, shop.meter)
     asyncio.run(shop.put(shop.topics.shelves, records("shelves")))
     asyncio.run(taken(shelves.run, lambda: len(known) == COUNT))
     assert known == [f"good{number}" for number in range(COUNT)] and shop.refused("shelves") == bad("shelves")

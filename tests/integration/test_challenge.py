@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from evaluator.experiments.canary import STATE
-from evaluator.rollout.evidence import Reading
+from evaluator.rollout.evidence import EvidenceReader
 from models.store.slots import CHALLENGER, Promotion, Slot
 from streams import reporting
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
-from streams.events.schema.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, encoder
 from streams.ranking.assignment import assign
 from streams.serving.announcement import announce_now
 from streams.telemetry.meter import Snapshot
@@ -142,7 +142,7 @@ def unnamed(shop: Shop, name: str) -> None:
 
 def judged(shop: Shop, tried: Promotion) -> tuple[int, int]:
     """Impressions of canary and champion as whoever decides on the challenger reads them."""
-    reading = Reading(tried)
+    reading = EvidenceReader(tried)
     reading.update(reporting.snapshots(shop.config, wall_ms() - 60_000, "evaluator"))
     canary = reading.get(wall_ms()).canary
     return canary.impressions, canary.champion_impressions

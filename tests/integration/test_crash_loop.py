@@ -14,7 +14,7 @@ import pytest
 
 from evaluator.config import DashboardConfig
 from evaluator.monitoring.alerts import topic as alerts
-from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.topic import PublishedAlert
 from liveshelf.settings import StackConfig
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.roles import dashboard_role, evaluator_role, worker_roles
@@ -75,7 +75,7 @@ def test_a_loop_is_told_everywhere_and_its_end_too(
     roles = [replace(role, env=env | dict(role.env) | (broken if "worker" in role.name else {})) for role in made]
     said: list[str] = []
 
-    def told(state: str) -> list[Told]:
+    def told(state: str) -> list[PublishedAlert]:
         found = list(alerts.read(kafka, topics_config))
         return [one for one in found if one.alert.name == "crash_loop" and one.alert.state == state]
 

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.retraining.config import TriggerConfig
 from evaluator.retraining.controller import RetrainingController
-from evaluator.retraining.run_store import RunRegistry
+from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.training_run import Trigger
 from evaluator.rollout.controller import Rollout

@@ -16,7 +16,7 @@ import pytest
 from evaluator.dashboard import server
 from evaluator.dashboard.panels.learning import MOST_ALERTS
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.alerts.topic import tell
+from evaluator.monitoring.alerts.topic import publish
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import topics
@@ -130,7 +130,7 @@ def fill(kafka: KafkaConfig, topics_config: TopicsConfig) -> None:
         for number in range(MOST_ALERTS):
             labels = {"number": str(number)}
             one = Alert(name="drop", labels=labels, state="firing", summary="", evidence=evidence, since=now)
-            await tell(send, topic, one, "test")
+            await publish(send, topic, one, "test")
 
     send_now(StreamsConfig(kafka=kafka, topics=topics_config), send_all, limit_s=LIMIT_S)
 

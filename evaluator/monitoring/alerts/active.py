@@ -28,7 +28,7 @@ class _Firing:
     told_at: dict[str, int] = field(default_factory=dict)
 
 
-class Standing:
+class AlertsView:
     """The alerts of the topic, each once, however often and by however many it was told.
 
     Parameters
@@ -39,7 +39,7 @@ class Standing:
     Examples
     --------
     >>> drop = Alert(name="drop", labels={}, state="firing", summary="", evidence={}, since=5)
-    >>> standing = Standing()
+    >>> standing = AlertsView()
     >>> standing.update(drop, 5, "evaluator-1").since
     5
     >>> standing.update(drop, 9, "evaluator-2"), [alert.name for alert in standing.get(10)]

@@ -48,12 +48,12 @@ encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Alert)
 
 
-class Book:
+class ActiveAlerts:
     """The alerts that fire now.
 
     Examples
     --------
-    >>> book = Book()
+    >>> book = ActiveAlerts()
     >>> first = Alert(name="drop", labels={}, state="firing", summary="", evidence={}, since=5)
     >>> [alert.state for alert in book.fire(first, 5)], book.fire(first, 9)
     (['firing'], [])

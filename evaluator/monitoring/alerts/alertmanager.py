@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from evaluator.monitoring.alerts.active import Standing
+from evaluator.monitoring.alerts.active import AlertsView
 from evaluator.monitoring.alerts.alert import Alert
 
 PATH = "api/v2/alerts"
@@ -50,7 +50,7 @@ class Bulletin:
 
     def __init__(self, resend_ms: int, link: str | None = None) -> None:
         self._hold_ms, self._link = HOLD * resend_ms, link
-        self._standing = Standing()
+        self._standing = AlertsView()
         self._ends: dict[str, Alert] = {}
 
     def update(self, alert: Alert, told: int, source: str = "") -> None:

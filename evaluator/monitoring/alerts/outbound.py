@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from evaluator.monitoring.alerts import alertmanager, webhook
-from evaluator.monitoring.alerts.active import Standing
+from evaluator.monitoring.alerts.active import AlertsView
 from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.monitoring.alerts.post import Post
 from evaluator.monitoring.alerts.receiver import Receiver
@@ -115,7 +115,7 @@ class Outbound:
         """Deliver what is news, one alert after the other, and commit each record once it is done with."""
         assert self.config.webhook_secret is not None
         secret = self.config.webhook_secret.get_secret_value()
-        standing, read = Standing(), dict[TopicPartition, int]()
+        standing, read = AlertsView(), dict[TopicPartition, int]()
         while True:
             message = await consumer.getone()
             partition = TopicPartition(message.topic, message.partition)
@@ -137,9 +137,9 @@ class Outbound:
             except KafkaError as error:
                 log.warning("a delivered alert could not be committed and may come again: %s", error)
 
-    async def _standing(self, partition: TopicPartition, end: int) -> Standing:
+    async def _standing(self, partition: TopicPartition, end: int) -> AlertsView:
         """What fired before an offset."""
-        standing = Standing()
+        standing = AlertsView()
         async with self._reading(None) as history:
             while not history.passed({partition: end}):
                 messages = (await history.getmany(partition, timeout_ms=READ_MS)).get(partition, ())

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from evaluator.monitoring.alerts.alert import Alert, Book
+from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
 from evaluator.monitoring.alerts.restarts import WINDOW_S, Restarts
 from streams.kafka.unreadable import NAME as UNREADABLE
 from streams.kafka.unreadable import words
@@ -36,7 +36,7 @@ GRAVE = frozenset({"crash_loop", "unreadable_partition", "model_failing"})
 """Alerts that make the page red; that Redis is away, or a role is silent, it sees by itself."""
 
 
-class SystemWatch:
+class SystemMonitor:
     """What the processes last said, what is wrong with it, and which alerts of it are to be told.
 
     Parameters
@@ -46,7 +46,7 @@ class SystemWatch:
 
     Examples
     --------
-    >>> watch = SystemWatch()
+    >>> watch = SystemMonitor()
     >>> labels = {"role": "worker", "instance": "worker-1", "host": "h", "last_words": "OSError: full"}
     >>> for now in (0, 5_000, 15_000, 35_000):
     ...     watch.update(Snapshot(role="started", id=f"h-{now}", from_ms=now, to_ms=now, counts={}, gauges={},
@@ -60,7 +60,7 @@ class SystemWatch:
     """
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
-        self.book = Book()
+        self.book = ActiveAlerts()
         self._window_s = window_s
         self._last: dict[tuple[str, str], Snapshot] = {}
         self._restarts: dict[tuple[str, str], tuple[Restarts, Snapshot]] = {}

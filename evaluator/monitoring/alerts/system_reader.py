@@ -8,7 +8,7 @@ import asyncio
 
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.restarts import WINDOW_S
-from evaluator.monitoring.alerts.system import SystemWatch
+from evaluator.monitoring.alerts.system import SystemMonitor
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.kafka.consumer import Consumer
@@ -19,12 +19,12 @@ from streams.telemetry.meter import parse
 READ_MS, CHUNK = 500, 200
 
 
-class System:
+class SnapshotReader:
     """The watch, fed from Kafka; several evaluators see the same and tell the same."""
 
     def __init__(self, config: StreamsConfig) -> None:
         self.config = config
-        self.watch = SystemWatch()
+        self.watch = SystemMonitor()
         self._guard = Guard("snapshots", parse)
         self._known = False
 

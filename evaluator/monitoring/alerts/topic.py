@@ -27,7 +27,7 @@ SOURCE = "source"
 LONGEST_SOURCE = 256
 
 
-def tell(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[object]:
+def publish(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[object]:
     """Write an alert to the topic; what it returns is done once the broker has it."""
     return send(topic, alert.key.encode("utf-8", "replace"), fitted(alert), [(SOURCE, source.encode())])
 
@@ -51,7 +51,7 @@ def fitted(alert: Alert) -> bytes:
     return value
 
 
-class Told(NamedTuple):
+class PublishedAlert(NamedTuple):
     """An alert, when it was told (epoch ms), and by whom: what `Standing.update` takes."""
 
     alert: Alert
@@ -59,7 +59,7 @@ class Told(NamedTuple):
     source: str
 
 
-def parse(message: Any, now_ms: int) -> Told:
+def parse(message: Any, now_ms: int) -> PublishedAlert:
     """What a consumed Kafka message tells; for :class:`streams.kafka.guard.Guard`.
 
     A record's own time may be anything its writer pleased: one that has not come counts as now.
@@ -72,15 +72,15 @@ def parse(message: Any, now_ms: int) -> Told:
     alert = decoder.decode(message.value or b"")
     not_ahead(max(alert.since, alert.until or 0), now_ms, "the alert")
     source = dict(message.headers or ()).get(SOURCE) or b""
-    return Told(alert, min(message.timestamp, now_ms), source[:LONGEST_SOURCE].decode("utf-8", "replace"))
+    return PublishedAlert(alert, min(message.timestamp, now_ms), source[:LONGEST_SOURCE].decode("utf-8", "replace"))
 
 
-def guard(meter: Meter | None = None) -> Guard[Told]:
+def guard(meter: Meter | None = None) -> Guard[PublishedAlert]:
     """Stands before whoever reads alerts."""
     return Guard("alerts", parse, meter)
 
 
-def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[Told]:
+def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[PublishedAlert]:
     """All that the topic holds now, oldest first in each partition."""
     with closing(contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).alerts)) as messages:
         for _, told in guard().values(messages):

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from evaluator.attribution.figures import Figures
 from evaluator.attribution.items import Items
 from evaluator.attribution.join import Closed, Fact
+from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.attribution.monitor_state import MonitorState
-from evaluator.attribution.store import Store
+from evaluator.attribution.store import JoinStore
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.view import View
-from evaluator.monitoring.alerts.alert import Alert, Book
-from evaluator.monitoring.rate_monitor import RateWatch
+from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
+from evaluator.monitoring.rate_monitor import RateMonitor
 from evaluator.monitoring.registry import Key
 from streams.redis.retry import RedisRetry
 
@@ -28,9 +28,9 @@ class Process:
     """One evaluator, as far as it watches."""
 
     def __init__(self, client: "Redis", group: str) -> None:
-        self.figures = Figures(EvaluatorConfig(watch_learn=200), Items())
-        store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
-        self.book = Book()
+        self.figures = LiveMetrics(EvaluatorConfig(watch_learn=200), Items())
+        store = JoinStore(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
+        self.book = ActiveAlerts()
         self.watching = MonitorState(store, self.figures, self.book, RedisRetry())
         self.shown = 0
 
@@ -46,7 +46,7 @@ class Process:
     def seen(self) -> int:
         """How many impressions the detector of clicks knows of."""
         watch = self.figures.watches._watches.get(Key("click_rate", "feed", "champion"))
-        assert watch is None or isinstance(watch, RateWatch)
+        assert watch is None or isinstance(watch, RateMonitor)
         return watch.seen if watch else 0
 
 

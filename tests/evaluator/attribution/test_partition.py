@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from evaluator.attribution import join
 from evaluator.attribution import partition as partition_module
-from evaluator.attribution.example import Known, Labelled, encoder, label
+from evaluator.attribution.example import Labelled, ShelfContext, encoder, label
 from evaluator.attribution.join import Rules, Settled, State, facts, settle
 from evaluator.attribution.partition import Commit, Partition, Saved
 from evaluator.metrics import cardinality as names_module
-from evaluator.metrics.cardinality import Names
+from evaluator.metrics.cardinality import LabelLimiter
 from evaluator.metrics.impression import MOST_REVENUE, Closed, Fact
 from evaluator.metrics.rates import Slice, Tally, tally
 from streams.config import BotsConfig
@@ -25,7 +25,9 @@ from streams.events.schema import AnyEvent, Click, Impression, Purchase, Shown
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord
 
 RULES = Rules(window_ms=1_000, grace_ms=300)
-KNOWN = {"s0": Known(model="m", arm="canary", query="tv", history=["h"], items=["i0", "i1"], propensities=[0.9, 0.5])}
+KNOWN = {
+    "s0": ShelfContext(model="m", arm="canary", query="tv", history=["h"], items=["i0", "i1"], propensities=[0.9, 0.5])
+}
 END = 10**6
 BOTS = BotsConfig(
     clicks_per_minute=1, burst=4, pauses=3, pages=3, page_items=2, clicked_share=0.7, forget_s=1, marked_s=2
@@ -131,7 +133,7 @@ def play(events: list[AnyEvent | None], cuts: set[int], deaths: set[int]) -> Red
 def few_names() -> Iterator[None]:
     """Two names a field, and hours of two seconds: so that names run out, and turn."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(partition_module, "Names", partial(Names, most=2))
+        patch.setattr(partition_module, "LabelLimiter", partial(LabelLimiter, most=2))
         patch.setattr(names_module, "HOUR_MS", 2_000)
         patch.setattr(partition_module, "MINUTE_MS", 500)
         yield
@@ -246,7 +248,7 @@ def test_examples_are_what_the_shelf_was_made_with() -> None:
     item = ShelfItem("i0", 1.0, 0.1, 0.2, 0.3, "vector")
     shelf = Shelf(shelf_id="s0", surface="feed", model="m", arm="canary", made_at=1, event_ts=1, items=[item])
     record = ShelfRecord(key="k", shopper="u", query="tv", shelf=shelf, propensities=[0.9], history=["h"])
-    known = Known.of(record)
+    known = ShelfContext.of(record)
     made = label(Closed("u", "i0", "s0", "feed", 0, 5), known)
     assert (made.query, made.history, made.model, made.arm, made.propensity) == ("tv", ["h"], "m", "canary", 0.9)
     assert label(Closed("u", "i9", "s0", "feed", 0, 5), known).propensity is None

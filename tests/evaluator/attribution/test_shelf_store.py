@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from evaluator.attribution.example import Known
+from evaluator.attribution.example import ShelfContext
 from evaluator.attribution.shelf_store import BUCKETS, ShelfStore, Stretch, bucket
 
 pytestmark = pytest.mark.integration
 
-KNOWN = Known(model="m", arm="a", query="tv", history=[], items=["i"], propensities=[0.5])
+KNOWN = ShelfContext(model="m", arm="a", query="tv", history=[], items=["i"], propensities=[0.5])
 SHELVES = {f"s{number}": KNOWN for number in range(50)}
 
 

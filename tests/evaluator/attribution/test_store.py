@@ -11,12 +11,12 @@ import redis as sync
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from evaluator.attribution.example import Known
+from evaluator.attribution.example import ShelfContext
 from evaluator.attribution.join import Rules
 from evaluator.attribution.partition import HOUR_MS, Commit, Partition, Saved
 from evaluator.attribution.shelf_store import Stretch
-from evaluator.attribution.store import OutpacedError, Store
-from evaluator.experiments.canary import Challenge
+from evaluator.attribution.store import JoinStore, OutpacedError
+from evaluator.experiments.canary import CanaryExperiment
 from evaluator.experiments.experiment import BLOCK_MS
 from evaluator.metrics.impression import MOST_REVENUE
 from evaluator.metrics.rates import Slice, Tally
@@ -31,14 +31,14 @@ pytestmark = pytest.mark.integration
 
 T = TypeVar("T")
 RULES = Rules(window_ms=1_000, grace_ms=300)
-KNOWN = Known(model="m", arm="a", query="tv", history=[], items=["i"], propensities=[0.5])
+KNOWN = ShelfContext(model="m", arm="a", query="tv", history=[], items=["i"], propensities=[0.5])
 
 
-def on(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
+def on(url: str, work: Callable[[JoinStore], Awaitable[T]]) -> T:
     async def run() -> T:
         client = Redis.from_url(url)
         try:
-            return await work(Store(client, "g", state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100))
+            return await work(JoinStore(client, "g", state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100))
         finally:
             await client.aclose()
 
@@ -53,7 +53,7 @@ def events() -> list[tuple[int, object]]:
 
 
 def test_what_is_committed_is_loaded_as_it_was(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         partition = Partition(RULES, await store.load(3))
         partition.take(events())  # type: ignore[arg-type]
         commit = partition.commit({})
@@ -91,7 +91,7 @@ def test_what_is_known_of_bots_is_loaded_as_it_was_and_forgotten_in_the_end(redi
         clicks = [Click(event_id=f"{who}{number}.{n}", ts=ts, item_id=f"i{n}", **about) for n in range(clicked)]
         return [shown, *clicks]
 
-    async def work(store: Store) -> int:
+    async def work(store: JoinStore) -> int:
         partition = Partition(RULES, await store.load(0), bots=bots)
         partition.take(enumerate([*page(1, "bot", 2), *page(2, "bot", 2), *page(3, "u", 1)]), HOUR_MS + 5_000)
         await store.commit(0, partition.commit({}))
@@ -116,7 +116,7 @@ def trial(version: str) -> Slot:
     return Slot(Promotion(version, datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5))
 
 
-def seen(number: int) -> tuple[list[tuple[int, AnyEvent]], int, dict[str, Known]]:
+def seen(number: int) -> tuple[list[tuple[int, AnyEvent]], int, dict[str, ShelfContext]]:
     """One shopper's view, up to when time has come after it, and its shelf."""
     shelf, ts = f"s{number}", HOUR_MS + 10_000 * number
     event = Impression(
@@ -126,9 +126,9 @@ def seen(number: int) -> tuple[list[tuple[int, AnyEvent]], int, dict[str, Known]
     return [(number, event)], ts + 2_000, {shelf: trial_shelf(number)}
 
 
-def trial_shelf(number: int, version: str = "m2") -> Known:
+def trial_shelf(number: int, version: str = "m2") -> ShelfContext:
     arm = "canary" if assign(f"u{number}", version) < 0.5 else "champion"
-    return Known(
+    return ShelfContext(
         model="m", arm=arm, query="", history=[], items=["i"], propensities=[1.0], made_at=HOUR_MS, shopper=f"u{number}"
     )
 
@@ -136,19 +136,19 @@ def trial_shelf(number: int, version: str = "m2") -> Known:
 def test_what_an_experiment_counts_is_committed_with_what_it_is_of(redis_db: str) -> None:
     """Two processes have the partition at one time: each view counts once, whoever closed it."""
 
-    async def counted(store: Store, version: str = "m2") -> dict[str, float]:
-        whole = Challenge(block_ms=BLOCK_MS)
+    async def counted(store: JoinStore, version: str = "m2") -> dict[str, float]:
+        whole = CanaryExperiment(block_ms=BLOCK_MS)
         whole.hold(trial(version))
         whole.gather(await store.experiments([0, 1]))
         told = [one for one in whole.get() if one.name.split("_")[1] in ("impressions", "shoppers")]
         return {what: sum(one.value for one in told if one.name.endswith(what)) for what in ("impressions", "shoppers")}
 
-    async def fresh(store: Store, version: str = "m2") -> Partition:
+    async def fresh(store: JoinStore, version: str = "m2") -> Partition:
         partition = Partition(RULES, await store.load(0))
         partition.challenge.hold(trial(version))
         return partition
 
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         one = await fresh(store)
         for number in range(30):
             events, watermark, known = seen(number)
@@ -175,7 +175,7 @@ def test_what_an_experiment_counts_is_committed_with_what_it_is_of(redis_db: str
 
 
 def test_the_largest_amounts_there_are_can_be_summed_up(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         offset = -1
         for number in range(3):
             partition = Partition(RULES, await store.load(0), await store.rates(0, [0, 1]))
@@ -203,7 +203,7 @@ def test_the_largest_amounts_there_are_can_be_summed_up(redis_db: str) -> None:
 
 
 def test_a_batch_computed_from_something_else_changes_nothing(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         first, second = Partition(RULES, Saved()), Partition(RULES, Saved())
         first.take(events())  # type: ignore[arg-type]
         second.take(events()[:1])  # type: ignore[arg-type]
@@ -219,7 +219,7 @@ def test_a_batch_computed_from_something_else_changes_nothing(redis_db: str) -> 
 def test_a_commit_whose_answer_was_lost_is_not_made_again_though_it_only_closes(redis_db: str) -> None:
     """Its offset is the one before: as when nothing arrives any more."""
 
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         partition = Partition(RULES, await store.load(0))
         partition.take(events())  # type: ignore[arg-type]
         await store.commit(0, partition.commit({}))
@@ -242,7 +242,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again_though_it_only_closes(
 def test_a_key_that_becomes_another_kind_while_running_costs_what_stood_there_alone(
     redis_db: str, what: tuple[str, ...]
 ) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         partition = Partition(RULES, await store.load(0))
         partition.take(events())  # type: ignore[arg-type]
         await store.commit(0, partition.commit({}))
@@ -261,7 +261,7 @@ def test_a_commit_on_top_of_one_that_redis_lost_is_refused_though_offset_and_num
 ) -> None:
     """A replica without the last commit takes over, and another process makes one of its own meanwhile."""
 
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         first = Partition(RULES, await store.load(0), by="first")
         first.take(events())  # type: ignore[arg-type]
         await store.commit(0, first.commit({}))
@@ -287,7 +287,7 @@ def test_a_commit_on_top_of_one_that_redis_lost_is_refused_though_offset_and_num
 def test_a_full_redis_is_loaded_from(tmp_path: Path) -> None:
     """Whoever starts then can close what is over, which makes room."""
 
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         partition = Partition(RULES, await store.load(0))
         partition.take(events())  # type: ignore[arg-type]
         await store.commit(0, partition.commit({}))
@@ -303,7 +303,7 @@ def test_a_full_redis_is_loaded_from(tmp_path: Path) -> None:
 
 
 def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         partition = Partition(RULES, Saved())
         for offset in range(3):
             partition.take([(offset, None)])
@@ -315,7 +315,7 @@ def test_a_redis_that_lost_its_scripts_gets_them_again(redis_db: str) -> None:
 
 
 def test_what_is_watched_is_kept_by_one_alone_and_references_stay(redis_db: str) -> None:
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         assert await store.kept(1) == (b"", {}, {})
         assert await store.keep(1, b"", b"a1", {"a": 1.5}, {"x": ["v", [b"\x00", 2]]})
         assert await store.keep(1, b"a1", b"a2", {"a": 2.5}, {})
@@ -335,7 +335,7 @@ def test_what_is_watched_is_kept_by_one_alone_and_references_stay(redis_db: str)
 def test_bytes_per_open_impression(redis_db: str) -> None:
     """What ``docs/evaluator.md`` says an open impression costs."""
 
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         partition = Partition(RULES, Saved())
         shown = [Shown(item_id=f"item-{number:08d}", position=number) for number in range(20)]
         for offset in range(250):
@@ -359,7 +359,7 @@ def test_bytes_per_open_impression(redis_db: str) -> None:
 def test_a_sum_that_is_none_begins_anew(redis_db: str, junk: str) -> None:
     key = (HOUR_MS, Slice("feed", "a", "m", "1"))
 
-    async def work(store: Store) -> None:
+    async def work(store: JoinStore) -> None:
         for number in range(3):
             names = [b"%d" % one if one else b"" for one in (number, number + 1)]
             rates = {key: Tally(impressions=2, clicks=1)}
@@ -381,7 +381,7 @@ SPOILS = {**KINDS, "what is not ours beside what is": None}
 def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spoil | None) -> None:
     """Every key is of another kind, or holds what is not ours: it is read as far as it can be, and written again."""
 
-    async def all_of(store: Store, turn: int) -> None:
+    async def all_of(store: JoinStore, turn: int) -> None:
         partition = Partition(RULES, await store.load(3), await store.rates(3, [0, 1, 2]), BotsConfig(burst=2))
         at = turn * HOUR_MS
         for number in range(6):
@@ -408,7 +408,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
             done = list(mixed(client)) if spoil is None else spoilt(client, spoil)
             assert len(done) > 5
 
-    async def work(store: Store) -> Saved:
+    async def work(store: JoinStore) -> Saved:
         await all_of(store, 1)
         spoil_all()
         await store.examples(3), await store.kept(3)

@@ -10,12 +10,12 @@ import redis as sync
 from redis.asyncio import Redis
 
 from evaluator.attribution import partition
-from evaluator.attribution.figures import Figures
 from evaluator.attribution.items import Items
 from evaluator.attribution.join import Attribution
+from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.attribution.shelf_store import Stretch
-from evaluator.attribution.store import Store
-from evaluator.attribution.stream_join import Join
+from evaluator.attribution.store import JoinStore
+from evaluator.attribution.stream_join import StreamJoin
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.view import View
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
@@ -51,7 +51,7 @@ def state(
     config: TopicsConfig,
     batches: Sequence[Sequence[Record]],
     every: Sequence[Record] = (),
-    meanwhile: Callable[[Join, "Redis"], Awaitable[None]] | None = None,
+    meanwhile: Callable[[StreamJoin, "Redis"], Awaitable[None]] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
     """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
@@ -67,14 +67,14 @@ def state(
 
     async def run() -> None:
         client = Redis.from_url(url)
-        store = Store(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
+        store = JoinStore(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
         await store.shelves.begin(0, 0)
         await store.shelves.remember({}, [Stretch(0, 0, 1, 10 * HOUR)])
         streams = StreamsConfig(kafka=kafka, topics=config)
         async with Producer(streams, meter) as send:
             for number, batch in enumerate(batches):
                 if not number or meanwhile is None:
-                    join = Join(
+                    join = StreamJoin(
                         store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
                         DeadLetterWriter(send, config), gone, read_again, None, progress,
                     )  # fmt: skip
@@ -127,7 +127,7 @@ def test_an_event_that_breaks_alone_is_as_if_it_were_none(
 def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was_begun(
     kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
 ) -> None:
-    async def lost(_: Join, client: "Redis") -> None:
+    async def lost(_: StreamJoin, client: "Redis") -> None:
         await client.flushdb()
 
     topics.create(kafka, topics_config)
@@ -140,17 +140,17 @@ def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was
 def test_what_is_closed_again_is_measured_once(
     kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def lost(_: Join, client: "Redis") -> None:
+    async def lost(_: StreamJoin, client: "Redis") -> None:
         await client.delete(*await client.keys("ls:*.0}:meta"), *await client.keys("ls:*.0}:state"))
 
     topics.create(kafka, topics_config)
-    seen, update = list[tuple[str, int]](), Figures.update
+    seen, update = list[tuple[str, int]](), LiveMetrics.update
 
-    def sees(self: Figures, views: Sequence[View]) -> None:
+    def sees(self: LiveMetrics, views: Sequence[View]) -> None:
         seen.extend((view.shopper, view.ts) for view in views)
         update(self, views)
 
-    monkeypatch.setattr(Figures, "update", sees)
+    monkeypatch.setattr(LiveMetrics, "update", sees)
     given, event = records(topics_config, b"{"), {"type": "click", "ts": 9 * HOUR, "user_id": "u1", "item_id": "i"}
     for number in (12, 13):
         late = json.dumps({**event, "event_id": f"late{number}"}).encode()
@@ -164,7 +164,7 @@ def test_what_another_took_meanwhile_and_redis_lost_is_taken_again(
 ) -> None:
     """A partition was another's for a moment; Redis is back where it was before, which is what is known here."""
 
-    async def revoked(join: Join, _: "Redis") -> None:
+    async def revoked(join: StreamJoin, _: "Redis") -> None:
         join.revoked()
 
     topics.create(kafka, topics_config)
@@ -197,7 +197,7 @@ def test_figures_that_break_hold_nothing_up(
     def breaks(*_: object) -> None:
         raise ValueError
 
-    monkeypatch.setattr(Join, "_measure", breaks)
+    monkeypatch.setattr(StreamJoin, "_measure", breaks)
     found, counts = state(kafka, redis_db, topics_config, [given])
     assert found == plain
     assert counts["figures.failed"] == 1

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from evaluator.experiments.canary import SETTLED_MS, STATE, Challenge
+from evaluator.experiments.canary import SETTLED_MS, STATE, CanaryExperiment
 from evaluator.experiments.experiment import Experiment
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.view import View
@@ -38,7 +38,7 @@ def view(shopper: str, of: str, made_at: int | None = COUNTS, clicked: bool = Fa
     return View(closed, "m", of, made_at=made_at, made_for=shopper)
 
 
-def told(challenge: Challenge) -> dict[str, float]:
+def told(challenge: CanaryExperiment) -> dict[str, float]:
     found = {}
     for one in challenge.get():
         assert one.labels["challenger"]
@@ -48,21 +48,21 @@ def told(challenge: Challenge) -> dict[str, float]:
     return found
 
 
-def after(views: Iterable[View], holds: Slot) -> Challenge:
-    challenge = Challenge(block_ms=3_000)
+def after(views: Iterable[View], holds: Slot) -> CanaryExperiment:
+    challenge = CanaryExperiment(block_ms=3_000)
     challenge.hold(holds)
     for one in views:
         challenge.update(one)
     return challenge
 
 
-def again(*challenges: Challenge) -> Challenge:
+def again(*challenges: CanaryExperiment) -> CanaryExperiment:
     """Who goes on from what was kept."""
     fields = dict[bytes, bytes]()
     for one in challenges:
         changed, anew = one.drain()
         fields = changed if anew else fields | changed
-    found = Challenge(block_ms=3_000)
+    found = CanaryExperiment(block_ms=3_000)
     found.load(fields)
     return found
 
@@ -135,13 +135,13 @@ def test_what_was_saved_of_another_challenger_or_blocks_is_begun_anew() -> None:
     _, anew = challenge.drain()
     assert anew, "nothing of the other's filter is left"
     fields, _ = after(views, slot()).drain()
-    other = Challenge(block_ms=60_000)
+    other = CanaryExperiment(block_ms=60_000)
     other.load(fields)
     assert told(other) == {}
     saved = msgspec.msgpack.decode(fields[STATE])
     saved["experiment"]["clicks"]["canary"]["widest"] = 4.0
     for junk in (msgspec.msgpack.encode(saved), b"junk", b"", msgspec.msgpack.encode({"experiment": []})):
-        other = Challenge(block_ms=3_000)
+        other = CanaryExperiment(block_ms=3_000)
         other.load(fields | {STATE: junk})
         assert told(other) == {}
 

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from evaluator.attribution.figures import Figures
 from evaluator.attribution.items import Items
+from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.config import EvaluatorConfig
-from evaluator.metrics.cardinality import MOST, OTHER, ROWS, Names, capped
+from evaluator.metrics.cardinality import MOST, OTHER, ROWS, LabelLimiter, capped
 from evaluator.metrics.impression import Closed
 from evaluator.metrics.rates import WINDOWS, Slice, Tally, cut, tally
 from streams.config import TopicsConfig
@@ -21,7 +21,7 @@ def at(surface: str, arm: str = "champion", model: str = "m") -> Slice:
 
 
 def test_a_flood_of_new_names_does_not_displace_what_is_known() -> None:
-    names = Names()
+    names = LabelLimiter()
     for number in range(1_000):
         names.of(number, at(f"random {number}"))
         names.of(number, at("home"))  # too late for a name in this hour
@@ -34,7 +34,7 @@ def test_a_flood_of_new_names_does_not_displace_what_is_known() -> None:
 
 
 def test_each_field_is_bounded_every_hour() -> None:
-    names = Names()
+    names = LabelLimiter()
     for hour in range(3):
         found = [names.of(hour * HOUR_MS, at(*[f"{hour}.{number}"] * 3)) for number in range(300)]
         for place in range(3):
@@ -43,9 +43,9 @@ def test_each_field_is_bounded_every_hour() -> None:
 
 def test_names_are_the_same_after_a_restart() -> None:
     told = [(HOUR_MS + number * 60_000, at(f"s{number * number % 97}")) for number in range(150)]
-    names, sums = Names(), dict[tuple[int, Slice], Tally]()
+    names, sums = LabelLimiter(), dict[tuple[int, Slice], Tally]()
     for number, (ts, shown) in enumerate(told):
-        after = Names()
+        after = LabelLimiter()
         after.restore(sums)
         wanted = names.of(ts, shown)
         assert after.of(ts, shown) == wanted, number
@@ -61,7 +61,7 @@ def test_a_window_is_told_with_few_rows_and_all_impressions() -> None:
 
 
 def test_a_snapshot_fits_however_many_surfaces_shops_send() -> None:
-    figures = Figures(EvaluatorConfig(), Items())
+    figures = LiveMetrics(EvaluatorConfig(), Items())
     meter = Meter("evaluator", "e", 0)
     for number in range(5_000):
         surface = f"{number:05}" + "\x01\x85\U0001f600" * 19
@@ -85,7 +85,7 @@ def test_a_snapshot_fits_however_many_surfaces_shops_send() -> None:
 
 @pytest.mark.parametrize("limit", [700, 5_000, 50_000])
 def test_what_does_not_fit_is_left_out_and_counted(limit: int) -> None:
-    figures, meter = Figures(EvaluatorConfig(), Items()), Meter("evaluator", "e", 0)
+    figures, meter = LiveMetrics(EvaluatorConfig(), Items()), Meter("evaluator", "e", 0)
     for number in range(40):
         closed = Closed("u", "i", "s", f"s{number}", 0, ts=60_000)
         figures.count({(60_000, cut(closed, "champion", "m")): tally(closed)})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluator.metrics.cardinality import OTHER
-from evaluator.metrics.hourly import BRANDS, SURFACES, Measures
+from evaluator.metrics.hourly import BRANDS, SURFACES, HourlyMetrics
 from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.reliability import Reliability
 from evaluator.metrics.view import Chances, View
@@ -36,13 +36,13 @@ def view(ts: int, items: list[int], clicked: int | None, surface: str = "feed", 
     return View(closed, chances={f"i{item}": Chances(0.5, 0.01, look) for item in items})
 
 
-def values(measures: Measures, until: int, name: str, **labels: str) -> list[float]:
+def values(measures: HourlyMetrics, until: int, name: str, **labels: str) -> list[float]:
     found = (one for one in measures.get(until) if one.name == name)
     return [one.value for one in found if all(one.labels[key] == value for key, value in labels.items())]
 
 
 def test_means_coverage_and_exposure_are_those_of_the_hour() -> None:
-    measures = Measures(Shop())
+    measures = HourlyMetrics(Shop())
     measures.update([view(0, [0, 1, 2], 0)])
     assert values(measures, 0, "measure_sum", measure="mrr", surface="feed") == [1]
     measures.update([view(HOUR, [0, 1, 2], 2), view(HOUR, [3, 4], None)])
@@ -59,7 +59,7 @@ def test_means_coverage_and_exposure_are_those_of_the_hour() -> None:
 
 
 def test_only_the_largest_brands_and_first_surfaces_have_names() -> None:
-    measures = Measures(Shop())
+    measures = HourlyMetrics(Shop())
     measures.update([view(0, [*range(30)], None), view(0, [1, 2], None)])
     measures.update([view(0, [1], None, f"surface {number}") for number in range(2 * SURFACES)])
     shown = [one for one in measures.get(0) if one.name == "exposure_impressions"]
@@ -73,7 +73,7 @@ def test_only_the_largest_brands_and_first_surfaces_have_names() -> None:
 
 
 def test_calibration_is_predicted_against_observed() -> None:
-    measures = Measures(Shop())
+    measures = HourlyMetrics(Shop())
     measures.update([view(number, [1], 1 if number % 5 == 0 else None, look=0.3) for number in range(100)])
     of = {"intent": "look"}
     assert values(measures, 100, "calibration_count", **of) == [100]
@@ -87,7 +87,7 @@ def test_calibration_is_predicted_against_observed() -> None:
 
 
 def test_propensities_come_from_items_that_stood_at_several_places() -> None:
-    chance, measures = np.random.default_rng(0), Measures(Shop())
+    chance, measures = np.random.default_rng(0), HourlyMetrics(Shop())
     for ts in range(4_000):
         order = [int(item) for item in chance.permutation(6)]
         clicked = next(

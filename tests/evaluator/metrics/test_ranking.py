@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluator.metrics.impression import Closed, Fact
-from evaluator.metrics.ranking import Ranking, diversity, ndcg, novelty, reciprocal_rank
+from evaluator.metrics.ranking import RankingMetrics, diversity, ndcg, novelty, reciprocal_rank
 
 
 def shelf(*kinds: str) -> list[Closed]:
@@ -47,7 +47,7 @@ def test_novelty_is_bits_of_rarity() -> None:
 
 
 def test_sums_over_shelves_add_up() -> None:
-    one, other = Ranking(), Ranking()
+    one, other = RankingMetrics(), RankingMetrics()
     one.mrr.update(1.0)
     one.novelty.update(math.nan)
     other.mrr.update(0.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.metrics.impression import Closed, Fact
-from evaluator.metrics.rates import STEPS, WINDOWS, Rates, Rolling, Tally, bucket
+from evaluator.metrics.rates import STEPS, WINDOWS, Rolling, RollingRates, Tally, bucket
 
 
 def seen(ts: int, kind: str = "", position: int = 0, surface: str = "feed", value: float = 0.0) -> Closed:
@@ -17,7 +17,7 @@ def seen(ts: int, kind: str = "", position: int = 0, surface: str = "feed", valu
 
 
 def test_rates_are_those_of_the_window_and_slice() -> None:
-    rates = Rates()
+    rates = RollingRates()
     for minute in range(120):
         ts = minute * 60_000
         rates.update(seen(ts, "click" if minute % 4 == 0 else ""), arm="champion", model="m1")
@@ -39,7 +39,7 @@ EVENTS = st.lists(st.tuples(st.integers(0, 5_000_000), st.sampled_from(["", "cli
 @given(EVENTS, st.randoms())
 def test_any_order_gives_the_same(events: list[tuple[int, str]], chance: Random) -> None:
     def total(order: list[tuple[int, str]]) -> list[Tally]:
-        rates = Rates()
+        rates = RollingRates()
         for ts, kind in order:
             rates.update(seen(ts, kind), arm="a", model="m")
         return [rates.get(window, 5_000_000) for window in WINDOWS]
@@ -63,7 +63,7 @@ def test_a_window_is_off_by_less_than_a_step(times: list[int], until: int) -> No
 
 def test_debiased_rates_find_the_rate_of_the_first_place() -> None:
     """Items shown at places that are looked at with probability 1, 1/2 and 1/4, clicked at 20 % where looked at."""
-    chance, rates = np.random.default_rng(0), Rates()
+    chance, rates = np.random.default_rng(0), RollingRates()
     for number in range(20_000):
         bias = number % 3
         clicked = chance.random() < 0.2 * 0.5**bias
@@ -75,7 +75,7 @@ def test_debiased_rates_find_the_rate_of_the_first_place() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    rates = Rates(most=50)
+    rates = RollingRates(most=50)
     for number in range(1_000):
         rates.update(seen(number * 10_000, surface=f"s{number % 200}"), arm="a", model="m")
     assert rates.dropped == 950 and len(rates._slices) == 50

@@ -10,13 +10,13 @@ from evaluator.metrics.impression import Closed, Fact
 from evaluator.metrics.view import Chances, View
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.detectors.distribution import Psi
-from evaluator.monitoring.monitor import WatchRules
-from evaluator.monitoring.new_items_monitor import UnseenWatch
-from evaluator.monitoring.registry import MOST, Watches
-from evaluator.monitoring.window_monitor import SPACING_MS, WindowWatch
+from evaluator.monitoring.monitor import MonitorRules
+from evaluator.monitoring.new_items_monitor import NewItemsMonitor
+from evaluator.monitoring.registry import MOST, MonitorRegistry
+from evaluator.monitoring.window_monitor import SPACING_MS, WindowMonitor
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, direction
 
-RULES = WatchRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)
+RULES = MonitorRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)
 MINUTE = 60_000
 
 
@@ -38,7 +38,7 @@ def names(told: list[Alert]) -> set[tuple[str, str]]:
     return {(one.name, one.state) for one in told}
 
 
-def searches(watches: Watches, numbers: range, shift: float, word: str, model: str = "m1") -> list[Alert]:
+def searches(watches: MonitorRegistry, numbers: range, shift: float, word: str, model: str = "m1") -> list[Alert]:
     told = []
     for number in numbers:
         chance = np.random.default_rng(number)
@@ -49,7 +49,7 @@ def searches(watches: Watches, numbers: range, shift: float, word: str, model: s
 
 
 def test_scores_and_queries_that_change_alarm_and_what_returns_ends_it() -> None:
-    watches = Watches(RULES)
+    watches = MonitorRegistry(RULES)
     assert searches(watches, range(800), 0.0, "lamp") == []
     drifted = searches(watches, range(800, 1_400), 1.0, "parka")
     assert names(drifted) == {(f"{what}_drift", "firing") for what in ("score_psi", "score_ks", "query")}
@@ -61,22 +61,22 @@ def test_scores_and_queries_that_change_alarm_and_what_returns_ends_it() -> None
 
 
 def test_another_model_has_other_scores_and_no_alarm() -> None:
-    watches = Watches(RULES)
+    watches = MonitorRegistry(RULES)
     searches(watches, range(500), 0.0, "lamp")
     told = [one for one in searches(watches, range(500, 1_500), 2.0, "lamp", "m2") if one.name != "query_drift"]
     assert told == []
 
 
 def test_a_restart_goes_on_with_what_was_learned() -> None:
-    watches = Watches(RULES)
+    watches = MonitorRegistry(RULES)
     searches(watches, range(300), 0.0, "lamp")
     kept = watches.references()
     assert len(kept) == 3 and watches.references() == {}, "each is given once"
     state, references = (msgspec.msgpack.decode(msgspec.msgpack.encode(one)) for one in (watches.save(), kept))
-    again = Watches.load(RULES, state, references)
+    again = MonitorRegistry.load(RULES, state, references)
     assert len(names(searches(again, range(300, 900), 1.0, "parka"))) == 3
-    forgotten = Watches.load(RULES, state, {})
-    late = Watches.load(RULES, {"states": {}, "firing": again.save()["firing"]}, {})
+    forgotten = MonitorRegistry.load(RULES, state, {})
+    late = MonitorRegistry.load(RULES, {"states": {}, "firing": again.save()["firing"]}, {})
     assert {one.state for one in late.tell(10**9)} == {"resolved"}, "nobody is left to take these alerts back"
     assert names(searches(forgotten, range(300, 900), 1.0, "parka")) == set(), "who has no reference learns anew"
 
@@ -89,7 +89,7 @@ def predicted(number: int, rate: float, chance: np.random.Generator) -> View:
 
 
 def test_predictions_that_no_longer_hold_alarm() -> None:
-    watches, chance = Watches(RULES), np.random.default_rng(3)
+    watches, chance = MonitorRegistry(RULES), np.random.default_rng(3)
     for number in range(1_600):
         watches.update(predicted(number, 1.0, chance))
     assert "calibration_look_drift" not in {one.name for one in watches.tell(1)}
@@ -99,7 +99,7 @@ def test_predictions_that_no_longer_hold_alarm() -> None:
 
 
 def test_new_items_alarm() -> None:
-    watch, chance = UnseenWatch(RULES), np.random.default_rng(4)
+    watch, chance = NewItemsMonitor(RULES), np.random.default_rng(4)
     draw: Callable[[int], str] = lambda most: f"i{chance.integers(most)}"  # noqa: E731
     for number in range(3_000):
         watch.update(draw(50), f"u{number}")
@@ -112,7 +112,7 @@ def test_new_items_alarm() -> None:
 
 
 def test_a_shopper_counts_once_in_a_while() -> None:
-    watch = WindowWatch(Psi(50))
+    watch = WindowMonitor(Psi(50))
     for number in range(1_000):
         watch.update("the same", number, float(number))
     assert watch.reference() is None
@@ -122,7 +122,7 @@ def test_a_shopper_counts_once_in_a_while() -> None:
 
 
 def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
-    watches = Watches(RULES)
+    watches = MonitorRegistry(RULES)
     for number in range(2 * MOST):
         watches.update(View((Closed("u", "i", "s", f"a|b{number}", 0, 0),)))
     watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
@@ -131,12 +131,12 @@ def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
     watched = {(one.labels["watch"], one.labels["surface"]) for one in watches.get()}
     ours = {("click_rate", "feed"), ("unseen_items", "")}
     assert watched == ours | {("click_rate", f"c{number}") for number in range(MOST, 2 * MOST)}
-    again = Watches.load(RULES, watches.save(), {})
+    again = MonitorRegistry.load(RULES, watches.save(), {})
     assert {(one.labels["watch"], one.labels["surface"]) for one in again.get()} == watched
 
 
 def test_an_alarm_of_a_surface_that_is_let_go_is_over() -> None:
-    watches, shopper = Watches(RULES), 0
+    watches, shopper = MonitorRegistry(RULES), 0
     for clicked, count in ((True, 3 * RULES.learn), (False, 20 * RULES.learn)):
         for _ in range(count):
             shopper += 1
@@ -150,12 +150,12 @@ def test_an_alarm_of_a_surface_that_is_let_go_is_over() -> None:
 
 @pytest.mark.parametrize("broken", [["", {}], ["", {"seen": "many"}], ["v", None]])
 def test_a_state_that_does_not_fit_is_learned_anew(broken: list[object]) -> None:
-    assert Watches.load(RULES, {"states": {'["click_rate","feed",""]': broken}}, {}).save()["states"] == {}
+    assert MonitorRegistry.load(RULES, {"states": {'["click_rate","feed",""]': broken}}, {}).save()["states"] == {}
 
 
 def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not() -> None:
     chance = np.random.default_rng(5)
-    watches = Watches(WatchRules(learn=10**9, recover=500, holdback="champion", minutes=10_000))
+    watches = MonitorRegistry(MonitorRules(learn=10**9, recover=500, holdback="champion", minutes=10_000))
     told: list[tuple[int, Alert]] = []
     for minute in range(900):
         season = 0.1 if minute < 300 else 0.04
@@ -169,7 +169,9 @@ def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not(
                 watches.update(View((closed,), arm=arm))
         told += [(minute, alert) for alert in watches.tell(minute * MINUTE)]
         if minute == 650:
-            watches = Watches.load(watches.rules, msgspec.msgpack.decode(msgspec.msgpack.encode(watches.save())), {})
+            watches = MonitorRegistry.load(
+                watches.rules, msgspec.msgpack.decode(msgspec.msgpack.encode(watches.save())), {}
+            )
     [(fired, firing), (ended, resolved)] = told
     assert firing.name == resolved.name == "click_rate_below_holdback" and firing.labels["arm"] == "canary"
     assert 600 < fired < 750 and ended >= 800 and resolved.state == "resolved"
@@ -177,7 +179,7 @@ def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not(
 
 
 def test_each_challenger_is_watched_anew_and_shared_shelves_are_held_against_nobody() -> None:
-    watches = Watches(WatchRules(learn=100, run_length=1_000, recover=50, holdback="holdback"))
+    watches = MonitorRegistry(MonitorRules(learn=100, run_length=1_000, recover=50, holdback="holdback"))
 
     def show(arm: str, model: str, clicked: bool, times: int) -> None:
         outcomes = (Fact(1, "click", "e"),) if clicked else ()

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.registry import KINDS
 from evaluator.retraining.config import ALARMS, TriggerConfig
-from evaluator.retraining.run_registry import RunHistory
+from evaluator.retraining.run_history import RunHistory
 from evaluator.retraining.training_run import Trigger, decoder, encoder
 from evaluator.retraining.triggers import CLICK_RATE, TriggerInputs, decide
 

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.alerts.topic import Told
+from evaluator.monitoring.alerts.topic import PublishedAlert
 from liveshelf.cli.app import app, show
 from liveshelf.cli.status import evaluator_tables
 from liveshelf.settings import load
@@ -138,7 +138,7 @@ def test_alerts_are_shown_as_they_stand(name: str, monkeypatch: pytest.MonkeyPat
         name=name, labels={"item": name}, state="firing", summary=name, since=wall_ms(), evidence={"worst": name}
     )
     monkeypatch.setattr("liveshelf.terminal.reached", lambda config, **_: config)
-    monkeypatch.setattr("evaluator.monitoring.alerts.topic.read", lambda *_: [Told(alert, wall_ms(), "me")])
+    monkeypatch.setattr("evaluator.monitoring.alerts.topic.read", lambda *_: [PublishedAlert(alert, wall_ms(), "me")])
     result = run("alerts", "ls")
     assert result.exit_code == 0 and result.output.count(as_shown(name)) == 4, result.output
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from evaluator.monitoring.alerts.active import FORGET_MS, Standing
+from evaluator.monitoring.alerts.active import FORGET_MS, AlertsView
 from evaluator.monitoring.alerts.alert import REPEAT_MS, Alert
 from evaluator.monitoring.alerts.alertmanager import HOLD, Bulletin
 
@@ -23,7 +23,7 @@ def test_reading_the_topic_twice_leaves_the_same() -> None:
         (alert("b", 2, 5, arm="x"), 5),
         (alert("b", 7, arm="y"), 7),
     ]
-    once, twice = Standing(), Standing()
+    once, twice = AlertsView(), AlertsView()
     for one, at in told:
         once.update(one, at)
     for one, at in [*told, *told]:
@@ -33,7 +33,7 @@ def test_reading_the_topic_twice_leaves_the_same() -> None:
 
 
 def test_what_nobody_tells_any_more_is_forgotten_and_what_is_told_again_is_not() -> None:
-    standing = Standing()
+    standing = AlertsView()
     standing.update(alert("gone", 0), 0)
     for hours in range(5):
         standing.update(alert("lasting", 0), hours * REPEAT_MS)
@@ -42,7 +42,7 @@ def test_what_nobody_tells_any_more_is_forgotten_and_what_is_told_again_is_not()
 
 
 def test_only_beginnings_ends_and_reminders_are_news() -> None:
-    standing, news = Standing(), list[tuple[str, int, int | None]]()
+    standing, news = AlertsView(), list[tuple[str, int, int | None]]()
     for told, one, source in [
         (0, alert("a", 0), "e1"),
         (1, alert("a", 1), "e2"),  # the other evaluator sees it too
@@ -65,7 +65,7 @@ def test_only_beginnings_ends_and_reminders_are_news() -> None:
 
 
 def test_an_evaluator_that_is_gone_does_not_keep_an_alert_alive() -> None:
-    standing = Standing()
+    standing = AlertsView()
     standing.update(alert("a", 0), 0, "gone")
     standing.update(alert("a", 0), FORGET_MS, "here")
     assert [one.name for one in standing.get(FORGET_MS + 1)] == ["a"]
@@ -74,7 +74,7 @@ def test_an_evaluator_that_is_gone_does_not_keep_an_alert_alive() -> None:
 
 
 def test_only_the_last_that_ended_are_kept() -> None:
-    standing = Standing(ended=3)
+    standing = AlertsView(ended=3)
     for number in range(1_000):
         standing.update(alert(str(number), number), number)
         standing.update(alert(str(number), number, number + 1), number + 1)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.monitoring.alerts.alert import Alert, Book, decoder, encoder
+from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert, decoder, encoder
 
 
 def alert(name: str, now: int) -> Alert:
@@ -12,7 +12,7 @@ def alert(name: str, now: int) -> Alert:
 
 @given(st.lists(st.tuples(st.sampled_from(["x", "y"]), st.booleans(), st.integers(0, 30)), max_size=40))
 def test_what_is_told_alternates_and_ends_as_it_is(steps: list[tuple[str, bool, int]]) -> None:
-    book, now, open_ = Book(repeat_ms=100), 0, dict[str, int]()
+    book, now, open_ = ActiveAlerts(repeat_ms=100), 0, dict[str, int]()
     for name, drifted, passed in steps:
         now += passed
         for told in book.fire(alert(name, now), now) if drifted else book.resolve(alert(name, now).key, now):
@@ -25,6 +25,6 @@ def test_what_is_told_alternates_and_ends_as_it_is(steps: list[tuple[str, bool, 
 
 
 def test_a_long_one_is_told_again() -> None:
-    book = Book(repeat_ms=100)
+    book = ActiveAlerts(repeat_ms=100)
     told = [now for now in range(0, 350, 10) if book.fire(alert("x", now), now)]
     assert told == [0, 100, 200, 300]

@@ -6,7 +6,7 @@ import pytest
 from evaluator.dashboard.history import History
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.restarts import Restarts
-from evaluator.monitoring.alerts.system import MOST, SystemWatch
+from evaluator.monitoring.alerts.system import MOST, SystemMonitor
 from streams.reporting import STARTED
 from streams.telemetry.meter import Series, Snapshot
 
@@ -32,7 +32,7 @@ def names(alerts: list[Alert]) -> list[tuple[str, str]]:
 
 
 def test_a_loop_fires_once_and_is_over_after_five_minutes_without_a_restart() -> None:
-    watch = SystemWatch()
+    watch = SystemMonitor()
     for at in range(0, 200_000, 40_000):
         watch.update(begun(at), at)
     [alert] = watch.tell(200_000)
@@ -44,7 +44,7 @@ def test_a_loop_fires_once_and_is_over_after_five_minutes_without_a_restart() ->
 
 
 def test_one_that_waits_for_long_to_be_started_again_is_still_in_its_loop() -> None:
-    watch = SystemWatch()
+    watch = SystemMonitor()
     for at in (0, 10_000, 30_000, 70_000):
         watch.update(begun(at), at)
     assert names(watch.tell(71_000)) == [("crash_loop", "firing")]
@@ -57,7 +57,7 @@ def test_one_that_waits_for_long_to_be_started_again_is_still_in_its_loop() -> N
 
 
 def test_a_crash_every_two_minutes_does_not_come_and_go() -> None:
-    watch, told = SystemWatch(), list[Alert]()
+    watch, told = SystemMonitor(), list[Alert]()
     for second in range(0, 3_600, 10):
         if second % 130 == 0:
             watch.update(begun(second * 1_000), second * 1_000)
@@ -75,14 +75,14 @@ def test_a_crash_every_two_minutes_does_not_come_and_go() -> None:
     ],
 )
 def test_what_is_no_loop(starts: list[Snapshot]) -> None:
-    watch = SystemWatch()
+    watch = SystemMonitor()
     for start in sorted(starts, key=lambda one: one.to_ms):
         watch.update(start, start.to_ms)
     assert watch.tell(300_000) == []
 
 
 def test_an_unreadable_partition_is_one_alert_for_all_who_cannot_read_it() -> None:
-    watch = SystemWatch()
+    watch = SystemMonitor()
     for number in range(3):
         watch.update(said(1_000, id=f"h-{number}", series=(unreadable(),)), 1_000)
     [alert] = watch.tell(1_000)
@@ -96,7 +96,7 @@ def test_an_unreadable_partition_is_one_alert_for_all_who_cannot_read_it() -> No
 
 
 def test_a_failing_model_and_a_pause_that_lasts_fire_and_a_short_pause_does_not() -> None:
-    watch = SystemWatch()
+    watch = SystemMonitor()
     failing = msgspec.structs.replace(said(0, model_failing=1.0), labels={"model_failing": "m2"})
     watch.update(failing, 0)
     assert [alert.labels for alert in watch.tell(0)] == [{"model": "m2"}]
@@ -109,7 +109,7 @@ def test_a_failing_model_and_a_pause_that_lasts_fire_and_a_short_pause_does_not(
 
 
 def test_a_role_that_is_gone_fires_only_while_others_report() -> None:
-    watch, told = SystemWatch(), []
+    watch, told = SystemMonitor(), []
     for second in range(200):
         now = second * 1_000
         if second < 10 or second > 150:
@@ -125,7 +125,7 @@ def test_a_role_that_is_gone_fires_only_while_others_report() -> None:
 
 
 def test_memory_is_bounded_and_a_clock_that_runs_ahead_does_not_keep_anything() -> None:
-    watch = SystemWatch()
+    watch = SystemMonitor()
     for number in range(2 * MOST):
         watch.update(begun(number, f"w{number}"), number)
         watch.update(said(10**15, id=f"h-{number}", model_failing=1.0), number)
@@ -135,7 +135,7 @@ def test_memory_is_bounded_and_a_clock_that_runs_ahead_does_not_keep_anything() 
 
 
 def test_what_fires_is_remembered_over_a_restart_of_the_evaluator() -> None:
-    first, second = SystemWatch(), SystemWatch()
+    first, second = SystemMonitor(), SystemMonitor()
     for watch in (first, second):
         for at in (0, 1_000, 2_000, 3_000):
             watch.update(begun(at), at)

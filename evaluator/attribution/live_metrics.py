@@ -11,14 +11,14 @@ from typing import Any
 
 from evaluator.attribution.items import Items
 from evaluator.attribution.partition import RateKey
-from evaluator.attribution.reorder_buffer import Waiting
+from evaluator.attribution.reorder_buffer import ReorderBuffer
 from evaluator.config import EvaluatorConfig
-from evaluator.experiments.canary import Challenge
+from evaluator.experiments.canary import CanaryExperiment
 from evaluator.metrics.cardinality import capped
-from evaluator.metrics.hourly import Measures
-from evaluator.metrics.rates import WINDOWS, Rates, Tally
+from evaluator.metrics.hourly import HourlyMetrics
+from evaluator.metrics.rates import WINDOWS, RollingRates, Tally
 from evaluator.metrics.view import View
-from evaluator.monitoring.registry import Watches
+from evaluator.monitoring.registry import MonitorRegistry
 from streams.events.schema import Touch
 from streams.events.shelf import ShelfRecord
 from streams.telemetry.meter import Series
@@ -31,7 +31,7 @@ CUT = ("surface", "arm", "model")
 SUMS = tuple(one.name for one in fields(Tally))
 
 
-class Figures:
+class LiveMetrics:
     """What is measured of closed views.
 
     Attributes
@@ -47,7 +47,7 @@ class Figures:
     --------
     >>> from evaluator.metrics.impression import Closed
     >>> from evaluator.metrics.rates import cut, tally
-    >>> figures, closed = Figures(EvaluatorConfig(), Items()), Closed("u", "i", "s", "feed", 0, ts=60_000)
+    >>> figures, closed = LiveMetrics(EvaluatorConfig(), Items()), Closed("u", "i", "s", "feed", 0, ts=60_000)
     >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})
     >>> figures.load({}, {})
     >>> figures.update([View((closed,), "m1", "champion")])
@@ -58,12 +58,12 @@ class Figures:
     """
 
     def __init__(self, config: EvaluatorConfig, items: Items) -> None:
-        self.rates, self.items = Rates(), items
-        self.measures = Measures(items)
-        self.watches = Watches(config.watch_rules())
+        self.rates, self.items = RollingRates(), items
+        self.measures = HourlyMetrics(items)
+        self.watches = MonitorRegistry(config.watch_rules())
         self.watching = False
-        self.challenge = Challenge(int(config.experiment_block_s * 1_000))
-        self._unwatched: Waiting[View] = Waiting(UNWATCHED)
+        self.challenge = CanaryExperiment(int(config.experiment_block_s * 1_000))
+        self._unwatched: ReorderBuffer[View] = ReorderBuffer(UNWATCHED)
         self._measured: list[Series] = []
         self._measured_at = -math.inf
 
@@ -104,17 +104,17 @@ class Figures:
         return [*self._rates(until), *self._measured, *self.watches.get(), *self.challenge.get()]
 
     def save(self) -> dict[str, Any]:
-        """States as plain values, without what :meth:`Watches.references` gives."""
+        """States as plain values, without what :meth:`MonitorRegistry.references` gives."""
         return {"watches": self.watches.save()}
 
     def load(self, saved: Mapping[str, Any], references: Mapping[str, Any]) -> None:
         """Go on from what :meth:`save` gave."""
-        self.watches = Watches.load(self.watches.rules, saved.get("watches", {}), references)
+        self.watches = MonitorRegistry.load(self.watches.rules, saved.get("watches", {}), references)
         self.watching = True
 
     def rest(self) -> None:
         """Watch nothing, until :meth:`load`."""
-        self.watches, self.watching = Watches(self.watches.rules), False
+        self.watches, self.watching = MonitorRegistry(self.watches.rules), False
 
     def _rates(self, until: int) -> Iterator[Series]:
         for window in WINDOWS:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.retraining.config import TriggerConfig
-from evaluator.retraining.run_registry import DAY_MS, RunHistory
+from evaluator.retraining.run_history import DAY_MS, RunHistory
 from evaluator.retraining.training_run import RunRecord, Trigger
 
 MINUTE_MS = 60_000
