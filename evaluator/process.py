@@ -24,7 +24,8 @@ from evaluator.config import EvaluatorConfig
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.monitoring.alerts.outbound import Outbound
-from evaluator.monitoring.alerts.system_reader import SnapshotReader
+from evaluator.monitoring.alerts.restarts import WINDOW_S
+from evaluator.monitoring.alerts.system import CHUNK, READ_MS, SystemMonitor
 from evaluator.monitoring.alerts.topic import publish
 from models.store.slots import CHALLENGER
 from streams.catalog.embedding import parse
@@ -45,9 +46,43 @@ from streams.runtime.tasks import restart_on_error, run_forever
 from streams.runtime.watchdog import Watchdog
 from streams.serving.announcement import follow as announced
 from streams.telemetry.meter import Meter
+from streams.telemetry.meter import parse as parse_snapshot
+
+
+class SnapshotReader:
+    """The watch, fed from Kafka; several evaluators see the same and tell the same."""
+
+    def __init__(self, config: StreamsConfig) -> None:
+        self.config = config
+        self.watch = SystemMonitor()
+        self._guard = Guard("snapshots", parse_snapshot)
+        self._known = False
+
+    async def run(self) -> None:
+        """Follow the snapshots, until Kafka breaks it off."""
+        consumer = Consumer(self.config, Topics(self.config.topics.prefix).metrics)
+        try:
+            await consumer.start()
+            partitions = list(consumer.assignment())
+            ends = await consumer.end_offsets(partitions)
+            since = wall_ms() - int(WINDOW_S * 1000)
+            for partition, start in (await consumer.offsets_for_times(dict.fromkeys(partitions, since))).items():
+                consumer.seek(partition, ends[partition] if start is None else start.offset)
+            while True:
+                self._known = self._known or consumer.passed(ends)
+                for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
+                    for _, snapshot in self._guard.values(messages):
+                        self.watch.update(snapshot, wall_ms())
+                await asyncio.sleep(0)
+        finally:
+            await consumer.stop()
+
+    def tell(self) -> list[Alert]:
+        """Alerts that are to be told now; none before all is known."""
+        return self.watch.tell(wall_ms()) if self._known else []
+
 
 log = logging.getLogger(__name__)
-
 TOLD_S = 0.2
 AGAIN_MS = 500
 

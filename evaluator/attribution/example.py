@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from evaluator.metrics.impression import Closed
-from evaluator.metrics.view import Chances, View
+from evaluator.metrics.impression import Chances, Closed, View
 from streams.clock import Moment, not_ahead
 from streams.events.schema import Id, Position
 from streams.events.shelf import Chance, Items, Name, Query, ShelfRecord, Utility

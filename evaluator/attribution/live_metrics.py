@@ -4,26 +4,65 @@ trial, what all evaluators have counted.
 Pure: takes commits and views, gives labelled values and alerts. Knows nothing of Kafka, Redis or partitions.
 """
 
+import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from itertools import count
+from typing import Any, Generic, TypeVar
 
 from evaluator.attribution.items import Items
 from evaluator.attribution.partition import RateKey
-from evaluator.attribution.reorder_buffer import ReorderBuffer
 from evaluator.config import EvaluatorConfig
 from evaluator.experiments.canary import CanaryExperiment
 from evaluator.metrics.cardinality import capped
 from evaluator.metrics.hourly import HourlyMetrics
+from evaluator.metrics.impression import View
 from evaluator.metrics.rates import WINDOWS, RollingRates, Tally
-from evaluator.metrics.view import View
 from evaluator.monitoring.registry import MonitorRegistry
 from streams.events.schema import Touch
 from streams.events.shelf import ShelfRecord
 from streams.telemetry.meter import Series
 
+T = TypeVar("T")
+
+
+class ReorderBuffer(Generic[T]):
+    """Puts things from several ordered sources into one order.
+
+    Parameters
+    ----------
+    most
+        How many may wait; of more, the earliest are let go however far the sources are.
+
+    Examples
+    --------
+    >>> waiting = ReorderBuffer[str]()
+    >>> for ts, name in [(5, "c"), (1, "a"), (3, "b")]: waiting.put(ts, name)
+    >>> list(waiting.take(4)), list(waiting.take(9))
+    (['a', 'b'], ['c'])
+    """
+
+    def __init__(self, most: int = 500_000) -> None:
+        self.most = most
+        self._heap: list[tuple[int, int, T]] = []
+        self._number = count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def put(self, ts: int, thing: T) -> None:
+        """Let it wait."""
+        heapq.heappush(self._heap, (ts, next(self._number), thing))
+
+    def take(self, until: float) -> Iterator[T]:
+        """Those from before ``until``, in order of time, and of those from one moment as they were put."""
+        while self._heap and (self._heap[0][0] < until or len(self._heap) > self.most):
+            yield heapq.heappop(self._heap)[2]
+
+
 MEASURES_EVERY_MS = 10_000
+
 UNWATCHED = 10_000
 """Views that may wait for partitions which are behind; some kilobytes each."""
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from evaluator.experiments.experiment import PIECE, PIECES, Experiment
-from evaluator.metrics.view import View
+from evaluator.metrics.impression import View
 from models.store.slots import Promotion, Slot
 from streams.events.decode import UNDECODABLE
 from streams.ranking.assignment import CANARY, CHAMPION, assign

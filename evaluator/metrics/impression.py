@@ -1,9 +1,11 @@
-"""An impression of one item and what it led to, once its window is over: the value that all measuring begins with.
+"""An impression of one item and what it led to, once its window is over; and a shelf's impressions together, as a view.
 
-Knows shapes only; ``attribution`` decides which outcome belongs to which impression.
+Values that all measuring begins with. Knows shapes only; ``attribution`` decides which outcome belongs to which
+impression.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from models.intents import INTENT_OF, STRENGTH
@@ -51,3 +53,43 @@ class Closed:
     def revenue(self) -> float:
         """What was bought for, in the shop's currency; never so much that its square could not be summed up."""
         return min(sum(outcome.value for outcome in self.outcomes if outcome.kind == "purchase"), MOST_REVENUE)
+
+
+class Chances(NamedTuple):
+    """What the model said of an item: its utility, and the probabilities that it would be bought and looked at."""
+
+    score: float
+    buy: float
+    look: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Closed impressions that one shopper saw of one shelf at one moment; never empty.
+
+    ``model``, ``arm``, ``query`` and ``made_for`` (a shopper) are empty, ``made_at`` (epoch ms) None and ``chances``
+    without entries for shelves that are not ours.
+    """
+
+    closed: tuple[Closed, ...]
+    model: str = ""
+    arm: str = ""
+    query: str = ""
+    made_at: int | None = None
+    chances: Mapping[str, Chances] = field(default_factory=dict)
+    made_for: str = ""
+
+    @property
+    def shopper(self) -> str:
+        """Who saw it."""
+        return self.closed[0].shopper
+
+    @property
+    def surface(self) -> str:
+        """Where it was seen."""
+        return self.closed[0].surface
+
+    @property
+    def ts(self) -> int:
+        """When it was seen, epoch ms."""
+        return self.closed[0].ts

@@ -13,17 +13,15 @@ import numpy.typing as npt
 
 from evaluator.experiments.dispersion import hashed
 from evaluator.metrics.cardinality import OURS
-from evaluator.metrics.view import View
+from evaluator.metrics.impression import View
 from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
 from evaluator.monitoring.detectors.calibration import CalibrationShift
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.distribution import KolmogorovSmirnov, Psi
 from evaluator.monitoring.detectors.domain import DomainClassifier
-from evaluator.monitoring.holdback_monitor import HoldbackMonitor
 from evaluator.monitoring.monitor import Monitor, MonitorRules
-from evaluator.monitoring.new_items_monitor import NewItemsMonitor
-from evaluator.monitoring.rate_monitor import RateMonitor
-from evaluator.monitoring.window_monitor import WindowMonitor
+from evaluator.monitoring.rate_monitor import HoldbackMonitor, RateMonitor
+from evaluator.monitoring.window_monitor import NewItemsMonitor, WindowMonitor
 from streams.events.shelf import ShelfRecord, restored
 from streams.ranking.assignment import CANARY, SHARED
 from streams.telemetry.meter import Series

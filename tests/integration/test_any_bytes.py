@@ -74,7 +74,6 @@ CONSUMERS = {
     "evaluator/retraining/example_consumer.py": "examples",
     "evaluator/retraining/trainer.py": "alerts and snapshots",
     "evaluator/retraining/items.py": "texts",
-    "evaluator/monitoring/alerts/system_reader.py": "tests/evaluator/monitoring/alerts/test_system.py",
     "liveshelf/cli/health.py": "status, by the same function",
     "liveshelf/ingest/removals.py": "tests/liveshelf/ingest/test_removals.py",
     "liveshelf/demo/environment.py": "story",

@@ -1,12 +1,14 @@
-"""Delivery to a receiver that may be away: what an answer means.
+"""Delivery to a receiver that may be away: what an answer means, and how long to wait before the next try.
 
-Pure: takes answers and a clock. Asking is `evaluator.monitoring.alerts.post`'s business.
+Pure: takes answers and a clock; asking is the business of ``outbound``.
 """
 
 import math
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
+
+import httpx
 
 LONGEST_ASKED_S = 3_600.0
 """A receiver may ask for patience, but not for longer than this."""
@@ -57,3 +59,15 @@ class Answer:
             except (ValueError, OverflowError):
                 return 0.0
         return min(max(seconds, 0.0), LONGEST_ASKED_S) if math.isfinite(seconds) else 0.0
+
+
+MAX_DETAIL = 300
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    read = b""
+    async for chunk in response.aiter_bytes(MAX_DETAIL):
+        read += chunk
+        if len(read) >= MAX_DETAIL:
+            break
+    return read[:MAX_DETAIL]

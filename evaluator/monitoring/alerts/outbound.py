@@ -1,23 +1,24 @@
-"""Alerts on their way out: the topic is read beside the evaluator's join, and told to Alertmanager and a webhook.
+"""Alerts on their way out: the topic is read beside the evaluator's join, and sent to Alertmanager and a webhook.
 
-Neither receiver can hold up the join, whatever it answers. Alertmanager is told a state, so every evaluator reads the
-whole topic and tells it; the webhook is told events, so one consumer group reads them and commits what was delivered.
+Neither receiver can hold up the join, whatever it answers: each has its own tries, in bounded time and memory, and it
+is logged once when one is away and once when it is back. Alertmanager is sent a state, so every evaluator reads the
+whole topic and sends it; the webhook is sent events, so one consumer group reads them and commits what was delivered.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+import httpx
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from evaluator.monitoring.alerts import alertmanager, webhook
 from evaluator.monitoring.alerts.active import AlertsView
 from evaluator.monitoring.alerts.config import AlertsConfig
-from evaluator.monitoring.alerts.post import Post
-from evaluator.monitoring.alerts.receiver import Receiver
+from evaluator.monitoring.alerts.delivery import Answer, _beginning
 from evaluator.monitoring.alerts.topic import guard
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -27,9 +28,77 @@ from streams.kafka.topics import Topics
 from streams.runtime.tasks import Backoff, run_forever
 from streams.telemetry.meter import Meter
 
-log = logging.getLogger(__name__)
 
+class Post:
+    """Posts JSON, as an asynchronous context.
+
+    Redirects are not followed: a receiver that moved is named in the settings, not found on the way.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._client = httpx.AsyncClient(timeout=timeout_s, headers={"User-Agent": "liveshelf"})
+
+    async def __aenter__(self) -> "Post":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def __call__(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send, and read no more of the answer than the log needs."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream("POST", url, content=body, headers=sent) as got,
+            ):
+                detail = b"" if got.is_success else await _beginning(got)
+                words = f"{got.status_code} {got.reason_phrase} {detail.decode('utf-8', 'replace')}"
+                return Answer(got.status_code, got.headers.get("Retry-After"), words.strip())
+        except TimeoutError:
+            return Answer(None, detail=f"no answer within {self._timeout_s:g} s")
+        except httpx.HTTPError as error:
+            return Answer(None, detail=f"{type(error).__name__}: {error}")
+
+
+class Receiver:
+    """Somebody who takes messages over HTTP.
+
+    Parameters
+    ----------
+    name
+        For the log, and of the counts ``{name}.delivered``, ``{name}.again`` and ``{name}.refused``.
+    longest_s
+        The longest wait between two tries, unless the receiver asks for more.
+    """
+
+    def __init__(self, name: str, post: Post, longest_s: float, meter: Meter) -> None:
+        self.name, self._post, self._meter = name, post, meter
+        self._backoff = Backoff(longest_s)
+        self._away = False
+
+    async def tell(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> float | None:
+        """Try once; None when the message is done with, else the seconds to wait before the next try."""
+        answer = await self._post(url, body, headers)
+        self._meter.count(f"{self.name}.{answer.verdict}")
+        if answer.verdict == "again":
+            if not self._away:
+                log.warning("%s does not take alerts now (%s): trying until it does", self.name, answer.detail)
+            self._away = True
+            return self._backoff.next(answer.asked_s(time.time()))
+        if answer.verdict == "refused":
+            log.error("%s refuses an alert, which is given up: %s", self.name, answer.detail)
+        elif self._away:
+            log.warning("%s takes alerts again", self.name)
+        self._away = False
+        self._backoff.reset()
+        return None
+
+
+log = logging.getLogger(__name__)
 READ_MS = 1_000
+
 NO_LIMIT_MS = 2**31 - 1
 """A receiver may be away for days: waiting for it is no sign of a dead consumer, whose heartbeat would stop."""
 

@@ -26,12 +26,16 @@ from streams.telemetry.meter import Series, Snapshot
 
 QUIET_MS = 15_000
 """A process that has not reported for so long says nothing of now."""
+
 PAUSED_MS = 30_000
 SILENT_MS = 60_000
+
 FORGOTTEN_MS = 3_600_000
 """A role that has been silent for so long was ended on purpose."""
+
 MOST = 1_000
 """Processes, and instances, that are kept."""
+
 GRAVE = frozenset({"crash_loop", "unreadable_partition", "model_failing"})
 """Alerts that make the page red; that Redis is away, or a role is silent, it sees by itself."""
 
@@ -175,3 +179,6 @@ def _keep(held: dict[tuple[str, str], Any], key: tuple[str, str], value: Any) ->
     held[key] = value
     if len(held) > MOST:
         del held[next(iter(held))]
+
+
+READ_MS, CHUNK = 500, 200

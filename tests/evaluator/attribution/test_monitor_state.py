@@ -13,7 +13,7 @@ from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.attribution.monitor_state import MonitorState
 from evaluator.attribution.store import JoinStore
 from evaluator.config import EvaluatorConfig
-from evaluator.metrics.view import View
+from evaluator.metrics.impression import View
 from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
 from evaluator.monitoring.rate_monitor import RateMonitor
 from evaluator.monitoring.registry import Key

@@ -17,7 +17,7 @@ from evaluator.attribution.shelf_store import Stretch
 from evaluator.attribution.store import JoinStore
 from evaluator.attribution.stream_join import StreamJoin
 from evaluator.config import EvaluatorConfig
-from evaluator.metrics.view import View
+from evaluator.metrics.impression import View
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import AnyEvent
 from streams.kafka import dead_letters, topics

@@ -10,8 +10,7 @@ import pytest
 
 from evaluator.experiments.canary import SETTLED_MS, STATE, CanaryExperiment
 from evaluator.experiments.experiment import Experiment
-from evaluator.metrics.impression import Closed, Fact
-from evaluator.metrics.view import View
+from evaluator.metrics.impression import Closed, Fact, View
 from models.store.slots import Promotion, Slot
 from streams.ranking.assignment import assign
 

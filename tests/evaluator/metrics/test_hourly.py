@@ -5,9 +5,8 @@ import pytest
 
 from evaluator.metrics.cardinality import OTHER
 from evaluator.metrics.hourly import BRANDS, SURFACES, HourlyMetrics
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import Chances, Closed, Fact, View
 from evaluator.metrics.reliability import Reliability
-from evaluator.metrics.view import Chances, View
 
 HOUR = 3_600_000
 

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluator.metrics.impression import Closed, Fact
-from evaluator.metrics.view import View
+from evaluator.metrics.impression import Closed, Fact, View
 from evaluator.monitoring.monitor import MonitorRules
 from evaluator.monitoring.rate_monitor import RateMonitor
 from evaluator.monitoring.registry import MonitorRegistry

@@ -6,14 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from evaluator.metrics.impression import Closed, Fact
-from evaluator.metrics.view import Chances, View
+from evaluator.metrics.impression import Chances, Closed, Fact, View
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.detectors.distribution import Psi
 from evaluator.monitoring.monitor import MonitorRules
-from evaluator.monitoring.new_items_monitor import NewItemsMonitor
 from evaluator.monitoring.registry import MOST, MonitorRegistry
-from evaluator.monitoring.window_monitor import SPACING_MS, WindowMonitor
+from evaluator.monitoring.window_monitor import SPACING_MS, NewItemsMonitor, WindowMonitor
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, direction
 
 RULES = MonitorRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)
