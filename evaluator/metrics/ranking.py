@@ -1,6 +1,6 @@
 """How good shelves are, shelf by shelf: where clicks stand, what was worth showing, how varied and how fair it was.
 
-Pure: takes shelves' closed impressions, popularity, vectors and brands. nDCG is ir-measures'.
+Pure: takes shelves' closed impressions, popularity, vectors and brands. nDCG is training's.
 """
 
 import math
@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import ir_measures
 import numpy as np
 import numpy.typing as npt
 
 from evaluator.metrics.impression import Closed
+from models.training.ndcg import ndcgs
 
 GAINS = {"ignore": 0, "look": 1, "read": 2, "buy": 4}
 """What an outcome was worth to the shopper, for nDCG."""
@@ -36,12 +36,9 @@ def ndcg(shelves: Sequence[Sequence[Closed]], depth: int = 10) -> list[float]:
     [0.631]
     """
     told = [shelf for shelf in shelves if any(one.outcomes for one in shelf)]
-    judged, run = [], []
-    for number, shelf in enumerate(told):
-        for rank, one in enumerate(sorted(shelf, key=lambda one: one.position)):
-            judged.append(ir_measures.Qrel(str(number), str(rank), GAINS[one.intent]))
-            run.append(ir_measures.ScoredDoc(str(number), str(rank), float(-rank)))
-    return [float(found.value) for found in ir_measures.iter_calc([ir_measures.nDCG @ depth], judged, run)]
+    gains = [np.array([GAINS[one.intent] for one in sorted(shelf, key=lambda one: one.position)]) for shelf in told]
+    found: list[float] = ndcgs(gains, [-np.arange(len(gain)) for gain in gains], depth).tolist()
+    return found
 
 
 def diversity(vectors: npt.NDArray[np.float32]) -> float:

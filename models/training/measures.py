@@ -1,6 +1,6 @@
 """How good predicted levels are against true ones: Spearman, RMSE, nDCG.
 
-Knows numbers only; the formulas are scipy's and ir-measures'.
+Knows numbers only; the formulas are scipy's, and :mod:`models.training.ndcg`'s.
 """
 
 from collections.abc import Iterator
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
+
+from models.training.ndcg import ndcgs_of_levels
 
 Numbers = npt.NDArray[np.floating]
 
@@ -40,28 +42,15 @@ def ndcg(predicted: Numbers, actual: Numbers, group: npt.NDArray[np.integer], at
     >>> ndcg(np.array([0.2, 0.1]), np.array([1.0, 0.0]), np.array([0, 0]))
     1.0
     """
-    import ir_measures
-    from ir_measures import nDCG
-
-    judged: list[ir_measures.Qrel] = []
-    run: list[ir_measures.ScoredDoc] = []
-    gains = np.rint(1000 * np.asarray(actual, np.float64)).astype(int)  # whole ones only: grades to three decimals
-    for number, places in _groups(group):
-        if np.ptp(gains[places]) == 0:
-            continue
-        order = places[np.lexsort((gains[places], -predicted[places]))]
-        for rank, place in enumerate(order):
-            # Strictly falling scores keep the order as it is here.
-            judged.append(ir_measures.Qrel(str(number), str(place), int(gains[place])))
-            run.append(ir_measures.ScoredDoc(str(number), str(place), float(len(order) - rank)))
-    if not run:
-        return 0.0
-    return float(ir_measures.calc_aggregate([nDCG @ at], judged, run)[nDCG @ at])
+    lists = list(_groups(group))
+    values = ndcgs_of_levels([actual[places] for places in lists], [predicted[places] for places in lists], at)
+    return 0.0 if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _groups(group: npt.NDArray[np.integer]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+def _groups(group: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.intp]]:
+    """The places of each group."""
     order = np.argsort(group, kind="stable")
     bounds = np.flatnonzero(np.diff(group[order])) + 1
     for places in np.split(order, bounds):
         if len(places):
-            yield int(group[places[0]]), places
+            yield places

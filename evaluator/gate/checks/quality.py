@@ -8,7 +8,6 @@ alone passes nobody: a challenger that is equal passes the loss check in (1 - co
 import math
 from collections.abc import Callable, Sequence
 
-import ir_measures
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
@@ -21,6 +20,7 @@ from models.intents import INTENTS
 from models.scorer import Floats
 from models.training.calibration import BINS, fit
 from models.training.examples import Example, expected_level
+from models.training.ndcg import ndcgs_of_levels
 
 Numbers = npt.NDArray[np.float64]
 
@@ -43,21 +43,9 @@ def log_losses(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
 
 def ndcgs(lists: Sequence[RankedList], scores: Sequence[Floats]) -> Numbers:
     """Each list's nDCG@10, gains being levels from 0 to 1; NaN where all are equal. Of equal scores the worse item
-    comes first, as in :func:`models.training.measures.ndcg`."""
-    ranked_lists: list[ir_measures.Qrel] = []
-    run: list[ir_measures.ScoredDoc] = []
-    for number, (one, score) in enumerate(zip(lists, scores, strict=True)):
-        gains = np.rint(1_000 * expected_level(one.targets.astype(np.float32))).astype(int)
-        if np.ptp(gains) == 0:
-            continue
-        order = np.lexsort((gains, -score))
-        for rank, place in enumerate(order):
-            ranked_lists.append(ir_measures.Qrel(str(number), str(place), int(gains[place])))
-            run.append(ir_measures.ScoredDoc(str(number), str(place), float(len(order) - rank)))
-    values = np.full(len(lists), np.nan)
-    for metric in ir_measures.iter_calc([ir_measures.nDCG @ DEPTH], ranked_lists, run):
-        values[int(metric.query_id)] = metric.value
-    return values
+    comes first, as in training."""
+    levels = [expected_level(one.targets.astype(np.float32)) for one in lists]
+    return ndcgs_of_levels(levels, scores, DEPTH)
 
 
 def mean_difference(values: Numbers, ways: Ways, how: Bootstrap) -> Estimate | None:
