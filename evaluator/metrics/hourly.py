@@ -4,8 +4,9 @@ Pure: takes views and event time; items are looked up by whoever knows them. Giv
 evaluators.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,16 +18,22 @@ from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.metrics.ranking import MEANS, RankingMetrics, diversity, ndcg, novelty, reciprocal_rank
 from evaluator.metrics.rates import BUCKETS, Rolling, bucket
 from evaluator.metrics.reliability import BINS, Reliability
+from evaluator.metrics.impression import Chances, View
+from models.training.reliability import Reliability
 from streams.telemetry.meter import Series, label_value
 
 HOUR_MS = 3_600_000
 STEPS = 12
+PART_MS = HOUR_MS // STEPS
 SURFACES = 32
 """Surfaces that are measured by name; all others together."""
 
 BRANDS = 20
 CELLS = 20_000
 FIT_EVERY_MS = 60_000
+
+EDGES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
+"""Between the bins of predictions: close where clicks and purchases are, most of which are rare."""
 
 
 class Items(Protocol):
@@ -68,7 +75,7 @@ class HourlyMetrics:
         self.items = items
         self.weights: dict[str, float] = {}
         self._shelves: dict[str, Rolling[RankingMetrics]] = {}
-        self._reliability = {intent: Rolling(HOUR_MS, Reliability, STEPS) for intent in ("look", "buy")}
+        self._reliability = {intent: Rolling(HOUR_MS, partial(Reliability, EDGES), STEPS) for intent in ("look", "buy")}
         self._positions = PositionBiasModel(cells=CELLS)
         self._fit_at = 0
         self._hour, self._shown = RankingMetrics(), 0
@@ -77,12 +84,10 @@ class HourlyMetrics:
         """Take closed views in, in any order."""
         told = (view for view in views if any(one.outcomes for one in view.closed))
         gains = dict(zip(map(id, told), ndcg([view.closed for view in views]), strict=True))
+        self._compare(views)
         for view in views:
             self._rank(view, gains.get(id(view)))
             for one in view.closed:
-                if (chances := view.chances.get(one.item_id)) is not None:
-                    for intent, rolling in self._reliability.items():
-                        rolling.part(one.ts).update(getattr(chances, intent), one.intent == intent)
                 place = BUCKETS.index(bucket(one.position))
                 self._positions.update(f"{view.surface}|{view.query}", one.item_id, place, bool(one.outcomes))
 
@@ -125,6 +130,18 @@ class HourlyMetrics:
         sums.items.update(item for item in items if item in self.items)
         sums.brands.update(brand for item in items if (brand := self.items.brand(item)))
 
+    def _compare(self, views: Sequence[View]) -> None:
+        """Take in what was predicted of items and what came of them, all of one part of the hour at once."""
+        told: defaultdict[int, list[tuple[Chances, str]]] = defaultdict(list)
+        for view in views:
+            for one in view.closed:
+                if (chances := view.chances.get(one.item_id)) is not None:
+                    told[view.ts // PART_MS].append((chances, one.intent))
+        for number, pairs in told.items():
+            for intent, rolling in self._reliability.items():
+                predicted = [getattr(chances, intent) for chances, _ in pairs]
+                rolling.part(number * PART_MS).update(predicted, [came == intent for _, came in pairs])
+
     def _exposure(self, brands: Counter[str]) -> Iterator[Series]:
         largest = brands.most_common(BRANDS)
         for brand, count in largest:
@@ -135,9 +152,8 @@ class HourlyMetrics:
     def _curves(self, until: int) -> Iterator[Series]:
         for intent, rolling in self._reliability.items():
             sums = rolling.get(until)
-            for at in range(BINS):
-                if count := sums.counts[at]:
-                    labels = {"intent": intent, "bin": str(at)}
-                    yield Series("calibration_count", labels, count)
-                    yield Series("calibration_predicted", labels, sums.predicted[at])
-                    yield Series("calibration_observed", labels, sums.observed[at])
+            for at in np.flatnonzero(sums.counts).tolist():
+                labels = {"intent": intent, "bin": str(at)}
+                yield Series("calibration_count", labels, float(sums.counts[at]))
+                yield Series("calibration_predicted", labels, float(sums.predicted[at]))
+                yield Series("calibration_observed", labels, float(sums.observed[at]))

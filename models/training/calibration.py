@@ -13,8 +13,9 @@ from torch.nn.functional import log_softmax
 
 from models.intents import INTENTS
 from models.scorer import Floats
+from models.scorer import INTENTS, Floats
+from models.training.reliability import Reliability
 
-BINS = 10
 FOLDS = 5
 """Parts of the examples that are calibrated by what the others fit."""
 APART, SCALE, BIAS = 32.0, 1.0, 0.1
@@ -35,19 +36,15 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
-    """One intent's curve: predicted and observed share of each bin that has examples, and how many it has."""
+class Curve:
+    """One intent's reliability: predicted and observed share of each bin that has examples, how many it has, and the
+    expected calibration error."""
 
     intent: str
     predicted: tuple[float, ...]
     observed: tuple[float, ...]
     counts: tuple[int, ...]
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error: the mean gap between predicted and observed, by examples."""
-        gaps = np.abs(np.array(self.predicted) - np.array(self.observed))
-        return float(np.average(gaps, weights=self.counts)) if self.counts else 0.0
+    error: float
 
 
 def fit(logits: Floats, targets: Floats) -> Calibration:
@@ -101,7 +98,7 @@ def cross_fitted(logits: Floats, targets: Floats, groups: npt.NDArray[np.int64])
     return found
 
 
-def reliability(probabilities: Floats, targets: Floats) -> list[Reliability]:
+def reliability(probabilities: Floats, targets: Floats) -> list[Curve]:
     """Each intent's reliability curve over ten equal bins of its predicted probability.
 
     Examples
@@ -112,15 +109,10 @@ def reliability(probabilities: Floats, targets: Floats) -> list[Reliability]:
     """
     found = []
     for column, intent in enumerate(INTENTS):
-        predicted, observed = probabilities[:, column], targets[:, column]
-        bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
-        used = [places for number in range(BINS) if len(places := np.flatnonzero(bins == number))]
-        found.append(
-            Reliability(
-                intent,
-                tuple(float(predicted[places].mean()) for places in used),
-                tuple(float(observed[places].mean()) for places in used),
-                tuple(len(places) for places in used),
-            )
-        )
+        sums = Reliability()
+        sums.update(probabilities[:, column], targets[:, column])
+        used = np.flatnonzero(sums.counts)
+        counts = sums.counts[used]
+        predicted, observed = ((part[used] / counts).tolist() for part in (sums.predicted, sums.observed))
+        found.append(Curve(intent, tuple(predicted), tuple(observed), tuple(counts.astype(int).tolist()), sums.ece))
     return found

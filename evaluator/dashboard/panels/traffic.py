@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 import msgspec
+import numpy as np
 
 from evaluator.metrics.intervals import Interval, wilson
 from evaluator.metrics.rates import BUCKETS, WINDOWS, Tally
 from streams.telemetry.meter import Series, Snapshot, added
+from models.training.reliability import expected_calibration_error
+from streams.telemetry.meter import Snapshot, added
 
 MOST_ROWS = 40
 MOST_LINES = 12
@@ -285,19 +288,19 @@ def exposure(snapshots: Sequence[Snapshot]) -> list[BrandRow]:
 def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:
     """Reliability of each intent, its bins from the least probable on."""
     bins: dict[str, list[BinRow]] = {}
-    errors: dict[str, float] = {}
+    gaps: dict[str, list[float]] = {}
     for (intent, _), sums in sorted(added(snapshots, "calibration_", ("intent", "bin"), least=0.0).items()):
         count = int(sums.get("count", 0))
         if count > 0:
             observed = min(sums.get("observed", 0.0), count)
             predicted = sums.get("predicted", 0.0)
             bins.setdefault(intent, []).append(BinRow(count, predicted / count, wilson(observed, count)))
-            errors[intent] = errors.get(intent, 0.0) + abs(predicted - observed)
+            gaps.setdefault(intent, []).append(predicted - observed)
     return [
         Calibration(
             intent,
             count := sum(row.count for row in rate_rows),
-            errors[intent] / count,
+            float(expected_calibration_error(np.array(gaps[intent]), count)),
             sorted(rate_rows, key=lambda row: row.predicted),
         )
         for intent, rate_rows in bins.items()

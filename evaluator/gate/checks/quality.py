@@ -19,8 +19,11 @@ from evaluator.gate.report import Check
 from models.intents import INTENTS
 from models.scorer import Floats
 from models.training.calibration import BINS, fit
+from models.scorer import INTENTS, Floats
+from models.training.calibration import fit
 from models.training.examples import Example, expected_level
 from models.training.ndcg import ndcgs_of_levels
+from models.training.reliability import TENTHS, bins_of, expected_calibration_error
 
 Numbers = npt.NDArray[np.float64]
 
@@ -122,14 +125,15 @@ def calibration_check(
     """Passes unless the expected calibration error is surely larger by more than the margin."""
     weights, groups = [one.weights.sum() for one in lists], Groups.of(lists)
     apart = [gaps(lists, found) for found in (champion, challenger)]
-    values = [float(np.abs(cells.sum(0)).sum() / sum(weights) / len(INTENTS)) for cells in apart]
+    values = [float(expected_calibration_error(cells.sum(0), sum(weights)) / len(INTENTS)) for cells in apart]
 
     def bounds(place: Rows) -> Bounds:
         masses = np.bincount(place, weights)
         before, after = (summed(cells, place) for cells in apart)
 
         def errors(cells: Numbers, rows: Rows) -> Numbers:
-            return np.asarray(np.abs(cells[rows].sum(-2)).sum(-1) / masses[rows].sum(-1) / len(INTENTS), np.float64)
+            mean = expected_calibration_error(cells[rows].sum(-2), masses[rows].sum(-1)) / len(INTENTS)
+            return np.asarray(mean, np.float64)
 
         return how.interval(
             lambda rows: errors(after, rows) - errors(before, rows), len(masses), "percentile", before.shape[1]
@@ -146,13 +150,14 @@ def calibration_check(
 def gaps(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
     """Predicted minus observed, of each list by intent and bin of the prediction: [lists, all bins].
 
-    The bins are :func:`models.training.calibration.reliability`'s.
+    The bins are those of training's figures.
     """
-    cells = np.zeros((len(lists), len(INTENTS), BINS))
-    intents = np.arange(len(INTENTS))
-    for one, part, row in zip(lists, found, cells, strict=True):
-        bins = np.minimum((part * BINS).astype(int), BINS - 1)
-        np.add.at(row, (intents, bins), one.weights[:, None] * (part - one.targets))
+    predicted, targets = np.concatenate(found), np.concatenate([one.targets for one in lists])
+    weights = np.concatenate([one.weights for one in lists])
+    rows = np.repeat(np.arange(len(lists)), [len(part) for part in found])
+    cells = np.zeros((len(lists), len(INTENTS), len(TENTHS) + 1))
+    places = rows[:, None], np.arange(len(INTENTS)), bins_of(predicted)
+    np.add.at(cells, places, weights[:, None] * (predicted - targets))
     return cells.reshape(len(lists), -1)
 
 

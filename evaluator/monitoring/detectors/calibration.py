@@ -9,6 +9,7 @@ from scipy.special import fdtrc
 
 from evaluator.monitoring.detectors.detector import Evidence
 from evaluator.monitoring.detectors.window import WindowTest
+from models.training.reliability import expected_calibration_error
 
 BINS = 10
 GROUPS = 256
@@ -69,7 +70,7 @@ class CalibrationShift(WindowTest[Predicted]):
         sums, counts = np.zeros((2, 2, BINS))
         np.add.at(sums, places, residuals)
         np.add.at(counts, places, 1)
-        before, after = np.abs(sums).sum(axis=1) / (len(reference), len(window))
+        before, after = expected_calibration_error(sums, (len(reference), len(window)))
         p = _p_value(residuals, sums, counts, places, shoppers % GROUPS)
         return p, {"ece": float(after), "ece before": float(before)}
 

@@ -1,0 +1,86 @@
+"""Whether probabilities mean what they say: predicted against observed, in bins of the prediction.
+
+Knows numbers only. Which bins there are is the caller's choice, ten equal ones unless it says otherwise.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.floating]
+
+TENTHS = tuple(number / 10 for number in range(1, 10))
+"""Between ten bins of equal width."""
+
+
+def bins_of(probabilities: Numbers, edges: Sequence[float] = TENTHS) -> npt.NDArray[np.intp]:
+    """The bin of each probability; what lies on an edge, in the probabilities' own precision, is in the bin above.
+
+    Examples
+    --------
+    >>> bins_of(np.array([0.0, 0.7, 1.0], np.float32)).tolist(), bins_of(np.array([0.3]), (0.1, 0.2)).tolist()
+    ([0, 7, 9], [2])
+    """
+    own = np.asarray(edges, np.result_type(probabilities, np.float32))
+    return np.searchsorted(own, probabilities, side="right")
+
+
+def expected_calibration_error(gaps: Numbers, weights: npt.ArrayLike) -> Numbers:
+    """The mean distance of observed and predicted over bins, by their weights (Naeini, Cooper and Hauskrecht 2015).
+
+    Parameters
+    ----------
+    gaps
+        Sums of predicted less observed in each bin [..., bins].
+    weights
+        What all bins weigh together [...].
+
+    Examples
+    --------
+    >>> expected_calibration_error(np.array([[0.5, -0.5], [1.0, 0.0]]), [10, 4]).tolist()
+    [0.1, 0.25]
+    """
+    return np.asarray(np.abs(gaps).sum(axis=-1) / np.asarray(weights))
+
+
+class Reliability:
+    """Sums by bins of the prediction; observed against predicted shares are the reliability curve (DeGroot and Fienberg
+    1983).
+
+    Attributes
+    ----------
+    counts, predicted, observed
+        How many predictions are in each bin, their sum, and how often what they are of came about.
+
+    Examples
+    --------
+    >>> reliability = Reliability()
+    >>> reliability.update([0.3, 0.3, 0.3, 0.3], [True, False, False, False])
+    >>> reliability.counts.tolist(), f"{reliability.ece:.2f}"
+    ([0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], '0.05')
+    """
+
+    def __init__(self, edges: Sequence[float] = TENTHS) -> None:
+        self.edges = edges
+        self.counts, self.predicted, self.observed = np.zeros((3, len(edges) + 1))
+
+    def update(self, probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> None:
+        """Take predictions in, and whether, or how much of, what each is of came about."""
+        told = np.atleast_1d(probabilities)
+        bins, size = bins_of(told, self.edges), len(self.counts)
+        self.counts += np.bincount(bins, minlength=size)
+        self.predicted += np.bincount(bins, told, size)
+        self.observed += np.bincount(bins, np.atleast_1d(outcomes), size)
+
+    def add(self, other: "Reliability") -> None:
+        """Take the sums of another with the same bins in."""
+        self.counts += other.counts
+        self.predicted += other.predicted
+        self.observed += other.observed
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error; NaN for nothing."""
+        total = self.counts.sum()
+        return float(expected_calibration_error(self.predicted - self.observed, total)) if total else float("nan")
