@@ -3,10 +3,11 @@
 Pure: sorts decoded events and says which shelves they ask for. Reading, waiting and writing are the pipeline's.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from cachetools import FIFOCache
 
 from streams.config import EventsConfig
 from streams.events.decode import Refusal, decode_event
@@ -59,8 +60,8 @@ class Recent:
     """
 
     def __init__(self, every_ms: float, capacity: int = 100_000) -> None:
-        self.every_ms, self.capacity = every_ms, capacity
-        self._done: OrderedDict[str, int] = OrderedDict()
+        self.every_ms = every_ms
+        self._done: FIFOCache[str, int] = FIFOCache(capacity)
 
     def due(self, name: str, now_ms: int) -> bool:
         """Whether it is time again."""
@@ -70,9 +71,6 @@ class Recent:
     def done(self, name: str, now_ms: int) -> None:
         """It was done now."""
         self._done[name] = now_ms
-        self._done.move_to_end(name)
-        if len(self._done) > self.capacity:
-            self._done.popitem(last=False)
 
 
 def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[RankRequest]:

@@ -9,10 +9,10 @@ Knows Redis through ``StateStore`` and Kafka through ``Send``; nothing of Faust.
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
+from cachetools import FIFOCache
 
 from streams.batch import Batch, Recent, rank_requests
 from streams.clock import wall_ms
@@ -50,7 +50,7 @@ class Pipeline:
         self._letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
-        self._neighbours: OrderedDict[str, tuple[int, list[str]]] = OrderedDict()
+        self._neighbours: FIFOCache[str, tuple[int, list[str]]] = FIFOCache(NEIGHBOURS_KEPT)
 
     async def process(self, records: Sequence[Record], again: bool = False) -> Sent:
         """Take a batch to Redis and, as far as what it returns is done, to Kafka.
@@ -160,11 +160,8 @@ class Pipeline:
 
     async def _together(self, wanted: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
         items = dict.fromkeys(item for ask in wanted for item in anchors(ask))
-        stale = [item for item in items if now_ms - self._neighbours.get(item, (0, []))[0] > NEIGHBOURS_FRESH_MS]
-        for item, others in (await self.store.together(stale, self.config.candidates.together)).items():
-            self._neighbours[item] = now_ms, others
-            self._neighbours.move_to_end(item)
-        found = {item: self._neighbours[item][1] for item in items}
-        while len(self._neighbours) > NEIGHBOURS_KEPT:
-            self._neighbours.popitem(last=False)
-        return found
+        known = {item: self._neighbours.get(item, (0, [])) for item in items}
+        stale = [item for item, (since, _) in known.items() if now_ms - since > NEIGHBOURS_FRESH_MS]
+        found = await self.store.together(stale, self.config.candidates.together)
+        self._neighbours.update({item: (now_ms, others) for item, others in found.items()})
+        return {item: others for item, (_, others) in known.items()} | found

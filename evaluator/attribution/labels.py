@@ -4,11 +4,12 @@ Pure: takes events, shelf records and items' texts. The same classes label a fil
 """
 
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
+
+from cachetools import FIFOCache
 
 from evaluator.metrics.impression import Closed
 from models.training.examples import Example
@@ -32,7 +33,7 @@ class _Act(NamedTuple):
     query_id: str = ""
 
 
-Acts = OrderedDict[str, list[_Act]]
+Acts = FIFOCache[str, list[_Act]]
 """Acts by shopper, each shopper's in order of time."""
 
 
@@ -80,10 +81,10 @@ class Contexts:
     def __init__(
         self, window_ms: int = 30 * 60_000, shoppers: int = 1_000_000, shelves: int = 1_000_000, acts: int = 200
     ) -> None:
-        self.window_ms, self.shoppers, self.shelves, self.acts = window_ms, shoppers, shelves, acts
-        self._asked: Acts = OrderedDict()
-        self._touched: Acts = OrderedDict()
-        self._records: OrderedDict[str, ShelfRecord] = OrderedDict()
+        self.window_ms, self.acts = window_ms, acts
+        self._asked: Acts = FIFOCache(shoppers)
+        self._touched: Acts = FIFOCache(shoppers)
+        self._records: FIFOCache[str, ShelfRecord] = FIFOCache(shelves)
 
     def update(self, event: AnyEvent) -> None:
         """Take an event in; in any order, repetitions change nothing."""
@@ -96,8 +97,6 @@ class Contexts:
     def record(self, record: ShelfRecord) -> None:
         """Take in what is known of a shelf."""
         self._records[record.shelf.shelf_id] = record
-        if len(self._records) > self.shelves:
-            self._records.popitem(last=False)
 
     def get(self, closed: Closed) -> Context:
         """What an impression was shown for."""
@@ -127,14 +126,12 @@ class Contexts:
         return tuple(dict.fromkeys(touched.what for touched in reversed(past)))[:RECENT]
 
     def _remember(self, kept: Acts, shopper: str, act: _Act) -> None:
-        past = kept.setdefault(shopper, [])
-        kept.move_to_end(shopper)
+        past = kept.get(shopper, [])
         place = bisect_left(past, act)
         if place == len(past) or past[place] != act:
             past.insert(place, act)
         del past[: -self.acts]
-        if len(kept) > self.shoppers:
-            kept.popitem(last=False)
+        kept[shopper] = past
 
 
 class Shown(Protocol):

@@ -9,9 +9,10 @@ Knows nothing of who is served with the catalogue.
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from typing import Any
+
+from cachetools import FIFOCache
 
 from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin, key, parse
@@ -56,7 +57,7 @@ class Backfill:
     ) -> None:
         self.open_consumer, self.owned = open_consumer, owned
         self.follower, self.item_encoder = follower, item_encoder
-        self._tries: OrderedDict[tuple[str, Origin], int] = OrderedDict()
+        self._tries: FIFOCache[tuple[str, Origin], int] = FIFOCache(TRIED_KEPT)
 
     async def run(self) -> None:
         """Fill in whatever comes to be lacking, until cancelled."""
@@ -112,8 +113,6 @@ class Backfill:
             log.error(
                 "%r was encoded %d times for this encoder, and is lacking still: no more is tried", item_id, MOST_TRIES
             )
-        if len(self._tries) > TRIED_KEPT:
-            self._tries.popitem(last=False)
         return True
 
 

@@ -8,10 +8,10 @@ of the batch. Knows nothing of Faust or Redis.
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from aiokafka.errors import KafkaError
+from cachetools import FIFOCache
 
 from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Embedding, Origin, encoder, key, text, text_hash
@@ -58,7 +58,7 @@ class ItemEncoder:
         self.send, self.meter = send, meter
         self.topics, self.config = Topics(config.topics.prefix), config.events
         self._letters = DeadLetterWriter(send, config.topics)
-        self._sent: OrderedDict[str, Origin] = OrderedDict()
+        self._sent: FIFOCache[str, Origin] = FIFOCache(SENT_KEPT)
         self._told = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
@@ -104,7 +104,7 @@ class ItemEncoder:
                 await asyncio.sleep(0)  # a waiting shopper goes first
         # Last, since a batch that breaks is taken again: each record is counted, and each letter goes out, once.
         deletes = [(item.item_id, origin) for item, origin, _ in latest.values() if isinstance(item, Deleted)]
-        self._remember({item_id: origin for item_id, (_, origin, _) in latest.items()})
+        self._sent.update({item_id: origin for item_id, (_, origin, _) in latest.items()})
         self.meter.count("items.deleted", len(deletes))
         self.meter.count("items.refused", len(refused))
         self.meter.count("items.superseded", len(records) - len(latest) - len(refused))
@@ -129,14 +129,6 @@ class ItemEncoder:
         """The latest that was sent or is on the topic of an item."""
         sent, held = self._sent.get(item_id), self.known(item_id)
         return held if sent is None or (held is not None and sent.before(held)) else sent
-
-    def _remember(self, sent: Mapping[str, Origin]) -> None:
-        """What was sent and may not have been read back yet, bounded."""
-        for item_id, origin in sent.items():
-            self._sent[item_id] = origin
-            self._sent.move_to_end(item_id)
-        while len(self._sent) > SENT_KEPT:
-            self._sent.popitem(last=False)
 
     def _compare(self, item_id: str, origin: Origin, known: Origin | None) -> None:
         """Tell of an item that comes in two partitions: once, and count it always."""

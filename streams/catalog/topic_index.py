@@ -5,8 +5,10 @@ neither vectors nor texts; an item's state is the place of its record in ``shop.
 origins say which is the later. A state that an earlier one was written over is lacking: somebody has to write it again.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Iterable
+
+from cachetools import FIFOCache
 
 from streams.catalog.embedding import Origin
 
@@ -56,7 +58,7 @@ class TopicIndex:
         self._held: dict[str, dict[str, Origin]] = {encoder: {}}
         self._spoilt: dict[str, Origin] = {}
         self._newest: dict[str, Origin] = {}
-        self._deleted: OrderedDict[str, Origin] = OrderedDict()
+        self._deleted: FIFOCache[str, Origin] = FIFOCache(DELETES_KEPT)
         self._behind: dict[str, int] = {}
         self._behind_by = Counter[int]()
 
@@ -105,9 +107,6 @@ class TopicIndex:
             self._newest.pop(item_id, None)
             self._spoilt.pop(item_id, None)
             self._deleted[item_id] = later
-            self._deleted.move_to_end(item_id)
-            if len(self._deleted) > DELETES_KEPT:
-                self._deleted.popitem(last=False)
         self._review(item_id)
         return later is not None
 

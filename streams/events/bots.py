@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from cachetools import FIFOCache
 
 from streams.config import BotsConfig
 from streams.events.schema import AnyEvent, Impression, Touch
@@ -190,19 +191,16 @@ class Pages:
     """
 
     def __init__(self, capacity: int = 100_000) -> None:
-        self.capacity = capacity
-        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._open: FIFOCache[str, _Open] = FIFOCache(capacity)
 
     def update(self, event: AnyEvent) -> Iterator[tuple[str, Page]]:
         """Take an event in; gives the pages that it ends, with who saw them."""
         who = event.shopper
         if isinstance(event, Impression):
-            before = self._open.pop(who, None)
+            before = self._open.get(who)
             self._open[who] = _Open(event.time_ms, event.shelf_id, len(event.items), set())
             if before is not None:
                 yield who, Page(before.ts, before.shown, len(before.clicked))
-            elif len(self._open) > self.capacity:
-                self._open.popitem(last=False)
         elif isinstance(event, Touch):
             page = self._open.get(who)
             here = page is not None and event.shelf_id in (None, page.shelf_id)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
+from cachetools import FIFOCache
 
 from evaluator.dashboard.panels.system import Held, SlotRow
 from evaluator.monitoring.alerts.alert import Alert
@@ -203,7 +204,7 @@ class AlertsPanel:
     """
 
     def __init__(self) -> None:
-        self._firing: dict[str, AlertRow] = {}
+        self._firing: FIFOCache[str, AlertRow] = FIFOCache(MOST_ALERTS)
         self._ended: deque[AlertRow] = deque(maxlen=MOST_ALERTS)
 
     @property
@@ -219,8 +220,6 @@ class AlertsPanel:
             self._ended.append(row)
         else:
             self._firing[row.key] = row
-            if len(self._firing) > MOST_ALERTS:
-                del self._firing[next(iter(self._firing))]
 
     def get(self) -> list[AlertRow]:
         """Firing ones first, the newest first among each."""

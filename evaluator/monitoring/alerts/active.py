@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import msgspec
+from cachetools import FIFOCache
 
 from evaluator.monitoring.alerts.alert import REPEAT_MS, Alert
 
@@ -54,7 +55,7 @@ class AlertsView:
 
     def __init__(self, ended: int = 100) -> None:
         self._keep = ended
-        self._firing: dict[str, _Firing] = {}
+        self._firing: FIFOCache[str, _Firing] = FIFOCache(MOST)
         self._ended: OrderedDict[str, Alert] = OrderedDict()
 
     def update(self, alert: Alert, told: int, source: str = "") -> Alert | None:
@@ -75,8 +76,6 @@ class AlertsView:
         news = known is None or told - known.news_at >= REMIND_MS
         if known is None:
             known = self._firing[alert.key] = _Firing(alert, told)
-            if len(self._firing) > MOST:
-                del self._firing[next(iter(self._firing))]
         known.alert, known.news_at = alert, told if news else known.news_at
         known.told_at[source] = told
         return alert if news else None
