@@ -5,15 +5,18 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.webhook import TOLERANCE_S, BadSignatureError, message_id, request, verify
 
+WORDS = "a secret of 16 letters, and no base64"
 SECRET = "whsec_" + base64.b64encode(b"sixteen letters or more").decode()
 NOW = 1_700_000_000
 ALERT = Alert(name="drop", labels={"arm": "é"}, state="firing", summary="Fewer", evidence={"rate": 0.1}, since=5)
@@ -55,6 +58,17 @@ def test_the_vector_of_the_standard_verifies() -> None:
     }
     with pytest.raises(BadSignatureError, match="is signed, but is no alert"):
         verify(secret, headers, body, 1_614_265_330)
+
+
+@pytest.mark.parametrize(("secret", "theirs"), [(SECRET, SECRET), (WORDS, WORDS.encode())])
+def test_the_standards_library_verifies_ours_and_we_its(secret: str, theirs: str | bytes) -> None:
+    now, library = int(time.time()), Webhook(theirs)
+    body, headers = request(ALERT, "msg_1", secret, now)
+    assert library.verify(body, headers) == json.loads(body)
+    with pytest.raises(WebhookVerificationError):
+        library.verify(body + b" ", headers)
+    signature = library.sign("msg_1", datetime.fromtimestamp(now, UTC), body.decode())
+    assert verify(secret, headers | {"webhook-signature": signature}, body, now).summary == "Fewer"
 
 
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
