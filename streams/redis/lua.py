@@ -2,6 +2,9 @@
 
 Where somebody has put another kind of value under one of our keys, it is removed and the pipeline sent again. Knows
 packages that carry scripts, and Redis; nothing of what the scripts do.
+
+redis-py's ``register_script`` (8.1.0) does not do it: a cluster's pipeline refuses its scripts ("evalsha is blocked"),
+and any other pipeline asks ``SCRIPT EXISTS`` each time before it is sent, which is a second round trip.
 """
 
 import logging
