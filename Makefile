@@ -54,8 +54,9 @@ bench: $(VENV)/installed-bench ## Every benchmark, one after the other
 	for f in benchmarks/[a-z]*.py; do m=$$(basename $$f .py); \
 	  [ $$m = report ] || $(BIN)/python -m benchmarks.$$m || exit 1; done
 
-schemas: $(VENV)/installed ## Write docs/schemas anew
+schemas: $(VENV)/installed ## Write docs/schemas and docs/settings.md anew
 	$(BIN)/liveshelf schemas --out docs/schemas
+	$(BIN)/liveshelf config --markdown > docs/settings.md
 
 clean: ## Remove the virtual environment and the local stack's data
 	rm -rf $(VENV) .liveshelf build *.egg-info

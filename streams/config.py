@@ -104,7 +104,7 @@ class RedisConfig(Config):
 
 
 class TopicsConfig(Config):
-    """Names are DESIGN's; a prefix lets several shops or tests share one broker."""
+    """How topics are created; a prefix of their names lets several shops or tests share one broker."""
 
     prefix: str = ""
     partitions: Few = 8

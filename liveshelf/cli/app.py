@@ -413,7 +413,16 @@ def schemas(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Pat
 
 
 @app.command("config")
-def show_config() -> None:
+def show_config(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all settings there are instead, as docs/settings.md has them.")
+    ] = False,
+) -> None:
     """Print all settings in force, as TOML that liveshelf.toml takes; secrets masked."""
+    if markdown:
+        from liveshelf.cli.settings_reference import reference
+
+        sys.stdout.write(reference())
+        return
     with explain_errors():
         sys.stdout.write(settings().dump() + "\n")
