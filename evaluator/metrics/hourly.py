@@ -13,12 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.metrics.cardinality import OTHER
-from evaluator.metrics.impression import View
+from evaluator.metrics.impression import Chances, View
 from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.metrics.ranking import MEANS, RankingMetrics, diversity, ndcg, novelty, reciprocal_rank
 from evaluator.metrics.rates import BUCKETS, Rolling, bucket
-from evaluator.metrics.reliability import BINS, Reliability
-from evaluator.metrics.impression import Chances, View
 from models.training.reliability import Reliability
 from streams.telemetry.meter import Series, label_value
 

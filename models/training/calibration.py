@@ -13,7 +13,6 @@ from torch.nn.functional import log_softmax
 
 from models.intents import INTENTS
 from models.scorer import Floats
-from models.scorer import INTENTS, Floats
 from models.training.reliability import Reliability
 
 FOLDS = 5

@@ -12,9 +12,8 @@ import numpy as np
 
 from evaluator.metrics.intervals import Interval, wilson
 from evaluator.metrics.rates import BUCKETS, WINDOWS, Tally
-from streams.telemetry.meter import Series, Snapshot, added
 from models.training.reliability import expected_calibration_error
-from streams.telemetry.meter import Snapshot, added
+from streams.telemetry.meter import Series, Snapshot, added
 
 MOST_ROWS = 40
 MOST_LINES = 12

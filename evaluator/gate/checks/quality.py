@@ -18,8 +18,6 @@ from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answe
 from evaluator.gate.report import Check
 from models.intents import INTENTS
 from models.scorer import Floats
-from models.training.calibration import BINS, fit
-from models.scorer import INTENTS, Floats
 from models.training.calibration import fit
 from models.training.examples import Example, expected_level
 from models.training.ndcg import ndcgs_of_levels

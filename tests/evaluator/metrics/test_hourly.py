@@ -6,10 +6,6 @@ import pytest
 from evaluator.metrics.cardinality import OTHER
 from evaluator.metrics.hourly import BRANDS, SURFACES, HourlyMetrics
 from evaluator.metrics.impression import Chances, Closed, Fact, View
-from evaluator.metrics.reliability import Reliability
-from evaluator.metrics.hourly import BRANDS, SURFACES, Measures
-from evaluator.metrics.impression import Closed, Fact
-from evaluator.metrics.impression import Chances, View
 from models.training.reliability import Reliability
 
 HOUR = 3_600_000
