@@ -170,8 +170,8 @@ class History:
                 yield ("lag", role), sum(snapshot.gauges.get("lag", 0.0) for snapshot in live)
         for model in {snapshot.labels.get("model", "") for snapshot in workers}:
             yield ("model", model), float(sum(snapshot.labels.get("model", "") == model for snapshot in workers))
-        for (role, stage), bins in step.bins.items():
-            for name, value in zip(LEVELS, bins.quantiles(tuple(LEVELS.values())), strict=True):
+        for (role, stage), sketch in step.sketches.items():
+            for name, value in zip(LEVELS, sketch.quantiles(tuple(LEVELS.values())), strict=True):
                 yield ("stage", role, stage, name), value
         yield from traffic.lines(traffic.tallies(evaluators))
         for row in learning.monitor_rows(evaluators):
@@ -217,6 +217,6 @@ class History:
         since = self.ring.step(now) - LATELY
         lately = stages(step for step in (*self._lately, self._step) if step.number > since)
         return [
-            StageRow(role, stage, int(bins.count), *bins.quantiles(tuple(LEVELS.values())))
-            for (role, stage), bins in lately.items()
+            StageRow(role, stage, int(sketch.count), *sketch.quantiles(tuple(LEVELS.values())))
+            for (role, stage), sketch in lately.items()
         ]

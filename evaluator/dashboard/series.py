@@ -11,73 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import numpy as np
-from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
-from ddsketch.pb.proto import KeyMappingProto
 
 from streams.telemetry.meter import Snapshot
-
-LOWEST, HIGHEST = -1_024, 1_535
-"""Bins that are kept: at an accuracy of 1 %, milliseconds from 1e-9 to 1e13."""
-
-
-class Bins:
-    """Counts by bin. Quantiles are as exact as the sketches' own.
-
-    Examples
-    --------
-    >>> from streams.telemetry.meter import Meter
-    >>> meter, bins = Meter("worker", "w", 0), Bins()
-    >>> for at in (1, 2):
-    ...     for ms in (0.0, 1.0, 100.0): meter.time("score", ms)
-    ...     bins.add(meter.snapshot(at).sketches["score"])
-    >>> bins.count, [round(value) for value in bins.quantiles((0.0, 0.5, 1.0))]
-    (6.0, [0, 1, 100])
-    """
-
-    def __init__(self) -> None:
-        self.count = 0.0
-        self._zeros = 0.0
-        self._counts = np.zeros(HIGHEST - LOWEST + 1)
-        self._mapping: SketchMessage | None = None
-
-    def add(self, raw: bytes) -> None:
-        """Take a sketch's message in.
-
-        Raises
-        ------
-        google.protobuf.message.DecodeError
-            When it is none.
-        """
-        message = SketchMessage.FromString(raw)
-        counts = np.array(message.positiveValues.contiguousBinCounts, float)
-        first = message.positiveValues.contiguousBinIndexOffset - LOWEST
-        places = np.clip(np.arange(first, first + len(counts)), 0, len(self._counts) - 1)
-        np.add.at(self._counts, places, counts)
-        self._mapping = message.mapping
-        self._zeros += message.zeroCount
-        self.count += message.zeroCount + float(counts.sum())
-
-    def merge(self, other: "Bins") -> None:
-        """Take all of another's in."""
-        self._counts += other._counts
-        self._mapping = other._mapping or self._mapping
-        self._zeros += other._zeros
-        self.count += other.count
-
-    def quantiles(self, levels: tuple[float, ...]) -> list[float]:
-        """Values at these shares of the count; NaN while there are none."""
-        if not self.count or self._mapping is None:
-            return [math.nan] * len(levels)
-        value = KeyMappingProto.from_proto(self._mapping).value
-        upto = self._zeros + self._counts.cumsum()
-        found = []
-        for level in levels:
-            rank = level * (self.count - 1)
-            place = min(int(np.searchsorted(upto, rank, side="right")), len(upto) - 1)
-            found.append(0.0 if rank < self._zeros else float(value(place + LOWEST)))
-        return found
-
+from streams.telemetry.sketch import Sketch
 
 Key = tuple[str, ...]
 
@@ -215,7 +151,7 @@ class Step:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.bins: dict[tuple[str, str], Bins] = {}
+        self.sketches: dict[tuple[str, str], Sketch] = {}
         self._counts: dict[tuple[str, str], Counter[str]] = {}
         self._spans: Counter[tuple[str, str]] = Counter()
 
@@ -226,8 +162,8 @@ class Step:
         self._spans[process] += snapshot.to_ms - snapshot.from_ms
         for stage, raw in snapshot.sketches.items():
             key = snapshot.role, stage
-            if key in self.bins or len(self.bins) < MOST_STAGES:
-                self.bins.setdefault(key, Bins()).add(raw)
+            if key in self.sketches or len(self.sketches) < MOST_STAGES:
+                self.sketches.setdefault(key, Sketch()).add(raw)
 
     def rate(self, role: str, name: str) -> float:
         """A count a second, summed over a role's processes."""
@@ -238,10 +174,10 @@ class Step:
         )
 
 
-def stages(steps: Iterable[Step]) -> dict[tuple[str, str], Bins]:
+def stages(steps: Iterable[Step]) -> dict[tuple[str, str], Sketch]:
     """Timings by role and stage over several steps."""
-    found: dict[tuple[str, str], Bins] = {}
+    found: dict[tuple[str, str], Sketch] = {}
     for step in steps:
-        for key, bins in step.bins.items():
-            found.setdefault(key, Bins()).merge(bins)
+        for key, sketch in step.sketches.items():
+            found.setdefault(key, Sketch()).merge(sketch)
     return found

@@ -11,22 +11,12 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 from ddsketch import DDSketch
-from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
 from ddsketch.pb.proto import DDSketchProto
 from msgspec import Meta
 
 from streams.clock import Moment, not_ahead
-
-ACCURACY = 0.01
-"""Relative error of every quantile (DDSketch: Masson, Rim and Lee 2019)."""
-
-GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-"""A sketch's bins grow by this factor; sketches of another one cannot be added to ours."""
-
-MOST_BINS, FURTHEST_BIN = 4_096, 8_192
-"""How many bins a sketch may have, and how far from 1 ms they may lie (that far off is e^163 ms)."""
+from streams.telemetry.sketch import ACCURACY, Sketch, unfit
 
 Name = Annotated[str, Meta(max_length=256)]
 Words = Annotated[str, Meta(max_length=10_000)]
@@ -117,23 +107,9 @@ def parse(message: Any, now_ms: int) -> Snapshot:
     snapshot = decoder.decode(message.value or b"")
     not_ahead(max(snapshot.from_ms, snapshot.to_ms), now_ms, "the snapshot")
     for name, raw in snapshot.sketches.items():
-        if problem := _unfit(SketchMessage.FromString(raw)):
+        if problem := unfit(raw):
             raise ValueError(f"sketch {name!r} {problem}")
     return snapshot
-
-
-def _unfit(sketch: SketchMessage) -> str:
-    """Why a sketch's bins cannot be added to those of others; empty where they can."""
-    bins = sketch.positiveValues
-    if not math.isclose(sketch.mapping.gamma, GAMMA, rel_tol=1e-9) or sketch.mapping.indexOffset:
-        return f"is of gamma {sketch.mapping.gamma:g} and offset {sketch.mapping.indexOffset:g}, not of {GAMMA:g} and 0"
-    if sketch.mapping.interpolation or bins.binCounts or sketch.negativeValues.ByteSize() > 16:
-        return "is laid out in another way"
-    first, count = bins.contiguousBinIndexOffset, len(bins.contiguousBinCounts)
-    if count > MOST_BINS or abs(first) > FURTHEST_BIN:
-        return f"has {count} bins from {first} on"
-    counts = np.array([*bins.contiguousBinCounts, sketch.zeroCount])
-    return "" if bool((counts >= 0).all() and (counts < 1 << 53).all()) else "has counts that are none"
 
 
 class Meter:
@@ -229,16 +205,11 @@ def total(snapshots: Iterable[Snapshot], name: str) -> int:
 
 def quantiles(snapshots: Iterable[Snapshot], stage: str, levels: Iterable[float]) -> list[float]:
     """Quantiles in milliseconds of a stage over many snapshots, from any number of workers; NaN when never timed."""
-    merged: DDSketch | None = None
+    sketch = Sketch()
     for snapshot in snapshots:
-        if (raw := snapshot.sketches.get(stage)) is None:
-            continue
-        sketch = DDSketchProto.from_proto(SketchMessage.FromString(raw))
-        if merged is None:
-            merged = sketch
-        else:
-            merged.merge(sketch)
-    return [float("nan") if merged is None else float(merged.get_quantile_value(level)) for level in levels]
+        if (raw := snapshot.sketches.get(stage)) is not None:
+            sketch.add(raw)
+    return sketch.quantiles(tuple(levels))
 
 
 Sums = dict[tuple[str, ...], dict[str, float]]
