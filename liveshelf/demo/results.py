@@ -120,15 +120,11 @@ def latency(workers: Sequence[Snapshot]) -> list[tuple[str, str]]:
     Examples
     --------
     >>> latency([])
-    [('event to shelf', 'median - ms, 99 % - ms, but for the start and changes of models'),
-     ('… with these', 'median - ms, 99 % - ms')]
+    [('event to shelf', 'median - ms, 99 % - ms'),
+     ('… with start and model changes', 'median - ms, 99 % - ms')]
     """
     calm, every = Numbers.of(list(settled(workers))), Numbers.of(workers)
-    but = "but for the start and changes of models"
-    return [
-        ("event to shelf", f"{_times(calm)}, {but}"),
-        ("… with these", _times(every)),
-    ]
+    return [("event to shelf", _times(calm)), ("… with start and model changes", _times(every))]
 
 
 def _times(numbers: Numbers) -> str:

@@ -126,12 +126,12 @@ class Story:
 
     def bad_model(self) -> None:
         """Somebody forces a bad model in front of shoppers; shoppers' clicks take it back."""
-        self.chapter("Sabotage: a model that likes best what nobody wants is forced past the gate")
-        from liveshelf.demo.sabotage import sabotage  # brings torch, which takes seconds
-
         self.until(lambda: self.challenger() is None, REPAIR_S, "an end to the trial that goes on")
         if self.stopped(0):
             return
+        self.chapter("Sabotage: a model that likes best what nobody wants is forced past the gate")
+        from liveshelf.story.sabotage import sabotage  # brings torch, which takes seconds
+
         champion, began = self.champion(), self.shop.second
         bad = sabotage(self.environment.store)
         self.environment.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
