@@ -16,7 +16,7 @@ install = if cmp -s pyproject.toml $@; then touch $@; else \
   $(BIN)/uv pip install --quiet --python $(BIN)/python $(PIP_ARGS) --editable '$(1)' || \
   $(BIN)/python -m pip install --quiet $(PIP_ARGS) --editable '$(1)'; } && cp pyproject.toml $@; fi
 
-.PHONY: help demo test lint bench schemas clean
+.PHONY: help demo test lint bench docs schemas clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ $(VENV)/installed: pyproject.toml | $(VENV)/created
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@$(call install,.[local,train,dev])
+
+$(VENV)/installed-docs: pyproject.toml $(VENV)/installed
+	@$(call install,.[local,train,docs])
 
 $(VENV)/installed-bench: pyproject.toml $(VENV)/installed
 	@$(call install,.[local,train,bench])
@@ -53,6 +56,9 @@ lint: $(VENV)/installed-dev ## Style, types and the direction of imports
 bench: $(VENV)/installed-bench ## Every benchmark, one after the other
 	for f in benchmarks/[a-z]*.py; do m=$$(basename $$f .py); \
 	  [ $$m = report ] || $(BIN)/python -m benchmarks.$$m || exit 1; done
+
+docs: $(VENV)/installed-docs ## Build the documentation to build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 schemas: $(VENV)/installed ## Write docs/schemas and docs/settings.md anew
 	$(BIN)/liveshelf schemas --out docs/schemas

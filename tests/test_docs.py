@@ -4,7 +4,10 @@ CHANGELOG.md is history and may name what is gone.
 """
 
 import ast
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -133,3 +136,20 @@ def test_what_is_not_there_is_found() -> None:
     assert list(broken_links(ROOT / "README.md", "[a](docs/evaluator.md#drift) [b](docs/evaluator.md#none)")) == [
         "docs/evaluator.md#none"
     ]
+
+
+def test_the_site_builds_strictly_and_takes_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="MkDocs is not in this environment; install the docs extra")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", tmp_path / "site"],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "api" / "streams-kafka.html").read_text("utf-8")
+    assert 'id="streams.kafka.producer.Producer"' in page
+    taken = re.findall(r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"?https?:[^> ]+", page)
+    assert [one for one in taken if 'rel="canonical"' not in one] == []

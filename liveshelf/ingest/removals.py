@@ -31,7 +31,7 @@ Progress = Callable[[int, int | None], None]
 class ItemState(NamedTuple):
     """How an item stands on ``shop.items``.
 
-    Parameters
+    Attributes
     ----------
     last
         Where its last record is.
