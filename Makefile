@@ -9,6 +9,9 @@ ARGS ?=
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
   if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
 
+# A comma that does not end an argument of a call.
+, := ,
+
 # A stamp is a copy of the pyproject.toml it was installed from: a fresh checkout of the same text installs nothing.
 # uv fetches and unpacks ten times as fast as pip; where it fails, pip is asked, which heeds settings that uv does not.
 install = if cmp -s pyproject.toml $@; then touch $@; else \
@@ -29,16 +32,16 @@ $(VENV)/created:
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created
 	@cmp -s $< $@ || echo "Installing; the first time this fetches torch, some gigabytes."
-	@$(call install,.[local,train])
+	@$(call install,.[local$(,)train])
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
-	@$(call install,.[local,train,dev])
+	@$(call install,.[local$(,)train$(,)dev])
 
 $(VENV)/installed-docs: pyproject.toml $(VENV)/installed
-	@$(call install,.[local,train,docs])
+	@$(call install,.[local$(,)train$(,)docs])
 
 $(VENV)/installed-bench: pyproject.toml $(VENV)/installed
-	@$(call install,.[local,train,bench])
+	@$(call install,.[local$(,)train$(,)bench])
 
 demo: $(VENV)/installed ## See the whole story, some minutes; KEEP=1 to let the shop go on until Ctrl-C
 	$(BIN)/liveshelf demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)

@@ -61,6 +61,14 @@ def test_extras_are_those_of_the_package() -> None:
         assert {one for name in names for one in brought[name]} == wanted
 
 
+def test_make_installs_all_extras_that_it_names(tmp_path: Path) -> None:
+    """A comma in a function's argument would end it: ``.[local`` is nothing to install."""
+    asked = ["make", "-n", f"VENV={tmp_path}", *(f"{tmp_path}/installed{name}" for name in ("", "-dev", "-docs"))]
+    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for extras in ("local,train", "local,train,dev", "local,train,docs"):
+        assert f"--editable '.[{extras}]'" in said
+
+
 def test_roles_do_without_extras() -> None:
     done = bare(
         "import streams.worker, evaluator.process, evaluator.dashboard.server, liveshelf.ingest.importer", names=HIDDEN
