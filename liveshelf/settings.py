@@ -86,7 +86,7 @@ class _RunningStack(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings, StreamsConfig):
-    """All settings. Made by `load`, which explains what is wrong; see ``docs/stack.md`` for the table."""
+    """All settings. Made by `load`, which explains what is wrong; ``docs/settings.md`` lists them."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
