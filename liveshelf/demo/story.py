@@ -130,7 +130,7 @@ class Story:
         if self.stopped(0):
             return
         self.chapter("Sabotage: a model that likes best what nobody wants is forced past the gate")
-        from liveshelf.story.sabotage import sabotage  # brings torch, which takes seconds
+        from liveshelf.demo.sabotage import sabotage  # brings torch, which takes seconds
 
         champion, began = self.champion(), self.shop.second
         bad = sabotage(self.environment.store)
