@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import PublishedAlert
-from liveshelf.cli.app import app, show
+from liveshelf.cli.app import app
+from liveshelf.cli.shelves import show
 from liveshelf.cli.status import evaluator_tables
 from liveshelf.settings import load
 from liveshelf.terminal import console

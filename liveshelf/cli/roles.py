@@ -1,0 +1,108 @@
+"""The commands that run something until it is stopped: a local stack, the demo, and each role by itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liveshelf.terminal import console, explain_errors, reached_by_role, require, settings
+
+
+def up(
+    workers: Annotated[int | None, typer.Option(min=1, help="How many worker processes.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where data and logs live.")] = None,
+) -> None:
+    """Start Kafka, Redis, workers, an evaluator, a trainer and the dashboard here; stop them all on Ctrl-C.
+
+    With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
+    """
+    stack = {name: value for name, value in (("workers", workers), ("folder", folder)) if value is not None}
+    with explain_errors():
+        config = settings(**({"stack": stack} if stack else {}))
+        require("train", *(() if config.own_kafka() and config.own_redis() else ("local",)))
+        from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
+        from liveshelf.stack.supervisor import run_stack
+
+        roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role(), trainer_role()], config)
+        roles.append(dashboard_role(config.dashboard))
+        raise typer.Exit(run_stack(config, roles, console=console))
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Let the shop go on until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the catalogue and the simulated shoppers.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the picture of the run goes.")] = Path("liveshelf-demo.png"),
+) -> None:
+    """See the whole story: a shop opens, learns, is hit by a drift, recovers, and takes a bad model back.
+
+    A local stack of its own, a catalogue, simulated shoppers; about five minutes. Example: `liveshelf demo --keep`
+    """
+    with explain_errors():
+        require("local", "train")
+        from liveshelf.demo.story import run_story
+
+        raise typer.Exit(run_story(settings(), seed=seed, keep=keep, out=out, console=console))
+
+
+def worker() -> None:
+    """Answer events until stopped. More workers share the partitions.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf worker`
+    """
+    with explain_errors():
+        config = reached_by_role(settings()).streams()
+        from streams import reporting
+        from streams.kafka import topics
+
+        topics.create(config.kafka, config.topics)
+        reporting.announce(config, "worker", config.worker.instance)
+        from streams.worker import Worker  # after the servers have answered: models take seconds to load
+
+        raise typer.Exit(Worker(config).run())
+
+
+def evaluator() -> None:
+    """Join impressions with what came of them, until stopped: click rates, and labelled examples to train on.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf evaluator`
+    """
+    with explain_errors():
+        config = reached_by_role(settings())
+        from streams import reporting
+        from streams.kafka import topics
+
+        topics.create(config.kafka, config.topics)
+        reporting.announce(config.streams(), "evaluator", config.evaluator.instance)
+        from evaluator.process import Evaluator
+
+        raise typer.Exit(Evaluator(config.streams(), config.evaluator, config.alerts).run())
+
+
+def trainer(
+    job: Annotated[bool, typer.Option("--job", hidden=True, help="Make the run whose folder is read.")] = False,
+) -> None:
+    """Learn from labelled examples until stopped: triggers, training, the gate, and the rollout of what passes.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf trainer`
+    """
+    with explain_errors():
+        require("train")
+        from evaluator.retraining import run
+
+        config = settings()
+        if job:
+            run.settle(config.learning.niceness)
+            from evaluator.retraining.job import work
+
+            folder = run.asked()
+            raise typer.Exit(work(folder, config.loop(), run.say) if folder else 0)
+        reached_by_role(config)
+        from streams import reporting
+        from streams.kafka import topics
+
+        topics.create(config.kafka, config.topics)
+        reporting.announce(config.streams(), "trainer", config.learning.instance)
+        from evaluator.retraining.trainer import Trainer
+        from liveshelf.stack.roles import program
+
+        raise typer.Exit(Trainer(config.loop(), program("trainer", "--job")).run())

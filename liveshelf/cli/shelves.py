@@ -1,0 +1,79 @@
+"""The commands ``liveshelf get …``: shelves as a frontend reads them."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from liveshelf.terminal import add_row, console, explain_errors, plain, reached, settings
+
+if TYPE_CHECKING:
+    from streams.events.shelf import Shelf
+    from streams.redis.client import ShelfClient
+
+getting = typer.Typer(no_args_is_help=True, help="Read shelves as a frontend would.")
+
+
+def show(shelf: "Shelf | None", as_json: bool) -> None:
+    """Print a shelf, or say that there is none and exit 1."""
+    from streams.events.shelf import encoder
+
+    if shelf is None:
+        console.print("No shelf, and nothing popular to fall back on yet. Is a worker running and a catalogue loaded?")
+        raise typer.Exit(1)
+    if as_json:
+        sys.stdout.write(encoder.encode(shelf).decode() + "\n")
+        return
+    table = Table(
+        "place", "item", "score", "buy", "read", "look", "why", title=plain(f"{shelf.surface} by {shelf.model}")
+    )
+    for place, item in enumerate(shelf.items, 1):
+        chances = (f"{value:.3f}" for value in (item.score, item.buy, item.read, item.look))
+        add_row(table, str(place), item.item_id, *chances, item.reason)
+    console.print(table)
+
+
+Json = Annotated[bool, typer.Option("--json", help="The shelf as it stands in Redis.")]
+User = Annotated[str | None, typer.Option(help="Whose own ranking to read.")]
+
+
+@getting.command("feed")
+def get_feed(user: str, as_json: Json = False) -> None:
+    """A shopper's feed, else what is popular. Example: `liveshelf get feed u1`"""
+    with explain_errors():
+        show(_shelf(lambda client: client.feed(user)), as_json)
+
+
+@getting.command("search")
+def get_search(query: str, user: User = None, as_json: Json = False) -> None:
+    """A query's results, else what is popular. Example: `liveshelf get search "hdmi cable" --user u1`"""
+    with explain_errors():
+        show(_shelf(lambda client: client.search(query, user)), as_json)
+
+
+@getting.command("similar")
+def get_similar(item: str, as_json: Json = False) -> None:
+    """Items like one, else what is popular. Example: `liveshelf get similar 1234`"""
+    with explain_errors():
+        show(_shelf(lambda client: client.similar(item)), as_json)
+
+
+@getting.command("popular")
+def get_popular(segment: str = "all", as_json: Json = False) -> None:
+    """What is in demand. Example: `liveshelf get popular --segment Notebook`"""
+    with explain_errors():
+        show(_shelf(lambda client: client.popular(segment)), as_json)
+
+
+def _shelf(get: "Callable[[ShelfClient], Shelf | None]") -> "Shelf | None":
+    """What a frontend would get, or exit code 1 and why, where Redis holds no shelf in its place."""
+    from streams.events.decode import UNDECODABLE
+    from streams.redis.client import ShelfClient
+
+    try:
+        return get(ShelfClient.from_url(reached(settings(), kafka=False).redis.url.get_secret_value()))
+    except UNDECODABLE as error:
+        console.print(plain(f"What Redis holds there is no shelf: {error}. A worker replaces it with its next one."))
+        raise typer.Exit(1) from error
