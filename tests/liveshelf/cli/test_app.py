@@ -149,7 +149,7 @@ def test_alerts_are_shown_as_they_stand(name: str, monkeypatch: pytest.MonkeyPat
 def test_a_damaged_shelf_is_one_paragraph(
     arguments: tuple[str, ...], value: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liveshelf.cli.app.reached", lambda config, **_: config)
+    monkeypatch.setattr("liveshelf.cli.shelves.reached", lambda config, **_: config)
     monkeypatch.setattr("streams.redis.client.ShelfClient._first", lambda *_: shelf_decoder.decode(value))
     result = run("get", *arguments)
     [paragraph] = result.output.strip().splitlines()
