@@ -29,7 +29,7 @@ from evaluator.monitoring.alerts.system import CHUNK, READ_MS, SystemMonitor
 from evaluator.monitoring.alerts.topic import publish
 from models.store.slots import CHALLENGER
 from streams.catalog.embedding import parse
-from streams.clock import wall_ms
+from streams.clock import BrokersClock, wall_ms
 from streams.config import StreamsConfig
 from streams.kafka.app import BatchTaker, caught_up, lag, leave_when_stalled, make_app, run
 from streams.kafka.consumer import Consumer
@@ -50,10 +50,17 @@ from streams.telemetry.meter import parse as parse_snapshot
 
 
 class SnapshotReader:
-    """The watch, fed from Kafka; several evaluators see the same and tell the same."""
+    """Feeds the monitor of the system from Kafka; several evaluators see the same and report the same.
+
+    Attributes
+    ----------
+    clock
+        The brokers': each process's snapshots tell the time every second.
+    """
 
     def __init__(self, config: StreamsConfig) -> None:
         self.config = config
+        self.clock = BrokersClock()
         self.watch = SystemMonitor()
         self._guard = Guard("snapshots", parse_snapshot)
         self._known = False
@@ -71,6 +78,8 @@ class SnapshotReader:
             while True:
                 self._known = self._known or consumer.passed(ends)
                 for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
+                    for message in messages:
+                        self.clock.saw(message.timestamp, message.timestamp_type)
                     for _, snapshot in self._guard.values(messages):
                         self.watch.update(snapshot, wall_ms())
                 await asyncio.sleep(0)
@@ -164,11 +173,14 @@ class Evaluator:
                 self._read_again,
                 self.streams.bots,
                 self.watchdog.progress,
+                self.system.clock,
             )
             self.watching = MonitorState(store, join.figures, self.system.watch.book, join.patience)
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
-            shelves = ShelfConsumer(self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter)
+            shelves = ShelfConsumer(
+                self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter, self.system.clock
+            )
             async with asyncio.TaskGroup() as group:
                 for what, work in {
                     "reading items": restart_on_error(partial(follow, embeddings, entries, items.update), "items"),
@@ -197,7 +209,9 @@ class Evaluator:
             while not consumer.passed(ends):
                 fetched = await consumer.getmany(timeout_ms=AGAIN_MS, max_records=self.config.batch_events)
                 records = [
-                    Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, ())
+                    Record(
+                        one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, (), one.timestamp_type
+                    )
                     for messages in fetched.values()
                     for one in messages
                     if one.offset < ends[partition]
@@ -250,7 +264,7 @@ class Evaluator:
             await asyncio.sleep(self.config.metrics_every_s)
             await watching.settle(join.assigned)
             if watching.beside is not None:
-                await self._tell(send, join.figures.watches.tell(wall_ms()))
+                await self._tell(send, join.figures.watches.tell(self.system.clock()))
 
     async def _gather(self, send: Producer) -> None:
         while True:

@@ -34,7 +34,7 @@ class Batch:
         """Decode and sort a batch; impressions are valid but ask for nothing here."""
         batch = cls()
         for record in records:
-            event = decode_event(record.value, now_ms, config)
+            event = decode_event(record.value, record.came_ms(now_ms), config)
             if isinstance(event, Refusal):
                 batch.refused.append((record, event))
                 continue

@@ -1,13 +1,21 @@
-"""The wall clock, in the unit every timestamp here has, and which times are believed."""
+"""The wall clock, in the unit every timestamp here has, and which times are believed.
+
+Whether a time has come is asked of a record, not of whoever reads it: the same log then says the same whenever it is
+read. What has no record, such as a file, a live page, or a partition in which nothing arrives, is asked at the clock.
+"""
 
 import math
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import Meta
 
 AHEAD_MS = 3_600_000
-"""So far the clock of another machine may be ahead of ours; what claims to be from later is not believed."""
+"""So far the clock of another machine may be ahead of the broker's; what claims to be from later is not believed."""
+
+BY_BROKER = 1
+"""Kafka's number for records that their broker dated (``LogAppendTime``); others are dated by their producer."""
 
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Milliseconds since the Unix epoch.")]
 """From 1970 to the end of the year 9999, the last one that a date can be made of."""
@@ -22,8 +30,66 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def not_ahead(time_ms: int, now_ms: int, what: str) -> None:
-    """Nothing where a time has come, by any clock that is about right.
+def came_ms(timestamp_ms: int | None, timestamp_type: int | None, now_ms: int) -> int:
+    """When a record came, epoch milliseconds: what it tells of has happened by then.
+
+    That is the broker's time where that dated it: no producer can set it, and it is the same whenever the record is
+    read, and whatever clock its reader has. A producer may set any time, also one that has not come: then it is the
+    earlier of that and ``now_ms``.
+
+    Examples
+    --------
+    >>> came_ms(7_000, BY_BROKER, 4_000), came_ms(7_000, BY_BROKER, 9_000)
+    (7000, 7000)
+    >>> came_ms(7_000, 0, 4_000), came_ms(7_000, 0, 9_000), came_ms(-1, 0, 9_000)
+    (4000, 7000, 9000)
+    """
+    if timestamp_ms is None or timestamp_ms < 0:
+        return now_ms
+    return timestamp_ms if timestamp_type == BY_BROKER else min(timestamp_ms, now_ms)
+
+
+def passed_ms() -> int:
+    """Milliseconds since any moment: only differences mean something, and no clock that is set changes them."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class BrokersClock:
+    """What time it is by the brokers' clocks: never later, and hardly earlier where records are read as they come.
+
+    A record that its broker dated was dated before it was read, so since then at least that much has passed. Until one
+    is read, it is this machine's clock.
+
+    Examples
+    --------
+    >>> passed = iter([100, 200, 300]).__next__
+    >>> clock = BrokersClock(passed, lambda: 9)
+    >>> clock()
+    9
+    >>> clock.saw(50_000, BY_BROKER)
+    >>> clock.saw(50_030, BY_BROKER)  # was read later than the one before, after it was written
+    >>> clock.saw(99_999, 0)
+    >>> clock()
+    50200
+    """
+
+    def __init__(self, passed: Callable[[], int] = passed_ms, wall: Callable[[], int] = wall_ms) -> None:
+        self._passed, self._wall = passed, wall
+        self._ahead: int | None = None
+
+    def saw(self, timestamp_ms: int, timestamp_type: int) -> None:
+        """Take note of a record that was read now; of one that its producer dated, nothing."""
+        if timestamp_type == BY_BROKER:
+            ahead = timestamp_ms - self._passed()
+            self._ahead = ahead if self._ahead is None else max(self._ahead, ahead)
+
+    def __call__(self) -> int:
+        """Now, epoch milliseconds."""
+        return self._wall() if self._ahead is None else self._passed() + self._ahead
+
+
+def not_ahead(time_ms: int, came_ms: int, what: str) -> None:
+    """Nothing where a time had come with the record that tells it, by any clock that is about right.
 
     Raises
     ------
@@ -36,10 +102,10 @@ def not_ahead(time_ms: int, now_ms: int, what: str) -> None:
     >>> not_ahead(90_000_000, 4_000, "made_at")
     Traceback (most recent call last):
     ...
-    streams.clock.FutureError: made_at is 89996 s ahead of the clock
+    streams.clock.FutureError: made_at is 89996 s ahead of when it came
     """
-    if time_ms - now_ms > AHEAD_MS:
-        raise FutureError(f"{what} is {(time_ms - now_ms) // 1_000} s ahead of the clock")
+    if time_ms - came_ms > AHEAD_MS:
+        raise FutureError(f"{what} is {(time_ms - came_ms) // 1_000} s ahead of when it came")
 
 
 def span(ms: float) -> str:

@@ -3,7 +3,7 @@
 import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +41,8 @@ class Sent:
     topic: str = "topic"
     partition: int = 0
     offset: int = 0
-    timestamp: int = 0
+    timestamp: int = field(default_factory=wall_ms)
+    timestamp_type: int = 0
 
 
 def changed(value: bytes, /, **fields: Any) -> bytes:

@@ -113,7 +113,7 @@ encoder = msgspec.json.Encoder(order="deterministic")
 decoder = msgspec.json.Decoder(Labelled)
 
 
-def parse(message: Any, now_ms: int) -> Labelled:
+def parse(message: Any, came_ms: int) -> Labelled:
     """The example of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Raises
@@ -122,7 +122,7 @@ def parse(message: Any, now_ms: int) -> Labelled:
         When it is none, or cannot be: seen in the future, or with weights that do not go with what they weigh.
     """
     example = decoder.decode(message.value or b"")
-    not_ahead(example.ts, now_ms, "the impression")
+    not_ahead(example.ts, came_ms, "the impression")
     if len(example.weights) not in (0, len(example.history) + len(example.asked)):
         told = f"{len(example.history)} items and {len(example.asked)} queries"
         raise ValueError(f"{len(example.weights)} weights of {told}")

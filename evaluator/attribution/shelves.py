@@ -81,6 +81,8 @@ class ShelfConsumer:
         Called with each batch that is kept, at least once a second.
     meter
         Counts what is no shelf record.
+    clock
+        What time it is, epoch milliseconds: a topic that is read to its end has all that was made before.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class ShelfConsumer:
         patience: RedisRetry,
         took: Callable[[Batch], None],
         meter: Meter,
+        clock: Callable[[], int] = wall_ms,
     ) -> None:
         self.streams, self.config = streams, config
-        self.memory, self.patience, self.took = memory, patience, took
+        self.memory, self.patience, self.took, self.clock = memory, patience, took, clock
         self.topic = Topics(streams.topics.prefix).shelves
         self._guard = Guard("shelves", parse, meter)
         self._assigned: object = None
@@ -135,7 +138,7 @@ class ShelfConsumer:
 
     def _read(self, consumer: Consumer, fetched: Mapping[TopicPartition, Sequence[Any]]) -> tuple[Batch, list[Stretch]]:
         """The shelves of what was fetched, and what is known of each partition with them."""
-        now, records, new, stretches = wall_ms(), list[ShelfRecord](), list[ShelfRecord](), list[Stretch]()
+        now, records, new, stretches = self.clock(), list[ShelfRecord](), list[ShelfRecord](), list[Stretch]()
         for partition, first in self._kept.items():
             messages, until = fetched.get(partition, ()), None
             found = [(message.offset, record) for message, record in self._guard.values(messages)]
@@ -181,7 +184,7 @@ class ShelfConsumer:
         elif has >= 0:
             start = min(committed, has)
         else:
-            oldest = max(0, wall_ms() - self.memory.ttl_s * 1_000)
+            oldest = max(0, self.clock() - self.memory.ttl_s * 1_000)
             young = (await consumer.offsets_for_times({partition: oldest}))[partition]
             start = committed if young is None else min(committed, young.offset)
         if committed is None or has < 0:

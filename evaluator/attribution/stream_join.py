@@ -73,6 +73,8 @@ class StreamJoin:
         Gives a partition's events from an offset on, to before another or to where the partition ends now.
     progress
         Called after each commit: what a pause of a night closes takes many, and is no standstill.
+    clock
+        What time it is, epoch milliseconds, where no record tells.
 
     Attributes
     ----------
@@ -97,6 +99,7 @@ class StreamJoin:
         read_again: ReadAgain,
         bots: BotsConfig | None = None,
         progress: Callable[[], None] = lambda: None,
+        clock: Callable[[], int] = wall_ms,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.bots = config, events, bots
@@ -111,8 +114,9 @@ class StreamJoin:
         self._slot: Slot | None = None
         self._begun: dict[int, tuple[int, float]] = {}
         self._loading = asyncio.Lock()
-        self._moved: dict[int, int] = {}
+        self._moved: dict[int, float] = {}
         self._shown: dict[int, int] = {}
+        self._clock = clock
         self._revoked = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
@@ -134,12 +138,12 @@ class StreamJoin:
             return [sent for record in records for sent in await self.process([record])]
 
     async def _process(self, records: Sequence[Record]) -> Sent:
-        now = wall_ms()
+        now = self._clock()
         decoded = [self._decoded(record, now) for record in records]
         events: defaultdict[int, list[Numbered]] = defaultdict(list)
         for record, event in zip(records, decoded, strict=True):
             events[record.partition].append((record.offset, event))
-        sent = await self._take(events, now)
+        sent = await self._take(events)
         for record, event in zip(records, decoded, strict=True):
             self.meter.count("refused" if event is None else "events")
             self.meter.time("delay", now - record.timestamp_ms)
@@ -147,11 +151,11 @@ class StreamJoin:
                 self._figure(partial(self.figures.touched, event))
         return sent
 
-    async def _take(self, events: Mapping[int, Sequence[Numbered]], now: int) -> Sent:
+    async def _take(self, events: Mapping[int, Sequence[Numbered]]) -> Sent:
         sent: Sent = []
         async with self._loading:
             for number, some in events.items():
-                self._moved[number] = now
+                self._moved[number] = time.monotonic()
                 sent += await self._commit(number, lambda partition, some=some: partition.take(some), some[0][0])  # type: ignore[misc]
         return sent
 
@@ -159,7 +163,7 @@ class StreamJoin:
         """The letter goes first: once the offset is committed, nobody looks at the record again."""
         await self._letters(record, refuse("internal", f"evaluator: {type(error).__name__}: {error}"))
         self.meter.count("refused")
-        return await self._take({record.partition: [(record.offset, None)]}, wall_ms())
+        return await self._take({record.partition: [(record.offset, None)]})
 
     def _figure(self, take: Callable[[], None]) -> None:
         """Let figures take something in. They are told of what is committed already, so what breaks them is counted,
@@ -177,13 +181,15 @@ class StreamJoin:
         self.meter.count("shelves", len(records))
 
     async def close_idle(self, caught_up: Iterable[int]) -> Sent:
-        """Let time go on in partitions where nothing arrives: the wall clock is their watermark then."""
-        now, sent = wall_ms(), Sent()
+        """Let time go on in partitions where nothing arrives: the clock is their watermark then, for there is no record
+        to tell the time. So what a quiet partition makes late depends on when it was quiet."""
+        now, sent = self._clock(), Sent()
         async with self._loading:
             for number in caught_up:
                 partition, left = await self._partition(number, None)
                 sent += left
-                waits = now - self._moved.setdefault(number, now) < self.config.idle_s * 1000
+                quiet_s = time.monotonic() - self._moved.setdefault(number, time.monotonic())
+                waits = quiet_s < self.config.idle_s
                 if waits or not partition.counts().waiting:
                     continue
                 sent += await self._commit(number, lambda partition: partition.take([], now), None)
@@ -356,7 +362,7 @@ class StreamJoin:
             return sent
         async with aclosing(self.read_again(number, first, before)) as batches:
             async for records in batches:
-                now = wall_ms()
+                now = self._clock()
                 some = [(one.offset, self._decoded(one, now)) for one in records]
                 log.warning("partition %d: %d events are taken again", number, len(some))
                 for part in [some] if broken is None else [[one] for one in some]:
@@ -388,8 +394,8 @@ class StreamJoin:
         return self._begun[number][0] if number in self._begun else None
 
     def _decoded(self, record: Record, now: int) -> AnyEvent | None:
-        """An event; None where it cannot be read, which the worker dead-letters."""
-        event = decode_event(record.value, now, self.events)
+        """An event; None where it cannot be read, or is from after its record came, which the worker dead-letters."""
+        event = decode_event(record.value, record.came_ms(now), self.events)
         return None if isinstance(event, Refusal) else event
 
     def _published(self, number: int, examples: Sequence[Labelled]) -> Sent:

@@ -29,7 +29,7 @@ class Titled(NamedTuple):
     title: str | None
 
 
-def parse(message: Any, _now_ms: int) -> Titled:
+def parse(message: Any, _came_ms: int) -> Titled:
     """What a consumed Kafka message says; for :class:`streams.kafka.guard.Guard`.
 
     Raises

@@ -146,6 +146,9 @@ def item_texts(path: Path, mapping: str | None = None, counts: Counter[str] | No
 def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -> Iterator[AnyEvent | Item]:
     """Valid events or items of a file; what was refused is counted by its reason.
 
+    What is from the future is known by the wall clock: a file does not say when its lines were written, and what it
+    holds has happened by the time that it is read, or never did.
+
     Raises
     ------
     ExamplesError

@@ -184,7 +184,7 @@ def place(message: Any) -> Place:
     return Place(msgspec.convert(item_id.decode(), Id), version.decode(), origin(message.headers))
 
 
-def parse(message: Any, _now_ms: int) -> Entry:
+def parse(message: Any, _came_ms: int) -> Entry:
     """The entry of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Whether its vectors can be used is told by :func:`vectors`: those of another encoder need not.

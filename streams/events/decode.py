@@ -44,8 +44,8 @@ def refuse(reason: str, detail: str) -> Refusal:
     return Refusal(reason, clean if len(clean) <= MAX_DETAIL else clean[: MAX_DETAIL - 1] + "…")
 
 
-def decode_event(raw: bytes | None, now_ms: int, config: EventsConfig) -> AnyEvent | Refusal:
-    """Decode one record of ``shop.events``.
+def decode_event(raw: bytes | None, came_ms: int, config: EventsConfig) -> AnyEvent | Refusal:
+    """Decode one record of ``shop.events``, that came at a moment (epoch ms): what it tells of has happened by then.
 
     Reasons: ``empty``, ``oversized``, ``malformed`` (not JSON), ``invalid`` (JSON, but no event), ``future``.
 
@@ -64,9 +64,9 @@ def decode_event(raw: bytes | None, now_ms: int, config: EventsConfig) -> AnyEve
         event: AnyEvent = event_decoder.decode(raw)
     except Exception as error:
         return _undecodable(error)
-    ahead_s = (event.time_ms - now_ms) / 1000
+    ahead_s = (event.time_ms - came_ms) / 1000
     if ahead_s > config.max_future_s:
-        return refuse("future", f"ts is {ahead_s:.0f} s ahead of the clock; {config.max_future_s:g} s are allowed")
+        return refuse("future", f"ts is {ahead_s:.0f} s ahead of when it came; {config.max_future_s:g} s are allowed")
     if event.time_ms < 0:
         return refuse("invalid", "Expected a time since 1970 - at `$.ts`")
     if isinstance(event, Search) and not event.query.isascii():  # one letter may stand for eighteen

@@ -154,7 +154,7 @@ def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
     return record
 
 
-def parse(message: Any, now_ms: int) -> ShelfRecord:
+def parse(message: Any, came_ms: int) -> ShelfRecord:
     """The shelf record of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Raises
@@ -163,7 +163,7 @@ def parse(message: Any, now_ms: int) -> ShelfRecord:
         When it is none, or cannot be: made in the future, or with lists that do not go together.
     """
     record = record_decoder.decode(message.value or b"")
-    not_ahead(max(record.shelf.made_at, record.shelf.event_ts), now_ms, "the shelf")
+    not_ahead(max(record.shelf.made_at, record.shelf.event_ts), came_ms, "the shelf")
     count = len(record.shelf.items)
     if len(record.propensities) != count or len(record.popularity) not in (0, count):
         told = f"{len(record.propensities)} propensities and {len(record.popularity)} popularities"

@@ -173,7 +173,8 @@ def record(message: Any) -> Record:
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
-        timestamp_ms=int(message.timestamp * 1000),
+        timestamp_ms=round(message.timestamp * 1000),  # Faust has made seconds of it
+        timestamp_type=message.timestamp_type,
         key=message.key,
         value=message.value,
         headers=(),

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from streams.clock import FutureError, wall_ms
+from streams.clock import FutureError, came_ms, wall_ms
 from streams.events.decode import Refusal, refuse
 from streams.telemetry.meter import Meter
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 LOG_EVERY_S = 10.0
 
 Parse = Callable[[Any, int], T]
-"""Makes a value of a consumed message and the clock (epoch ms); whatever it raises says why there is none."""
+"""Makes a value of a consumed message and when that came (epoch ms); whatever it raises says why there is none."""
 
 
 def parsed(parse: Parse[T], message: Any, now_ms: int) -> T | Refusal:
@@ -42,7 +42,8 @@ def parsed(parse: Parse[T], message: Any, now_ms: int) -> T | Refusal:
     'invalid'
     """
     try:
-        return parse(message, now_ms)
+        written = getattr(message, "timestamp", None), getattr(message, "timestamp_type", None)
+        return parse(message, came_ms(*written, now_ms))
     except Exception as error:
         return _refusal(error)
 

@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from streams.clock import came_ms
+
 Header = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record read: where it stood, when it was produced (epoch ms), and its bytes."""
+    """A record read: where it stood, when it was produced (epoch ms), and its bytes; ``timestamp_type`` says by whose
+    clock, as Kafka numbers them."""
 
     topic: str
     partition: int
@@ -18,6 +21,11 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Sequence[Header] = field(default=())
+    timestamp_type: int = 0
+
+    def came_ms(self, now_ms: int) -> int:
+        """When it came, as :func:`streams.clock.came_ms` says."""
+        return came_ms(self.timestamp_ms, self.timestamp_type, now_ms)
 
 
 def place(records: Sequence[Record]) -> str:

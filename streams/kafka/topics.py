@@ -42,7 +42,8 @@ OVERHEAD_BYTES = 512
 
 BY_BROKERS_CLOCK = {"message.timestamp.type": "LogAppendTime"}
 """Records of our own topics are dated by the broker: it refuses what a process dates an hour ahead of it, so one whose
-clock is wrong could write nothing. The shop's records keep the time that their producer gave."""
+clock is wrong could write nothing. So are the shop's events: what tells of a time that has not come is told by when its
+record came, which nobody can set then, and is the same whenever the log is read. Items keep their producer's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
         topics.dead_letters: topic(narrow, kept(config.retention_hours, DEAD_LETTER_HEADROOM)),
         topics.skipped: topic(1, compact),
     }
-    for one in own.values():
+    for one in (shops[topics.events], *own.values()):
         one["configs"] = one["configs"] | BY_BROKERS_CLOCK
     return shops | own
 

@@ -37,7 +37,7 @@ Told = tuple[str, Slot | None]
 """A slot's name and what it holds; None where its record was removed."""
 
 
-def parse(message: Any, now_ms: int) -> Told:
+def parse(message: Any, came_ms: int) -> Told:
     """What a consumed Kafka message announces; for :class:`streams.kafka.guard.Guard`.
 
     Raises
@@ -51,7 +51,7 @@ def parse(message: Any, now_ms: int) -> Told:
     slot = None if message.value is None else decode(message.value)
     for one in (*slot.history, slot.current) if slot is not None else ():
         if one is not None:
-            not_ahead(int(one.at.timestamp() * 1_000), now_ms, "the promotion")
+            not_ahead(int(one.at.timestamp() * 1_000), came_ms, "the promotion")
     return name, slot
 
 

@@ -96,7 +96,7 @@ def latest(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
     return found[::-1]
 
 
-def parse(message: Any, now_ms: int) -> Snapshot:
+def parse(message: Any, came_ms: int) -> Snapshot:
     """The snapshot of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Raises
@@ -105,7 +105,7 @@ def parse(message: Any, now_ms: int) -> Snapshot:
         When it is none, or cannot be: from the future, or with a sketch that cannot be added to others.
     """
     snapshot = decoder.decode(message.value or b"")
-    not_ahead(max(snapshot.from_ms, snapshot.to_ms), now_ms, "the snapshot")
+    not_ahead(max(snapshot.from_ms, snapshot.to_ms), came_ms, "the snapshot")
     for name, raw in snapshot.sketches.items():
         if problem := unfit(raw):
             raise ValueError(f"sketch {name!r} {problem}")

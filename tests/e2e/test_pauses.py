@@ -12,13 +12,24 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
 from streams.events.shelf import ShelfRecord, encoder
 from streams.kafka import dead_letter_topic
 from tests.brokers import Broker, brokers
-from tests.integration.test_evaluator import examples, left, made_shelf, mixed, offline, told, visits
+from tests.integration.test_evaluator import (
+    counted,
+    examples,
+    left,
+    made_shelf,
+    mixed,
+    offline,
+    shown_once,
+    told,
+    visits,
+)
 from tests.integration.test_worker import ITEMS, touches
 from tests.programs import library
 from tests.shop import HANG_S, Shop, until
@@ -104,6 +115,7 @@ def put_shelves(shop: Shop, shelves: Sequence[tuple[str, ShelfRecord]]) -> None:
 def test_a_worker_whose_clock_jumps_goes_on_and_what_it_took_for_the_future_is_replayed(
     kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
 ) -> None:
+    """It takes nothing for the future where the broker dates the events, only where their producer does."""
     shift = tmp_path / "shift"
     shift.write_text("+0\n")
     shop = Shop(kafka, redis_db, topics_config, tmp_path)
@@ -125,16 +137,48 @@ def test_a_worker_whose_clock_jumps_goes_on_and_what_it_took_for_the_future_is_r
         shop.drained()
         assert remembered(shop) == 200
         shift.write_text("-2h\n")
-        shop.produce(shop.topics.events, events[200:300])
+        shop.produce(shop.topics.events, events[200:250])
+        shop.drained()
+        assert remembered(shop) == 250 and shop.letters() == []
+        dated = {"message.timestamp.type": "CreateTime"}
+        shop.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, shop.topics.events, dated)])
+        shop.produce(shop.topics.events, events[250:300])
         shop.drained()
         assert {letter.reason for letter in shop.letters()} == {"future"}
-        assert len(shop.letters()) == 100
-        assert remembered(shop) == 200
+        assert len(shop.letters()) == 50
+        assert remembered(shop) == 250
         shift.write_text("+0\n")
         dead_letter_topic.replay(kafka, topics_config, f"{shop.group}-letters", reason="future")
         shop.produce(shop.topics.events, events[300:])
         shop.drained()
         assert remembered(shop) == len(events)
+
+
+def test_an_evaluator_whose_clock_is_wrong_refuses_nothing_and_closes_what_is_over(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    """Two hours ahead, then two behind: events of the present count, and those after a quiet time are not late."""
+    shift = tmp_path / "shift"
+    shift.write_text("+2h\n")
+    shop = Shop(kafka, redis_db, topics_config, tmp_path)
+    shop.env |= {f"LIVESHELF_EVALUATOR__{name}": "2" for name in ("WINDOW_S", "GRACE_S", "IDLE_S")}
+    shop.env |= {
+        "LD_PRELOAD": library("libfaketimeMT.so.1"),
+        "FAKETIME_TIMESTAMP_FILE": str(shift),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with shop.open():
+        shop.start("evaluator-1", "evaluator")
+        until(lambda: shop.ends(shop.topics.metrics) > 2)
+        for part, ahead in enumerate(("+2h\n", "+2h\n", "-2h\n")):
+            shift.write_text(ahead)
+            shop.produce(shop.topics.events, [(f"u{n}", shown_once(n)) for n in range(40 * part, 40 * (part + 1))])
+            until(
+                lambda: len(examples(shop)) == 40 * (part + 1),  # noqa: B023
+                lambda: f"{len(examples(shop))}, {counted(shop)}\n{shop.log('evaluator-1').read_text()[-3_000:]}",
+            )
+        assert counted(shop)["closed.ignore"] == 120 and not left(shop)
 
 
 class Flow:

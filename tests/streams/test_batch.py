@@ -1,9 +1,11 @@
 """Batches: what is refused, what is remembered, and which shelves are asked for."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from streams.batch import Batch, Recent, rank_requests
+from streams.clock import BY_BROKER
 from streams.config import EventsConfig
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.kafka.record import Record
@@ -32,6 +34,16 @@ def search(offset: int, ts: int, query: str, user_id: str = "u") -> Record:
 def wanted(*records: Record, shopper: Shopper = Shopper(), similar: Recent | None = None) -> list[RankRequest]:  # noqa: B008
     found = batch(*records)
     return rank_requests(found, dict.fromkeys(found.by_shopper, shopper), similar or Recent(1), NOW)
+
+
+def test_what_is_from_the_future_is_told_by_when_its_record_came_not_by_who_reads_it() -> None:
+    one = replace(click(0, NOW + 7_200_000), timestamp_type=BY_BROKER)
+    for now in (0, NOW, NOW + 9_000_000):
+        [(_, why)] = Batch.of([one], now, EventsConfig()).refused
+        assert why.reason == "future"
+        assert not Batch.of([replace(click(0, NOW), timestamp_type=BY_BROKER)], now, EventsConfig()).refused
+    claimed = replace(one, timestamp_type=0, timestamp_ms=NOW + 7_200_000)
+    assert Batch.of([claimed], NOW, EventsConfig()).refused, "whatever its producer says of when it came"
 
 
 def test_good_bad_and_silent_records_are_told_apart() -> None:

@@ -59,10 +59,8 @@ class PublishedAlert(NamedTuple):
     source: str
 
 
-def parse(message: Any, now_ms: int) -> PublishedAlert:
+def parse(message: Any, came_ms: int) -> PublishedAlert:
     """What a consumed Kafka message tells; for :class:`streams.kafka.guard.Guard`.
-
-    A record's own time may be anything its writer pleased: one that has not come counts as now.
 
     Raises
     ------
@@ -70,9 +68,9 @@ def parse(message: Any, now_ms: int) -> PublishedAlert:
         When it is no alert, or one from the future.
     """
     alert = decoder.decode(message.value or b"")
-    not_ahead(max(alert.since, alert.until or 0), now_ms, "the alert")
+    not_ahead(max(alert.since, alert.until or 0), came_ms, "the alert")
     source = dict(message.headers or ()).get(SOURCE) or b""
-    return PublishedAlert(alert, min(message.timestamp, now_ms), source[:LONGEST_SOURCE].decode("utf-8", "replace"))
+    return PublishedAlert(alert, came_ms, source[:LONGEST_SOURCE].decode("utf-8", "replace"))
 
 
 def guard(meter: Meter | None = None) -> Guard[PublishedAlert]:

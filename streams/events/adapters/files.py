@@ -21,7 +21,8 @@ def read(source: Source, kind: Kind, mapping: MappingConfig, now_ms: int, config
     Parameters
     ----------
     now_ms : int
-        What counts as the present, epoch milliseconds: events dated after it are refused.
+        What counts as the present, epoch milliseconds: events dated after it are refused. A file does not say when
+        its lines came, unlike a topic's records.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """The live join on a real Redis and a real broker: an event that breaks it is as if it were no event."""
 
 import asyncio
+import dataclasses
 import json
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -18,6 +19,7 @@ from evaluator.attribution.store import JoinStore
 from evaluator.attribution.stream_join import StreamJoin
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.impression import View
+from streams.clock import BY_BROKER, wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import AnyEvent
 from streams.kafka import dead_letters, topics
@@ -41,7 +43,7 @@ def records(config: TopicsConfig, bad: bytes) -> list[Record]:
             "type": "impression", "shelf_id": "s", "surface": "feed", "items": [{"item_id": "i", "position": 0}],
         }  # fmt: skip
         value = bad if number in (3, 4, 9) else json.dumps(event).encode()
-        found.append(Record(Topics(config.prefix).events, 0, number, 1, b"u", value))
+        found.append(Record(Topics(config.prefix).events, 0, number, 9 * HOUR, b"u", value))
     return found
 
 
@@ -53,6 +55,7 @@ def state(
     every: Sequence[Record] = (),
     meanwhile: Callable[[StreamJoin, "Redis"], Awaitable[None]] | None = None,
     progress: Callable[[], None] = lambda: None,
+    clock: Callable[[], int] = wall_ms,
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
     """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
     one for all, and something happens before the last batch."""
@@ -76,7 +79,7 @@ def state(
                 if not number or meanwhile is None:
                     join = StreamJoin(
                         store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
-                        DeadLetterWriter(send, config), gone, read_again, None, progress,
+                        DeadLetterWriter(send, config), gone, read_again, None, progress, clock,
                     )  # fmt: skip
                 if meanwhile is not None and number == len(batches) - 1:
                     await meanwhile(join, client)
@@ -137,6 +140,28 @@ def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was
     assert healed == plain, "and nothing of what came before"
 
 
+@pytest.mark.parametrize("dated_by", ["its broker", "its producer", "its producer, who claims anything"])
+def test_the_same_log_counts_the_same_whenever_it_is_read(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, dated_by: str
+) -> None:
+    """Three events tell of a time two hours after they came; where nobody but they and their producer says so, one who
+    reads them before it has come refuses them."""
+    topics.create(kafka, topics_config)
+    came, later = 9 * HOUR, {"type": "click", "event_id": "later", "ts": 11 * HOUR, "user_id": "u1", "item_id": "i"}
+    plain, _ = state(kafka, redis_db, topics_config, [records(topics_config, b"{")])
+    given = [
+        dataclasses.replace(
+            one,
+            timestamp_ms=11 * HOUR if dated_by == "its producer, who claims anything" else came,
+            timestamp_type=BY_BROKER if dated_by == "its broker" else 0,
+        )
+        for one in records(topics_config, json.dumps(later).encode())
+    ]
+    for now in {"its broker": (0, came, 20 * HOUR), "its producer": (came, 20 * HOUR)}.get(dated_by, (came,)):
+        found, counts = state(kafka, redis_db, topics_config, [given], clock=lambda now=now: now)  # type: ignore[misc]
+        assert (found, counts["refused"]) == (plain, 3), now
+
+
 def test_what_is_closed_again_is_measured_once(
     kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +179,7 @@ def test_what_is_closed_again_is_measured_once(
     given, event = records(topics_config, b"{"), {"type": "click", "ts": 9 * HOUR, "user_id": "u1", "item_id": "i"}
     for number in (12, 13):
         late = json.dumps({**event, "event_id": f"late{number}"}).encode()
-        given.append(Record(Topics(topics_config.prefix).events, 0, number, 1, b"u", late))
+        given.append(Record(Topics(topics_config.prefix).events, 0, number, 9 * HOUR, b"u", late))
     state(kafka, redis_db, topics_config, [given[:13], given[13:]], given, lost)
     assert len(seen) == len(set(seen)) == 3
 
@@ -179,7 +204,7 @@ def test_what_one_event_closes_goes_in_many_commits_each_of_which_is_progress(
 ) -> None:
     topics.create(kafka, topics_config)
     late = json.dumps({"type": "click", "event_id": "late", "ts": 9 * HOUR, "user_id": "u1", "item_id": "i"}).encode()
-    given = [*records(topics_config, b"{"), Record(Topics(topics_config.prefix).events, 0, 12, 1, b"u", late)]
+    given = [*records(topics_config, b"{"), Record(Topics(topics_config.prefix).events, 0, 12, 9 * HOUR, b"u", late)]
     whole, _ = state(kafka, redis_db, topics_config, [given])
     progress = list[None]()
     monkeypatch.setattr(partition, "MOST_CHANGES", 2)

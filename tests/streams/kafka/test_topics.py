@@ -8,7 +8,9 @@ from kafka import KafkaAdminClient, KafkaProducer
 from typer.testing import CliRunner
 
 from liveshelf.cli.app import app
-from streams.config import KafkaConfig, TopicsConfig
+from streams.clock import BY_BROKER, wall_ms
+from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.kafka.topic_reader import contents
 from streams.kafka.topics import DEAD_LETTER_HEADROOM, Change, Topics, apply, create, differences, plan
 from tests.logged import logged
 from tests.shop import until
@@ -24,6 +26,21 @@ def test_all_are_made_once_with_partitions_and_settings(kafka: KafkaConfig, topi
     finally:
         admin.close()
     assert found == {name: topic["num_partitions"] for name, topic in plan(topics_config).items()}
+
+
+@pytest.mark.integration
+def test_events_are_dated_by_the_broker_whatever_their_producer_says(
+    kafka: KafkaConfig, topics_config: TopicsConfig
+) -> None:
+    create(kafka, topics_config)
+    producer = KafkaProducer(**kafka.client())
+    before = wall_ms()
+    for ahead_ms in (-86_400_000, 0, 3_000_000):
+        producer.send(Topics(topics_config.prefix).events, b"x", timestamp_ms=before + ahead_ms).get()
+    producer.close()
+    found = list(contents(StreamsConfig(kafka=kafka, topics=topics_config), Topics(topics_config.prefix).events))
+    assert [one.timestamp_type for one in found] == [BY_BROKER] * 3
+    assert all(before - 1_000 <= one.timestamp <= wall_ms() + 1_000 for one in found)
 
 
 @pytest.mark.integration
