@@ -36,7 +36,7 @@ from benchmarks.report import Report
 from benchmarks.rounds import STEP_MS, Rounds, Sent
 from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
-from evaluator.attribution.join import Rules
+from evaluator.attribution.join import JoinWindow
 from evaluator.retraining.config import TriggerConfig
 from evaluator.retraining.run_registry import RunRegistry
 from evaluator.retraining.training_run import Trigger
@@ -193,7 +193,7 @@ class Run:
     def settle(self) -> None:
         """Let time go on until all is closed, and wait until nothing moves any more."""
         last = self.rounds.base_ms + len(self.rounds.seen) * STEP_MS
-        last += Rules(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
+        last += JoinWindow(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
         later(self.shop.producer, Topics("").events, range(PARTITIONS), last)
         self.shop.until(self.traces.settled, lambda: "not settled")
 

@@ -25,7 +25,7 @@ from redis import Redis
 from rich.progress import Progress
 
 from benchmarks.report import Report
-from evaluator.attribution.join import Attribution, Rules
+from evaluator.attribution.join import Attribution, JoinWindow
 from evaluator.attribution.store import numbers
 from evaluator.config import EvaluatorConfig
 from liveshelf.settings import StackConfig
@@ -65,7 +65,7 @@ class Moment:
 
 def traffic(impressions: int, span_s: int, seed: int) -> Iterator[tuple[ShelfRecord, list[AnyEvent]]]:
     """Shelves and what shoppers did with them, spread evenly over a span that ended long enough ago to be closed."""
-    chance, rules = random.Random(seed), Rules()
+    chance, rules = random.Random(seed), JoinWindow()
     end, count = wall_ms() - rules.window_ms - rules.grace_ms - 1_000, impressions // ON_SHELF
     start = end - span_s * 1_000
     for number in range(count):
@@ -104,7 +104,7 @@ def traffic(impressions: int, span_s: int, seed: int) -> Iterator[tuple[ShelfRec
 
 def produce(kafka: KafkaConfig, impressions: int, span_s: int, progress: Progress) -> Counter[str]:
     """Put shelves and events, in order of time, on the topics; what an offline join says of them, by intent."""
-    names, join = Topics(), Attribution(Rules())
+    names, join = Topics(), Attribution(JoinWindow())
     producer = KafkaProducer(**kafka.client(), acks="all", linger_ms=20, batch_size=262_144)
     task = progress.add_task("producing", total=impressions)
     made: list[tuple[int, AnyEvent]] = []

@@ -30,7 +30,7 @@ from redis import Redis
 from rich.progress import Progress
 
 from benchmarks.report import DATA, Report
-from evaluator.attribution.join import Rules
+from evaluator.attribution.join import JoinWindow
 from evaluator.attribution.store import numbers
 from evaluator.metrics.intervals import wilson
 from liveshelf.settings import StackConfig
@@ -315,7 +315,7 @@ class Run:
         self._until(evaluator, lambda: self._taken() >= count)
         self.newest_ms = totals(self.redis, self.group)["watermark"]
         self.until_ms = self.newest_ms + 1_000
-        last = self.until_ms + Rules(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
+        last = self.until_ms + JoinWindow(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
         later(self.producer, self.names.events, range(self.config.topics.partitions), last)
         self._until(evaluator, lambda: not waiting(self.redis, self.group))
         closed_s = time.perf_counter() - began

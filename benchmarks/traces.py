@@ -125,13 +125,13 @@ class Traces:
         found["open impressions"] = self.held("open impressions")
         return found
 
-    def examples(self) -> list[example.Labelled]:
+    def examples(self) -> list[example.LabelledExample]:
         """All records of the examples' topic."""
         return [
             example.decoder.decode(one.value) for one in contents(StreamsConfig(kafka=self.kafka), self.topics.examples)
         ]
 
-    def archived(self) -> list[example.Labelled]:
+    def archived(self) -> list[example.LabelledExample]:
         """All examples on disk."""
         return list(self.archive.read(0, FOREVER))
 
@@ -162,7 +162,7 @@ class Traces:
             sums[str(cut)] += float(value)  # type: ignore[assignment]
         return {cut: round(value, 6) for cut, value in sums.items()}
 
-    def _labels(self, examples: list[example.Labelled]) -> dict[str, Any]:
+    def _labels(self, examples: list[example.LabelledExample]) -> dict[str, Any]:
         return {one.id: (one.shopper, one.item_id, one.intent, one.value, one.model, one.arm) for one in examples}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ddsketch.pb.ddsketch_pb2 import DDSketch as SketchMessage
 
 from evaluator.attribution import example as labelled
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.monitoring.alerts import alert
 from evaluator.monitoring.alerts.alert import Alert
 from models.encoded import EncodedItem
@@ -305,7 +305,7 @@ def alerts() -> Iterator[Sent]:
 
 def example(id: str = "good", now: int | None = None) -> bytes:
     """A good example."""
-    made = Labelled(
+    made = LabelledExample(
         id=id,
         ts=now or wall_ms(),
         shopper="u",

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from models.encoder import Encoder
 from streams.catalog.embedding import Embedding, Origin, encoder, key, text, text_hash
 from streams.events.schema import Item
@@ -40,16 +40,16 @@ def put(shop: Shop, some: Sequence[Item], model: Encoder) -> None:
     shop.producer.flush()
 
 
-def views(some: Sequence[Item], count: int, start: int, seed: int = 1) -> list[Labelled]:
+def views(some: Sequence[Item], count: int, start: int, seed: int = 1) -> list[LabelledExample]:
     """Views of six items each for a query, a second apart: what has a liked colour is clicked more often."""
-    chance, found = random.Random(seed), list[Labelled]()
+    chance, found = random.Random(seed), list[LabelledExample]()
     for number in range(count):
         thing = chance.choice(THINGS)
         query = " ".join([*chance.sample(USES, 2), thing])
         for place, item in enumerate(chance.sample([one for one in some if thing in one.title], 6)):
             clicked = chance.random() < (0.7 if item.title.split()[1] in LIKED else 0.05)
             found.append(
-                Labelled(
+                LabelledExample(
                     id=f"{seed}-{number}-{place}",
                     ts=start + number * 1_000,
                     shopper=f"u{number % 97}",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from evaluator.metrics.impression import Chances, Closed, View
+from evaluator.metrics.impression import AttributedImpression, Chances, View
 from streams.clock import Moment, not_ahead
 from streams.events.schema import Id, Position
 from streams.events.shelf import Chance, Items, Name, Query, ShelfRecord, Utility
@@ -69,7 +69,7 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             return 0.0
         return round(float(np.frombuffer(self.popularity, "<f2")[self.items.index(item_id)]), 3)
 
-    def view(self, closed: tuple[Closed, ...]) -> View:
+    def view(self, closed: tuple[AttributedImpression, ...]) -> View:
         """Impressions of this shelf with what the model said of their items."""
         rows = np.frombuffer(self.chances, "<f2").reshape(-1, 3).astype(float).tolist()
         chances = {item: Chances(*row) for item, row in zip(self.items, rows, strict=False)}
@@ -82,7 +82,7 @@ def _halves(values: Any) -> npt.NDArray[np.float16]:
     return found
 
 
-class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LabelledExample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A closed impression. ``id`` is the same whenever the same impression is closed, so that repeated deliveries are
     recognised; ``ts`` is when it was seen (epoch ms); ``intent`` is what it led to; ``value`` what was bought for.
 
@@ -110,10 +110,10 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 encoder = msgspec.json.Encoder(order="deterministic")
-decoder = msgspec.json.Decoder(Labelled)
+decoder = msgspec.json.Decoder(LabelledExample)
 
 
-def parse(message: Any, came_ms: int) -> Labelled:
+def parse(message: Any, came_ms: int) -> LabelledExample:
     """The example of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Raises
@@ -133,17 +133,17 @@ known_encoder = msgspec.msgpack.Encoder()
 known_decoder = msgspec.msgpack.Decoder(ShelfContext)
 
 
-def label(closed: Closed, known: ShelfContext | None) -> Labelled:
+def label(closed: AttributedImpression, known: ShelfContext | None) -> LabelledExample:
     """The example of a closed impression.
 
     Examples
     --------
-    >>> made = label(Closed("u", "i", "s", "feed", 3, ts=7), None)
-    >>> made.intent, made.position, made == label(Closed("u", "i", "s", "feed", 3, ts=7), None)
+    >>> made = label(AttributedImpression("u", "i", "s", "feed", 3, ts=7), None)
+    >>> made.intent, made.position, made == label(AttributedImpression("u", "i", "s", "feed", 3, ts=7), None)
     ('ignore', 3, True)
     """
     name = "\x1f".join((closed.shopper, closed.item_id, closed.shelf_id, str(closed.ts)))
-    made = Labelled(
+    made = LabelledExample(
         id=hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest(),
         ts=closed.ts,
         shopper=closed.shopper,
@@ -169,16 +169,16 @@ def label(closed: Closed, known: ShelfContext | None) -> Labelled:
     )
 
 
-def views(closed: Iterable[Closed], known: Mapping[str, ShelfContext]) -> list[View]:
+def views(closed: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]) -> list[View]:
     """Closed impressions by who saw which shelf when.
 
     Examples
     --------
-    >>> both = [Closed("u", item, "s", "feed", place, ts=7) for place, item in enumerate("ab")]
-    >>> [len(view.closed) for view in views([*both, Closed("u", "a", "s", "feed", 0, ts=9)], {})]
+    >>> both = [AttributedImpression("u", item, "s", "feed", place, ts=7) for place, item in enumerate("ab")]
+    >>> [len(view.closed) for view in views([*both, AttributedImpression("u", "a", "s", "feed", 0, ts=9)], {})]
     [2, 1]
     """
-    found: dict[tuple[str, str, int], list[Closed]] = {}
+    found: dict[tuple[str, str, int], list[AttributedImpression]] = {}
     for one in closed:
         found.setdefault((one.shopper, one.shelf_id, one.ts), []).append(one)
     return [

@@ -1,8 +1,8 @@
 """Which impression led to what: impressions and outcomes joined in event time.
 
 Pure: takes events and a watermark, knows nothing of Kafka, Redis or files. What is decided stands in three functions,
-`facts`, `merge` and `settle`, over one immutable set for each shopper and item; `Attribution` only keeps such sets in
-a dictionary, so that another container, Redis, comes to the same answers. ``docs/attribution.md`` tells the rules.
+`join_events`, `merge` and `settle`, over one immutable set for each shopper and item; `Attribution` only keeps such sets
+in a dictionary, so that another container, Redis, comes to the same answers. ``docs/attribution.md`` tells the rules.
 """
 
 import heapq
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 from streams.events.bots import Page
 from streams.events.schema import AnyEvent, Impression, Touch
 from streams.telemetry.meter import label_value
@@ -23,11 +23,11 @@ MOST_FACTS = 512
 Key = tuple[str, str]
 """Shopper and item."""
 
-State = frozenset[Fact]
+State = frozenset[JoinEvent]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class JoinWindow:
     """How long after an impression an outcome still belongs to it, and how late an event may arrive; milliseconds."""
 
     window_ms: int = 30 * 60_000
@@ -39,7 +39,7 @@ class Rules:
 
         Examples
         --------
-        >>> Rules(window_ms=30, grace_ms=10).settled_ms, Rules(window_ms=7, grace_ms=30).settled_ms
+        >>> JoinWindow(window_ms=30, grace_ms=10).settled_ms, JoinWindow(window_ms=7, grace_ms=30).settled_ms
         (40, 60)
         """
         return self.grace_ms + max(self.window_ms, self.grace_ms)
@@ -50,8 +50,8 @@ class Settled:
     """What came of one shopper's and item's facts: closed impressions, outcomes that belong to none, and the facts that
     are still needed."""
 
-    closed: tuple[tuple[Fact, tuple[Fact, ...]], ...]
-    orphans: tuple[Fact, ...]
+    closed: tuple[tuple[JoinEvent, tuple[JoinEvent, ...]], ...]
+    orphans: tuple[JoinEvent, ...]
     rest: State
 
 
@@ -60,47 +60,47 @@ class _Group:
     """An impression with its outcomes, or an outcome that belongs to none; with all facts that are part of it, those
     that only repeat one too. It takes facts in up to the moment ``until``."""
 
-    first: Fact
+    first: JoinEvent
     until: int
-    outcomes: list[Fact] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
+    outcomes: list[JoinEvent] = field(default_factory=list)
+    facts: list[JoinEvent] = field(default_factory=list)
 
 
-def facts(event: AnyEvent) -> Iterator[tuple[Key, Fact]]:
+def join_events(event: AnyEvent) -> Iterator[tuple[Key, JoinEvent]]:
     """What an event says of each item; searches and reviews say nothing here.
 
     Examples
     --------
     >>> from streams.events.schema import Cart
-    >>> list(facts(Cart(event_id="e", ts=5, user_id="u", item_id="i", shelf_id="s", price=2.0, quantity=3)))
-    [(('u', 'i'), Fact(ts=5, kind='cart', event_id='e', shelf_id='s', surface='', position=0, value=6.0))]
+    >>> list(join_events(Cart(event_id="e", ts=5, user_id="u", item_id="i", shelf_id="s", price=2.0, quantity=3)))
+    [(('u', 'i'), JoinEvent(ts=5, kind='cart', event_id='e', shelf_id='s', surface='', position=0, value=6.0))]
     """
     time = event.time_ms
     if isinstance(event, Impression):
         for shown in event.items:
-            fact = Fact(time, "", event.event_id, event.shelf_id, label_value(event.surface), shown.position)
+            fact = JoinEvent(time, "", event.event_id, event.shelf_id, label_value(event.surface), shown.position)
             yield (event.shopper, shown.item_id), fact
     elif isinstance(event, Touch):
         value = (event.price or 0.0) * (event.quantity or 1)
         yield (
             (event.shopper, event.item_id),
-            Fact(time, event.kind, event.event_id, event.shelf_id or "", value=value),
+            JoinEvent(time, event.kind, event.event_id, event.shelf_id or "", value=value),
         )
 
 
-def merge(state: State, more: Iterable[Fact]) -> State:
+def merge(state: State, more: Iterable[JoinEvent]) -> State:
     """The union: any order and any repetition gives the same.
 
     Examples
     --------
-    >>> shown, clicked = Fact(0, "", "e1", "s"), Fact(9, "click", "e2", "s")
+    >>> shown, clicked = JoinEvent(0, "", "e1", "s"), JoinEvent(9, "click", "e2", "s")
     >>> merge(merge(State(), [clicked]), [shown, clicked]) == merge(State(), [shown, clicked])
     True
     """
     return state.union(more)
 
 
-def settle(state: State, horizon: int, rules: Rules) -> Settled:
+def settle(state: State, horizon: int, rules: JoinWindow) -> Settled:
     """Decide what can no longer change.
 
     Parameters
@@ -110,10 +110,10 @@ def settle(state: State, horizon: int, rules: Rules) -> Settled:
 
     Examples
     --------
-    >>> shown, clicked = Fact(0, "", "e1", "s"), Fact(9, "click", "e2", "s")
-    >>> settle(State([shown, clicked]), 10, Rules(window_ms=20)).closed
+    >>> shown, clicked = JoinEvent(0, "", "e1", "s"), JoinEvent(9, "click", "e2", "s")
+    >>> settle(State([shown, clicked]), 10, JoinWindow(window_ms=20)).closed
     ()
-    >>> settle(State([shown, clicked]), 21, Rules(window_ms=20)).closed == ((shown, (clicked,)),)
+    >>> settle(State([shown, clicked]), 21, JoinWindow(window_ms=20)).closed == ((shown, (clicked,)),)
     True
     """
     groups: list[_Group] = []
@@ -142,14 +142,15 @@ def settle(state: State, horizon: int, rules: Rules) -> Settled:
     return Settled(closed, orphans, state.difference(*(group.facts for group in over)))
 
 
-def pages(closed: Iterable[Closed]) -> Iterator[tuple[str, Page, list[Closed]]]:
+def pages(closed: Iterable[AttributedImpression]) -> Iterator[tuple[str, Page, list[AttributedImpression]]]:
     """Closed impressions, as :meth:`Attribution.advance` gives them, by the shelf and the moment they were seen: the
     shopper, what tells whether that is a bot, and the impressions.
 
     Examples
     --------
-    >>> click = Fact(9, "click", "e", "s")
-    >>> [one] = pages([Closed("u", "a", "s", "feed", 0, 5, (click,)), Closed("u", "b", "s", "feed", 1, 5)])
+    >>> click = JoinEvent(9, "click", "e", "s")
+    >>> seen = AttributedImpression
+    >>> [one] = pages([seen("u", "a", "s", "feed", 0, 5, (click,)), seen("u", "b", "s", "feed", 1, 5)])
     >>> one[:2]
     ('u', Page(ts=5, shown=2, clicked=1))
     """
@@ -158,13 +159,13 @@ def pages(closed: Iterable[Closed]) -> Iterator[tuple[str, Page, list[Closed]]]:
         yield shopper, Page(ts, len(shown), sum(bool(one.outcomes) for one in shown)), shown
 
 
-def _until(fact: Fact, rules: Rules) -> int:
+def _until(fact: JoinEvent, rules: JoinWindow) -> int:
     """How long a fact is needed, should a group begin with it: an impression for its window; an outcome that belongs to
     none for another grace, in which it may be told again. Milliseconds."""
     return fact.ts + (rules.grace_ms if fact.kind else rules.window_ms)
 
 
-def _belongs(fact: Fact, views: dict[str, _Group]) -> _Group | None:
+def _belongs(fact: JoinEvent, views: dict[str, _Group]) -> _Group | None:
     """The impression that a fact is part of: the latest one of its shelf, or, where an outcome names none, the one that
     was seen last; None where that is too long ago.
 
@@ -183,7 +184,7 @@ def _belongs(fact: Fact, views: dict[str, _Group]) -> _Group | None:
 
 
 @dataclass(slots=True)
-class Counts:
+class JoinCounts:
     """What has been seen so far: closed impressions by intent, outcomes by kind that belong to no impression, events by
     kind that came after the grace, impressions and outcomes that wait, and of the closed ones what was a bot's, as
     ``REASON.impressions`` and ``REASON.clicks``."""
@@ -213,7 +214,7 @@ class Attribution:
     Examples
     --------
     >>> from streams.events.schema import Click, Shown
-    >>> join = Attribution(Rules(window_ms=1000, grace_ms=100))
+    >>> join = Attribution(JoinWindow(window_ms=1000, grace_ms=100))
     >>> shown = [Shown(item_id="a", position=0), Shown(item_id="b", position=1)]
     >>> join.update(Click(event_id="2", ts=700, user_id="u", item_id="b", shelf_id="s"))
     >>> join.update(Impression(event_id="1", ts=0, user_id="u", shelf_id="s", surface="feed", items=shown))
@@ -223,16 +224,16 @@ class Attribution:
     [('a', 0, 'ignore'), ('b', 1, 'look')]
     """
 
-    def __init__(self, rules: Rules | None = None) -> None:
-        self.rules = rules or Rules()
+    def __init__(self, rules: JoinWindow | None = None) -> None:
+        self.rules = rules or JoinWindow()
         self.watermark = 0
         self.broken = self.changes = 0
         self.short = False
         self._states: dict[Key, State] = {}
         self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
-        self._closed: list[Closed] = []
-        self._counts = Counts()
+        self._closed: list[AttributedImpression] = []
+        self._counts = JoinCounts()
 
     @property
     def horizon(self) -> int:
@@ -255,7 +256,7 @@ class Attribution:
             if isinstance(event, Impression | Touch):
                 self._counts.late[event.kind] += 1
             return
-        for key, fact in list(facts(event)):  # all or nothing, should one fail
+        for key, fact in list(join_events(event)):  # all or nothing, should one fail
             state = self._states.get(key, State())
             if fact in state:
                 continue
@@ -268,7 +269,7 @@ class Attribution:
             self._counts.waiting += 1
             heapq.heappush(self._due, (_until(fact, self.rules), key))
 
-    def advance(self, watermark: int, most: float = math.inf) -> list[Closed]:
+    def advance(self, watermark: int, most: float = math.inf) -> list[AttributedImpression]:
         """Take note of how far event time has come, and give the impressions that this closes, in order of time.
 
         Parameters
@@ -285,11 +286,11 @@ class Attribution:
         closed, self._closed = self._closed, []
         return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
 
-    def get(self) -> Counts:
+    def get(self) -> JoinCounts:
         """The counts so far."""
         counts = self._counts
         found = Counter(counts.closed), Counter(counts.orphans), Counter(counts.late)
-        return Counts(*found, counts.waiting, Counter(counts.bots))
+        return JoinCounts(*found, counts.waiting, Counter(counts.bots))
 
     def set_aside(self, reason: str, impressions: int, clicks: int) -> None:
         """Count closed impressions that were a bot's."""
@@ -301,7 +302,7 @@ class Attribution:
         changed, self._changed, self.changes = self._changed, set(), 0
         return {key: self._states.get(key, State()) for key in changed}
 
-    def restore(self, states: Mapping[Key, State], watermark: int, counts: Counts) -> None:
+    def restore(self, states: Mapping[Key, State], watermark: int, counts: JoinCounts) -> None:
         """Go on from what was drained before, as if nothing had happened in between. Where more waits of a key than
         may, as in a state from before there was a limit, the earliest facts are kept."""
         self.watermark = watermark
@@ -311,7 +312,7 @@ class Attribution:
                 self._states[key] = State(sorted(state)[:MOST_FACTS])
                 self._changed.add(key)
                 self.broken += len(state) - MOST_FACTS
-        self._counts = Counts(
+        self._counts = JoinCounts(
             Counter(counts.closed),
             Counter(counts.orphans),
             Counter(counts.late),
@@ -345,7 +346,7 @@ class Attribution:
             except Exception:
                 self.broken += waiting
 
-    def _settle(self, key: Key, horizon: int) -> Iterator[Closed]:
+    def _settle(self, key: Key, horizon: int) -> Iterator[AttributedImpression]:
         state = self._states.pop(key, State())
         self._changed.add(key)
         self._counts.waiting -= len(state)
@@ -355,6 +356,6 @@ class Attribution:
             self._counts.waiting += len(settled.rest)
         self._counts.orphans.update(orphan.kind for orphan in settled.orphans)
         for shown, outcomes in settled.closed:
-            one = Closed(*key, shown.shelf_id, shown.surface, shown.position, shown.ts, outcomes)
+            one = AttributedImpression(*key, shown.shelf_id, shown.surface, shown.position, shown.ts, outcomes)
             self._counts.closed[one.intent] += 1
             yield one

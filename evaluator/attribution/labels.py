@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from cachetools import FIFOCache
 
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from models.training.examples import Example
 from streams.events.schema import AnyEvent, Review, Search, Touch, normalise
 from streams.events.shelf import ShelfRecord
@@ -74,7 +74,7 @@ class Contexts:
     >>> contexts.update(Search(event_id="1", ts=10, user_id="u", query="Garden  Hose"))
     >>> contexts.update(Click(event_id="2", ts=5, user_id="u", item_id="tap"))
     >>> contexts.update(Click(event_id="3", ts=30, user_id="u", item_id="hose"))
-    >>> contexts.get(Closed("u", "hose", "s", "search", 0, ts=20))
+    >>> contexts.get(AttributedImpression("u", "hose", "s", "search", 0, ts=20))
     Context(query='garden hose', items=('tap',), asked=(), weights=())
     """
 
@@ -98,7 +98,7 @@ class Contexts:
         """Take in what is known of a shelf."""
         self._records[record.shelf.shelf_id] = record
 
-    def get(self, closed: Closed) -> Context:
+    def get(self, closed: AttributedImpression) -> Context:
         """What an impression was shown for."""
         record = self._records.get(closed.shelf_id)
         if record is None:
@@ -110,7 +110,7 @@ class Contexts:
         history = self._history(record.shopper, closed.ts) if record.shopper else ()
         return Context(record.query or "", history)
 
-    def _query(self, closed: Closed) -> str:
+    def _query(self, closed: AttributedImpression) -> str:
         past = self._asked.get(closed.shopper, [])
         past = past[: bisect_right(past, closed.ts, key=lambda one: one.ts)]
         for asked in reversed(past):
@@ -164,7 +164,7 @@ def example(closed: Shown, context: Context, text: Callable[[str], str | None]) 
 
     Examples
     --------
-    >>> closed = Closed("u", "i", "s", "search", 3, 0)
+    >>> closed = AttributedImpression("u", "i", "s", "search", 3, 0)
     >>> made = example(closed, Context("hose"), {"i": "Garden hose"}.get)
     >>> made.query, made.item, made.intent, made.position, made.shopper
     ('hose', 'Garden hose', 'ignore', 3, 'u')

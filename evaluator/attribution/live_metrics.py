@@ -84,9 +84,10 @@ class LiveMetrics:
 
     Examples
     --------
-    >>> from evaluator.metrics.impression import Closed
+    >>> from evaluator.metrics.impression import AttributedImpression
     >>> from evaluator.metrics.rates import cut, tally
-    >>> figures, closed = LiveMetrics(EvaluatorConfig(), Items()), Closed("u", "i", "s", "feed", 0, ts=60_000)
+    >>> figures = LiveMetrics(EvaluatorConfig(), Items())
+    >>> closed = AttributedImpression("u", "i", "s", "feed", 0, ts=60_000)
     >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})
     >>> figures.load({}, {})
     >>> figures.update([View((closed,), "m1", "champion")])

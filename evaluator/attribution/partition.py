@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from evaluator.attribution.example import Labelled, ShelfContext, label, views
-from evaluator.attribution.join import Attribution, Counts, Key, Rules, State, pages
+from evaluator.attribution.example import LabelledExample, ShelfContext, label, views
+from evaluator.attribution.join import Attribution, JoinCounts, JoinWindow, Key, State, pages
 from evaluator.experiments.canary import CanaryExperiment
 from evaluator.experiments.experiment import BLOCK_MS
 from evaluator.metrics.cardinality import LabelLimiter
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 from evaluator.metrics.rates import Slice, Tally, cut, tally
 from streams.config import BotsConfig
 from streams.events.bots import Bots, Track
@@ -33,7 +33,7 @@ MOST_CHANGES = 1_024
 Redis up for long."""
 
 _fact_encoder = msgspec.msgpack.Encoder()
-_fact_decoder = msgspec.msgpack.Decoder(list[Fact])
+_fact_decoder = msgspec.msgpack.Decoder(list[JoinEvent])
 _track_encoder = msgspec.msgpack.Encoder()
 _track_decoder = msgspec.msgpack.Decoder(Track)
 _name_encoder = msgspec.msgpack.Encoder()
@@ -76,7 +76,7 @@ class Commit:
     set_: dict[bytes, bytes]
     removed: list[bytes]
     totals: dict[str, int]
-    examples: list[Labelled]
+    examples: list[LabelledExample]
     rates: dict[RateKey, Tally]
     broken: int = 0
     tracks: dict[bytes, bytes] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Partition:
     Examples
     --------
     >>> from streams.events.schema import Click, Impression, Shown
-    >>> partition = Partition(Rules(window_ms=1000, grace_ms=100), Saved())
+    >>> partition = Partition(JoinWindow(window_ms=1000, grace_ms=100), Saved())
     >>> shown = Impression(event_id="1", ts=0, user_id="u", shelf_id="s", surface="feed",
     ...     items=[Shown(item_id="a", position=0)])
     >>> first = partition.take([(0, shown), (1, Click(event_id="2", ts=9, user_id="u", item_id="a", shelf_id="s"))])
@@ -122,7 +122,7 @@ class Partition:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: JoinWindow,
         saved: Saved,
         rates: Mapping[RateKey, Tally] | None = None,
         bots: BotsConfig | None = None,
@@ -137,7 +137,7 @@ class Partition:
             _name_decoder.decode(name): State(_fact_decoder.decode(value)) for name, value in saved.states.items()
         }
         self._join.restore(states, saved.watermark, _counts(saved.counts))
-        self._closed: list[Closed] = []
+        self._closed: list[AttributedImpression] = []
         self._names = LabelLimiter()
         self._names.restore(rates or {})
         self._bots = Bots(bots)
@@ -161,7 +161,7 @@ class Partition:
         """Take whatever comes next: the topic was made anew, and its offsets begin again."""
         self.offset = -1
 
-    def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[Closed]:
+    def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[AttributedImpression]:
         """Take events in by offset; None stands for a record that is no event. Those taken before are passed over.
 
         What an event closes is closed before the event is taken: whoever dies between two commits of that leaves the
@@ -174,7 +174,7 @@ class Partition:
 
         Returns
         -------
-        list of Closed
+        list of AttributedImpression
             What this closes, until :meth:`commit` takes it, without what is a bot's.
         """
         for offset, event in events:
@@ -233,7 +233,7 @@ class Partition:
         self._committed, self._commit, self._join.broken = self.offset, found.name, 0
         return found
 
-    def counts(self) -> Counts:
+    def counts(self) -> JoinCounts:
         """What was seen so far."""
         return self._join.get()
 
@@ -241,7 +241,7 @@ class Partition:
         """How many shoppers are marked as bots now, by reason."""
         return self._bots.marked()
 
-    def _judge(self, closed: Iterable[Closed]) -> None:
+    def _judge(self, closed: Iterable[AttributedImpression]) -> None:
         """Set aside what is a bot's; that a shopper is one shows from this page on."""
         for shopper, page, shown in pages(closed):
             reason = self._bots.update(shopper, page)
@@ -253,11 +253,11 @@ class Partition:
                 self._closed += shown
 
     def _told(
-        self, closed: Iterable[Closed], known: Mapping[str, ShelfContext]
-    ) -> tuple[list[Labelled], dict[RateKey, Tally], int]:
+        self, closed: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]
+    ) -> tuple[list[LabelledExample], dict[RateKey, Tally], int]:
         """Examples and rates of closed impressions; one of which nothing can be told is left out, and counted: it would
         break every later batch again."""
-        examples: list[Labelled] = []
+        examples: list[LabelledExample] = []
         rates: defaultdict[RateKey, Tally] = defaultdict(Tally)
         broken = 0
         for one in closed:
@@ -272,7 +272,7 @@ class Partition:
             rates[one.ts // MINUTE_MS * MINUTE_MS, self._names.of(one.ts, named)].add(sums)
         return examples, dict(rates), broken
 
-    def _tried(self, closed: Iterable[Closed], known: Mapping[str, ShelfContext]) -> int:
+    def _tried(self, closed: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]) -> int:
         """Let the experiment count what was closed; how many views it could not."""
         broken = 0
         for view in views(closed, known):
@@ -315,15 +315,15 @@ def _shopper(field: bytes) -> str:
     return field.decode("utf-8", "surrogatepass")
 
 
-def _totals(counts: Counts) -> dict[str, int]:
+def _totals(counts: JoinCounts) -> dict[str, int]:
     parts = {"closed": counts.closed, "orphan": counts.orphans, "late": counts.late, "bot": counts.bots}
     return {f"{part}.{name}": count for part, counter in parts.items() for name, count in counter.items()}
 
 
-def _counts(totals: Mapping[str, int]) -> Counts:
+def _counts(totals: Mapping[str, int]) -> JoinCounts:
     found: dict[str, Counter[str]] = {name: Counter() for name in ("closed", "orphan", "late", "bot")}
     for name, count in totals.items():
         part, _, what = name.partition(".")
         if part in found:
             found[part][what] = count
-    return Counts(found["closed"], found["orphan"], found["late"], bots=found["bot"])
+    return JoinCounts(found["closed"], found["orphan"], found["late"], bots=found["bot"])

@@ -15,7 +15,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from evaluator.attribution import example
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.attribution.partition import HOUR_MS, Commit, RateKey, Saved, checked_state, checked_track
 from evaluator.attribution.shelf_store import ShelfStore
 from evaluator.experiments.canary import STATE, checked_piece
@@ -116,14 +116,14 @@ class JoinStore:
         if not done:
             raise OutpacedError(f"partition {partition} has gone on beyond offset {commit.before}")
 
-    async def examples(self, partition: int) -> list[Labelled]:
+    async def examples(self, partition: int) -> list[LabelledExample]:
         """Examples that are committed and not yet known to be in Kafka."""
         key = self.key(partition, "examples")
         [found] = await self._hashes([key])
         examples = await self._readable(key, found, lambda name, value: (name, example.decoder.decode(value)))
         return list(examples.values())
 
-    async def sent(self, partition: int, examples: Iterable[Labelled]) -> None:
+    async def sent(self, partition: int, examples: Iterable[LabelledExample]) -> None:
         """Forget examples: Kafka has them."""
         await cast(Any, self.client.hdel(self.key(partition, "examples"), *(one.id for one in examples)))
 

@@ -18,14 +18,14 @@ from functools import partial
 from aiokafka.errors import KafkaError
 
 from evaluator.attribution import example
-from evaluator.attribution.example import Labelled, ShelfContext
+from evaluator.attribution.example import LabelledExample, ShelfContext
 from evaluator.attribution.items import Items
-from evaluator.attribution.join import Rules
+from evaluator.attribution.join import JoinWindow
 from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.attribution.partition import HOUR_MS, Commit, Partition
 from evaluator.attribution.store import JoinStore, OutpacedError
 from evaluator.config import EvaluatorConfig
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.rates import WINDOWS, RollingRates
 from models.store.slots import Slot
 from streams.clock import wall_ms
@@ -52,7 +52,7 @@ NOT_THE_EVENTS = (KafkaError, OSError, OutpacedError, *connection.ERRORS)
 
 Numbered = tuple[int, AnyEvent | None]
 """An event with its offset; None is one that cannot be read."""
-Take = Callable[[Partition], list[Closed]]
+Take = Callable[[Partition], list[AttributedImpression]]
 ReadAgain = Callable[[int, int, int | None], AsyncGenerator[Sequence[Record]]]
 """Reads a partition's events from an offset on: to before another, or to where the partition ends now."""
 
@@ -105,7 +105,7 @@ class StreamJoin:
         self.config, self.events, self.bots = config, events, bots
         self.shelf_partitions, self._letters = shelf_partitions, letters
         self.gone, self.read_again, self._progress = gone, read_again, progress
-        self.rules = Rules(int(config.window_s * 1000), int(config.grace_s * 1000))
+        self.rules = JoinWindow(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.patience = RedisRetry()
         self.partitions: dict[int, Partition] = {}
         self.figures = LiveMetrics(config, items)
@@ -300,7 +300,7 @@ class StreamJoin:
         log.warning("%s: loading it again", outpaced)
         self._forget()
 
-    async def _known(self, closed: Sequence[Closed]) -> dict[str, ShelfContext]:
+    async def _known(self, closed: Sequence[AttributedImpression]) -> dict[str, ShelfContext]:
         """What is known of shelves, once Redis has all that were made before what is closed was seen.
 
         A backlog of events is read faster than that of the shelves which they name, and shelves that Redis lost are
@@ -398,7 +398,7 @@ class StreamJoin:
         event = decode_event(record.value, record.came_ms(now), self.events)
         return None if isinstance(event, Refusal) else event
 
-    def _published(self, number: int, examples: Sequence[Labelled]) -> Sent:
+    def _published(self, number: int, examples: Sequence[LabelledExample]) -> Sent:
         """Examples on their way to Kafka; once all are there, Redis forgets them."""
 
         async def publish() -> None:
@@ -413,7 +413,7 @@ class StreamJoin:
         return [asyncio.ensure_future(publish())] if examples else []
 
     def _measure(
-        self, number: int, commit: Commit, closed: Sequence[Closed], known: Mapping[str, ShelfContext]
+        self, number: int, commit: Commit, closed: Sequence[AttributedImpression], known: Mapping[str, ShelfContext]
     ) -> None:
         """Let figures take in what a partition's commit has closed; of views those alone that they have not seen: what
         Redis lost is closed again."""

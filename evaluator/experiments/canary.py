@@ -54,11 +54,11 @@ class CanaryExperiment:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> from evaluator.metrics.impression import Closed
+    >>> from evaluator.metrics.impression import AttributedImpression
     >>> challenge = CanaryExperiment(block_ms=60_000)
     >>> challenge.hold(Slot(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5)))
     >>> for number in range(100):
-    ...     closed = Closed(f"u{number}", "i", "s", "feed", 0, ts=9_000)
+    ...     closed = AttributedImpression(f"u{number}", "i", "s", "feed", 0, ts=9_000)
     ...     challenge.update(View((closed,), arm="canary", made_at=5_000, made_for=closed.shopper))
     >>> shown = next(one for one in challenge.get() if one.labels["arm"] == "canary")
     >>> shown.name, shown.labels["challenger"], 35 < shown.value < 65

@@ -12,7 +12,7 @@ from typing import Any
 from evaluator.experiments.click_test import ClickTest
 from evaluator.experiments.dispersion import Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 
 BLOCK_MS = 60_000
 """A minute: blocks have to be short against how quickly shares and rates change, and may be as short as one likes."""
@@ -75,8 +75,8 @@ class Experiment:
     Examples
     --------
     >>> experiment = Experiment({"champion": 0.9, "canary": 0.1})
-    >>> experiment.update(Closed("u1", "i", "s", "feed", 0, ts=1_000), "champion")
-    >>> experiment.update(Closed("u2", "i", "t", "feed", 0, ts=2_000), "canary")
+    >>> experiment.update(AttributedImpression("u1", "i", "s", "feed", 0, ts=1_000), "champion")
+    >>> experiment.update(AttributedImpression("u2", "i", "t", "feed", 0, ts=2_000), "canary")
     >>> experiment.get()["canary"].shoppers, Experiment.load(experiment.save()).get() == experiment.get()
     (1, True)
     """
@@ -94,7 +94,7 @@ class Experiment:
         self._seen = bytearray(SEEN_BITS // 8)
         self._changed: set[int] = set()
 
-    def update(self, closed: Closed, arm: str) -> None:
+    def update(self, closed: AttributedImpression, arm: str) -> None:
         """Take one closed impression in."""
         if arm not in self.shares:
             return

@@ -57,14 +57,15 @@ class HourlyMetrics:
 
     Examples
     --------
-    >>> from evaluator.metrics.impression import Closed
+    >>> from evaluator.metrics.impression import AttributedImpression
     >>> class Nothing:
     ...     def brand(self, item_id): return "acme"
     ...     def vector(self, item_id): return None
     ...     def __len__(self): return 4
     ...     def __contains__(self, item_id): return item_id == "i"
     >>> measures = HourlyMetrics(Nothing())
-    >>> measures.update([View((Closed("u", "i", "s", "feed", 0, ts=5), Closed("u", "invented", "s", "feed", 1, ts=5)))])
+    >>> seen = AttributedImpression
+    >>> measures.update([View((seen("u", "i", "s", "feed", 0, ts=5), seen("u", "invented", "s", "feed", 1, ts=5)))])
     >>> [(one.name, one.value) for one in measures.get(5) if one.name in ("coverage", "exposure_impressions")]
     [('coverage', 0.25), ('exposure_impressions', 2.0)]
     """

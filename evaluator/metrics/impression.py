@@ -14,7 +14,7 @@ MOST_REVENUE = 1e21
 """The largest price times the largest quantity that an event may have."""
 
 
-class Fact(NamedTuple):
+class JoinEvent(NamedTuple):
     """An item was shown (``kind`` is empty), or something was done to it. In order of time; at one moment what was
     shown comes before what was done. Facts of one ``kind`` and ``event_id`` are the same one, told again."""
 
@@ -28,7 +28,7 @@ class Fact(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class AttributedImpression:
     """An impression of one item whose window is over: nothing that comes can change it.
 
     ``position`` and ``ts`` (ms) are those of the first sighting; ``outcomes`` is what was done within the window, in
@@ -41,7 +41,7 @@ class Closed:
     surface: str
     position: int
     ts: int
-    outcomes: tuple[Fact, ...] = ()
+    outcomes: tuple[JoinEvent, ...] = ()
 
     @property
     def intent(self) -> str:
@@ -71,7 +71,7 @@ class View:
     without entries for shelves that are not ours.
     """
 
-    closed: tuple[Closed, ...]
+    closed: tuple[AttributedImpression, ...]
     model: str = ""
     arm: str = ""
     query: str = ""

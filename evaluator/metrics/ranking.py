@@ -11,27 +11,27 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from models.training.ndcg import ndcgs
 
 GAINS = {"ignore": 0, "look": 1, "read": 2, "buy": 4}
 """What an outcome was worth to the shopper, for nDCG."""
 
 
-def reciprocal_rank(shelf: Sequence[Closed]) -> float:
+def reciprocal_rank(shelf: Sequence[AttributedImpression]) -> float:
     """One over the place (from one) of the first item with an outcome; zero where there is none."""
     places = [one.position + 1 for one in shelf if one.outcomes]
     return 1 / min(places) if places else 0.0
 
 
-def ndcg(shelves: Sequence[Sequence[Closed]], depth: int = 10) -> list[float]:
+def ndcg(shelves: Sequence[Sequence[AttributedImpression]], depth: int = 10) -> list[float]:
     """nDCG of outcomes in the order shown, of each shelf where anything was done; of others nothing can be told.
 
     Examples
     --------
-    >>> from evaluator.metrics.impression import Fact
-    >>> shown = [Closed("u", item, "s", "feed", place, 0) for place, item in enumerate("ab")]
-    >>> clicked = Closed("u", "b", "s", "feed", 1, 0, (Fact(1, "click", "e"),))
+    >>> from evaluator.metrics.impression import JoinEvent
+    >>> shown = [AttributedImpression("u", item, "s", "feed", place, 0) for place, item in enumerate("ab")]
+    >>> clicked = AttributedImpression("u", "b", "s", "feed", 1, 0, (JoinEvent(1, "click", "e"),))
     >>> [round(value, 3) for value in ndcg([shown, [shown[0], clicked]])]
     [0.631]
     """

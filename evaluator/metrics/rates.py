@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.intervals import Interval, wilson
 from streams.telemetry.meter import label_value
 
@@ -87,12 +87,12 @@ def bucket(position: int) -> str:
     return next((name for last, name in PLACES if position <= last), BUCKETS[-1])
 
 
-def cut(closed: Closed, arm: str, model: str) -> Slice:
+def cut(closed: AttributedImpression, arm: str, model: str) -> Slice:
     """What a closed impression counts for."""
     return Slice(label_value(closed.surface), label_value(arm), label_value(model), bucket(closed.position))
 
 
-def tally(closed: Closed) -> Tally:
+def tally(closed: AttributedImpression) -> Tally:
     """One closed impression's sums."""
     clicked = int(bool(closed.outcomes))
     bought = int(any(outcome.kind == "purchase" for outcome in closed.outcomes))
@@ -169,7 +169,7 @@ class RollingRates:
     Examples
     --------
     >>> rates = RollingRates()
-    >>> rates.update(Closed("u", "i", "s", "feed", 0, ts=1_000), arm="champion", model="m1")
+    >>> rates.update(AttributedImpression("u", "i", "s", "feed", 0, ts=1_000), arm="champion", model="m1")
     >>> rates.get("1h", until=2_000).ctr
     Interval(rate=0.0, low=0.0, high=0.7934506856227626)
     >>> rates.by("1h", until=2_000, fields=("surface", "arm")).keys()
@@ -181,7 +181,7 @@ class RollingRates:
         self.dropped = 0
         self._slices: dict[Slice, dict[str, Rolling[Tally]]] = {}
 
-    def update(self, closed: Closed, *, arm: str, model: str) -> None:
+    def update(self, closed: AttributedImpression, *, arm: str, model: str) -> None:
         """Count one closed impression."""
         self.add(cut(closed, arm, model), closed.ts, tally(closed))
 

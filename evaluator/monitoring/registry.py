@@ -96,9 +96,9 @@ class MonitorRegistry:
 
     Examples
     --------
-    >>> from evaluator.metrics.impression import Closed
+    >>> from evaluator.metrics.impression import AttributedImpression
     >>> watches = MonitorRegistry(MonitorRules(learn=100, run_length=1_000, recover=50))
-    >>> watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
+    >>> watches.update(View((AttributedImpression("u", "i", "s", "feed", 0, 0),), arm="champion"))
     >>> [(one.labels["watch"], one.labels["arm"], one.value) for one in watches.get() if one.name == "drift_alarm"]
     [('click_rate', 'champion', 0.0), ('unseen_items', '', 0.0)]
     """

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.attribution.labels import Context, example
 from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.retraining.config import LearningConfig
@@ -49,18 +49,18 @@ def weighed(examples: Sequence[Example], positions: PositionBiasModel) -> list[E
 class Slices(NamedTuple):
     """Examples in the order of time."""
 
-    train: Sequence[Labelled]
-    calibrate: Sequence[Labelled]
-    gate: Sequence[Labelled]
+    train: Sequence[LabelledExample]
+    calibrate: Sequence[LabelledExample]
+    gate: Sequence[LabelledExample]
 
 
-def slices(examples: Sequence[Labelled], config: LearningConfig) -> Slices:
+def slices(examples: Sequence[LabelledExample], config: LearningConfig) -> Slices:
     """Cut examples that are in the order of time.
 
     Examples
     --------
-    >>> made = [Labelled(id=f"{ts}{item}", ts=ts, shopper="u", item_id=item, shelf_id="s", surface="", position=0,
-    ...     intent="look") for ts in range(10) for item in "ab"]
+    >>> made = [LabelledExample(id=f"{ts}{item}", ts=ts, shopper="u", item_id=item, shelf_id="s", surface="",
+    ...     position=0, intent="look") for ts in range(10) for item in "ab"]
     >>> [len(some) for some in slices(made, LearningConfig())]
     [14, 2, 4]
 
@@ -101,7 +101,7 @@ class TrainingDataset(msgspec.Struct, frozen=True, kw_only=True):
     through: int
 
 
-def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[Labelled]:
+def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[LabelledExample]:
     """The newest examples, in the order of time: none from before ``since``, none too old, and not too many."""
     newest, enough = archive.newest() or 0, archive.back(END, config.most_examples) or 0
     some = archive.read(max(since, newest - int(config.window_s * 1_000), enough), END)
@@ -109,8 +109,8 @@ def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[Lab
 
 
 def training_dataset(
-    some: Iterable[Labelled],
-    older: Iterable[Labelled],
+    some: Iterable[LabelledExample],
+    older: Iterable[LabelledExample],
     text: Callable[[str], str | None],
     config: LearningConfig,
     seed: int = 0,
@@ -146,13 +146,13 @@ def training_dataset(
     )
 
 
-def _example(one: Labelled, text: Callable[[str], str | None]) -> Example | None:
+def _example(one: LabelledExample, text: Callable[[str], str | None]) -> Example | None:
     context = Context(one.query, tuple(one.history), tuple(one.asked), tuple(one.weights))
     made = example(one, context, text)
     return made and msgspec.structs.replace(made, popularity=one.popularity)
 
 
-def _positions(some: Iterable[Labelled]) -> PositionBiasModel:
+def _positions(some: Iterable[LabelledExample]) -> PositionBiasModel:
     positions = PositionBiasModel()
     for one in some:
         positions.update(one.query or one.shopper, one.item_id, one.position, one.intent != "ignore")

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from evaluator.attribution.example import Labelled, parse
+from evaluator.attribution.example import LabelledExample, parse
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.store.store import ExampleStore
@@ -97,7 +97,7 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     await asyncio.sleep(AGAIN_S)
             await self._commit(safe)
 
-    def _records(self, messages: Iterable[Any]) -> Iterator[tuple[int, int, Labelled | None]]:
+    def _records(self, messages: Iterable[Any]) -> Iterator[tuple[int, int, LabelledExample | None]]:
         """Partition, offset and example of each; None for what is none."""
         for message in messages:
             example = self._guard(message)

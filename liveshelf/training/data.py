@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from evaluator.attribution.join import Attribution, Rules, pages
+from evaluator.attribution.join import Attribution, JoinWindow, pages
 from evaluator.attribution.labels import Context, Contexts, example
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.retraining.dataset import weighed
 from liveshelf.terminal import add_row
@@ -93,7 +93,7 @@ class EventFiles:
     shelves: Path | None = None
     limit: int | None = None
     debias: bool = False
-    rules: Rules = field(default_factory=Rules)
+    rules: JoinWindow = field(default_factory=JoinWindow)
     bots: BotsConfig = field(default_factory=BotsConfig)
 
     def label(self) -> LabelledFiles:
@@ -190,8 +190,8 @@ def mapped(mapping: str | None) -> MappingConfig:
 
 
 def _joined(
-    events: Sequence[AnyEvent], contexts: Contexts, rules: Rules, bots: Bots, counts: Counter[str]
-) -> Iterator[tuple[Closed, Context]]:
+    events: Sequence[AnyEvent], contexts: Contexts, rules: JoinWindow, bots: Bots, counts: Counter[str]
+) -> Iterator[tuple[AttributedImpression, Context]]:
     """Closed impressions with their contexts, as a live loop would have had them by the time of the newest event."""
     join = Attribution(rules)
     for event in sorted(events, key=lambda event: event.time_ms):
@@ -211,7 +211,7 @@ def _joined(
         counts["beyond what one shopper and item may have"] = join.broken
 
 
-def _split(made: list[tuple[Closed, Example]], counts: Counter[str], debias: bool) -> LabelledFiles:
+def _split(made: list[tuple[AttributedImpression, Example]], counts: Counter[str], debias: bool) -> LabelledFiles:
     views = sorted({(closed.ts, closed.shopper, closed.shelf_id) for closed, _ in made})
     cut = views[min(int((1 - DEV_SHARE) * len(views)), len(views) - 1)][0]
     older = [(closed, one) for closed, one in made if closed.ts < cut]

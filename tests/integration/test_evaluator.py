@@ -12,8 +12,8 @@ import pytest
 from kafka import TopicPartition
 
 from benchmarks.replay import later
-from evaluator.attribution.example import Labelled, decoder
-from evaluator.attribution.join import Attribution, Rules
+from evaluator.attribution.example import LabelledExample, decoder
+from evaluator.attribution.join import Attribution, JoinWindow
 from evaluator.attribution.shelf_store import BUCKETS, bucket
 from evaluator.attribution.store import numbers
 from evaluator.monitoring.alerts import alert
@@ -82,7 +82,7 @@ def mixed(events: list[tuple[int, str, bytes]], seed: int) -> list[tuple[str, by
 
 def offline(events: list[tuple[int, str, bytes]]) -> Counter[tuple[str, str, str, int, str]]:
     """Every impression with what it led to, joined in memory."""
-    join = Attribution(Rules(WINDOW_S * 1_000, GRACE_S * 1_000))
+    join = Attribution(JoinWindow(WINDOW_S * 1_000, GRACE_S * 1_000))
     for ts, _, value in events:
         event = decode_event(value, ts, EventsConfig())
         assert isinstance(event, AnyEvent)
@@ -110,7 +110,7 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         yield shop
 
 
-def examples(shop: Shop) -> list[Labelled]:
+def examples(shop: Shop) -> list[LabelledExample]:
     """All of the topic, once each."""
     partitions = [TopicPartition(shop.topics.examples, number) for number in range(shop.config.topics.partitions)]
     shop.reader.assign(partitions)
@@ -124,7 +124,7 @@ def examples(shop: Shop) -> list[Labelled]:
     return list(found.values())
 
 
-def told(made: list[Labelled]) -> Counter[tuple[str, str, str, int, str]]:
+def told(made: list[LabelledExample]) -> Counter[tuple[str, str, str, int, str]]:
     return Counter((one.shopper, one.item_id, one.shelf_id, one.ts, one.intent) for one in made)
 
 

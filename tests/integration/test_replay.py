@@ -23,8 +23,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from benchmarks import replay
-from evaluator.attribution.join import Attribution, Rules
-from evaluator.metrics.impression import Closed
+from evaluator.attribution.join import Attribution, JoinWindow
+from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.rates import Tally, tally
 from streams import reporting
 from streams.clock import wall_ms
@@ -86,7 +86,7 @@ def pass_time(shop: Shop, by_ms: int) -> int:
 
 def closed(shop: Shop, window_s: int, grace_s: int) -> Counter[str]:
     """Wait until all events are taken, let time go on until nothing waits, and give the totals."""
-    newest = pass_time(shop, Rules(window_s * 1_000, grace_s * 1_000).settled_ms + 1_000)
+    newest = pass_time(shop, JoinWindow(window_s * 1_000, grace_s * 1_000).settled_ms + 1_000)
     until(lambda: not replay.waiting(shop.redis, group(shop)), shop.log("evaluator-1").read_text, 0.25)
     found = replay.totals(shop.redis, group(shop))
     found["newest"] = newest
@@ -249,7 +249,7 @@ def joined(topic: Sequence[Sequence[bytes]]) -> Sums:
     """By the offline join."""
     found = Sums()
     for values in topic:
-        join, ended = Attribution(Rules(WINDOW_S * 1_000, GRACE_S * 1_000)), list[Closed]()
+        join, ended = Attribution(JoinWindow(WINDOW_S * 1_000, GRACE_S * 1_000)), list[AttributedImpression]()
         for value in values:
             event = decode_event(value, wall_ms(), EventsConfig())
             assert isinstance(event, AnyEvent)

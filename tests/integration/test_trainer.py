@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.attribution.example import encoder as labelled
 from evaluator.gate.report import Verdict, decode
 from evaluator.retraining.store.archive import Archive
@@ -54,11 +54,11 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         yield shop
 
 
-def send(shop: Shop, some: list[Labelled]) -> None:
+def send(shop: Shop, some: list[LabelledExample]) -> None:
     shop.produce(shop.topics.examples, [(one.id, labelled.encode(one)) for one in some])
 
 
-def filled(shop: Shop) -> list[Labelled]:
+def filled(shop: Shop) -> list[LabelledExample]:
     """A shop with items, and examples of a taste."""
     items = lessons.items(208)
     lessons.put(shop, items, Encoder())
@@ -85,7 +85,7 @@ def said(shop: Shop, label: str, value: str) -> Snapshot:
     return until(found, lambda: f"{last(shop)} {shop.log('trainer-1').read_text()[-3000:]}", every_s=0.2)
 
 
-def on_disk(tmp_path: Path) -> list[Labelled]:
+def on_disk(tmp_path: Path) -> list[LabelledExample]:
     return list(Archive(tmp_path / "examples").read(0, END))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.store.columns import ORDER, rows
 from evaluator.retraining.store.folder import Folder
 from evaluator.retraining.store.segment import Segment, standing
@@ -98,7 +98,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = Folder(folder)
 
-    def read(self, since: int, until: int) -> Iterator[Labelled]:
+    def read(self, since: int, until: int) -> Iterator[LabelledExample]:
         """Examples seen from ``since`` on and before ``until`` (epoch ms), the newest last."""
         for part in self._tables(since, until, None, ORDER):
             yield from rows(part)
@@ -107,7 +107,7 @@ class Archive:
         """How many examples were seen from ``since`` on and before ``until``."""
         return sum(len(part) for part in self._tables(since, until, ["ts"], ["ts"]))
 
-    def rehearsal(self, before: int) -> list[Labelled]:
+    def rehearsal(self, before: int) -> list[LabelledExample]:
         """The sample of all history seen before a moment, the newest last; uniform, whatever the moment."""
         found = self.folder.rehearsal()
         return [] if found is None else [one for one in rows(found[0]) if one.ts < before]

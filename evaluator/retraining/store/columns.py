@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 
 SCHEMA: Any = pa.schema(
     [
@@ -38,12 +38,12 @@ ORDER = ("ts", "shopper", "shelf_id", "position", "id")
 """One shopper's view of one shelf."""
 
 
-def table(examples: Iterable[Labelled]) -> Any:
+def table(examples: Iterable[LabelledExample]) -> Any:
     """An Arrow table of the examples, in :data:`ORDER`.
 
     Examples
     --------
-    >>> made = [Labelled(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="feed", position=0,
+    >>> made = [LabelledExample(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="feed", position=0,
     ...     intent="look", history=["a"]) for ts in (9, 5)]
     >>> rows(table(made)) == made[::-1]
     True
@@ -53,6 +53,6 @@ def table(examples: Iterable[Labelled]) -> Any:
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def rows(columns: Any) -> list[Labelled]:
+def rows(columns: Any) -> list[LabelledExample]:
     """The examples of a table, in its order."""
-    return msgspec.convert(columns.to_pylist(), list[Labelled])
+    return msgspec.convert(columns.to_pylist(), list[LabelledExample])

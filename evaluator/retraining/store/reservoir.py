@@ -8,7 +8,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 
 TOP = 1 << 128
 
@@ -29,7 +29,7 @@ class Reservoir:
 
     Examples
     --------
-    >>> made = [Labelled(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
+    >>> made = [LabelledExample(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
     ...     intent="look") for ts in range(100)]
     >>> there, back = Reservoir(5), Reservoir(5)
     >>> changes = [there.update(one) for one in made]
@@ -38,14 +38,14 @@ class Reservoir:
     (['0', '68', '75', '79', '99'], True, True)
     """
 
-    def __init__(self, size: int, examples: Iterable[Labelled] = (), bound: int = TOP) -> None:
+    def __init__(self, size: int, examples: Iterable[LabelledExample] = (), bound: int = TOP) -> None:
         self.size, self.bound = size, bound
-        self._kept: dict[str, Labelled] = {}
+        self._kept: dict[str, LabelledExample] = {}
         self._highest: list[tuple[int, str]] = []
         for example in examples:
             self.update(example)
 
-    def update(self, example: Labelled) -> bool:
+    def update(self, example: LabelledExample) -> bool:
         """Take an example in; whether that changed anything."""
         place = rank(example.id)
         if place >= self.bound or example.id in self._kept:
@@ -56,7 +56,7 @@ class Reservoir:
             self._drop()
         return True
 
-    def get(self) -> list[Labelled]:
+    def get(self) -> list[LabelledExample]:
         """The sample, the oldest first."""
         return sorted(self._kept.values(), key=lambda one: (one.ts, one.id))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from pathlib import Path
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.config import ExamplesConfig
 from evaluator.retraining.store.archive import Archive, rechunked
 from evaluator.retraining.store.columns import rows, table
@@ -32,7 +32,8 @@ class Buffer:
     Examples
     --------
     >>> from msgspec.structs import replace
-    >>> one = Labelled(id="1", ts=5, shopper="u", item_id="i", shelf_id="s", surface="", position=0, intent="look")
+    >>> one = LabelledExample(id="1", ts=5, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
+    ...     intent="look")
     >>> buffer = Buffer(ExamplesConfig(flush_rows=2, span_s=1))
     >>> for offset, example in enumerate([one, one, None, replace(one, id="2", ts=1_700)]):
     ...     taken = buffer.update(0, offset, example, now=2_000)
@@ -42,12 +43,12 @@ class Buffer:
 
     def __init__(self, config: ExamplesConfig) -> None:
         self.config = config
-        self.examples: dict[str, Labelled] = {}
+        self.examples: dict[str, LabelledExample] = {}
         self.offsets: dict[int, int] = {}
         self._bytes = 0
         self._since: int | None = None
 
-    def update(self, partition: int, offset: int, example: Labelled | None, now: int) -> bool:
+    def update(self, partition: int, offset: int, example: LabelledExample | None, now: int) -> bool:
         """Take the record at an offset in; None stands for one that is no example.
 
         Returns
@@ -73,9 +74,9 @@ class Buffer:
             return True
         return self._since is not None and now - self._since >= config.flush_s * 1000
 
-    def spans(self) -> Mapping[int, Mapping[str, Labelled]]:
+    def spans(self) -> Mapping[int, Mapping[str, LabelledExample]]:
         """Examples by id, by the beginning of the span of event time in which they were seen."""
-        span, found = self.config.span_s * 1000, defaultdict[int, dict[str, Labelled]](dict)
+        span, found = self.config.span_s * 1000, defaultdict[int, dict[str, LabelledExample]](dict)
         for id, example in self.examples.items():
             found[example.ts // span * span][id] = example
         return dict(sorted(found.items()))
@@ -120,7 +121,7 @@ class ExampleStore:
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
-    def update(self, records: Iterable[tuple[int, int, Labelled | None]], now: int) -> Mapping[int, int]:
+    def update(self, records: Iterable[tuple[int, int, LabelledExample | None]], now: int) -> Mapping[int, int]:
         """Take records in, as partition, offset and example; None stands for what is no example.
 
         Returns
@@ -160,7 +161,7 @@ class ExampleStore:
         """How many of those taken in are not written yet and were seen from ``since`` on (epoch ms)."""
         return sum(one.ts >= since for one in self._buffer.examples.values())
 
-    def _write(self, start: int, some: Mapping[str, Labelled], now: int) -> None:
+    def _write(self, start: int, some: Mapping[str, LabelledExample], now: int) -> None:
         span = self.config.span_s * 1000
         if start + span <= now - self.config.keep_s * 1000:
             self.counts["old"] += len(some)

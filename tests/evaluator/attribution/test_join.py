@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.attribution import join as attribution
-from evaluator.attribution.join import MOST_FACTS, Attribution, Counts, Rules, State, facts, pages
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.attribution.join import MOST_FACTS, Attribution, JoinCounts, JoinWindow, State, join_events, pages
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, Shown
 
-RULES = Rules(window_ms=30, grace_ms=10)
+RULES = JoinWindow(window_ms=30, grace_ms=10)
 KINDS: dict[str, type[Click | Read | Cart | Purchase]] = {
     "click": Click,
     "read": Read,
@@ -39,14 +39,14 @@ def bought(ts: int, event_id: str, price: float = 10.0, shelf: str | None = "s")
     return Purchase(event_id=event_id, ts=ts, user_id="u", item_id="a", shelf_id=shelf, price=price)
 
 
-def joined(events: Sequence[AnyEvent], until: int = 1_000) -> tuple[list[Closed], Counts]:
+def joined(events: Sequence[AnyEvent], until: int = 1_000) -> tuple[list[AttributedImpression], JoinCounts]:
     join = Attribution(RULES)
     for event in events:
         join.update(event)
     return join.advance(until), join.get()
 
 
-def intents(closed: Sequence[Closed]) -> list[tuple[str, str]]:
+def intents(closed: Sequence[AttributedImpression]) -> list[tuple[str, str]]:
     return [(one.item_id, one.intent) for one in closed]
 
 
@@ -65,7 +65,7 @@ def test_the_strongest_outcome_wins(kinds: list[str], intent: str) -> None:
     closed, counts = joined([seen(0, "a"), *(did(kind, 1 + place, "a") for place, kind in enumerate(kinds))])
     assert intents(closed) == [("a", intent)]
     assert [outcome.kind for outcome in closed[0].outcomes] == kinds
-    assert counts == Counts(closed=Counter({intent: 1}))
+    assert counts == JoinCounts(closed=Counter({intent: 1}))
 
 
 def test_an_impression_closes_when_the_watermark_is_past_window_and_grace() -> None:
@@ -153,7 +153,7 @@ def histories(draw: st.DrawFn, ids: int = 14) -> list[AnyEvent]:
     return events
 
 
-def streamed(events: Sequence[AnyEvent], delays: Sequence[int]) -> tuple[list[Closed], Counts]:
+def streamed(events: Sequence[AnyEvent], delays: Sequence[int]) -> tuple[list[AttributedImpression], JoinCounts]:
     """As it would arrive: each event delayed by at most the grace, the watermark at the newest that has arrived."""
     arriving = sorted(zip(events, delays, strict=True), key=lambda pair: pair[0].time_ms + pair[1])
     join = Attribution(RULES)
@@ -194,7 +194,7 @@ def test_an_outcome_sent_again_with_another_time_or_value_counts_once(order: tup
     events: list[AnyEvent] = [seen(0, "a"), bought(5, "p"), bought(6, "p"), bought(5, "p", price=11.0)]
     [closed], counts = joined([events[place] for place in order])
     assert (closed.revenue, [outcome.ts for outcome in closed.outcomes]) == (10.0, [5]), "the earliest, then the least"
-    assert counts == Counts(closed=Counter(buy=1))
+    assert counts == JoinCounts(closed=Counter(buy=1))
 
 
 def test_ids_are_told_apart_by_kind_item_and_shopper() -> None:
@@ -233,8 +233,8 @@ def test_one_shopper_and_item_cost_little_and_change_nothing_for_others() -> Non
         people += [seen(ts, "a", "b", user=f"u{ts}"), did("click", ts + 9, "a", user=f"u{ts}")]
         people.append(did("cart", ts + 9, "c", user="bot"))
     started = time.perf_counter()
-    join, alone = Attribution(Rules(20_000, 5_000)), Attribution(Rules(20_000, 5_000))
-    closed: list[Closed] = []
+    join, alone = Attribution(JoinWindow(20_000, 5_000)), Attribution(JoinWindow(20_000, 5_000))
+    closed: list[AttributedImpression] = []
     for event in sorted([*flood, *people], key=lambda event: event.time_ms):
         join.update(event)
         closed += join.advance(event.time_ms)
@@ -261,9 +261,9 @@ def test_a_full_key_takes_facts_again_once_its_first_are_over() -> None:
 
 
 def test_a_state_from_before_the_limit_is_cut_to_the_earliest() -> None:
-    many = [fact for ts in range(MOST_FACTS + 3) for _, fact in facts(seen(ts, "a", shelf=f"s{ts}"))]
+    many = [fact for ts in range(MOST_FACTS + 3) for _, fact in join_events(seen(ts, "a", shelf=f"s{ts}"))]
     join = Attribution(RULES)
-    join.restore({("u", "a"): State(many), ("u", "b"): State(many[:2])}, 0, Counts())
+    join.restore({("u", "a"): State(many), ("u", "b"): State(many[:2])}, 0, JoinCounts())
     assert (join.broken, join.get().waiting, join.drain()) == (3, MOST_FACTS + 2, {("u", "a"): State(many[:-3])})
 
 
@@ -272,9 +272,9 @@ def test_a_state_from_before_the_limit_is_cut_to_the_earliest() -> None:
 def test_what_is_taken_of_a_full_key_depends_on_the_order_of_events_alone(
     events: list[AnyEvent], advanced: set[int], restarted: set[int]
 ) -> None:
-    def played(advanced: set[int], restarted: set[int]) -> tuple[list[Closed], Counts, int]:
-        join, closed, broken = Attribution(RULES), list[Closed](), 0
-        kept: dict[tuple[str, str], frozenset[Fact]] = {}
+    def played(advanced: set[int], restarted: set[int]) -> tuple[list[AttributedImpression], JoinCounts, int]:
+        join, closed, broken = Attribution(RULES), list[AttributedImpression](), 0
+        kept: dict[tuple[str, str], frozenset[JoinEvent]] = {}
         for place, event in enumerate(events):
             join.update(event)
             join.watermark = max(join.watermark, event.time_ms)
@@ -306,7 +306,7 @@ def test_no_outcome_is_lost_or_counted_twice(events: list[AnyEvent]) -> None:
         assert all(one.ts <= outcome.ts <= one.ts + RULES.window_ms for outcome in one.outcomes)
 
 
-def in_steps(events: Sequence[AnyEvent], most: float) -> list[list[Closed]]:
+def in_steps(events: Sequence[AnyEvent], most: float) -> list[list[AttributedImpression]]:
     join = Attribution(RULES)
     for event in events:
         join.update(event)
@@ -342,7 +342,7 @@ def test_a_page_of_which_one_item_was_seen_before_is_not_parted() -> None:
 
 def test_what_a_shorter_window_closes_at_once_is_closed_in_steps_too() -> None:
     """A state of settings before: much is over though the watermark stays where it is."""
-    before = Attribution(Rules(window_ms=1_000, grace_ms=10))
+    before = Attribution(JoinWindow(window_ms=1_000, grace_ms=10))
     for place in range(9):
         before.update(seen(place, f"i{place}"))
     before.advance(500)

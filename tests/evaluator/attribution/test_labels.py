@@ -1,7 +1,7 @@
 """What an impression was shown for, and the example that it makes."""
 
 from evaluator.attribution.labels import RECENT, Context, Contexts, example
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from streams.events.schema import Click, Read, Search
 from streams.events.shelf import Shelf, ShelfRecord
 from streams.redis import keys
@@ -9,8 +9,8 @@ from streams.redis import keys
 TEXTS = {name: f"Text of {name}" for name in ("a", "b", "c")}
 
 
-def closed(ts: int = 100, shelf: str = "s", surface: str = "search", item: str = "a") -> Closed:
-    return Closed("u", item, shelf, surface, 2, ts)
+def closed(ts: int = 100, shelf: str = "s", surface: str = "search", item: str = "a") -> AttributedImpression:
+    return AttributedImpression("u", item, shelf, surface, 2, ts)
 
 
 def search(ts: int, query: str, query_id: str | None = None, event_id: str = "") -> Search:

@@ -8,12 +8,11 @@ import pytest
 from redis.asyncio import Redis
 
 from evaluator.attribution.items import Items
-from evaluator.attribution.join import Closed, Fact
 from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.attribution.monitor_state import MonitorState
 from evaluator.attribution.store import JoinStore
 from evaluator.config import EvaluatorConfig
-from evaluator.metrics.impression import View
+from evaluator.metrics.impression import AttributedImpression, JoinEvent, View
 from evaluator.monitoring.alerts.alert import ActiveAlerts, Alert
 from evaluator.monitoring.rate_monitor import RateMonitor
 from evaluator.monitoring.registry import Key
@@ -21,7 +20,7 @@ from streams.redis.retry import RedisRetry
 
 pytestmark = pytest.mark.integration
 
-CLICKED = (Fact(1, "click", "e"),)
+CLICKED = (JoinEvent(1, "click", "e"),)
 
 
 class Process:
@@ -38,7 +37,7 @@ class Process:
         """Watch so many views."""
         for _ in range(count):
             self.shown += 1
-            one = Closed(f"u{self.shown}", "i", "s", "feed", 0, self.shown, CLICKED if clicked else ())
+            one = AttributedImpression(f"u{self.shown}", "i", "s", "feed", 0, self.shown, CLICKED if clicked else ())
             self.figures.update([View((one,), arm="champion")])
         self.figures.watch(1 << 60)
 

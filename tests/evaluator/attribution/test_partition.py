@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from evaluator.attribution import join
 from evaluator.attribution import partition as partition_module
-from evaluator.attribution.example import Labelled, ShelfContext, encoder, label
-from evaluator.attribution.join import Rules, Settled, State, facts, settle
+from evaluator.attribution.example import LabelledExample, ShelfContext, encoder, label
+from evaluator.attribution.join import JoinWindow, Settled, State, join_events, settle
 from evaluator.attribution.partition import Commit, Partition, Saved
 from evaluator.metrics import cardinality as names_module
 from evaluator.metrics.cardinality import LabelLimiter
-from evaluator.metrics.impression import MOST_REVENUE, Closed, Fact
+from evaluator.metrics.impression import MOST_REVENUE, AttributedImpression, JoinEvent
 from evaluator.metrics.rates import Slice, Tally, tally
 from streams.config import BotsConfig
 from streams.events.schema import AnyEvent, Click, Impression, Purchase, Shown
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord
 
-RULES = Rules(window_ms=1_000, grace_ms=300)
+RULES = JoinWindow(window_ms=1_000, grace_ms=300)
 KNOWN = {
     "s0": ShelfContext(model="m", arm="canary", query="tv", history=["h"], items=["i0", "i1"], propensities=[0.9, 0.5])
 }
@@ -75,7 +75,7 @@ class Redis:
 
     def __init__(self) -> None:
         self.saved = Saved()
-        self.examples: dict[str, Labelled] = {}
+        self.examples: dict[str, LabelledExample] = {}
         self.rates: dict[tuple[int, Slice], Tally] = {}
 
     def commit(self, commit: Commit) -> None:
@@ -186,7 +186,7 @@ def test_what_a_pause_of_a_night_closes_goes_in_commits_of_a_bounded_size() -> N
 def test_what_a_shorter_window_closes_at_once_is_in_commits_whoever_dies() -> None:
     """Much is over though no time has passed since the settings changed: nothing is settled that no commit gives."""
     redis, late = Redis(), 10**6
-    partition = Partition(Rules(window_ms=10**7, grace_ms=300), redis.saved)
+    partition = Partition(JoinWindow(window_ms=10**7, grace_ms=300), redis.saved)
     shown = [impression(0, number, "s0", user=f"u{number}") for number in range(900)]
     for number, one in enumerate([*shown, impression(1, late, "s1")]):
         partition.take([(number, one)])
@@ -249,11 +249,11 @@ def test_examples_are_what_the_shelf_was_made_with() -> None:
     shelf = Shelf(shelf_id="s0", surface="feed", model="m", arm="canary", made_at=1, event_ts=1, items=[item])
     record = ShelfRecord(key="k", shopper="u", query="tv", shelf=shelf, propensities=[0.9], history=["h"])
     known = ShelfContext.of(record)
-    made = label(Closed("u", "i0", "s0", "feed", 0, 5), known)
+    made = label(AttributedImpression("u", "i0", "s0", "feed", 0, 5), known)
     assert (made.query, made.history, made.model, made.arm, made.propensity) == ("tv", ["h"], "m", "canary", 0.9)
-    assert label(Closed("u", "i9", "s0", "feed", 0, 5), known).propensity is None
-    assert made.id == label(Closed("u", "i0", "s0", "feed", 0, 5), None).id
-    assert made.id != label(Closed("u", "i0", "s0", "feed", 0, 6), None).id
+    assert label(AttributedImpression("u", "i9", "s0", "feed", 0, 5), known).propensity is None
+    assert made.id == label(AttributedImpression("u", "i0", "s0", "feed", 0, 5), None).id
+    assert made.id != label(AttributedImpression("u", "i0", "s0", "feed", 0, 6), None).id
 
 
 def test_rates_are_by_minute_surface_arm_model_and_position(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_more_names_than_there_are_places_for_are_counted_together() -> None:
 
 
 def test_what_cannot_be_told_is_left_out_and_breaks_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hostile(closed: Closed) -> Tally:
+    def hostile(closed: AttributedImpression) -> Tally:
         if closed.shelf_id == "s1":
             raise OverflowError
         return tally(closed)
@@ -295,7 +295,7 @@ def test_what_cannot_be_told_is_left_out_and_breaks_nothing_else(monkeypatch: py
 
 
 def test_what_cannot_be_decided_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hostile(state: State, horizon: int, rules: Rules) -> Settled:
+    def hostile(state: State, horizon: int, rules: JoinWindow) -> Settled:
         if any(fact.kind for fact in state):
             raise TypeError
         return settle(state, horizon, rules)
@@ -345,7 +345,7 @@ def test_a_purchase_sent_again_with_another_time_is_paid_once_and_makes_one_exam
 
 def test_sums_stay_finite_whatever_was_bought_for() -> None:
     """Also of what was taken in before amounts had a limit."""
-    shown, bought = Fact(5, "", "e", "s0", "feed"), Fact(6, "purchase", "p", "s0", value=1e300)
+    shown, bought = JoinEvent(5, "", "e", "s0", "feed"), JoinEvent(6, "purchase", "p", "s0", value=1e300)
     state = {msgspec.msgpack.encode(("u", "i0")): msgspec.msgpack.encode([shown, bought])}
     partition = Partition(RULES, Saved(states=state))
     partition.take([], watermark=END)
@@ -355,5 +355,5 @@ def test_sums_stay_finite_whatever_was_bought_for() -> None:
     assert (sums.purchases, sums.revenue, commit.examples[0].value) == (1, MOST_REVENUE, MOST_REVENUE)
     assert math.isfinite(sum([sums.revenue_squared] * 10**6))
     largest = Purchase(event_id="p", ts=6, user_id="u", item_id="i", price=1e12, quantity=10**9)
-    [(_, fact)] = facts(largest)
+    [(_, fact)] = join_events(largest)
     assert fact.value == MOST_REVENUE

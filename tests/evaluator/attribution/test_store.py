@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from evaluator.attribution.example import ShelfContext
-from evaluator.attribution.join import Rules
+from evaluator.attribution.join import JoinWindow
 from evaluator.attribution.partition import HOUR_MS, Commit, Partition, Saved
 from evaluator.attribution.shelf_store import Stretch
 from evaluator.attribution.store import JoinStore, OutpacedError
@@ -30,7 +30,7 @@ from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
 pytestmark = pytest.mark.integration
 
 T = TypeVar("T")
-RULES = Rules(window_ms=1_000, grace_ms=300)
+RULES = JoinWindow(window_ms=1_000, grace_ms=300)
 KNOWN = ShelfContext(model="m", arm="a", query="tv", history=[], items=["i"], propensities=[0.5])
 
 

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.config import ExamplesConfig
 
 HOUR_MS = 3_600_000
@@ -14,10 +14,10 @@ NOW = 1_764_129_600_000
 FIRST = NOW - 10 * HOUR_MS
 
 
-def example(number: int, ts: int = 0, shopper: str = "u", shelf_id: str = "s") -> Labelled:
+def example(number: int, ts: int = 0, shopper: str = "u", shelf_id: str = "s") -> LabelledExample:
     """An example that is its number's own; half of them have all fields."""
     name = hashlib.blake2b(str(number).encode(), digest_size=12).hexdigest()
-    made = Labelled(
+    made = LabelledExample(
         id=name,
         ts=FIRST + ts,
         shopper=shopper,

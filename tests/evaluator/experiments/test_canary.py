@@ -10,14 +10,14 @@ import pytest
 
 from evaluator.experiments.canary import SETTLED_MS, STATE, CanaryExperiment
 from evaluator.experiments.experiment import Experiment
-from evaluator.metrics.impression import Closed, Fact, View
+from evaluator.metrics.impression import AttributedImpression, JoinEvent, View
 from models.store.slots import Promotion, Slot
 from streams.ranking.assignment import assign
 
 BEGUN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 AT = int(BEGUN.timestamp() * 1_000)
 COUNTS = AT + SETTLED_MS
-CLICKED = (Fact(1, "click", "e"),)
+CLICKED = (JoinEvent(1, "click", "e"),)
 ENOUGH = math.log10(20)
 
 
@@ -31,7 +31,9 @@ def arm(shopper: str, version: str = "m2", share: float = 0.2) -> str:
 
 def view(shopper: str, of: str, made_at: int | None = COUNTS, clicked: bool = False, ts: int = COUNTS) -> View:
     closed = tuple(
-        Closed(shopper, f"i{position}", "s", "feed", position, ts, CLICKED if clicked and not position else ())
+        AttributedImpression(
+            shopper, f"i{position}", "s", "feed", position, ts, CLICKED if clicked and not position else ()
+        )
         for position in range(5)
     )
     return View(closed, "m", of, made_at=made_at, made_for=shopper)
@@ -88,7 +90,9 @@ def test_shelves_of_their_own_arm_that_were_made_since_count() -> None:
 def test_a_shelf_that_another_sees_is_of_the_arm_that_it_was_made_for() -> None:
     shopper = next(name for name in map("u{}".format, range(99)) if arm(name) == "canary")
     other = next(name for name in map("u{}".format, range(99)) if arm(name) == "champion")
-    seen = View((Closed(other, "i", "s", "feed", 0, COUNTS),), "m", "canary", made_at=COUNTS, made_for=shopper)
+    seen = View(
+        (AttributedImpression(other, "i", "s", "feed", 0, COUNTS),), "m", "canary", made_at=COUNTS, made_for=shopper
+    )
     assert told(after([seen], slot()))["impressions canary "] == 1
 
 
@@ -185,7 +189,7 @@ def test_traffic_is_split_as_meant_though_heavy_shoppers_come_sooner_and_workers
         for number, shopper in enumerate(chance.choice(2_000, size=4_000, p=weights / weights.sum()).tolist()):
             name, ts = f"{run}.{shopper}", COUNTS + 30 * number
             of = "champion" if lagging[shopper] and ts < COUNTS + 60_000 else arm(name, version, share)
-            closed = Closed(name, "i", "s", "feed", 0, ts)
+            closed = AttributedImpression(name, "i", "s", "feed", 0, ts)
             challenge.update(View((closed,), "m", of, made_at=ts, made_for=name))
             plain.update(closed, of)
             if number % 200 == 0:

@@ -8,9 +8,9 @@ import pytest
 
 from evaluator.experiments.dispersion import GROUPS, Dispersion
 from evaluator.experiments.experiment import Experiment
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 
-CLICKED = (Fact(1, "click", "e"),)
+CLICKED = (JoinEvent(1, "click", "e"),)
 SHOPPERS, EACH = 150, 60
 
 
@@ -45,7 +45,7 @@ def test_equal_arms_of_unlike_shoppers_are_not_told_apart() -> None:
         erred = erred_naive = False
         for number, (shopper, clicked) in enumerate(zip(who, clicks, strict=True)):
             ts = 60_000 * (20 * number // len(who))
-            closed = Closed(f"{run}.{shopper}", "i", "s", "feed", 0, ts, CLICKED if clicked else ())
+            closed = AttributedImpression(f"{run}.{shopper}", "i", "s", "feed", 0, ts, CLICKED if clicked else ())
             experiment.update(closed, arms[shopper])
             if number % (len(who) // 20) == 0:
                 test = experiment.clicks["b"]
@@ -85,7 +85,8 @@ def test_a_small_canary_in_short_blocks_is_not_told_apart() -> None:
         for number, (shopper, clicked) in enumerate(zip(who, clicks, strict=True)):
             ts = length * number // len(who)
             experiment.update(
-                Closed(f"{run}.{shopper}", "i", "s", "feed", 0, ts, CLICKED if clicked else ()), arms[shopper]
+                AttributedImpression(f"{run}.{shopper}", "i", "s", "feed", 0, ts, CLICKED if clicked else ()),
+                arms[shopper],
             )
             erred |= number % 150 == 0 and experiment.clicks["canary"].get() >= 20
         errors += erred

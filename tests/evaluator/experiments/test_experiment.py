@@ -7,19 +7,19 @@ import pytest
 from scipy import stats
 
 from evaluator.experiments.experiment import Experiment
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 
 SHARES = {"champion": 0.8, "canary": 0.1, "other": 0.1}
-CLICKED = (Fact(1, "click", "e"),)
+CLICKED = (JoinEvent(1, "click", "e"),)
 
 
-def shown(shopper: str, ts: int, clicked: bool = False) -> Closed:
-    return Closed(shopper, "i", "s", "feed", 0, ts, CLICKED if clicked else ())
+def shown(shopper: str, ts: int, clicked: bool = False) -> AttributedImpression:
+    return AttributedImpression(shopper, "i", "s", "feed", 0, ts, CLICKED if clicked else ())
 
 
 def run(
     rates: dict[str, float], shares: dict[str, float], shoppers: int, each: int = 10, seed: int = 0
-) -> list[tuple[Closed, str]]:
+) -> list[tuple[AttributedImpression, str]]:
     chance, arms = np.random.default_rng(seed), list(shares)
     where = chance.choice(arms, size=shoppers, p=list(shares.values()))
     who = chance.integers(shoppers, size=shoppers * each).tolist()
@@ -29,7 +29,7 @@ def run(
     ]
 
 
-def after(stream: list[tuple[Closed, str]]) -> Experiment:
+def after(stream: list[tuple[AttributedImpression, str]]) -> Experiment:
     experiment = Experiment(SHARES)
     for closed, arm in stream:
         experiment.update(closed, arm)

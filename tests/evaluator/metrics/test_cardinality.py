@@ -8,7 +8,7 @@ from evaluator.attribution.items import Items
 from evaluator.attribution.live_metrics import LiveMetrics
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.cardinality import MOST, OTHER, ROWS, LabelLimiter, capped
-from evaluator.metrics.impression import Closed
+from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.rates import WINDOWS, Slice, Tally, cut, tally
 from streams.config import TopicsConfig
 from streams.telemetry.meter import LABEL_LETTERS, Meter, decoder, fitted, label_value
@@ -65,7 +65,7 @@ def test_a_snapshot_fits_however_many_surfaces_shops_send() -> None:
     meter = Meter("evaluator", "e", 0)
     for number in range(5_000):
         surface = f"{number:05}" + "\x01\x85\U0001f600" * 19
-        closed = Closed("u", "i", "s", label_value(surface), number % 20, ts=60_000)
+        closed = AttributedImpression("u", "i", "s", label_value(surface), number % 20, ts=60_000)
         model = "model " * 100 + str(number % 100)
         figures.count({(60_000, cut(closed, f"arm {number % 90}", model)): tally(closed)})
     meter.series = figures.get(until=70_000, now=0)
@@ -87,7 +87,7 @@ def test_a_snapshot_fits_however_many_surfaces_shops_send() -> None:
 def test_what_does_not_fit_is_left_out_and_counted(limit: int) -> None:
     figures, meter = LiveMetrics(EvaluatorConfig(), Items()), Meter("evaluator", "e", 0)
     for number in range(40):
-        closed = Closed("u", "i", "s", f"s{number}", 0, ts=60_000)
+        closed = AttributedImpression("u", "i", "s", f"s{number}", 0, ts=60_000)
         figures.count({(60_000, cut(closed, "champion", "m")): tally(closed)})
     meter.series = figures.get(until=70_000, now=0)
     snapshot = meter.snapshot(1)

@@ -5,7 +5,7 @@ import pytest
 
 from evaluator.metrics.cardinality import OTHER
 from evaluator.metrics.hourly import BRANDS, SURFACES, HourlyMetrics
-from evaluator.metrics.impression import Chances, Closed, Fact, View
+from evaluator.metrics.impression import AttributedImpression, Chances, JoinEvent, View
 from models.training.reliability import Reliability
 
 HOUR = 3_600_000
@@ -29,7 +29,9 @@ class Shop:
 
 def view(ts: int, items: list[int], clicked: int | None, surface: str = "feed", look: float = 0.2) -> View:
     closed = tuple(
-        Closed("u", f"i{item}", f"s{ts}", surface, place, ts, (Fact(ts + 1, "click", "e"),) if item == clicked else ())
+        AttributedImpression(
+            "u", f"i{item}", f"s{ts}", surface, place, ts, (JoinEvent(ts + 1, "click", "e"),) if item == clicked else ()
+        )
         for place, item in enumerate(items)
     )
     return View(closed, chances={f"i{item}": Chances(0.5, 0.01, look) for item in items})

@@ -5,13 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 from evaluator.metrics.ranking import RankingMetrics, diversity, ndcg, novelty, reciprocal_rank
 
 
-def shelf(*kinds: str) -> list[Closed]:
+def shelf(*kinds: str) -> list[AttributedImpression]:
     return [
-        Closed("u", f"i{place}", "s", "feed", place, 0, (Fact(1, kind, f"e{place}"),) if kind else ())
+        AttributedImpression(
+            "u", f"i{place}", "s", "feed", place, 0, (JoinEvent(1, kind, f"e{place}"),) if kind else ()
+        )
         for place, kind in enumerate(kinds)
     ]
 

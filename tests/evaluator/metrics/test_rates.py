@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.metrics.impression import Closed, Fact
+from evaluator.metrics.impression import AttributedImpression, JoinEvent
 from evaluator.metrics.rates import STEPS, WINDOWS, Rolling, RollingRates, Tally, bucket
 
 
-def seen(ts: int, kind: str = "", position: int = 0, surface: str = "feed", value: float = 0.0) -> Closed:
-    outcomes = (Fact(ts + 1, kind, f"{ts}{kind}", value=value),) if kind else ()
-    return Closed("u", "i", "s", surface, position, ts, outcomes)
+def seen(ts: int, kind: str = "", position: int = 0, surface: str = "feed", value: float = 0.0) -> AttributedImpression:
+    outcomes = (JoinEvent(ts + 1, kind, f"{ts}{kind}", value=value),) if kind else ()
+    return AttributedImpression("u", "i", "s", surface, position, ts, outcomes)
 
 
 def test_rates_are_those_of_the_window_and_slice() -> None:

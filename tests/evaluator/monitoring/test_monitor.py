@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluator.metrics.impression import Closed, Fact, View
+from evaluator.metrics.impression import AttributedImpression, JoinEvent, View
 from evaluator.monitoring.monitor import MonitorRules
 from evaluator.monitoring.rate_monitor import RateMonitor
 from evaluator.monitoring.registry import MonitorRegistry
@@ -64,8 +64,8 @@ def test_each_surface_and_arm_is_watched_by_itself() -> None:
     told = []
     for number in range(8_000):
         for arm, rate in (("champion", 0.1), ("canary", 0.1 if number < 4_000 else 0.04)):
-            outcomes = (Fact(1, "click", "e"),) if chance.random() < rate else ()
-            watches.update(View((Closed("u", "i", "s", "feed", 0, number, outcomes),), arm=arm))
+            outcomes = (JoinEvent(1, "click", "e"),) if chance.random() < rate else ()
+            watches.update(View((AttributedImpression("u", "i", "s", "feed", 0, number, outcomes),), arm=arm))
         if number % 100 == 0:
             told += watches.tell(number)
     assert [(one.state, one.labels) for one in told] == [("firing", {"surface": "feed", "arm": "canary"})]

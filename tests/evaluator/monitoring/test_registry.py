@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from evaluator.metrics.impression import Chances, Closed, Fact, View
+from evaluator.metrics.impression import AttributedImpression, Chances, JoinEvent, View
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.detectors.distribution import Psi
 from evaluator.monitoring.monitor import MonitorRules
@@ -81,8 +81,8 @@ def test_a_restart_goes_on_with_what_was_learned() -> None:
 
 def predicted(number: int, rate: float, chance: np.random.Generator) -> View:
     p = float(chance.uniform(0.02, 0.3))
-    clicked = (Fact(number * MINUTE + 1, "click", f"e{number}"),) if chance.random() < rate * p else ()
-    closed = Closed(f"u{number}", "i", f"s{number}", "feed", 0, number * MINUTE, clicked)
+    clicked = (JoinEvent(number * MINUTE + 1, "click", f"e{number}"),) if chance.random() < rate * p else ()
+    closed = AttributedImpression(f"u{number}", "i", f"s{number}", "feed", 0, number * MINUTE, clicked)
     return View((closed,), "m1", "champion", chances={"i": Chances(0.5, 0.01, p)})
 
 
@@ -122,10 +122,10 @@ def test_a_shopper_counts_once_in_a_while() -> None:
 def test_memory_is_bounded_whatever_surfaces_are_called() -> None:
     watches = MonitorRegistry(RULES)
     for number in range(2 * MOST):
-        watches.update(View((Closed("u", "i", "s", f"a|b{number}", 0, 0),)))
-    watches.update(View((Closed("u", "i", "s", "feed", 0, 0),), arm="champion"))
+        watches.update(View((AttributedImpression("u", "i", "s", f"a|b{number}", 0, 0),)))
+    watches.update(View((AttributedImpression("u", "i", "s", "feed", 0, 0),), arm="champion"))
     for number in range(2 * MOST):
-        watches.update(View((Closed("u", "i", "s", f"c{number}", 0, 0),)))
+        watches.update(View((AttributedImpression("u", "i", "s", f"c{number}", 0, 0),)))
     watched = {(one.labels["watch"], one.labels["surface"]) for one in watches.get()}
     ours = {("click_rate", "feed"), ("unseen_items", "")}
     assert watched == ours | {("click_rate", f"c{number}") for number in range(MOST, 2 * MOST)}
@@ -138,11 +138,11 @@ def test_an_alarm_of_a_surface_that_is_let_go_is_over() -> None:
     for clicked, count in ((True, 3 * RULES.learn), (False, 20 * RULES.learn)):
         for _ in range(count):
             shopper += 1
-            outcomes = (Fact(0, "click", f"e{shopper}"),) if clicked and shopper % 2 else ()
-            watches.update(View((Closed(f"u{shopper}", "i", "s", "page", 0, 0, outcomes),)))
+            outcomes = (JoinEvent(0, "click", f"e{shopper}"),) if clicked and shopper % 2 else ()
+            watches.update(View((AttributedImpression(f"u{shopper}", "i", "s", "page", 0, 0, outcomes),)))
     assert ("click_rate_drop", "firing") in names(watches.tell(1))
     for number in range(MOST):
-        watches.update(View((Closed("u", "i", "s", f"c{number}", 0, 0),)))
+        watches.update(View((AttributedImpression("u", "i", "s", f"c{number}", 0, 0),)))
     assert names(watches.tell(2)) == {("click_rate_drop", "resolved")} and not watches.tell(3)
 
 
@@ -160,8 +160,8 @@ def test_an_arm_that_falls_below_the_one_held_back_alarms_and_a_season_does_not(
         for arm, shown in (("champion", 60), ("canary", 30)):
             rate = season * (0.5 if arm == "canary" and 600 <= minute < 800 else 1.0)
             for number in range(shown):
-                outcomes = (Fact(1, "click", "e"),) if chance.random() < rate else ()
-                closed = Closed(
+                outcomes = (JoinEvent(1, "click", "e"),) if chance.random() < rate else ()
+                closed = AttributedImpression(
                     f"{arm}{chance.integers(5_000)}", "i", f"{number}", "feed", 0, minute * MINUTE, outcomes
                 )
                 watches.update(View((closed,), arm=arm))
@@ -180,9 +180,9 @@ def test_each_challenger_is_watched_anew_and_shared_shelves_are_held_against_nob
     watches = MonitorRegistry(MonitorRules(learn=100, run_length=1_000, recover=50, holdback="holdback"))
 
     def show(arm: str, model: str, clicked: bool, times: int) -> None:
-        outcomes = (Fact(1, "click", "e"),) if clicked else ()
+        outcomes = (JoinEvent(1, "click", "e"),) if clicked else ()
         for number in range(times):
-            closed = Closed(f"{arm}{number}", "i", f"{arm}{number}", "feed", 0, number, outcomes)
+            closed = AttributedImpression(f"{arm}{number}", "i", f"{arm}{number}", "feed", 0, number, outcomes)
             watches.update(View((closed,), model, arm))
 
     for arm in ("canary", "champion", "shared"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LearningConfig
 from evaluator.retraining.dataset import TrainingDataset, recent, training_dataset
@@ -15,7 +15,7 @@ from tests.evaluator.examples.made import FIRST, HOUR_MS, NOW, config, example
 CONFIG = LearningConfig(rehearsal=0.25)
 
 
-def made(number: int, ts: int, **changes: object) -> Labelled:
+def made(number: int, ts: int, **changes: object) -> LabelledExample:
     about = {"item_id": f"i{number % 9}", "query": f"query {number % 40}", "history": ["i1", "gone"], **changes}
     return msgspec.structs.replace(example(2 * number, ts, shelf_id=str(number)), **about)
 

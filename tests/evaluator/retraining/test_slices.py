@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.config import LearningConfig
 from evaluator.retraining.dataset import slices
 from models.training.examples import ExamplesError
 
 
-def seen(times: list[int], items: int = 2) -> list[Labelled]:
+def seen(times: list[int], items: int = 2) -> list[LabelledExample]:
     return [
-        Labelled(
+        LabelledExample(
             id=f"{n}-{item}",
             ts=ts,
             shopper="u",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from evaluator.attribution.join import Rules
+from evaluator.attribution.join import JoinWindow
 from liveshelf.cli.app import app
 from liveshelf.terminal import console
 from liveshelf.training.data import EventFiles, LabelledFiles
@@ -235,7 +235,7 @@ def test_real_sessions_are_counted_as_plain_code_counts_them(data_folder: Path) 
 
 def labelled(folder: Path, limit: int) -> LabelledFiles:
     files = folder / "sessions.csv.xz", folder / "products.csv.xz"
-    return EventFiles(*files, "retrotech_sessions", "retrotech", limit=limit, rules=Rules()).label()
+    return EventFiles(*files, "retrotech_sessions", "retrotech", limit=limit, rules=JoinWindow()).label()
 
 
 def run(*arguments: str) -> Result:

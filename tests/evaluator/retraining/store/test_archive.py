@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.attribution.example import Labelled
+from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.store.archive import Archive, merged
 from evaluator.retraining.store.columns import SCHEMA, table
 from evaluator.retraining.store.reservoir import Reservoir, rank
@@ -16,7 +16,7 @@ from tests.evaluator.examples.made import FIRST, HOUR_MS, NOW, config, example
 
 
 def test_columns_are_the_fields_of_an_example() -> None:
-    assert SCHEMA.names == list(Labelled.__struct_fields__)
+    assert SCHEMA.names == list(LabelledExample.__struct_fields__)
 
 
 def test_a_range_is_read_to_the_millisecond(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluator.attribution.example import Labelled, encoder
+from evaluator.attribution.example import LabelledExample, encoder
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.store.columns import ORDER
 from evaluator.retraining.store.reservoir import rank
@@ -24,18 +24,18 @@ from evaluator.retraining.store.store import END, ExampleStore
 from models.training.examples import ExamplesError
 from tests.evaluator.examples.made import FIRST, HOUR_MS, NOW, config, example
 
-Record = tuple[int, int, Labelled | None]
+Record = tuple[int, int, LabelledExample | None]
 
 
-def in_order(examples: Sequence[Labelled]) -> list[Labelled]:
+def in_order(examples: Sequence[LabelledExample]) -> list[LabelledExample]:
     return sorted(examples, key=lambda one: tuple(getattr(one, name) for name in ORDER))
 
 
-def records(examples: Sequence[Labelled], partition: int = 0, first: int = 0) -> list[Record]:
+def records(examples: Sequence[LabelledExample], partition: int = 0, first: int = 0) -> list[Record]:
     return [(partition, first + place, one) for place, one in enumerate(examples)]
 
 
-def read(folder: Path) -> list[Labelled]:
+def read(folder: Path) -> list[LabelledExample]:
     return list(Archive(folder).read(0, END))
 
 
