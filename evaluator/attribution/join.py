@@ -1,8 +1,9 @@
 """Which impression led to what: impressions and outcomes joined in event time.
 
 Pure: takes events and a watermark, knows nothing of Kafka, Redis or files. What is decided stands in three functions,
-`join_events`, `merge` and `settle`, over one immutable set for each shopper and item; `Attribution` only keeps such sets
-in a dictionary, so that another container, Redis, comes to the same answers. ``docs/attribution.md`` tells the rules.
+`join_events`, `merge` and `settle`, over one immutable set for each shopper and item; `Attribution` only keeps such
+sets in a dictionary, so that another container, Redis, comes to the same answers. ``docs/attribution.md`` tells the
+rules.
 """
 
 import heapq
