@@ -2,6 +2,9 @@
 
 Pure: rankings, a seed and clicks. Radlinski, Kurup and Joachims 2008, "How Does Clickthrough Data Reflect Retrieval
 Quality?": needs about a tenth of the traffic that two arms need for the same answer.
+
+No worker makes such shelves yet. The place for it is ``streams/ranking/arms.py``, which asks one recommender for each
+arm: it would ask two for one shelf, put their rankings together by `interleave`, and keep the teams with the shelf.
 """
 
 from collections.abc import Collection, Sequence
