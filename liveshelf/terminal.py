@@ -97,7 +97,7 @@ def explain_errors() -> Iterator[None]:
             yield
     except _errors(TOLD_AS_THEY_ARE) as error:
         message = str(error)
-    except _errors(["kafka.errors:KafkaError"]) as error:
+    except _errors(["kafka.errors:KafkaError", "aiokafka.errors:KafkaError"]) as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
     except _errors(["redis.exceptions:RedisError", "redis.exceptions:RedisClusterException"]) as error:
         message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"

@@ -55,15 +55,6 @@ class KafkaConfig(Config):
             raise ValueError(f"{self.security_protocol} needs username and password")
         return self
 
-    def reader(self) -> dict[str, Any]:
-        """Keyword arguments for a consumer of kafka-python's that reads what comes from now on, in no group."""
-        return self.client() | {
-            "group_id": None,
-            "auto_offset_reset": "latest",
-            "isolation_level": "read_committed",
-            "metadata_max_age_ms": 10_000,
-        }
-
     def client(self) -> dict[str, Any]:
         """Keyword arguments for kafka-python's clients."""
         kwargs: dict[str, Any] = {

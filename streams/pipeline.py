@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Sequence
 
-from aiokafka.errors import KafkaError
 from cachetools import FIFOCache
 
 from streams.batch import Batch, Recent, rank_requests
@@ -21,6 +20,7 @@ from streams.events.bots import Bots, Pages
 from streams.events.decode import Refusal
 from streams.events.shelf import ShelfRecord, bounded, encoder, fitted
 from streams.kafka.dead_letters import DeadLetterWriter
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.record import Record, Send, Sent
 from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
@@ -65,7 +65,7 @@ class Pipeline:
         """
         try:
             return await self._process(records, again)
-        except (KafkaError, OSError, *connection.ERRORS):
+        except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
             raise  # not the events' fault, and nothing here can mend it: nothing may be committed
         except Exception as error:
             if len(records) == 1:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from aiokafka.errors import KafkaError
-from kafka import KafkaConsumer
 from msgspec import structs
 from redis import Redis
 
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.kafka.admin import newest_consumer
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.guard import Guard
 from streams.kafka.producer import send_now
 from streams.kafka.record import Send
@@ -59,7 +59,7 @@ def announce(config: StreamsConfig, role: str, instance: str | None) -> None:
     topic = Topics(config.topics.prefix).metrics
     try:
         send_now(config, lambda send: send(topic, STARTED.encode(), encoder.encode(begun)))
-    except (KafkaError, OSError) as error:
+    except (*KAFKA_ERRORS, OSError) as error:
         log.warning("the beginning could not be told: %s", error)
 
 
@@ -115,7 +115,7 @@ def snapshots(config: StreamsConfig, since_ms: int, *roles: str) -> list[Snapsho
 def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
     """A role's snapshots as they come, from now on; None about four times a second while none comes."""
     topic, guard = Topics(config.topics.prefix).metrics, Guard("snapshots", parse)
-    consumer = KafkaConsumer(topic, **config.kafka.reader())
+    consumer = newest_consumer(config.kafka, topic)
     try:
         while True:
             fetched = consumer.poll(timeout_ms=250)

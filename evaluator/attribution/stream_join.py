@@ -15,8 +15,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import aclosing
 from functools import partial
 
-from aiokafka.errors import KafkaError
-
 from evaluator.attribution import example
 from evaluator.attribution.example import LabelledExample, ShelfContext
 from evaluator.attribution.items import Items
@@ -35,6 +33,7 @@ from streams.events.decode import Refusal, decode_event, refuse
 from streams.events.schema import AnyEvent, Touch
 from streams.events.shelf import ShelfRecord
 from streams.kafka.dead_letters import DeadLetterWriter
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.record import Record, Send, Sent
 from streams.kafka.topics import Topics
 from streams.redis import connection
@@ -47,7 +46,7 @@ RATE_HOURS = WINDOWS["24h"] // HOUR_MS + 1
 
 LOOK_AGAIN_S = 0.05
 
-NOT_THE_EVENTS = (KafkaError, OSError, OutpacedError, *connection.ERRORS)
+NOT_THE_EVENTS = (*KAFKA_ERRORS, OSError, OutpacedError, *connection.ERRORS)
 """What may break while events are taken, and is not their fault."""
 
 Numbered = tuple[int, AnyEvent | None]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from evaluator.dashboard import inspector
 from evaluator.dashboard.history import History
@@ -20,6 +20,7 @@ from evaluator.monitoring.alerts import topic as alerts
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.kafka.consumer import Consumer
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.guard import Guard
 from streams.kafka.topics import Topics
 from streams.serving import announcement
@@ -71,7 +72,7 @@ class Feed:
                 await self._follow()
             except UnknownTopicOrPartitionError:
                 self._wait("The topics are not there yet: start a worker, or liveshelf topics create")
-            except (KafkaError, OSError) as error:
+            except (*KAFKA_ERRORS, OSError) as error:
                 self._wait(f"Kafka at {self.config.kafka.bootstrap_servers} cannot be read")
                 log.debug("%s: %s", type(error).__name__, error)
             await asyncio.sleep(AGAIN_S)

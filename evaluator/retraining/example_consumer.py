@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
 
 from evaluator.attribution.example import LabelledExample, parse
 from evaluator.retraining.config import LoopConfig
@@ -20,6 +19,7 @@ from evaluator.retraining.store.store import ExampleStore
 from streams.clock import wall_ms
 from streams.events.decode import Refusal
 from streams.kafka.consumer import Consumer
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.guard import Guard
 from streams.kafka.topics import Topics
 from streams.telemetry.meter import Meter
@@ -118,7 +118,7 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         try:
             await consumer.commit(new)
-        except KafkaError as error:
+        except KAFKA_ERRORS as error:
             log.warning("offsets are not committed, what is on disk may be read again: %s", error)
         else:
             self._committed |= {one.partition: offset for one, offset in new.items()}

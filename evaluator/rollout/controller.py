@@ -9,13 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, NamedTuple
 
-from aiokafka.errors import KafkaError
-
 from evaluator.rollout.config import RolloutConfig
 from evaluator.rollout.evidence import CanaryEvidence, EvidenceReader
 from evaluator.rollout.policy import Decision, decide
 from models.store import ModelStore, StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Slot
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.telemetry.meter import Snapshot
 
 log = logging.getLogger(__name__)
@@ -137,7 +136,7 @@ class Rollout:
                 continue
             try:
                 await self.announce(name, slot)
-            except (KafkaError, OSError) as error:
+            except (*KAFKA_ERRORS, OSError) as error:
                 log.warning("what %s holds is announced again later: %s", name, error)
             else:
                 self._announced[name] = slot

@@ -230,10 +230,9 @@ def _named(store: "ModelStore") -> set[str]:
 
 def _announce(slots: "Mapping[str, Slot]") -> None:
     """Tell the workers; they would see it by themselves a little later."""
-    from kafka.errors import KafkaError
-
     from liveshelf.terminal import reached, settings
     from streams.connectivity import UnreachableError
+    from streams.kafka.errors import KAFKA_ERRORS
     from streams.serving.announcement import announce_now
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
@@ -245,7 +244,7 @@ def _announce(slots: "Mapping[str, Slot]") -> None:
             announce_now(config.kafka, config.topics, name, slot)
     except UnreachableError as error:
         _print(f"{error} {later}")
-    except KafkaError as error:
+    except KAFKA_ERRORS as error:
         _print(f"Kafka does not answer as it should at {config.kafka.bootstrap_servers}: {error}. {later}")
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer
 from pydantic import SecretStr
 
 from evaluator.monitoring.alerts.topic import PublishedAlert
@@ -25,6 +24,7 @@ from liveshelf.stack_record import clear_leftovers, locked
 from models.store import ModelStore
 from streams.config import KafkaConfig, RedisConfig
 from streams.kafka import topics
+from streams.kafka.admin import newest_consumer
 from streams.kafka.guard import Guard
 from streams.kafka.topics import Topics
 from streams.serving.announcement import announce_now
@@ -181,11 +181,7 @@ class SnapshotListener:
 
     def run(self, closing: threading.Event) -> None:
         """Follow until told to close."""
-        consumer = KafkaConsumer(
-            self._topics.metrics,
-            self._topics.alerts,
-            **self._kafka.reader(),
-        )
+        consumer = newest_consumer(self._kafka, self._topics.metrics, self._topics.alerts)
         try:
             while not closing.is_set():
                 for messages in consumer.poll(timeout_ms=250).values():

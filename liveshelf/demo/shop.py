@@ -9,8 +9,8 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
-from kafka import KafkaProducer
 from redis.exceptions import RedisError
 
 from liveshelf.demo.environment import SnapshotListener
@@ -23,6 +23,7 @@ from liveshelf.simulation.world import SEARCHES, World
 from streams.clock import wall_ms
 from streams.events.schema import AnyEvent, Click, Impression, Item, encoder
 from streams.events.shelf import Shelf
+from streams.kafka import admin
 from streams.kafka.topics import Topics
 from streams.redis.client import ShelfClient
 
@@ -116,7 +117,7 @@ class Shop:
 
     def shop(self) -> None:
         """Send the catalogue, then, once open, let one shopper after the other act."""
-        producer = KafkaProducer(**self.settings.kafka.client())
+        producer = admin.producer(self.settings.kafka)
         client = ShelfClient.from_url(self.settings.redis.url.get_secret_value())
         try:
             for item in self.world.on_sale(self.world.start_ms).values():
@@ -162,12 +163,12 @@ class Shop:
         self.tape.visit(at_s, shelf.surface if shelf is not None else "", shown, clicks)
         return events
 
-    def _send(self, producer: KafkaProducer, events: Sequence[AnyEvent]) -> None:
+    def _send(self, producer: Any, events: Sequence[AnyEvent]) -> None:
         for event in events:
             producer.send(self._topics.events, key=event.shopper.encode(), value=encoder.encode(event))
             self.sent[event.kind] += 1
 
-    def _followed_visit(self, producer: KafkaProducer, client: ShelfClient) -> bool:
+    def _followed_visit(self, producer: Any, client: ShelfClient) -> bool:
         """A visit that is watched from click to new feed; returns whether there was a click."""
         shopper = self._followed
         before, shelf = client.feed(shopper), self._look(client, shopper)

@@ -9,10 +9,9 @@ from contextlib import suppress
 from threading import Condition
 from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-
 from streams.config import KafkaConfig
+from streams.kafka.admin import producer
+from streams.kafka.errors import KAFKA_ERRORS
 
 IN_FLIGHT = 20_000
 """Records handed to the producer and not yet acknowledged, at most."""
@@ -51,8 +50,8 @@ class BatchProducer:
         self._on_the_way = 0
         self._changed = Condition()
         self._moved_at = time.monotonic()
-        self._producer = KafkaProducer(
-            **kafka.client(),
+        self._producer = producer(
+            kafka,
             acks="all",
             compression_type="gzip",
             linger_ms=10,
@@ -112,7 +111,7 @@ class BatchProducer:
             # The producer's own close waits for each batch in turn, and then raises without closing.
             self._producer._sender.force_close()
             self._producer._sender.join(5)
-        with suppress(KafkaError):
+        with suppress(*KAFKA_ERRORS):
             self._producer.close(timeout=5)
         with self._changed:
             if self._on_the_way:

@@ -12,7 +12,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
-from kafka.errors import KafkaError
 from rich.console import Console
 
 from evaluator.config import EvaluatorConfig
@@ -31,6 +30,7 @@ from streams.events.adapters.mapping import MappingConfig
 from streams.events.adapters.source import Source, SourceError
 from streams.events.decode import Refusal
 from streams.events.schema import AnyEvent, Item, encoder
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.topics import Topics, create
 
 
@@ -216,7 +216,7 @@ class _Job:
                 self._send_all(source(survey), outbox, refused, summary, bar)
             except KeyboardInterrupt:
                 summary.interrupted = True
-            except (KafkaError, BrokerError) as error:
+            except (*KAFKA_ERRORS, BrokerError) as error:
                 summary.error = f"Kafka at {kafka.bootstrap_servers}: {type(error).__name__}: {error}"
             except SourceError as error:
                 summary.error = str(error)

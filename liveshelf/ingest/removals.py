@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple
 
-from kafka.errors import KafkaError
-
 from liveshelf.ingest.batch_producer import BatchProducer, BrokerError
 from streams.catalog.embedding import Origin
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.decode import Deleted, decode_item
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.topic_reader import contents
 from streams.kafka.topics import Topics
 
@@ -199,7 +198,7 @@ def delete(going: Mapping[str, ItemState], kafka: KafkaConfig, topics: TopicsCon
             progress(done.items, len(going))
     except KeyboardInterrupt:
         done.interrupted = True
-    except (KafkaError, BrokerError) as error:
+    except (*KAFKA_ERRORS, BrokerError) as error:
         done.error = f"Kafka at {kafka.bootstrap_servers}: {type(error).__name__}: {error}"
     finally:
         if outbox is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 
-from kafka.partitioner.default import murmur2
+from aiokafka.partitioner import murmur2
 
 from evaluator.config import EvaluatorConfig
 from streams.events.schema import iso

@@ -9,11 +9,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from aiokafka.errors import KafkaError
-
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import publish
 from streams.config import StreamsConfig
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.producer import send_now
 from streams.kafka.record import Send
 from streams.kafka.topics import Topics
@@ -72,7 +71,7 @@ class AlertSender:
             try:
                 self._deliver(waiting)
             except Exception as error:  # whatever it is: else this thread, and with it every later alert, would end
-                expected = isinstance(error, KafkaError | OSError)
+                expected = isinstance(error, (*KAFKA_ERRORS, OSError))
                 log.warning("%d alerts wait for Kafka: %s", len(waiting), error, exc_info=not expected)
                 with self._changed:
                     if self._ending or self._changed.wait_for(lambda: self._ending, AGAIN_S):

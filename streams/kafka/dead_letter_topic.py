@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError as AsyncKafkaError
-from kafka.errors import KafkaError
 
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.kafka.admin import KafkaError
 from streams.kafka.connection import aiokafka_client
 from streams.kafka.consumer import Consumer
 from streams.kafka.dead_letters import UNREADABLE, DeadLetter, Uncut, parse

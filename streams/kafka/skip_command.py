@@ -8,14 +8,14 @@ import asyncio
 import struct
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError as AsyncKafkaError
-from kafka.errors import KafkaConnectionError
 
 from streams.config import StreamsConfig
 from streams.events.decode import Refusal
 from streams.kafka import skips
+from streams.kafka.admin import KafkaConnectionError
 from streams.kafka.consumer import Answer, Consumer, skipped
 from streams.kafka.dead_letters import UNREADABLE, DeadLetterWriter
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record
 from streams.kafka.record_batches import Unreadable
@@ -51,7 +51,7 @@ def skip(config: StreamsConfig, topic: str, partition: int, offset: int, to: int
     """
     try:
         return asyncio.run(_skip(config, TopicPartition(topic, partition), offset, to))
-    except (AsyncKafkaError, TimeoutError, OSError) as error:
+    except (*KAFKA_ERRORS, TimeoutError, OSError) as error:
         raise KafkaConnectionError(str(error) or f"no answer in {PATIENCE_S:g} s") from error
 
 

@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from aiokafka.errors import KafkaError
-from kafka.errors import KafkaConnectionError
-
 from streams.config import StreamsConfig
+from streams.kafka.admin import KafkaConnectionError
 from streams.kafka.consumer import Consumer
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.guard import Guard
 
 READ_MS = 500
@@ -40,7 +39,7 @@ def contents(config: StreamsConfig, topic: str, *, since_ms: int | None = None) 
         try:
             while (messages := runner.run(more())) is not None:
                 yield from messages
-        except (KafkaError, OSError) as error:
+        except (*KAFKA_ERRORS, OSError) as error:
             raise KafkaConnectionError(str(error)) from error
         finally:
             runner.run(reading.aclose())

@@ -6,17 +6,14 @@ somebody asks for it to be changed: :func:`apply` changes what loses nothing.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, TopicAlreadyExistsError
-
 from streams.config import KafkaConfig, TopicsConfig
+from streams.kafka.admin import Admin, TopicAlreadyExistsError
+from streams.kafka.errors import KAFKA_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -166,12 +163,12 @@ def create(kafka: KafkaConfig, config: TopicsConfig) -> list[str]:
     kafka.errors.KafkaError
         When the broker is out of reach or refuses; nothing is half made that a second call would not mend.
     """
-    with _admin(kafka) as admin:
-        there = set(admin.list_topics())
+    with Admin(kafka) as admin:
+        there = set(admin.names())
         missing = {name: topic for name, topic in plan(config).items() if name not in there}
         try:
             if missing:
-                admin.create_topics(missing, wait_for_metadata=True)
+                admin.create(missing)
         except TopicAlreadyExistsError:  # another role was faster
             return []
         _tell(admin, {name: topic for name, topic in plan(config).items() if name in there})
@@ -209,7 +206,7 @@ def differences(kafka: KafkaConfig, config: TopicsConfig) -> list[Difference]:
     kafka.errors.KafkaError
         When the broker is out of reach.
     """
-    with _admin(kafka) as admin:
+    with Admin(kafka) as admin:
         return _differences(admin, plan(config))
 
 
@@ -237,60 +234,42 @@ def apply(
         When the broker is out of reach, or refuses a change; a second call goes on.
     """
     asked = {Change.SAFE} | ({Change.SHORTER} if shorter else set()) | ({Change.PARTITIONS} if partitions else set())
-    with _admin(kafka) as admin:
+    with Admin(kafka) as admin:
         found = [one for one in _differences(admin, plan(config)) if one.change in asked]
         for one in found:
             if one.what == PARTITIONS:
-                admin.create_partitions({one.topic: int(one.wanted)})
-                continue
-            resource = ConfigResource(ConfigResourceType.TOPIC, one.topic, {one.what: one.wanted})
-            [told] = admin.alter_configs([resource])["topic"].values()
-            if told != "OK":
-                raise KafkaError(f"{one.topic} {one.what}: {told}")
+                admin.add_partitions(one.topic, int(one.wanted))
+            else:
+                admin.change(one.topic, one.what, one.wanted)
         return found
 
 
-@contextmanager
-def _admin(kafka: KafkaConfig) -> Iterator[KafkaAdminClient]:
-    admin = KafkaAdminClient(**kafka.client())
-    try:
-        yield admin
-    finally:
-        admin.close()
-
-
-def _tell(admin: KafkaAdminClient, planned: Mapping[str, Mapping[str, Any]]) -> None:
+def _tell(admin: Admin, planned: Mapping[str, Mapping[str, Any]]) -> None:
     """Say what differs, in one line; who may not look into topics is told nothing."""
     try:
         found = _differences(admin, planned)
-    except KafkaError as error:
+    except KAFKA_ERRORS as error:
         log.info("whether topics differ from the settings is not known: %s", error)
         return
     if found:
         log.warning("topics differ from the settings (liveshelf topics apply): %s", "; ".join(map(str, found)))
 
 
-def _differences(admin: KafkaAdminClient, planned: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
-    there = [name for name in admin.list_topics() if name in planned]
+def _differences(admin: Admin, planned: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
+    there = [name for name in admin.names() if name in planned]
     if not there:
         return []
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
-    configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
-    described = {topic["name"]: topic for topic in admin.describe_topics(there)}
-    found: list[Difference] = []
-    for name in there:
-        now = {key: str(told["value"]) for key, told in configs.get(name, {}).items()}
-        found += _of_topic(name, planned[name], now, described[name]["partitions"])
-    return found
+    now, replicas = admin.settings(there), admin.replicas(there)
+    return [one for name in there for one in _of_topic(name, planned[name], now.get(name, {}), replicas[name])]
 
 
 def _of_topic(
-    name: str, wanted: Mapping[str, Any], now: Mapping[str, str], partitions: Iterable[Mapping[str, Any]]
+    name: str, wanted: Mapping[str, Any], now: Mapping[str, str], replicas: Sequence[int]
 ) -> Iterator[Difference]:
     for key, value in wanted["configs"].items():
         if key in now and now[key] != value:
             yield Difference(name, key, now[key], value, _change(key, now[key], value))
-    count, copies = len(list(partitions)), min((len(one["replica_nodes"]) for one in partitions), default=0)
+    count, copies = len(replicas), min(replicas, default=0)
     if count != wanted["num_partitions"]:
         # Of a key, a compacted topic would keep one record in the old partition and one in the new, for ever.
         may_grow = count < wanted["num_partitions"] and wanted["configs"]["cleanup.policy"] == "delete"

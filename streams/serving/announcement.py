@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 from aiokafka.errors import KafkaError as AsyncKafkaError
-from kafka.errors import KafkaConnectionError
 
 from models.store import ids
 from models.store.slots import Slot
 from streams.clock import not_ahead
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.decode import Refusal
+from streams.kafka.admin import KafkaConnectionError
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard
 from streams.kafka.producer import Producer

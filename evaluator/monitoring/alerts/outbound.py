@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 
 import httpx
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from evaluator.monitoring.alerts import alertmanager, webhook
 from evaluator.monitoring.alerts.active import AlertsView
@@ -24,6 +23,7 @@ from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.decode import Refusal
 from streams.kafka.consumer import Consumer
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.topics import Topics
 from streams.runtime.tasks import Backoff, run_forever
 from streams.telemetry.meter import Meter
@@ -144,7 +144,7 @@ class Outbound:
             try:
                 async with Post(self.config.timeout_s) as post, self._reading(group) as consumer:
                     await tell(consumer, Receiver(name, post, self.config.longest_wait_s, self.meter), url)
-            except KafkaError as error:
+            except KAFKA_ERRORS as error:
                 log.warning("alerts for the %s cannot be read: %s", name, error)
             except Exception:
                 log.exception("telling alerts to the %s broke; beginning again", name)
@@ -203,7 +203,7 @@ class Outbound:
                     continue  # another evaluator has the partition now, and begins where this one committed
             try:
                 await consumer.commit({partition: message.offset + 1})
-            except KafkaError as error:
+            except KAFKA_ERRORS as error:
                 log.warning("a delivered alert could not be committed and may come again: %s", error)
 
     async def _standing(self, partition: TopicPartition, end: int) -> AlertsView:
