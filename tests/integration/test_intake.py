@@ -194,11 +194,11 @@ ELSEWHERE = """
 import json, sys
 from pathlib import Path
 from rich.console import Console
-from liveshelf import outbox
+from liveshelf.ingest import batch_producer
 from liveshelf.ingest.importer import replay
 from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 
-outbox.DELIVERY_S = 3.0
+batch_producer.DELIVERY_S = 3.0
 path, servers, prefix = sys.argv[1:]
 summary = replay(
     Path(path), kafka=KafkaConfig(bootstrap_servers=servers), topics=TopicsConfig(prefix=prefix, partitions=2),
