@@ -27,7 +27,7 @@ TASKS = {
         SENDING,
     ],
     "evaluator": [
-        "evaluator.attribution.shelves:Shelves.run",
+        "evaluator.attribution.shelves:ShelfConsumer.run",
         "evaluator.process:Evaluator._let_time_go_on",
         "evaluator.process:Evaluator._report",
         SENDING,
