@@ -162,13 +162,13 @@ class Bench:
         self.catalogue = Catalog(goods.encoder)
         self.config = StreamsConfig()
         self.trending = Trending(self.config.state.trend_bucket_s, self.config.state.trend_buckets)
-        scorer = LateInteractionScorer(self.catalogue.memory, encoder_version=goods.encoder.version)
+        scorer = LateInteractionScorer(self.catalogue.item_store, encoder_version=goods.encoder.version)
         self.recommender = Recommender(self.catalogue, scorer, self.trending, self.config)
         self.build_s = 0.0
 
     def needed(self, size: int) -> int:
         """Bytes that growing to a size is expected to take."""
-        return (size - len(self.catalogue)) * (self.catalogue.memory.bytes_per_item + OVERHEAD_BYTES)
+        return (size - len(self.catalogue)) * (self.catalogue.item_store.bytes_per_item + OVERHEAD_BYTES)
 
     def grow(self, size: int) -> None:
         """Fill the catalogue up to a size; only its own work is timed, not the making of items."""
@@ -212,7 +212,7 @@ class Bench:
             "nearest_found": self._recall(traffic),
             "build_s": self.build_s,
             "rss_kb_per_item": (self.process.memory_info().rss - self.empty_rss) / count / 1000,
-            "item_memory_kb": self.catalogue.memory.nbytes / count / 1000,
+            "item_memory_kb": self.catalogue.item_store.nbytes / count / 1000,
             "vector_index_kb": self.catalogue.vectors.nbytes / count / 1000,
         }
 
@@ -224,7 +224,7 @@ class Bench:
         where = np.empty((probes, 0), np.int64)
         for start in range(0, len(self.catalogue), 50_000):
             slots = np.arange(start, min(start + 50_000, len(self.catalogue)))
-            best = np.concatenate([best, wanted @ self.catalogue.memory.pooled(slots).T], axis=1)
+            best = np.concatenate([best, wanted @ self.catalogue.item_store.pooled(slots).T], axis=1)
             where = np.concatenate([where, np.broadcast_to(slots, (probes, len(slots)))], axis=1)
             top = np.argpartition(-best, 10, axis=1)[:, :10]
             best, where = np.take_along_axis(best, top, 1), np.take_along_axis(where, top, 1)

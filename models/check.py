@@ -59,7 +59,7 @@ class Sample:
     --------
     >>> from models.late_interaction import LateInteractionScorer
     >>> sample = Sample(Encoder())
-    >>> 0.01 < sample.engaged(lambda memory, text: LateInteractionScorer(memory)) < 0.5
+    >>> 0.01 < sample.engaged(lambda item_store, text: LateInteractionScorer(item_store)) < 0.5
     True
     """
 
@@ -75,7 +75,7 @@ class Sample:
             _tokens("a query", encoder.dim, query.tokens)
         _apart("items", [item.pooled for item in items])
         _apart("queries", [query.pooled for query in self.queries])
-        self._memory = _memory(encoder, items)
+        self._item_store = _item_store(encoder, items)
 
     def engaged(self, make: Callable[[ItemStore, Callable[[int], str]], Scorer], learned: bool = True) -> float:
         """Let a scorer score the sample; returns the mean probability that an item is acted on.
@@ -93,7 +93,7 @@ class Sample:
             When scores are not finite, not of the shape [n, 4], no probabilities, the same for all items, or not their
             items' own.
         """
-        scorer = make(self._memory, TITLES.__getitem__)
+        scorer = make(self._item_store, TITLES.__getitem__)
         places = np.arange(len(TITLES), dtype=np.int64)
         there, back = scorer.score(self._requests(places)), scorer.score(self._requests(places[::-1].copy()))
         for rows in (*there, *back):
@@ -108,7 +108,7 @@ class Sample:
 
     def _requests(self, places: npt.NDArray[np.int64]) -> list[ScoreRequest]:
         """Searches, a feed after two items, and a search by somebody with a past."""
-        past = self._memory.pooled(np.array([0, 3]))
+        past = self._item_store.pooled(np.array([0, 3]))
         popularity = np.linspace(0, 1, len(places), dtype=np.float32)
         alone = [
             ScoreRequest(places, query, text, popularity=popularity[places])
@@ -141,10 +141,10 @@ def within(engaged: float, before: float) -> None:
         raise CheckError(f"it holds acts for {told}")
 
 
-def _memory(encoder: Encoder, items: Sequence[EncodedItem]) -> ItemStore:
-    memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=len(items))
-    memory.put_many(range(len(items)), items)
-    return memory
+def _item_store(encoder: Encoder, items: Sequence[EncodedItem]) -> ItemStore:
+    item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=len(items))
+    item_store.put_many(range(len(items)), items)
+    return item_store
 
 
 def _vectors(what: str, dim: int, pooled: Vectors, *others: Vectors) -> None:

@@ -14,7 +14,7 @@ from models.scorer import Architecture, Scorer
 def build(
     architecture: Architecture,
     encoder: Encoder,
-    memory: ItemStore,
+    item_store: ItemStore,
     item_text: Callable[[int], str],
     *,
     head: Path | None = None,
@@ -29,7 +29,7 @@ def build(
         Which one.
     encoder
         Made the memory's items and makes the queries.
-    memory, item_text
+    item_store, item_text
         A slot's encoded item, and its text; each architecture uses one of them.
     head, cross_encoder
         Folders of a trained late-interaction head and of a trained classifier; without them fresh ones, the classifier
@@ -45,7 +45,9 @@ def build(
     match architecture:
         case "late_interaction":
             trained = LateInteraction.load(head) if head else None
-            return LateInteractionScorer(memory, trained, encoder_version=encoder.query_version, precision=precision)
+            return LateInteractionScorer(
+                item_store, trained, encoder_version=encoder.query_version, precision=precision
+            )
         case "cross_encoder":
             weights = str(cross_encoder) if cross_encoder else encoder.weights
             return CrossEncoderScorer(item_text, weights, precision=precision, device=str(encoder.device))

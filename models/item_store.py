@@ -67,13 +67,13 @@ class ItemStore:
 
     Examples
     --------
-    >>> memory = ItemStore(dim=4, token_dim=4, max_tokens=2, capacity=8)
-    >>> memory.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5], trigrams("tap")))
-    >>> memory.pooled(np.array([9, 3])).tolist()
+    >>> store = ItemStore(dim=4, token_dim=4, max_tokens=2, capacity=8)
+    >>> store.put(9, EncodedItem.quantise(np.ones((1, 4), np.float32), np.ones(4, np.float32), [5], trigrams("tap")))
+    >>> store.pooled(np.array([9, 3])).tolist()
     [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
-    >>> len(memory), memory.bytes_per_item
+    >>> len(store), store.bytes_per_item
     (1, 88)
-    >>> memory.drop(9); len(memory)
+    >>> store.drop(9); len(store)
     0
     """
 

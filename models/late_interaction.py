@@ -211,7 +211,7 @@ class LateInteractionScorer:
 
     Parameters
     ----------
-    memory
+    item_store
         Where encoded items are; candidates are its slots.
     head
         A trained head; by default a fresh one, which ranks by MaxSim, cosine, history and popularity.
@@ -225,10 +225,10 @@ class LateInteractionScorer:
     >>> import numpy as np
     >>> from models.encoder import Encoder
     >>> encoder = Encoder()
-    >>> memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
-    >>> memory.put_many([0, 1], encoder.encode_items(["Canon inkjet printer", "Leather sofa"]))
+    >>> item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+    >>> item_store.put_many([0, 1], encoder.encode_items(["Canon inkjet printer", "Leather sofa"]))
     >>> [query] = encoder.encode_queries(["printer"])
-    >>> [scores] = LateInteractionScorer(memory).score([ScoreRequest(np.array([0, 1]), query)])
+    >>> [scores] = LateInteractionScorer(item_store).score([ScoreRequest(np.array([0, 1]), query)])
     >>> bool(scores[0, 0] > 2 * scores[1, 0])
     True
     """
@@ -237,22 +237,22 @@ class LateInteractionScorer:
 
     def __init__(
         self,
-        memory: ItemStore,
+        item_store: ItemStore,
         head: LateInteraction | None = None,
         *,
         encoder_version: str = "",
         precision: Precision = "auto",
     ) -> None:
-        self.memory = memory
-        self.head = (head or LateInteraction(HeadConfig(dim=memory.dim, token_dim=memory.token_dim))).eval()
-        if (self.head.config.dim, self.head.config.token_dim) != (memory.dim, memory.token_dim):
+        self.item_store = item_store
+        self.head = (head or LateInteraction(HeadConfig(dim=item_store.dim, token_dim=item_store.token_dim))).eval()
+        if (self.head.config.dim, self.head.config.token_dim) != (item_store.dim, item_store.token_dim):
             raise WeightsError(
                 f"the head was made for vectors of {self.head.config.dim} and {self.head.config.token_dim} dimensions, "
-                f"the encoder gives {memory.dim} and {memory.token_dim}"
+                f"the encoder gives {item_store.dim} and {item_store.token_dim}"
             )
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
         kernels = self.head.config.kernels
-        self._no_query = torch.zeros(memory.dim)
+        self._no_query = torch.zeros(item_store.dim)
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
 
     @torch.inference_mode()
@@ -289,7 +289,7 @@ class LateInteractionScorer:
             context[:, 6] = len(request.query.tokens) / LONG_QUERY
             pooled = match.pooled
         else:  # no words to compare: the tokens, which are most of an item's bytes, stay where they are
-            pooled = torch.from_numpy(self.memory.pooled(request.candidates))
+            pooled = torch.from_numpy(self.item_store.pooled(request.candidates))
             out[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = self.head.topics(self._no_query, pooled)
         if request.history is not None and len(request.history):
             context[:, 1], context[:, 2] = _history(request.history, request.weights, pooled)
@@ -299,7 +299,7 @@ class LateInteractionScorer:
         return out
 
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
-        items = self.memory.gather(candidates)
+        items = self.item_store.gather(candidates)
         there = torch.ones(len(query.tokens), dtype=torch.bool)
         tokens = self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
         features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)

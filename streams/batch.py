@@ -1,6 +1,6 @@
-"""What one micro-batch of events leads to: dead letters, memory, and the shelves to make.
+"""Sorts one micro-batch of events: dead letters, events to remember, and the shelves to make.
 
-Pure: sorts decoded events and says which shelves they ask for. Reading, waiting and writing are the pipeline's.
+Pure: sorts decoded events and returns the shelves to make. The pipeline reads, waits and writes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ E = TypeVar("E", bound=AnyEvent)
 
 @dataclass(slots=True)
 class Batch:
-    """Decoded records: what was refused, all events in the order read, those of each shopper that are remembered, and
-    which were searches."""
+    """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, and the
+    records of searches."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Batch:
 
     @classmethod
     def of(cls, records: Sequence[Record], now_ms: int, config: EventsConfig) -> "Batch":
-        """Decode and sort a batch; impressions are valid but ask for nothing here."""
+        """Decode and sort a batch. Impressions are valid, but need no shelf."""
         batch = cls()
         for record in records:
             event = decode_event(record.value, record.came_ms(now_ms), config)
@@ -47,7 +47,7 @@ class Batch:
 
 
 class Recent:
-    """Remembers when something was last done, for the ``capacity`` things done last.
+    """Remembers when each thing was last done, for the last ``capacity`` things.
 
     Examples
     --------
@@ -64,33 +64,33 @@ class Recent:
         self._done: FIFOCache[str, int] = FIFOCache(capacity)
 
     def due(self, name: str, now_ms: int) -> bool:
-        """Whether it is time again."""
+        """Whether it is time to do it again."""
         last = self._done.get(name)
         return last is None or now_ms - last >= self.every_ms
 
     def done(self, name: str, now_ms: int) -> None:
-        """It was done now."""
+        """Record that it was done now."""
         self._done[name] = now_ms
 
 
 def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[RankRequest]:
-    """The shelves a batch calls for: one feed a shopper, however many events they sent; one shelf a query; a query's
-    personal shelf where the shopper has a past; and what is similar to touched items, when due.
+    """The shelves to make for a batch: one feed for each shopper, however many events they sent; one shelf for each
+    query; a personal shelf of the query if the shopper has a past; and, if due, similar items for each touched item.
 
     Parameters
     ----------
     shoppers
-        Each shopper's memory, this batch's events included.
+        Each shopper's past, including this batch's events.
     similar
         When each item's similar shelf was last made.
     """
-    wanted: list[RankRequest] = []
+    requests: list[RankRequest] = []
     general: dict[str, Search] = {}
     touched: dict[str, AnyEvent] = {}
     for name, events in batch.by_shopper.items():
         shopper = shoppers[name]
-        newest = max(events, key=_order)
-        wanted.append(
+        newest = max(events, key=_time_order)
+        requests.append(
             RankRequest(
                 "feed", newest.event_id, max(shopper.newest_ms, newest.time_ms), shopper_id=name, shopper=shopper
             )
@@ -105,22 +105,22 @@ def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent
                 _keep_newest(touched, event.item_id, event)
         for query, event in searches.items():
             if shopper.touched or any(asked.query != query for asked in shopper.asked):
-                wanted.append(
+                requests.append(
                     RankRequest("search", event.event_id, event.time_ms, shopper_id=name, shopper=shopper, query=query)
                 )
-    wanted += [RankRequest("search", event.event_id, event.time_ms, query=query) for query, event in general.items()]
-    wanted += [
+    requests += [RankRequest("search", event.event_id, event.time_ms, query=query) for query, event in general.items()]
+    requests += [
         RankRequest("similar", event.event_id, event.time_ms, item_id=item)
         for item, event in touched.items()
         if similar.due(item, now_ms)
     ]
-    return wanted
+    return requests
 
 
-def _order(event: AnyEvent) -> tuple[int, str]:
+def _time_order(event: AnyEvent) -> tuple[int, str]:
     return event.time_ms, event.event_id
 
 
 def _keep_newest(kept: dict[str, E], name: str, event: E) -> None:
-    if name not in kept or _order(kept[name]) < _order(event):
+    if name not in kept or _time_order(kept[name]) < _time_order(event):
         kept[name] = event

@@ -1,9 +1,10 @@
-"""A micro-batch's way from bytes read to shelves acknowledged.
+"""Processes a micro-batch, from the bytes read to acknowledged shelves.
 
-Decode, dead-letter the bad, remember, recommend, publish, write; then a shadow may have a look. When ``process``
-returns, Redis has everything, and Kafka all shelves; once what it returns is done, Kafka has the dead letters too, and
-the batch's offsets may be committed. When either raises, they may not, and processing it again is harmless.
-Knows Redis through ``StateStore`` and Kafka through ``Send``; nothing of Faust.
+Decodes events, dead-letters the invalid ones, updates the shoppers' past, ranks, publishes and writes shelves; then a
+shadow may run. When ``process`` returns, Redis has everything, and Kafka has all shelves. When the awaitables that it
+returns are done, Kafka has the dead letters too, and the batch's offsets may be committed. If either raises, they may
+not be committed; processing the batch again is harmless. Knows Redis through ``StateStore`` and Kafka through ``Send``;
+nothing of Faust.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ BOTS_KEPT = 100_000
 TOP = 10
 
 KEY_AND_OVERHEAD = 8_192
-"""Bytes that a shelf's record has besides its value, at most: its key is an id or the shelf's key."""
+"""The most bytes that a shelf's record has besides its value: its key is an id or the shelf's key."""
 
 
 class Pipeline:
@@ -47,53 +48,53 @@ class Pipeline:
         self.arms, self.store, self.send = arms, store, send
         self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
-        self._letters = DeadLetterWriter(send, config.topics)
+        self._dead_letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self._neighbours: FIFOCache[str, tuple[int, list[str]]] = FIFOCache(NEIGHBOURS_KEPT)
 
-    async def process(self, records: Sequence[Record], again: bool = False) -> Sent:
-        """Take a batch to Redis and, as far as what it returns is done, to Kafka.
+    async def process(self, records: Sequence[Record], retrying: bool = False) -> Sent:
+        """Process a batch: its results are in Redis on return, and in Kafka once the returned awaitables are done.
 
-        A batch that breaks is taken record by record, and a record that breaks alone is dead-lettered, so that one bad
-        event never stops the stream.
+        If a batch raises, its records are processed one by one, and a record that raises alone is dead-lettered. So one
+        bad event never stops the stream.
 
         Parameters
         ----------
-        again
-            Whether the records are of a batch that broke.
+        retrying
+            Whether the record is from a batch that raised.
         """
         try:
-            return await self._process(records, again)
+            return await self._process(records, retrying)
         except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
-            raise  # not the events' fault, and nothing here can mend it: nothing may be committed
+            raise  # not the events' fault: nothing may be committed
         except Exception as error:
             if len(records) == 1:
                 log.exception("an event broke the pipeline and goes to the dead letters")
                 self.meter.count("refused")
                 return self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
             log.exception("a batch of %d broke: taking its events one by one", len(records))
-            return [sent for record in records for sent in await self.process([record], again=True)]
+            return [sent for record in records for sent in await self.process([record], retrying=True)]
 
-    async def _process(self, records: Sequence[Record], again: bool) -> Sent:
+    async def _process(self, records: Sequence[Record], retrying: bool) -> Sent:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
-        wanted: list[RankRequest] = []
+        requests: list[RankRequest] = []
         together: dict[str, list[str]] = {}
-        bots = self._marked(batch, again)
+        bots = self._marked(batch, retrying)
         if batch.by_shopper:
             shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
-            wanted = rank_requests(batch, shoppers, self._similar, now)
-            together = await self._together(wanted, now)
+            requests = rank_requests(batch, shoppers, self._similar, now)
+            together = await self._together(requests, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}
-            made = self.arms.recommend(wanted, together, now)
+            result = self.arms.recommend(requests, together, now)
             clock = time.perf_counter()
-            await self.write(made.records)
-            for ask in wanted:
-                if ask.surface == "similar" and ask.item_id is not None:
-                    self._similar.done(ask.item_id, now)
-            stages |= {**made.stages, "write": (time.perf_counter() - clock) * 1000}
+            await self.write(result.records)
+            for request in requests:
+                if request.surface == "similar" and request.item_id is not None:
+                    self._similar.done(request.item_id, now)
+            stages |= {**result.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
         done = wall_ms()
@@ -105,18 +106,18 @@ class Pipeline:
         self.meter.count("events", len(batch.events))
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")
-        if len(records) < self.config.worker.batch_events:  # or the next batch waits already
-            self.arms.shadow(wanted, together, now)
-        # Last, since a batch that breaks is taken again event by event: each letter goes out once and is waited for.
+        if len(records) < self.config.worker.batch_events:  # else the next batch waits already
+            self.arms.shadow(requests, together, now)
+        # Last, since a batch that raises is processed again one by one: each dead letter is sent once and awaited.
         return self._refuse(batch.refused)
 
     async def write(self, records: Sequence[ShelfRecord]) -> None:
-        """Write shelves to Kafka, then to Redis; empty ones are left out, so that a frontend falls back instead of
-        showing an empty page.
+        """Write shelves to Kafka, then to Redis. Empty shelves are not written, so that a frontend falls back and shows
+        no empty page.
 
-        What a shopper can see is on the topic: a worker that dies between the two may never make the same shelf again,
-        since the event that it answered is then taken together with newer ones. A shelf that the topic does not take is
-        not shown.
+        Every shelf that a shopper can see is on the topic. A worker that dies between the two writes may never make the
+        same shelf again, since its event is then processed together with newer ones. A shelf that Kafka refuses is not
+        written to Redis.
         """
         limit = self.config.topics.max_message_bytes - KEY_AND_OVERHEAD
         full = [fit for record in records if (fit := bounded(record, limit)).shelf.items]
@@ -138,16 +139,16 @@ class Pipeline:
         self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
 
     def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
-        """Count what each candidate source brought into the first places: ``top.vector`` of ``top``, and so on."""
+        """Count the top items that each candidate source found: ``top.vector`` of ``top``, and so on."""
         for record in records:
             for item in record.shelf.items[:TOP]:
                 self.meter.count("top")
                 for source in item.reason.split("+"):
                     self.meter.count(f"top.{source}")
 
-    def _marked(self, batch: Batch, again: bool) -> set[str]:
-        """Which of a batch's shoppers are bots, as far as this worker has seen them; it sees each event once."""
-        for event in batch.events if not again else ():
+    def _marked(self, batch: Batch, retrying: bool) -> set[str]:
+        """The shoppers of a batch that this worker has marked as bots; each event counts once."""
+        for event in batch.events if not retrying else ():
             for shopper, page in self._pages.update(event):
                 self._bots.update(shopper, page)
         self._newest = max([self._newest, *(event.time_ms for event in batch.events)])
@@ -156,10 +157,10 @@ class Pipeline:
         return {shopper for shopper in batch.by_shopper if self._bots.get(shopper)}
 
     def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
-        return [self._letters(record, refusal) for record, refusal in refused]
+        return [self._dead_letters(record, refusal) for record, refusal in refused]
 
-    async def _together(self, wanted: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
-        items = dict.fromkeys(item for ask in wanted for item in anchors(ask))
+    async def _together(self, requests: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
+        items = dict.fromkeys(item for request in requests for item in anchors(request))
         known = {item: self._neighbours.get(item, (0, [])) for item in items}
         stale = [item for item, (since, _) in known.items() if now_ms - since > NEIGHBOURS_FRESH_MS]
         found = await self.store.together(stale, self.config.candidates.together)

@@ -1,12 +1,11 @@
-"""The worker: Faust agents on ``shop.events`` and ``shop.items``, and what runs beside them.
+"""The worker: Faust agents on ``shop.events`` and ``shop.items``, and the tasks that run beside them.
 
-Here, and only here, the pure parts meet Faust. Faust reads, groups and commits; every event is acknowledged by the
-agent that took it, once its batch is all the way through. What is known to go wrong in Faust, and how each is designed
-around, stands in ``docs/worker.md``.
+This is the only module where the pure parts meet Faust. Faust reads, groups and commits. An agent acknowledges its
+events once their batch is processed. ``docs/worker.md`` lists the known defects of Faust and the workarounds.
 
-Models compute in the event loop's own thread: a second one takes the interpreter away from the first at every small
-operation, which cost twice the latency (``docs/log.md``). Faust reads Kafka and keeps its group alive in a thread of
-its own, so neither waits for a model; a worker is one core, and more cores are more workers.
+Models compute in the event loop's thread: a second thread would take the interpreter lock at every small operation,
+which doubled the latency (``docs/log.md``). Faust reads Kafka and keeps its group membership in its own thread, so
+neither waits for a model. A worker uses one core; run more workers for more cores.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One worker process: models loaded, catalogue followed, events answered.
+    """One worker process: loads models, follows the catalogue, processes events.
 
     Parameters
     ----------
@@ -64,10 +63,10 @@ class Worker:
         self.app = make_app(config, worker)
         model = config.model
         limit_threads(model.threads)
-        edition, self.charge = first(model)
+        loaded, self.slots = first(model)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
-        champion = Recommender(edition.catalogue, edition.scorer, self.trending, config, queries=edition.queries)
-        self.edition, self.arms = edition, Arms(champion, self.meter)
+        champion = Recommender(loaded.catalogue, loaded.scorer, self.trending, config, queries=loaded.queries)
+        self.first, self.arms = loaded, Arms(champion, self.meter)
         self.watchdog = Watchdog(config.worker.stall_s)
         self._taking = BatchTaker(config.worker.batch_wait_s, self.watchdog.progress)
         self._agents()
@@ -97,12 +96,12 @@ class Worker:
         app.task(self._serve_or_leave)
 
     async def _serve_or_leave(self) -> None:
-        """Faust would go on without what runs beside the batches."""
-        with or_leave("what runs beside the batches has ended"):
-            await run_forever(self._serve(), "what runs beside the batches")
+        """End the process if a task beside the batches ends: Faust would go on without it."""
+        with or_leave("a task beside the batches has ended"):
+            await run_forever(self._serve(), "the tasks beside the batches")
 
     async def _serve(self) -> None:
-        """Start what the agents need, then watch over it; a Faust task that lives as long as the app."""
+        """Start what the agents need and keep it running; a Faust task that lives as long as the app."""
         config = self.config
         async with AsyncExitStack() as closing:
             send = await closing.enter_async_context(Producer(config, self.meter))
@@ -111,48 +110,48 @@ class Worker:
             self.store = StateStore(redis, config.state, config.bots.marked_s)
             self.pipeline = Pipeline(self.arms, self.store, send, self.meter, config)
             self.switcher = Switcher(
-                self.edition,
-                self.charge,
+                self.first,
+                self.slots,
                 self.arms,
                 send,
                 self.meter,
                 partial(Consumer, config),
                 self._owned,
-                self._left,
+                self._withdrawn,
                 config,
             )
             self.withdrawals = Withdrawals(self.store, self.switcher.serving, self._owned, self.meter, config)
-            del self.edition
+            del self.first
             demand = PopularShelves(self.store, self.trending, self.arms, self.pipeline.write, config)
             async with asyncio.TaskGroup() as group:
                 group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()
-                self.switcher.edition.encoder.warm_up(config.worker.batch_events)
+                self.switcher.current.encoder.warm_up(config.worker.batch_events)
                 await demand.refresh(wall_ms())
-                gc.freeze()  # models and catalogue stay: collecting garbage need not look through them each time
+                gc.freeze()  # models and catalogue stay: the garbage collector need not scan them each time
                 self._ready.set()
-                edition = self.switcher.edition
-                log.warning("worker %s is ready: %d items, model %s", self.id, len(edition.catalogue), edition.name)
-                del edition
+                loaded = self.switcher.current
+                log.warning("worker %s is ready: %d items, model %s", self.id, len(loaded.catalogue), loaded.name)
+                del loaded
                 group.create_task(vital(demand.run(), "reading demand"))
                 group.create_task(vital(self.withdrawals.run(), "taking items out of shelves"))
                 group.create_task(vital(self._report(send), "reporting"))
-                watching = leave_when_stalled(self.app, self.watchdog, lambda: self.store.patience.paused)
-                group.create_task(vital(watching, "the watchdog"))
+                stalled = leave_when_stalled(self.app, self.watchdog, lambda: self.store.retry.paused)
+                group.create_task(vital(stalled, "the watchdog"))
 
     async def _report(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self.config.worker.metrics_every_s)
             self.switcher.report()
-            patience = self.store.patience
-            self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(patience.paused)}
-            self.meter.labels |= {"redis_pause": patience.reason}
+            retry = self.store.retry
+            self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(retry.paused)}
+            self.meter.labels |= {"redis_pause": retry.reason}
             await self.reporter.report(send)
 
-    def _left(self, items: Sequence[tuple[str, int]]) -> None:
-        self.withdrawals.left(items)
+    def _withdrawn(self, items: Sequence[tuple[str, int]]) -> None:
+        self.withdrawals.withdraw(items)
 
     def _owned(self) -> set[int]:
-        """The partitions of the items that are this worker's now."""
+        """The partitions of ``shop.items`` that this worker owns now."""
         assigned = self.app.consumer.assignment()
         return {partition.partition for partition in assigned if partition.topic == self.topics.items}

@@ -189,7 +189,7 @@ class Served:
         self.scorer = build(
             parts.architecture,
             encoder,
-            items.memory,
+            items.item_store,
             list(items.slots).__getitem__,
             head=parts.head,
             cross_encoder=parts.cross_encoder,
@@ -203,7 +203,7 @@ class Served:
         return self.scorer.score([self._request(ask, queries) for ask in asks])
 
     def _request(self, ask: GateRequest, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
-        past = [self.items.memory.pooled(self._slots(ask.history)).astype(np.float32)] if ask.history else []
+        past = [self.items.item_store.pooled(self._slots(ask.history)).astype(np.float32)] if ask.history else []
         past += [queries[text].pooled[None, :] for text in ask.asked]
         return ScoreRequest(
             self._slots(ask.items),

@@ -226,13 +226,13 @@ class FrozenItems:
     def __init__(self, encoder: Encoder, texts: Iterable[str], folder: Path | None = None) -> None:
         unique = sorted(set(texts))
         self.slots = {text: slot for slot, text in enumerate(unique)}
-        self.memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
-        self.memory.put_many(range(len(unique)), ItemCache(encoder, folder).encode(unique))
+        self.item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        self.item_store.put_many(range(len(unique)), ItemCache(encoder, folder).encode(unique))
 
     def tensors(self, texts: Sequence[str]) -> Batch:
         """``item_states`` float32 [m, L, T], ``item_mask`` bool and ``item_pieces`` int16 [m, L], ``item_pooled``
         float32 [m, D]."""
-        items = self.memory.gather(np.array([self.slots[text] for text in texts]))
+        items = self.item_store.gather(np.array([self.slots[text] for text in texts]))
         mask = items.scales > 0
         longest = max(1, int(mask.sum(1).amax()))
         states = items.tokens[:, :longest].float() * items.scales[:, :longest].unsqueeze(-1)

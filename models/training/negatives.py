@@ -93,7 +93,7 @@ class Miner:
         self._alike: dict[str, list[int]] = {}
         for slot, text in enumerate(self.texts):
             self._alike.setdefault(plain(text), []).append(slot)
-        self.pooled = items.memory.pooled(np.array([items.slots[text] for text in self.texts])).astype(np.float32)
+        self.pooled = items.item_store.pooled(np.array([items.slots[text] for text in self.texts])).astype(np.float32)
         self._words: dict[str, int] = {}
         self._bm25: sparse.csr_array | None = None
 

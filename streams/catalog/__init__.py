@@ -1,1 +1,1 @@
-"""The catalogue: items, their vectors, the two indexes over them, and the topic that all workers share them by."""
+"""The catalogue: items, their vectors, the two indexes over them, and the topic through which workers share them."""

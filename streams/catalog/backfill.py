@@ -1,8 +1,8 @@
-"""Keeps the embeddings topic as a catalogue's encoder needs it: writes what is lacking, deletes what must not stay.
+"""Catalog maintenance: encodes items that are missing on the embeddings topic and deletes records that must not stay.
 
-The topic itself has each item whole, text and all, so nobody has to send it again. Each worker fills in the items whose
-partition of ``shop.items`` it owns, so an item is encoded once for all workers; what is on the topic already, whoever
-put it there and before whatever restart, is not encoded again. Shoppers go first: it takes half of what they leave.
+The topic holds each item with its full text, so the shop need not send it again. Each worker fills in the items whose
+partition of ``shop.items`` it owns, so an item is encoded once for all workers. What is on the topic already, from any
+worker or an earlier run, is not encoded again. Serving shoppers has priority: this takes half of the remaining time.
 Knows nothing of who is served with the catalogue.
 """
 
@@ -34,18 +34,18 @@ LONGEST_PAUSE_S = 60.0
 IDLE_POLLS = 2
 
 MOST_TRIES, TRIED_KEPT = 3, 100_000
-"""A state of an item is encoded so often at most: where what comes of it cannot be used, no further try helps."""
+"""How often a state of an item is encoded at most. If the result cannot be used, another attempt does not help."""
 
 
 class Backfill:
-    """Encodes for one follower's catalogue what its ledger says is lacking.
+    """Encodes for one follower's catalogue the items that its topic index lacks.
 
     Parameters
     ----------
     open_consumer
         Makes another consumer of the embeddings topic, from its earliest record.
     owned
-        Tells the partitions of ``shop.items`` that are this worker's now.
+        Returns the partitions of ``shop.items`` that this worker owns now.
     """
 
     def __init__(
@@ -60,22 +60,22 @@ class Backfill:
         self._tries: FIFOCache[tuple[str, Origin], int] = FIFOCache(TRIED_KEPT)
 
     async def run(self) -> None:
-        """Fill in whatever comes to be lacking, until cancelled."""
+        """Fill in missing items, until cancelled."""
         await self.follower.ready.wait()
         pause = PAUSE_S
         while True:
-            if self.follower.ledger.lacks(self.owned()):
-                # What is lacking may be nowhere to be found any more: then do not look for it all the time.
+            if self.follower.topic_index.lacks(self.owned()):
+                # A missing item may not be on the topic any more: then search less and less often.
                 pause = PAUSE_S if await self._pass() else min(2 * pause, LONGEST_PAUSE_S)
             await asyncio.sleep(pause)
 
     async def _pass(self) -> int:
-        """Read the topic from its beginning until nothing is lacking or it ends; returns how many items were sent."""
+        """Read the topic from its beginning until nothing is missing or it ends; returns how many items were sent."""
         filled = idle = 0
         consumer = self.open_consumer()
         await consumer.start()
         try:
-            while idle < IDLE_POLLS and self.follower.ledger.lacks(self.owned()):
+            while idle < IDLE_POLLS and self.follower.topic_index.lacks(self.owned()):
                 fetched = await consumer.getmany(timeout_ms=250, max_records=CHUNK)
                 idle = 0 if fetched else idle + 1
                 for messages in fetched.values():
@@ -95,24 +95,22 @@ class Backfill:
         found, owned = [], self.owned()
         for message in messages:
             entry = parsed(parse, message, 0)
-            if isinstance(entry, Refusal):  # the follower tells of it
+            if isinstance(entry, Refusal):  # the follower logs it
                 continue
-            (item_id, _, made_from), made = entry
-            if made is None or made_from is None or made_from.partition not in owned:
+            (item_id, _, origin), embedding = entry
+            if embedding is None or origin is None or origin.partition not in owned:
                 continue
-            if self.follower.ledger.wants(item_id, made_from) and self._may_try(item_id, made_from):
-                found.append((made.item, made_from))
+            if self.follower.topic_index.wants(item_id, origin) and self._may_try(item_id, origin):
+                found.append((embedding.item, origin))
         return found
 
-    def _may_try(self, item_id: str, made_from: Origin) -> bool:
-        tries = self._tries.get((item_id, made_from), 0)
+    def _may_try(self, item_id: str, origin: Origin) -> bool:
+        tries = self._tries.get((item_id, origin), 0)
         if tries == MOST_TRIES:
             return False
-        self._tries[item_id, made_from] = tries + 1
+        self._tries[item_id, origin] = tries + 1
         if tries + 1 == MOST_TRIES:
-            log.error(
-                "%r was encoded %d times for this encoder, and is lacking still: no more is tried", item_id, MOST_TRIES
-            )
+            log.error("%r was encoded %d times for this encoder, and is still missing: giving up", item_id, MOST_TRIES)
         return True
 
 
@@ -121,39 +119,39 @@ DELETES_SENT = 100
 
 
 class TombstoneWriter:
-    """Sweeps by one ledger.
+    """Deletes outdated records from the embeddings topic, as one topic index lists them.
 
     Parameters
     ----------
     owned
-        Tells the partitions of ``shop.items`` that are this worker's now.
+        Returns the partitions of ``shop.items`` that this worker owns now.
     """
 
     def __init__(
-        self, ledger: TopicIndex, send: Send, meter: Meter, topics: Topics, owned: Callable[[], Set[int]]
+        self, topic_index: TopicIndex, send: Send, meter: Meter, topics: Topics, owned: Callable[[], Set[int]]
     ) -> None:
-        self.ledger, self.send, self.meter = ledger, send, meter
+        self.topic_index, self.send, self.meter = topic_index, send, meter
         self.topics, self.owned = topics, owned
 
     async def run(self) -> None:
-        """Delete outdated records once they are seen twice: a moment later their own delete may have come anyway."""
+        """Delete records that are outdated in two checks in a row: after one, their own delete may still arrive."""
         before: set[tuple[str, str]] = set()
         while True:
             await asyncio.sleep(EVERY_S)
-            outdated = self.ledger.to_delete(self.owned())
-            await self._sweep(outdated & before)
+            outdated = self.topic_index.to_delete(self.owned())
+            await self._delete(outdated & before)
             before = outdated
 
     async def retire(self, keep: Collection[str]) -> None:
-        """Delete what all encoders but those to keep have made; what other workers own is theirs to delete."""
-        await self._sweep(self.ledger.to_retire(keep, self.owned()))
+        """Delete the records of all encoders but those to keep. Other workers delete what they own."""
+        await self._delete(self.topic_index.to_retire(keep, self.owned()))
 
-    async def _sweep(self, records: Iterable[tuple[str, str]]) -> None:
+    async def _delete(self, records: Iterable[tuple[str, str]]) -> None:
         waiting = list(records)
         for start in range(0, len(waiting), DELETES_SENT):
             sent = []
             for item_id, encoder in waiting[start : start + DELETES_SENT]:
-                deleted = self.ledger.deleted(item_id)
+                deleted = self.topic_index.deleted(item_id)
                 headers = [deleted.header()] if deleted is not None else []
                 sent.append(self.send(self.topics.embeddings, key(item_id, encoder), None, headers))
             await asyncio.gather(*sent)
@@ -164,15 +162,15 @@ LOOK_EVERY_S = 0.05
 
 
 class CatalogMaintenance:
-    """Of one catalogue.
+    """Keeps one catalogue up to date: follower, backfill and tombstone writer.
 
     Parameters
     ----------
     open_consumer
         Makes a consumer of the embeddings topic, from its earliest record.
     owned
-        Tells the partitions of ``shop.items`` that are this worker's now.
-    beside
+        Returns the partitions of ``shop.items`` that this worker owns now.
+    background
         Whether another catalogue serves meanwhile.
     """
 
@@ -182,27 +180,27 @@ class CatalogMaintenance:
         open_consumer: Callable[[], Consumer],
         item_encoder: ItemEncoder,
         owned: Callable[[], Set[int]],
-        beside: bool = False,
+        background: bool = False,
     ) -> None:
         meter = item_encoder.meter
-        self.follower = Follower(open_consumer(), catalogue, meter, beside)
+        self.follower = Follower(open_consumer(), catalogue, meter, background)
         self.backfill = Backfill(open_consumer, self.follower, item_encoder, owned)
-        self.sweeper = TombstoneWriter(self.ledger, item_encoder.send, meter, item_encoder.topics, owned)
+        self.tombstones = TombstoneWriter(self.topic_index, item_encoder.send, meter, item_encoder.topics, owned)
 
     @property
-    def ledger(self) -> TopicIndex:
-        """What the topic holds."""
-        return self.follower.ledger
+    def topic_index(self) -> TopicIndex:
+        """The index of what the topic holds."""
+        return self.follower.topic_index
 
     async def run(self) -> None:
-        """Keep it up until cancelled."""
+        """Run all three until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(run_forever(self.follower.run(), "following the items"))
             group.create_task(run_forever(self.backfill.run(), "filling in items"))
-            group.create_task(run_forever(self.sweeper.run(), "sweeping the embeddings"))
+            group.create_task(run_forever(self.tombstones.run(), "deleting outdated embeddings"))
 
     async def complete(self) -> None:
-        """Wait until the catalogue holds every live item in its newest state, as far as the topic was read."""
+        """Wait until the catalogue holds the newest state of every live item that was read from the topic."""
         await self.follower.ready.wait()
-        while not self.ledger.complete:
+        while not self.topic_index.complete:
             await asyncio.sleep(LOOK_EVERY_S)

@@ -1,7 +1,7 @@
-"""Everything a worker knows of the items on sale: their facts, their vectors, and the two indexes over them.
+"""Everything a worker knows of the items on sale: their fields, their vectors, and the two indexes over them.
 
-An item lives in a numbered slot; facts that policy asks for are arrays by slot. Knows nothing of Kafka: what comes in
-are embeddings with their origin, whoever read them.
+An item has a numbered slot. Fields that the policy reads are arrays by slot. Knows nothing of Kafka: the input is
+embeddings with their origin.
 """
 
 import logging
@@ -29,7 +29,7 @@ Slots = NDArray[np.int64]
 class Change:
     """One record of the embeddings topic: an upsert, or a delete when there is no embedding.
 
-    ``encoder`` is the version whose record was deleted; without it a delete is everyone's.
+    ``encoder`` is the version whose record was deleted. Without it, the delete is for all encoders.
     """
 
     item_id: str
@@ -57,17 +57,17 @@ class Names:
 
 
 class Catalog:
-    """The items of one shop as one worker holds them.
+    """The items of one shop in one worker.
 
     Parameters
     ----------
     encoder
-        Gives word pieces for the lexical index, and the version that embeddings must have.
+        Gives word pieces for the lexical index. Its version is the one that embeddings must have.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self.memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        self.item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
         self.vectors = VectorIndex(encoder.dim)
         self.lexical = LexicalIndex()
         self.live = np.zeros(1024, dtype=bool)
@@ -89,16 +89,16 @@ class Catalog:
         return item_id in self._slots
 
     def slot(self, item_id: str) -> int | None:
-        """Where an item is, if it is."""
+        """An item's slot; None if the item is not held."""
         return self._slots.get(item_id)
 
     def on_sale(self, item_id: str) -> bool:
-        """Whether an item is there and in stock."""
+        """Whether an item is held and in stock."""
         slot = self._slots.get(item_id)
         return slot is not None and bool(self.in_stock[slot])
 
     def slots(self, item_ids: Sequence[str]) -> Slots:
-        """Slots of those items that are known, in the order given."""
+        """Slots of the held ones of these items, in the order given."""
         get = self._slots.get
         return np.array([slot for item_id in item_ids if (slot := get(item_id)) is not None], dtype=np.int64)
 
@@ -120,36 +120,35 @@ class Catalog:
         return self.item(slot).title
 
     def newest(self, k: int) -> Slots:
-        """The items that came last: what to show when nothing else is known."""
+        """The items that were added or changed last: shown when there are no other candidates."""
         return np.fromiter((slot for slot in list(self._slots.values())[: -k - 1 : -1]), dtype=np.int64)
 
     def encoded(self, item_id: str, text_hash: str) -> EncodedItem | None:
-        """An item's vectors if this very text was encoded before by this encoder."""
+        """An item's vectors if this encoder encoded the same text before; else None."""
         if self._texts.get(item_id) != text_hash:
             return None
-        return self.memory.get(self._slots[item_id])
+        return self.item_store.get(self._slots[item_id])
 
-    def vectors_of(self, made: Embedding) -> EncodedItem:
-        """What this encoder made of an item.
+    def vectors_of(self, embedding: Embedding) -> EncodedItem:
+        """The vectors of an embedding.
 
         Raises
         ------
         models.encoded.EncodedError
-            When it cannot be used: of other widths, or with values that cannot be.
+            When they cannot be used: other widths, or invalid values.
         """
-        return vectors(made, self.encoder.dim, self.encoder.token_dim)
+        return vectors(embedding, self.encoder.dim, self.encoder.token_dim)
 
     def apply(self, changes: Sequence[Change]) -> int:
-        """Take changes; of the same item the latest state wins (`Origin.after`), else the one given last.
+        """Apply changes. Of one item the latest state wins (`Origin.after`), else the one given last.
 
-        Embeddings of another encoder version are not taken, only counted in ``foreign``; but where the item's text is
-        still the one that is known, its facts (a price, a stock) are. An earlier state of an item never replaces a
-        later one.
+        Embeddings of another encoder version are not applied, only counted in ``foreign``. But if the item's text has
+        not changed, its other fields (price, stock) are. An earlier state of an item never replaces a later one.
 
         Returns
         -------
         int
-            How many changes were taken.
+            How many changes were applied.
         """
         last: dict[str, Change] = {}
         origins: dict[str, Origin | None] = {}
@@ -178,13 +177,13 @@ class Catalog:
                     puts.append((self._put(origins[change.item_id], change.embedding), encoded))
         if puts:
             slots = [slot for slot, _ in puts]
-            self.memory.put_many(slots, [encoded for _, encoded in puts])
+            self.item_store.put_many(slots, [encoded for _, encoded in puts])
             self.vectors.put_many(slots, np.stack([encoded.pooled for _, encoded in puts]).astype(np.float32))
         self._uncommitted = self._uncommitted or bool(last)
-        return len(last) + sum(map(self._facts, foreign))
+        return len(last) + sum(map(self._apply_fields, foreign))
 
     def commit(self) -> None:
-        """Make changes visible to lexical search; cheap when there are none."""
+        """Make changes visible to lexical search; cheap if there are none."""
         if self._uncommitted:
             self.lexical.commit()
             self._uncommitted = False
@@ -206,8 +205,8 @@ class Catalog:
         self.brand[slot] = self._brands.number(item.brand)
         return slot
 
-    def _facts(self, change: Change) -> bool:
-        """Take the facts of what another encoder made of an item, if its text is the known one and it is newer."""
+    def _apply_fields(self, change: Change) -> bool:
+        """Apply the fields of another encoder's record of an item, if its text is unchanged and the record is newer."""
         if change.embedding is None:
             return False
         known = self._origins.get(change.item_id)
@@ -227,7 +226,7 @@ class Catalog:
         self._texts.pop(item_id, None)
         self._origins.pop(item_id, None)
         self.live[slot] = self.in_stock[slot] = False
-        self.memory.drop(slot)
+        self.item_store.drop(slot)
         self.vectors.drop(slot)
         self.lexical.drop(slot)
         self._free.append(slot)

@@ -1,8 +1,8 @@
-"""One encoded item as it travels on ``liveshelf.embeddings``: the item, its vectors, and where it came from.
+"""One encoded item on ``liveshelf.embeddings``: the item, its vectors, and its origin.
 
 The topic is compacted by item and encoder version, so reading it from the start gives every worker the whole encoded
-catalogue, for the encoder in charge and for others beside it. All records of an item are in one partition. A record
-without a value deletes: with an origin, it is the item that was deleted; without, only what this encoder made of it.
+catalogue, for the champion's encoder and for others. All records of an item are in one partition. A record without a
+value is a delete: with an origin it deletes the item, without one only this encoder's record of it.
 Knows the bytes only; nothing of consuming, encoding or indexes.
 """
 
@@ -25,17 +25,17 @@ ORIGIN_HEADER = "origin"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which ``shop.items`` record an embedding was made from: its place, and when it was produced.
+    """Which ``shop.items`` record an embedding was made from: its partition, offset and timestamp.
 
-    Within a partition offsets decide which of two states of an item is the later one, but a topic that was made anew
-    counts from 0 again: a lower offset with a later timestamp is later. Across partitions, where one key stands when
-    its producers hash it differently, timestamps decide; of equal ones the higher partition. A state without a
-    timestamp, as earlier versions wrote it, is older than any in another partition that has one.
+    Within a partition the higher offset is the later state of an item. But a topic that was created again counts from
+    0: a lower offset with a later timestamp is later. Across partitions the later timestamp wins; one key is in two
+    partitions if its producers hash it differently. With equal timestamps the higher partition wins. A state without a
+    timestamp, as earlier versions wrote it, is older than any state with one in another partition.
 
     Parameters
     ----------
     timestamp_ms
-        Epoch milliseconds of the record, -1 where it is not known. Two origins are equal where their places are.
+        Epoch milliseconds of the record, -1 if not known. Two origins are equal if partition and offset are.
 
     Examples
     --------
@@ -54,21 +54,21 @@ class Origin:
     timestamp_ms: int = field(default=-1, compare=False)
 
     def before(self, other: "Origin") -> bool:
-        """Whether this is an earlier state of the same item; of two without timestamps in different partitions neither
-        is."""
+        """Whether this is an earlier state of the same item. Of two states without timestamps in different partitions,
+        neither is earlier."""
         if self.partition == other.partition:
-            anew = self.timestamp_ms > other.timestamp_ms >= 0
-            return self.offset < other.offset and not anew
+            recreated = self.timestamp_ms > other.timestamp_ms >= 0
+            return self.offset < other.offset and not recreated
         if self.timestamp_ms == other.timestamp_ms:
             return self.timestamp_ms >= 0 and self.partition < other.partition
         return self.timestamp_ms < other.timestamp_ms
 
     def after(self, known: "Origin | None") -> "Origin | None":
-        """This state if it takes the known one's place, else None.
+        """This state if it replaces the known one, else None.
 
-        It takes over the later of both timestamps within a partition: its producer's clock may have gone back, and what
-        is later than a state is later than what that replaced. So any interleaving of the partitions, with any
-        repetition, ends with the same state.
+        Within a partition it takes the later of both timestamps, since its producer's clock may have gone back: a state
+        is later than all states before it. So any interleaving of the partitions, with any repetition, ends with the
+        same state.
 
         Examples
         --------
@@ -86,7 +86,7 @@ class Origin:
         return self
 
     def header(self) -> tuple[str, bytes]:
-        """As a Kafka header, which a delete can carry as well.
+        """As a Kafka header, which a delete can carry too.
 
         Examples
         --------
@@ -100,8 +100,8 @@ class Origin:
 class Embedding(msgspec.Struct, frozen=True, array_like=True):
     """The value: MessagePack array, vectors last.
 
-    ``encoder`` is the version of what made the vectors and ``text`` the hash of what it read; when both are unchanged,
-    an item's update (a price, a stock) needs no BERT pass.
+    ``encoder`` is the version of the encoder that made the vectors, ``text`` the hash of the text it read. If both are
+    unchanged, an update of an item (price, stock) needs no BERT pass.
     """
 
     item: Item
@@ -111,7 +111,7 @@ class Embedding(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Place(NamedTuple):
-    """What key and headers say: which item and whose record of it this is, and which state of the item."""
+    """The key and headers of a record: the item, the encoder version, and which state of the item it is."""
 
     item_id: str
     version: str
@@ -119,10 +119,10 @@ class Place(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record of the topic: its place, and what was made of the item; None where it deletes."""
+    """A record of the topic: its place, and the embedding; None if it is a delete."""
 
     place: Place
-    made: Embedding | None
+    embedding: Embedding | None
 
 
 encoder = msgspec.msgpack.Encoder()
@@ -130,7 +130,7 @@ decoder = msgspec.msgpack.Decoder(Embedding)
 
 
 def key(item_id: str, version: str) -> bytes:
-    """The key of what an encoder's version made of an item.
+    """The key of an encoder version's record of an item.
 
     Examples
     --------
@@ -141,12 +141,12 @@ def key(item_id: str, version: str) -> bytes:
 
 
 def origin(headers: Iterable[tuple[str, bytes | None]] | None) -> Origin | None:
-    """The origin a record's headers tell; None where they tell none. Earlier versions wrote no timestamp.
+    """The origin in a record's headers; None if there is none. Earlier versions wrote no timestamp.
 
     Raises
     ------
     ValueError
-        When they tell one that is none.
+        When the header is not an origin.
 
     Examples
     --------
@@ -161,8 +161,9 @@ def origin(headers: Iterable[tuple[str, bytes | None]] | None) -> Origin | None:
         if name == ORIGIN_HEADER:
             found = _ORIGIN.fullmatch(value or b"")
             if found is None:
-                told = (value or b"")[:40]
-                raise ValueError(f"the header {ORIGIN_HEADER} is {told!r}, not a partition, an offset and a timestamp")
+                raise ValueError(
+                    f"the header {ORIGIN_HEADER} is {(value or b'')[:40]!r}, not a partition, an offset and a timestamp"
+                )
             return Origin(*(int(part) for part in found.groups() if part is not None))
     return None
 
@@ -171,12 +172,12 @@ _ORIGIN = re.compile(rb"([0-9]{1,9}):([0-9]{1,18})(?::([0-9]{1,15}))?")
 
 
 def place(message: Any) -> Place:
-    """What the key and the headers of a consumed Kafka message say.
+    """The place that the key and headers of a consumed Kafka message name.
 
     Raises
     ------
     ValueError
-        When they say nothing that can be.
+        When they are invalid.
     """
     item_id, separator, version = (message.key or b"").partition(SEPARATOR)
     if not separator or not version:
@@ -187,31 +188,31 @@ def place(message: Any) -> Place:
 def parse(message: Any, _came_ms: int) -> Entry:
     """The entry of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
-    Whether its vectors can be used is told by :func:`vectors`: those of another encoder need not.
+    :func:`vectors` checks whether its vectors can be used; those of another encoder need not.
 
     Raises
     ------
     ValueError
-        When it is none.
+        When the message is no entry.
     """
     found = place(message)
     if message.value is None:
         return Entry(found, None)
-    made = decoder.decode(message.value)
-    if (made.item.item_id, made.encoder) != (found.item_id, found.version):
-        raise ValueError(f"the key names {found[:2]}, the value {(made.item.item_id, made.encoder)}")
-    return Entry(found, made)
+    embedding = decoder.decode(message.value)
+    if (embedding.item.item_id, embedding.encoder) != (found.item_id, found.version):
+        raise ValueError(f"the key names {found[:2]}, the value {(embedding.item.item_id, embedding.encoder)}")
+    return Entry(found, embedding)
 
 
-def vectors(made: Embedding, dim: int, token_dim: int) -> EncodedItem:
-    """What an encoder made, where it is of its widths and of unit length.
+def vectors(embedding: Embedding, dim: int, token_dim: int) -> EncodedItem:
+    """The vectors of an embedding, checked to have the encoder's widths and unit length.
 
     Raises
     ------
     models.encoded.EncodedError
-        When it cannot be used.
+        When they cannot be used.
     """
-    encoded = EncodedItem.from_bytes(made.vectors)
+    encoded = EncodedItem.from_bytes(embedding.vectors)
     if (found := (len(encoded.pooled), encoded.tokens.shape[1])) != (dim, token_dim):
         raise EncodedError(f"vectors of {found[0]} and {found[1]} dimensions, not of {dim} and {token_dim}")
     if float(np.linalg.norm(encoded.pooled.astype(np.float32))) > LONGEST:
@@ -222,11 +223,11 @@ def vectors(made: Embedding, dim: int, token_dim: int) -> EncodedItem:
 
 
 LONGEST = 1.1
-"""Unit length, and some for rounding."""
+"""Unit length, with a margin for rounding."""
 
 
 def text(item: Item) -> str:
-    """What the encoder reads of an item: title first, since only the first word pieces are kept.
+    """The text of an item that the encoder reads: title first, since only the first word pieces are kept.
 
     Examples
     --------
@@ -241,5 +242,5 @@ def text(item: Item) -> str:
 
 
 def text_hash(item_text: str) -> str:
-    """A short stable hash of what was encoded."""
+    """A short stable hash of the encoded text."""
     return hashlib.blake2b(item_text.encode("utf-8", "replace"), digest_size=8).hexdigest()

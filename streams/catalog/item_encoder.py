@@ -1,9 +1,9 @@
-"""Items in, embeddings out: whichever worker owns a partition of ``shop.items`` encodes its items for all.
+"""Items in, embeddings out: the worker that owns a partition of ``shop.items`` encodes its items for all workers.
 
-Of an item's records only the latest goes on, by their origins: what is older than what the topic holds is passed over.
-An item whose text was encoded before, by the same encoder, keeps its vectors. While two encoders' catalogues are held,
-as during a switch, an item is encoded for both. Once what ``process`` returns is done, the broker has every embedding
-of the batch. Knows nothing of Faust or Redis.
+Of an item's records only the latest by origin is encoded: what is older than the topic's state is skipped. An item
+keeps its vectors if the same encoder encoded the same text before. While two encoders' catalogues are loaded, as during
+a switch, an item is encoded for both. When the awaitables that ``process`` returns are done, the broker has every
+embedding of the batch. Knows nothing of Faust or Redis.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from streams.telemetry.meter import Meter
 log = logging.getLogger(__name__)
 
 CHUNK = 8
-"""Items encoded at a time, so that a waiting shopper waits some milliseconds, not a whole batch."""
+"""Items encoded at a time, so that a shopper waits some milliseconds, not a whole batch."""
 
 SENT_KEPT = 100_000
-"""Items whose latest record is remembered from when it is sent until it is read back."""
+"""Items whose latest sent record is remembered until it is read back."""
 
 
 class ItemEncoder:
@@ -38,11 +38,11 @@ class ItemEncoder:
     Parameters
     ----------
     catalogues
-        Tells the catalogues that are held now, the serving one first.
+        Returns the loaded catalogues, the serving one first.
     encoders
-        Tells all encoder versions that the embeddings topic may hold an item for: a delete goes to each.
+        Returns all encoder versions that the embeddings topic may hold items for: a delete is sent for each.
     known
-        Tells the latest that the embeddings topic holds of an item, whoever sent it.
+        Returns the latest state of an item on the embeddings topic.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class ItemEncoder:
         self.catalogues, self.encoders, self.known = catalogues, encoders, known
         self.send, self.meter = send, meter
         self.topics, self.config = Topics(config.topics.prefix), config.events
-        self._letters = DeadLetterWriter(send, config.topics)
+        self._dead_letters = DeadLetterWriter(send, config.topics)
         self._sent: FIFOCache[str, Origin] = FIFOCache(SENT_KEPT)
-        self._told = False
+        self._logged = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
-        """Take a batch of item records all the way to what it returns; refused ones become dead letters.
+        """Encode and send a batch of item records; refused ones become dead letters. Returns awaitables of all sends.
 
-        A batch that breaks is taken record by record, and a record that breaks alone is dead-lettered. Each record is
-        counted once, at the latest when what is returned is done: as ``items.accepted``, ``items.deleted``,
+        If a batch raises, its records are processed one by one, and a record that raises alone is dead-lettered. Each
+        record is counted once, at the latest when the awaitables are done: as ``items.accepted``, ``items.deleted``,
         ``items.superseded`` by a later one, or ``items.refused``.
         """
         try:
@@ -76,7 +76,7 @@ class ItemEncoder:
             if len(records) == 1:
                 log.exception("an item broke the encoder and goes to the dead letters")
                 self.meter.count("items.refused")
-                return [self._letters(records[0], refuse("internal", f"{type(error).__name__}: {error}"))]
+                return [self._dead_letters(records[0], refuse("internal", f"{type(error).__name__}: {error}"))]
             log.exception("a batch of %d items broke: taking them one by one", len(records))
             return [sent for record in records for sent in await self.process([record])]
 
@@ -95,14 +95,14 @@ class ItemEncoder:
             if (later := origin.after(known)) is not None:
                 latest[item_id] = decoded, later, record
         items = [(item, origin) for item, origin, _ in latest.values() if isinstance(item, Item)]
-        made: dict[str, list[Awaitable[Unsent | None]]] = {item.item_id: [] for item, _ in items}
+        sends: dict[str, list[Awaitable[Unsent | None]]] = {item.item_id: [] for item, _ in items}
         for start in range(0, len(items), CHUNK):
             for catalogue in self.catalogues():
                 some = items[start : start + CHUNK]
                 for (item, _), sent in zip(some, self.publish(some, catalogue), strict=True):
-                    made[item.item_id].append(sent)
+                    sends[item.item_id].append(sent)
                 await asyncio.sleep(0)  # a waiting shopper goes first
-        # Last, since a batch that breaks is taken again: each record is counted, and each letter goes out, once.
+        # Last, since a batch that raises is processed again: each record is counted and dead-lettered once.
         deletes = [(item.item_id, origin) for item, origin, _ in latest.values() if isinstance(item, Deleted)]
         self._sent.update({item_id: origin for item_id, (_, origin, _) in latest.items()})
         self.meter.count("items.deleted", len(deletes))
@@ -114,32 +114,34 @@ class ItemEncoder:
                 for item_id, origin in deletes
                 for version in self.encoders()
             ),
-            *(asyncio.ensure_future(self._or_letter(latest[item_id][2], sent)) for item_id, sent in made.items()),
-            *(self._letters(record, refusal) for record, refusal in refused),
+            *(asyncio.ensure_future(self._confirm(latest[item_id][2], sent)) for item_id, sent in sends.items()),
+            *(self._dead_letters(record, refusal) for record, refusal in refused),
         ]
 
-    async def _or_letter(self, record: Record, made: Sequence[Awaitable[Unsent | None]]) -> None:
-        """Wait until the broker has what was made of an item; what it never takes makes a dead letter."""
-        unsent = next((found for found in await asyncio.gather(*made) if found is not None), None)
+    async def _confirm(self, record: Record, sends: Sequence[Awaitable[Unsent | None]]) -> None:
+        """Wait until the broker has an item's embeddings. If it refuses one, the record becomes a dead letter."""
+        unsent = next((found for found in await asyncio.gather(*sends) if found is not None), None)
         self.meter.count("items.accepted" if unsent is None else "items.refused")
         if unsent is not None:
-            await self._letters(record, refuse("oversized", f"what is made of the item does not fit: {unsent.detail}"))
+            await self._dead_letters(
+                record, refuse("oversized", f"what is made of the item does not fit: {unsent.detail}")
+            )
 
     def _known(self, item_id: str) -> Origin | None:
-        """The latest that was sent or is on the topic of an item."""
+        """The latest state of an item that was sent or is on the topic."""
         sent, held = self._sent.get(item_id), self.known(item_id)
         return held if sent is None or (held is not None and sent.before(held)) else sent
 
     def _compare(self, item_id: str, origin: Origin, known: Origin | None) -> None:
-        """Tell of an item that comes in two partitions: once, and count it always."""
+        """Count an item that comes in two partitions; log it the first time."""
         if known is None or known.partition == origin.partition:
             return
         self.meter.count("items.in_two_partitions")
-        if not self._told:
-            self._told = True
+        if not self._logged:
+            self._logged = True
             log.warning(
-                "item %r came in partition %d of %s, and before in %d: its producers hash keys differently, or the "
-                "topic's partitions became more; of its records the one with the latest timestamp counts",
+                "item %r came in partition %d of %s, and before in %d: its producers hash keys differently, or "
+                "partitions were added to the topic; of its records the one with the latest timestamp counts",
                 item_id,
                 origin.partition,
                 self.topics.items,
@@ -147,7 +149,7 @@ class ItemEncoder:
             )
 
     def publish(self, items: Sequence[tuple[Item, Origin]], catalogue: Catalog) -> list[Awaitable[Unsent | None]]:
-        """Send what a catalogue's encoder makes of a few items."""
+        """Encode a few items with a catalogue's encoder and send the embeddings."""
         values = self._values([item for item, _ in items], catalogue)
         return [
             self.send(self.topics.embeddings, key(item.item_id, catalogue.encoder.version), value, [origin.header()])

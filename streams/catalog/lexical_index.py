@@ -1,8 +1,8 @@
-"""Items that share words with a query, from an index that takes changes while it serves.
+"""Finds items that share words with a query, in an index that can change while it serves.
 
-Keeps slots (the catalogue's row numbers) and word pieces in one in-memory index of tantivy. The pieces are the
-model's own, so that every language the model reads can be searched; this module never splits or lowers text, and no
-query is ever parsed: what a shopper typed cannot be syntax.
+Keeps slots (the catalogue's row numbers) and word pieces in one in-memory index of tantivy. The word pieces are the
+model's, so every language that the model reads can be searched. This module never splits or lowercases text, and never
+parses a query: a shopper's text cannot be query syntax.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ _MOST_POSTINGS = 80_000
 
 
 class LexicalIndex:
-    """BM25 over word pieces, any of which may match.
+    """BM25 over word pieces; any of them may match.
 
-    Changes show once ``commit`` was called. A query is searched by its rarest pieces: at most sixteen, and no more
-    than occur 80,000 times among all items together, so its cost stops growing with the catalogue. Calls must come
-    from one thread at a time.
+    Changes are visible after ``commit``. A query is searched by its rarest pieces: at most sixteen, and at most 80,000
+    occurrences of them among all items, so its cost does not grow with the catalogue. Calls must come from one thread
+    at a time.
 
     Examples
     --------
@@ -42,19 +42,19 @@ class LexicalIndex:
 
     def __init__(self) -> None:
         builder = tantivy.SchemaBuilder()
-        # Not an unsigned field: tantivy-py deletes by signed terms, and from an unsigned field silently nothing.
+        # A signed field: tantivy-py deletes by signed terms, which silently deletes nothing from an unsigned field.
         builder.add_integer_field("slot", indexed=True, fast=True)
         builder.add_text_field("pieces", tokenizer_name="raw", index_option="freq")
         self._schema = builder.build()
         self._index = tantivy.Index(self._schema)
-        # Left to itself the reader reloads in a thread of its own, and the two wait 100 ms for each other's lock.
+        # By default the reader reloads in its own thread, and the two threads wait 100 ms for each other's lock.
         self._index.config_reader("manual")
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         self._searcher = self._index.searcher()
         self._changed = False
 
     def put(self, slot: int, pieces: Sequence[str]) -> None:
-        """Take an item in, in place of what its slot held. Shows after ``commit``."""
+        """Add an item, in place of what its slot held. Visible after ``commit``."""
         self.drop(slot)
         document = tantivy.Document()
         document.add_integer("slot", slot)
@@ -63,12 +63,12 @@ class LexicalIndex:
         self._writer.add_document(document)
 
     def drop(self, slot: int) -> None:
-        """Forget a slot; one that is not there is no error. Shows after ``commit``."""
+        """Remove a slot; a slot that is not there is no error. Visible after ``commit``."""
         self._writer.delete_documents_by_term("slot", slot)
         self._changed = True
 
     def commit(self) -> None:
-        """Let all changes so far show; costs milliseconds, so once per batch. Free where nothing changed."""
+        """Make all changes visible. Takes milliseconds, so call it once per batch. Free if nothing changed."""
         if self._changed:
             self._writer.commit()
             self._index.reload()
@@ -104,7 +104,7 @@ class LexicalIndex:
         return np.array(self._searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)
 
     def __len__(self) -> int:
-        """Items held, as of the last ``commit``."""
+        """The number of items, as of the last ``commit``."""
         return int(self._searcher.num_docs)
 
     def _rarest(self, pieces: set[str]) -> list[str]:

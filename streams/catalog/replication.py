@@ -1,8 +1,7 @@
 """Follows ``liveshelf.embeddings`` from its beginning, so that this worker holds the whole encoded catalogue.
 
-Every worker reads all partitions, in no group and without commits. Ready once it has read what was there when it
-started. Knows what a change is; what taking one means is the catalogue's business, and what the topic then holds for
-which encoder is the ledger's.
+Every worker reads all partitions, in no group and without commits. It is ready once it has read what was there when it
+started. Knows what a change is. The catalogue applies changes; the topic index records what the topic holds.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from streams.telemetry.meter import Meter
 SLICE_S = 0.005
 
 MOST = 20
-"""A rest is over after so many times the work, so that work goes on under the fullest load, too."""
+"""A pause lasts at most this many times the work before it, so that work goes on even under full load."""
 
 
 async def yield_cpu(spent: float) -> None:
@@ -40,7 +39,7 @@ async def yield_cpu(spent: float) -> None:
     while idle < spent and time.perf_counter() - began < MOST * spent:
         at, worked = time.perf_counter(), time.thread_time()
         await asyncio.sleep(SLICE_S)
-        # A slice that ends late was somebody's batch, or another process had the core.
+        # If the slice ended late, a batch was running, or another process had the core.
         if time.perf_counter() - at < 2 * SLICE_S:
             idle += max(0.0, SLICE_S - (time.thread_time() - worked))
 
@@ -48,12 +47,12 @@ async def yield_cpu(spent: float) -> None:
 log = logging.getLogger(__name__)
 
 CHUNK = 32
-"""Changes taken at a time once shoppers are served; catching up takes larger ones."""
+"""Changes applied at a time while shoppers are served; larger chunks are applied while catching up."""
 
 CATCH_UP_CHUNK = 500
 
 BESIDE_CHUNK = 8
-"""The same, for a catalogue that is built while another one serves."""
+"""Changes applied at a time to a catalogue that is built while another one serves."""
 
 COMMIT_EVERY_S = 0.25
 
@@ -65,26 +64,26 @@ class Follower:
     ----------
     consumer
         Reads the embeddings topic, in no group, from the earliest record.
-    beside
-        Whether another catalogue serves meanwhile: then shoppers go first, and it takes half of what they leave.
+    background
+        Whether another catalogue serves meanwhile: then serving has priority; this takes half of the spare time.
 
     Attributes
     ----------
-    ledger
+    topic_index
         What the topic holds, as far as it was read.
     ready
         Set once the catalogue holds all that the topic held at the start.
-    left
-        Called, once ready, with items that are on sale no more, each with the partition of ``shop.items`` that said so.
+    on_withdrawn
+        Called, once ready, with items that are no longer on sale, each with its partition of ``shop.items``.
     """
 
-    def __init__(self, consumer: Consumer, catalogue: Catalog, meter: Meter, beside: bool = False) -> None:
+    def __init__(self, consumer: Consumer, catalogue: Catalog, meter: Meter, background: bool = False) -> None:
         self.consumer = consumer
-        self.catalogue, self.meter, self.beside = catalogue, meter, beside
-        self.ledger = TopicIndex(catalogue.encoder.version)
+        self.catalogue, self.meter, self.background = catalogue, meter, background
+        self.topic_index = TopicIndex(catalogue.encoder.version)
         self.ready = asyncio.Event()
         self._guard = Guard("embeddings", parse, meter)
-        self.left: Callable[[list[tuple[str, int]]], None] | None = None
+        self.on_withdrawn: Callable[[list[tuple[str, int]]], None] | None = None
         self._next: dict[int, int] = {}
 
     async def run(self) -> None:
@@ -109,13 +108,13 @@ class Follower:
                     committed = time.monotonic()
                 for partition, messages in fetched.items():
                     self._next[partition.partition] = messages[-1].offset + 1
-                if self.beside:
+                if self.background:
                     await yield_cpu(time.perf_counter() - began)
         finally:
             await self.consumer.stop()
 
     async def passed(self, message: Any) -> None:
-        """Wait until a record of the topic has been taken."""
+        """Wait until a record of the topic has been applied."""
         while self._next.get(message.partition, 0) <= message.offset:
             await asyncio.sleep(0.01)
 
@@ -123,25 +122,27 @@ class Follower:
         on_sale = self.catalogue.on_sale
         before = {change.item_id: change.origin for change in changes if on_sale(change.item_id)}
         self._apply(changes)
-        if self.left is not None and self.ready.is_set():
-            self.left([(item, made.partition) for item, made in before.items() if made and not on_sale(item)])
+        if self.on_withdrawn is not None and self.ready.is_set():
+            self.on_withdrawn(
+                [(item, origin.partition) for item, origin in before.items() if origin and not on_sale(item)]
+            )
 
     def _chunk(self) -> int:
-        if self.beside:
+        if self.background:
             return BESIDE_CHUNK
         return CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """All at once, or each by itself where one of them breaks it: that one is left out."""
+        """Apply all at once, or one by one if that raises; a change that raises alone is skipped."""
         try:
             self.catalogue.apply(changes)
         except Exception:
-            log.exception("%d changes cannot be taken together; taking each by itself", len(changes))
+            log.exception("%d changes cannot be applied together; applying them one by one", len(changes))
             for change in changes:
                 try:
                     self.catalogue.apply([change])
                 except Exception:
-                    log.exception("a change of %r cannot be taken and is left out", change.item_id)
+                    log.exception("a change of %r cannot be applied and is skipped", change.item_id)
                     self.meter.count("unreadable.embeddings")
 
     def _changes(self, messages: Sequence[Any]) -> list[Change]:
@@ -152,28 +153,28 @@ class Follower:
         entry = self._guard(message)
         if isinstance(entry, Refusal):
             known = parsed(lambda one, _: place(one), message, 0)
-            if not isinstance(known, Refusal):  # its record before is gone, or will be
-                self.ledger.spoil(known.item_id, known.version, None)
+            if not isinstance(known, Refusal):  # compaction removes the record before it
+                self.topic_index.mark_unusable(known.item_id, known.version, None)
             return None
-        (item_id, version, made_from), made = entry
-        if made is None:
-            if made_from is None:
-                self.ledger.forget(item_id, version)
+        (item_id, version, origin), embedding = entry
+        if embedding is None:
+            if origin is None:
+                self.topic_index.forget(item_id, version)
                 return None
-            latest = self.ledger.delete(item_id, version, made_from)
-            return Change(item_id, None, made_from, version) if latest else None
-        if version == self.ledger.encoder and (problem := self._unfit(entry)):
+            latest = self.topic_index.delete(item_id, version, origin)
+            return Change(item_id, None, origin, version) if latest else None
+        if version == self.topic_index.encoder and (problem := self._unfit(entry)):
             self._guard.note(message, refuse("invalid", problem))
-            self.ledger.spoil(item_id, version, made_from)
+            self.topic_index.mark_unusable(item_id, version, origin)
             return None
-        taken = made_from is None or self.ledger.put(item_id, version, made_from)
-        return Change(item_id, made, made_from) if taken else None
+        taken = origin is None or self.topic_index.put(item_id, version, origin)
+        return Change(item_id, embedding, origin) if taken else None
 
     def _unfit(self, entry: Entry) -> str:
-        """Why this encoder's vectors cannot be used; empty where they can."""
+        """Why this encoder's vectors cannot be used; empty if they can."""
         try:
-            assert entry.made is not None
-            self.catalogue.vectors_of(entry.made)
+            assert entry.embedding is not None
+            self.catalogue.vectors_of(entry.embedding)
         except EncodedError as error:
             return str(error)
         return ""

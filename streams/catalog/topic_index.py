@@ -1,8 +1,8 @@
-"""What ``liveshelf.embeddings`` holds: of each item, for which encoders and from which state of the item.
+"""What ``liveshelf.embeddings`` holds: for each item, which encoders encoded it, and from which state of the item.
 
-Pure: takes what records say, in the order of their partition, and says what an encoder lacks and what has to go. Knows
-neither vectors nor texts; an item's state is the place of its record in ``shop.items``, its origin, and of two the
-origins say which is the later. A state that an earlier one was written over is lacking: somebody has to write it again.
+Pure: takes records in the order of their partition; returns which items an encoder lacks and which records to delete.
+Knows neither vectors nor texts. An item's state is its origin, the place of its record in ``shop.items``; origins are
+ordered. If an earlier state overwrote a later one, the later one is missing and has to be written again.
 """
 
 from collections import Counter
@@ -16,39 +16,39 @@ DELETES_KEPT = 100_000
 
 
 class TopicIndex:
-    """The holdings of the topic, as one encoder's catalogue needs to know them.
+    """The contents of the topic, as one encoder's catalogue needs to know them.
 
     Parameters
     ----------
     encoder
-        The version of the encoder whose items shall be complete.
+        The version of the encoder whose items have to be complete.
 
     Attributes
     ----------
     outdated
-        Items and encoders of records that are older than the item's delete: written by someone who did not know of it.
-        They have to be deleted again, or a later reader would take them for items.
+        Items and encoders of records that are older than the item's delete: their writer did not know of the delete.
+        They have to be deleted again, or a later reader would take the items for live ones.
 
     Examples
     --------
-    >>> ledger = TopicIndex("new")
-    >>> ledger.put("a", "old", Origin(0, 7)), ledger.put("b", "old", Origin(1, 3)), ledger.put("b", "new", Origin(1, 3))
+    >>> index = TopicIndex("new")
+    >>> index.put("a", "old", Origin(0, 7)), index.put("b", "old", Origin(1, 3)), index.put("b", "new", Origin(1, 3))
     (True, True, True)
-    >>> len(ledger), ledger.progress, ledger.complete, ledger.lacks(owned={0}), ledger.lacks(owned={1})
+    >>> len(index), index.progress, index.complete, index.lacks(owned={0}), index.lacks(owned={1})
     (2, 0.5, False, True, False)
-    >>> ledger.wants("a", Origin(0, 7)), ledger.wants("a", Origin(0, 6)), ledger.wants("b", Origin(1, 3))
+    >>> index.wants("a", Origin(0, 7)), index.wants("a", Origin(0, 6)), index.wants("b", Origin(1, 3))
     (True, False, False)
-    >>> ledger.delete("a", "old", Origin(0, 8)), ledger.complete
+    >>> index.delete("a", "old", Origin(0, 8)), index.complete
     (True, True)
-    >>> ledger.put("a", "new", Origin(0, 7)), ledger.outdated
+    >>> index.put("a", "new", Origin(0, 7)), index.outdated
     (False, {('a', 'new')})
 
-    A record that cannot be used leaves its item lacking, and what it says of the item is known all the same:
+    If a record cannot be used, its item is missing, but its origin is still known:
 
-    >>> ledger = TopicIndex("new")
-    >>> ledger.spoil("a", "new", Origin(0, 7)); len(ledger), ledger.complete, ledger.wants("a", Origin(0, 7))
+    >>> index = TopicIndex("new")
+    >>> index.mark_unusable("a", "new", Origin(0, 7)); len(index), index.complete, index.wants("a", Origin(0, 7))
     (1, False, True)
-    >>> ledger.put("a", "new", Origin(0, 7)), ledger.complete
+    >>> index.put("a", "new", Origin(0, 7)), index.complete
     (True, True)
     """
 
@@ -56,7 +56,7 @@ class TopicIndex:
         self.encoder = encoder
         self.outdated: set[tuple[str, str]] = set()
         self._held: dict[str, dict[str, Origin]] = {encoder: {}}
-        self._spoilt: dict[str, Origin] = {}
+        self._unusable: dict[str, Origin] = {}
         self._newest: dict[str, Origin] = {}
         self._deleted: FIFOCache[str, Origin] = FIFOCache(DELETES_KEPT)
         self._behind: dict[str, int] = {}
@@ -73,7 +73,7 @@ class TopicIndex:
 
     @property
     def behind(self) -> int:
-        """How many live items' newest state is not."""
+        """How many live items' newest state is not held for the encoder."""
         return len(self._behind)
 
     @property
@@ -90,68 +90,68 @@ class TopicIndex:
         return len(self._held.get(encoder, ()))
 
     def put(self, item_id: str, encoder: str, origin: Origin) -> bool:
-        """Take an encoded item; returns whether a catalogue should, as it should unless something later is known."""
+        """Record an encoded item; returns whether a catalogue should apply it: it should if no later state is known."""
         self._held.setdefault(encoder, {})[item_id] = origin
-        self._mended(item_id, encoder)
-        later = self._lives(item_id, origin)
+        self._clear_unusable(item_id, encoder)
+        later = self._update_newest(item_id, origin)
         self._review(item_id)
         return later
 
     def delete(self, item_id: str, encoder: str, origin: Origin) -> bool:
-        """Take a delete of the item, as published for one encoder; what is held for others and is older counts as
-        gone, too. Returns whether it is the latest that is known of the item."""
+        """Record a delete of the item, published for one encoder. Older records of other encoders count as deleted too.
+        Returns whether the delete is the latest known state of the item."""
         self._held.get(encoder, {}).pop(item_id, None)
-        self._mended(item_id, encoder)
+        self._clear_unusable(item_id, encoder)
         later = origin.after(self.known(item_id))
         if later is not None:
             self._newest.pop(item_id, None)
-            self._spoilt.pop(item_id, None)
+            self._unusable.pop(item_id, None)
             self._deleted[item_id] = later
         self._review(item_id)
         return later is not None
 
     def forget(self, item_id: str, encoder: str) -> None:
-        """Take it that one encoder's record was removed, which says nothing of the item."""
+        """Record that one encoder's record was removed; the item itself is not deleted."""
         self._held.get(encoder, {}).pop(item_id, None)
-        self._mended(item_id, encoder)
+        self._clear_unusable(item_id, encoder)
         if self._newest.pop(item_id, None) is not None:
-            for states in (*self._held.values(), self._spoilt):
+            for states in (*self._held.values(), self._unusable):
                 if (origin := states.get(item_id)) is not None:
-                    self._lives(item_id, origin)
+                    self._update_newest(item_id, origin)
         self._review(item_id)
 
-    def spoil(self, item_id: str, encoder: str, origin: Origin | None) -> None:
-        """Take it that an encoder's record of an item was replaced by one that cannot be used.
+    def mark_unusable(self, item_id: str, encoder: str, origin: Origin | None) -> None:
+        """Record that an encoder's record of an item was replaced by one that cannot be used.
 
         Parameters
         ----------
         origin
-            The state of the item that can be read from that record all the same, if it can.
+            The state of the item that the unusable record names, if it can be read.
         """
         self.forget(item_id, encoder)
-        if origin is not None and encoder == self.encoder and self._lives(item_id, origin):
-            self._spoilt[item_id] = origin
+        if origin is not None and encoder == self.encoder and self._update_newest(item_id, origin):
+            self._unusable[item_id] = origin
             self._review(item_id)
 
     def known(self, item_id: str) -> Origin | None:
-        """The latest that is known of an item: the state that it lives in, or its delete."""
+        """The latest known state of an item, or its delete."""
         return self._newest.get(item_id) or self._deleted.get(item_id)
 
     def live(self, item_id: str) -> bool:
         """Whether an item is held for any encoder and not deleted since."""
         return item_id in self._newest
 
-    def _lives(self, item_id: str, origin: Origin) -> bool:
-        """Take a state that an item is in; returns whether nothing later is known."""
+    def _update_newest(self, item_id: str, origin: Origin) -> bool:
+        """Record a state of a live item; returns whether no later state is known."""
         later = origin.after(self.known(item_id))
         if later is not None:
             self._deleted.pop(item_id, None)
             self._newest[item_id] = later
         return later is not None
 
-    def _mended(self, item_id: str, encoder: str) -> None:
+    def _clear_unusable(self, item_id: str, encoder: str) -> None:
         if encoder == self.encoder:
-            self._spoilt.pop(item_id, None)
+            self._unusable.pop(item_id, None)
 
     def lacks(self, owned: Iterable[int]) -> bool:
         """Whether the encoder lacks items of these partitions of ``shop.items``."""
@@ -162,7 +162,7 @@ class TopicIndex:
         return item_id in self._behind and self._newest[item_id] == origin
 
     def deleted(self, item_id: str) -> Origin | None:
-        """The delete that an outdated record is older than."""
+        """The delete of an item, which its outdated records are older than."""
         return self._deleted.get(item_id)
 
     def to_delete(self, owned: Collection[int]) -> set[tuple[str, str]]:
@@ -178,10 +178,10 @@ class TopicIndex:
 
         Examples
         --------
-        >>> ledger = TopicIndex("c")
+        >>> index = TopicIndex("c")
         >>> for encoder in "abc":
-        ...     _ = ledger.put("x", encoder, Origin(0, 1)), ledger.put("y", encoder, Origin(1, 1))
-        >>> ledger.to_retire(keep={"b", "c"}, owned={1})
+        ...     _ = index.put("x", encoder, Origin(0, 1)), index.put("y", encoder, Origin(1, 1))
+        >>> index.to_retire(keep={"b", "c"}, owned={1})
         [('y', 'a')]
         """
         return [
@@ -193,7 +193,7 @@ class TopicIndex:
         ]
 
     def _review(self, item_id: str) -> None:
-        """Find again which of an item's records are outdated by its delete, and whether the encoder's is behind."""
+        """Recompute which of an item's records its delete makes outdated, and whether the encoder is behind."""
         deleted = self._deleted.get(item_id)
         for encoder, items in self._held.items():
             held = items.get(item_id)

@@ -1,4 +1,4 @@
-"""The nearest items to a vector, from an index that takes changes while it serves.
+"""Finds the nearest items to a vector, in an index that can change while it serves.
 
 Keeps slots (the catalogue's row numbers) and pooled vectors in one HNSW graph of usearch. Knows nothing of items, of
 where vectors come from, or of what the neighbours are for.
@@ -16,10 +16,10 @@ _EXPANSION = 128
 
 
 class VectorIndex:
-    """Approximate cosine search over vectors that come, change and go.
+    """Approximate cosine search over vectors that are added, changed and removed.
 
-    Vectors are kept as 8-bit integers: beside 16-bit floats that halves memory and search time and, measured on
-    clustered vectors, loses none of the ten nearest among sixty (``docs/candidates.md``). Calls must come from one
+    Vectors are kept as 8-bit integers: compared with 16-bit floats this halves memory and search time. Measured on
+    clustered vectors, it loses none of the ten nearest among sixty (``docs/candidates.md``). Calls must come from one
     thread at a time.
 
     Parameters
@@ -49,9 +49,9 @@ class VectorIndex:
         self.put_many([slot], np.asarray(vector)[None])
 
     def put_many(self, slots: Sequence[int] | Slots, matrix: NDArray[np.floating]) -> None:
-        """Add vectors, each in place of what its slot held; of a slot named twice the last one counts.
+        """Add vectors, each in place of what its slot held. If a slot is named twice, the last vector counts.
 
-        A vector that is zero or not finite has no direction to be found by: its slot is empty afterwards.
+        A vector that is zero or not finite has no direction: its slot is empty afterwards.
 
         Parameters
         ----------
@@ -72,13 +72,13 @@ class VectorIndex:
         last = {slot: row for row, slot in enumerate(keys.tolist())}
         for slot in last:
             self.drop(slot)
-        aimed = _aimed(vectors)
-        rows = [row for row in last.values() if aimed[row]]
+        directed = _directed(vectors)
+        rows = [row for row in last.values() if directed[row]]
         if rows:
             self._index.add(keys[rows], vectors[rows], threads=self._threads)
 
     def drop(self, slot: int) -> None:
-        """Forget a slot; one that is not there is no error."""
+        """Remove a slot; a slot that is not there is no error."""
         if slot in self._index:
             self._index.remove(slot)
 
@@ -101,15 +101,15 @@ class VectorIndex:
         nothing = np.empty(0, dtype=np.int64)
         if not len(self._index) or not len(vectors) or k < 1:
             return [nothing] * len(vectors)
-        aimed = _aimed(vectors)
-        if not aimed.all():
-            vectors = np.where(aimed[:, None], vectors, np.float32(1))
+        directed = _directed(vectors)
+        if not directed.all():
+            vectors = np.where(directed[:, None], vectors, np.float32(1))
         found = self._index.search(vectors, min(k, len(self._index)), threads=self._threads)
         # One query comes back without the axis of queries, and without counts.
         keys = np.atleast_2d(found.keys).astype(np.int64)
         counts = np.full(1, keys.shape[1]) if len(vectors) == 1 else found.counts
         return [
-            row[:count] if known else nothing for row, count, known in zip(keys, counts.tolist(), aimed, strict=True)
+            row[:count] if known else nothing for row, count, known in zip(keys, counts.tolist(), directed, strict=True)
         ]
 
     def __len__(self) -> int:
@@ -121,8 +121,8 @@ class VectorIndex:
         return int(self._index.memory_usage)
 
 
-def _aimed(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether each vector points anywhere: neither zero nor with a value that is no number, bool [n]."""
+def _directed(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each vector has a direction: it is finite and not zero, bool [n]."""
     norms = np.linalg.norm(vectors, axis=1)
-    aimed: NDArray[np.bool_] = np.isfinite(norms) & (norms > 0)
-    return aimed
+    directed: NDArray[np.bool_] = np.isfinite(norms) & (norms > 0)
+    return directed

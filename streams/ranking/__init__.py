@@ -1,1 +1,1 @@
-"""From what is known to a shelf: candidates, context, arms, scoring and policy."""
+"""Makes shelves: candidates, context, arms, scoring and policy."""

@@ -1,6 +1,6 @@
-"""Who is in which arm: the same answer everywhere and always, without anything stored.
+"""Assigns shoppers to arms: the same result in every process, without stored state.
 
-Pure: hashes names. Another salt deals everybody anew, independently of the first.
+Pure: hashes names. Another salt gives an independent assignment.
 """
 
 import hashlib
@@ -8,13 +8,13 @@ from functools import lru_cache
 
 CHAMPION, CANARY, HOLDBACK = "champion", "canary", "holdback"
 SHARED = "shared"
-"""On shelves that tell no arm from another: those that shoppers of all arms see, and those that an arm had to lend."""
+"""The arm of shelves that count for no arm: those that all shoppers see, and those made for a model that failed."""
 
 STEPS = 2**64
 
 
 def assign(shopper: str, salt: str) -> float:
-    """A number in [0, 1) that belongs to a shopper under a salt, uniform over shoppers (BLAKE2b, 64 bits).
+    """A number in [0, 1) for a shopper and a salt, uniform over shoppers (BLAKE2b, 64 bits).
 
     Examples
     --------

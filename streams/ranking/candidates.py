@@ -1,7 +1,7 @@
-"""One list of candidates out of several sources, remembering who brought what.
+"""Merges the candidates of several sources into one list, and keeps which source found each.
 
-Pure: takes the slots each source found and returns their fair union; knows nothing of how they were found. Also
-counts, over many shelves, what each source was good for.
+Pure: takes the slots that each source found and returns their union; knows nothing of how they were found. Also
+counts, over many shelves, how many of the top items each source found.
 """
 
 from collections.abc import Container, Mapping
@@ -18,7 +18,7 @@ Source = Literal["vector", "lexical", "together", "trending"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 BITS: dict[str, int] = {source: 1 << place for place, source in enumerate(SOURCES)}
 EXPLORED = 1 << len(SOURCES)
-"""Not a source: the bit the policy adds to an item that stands where it stands by chance."""
+"""Not a source: the bit that the policy adds to an item placed by exploration."""
 
 _NAMES = tuple(
     "+".join(name for place, name in enumerate((*SOURCES, "explore")) if mask >> place & 1)
@@ -27,7 +27,7 @@ _NAMES = tuple(
 
 
 def reason(mask: int) -> str:
-    """The mask in words, for the ``reason`` of a shelf's item.
+    """The names of a mask's sources, for the ``reason`` of a shelf's item.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def reason(mask: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What a shelf is ranked from: distinct slots (int64, [n]) and for each the mask of its sources (uint8, [n])."""
+    """The candidates of a shelf: distinct slots (int64, [n]) and the mask of each one's sources (uint8, [n])."""
 
     slots: NDArray[np.int64]
     sources: NDArray[np.uint8]
@@ -48,7 +48,7 @@ class Candidates:
         return len(self.slots)
 
     def keep(self, mask: NDArray[np.bool_]) -> "Candidates":
-        """Those for which the mask, [n], is true."""
+        """The candidates for which the mask, [n], is true."""
         return Candidates(self.slots[mask], self.sources[mask])
 
 
@@ -60,21 +60,21 @@ def union(
     Parameters
     ----------
     sources
-        For each source that was asked, the slots it found, best first.
+        For each source that was queried, the slots it found, best first.
     caps
-        At most how many slots in all, and how many of each source.
+        The maximum number of slots in all, and of each source.
     exclude
-        Slots to leave out, such as the item whose neighbours are sought.
+        Slots to leave out, such as the item that similar items are searched for.
 
     Returns
     -------
     Candidates
-        At most ``caps.total``; an item's mask names all its sources, not just the first to bring it.
+        At most ``caps.total``. An item's mask names all its sources, not just the first one that found it.
 
     Raises
     ------
     KeyError
-        When a source has no such name.
+        When there is no source of such a name.
 
     Examples
     --------
@@ -97,14 +97,14 @@ def union(
 
 @dataclass(frozen=True, slots=True)
 class SourceShare:
-    """What a source was good for: the share of counted items that it brought, and that only it brought."""
+    """The share of counted items that a source found, and the share that only it found."""
 
     brought: float
     alone: float
 
 
 class SourceRecall:
-    """Which share of the items that made it to the top each source brought.
+    """The share of the top items that each source found.
 
     Examples
     --------
@@ -120,7 +120,7 @@ class SourceRecall:
         self._counts = np.zeros(EXPLORED, dtype=np.int64)
 
     def update(self, masks: NDArray[np.uint8]) -> None:
-        """Count the items of one shelf's top, by the masks of their sources."""
+        """Count the top items of one shelf, given the masks of their sources."""
         self._counts += np.bincount(masks & (EXPLORED - 1), minlength=EXPLORED)
 
     @property

@@ -1,6 +1,6 @@
-"""Context: what a shelf is ranked for. A query's encoding, a shopper's past as weighted vectors, or an item alone.
+"""Context: what a shelf is ranked for. An encoded query, a shopper's past as weighted vectors, or a single item.
 
-Pure: knows the catalogue and the encoder, nothing of where shoppers are remembered.
+Pure: knows the catalogue and the encoder, nothing of where a shopper's past is stored.
 """
 
 from collections import OrderedDict
@@ -17,11 +17,11 @@ from streams.config import WorkerConfig
 from streams.features.shopper import Shopper
 
 MOST_PIECES = 64
-"""Word pieces of a query that the lexical index is asked for; what people type has a dozen."""
+"""The most word pieces of a query that the lexical index searches for; a typical query has a dozen."""
 
 
 class Queries:
-    """Encoded queries, the most recently used kept: a query is encoded once, however many shelves it leads to."""
+    """A cache of encoded queries, least recently used first out: a query is encoded once for all its shelves."""
 
     def __init__(self, encoder: Encoder, capacity: int = 10_000) -> None:
         self.encoder = encoder
@@ -29,7 +29,7 @@ class Queries:
         self._kept: OrderedDict[str, tuple[EncodedQuery, tuple[str, ...]]] = OrderedDict()
 
     def update(self, queries: Iterable[str]) -> int:
-        """Encode those not yet known, in one pass; returns how many that were."""
+        """Encode the queries that are not cached, in one pass; returns how many there were."""
         new = [query for query in dict.fromkeys(queries) if query not in self._kept]
         if new:
             pieces = self.encoder.word_pieces(new)
@@ -43,7 +43,7 @@ class Queries:
         return self._kept[query]
 
     def trim(self) -> None:
-        """Forget the least recently used beyond the capacity; called between batches."""
+        """Remove the least recently used beyond the capacity; called between batches."""
         while len(self._kept) > self.capacity:
             self._kept.popitem(last=False)
 
@@ -61,13 +61,13 @@ def decay(age_ms: float, half_life_s: float) -> float:
 
 def past_queries(shopper: Shopper, config: WorkerConfig) -> list[str]:
     """The queries of a shopper's past that a context is made of."""
-    return [asked.query for asked in shopper.asked[: config.recent_queries]]
+    return [past.query for past in shopper.asked[: config.recent_queries]]
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What of a shopper's past a context is made of, each newest first: items, each once, queries, and how much each of
-    the items, then of the queries, counts, in (0, 1]."""
+    """The part of a shopper's past that a context is made of, newest first: distinct items, queries, and weights in
+    (0, 1], first those of the items, then those of the queries."""
 
     items: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
@@ -75,23 +75,23 @@ class Past:
 
     @classmethod
     def of(cls, shopper: Shopper, config: WorkerConfig, without: str | None = None) -> "Past":
-        """Of what is remembered of a shopper.
+        """The past of a shopper.
 
         Age counts from the shopper's newest event, not from now, so a repeated event makes the same context.
 
         Parameters
         ----------
         without
-            A query to leave out, because it is the one being answered.
+            A query to leave out, because the shelf is for this query.
         """
         newest, half_life = shopper.newest_ms, config.recency_half_life_s
         items: dict[str, float] = {}
         for touched in shopper.touched[: config.recent_items]:
             if touched.item_id not in items:
                 items[touched.item_id] = TOUCH_WEIGHTS[touched.kind] * decay(newest - touched.time_ms, half_life)
-        asked = [a for a in shopper.asked[: config.recent_queries] if a.query != without]
-        spoken = [QUERY_WEIGHT * decay(newest - a.time_ms, half_life) for a in asked]
-        return cls(tuple(items), tuple(a.query for a in asked), (*items.values(), *spoken))
+        queries = [past for past in shopper.asked[: config.recent_queries] if past.query != without]
+        query_weights = [QUERY_WEIGHT * decay(newest - past.time_ms, half_life) for past in queries]
+        return cls(tuple(items), tuple(past.query for past in queries), (*items.values(), *query_weights))
 
 
 def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
@@ -103,9 +103,9 @@ def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarra
     weights : float32 [h], in (0, 1]
     """
     found = [(slot, row) for row, item in enumerate(past.items) if (slot := catalogue.slot(item)) is not None]
-    touched = catalogue.memory.pooled(np.array([slot for slot, _ in found], dtype=np.int64)) if found else None
-    spoken = [queries.get(query)[0].pooled[None, :] for query in past.queries]
-    parts: Sequence[np.ndarray] = [part for part in (touched, *spoken) if part is not None]
+    touched = catalogue.item_store.pooled(np.array([slot for slot, _ in found], dtype=np.int64)) if found else None
+    asked = [queries.get(query)[0].pooled[None, :] for query in past.queries]
+    parts: Sequence[np.ndarray] = [part for part in (touched, *asked) if part is not None]
     if not parts:
         return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32)
     rows = [row for _, row in found] + list(range(len(past.items), len(past.weights)))
@@ -113,7 +113,7 @@ def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarra
 
 
 def centre(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean of unit vectors, unit length again; float32 [dim].
+    """Weighted mean of unit vectors, scaled to unit length; float32 [dim].
 
     Examples
     --------

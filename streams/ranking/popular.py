@@ -1,6 +1,6 @@
-"""Keeps what is in demand fresh: reads the counters of touched items and writes the popular shelves.
+"""Refreshes the trending counts and the popular shelves: reads the counters of touched items, writes the shelves.
 
-Reading and writing go through the doors it is given; the arithmetic is in ``trending``.
+Reads and writes through the store and function that it is given; the arithmetic is in ``trending``.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from streams.ranking.recommender import RankRequest
 from streams.redis.store import StateStore
 
 CHANGING = 2
-"""Buckets, the newest ones, that most events fall into."""
+"""How many of the newest buckets most events fall into."""
 
 
 class PopularShelves:
@@ -49,8 +49,8 @@ class PopularShelves:
                 written = loop.time()
 
     async def refresh(self, now_ms: int) -> None:
-        """Read the counts: at first of all buckets, then of the newest and of one older, each in its turn, which an
-        event that is processed late has changed, in whatever worker."""
+        """Read the counts. The first call reads all buckets. Later calls read the newest ones and one older bucket in
+        turn, since any worker may have changed it with a late event."""
         current = self.trending.bucket(now_ms)
         counts = await self.store.trend([current - age for age in self._ages])
         self._ages = (*range(CHANGING), next(self._turns))
@@ -62,11 +62,11 @@ class PopularShelves:
             ALL,
             *filter(self._sells, self._segments),
         ):  # one by one, so that no shopper waits for all of them
-            ask = RankRequest("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
-            await self.write(self.arms.recommend([ask], {}, now_ms).records)
+            request = RankRequest("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
+            await self.write(self.arms.recommend([request], {}, now_ms).records)
 
     def _sells(self, segment: str) -> bool:
-        """Whether anything of a category in demand is on sale; else its shelf would be made of whatever is new."""
+        """Whether a trending item of a category is in stock; else its shelf would only have the newest items."""
         catalogue = self.arms.champion.catalogue
         ranked = self.trending.get(segment, wall_ms(), self.config.candidates.total)
         return any(
@@ -84,11 +84,11 @@ class PopularShelves:
             for item_id, count in by_item.items():
                 slot = catalogue.slot(item_id)
                 category = catalogue.item(slot).category if slot is not None else ""
-                if category and category != ALL:  # its shelf would take the place of that of everything
+                if category and category != ALL:  # such a category's shelf would replace the shelf of all items
                     by_category.setdefault(category, {})[item_id] = count
                     if bucket > self.trending.bucket(now_ms) - CHANGING:
                         demand[category] += count
-            for category, mine in by_category.items():
-                self.trending.update(category, bucket, mine)
+            for category, category_counts in by_category.items():
+                self.trending.update(category, bucket, category_counts)
         self._segments = [category for category, _ in demand.most_common(self.config.shelf.segments)]
         self.arms.refresh(now_ms)

@@ -1,6 +1,6 @@
-"""From what is known to shelves: candidates, one scoring call for all of them, policy.
+"""Makes shelves: finds candidates, scores all of them in one call, applies the policy.
 
-Pure: takes asks, memory that was read already, and a clock's value; gives shelf records and how long each stage took.
+Pure: takes requests with the shoppers' past and a clock's value; returns shelf records and the time of each stage.
 Knows nothing of Kafka or Redis.
 """
 
@@ -29,15 +29,15 @@ NOBODY = Shopper()
 Slots = NDArray[np.int64]
 NOTHING: Slots = np.zeros(0, dtype=np.int64)
 ANCHORS = 2
-"""How many of a shopper's newest items are looked around by themselves, beside the centre of all."""
+"""How many of a shopper's newest items are searched around, beside the centre of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankRequest:
     """One shelf to make.
 
-    ``event_id`` and ``event_ts`` (ms) name the newest event the shelf answers. ``query`` is normalised; ``item_id`` is
-    the item that similar ones are wanted for; ``segment`` is for popular shelves.
+    ``event_id`` and ``event_ts`` (ms) are those of the newest event that the shelf is made for. ``query`` is
+    normalised. ``item_id`` is the item to find similar items for. ``segment`` is for popular shelves.
     """
 
     surface: Surface
@@ -63,9 +63,9 @@ class RankRequest:
 
 @dataclass(slots=True)
 class RankResult:
-    """Shelves, in the order of the asks, with milliseconds by stage for the whole batch.
+    """Shelves, in the order of the requests, with milliseconds by stage for the whole batch.
 
-    ``broken`` are the places of those for which the model gave a score that is no number; they hold what is left.
+    ``broken`` are the indices of shelves for which the model gave scores that are not finite; those items are left out.
     """
 
     records: list[ShelfRecord] = field(default_factory=list)
@@ -75,9 +75,9 @@ class RankResult:
 
 @dataclass(slots=True)
 class _Context:
-    """An ask with what its candidates are found and scored by."""
+    """A request, with the vectors that its candidates are found and scored by."""
 
-    ask: RankRequest
+    request: RankRequest
     past: Past
     vectors: np.ndarray
     weights: np.ndarray
@@ -91,11 +91,11 @@ class Recommender:
     Parameters
     ----------
     catalogue, scorer, trending
-        What there is, how it is scored, and what is in demand; all kept up to date by the owner.
+        The items, how they are scored, and what is in demand; all kept up to date by the owner.
     arm
-        The experiment arm noted on every shelf that is a shopper's own; on others it is ``shared``.
+        The experiment arm written to every personal shelf; on others it is ``shared``.
     queries
-        As the scorer's encoder reads them; by the catalogue's encoder unless given.
+        Queries encoded by the scorer's encoder; by the catalogue's encoder unless given.
     """
 
     def __init__(
@@ -115,52 +115,54 @@ class Recommender:
         self._popularity = np.zeros(0, dtype=np.float32)
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
 
-    def recommend(self, asks: Sequence[RankRequest], together: Mapping[str, Sequence[str]], now_ms: int) -> RankResult:
+    def recommend(
+        self, requests: Sequence[RankRequest], together: Mapping[str, Sequence[str]], now_ms: int
+    ) -> RankResult:
         """Make all shelves of a batch.
 
         Parameters
         ----------
         together
-            Items seen together, for the items the asks are about, as far as known.
+            For items that the requests are about, the items seen together with them, as far as known.
         """
-        made = RankResult()
+        result = RankResult()
         clock = time.perf_counter()
 
         def lap(stage: str) -> None:
             nonlocal clock
             now = time.perf_counter()
-            made.stages[stage] = made.stages.get(stage, 0.0) + (now - clock) * 1000
+            result.stages[stage] = result.stages.get(stage, 0.0) + (now - clock) * 1000
             clock = now
 
-        wanted = [ask.query for ask in asks if ask.query]
-        wanted += [query for ask in asks for query in past_queries(ask.shopper, self.config.worker)]
+        wanted = [request.query for request in requests if request.query]
+        wanted += [query for request in requests for query in past_queries(request.shopper, self.config.worker)]
         self.queries.update(wanted)
         lap("encode")
-        contexts = [self._context(ask) for ask in asks]
+        contexts = [self._context(request) for request in requests]
         self._find(contexts, together, now_ms)
         lap("candidates")
-        probabilities = self.scorer.score([self._request(context) for context in contexts])
+        probabilities = self.scorer.score([self._score_request(context) for context in contexts])
         lap("score")
         for here, (context, rows) in enumerate(zip(contexts, probabilities, strict=True)):
             numbers: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
             if not numbers.all():
-                made.broken.add(here)
+                result.broken.add(here)
                 context.candidates = _candidates(context).keep(numbers)
-            made.records.append(self._shelf(context, rows[numbers], now_ms))
+            result.records.append(self._shelf(context, rows[numbers], now_ms))
         self.queries.trim()
         lap("policy")
-        return made
+        return result
 
     def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, now_ms: int) -> None:
-        """Go over to another scorer and, perhaps, another catalogue and way to read queries, all at once.
+        """Switch to another scorer, catalogue and query cache, all at once.
 
-        Called on the event loop, where batches are computed, so it falls between two of them.
+        Called on the event loop, where batches are computed, so between two of them.
         """
         self.catalogue, self.scorer, self.queries = catalogue, scorer, queries
         self.refresh(now_ms)
 
     def refresh(self, now_ms: int) -> None:
-        """Take what is in demand now as the popularity of items, 0 to 1."""
+        """Update the popularity of items, 0 to 1, from the demand now."""
         ranked = self.trending.get("all", now_ms, 10_000)
         top = ranked[0][1] if ranked else 1.0
         self._popularity = np.zeros(len(self.catalogue.live), dtype=np.float32)
@@ -169,21 +171,21 @@ class Recommender:
             if slot is not None:
                 self._popularity[slot] = score / top
 
-    def _context(self, ask: RankRequest) -> _Context:
+    def _context(self, request: RankRequest) -> _Context:
         catalogue = self.catalogue
-        if ask.surface == "similar":
-            past = Past((ask.item_id or "",), (), (1.0,))
+        if request.surface == "similar":
+            past = Past((request.item_id or "",), (), (1.0,))
         else:
-            past = Past.of(ask.shopper, self.config.worker, without=ask.query)
+            past = Past.of(request.shopper, self.config.worker, without=request.query)
         rows, weights = vectors(past, catalogue, self.queries)
-        if ask.query:
-            probes = [self.queries.get(ask.query)[0].pooled]
+        if request.query:
+            probes = [self.queries.get(request.query)[0].pooled]
         elif len(rows) > 1:
             probes = [centre(rows, weights), *rows[:ANCHORS]]
         else:
             probes = list(rows)
-        probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index cannot look around no place
-        return _Context(ask, past, rows, weights, probes)
+        probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index searches finite vectors only
+        return _Context(request, past, rows, weights, probes)
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
@@ -192,66 +194,68 @@ class Recommender:
         trending = self._trending(now_ms)
         by_query: dict[str, Candidates] = {}
         for context in contexts:
-            ask = context.ask
+            request = context.request
             near = [next(found, NOTHING) for _ in context.probes]
-            if ask.query and ask.query in by_query:
-                context.candidates = by_query[ask.query]
+            if request.query and request.query in by_query:
+                context.candidates = by_query[request.query]
                 continue
-            sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(ask)}
-            if not ask.query:
-                sources["together"] = self._together(ask, together)
-            if ask.surface == "popular":
-                sources["trending"] = self._trending(now_ms, ask.segment)
-            elif ask.surface == "feed":
+            sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(request)}
+            if not request.query:
+                sources["together"] = self._together(request, together)
+            if request.surface == "popular":
+                sources["trending"] = self._trending(now_ms, request.segment)
+            elif request.surface == "feed":
                 sources["trending"] = trending
-            candidates = self._union(sources, ask)
+            candidates = self._union(sources, request)
             if not len(candidates):
-                candidates = self._union({"trending": self.catalogue.newest(caps.total)}, ask)
+                candidates = self._union({"trending": self.catalogue.newest(caps.total)}, request)
             context.candidates = candidates
-            if ask.query:
-                by_query[ask.query] = candidates
+            if request.query:
+                by_query[request.query] = candidates
 
-    def _union(self, sources: Mapping[Source, Slots], ask: RankRequest) -> Candidates:
+    def _union(self, sources: Mapping[Source, Slots], request: RankRequest) -> Candidates:
         live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
-        return union(live, self.config.candidates, self.catalogue.slots([ask.item_id or ""]).tolist())
+        return union(live, self.config.candidates, self.catalogue.slots([request.item_id or ""]).tolist())
 
-    def _lexical(self, ask: RankRequest) -> Slots:
-        query = ask.query or (ask.shopper.asked[0].query if ask.surface == "feed" and ask.shopper.asked else None)
+    def _lexical(self, request: RankRequest) -> Slots:
+        query = request.query or (
+            request.shopper.asked[0].query if request.surface == "feed" and request.shopper.asked else None
+        )
         if query is None or not self.config.candidates.lexical:
             return NOTHING
         return self.catalogue.lexical.search(self.queries.get(query)[1], self.config.candidates.lexical)
 
-    def _together(self, ask: RankRequest, together: Mapping[str, Sequence[str]]) -> Slots:
-        return _interleave([self.catalogue.slots(together[item]) for item in anchors(ask) if item in together])
+    def _together(self, request: RankRequest, together: Mapping[str, Sequence[str]]) -> Slots:
+        return _interleave([self.catalogue.slots(together[item]) for item in anchors(request) if item in together])
 
     def _trending(self, now_ms: int, segment: str = "all") -> Slots:
         ranked = self.trending.get(segment, now_ms, self.config.candidates.total)
         return self.catalogue.slots([item_id for item_id, _ in ranked])
 
-    def _request(self, context: _Context) -> ScoreRequest:
-        ask, slots = context.ask, _candidates(context).slots
+    def _score_request(self, context: _Context) -> ScoreRequest:
+        request, slots = context.request, _candidates(context).slots
         if len(self._popularity) < len(self.catalogue.live):  # the catalogue grew since
             self._popularity = np.pad(self._popularity, (0, len(self.catalogue.live) - len(self._popularity)))
         return ScoreRequest(
             candidates=slots,
-            query=self.queries.get(ask.query)[0] if ask.query else None,
-            query_text=ask.query or "",
+            query=self.queries.get(request.query)[0] if request.query else None,
+            query_text=request.query or "",
             history=context.vectors,
             weights=context.weights,
             popularity=self._popularity[slots],
         )
 
     def _shelf(self, context: _Context, rows: np.ndarray, now_ms: int) -> ShelfRecord:
-        ask, candidates, catalogue = context.ask, _candidates(context), self.catalogue
+        request, candidates, catalogue = context.request, _candidates(context), self.catalogue
         scores = utility(rows, self._intent_weights)
-        identity = shelf_id(ask.surface, ask.key, ask.event_id, self.scorer.version)
+        identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
         kept = self.policy.apply(
             Ranking.of(candidates.slots, scores, candidates.sources),
             PolicyContext(
                 in_stock=catalogue.in_stock.__getitem__,
                 brands=catalogue.brand.__getitem__,
-                vectors=catalogue.memory.pooled,
-                bought=frozenset(catalogue.slots(list(ask.shopper.bought)).tolist()),
+                vectors=catalogue.item_store.pooled,
+                bought=frozenset(catalogue.slots(list(request.shopper.bought)).tolist()),
                 seed=int(identity[:15], 16),
                 length=self.config.policy.length,
             ),
@@ -266,40 +270,40 @@ class Recommender:
         ]
         shelf = Shelf(
             shelf_id=identity,
-            surface=ask.surface,
+            surface=request.surface,
             model=self.scorer.version,
-            arm=SHARED if ask.shopper_id is None else self.arm,
+            arm=SHARED if request.shopper_id is None else self.arm,
             made_at=now_ms,
-            event_ts=ask.event_ts,
+            event_ts=request.event_ts,
             items=items,
         )
         return ShelfRecord(
-            key=ask.key,
-            shopper=ask.shopper_id,
-            query=ask.query,
+            key=request.key,
+            shopper=request.shopper_id,
+            query=request.query,
             shelf=shelf,
             propensities=[round(p, 6) for p in kept.propensities.tolist()],
             history=list(context.past.items),
             asked=list(context.past.queries),
             weights=[round(weight, 3) for weight in context.past.weights],
             popularity=[round(float(value), 3) for value in self._popularity[kept.slots]],
-            vector=self._vector(ask),
+            vector=self._vector(request),
         )
 
-    def _vector(self, ask: RankRequest) -> Vector | None:
-        if not ask.query:
+    def _vector(self, request: RankRequest) -> Vector | None:
+        if not request.query:
             return None
-        pooled = self.queries.get(ask.query)[0].pooled
+        pooled = self.queries.get(request.query)[0].pooled
         return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
 
 
-def anchors(ask: RankRequest) -> list[str]:
-    """The items an ask is about: what items seen together are looked up for."""
-    if ask.item_id:
-        return [ask.item_id]
-    if ask.surface != "feed":
+def anchors(request: RankRequest) -> list[str]:
+    """The items that a request is about; items seen together with them become candidates."""
+    if request.item_id:
+        return [request.item_id]
+    if request.surface != "feed":
         return []
-    return list(dict.fromkeys(touched.item_id for touched in ask.shopper.touched))[: ANCHORS + 1]
+    return list(dict.fromkeys(touched.item_id for touched in request.shopper.touched))[: ANCHORS + 1]
 
 
 def _candidates(context: _Context) -> Candidates:
@@ -308,7 +312,7 @@ def _candidates(context: _Context) -> Candidates:
 
 
 def _interleave(lists: Sequence[Slots]) -> Slots:
-    """Round robin by rank over ranked lists, each slot once."""
+    """Merge ranked lists round robin by rank, each slot once."""
     if not lists:
         return NOTHING
     if len(lists) == 1:

@@ -1,9 +1,9 @@
-"""Takes items that are not to be sold any more out of the shelves that lie in Redis.
+"""Removes items that are no longer on sale from the shelves in Redis.
 
-Each worker sees to the items whose partition of ``shop.items`` it owns: at once through the index of what shelves show,
-and again a little later for shelves that were made by someone who did not know yet. What the index does not hold, an
-item on very many shelves and whatever a killed worker left undone, a pass over all shelves finds. Knows the catalogue
-and Redis through ``StateStore``; nothing of how either changes.
+Each worker handles the items whose partition of ``shop.items`` it owns. It removes them at once through the index of
+what shelves show, and again later from shelves made by workers that did not know yet. A pass over all shelves finds
+what the index misses: items on very many shelves, and what a killed worker did not finish. Knows the catalogue and
+Redis through ``StateStore``; nothing of how either changes.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = (0.0, 0.5, 2.0, 8.0, 30.0, 90.0)
-"""When an item is taken out of shelves, in seconds after its change: a shelf made by a worker whose catalogue lagged by
-less than the last of these does not keep it."""
+DELAYS_S = (0.0, 0.5, 2.0, 8.0, 30.0, 90.0)
+"""When an item is removed from shelves, in seconds after its change. A shelf does not keep it if the worker that made
+the shelf lagged by less than the last of these."""
 PENDING_KEPT = 100_000
 CHUNK = 200
 LOOK_EVERY_S = 0.1
@@ -33,13 +33,13 @@ OWNED_EVERY_S = 1.0
 
 
 class Shown(msgspec.Struct):
-    """Of a shelf's item, which one it is."""
+    """The id of a shelf's item."""
 
     item_id: str
 
 
 class ShownItems(msgspec.Struct):
-    """Of a shelf, what it shows."""
+    """The items of a shelf."""
 
     items: list[Shown]
 
@@ -48,24 +48,24 @@ shown_decoder = msgspec.json.Decoder(ShownItems)
 
 
 class Pending:
-    """Items that are to be taken out, and when.
+    """Items to remove from shelves, and when.
 
     Attributes
     ----------
     overflowed
-        Whether some were passed over because there were too many: then only a pass over all shelves will do.
+        Whether items were dropped because there were too many: then a pass over all shelves is needed.
 
     Examples
     --------
-    >>> pending = Pending(again_s=(0.0, 2.0), bound=2)
+    >>> pending = Pending(delays_s=(0.0, 2.0), bound=2)
     >>> pending.add(["a"], now=10.0); pending.due(10.0, 5), pending.due(11.0, 5), pending.due(12.0, 5), len(pending)
     (['a'], [], ['a'], 0)
     >>> pending.add(["a", "b", "c"], now=20.0); len(pending), pending.overflowed
     (2, True)
     """
 
-    def __init__(self, again_s: Sequence[float] = AGAIN_S, bound: int = PENDING_KEPT) -> None:
-        self.again_s, self.bound = again_s, bound
+    def __init__(self, delays_s: Sequence[float] = DELAYS_S, bound: int = PENDING_KEPT) -> None:
+        self.delays_s, self.bound = delays_s, bound
         self.overflowed = False
         self._since: dict[str, float] = {}
         self._heap: list[tuple[float, int, float, str]] = []
@@ -74,38 +74,38 @@ class Pending:
         return len(self._since)
 
     def add(self, items: Iterable[str], now: float) -> None:
-        """Items that changed just now; what was planned for an earlier change of theirs is dropped."""
+        """Schedule items that changed just now. This replaces the schedule of an earlier change."""
         for item in items:
             if item not in self._since and len(self._since) >= self.bound:
                 self.overflowed = True
                 continue
             self._since[item] = now
-            heapq.heappush(self._heap, (now + self.again_s[0], 0, now, item))
+            heapq.heappush(self._heap, (now + self.delays_s[0], 0, now, item))
 
     def due(self, now: float, most: int) -> list[str]:
-        """Those whose time has come, at most so many; each is planned anew, unless this was its last time."""
+        """Up to ``most`` items that are due now; each is scheduled again, unless this was its last time."""
         found: list[str] = []
         while self._heap and self._heap[0][0] <= now and len(found) < most:
             _, times, since, item = heapq.heappop(self._heap)
             if self._since.get(item) != since:
                 continue
             found.append(item)
-            if times + 1 < len(self.again_s):
-                heapq.heappush(self._heap, (since + self.again_s[times + 1], times + 1, since, item))
+            if times + 1 < len(self.delays_s):
+                heapq.heappush(self._heap, (since + self.delays_s[times + 1], times + 1, since, item))
             else:
                 del self._since[item]
         return found
 
 
 class Withdrawals:
-    """Of one worker.
+    """Removes one worker's items from shelves.
 
     Parameters
     ----------
     serving
-        Tells the catalogue that serves now, and the ledger of what its topic holds.
+        Returns the catalogue that serves now, and its index of the topic.
     owned
-        Tells the partitions of ``shop.items`` that are this worker's now.
+        Returns the partitions of ``shop.items`` that this worker owns now.
     """
 
     def __init__(
@@ -120,35 +120,35 @@ class Withdrawals:
         self.ttl_s = config.shelf.ttl_s
         self.only_in_stock = "in_stock" in config.policy.steps
         self.pending = Pending()
-        self._mine: Set[int] = set()
+        self._owned_before: Set[int] = set()
         self._looked = 0.0
 
-    def left(self, items: Iterable[tuple[str, int]]) -> None:
-        """Hear of items that are on sale no more, with the partitions that said so."""
+    def withdraw(self, items: Iterable[tuple[str, int]]) -> None:
+        """Schedule items that are no longer on sale, each given with its partition of ``shop.items``."""
         owned = self.owned()
         self.pending.add((item for item, partition in items if partition in owned), time.monotonic())
 
     async def run(self) -> None:
-        """Take out what is due, until cancelled; begins with a pass over all shelves."""
+        """Remove what is due, until cancelled; begins with a pass over all shelves."""
         while True:
-            everywhere = self._gained()
+            everywhere = self._gained_partitions()
             while items := self.pending.due(time.monotonic(), CHUNK):
-                everywhere |= await self._take_out([item for item in items if not self._on_sale(item)])
+                everywhere |= await self._take_out_of_shelves([item for item in items if not self._on_sale(item)])
             if everywhere or self.pending.overflowed:
                 self.pending.overflowed = False
-                await self.store.patience.until_done(self._pass)
+                await self.store.retry.until_done(self._pass)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _gained(self) -> bool:
-        """Whether partitions came to be this worker's: whose they were may have left something undone."""
+    def _gained_partitions(self) -> bool:
+        """Whether this worker got new partitions: their previous owner may not have finished."""
         now = time.monotonic()
         if now - self._looked < OWNED_EVERY_S:
             return False
-        self._looked, before, self._mine = now, self._mine, self.owned()
-        return bool(self._mine - before)
+        self._looked, before, self._owned_before = now, self._owned_before, self.owned()
+        return bool(self._owned_before - before)
 
-    async def _take_out(self, items: Sequence[str]) -> bool:
-        """Through the index; returns whether that is not enough."""
+    async def _take_out_of_shelves(self, items: Sequence[str]) -> bool:
+        """Remove items through the index; returns whether a pass over all shelves is needed too."""
         shown, everywhere = await self.store.take_shown(items, self.ttl_s)
         keys = list(shown)
         for start in range(0, len(keys), CHUNK):
@@ -159,7 +159,7 @@ class Withdrawals:
     async def _pass(self) -> None:
         """Look at all shelves, taking at most half of the event loop's time."""
         if not len(self.serving()[1]):
-            return  # a catalogue of nothing is a catalogue that was lost: what is shown is better
+            return  # an empty catalogue is one that was lost: the shelves as they are are better
         began, count, taken = time.monotonic(), 0, 0
         resumed = time.perf_counter()
         async for shelves in self.store.every_shelf(CHUNK):
@@ -176,12 +176,12 @@ class Withdrawals:
         try:
             shown = shown_decoder.decode(value).items
         except UNDECODABLE:
-            return []  # nobody's shelf of ours
+            return []  # not a shelf that we wrote
         return [item.item_id for item in shown if not self._on_sale(item.item_id)]
 
     def _on_sale(self, item_id: str) -> bool:
-        """Whether an item may be shown. One that the serving catalogue lacks and another encoder's has is on sale."""
-        catalogue, ledger = self.serving()
+        """Whether an item may be shown. An item that only another encoder's catalogue has is on sale too."""
+        catalogue, topic_index = self.serving()
         if item_id not in catalogue:
-            return ledger.live(item_id)
+            return topic_index.live(item_id)
         return not self.only_in_stock or catalogue.on_sale(item_id)

@@ -52,7 +52,7 @@ class StateStore:
         self.client = client
         self.config = config
         self.marked_s = marked_s
-        self.patience = RedisRetry()
+        self.retry = RedisRetry()
         self._scripts = Scripts(client, "streams.redis", SCRIPTS)
 
     async def remember(
@@ -97,7 +97,7 @@ class StateStore:
             replies: list[Any] = await pipe.execute()
             return replies
 
-        replies = await self._patiently(send)
+        replies = await self._with_retry(send)
         return {shopper: memory.parse(reply) for shopper, reply in zip(events, replies, strict=True)}
 
     async def together(self, items: Sequence[str], k: int) -> dict[str, list[str]]:
@@ -132,7 +132,7 @@ class StateStore:
             return replies
 
         sums: list[dict[str, int]] = [{} for _ in names]
-        for reply in await self._patiently(send) if names else ():
+        for reply in await self._with_retry(send) if names else ():
             for counts, flat in zip(sums, reply, strict=True):
                 for member, score in zip(flat[::2], flat[1::2], strict=True):
                     if math.isfinite(count := float(score)):
@@ -156,18 +156,18 @@ class StateStore:
         list of bool
             Whether each was written.
         """
-        notes = self._notes([(key, items) for (key, _, _), items in zip(shelves, shown, strict=False)])
+        by_shard = self._shown_by_shard([(key, items) for (key, _, _), items in zip(shelves, shown, strict=False)])
         epoch = epochs(wall_ms(), ttl_s)[0]
 
         async def send(pipe: Any) -> list[Any]:
-            for number, note in notes.items():
-                self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, note)
+            for number, shown_items in by_shard.items():
+                self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, shown_items)
             for key, value, event_ts in shelves:
                 self._scripts.add(pipe, "put_shelf", [key], value, event_ts, ttl_s)
             replies: list[Any] = await pipe.execute()
-            return replies[len(notes) :]
+            return replies[len(by_shard) :]
 
-        return [bool(reply) for reply in await self._patiently(send)] if shelves else []
+        return [bool(reply) for reply in await self._with_retry(send)] if shelves else []
 
     async def take_shown(self, items: Sequence[str], ttl_s: int) -> tuple[dict[str, list[str]], set[str]]:
         """Empty the index of some items.
@@ -191,7 +191,7 @@ class StateStore:
 
         shown: dict[str, list[str]] = {}
         everywhere = set()
-        for mine, reply in zip(by_shard.values(), await self._patiently(send) if items else (), strict=False):
+        for mine, reply in zip(by_shard.values(), await self._with_retry(send) if items else (), strict=False):
             for item, numbers in zip(mine, reply, strict=True):
                 if len(numbers) >= SHOWN_KEPT:
                     everywhere.add(item)
@@ -211,7 +211,7 @@ class StateStore:
             replies: list[Any] = await pipe.execute()
             return replies
 
-        return sum(await self._patiently(send)) if items else 0
+        return sum(await self._with_retry(send)) if items else 0
 
     async def every_shelf(self, chunk: int = 200) -> AsyncIterator[dict[str, bytes]]:
         """All shelves, some at a time; one that is written meanwhile may be left out.
@@ -246,9 +246,9 @@ class StateStore:
                     raise reply
             return [None if isinstance(reply, Exception) else reply for reply in replies]
 
-        return await self._patiently(send) if keys else []
+        return await self._with_retry(send) if keys else []
 
-    def _notes(self, shown: Sequence[tuple[str, Sequence[str]]]) -> dict[int, bytes]:
+    def _shown_by_shard(self, shown: Sequence[tuple[str, Sequence[str]]]) -> dict[int, bytes]:
         """What `note_shown` is to note in each shard."""
         items: dict[int, dict[str, list[str]]] = {}
         shelves: dict[int, list[str]] = {}
@@ -268,8 +268,8 @@ class StateStore:
     def _numbered(self, number: str) -> str:
         return own(int(number) % self.config.shards, "numbered", number)
 
-    async def _patiently(self, send: Callable[[Any], Awaitable[T]]) -> T:
-        return await self.patience.until_done(lambda: self._scripts.run(send))
+    async def _with_retry(self, send: Callable[[Any], Awaitable[T]]) -> T:
+        return await self.retry.until_done(lambda: self._scripts.run(send))
 
 
 def shelf_number(key: str) -> int:

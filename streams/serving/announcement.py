@@ -1,7 +1,7 @@
-"""Announcements on ``liveshelf.models``: what a slot of the model store holds now, told to all who act on it at once.
+"""Announcements on ``liveshelf.models``: what a slot of the model store holds now.
 
-The store is the truth; who misses an announcement finds the same there, a little later. Knows slots and the topic;
-nothing of what a version is, nor of who listens.
+The store is the source of truth. A process that misses an announcement reads the same in the store a little later.
+Knows slots and the topic; nothing of what a version is, nor of who listens.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ TIMEOUT_S = 3.0
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Slot).decode
 
-Told = tuple[str, Slot | None]
-"""A slot's name and what it holds; None where its record was removed."""
+Announcement = tuple[str, Slot | None]
+"""A slot's name and what it holds. It holds None if its record was removed."""
 
 
-def parse(message: Any, came_ms: int) -> Told:
+def parse(message: Any, came_ms: int) -> Announcement:
     """What a consumed Kafka message announces; for :class:`streams.kafka.guard.Guard`.
 
     Raises
     ------
     ValueError
-        When it announces no slot, or one that cannot be.
+        When the message announces no slot, or the slot is invalid.
     """
     name = (message.key or b"").decode()
     if not re.fullmatch(ids.METHOD, name):
@@ -56,7 +56,7 @@ def parse(message: Any, came_ms: int) -> Told:
 
 
 def announce(send: Send, topics: Topics, name: str, slot: Slot) -> Awaitable[Unsent | None]:
-    """Tell what a slot holds; awaiting what it returns waits until the broker has it.
+    """Announce what a slot holds. Await the result to wait until the broker has it.
 
     Called by roles that have a producer, after they changed the slot in the store.
     """
@@ -64,41 +64,41 @@ def announce(send: Send, topics: Topics, name: str, slot: Slot) -> Awaitable[Uns
 
 
 def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot) -> None:
-    """The same with a connection of its own, for the command line; where no event loop runs.
+    """Announce what a slot holds over a new connection. For the command line, where no event loop runs.
 
     Raises
     ------
     kafka.errors.KafkaError
-        When the broker is out of reach, refuses, or does not answer for three seconds.
+        When the broker cannot be reached, refuses, or does not answer for three seconds.
     """
 
-    async def tell() -> None:
+    async def send_one() -> None:
         async with asyncio.timeout(TIMEOUT_S), Producer(StreamsConfig(kafka=kafka, topics=topics)) as send:
             if (refused := await announce(send, Topics(topics.prefix), name, slot)) is not None:
                 raise AsyncKafkaError(refused.detail)
 
     try:
-        asyncio.run(tell())
+        asyncio.run(send_one())
     except (AsyncKafkaError, TimeoutError, OSError) as error:
         raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
 
 
-async def follow(open_consumer: Callable[[], Consumer], meter: Meter) -> AsyncIterator[Told]:
-    """What is announced, first what was before; endless. What is no slot is counted, logged and passed over.
+async def follow(open_consumer: Callable[[], Consumer], meter: Meter) -> AsyncIterator[Announcement]:
+    """All announcements, from the earliest record on, without end. Invalid ones are counted, logged and skipped.
 
     Parameters
     ----------
     open_consumer
         Makes a consumer of the topic from its earliest record, in no group.
     meter
-        Counts what is no slot.
+        Counts invalid announcements.
     """
     guard = Guard("slots", parse, meter)
     consumer = open_consumer()
     await consumer.start()
     try:
         async for message in consumer:
-            if not isinstance(told := guard(message), Refusal):
-                yield told
+            if not isinstance(announcement := guard(message), Refusal):
+                yield announcement
     finally:
         await consumer.stop()

@@ -1,6 +1,6 @@
-"""The editions that answer some of the shoppers beside the champion: the challenger on trial, and the one held back.
+"""The models that serve a share of the shoppers beside the champion: the challenger in a canary, and the holdback.
 
-Loads them and hands them to the arms. Knows nothing of how a trial goes: that is concluded elsewhere, from clicks.
+Loads them and passes them to the arms. Knows nothing of a canary's result: that is decided elsewhere, from clicks.
 """
 
 import asyncio
@@ -23,26 +23,26 @@ log = logging.getLogger(__name__)
 
 
 class CanaryController:
-    """Follows what the challenger's slot says.
+    """Follows the challenger's slot.
 
     Parameters
     ----------
     arms
-        Who answers.
-    lost
-        Told of a version that cannot be loaded, and why; returns whether it may be loaded later. The champion goes on
-        without it.
+        Where the loaded models serve.
+    on_failure
+        Called with a version that cannot be loaded and the error; returns whether it may be loaded later. The champion
+        serves meanwhile.
 
     Attributes
     ----------
     challenger
         What the slot holds.
     held_back
-        The version that a share of the shoppers keeps; None where there is no such share.
+        The version that serves the holdback share of the shoppers; None if there is no such share.
     """
 
-    def __init__(self, editions: ModelCache, arms: Arms, lost: Callable[[str, Exception], bool]) -> None:
-        self.editions, self.arms, self.lost = editions, arms, lost
+    def __init__(self, cache: ModelCache, arms: Arms, on_failure: Callable[[str, Exception], bool]) -> None:
+        self.cache, self.arms, self.on_failure = cache, arms, on_failure
         self.challenger: Promotion | None = None
         self.held_back: str | None = None
         self._recommender: Recommender | None = None
@@ -50,61 +50,61 @@ class CanaryController:
 
     @property
     def ready(self) -> bool:
-        """Whether the challenger can answer."""
+        """Whether the challenger is loaded and can serve."""
         return self._recommender is not None
 
     @property
     def share(self) -> float:
-        """The share of the shoppers whom the challenger answers now."""
+        """The share of the shoppers that the challenger serves now."""
         return self.challenger.share if self.challenger is not None and self.ready else 0.0
 
     def update(self, challenger: Promotion | None, group: asyncio.TaskGroup) -> None:
-        """Take what the slot holds now. A challenger that is another is loaded in the group, and then on trial."""
+        """Apply what the slot holds now. A new challenger is loaded in the group, then its canary starts."""
         before, self.challenger = self.challenger, challenger
         if challenger == before:
             return
         if challenger is not None and before is not None and challenger.version == before.version:
             if self.ready:
-                self._challenge()
+                self._start_canary()
             return
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
         self._recommender = None
-        self.arms.challenge(None)
+        self.arms.set_canary(None)
         if challenger is None:
             log.warning("there is no challenger any more")
         else:
             self._loading = group.create_task(self._load(challenger.version))
 
     async def hold_back(self, model: ModelConfig) -> None:
-        """Let the settings' share of the shoppers keep the settings' version."""
+        """Serve the settings' holdback share of the shoppers with the settings' holdback version."""
         name = model.holdback_version or UNTRAINED
 
         async def ready() -> LoadedModel:
             self.held_back = await asyncio.to_thread(ModelStore(model.store).find, name) if name else UNTRAINED
-            return await self.editions.ready(self.held_back)
+            return await self.cache.ready(self.held_back)
 
-        edition = await retry(ready, partial(self.lost, name))
-        if edition is None:
+        loaded = await retry(ready, partial(self.on_failure, name))
+        if loaded is None:
             self.held_back = None
             return
-        self.arms.hold_back(self._recommend(edition, HOLDBACK), model.holdback_share)
-        log.warning("%s stays for %.1f %% of the shoppers", edition.name, 100 * model.holdback_share)
+        self.arms.set_holdback(self._recommend(loaded, HOLDBACK), model.holdback_share)
+        log.warning("%s stays for %.1f %% of the shoppers", loaded.name, 100 * model.holdback_share)
 
     async def _load(self, version: str) -> None:
-        edition = await retry(partial(self.editions.ready, version), partial(self.lost, version))
-        if edition is None:
+        loaded = await retry(partial(self.cache.ready, version), partial(self.on_failure, version))
+        if loaded is None:
             return
-        self._recommender = self._recommend(edition, CANARY)
-        self._challenge()
+        self._recommender = self._recommend(loaded, CANARY)
+        self._start_canary()
 
-    def _challenge(self) -> None:
+    def _start_canary(self) -> None:
         assert self.challenger is not None
         version, share = self.challenger.version, self.challenger.share
-        self.arms.challenge(self._recommender, share, version)
-        log.warning("%s challenges, for %.1f %% of the shoppers", version, 100 * share)
+        self.arms.set_canary(self._recommender, share, version)
+        log.warning("%s is the challenger, for %.1f %% of the shoppers", version, 100 * share)
 
-    def _recommend(self, edition: LoadedModel, arm: str) -> Recommender:
-        usual = self.arms.champion
-        return Recommender(edition.catalogue, edition.scorer, usual.trending, usual.config, arm, edition.queries)
+    def _recommend(self, loaded: LoadedModel, arm: str) -> Recommender:
+        champion = self.arms.champion
+        return Recommender(loaded.catalogue, loaded.scorer, champion.trending, champion.config, arm, loaded.queries)

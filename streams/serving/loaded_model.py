@@ -1,7 +1,7 @@
-"""An edition: what a worker serves with. One version of the model, loaded, and the catalogue as its encoder made it.
+"""A loaded model: one version of the model, and the catalogue as its encoder encodes it. A worker serves with it.
 
-Nothing becomes an edition that fails the check of :mod:`models.check`.
-Knows the models and their store; nothing of Kafka, nor of when one edition takes another's place.
+A version that fails the check of :mod:`models.check` is not loaded.
+Knows the models and their store; nothing of Kafka, nor of when one loaded model replaces another.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from streams.serving.slots import UNTRAINED
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A version's parts, loaded; and queries as its encoder reads them.
+    """A version's parts, loaded, and queries encoded by its encoder.
 
-    ``sample`` is what it was checked on, ``engaged`` the mean probability of an act that it gave there.
+    ``sample`` is what it was checked on. ``engaged`` is the mean probability of an interaction it predicted there.
     """
 
     parts: Parts
@@ -44,12 +44,12 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """The version's id, or the weights where none is served."""
+        """The version's id, or the name of the weights if it has no version."""
         return self.parts.version or self.parts.weights
 
 
 def fetch(version: str, model: ModelConfig) -> Parts:
-    """A version's parts, on this machine and checked; those of the settings where it is ``UNTRAINED``.
+    """A version's parts, copied to this machine and checked. For ``UNTRAINED``, the parts that the settings name.
 
     Raises
     ------
@@ -61,14 +61,14 @@ def fetch(version: str, model: ModelConfig) -> Parts:
     return parts(ModelStore(model.store), version)
 
 
-def load(chosen: Parts, model: ModelConfig, beside: Sequence[LoadedModel] = ()) -> LoadedModel:
-    """Load a version; takes seconds, and may run in a thread while another edition serves.
+def load(chosen: Parts, model: ModelConfig, loaded: Sequence[LoadedModel] = ()) -> LoadedModel:
+    """Load a version. Takes seconds, and may run in a thread while another model serves.
 
     Parameters
     ----------
-    beside
-        Models that are loaded already. What is the same is shared with them: an encoder that reads queries alike and
-        what it made of them, a catalogue where it makes the same of items.
+    loaded
+        Models that are loaded already. The new model shares with them what is equal: the encoder and its encoded
+        queries if the weights are the same, the catalogue if the encoder version is the same.
 
     Raises
     ------
@@ -76,15 +76,15 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[LoadedModel] = ()) 
         When a part is damaged, the parts do not fit each other, or they fail a check, as the message says.
     """
     wanted = chosen.weights, chosen.adapter
-    same = next((other for other in beside if (other.parts.weights, other.parts.adapter) == wanted), None)
+    same = next((other for other in loaded if (other.parts.weights, other.parts.adapter) == wanted), None)
     folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
     for folder in (chosen.head, chosen.cross_encoder, *folders):
         if folder is not None:
             require_finite(folder)
     encoder = same.encoder if same is not None else _encoder(chosen, model)
-    # What another edition computes with now is not run in this thread too: it was checked.
+    # A shared encoder computes in another thread now, so it is not run here too: it was checked before.
     sample = same.sample if same is not None else check.Sample(encoder)
-    catalogues = (other.catalogue for other in beside if other.encoder.version == encoder.version)
+    catalogues = (other.catalogue for other in loaded if other.encoder.version == encoder.version)
     catalogue = next(catalogues, None)
     if catalogue is None:
         catalogue = Catalog(encoder)
@@ -97,32 +97,32 @@ def load(chosen: Parts, model: ModelConfig, beside: Sequence[LoadedModel] = ()) 
         precision=model.precision,
     )
     engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
-    scorer = make(catalogue.memory, catalogue.title)
+    scorer = make(catalogue.item_store, catalogue.title)
     queries = same.queries if same is not None else Queries(encoder)
     return LoadedModel(chosen, encoder, catalogue, scorer, queries, sample, engaged)
 
 
 def examine(version: str, model: ModelConfig, champion: str | None = None) -> None:
-    """Check a version as a worker does that loads it, and against the one in charge; takes seconds.
+    """Check a version as a worker does when it loads it, and compare it with the champion. Takes seconds.
 
     Parameters
     ----------
     champion
-        The version in charge, if there is one. One that cannot be loaded is nothing to compare with.
+        The champion's version, if there is one. If it cannot be loaded, there is no comparison.
 
     Raises
     ------
     models.store.errors.StoreError
-        When there is no such version, or it is not fit to serve; the message says which check failed.
+        When there is no such version, or it fails a check; the message says which one.
     """
     before: LoadedModel | None = None
     if champion is not None and champion != version:
         with suppress(StoreError, WeightsError, OSError, ValueError, RuntimeError):
             before = load(fetch(champion, model), model)
     try:
-        edition = load(fetch(version, model), model, [before] if before is not None else [])
+        candidate = load(fetch(version, model), model, [before] if before is not None else [])
         if before is not None:
-            check.within(edition.engaged, before.engaged)
+            check.within(candidate.engaged, before.engaged)
     except WeightsError as error:
         raise StoreError(f"{version} is refused: {error}. Train it again, or take another version.") from error
 

@@ -1,6 +1,6 @@
-"""The editions that a worker holds, by version; each catalogue is kept up to date, and those of one encoder share it.
+"""The models that a worker has loaded, by version. Models of one encoder share a catalogue, which is kept up to date.
 
-Loads what is asked for, and lets go of what nobody wants any more. Knows nothing of which one answers whom.
+Loads a version on request and frees versions that are no longer needed. Knows nothing of which model serves whom.
 """
 
 import asyncio
@@ -20,111 +20,114 @@ log = logging.getLogger(__name__)
 
 
 class ModelCache:
-    """Loaded editions.
+    """Loaded models.
 
     Parameters
     ----------
     first
-        The one to begin with.
-    keep_up
-        Makes what keeps a catalogue up to date, given whether another one serves meanwhile.
+        The model to start with.
+    maintain
+        Makes the maintenance of a catalogue. Its second argument says whether another catalogue serves meanwhile.
 
     Attributes
     ----------
     held
-        By version.
+        The loaded models by version.
     warm
-        The versions whose catalogue was complete once: they can serve at once.
+        The versions whose catalogue has been complete once: they can serve at once.
     """
 
     def __init__(
-        self, first: LoadedModel, keep_up: Callable[[Catalog, bool], CatalogMaintenance], config: StreamsConfig
+        self, first: LoadedModel, maintain: Callable[[Catalog, bool], CatalogMaintenance], config: StreamsConfig
     ) -> None:
         self.held = {first.version: first}
         self.warm: set[str] = set()
-        self.keep_up, self.config = keep_up, config
+        self.maintain, self.config = maintain, config
         self._kept: dict[Catalog, tuple[CatalogMaintenance, asyncio.Task[None]]] = {}
         self._lock = asyncio.Lock()
         self._alive = WeakSet([first.catalogue])
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Begin to keep the first one up, in a group that lives as long as this."""
+        """Start the maintenance of the first model's catalogue, in a group that lives as long as this cache."""
         self._group = group
-        for edition in self.held.values():
-            self._begin(edition.catalogue, beside=False)
+        for loaded in self.held.values():
+            self._begin(loaded.catalogue, background=False)
 
     @property
     def catalogues(self) -> list[Catalog]:
-        """All that are held, each once."""
-        return list(dict.fromkeys(edition.catalogue for edition in self.held.values()))
+        """The catalogues of all loaded models, each once."""
+        return list(dict.fromkeys(loaded.catalogue for loaded in self.held.values()))
 
     @property
     def alive(self) -> int:
-        """How many catalogues are in memory, those included that should not be any more."""
+        """How many catalogues are in memory, including those that should have been freed."""
         return len(self._alive)
 
-    def upkeep(self, edition: LoadedModel) -> CatalogMaintenance:
-        """What keeps an edition's catalogue up to date."""
-        return self._kept[edition.catalogue][0]
+    def maintenance(self, loaded: LoadedModel) -> CatalogMaintenance:
+        """The maintenance of a loaded model's catalogue."""
+        return self._kept[loaded.catalogue][0]
 
     def progress(self, version: str) -> float:
-        """How far a version is, 0 to 1: the share of the live items that its catalogue holds."""
-        return self.upkeep(self.held[version]).ledger.progress if version in self.held else 0.0
+        """The share of the live items that a version's catalogue holds, 0 to 1."""
+        return self.maintenance(self.held[version]).topic_index.progress if version in self.held else 0.0
 
     async def load(self, version: str) -> LoadedModel:
-        """A version's edition; loaded now unless it is held, one at a time, so that all share what they can.
+        """The loaded model of a version; loads it if needed, one version at a time, so that models can share parts.
 
         Raises
         ------
         StoreError, models.weights.WeightsError, OSError, ValueError, RuntimeError
-            Whatever is wrong with the version.
+            When the version cannot be loaded.
         """
         async with self._lock:
             if version not in self.held:
-                edition = await asyncio.to_thread(self._load, version, list(self.held.values()))
-                self.held[version] = edition
-                if edition.catalogue not in self._kept:
-                    self._begin(edition.catalogue, beside=True)
+                loaded = await asyncio.to_thread(self._load, version, list(self.held.values()))
+                self.held[version] = loaded
+                if loaded.catalogue not in self._kept:
+                    self._begin(loaded.catalogue, background=True)
             return self.held[version]
 
     async def ready(self, version: str) -> LoadedModel:
-        """The same, once its catalogue holds every live item in its newest state."""
+        """Load a version and wait until its catalogue holds every live item in its newest state."""
         if version in self.warm:
             return self.held[version]
-        edition = await self.load(version)
-        upkeep = self.upkeep(edition)
-        await upkeep.follower.ready.wait()
-        if upkeep.ledger.behind:
+        loaded = await self.load(version)
+        maintenance = self.maintenance(loaded)
+        await maintenance.follower.ready.wait()
+        if maintenance.topic_index.behind:
             log.warning(
-                "%d of %d items are to be encoded for %s", upkeep.ledger.behind, len(upkeep.ledger), edition.name
+                "%d of %d items are to be encoded for %s",
+                maintenance.topic_index.behind,
+                len(maintenance.topic_index),
+                loaded.name,
             )
-        await upkeep.complete()
+        await maintenance.complete()
         self.warm.add(version)
-        return edition
+        return loaded
 
     async def let_go(self, wanted: Callable[[], Collection[str]]) -> bool:
-        """Forget all but the wanted ones, and free their memory; returns whether an encoder's catalogue went."""
-        async with self._lock:  # what is being loaded now may share with what would go
+        """Free all versions but the wanted ones; returns whether a catalogue was freed."""
+        async with self._lock:  # a version that is being loaded may share parts with one that would be freed
             heavy = self._forget(self.held.keys() - set(wanted()))
             ended = await self._end()
         if heavy:
-            # What went is free already, being in no cycle; to look through what is frozen would take half a second.
+            # What was removed is free already, since it is in no cycle. Searching frozen objects takes half a second.
             gc.collect()
             gc.freeze()
         return ended
 
     def _forget(self, versions: Collection[str]) -> bool:
-        """Returns whether an encoder went."""
+        """Remove versions; returns whether an encoder was removed with them."""
         gone = [self.held.pop(version).encoder for version in versions]
         self.warm &= self.held.keys()
-        encoders = {edition.encoder for edition in self.held.values()}
-        for edition in self.held.values():
-            if edition.catalogue.encoder not in encoders:
-                edition.catalogue.encoder = edition.encoder
+        encoders = {loaded.encoder for loaded in self.held.values()}
+        for loaded in self.held.values():
+            if loaded.catalogue.encoder not in encoders:
+                loaded.catalogue.encoder = loaded.encoder
         return any(encoder not in encoders for encoder in gone)
 
     async def _end(self) -> bool:
-        """End the upkeep of catalogues that no edition has; returns whether there was one."""
+        """Stop the maintenance of catalogues that no loaded model uses; returns whether there was one."""
         tasks = [self._kept.pop(catalogue)[1] for catalogue in self._kept.keys() - set(self.catalogues)]
         for task in tasks:
             task.cancel()
@@ -134,17 +137,17 @@ class ModelCache:
             try:
                 task.result()
             except asyncio.CancelledError as error:
-                # A task group's frame and its error hold each other, and with them the catalogue.
+                # A task group's frame and its error refer to each other, and through them to the catalogue.
                 clear_frames(error.__traceback__)
         return bool(tasks)
 
-    def _load(self, version: str, beside: Sequence[LoadedModel]) -> LoadedModel:
-        edition = load(fetch(version, self.config.model), self.config.model, beside)
-        if all(edition.encoder is not other.encoder for other in beside):
-            edition.encoder.warm_up(self.config.worker.batch_events, time.sleep)  # shoppers are served meanwhile
-        return edition
+    def _load(self, version: str, others: Sequence[LoadedModel]) -> LoadedModel:
+        loaded = load(fetch(version, self.config.model), self.config.model, others)
+        if all(loaded.encoder is not other.encoder for other in others):
+            loaded.encoder.warm_up(self.config.worker.batch_events, time.sleep)  # shoppers are served meanwhile
+        return loaded
 
-    def _begin(self, catalogue: Catalog, beside: bool) -> None:
+    def _begin(self, catalogue: Catalog, background: bool) -> None:
         self._alive.add(catalogue)
-        upkeep = self.keep_up(catalogue, beside)
-        self._kept[catalogue] = upkeep, self._group.create_task(upkeep.run())
+        maintenance = self.maintain(catalogue, background)
+        self._kept[catalogue] = maintenance, self._group.create_task(maintenance.run())

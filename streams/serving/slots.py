@@ -1,4 +1,4 @@
-"""Which version is in charge and which challenges it, as the store's slots say, and when that is a change.
+"""Reads the champion and the challenger from the store's slots, and detects when the champion changes.
 
 Knows the store's slots and manifests; nothing of what a version is loaded into.
 """
@@ -11,23 +11,23 @@ from models.store.errors import StoreError
 from models.store.slots import CHALLENGER, CHAMPION, Promotion
 
 UNTRAINED = ""
-"""In place of a version: the weights and the architecture of the settings."""
+"""Stands for a version: the weights and the architecture that the settings name."""
 
 
 class SlotState(NamedTuple):
-    """What the slots say.
+    """What the slots hold.
 
     Attributes
     ----------
     champion
-        The version in charge, ``UNTRAINED`` after the first one was rolled back; None where the slot says nothing: it
-        was never filled, or its file is gone.
+        The champion's version. ``UNTRAINED`` after the first champion was rolled back. None if the slot was never
+        filled, or its file is gone.
     since
-        When it came into the slot.
+        When the champion came into the slot.
     before
-        What was in charge before, newest first.
+        The champions before it, newest first.
     challenger
-        The version on trial; None where there is none, or it is the champion itself.
+        The version in the canary; None if there is none, or it is the champion itself.
     """
 
     champion: str | None = None
@@ -37,12 +37,12 @@ class SlotState(NamedTuple):
 
 
 class ChangeDetector:
-    """Tells a change from what was seen before, so that a version that was refused is not tried again at every look.
+    """Detects a new champion, so that a version that was refused is not loaded again at every poll.
 
     Examples
     --------
-    >>> watch = ChangeDetector("a")
-    >>> [watch.update(version) for version in ("a", "b", "b", None, "a")]
+    >>> changes = ChangeDetector("a")
+    >>> [changes.update(version) for version in ("a", "b", "b", None, "a")]
     [False, True, False, False, True]
     """
 
@@ -50,7 +50,7 @@ class ChangeDetector:
         self.version = version
 
     def update(self, version: str | None) -> bool:
-        """Whether another version is in charge now; a slot that says nothing changes nothing."""
+        """Whether the champion is a new version. None, an empty slot, is no change."""
         changed = version is not None and version != self.version
         if changed:
             self.version = version
@@ -58,9 +58,9 @@ class ChangeDetector:
 
 
 class SlotWatcher:
-    """One slot of a store, looked at from time to time, and beside the champion's the challenger's.
+    """Reads one slot of a store, and with the champion's slot also the challenger's.
 
-    Calls read files, or an object store: they belong in a thread where an event loop runs.
+    Calls read files or an object store: next to an event loop, run them in a thread.
 
     Parameters
     ----------
@@ -69,17 +69,17 @@ class SlotWatcher:
 
     Attributes
     ----------
-    watch
-        What was seen in the slot last.
+    changes
+        Detects changes of the slot.
     """
 
     def __init__(self, store: ModelStore, slot: str) -> None:
         self.store, self.slot = store, slot
-        self.watch = ChangeDetector()
+        self.changes = ChangeDetector()
 
     @classmethod
     def of(cls, store: ModelStore, name: str) -> "SlotWatcher | None":
-        """The slot that a setting names, or None where it names a version. The champion's need not be there yet.
+        """The slot that a setting names, or None if it names a version. The champion's slot may still be empty.
 
         Examples
         --------
@@ -92,12 +92,12 @@ class SlotWatcher:
         return cls(store, name) if name == CHAMPION or name in store.slots.names() else None
 
     def read(self) -> SlotState:
-        """What the slots say now.
+        """What the slots hold now.
 
         Raises
         ------
         StoreError
-            When a slot's file cannot be understood.
+            When a slot's file cannot be read as a slot.
         """
         held = self.store.slots.read(self.slot)
         challenger = self.store.slots.read(CHALLENGER).current if self.slot == CHAMPION else None
@@ -109,7 +109,7 @@ class SlotWatcher:
         return SlotState(held.current.version, held.current.at, before or (UNTRAINED,), challenger)
 
     def before(self, version: str) -> str | None:
-        """What was in charge last with another encoder than a version's, of what still exists."""
+        """The newest earlier champion that still exists and has another encoder than the given version."""
         own = self._encoder(version)
         return next((past for past in self.read().before if self._encoder(past) not in {None, own}), None)
 

@@ -1,11 +1,11 @@
-"""Serves the version in charge: follows the store's slots, and changes editions between two batches.
+"""Serves the champion: follows the store's slots, and switches the loaded model between two batches.
 
-A version whose encoder makes the same of items is loaded and takes over at once. One with another encoder gets a
-catalogue of its own, built in the background from what the embeddings topic holds and what workers add to it; it takes
-over when that is complete. Until then, and where a version cannot be loaded, what served before goes on. A version
-whose files cannot be read now is tried again; one whose files are refused is not. The challenger is loaded in the same
-way, and what was replaced stays for a while: either takes over without being loaded. A version that fails while it
-serves gives way to the one before.
+A version with the same item encoder is loaded and takes over at once. A version with another encoder gets its own
+catalogue, built in the background from the embeddings topic and what workers add to it. It takes over when that
+catalogue is complete. Until then, and if a version cannot be loaded, the current model keeps serving. A version whose
+files cannot be read now is tried again; a version whose files are refused is not. The challenger is loaded in the same
+way, and a replaced model stays loaded for a while: either can take over at once. A version that fails while it serves
+is replaced by the version before it.
 """
 
 import asyncio
@@ -47,61 +47,61 @@ log = logging.getLogger(__name__)
 
 
 class Switcher:
-    """Says which edition serves, and holds those that may have to soon.
+    """Decides which model serves, and keeps the models loaded that may serve soon.
 
     Parameters
     ----------
-    edition
-        The one to begin with.
-    charge
-        The slot to follow; None serves the first edition for good.
+    loaded
+        The model to start with.
+    slots
+        The slot to follow; None serves the first model until the process ends.
     open_consumer
         Makes a consumer of a topic, from its earliest record.
     owned
-        Tells the partitions of ``shop.items`` that are this worker's now.
-    left
-        Hears of items that are on sale no more in the catalogue that serves, with the partitions that said so.
+        Returns the partitions of ``shop.items`` that this worker owns now.
+    on_withdrawn
+        Called with items that are no longer on sale in the serving catalogue, each with its ``shop.items`` partition.
 
     Attributes
     ----------
     next
-        The version in charge while it is being made ready, None where it serves.
+        The champion's version while it is being loaded; None when no switch is under way.
     ready
-        Set once a catalogue is there to serve from.
+        Set once there is a catalogue to serve from.
     """
 
     def __init__(
         self,
-        edition: LoadedModel,
-        charge: SlotWatcher | None,
+        loaded: LoadedModel,
+        slots: SlotWatcher | None,
         arms: Arms,
         send: Send,
         meter: Meter,
         open_consumer: Callable[[str], Consumer],
         owned: Callable[[], Set[int]],
-        left: Callable[[Sequence[tuple[str, int]]], None],
+        on_withdrawn: Callable[[Sequence[tuple[str, int]]], None],
         config: StreamsConfig,
     ) -> None:
-        self.edition, self.charge, self.arms = edition, charge, arms
+        self.current, self.slots, self.arms = loaded, slots, arms
         self.meter, self.config = meter, config
-        self.open_consumer, self.owned, self.left = open_consumer, owned, left
+        self.open_consumer, self.owned, self.on_withdrawn = open_consumer, owned, on_withdrawn
         self.topics = Topics(config.topics.prefix)
         self.item_encoder = ItemEncoder(self.catalogues, self.encoders, self.known, send, meter, config)
-        self.editions = ModelCache(edition, self._keep_up, config)
-        self.trial = CanaryController(self.editions, arms, self._lost)
+        self.cache = ModelCache(loaded, self._maintain, config)
+        self.canary = CanaryController(self.cache, arms, self._load_failed)
         self.next: str | None = None
         self.ready = asyncio.Event()
         self._switching: asyncio.Task[None] | None = None
         self._standby: str | None = None
         self._standby_until = 0.0
-        self._recalling: asyncio.Task[None] | None = None
-        self._encoder_before = edition.encoder.version
-        self._told = asyncio.Event()
-        self._order: tuple[str, ...] = (edition.version,)
+        self._restoring_standby: asyncio.Task[None] | None = None
+        self._encoder_before = loaded.encoder.version
+        self._announced = asyncio.Event()
+        self._versions: tuple[str, ...] = (loaded.version,)
         self._failed: list[str] = []
         self._unread = set[str]()
         self._untrained = WeakKeyDictionary[Catalog, Scorer]()
-        arms.spares, arms.give_up = self._spares, self._give_up
+        arms.fallbacks, arms.on_failing = self._fallbacks, self._on_failing
 
     async def run(self) -> None:
         """Serve, and follow the slots, until cancelled."""
@@ -110,43 +110,43 @@ class Switcher:
             await self._begin(group)
             self.ready.set()
             if self.config.model.holdback_share:
-                group.create_task(self.trial.hold_back(self.config.model))
-            if self.charge is not None:
-                group.create_task(run_forever(self._listen(self.charge.slot), "listening for models"))
+                group.create_task(self.canary.hold_back(self.config.model))
+            if self.slots is not None:
+                group.create_task(run_forever(self._listen(self.slots.slot), "listening for models"))
                 group.create_task(run_forever(self._tidy(), "letting go of models"))
-                await self._follow(self.charge)
+                await self._follow(self.slots)
 
     @property
     def failing(self) -> str | None:
-        """The version in charge where it does not serve because it cannot: it was refused, cannot be read now, or
-        failed at shelves."""
-        wanted = self.charge.watch.version if self.charge is not None else self._order[0]
-        if wanted in self._failed or wanted in self._unread - self.editions.held.keys():
+        """The champion's version if it cannot serve: it was refused, cannot be read now, or failed at shelves. Else
+        None."""
+        wanted = self.slots.changes.version if self.slots is not None else self._versions[0]
+        if wanted in self._failed or wanted in self._unread - self.cache.held.keys():
             return wanted
-        return wanted if wanted not in (self.edition.version, self.next) else None
+        return wanted if wanted not in (self.current.version, self.next) else None
 
     def catalogues(self) -> Sequence[Catalog]:
-        """Those that are held now, the serving one first."""
-        return list(dict.fromkeys([self.edition.catalogue, *self.editions.catalogues]))
+        """The loaded catalogues, the serving one first."""
+        return list(dict.fromkeys([self.current.catalogue, *self.cache.catalogues]))
 
     def encoders(self) -> Iterable[str]:
-        """All encoder versions that the topic may hold an item for."""
-        ledger = self.editions.upkeep(self.edition).ledger
-        return {*ledger.encoders(), *(catalogue.encoder.version for catalogue in self.catalogues())}
+        """All encoder versions that the embeddings topic may hold items for."""
+        topic_index = self.cache.maintenance(self.current).topic_index
+        return {*topic_index.encoders(), *(catalogue.encoder.version for catalogue in self.catalogues())}
 
     def known(self, item_id: str) -> Origin | None:
-        """The latest that the embeddings topic holds of an item."""
+        """The latest state of an item on the embeddings topic."""
         return self.serving()[1].known(item_id)
 
     def serving(self) -> tuple[Catalog, TopicIndex]:
-        """The catalogue that serves, and what its topic holds."""
-        return self.edition.catalogue, self.editions.upkeep(self.edition).ledger
+        """The serving catalogue, and its index of the topic."""
+        return self.current.catalogue, self.cache.maintenance(self.current).topic_index
 
     def report(self) -> None:
-        """Put into the meter what serves, how far the switch is that is under way, and who challenges."""
-        challenger = self.trial.challenger
+        """Write the serving model, the progress of a switch and the challenger into the meter."""
+        challenger = self.canary.challenger
         self.meter.labels = {
-            "model": self.edition.name,
+            "model": self.current.name,
             "next": "" if self.next is None else self._name(self.next),
             "challenger": "" if challenger is None else challenger.version,
         }
@@ -155,112 +155,112 @@ class Switcher:
             self.meter.labels["model_failing"] = self._name(failing)
         self.meter.gauges |= {
             "model_failing": float(failing is not None),
-            "items": float(len(self.edition.catalogue)),
-            "item_bytes": float(self.edition.catalogue.memory.nbytes),
-            "items_behind": float(self.editions.upkeep(self.edition).ledger.behind),
-            "switch_progress": 1.0 if self.next is None else self.editions.progress(self.next),
-            "catalogues": float(self.editions.alive),
-            "challenger_ready": float(self.trial.ready),
-            "challenger_share": self.trial.share,
+            "items": float(len(self.current.catalogue)),
+            "item_bytes": float(self.current.catalogue.item_store.nbytes),
+            "items_behind": float(self.cache.maintenance(self.current).topic_index.behind),
+            "switch_progress": 1.0 if self.next is None else self.cache.progress(self.next),
+            "catalogues": float(self.cache.alive),
+            "challenger_ready": float(self.canary.ready),
+            "challenger_share": self.canary.share,
         }
 
-    def _keep_up(self, catalogue: Catalog, beside: bool) -> CatalogMaintenance:
-        upkeep = CatalogMaintenance(
-            catalogue, partial(self.open_consumer, self.topics.embeddings), self.item_encoder, self.owned, beside
+    def _maintain(self, catalogue: Catalog, background: bool) -> CatalogMaintenance:
+        maintenance = CatalogMaintenance(
+            catalogue, partial(self.open_consumer, self.topics.embeddings), self.item_encoder, self.owned, background
         )
-        upkeep.follower.left = partial(self._left, catalogue)
-        return upkeep
+        maintenance.follower.on_withdrawn = partial(self._withdrawn, catalogue)
+        return maintenance
 
-    def _left(self, catalogue: Catalog, items: Sequence[tuple[str, int]]) -> None:
-        if catalogue is self.edition.catalogue:
-            self.left(items)
+    def _withdrawn(self, catalogue: Catalog, items: Sequence[tuple[str, int]]) -> None:
+        if catalogue is self.current.catalogue:
+            self.on_withdrawn(items)
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
-        self.editions.start(group)
-        upkeep = self.editions.upkeep(self.edition)
-        await upkeep.follower.ready.wait()
-        if not upkeep.ledger.complete:
-            await self._stand_in()
-        self.editions.warm.add(self.edition.version)
+        self.cache.start(group)
+        maintenance = self.cache.maintenance(self.current)
+        await maintenance.follower.ready.wait()
+        if not maintenance.topic_index.complete:
+            await self._serve_previous()
+        self.cache.warm.add(self.current.version)
 
-    async def _stand_in(self) -> None:
-        """At the start, when not all items are encoded for the version in charge: serve the one before meanwhile,
-        where its encoder's items are there."""
-        champion = self.edition
-        ledger = self.editions.upkeep(champion).ledger
+    async def _serve_previous(self) -> None:
+        """At the start, if not all items are encoded for the champion: serve the version before it meanwhile, if more
+        items are encoded for that one."""
+        champion = self.current
+        topic_index = self.cache.maintenance(champion).topic_index
         log.warning(
-            "%d of %d items are not encoded for %s yet: that is done in the background",
-            ledger.behind,
-            len(ledger),
+            "%d of %d items are not encoded for %s yet: they are encoded in the background",
+            topic_index.behind,
+            len(topic_index),
             champion.name,
         )
         try:
-            version = None if self.charge is None else await asyncio.to_thread(self.charge.before, champion.version)
-            edition = champion if version is None else await self.editions.load(version)
+            version = None if self.slots is None else await asyncio.to_thread(self.slots.before, champion.version)
+            loaded = champion if version is None else await self.cache.load(version)
         except Exception as error:
             self._refuse("the version before", error)
             return
-        if ledger.held(edition.encoder.version) <= ledger.held(ledger.encoder):
+        if topic_index.held(loaded.encoder.version) <= topic_index.held(topic_index.encoder):
             return
-        upkeep = self.editions.upkeep(edition)
-        upkeep.follower.beside = False  # nobody is served yet
-        await upkeep.follower.ready.wait()
-        self._serve(edition)
-        log.warning("%s serves meanwhile: %d items", edition.name, len(edition.catalogue))
+        maintenance = self.cache.maintenance(loaded)
+        maintenance.follower.background = False  # nobody is served yet
+        await maintenance.follower.ready.wait()
+        self._serve(loaded)
+        log.warning("%s serves meanwhile: %d items", loaded.name, len(loaded.catalogue))
         self._change(champion.version)
 
     async def _listen(self, slot: str) -> None:
         async for name, _ in follow(partial(self.open_consumer, self.topics.models), self.meter):
             if name in (slot, CHALLENGER):
-                self._told.set()
+                self._announced.set()
 
-    async def _follow(self, charge: SlotWatcher) -> None:
+    async def _follow(self, slots: SlotWatcher) -> None:
         failed, first = False, True
         while True:
             try:
-                standing = await asyncio.to_thread(charge.read)
+                state = await asyncio.to_thread(slots.read)
             except Exception as error:  # an object store's client raises errors of its own
-                if not failed:  # said once, not every few seconds
-                    log.error("which version is in charge cannot be read, %s goes on: %s", self.edition.name, error)
+                if not failed:  # logged once, not every few seconds
+                    log.error("the champion's slot cannot be read, %s goes on: %s", self.current.name, error)
                 failed = True
             else:
                 failed = False
-                self._take(standing, charge.watch.update(standing.champion))
+                self._take(state, slots.changes.update(state.champion))
                 if first:
-                    self._recall(standing)
+                    self._restore_standby(state)
                 first = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.config.model.watch_s):
-                    await self._told.wait()
-            self._told.clear()
+                    await self._announced.wait()
+            self._announced.clear()
 
-    def _take(self, standing: SlotState, changed: bool) -> None:
-        """Do what the slots say: all at once, where what they name is there."""
-        self.trial.update(standing.challenger, self._group)
-        if standing.champion is None:
+    def _take(self, state: SlotState, changed: bool) -> None:
+        """Apply the state of the slots."""
+        self.canary.update(state.challenger, self._group)
+        if state.champion is None:
             return
-        self._order = (standing.champion, *standing.before)
+        self._versions = (state.champion, *state.before)
         if changed:
             self._failed.clear()
             self._unread.clear()
-            self._change(standing.champion)
+            self._change(state.champion)
 
     def _change(self, version: str) -> None:
         if self._switching is not None:
             self._switching.cancel()
         self._switching = self.next = None
-        if version == self.edition.version:
-            log.warning("%s is in charge again and goes on", self.edition.name)
-        elif version in self.editions.warm:
-            self._replace(self.editions.held[version])
+        if version == self.current.version:
+            log.warning("%s is in charge again and goes on", self.current.name)
+        elif version in self.cache.warm:
+            self._replace(self.cache.held[version])
         else:
             log.warning("%s is in charge: making it ready", self._name(version))
             self.next = version
             self._switching = self._group.create_task(self._switch())
 
     async def _switch(self) -> None:
-        """Let the best version serve that can be loaded; what cannot be read now is tried again until it serves, or
-        the slot says otherwise."""
+        """Serve the best version that can be loaded. A version that cannot be read now is tried again until it serves,
+        or the slot changes."""
         backoff, unread = Backoff(LONGEST_WAIT_S), set[str]()
         while choices := self._choices():
             version = self.next = next((one for one in choices if one not in unread), None)
@@ -269,167 +269,167 @@ class Switcher:
                 unread.clear()
                 continue
             try:
-                edition = await self.editions.ready(version)
+                loaded = await self.cache.ready(version)
             except Exception as error:
-                if self._lost(version, error):
+                if self._load_failed(version, error):
                     unread.add(version)
                 else:
                     self._failed.append(version)
             else:
-                self._replace(edition)
+                self._replace(loaded)
         self.next = None
 
     def _choices(self) -> list[str]:
-        """Versions to be tried, the best first: the one in charge and, where what serves fails or is one of those
-        before it, the newer ones of these."""
-        order, serving = list(dict.fromkeys((*self._order, UNTRAINED))), self.edition.version
+        """Versions to try, the best first: the champion, then the versions before it that are newer than the serving
+        one. If the serving version fails, the champion and all versions before it."""
+        order, serving = list(dict.fromkeys((*self._versions, UNTRAINED))), self.current.version
         if serving not in self._failed:
             order = order[: order.index(serving) if serving in order else 1]
         return [version for version in order if version not in self._failed]
 
-    def _replace(self, edition: LoadedModel) -> None:
-        """Let an edition take over; the one before stays for a while."""
-        before = self.edition
-        self._serve(edition)
-        # What fails need not be held.
-        self._stand_by(None if before.version in self._failed else before.version, self.config.model.standby_s)
-        if edition.catalogue is not before.catalogue:
+    def _replace(self, loaded: LoadedModel) -> None:
+        """Switch to a loaded model; the one before stays loaded for a while."""
+        before = self.current
+        self._serve(loaded)
+        # A failing version is not kept.
+        self._set_standby(None if before.version in self._failed else before.version, self.config.model.standby_s)
+        if loaded.catalogue is not before.catalogue:
             self._encoder_before = before.encoder.version
         self.meter.count("model.switched")
-        log.warning("%s serves in place of %s: %d items", edition.name, before.name, len(edition.catalogue))
+        log.warning("%s serves in place of %s: %d items", loaded.name, before.name, len(loaded.catalogue))
 
-    def _serve(self, edition: LoadedModel) -> None:
-        """On the event loop, so between two batches."""
-        self.editions.upkeep(self.edition).follower.beside = True
-        self.editions.upkeep(edition).follower.beside = False
-        edition.catalogue.commit()
-        self.arms.serve(edition.catalogue, edition.scorer, edition.queries, wall_ms())
-        self.edition = edition
+    def _serve(self, loaded: LoadedModel) -> None:
+        """Switch on the event loop, so between two batches."""
+        self.cache.maintenance(self.current).follower.background = True
+        self.cache.maintenance(loaded).follower.background = False
+        loaded.catalogue.commit()
+        self.arms.serve(loaded.catalogue, loaded.scorer, loaded.queries, wall_ms())
+        self.current = loaded
 
-    def _spares(self) -> Iterator[Recommender]:
-        """Who makes what the version in charge fails at: the one that it replaced, where that is held; the untrained
-        head over its encoder; and, where that reads nothing as it should, the candidates in their own order."""
-        usual = self.arms.champion
-        before = self.editions.held.get(self._standby) if self._standby is not None else None
-        if before is not None and before.version in self.editions.warm and before.version not in self._failed:
-            yield self._spare(before.catalogue, before.scorer, before.queries)
-        if usual.catalogue not in self._untrained:
-            self._untrained[usual.catalogue] = LateInteractionScorer(
-                usual.catalogue.memory,
-                encoder_version=usual.catalogue.encoder.version,
+    def _fallbacks(self) -> Iterator[Recommender]:
+        """Recommenders for shelves that the champion fails at, in this order: the model it replaced, if loaded; the
+        untrained head over the champion's encoder; and a constant score, which keeps the candidates' order."""
+        champion = self.arms.champion
+        before = self.cache.held.get(self._standby) if self._standby is not None else None
+        if before is not None and before.version in self.cache.warm and before.version not in self._failed:
+            yield self._fallback(before.catalogue, before.scorer, before.queries)
+        if champion.catalogue not in self._untrained:
+            self._untrained[champion.catalogue] = LateInteractionScorer(
+                champion.catalogue.item_store,
+                encoder_version=champion.catalogue.encoder.version,
                 precision=self.config.model.precision,
             )
-        yield self._spare(usual.catalogue, self._untrained[usual.catalogue], usual.queries)
-        yield self._spare(usual.catalogue, ConstantScorer(), usual.queries)
+        yield self._fallback(champion.catalogue, self._untrained[champion.catalogue], champion.queries)
+        yield self._fallback(champion.catalogue, ConstantScorer(), champion.queries)
 
-    def _spare(self, catalogue: Catalog, scorer: Scorer, queries: Queries) -> Recommender:
-        usual = self.arms.champion
-        made = Recommender(catalogue, scorer, usual.trending, usual.config, queries=queries)
-        made.refresh(wall_ms())
-        return made
+    def _fallback(self, catalogue: Catalog, scorer: Scorer, queries: Queries) -> Recommender:
+        champion = self.arms.champion
+        recommender = Recommender(catalogue, scorer, champion.trending, champion.config, queries=queries)
+        recommender.refresh(wall_ms())
+        return recommender
 
-    def _give_up(self) -> None:
-        """Let the version before serve in place of the one that fails, until another is in charge."""
+    def _on_failing(self) -> None:
+        """Replace the failing version by the one before it, until there is another champion."""
         self.meter.count("model.gave_way")
-        self._failed.append(self.edition.version)
-        log.critical("%s fails at too many shelves: the version before is to serve", self.edition.name)
-        if self.next is None:  # else another one is on its way already
-            if self._switching is not None:  # it waits to try again
+        self._failed.append(self.current.version)
+        log.critical("%s fails at too many shelves: the version before is to serve", self.current.name)
+        if self.next is None:  # else a switch is under way already
+            if self._switching is not None:  # it waits before the next attempt
                 self._switching.cancel()
             self._switching = self._group.create_task(self._switch())
 
-    def _stand_by(self, version: str | None, seconds: float = 0.0) -> None:
-        """Hold a version so long, in place of the one before."""
-        if self._recalling is not None:
-            self._recalling.cancel()
-            self._recalling = None
+    def _set_standby(self, version: str | None, seconds: float = 0.0) -> None:
+        """Keep a version loaded for so many seconds, instead of the previous standby."""
+        if self._restoring_standby is not None:
+            self._restoring_standby.cancel()
+            self._restoring_standby = None
         self._standby, self._standby_until = version, asyncio.get_running_loop().time() + seconds
 
-    def _recall(self, standing: SlotState) -> None:
-        """After a restart: what was replaced a short while ago is held again."""
-        if standing.since is None or not standing.before or self._standby is not None:
+    def _restore_standby(self, state: SlotState) -> None:
+        """After a restart, load the version that was replaced a short while ago."""
+        if state.since is None or not state.before or self._standby is not None:
             return
-        left = standing.since.timestamp() + self.config.model.standby_s - wall_ms() / 1_000
-        if left > 0 and standing.before[0] != self.edition.version:
-            self._stand_by(standing.before[0], left)
-            self._recalling = self._group.create_task(self._load_again(standing.before[0]))
+        remaining_s = state.since.timestamp() + self.config.model.standby_s - wall_ms() / 1_000
+        if remaining_s > 0 and state.before[0] != self.current.version:
+            self._set_standby(state.before[0], remaining_s)
+            self._restoring_standby = self._group.create_task(self._load_standby(state.before[0]))
 
-    async def _load_again(self, version: str) -> None:
-        edition = await retry(partial(self.editions.load, version), partial(self._lost, version))
-        if edition is not None:
-            ledger = self.editions.upkeep(self.edition).ledger
-            if ledger.held(edition.encoder.version) or not len(ledger):
-                self._encoder_before = edition.encoder.version
-                await self.editions.ready(version)
+    async def _load_standby(self, version: str) -> None:
+        loaded = await retry(partial(self.cache.load, version), partial(self._load_failed, version))
+        if loaded is not None:
+            topic_index = self.cache.maintenance(self.current).topic_index
+            if topic_index.held(loaded.encoder.version) or not len(topic_index):
+                self._encoder_before = loaded.encoder.version
+                await self.cache.ready(version)
                 return
         self._standby = None
 
     async def _tidy(self) -> None:
-        """Let go of what nobody needs any more. The topic keeps what the encoder before made, for a rollback."""
+        """Free what is no longer needed. The topic keeps the previous encoder's embeddings, for a rollback."""
         while True:
             await asyncio.sleep(self.config.model.watch_s)
             if self._standby_until <= asyncio.get_running_loop().time():
-                self._stand_by(None)
-            if await self.editions.let_go(self._wanted):
+                self._set_standby(None)
+            if await self.cache.let_go(self._wanted):
                 keep = {self._encoder_before, *(catalogue.encoder.version for catalogue in self.catalogues())}
-                await self.editions.upkeep(self.edition).sweeper.retire(keep)
+                await self.cache.maintenance(self.current).tombstones.retire(keep)
 
     def _wanted(self) -> set[str]:
-        challenger = self.trial.challenger.version if self.trial.challenger is not None else None
-        named = (self.edition.version, self.next, self._standby, challenger, self.trial.held_back)
+        challenger = self.canary.challenger.version if self.canary.challenger is not None else None
+        named = (self.current.version, self.next, self._standby, challenger, self.canary.held_back)
         return {version for version in named if version is not None}
 
-    def _lost(self, version: str, error: Exception) -> bool:
-        """Say why a version cannot be loaded; returns whether it may be later."""
+    def _load_failed(self, version: str, error: Exception) -> bool:
+        """Log why a version cannot be loaded; returns whether another attempt may succeed."""
         if not transient(error):
             self._refuse(version, error)
             return False
-        if version not in self._unread:  # said once, not at every try
+        if version not in self._unread:  # logged once, not at every attempt
             self._unread.add(version)
             words = "%s cannot be read now, %s goes on and it is tried again: %s"
-            log.error(words, self._name(version), self.edition.name, told(error))
+            log.error(words, self._name(version), self.current.name, one_line(error))
         return True
 
     def _refuse(self, version: str, error: Exception) -> None:
         self.meter.count("model.refused")
-        log.error("%s is refused, %s goes on: %s", self._name(version), self.edition.name, told(error))
+        log.error("%s is refused, %s goes on: %s", self._name(version), self.current.name, one_line(error))
 
     def _name(self, version: str) -> str:
         return version or self.config.model.weights
 
 
 def first(model: ModelConfig) -> tuple[LoadedModel, SlotWatcher | None]:
-    """The edition to begin with, and the slot to follow where the settings name one.
+    """The model to start with, and the slot to follow if the settings name one.
 
-    Of a slot it is the version in charge or, where that cannot be loaded, the newest before it that can. Before the
-    first one, as after all of them, come the weights of the settings. Where one could not be read now, the slot is left
-    unseen, so that who follows it tries again.
+    For a slot, the model is its current version or, if that cannot be loaded, the newest version before it that can.
+    If there is no version, or none can be loaded, it is the weights that the settings name. If a version could not be
+    read now, the slot's state is not marked as seen, so that it is tried again.
 
     Raises
     ------
     models.store.errors.StoreError, models.weights.WeightsError
-        When there is none to begin with, as the first that was tried says.
+        When no version can be loaded; the error is that of the first one tried.
     """
-    charge = SlotWatcher.of(ModelStore(model.store), model.version) if model.version else None
-    if charge is None:
+    slots = SlotWatcher.of(ModelStore(model.store), model.version) if model.version else None
+    if slots is None:
         return load(fetch(model.version or UNTRAINED, model), model), None
-    standing = charge.read()
-    lost: list[Exception] = []
-    for version in dict.fromkeys((standing.champion or UNTRAINED, *standing.before, UNTRAINED)):
+    state = slots.read()
+    errors: list[Exception] = []
+    for version in dict.fromkeys((state.champion or UNTRAINED, *state.before, UNTRAINED)):
         try:
-            edition = load(fetch(version, model), model)
+            loaded = load(fetch(version, model), model)
         except (StoreError, WeightsError, OSError, ValueError, RuntimeError) as error:
             what = "cannot be read now" if transient(error) else "is refused"
-            log.error("%s %s: %s", version or model.weights, what, told(error))
-            lost.append(error)
+            log.error("%s %s: %s", version or model.weights, what, one_line(error))
+            errors.append(error)
         else:
-            if not any(map(transient, lost)):
-                charge.watch.update(standing.champion)
-            return edition, charge
-    raise lost[0]
+            if not any(map(transient, errors)):
+                slots.changes.update(state.champion)
+            return loaded, slots
+    raise errors[0]
 
 
-def told(error: Exception) -> str:
-    """What went wrong, in one line."""
+def one_line(error: Exception) -> str:
+    """The error in one line."""
     words = " ".join(str(error).split())
     return words if isinstance(error, StoreError | WeightsError) else f"{type(error).__name__}: {words}"

@@ -206,7 +206,7 @@ def test_follower(shop: Shop, encoder: Encoder) -> None:
     asyncio.run(taken(run, lambda: len(catalogue) == COUNT))
     assert {f"good{number}" in catalogue for number in range(COUNT)} == {True}
     assert "bad" not in catalogue and shop.refused("embeddings") == len(bad_ones)
-    assert made[0].ledger.wants("bad", Origin(0, 9)), "its text is known, so it is encoded again"
+    assert made[0].topic_index.wants("bad", Origin(0, 9)), "its text is known, so it is encoded again"
 
 
 def test_announcements(shop: Shop) -> None:

@@ -39,7 +39,7 @@ def config(kafka: KafkaConfig, topics_config: TopicsConfig) -> StreamsConfig:
     return StreamsConfig(kafka=kafka, topics=topics_config)
 
 
-def ledger(settings: StreamsConfig, catalogue: Catalog) -> TopicIndex:
+def topic_index(settings: StreamsConfig, catalogue: Catalog) -> TopicIndex:
     """What the embeddings topic holds."""
     found = TopicIndex(catalogue.encoder.version)
     for message in contents(settings, topics.Topics(settings.topics.prefix).embeddings):
@@ -121,7 +121,7 @@ def test_a_delete_by_another_partitioner_counts_whatever_is_read_first(
             [one for one in order if one.partition == number] for number in dict.fromkeys(p.partition for p in order)
         ]
         for batches in [parts] if not restarted else [[part] for part in parts]:
-            encoded(settings, catalogue, batches, ledger(settings, catalogue))
-        found = ledger(settings, catalogue)
+            encoded(settings, catalogue, batches, topic_index(settings, catalogue))
+        found = topic_index(settings, catalogue)
         assert [name for name in names if found.live(name)] == []
         assert not found.outdated

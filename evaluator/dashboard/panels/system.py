@@ -10,7 +10,7 @@ import msgspec
 
 from models.store.slots import Promotion, Slot
 from streams.kafka.unreadable import words
-from streams.serving.announcement import Told
+from streams.serving.announcement import Announcement
 from streams.telemetry.meter import Snapshot, latest
 
 MOST_SLOTS = 50
@@ -52,7 +52,7 @@ class Slots:
     def __init__(self) -> None:
         self._slots: dict[str, Slot] = {}
 
-    def update(self, told: Told) -> None:
+    def update(self, told: Announcement) -> None:
         """Take in what was announced; a slot whose record was removed is forgotten."""
         name, slot = told
         if slot is None:

@@ -1,4 +1,4 @@
-"""From scores to a shelf: small pure rules over one ranking, in the order settings give."""
+"""The policy: small pure rules that turn a scored ranking into a shelf, in the order that settings give."""
 
 from streams.ranking.policy.pipeline import STEPS, Policy, pipeline
 from streams.ranking.policy.ranking import Ranking

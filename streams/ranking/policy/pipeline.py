@@ -1,6 +1,6 @@
-"""From a ranking to a shelf: the steps that settings name, in the order they name them.
+"""Turns a ranking into a shelf: applies the steps that settings name, in their order.
 
-Knows every step, and of none how it works.
+Knows every step by name, and nothing of how a step works.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ STEPS: dict[PolicyStep, Callable[[PolicyConfig], Step]] = {
 
 
 class Policy:
-    """Steps, one after the other; what is left, cut to the shelf's length."""
+    """Applies steps one after the other, then cuts the ranking to the shelf's length."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
@@ -37,7 +37,7 @@ def pipeline(config: PolicyConfig) -> Policy:
     Raises
     ------
     ValueError
-        When a step is named twice, or one follows ``exploration``, whose logged propensities it would make untrue.
+        When a step is named twice, or a step follows ``exploration``: it would make the logged propensities wrong.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A ranking: candidates best first, with what is known of each place.
+"""A ranking: candidates, best first, with the score, sources and propensity of each place.
 
 Knows nothing of the rules that reorder it.
 """
@@ -22,14 +22,14 @@ class Ranking:
     slots
         The catalogue's row numbers, distinct.
     scores
-        Utilities. Descending at first; the policy reorders places, not scores.
+        Utilities. Descending at first; a step that reorders places keeps each item's score.
     reasons
         Masks of sources, see :mod:`streams.ranking.candidates`.
     propensities
-        Probability that this item stands at this place, under the policy that made the ranking.
+        Probability that this item is at this place, under the policy that made the ranking.
     front
-        How many places, from the first, hold items that no rule has set behind the others. A step may reorder these
-        among themselves; what stands behind them is there to fill a shelf that would otherwise stay short.
+        How many places, from the first, hold items that no rule has moved back. A step may reorder these among
+        themselves; the items behind them only fill a shelf that would otherwise be short.
     """
 
     slots: Slots
@@ -40,7 +40,7 @@ class Ranking:
 
     @classmethod
     def of(cls, slots: Slots, scores: NDArray[np.floating], reasons: NDArray[np.uint8]) -> Self:
-        """Rank candidates by score, best first; equal scores keep their order, scores not finite are left out.
+        """Rank candidates by score, best first. Equal scores keep their order; scores that are not finite are left out.
 
         Examples
         --------
@@ -57,7 +57,7 @@ class Ranking:
         )
 
     def keep(self, mask: NDArray[np.bool_]) -> Self:
-        """Leave out the places where the mask is false."""
+        """Remove the places where the mask is false."""
         if mask.all():
             return self
         return self.reorder(np.flatnonzero(mask), int(np.count_nonzero(mask[: self.front])))

@@ -1,6 +1,6 @@
-"""The steps of the policy, each a small pure rule over a ranking, and what a step may ask.
+"""The steps of the policy, each a small pure rule over a ranking, and the context that a step may read.
 
-Knows neither the order of steps nor how purchases, stock and brands are kept.
+Knows neither the order of steps nor how purchases, stock and brands are stored.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from streams.ranking.policy.ranking import Ranking, Slots
 
 @dataclass(frozen=True, slots=True)
 class PolicyContext:
-    """What steps may ask about a shelf's candidates. Look-ups take slots [n] and are called only by steps in use.
+    """What steps may read about a shelf's candidates. Look-ups take slots [n]; only steps in use call them.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class PolicyContext:
     bought
         Slots the shopper has bought.
     seed
-        Where chance comes from; made from the shelf's id, so that a replay makes the same shelf.
+        Seed of the random generator; made from the shelf's id, so that a replay makes the same shelf.
     length
         Places on the shelf.
     """
@@ -44,7 +44,7 @@ class PolicyContext:
 
 
 class Step(Protocol):
-    """A rule: takes a ranking and gives one with some of its items, in some order. Same input, same output."""
+    """A rule: takes a ranking and returns one with some of its items, in some order. Deterministic."""
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
@@ -52,7 +52,7 @@ class Step(Protocol):
 
 
 class AlreadyBought:
-    """Leaves out what the shopper has bought."""
+    """Removes what the shopper has bought."""
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
@@ -63,7 +63,7 @@ class AlreadyBought:
 
 
 class InStock:
-    """Leaves out what is out of stock."""
+    """Removes what is out of stock."""
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
@@ -71,14 +71,14 @@ class InStock:
 
 
 class BrandCap:
-    """At most so many of one brand in front; the others stand behind, in their order, and are not lost.
+    """Limits the items of one brand in front; the others are moved behind the front, in their order.
 
-    They are shown only when nothing else is left to fill the shelf, as for a query that names the brand.
+    They are shown only if nothing else is left to fill the shelf, as for a query that names the brand.
 
     Parameters
     ----------
     most
-        Items of one brand that may stand in front. Items without a brand are not counted.
+        The maximum number of items of one brand in front. Items without a brand are not counted.
     """
 
     def __init__(self, most: int) -> None:
@@ -106,7 +106,7 @@ _LEAST_POOL = 50
 
 
 class Diversity:
-    """Fills the shelf place by place with what is good and unlike what already stands there.
+    """Fills the shelf place by place with items that score high and differ from those already placed.
 
     Each place takes the item with the highest ``(1 - strength) * relevance - strength * similarity``: its score,
     scaled to 0..1 over the pool, against its highest cosine to an item already placed. The pool is the first
@@ -143,23 +143,23 @@ class Diversity:
 
 
 class Exploration:
-    """Now and then shows a candidate that did not make it to the shelf, so that its worth can be learned.
+    """Sometimes shows a candidate from outside the shelf, so that its clicks can be learned.
 
-    With probability ``epsilon`` the item at ``position`` gives way to one drawn uniformly from the ``m`` candidates
-    outside the shelf. Propensities are then exact: at that place ``1 - epsilon`` for the item of the ranking and
-    ``epsilon / m`` for each of the others; 1 at all other places, which chance does not touch. Where nothing can be
-    drawn, or the shelf ends before the place, nothing is left to chance and all are 1.
+    With probability ``epsilon`` the item at ``position`` is replaced by one drawn uniformly from the ``m`` candidates
+    outside the shelf. Propensities are exact: at that place ``1 - epsilon`` for the item of the ranking and
+    ``epsilon / m`` for each of the others; 1 at all other places. If there is nothing to draw, or the shelf is shorter
+    than the position, nothing is random and all are 1.
 
-    Candidates that a rule has set behind the others are drawn only when the shelf holds such items anyway.
+    Candidates behind the front are drawn only if the shelf holds such items anyway.
 
-    Must be the last step: what a later one did would make the logged propensities untrue.
+    Must be the last step: a later step would make the logged propensities wrong.
 
     Parameters
     ----------
     epsilon
         Probability of exploring, 0 to 1.
     position
-        The place given to chance, from 0.
+        The explored place, from 0.
     """
 
     def __init__(self, epsilon: float, position: int) -> None:

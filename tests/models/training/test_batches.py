@@ -61,12 +61,12 @@ def test_pairs_and_histories_point_at_their_items(encoder: Encoder, examples: Se
     flat = [(row, example) for row, one in enumerate(data) for example in one.examples]
     assert batch["pair_query"].tolist() == [row for row, _ in flat]
     for place, (_, example) in zip(batch["pair_item"].tolist(), flat, strict=True):
-        np.testing.assert_array_equal(pooled[place], items.memory.pooled(np.array([items.slots[example.item]]))[0])
+        np.testing.assert_array_equal(pooled[place], items.item_store.pooled(np.array([items.slots[example.item]]))[0])
     for row, weights, one in zip(batch["history"].tolist(), batch["past_weights"].tolist(), data, strict=True):
         history = one.examples[0].history
         assert weights == [1.0] * len(history) + [0.0] * (len(row) - len(history))
         for place, text in zip(row, history, strict=False):
-            np.testing.assert_array_equal(pooled[place], items.memory.pooled(np.array([items.slots[text]]))[0])
+            np.testing.assert_array_equal(pooled[place], items.item_store.pooled(np.array([items.slots[text]]))[0])
     assert len(pooled) == len({text for one in data for e in one.examples for text in (e.item, *e.history)})
 
 

@@ -96,7 +96,7 @@ def test_the_guard_skips_the_top(miner: Miner) -> None:
 
 def test_the_guard_keeps_out_what_is_too_much_like_a_positive(miner: Miner, frozen: FrozenItems) -> None:
     examples = bought("red hose", "hose in red", "lamp in red")
-    pooled = frozen.memory.pooled(np.arange(len(frozen.slots))).astype(np.float32)
+    pooled = frozen.item_store.pooled(np.arange(len(frozen.slots))).astype(np.float32)
     liked = pooled[[frozen.slots[one.item] for one in examples]]
     every = negatives(miner.mine(examples, 40, "vector", Guard(skip=0, similarity=2)))
     nearest = {text: float((pooled[frozen.slots[text]] @ liked.T).max()) for text in every}

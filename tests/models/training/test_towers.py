@@ -51,12 +51,12 @@ def served(
     encoder: Encoder, frozen: FrozenItems, head: LateInteraction, data: Sequence[Context]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and logits of all pairs, by the scorer."""
-    scorer = LateInteractionScorer(frozen.memory, head, precision="float32")
+    scorer = LateInteractionScorer(frozen.item_store, head, precision="float32")
     found = []
     for one in data:
         first = one.examples[0]
         query, *asked = encoder.encode_queries([first.query, *first.asked])
-        history = frozen.memory.pooled(np.array([frozen.slots[text] for text in first.history], np.int64))
+        history = frozen.item_store.pooled(np.array([frozen.slots[text] for text in first.history], np.int64))
         past = np.concatenate([history.astype(np.float32), *(one.pooled[None, :] for one in asked)])
         slots = np.array([frozen.slots[example.item] for example in one.examples])
         weights = np.array(first.weights, np.float32) if first.weights else None

@@ -19,29 +19,29 @@ RECORD = st.tuples(st.sampled_from(ITEMS), st.sampled_from(ENCODERS), st.integer
 @given(st.lists(RECORD, max_size=30), st.sets(st.integers(0, 9)))
 def test_it_knows_what_is_live_and_what_is_lacking(records: list[tuple[str, str, int]], deletes: set[int]) -> None:
     """Records in any order, late ones too: an item lives if its newest state is no delete."""
-    ledger = TopicIndex("new")
+    index = TopicIndex("new")
     held: dict[tuple[str, str], int] = {}
     newest: dict[str, int] = {}
     for item, encoder, offset in records:
         origin = Origin(ITEMS.index(item), offset)
         if offset in deletes:
-            taken = ledger.delete(item, encoder, origin)
+            taken = index.delete(item, encoder, origin)
             held.pop((item, encoder), None)
         else:
-            taken = ledger.put(item, encoder, origin)
+            taken = index.put(item, encoder, origin)
             held[item, encoder] = offset
         assert taken == (offset >= newest.get(item, 0))
         newest[item] = max(offset, newest.get(item, 0))
     alive = {item for item, offset in newest.items() if offset not in deletes}
-    assert len(ledger) == len(alive) and {item for item in ITEMS if ledger.live(item)} == alive
+    assert len(index) == len(alive) and {item for item in ITEMS if index.live(item)} == alive
     behind = {item for item in alive if held.get((item, "new")) != newest[item]}
-    assert ledger.behind == len(behind)
-    assert ledger.complete == (not behind) == (not ledger.lacks(range(3)))
-    assert ledger.progress == (1 - len(behind) / len(alive) if alive else 1)
+    assert index.behind == len(behind)
+    assert index.complete == (not behind) == (not index.lacks(range(3)))
+    assert index.progress == (1 - len(behind) / len(alive) if alive else 1)
     assert {
-        item for item in ITEMS if item in newest and ledger.wants(item, Origin(ITEMS.index(item), newest[item]))
+        item for item in ITEMS if item in newest and index.wants(item, Origin(ITEMS.index(item), newest[item]))
     } == behind
-    assert ledger.outdated == {(item, encoder) for item, encoder in held if item not in alive}
+    assert index.outdated == {(item, encoder) for item, encoder in held if item not in alive}
 
 
 @dataclass(frozen=True)
@@ -79,68 +79,68 @@ def interleavings(draw: st.DrawFn) -> tuple[State | None, list[State]]:
 @given(interleavings())
 def test_any_interleaving_of_partitions_leaves_the_same_state(story: tuple[State | None, list[State]]) -> None:
     winner, read = story
-    ledger = TopicIndex("new")
+    index = TopicIndex("new")
     for state in read:
-        (ledger.delete if state.delete else ledger.put)("a", "new", state.origin)
-    assert ledger.known("a") == (winner and winner.origin)
-    assert ledger.live("a") == (winner is not None and not winner.delete)
-    if ledger.live("a"):
+        (index.delete if state.delete else index.put)("a", "new", state.origin)
+    assert index.known("a") == (winner and winner.origin)
+    assert index.live("a") == (winner is not None and not winner.delete)
+    if index.live("a"):
         last = read[-1]
-        assert ledger.complete == (last.origin == ledger.known("a")), "what was overwritten has to be written again"
+        assert index.complete == (last.origin == index.known("a")), "what was overwritten has to be written again"
 
 
 def test_an_earlier_state_that_was_written_last_has_to_be_written_over() -> None:
     """Whoever reads the topic after compaction finds the record that was written last, and nothing else."""
-    ledger = TopicIndex("new")
-    assert ledger.put("a", "new", Origin(0, 5, 2_000)) and not ledger.put("a", "new", Origin(1, 3, 1_000))
-    assert ledger.wants("a", Origin(0, 5)) and ledger.lacks({0}) and not ledger.lacks({1})
-    assert ledger.put("a", "new", Origin(0, 5, 2_000)) and ledger.complete
-    assert not ledger.delete("a", "new", Origin(1, 4, 1_500)) and ledger.wants("a", Origin(0, 5))
-    assert ledger.delete("a", "new", Origin(1, 5, 2_500)) and not ledger.put("a", "new", Origin(0, 6, 2_400))
-    assert ledger.to_delete(owned={1}) == {("a", "new")}
+    index = TopicIndex("new")
+    assert index.put("a", "new", Origin(0, 5, 2_000)) and not index.put("a", "new", Origin(1, 3, 1_000))
+    assert index.wants("a", Origin(0, 5)) and index.lacks({0}) and not index.lacks({1})
+    assert index.put("a", "new", Origin(0, 5, 2_000)) and index.complete
+    assert not index.delete("a", "new", Origin(1, 4, 1_500)) and index.wants("a", Origin(0, 5))
+    assert index.delete("a", "new", Origin(1, 5, 2_500)) and not index.put("a", "new", Origin(0, 6, 2_400))
+    assert index.to_delete(owned={1}) == {("a", "new")}
 
 
 def test_what_is_lacking_is_filled_in_by_its_owner_alone() -> None:
-    ledger = TopicIndex("new")
+    index = TopicIndex("new")
     for item, number in (("a", 0), ("b", 1)):
-        ledger.put(item, "old", Origin(number, 5))
-    assert ledger.wants("a", Origin(0, 5)) and not ledger.wants("a", Origin(0, 4))
-    assert ledger.lacks({0}) and ledger.lacks({1}) and not ledger.lacks({2})
-    ledger.put("a", "new", Origin(0, 5))
-    assert not ledger.lacks({0}) and ledger.progress == 0.5
-    ledger.put("b", "new", Origin(1, 5))
-    assert ledger.complete and ledger.held("old") == ledger.held("new") == 2
+        index.put(item, "old", Origin(number, 5))
+    assert index.wants("a", Origin(0, 5)) and not index.wants("a", Origin(0, 4))
+    assert index.lacks({0}) and index.lacks({1}) and not index.lacks({2})
+    index.put("a", "new", Origin(0, 5))
+    assert not index.lacks({0}) and index.progress == 0.5
+    index.put("b", "new", Origin(1, 5))
+    assert index.complete and index.held("old") == index.held("new") == 2
 
 
 def test_a_later_state_for_another_encoder_makes_it_lack_again() -> None:
-    ledger = TopicIndex("new")
+    index = TopicIndex("new")
     for encoder in ("old", "new"):
-        ledger.put("a", encoder, Origin(0, 1))
-    assert ledger.complete
-    ledger.put("a", "old", Origin(0, 2))
-    assert not ledger.complete and ledger.wants("a", Origin(0, 2))
+        index.put("a", encoder, Origin(0, 1))
+    assert index.complete
+    index.put("a", "old", Origin(0, 2))
+    assert not index.complete and index.wants("a", Origin(0, 2))
 
 
 def test_a_delete_for_one_encoder_outdates_the_others() -> None:
-    ledger = TopicIndex("new")
+    index = TopicIndex("new")
     for encoder in ENCODERS:
-        ledger.put("a", encoder, Origin(0, 1))
-    ledger.delete("a", "new", Origin(0, 2))
-    assert len(ledger) == 0 and ledger.complete
-    assert ledger.to_delete(owned={0}) == {("a", "old"), ("a", "other")} and ledger.to_delete(owned={1}) == set()
+        index.put("a", encoder, Origin(0, 1))
+    index.delete("a", "new", Origin(0, 2))
+    assert len(index) == 0 and index.complete
+    assert index.to_delete(owned={0}) == {("a", "old"), ("a", "other")} and index.to_delete(owned={1}) == set()
     for encoder in ("old", "other"):
-        ledger.delete("a", encoder, Origin(0, 2))
-    assert not ledger.to_delete(owned={0})
-    assert ledger.put("a", "new", Origin(0, 3)) and len(ledger) == 1
+        index.delete("a", encoder, Origin(0, 2))
+    assert not index.to_delete(owned={0})
+    assert index.put("a", "new", Origin(0, 3)) and len(index) == 1
 
 
 def test_old_encoders_are_retired_and_two_are_kept() -> None:
-    ledger = TopicIndex("new")
+    index = TopicIndex("new")
     for encoder in ENCODERS:
-        ledger.put("a", encoder, Origin(0, 1))
-    assert ledger.to_retire(keep={"new", "old"}, owned={0}) == [("a", "other")]
-    ledger.forget("a", "other")
-    assert ledger.encoders() == ["new", "old"] and ledger.complete
+        index.put("a", encoder, Origin(0, 1))
+    assert index.to_retire(keep={"new", "old"}, owned={0}) == [("a", "other")]
+    index.forget("a", "other")
+    assert index.encoders() == ["new", "old"] and index.complete
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.sampled_from(ENCODERS))

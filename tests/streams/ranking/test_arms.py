@@ -106,8 +106,8 @@ def test_without_others_the_champion_answers_as_it_always_did(arms: Arms, meter:
 def test_each_shopper_is_answered_by_one_arm_and_all_see_alike_what_is_shared(
     arms: Arms, catalogue: Catalog, meter: Meter
 ) -> None:
-    arms.challenge(recommender(catalogue, Numbered("new")), 0.4, salt="new")
-    arms.hold_back(recommender(catalogue, Numbered("untrained")), 0.2)
+    arms.set_canary(recommender(catalogue, Numbered("new")), 0.4, salt="new")
+    arms.set_holdback(recommender(catalogue, Numbered("untrained")), 0.2)
     asks = batch(60)
     made = arms.recommend(asks, {}, NOW)
     assert [record.key for record in made.records] == [ask.key for ask in asks]
@@ -129,8 +129,8 @@ def test_each_shopper_is_answered_by_one_arm_and_all_see_alike_what_is_shared(
 
 
 def test_shares_hold_over_many_shoppers_and_the_holdback_takes_of_all_alike(arms: Arms, catalogue: Catalog) -> None:
-    arms.challenge(recommender(catalogue, Numbered("new")), 0.25, salt="new")
-    arms.hold_back(recommender(catalogue, Numbered("untrained")), 0.1)
+    arms.set_canary(recommender(catalogue, Numbered("new")), 0.25, salt="new")
+    arms.set_holdback(recommender(catalogue, Numbered("untrained")), 0.1)
     seen = Counter(arms._of(feed(number)) for number in range(20_000))
     for arm, share in (("holdback", 0.1), ("canary", 0.9 * 0.25), ("champion", 0.9 * 0.75)):
         assert abs(seen[arm] / 20_000 - share) < 4 * (share * (1 - share) / 20_000) ** 0.5
@@ -141,16 +141,16 @@ def test_a_trial_ends_and_another_deals_shoppers_anew(arms: Arms, catalogue: Cat
     new = recommender(catalogue, Numbered("new"))
 
     def chosen(salt: str, share: float = 0.3) -> set[int]:
-        arms.challenge(new, share, salt)
+        arms.set_canary(new, share, salt)
         return {at for at, ask in enumerate(asks) if arms._of(ask) == "canary"}
 
     assert chosen("a") == chosen("a") < chosen("a", 0.6)
     assert chosen("a") != chosen("b")
-    arms.challenge(None)
+    arms.set_canary(None)
     assert {arm for arm, _ in labels(arms.recommend(asks, {}, NOW))} == {"champion"}
-    arms.hold_back(new, 1.0)
+    arms.set_holdback(new, 1.0)
     assert {arm for arm, _ in labels(arms.recommend(asks, {}, NOW))} == {"holdback"}
-    arms.hold_back(None, 1.0)
+    arms.set_holdback(None, 1.0)
     assert {arm for arm, _ in labels(arms.recommend(asks, {}, NOW))} == {"champion"}
 
 
@@ -191,8 +191,8 @@ def test_the_split_keeps_the_order_and_answers_each_ask_once(catalogue: Catalog)
     @settings(deadline=None)
     @given(ASKS, st.sampled_from(["works", "breaks"]), st.floats(0, 1), st.floats(0, 1))
     def check(asks: list[RankRequest], other: str, share: float, held: float) -> None:
-        deal.arms.challenge(deal.others[other], share, "salt")
-        deal.arms.hold_back(deal.others["works"], held)
+        deal.arms.set_canary(deal.others[other], share, "salt")
+        deal.arms.set_holdback(deal.others["works"], held)
         made = deal.arms.recommend(asks, {}, NOW)
         assert [(record.key, record.shopper, record.query) for record in made.records] == [
             (ask.key, ask.shopper_id, ask.query) for ask in asks
@@ -210,7 +210,7 @@ def test_the_split_keeps_the_order_and_answers_each_ask_once(catalogue: Catalog)
 def test_where_a_canary_breaks_the_champion_answers_and_no_arm_counts_it(
     arms: Arms, catalogue: Catalog, meter: Meter, caplog: pytest.LogCaptureFixture, error: Exception | None
 ) -> None:
-    arms.challenge(recommender(catalogue, Broken(error)), 0.5, salt="new")
+    arms.set_canary(recommender(catalogue, Broken(error)), 0.5, salt="new")
     asks = [feed(number) for number in range(40)]
     mine = [assign(f"u{number}", "new") < 0.5 for number in range(40)]
     with caplog.at_level(logging.ERROR):
@@ -225,7 +225,7 @@ def test_where_a_canary_breaks_the_champion_answers_and_no_arm_counts_it(
 
 def test_a_shadow_is_compared_and_never_seen(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
     new = Numbered("new", backwards=True)
-    arms.challenge(recommender(catalogue, new), 0.0, salt="new")
+    arms.set_canary(recommender(catalogue, new), 0.0, salt="new")
     asks = batch(10)
     made = arms.recommend(asks, {}, NOW)
     assert {model for _, model in labels(made)} == {"old"} and not new.calls
@@ -245,14 +245,14 @@ def times(snapshot: Snapshot) -> bool:
 
 
 def test_the_overlap_is_of_the_first_ten(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
-    arms.challenge(recommender(catalogue, Numbered("old")), 0.0)
+    arms.set_canary(recommender(catalogue, Numbered("old")), 0.0)
     arms.shadow([feed(1)], {}, NOW)
     counts = counted(meter)
     assert counts["shadow.overlap"] == counts["shadow.top"] > 0, "the same shelf of the same scorer"
 
 
 def test_a_shadow_that_breaks_is_counted_and_harms_nobody(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
-    arms.challenge(recommender(catalogue, Broken(ValueError("shapes"))), 0.0)
+    arms.set_canary(recommender(catalogue, Broken(ValueError("shapes"))), 0.0)
     arms.shadow(batch(10), {}, NOW)
     assert counted(meter) == {"shadow.failed": SHADOWED}
     assert labels(arms.recommend([feed(1)], {}, NOW)) == [("champion", "old")]
@@ -260,11 +260,11 @@ def test_a_shadow_that_breaks_is_counted_and_harms_nobody(arms: Arms, catalogue:
 
 def test_a_shadow_rests_long_after_it_worked(arms: Arms, catalogue: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     new = Numbered("new")
-    arms.challenge(recommender(catalogue, new), 0.0)
+    arms.set_canary(recommender(catalogue, new), 0.0)
     for _ in range(20):
         arms.shadow([feed(1)], {}, NOW)
     assert len(new.calls) == 1
-    arms.challenge(recommender(catalogue, new), 0.0)
+    arms.set_canary(recommender(catalogue, new), 0.0)
     arms.shadow([feed(1)], {}, NOW)
     assert len(new.calls) == 1, "to be put on trial again is no excuse"
     later = arms_module.time.perf_counter() + arms_module.LONGEST_PAUSE_S
@@ -275,7 +275,7 @@ def test_a_shadow_rests_long_after_it_worked(arms: Arms, catalogue: Catalog, mon
 
 def test_a_canary_is_no_shadow_any_more(arms: Arms, catalogue: Catalog, meter: Meter) -> None:
     new = Numbered("new")
-    arms.challenge(recommender(catalogue, new), 1e-9)
+    arms.set_canary(recommender(catalogue, new), 1e-9)
     arms.shadow(batch(3), {}, NOW)
     assert not new.calls and not counted(meter)
 
@@ -284,10 +284,10 @@ def test_what_is_in_demand_reaches_all_arms_also_one_that_comes_later(catalogue:
     trending = Trending(3_600, 24)
     made = [Recommender(catalogue, Numbered(name), trending, StreamsConfig()) for name in ("old", "held", "new")]
     arms = Arms(made[0], meter)
-    arms.hold_back(made[1], 0.1)
+    arms.set_holdback(made[1], 0.1)
     trending.update("all", trending.bucket(NOW), {"laptop": 9})
     arms.refresh(NOW)
-    arms.challenge(made[2], 0.1)
+    arms.set_canary(made[2], 0.1)
     slot = catalogue.slot("laptop")
     assert [one._popularity[slot] for one in made] == [1.0, 1.0, 1.0]
 
@@ -298,8 +298,8 @@ def test_where_the_champion_breaks_a_spare_answers_and_in_the_end_it_is_given_up
 ) -> None:
     arms = Arms(recommender(catalogue, Broken(error)), meter)
     given_up: list[bool] = []
-    arms.spares = lambda: [recommender(catalogue, Broken(error)), recommender(catalogue, Numbered("before"))]
-    arms.give_up = lambda: given_up.append(True)
+    arms.fallbacks = lambda: [recommender(catalogue, Broken(error)), recommender(catalogue, Numbered("before"))]
+    arms.on_failing = lambda: given_up.append(True)
     asks = batch(6)
     with caplog.at_level(logging.ERROR):
         for _ in range(2):
@@ -314,8 +314,8 @@ def test_where_the_champion_breaks_a_spare_answers_and_in_the_end_it_is_given_up
 
 def test_what_all_break_at_is_the_events_fault(catalogue: Catalog, meter: Meter) -> None:
     arms = Arms(recommender(catalogue, Broken(RuntimeError("a strange event"))), meter)
-    arms.spares = lambda: [recommender(catalogue, Broken(ValueError("strange"))) for _ in range(2)]
-    arms.give_up = lambda: pytest.fail("the model did nothing wrong")
+    arms.fallbacks = lambda: [recommender(catalogue, Broken(ValueError("strange"))) for _ in range(2)]
+    arms.on_failing = lambda: pytest.fail("the model did nothing wrong")
     for _ in range(30):
         with pytest.raises(RuntimeError, match="a strange event"):
             arms.recommend(batch(1), {}, NOW)
@@ -339,5 +339,5 @@ def test_a_shelf_with_one_score_that_is_no_number_is_made_by_a_spare_or_else_of_
     asks = batch(2)
     shown = {model for _, model in labels(arms.recommend(asks, {}, NOW))}
     assert shown == {"partly"} and all(one.shelf.items for one in arms.recommend(asks, {}, NOW).records)
-    arms.spares = lambda: [recommender(catalogue, Numbered("before"))]
+    arms.fallbacks = lambda: [recommender(catalogue, Numbered("before"))]
     assert {model for _, model in labels(arms.recommend(asks, {}, NOW))} == {"before"}

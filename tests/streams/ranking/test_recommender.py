@@ -21,7 +21,7 @@ def recommender(catalogue: Catalog) -> Recommender:
 
 
 def made_for(catalogue: Catalog, config: StreamsConfig) -> Recommender:
-    scorer = build("late_interaction", catalogue.encoder, catalogue.memory, catalogue.title, precision="float32")
+    scorer = build("late_interaction", catalogue.encoder, catalogue.item_store, catalogue.title, precision="float32")
     return Recommender(catalogue, scorer, Trending(3_600, 24), config, arm="a")
 
 

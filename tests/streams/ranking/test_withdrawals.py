@@ -28,14 +28,14 @@ class Shelves:
     def __init__(self, url: str, catalogue: Catalog, config: StreamsConfig) -> None:
         self.client = connect(RedisConfig(url=url))
         self.store = StateStore(self.client, config.state)
-        self.catalogue, self.ledger = catalogue, TopicIndex(catalogue.encoder.version)
+        self.catalogue, self.topic_index = catalogue, TopicIndex(catalogue.encoder.version)
         self.owned = {0}
         self.meter = Meter("worker", "w", 0)
         self.work = Withdrawals(
-            self.store, lambda: (self.catalogue, self.ledger), lambda: set(self.owned), self.meter, config
+            self.store, lambda: (self.catalogue, self.topic_index), lambda: set(self.owned), self.meter, config
         )
         for item in ("hdmi", "usb", "mouse"):
-            self.ledger.put(item, catalogue.encoder.version, Origin(0, 1))
+            self.topic_index.put(item, catalogue.encoder.version, Origin(0, 1))
 
     @asynccontextmanager
     async def seen_to(self) -> AsyncIterator[None]:
@@ -63,9 +63,9 @@ class Shelves:
 
     def delete(self, item: str, partition: int = 0) -> None:
         origin = Origin(partition, 9)
-        self.ledger.delete(item, self.catalogue.encoder.version, origin)
+        self.topic_index.delete(item, self.catalogue.encoder.version, origin)
         self.catalogue.apply([Change(item, None, origin)])
-        self.work.left([(item, partition)])
+        self.work.withdraw([(item, partition)])
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(HELD_S):
@@ -142,7 +142,7 @@ def test_a_restock_is_not_hidden_and_sold_out_may_be_allowed(redis_db: str, cata
         async with shelves.seen_to():
             await shelves.put("shelf:feed:u")
             catalogue.in_stock[slot] = False
-            shelves.work.left([("hdmi", 0)])
+            shelves.work.withdraw([("hdmi", 0)])
             catalogue.in_stock[slot] = True
             await asyncio.sleep(3)
             assert await shelves.shown("shelf:feed:u") == ["hdmi", "usb"]
@@ -151,7 +151,7 @@ def test_a_restock_is_not_hidden_and_sold_out_may_be_allowed(redis_db: str, cata
         catalogue.in_stock[slot] = False
         await shelves.put("shelf:feed:u")
         async with shelves.seen_to():
-            shelves.work.left([("hdmi", 0)])
+            shelves.work.withdraw([("hdmi", 0)])
             await asyncio.sleep(1)
             assert await shelves.shown("shelf:feed:u") == ["hdmi", "usb"]
 
@@ -161,7 +161,7 @@ def test_a_restock_is_not_hidden_and_sold_out_may_be_allowed(redis_db: str, cata
 
 def test_a_catalogue_that_was_lost_empties_no_shelf(redis_db: str, catalogue: Catalog) -> None:
     async def story(shelves: Shelves) -> None:
-        shelves.catalogue, shelves.ledger = Catalog(catalogue.encoder), TopicIndex(catalogue.encoder.version)
+        shelves.catalogue, shelves.topic_index = Catalog(catalogue.encoder), TopicIndex(catalogue.encoder.version)
         await shelves.put("shelf:feed:u")
         await shelves.work._pass()
         assert await shelves.shown("shelf:feed:u") == ["hdmi", "usb"]

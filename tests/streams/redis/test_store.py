@@ -418,12 +418,12 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
             await store.remember({"u": [CLICK]}, 1)
             server.stop()
             waiting = asyncio.create_task(store.remember({"u": [msgspec.structs.replace(CLICK, event_id="e2")]}, 5))
-            while not store.patience.paused:
+            while not store.retry.paused:
                 await asyncio.sleep(0.05)
             assert not waiting.done()
             server.start()  # here and not in a thread: the server would end with the thread that started it
             shopper = (await asyncio.wait_for(waiting, HANG_S))["u"]
-            assert not store.patience.paused
+            assert not store.retry.paused
             assert len(shopper.touched) == 2, "what was acknowledged before is still there"
 
         told(server.address, SMALL, work)
@@ -439,14 +439,14 @@ def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
             await store.client.config_set("maxmemory", 1)
             waiting = asyncio.create_task(store.put([("new", shelf(2), 2)], 60))
             remembering = asyncio.create_task(store.remember({"u": [CLICK]}, 1))
-            while not store.patience.paused:
+            while not store.retry.paused:
                 await asyncio.sleep(0.05)
             assert not waiting.done() and not remembering.done()
             assert await store.client.get("old") == shelf(1)
             await store.client.config_set("maxmemory", 64_000_000)
             assert await asyncio.wait_for(waiting, HANG_S) == [True]
             assert len((await asyncio.wait_for(remembering, HANG_S))["u"].touched) == 1
-            assert not store.patience.paused
+            assert not store.retry.paused
 
         told(server.address, SMALL, work)
 

@@ -65,16 +65,16 @@ def tried(
     async def run() -> None:
         ready = asyncio.Event()
         ready.set()
-        upkeep = SimpleNamespace(
+        maintenance = SimpleNamespace(
             follower=SimpleNamespace(ready=ready),
-            ledger=SimpleNamespace(behind=0),
+            topic_index=SimpleNamespace(behind=0),
             complete=ready.wait,
             run=ready.wait,
         )
-        editions = ModelCache(first, lambda *_: upkeep, config)  # type: ignore[arg-type, return-value]
+        cache = ModelCache(first, lambda *_: maintenance, config)  # type: ignore[arg-type, return-value]
         async with asyncio.TaskGroup() as group:
-            editions.start(group)
-            await work(CanaryController(editions, Arms(champion, Meter("worker", "w", 0)), worth), group)
+            cache.start(group)
+            await work(CanaryController(cache, Arms(champion, Meter("worker", "w", 0)), worth), group)
 
     asyncio.run(run())
     return lost
@@ -87,12 +87,12 @@ def test_a_challenger_whose_reading_fails_twice_is_on_trial_in_the_end(
     slot = ModelStore(config.model.store).slots.promote(made.id, "a test", CHALLENGER, 0.25)
     shares: list[float] = []
 
-    async def challenge(trial: CanaryController, group: asyncio.TaskGroup) -> None:
-        trial.update(slot.current, group)
+    async def challenge(canary: CanaryController, group: asyncio.TaskGroup) -> None:
+        canary.update(slot.current, group)
         async with asyncio.timeout(60):
-            while not trial.ready and trial._loading is not None and not trial._loading.done():
+            while not canary.ready and canary._loading is not None and not canary._loading.done():
                 await asyncio.sleep(0.01)
-        shares.append(trial.share)
+        shares.append(canary.share)
 
     with failing(monkeypatch, FAILURES):
         assert tried(config, challenge) == [True] * FAILURES
@@ -109,9 +109,9 @@ def test_the_version_held_back_is_tried_again_unless_its_files_are_refused(
         file.write_bytes(file.read_bytes()[:-1])
     held: list[str | None] = []
 
-    async def hold_back(trial: CanaryController, _: asyncio.TaskGroup) -> None:
-        await trial.hold_back(config.model.model_copy(update={"holdback_version": made.id}))
-        held.append(trial.held_back)
+    async def hold_back(canary: CanaryController, _: asyncio.TaskGroup) -> None:
+        await canary.hold_back(config.model.model_copy(update={"holdback_version": made.id}))
+        held.append(canary.held_back)
 
     with failing(monkeypatch, FAILURES):
         assert tried(config, hold_back) == [True] * FAILURES + [False] * damaged

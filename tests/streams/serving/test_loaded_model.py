@@ -41,25 +41,25 @@ def put(model: ModelConfig, folder: Path, notes: str = "", head: LateInteraction
 
 
 def test_without_a_champion_the_weights_of_the_settings_serve(model: ModelConfig, tmp_path: Path) -> None:
-    edition, charge = first(model)
-    assert charge is not None and (edition.version, edition.name) == (UNTRAINED, PACKAGED)
-    assert charge.watch.update(charge.read().champion) is False, "a slot that says nothing changes nothing"
+    loaded, slots = first(model)
+    assert slots is not None and (loaded.version, loaded.name) == (UNTRAINED, PACKAGED)
+    assert slots.changes.update(slots.read().champion) is False, "a slot that says nothing changes nothing"
 
     made = put(model, tmp_path / "one")
     store = ModelStore(model.store)
     store.slots.promote(made.id, "a test")
-    assert charge.watch.update(charge.read().champion) and charge.read().before == (UNTRAINED,)
+    assert slots.changes.update(slots.read().champion) and slots.read().before == (UNTRAINED,)
     assert first(model)[0].version == made.id
     store.slots.rollback("a test")
-    assert charge.watch.update(charge.read().champion) and charge.watch.version == UNTRAINED
+    assert slots.changes.update(slots.read().champion) and slots.changes.version == UNTRAINED
     store.storage.remove("slots/champion.json")
-    assert charge.read().champion is None
+    assert slots.read().champion is None
 
 
 @pytest.mark.parametrize("version", [None, ""])
 def test_settings_can_do_without_a_store_for_good(model: ModelConfig, version: str | None) -> None:
-    edition, charge = first(model.model_copy(update={"version": version}))
-    assert charge is None and edition.version == UNTRAINED
+    loaded, slots = first(model.model_copy(update={"version": version}))
+    assert slots is None and loaded.version == UNTRAINED
 
 
 def test_what_cannot_be_loaded_leaves_the_place_to_what_was_before(model: ModelConfig, tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_what_cannot_be_loaded_leaves_the_place_to_what_was_before(model: ModelC
     for made, left in zip(reversed(versions), (versions[0].id, UNTRAINED), strict=True):
         file = Path(model.store) / "versions" / made.id / "head" / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
-        edition, charge = first(model)
-        assert edition.version == left
-        assert charge is not None and not charge.watch.update(charge.read().champion), "it is not tried again"
+        loaded, slots = first(model)
+        assert loaded.version == left
+        assert slots is not None and not slots.changes.update(slots.read().champion), "it is not tried again"
     with pytest.raises(StoreError, match="called champoin"):
         first(model.model_copy(update={"version": "champoin"}))
     with pytest.raises(StoreError, match=r"model\.safetensors"):
@@ -85,20 +85,20 @@ def test_what_cannot_be_read_now_leaves_its_place_for_a_while_only(model: ModelC
     for made in versions:
         store.slots.promote(made.id, "a test")
     with unreadable(Path(model.store) / "versions" / versions[1].id / "manifest.json"):
-        edition, charge = first(model)
-    assert edition.version == versions[0].id
-    assert charge is not None and charge.watch.update(charge.read().champion), "it is tried again"
+        loaded, slots = first(model)
+    assert loaded.version == versions[0].id
+    assert slots is not None and slots.changes.update(slots.read().champion), "it is tried again"
 
 
 def test_the_champion_is_nobodys_challenger(model: ModelConfig, tmp_path: Path) -> None:
     made = put(model, tmp_path / "one")
     store = ModelStore(model.store)
     store.slots.promote(made.id, "a test", CHALLENGER, 0.25)
-    charge = SlotWatcher(store, "champion")
-    challenger = charge.read().challenger
+    slots = SlotWatcher(store, "champion")
+    challenger = slots.read().challenger
     assert challenger is not None and (challenger.version, challenger.share) == (made.id, 0.25)
     store.slots.promote(made.id, "a test")
-    assert charge.read().challenger is None
+    assert slots.read().challenger is None
     assert SlotWatcher(store, CHALLENGER).read().challenger is None, "a worker of the challenger alone tries no other"
 
 
