@@ -22,11 +22,11 @@ Moment = Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Millisec
 
 
 class FutureError(ValueError):
-    """Something claims to be from a time that has not come."""
+    """A time is in the future."""
 
 
 def wall_ms() -> int:
-    """Now, epoch milliseconds."""
+    """The time now, epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
@@ -94,7 +94,7 @@ def not_ahead(time_ms: int, came_ms: int, what: str) -> None:
     Raises
     ------
     FutureError
-        When it has not.
+        When it is.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def not_ahead(time_ms: int, came_ms: int, what: str) -> None:
 
 
 def span(ms: float) -> str:
-    """A duration in words, rounded up so that what is left is never nothing.
+    """A duration in words, rounded up so that it is never zero.
 
     Examples
     --------

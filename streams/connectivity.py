@@ -1,6 +1,6 @@
-"""Whether a server can be reached, step by step, and if not, why, in one sentence: what Kafka and Redis have in common.
+"""Checks step by step whether a server can be reached, and if not, says why in one sentence. For Kafka and Redis.
 
-Knows names, sockets and TLS; nothing of what is spoken then.
+Knows names, sockets and TLS; nothing of the protocols above them.
 """
 
 import asyncio
@@ -10,19 +10,19 @@ from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 STEP_S = 2.0
-"""Longest wait for one step."""
+"""The longest wait for one step."""
 
 _WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAILURE")
 _REFUSES_CERTIFICATE = ("UNKNOWN_CA", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED")
 
 
 class UnreachableError(Exception):
-    """What a person can do about it, in one sentence.
+    """A server cannot be reached; the message says in one sentence what to do.
 
     Attributes
     ----------
     passing
-        Whether it may end by itself: nothing listens there yet. All else is a setting that is wrong.
+        Whether the error may end by itself, as when nothing listens yet. All other errors are wrong settings.
     """
 
     def __init__(self, message: str, passing: bool = False) -> None:
@@ -31,7 +31,7 @@ class UnreachableError(Exception):
 
 
 async def first(attempts: Iterable[Awaitable[None]]) -> None:
-    """Return as soon as one succeeds; else raise what is not passing, or the first."""
+    """Return as soon as one attempt succeeds; else raise an error that is not passing, or the first one."""
     failed: list[UnreachableError] = []
     tasks = [asyncio.ensure_future(attempt) for attempt in attempts]
     try:
@@ -48,7 +48,7 @@ async def first(attempts: Iterable[Awaitable[None]]) -> None:
 
 
 def readable(file: str | None, name: str) -> None:
-    """Refuse a file that is not there, or not for us."""
+    """Raise if a file does not exist or may not be read."""
     if file is None:
         return
     try:
@@ -59,7 +59,7 @@ def readable(file: str | None, name: str) -> None:
 
 
 def unusable(error: Exception, ca_file: str | None, pair: str) -> str:
-    """Which of the files of TLS it was that could not be used."""
+    """A sentence that says which TLS file could not be used."""
     if "KEY_VALUES_MISMATCH" in str(error):
         return f"The key and the certificate that {pair} name do not belong together."
     if ca_file is not None:
@@ -92,7 +92,7 @@ async def listens(host: str, port: int, where: str, setting: str) -> None:
 
 
 def unverified() -> ssl.SSLContext:
-    """To see whether somebody speaks TLS at all; nothing is sent through it."""
+    """A TLS context without verification, to test whether a server speaks TLS at all; nothing is sent through it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -100,7 +100,7 @@ def unverified() -> ssl.SSLContext:
 
 
 def refused(error: ssl.SSLError, ca: str, cert: str) -> str:
-    """What went wrong in the handshake, to be said after who refused or was refused."""
+    """What went wrong in the handshake, as the predicate of a sentence whose subject is the server."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message
         if ("name" in why.lower() and "mismatch" in why.lower()) or "not valid for" in why:

@@ -1,6 +1,6 @@
-"""The URL that says where Redis is: a single server, a Redis Cluster, or a master of Sentinels.
+"""Parses the URL of Redis: a single server, a Redis Cluster, or a master of Sentinels.
 
-Knows the forms of URLs (``docs/redis.md``) and what redis-py takes; connects to nothing.
+Knows the forms of URLs (``docs/redis.md``) and redis-py's options; connects to nothing.
 """
 
 import inspect
@@ -24,7 +24,7 @@ KINDS: dict[str, Kind] = {
     "redis+sentinel": "sentinel",
     "rediss+sentinel": "sentinel",
 }
-"""What a URL's scheme leads to; ``rediss`` is TLS."""
+"""The kind of Redis for each URL scheme; ``rediss`` is TLS."""
 
 SENTINEL_PORT = 26_379
 SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
@@ -32,16 +32,16 @@ SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "passw
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a URL says.
+    """The parts of a URL.
 
     Attributes
     ----------
     nodes
         Hosts and ports: of the server, of nodes of the cluster, or of Sentinels. Empty for a Unix socket.
     options
-        For each connection to Redis, as redis-py names them: user, password, database, TLS files, timeouts.
+        Options of each connection to Redis, with redis-py's names: user, password, database, TLS files, timeouts.
     service
-        What the Sentinels call the master.
+        The Sentinels' name of the master.
     sentinel
         User and password of the Sentinels themselves.
     """
@@ -55,12 +55,12 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Read a URL; nothing is connected.
+    """Parse a URL; connects to nothing.
 
     Raises
     ------
     ValueError
-        With a sentence that says what is wrong, and repeats no password.
+        When the URL is invalid. The message says what is wrong, and never repeats a password.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def parse(url: str) -> Address:
     kind, base = KINDS[scheme], scheme.partition("+")[0]
     nodes, service, options = list[tuple[str, int]](), "", dict[str, Any]()
     if kind == "single":
-        options = _told(url)
+        options = _redis_py_options(url)
         if base != "unix":
             nodes = [(options.pop("host", "localhost"), options.pop("port", 6379))]
     else:
@@ -96,7 +96,7 @@ def parse(url: str) -> Address:
         for host in hosts.split(","):
             if not host:
                 raise ValueError("a Redis URL names a host, or several with a comma between each two")
-            options = _told(f"{base}://{credentials}{at}{host}/{database}{mark}{query}")
+            options = _redis_py_options(f"{base}://{credentials}{at}{host}/{database}{mark}{query}")
             port = SENTINEL_PORT if kind == "sentinel" else 6379
             nodes.append((options.pop("host"), options.pop("port", port)))
     sentinel = {own: options.pop(name) for name, own in SENTINEL_OPTIONS.items() if name in options}
@@ -106,8 +106,8 @@ def parse(url: str) -> Address:
     return Address(kind, base == "rediss", tuple(nodes), options, unquote(service), sentinel)
 
 
-def _told(url: str) -> dict[str, Any]:
-    """A single server's URL as redis-py reads it; what is wrong is never repeated, for it may be part of a password."""
+def _redis_py_options(url: str) -> dict[str, Any]:
+    """A single server's URL as redis-py parses it. Errors never repeat the URL: a part of it may be a password."""
     database = urlsplit(url).path.strip("/")
     if database and not database.isdigit() and not url.startswith("unix:"):
         raise ValueError("a Redis URL ends in the number of a database, or in nothing")
@@ -125,7 +125,7 @@ def _told(url: str) -> dict[str, Any]:
 
 
 def _refuse_unknown(options: dict[str, Any], kind: Kind) -> None:
-    """redis-py would find an option that it does not know only on connecting."""
+    """Raise for an option that redis-py does not know; redis-py itself would raise only on connecting."""
     makers = (
         (redis.RedisCluster, aio.RedisCluster)
         if kind == "cluster"

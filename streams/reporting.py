@@ -1,7 +1,7 @@
-"""What roles say of themselves: told to ``liveshelf.metrics`` and Prometheus, and read back from the topic.
+"""Reports of roles: published to ``liveshelf.metrics`` and to Prometheus, and read back from the topic.
 
-A role reports that it begins, before anything can go wrong, and a snapshot of its meter at intervals. Knows topics and
-Redis' sizes; nothing of what is made of a snapshot.
+A role reports its start, before anything can fail, and a snapshot of its meter at intervals. Knows topics and the sizes
+of Redis keys; nothing of how a snapshot is used.
 """
 
 import logging
@@ -27,7 +27,7 @@ from streams.kafka.topic_reader import contents
 from streams.kafka.topics import OVERHEAD_BYTES, Topics
 from streams.kafka.unreadable import book
 from streams.runtime.lifecycle import VARIABLE as LAST_WORDS
-from streams.runtime.lifecycle import left
+from streams.runtime.lifecycle import read_last_words
 from streams.telemetry.exposition import Exposition
 from streams.telemetry.meter import Meter, Snapshot, encoder, fitted, parse
 from streams.telemetry.metrics_server import MetricsServer
@@ -35,18 +35,18 @@ from streams.telemetry.metrics_server import MetricsServer
 log = logging.getLogger(__name__)
 
 STARTED = "started"
-"""The role of a snapshot that says that a process begins: labels are role, instance, host and last_words."""
+"""The role of a snapshot that reports a process's start: its labels are role, instance, host and last_words."""
 
 
 def announce(config: StreamsConfig, role: str, instance: str | None) -> None:
-    """Tell ``liveshelf.metrics`` that a process of a role begins; takes
-    :data:`~streams.kafka.producer.SEND_NOW_S` seconds at most."""
+    """Publish to ``liveshelf.metrics`` that a process of a role starts. Takes at most
+    :data:`~streams.kafka.producer.SEND_NOW_S` seconds."""
     now, host = wall_ms(), os.uname().nodename
     before = os.environ.get(LAST_WORDS)
-    labels = {"role": role, "host": host, "last_words": left(Path(before)) if before else ""}
+    labels = {"role": role, "host": host, "last_words": read_last_words(Path(before)) if before else ""}
     if instance:
         labels["instance"] = instance
-    begun = Snapshot(
+    started = Snapshot(
         role=STARTED,
         id=f"{host}-{os.getpid()}",
         from_ms=now,
@@ -58,25 +58,25 @@ def announce(config: StreamsConfig, role: str, instance: str | None) -> None:
     )
     topic = Topics(config.topics.prefix).metrics
     try:
-        send_now(config, lambda send: send(topic, STARTED.encode(), encoder.encode(begun)))
+        send_now(config, lambda send: send(topic, STARTED.encode(), encoder.encode(started)))
     except (*KAFKA_ERRORS, OSError) as error:
         log.warning("the beginning could not be told: %s", error)
 
 
 class Reporter:
-    """Reports what a meter has taken; as a context, serves it meanwhile.
+    """Publishes a meter's snapshots. As a context manager, also serves them to Prometheus.
 
     Parameters
     ----------
     meter
-        The role's.
+        The role's meter.
     config
-        For the topic, and where to serve.
+        Gives the topic, and the address to serve at.
 
     Raises
     ------
     MetricsError
-        On entering, when the port cannot be had.
+        On entering, when the port is not available.
     """
 
     def __init__(self, meter: Meter, config: StreamsConfig) -> None:
@@ -95,7 +95,7 @@ class Reporter:
         self._closing.close()
 
     async def report(self, send: Send) -> None:
-        """Take a snapshot and pass it on; returns once the broker has it."""
+        """Take a snapshot and publish it; returns once the broker has it."""
         snapshot = self._meter.snapshot(wall_ms())
         snapshot = structs.replace(snapshot, series=[*snapshot.series, *book.series()])
         if self._exposition is not None:
@@ -104,7 +104,7 @@ class Reporter:
 
 
 def snapshots(config: StreamsConfig, since_ms: int, *roles: str) -> list[Snapshot]:
-    """Snapshots of some roles, published since a moment, oldest first; of the workers where no role is named."""
+    """Snapshots of some roles published since ``since_ms``, oldest first; of the workers if no role is named."""
     keys = {role.encode() for role in roles or ("worker",)}
     with closing(contents(config, Topics(config.topics.prefix).metrics, since_ms=since_ms)) as messages:
         wanted = (message for message in messages if message.key in keys)
@@ -113,7 +113,7 @@ def snapshots(config: StreamsConfig, since_ms: int, *roles: str) -> list[Snapsho
 
 
 def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | None]:
-    """A role's snapshots as they come, from now on; None about four times a second while none comes."""
+    """A role's snapshots as they arrive, from now on; None about four times a second while none arrives."""
     topic, guard = Topics(config.topics.prefix).metrics, Guard("snapshots", parse)
     consumer = newest_consumer(config.kafka, topic)
     try:
@@ -129,7 +129,7 @@ def follow(config: StreamsConfig, role: str = "worker") -> Iterator[Snapshot | N
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What some keys take in Redis: how many there are, and the mean bytes of those sampled."""
+    """The size of some keys in Redis: how many there are, and the mean bytes of a sample."""
 
     keys: int
     mean_bytes: float

@@ -21,7 +21,7 @@ from evaluator.config import DashboardConfig
 from evaluator.dashboard.app import Dashboard
 from evaluator.dashboard.history import History
 from streams.config import StreamsConfig
-from streams.runtime.lifecycle import leave
+from streams.runtime.lifecycle import write_last_words
 from streams.runtime.watchdog import STALLED_EXIT
 
 MOST_CONNECTIONS = 300
@@ -128,7 +128,7 @@ def serve(
     history = History(int(quiet_s * 1_000), closes_after_s)
     if failure := asyncio.run(_serve(streams, config, history, listening, ready)):
         log.critical("leaving for the supervisor to restart: %s", failure)
-        leave(failure)
+        write_last_words(failure)
         raise SystemExit(STALLED_EXIT)
 
 

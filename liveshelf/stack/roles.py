@@ -14,7 +14,7 @@ from liveshelf.settings import Settings
 from liveshelf.stack import ports
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process, tail
 from liveshelf.stack.service import Service
-from streams.runtime.lifecycle import VARIABLE, bounded, left
+from streams.runtime.lifecycle import VARIABLE, bounded, read_last_words
 from streams.telemetry.metrics_server import metrics_address
 
 
@@ -71,7 +71,7 @@ class RoleProcess(Service):
     def last_words(self) -> str:
         """Why the latest run ended, as it said itself; else the last line that it wrote; empty when a signal ended it
         or it wrote nothing."""
-        if words := left(self._words, self.pid):
+        if words := read_last_words(self._words, self.pid):
             return words
         code = self.exit_code
         if self._process:

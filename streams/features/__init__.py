@@ -1,1 +1,1 @@
-"""What is known of shoppers and items from their events."""
+"""Features of shoppers and items, computed from events."""

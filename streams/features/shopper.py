@@ -1,7 +1,7 @@
-"""What is remembered of one shopper, and how an event is put to memory.
+"""A shopper's past: what is remembered of it, and how events are added.
 
-Pure: turns events into the arguments of the ``remember`` script and its reply into a value. The script itself, and so
-the arithmetic of caps and counts, lives in ``scripts/remember.lua``; the connection lives in ``store``.
+Pure: turns events into the arguments of the ``remember`` script, and its reply into a value. The script, with the
+arithmetic of caps and counts, is in ``scripts/remember.lua``; the connection is in ``store``.
 """
 
 import math
@@ -19,7 +19,7 @@ SEPARATOR = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """One remembered act upon an item."""
+    """One remembered interaction with an item."""
 
     time_ms: int
     kind: str
@@ -36,7 +36,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """A shopper's memory: newest first, bounded."""
+    """A shopper's past: newest first, bounded."""
 
     touched: tuple[Touched, ...] = ()
     asked: tuple[Asked, ...] = ()
@@ -58,12 +58,12 @@ class Shopper:
 
 
 def remembered(event: AnyEvent) -> bool:
-    """Whether the event changes a shopper's memory; impressions are the evaluator's."""
+    """Whether the event changes a shopper's past. Impressions do not; the evaluator reads them."""
     return not isinstance(event, Impression)
 
 
 def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
-    """The script's arguments for one shopper's events, five an event.
+    """The script's arguments for one shopper's events, five for each event.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
 
 
 def parse(reply: Sequence[Any]) -> Shopper:
-    """The script's reply as a value; what others wrote there, and is no act, is passed over.
+    """The script's reply as a value; members that are no interactions are skipped.
 
     Examples
     --------
@@ -91,14 +91,14 @@ def parse(reply: Sequence[Any]) -> Shopper:
     """
     items, queries, bought = reply[:3]
     return Shopper(
-        tuple(Touched(time, KINDS[code], what) for time, code, what in _acts(items) if code in KINDS),
-        tuple(Asked(time, what) for time, _, what in _acts(queries)),
+        tuple(Touched(time, KINDS[code], what) for time, code, what in _interactions(items) if code in KINDS),
+        tuple(Asked(time, what) for time, _, what in _interactions(queries)),
         frozenset(item.decode("utf-8", "replace") for item in bought),
     )
 
 
-def _acts(flat: Sequence[bytes]) -> Iterator[tuple[int, str, str]]:
-    """When, what kind of, and upon what, of members with their scores."""
+def _interactions(flat: Sequence[bytes]) -> Iterator[tuple[int, str, str]]:
+    """The time, kind code and item or query of each member, given members with their scores."""
     for member, time in zip(flat[::2], flat[1::2], strict=True):
         code, *rest = member.decode("utf-8", "replace").split(SEPARATOR, 1)
         if rest and math.isfinite(at := float(time)):

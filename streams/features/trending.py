@@ -1,6 +1,6 @@
-"""What is in demand: counts per time bucket, older buckets weighing less.
+"""Ranks items by demand: counts per time bucket, weighted by recency.
 
-Pure: takes counts and a clock and returns rankings; knows nothing of where counts are kept.
+Pure: takes counts and a clock, returns rankings; knows nothing of where counts are stored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,22 +13,22 @@ Ranked = list[tuple[str, float]]
 class Trending:
     """The decayed ranking of items, per segment.
 
-    An item scores the sum over buckets of its count times ``0.5 ** (age / half_life)``, a bucket's age being the
-    whole buckets between it and now. Memory is bounded: of a bucket only the ``keep`` highest counts stay, of a
-    segment only the buckets of the window, and of segments only those updated last.
+    An item's score is the sum over buckets of its count times ``0.5 ** (age / half_life)``; a bucket's age is the
+    number of buckets between it and now. Memory is bounded: only the ``keep`` highest counts of a bucket, the buckets
+    of the window, and the last updated segments are kept.
 
     Parameters
     ----------
     bucket_s
         Length of a bucket in seconds; bucket ``b`` starts at ``b * bucket_s`` seconds since the epoch.
     buckets
-        How many buckets back count, the current one included.
+        How many buckets count, including the current one.
     half_life
         After how many buckets a count weighs half.
     keep
-        Items remembered per bucket and segment.
+        Items kept per bucket and segment.
     segments
-        Segments remembered, beside ``all``.
+        Segments kept, beside ``all``.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Trending:
         """Replace one bucket's counts in one segment; counts below one are left out."""
         held = self._counts.pop(segment, {})
         held[bucket] = dict(_top([(item, count) for item, count in counts.items() if count > 0], self._keep))
-        # One more than the window, so that a clock running ahead elsewhere pushes out nothing that still counts.
+        # One more than the window, so that another machine's fast clock does not push out a bucket that still counts.
         while len(held) > self._buckets + 1:
             del held[min(held)]
         self._counts[segment] = held
@@ -75,7 +75,7 @@ class Trending:
             self._ranked.pop(oldest, None)
 
     def get(self, segment: str, now_ms: int, k: int) -> Ranked:
-        """The ``k`` items most in demand, best first, with scores; of ``all`` where the segment has none.
+        """The ``k`` items most in demand, best first, with scores; those of ``all`` if the segment has none.
 
         Equal scores are ordered by item id, so that every worker gives the same answer.
         """

@@ -17,7 +17,7 @@ from streams.kafka.connection import faust_credentials
 from streams.kafka.faust_consumer import FaustConsumer, Transport
 from streams.kafka.record import Record, Sent, place
 from streams.kafka.unreadable import SILENT_S
-from streams.runtime.lifecycle import leave, or_leave, sentence
+from streams.runtime.lifecycle import or_leave, sentence, write_last_words
 from streams.runtime.watchdog import STALLED_EXIT, Watchdog
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def run(app: Any) -> int:
         worker.execute_from_commandline()
     except SystemExit as stop:
         if stop.__context__ is not None and stop.code:
-            leave(sentence(stop.__context__))
+            write_last_words(sentence(stop.__context__))
         return int(stop.code or 0)
     return 0
 
@@ -139,7 +139,7 @@ async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[],
                 watchdog.stall_s,
                 waiting,
             )
-            leave(f"no progress for {watchdog.stall_s:g} s with {waiting} events waiting")
+            write_last_words(f"no progress for {watchdog.stall_s:g} s with {waiting} events waiting")
             os._exit(STALLED_EXIT)
 
 

@@ -1,6 +1,6 @@
-"""What a Python frontend may use to read shelves: one ``GET``, and what to show when it finds nothing.
+"""A client for Python frontends that reads shelves: one ``GET``, and the fallbacks if there is no shelf.
 
-No more than a convenience: any language builds the keys itself (``docs/redis.md``). Knows only keys and the shelf.
+It is only a convenience: any language can build the keys (``docs/redis.md``). Knows only keys and the shelf.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ from streams.redis.connection import connect_now
 class ShelfClient:
     """Reads shelves from Redis.
 
-    Each method asks for the best shelf first and falls back: personal, then the query's, then what is popular. All
-    keys of a chain are asked for in one round trip. None means that not even a popular shelf is there.
+    Each method prefers the best shelf and falls back: personal, then the query's, then the popular one. All keys of a
+    chain are read in one round trip. None means that there is not even a popular shelf.
 
     Parameters
     ----------
     redis
-        A client of redis-py, for one server or a cluster, or what makes it when a shelf is first asked for; its
-        timeouts are the caller's.
+        A client of redis-py for one server or a cluster, or a function that makes it at the first read. The caller sets
+        its timeouts.
     """
 
     def __init__(self, redis: "Redis | Callable[[], Redis]") -> None:
@@ -33,12 +33,12 @@ class ShelfClient:
 
     @classmethod
     def from_url(cls, url: str) -> "ShelfClient":
-        """A client for a URL, waiting at most a quarter of a second: a page should not wait on recommendations.
+        """A client for a URL. It waits at most a quarter of a second: a page should not wait for recommendations.
 
         Raises
         ------
         pydantic.ValidationError
-            When the URL cannot be read.
+            When the URL is invalid.
         """
         config = RedisConfig(url=SecretStr(url))
         return cls(lambda: connect_now(config, timeout_s=0.25))
@@ -49,25 +49,25 @@ class ShelfClient:
         return self._connect()
 
     def close(self) -> None:
-        """Close the connections, where there are any."""
+        """Close the connections, if there are any."""
         if "redis" in self.__dict__:
             self.redis.close()
 
     def feed(self, shopper: str, segment: str = "all") -> Shelf | None:
-        """The shopper's feed, else what is popular in the segment, else popular at all."""
+        """The shopper's feed, else the segment's popular shelf, else the popular shelf of all items."""
         return self._first([keys.feed(shopper), keys.popular(segment), keys.popular()])
 
     def search(self, query: str, shopper: str | None = None) -> Shelf | None:
-        """The shopper's own ranking of the query, else everyone's, else what is popular."""
+        """The shopper's own ranking of the query, else the query's shelf for all, else the popular shelf."""
         personal = [keys.search(query, shopper)] if shopper is not None else []
         return self._first([*personal, keys.search(query), keys.popular()])
 
     def similar(self, item_id: str, segment: str = "all") -> Shelf | None:
-        """Items like this one, else what is popular in the segment, else popular at all."""
+        """Items like this one, else the segment's popular shelf, else the popular shelf of all items."""
         return self._first([keys.similar(item_id), keys.popular(segment), keys.popular()])
 
     def popular(self, segment: str = "all") -> Shelf | None:
-        """What is popular in the segment, else popular at all."""
+        """The segment's popular shelf, else the popular shelf of all items."""
         return self._first([keys.popular(segment), keys.popular()])
 
     def _first(self, chain: Sequence[str]) -> Shelf | None:

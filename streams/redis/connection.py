@@ -1,6 +1,6 @@
-"""One place that makes every Redis client, from one URL: a single server, a Redis Cluster, or a master of Sentinels.
+"""Makes every Redis client, from one URL: a single server, a Redis Cluster, or a master of Sentinels.
 
-Knows redis-py; nothing of what is asked. redis-py's own clients find the nodes, follow redirections and a change of the
+Knows redis-py; nothing of the commands. redis-py's clients find the nodes, follow redirections and a change of the
 master. All three take the same commands, so they are typed as the client of a single server.
 """
 
@@ -15,7 +15,7 @@ from streams.config import RedisConfig
 from streams.redis_url import Address, parse
 
 ERRORS = (exceptions.RedisError, exceptions.RedisClusterException)
-"""What redis-py raises: the errors of its cluster client are not among its others."""
+"""What redis-py raises: the errors of its cluster client are not subclasses of its others."""
 
 
 class _AsyncOfSentinels(aio.Redis):
@@ -28,7 +28,7 @@ class _AsyncOfSentinels(aio.Redis):
 
 
 class _OfSentinels(redis.Redis):
-    """The same for threads."""
+    """The master's client for threads, which owns the connections to its Sentinels too."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -38,14 +38,14 @@ class _OfSentinels(redis.Redis):
 
 
 def connect(config: RedisConfig, *, timeout_s: float = 10.0) -> "aio.Redis":
-    """A client for asyncio; nothing is sent yet. What the URL says of timeouts wins.
+    """A client for asyncio; nothing is sent yet. Timeouts in the URL take precedence.
 
     Parameters
     ----------
     timeout_s
-        Longest wait for an answer; for a connection half of it.
+        The longest wait for an answer; half of it for a connection.
     """
-    url, address, options = _planned(config, timeout_s)
+    url, address, options = _options(config, timeout_s)
     library: Any = aio
     if address.kind == "single":
         client = library.Redis.from_url(url, **options)
@@ -54,21 +54,21 @@ def connect(config: RedisConfig, *, timeout_s: float = 10.0) -> "aio.Redis":
         client = library.RedisCluster(startup_nodes=nodes, ssl=address.tls, **options)
     else:
         sentinels = cast(Any, AsyncSentinel)(
-            address.nodes, sentinel_kwargs=_guards(address, options), ssl=address.tls, **options
+            address.nodes, sentinel_kwargs=_sentinel_options(address, options), ssl=address.tls, **options
         )
         client = sentinels.master_for(address.service, redis_class=_AsyncOfSentinels)
     return cast("aio.Redis", client)
 
 
 def connect_now(config: RedisConfig, *, timeout_s: float = 10.0) -> "redis.Redis":
-    """A client for threads. A cluster is asked for its nodes at once; of the others nothing is asked yet.
+    """A client for threads. It asks a cluster for its nodes at once; to others it sends nothing yet.
 
     Raises
     ------
     redis.exceptions.ConnectionError
         When no node of a cluster answers.
     """
-    url, address, options = _planned(config, timeout_s)
+    url, address, options = _options(config, timeout_s)
     library: Any = redis
     if address.kind == "single":
         client = library.Redis.from_url(url, **options)
@@ -80,18 +80,20 @@ def connect_now(config: RedisConfig, *, timeout_s: float = 10.0) -> "redis.Redis
             raise exceptions.ConnectionError(str(error)) from error
     else:
         sentinel = library.sentinel.Sentinel
-        sentinels = sentinel(address.nodes, sentinel_kwargs=_guards(address, options), ssl=address.tls, **options)
+        sentinels = sentinel(
+            address.nodes, sentinel_kwargs=_sentinel_options(address, options), ssl=address.tls, **options
+        )
         client = sentinels.master_for(address.service, redis_class=_OfSentinels)
     return cast("redis.Redis", client)
 
 
-def _planned(config: RedisConfig, timeout_s: float) -> tuple[str, Address, dict[str, Any]]:
+def _options(config: RedisConfig, timeout_s: float) -> tuple[str, Address, dict[str, Any]]:
     url = config.url.get_secret_value()
     address = parse(url)
     return url, address, {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s / 2} | address.options
 
 
-def _guards(address: Address, options: dict[str, Any]) -> dict[str, Any]:
-    """What a connection to a Sentinel is told: all that one to Redis is, but user, password and database."""
+def _sentinel_options(address: Address, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a connection to a Sentinel: those of one to Redis, except user, password and database."""
     shared = {name: value for name, value in options.items() if name not in ("username", "password", "db")}
     return shared | address.sentinel | {"ssl": address.tls}

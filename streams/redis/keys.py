@@ -1,7 +1,7 @@
-"""The names of Redis keys: the shelf keys a frontend reads, and Liveshelf's own keys.
+"""The names of Redis keys: the shelf keys that a frontend reads, and Liveshelf's own keys.
 
-Ids and queries are escaped exactly as JavaScript's ``encodeURIComponent`` does, so a frontend in any language can
-build a key with a function it already has. Knows nothing of what is stored under a key.
+Ids and queries are escaped exactly as JavaScript's ``encodeURIComponent`` does, so a frontend in any language can build
+a key with an existing function. Knows nothing of what is stored under a key.
 """
 
 import zlib
@@ -50,12 +50,12 @@ def similar(item_id: str) -> str:
 
 
 def popular(segment: str = "all") -> str:
-    """Key of what is in demand; segments are ``all`` and the catalogue's categories."""
+    """Key of a popular shelf; segments are ``all`` and the catalogue's categories."""
     return f"shelf:popular:{escape(segment)}"
 
 
 def shard(shopper: str, shards: int) -> int:
-    """The state shard a shopper lives in: stable over processes, versions and partition counts.
+    """The shard of a shopper's state: the same in all processes, versions and partition counts.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Whether Redis can be reached with these settings, and if not, why, in one sentence and a few seconds.
+"""Checks whether Redis can be reached with these settings, and if not, says why in one sentence, within seconds.
 
-Each step is taken once by itself: the name, the connection, TLS, who we are, and whether what answers is what the URL
-says: one server, a node of a cluster, or a Sentinel. Knows nothing of keys.
+Each step is tried once: the name, the connection, TLS, user and password, and whether the server is what the URL says:
+one server, a node of a cluster, or a Sentinel. Knows nothing of keys.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ log = logging.getLogger(__name__)
 
 OLDEST = (6, 2)
 
-MEANT = {
+URL_FORMS = {
     "standalone": "redis://host/0",
     "cluster": "redis+cluster://host",
     "sentinel": "redis+sentinel://host/the-master's-name",
 }
-"""How a URL begins, by what a server calls itself."""
+"""The form of the URL, by the mode that a server reports."""
 _FILES = ("?ssl_ca_certs= in redis.url", "?ssl_certfile= in redis.url")
 MODES = {"single": "standalone", "cluster": "cluster", "sentinel": "sentinel"}
 
 
 def reach(config: RedisConfig) -> None:
-    """Reach one of the servers that the URL names, all the way to its answer; log what will go wrong later.
+    """Connect to one of the servers that the URL names and wait for its answer; log settings that will cause problems.
 
     Raises
     ------
     UnreachableError
-        When none can be reached.
+        When no server can be reached.
     """
     address = parse(config.url.get_secret_value())
     for option in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
@@ -82,7 +82,7 @@ async def _server(host: str | None, port: int, address: Address) -> None:
 
 
 async def _talked(host: str | None, port: int, where: str, address: Address, options: dict[str, Any]) -> "aio.Redis":
-    """A client that has been answered, by what it is meant for."""
+    """A client that has had an answer, from a server of the kind that the URL says."""
     if host is not None:
         await listens(host, port, where, "redis.url")
     client = _client(host, port, address.tls, options)
@@ -93,41 +93,41 @@ async def _talked(host: str | None, port: int, where: str, address: Address, opt
         raise
     except (exceptions.RedisError, OSError, ssl.SSLError) as error:
         await client.aclose()
-        raise await _told(error, host, port, where, address, options) from error
+        raise await _explained(error, host, port, where, address, options) from error
     return client
 
 
 def _client(host: str | None, port: int, tls: bool, options: dict[str, Any]) -> "aio.Redis":
-    """One connection, tried once."""
+    """A client with one connection that does not retry."""
     library: Any = aio
-    told = options | {"socket_timeout": STEP_S, "socket_connect_timeout": STEP_S, "retry": Retry(NoBackoff(), 0)}
+    kwargs = options | {"socket_timeout": STEP_S, "socket_connect_timeout": STEP_S, "retry": Retry(NoBackoff(), 0)}
     if host is None:
-        told["unix_socket_path"] = told.pop("path")
-        client: aio.Redis = library.Redis(**told)
+        kwargs["unix_socket_path"] = kwargs.pop("path")
+        client: aio.Redis = library.Redis(**kwargs)
     else:
-        client = library.Redis(host=host, port=port, ssl=tls, **told)
+        client = library.Redis(host=host, port=port, ssl=tls, **kwargs)
     return client
 
 
 async def _answered(client: "aio.Redis", where: str, address: Address) -> None:
     try:
-        said: dict[str, Any] = await client.info("server")
+        info: dict[str, Any] = await client.info("server")
     except exceptions.NoPermissionError:  # a user who may read shelves and nothing else
         return
     wanted = MODES[address.kind] if where.startswith("The Sentinel") or address.kind != "sentinel" else "standalone"
-    mode = said.get("redis_mode", wanted)
+    mode = info.get("redis_mode", wanted)
     if mode != wanted:
         named = {"standalone": "a single server", "cluster": "a node of a cluster", "sentinel": "a Sentinel"}[mode]
-        raise UnreachableError(f"{where} is {named}: write redis.url as {MEANT[mode]}.")
-    version = str(said.get("redis_version", "6.2"))
+        raise UnreachableError(f"{where} is {named}: write redis.url as {URL_FORMS[mode]}.")
+    version = str(info.get("redis_version", "6.2"))
     if tuple(map(int, version.split(".")[:2])) < OLDEST:
         raise UnreachableError(f"{where} is version {version}, and 6.2 or newer is needed.")
 
 
-async def _told(
+async def _explained(
     error: Exception, host: str | None, port: int, where: str, address: Address, options: dict[str, Any]
 ) -> UnreachableError:
-    """What an error of redis-py means for a person."""
+    """An error of redis-py as a sentence for a person."""
     user = options.get("username")
     said = str(error)
     for cause in _causes(error):
@@ -157,7 +157,7 @@ async def _told(
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those it came from."""
+    """An error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -165,7 +165,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 async def _alert(host: str, port: int, options: dict[str, Any]) -> ssl.SSLError | None:
-    """What a server says against us once our side of the handshake is over; redis-py sees only that it hangs up."""
+    """The TLS alert that a server sends after our side of the handshake; redis-py sees only a closed connection."""
     context = unverified()
     if options.get("ssl_certfile"):
         context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
@@ -173,7 +173,7 @@ async def _alert(host: str, port: int, options: dict[str, Any]) -> ssl.SSLError 
         async with asyncio.timeout(STEP_S):
             reader, writer = await asyncio.open_connection(host, port, ssl=context)
             try:
-                await reader.read(1)  # nothing is sent: what comes after the goodbye would throw its reason away
+                await reader.read(1)  # nothing is sent: sending after the server closed would discard the alert
             finally:
                 writer.transport.abort()
     except ssl.SSLError as error:

@@ -1,7 +1,7 @@
-"""Waiting for Redis: what passes by itself is waited for, whatever else is raised.
+"""Waits for Redis: retries calls on errors that pass by themselves, raises all others.
 
-All that Liveshelf writes may be repeated without harm, so a pause is the whole cost of a Redis that is away, loading,
-full or was flushed. Knows Redis' errors; nothing of what is asked.
+All writes of Liveshelf may be repeated without harm, so a Redis that is away, loading, full or was flushed costs only a
+pause. Knows Redis' errors; nothing of the commands.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ PASSING = (
     exceptions.ClusterError,
     exceptions.SlotNotCoveredError,
 )
-"""Errors that end by themselves or by an operator's hand; anything else is a defect and raised."""
+"""Errors that end by themselves or that an operator ends; all others are defects and raised."""
 
 PASSING_CODES = re.compile(r"\b(OOM|READONLY|MISCONF|BUSY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOPERM) ")
-"""The same as Redis words them: inside a script, Redis before 7 gives its own errors as the script's."""
+"""The codes of the same errors in messages: Redis before 7 reports its own errors inside a script as the script's."""
 
 PASSING_WORDS = re.compile("cannot be connected|slots are not covered|could not agree on a valid slots cache")
-"""What a cluster's client says while nodes are away or a replica takes over; it has no classes for that."""
+"""Messages of the cluster client while nodes are away or a replica takes over; it has no error classes for them."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 
 
 def passing(error: Exception) -> bool:
-    """Whether waiting is the answer to an error.
+    """Whether an error passes by itself, so that the call should be retried.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def passing(error: Exception) -> bool:
 
 
 def why(error: Exception) -> str:
-    """A passing error in a few words, for a label: of a small set, whatever Redis says.
+    """A passing error in a few words, for a label: one of a small set.
 
     Examples
     --------
@@ -98,12 +98,12 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 
 
 class RedisRetry:
-    """Repeats calls until Redis takes them, with backoff, and says so once, however many wait.
+    """Repeats calls until Redis accepts them, with backoff. Logs the pause once, however many calls wait.
 
     Attributes
     ----------
     reason
-        What it waits for, in a few words; empty while nothing waits.
+        The reason of the pause, in a few words; empty while no call waits.
     """
 
     def __init__(self) -> None:
@@ -112,14 +112,14 @@ class RedisRetry:
 
     @property
     def paused(self) -> bool:
-        """Whether any call waits: that another was answered, as reads are while memory is full, does not end it."""
+        """Whether any call waits. Other calls may succeed meanwhile, as reads do while memory is full."""
         return self._waiting > 0
 
     async def until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """What the call answers, once it does; an error that does not pass is raised.
+        """The result of the call, once it succeeds; an error that does not pass is raised.
 
-        Who is cancelled meanwhile is, though Redis' client lets that be forgotten: before Python 3.12
-        ``asyncio.wait_for`` keeps a cancellation that comes with an answer to itself.
+        A cancellation meanwhile takes effect, although Redis' client may lose it: before Python 3.12,
+        ``asyncio.wait_for`` swallows a cancellation that arrives together with an answer.
         """
         task = asyncio.current_task()
         cancelled = 0 if task is None else task.cancelling()

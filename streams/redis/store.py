@@ -1,9 +1,9 @@
-"""Redis, the only door to it: shopper memory, demand counters, shelves and an index of what they show, through atomic
-scripts.
+"""The store of the state in Redis: shoppers' past, demand counters, shelves and an index of what they show. All access
+to this state goes through here, by atomic scripts.
 
-Every call waits until Redis has answered. When Redis is away, loading, full or was flushed, calls wait and try again
-with backoff for as long as it takes: all writes may be repeated without harm, so a pause is the whole cost. Knows
-nothing of Kafka, models, or why anything is written.
+Every call waits for Redis' answer. If Redis is away, loading, full or was flushed, calls retry with backoff for as long
+as it takes: all writes may be repeated without harm, so the cost is only a pause. Knows nothing of Kafka, models, or
+why anything is written.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 SCRIPTS = ("remember", "top", "put_shelf", "note_shown", "take_shown", "take_out")
 SHOWN_KEPT = 512
-"""Shelves noted of an item and epoch: so many integers Redis keeps in one array (``set-max-intset-entries``)."""
+"""Shelves kept for an item and epoch: the most integers that Redis keeps in one array (``set-max-intset-entries``)."""
 
 NUMBER_DIGITS = 16
-"""A shelf's number has no more; what is longer, or no number, is not ours."""
+"""The most digits of a shelf's number; a longer value, or one that is not a number, is not ours."""
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class StateStore:
     config
         Caps, windows and lifetimes.
     marked_s
-        How long a shopper who was marked as a bot makes no demand.
+        For how long the events of a shopper marked as a bot do not count as demand.
     """
 
     def __init__(self, client: "Redis", config: StateConfig, marked_s: int = BotsConfig().marked_s) -> None:
@@ -58,7 +58,7 @@ class StateStore:
     async def remember(
         self, events: Mapping[str, Sequence[AnyEvent]], newest: int, bots: Set[str] = frozenset()
     ) -> dict[str, memory.Shopper]:
-        """Put events to their shoppers' memory and return it, in one round trip.
+        """Add events to their shoppers' past and return it, in one round trip.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class StateStore:
         newest
             How many of the newest touched items to return.
         bots
-            Shoppers that are marked from now on: what they do is remembered, but makes no demand.
+            Shoppers that are marked from now on: their events are remembered, but do not count as demand.
         """
         config = self.config
 
@@ -101,7 +101,7 @@ class StateStore:
         return {shopper: memory.parse(reply) for shopper, reply in zip(events, replies, strict=True)}
 
     async def together(self, items: Sequence[str], k: int) -> dict[str, list[str]]:
-        """Items seen within the same visit as each of these, most often first.
+        """Items seen in the same visit as each of these, the most frequent first.
 
         Returns
         -------
@@ -115,14 +115,14 @@ class StateStore:
         }
 
     async def trend(self, buckets: Iterable[int]) -> dict[int, dict[str, int]]:
-        """Weighted counts of touches by item for each time bucket, of the items most touched in each shard."""
+        """Weighted counts of touches by item for each time bucket, for the most touched items of each shard."""
         wanted = list(buckets)
         return dict(
             zip(wanted, await self._top([f"trend:{bucket}" for bucket in wanted], self.config.trend_items), strict=True)
         )
 
     async def _top(self, names: Sequence[str], k: int) -> list[dict[str, int]]:
-        """For each of our sorted sets, the ``k`` highest members of every shard with their scores added up."""
+        """For each named sorted set, the ``k`` highest members of every shard, with their scores summed over shards."""
 
         async def send(pipe: Any) -> list[Any]:
             for number in range(self.config.shards):
@@ -143,13 +143,13 @@ class StateStore:
     async def put(
         self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int, shown: Sequence[Sequence[str]] = ()
     ) -> list[bool]:
-        """Write shelves ``(key, value, event time ms)``; a newer one in place stays.
+        """Write shelves ``(key, value, event time ms)``; a newer shelf under the key stays.
 
         Parameters
         ----------
         shown
-            The ids of each shelf's items, so that an item can be taken out again. They are noted first: there is no
-            shelf that the index does not know of.
+            The ids of each shelf's items, so that an item can be removed later. They are written to the index first, so
+            that the index knows every shelf.
 
         Returns
         -------
@@ -170,13 +170,13 @@ class StateStore:
         return [bool(reply) for reply in await self._with_retry(send)] if shelves else []
 
     async def take_shown(self, items: Sequence[str], ttl_s: int) -> tuple[dict[str, list[str]], set[str]]:
-        """Empty the index of some items.
+        """Read and clear the index of some items.
 
         Returns
         -------
         dict, set
-            By shelf key, those of the items that it was noted to show; and the items that are on more shelves than
-            the index holds, so that only `every_shelf` has all of them.
+            By shelf key, those of the items that the index says it shows; and the items that are on more shelves than
+            the index holds, so that only `every_shelf` finds all of them.
         """
         by_shard: dict[int, list[str]] = {}
         for item in items:
@@ -203,7 +203,7 @@ class StateStore:
         return {key.decode("utf-8", "replace"): shown[number] for number, key in found if key}, everywhere
 
     async def take_out(self, items: Mapping[str, Sequence[str]]) -> int:
-        """Take items out of shelves, by shelf key; returns how many places were emptied."""
+        """Remove items from shelves, given by shelf key; returns how many places were removed."""
 
         async def send(pipe: Any) -> list[Any]:
             for key, mine in items.items():
@@ -214,12 +214,12 @@ class StateStore:
         return sum(await self._with_retry(send)) if items else 0
 
     async def every_shelf(self, chunk: int = 200) -> AsyncIterator[dict[str, bytes]]:
-        """All shelves, some at a time; one that is written meanwhile may be left out.
+        """All shelves, in chunks; a shelf that is written meanwhile may be missed.
 
         Raises
         ------
         redis.RedisError
-            When the search for keys is broken off; it then has to begin anew.
+            When the scan for keys fails; it then has to start again.
         """
         waiting: list[str] = []
         keys = self.client.scan_iter(match="shelf:*", count=1000)
@@ -235,7 +235,7 @@ class StateStore:
                 return
 
     async def values(self, keys: Sequence[str]) -> list[bytes | None]:
-        """What stands under some keys; None where nothing does, or no string."""
+        """The values of some keys; None where there is none, or it is not a string."""
 
         async def send(pipe: Any) -> list[Any]:
             for key in keys:
@@ -249,7 +249,7 @@ class StateStore:
         return await self._with_retry(send) if keys else []
 
     def _shown_by_shard(self, shown: Sequence[tuple[str, Sequence[str]]]) -> dict[int, bytes]:
-        """What `note_shown` is to note in each shard."""
+        """The arguments of `note_shown` for each shard."""
         items: dict[int, dict[str, list[str]]] = {}
         shelves: dict[int, list[str]] = {}
         for key, mine in shown:
@@ -273,9 +273,10 @@ class StateStore:
 
 
 def shelf_number(key: str) -> int:
-    """A number for a shelf that stands in sets in its place: eight bytes there, where a key takes fifty and more.
+    """A number that stands for a shelf in sets: it takes eight bytes, a key takes fifty or more.
 
-    Below 2^53, as Redis' scripts count. Of a million shelves two share one with a chance of 1 in 18,000.
+    It is below 2^53, the exact integers of Redis' scripts. Among a million shelves, the chance that any two share a
+    number is 1 in 18,000.
 
     Examples
     --------
@@ -286,9 +287,9 @@ def shelf_number(key: str) -> int:
 
 
 def epochs(now_ms: int, ttl_s: int) -> tuple[int, int]:
-    """The epochs in which a shelf that still lives may have been noted, the current one first.
+    """The epochs whose index may hold a shelf that still exists, the current one first.
 
-    An epoch is as long as a shelf lives. So the index forgets what is gone, with no key refreshed for ever.
+    An epoch is as long as a shelf's time to live. So old index keys expire, and no key is refreshed for ever.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""How a process of a role runs and ends: work that lasts, retries, the watchdog, last words."""
+"""How a process of a role runs and ends: endless tasks, retries, the watchdog, last words."""

@@ -1,8 +1,8 @@
-"""How a process ends, and how it says why.
+"""How a process ends and reports why.
 
-The last words go to a small file that whoever started the process names in its environment: one line with the error,
-its sentence and the place. Writing them is best effort and never ends a process by itself. Knows no Kafka; what is made
-of the words is the supervisor's business.
+The last words go to a small file that the parent process names in the environment: one line with the error's class, its
+place and its message. Writing them is best effort and never ends a process. Knows nothing of Kafka, nor of what the
+supervisor does with the last words.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from streams.telemetry.masking import masked
 log = logging.getLogger(__name__)
 
 VARIABLE = "LIVESHELF_LAST_WORDS"
-"""Names the file in the environment; without it last words go nowhere."""
+"""The environment variable that names the file; without it last words are not written."""
 
 MOST = 400
-"""Letters of last words."""
+"""The most characters of last words."""
 
 
 def sentence(error: BaseException, place: str = "") -> str:
-    """An error as one line: its class, the place, what it says; bounded, and without passwords of URLs.
+    """An error as one line: its class, the place, its message; bounded, and without passwords of URLs.
 
     Examples
     --------
@@ -37,19 +37,19 @@ def sentence(error: BaseException, place: str = "") -> str:
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    said = " ".join(str(error).split())
-    line = f"{type(error).__name__}{f' at {place}' if place else ''}{f': {said}' if said else ''}"
+    message = " ".join(str(error).split())
+    line = f"{type(error).__name__}{f' at {place}' if place else ''}{f': {message}' if message else ''}"
     return bounded(line)
 
 
 def bounded(line: str) -> str:
-    """A line fit for a screen and a topic: no secrets of URLs, at most :data:`MOST` letters."""
-    printable = "".join(letter if letter.isprintable() else "�" for letter in masked(line))
+    """A line fit for a screen and a topic: no secrets of URLs, at most :data:`MOST` printable characters."""
+    printable = "".join(char if char.isprintable() else "�" for char in masked(line))
     return printable if len(printable) <= MOST else f"{printable[: MOST - 1]}…"
 
 
-def leave(words: str) -> None:
-    """Write last words to the file that the environment names."""
+def write_last_words(words: str) -> None:
+    """Write last words to the file that the environment variable names."""
     if path := os.environ.get(VARIABLE):
         with suppress(OSError):
             Path(path).write_text(f"process {os.getpid()}: {bounded(words)}\n", "utf-8")
@@ -57,27 +57,27 @@ def leave(words: str) -> None:
 
 @contextmanager
 def last_words(*but: type[Exception]) -> Iterator[None]:
-    """Leave an error's sentence on its way out; not that of ``but``, which are no errors."""
+    """Write last words for an error that leaves this context, except for errors of the classes ``but``."""
     try:
         yield
     except but:
         raise
     except Exception as error:
-        leave(sentence(error))
+        write_last_words(sentence(error))
         raise
 
 
 @contextmanager
 def or_leave(what: str = "a batch cannot be processed", *, where: str = "") -> Iterator[None]:
-    """End the process when a batch fails, or what it needs: nothing that is under way is committed, and the supervisor
-    starts another process.
+    """End the process if a batch, or a task that batches need, fails. Nothing under way is committed, and the
+    supervisor starts another process.
 
     Parameters
     ----------
     what
-        Fails, for the log.
+        What failed, for the log.
     where
-        The batch stands, for the last words.
+        The batch's place, for the last words.
     """
     try:
         yield
@@ -85,25 +85,25 @@ def or_leave(what: str = "a batch cannot be processed", *, where: str = "") -> I
         raise
     except BaseException as error:
         log.critical("%s; leaving for the supervisor to restart", what, exc_info=error)
-        leave(sentence(error, where))
+        write_last_words(sentence(error, where))
         os._exit(STALLED_EXIT)
 
 
 async def vital(work: Awaitable[object], what: str) -> None:
-    """Do what has no end and a role cannot be without: when it ends, the process does at once.
+    """Run an endless task that a role needs: when it ends, the process ends at once.
 
-    To let the others come to their end first would be to trust that each of them can be cancelled.
+    The other tasks are not cancelled first: that would only work if each of them can be cancelled.
     """
     with or_leave(f"{what} has ended"):
         await run_forever(work, what)
 
 
-def left(path: Path, pid: int | None = None) -> str:
-    """The last words in a file, of any process or of one alone; empty where there are none."""
+def read_last_words(path: Path, pid: int | None = None) -> str:
+    """The last words in a file, of any process or only of ``pid``; empty if there are none."""
     try:
         with path.open("rb") as file:
-            said = file.read(8 * MOST).decode("utf-8", "replace").partition("\n")[0]
+            line = file.read(8 * MOST).decode("utf-8", "replace").partition("\n")[0]
     except OSError:
         return ""
-    who, _, words = said.partition(": ")
+    who, _, words = line.partition(": ")
     return bounded(words) if pid is None or who == f"process {pid}" else ""

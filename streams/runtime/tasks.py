@@ -1,4 +1,4 @@
-"""Work that goes on for as long as a process does: what breaks off is begun again, and what ends is noticed."""
+"""Endless tasks of a process: restarts a task that fails, raises if an endless task ends. Also backoff and retry."""
 
 import asyncio
 import logging
@@ -12,21 +12,21 @@ FIRST_WAIT_S = 1.0
 
 
 class Backoff:
-    """Waits between tries: exponential with full jitter, so that many senders do not come back as one.
+    """Waits between attempts: exponential with full jitter, so that many senders do not return at the same time.
 
     Parameters
     ----------
     longest_s
-        No wait of its own is longer; one that the receiver asked for may be.
+        The longest wait; only one that the receiver requests may be longer.
     chance
-        Gives numbers from 0 to 1.
+        Gives random numbers from 0 to 1.
     first_s
-        The longest first wait, :data:`FIRST_WAIT_S` where None.
+        The longest first wait; :data:`FIRST_WAIT_S` if None.
 
     Examples
     --------
     >>> backoff = Backoff(10.0, chance=lambda: 1.0)
-    >>> [backoff.next() for _ in range(5)], backoff.next(asked_s=120.0)
+    >>> [backoff.next() for _ in range(5)], backoff.next(requested_s=120.0)
     ([1.0, 2.0, 4.0, 8.0, 10.0], 120.0)
     >>> backoff.reset()
     >>> backoff.next()
@@ -40,14 +40,14 @@ class Backoff:
         self._first_s = FIRST_WAIT_S if first_s is None else first_s
         self._bound = self._first_s
 
-    def next(self, asked_s: float = 0.0) -> float:
-        """Seconds to wait before the next try, at least as long as the receiver asked for."""
+    def next(self, requested_s: float = 0.0) -> float:
+        """Seconds to wait before the next attempt, at least as long as the receiver requested."""
         bound = min(self._bound, self.longest_s)
         self._bound = min(2 * self._bound, self.longest_s)
-        return max(asked_s, bound * self._chance())
+        return max(requested_s, bound * self._chance())
 
     def reset(self) -> None:
-        """A try went well."""
+        """Start again from the first wait, after an attempt that succeeded."""
         self._bound = self._first_s
 
 
@@ -55,30 +55,29 @@ log = logging.getLogger(__name__)
 AGAIN_S = 1.0
 
 LONGEST_WAIT_S = 30.0
-"""Between two tries of what fails again and again."""
+"""The longest wait between two attempts."""
 
 T = TypeVar("T")
 
 
 class EndedError(RuntimeError):
-    """What has no end has ended; its words say what."""
+    """An endless task has ended; the message names it."""
 
 
 async def run_forever(work: Awaitable[object], what: str) -> None:
-    """Do what has no end, until cancelled.
+    """Run an endless task until it is cancelled.
 
-    A task group takes a task that returns, or that a library cancels from within, for one that is done, and goes on
-    without it.
+    This is needed since a task group ignores the end of a task that returns, or that a library cancels from within.
 
     Parameters
     ----------
     what
-        Is done, for people.
+        Names the task, for people.
 
     Raises
     ------
     EndedError
-        When it ends and nobody has cancelled it.
+        When it ends without being cancelled.
 
     Examples
     --------
@@ -96,20 +95,20 @@ async def run_forever(work: Awaitable[object], what: str) -> None:
 
 
 def _cancelled() -> bool:
-    """Whether somebody has cancelled this task; its caller must not hold the task, whose error would hold its frame."""
+    """Whether this task was cancelled. A function of its own: a caller's reference to the task would keep its frame."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
 async def restart_on_error(read: Callable[[], Awaitable[None]], what: str) -> None:
-    """Read until cancelled.
+    """Run a reader, and restart it after an error of Kafka, until cancelled.
 
     Parameters
     ----------
     read
-        Reads until Kafka breaks it off, and may read again what it has read before.
+        Reads until an error of Kafka. After a restart it may read the same again.
     what
-        Is read, for the log.
+        Names what is read, for the log.
     """
     while True:
         try:
@@ -120,16 +119,16 @@ async def restart_on_error(read: Callable[[], Awaitable[None]], what: str) -> No
 
 
 async def retry(work: Callable[[], Awaitable[T]], worth: Callable[[Exception], bool]) -> T | None:
-    """Do it, again and again with backoff for as long as what it raises says that another try is worth it.
+    """Run a function; after an error, run it again with backoff as long as ``worth`` allows.
 
     Parameters
     ----------
     worth
-        Told of each failure; returns whether to try again.
+        Called with each error; returns whether to try again.
 
     Returns
     -------
-    What the work returns; None once it is not worth another try.
+    The function's result; None if ``worth`` refuses another attempt.
     """
     backoff = Backoff(LONGEST_WAIT_S)
     while True:

@@ -1,17 +1,17 @@
-"""Notices a consumer that died quietly: events wait, yet nothing gets through.
+"""Detects a consumer that has stalled: events wait, but none is processed.
 
-Pure: takes progress, lag and a clock. What to do about it is the worker's business.
+Pure: takes progress, lag and a clock. Knows nothing of what the worker does then.
 """
 
 STALLED_EXIT = 70
-"""Exit code of a process that leaves to be restarted."""
+"""Exit code of a process that ends to be restarted."""
 
 
 class Watchdog:
-    """Says when nothing was processed for too long although something waits.
+    """Detects that nothing was processed for too long although events wait.
 
-    Time counts from the last progress or from the last moment without lag, and stands still while Redis is away, for
-    then waiting is right.
+    Time counts from the last progress or the last moment without lag. It does not count while Redis is away, since
+    waiting is right then.
 
     Examples
     --------
@@ -29,7 +29,7 @@ class Watchdog:
         self._moved = False
 
     def progress(self) -> None:
-        """Something was processed."""
+        """Record that something was processed."""
         self._moved = True
 
     def stalled(self, now_s: float, lag: int, excused: bool) -> bool:

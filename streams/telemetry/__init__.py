@@ -1,1 +1,1 @@
-"""What a process says of itself: metrics, logs, last words."""
+"""What a process reports: metrics, logs, last words."""

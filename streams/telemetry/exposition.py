@@ -1,6 +1,6 @@
-"""A role's snapshots in the form that Prometheus reads.
+"""Converts a role's snapshots to the metrics that Prometheus reads.
 
-Pure: takes snapshots and a clock, gives metric families; ``streams.telemetry.metrics_server`` serves them. Names are
+Pure: takes snapshots and a clock, returns metric families; ``streams.telemetry.metrics_server`` serves them. Names are
 ``liveshelf_{role}_…``; ``docs/metrics.md`` lists them.
 """
 
@@ -23,12 +23,12 @@ from streams.telemetry.meter import Snapshot, label_value
 from streams.telemetry.sketch import Sketch
 
 SPAN_MS = 60_000
-"""Quantiles are of so long, up to now."""
+"""The time span of quantiles, up to now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A stage's durations: how many there were and their sum in milliseconds, and quantiles of the last of them."""
+    """A stage's durations: their count, their sum in milliseconds, and quantiles of the recent ones."""
 
     count: float
     sum: float
@@ -56,7 +56,7 @@ class Stage:
         self._parts: deque[tuple[int, Sketch]] = deque()
 
     def update(self, at_ms: int, sketch: bytes) -> None:
-        """Take a snapshot's sketch in."""
+        """Add a snapshot's sketch."""
         part = Sketch()
         part.add(sketch)
         self._count += part.count
@@ -65,7 +65,7 @@ class Stage:
         self._forget(at_ms)
 
     def get(self, now_ms: int, levels: Sequence[float]) -> Timing:
-        """Where it stands; a quantile of no durations is NaN."""
+        """The timing now; a quantile of no durations is NaN."""
         self._forget(now_ms)
         together = Sketch()
         for _, part in self._parts:
@@ -80,13 +80,13 @@ class Stage:
 LEVELS = (0.5, 0.9, 0.99)
 
 SENTENCES = {"decision", "held_back", "trigger", "verdict_sentence"}
-"""Labels that are not shown: each time they say something else there would be another series, for ever."""
+"""Labels that are not exposed: each new text would make another series, for ever."""
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def metric_name(role: str, name: str) -> str:
-    """A name that Prometheus takes.
+    """A metric name that is valid in Prometheus.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def metric_name(role: str, name: str) -> str:
 
 
 def label_name(name: str) -> str:
-    """A label's name that Prometheus takes; two underscores in front are its own.
+    """A label name that is valid in Prometheus, which reserves names that begin with two underscores.
 
     Examples
     --------
@@ -109,9 +109,9 @@ def label_name(name: str) -> str:
 
 
 class Exposition:
-    """One process's numbers: counts since it began, gauges of its last snapshot, stage times of the last minute.
+    """One process's metrics: counts since its start, gauges of its last snapshot, stage times of the last minute.
 
-    A collector of prometheus-client; safe to collect in another thread than the one that updates.
+    A collector of prometheus-client. One thread may collect while another updates.
 
     Examples
     --------
@@ -136,7 +136,7 @@ class Exposition:
         self._stages: dict[str, Stage] = {}
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take the newest snapshot in."""
+        """Add the newest snapshot."""
         with self._lock:
             self._last = snapshot
             self._totals.update(snapshot.counts)
@@ -178,7 +178,7 @@ def _counters(role: str, totals: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def _gauges(last: Snapshot) -> Iterator[Metric]:
-    """Plain gauges and labelled ones; those of one name are one family, and none is there twice."""
+    """Gauges with and without labels; gauges of one name are one family, and none appears twice."""
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
     for name, value in last.gauges.items():
         found.setdefault(name, {})[()] = value

@@ -1,7 +1,7 @@
-"""A role's log: secrets masked, and what repeats itself told once, with how often.
+"""A role's log: masks secrets, and limits repeated messages, with a count of those left out.
 
-Holds for all loggers, libraries' too: the handler does it. Repeated are records of one logger and level whose message,
-before its arguments are filled in, is the same but for its numbers. Knows nothing of what is logged.
+The handler does this, so it applies to all loggers, also those of libraries. Records repeat if they have the same
+logger, level and message, before arguments are filled in and apart from numbers. Knows nothing of what is logged.
 """
 
 import logging
@@ -18,15 +18,15 @@ from streams.telemetry.masking import masked
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FIRST, EVERY_S = 5, 30.0
-"""So many of one kind are written in so many seconds, then a count of the rest."""
+"""FIRST records of a kind are written in EVERY_S seconds, then a count of the rest."""
 KINDS = 500
-"""Told apart at a time; what is more is one kind a logger and level."""
+"""How many kinds are kept at a time; all further ones of a logger and level are one kind."""
 _NUMBERS = re.compile(r"\d+")
 _IDLE = re.compile(r"^(Aiokafka has not (sent|received) fetch|Aiokafka stopped fetching)")
 
 
 class Kind(NamedTuple):
-    """What makes two records the same thing."""
+    """What two records of the same kind have in common."""
 
     logger: str
     level: int
@@ -34,14 +34,14 @@ class Kind(NamedTuple):
 
 
 class _Seen:
-    """How often a kind came since a moment, and how often that was not written."""
+    """How many records of a kind came since a time, and how many of them were not written."""
 
     def __init__(self, now: float) -> None:
         self.since, self.count, self.left_out, self.last = now, 0, 0, ""
 
 
 class Repeats:
-    """Says which records to write.
+    """Decides which records to write.
 
     Examples
     --------
@@ -58,19 +58,20 @@ class Repeats:
         self.first, self.every_s, self.kinds = first, every_s, kinds
         self._seen: OrderedDict[Kind, _Seen] = OrderedDict()
 
-    def update(self, kind: Kind, now: float, told: Callable[[], str]) -> bool:
-        """Take a record; whether it is to be written, else ``told`` makes its text. Call :meth:`due` before."""
+    def update(self, kind: Kind, now: float, text: Callable[[], str]) -> bool:
+        """Count a record; returns whether to write it. If not, ``text`` gives its text. Call :meth:`due` before."""
         if kind not in self._seen and len(self._seen) >= self.kinds:
             kind = kind._replace(message="…")
         seen = self._seen.setdefault(kind, _Seen(now))
         seen.count += 1
         if seen.count > self.first:
             seen.left_out += 1
-            seen.last = told()
+            seen.last = text()
         return seen.count <= self.first
 
     def due(self, now: float) -> list[tuple[Kind, int, str]]:
-        """The kinds whose time is over, with how many of each were left out, and the last; they begin anew."""
+        """The kinds whose time is over, each with how many records were left out and the last one's text. Their counts
+        start again."""
         found = []
         while self._seen:
             kind, seen = next(iter(self._seen.items()))  # the oldest is the first
@@ -83,7 +84,7 @@ class Repeats:
 
 
 class Formatter(logging.Formatter):
-    """As usual, tracebacks included, without secrets."""
+    """Formats records, including tracebacks, without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record's text."""
@@ -91,7 +92,7 @@ class Formatter(logging.Formatter):
 
 
 class Handler(logging.StreamHandler[TextIO]):
-    """Writes a log in which nothing repeats itself."""
+    """Writes a log with limited repetition."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream)
@@ -99,23 +100,23 @@ class Handler(logging.StreamHandler[TextIO]):
         self._repeats, self._clock = Repeats(), clock
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, unless it is one of too many; first what was left out before."""
+        """Write a record, unless it is one of too many; before it, counts of those left out."""
         now = self._clock()
-        self._tell(now)
+        self._write_left_out(now)
         kind = Kind(record.name, record.levelno, _NUMBERS.sub("0", str(record.msg)[:200]))
         if self._repeats.update(kind, now, lambda: _text(record)):
             super().emit(record)
 
     def close(self) -> None:
-        """Tell what is left to tell."""
-        self._tell(float("inf"))
+        """Write the remaining counts."""
+        self._write_left_out(float("inf"))
         super().close()
 
-    def _tell(self, now: float) -> None:
+    def _write_left_out(self, now: float) -> None:
         for kind, count, last in self._repeats.due(now):
             template = "… %d more like this in the last %g s: %s"
-            told = (count, self._repeats.every_s, last)
-            super().emit(logging.LogRecord(kind.logger, kind.level, "", 0, template, told, None))
+            args = (count, self._repeats.every_s, last)
+            super().emit(logging.LogRecord(kind.logger, kind.level, "", 0, template, args, None))
 
 
 def _text(record: logging.LogRecord) -> str:
@@ -126,17 +127,17 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def not_idle(record: logging.LogRecord) -> bool:
-    """Whether a record of Faust's says more than that no event came: it takes a quiet topic for an error. A consumer
-    that stands still although events wait is the watchdog's to find."""
+    """Whether a record of Faust says more than that no event came: Faust logs a quiet topic as an error. The watchdog
+    detects a consumer that stalls although events wait."""
     return not _IDLE.match(str(record.msg).strip())
 
 
 def set_up() -> None:
-    """Log this process's warnings and worse to standard error, and so tell of errors that nobody catches."""
+    """Log this process's warnings and errors to standard error, and uncaught errors with masked secrets."""
     logging.basicConfig(level=logging.WARNING, handlers=[Handler(sys.stderr)], force=True)
     logging.getLogger("faust.transport.drivers.aiokafka").addFilter(not_idle)
-    sys.excepthook = _told
+    sys.excepthook = _write_uncaught
 
 
-def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _write_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))

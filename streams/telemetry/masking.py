@@ -1,6 +1,6 @@
-"""Secrets out of whatever people may read: what is printed, logged, or told to others.
+"""Removes secrets from text that people may read: output, logs and published messages.
 
-Pure: takes text, gives text. Knows how URLs carry secrets; nothing of any single setting.
+Pure: takes text, returns text. Knows how URLs carry secrets; nothing of any single setting.
 """
 
 import re
@@ -28,23 +28,23 @@ def masked(text: str) -> str:
     """
     if "://" not in text and "=" not in text:
         return text
-    return _QUERY.sub(_unsaid, _WORD.sub(_anonymous, text))
+    return _QUERY.sub(_masked_value, _WORD.sub(_masked_user, text))
 
 
-def _anonymous(word: re.Match[str]) -> str:
-    """A word without what stands between a scheme and the last ``@``: a password may hold a slash, or a question mark,
-    that nobody has escaped."""
-    told = word[0]
-    begin, end = told.find("://") + 3, told.rfind("@")
-    return f"{told[:begin]}{MASK}{told[end:]}" if 3 <= begin <= end else told
+def _masked_user(word: re.Match[str]) -> str:
+    """A word without the text between a scheme and the last ``@``: a password may contain an unescaped slash or
+    question mark."""
+    url = word[0]
+    begin, end = url.find("://") + 3, url.rfind("@")
+    return f"{url[:begin]}{MASK}{url[end:]}" if 3 <= begin <= end else url
 
 
-def _unsaid(query: re.Match[str]) -> str:
+def _masked_value(query: re.Match[str]) -> str:
     return f"{query[1]}{query[2]}={MASK}" if _NAME.search(query[2]) else query[0]
 
 
 def masked_servers(servers: str) -> str:
-    """Servers separated by commas, without what stands before an ``@``.
+    """Servers separated by commas, without user and password before an ``@``.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What a role measures of itself: counts, gauges, a quantile sketch a stage; and snapshots of them that merge.
+"""A role's metrics: counts, gauges, one quantile sketch for each stage; and snapshots of them that can be merged.
 
-Pure: takes values, gives values. Sending snapshots to ``liveshelf.metrics`` is the worker's business.
+Pure: takes values, returns values. Knows nothing of how snapshots are sent.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ Name = Annotated[str, Meta(max_length=256)]
 Words = Annotated[str, Meta(max_length=10_000)]
 
 Value = Annotated[float, Meta(ge=-1e60, le=1e60)]
-"""Far more than anything measured, and so small that sums and squares of it are numbers still."""
+"""The bounds are far above anything measured, and low enough that sums and squares stay finite."""
 
 LABEL_LETTERS = 128
-"""A label's value is not longer."""
+"""The most characters of a label's value."""
 
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def label_value(text: str) -> str:
-    """A text as a label's value: without control characters, and cut where it is long; two that differ stay two.
+    """A text as a label's value: without control characters, and cut if it is long. Different texts stay different.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def label_value(text: str) -> str:
 
 
 class Series(msgspec.Struct, frozen=True, array_like=True):
-    """One value of many that share a name, told apart by labels."""
+    """One of many values that share a name and differ in labels."""
 
     name: Name
     labels: Annotated[dict[Name, Words], Meta(max_length=64)]
@@ -54,8 +54,8 @@ class Series(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened between two moments (epoch ms); sketches in DDSketch's protobuf form, labels gauges in words,
-    series gauges with labels of their own, partitions those of the events whose state the series are about."""
+    """A role's metrics between two times (epoch ms). Sketches are in DDSketch's protobuf form, labels are text gauges,
+    series are gauges with their own labels, partitions are those of the events that the series describe."""
 
     role: Name
     id: Name
@@ -74,10 +74,10 @@ decoder = msgspec.json.Decoder(Snapshot)
 
 
 def latest(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-    """The last snapshot of each process of a role, without those whose partitions another has told of since.
+    """The last snapshot of each process of a role, without those whose partitions a later snapshot of another covers.
 
-    What a process said shortly before it was killed, or before it gave partitions up, is part of what its successor
-    says: added up, the same events would count twice.
+    When a process is killed or gives partitions up, its successor's snapshot covers the same events: the sum of both
+    would count them twice.
 
     Examples
     --------
@@ -88,11 +88,11 @@ def latest(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
     ['c', 'b']
     """
     last = {snapshot.id: snapshot for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.to_ms)}
-    told, found = set[int](), list[Snapshot]()
+    covered, found = set[int](), list[Snapshot]()
     for snapshot in sorted(last.values(), key=lambda snapshot: -snapshot.to_ms):
-        if told.isdisjoint(snapshot.partitions):
+        if covered.isdisjoint(snapshot.partitions):
             found.append(snapshot)
-        told.update(snapshot.partitions)
+        covered.update(snapshot.partitions)
     return found[::-1]
 
 
@@ -102,7 +102,7 @@ def parse(message: Any, came_ms: int) -> Snapshot:
     Raises
     ------
     ValueError, google.protobuf.message.DecodeError
-        When it is none, or cannot be: from the future, or with a sketch that cannot be added to others.
+        When it is no valid snapshot: it is from the future, or has a sketch that cannot be added to others.
     """
     snapshot = decoder.decode(message.value or b"")
     not_ahead(max(snapshot.from_ms, snapshot.to_ms), came_ms, "the snapshot")
@@ -142,13 +142,13 @@ class Meter:
         self._counts[name] += n
 
     def time(self, stage: str, ms: float, weight: int = 1) -> None:
-        """Take a duration in milliseconds, for ``weight`` events alike."""
+        """Add a duration in milliseconds, for ``weight`` events."""
         if stage not in self._sketches:
             self._sketches[stage] = DDSketch(ACCURACY)
         self._sketches[stage].add(max(ms, 0.0), weight)
 
     def snapshot(self, now_ms: int) -> Snapshot:
-        """All since the last snapshot; gauges, labels, series and partitions stay, the rest begins anew."""
+        """A snapshot of all since the last one. Counts and times restart; gauges, labels, series, partitions stay."""
         taken = Snapshot(
             role=self.role,
             id=self.id,
@@ -170,10 +170,10 @@ class Meter:
 
 
 def fitted(snapshot: Snapshot, max_bytes: int) -> bytes:
-    """The snapshot's JSON, with as many of its series as fit into ``max_bytes``; those of which there are few stay.
+    """The snapshot's JSON, with as many of its series as fit into ``max_bytes``; series of rare names are kept first.
 
-    The gauge ``series_left_out`` says how many there are more. What is no finite number is not told: JSON has no word
-    for it.
+    The gauge ``series_left_out`` says how many are left out. Values that are not finite are left out: JSON cannot
+    represent them.
 
     Examples
     --------
@@ -199,12 +199,12 @@ def fitted(snapshot: Snapshot, max_bytes: int) -> bytes:
 
 
 def total(snapshots: Iterable[Snapshot], name: str) -> int:
-    """A count summed over snapshots."""
+    """The sum of a count over snapshots."""
     return sum(snapshot.counts.get(name, 0) for snapshot in snapshots)
 
 
 def quantiles(snapshots: Iterable[Snapshot], stage: str, levels: Iterable[float]) -> list[float]:
-    """Quantiles in milliseconds of a stage over many snapshots, from any number of workers; NaN when never timed."""
+    """Quantiles of a stage in milliseconds over many snapshots, from any number of workers; NaN without durations."""
     sketch = Sketch()
     for snapshot in snapshots:
         if (raw := snapshot.sketches.get(stage)) is not None:
@@ -216,8 +216,8 @@ Sums = dict[tuple[str, ...], dict[str, float]]
 
 
 def added(snapshots: Iterable[Snapshot], prefix: str, by: tuple[str, ...], least: float = -math.inf) -> Sums:
-    """Sums over processes of all series whose name begins with ``prefix``, by labels and the rest of the name; where
-    they are counts, what is below the ``least`` is none, and counts as that.
+    """Sums over processes of all series whose name begins with ``prefix``, by labels and the rest of the name. A value
+    below ``least`` is raised to it, such as a negative count to 0.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""A small HTTP server on a thread, where Prometheus reads a role's numbers.
+"""A small HTTP server on a thread, from which Prometheus reads a role's metrics.
 
-It sees snapshots only, never what the role works on. ``/metrics`` asks for the bearer token where there is one;
-``/healthz`` tells anybody whether the role still reports, and no more.
+It sees snapshots only, never the role's data. ``/metrics`` requires the bearer token if one is set; ``/healthz`` is
+open to anybody and only says whether the role still reports.
 """
 
 import hmac
@@ -19,13 +19,13 @@ from streams.config import MetricsConfig
 from streams.telemetry.exposition import Exposition
 
 FRESH_S = 15.0
-"""A role that has not reported for so long is not well."""
+"""A role that has not reported for this long is unhealthy."""
 
 CLIENT_TIMEOUT_S = 10.0
-"""A client that says nothing for so long is let go."""
+"""A client that sends nothing for this long is disconnected."""
 
 MOST_CLIENTS = 32
-"""How many are answered at a time; others are let go at once. Each takes a thread."""
+"""How many clients are served at a time, each on a thread; others are disconnected at once."""
 
 Environ = dict[str, Any]
 Start = Callable[[str, list[tuple[str, str]]], Any]
@@ -39,7 +39,7 @@ class _Handler(WSGIRequestHandler):
     timeout = CLIENT_TIMEOUT_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Not told: Prometheus asks every few seconds."""
+        """Log nothing: Prometheus reads every few seconds."""
 
 
 class _Server(ThreadingWSGIServer):
@@ -48,21 +48,21 @@ class _Server(ThreadingWSGIServer):
         self._places = threading.BoundedSemaphore(MOST_CLIENTS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer on a thread of its own, where there is a place."""
+        """Serve a client on its own thread, if there is a free place."""
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Give the place back in the end."""
+        """Serve a client, then free its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Not told: a client that goes away is no mistake of ours."""
+        """Log nothing: a client that disconnects is not our error."""
 
 
 class _Server6(_Server):
@@ -77,12 +77,12 @@ class MetricsServer:
     exposition
         What is served.
     config
-        Where; its port is set.
+        The address; its port must be set.
 
     Raises
     ------
     MetricsError
-        On entering, when the port cannot be had.
+        On entering, when the port is not available.
     """
 
     def __init__(self, exposition: Exposition, config: MetricsConfig) -> None:
@@ -112,7 +112,7 @@ class MetricsServer:
 
     @property
     def address(self) -> str:
-        """Where Prometheus reads."""
+        """The URL from which Prometheus reads."""
         return metrics_address(self._config.host, self._server.server_port)
 
     def _answer(self, environ: Environ, start: Start) -> Iterable[bytes]:
@@ -140,7 +140,7 @@ class MetricsServer:
 
 
 def metrics_address(host: str, port: int) -> str:
-    """The page's address, as a program on this machine reaches it.
+    """The page's URL, as a program on this machine reaches it.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Quantile sketches as snapshots carry them, added up: DDSketch's protobuf form in, counts and quantiles out.
+"""Sums the quantile sketches of snapshots: takes DDSketch's protobuf form, returns counts and quantiles.
 
-Knows bytes and numbers only. DDSketch (Masson, Rim and Lee 2019) counts values by bins that grow by a constant factor,
-so that sketches are added bin by bin. The library writes sketches; it adds them up tens of times slower.
+Knows bytes and numbers only. DDSketch (Masson, Rim and Lee 2019) counts values in bins that grow by a constant factor,
+so that sketches are added bin by bin. The library writes the sketches; its own sum is tens of times slower.
 """
 
 import math
@@ -15,27 +15,27 @@ ACCURACY = 0.01
 """Relative error of every quantile."""
 
 GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-"""A sketch's bins grow by this factor; sketches of another one cannot be added to ours."""
+"""A sketch's bins grow by this factor; sketches with another factor cannot be added to ours."""
 
 MOST_BINS, FURTHEST_BIN = 4_096, 8_192
-"""How many bins a sketch may have, and how far from 1 ms they may lie (that far off is e^163 ms)."""
+"""How many bins a sketch may have, and how many bins from 1 ms they may be (the furthest is e^163 ms)."""
 
 LOWEST, HIGHEST = -1_024, 1_535
-"""Bins that are kept apart, of milliseconds from 1e-9 to 1e13; what lies further off counts for the outermost."""
+"""The range of bins, from 1e-9 to 1e13 milliseconds; values outside count in the outermost bins."""
 
 Numbers = npt.NDArray[np.float64]
 
 VALUES: Numbers = 2 / (1 + GAMMA) * GAMMA ** np.arange(LOWEST, HIGHEST + 1, dtype=np.float64)
-"""What each bin stands for, milliseconds: off from both its ends by the same share."""
+"""The value of each bin in milliseconds: its relative distance to both ends of the bin is the same."""
 
 
 def unfit(raw: bytes) -> str:
-    """Why a sketch's bins cannot be added to those of others; empty where they can.
+    """Why a sketch's bins cannot be added to those of others; empty if they can.
 
     Raises
     ------
     google.protobuf.message.DecodeError
-        When it is no sketch.
+        When the bytes are no sketch.
     """
     sketch = SketchMessage.FromString(raw)
     bins = sketch.positiveValues
@@ -51,7 +51,7 @@ def unfit(raw: bytes) -> str:
 
 
 class Sketch:
-    """Durations of any number of sketches. Quantiles are as exact as the sketches' own.
+    """The sum of any number of sketches of durations. Quantiles are as exact as the sketches' own.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class Sketch:
 
     @property
     def count(self) -> float:
-        """How many durations there are."""
+        """The number of durations."""
         return self._zeros + float(self._counts.sum())
 
     @property
@@ -82,12 +82,12 @@ class Sketch:
         return float(self._counts @ VALUES[self._first - LOWEST : self._end - LOWEST])
 
     def add(self, raw: bytes) -> None:
-        """Take a sketch's message in.
+        """Add a sketch in protobuf form.
 
         Raises
         ------
         google.protobuf.message.DecodeError
-            When it is none.
+            When the bytes are no sketch.
         """
         message = SketchMessage.FromString(raw)
         bins = message.positiveValues
@@ -99,12 +99,12 @@ class Sketch:
         self._take(first, counts)
 
     def merge(self, other: "Sketch") -> None:
-        """Take all of another's in."""
+        """Add another sum of sketches."""
         self._zeros += other._zeros
         self._take(other._first, other._counts)
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Milliseconds at these shares of the count; NaN while there are none."""
+        """The durations in milliseconds at these quantile levels; NaN if there are none."""
         reached = np.cumsum(np.append(self._zeros, self._counts))
         if not reached[-1]:
             return [math.nan] * len(levels)

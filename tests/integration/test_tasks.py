@@ -65,5 +65,5 @@ def test_a_task_that_ends_ends_the_process_with_its_reason(
     for task, how in tasks.items():
         log = (tmp_path / f"{task}.log").read_text()
         assert codes[task] not in (None, 0), f"{task} {how}, and the process ends with {codes[task]}: {log[-5_000:]}"
-        words = lifecycle.left(tmp_path / f"{task}.words")
+        words = lifecycle.read_last_words(tmp_path / f"{task}.words")
         assert re.search(REASON[how], words), f"{task} {how}, and the last words are {words!r}: {log[-5_000:]}"

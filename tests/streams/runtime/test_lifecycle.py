@@ -30,7 +30,7 @@ def ended(code: str, file: Path) -> int:
 def test_a_batch_that_fails_leaves_its_words(tmp_path: Path) -> None:
     file = tmp_path / "last"
     assert ended(LEAVES, file) == 70
-    said = lifecycle.left(file)
+    said = lifecycle.read_last_words(file)
     assert said.startswith("ValueError at shop.events/3 offset 812: no codec at redis://***@cache/0 xxx")
     assert len(said) == lifecycle.MOST and file.stat().st_size < 3 * lifecycle.MOST
 
@@ -42,21 +42,21 @@ def test_words_are_believed_of_the_process_that_wrote_them_only(
     monkeypatch.setenv(lifecycle.VARIABLE, str(file))
     with pytest.raises(OSError, match="full"), lifecycle.last_words(KeyError):
         raise OSError("full")
-    assert lifecycle.left(file, os.getpid()) == "OSError: full" == lifecycle.left(file)
-    assert lifecycle.left(file, 1) == ""
+    assert lifecycle.read_last_words(file, os.getpid()) == "OSError: full" == lifecycle.read_last_words(file)
+    assert lifecycle.read_last_words(file, 1) == ""
     with pytest.raises(KeyError), lifecycle.last_words(KeyError):
         raise KeyError("no error")
-    assert lifecycle.left(file) == "OSError: full"
+    assert lifecycle.read_last_words(file) == "OSError: full"
 
 
 def test_words_go_nowhere_without_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(lifecycle.VARIABLE, raising=False)
-    lifecycle.leave("nobody asks")
+    lifecycle.write_last_words("nobody asks")
     monkeypatch.setenv(lifecycle.VARIABLE, str(tmp_path / "no" / "such" / "folder"))
-    lifecycle.leave("nowhere to write")
+    lifecycle.write_last_words("nowhere to write")
     (tmp_path / "junk").write_bytes(b"\xff\x00" * 10_000)
-    assert len(lifecycle.left(tmp_path / "junk")) <= lifecycle.MOST
-    assert lifecycle.left(tmp_path) == ""
+    assert len(lifecycle.read_last_words(tmp_path / "junk")) <= lifecycle.MOST
+    assert lifecycle.read_last_words(tmp_path) == ""
 
 
 @pytest.mark.integration
