@@ -1,1 +1,1 @@
-"""Whether a challenger may go on: better on the newest examples it has not seen, and within every budget."""
+"""The gate: is a challenger better on the newest examples it has not seen, and within every budget?"""

@@ -1,8 +1,8 @@
-"""How sure a figure is, by resampling whole groups of examples, and how many groups it takes to be sure.
+"""Confidence intervals by resampling whole groups of examples, and how many groups a narrow enough one takes.
 
-Pure arithmetic around scipy's bootstrap (BCa: Efron 1987); knows nothing of what is measured. A group is what belongs
-together, such as all lists of one shopper; champion and challenger are measured on the same groups. Where rows belong
-together in two ways, by shopper and by query, variances add up (Cameron, Gelbach and Miller 2011).
+Pure arithmetic around scipy's bootstrap (BCa: Efron 1987); knows nothing of what is measured. A group is a set
+of dependent rows, such as all lists of one shopper. Champion and challenger are measured on the same groups. Where rows
+are grouped in two ways, by shopper and by query, variances add up (Cameron, Gelbach and Miller 2011).
 """
 
 import math
@@ -17,16 +17,16 @@ from scipy.stats import bootstrap, norm
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
-Ways = Sequence[Sequence[str]]
-"""Each row's group, by its name, in one way of grouping or in two; figures count groups of the first."""
+Groupings = Sequence[Sequence[str]]
+"""The name of each row's group, by one grouping or by two. Counts of groups are those of the first grouping."""
 
 Bounds = tuple[float, float]
 
 POWER = 0.8
-"""Chance with which a slice that is large enough shows the effect that is looked for."""
+"""Probability that a large enough slice shows the effect looked for."""
 
 AT_ONCE = 2_000_000
-"""Numbers resampled at once, which bounds memory."""
+"""Numbers resampled in one step, which bounds memory."""
 
 
 class Estimate(NamedTuple):
@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """Resampling with a seed: the same figures give the same interval.
+    """Resampling with a seed: the same input gives the same interval.
 
     Examples
     --------
@@ -55,13 +55,13 @@ class Bootstrap:
     seed: int = 0
 
     def ratio(
-        self, sums: Sequence[float] | Numbers, weights: Sequence[float] | Numbers, *ways: Sequence[str]
+        self, sums: Sequence[float] | Numbers, weights: Sequence[float] | Numbers, *groupings: Sequence[str]
     ) -> Estimate | None:
-        """A weighted mean, from sums and weights of rows; None with fewer than two groups that weigh anything."""
-        told = np.asarray(weights, np.float64) > 0
-        sums, weights = np.asarray(sums, np.float64)[told], np.asarray(weights, np.float64)[told]
-        ways = tuple([name for name, kept in zip(names, told, strict=True) if kept] for names in ways)
-        if any(len(set(names)) < 2 for names in ways):
+        """A weighted mean, from sums and weights of rows; None with fewer than two groups of positive weight."""
+        weighted = np.asarray(weights, np.float64) > 0
+        sums, weights = np.asarray(sums, np.float64)[weighted], np.asarray(weights, np.float64)[weighted]
+        groupings = tuple([name for name, kept in zip(names, weighted, strict=True) if kept] for names in groupings)
+        if any(len(set(names)) < 2 for names in groupings):
             return None
         value = float(sums.sum() / weights.sum())
 
@@ -69,16 +69,16 @@ class Bootstrap:
             totals, masses = np.bincount(place, sums), np.bincount(place, weights)
             if np.allclose(
                 totals, value * masses, rtol=0, atol=1e-12 * masses.mean()
-            ):  # nothing varies, such as two that are the same
+            ):  # no variation, as between two equal scorers
                 return value, value
             return self.interval(lambda rows: totals[rows].sum(-1) / masses[rows].sum(-1), len(masses), "BCa")
 
-        return Estimate(value, *combined(value, bounds, ways), len(set(ways[0])))
+        return Estimate(value, *combined(value, bounds, groupings), len(set(groupings[0])))
 
     def interval(
         self, statistic: Callable[[Rows], Numbers], count: int, method: Literal["BCa", "percentile"], width: int = 1
     ) -> Bounds:
-        """Bounds of a statistic of rows [..., n], each row the numbers of the groups drawn.
+        """Bounds of a statistic. It takes rows [..., n]; each row holds the numbers of the groups drawn.
 
         ``width`` is how many numbers the statistic takes for each group.
         """
@@ -99,7 +99,7 @@ class Bootstrap:
         return float(found.low), float(found.high)
 
     def needed(self, found: Estimate, distance: float) -> int:
-        """How many groups it takes for an interval to lie on one side of a bound so far away from the truth, with
+        """How many groups it takes until an interval excludes a bound at this distance from the true value, with
         probability :data:`POWER`.
 
         Examples
@@ -112,16 +112,16 @@ class Bootstrap:
         return math.ceil(found.groups * (error * (z + float(norm.ppf(POWER))) / distance) ** 2)
 
 
-def combined(value: float, bounds: Callable[[Rows], Bounds], ways: Ways) -> Bounds:
-    """Bounds of a figure whose rows belong together in one way or in two.
+def combined(value: float, bounds: Callable[[Rows], Bounds], groupings: Groupings) -> Bounds:
+    """Bounds of a figure whose rows have one grouping or two.
 
-    Of two, the squares of a bound's distances by either add up, less the square by pairs of both, which is in each of
-    them; it is never nearer than by one alone.
+    With two, the squared distance of a bound is the sum of the squares by each grouping, less the square by pairs of
+    both, which each of them contains. It is never less than the distance by one grouping alone.
 
     Parameters
     ----------
     bounds
-        Those by one way, from each row's group, numbered from 0 on.
+        Gives the bounds by one grouping, from each row's group number, counted from 0.
 
     Examples
     --------
@@ -130,12 +130,12 @@ def combined(value: float, bounds: Callable[[Rows], Bounds], ways: Ways) -> Boun
     >>> round(low**2), round(high**2)
     (24, 37)
     """
-    first, *others = (numbered(names) for names in ways)
+    first, *others = (numbered(names) for names in groupings)
     if not others:
         return bounds(first)
     [second] = others
     pairs = numbered(list(zip(first.tolist(), second.tolist(), strict=True)))
-    if np.array_equal(second, pairs):  # such as queries that only one shopper has asked
+    if np.array_equal(second, pairs):  # as when each query is of one shopper only
         return bounds(first)
     if np.array_equal(first, pairs):
         return bounds(second)
@@ -146,7 +146,7 @@ def combined(value: float, bounds: Callable[[Rows], Bounds], ways: Ways) -> Boun
 
 
 def numbered(names: Sequence[Hashable]) -> Rows:
-    """Each name's number, in the order in which they first come.
+    """Each name's number, by first appearance.
 
     Examples
     --------

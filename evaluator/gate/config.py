@@ -1,4 +1,4 @@
-"""How good a challenger must be, and how much worse than the champion it may be in anything."""
+"""Settings of the gate: how good a challenger must be, and how much worse than the champion it may be."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Ratio = Annotated[float, Field(ge=1, le=1_000)]
 
 class GateConfig(Config):
     """Margins are of differences, challenger minus champion; ``loss_margin`` and ``loss_effect`` are shares of the
-    champion's log loss. ``loss_effect`` is the smallest gain worth having: a slice that could not show it is too small.
+    champion's log loss. ``loss_effect`` is the smallest gain worth having: a slice that cannot show it is too small.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0

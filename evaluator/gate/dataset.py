@@ -1,8 +1,8 @@
 """Held-out examples as lists to be ranked, and scorers as functions of texts.
 
-A shopper's impressions of one item in one context become one item with their mean target and their weights' sum, which
-leaves every weighted sum of log losses and calibration gaps as it is. A version as a worker serves it is the gate's
-only way to a model; knows nothing of verdicts.
+A shopper's impressions of one item in one context become one item with their mean target and their weights' sum.
+Weighted sums of log losses and calibration gaps stay the same. The gate reaches a model only through a version as a
+worker serves it. Knows nothing of verdicts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.bootstrap import Ways
+from evaluator.gate.bootstrap import Groupings
 from models.encoded import EncodedQuery
 from models.encoder import Encoder, Precision
 from models.factory import build
@@ -23,14 +23,14 @@ from models.training.batches import FrozenItems
 from models.training.examples import Example, by_context, context
 
 BATCH = 64
-"""Contexts scored in one call, as a worker's batch."""
+"""Contexts scored in one call, as in a worker's batch."""
 
 ROUNDING = 1e-3
 
 
 class GateRequest(NamedTuple):
     """A context and the texts of the items to score in it, as :class:`models.training.examples.Example` has them;
-    ``popularity`` of each item, none where all are zero."""
+    ``popularity`` is one number an item, or empty where all are zero."""
 
     query: str
     history: tuple[str, ...]
@@ -45,7 +45,7 @@ Score = Callable[[Sequence[GateRequest]], list[Floats]]
 
 
 class AnswerError(ValueError):
-    """A scorer's answer is no probabilities; ``score`` is the scorer."""
+    """A scorer's answer is not probabilities; ``score`` is the scorer."""
 
     def __init__(self, score: Score, said: str) -> None:
         super().__init__(said)
@@ -54,24 +54,25 @@ class AnswerError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedList:
-    """A list with what came of it: mean targets [n, 4], and weights [n], of its distinct items; ``shopper`` is who saw
-    it, empty where that is not known."""
+    """A list and its outcomes: mean targets [n, 4] and weights [n] of its distinct items. ``shopper`` is who saw it,
+    empty where that is not known."""
 
-    ask: GateRequest
+    request: GateRequest
     targets: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     shopper: str = ""
 
     @property
     def query(self) -> str:
-        """The query, however it is written; without one the history."""
-        return " ".join(self.ask.query.casefold().split()) or "\n".join((*self.ask.history, *self.ask.asked))
+        """The query without regard to case and spaces; the history where there is no query."""
+        request = self.request
+        return " ".join(request.query.casefold().split()) or "\n".join((*request.history, *request.asked))
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Which lists are resampled as one: those of a shopper, whose likes are alike, and those of a query, which a model
-    reads rightly or wrongly whoever asks it. A list whose shopper is not known has its query in their place."""
+    """Which lists are resampled together: those of a shopper, because tastes are alike, and those of a query, because a
+    model reads a query equally well for everybody. A list without a known shopper is grouped by its query."""
 
     shoppers: tuple[str, ...]
     queries: tuple[str, ...]
@@ -79,13 +80,13 @@ class Groups:
 
     @classmethod
     def of(cls, lists: Sequence[RankedList]) -> "Groups":
-        """Of some lists, in their order."""
+        """The groups of some lists, in the lists' order."""
         queries = tuple(one.query for one in lists)
         shoppers = tuple(one.shopper or query for one, query in zip(lists, queries, strict=True))
         return cls(shoppers, queries, "shoppers" if any(one.shopper for one in lists) else "queries")
 
     @property
-    def ways(self) -> Ways:
+    def groupings(self) -> Groupings:
         """For :meth:`evaluator.gate.bootstrap.Bootstrap.ratio`."""
         return self.shoppers, self.queries
 
@@ -95,19 +96,19 @@ class Groups:
         return len(set(self.shoppers))
 
     def said(self, needed: int) -> str:
-        """How many it takes, in words."""
+        """In words: how many groups are needed, and how many there are."""
         return f"{needed:,} {self.unit}, there are {self.count:,}"
 
 
 def ranked_lists(examples: Sequence[Example], most: int) -> list[RankedList]:
-    """The newest contexts of examples in the order of time, each shopper's of its own, newest first.
+    """The newest contexts of examples that are sorted by time; newest first, one list a shopper and context.
 
     Examples
     --------
     >>> rows = [("a", "look"), ("b", "buy"), ("a", "ignore")]
     >>> shown = [Example(query="hose", item=item, intent=intent) for item, intent in rows]
     >>> [one] = ranked_lists(shown, 10)
-    >>> one.ask.items, one.targets.tolist(), one.weights.tolist()
+    >>> one.request.items, one.targets.tolist(), one.weights.tolist()
     (('a', 'b'), [[0.0, 0.0, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0]], [2.0, 1.0])
     """
     found = []
@@ -120,60 +121,61 @@ def ranked_lists(examples: Sequence[Example], most: int) -> list[RankedList]:
             targets[places[example.item]] += example.weight * example.target()
         first = group[0]
         popular = {example.item: example.popularity for example in group}
-        ask = GateRequest(
+        request = GateRequest(
             first.query, first.history, items, first.asked, first.weights, tuple(popular[one] for one in items)
         )
-        found.append(RankedList(ask, targets / weights[:, None], weights, first.shopper))
+        found.append(RankedList(request, targets / weights[:, None], weights, first.shopper))
     return found
 
 
 def pools(lists: Sequence[RankedList], size: int, count: int, seed: int) -> list[GateRequest]:
-    """Contexts with as many candidates as a worker ranks: a list's own items, and others drawn from all lists."""
+    """Contexts with as many candidates as a worker ranks: a list's own items, then others drawn from all lists."""
     chance = np.random.default_rng(seed)
-    popular = {item: value for one in lists for item, value in zip(one.ask.items, one.ask.popularity, strict=False)}
-    every = list(dict.fromkeys(item for one in lists for item in one.ask.items))
+    requests = [one.request for one in lists]
+    popular = {item: value for one in requests for item, value in zip(one.items, one.popularity, strict=False)}
+    every = list(dict.fromkeys(item for one in requests for item in one.items))
     chosen = chance.permutation(len(lists))[:count]
     found = []
-    for one in (lists[place].ask for place in chosen):
+    for one in (requests[place] for place in chosen):
         others = (every[place] for place in chance.permutation(len(every))[:size])
         items = tuple(dict.fromkeys((*one.items, *others)))[:size]
         found.append(one._replace(items=items, popularity=tuple(popular.get(item, 0.0) for item in items)))
     return found
 
 
-def answers(score: Score, asks: Sequence[GateRequest]) -> list[Floats]:
-    """What a scorer says, batch by batch.
+def answers(score: Score, requests: Sequence[GateRequest]) -> list[Floats]:
+    """A scorer's answers, computed batch by batch.
 
     Raises
     ------
     AnswerError
-        Where it is not one row of four probabilities an item.
+        Where an answer is not one row of four probabilities an item.
     """
     found: list[Floats] = []
-    for start in range(0, len(asks), BATCH):
-        some = asks[start : start + BATCH]
+    for start in range(0, len(requests), BATCH):
+        some = requests[start : start + BATCH]
         rows = score(some)
-        if [part.shape for part in rows] != [(len(ask.items), len(INTENTS)) for ask in some]:
+        if [part.shape for part in rows] != [(len(request.items), len(INTENTS)) for request in some]:
             raise AnswerError(score, "its answers are not one row of four probabilities for each item")
-        for ask, part in zip(some, rows, strict=True):
+        for request, part in zip(some, rows, strict=True):
             if not ((part >= 0).all() and np.allclose(part.sum(axis=1), 1, atol=ROUNDING)):
-                raise AnswerError(score, f"what it says of {ask.query or ask.history!r} is no probabilities")
+                raise AnswerError(score, f"its answers to {request.query or request.history!r} are not probabilities")
         found += rows
     return found
 
 
 class Served:
-    """A scorer of texts.
+    """Scores texts as a worker does.
 
     Parameters
     ----------
     parts
-        The version's, as :func:`models.store.parts.parts` or a folder of a trainer has them.
+        The version's parts, from :func:`models.store.parts.parts` or from a trainer's folder.
     encoder
-        Of its weights and its adapter; reads queries.
+        Encodes queries, with the version's weights and adapter.
     items
-        All texts that will be asked for, as items and in histories, encoded by an encoder of the same ``version``:
-        champion and challenger share them where that is equal.
+        All texts of candidates and histories, encoded by an encoder of the same ``version``. Champion and challenger
+        share them where their encoders are equal.
 
     Examples
     --------
@@ -196,22 +198,22 @@ class Served:
             precision=precision,
         )
 
-    def __call__(self, asks: Sequence[GateRequest]) -> list[Floats]:
+    def __call__(self, requests: Sequence[GateRequest]) -> list[Floats]:
         """Probabilities of the four intents, float32 [n, 4] for each context; KeyError for an item not given before."""
-        texts = list(dict.fromkeys(text for ask in asks for text in (ask.query, *ask.asked)))
+        texts = list(dict.fromkeys(text for request in requests for text in (request.query, *request.asked)))
         queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
-        return self.scorer.score([self._request(ask, queries) for ask in asks])
+        return self.scorer.score([self._request(request, queries) for request in requests])
 
-    def _request(self, ask: GateRequest, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
-        past = [self.items.item_store.pooled(self._slots(ask.history)).astype(np.float32)] if ask.history else []
-        past += [queries[text].pooled[None, :] for text in ask.asked]
+    def _request(self, request: GateRequest, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
+        past = [self.items.item_store.pooled(self._slots(request.history)).astype(np.float32)] if request.history else []
+        past += [queries[text].pooled[None, :] for text in request.asked]
         return ScoreRequest(
-            self._slots(ask.items),
-            queries[ask.query] if ask.query else None,
-            ask.query,
+            self._slots(request.items),
+            queries[request.query] if request.query else None,
+            request.query,
             np.concatenate(past) if past else None,
-            np.array(ask.weights, np.float32) if ask.weights else None,
-            np.array(ask.popularity, np.float32) if ask.popularity else None,
+            np.array(request.weights, np.float32) if request.weights else None,
+            np.array(request.popularity, np.float32) if request.popularity else None,
         )
 
     def _slots(self, texts: Sequence[str]) -> np.ndarray:

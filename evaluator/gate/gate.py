@@ -1,7 +1,7 @@
 """The gate: two scorers and the newest held-out examples in, a verdict out.
 
-Knows scorers as functions; nothing of models, stores or processes. Two rules: quality must be *shown*, so the bad end
-of its interval counts; budgets must not be shown *broken*, so the good end of theirs does.
+Knows scorers as functions; nothing of models, stores or processes. Two rules: quality must be *shown*, so the worse end
+of its interval counts; budgets must not be shown *broken*, so the better end of theirs counts.
 """
 
 import math
@@ -30,32 +30,32 @@ def judge(
     brands: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Verdict:
-    """Decide whether a challenger may go on.
+    """Decide whether a challenger may be rolled out.
 
     Parameters
     ----------
     examples
-        In the order of time, and unseen by both scorers, calibration included.
+        Sorted by time. Neither scorer was trained or calibrated on them.
     baseline
-        Whose log loss the challenger's must be below, instead of the champion's; such as the champion, calibrated,
-        where it never was.
+        The challenger's log loss must be below this scorer's instead of the champion's. An example is the champion,
+        calibrated, where it never was.
     worth
-        What items are ranked by, such as :func:`models.scorer.utility` with a shop's weights.
+        Ranks items, such as :func:`models.scorer.utility` with a shop's weights.
     brands
-        Items' brands by their texts.
+        Brands by items' texts.
     clock
-        Seconds; times calls.
+        Gives seconds, to time calls.
 
     Raises
     ------
     AnswerError
-        When the champion answers with what is no probabilities. A challenger that does is refused.
+        When the champion's answers are not probabilities. A challenger whose answers are not is refused.
 
     Examples
     --------
     >>> import numpy as np
     >>> shown = [Example(query=str(i), item=item, intent=item) for i in range(200) for item in ("buy", "ignore")]
-    >>> def sure(p): return lambda asks: [np.array([[p, 0, 0, 1 - p], [1 - p, 0, 0, p]], "f4")[:: -1] for _ in asks]
+    >>> def sure(p): return lambda some: [np.array([[p, 0, 0, 1 - p], [1 - p, 0, 0, p]], "f4")[:: -1] for _ in some]
     >>> verdict = judge(sure(0.6), sure(0.8), shown, GateConfig(latency_p99=100, latency_median=100))
     >>> verdict.decision, judge(sure(0.6), sure(0.6), shown, GateConfig()).decision
     ('passed', 'refused')
@@ -86,24 +86,24 @@ def _checks(
     brands: Mapping[str, str],
     clock: Callable[[], float],
 ) -> Iterator[Check]:
-    how = Bootstrap(config.confidence, config.draws, config.seed)
-    asks = [one.ask for one in lists]
-    before, after = answers(champion, asks), answers(challenger, asks)
-    yield loss_check(lists, before if baseline is champion else answers(baseline, asks), after, config, how)
-    yield ndcg_check(lists, before, after, config, how, worth)
-    yield calibration_check(lists, before, after, config, how)
-    yield from robustness_checks(lists, ((champion, before), (challenger, after)), config, how, worth)
+    bootstrap = Bootstrap(config.confidence, config.draws, config.seed)
+    requests = [one.request for one in lists]
+    before, after = answers(champion, requests), answers(challenger, requests)
+    yield loss_check(lists, before if baseline is champion else answers(baseline, requests), after, config, bootstrap)
+    yield ndcg_check(lists, before, after, config, bootstrap, worth)
+    yield calibration_check(lists, before, after, config, bootstrap)
+    yield from robustness_checks(lists, ((champion, before), (challenger, after)), config, bootstrap, worth)
     wide = pools(lists, config.pool, config.exposure_contexts, config.seed)
     shelves = [top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger)]
     yield from exposure_checks(shelves[0], shelves[1], brands, config)
     calls = pools(lists, config.pool, config.latency_calls, config.seed)
     yield from latency_checks(
-        *measure(champion, challenger, calls, config.latency_repeats, config.seed, clock), config, how
+        *measure(champion, challenger, calls, config.latency_repeats, config.seed, clock), config, bootstrap
     )
 
 
 def _too_few(groups: Groups, config: GateConfig) -> Iterator[Check]:
-    """What there is not enough of; for more queries it takes as many times more shoppers."""
+    """A failed check for each count that is too small. Shoppers are assumed to grow in proportion to queries."""
     least = {groups.unit: (groups.count, config.least_shoppers)}
     least["queries"] = len(set(groups.queries)), config.least_queries
     for unit, (count, wanted) in least.items():

@@ -17,11 +17,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     value, interval
-        What was measured, and how sure it is; None where it could not be told.
+        What was measured, and how sure it is; None where it could not be measured.
     limit
-        What it is held against.
+        What the value is compared with.
     needed
-        Where the slice is too small to tell: how many shoppers it takes; queries where no shopper is known.
+        How many shoppers a decision takes, where the slice is too small; queries where no shopper is known.
     sentence
         For people.
     """
@@ -36,14 +36,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a challenger may go on, and why.
+    """Whether a challenger may be rolled out, and why.
 
     Attributes
     ----------
     shoppers, queries, contexts
-        Of the slice: groups that were resampled, no shoppers where none is known, and lists that were ranked.
+        Counts of the slice. Shoppers and queries are resampled as groups; ``shoppers`` is 0 where none is known.
+        Contexts are the lists that were ranked.
     config
-        The limits and the seed it was judged by.
+        The limits and the seed that were used.
     """
 
     decision: Decision
@@ -56,12 +57,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether the challenger may go on."""
+        """Whether the challenger may be rolled out."""
         return self.decision == "passed"
 
 
 def conclude(checks: Sequence[Check], shoppers: int, queries: int, contexts: int, config: dict[str, Any]) -> Verdict:
-    """One failed check refuses; else one that cannot be told leaves it open.
+    """One failed check refuses the challenger; otherwise one check without enough examples leaves the decision open.
 
     Examples
     --------
@@ -96,10 +97,10 @@ def conclude(checks: Sequence[Check], shoppers: int, queries: int, contexts: int
 
 
 def encode(verdict: Verdict) -> bytes:
-    """As JSON that people can read."""
+    """As indented JSON."""
     return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
 
 
 def decode(data: bytes) -> Verdict:
-    """Read what :func:`encode` wrote; ``msgspec.DecodeError`` where it is none."""
+    """Read what :func:`encode` wrote; ``msgspec.DecodeError`` where it is not a verdict."""
     return msgspec.json.decode(data, type=Verdict)

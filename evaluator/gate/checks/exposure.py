@@ -1,6 +1,6 @@
-"""Who is seen more and who less when the challenger ranks: shares of exposure by item and by brand.
+"""Shares of exposure by item and by brand: who gains and who loses when the challenger ranks.
 
-Pure: lists of names by rank. A place's exposure is nDCG's discount, 1 / log2(1 + rank) (Singh and Joachims 2018).
+Pure: takes lists of names by rank. A place's exposure is nDCG's discount, 1 / log2(1 + rank) (Singh and Joachims 2018).
 """
 
 from collections import Counter
@@ -17,14 +17,14 @@ from models.scorer import Floats
 DEPTH = 10
 
 LONGEST = 60
-"""Letters of a name in a sentence."""
+"""Most letters of a name in a sentence."""
 
 
-def top(asks: Sequence[GateRequest], scores: Sequence[Floats]) -> list[list[str]]:
-    """Each context's ten best items; of equal ones the first comes first."""
+def top(requests: Sequence[GateRequest], scores: Sequence[Floats]) -> list[list[str]]:
+    """Each context's ten best items; ties keep the order of the request."""
     return [
-        [ask.items[place] for place in np.argsort(-score, kind="stable")[:DEPTH]]
-        for ask, score in zip(asks, scores, strict=True)
+        [request.items[place] for place in np.argsort(-score, kind="stable")[:DEPTH]]
+        for request, score in zip(requests, scores, strict=True)
     ]
 
 
@@ -45,7 +45,7 @@ def shares(shelves: Iterable[Sequence[str]]) -> dict[str, float]:
 
 
 def total_variation(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Half the sum of the differences of shares: what part of all exposure goes to others.
+    """Half the sum of the differences of shares: the part of all exposure that goes to others.
 
     Examples
     --------
@@ -61,14 +61,15 @@ def exposure_checks(
     brands: Mapping[str, str],
     config: GateConfig,
 ) -> Iterator[Check]:
-    """By item and by brand, held by the value: resampling makes a distance larger, so it has no interval.
+    """Checks by item and by brand. They compare the value itself: resampling makes a distance larger, so there is no
+    interval.
 
     Parameters
     ----------
     champion, challenger
         Their shelves for the same contexts.
     brands
-        An item's brand by its text; items without one count together.
+        An item's brand by its text; items without a brand count as one.
     """
     for name, limit, key in (("item", config.exposure_item, None), ("brand", config.exposure_brand, brands)):
         if key is not None and not key:

@@ -1,7 +1,7 @@
-"""How long the challenger takes for a call, in the champion's times.
+"""Latency of the challenger's calls relative to the champion's.
 
-Knows two scorers and a clock. Both answer the same calls one after the other, who goes first being drawn anew each
-time, so that whatever else the machine does falls on both.
+Knows two scorers and a clock. Both answer the same calls one after the other. Who goes first is drawn for each call, so
+that other load on the machine affects both alike.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from evaluator.gate.report import Check
 Times = npt.NDArray[np.float64]
 
 WARM = 3
-"""Calls before the clock counts."""
+"""Calls before times are taken."""
 
 
 def measure(
@@ -44,8 +44,8 @@ def measure(
     return times[0], times[1]
 
 
-def latency_checks(champion: Times, challenger: Times, config: GateConfig, how: Bootstrap) -> Iterator[Check]:
-    """Ratios of medians and of 99 % quantiles; they pass unless the ratio is surely above its limit."""
+def latency_checks(champion: Times, challenger: Times, config: GateConfig, bootstrap: Bootstrap) -> Iterator[Check]:
+    """Ratios of medians and of 99 % quantiles; they pass unless the ratio's whole interval is above its limit."""
     for name, share, limit in (("median", 0.5, config.latency_median), ("p99", 0.99, config.latency_p99)):
 
         def ratio(rows: npt.NDArray[np.intp], share: float = share) -> Times:
@@ -55,7 +55,7 @@ def latency_checks(champion: Times, challenger: Times, config: GateConfig, how: 
 
         count = len(champion)
         value = float(ratio(np.arange(count)))
-        low, high = how.interval(ratio, count, "percentile", champion.shape[1])
+        low, high = bootstrap.interval(ratio, count, "percentile", champion.shape[1])
         passed = low <= limit
         took = [1_000 * float(np.quantile(times, share)) for times in (champion, challenger)]
         said = f"A call takes {took[0]:.2f} ms by the champion, {took[1]:.2f} ms by the challenger ({name}): "

@@ -1,7 +1,7 @@
 """Is the challenger better? Log loss, nDCG@10 and calibration on the same lists, challenger minus champion.
 
-A first model has no champion: it is held against the untrained scorer once that scorer's probabilities mean what they
-say. Pure: lists and both scorers' probabilities. What must be shown is held by its interval's bad end, so that chance
+A first model has no champion: it is compared with the untrained scorer once that scorer is calibrated. Pure: takes
+lists and both scorers' probabilities. What must be shown is decided by the worse end of its interval, so that chance
 alone passes nobody: a challenger that is equal passes the loss check in (1 - confidence) / 2 of all slices.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from evaluator.gate.bootstrap import Bootstrap, Bounds, Estimate, Rows, Ways, combined
+from evaluator.gate.bootstrap import Bootstrap, Bounds, Estimate, Groupings, Rows, combined
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answers, ranked_lists
 from evaluator.gate.report import Check
@@ -26,7 +26,7 @@ from models.training.reliability import TENTHS, bins_of, expected_calibration_er
 Numbers = npt.NDArray[np.float64]
 
 Worth = Callable[[Floats], Floats]
-"""From probabilities to what items are ranked by."""
+"""Maps probabilities to the values that items are ranked by."""
 
 SMALLEST = 1e-9
 DEPTH = 10
@@ -43,16 +43,16 @@ def log_losses(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
 
 
 def ndcgs(lists: Sequence[RankedList], scores: Sequence[Floats]) -> Numbers:
-    """Each list's nDCG@10, gains being levels from 0 to 1; NaN where all are equal. Of equal scores the worse item
-    comes first, as in training."""
+    """Each list's nDCG@10. Gains are levels from 0 to 1; NaN where all are equal. Ties of scores are broken against the
+    model, as in training."""
     levels = [expected_level(one.targets.astype(np.float32)) for one in lists]
     return ndcgs_of_levels(levels, scores, DEPTH)
 
 
-def mean_difference(values: Numbers, ways: Ways, how: Bootstrap) -> Estimate | None:
-    """The mean of what lists differ by, over those where it can be told."""
-    told = ~np.isnan(values)
-    return how.ratio(np.where(told, values, 0.0), told.astype(float), *ways)
+def mean_difference(values: Numbers, groupings: Groupings, bootstrap: Bootstrap) -> Estimate | None:
+    """The mean of the lists' differences, without those that are NaN."""
+    known = ~np.isnan(values)
+    return bootstrap.ratio(np.where(known, values, 0.0), known.astype(float), *groupings)
 
 
 def loss_check(
@@ -60,19 +60,19 @@ def loss_check(
     champion: Sequence[Floats],
     challenger: Sequence[Floats],
     config: GateConfig,
-    how: Bootstrap,
+    bootstrap: Bootstrap,
 ) -> Check:
-    """Passes when the loss is less, and its interval's upper end below the margin."""
+    """Passes when the loss is smaller, and its interval's upper end is below the margin."""
     weights = np.array([one.weights.sum() for one in lists])
     before, after = log_losses(lists, champion), log_losses(lists, challenger)
     level = float(before.sum() / weights.sum())
     margin, effect = config.loss_margin * level, config.loss_effect * level
     groups = Groups.of(lists)
-    found = how.ratio(after - before, weights, *groups.ways)
+    found = bootstrap.ratio(after - before, weights, *groups.groupings)
     if found is None:
-        return untold("loss", margin, config)
+        return no_data("loss", margin, config)
     passed = found.value < 0 and found.high < margin
-    needed = how.needed(found, effect + margin)
+    needed = bootstrap.needed(found, effect + margin)
     open_ = not passed and found.low < 0 and needed > found.groups
     said = f"Log loss {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
     if passed:
@@ -89,18 +89,18 @@ def ndcg_check(
     champion: Sequence[Floats],
     challenger: Sequence[Floats],
     config: GateConfig,
-    how: Bootstrap,
+    bootstrap: Bootstrap,
     worth: Worth,
 ) -> Check:
     """Passes when the interval's lower end is above minus the margin."""
     before, after = (ndcgs(lists, [worth(part) for part in found]) for found in (champion, challenger))
     groups = Groups.of(lists)
-    found = mean_difference(after - before, groups.ways, how)
+    found = mean_difference(after - before, groups.groupings, bootstrap)
     margin = config.ndcg_margin
     if found is None:
-        return untold("ndcg", -margin, config)
+        return no_data("ndcg", -margin, config)
     passed = found.low > -margin
-    needed = math.ceil(how.needed(found, margin) * groups.count / found.groups)
+    needed = math.ceil(bootstrap.needed(found, margin) * groups.count / found.groups)
     open_ = not passed and found.high > -margin and needed > groups.count
     level = float(np.nanmean(before))
     said = f"nDCG@10 {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
@@ -118,9 +118,9 @@ def calibration_check(
     champion: Sequence[Floats],
     challenger: Sequence[Floats],
     config: GateConfig,
-    how: Bootstrap,
+    bootstrap: Bootstrap,
 ) -> Check:
-    """Passes unless the expected calibration error is surely larger by more than the margin."""
+    """Passes unless the whole interval of the expected calibration error's difference is above the margin."""
     weights, groups = [one.weights.sum() for one in lists], Groups.of(lists)
     apart = [gaps(lists, found) for found in (champion, challenger)]
     values = [float(expected_calibration_error(cells.sum(0), sum(weights)) / len(INTENTS)) for cells in apart]
@@ -133,12 +133,12 @@ def calibration_check(
             mean = expected_calibration_error(cells[rows].sum(-2), masses[rows].sum(-1)) / len(INTENTS)
             return np.asarray(mean, np.float64)
 
-        return how.interval(
+        return bootstrap.interval(
             lambda rows: errors(after, rows) - errors(before, rows), len(masses), "percentile", before.shape[1]
         )
 
     value = values[1] - values[0]
-    found = Estimate(value, *combined(value, bounds, groups.ways), groups.count)
+    found = Estimate(value, *combined(value, bounds, groups.groupings), groups.count)
     passed = found.low <= config.calibration_margin
     said = f"Calibration error {values[0]:.4f} of the champion, {values[1]:.4f} of the challenger: {_signed(found)}"
     said += "." if passed else f", more than {config.calibration_margin:g} worse."
@@ -160,15 +160,15 @@ def gaps(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
 
 
 def summed(cells: Numbers, place: Rows) -> Numbers:
-    """Rows of one group added up: [groups, columns]."""
+    """The sum of each group's rows: [groups, columns]."""
     found = np.zeros((place.max() + 1, cells.shape[1]))
     np.add.at(found, place, cells)
     return found
 
 
-def untold(name: str, limit: float, config: GateConfig) -> Check:
-    """A check for which the slice has nothing to go by."""
-    said = f"Nothing in the slice tells of {name}: too few of its lists have anything to choose between."
+def no_data(name: str, limit: float, config: GateConfig) -> Check:
+    """A check that the slice has no data for."""
+    said = f"Nothing in the slice measures {name}: too few of its lists have outcomes that differ."
     return Check(
         name=name, value=None, interval=None, limit=limit, passed=False, needed=config.least_shoppers, sentence=said
     )
@@ -191,29 +191,29 @@ def _signed(found: Estimate) -> str:
 
 
 def calibrated(score: Score, examples: Sequence[Example], most: int) -> Score:
-    """The scorer with its probabilities calibrated on the newest contexts of examples that it will not be judged by.
+    """The scorer, calibrated on the newest contexts of examples that the gate does not use.
 
     Raises
     ------
     AnswerError
-        When it answers with what is no probabilities.
+        When its answers are not probabilities.
 
     Examples
     --------
     >>> shown = [Example(query=f"q{n}", item="hose", intent="look" if n % 4 == 0 else "ignore") for n in range(400)]
-    >>> def unsure(asks): return [np.full((len(ask.items), 4), 0.25, np.float32) for ask in asks]
+    >>> def unsure(requests): return [np.full((len(request.items), 4), 0.25, np.float32) for request in requests]
     >>> [row] = calibrated(unsure, shown, 400)([GateRequest("new", (), ("hose",))])
     >>> row.round(2).tolist()
     [[0.0, 0.0, 0.25, 0.75]]
     """
     lists = ranked_lists(examples, most)
-    told = np.concatenate(answers(score, [one.ask for one in lists]))
-    fitted = fit(_logits(told), np.concatenate([one.targets * one.weights[:, None] for one in lists]))
+    predicted = np.concatenate(answers(score, [one.request for one in lists]))
+    fitted = fit(_logits(predicted), np.concatenate([one.targets * one.weights[:, None] for one in lists]))
 
-    def ask(asks: Sequence[GateRequest]) -> list[Floats]:
-        return [softmax(fitted(_logits(part)), axis=1) for part in score(asks)]
+    def calibrated_score(requests: Sequence[GateRequest]) -> list[Floats]:
+        return [softmax(fitted(_logits(part)), axis=1) for part in score(requests)]
 
-    return ask
+    return calibrated_score
 
 
 def _logits(probabilities: Floats) -> Floats:

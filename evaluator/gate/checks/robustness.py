@@ -1,7 +1,7 @@
-"""Does the challenger keep its head when queries are written carelessly? Orders before and after, and nDCG then.
+"""Robustness to carelessly written queries: rank correlation before and after a change, and nDCG after it.
 
-Slips, shouting, missing words, stray spaces: what people do to queries without meaning anything by it. Pure but for the
-scorers, which it asks. Compares with the champion: a catalogue of hard words is hard for both.
+Changes are typos, capitals, missing words and stray spaces, which do not change what a query means. Pure but for the
+scorers, which it calls. Compares with the champion: a catalogue of difficult words is difficult for both.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.bootstrap import Bootstrap, Ways
+from evaluator.gate.bootstrap import Bootstrap, Groupings
 from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answers
@@ -30,14 +30,14 @@ NEIGHBOURS = {
     )
     for letter, (row, column) in _PLACES.items()
 }
-"""Keys that a finger meets beside a letter's, on a QWERTY keyboard whose rows are each half a key further right."""
+"""Keys beside a letter's, on a QWERTY keyboard whose rows are each half a key further right."""
 
 
 def perturb(text: str, kind: str, chance: random.Random) -> str:
-    """A text with one change of a kind; as it was where there is nothing to change.
+    """A text with one change of a kind; the same text where there is nothing to change.
 
-    ``typo`` swaps two letters, loses one or doubles one, never a word's first; ``keyboard`` hits the key beside;
-    ``case`` shouts or capitalises; ``words`` loses a word; ``spaces`` adds some around and between.
+    ``typo`` swaps two letters, drops one or doubles one, never a word's first; ``keyboard`` types a neighbouring key;
+    ``case`` changes to capitals or title case; ``words`` drops a word; ``spaces`` adds some around and between.
 
     Examples
     --------
@@ -72,66 +72,74 @@ def perturb(text: str, kind: str, chance: random.Random) -> str:
 Numbers = npt.NDArray[np.float64]
 
 FEWEST = 3
-"""Items of a list whose order can be kept more or less."""
+"""Least items of a list whose rank correlation is measured."""
 
 
 def robustness_checks(
     lists: Sequence[RankedList],
     scorers: tuple[tuple[Score, Sequence[Floats]], tuple[Score, Sequence[Floats]]],
     config: GateConfig,
-    how: Bootstrap,
+    bootstrap: Bootstrap,
     worth: Worth,
 ) -> Iterator[Check]:
-    """Two checks of each kind: the rank correlation of scores before and after, and nDCG@10 after; each challenger
-    minus champion. They pass unless the challenger is surely worse by more than the margin.
+    """Two checks of each kind: the rank correlation of scores before and after, and nDCG@10 after; each
+    challenger minus champion. They pass unless the whole interval is worse by more than the margin.
 
     Parameters
     ----------
     scorers
-        The champion and the challenger, each with what it says of the lists as they are.
+        The champion and the challenger, each with its answers to the unchanged lists.
     """
     for kind in KINDS:
-        asks = [_perturbed(one.ask, kind, config.seed) for one in lists]
+        requests = [_perturbed(one.request, kind, config.seed) for one in lists]
         chosen = [
-            place for place, ask in enumerate(asks) if ask.query != lists[place].ask.query and len(ask.items) >= FEWEST
+            place
+            for place, request in enumerate(requests)
+            if request.query != lists[place].request.query and len(request.items) >= FEWEST
         ][: config.robustness_contexts]
         some = [lists[place] for place in chosen]
-        ways = Groups.of(some).ways
-        kept, left = zip(
+        groupings = Groups.of(some).groupings
+        correlations, ndcg_after = zip(
             *(
-                _after(some, [worth(found[place]) for place in chosen], score, [asks[place] for place in chosen], worth)
+                _after(
+                    some, [worth(found[place]) for place in chosen], score, [requests[place] for place in chosen], worth
+                )
                 for score, found in scorers
             ),
             strict=True,
         )
-        yield _check(f"robustness_{kind}_order", kept, ways, config.robustness_order, how, "rank correlation")
-        yield _check(f"robustness_{kind}_ndcg", left, ways, config.robustness_ndcg, how, "nDCG@10")
+        yield _check(
+            f"robustness_{kind}_order", correlations, groupings, config.robustness_order, bootstrap, "rank correlation"
+        )
+        yield _check(f"robustness_{kind}_ndcg", ndcg_after, groupings, config.robustness_ndcg, bootstrap, "nDCG@10")
 
 
-def _perturbed(ask: GateRequest, kind: str, seed: int) -> GateRequest:
-    return ask._replace(query=perturb(ask.query, kind, random.Random(f"{seed} {kind} {ask.query}")))
+def _perturbed(request: GateRequest, kind: str, seed: int) -> GateRequest:
+    return request._replace(query=perturb(request.query, kind, random.Random(f"{seed} {kind} {request.query}")))
 
 
 def _after(
-    lists: Sequence[RankedList], before: Sequence[Floats], score: Score, asks: Sequence[GateRequest], worth: Worth
+    lists: Sequence[RankedList], before: Sequence[Floats], score: Score, requests: Sequence[GateRequest], worth: Worth
 ) -> tuple[Numbers, Numbers]:
-    """Of each list the rank correlation (NaN where there was no order) and nDCG."""
-    after = [worth(part) for part in answers(score, asks)]
-    kept = [np.nan if np.ptp(old) == 0 else spearman(old, new) for old, new in zip(before, after, strict=True)]
-    return np.array(kept, np.float64), ndcgs(lists, after)
+    """Each list's rank correlation (NaN where all scores were equal) and nDCG."""
+    after = [worth(part) for part in answers(score, requests)]
+    correlations = [np.nan if np.ptp(old) == 0 else spearman(old, new) for old, new in zip(before, after, strict=True)]
+    return np.array(correlations, np.float64), ndcgs(lists, after)
 
 
-def _check(name: str, values: Sequence[Numbers], ways: Ways, margin: float, how: Bootstrap, what: str) -> Check:
+def _check(
+    name: str, values: Sequence[Numbers], groupings: Groupings, margin: float, bootstrap: Bootstrap, what: str
+) -> Check:
     champion, challenger = values
-    found = mean_difference(challenger - champion, ways, how)
+    found = mean_difference(challenger - champion, groupings, bootstrap)
     kind = name.split("_")[1]
     if found is None:
         said = f"No queries to try {kind} on."
         return Check(name=name, value=None, interval=None, limit=-margin, passed=True, sentence=said)
-    told = ~np.isnan(challenger - champion)
+    known = ~np.isnan(challenger - champion)
     passed = found.high >= -margin
     said = (
-        f"With changed {kind}, {what} {champion[told].mean():.4f} of the champion, {challenger[told].mean():.4f} of "
+        f"With changed {kind}, {what} {champion[known].mean():.4f} of the champion, {challenger[known].mean():.4f} of "
         f"the challenger" + ("." if passed else f": more than {margin:g} worse.")
     )
     return Check(

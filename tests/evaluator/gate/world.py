@@ -93,7 +93,7 @@ class World:
         """A scorer that knows logits [queries, items] by the items' texts."""
         bought = sigmoid(logits)
 
-        def score(asks: Sequence[GateRequest]) -> list[Floats]:
-            return [rows(np.array([bought[self.places[item]] for item in ask.items])) for ask in asks]
+        def score(requests: Sequence[GateRequest]) -> list[Floats]:
+            return [rows(np.array([bought[self.places[item]] for item in request.items])) for request in requests]
 
         return score

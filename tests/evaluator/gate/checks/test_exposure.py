@@ -21,9 +21,9 @@ def test_a_distance_of_shares(one: list[list[str]], other: list[list[str]]) -> N
 
 
 def test_ten_are_on_a_shelf_best_first() -> None:
-    ask = GateRequest("hose", (), tuple("abcdefghijkl"))
-    assert top([ask], [np.arange(12, dtype=np.float32)]) == [list("lkjihgfedc")]
-    assert top([ask], [np.zeros(12, np.float32)]) == [list("abcdefghij")]
+    request = GateRequest("hose", (), tuple("abcdefghijkl"))
+    assert top([request], [np.arange(12, dtype=np.float32)]) == [list("lkjihgfedc")]
+    assert top([request], [np.zeros(12, np.float32)]) == [list("abcdefghij")]
 
 
 def test_who_shows_one_brand_alone_is_refused_by_name() -> None:
@@ -42,7 +42,10 @@ def test_without_brands_there_is_nothing_to_hold() -> None:
 def test_pools_have_a_lists_own_items_and_others_as_a_seed_says() -> None:
     lists = World(30, 0).lists()
     found = pools(lists, 20, 10, 1)
-    own = {one.ask.query: one.ask.items for one in lists}
-    assert len({ask.query for ask in found}) == 10
-    assert all(ask.items[:ITEMS] == own[ask.query] and len(set(ask.items)) == len(ask.items) == 20 for ask in found)
+    own = {one.request.query: one.request.items for one in lists}
+    assert len({request.query for request in found}) == 10
+    assert all(
+        request.items[:ITEMS] == own[request.query] and len(set(request.items)) == len(request.items) == 20
+        for request in found
+    )
     assert found == pools(lists, 20, 10, 1) != pools(lists, 20, 10, 2)

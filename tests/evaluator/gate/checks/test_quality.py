@@ -58,7 +58,7 @@ def test_impressions_of_one_item_count_as_often_as_they_were() -> None:
     ]
     [one] = ranked_lists(shown, 9)
     said = np.random.default_rng(0).dirichlet(np.ones(4), 2).astype(np.float32)
-    by_item = dict(zip(one.ask.items, said, strict=True))
+    by_item = dict(zip(one.request.items, said, strict=True))
     wanted = -sum(row.weight * float(row.target() @ np.log(by_item[row.item])) for row in shown)
     assert log_losses([one], [said])[0] == pytest.approx(wanted, rel=1e-6)
     assert one.weights.sum() == 10
@@ -67,7 +67,7 @@ def test_impressions_of_one_item_count_as_often_as_they_were() -> None:
 def test_the_newest_contexts_are_taken_and_a_query_is_one_group_however_it_is_written() -> None:
     shown = [Example(query=query, history=(query[-1],), item="x", intent="look") for query in ("old", "A  b", "a B ")]
     lists = ranked_lists(shown, 2)
-    assert [one.ask.query for one in lists] == ["a B ", "A  b"]
+    assert [one.request.query for one in lists] == ["a B ", "A  b"]
     assert {one.query for one in lists} == {"a b"}
     assert ranked_lists([Example(history=("p", "q"), item="x", intent="look")], 2)[0].query == "p\nq"
 
@@ -79,12 +79,12 @@ def test_a_list_is_one_shoppers_and_without_shoppers_queries_are_counted() -> No
         for item in "xy"
     ]
     lists = ranked_lists(shown, 9)
-    assert [(one.shopper, one.ask.query) for one in lists] == [("bob", "tv"), ("ann", "TV"), ("ann", "tv")]
+    assert [(one.shopper, one.request.query) for one in lists] == [("bob", "tv"), ("ann", "TV"), ("ann", "tv")]
     groups = Groups.of(lists)
-    assert groups.ways == (("bob", "ann", "ann"), ("tv", "tv", "tv"))
+    assert groups.groupings == (("bob", "ann", "ann"), ("tv", "tv", "tv"))
     assert (groups.count, groups.unit) == (2, "shoppers")
     unknown = Groups.of(ranked_lists([msgspec.structs.replace(one, shopper="") for one in shown], 9))
-    assert unknown.ways[0] == unknown.ways[1] == ("tv", "tv")
+    assert unknown.groupings[0] == unknown.groupings[1] == ("tv", "tv")
     assert (unknown.count, unknown.unit) == (1, "queries")
 
 
@@ -94,7 +94,7 @@ def test_lists_of_one_shopper_are_resampled_as_one(check: Callable[..., Check]) 
     world = World(80, 6)
     once, champion, challenger = world.lists(), world.erring(0.6, 0.6), world.erring(0.5, 0.5)
     own = [
-        replace(one, shopper=f"shopper {row}", ask=one.ask._replace(query=f"{one.ask.query} {number}"))
+        replace(one, shopper=f"shopper {row}", request=one.request._replace(query=f"{one.request.query} {number}"))
         for row, one in enumerate(once)
         for number in range(5)
     ]

@@ -17,8 +17,8 @@ CONFIG = GateConfig(draws=300, robustness_contexts=80)
 
 
 def checks(lists: Sequence[RankedList], champion: Score, challenger: Score) -> dict[str, Check]:
-    asks = [one.ask for one in lists]
-    scorers = ((champion, answers(champion, asks)), (challenger, answers(challenger, asks)))
+    requests = [one.request for one in lists]
+    scorers = ((champion, answers(champion, requests)), (challenger, answers(challenger, requests)))
     found = robustness_checks(lists, scorers, CONFIG, Bootstrap(draws=300), expected_level)
     return {check.name: check for check in found}
 
@@ -27,11 +27,11 @@ def hanging_on(world: World, spelt: Callable[[str], bool]) -> Score:
     """Knows the truth only for queries spelt so."""
     right, chance = world.scorer(world.truth), np.random.default_rng(0)
 
-    def score(asks: Sequence[GateRequest]) -> list[Floats]:
-        known = right(asks)
+    def score(requests: Sequence[GateRequest]) -> list[Floats]:
+        known = right(requests)
         return [
-            part if spelt(ask.query) else rows(sigmoid(chance.normal(size=len(part))))
-            for ask, part in zip(asks, known, strict=True)
+            part if spelt(request.query) else rows(sigmoid(chance.normal(size=len(part))))
+            for request, part in zip(requests, known, strict=True)
         ]
 
     return score
@@ -63,6 +63,8 @@ def test_a_champion_that_is_as_bad_is_no_reason_to_refuse() -> None:
 
 def test_without_queries_there_is_nothing_to_perturb() -> None:
     world = World(20, 3)
-    lists = [RankedList(one.ask._replace(query="", history=("x",)), one.targets, one.weights) for one in world.lists()]
+    lists = [
+        RankedList(one.request._replace(query="", history=("x",)), one.targets, one.weights) for one in world.lists()
+    ]
     found = checks(lists, world.scorer(world.truth), world.scorer(world.truth))
     assert all(check.passed and check.value is None and "No queries" in check.sentence for check in found.values())
