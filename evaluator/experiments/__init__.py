@@ -1,1 +1,1 @@
-"""Experiments: who sees what, and whether it made a difference, valid at every look."""
+"""Experiments: comparing arms, with tests that are valid at every look."""

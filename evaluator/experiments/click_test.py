@@ -1,6 +1,6 @@
 """Whether one arm's click rate differs from another's: evidence and a rate ratio that hold at every look.
 
-Pure: counts, block by block. Knows nothing of who saw what; :mod:`evaluator.experiments.experiment` deals blocks.
+Pure: counts, block by block. Knows nothing of who saw what; :mod:`evaluator.experiments.experiment` forms the blocks.
 """
 
 import math
@@ -16,7 +16,7 @@ WIDEST = 8.0
 """Rate ratios are looked for between an eighth and eight."""
 
 SCALE = 0.1
-"""Where the weights of log ratios fall to half: differences of a tenth show soonest, large ones hardly later."""
+"""Log ratio at which the weights fall to half: differences of a tenth show soonest, large ones hardly later."""
 
 STEPS = 100
 BEND = 4.0
@@ -32,17 +32,17 @@ LOG_WEIGHTS: npt.NDArray[np.float64] = np.log(_mass / _mass.sum())
 
 
 class ClickTest:
-    """Evidence that an arm's click rate is another multiple of the others' than one, whatever the traffic does.
+    """Evidence that an arm's click rate differs from the others', whatever the traffic does.
 
     Events come in blocks, such as a minute, each with the impressions and clicks of the arm (``n``, ``k``) and of the
-    others (``m``, ``j``). If the arm's rate is ``r`` times the others', of the block's clicks the share
-    ``p(r) = n r / (n r + m)`` falls to the arm. A block multiplies the evidence for ``r`` by the binomial likelihood
+    others (``m``, ``j``). If the arm's rate is ``r`` times the others', the arm's expected share of the
+    block's clicks is ``p(r) = n r / (n r + m)``. A block multiplies the evidence for ``r`` by the binomial likelihood
     ratio ``(p(r) / p(1))^k ((1 - p(r)) / (1 - p(1)))^j``; the e-value is the mean of the products over a grid of
     ratios (the method of mixtures, Robbins 1970; for click counts Lindon and Malek 2022, "Anytime-Valid Inference for
     Multinomial Count Data"; e-values in general Grünwald, de Heide and Koolen 2024, "Safe Testing").
 
     Its mean is at most one where the rates are equal, however rates and shares of the traffic change from block to
-    block. For impressions clicked independently with rates whose means are ``q`` in the arm and ``q`` elsewhere, the
+    block. For impressions clicked independently, with rates whose mean is ``q`` in the arm and elsewhere, the
     mean of a block's factor is a product of terms ``1 + q_i (x - 1) <= exp(q_i (x - 1))``, with ``x = p(r) / p(1)``
     in the arm and ``x = (1 - p(r)) / (1 - p(1))`` elsewhere; the exponents add up to zero. Given the number of
     clicks it is at most one too: the arm's clicks are then hypergeometric, the factor is convex in them, and Hoeffding
@@ -52,16 +52,16 @@ class ClickTest:
     :meth:`ratio`'s bounds.
 
     What must hold: a block's end does not depend on its clicks; impressions are clicked independently. Shoppers who
-    stay in their arm and differ in how readily they click make counts vary more than that. Logarithms of the
-    products are therefore divided by :attr:`dispersion`, by how much they do, as quasi-likelihoods are (McCullagh
-    1983): right for large counts, and at one the exact e-value.
+    stay in their arm and differ in how readily they click make counts vary more. Logarithms of the products are
+    therefore divided by :attr:`dispersion`, as quasi-likelihoods are (McCullagh 1983). This is right for large
+    counts, and with a dispersion of one it is the exact e-value.
 
     Attributes
     ----------
     impressions, clicks, other_impressions, other_clicks
         Sums over all blocks.
     dispersion
-        Variance of the arms' rates as a multiple of that of independent clicks, at least one; the caller's to set,
+        Variance of the arms' rates as a multiple of that of independent clicks, at least one. The caller sets it,
         from :class:`evaluator.experiments.dispersion.Dispersion`.
 
     Examples
@@ -99,9 +99,9 @@ class ClickTest:
             self._logs += clicks * LOG_RATIOS - (clicks + other_clicks) * spread
 
     def merge(self, other: "ClickTest") -> "ClickTest":
-        """What both say together, for other blocks or other shoppers: as if one had taken all blocks in.
+        """The sum of tests over disjoint blocks or shoppers, as if one test had taken all blocks in.
 
-        The larger dispersion counts. To add their :meth:`log10` is valid as well, and weaker: each has its own ratio.
+        The larger dispersion is kept. Adding both :meth:`log10` is valid too, but weaker: each has its own ratio.
         """
         found = ClickTest()
         found.dispersion = max(self.dispersion, other.dispersion)
@@ -115,13 +115,13 @@ class ClickTest:
         return self._log() / math.log(10)
 
     def get(self) -> float:
-        """The e-value: 20 or more errs in at most one of 20 experiments without a difference."""
+        """The e-value: without a difference, it reaches 20 in at most one of 20 experiments."""
         return math.exp(min(self._log(), 700.0))
 
     def ratio(self) -> Interval:
-        """The likeliest ratio of the rates, and bounds that hold it at all looks together in 95 % of experiments, for a
-        ratio that stays while the rates themselves may change. Grid points: the bounds are the next ones outside; 0
-        or infinity beyond the last."""
+        """The most likely ratio of the rates, and bounds that contain it at all looks in 95 % of experiments. The ratio
+        has to be constant, the rates need not be. The bounds are the next grid points outside; 0 or infinity beyond
+        the last."""
         inside = np.flatnonzero(self._logs / self.dispersion > self._log() + math.log(ALPHA))
         low, high = int(inside[0]) - 1, int(inside[-1]) + 1
         return Interval(
@@ -131,7 +131,7 @@ class ClickTest:
         )
 
     def save(self) -> dict[str, Any]:
-        """Its state as plain values."""
+        """The state as plain values."""
         return {
             "counts": [self.impressions, self.clicks, self.other_impressions, self.other_clicks],
             "dispersion": self.dispersion,

@@ -1,7 +1,7 @@
-"""How much more clicks vary than if each impression were clicked by itself: shoppers differ, and shelves share a mood.
+"""How much more clicks vary than independent ones: shoppers differ, and impressions of one view are correlated.
 
-Pure: impressions by shopper. The method of random groups (Wolter 2007, "Introduction to Variance Estimation", chapter
-2): what makes clicks of one shopper alike makes random groups of shoppers unlike.
+Pure: takes impressions by shopper. The method of random groups (Wolter 2007, "Introduction to Variance Estimation",
+chapter 2): correlation within shoppers makes random groups of shoppers differ more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,23 +13,23 @@ import numpy as np
 GROUPS = 64
 
 UNKNOWN = 1e9
-"""In place of a dispersion that so few shoppers tell nothing of."""
+"""Used where there are too few shoppers to estimate the dispersion."""
 
 
 class Dispersion:
     """Variance of one arm's click rate, as a multiple of that of independent clicks, from 64 groups of its shoppers.
 
-    Known to a sixth or so, as a chi-squared value with 63 degrees of freedom is, however many shoppers there are; worse
-    where fewer shoppers, or few who see most, fill fewer groups. That is what :meth:`cautious` allows for.
+    Its relative error is about a sixth, that of a chi-squared value with 63 degrees of freedom, however many shoppers
+    there are. It is larger where few shoppers, or few who see most, fill fewer groups; :meth:`cautious` allows for it.
 
     Examples
     --------
-    >>> alike, unlike = Dispersion(), Dispersion()
+    >>> equal, varied = Dispersion(), Dispersion()
     >>> for shopper in range(2_000):
     ...     for view in range(40):
-    ...         alike.update(shopper, (7 * shopper + 11 * view) % 20 == 0)
-    ...         unlike.update(shopper, hash((shopper,)) % 20 == 0)
-    >>> alike.get() < 1.5, unlike.get() > 10
+    ...         equal.update(shopper, (7 * shopper + 11 * view) % 20 == 0)
+    ...         varied.update(shopper, hash((shopper,)) % 20 == 0)
+    >>> equal.get() < 1.5, varied.get() > 10
     (True, True)
     """
 
@@ -38,7 +38,7 @@ class Dispersion:
         self._clicks = [0] * GROUPS
 
     def update(self, shopper: int, clicked: bool) -> None:
-        """Count an impression of a shopper, who is told by a hash."""
+        """Count an impression of a shopper, who is given as a hash."""
         group = shopper % GROUPS
         self._impressions[group] += 1
         self._clicks[group] += clicked
@@ -53,20 +53,20 @@ class Dispersion:
         return float(apart / (shown.sum() * rate * (1 - rate)))
 
     def cautious(self) -> float:
-        """The multiple to divide evidence by: more by as much as the inverse of an estimate with so many degrees of
-        freedom is too large on average, ``d / (d - 2)``; very large where these are two or fewer."""
+        """The multiple to divide evidence by. It is raised by ``d / (d - 2)``, the mean error of the inverse of an
+        estimate with ``d`` degrees of freedom; very large where ``d`` is two or less."""
         freedom = self._groups() - 1
         return self.get() * freedom / (freedom - 2) if freedom > 2 else UNKNOWN
 
     def merge(self, other: "Dispersion") -> "Dispersion":
-        """What both have counted."""
+        """The sum of both counts."""
         found = Dispersion()
         found._impressions = [one + more for one, more in zip(self._impressions, other._impressions, strict=True)]
         found._clicks = [one + more for one, more in zip(self._clicks, other._clicks, strict=True)]
         return found
 
     def save(self) -> dict[str, Any]:
-        """Its state as plain values."""
+        """The state as plain values."""
         return {"impressions": list(self._impressions), "clicks": list(self._clicks)}
 
     @classmethod
@@ -79,13 +79,13 @@ class Dispersion:
         return found
 
     def _groups(self) -> float:
-        """How many groups of one size tell as much as these (Kish): with few shoppers, about as many as shoppers."""
+        """The effective number of groups (Kish): with few shoppers, about the number of shoppers."""
         shown = np.array(self._impressions, dtype=float)
         return float(shown.sum() ** 2 / max(1.0, (shown**2).sum()))
 
 
 def hashed(shopper: str) -> int:
-    """What tells a shopper here, and deals shoppers into groups."""
+    """The hash that stands for a shopper here, and that assigns shoppers to groups."""
     return crc32(shopper.encode("utf-8", "surrogatepass"))
 
 

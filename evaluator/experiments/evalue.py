@@ -1,4 +1,4 @@
-"""Whether one arm gets more than its share: an e-value that holds at every look.
+"""Whether one arm gets more than its share: an e-value that is valid at every look.
 
 Pure: counts. The mixture of likelihood ratios with a beta prior (Robbins 1970; as used for sequential A/B tests by
 Lindon and Malek 2022, "Anytime-Valid Inference for Multinomial Count Data").
@@ -13,10 +13,10 @@ PRIOR = 200.0
 
 
 class EValue:
-    """Evidence against events falling into an arm by chance with its own share.
+    """Evidence against the null that each event falls into the arm with the arm's share as probability.
 
-    With clicks as events and the arm's share of the traffic it is the test of click rates: where both arms are equally
-    good, each click comes from the arm with just that probability. With shoppers as events it is the check for
+    With clicks as events and the arm's share of the traffic it is the test of click rates: if both arms are equally
+    good, each click comes from the arm with that probability. With shoppers as events it is the check for
     sample-ratio mismatch. Under the null its mean is at most one at any stopping time, so to stop at ``1 / alpha``
     errs with probability at most alpha however often one looks (Ville's inequality).
 
@@ -49,7 +49,7 @@ class EValue:
         self.outside += outside
 
     def merge(self, other: "EValue") -> "EValue":
-        """What both have counted."""
+        """The sum of both counts."""
         if (self.share, self.prior) != (other.share, other.prior):
             raise ValueError("these tests ask different questions")
         found = EValue(self.share, self.prior)
@@ -63,7 +63,7 @@ class EValue:
         return mixed - self.inside * math.log(self.share) - self.outside * math.log1p(-self.share)
 
     def get(self) -> float:
-        """The e-value: how many times likelier the events are if the arm's share is another one than by chance."""
+        """The e-value: how many times likelier the events are under other shares than under the arm's own."""
         return math.exp(min(self.log(), 700.0))
 
     @property

@@ -1,6 +1,6 @@
-"""One running experiment, from closed impressions: what each arm got, and what there is to say about it at any moment.
+"""One running experiment on attributed impressions: counts by arm, and evidence that is valid at any moment.
 
-Pure: takes closed impressions in the order in which they close; knows nothing of how arms are assigned.
+Pure: takes attributed impressions in the order in which they are attributed; knows nothing of how arms are assigned.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from evaluator.experiments.evalue import EValue
 from evaluator.metrics.impression import AttributedImpression
 
 BLOCK_MS = 60_000
-"""A minute: blocks have to be short against how quickly shares and rates change, and may be as short as one likes."""
+"""A minute. A block has to be short compared with the time in which shares and rates change; shorter is never wrong."""
 
 LEAST = 100
-"""Impressions that a block has at least: where traffic is thin it lasts longer. A block of few views mostly shows one
-arm alone, and says nothing then; one of ten views says nine tenths of what there is to know."""
+"""Least impressions of a block; it lasts longer where traffic is thin. A block of few views mostly has one arm only,
+and then gives no evidence; a block of ten views gives nine tenths of the evidence."""
 
 SEEN_BITS = 2**20
 SEEN_HASHES = 4
@@ -31,19 +31,19 @@ PIECES = SEEN_BITS // 8 // PIECE
 
 @dataclass(frozen=True, slots=True)
 class ArmReport:
-    """Where one arm stands.
+    """The figures of one arm.
 
     Attributes
     ----------
     impressions, clicks
-        Closed impressions so far, and those that led to anything.
+        Attributed impressions so far, and those with an outcome.
     shoppers
-        Distinct ones that saw an impression.
+        Distinct shoppers that saw an impression.
     log10_clicks
-        Evidence that its click rate is not the control's; 0 for the control itself. 1.3 is twenty to one.
+        Evidence that its click rate is not the control's; 0 for the control itself. 1.3 is odds of 20 to 1.
     log10_traffic
-        Evidence that its share of the shoppers is not the planned one: then something is wrong with the experiment, and
-        its clicks say nothing.
+        Evidence that its share of the shoppers is not the planned one. The experiment is then broken, and its clicks
+        prove nothing.
     """
 
     impressions: int
@@ -56,21 +56,20 @@ class ArmReport:
 class Experiment:
     """Counts by arm, evidence on clicks against the first arm, and the check for sample-ratio mismatch.
 
-    Clicks are compared in blocks of event time; one that comes late counts in the block that is open, and evidence is
-    that of the blocks which are over, less what shoppers' differences make of it. Shoppers are counted once, in the arm
-    that they are first seen in; who was seen is remembered in a Bloom filter of 128 KiB. A newcomer whom it takes for
-    someone seen before (1 % at 100,000 shoppers, half of them at 500,000) is not counted, whichever the arm, so the
-    check stays exact.
+    Clicks are compared in blocks of event time; a late one counts in the open block. Evidence is that of the ended
+    blocks, corrected for the dispersion between shoppers. A shopper is counted once, in the arm seen first;
+    a Bloom filter of 128 KiB holds who was seen. A new shopper whom the filter takes for a known one (1 % at 100,000
+    shoppers, half of them at 500,000) is not counted, whatever the arm, so the check stays exact.
 
-    Several may take in the shoppers of one experiment, each its own ones: :meth:`merge` says what all know together.
+    Several objects may share one experiment, each with its own shoppers; :meth:`merge` adds them up.
 
     Parameters
     ----------
     shares
-        Planned share of the shoppers by arm, summing to one; the first is the control. Other arms are passed over.
-        Another plan is another experiment.
+        Planned share of the shoppers by arm, summing to one; the first is the control. Other arms are ignored.
+        Other shares are another experiment.
     block_ms
-        How long a block is, where it has :data:`LEAST` impressions by then.
+        Length of a block, if it has :data:`LEAST` impressions by then.
 
     Examples
     --------
@@ -95,7 +94,7 @@ class Experiment:
         self._changed: set[int] = set()
 
     def update(self, closed: AttributedImpression, arm: str) -> None:
-        """Take one closed impression in."""
+        """Take one attributed impression in."""
         if arm not in self.shares:
             return
         moment = closed.ts // self.block_ms
@@ -112,11 +111,11 @@ class Experiment:
         counts[2] += self._is_new(digest)
 
     def meet(self, shopper: str, arm: str) -> None:
-        """Count a shopper of an arm who saw something else than its shelf, for the check of the traffic only."""
+        """Count a shopper of an arm who saw another arm's shelf; only the traffic check uses it."""
         self._counts[arm][2] += self._is_new(_digest(shopper))
 
     def get(self) -> dict[str, ArmReport]:
-        """Where each arm stands; changes nothing."""
+        """The figures of each arm; changes nothing."""
         everyone = sum(counts[2] for counts in self._counts.values())
         found = {}
         for arm, (impressions, clicks, shoppers) in self._counts.items():
@@ -127,12 +126,12 @@ class Experiment:
         return found
 
     def merge(self, other: "Experiment") -> "Experiment":
-        """What both say together, of other shoppers each, for reading only: who was seen is not part of it.
+        """The sum of two experiments with disjoint shoppers, for reading only: the filter is not merged.
 
         Raises
         ------
         ValueError
-            When the other is of another plan.
+            When the other has other shares or blocks.
         """
         if (self.shares, self.block_ms) != (other.shares, other.block_ms):
             raise ValueError("these are two experiments")
@@ -146,7 +145,7 @@ class Experiment:
         return found
 
     def save(self) -> dict[str, Any]:
-        """Its state as plain values, without the filter."""
+        """The state as plain values, without the filter."""
         return {
             "shares": list(self.shares.items()),
             "clicks": {arm: test.save() for arm, test in self.clicks.items()},
@@ -169,7 +168,7 @@ class Experiment:
         Raises
         ------
         ValueError
-            When they are another's.
+            When the pieces have another size.
         """
         found = cls(dict(saved["shares"]), int(saved["block_ms"]))
         found.clicks = {arm: ClickTest.load(test) for arm, test in saved["clicks"].items()}
@@ -184,19 +183,19 @@ class Experiment:
         return found
 
     def _end(self) -> None:
-        """Close the block that is open."""
+        """End the open block."""
         for arm, test in self.clicks.items():
             test.update(*self._block[arm], *self._block[self.control])
         self._disperse()
         self._block = {arm: [0, 0] for arm in self.shares}
 
     def _disperse(self) -> None:
-        """Take off the evidence what shoppers' differences make of it."""
+        """Correct the evidence for the dispersion between shoppers."""
         for arm, test in self.clicks.items():
             test.dispersion = of_ratio(self._spread[arm], test.clicks, self._spread[self.control], test.other_clicks)
 
     def _is_new(self, digest: bytes) -> bool:
-        """Whether a shopper was surely never seen before; is remembered now."""
+        """Whether a shopper is certainly new; adds the shopper to the filter."""
         new = False
         for start in range(0, 4 * SEEN_HASHES, 4):
             bit = int.from_bytes(digest[start : start + 4], "little") % SEEN_BITS
@@ -208,5 +207,5 @@ class Experiment:
 
 
 def _digest(shopper: str) -> bytes:
-    """Bits of the filter that a shopper has, and a group."""
+    """Bytes that give a shopper's bits of the filter, and the shopper's group."""
     return hashlib.blake2b(shopper.encode("utf-8", "surrogatepass"), digest_size=4 * SEEN_HASHES + 1).digest()

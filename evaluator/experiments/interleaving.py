@@ -1,7 +1,7 @@
-"""Two models on one shelf: team-draft interleaving, and which one shoppers prefer.
+"""Team-draft interleaving of two models on one shelf, and which of the two shoppers prefer.
 
-Pure: rankings, a seed and clicks. Radlinski, Kurup and Joachims 2008, "How Does Clickthrough Data Reflect Retrieval
-Quality?": needs about a tenth of the traffic that two arms need for the same answer.
+Pure: takes rankings, a seed and clicks. Radlinski, Kurup and Joachims 2008, "How Does Clickthrough Data Reflect
+Retrieval Quality?": needs about a tenth of the traffic that two arms need for the same answer.
 
 No worker makes such shelves yet. The place for it is ``streams/ranking/arms.py``, which asks one recommender for each
 arm: it would ask two for one shelf, put their rankings together by `interleave`, and keep the teams with the shelf.
@@ -25,19 +25,19 @@ class Interleaved:
     teams: tuple[Team, ...]
 
     def credit(self, clicked: Collection[str]) -> int:
-        """The teams' score: above zero where more clicked items are ``a``'s, below where more are ``b``'s."""
+        """The score: above zero where more clicked items are ``a``'s, below zero where more are ``b``'s."""
         return sum(
             1 if team == "a" else -1 for item, team in zip(self.items, self.teams, strict=True) if item in clicked
         )
 
 
 def interleave(a: Sequence[str], b: Sequence[str], length: int, seed: str) -> Interleaved:
-    """Fill a shelf by turns: the team with fewer items picks, at a tie a coin decides; each takes its best one left.
+    """Fill a shelf by turns. The team with fewer items picks its best one left; ties are drawn by the seed.
 
     Parameters
     ----------
     seed
-        The coin's, such as the shelf's id: the same shelf comes out the same again.
+        Seed of the draws, such as the shelf's id: the same seed gives the same shelf.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def interleave(a: Sequence[str], b: Sequence[str], length: int, seed: str) -> In
 
 @dataclass(slots=True)
 class Preference:
-    """Shelves won by each team; ties say nothing.
+    """Shelves won by each team; ties are counted apart.
 
     Examples
     --------
@@ -89,6 +89,6 @@ class Preference:
 
     @property
     def share(self) -> float:
-        """Of the shelves that were won at all: those won by ``a``; a half where there is none."""
+        """The share of decided shelves that ``a`` won; a half where there is none."""
         decided = self.wins + self.losses
         return self.wins / decided if decided else 0.5

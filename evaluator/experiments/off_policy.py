@@ -1,8 +1,8 @@
-"""What another policy would have earned: inverse propensities, self-normalised, and doubly robust.
+"""Off-policy estimates of another policy's reward: inverse propensity, self-normalised, and doubly robust.
 
-Pure: arrays, action probabilities counted from a policy's own log, and shrunken means as the reward model. Knows
-nothing of files. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS); Dudík, Langford and Li 2011
-(DR); Kish 1965 for the effective sample size.
+Pure: takes arrays. Action probabilities are counted from a policy's own log; the reward model is shrunken means.
+Knows nothing of files. Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015 (SNIPS); Dudík, Langford and Li
+2011 (DR); Kish 1965 for the effective sample size.
 """
 
 from collections import Counter, defaultdict
@@ -18,18 +18,18 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """Decisions as they were logged, n of them.
+    """Logged decisions, n of them.
 
     Attributes
     ----------
     reward
-        What came of the action that was taken [n].
+        Reward of the action that was taken [n].
     propensity
         Probability with which the logging policy took it [n], above zero.
     target
-        Probability with which the policy in question takes it in the same place [n].
+        Probability with which the evaluated policy takes it in the same place [n].
     predicted, predicted_target
-        For DR: a model's reward of the action taken [n], and its mean over the actions of the policy in question [n].
+        For DR: a model's reward of the action taken [n], and its mean over the actions of the evaluated policy [n].
 
     Raises
     ------
@@ -50,7 +50,7 @@ class Logs:
         if not ((self.propensity > 0) & (self.propensity <= 1)).all():
             raise ValueError("a logged action's propensity is above zero and at most one; log what explored")
         if not ((self.target >= 0) & (self.target <= 1)).all():
-            raise ValueError("probabilities of the policy in question lie in 0..1")
+            raise ValueError("probabilities of the evaluated policy lie in 0..1")
 
     def weights(self, clip: float) -> Floats:
         """Importance weights, at most ``clip``."""
@@ -63,26 +63,26 @@ class Logs:
 
 
 def ips(logs: Logs, clip: float = np.inf) -> float:
-    """Unbiased without clipping, and as noisy as its largest weights."""
+    """Inverse propensity score: unbiased without clipping, and as noisy as its largest weights."""
     return float((logs.weights(clip) * logs.reward).mean())
 
 
 def snips(logs: Logs, clip: float = np.inf) -> float:
-    """Weights divided by their mean: a little bias for much less variance; never outside the rewards' range."""
+    """Self-normalised: weights over their mean. A small bias, much less variance, never outside the rewards' range."""
     weights = logs.weights(clip)
     total = weights.sum()
     return float((weights * logs.reward).sum() / total) if total else 0.0
 
 
 def dr(logs: Logs, clip: float = np.inf) -> float:
-    """A model's answer corrected by its weighted errors: unbiased where either propensities or the model are right."""
+    """Doubly robust: a model corrected by its weighted errors; unbiased if propensities or model are right."""
     if logs.predicted is None or logs.predicted_target is None:
         raise ValueError("doubly robust estimates need a reward model's predictions")
     return float((logs.predicted_target + logs.weights(clip) * (logs.reward - logs.predicted)).mean())
 
 
 def effective_size(logs: Logs, clip: float = np.inf) -> float:
-    """Kish's effective sample size: how many decisions of the policy itself would say as much."""
+    """Kish's effective sample size: how many decisions of the policy itself would give the same precision."""
     weights = logs.weights(clip)
     squares = float((weights**2).sum())
     return float(weights.sum()) ** 2 / squares if squares else 0.0
@@ -99,7 +99,7 @@ class Estimate(NamedTuple):
 
 def estimate(
     logs: Logs,
-    how: Callable[[Logs, float], float],
+    estimator: Callable[[Logs, float], float],
     *,
     clip: float = np.inf,
     confidence: float = 0.95,
@@ -120,16 +120,16 @@ def estimate(
     """
     chance = np.random.default_rng(seed)
     count = len(logs.reward)
-    values = [how(logs.take(chance.integers(0, count, count)), clip) for _ in range(draws)]
+    values = [estimator(logs.take(chance.integers(0, count, count)), clip) for _ in range(draws)]
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(how(logs, clip), float(low), float(high), effective_size(logs, clip))
+    return Estimate(estimator(logs, clip), float(low), float(high), effective_size(logs, clip))
 
 
 class Frequencies:
     """Probabilities of actions by place, such as items by position, as frequencies of a log.
 
-    Right for policies that do not look at who is there, as Thompson sampling without context; of others it is their
-    mean over the log's visitors.
+    Exact for policies without context, such as Thompson sampling without context. For others it is the mean over the
+    log's visitors.
 
     Examples
     --------
@@ -154,18 +154,18 @@ class Frequencies:
 
 
 STRENGTH = 20.0
-"""Decisions' worth of the mean over all actions that each action's own mean is drawn to it by."""
+"""Weight, in decisions, with which each action's mean is shrunk to the mean over all actions."""
 
 
 def predict(
     actions: Sequence[Hashable], reward: Floats, policies: Sequence[dict[Hashable, float]]
 ) -> tuple[Floats, Floats]:
-    """Predicted reward of each logged action [n], and its mean under the policy in question in the same place [n].
+    """Predicted reward of each logged action [n], and its mean under the evaluated policy in the same place [n].
 
     Parameters
     ----------
     policies
-        What the policy in question would do there: a probability by action, one dictionary a decision.
+        The evaluated policy's probabilities by action, one dictionary a decision.
 
     Examples
     --------

@@ -205,7 +205,9 @@ class Served:
         return self.scorer.score([self._request(request, queries) for request in requests])
 
     def _request(self, request: GateRequest, queries: Mapping[str, EncodedQuery]) -> ScoreRequest:
-        past = [self.items.item_store.pooled(self._slots(request.history)).astype(np.float32)] if request.history else []
+        past = (
+            [self.items.item_store.pooled(self._slots(request.history)).astype(np.float32)] if request.history else []
+        )
         past += [queries[text].pooled[None, :] for text in request.asked]
         return ScoreRequest(
             self._slots(request.items),

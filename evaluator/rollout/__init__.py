@@ -1,1 +1,1 @@
-"""Rollout: a challenger in shadow, then before a share of the shoppers, then in charge of all, or gone."""
+"""Rollout: a challenger runs in shadow, then serves a share of the shoppers, then is promoted or removed."""

@@ -1,4 +1,4 @@
-"""Settings of the rollout: how a challenger is tried, and on what evidence it is promoted or taken back."""
+"""Settings of the rollout: how a challenger is tested, and on what evidence it is promoted or rolled back."""
 
 from typing import Annotated
 
@@ -12,12 +12,12 @@ Part = Annotated[float, Field(gt=0, lt=1)]
 class RolloutConfig(Config):
     """In shadow a challenger answers ``shadow_shelves`` beside the champion; then it gets ``share`` of the shoppers.
 
-    It may take ``slower`` times the champion's time (median), and fail ``failed_share`` of shelves, of at least
-    ``shadow_shelves``. ``alpha`` bounds how often click rates that are equal are taken for different, ``alpha_traffic``
-    the same for the shoppers' shares; clicks are asked after ``least_impressions`` of the challenger. The gate has
-    shown it better, so shoppers need not show that once more: it is also promoted when its click rate is surely above
-    ``1 - harm`` times the champion's. It is given up when a worker has not loaded it for ``ready_s``, or after
-    ``horizon_s`` of shadow, or of canary, without an answer.
+    It may take ``slower`` times the champion's median time, and may fail on ``failed_share`` of shelves, of at least
+    ``shadow_shelves``. ``alpha`` bounds the probability that equal click rates are taken for different;
+    ``alpha_traffic`` does the same for the shares of shoppers. Clicks are compared after ``least_impressions`` of the
+    challenger. The gate has shown that it is better, so the canary only has to exclude harm: it is also promoted when
+    the lower bound of its click rate is above ``1 - harm`` times the champion's. It is given up when a worker has not
+    loaded it for ``ready_s``, or after ``horizon_s`` of shadow, or of canary, without a result.
     """
 
     share: Part = 0.1

@@ -1,7 +1,7 @@
-"""The rollout at work: reads the slots, decides, changes them, and announces what they hold. The package's only edge.
+"""The rollout's controller: reads the slots, decides, changes them, and announces them. Only this module does I/O.
 
-All that must survive is in the slots. Whatever dies between two steps, the next :meth:`Rollout.tick`, of this process
-or another, finishes what was begun. Knows the store, and a function that announces; nothing of Kafka.
+All state that must survive is in the slots. If a process dies between two steps, the next :meth:`Rollout.tick`, of this
+process or another, finishes what was begun. Knows the store, and a function that announces; nothing of Kafka.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from streams.telemetry.meter import Snapshot
 log = logging.getLogger(__name__)
 
 ANNOUNCE_EVERY_MS = 600_000
-"""What slots hold is announced again so often, should the topic have lost it."""
+"""Slots are announced again at this interval, in case the topic has lost a record."""
 
 Event = Literal["canary", "promoted", "rolled_back", "gave_up"]
 
 
 class Tick(NamedTuple):
-    """What a tick saw and decided; ``event`` is what it did, None where it waits."""
+    """What a tick saw and decided; ``event`` is the change it made, None where it waits."""
 
     seen: CanaryEvidence
     decision: Decision
@@ -34,14 +34,14 @@ class Tick(NamedTuple):
 
 
 class Rollout:
-    """Takes one challenger at a time from shadow to its end.
+    """Takes one challenger at a time from shadow to promotion or removal.
 
     Parameters
     ----------
     store
-        Whose slots say what is in charge.
+        The store with the slots.
     announce
-        Tells a slot's content to workers and evaluators; called with the slot's name.
+        Sends a slot's content to workers and evaluators; called with the slot's name.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Rollout:
         self._announced_at: int | None = None
 
     async def begin(self, version: str, reason: str) -> None:
-        """Put a version into shadow; one that is being rolled out already goes on where it is.
+        """Put a version into shadow; one that is being rolled out already stays at its stage.
 
         Raises
         ------
@@ -64,12 +64,12 @@ class Rollout:
         await self._announce()
 
     async def tick(self, snapshots: Iterable[Snapshot], now: int) -> Tick:
-        """Look once, and do what is to be done.
+        """Decide once, and make the change.
 
         Parameters
         ----------
         snapshots
-            Workers' and evaluators' since the last tick; more do no harm.
+            Snapshots of workers and evaluators since the last tick; older ones do no harm.
         now
             Epoch ms.
 
@@ -104,7 +104,7 @@ class Rollout:
         self._reading.update(snapshots)
         seen = self._reading.get(now, champion)
         if champion.current is not None and champion.current.version == challenger.version:
-            # Died after the promotion, or somebody else made it.
+            # A process died after the promotion, or somebody else made it.
             self.slots.clear(CHALLENGER, "promoted")
             return Tick(seen, Decision("promote", champion.current.reason, {}), "promoted")
         decision = decide(self.config, seen, now)
@@ -129,7 +129,7 @@ class Rollout:
                 return None
 
     async def _announce(self) -> None:
-        """Announce what is not announced yet; the champion first, so that nobody is without the promoted version."""
+        """Announce changed slots; the champion first, so that every worker has the promoted version throughout."""
         for name in (CHAMPION, CHALLENGER):
             slot = await asyncio.to_thread(self.slots.read, name)
             if self._announced.get(name, Slot()) == slot:

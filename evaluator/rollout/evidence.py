@@ -1,7 +1,7 @@
-"""What is known of a challenger at a moment: its stage, what workers made of it in shadow, what shoppers did with it.
+"""What is known of a challenger at a moment: its stage, its figures in shadow, and its figures with shoppers.
 
-Pure: takes the snapshots of workers and evaluators in any portions, some perhaps twice; knows nothing of Kafka. Holds
-the last snapshot of each process, and those with times of the shadow stage.
+Pure: takes snapshots of workers and evaluators in batches of any size, some perhaps twice. Knows nothing of Kafka.
+Holds the last snapshot of each process, and the snapshots with times of the shadow stage.
 """
 
 import math
@@ -16,26 +16,26 @@ Stage = Literal["none", "shadow", "canary"]
 
 
 class Shadow(NamedTuple):
-    """Shelves it made beside the champion, and tries that failed; median times of the same asks, in milliseconds; the
-    share of its first ten items that are the champion's too."""
+    """Shelves made beside the champion, and attempts that failed; median times of the same requests, in milliseconds;
+    the share of its first ten items that are the champion's too."""
 
     shelves: int = 0
     failed: int = 0
     champion_ms: float = math.nan
     challenger_ms: float = math.nan
-    alike: float = math.nan
+    overlap: float = math.nan
 
     @property
-    def times(self) -> float:
-        """Its time in the champion's; NaN where nothing was timed."""
+    def time_ratio(self) -> float:
+        """Its median time over the champion's; NaN where nothing was timed."""
         return self.challenger_ms / self.champion_ms if self.champion_ms else math.nan
 
 
 class Canary(NamedTuple):
-    """Shelves it made for shoppers, and tries that failed; what came of its impressions and of the champion's.
+    """Shelves made for shoppers, and attempts that failed; impressions and clicks of both arms.
 
-    ``ratio`` is its click rate in the champion's, surely above ``ratio_low``; ``log10_clicks`` and ``log10_traffic``
-    are evidence that this is not one, and that shoppers are not shared out as planned.
+    ``ratio`` is its click rate over the champion's, ``ratio_low`` the lower confidence bound. ``log10_clicks`` is
+    evidence that the ratio is not one, ``log10_traffic`` that shoppers are not split as planned.
     """
 
     shelves: int = 0
@@ -51,20 +51,20 @@ class Canary(NamedTuple):
 
 
 class CanaryEvidence(NamedTuple):
-    """All there is to decide by.
+    """All that a decision is based on.
 
     Attributes
     ----------
     since
         When the stage began (epoch ms).
     share
-        Of the shoppers who get it.
+        The share of the shoppers who get it.
     workers, ready
-        Those that are alive, and those of them that have it loaded.
+        Workers that are alive, and how many of them have it loaded.
     unready_ms
-        For how long there has been a worker without it, or no worker; 0 while all have it.
-    overtaken
-        Whether another champion came into charge since: what was measured is no comparison with it.
+        For how long a worker has been without it, or there was no worker; 0 while all have it.
+    champion_changed
+        Whether another champion was promoted since; the figures do not compare with it.
     """
 
     stage: Stage = "none"
@@ -74,23 +74,23 @@ class CanaryEvidence(NamedTuple):
     workers: int = 0
     ready: int = 0
     unready_ms: int = 0
-    overtaken: bool = False
+    champion_changed: bool = False
     shadow: Shadow = Shadow()
     canary: Canary = Canary()
 
 
 FRESH_MS = 5_000
-"""A process that was not heard of for so long is gone."""
+"""A process without a snapshot for so long counts as gone."""
 
 ARMS = ("canary", "champion")
-"""The experiment's."""
+"""The experiment's arms."""
 
 
 class EvidenceReader:
-    """What was told of one challenger since it got the share that it has.
+    """Collects the evidence on one challenger since it got its present share.
 
-    Workers' counts begin anew with this object; what shoppers did is added up by evaluators, who keep it. Each of them
-    tells what all have counted together, a moment ago: the one that tells of most impressions counts.
+    Workers' counts start at zero with this object. Evaluators add up and keep what shoppers did. Each evaluator reports
+    what all of them had counted together a moment ago; the report with the most impressions is used.
 
     Examples
     --------
@@ -113,7 +113,7 @@ class EvidenceReader:
         self._timed: list[Snapshot] = []
 
     def update(self, snapshots: Iterable[Snapshot]) -> None:
-        """Take snapshots in; what was told before the challenger got its share, or taken before, is passed over."""
+        """Take snapshots in. Those from before the challenger got its share, and repeated ones, are ignored."""
         for one in sorted(snapshots, key=lambda one: one.to_ms):
             name = one.role, one.labels.get("instance") or one.id
             before = self._last.get(name)
@@ -128,11 +128,11 @@ class EvidenceReader:
                 self._timed.append(one)
 
     def get(self, now: int, champion: Slot | None = None) -> CanaryEvidence:
-        """What is known at a moment (epoch ms), beside the champion in its slot."""
+        """The evidence at a moment (epoch ms), given the champion's slot."""
         alive = {name: one for name, one in self._last.items() if one.to_ms > now - FRESH_MS}
         workers = [name for name in alive if name[0] == "worker"]
         ready = [name for name in workers if self._ready(alive[name])]
-        waits = min((self._ready_at[name] for name in workers), default=self.since)
+        missing_since = min((self._ready_at[name] for name in workers), default=self.since)
         return CanaryEvidence(
             stage="canary" if self.challenger.share else "shadow",
             version=self.challenger.version,
@@ -140,8 +140,8 @@ class EvidenceReader:
             share=self.challenger.share,
             workers=len(workers),
             ready=len(ready),
-            unready_ms=0 if workers and len(ready) == len(workers) else now - waits,
-            overtaken=bool(champion and champion.current and champion.current.at > self.challenger.at),
+            unready_ms=0 if workers and len(ready) == len(workers) else now - missing_since,
+            champion_changed=bool(champion and champion.current and champion.current.at > self.challenger.at),
             shadow=self._shadow(),
             canary=self._canary(latest(one for (role, _), one in alive.items() if role == "evaluator")),
         )
@@ -163,11 +163,11 @@ class EvidenceReader:
         )
 
     def _canary(self, evaluators: Sequence[Snapshot]) -> Canary:
-        all_told = [{_name(one): one.value for one in each.series if self._about(one)} for each in evaluators]
-        most: dict[str, float] = max(all_told, key=_impressions, default={})
-        told = defaultdict(float, most)
+        figures = [{_name(one): one.value for one in each.series if self._about(one)} for each in evaluators]
+        most: dict[str, float] = max(figures, key=_impressions, default={})
+        found = defaultdict(float, most)
         (shown, clicked), (other_shown, other_clicked) = (
-            tuple(max(0, int(told[f"experiment_{what} {arm}"])) for what in ("impressions", "clicks")) for arm in ARMS
+            tuple(max(0, int(found[f"experiment_{what} {arm}"])) for what in ("impressions", "clicks")) for arm in ARMS
         )
         return Canary(
             self._counts["canary.shelves"],
@@ -176,18 +176,18 @@ class EvidenceReader:
             clicked,
             other_shown,
             other_clicked,
-            told.get("experiment_ratio canary", math.nan),
-            told["experiment_ratio_low canary"],
-            told["experiment_log10_evalue clicks canary"],
-            told["experiment_log10_evalue traffic canary"],
+            found.get("experiment_ratio canary", math.nan),
+            found["experiment_ratio_low canary"],
+            found["experiment_log10_evalue clicks canary"],
+            found["experiment_log10_evalue traffic canary"],
         )
 
     def _about(self, series: Series) -> bool:
         return series.labels.get("challenger") == self.challenger.version
 
 
-def _impressions(told: Mapping[str, float]) -> float:
-    return sum(told.get(f"experiment_impressions {arm}", 0.0) for arm in ARMS)
+def _impressions(figures: Mapping[str, float]) -> float:
+    return sum(figures.get(f"experiment_impressions {arm}", 0.0) for arm in ARMS)
 
 
 def _name(series: Series) -> str:

@@ -1,6 +1,6 @@
-"""The policy: what to do with a challenger now. Pure: settings, what is known and a clock; says why, in figures.
+"""The policy: what to do with a challenger now, and why, in figures.
 
-Where figures come from, and who then changes a slot, is not its business.
+Pure: takes settings, evidence and a clock. Knows nothing of where the figures come from, nor of who changes a slot.
 """
 
 import math
@@ -15,7 +15,7 @@ Action = Literal["wait", "canary", "promote", "roll_back", "give_up"]
 
 
 class Decision(NamedTuple):
-    """What to do, why in words for people, and the figures it rests on."""
+    """What to do, the reason as a sentence, and the figures that it rests on."""
 
     action: Action
     words: str
@@ -23,7 +23,7 @@ class Decision(NamedTuple):
 
 
 def decide(config: RolloutConfig, seen: CanaryEvidence, now: int) -> Decision:
-    """The decision of a moment; asked again with the same, it is the same.
+    """The decision of a moment; the same input gives the same decision.
 
     Examples
     --------
@@ -40,8 +40,8 @@ def decide(config: RolloutConfig, seen: CanaryEvidence, now: int) -> Decision:
     """
     if seen.stage == "none":
         return Decision("wait", "no challenger", {})
-    if seen.overtaken:
-        return Decision("give_up", "another champion came into charge: what was measured is no comparison with it", {})
+    if seen.champion_changed:
+        return Decision("give_up", "another champion was promoted: the figures do not compare with it", {})
     found = _shadow(config, seen) if seen.stage == "shadow" else _canary(config, seen.canary)
     if found.action == "wait":
         return _in_time(config, seen, found, now)
@@ -49,7 +49,7 @@ def decide(config: RolloutConfig, seen: CanaryEvidence, now: int) -> Decision:
 
 
 def _in_time(config: RolloutConfig, seen: CanaryEvidence, found: Decision, now: int) -> Decision:
-    """Wait, but not for ever."""
+    """Wait, until the time for it is over."""
     if seen.unready_ms >= config.ready_s * 1_000:
         words = f"{seen.ready} of {seen.workers} workers have it loaded, {span(config.ready_s * 1_000)} were enough"
         return Decision("give_up", words, {"workers": seen.workers, "ready": seen.ready})
@@ -61,24 +61,24 @@ def _in_time(config: RolloutConfig, seen: CanaryEvidence, found: Decision, now: 
 def _shadow(config: RolloutConfig, seen: CanaryEvidence) -> Decision:
     shadow = seen.shadow
     evidence: Evidence = {"shelves": shadow.shelves, "failed": shadow.failed}
-    if math.isfinite(shadow.times):
+    if math.isfinite(shadow.time_ratio):
         evidence |= {"ms": round(shadow.challenger_ms, 3), "champion ms": round(shadow.champion_ms, 3)}
-    told = f"{shadow.shelves:,} shelves in shadow, {shadow.failed:,} failed"
+    words = f"{shadow.shelves:,} shelves in shadow, {shadow.failed:,} failed"
     if _failing(config, shadow):
-        return Decision("roll_back", f"{told}: {config.failed_share:.0%} may", evidence)
+        return Decision("roll_back", f"{words}: {config.failed_share:.0%} may", evidence)
     if seen.ready < max(1, seen.workers):
         return Decision("wait", f"{seen.ready} of {seen.workers} workers have it loaded", evidence)
     if shadow.shelves < config.shadow_shelves:
-        return Decision("wait", f"{told}; {config.shadow_shelves:,} are enough", evidence)
-    if not math.isfinite(shadow.times):
-        return Decision("roll_back", f"{told}, none of them timed: it may take too long", evidence)
-    told += f", {shadow.times:.2f} times the champion's time"
-    if math.isfinite(shadow.alike):
-        told += f", {shadow.alike:.0%} of the first ten are the champion's too"
-        evidence["alike"] = round(shadow.alike, 3)
-    if shadow.times > config.slower:
-        return Decision("roll_back", f"{told}: {config.slower:g} are allowed", evidence)
-    return Decision("canary", f"{told}: {config.share:.0%} of the shoppers get it", evidence)
+        return Decision("wait", f"{words}; {config.shadow_shelves:,} are enough", evidence)
+    if not math.isfinite(shadow.time_ratio):
+        return Decision("roll_back", f"{words}, none of them timed: it may take too long", evidence)
+    words += f", {shadow.time_ratio:.2f} times the champion's time"
+    if math.isfinite(shadow.overlap):
+        words += f", {shadow.overlap:.0%} of the first ten are the champion's too"
+        evidence["alike"] = round(shadow.overlap, 3)
+    if shadow.time_ratio > config.slower:
+        return Decision("roll_back", f"{words}: {config.slower:g} are allowed", evidence)
+    return Decision("canary", f"{words}: {config.share:.0%} of the shoppers get it", evidence)
 
 
 def _canary(config: RolloutConfig, canary: Canary) -> Decision:
@@ -98,29 +98,29 @@ def _canary(config: RolloutConfig, canary: Canary) -> Decision:
     if canary.log10_traffic >= -math.log10(config.alpha_traffic):
         words = f"shoppers are not shared out as planned, evidence {_odds(canary.log10_traffic)}: clicks say nothing"
         return Decision("give_up", words, evidence)
-    told = _told(canary)
+    words = _click_rates(canary)
     if canary.impressions < config.least_impressions:
-        return Decision("wait", f"{told}; {config.least_impressions:,} impressions are the least", evidence)
+        return Decision("wait", f"{words}; {config.least_impressions:,} impressions are the least", evidence)
     if canary.log10_clicks >= -math.log10(config.alpha):
-        return Decision("promote" if canary.ratio > 1 else "roll_back", told, evidence)
+        return Decision("promote" if canary.ratio > 1 else "roll_back", words, evidence)
     if canary.ratio_low >= 1 - config.harm:
-        told += f"; surely at least {canary.ratio_low:.3f} times, and {1 - config.harm:.3g} is enough: "
-        told += "the gate shows whether it is better, the canary whether shoppers lose by it"
-        return Decision("promote", told, evidence)
-    told += f"; {1 / config.alpha:.0f} to 1 is enough, or surely at least {1 - config.harm:.3g} times"
-    return Decision("wait", told, evidence)
+        words += f"; surely at least {canary.ratio_low:.3f} times, and {1 - config.harm:.3g} is enough: "
+        words += "the gate shows whether it is better, the canary whether shoppers lose by it"
+        return Decision("promote", words, evidence)
+    words += f"; {1 / config.alpha:.0f} to 1 is enough, or surely at least {1 - config.harm:.3g} times"
+    return Decision("wait", words, evidence)
 
 
-def _failing(config: RolloutConfig, told: Shadow | Canary) -> bool:
-    return told.failed > config.failed_share * max(told.shelves + told.failed, config.shadow_shelves)
+def _failing(config: RolloutConfig, stage: Shadow | Canary) -> bool:
+    return stage.failed > config.failed_share * max(stage.shelves + stage.failed, config.shadow_shelves)
 
 
-def _told(canary: Canary) -> str:
-    told = f"click rate {_rate(canary.clicks, canary.impressions)} in {canary.impressions:,} impressions, "
-    told += f"{_rate(canary.champion_clicks, canary.champion_impressions)} of the champion"
+def _click_rates(canary: Canary) -> str:
+    words = f"click rate {_rate(canary.clicks, canary.impressions)} in {canary.impressions:,} impressions, "
+    words += f"{_rate(canary.champion_clicks, canary.champion_impressions)} of the champion"
     if math.isfinite(canary.ratio):
-        told += f": {canary.ratio:.2f} times, evidence {_odds(canary.log10_clicks)} of a difference"
-    return told
+        words += f": {canary.ratio:.2f} times, evidence {_odds(canary.log10_clicks)} of a difference"
+    return words
 
 
 def _rate(clicks: int, impressions: int) -> str:
@@ -128,7 +128,7 @@ def _rate(clicks: int, impressions: int) -> str:
 
 
 def _odds(log10: float) -> str:
-    """An e-value as people say it.
+    """An e-value as odds.
 
     Examples
     --------

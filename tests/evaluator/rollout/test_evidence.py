@@ -33,15 +33,15 @@ def test_shadow_adds_up_over_workers_and_each_snapshot_counts_once() -> None:
     seen = found.get(START + 3_500)
     assert (seen.stage, seen.workers, seen.ready, seen.unready_ms) == ("shadow", 2, 2, 0)
     assert (seen.shadow.shelves, seen.shadow.failed) == (9, 1)
-    assert seen.shadow.alike == 0.6
-    assert seen.shadow.times == pytest.approx(1.5, rel=0.03)
+    assert seen.shadow.overlap == 0.6
+    assert seen.shadow.time_ratio == pytest.approx(1.5, rel=0.03)
 
 
 def test_what_was_before_or_is_of_another_challenger_says_nothing() -> None:
     before = worker("w1", START + 500, counts={"shadow.shelves": 4})
     other = worker("w2", START + 2_000, version=CHAMPION)
     seen = reading(before, other).get(START + 2_500)
-    assert (seen.shadow.shelves, seen.workers, seen.ready) == (0, 1, 0) and math.isnan(seen.shadow.times)
+    assert (seen.shadow.shelves, seen.workers, seen.ready) == (0, 1, 0) and math.isnan(seen.shadow.time_ratio)
     strange = evaluator("e", START + 2_000, canary=(9, 1), champion=(9, 1), clicks=9.0, version=CHAMPION)
     assert reading(strange, share=0.1).get(START + 2_500).canary.log10_clicks == 0
 
@@ -79,7 +79,7 @@ def test_an_evaluator_that_has_seen_nothing_has_no_ratio() -> None:
 
 def test_a_champion_that_came_later_overtakes() -> None:
     found = reading()
-    for hours, overtaken in ((-1, False), (1, True)):
+    for hours, champion_changed in ((-1, False), (1, True)):
         slot = Slot(Promotion(CHAMPION, AT + timedelta(hours=hours), "better"))
-        assert found.get(START, slot).overtaken is overtaken
-    assert not found.get(START, Slot()).overtaken
+        assert found.get(START, slot).champion_changed is champion_changed
+    assert not found.get(START, Slot()).champion_changed

@@ -31,7 +31,7 @@ def test_without_a_challenger_nothing_is_done() -> None:
 
 def test_shadow_ends_with_enough_shelves_in_time_on_all_workers() -> None:
     assert shadow().action == "canary"
-    assert "60% of the first ten are the champion's too" in shadow(SHADOW._replace(alike=0.6)).words
+    assert "60% of the first ten are the champion's too" in shadow(SHADOW._replace(overlap=0.6)).words
     few = shadow(SHADOW._replace(shelves=499))
     assert few[:2] == ("wait", "499 shelves in shadow, 0 failed; 500 are enough")
     assert shadow(ready=1)[:2] == ("wait", "1 of 2 workers have it loaded")
@@ -102,7 +102,7 @@ def test_nothing_waits_for_ever_and_a_new_champion_ends_the_comparison(stage: st
     assert decide(CONFIG, seen, horizon - 1).action == "wait"
     late = decide(CONFIG, seen, horizon)
     assert late.action == "give_up" and late.words.endswith("no answer in 168 h")
-    assert decide(CONFIG, seen._replace(overtaken=True), 0).action == "give_up"
+    assert decide(CONFIG, seen._replace(champion_changed=True), 0).action == "give_up"
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
