@@ -1,1 +1,1 @@
-"""What travels: events, items and shelves, their schemas, decoding, and adapters for what shops already have."""
+"""Events, items and shelves: their schemas, decoding, and adapters for the files that shops already have."""

@@ -1,8 +1,8 @@
-"""Who clicks as no person does: suspected bots, from the pages that a shopper saw and clicked.
+"""Marks suspected bots, from the pages that a shopper saw and clicked.
 
-Pure: takes pages and events, gives marks; knows nothing of Kafka, Redis, or what is done with a mark. Three signs, each
-far from what people do (``docs/attribution.md`` has the thresholds and how often they err): more clicks than a person
-can make, pauses between clicks as even as a clock's, and clicks on nearly all that is on screen, page after page.
+Pure: takes pages and events, returns marks; knows nothing of Kafka, Redis, or how marks are used. There are three
+signs, each far from human behaviour (``docs/attribution.md`` has the thresholds and error rates): more clicks than a
+person can make, very regular pauses between clicks, and clicks on nearly all items on screen, page after page.
 """
 
 import math
@@ -18,18 +18,18 @@ from streams.events.schema import AnyEvent, Impression, Touch
 MINUTE_MS = 60_000
 REASONS = ("rate", "regular", "positions")
 PAUSES = 16
-"""About so many of the last pauses are compared with each other."""
+"""About how many of the last pauses are compared with each other."""
 
 PAGE_WEIGHT = 0.9
-"""What a page weighs when the next one has come, in the share of what is clicked."""
+"""The factor by which a page's weight in the clicked share falls with each new page."""
 
 PAGE_MS = 30 * MINUTE_MS
-"""How long a page is what clicks that name no shelf belong to."""
+"""For how long clicks without a shelf id count for a page."""
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A shelf that was seen: when (ms), how many items it had, and how many of them were clicked, or more was done to.
-    A click on nothing that was shown is a page of no items."""
+    """A shelf that was seen: when (ms), its number of items, and how many of them were clicked, bought and so on. A
+    click on an item that was not shown is a page without items."""
 
     ts: int
     shown: int
@@ -37,7 +37,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Track(msgspec.Struct, array_like=True):
-    """What is kept of one shopper: ten numbers, whatever they do. ``reason`` is set once they are marked."""
+    """The state of one shopper, of fixed size. ``reason`` is set once the shopper is marked."""
 
     last: int
     level: float = 0.0
@@ -52,17 +52,17 @@ class Track(msgspec.Struct, array_like=True):
 
 
 class Bots:
-    """Marks shoppers. What it says of one depends on that shopper's pages alone, in the order given.
+    """Marks shoppers as bots. A mark depends only on that shopper's pages, in the order given.
 
-    A mark stays until the shopper was away for ``marked_s``; what is known of others is forgotten after ``forget_s``
-    without a page, and nothing is kept of those who click nothing.
+    A mark stays until the shopper has no page for ``marked_s``. The state of other shoppers is removed after
+    ``forget_s`` without a page. Shoppers without clicks have no state.
 
     Parameters
     ----------
     config
         The thresholds.
     capacity
-        Of how many shoppers something is kept; beyond, the longest unseen go first.
+        The most shoppers to keep; beyond it, the least recently seen are removed first.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Bots:
         self._marked: OrderedDict[str, Track] = OrderedDict()
 
     def update(self, shopper: str, page: Page) -> str:
-        """Take a page in; gives what :meth:`get` does."""
+        """Add a page; returns what :meth:`get` does."""
         track = self.track(shopper)
         if track is not None and page.ts - track.last > self._kept_ms(track):
             self._drop(shopper)
@@ -89,7 +89,7 @@ class Bots:
             if not self.config.mark or not page.clicked:
                 return ""
             track = self._kept[shopper] = Track(page.ts)
-        if not track.reason and (reason := self._judge(track, page)):
+        if not track.reason and (reason := self._reason(track, page)):
             track.reason = reason
             self._marked[shopper] = self._kept.pop(shopper)
         track.last = max(track.last, page.ts)
@@ -97,17 +97,16 @@ class Bots:
         return track.reason
 
     def get(self, shopper: str) -> str:
-        """Why a shopper is marked: ``rate``, ``regular`` or ``positions``; empty for all others."""
+        """Why a shopper is marked: ``rate``, ``regular`` or ``positions``; empty if not marked."""
         track = self._marked.get(shopper)
         return track.reason if track else ""
 
     def marked(self) -> Counter[str]:
-        """How many are marked, by reason."""
+        """The number of marked shoppers by reason."""
         return Counter(track.reason for track in self._marked.values())
 
     def forget(self, until: int, most: float = math.inf) -> list[str]:
-        """Forget shoppers whose next page, seen at ``until`` (ms) or later, would begin anew, up to ``most`` at once;
-        gives who they were."""
+        """Remove up to ``most`` shoppers whose state is expired for a page at ``until`` (ms) or later; returns them."""
         found = list[str]()
         for tracks in (self._kept, self._marked):
             while tracks and len(found) < most:
@@ -119,15 +118,15 @@ class Bots:
         return found
 
     def track(self, shopper: str) -> Track | None:
-        """What is kept of a shopper."""
+        """The state of a shopper, if any."""
         return self._marked.get(shopper) or self._kept.get(shopper)
 
     def restore(self, tracks: Mapping[str, Track]) -> None:
-        """Go on from tracks that were kept."""
+        """Load the states of shoppers that were saved."""
         for shopper, track in sorted(tracks.items(), key=lambda pair: (pair[1].last, pair[0])):
             (self._marked if track.reason else self._kept)[shopper] = track
 
-    def _judge(self, track: Track, page: Page) -> str:
+    def _reason(self, track: Track, page: Page) -> str:
         config = self.config
         drained = max(0, page.ts - track.last) / MINUTE_MS * config.clicks_per_minute
         track.level = max(0.0, track.level - drained) + page.clicked
@@ -144,7 +143,7 @@ class Bots:
         return ""
 
     def _regular(self, track: Track, ts: int) -> bool:
-        """Whether the last pauses between clicks are all but equal; moving mean and variance tell."""
+        """Whether the last pauses between clicks are nearly equal, by their moving mean and variance."""
         before, track.clicked_at = track.clicked_at, ts
         if not before or ts == before:
             return False
@@ -171,12 +170,12 @@ class _Open(msgspec.Struct):
 
 
 class Pages:
-    """Makes pages of events as they come, without waiting for what comes late: a page is over when the next is seen.
+    """Makes pages of events as they arrive, without waiting for late ones: a page ends when the next one is seen.
 
     Parameters
     ----------
     capacity
-        Of how many shoppers the open page is kept.
+        The most shoppers whose open page is kept.
 
     Examples
     --------
@@ -194,7 +193,7 @@ class Pages:
         self._open: FIFOCache[str, _Open] = FIFOCache(capacity)
 
     def update(self, event: AnyEvent) -> Iterator[tuple[str, Page]]:
-        """Take an event in; gives the pages that it ends, with who saw them."""
+        """Add an event; returns the pages that it ends, each with its shopper."""
         who = event.shopper
         if isinstance(event, Impression):
             before = self._open.get(who)

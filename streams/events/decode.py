@@ -1,7 +1,7 @@
-"""Bytes in, a valid event or item out, or a refusal that says what is wrong.
+"""Decodes bytes to a valid event or item, or to a refusal that says what is wrong.
 
-Total: whatever the bytes, these functions answer and never raise. Pure: the clock is an argument. What happens to a
-refusal is the caller's business.
+Total: these functions never raise, whatever the bytes. Pure: the clock is an argument. Knows nothing of what happens to
+a refusal.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from streams.events.schema import QUERY_LETTERS, AnyEvent, Id, Item, Search, eve
 MAX_DETAIL = 500
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises of bytes that are no value: bad letters and deep nesting have no error of its own."""
+"""What msgspec raises for bytes that are no value: for invalid UTF-8 and deep nesting it has no error of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """An item the shop took away."""
+    """An item that the shop deleted."""
 
     item_id: str
 
 
 def refuse(reason: str, detail: str) -> Refusal:
-    """A refusal whose detail is of bounded length and encodable.
+    """A refusal whose detail has bounded length and can be encoded.
 
     Examples
     --------
@@ -69,11 +69,11 @@ def decode_event(raw: bytes | None, came_ms: int, config: EventsConfig) -> AnyEv
         return refuse("future", f"ts is {ahead_s:.0f} s ahead of when it came; {config.max_future_s:g} s are allowed")
     if event.time_ms < 0:
         return refuse("invalid", "Expected a time since 1970 - at `$.ts`")
-    if isinstance(event, Search) and not event.query.isascii():  # one letter may stand for eighteen
-        spelled = len(normalise(event.query))
-        if not 1 <= spelled <= QUERY_LETTERS:
-            told = f"Expected 1 to {QUERY_LETTERS} letters once it is spelled out (NFKC, lower case), not {spelled}"
-            return refuse("invalid", f"{told} - at `$.query`")
+    if isinstance(event, Search) and not event.query.isascii():  # NFKC can turn one character into eighteen
+        length = len(normalise(event.query))
+        if not 1 <= length <= QUERY_LETTERS:
+            detail = f"Expected 1 to {QUERY_LETTERS} letters once it is spelled out (NFKC, lower case), not {length}"
+            return refuse("invalid", f"{detail} - at `$.query`")
     return event
 
 

@@ -1,8 +1,8 @@
-"""The events a shop produces, and the item: their shapes, limits and wire form.
+"""The events that a shop produces, and the item: their schemas, limits and wire form.
 
-A shop writes plain JSON, one object a Kafka record, told apart by ``type``. Unknown fields are ignored; unknown
-types, missing fields and broken limits are refused with a sentence that says where. This module knows shapes only:
-nothing of Kafka, Redis, or what an event leads to.
+A shop writes plain JSON, one object for each Kafka record; ``type`` says which event it is. Unknown fields are ignored.
+Unknown types, missing fields and exceeded limits are refused with a sentence that says where. This module knows schemas
+only: nothing of Kafka, Redis, or how events are processed.
 """
 
 import re
@@ -37,7 +37,7 @@ _SPACES = re.compile(r"[\s\ufeff]+")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """What every event carries.
+    """The fields of every event.
 
     ``event_id`` is the idempotency key: two events with the same id are one event. ``ts`` is event time. At least one
     of ``user_id`` and ``session_id`` names the shopper.
@@ -54,7 +54,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
     session_id: Id | None = None
 
     touches: ClassVar[bool] = False
-    """Whether the event is an act upon one item, and so belongs to the shopper's history."""
+    """Whether the event is an interaction with one item, and so belongs to the shopper's history."""
 
     def __post_init__(self) -> None:
         if self.user_id is None and self.session_id is None:
@@ -62,7 +62,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
     @property
     def shopper(self) -> str:
-        """Who acted: the user where known, else the session."""
+        """Who acted: the user if known, else the session."""
         return self.user_id or self.session_id or ""
 
     @property
@@ -83,7 +83,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 
 class Search(Event, frozen=True, kw_only=True, tag="search"):
-    """A shopper asked for something in words."""
+    """A shopper searched with a text query."""
 
     query: Query
     query_id: Id | None = None
@@ -98,7 +98,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Impression(Event, frozen=True, kw_only=True, tag="impression"):
-    """What was really on the shopper's screen."""
+    """What was actually on the shopper's screen."""
 
     shelf_id: Id
     surface: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -106,7 +106,7 @@ class Impression(Event, frozen=True, kw_only=True, tag="impression"):
 
 
 class Touch(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """An act upon one item; never on the wire itself, only its kinds are."""
+    """An interaction with one item. Never on the wire itself; only its subclasses are."""
 
     item_id: Id
     shelf_id: Id | None = None
@@ -134,7 +134,7 @@ class Purchase(Touch, frozen=True, kw_only=True, tag="purchase"):
 
 
 class Review(Event, frozen=True, kw_only=True, tag="review"):
-    """The shopper judged an item they know."""
+    """The shopper reviewed an item."""
 
     item_id: Id
     rating: Annotated[float, Meta(ge=0, le=5)]
@@ -155,7 +155,7 @@ class Sponsorship(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing the shop sells; an upsert is whole, a Kafka record without a value deletes."""
+    """One thing that the shop sells. An upsert holds the whole item; a Kafka record without a value deletes it."""
 
     item_id: Id
     title: Annotated[str, Meta(min_length=1, max_length=2_000)]
@@ -175,9 +175,9 @@ encoder = msgspec.json.Encoder()
 
 
 def normalise(query: str) -> str:
-    """One spelling for queries that mean the same: NFKC, lower case, single spaces.
+    """Normalise a query: NFKC, lower case, single spaces.
 
-    White space is what either Python or JavaScript calls so: U+001C to U+001F and U+0085 too, and U+FEFF.
+    White space is what Python or JavaScript counts as such, including U+001C to U+001F, U+0085 and U+FEFF.
 
     Examples
     --------

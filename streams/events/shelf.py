@@ -1,6 +1,6 @@
-"""The shelf: what is written to Redis for a frontend, and to ``liveshelf.shelves`` for the evaluator.
+"""The shelf, as written to Redis for a frontend and to ``liveshelf.shelves`` for the evaluator.
 
-Knows the shape and its bytes; nothing of how the items were chosen or of the Redis connection.
+Knows the schema and its bytes; nothing of how the items were chosen or of the Redis connection.
 """
 
 import hashlib
@@ -16,22 +16,22 @@ from streams.clock import Moment, not_ahead
 from streams.events.schema import Id
 
 Chance = Annotated[float, Meta(ge=0, le=1.01)]
-"""A probability, rounding allowed for."""
+"""A probability, with a margin for rounding."""
 
 Utility = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Name = Annotated[str, Meta(max_length=512)]
 Query = Annotated[str, Meta(max_length=16_384)]
-"""A query as it is normalised, which can make one letter eighteen."""
+"""A normalised query; normalising can turn one character into eighteen."""
 
 Key = Annotated[str, Meta(max_length=200_000)]
-"""A Redis key: an id and a query, escaped, nine bytes a letter."""
+"""A Redis key: an id and a query, escaped, up to nine bytes a character."""
 
 MOST = 1_000
 Items = Meta(max_length=MOST)
 
 
 class ShelfItem(msgspec.Struct, frozen=True):
-    """One ranked item: utility, the probabilities behind it, and where the candidate came from."""
+    """One ranked item: its utility, the predicted probabilities, and the sources of the candidate."""
 
     item_id: Id
     score: Utility
@@ -44,7 +44,7 @@ class ShelfItem(msgspec.Struct, frozen=True):
 class Shelf(msgspec.Struct, frozen=True, kw_only=True):
     """The value under a shelf key. Times are epoch milliseconds.
 
-    ``event_ts`` is the time of the newest event the shelf knows of; an older shelf never replaces a newer one.
+    ``event_ts`` is the time of the newest event that the shelf includes; an older shelf never replaces a newer one.
     """
 
     shelf_id: Id
@@ -57,22 +57,22 @@ class Shelf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vector(msgspec.Struct, frozen=True, array_like=True):
-    """A text's embedding: which encoder made it, and its direction as int8 [D], since only that matters."""
+    """A text's embedding: its encoder, and its direction as int8 [D]; its length is not needed."""
 
     encoder: Name
     values: Annotated[bytes, Meta(min_length=1, max_length=8_192)]
 
 
 class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``liveshelf.shelves`` keeps of a shelf: the shelf, whom it was for, and each item's propensity.
+    """A record of ``liveshelf.shelves``: the shelf, its shopper, and each item's propensity.
 
-    ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` stood at place
-    ``i``; it is what inverse-propensity estimates divide by. ``vector`` is the query's embedding.
+    ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` is at place ``i``;
+    inverse-propensity estimates divide by it. ``vector`` is the query's embedding.
 
-    The context is kept as it was served, for whoever learns from what came of the shelf must see what the model saw:
-    ``history`` are the items whose past touches the shelf was ranked by, newest first (for similar items, the item that
-    they are similar to), ``asked`` the past queries, ``weights`` how much each of both counted, in that order, and
-    ``popularity[i]`` how much ``items[i]`` was in demand, in 0..1.
+    The context is kept as the model saw it, since training on the shelf's clicks needs the same input. ``history`` are
+    the past items that the shelf was ranked by, newest first (for similar items, the item that they are similar to).
+    ``asked`` are the past queries. ``weights`` are the weights of the items, then of the queries. ``popularity[i]`` is
+    the demand for ``items[i]``, 0 to 1.
     """
 
     key: Key
@@ -88,7 +88,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
-    """A shelf's id: the same for the same cause, so a repeated event makes the same shelf, not a second one.
+    """A shelf's id. Equal inputs give the same id, so a repeated event makes the same shelf, not a second one.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
 
 
 def direction(encoder: str, pooled: npt.NDArray[np.float32]) -> Vector:
-    """An embedding [D], cut down to its direction.
+    """An embedding [D], reduced to its direction.
 
     Examples
     --------
@@ -126,8 +126,8 @@ record_decoder = msgspec.json.Decoder(ShelfRecord)
 
 
 def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
-    """The record, or where its JSON is larger than ``max_bytes`` less of it: first it loses what it was ranked by, then
-    its last items.
+    """The record, shortened if its JSON is larger than ``max_bytes``: first its context is removed, then its last
+    items.
 
     Examples
     --------
@@ -160,14 +160,15 @@ def parse(message: Any, came_ms: int) -> ShelfRecord:
     Raises
     ------
     ValueError
-        When it is none, or cannot be: made in the future, or with lists that do not go together.
+        When it is no valid record: it is from the future, or its lists have different lengths.
     """
     record = record_decoder.decode(message.value or b"")
     not_ahead(max(record.shelf.made_at, record.shelf.event_ts), came_ms, "the shelf")
     count = len(record.shelf.items)
     if len(record.propensities) != count or len(record.popularity) not in (0, count):
-        told = f"{len(record.propensities)} propensities and {len(record.popularity)} popularities"
-        raise ValueError(f"{count} items, but {told}")
+        raise ValueError(
+            f"{count} items, but {len(record.propensities)} propensities and {len(record.popularity)} popularities"
+        )
     if len(record.weights) not in (0, len(record.history) + len(record.asked)):
         raise ValueError(
             f"{len(record.weights)} weights of {len(record.history)} items and {len(record.asked)} queries"

@@ -1,1 +1,1 @@
-"""What shops already have, in its own shape, turned into our events and items: files in, values or refusals out."""
+"""Adapters for the files that shops already have: files in, our events and items or refusals out."""

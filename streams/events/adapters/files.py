@@ -1,4 +1,4 @@
-"""Any file a shop has, as entries: picks the adapter by the mapping, the name, or what stands in the first line."""
+"""Reads any file of a shop as entries: chooses the adapter by the mapping, the name, or the first line."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,27 +21,27 @@ def read(source: Source, kind: Kind, mapping: MappingConfig, now_ms: int, config
     Parameters
     ----------
     now_ms : int
-        What counts as the present, epoch milliseconds: events dated after it are refused. A file does not say when
-        its lines came, unlike a topic's records.
+        The time now, epoch milliseconds: events dated after it are refused. A file does not say when its lines came,
+        unlike the records of a topic.
 
     Raises
     ------
     MappingError
         When the mapping does not fit the file, before or with the first record.
     SourceError
-        When the file itself is damaged or UTF-16; what stood before the damage was yielded.
+        When the file is damaged or UTF-16; entries before the damage are yielded first.
     """
     if mapping.kind is not None and mapping.kind != kind:
         raise MappingError(f"this mapping makes {mapping.kind}, not {kind}")
-    gate = Validator(now_ms, config, mapping.distinct)
+    validator = Validator(now_ms, config, mapping.distinct)
     form = mapping.format if mapping.format != "auto" else guess(source.path)
     if form == "csv":
-        return table.read(source, kind, mapping, gate)
+        return table.read(source, kind, mapping, validator)
     if form == "ubi":
         if kind == "items":
             raise MappingError("UBI files hold no items")
-        return ubi.Ubi(mapping, gate).read(source)
-    return jsonl.read(source, kind, mapping, gate)
+        return ubi.Ubi(mapping, validator).read(source)
+    return jsonl.read(source, kind, mapping, validator)
 
 
 def guess(path: Path) -> Format:

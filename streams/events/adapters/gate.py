@@ -1,7 +1,7 @@
-"""The one door between a shop's own data and our topics: nothing passes that the worker would refuse.
+"""Validates a shop's own data before it goes to our topics: nothing passes that the worker would refuse.
 
-Fields become an event or item by the structs of ``streams.events.schema``, then go through the worker's own decoder.
-Repeats are told apart here. Knows nothing of files, mappings or Kafka.
+Fields become an event or item by the structs of ``streams.events.schema``, then go through the worker's decoder.
+Duplicates are found here. Knows nothing of files, mappings or Kafka.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -21,9 +21,9 @@ _T = TypeVar("_T", bound=Event | Item)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one line led to, and the line, for whoever must mend it.
+    """The result of one line, and the line, so that errors in it can be corrected.
 
-    ``records`` is how many records of the source this entry stands for: 0 for the second event of one record.
+    ``records`` is how many records of the source this entry stands for; 0 for the second event of one record.
     """
 
     line: Line
@@ -32,7 +32,7 @@ class Entry:
 
 
 class DuplicateFilter:
-    """Remembers the last ``capacity`` things, each in its last state.
+    """Remembers the last ``capacity`` things, each with its last state.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class DuplicateFilter:
         self._seen: dict[Hashable, Hashable] = {}
 
     def again(self, thing: Hashable, state: Hashable = None) -> bool:
-        """Whether the thing was here before, and last in this state; it is remembered so from now on."""
+        """Whether the thing was seen before and its last state was this one. Remembers the thing with this state."""
         if thing in self._seen and self._seen[thing] == state:
             return True
         self._seen.pop(thing, None)
@@ -59,19 +59,20 @@ class DuplicateFilter:
 
 
 class Validator:
-    """Lets valid events and items through, once each.
+    """Passes each valid event and item once.
 
-    An event repeats when its ``event_id`` does; an item when it is as it was when it last came, or, with ``distinct``,
-    when its id was seen, so that the first of several rows about one item stays.
+    An event is a duplicate if its ``event_id`` was seen. An item is a duplicate if it equals its last version or, with
+    ``distinct``, if its id was seen: then the first of several rows for one item counts.
 
     Examples
     --------
-    >>> gate = Validator(2_000_000_000_000, EventsConfig())
-    >>> gate.event({"type": "read", "event_id": "1", "ts": 5, "user_id": "u", "item_id": "i", "price": "2.5"}).price
+    >>> validator = Validator(2_000_000_000_000, EventsConfig())
+    >>> fields = {"type": "read", "event_id": "1", "ts": 5, "user_id": "u", "item_id": "i", "price": "2.5"}
+    >>> validator.event(fields).price
     2.5
-    >>> gate.event({"type": "read", "event_id": "1", "ts": 5, "user_id": "u", "item_id": "i"}).reason
+    >>> validator.event(fields).reason
     'duplicate'
-    >>> gate.item({"item_id": "i"})
+    >>> validator.item({"item_id": "i"})
     Refusal(reason='invalid', detail='Object missing required field `title`')
     """
 
@@ -80,7 +81,7 @@ class Validator:
         self._seen = DuplicateFilter()
 
     def event(self, fields: Mapping[str, Any]) -> AnyEvent | Refusal:
-        """The event these fields make; numbers may be text."""
+        """The event of these fields; numbers may be text."""
         made: AnyEvent | Refusal = _converted(fields, AnyEvent)
         if isinstance(made, Refusal):
             return made
@@ -89,14 +90,14 @@ class Validator:
         return passed if isinstance(passed, Refusal) else _same(made, passed)
 
     def raw_event(self, raw: bytes) -> AnyEvent | Refusal:
-        """The event in our own JSON, as the worker would read it."""
+        """The event of our own JSON, as the worker would read it."""
         event = decode_event(raw, self.now_ms, self.config)
         if not isinstance(event, Refusal) and self._seen.again(event.event_id):
             return refuse(DUPLICATE, f"event_id {event.event_id!r} was sent before")
         return event
 
     def item(self, fields: Mapping[str, Any]) -> Item | Refusal:
-        """The item these fields make; numbers may be text."""
+        """The item of these fields; numbers may be text."""
         made: Item | Refusal = _converted(fields, Item)
         if isinstance(made, Refusal):
             return made
@@ -114,12 +115,12 @@ class Validator:
 
 
 def unread(line: Line, reason: str, detail: str) -> Entry:
-    """An entry for a line that is no record at all."""
+    """An entry for a line that is not a record."""
     return Entry(line, refuse(reason, detail))
 
 
 def expanded(line: Line, records: int, outcomes: Iterable[AnyEvent | Item | Refusal]) -> Iterable[Entry]:
-    """One entry an outcome, where several come of the same records."""
+    """One entry for each result, if several come from the same records."""
     for number, outcome in enumerate(outcomes):
         yield Entry(line, outcome, 0 if number else records)
 
@@ -141,5 +142,5 @@ def _encoded(made: Event | Item) -> bytes | Refusal:
 
 
 def _same(made: _T, passed: _T) -> _T | Refusal:
-    # JSON has no infinity: it would pass as nothing.
+    # JSON has no infinity: it would be encoded as null.
     return passed if made == passed else refuse("invalid", "a number is not finite")

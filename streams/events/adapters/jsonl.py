@@ -1,4 +1,4 @@
-"""One JSON object a line: our own events and items, or, through a mapping, a shop's."""
+"""Reads files with one JSON object per line: our own events and items or, with a mapping, a shop's records."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -12,20 +12,22 @@ from streams.events.adapters.source import Line, Source
 from streams.events.decode import Refusal, refuse
 
 
-def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Validator) -> Iterator[Entry]:
-    """An entry a line; a mapping without fields leaves objects as they are."""
-    mapped = Mapped(kind, mapping, gate) if mapping.fields else None
+def read(
+    source: Source, kind: Literal["items", "events"], mapping: MappingConfig, validator: Validator
+) -> Iterator[Entry]:
+    """One entry for each line; a mapping without fields leaves objects as they are."""
+    mapped = Mapped(kind, mapping, validator) if mapping.fields else None
     for line in source.lines():
         if not line.complete:
             yield unread(line, "oversized", f"the line is longer than {len(line.raw)} bytes")
         elif mapped is None and kind == "events":
-            yield Entry(line, gate.raw_event(line.raw))
+            yield Entry(line, validator.raw_event(line.raw))
         else:
             record = parsed(line)
             if isinstance(record, Refusal):
                 yield Entry(line, record)
             else:
-                yield Entry(line, mapped.outcome(record) if mapped else gate.item(record))
+                yield Entry(line, mapped.outcome(record) if mapped else validator.item(record))
 
 
 def parsed(line: Line) -> dict[str, Any] | Refusal:

@@ -1,4 +1,4 @@
-"""A shop's record, through its mapping and the gate: an event, an item or a refusal."""
+"""Converts a shop's record by its mapping and validates it: gives an event, an item or a refusal."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ class Mapped:
     Raises
     ------
     MappingError
-        When made, for a mapping that says what is not understood.
+        On construction, for an invalid mapping.
 
     Examples
     --------
@@ -24,12 +24,12 @@ class Mapped:
     'Lamp'
     """
 
-    def __init__(self, kind: Literal["items", "events"], mapping: MappingConfig, gate: Validator) -> None:
-        self.kind, self.rules, self.gate = kind, mapping.refuse, gate
+    def __init__(self, kind: Literal["items", "events"], mapping: MappingConfig, validator: Validator) -> None:
+        self.kind, self.rules, self.validator = kind, mapping.refuse, validator
         self.fields = mapping.compiled()
 
     def outcome(self, record: Record) -> AnyEvent | Item | Refusal:
-        """What the record is; the first rule that holds refuses it."""
+        """The event or item of a record, or a refusal; the first rule that matches refuses it."""
         for rule in self.rules:
             if rule.holds(record):
                 return refuse(rule.reason, f"{rule.column} is {str(record.get(rule.column, ''))[:100]!r}")
@@ -37,4 +37,4 @@ class Mapped:
             fields = self.fields(record)
         except ValueError as error:
             return refuse("invalid", str(error))
-        return self.gate.item(fields) if self.kind == "items" else self.gate.event(fields)
+        return self.validator.item(fields) if self.kind == "items" else self.validator.event(fields)

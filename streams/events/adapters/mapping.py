@@ -1,7 +1,7 @@
-"""How a shop's columns become our fields: a small declaration, from a preset, a TOML file or the command line.
+"""Maps a shop's columns to our fields, by a small declaration from a preset, a TOML file or the command line.
 
-A field is given by an expression: a column's name (``upc``); a template of columns (``{InvoiceNo}-{StockCode}``), with
-conversions (``{CustomerID|int}``); a constant (``=purchase``); and for ``attributes``, all columns that match
+The expression of a field is a column's name (``upc``); a template of columns (``{InvoiceNo}-{StockCode}``), with
+conversions (``{CustomerID|int}``); a constant (``=purchase``); or for ``attributes``, all columns that match
 (``attr_*``). Knows nothing of files or of what is valid.
 """
 
@@ -32,11 +32,11 @@ _NAMES = {field.name for kind in _STRUCTS for field in msgspec.structs.fields(ki
 
 
 class MappingError(ValueError):
-    """A mapping that cannot be read or does not fit the file; says what to change."""
+    """A mapping cannot be read or does not fit the file; the message says what to change."""
 
 
 class Refuse(Config):
-    """A row to refuse: where the column matches the pattern, or is a number of at most so much."""
+    """A rule that refuses a row: its column matches the pattern, or is a number of at most ``at_most``."""
 
     reason: str = Field(pattern="^[a-z_]+$")
     column: str
@@ -61,11 +61,11 @@ class Refuse(Config):
         try:
             return float(value) <= self.at_most
         except ValueError:
-            return False  # no number at all: the contract says so better
+            return False  # not a number: validation refuses it with a better message
 
 
 class RankingsConfig(Config):
-    """For tables with one row for each result shown; see ``streams.events.adapters.rankings``."""
+    """Settings for tables with one row for each result shown; see ``streams.events.adapters.rankings``."""
 
     by: tuple[str, ...]
     clicked: str
@@ -74,7 +74,7 @@ class RankingsConfig(Config):
 
 
 class MappingConfig(Config):
-    """A whole mapping; what a preset's TOML file holds."""
+    """A whole mapping, as in a preset's TOML file."""
 
     about: str = ""
     kind: Literal["items", "events"] | None = None
@@ -95,7 +95,7 @@ class MappingConfig(Config):
         Raises
         ------
         MappingError
-            For a field we do not have or an expression that says nothing.
+            For an unknown field or an invalid expression.
 
         Examples
         --------
@@ -112,12 +112,12 @@ class MappingConfig(Config):
         return partial(_fields, compiled)
 
     def columns(self) -> set[str]:
-        """The columns that must be there."""
+        """The columns that the file must have."""
         named = {name for text in self.fields.values() for name in _columns(text)} | {r.column for r in self.refuse}
         return named | ({*self.rankings.by, self.rankings.clicked} if self.rankings else set())
 
     def reads(self, column: str) -> bool:
-        """Whether something is made of the column.
+        """Whether the mapping reads the column.
 
         Examples
         --------
@@ -129,7 +129,7 @@ class MappingConfig(Config):
         return column in self.columns() or (bool(column) and fnmatchcase(column, pattern))
 
     def with_fields(self, assignments: Iterable[str]) -> "MappingConfig":
-        """This mapping with fields from the command line, each ``field=expression``, put over its own.
+        """This mapping with its fields overridden by those of the command line, each ``field=expression``.
 
         Examples
         --------
@@ -146,7 +146,7 @@ class MappingConfig(Config):
 
 
 def expression(name: str, text: str) -> Expression:
-    """The function that an expression stands for; it gives None where the record has nothing."""
+    """The function for an expression; it returns None if the record has no value."""
     if text.startswith("="):
         return lambda _: text[1:]
     if name == "attributes":
@@ -169,12 +169,12 @@ def presets() -> list[str]:
 
 
 def load(preset: str | None = None, path: Path | None = None, fields: Iterable[str] = ()) -> MappingConfig:
-    """The mapping of a preset or a TOML file, with fields from the command line over it.
+    """The mapping of a preset or a TOML file, with its fields overridden by those of the command line.
 
     Raises
     ------
     MappingError
-        When it is not there, is no TOML, or says what is not understood.
+        When the mapping does not exist, is not TOML, or is invalid.
     """
     if preset is not None and path is not None:
         raise MappingError("give a preset or a mapping file, not both")

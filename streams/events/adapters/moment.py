@@ -1,4 +1,4 @@
-"""When something happened, out of the many ways shops write it down: text or a number in, epoch milliseconds out."""
+"""Parses times in the formats that shops use: text or a number in, epoch milliseconds out."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
@@ -14,8 +14,8 @@ from streams.config import Config
 class MomentConfig(Config):
     """``format`` is ``auto`` (ISO 8601, or epoch milliseconds), ``epoch_s``, or a pattern of ``strptime``.
 
-    ``zone`` is the time zone of times that name none, e.g. ``Europe/London``; without it such times are refused,
-    since a guess would shift a shop's whole history unseen.
+    ``zone`` is the time zone of times that name none, e.g. ``Europe/London``. Without it such times are refused: a
+    wrong guess would shift a shop's whole history without notice.
     """
 
     format: str = "auto"
@@ -29,7 +29,7 @@ class MomentConfig(Config):
         return zone
 
     def reader(self) -> Callable[[Any], int]:
-        """The function from a value to epoch milliseconds; it raises `ValueError` for what it cannot read.
+        """The function from a value to epoch milliseconds; it raises `ValueError` for a value that it cannot read.
 
         Examples
         --------

@@ -1,7 +1,7 @@
-"""Logged result lists, one row for each result shown: each list becomes a search, an impression and its clicks.
+"""Reads logged result lists with one row for each result: each list becomes a search, an impression and its clicks.
 
-Such logs often have no times. They are given: list ``n`` was asked for at ``start + n * step_s``, seen a tenth of a
-step later, and its clicks follow, spread over the rest of the step, in the order of their positions.
+Such logs often have no times, so times are assigned: list ``n`` was searched at ``start + n * step_s`` and seen a tenth
+of a step later. Its clicks are spread over the rest of the step, in the order of their positions.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,15 +23,15 @@ _TRUE = {"true", "1", "yes", "y", "t"}
 
 
 class Rankings:
-    """Turns rows into lists and lists into events, holding one list at a time; rows of a list must stand together.
+    """Turns rows into lists and lists into events, one list at a time. Rows of a list must be adjacent.
 
-    A row without a valid item and position is refused by itself; the rest of its list still counts.
+    A row without a valid item and position is refused; the rest of its list still counts.
     """
 
-    def __init__(self, mapping: MappingConfig, config: RankingsConfig, gate: Validator) -> None:
+    def __init__(self, mapping: MappingConfig, config: RankingsConfig, validator: Validator) -> None:
         if missing := sorted(NEEDED - set(mapping.fields)):
             raise MappingError(f"rankings need the fields {', '.join(missing)}")
-        self.config, self.gate = config, gate
+        self.config, self.validator = config, validator
         self.fields = mapping.compiled()
         try:
             self.start_ms = MomentConfig(zone="UTC").reader()(config.start)
@@ -40,7 +40,7 @@ class Rankings:
         self.step_ms = config.step_s * 1000
 
     def read(self, rows: Iterable[Entry | tuple[Line, Record]]) -> Iterator[Entry]:
-        """The entries of all rows."""
+        """All entries of the rows."""
         number = count()
         for _, group in groupby(rows, self._list):
             shown: list[tuple[Line, dict[str, Any], bool]] = []
@@ -76,12 +76,12 @@ class Rankings:
         name = f"{first.get('session_id')}-{number}"
         start = self.start_ms + number * self.step_ms
         who: dict[str, Any] = {key: first[key] for key in ("session_id", "user_id") if key in first}
-        yield self.gate.event(
+        yield self.validator.event(
             who
             | {"type": "search", "event_id": f"{name}-search", "ts": round(start)}
             | {"query": first.get("query"), "query_id": name}
         )
-        yield self.gate.event(
+        yield self.validator.event(
             who
             | {"type": "impression", "event_id": f"{name}-shown", "ts": round(start + self.step_ms / 10)}
             | {"shelf_id": name, "surface": SURFACE}
@@ -90,7 +90,7 @@ class Rankings:
         clicked = sorted((row["shown"] for _, row, click in rows if click), key=lambda shown: shown.position)
         for place, shown in enumerate(clicked, start=1):
             at = start + self.step_ms / 10 + 0.9 * self.step_ms * place / (len(clicked) + 1)
-            yield self.gate.event(
+            yield self.validator.event(
                 who
                 | {"type": "click", "event_id": f"{name}-click-{place}", "ts": round(at)}
                 | {"item_id": shown.item_id, "shelf_id": name, "position": shown.position}

@@ -1,6 +1,6 @@
-"""A file of lines, whatever it is packed in: read once, from start to end, in bounded memory.
+"""Reads a file of lines, plain or compressed, once from start to end, in bounded memory.
 
-Knows bytes, lines and CSV rows; nothing of what they mean. A line that cannot be read is told, never a reason to stop.
+Knows bytes, lines and CSV rows; nothing of what they mean. A line that cannot be read is marked; reading goes on.
 """
 
 import csv
@@ -15,19 +15,19 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 MAX_LINE = 8 * 1024 * 1024
-"""Bytes of a line that are kept; the rest of a longer one is passed over."""
+"""The most bytes of a line that are kept; the rest of a longer line is skipped."""
 
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class SourceError(OSError):
-    """A file that cannot be read, or not to its end; the message names it and the line, and says what to do."""
+    """A file cannot be read to its end; the message names it and the line, and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, without its end, or one CSV row, which may have been several; ``number`` is its first, from 1."""
+    """One line without its line ending, or one CSV row of one or more lines; ``number`` is the first line's, from 1."""
 
     number: int
     raw: bytes
@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One CSV row with its text as it stood; ``error`` says why it has no cells."""
+    """One CSV row with its original text; ``error`` says why it has no cells."""
 
     line: Line
     cells: list[str]
@@ -63,16 +63,16 @@ class Source:
 
     @property
     def position(self) -> int:
-        """Bytes of the file read so far, as packed: of ``size``, for a progress bar."""
+        """Bytes of the file read so far, compressed, out of ``size``; for a progress bar."""
         return 0 if self._packed.closed else self._packed.tell()
 
     def lines(self, *, blank: bool = False) -> Iterator[Line]:
-        """Every line that is not blank, or, with ``blank``, every line.
+        """Every line that is not blank or, with ``blank``, every line.
 
         Raises
         ------
         SourceError
-            When the file is UTF-16, or damaged; what stood before the damage was yielded.
+            When the file is UTF-16 or damaged; lines before the damage are yielded first.
         """
         number = 0
         while raw := self._read(number):
@@ -95,7 +95,7 @@ class Source:
     def rows(self, delimiter: str = ",") -> Iterator[Row]:
         """Every row of a CSV file that is not blank, its header first; errors as for `lines`.
 
-        A quote that is never closed costs the row it began in, up to csv's field limit, and not the file.
+        A quote that is never closed loses the row it began in, up to csv's field limit, and not the whole file.
         """
         taken: list[Line] = []
         reader = csv.reader(self._text(taken), delimiter=delimiter)
@@ -117,7 +117,7 @@ class Source:
             yield Row(line, cells, error)
 
     def _read(self, whole: int) -> bytes:
-        """The next piece of a line, after so many whole ones."""
+        """The next piece of a line, after ``whole`` complete lines."""
         try:
             return self._file.readline(MAX_LINE)
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
@@ -142,7 +142,7 @@ class Source:
 
 
 def unpacked(file: BufferedReader, suffix: str) -> IO[bytes]:
-    """The file's contents, by what its name ends with."""
+    """The file's uncompressed contents, by the suffix of its name."""
     if suffix == ".xz":
         return cast(IO[bytes], lzma.open(file, "rb"))
     if suffix == ".gz":

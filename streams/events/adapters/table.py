@@ -1,4 +1,4 @@
-"""CSV with a header: one row is one item, one event, or, with ``rankings``, one result that a shopper was shown."""
+"""Reads CSV with a header: one row is one item, one event or, with ``rankings``, one result shown to a shopper."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -10,25 +10,27 @@ from streams.events.adapters.rankings import Rankings
 from streams.events.adapters.source import Line, Row, Source
 
 
-def read(source: Source, kind: Literal["items", "events"], mapping: MappingConfig, gate: Validator) -> Iterator[Entry]:
-    """An entry a row, or for rankings a few entries each list shown.
+def read(
+    source: Source, kind: Literal["items", "events"], mapping: MappingConfig, validator: Validator
+) -> Iterator[Entry]:
+    """One entry for each row, or with rankings a few entries for each list.
 
     Raises
     ------
     MappingError
-        When the header cannot be read, has not the columns that the mapping names, or has one of them twice.
+        When the header cannot be read, lacks a column that the mapping names, or has one of them twice.
     """
     rows = records(source, mapping)
     if mapping.rankings is None:
-        mapped = Mapped(kind, mapping, gate)
+        mapped = Mapped(kind, mapping, validator)
         for row in rows:
             yield row if isinstance(row, Entry) else Entry(row[0], mapped.outcome(row[1]))
     else:
-        yield from Rankings(mapping, mapping.rankings, gate).read(rows)
+        yield from Rankings(mapping, mapping.rankings, validator).read(rows)
 
 
 def records(source: Source, mapping: MappingConfig) -> Iterator[Entry | tuple[Line, Record]]:
-    """Each row by its header's names, or the entry that says why it cannot be."""
+    """Each row as a record by column name, or an entry that says why it cannot be read."""
     header: list[str] = []
     for row in source.rows(mapping.delimiter):
         if not header:

@@ -1,7 +1,8 @@
-"""OpenSearch *User Behavior Insights*: its bulk files, queries and events, as our events.
+"""Reads OpenSearch *User Behavior Insights* (UBI): converts its bulk files, queries and events to our events.
 
-A bulk file has two lines a document: what to do (``{"index": {"_index": "ubi_events", "_id": …}}``) and the document.
-Files with documents alone are read as well. UBI has no event id: the document's index and ``_id`` serve, else its hash.
+A bulk file has two lines for each document: the action (``{"index": {"_index": "ubi_events", "_id": …}}``) and the
+document. Files with documents only are read as well. UBI has no event id: the document's index and ``_id`` are used, or
+its hash.
 """
 
 import hashlib
@@ -29,14 +30,14 @@ ACTIONS = {
     "purchase": "purchase",
     "buy": "purchase",
 }
-"""UBI leaves action names to the shop; these are the ones its specification and samples use. A mapping adds more."""
+"""UBI does not fix action names; these are the ones in its specification and samples. A mapping can add more."""
 
 _BULK = {"index", "create", "update", "delete"}
 _SURFACE = "search"
 
 
 def is_action(record: Mapping[str, Any]) -> bool:
-    """Whether an object is a bulk file's action line.
+    """Whether an object is the action line of a bulk file.
 
     Examples
     --------
@@ -50,16 +51,16 @@ def is_action(record: Mapping[str, Any]) -> bool:
 class Ubi:
     """Turns UBI documents into events."""
 
-    def __init__(self, mapping: MappingConfig, gate: Validator) -> None:
+    def __init__(self, mapping: MappingConfig, validator: Validator) -> None:
         self.actions = ACTIONS | mapping.actions
         kinds = {str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
         if unknown := sorted(set(self.actions.values()) - kinds):
             raise MappingError(f"no such event: {', '.join(unknown)}; there are {', '.join(sorted(kinds))}")
-        self.gate = gate
+        self.validator = validator
         self.moment = (mapping.ts if mapping.ts.zone else MomentConfig(format=mapping.ts.format, zone="UTC")).reader()
 
     def read(self, source: Source) -> Iterator[Entry]:
-        """An entry a document; action lines are no records of their own."""
+        """One entry for each document; action lines give no entries."""
         named: str | None = None
         for line in source.lines():
             if not line.complete:
@@ -107,7 +108,7 @@ class Ubi:
         if kind == "search":
             query = document.get("user_query") or document.get("message")
             if query_id:
-                # The query's own record and the event about it are one search; some shops keep the id for the next.
+                # A query's record and the event about it are one search; some shops reuse the id for the next query.
                 fields["event_id"] = f"search-{query_id}-{_hash(str(query).encode(), 4)}"
             fields |= {"query": query, "query_id": query_id}
         elif kind == "impression":
@@ -115,7 +116,7 @@ class Ubi:
             fields["items"] = [{"item_id": item_id, "position": position}]
         else:
             fields |= {"item_id": item_id, "shelf_id": query_id, "position": position}
-        return self.gate.event(fields)
+        return self.validator.event(fields)
 
 
 def _object(value: Any) -> Mapping[str, Any]:
