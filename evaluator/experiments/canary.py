@@ -54,14 +54,14 @@ class CanaryExperiment:
     Examples
     --------
     >>> from datetime import UTC, datetime
-        >>> from evaluator.metrics.impression import AttributedImpression
+    >>> from evaluator.metrics.impression import AttributedImpression
     >>> canary = CanaryExperiment(block_ms=60_000)
     >>> canary.hold(Slot(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5)))
-        >>> for number in range(100):
-        ...     closed = AttributedImpression(f"u{number}", "i", "s", "feed", 0, ts=9_000)
+    >>> for number in range(100):
+    ...     closed = AttributedImpression(f"u{number}", "i", "s", "feed", 0, ts=9_000)
     ...     canary.update(View((closed,), arm="canary", made_at=5_000, made_for=closed.shopper))
     >>> shown = next(one for one in canary.get() if one.labels["arm"] == "canary")
-        >>> shown.name, shown.labels["challenger"], 35 < shown.value < 65
+    >>> shown.name, shown.labels["challenger"], 35 < shown.value < 65
     ('experiment_impressions', 'm2', True)
     """
 
