@@ -25,8 +25,8 @@ from evaluator.gate.report import Check, Verdict
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LearningConfig
 from evaluator.retraining.dataset import TrainingDataset
-from evaluator.retraining.job import BRANDS, LESSON, Job
-from evaluator.retraining.run_spec import ORDER, RunResult, RunSpec
+from evaluator.retraining.job import BRANDS, DATASET, Job
+from evaluator.retraining.run_spec import SPEC, RunResult, RunSpec
 from evaluator.retraining.training_run import Trigger
 from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
 from liveshelf.demo.log import StoryLog
@@ -74,12 +74,12 @@ class Runs:
         """One run: with a lesson of its own, or with another run's, its labels shuffled by a seed."""
         run = self.folder / name
         run.mkdir(parents=True)
-        run_spec.write(run / ORDER, RunSpec(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
+        run_spec.write(run / SPEC, RunSpec(id=name, by="benchmark", trigger=TRIGGER, champion=champion))
         if lesson is not None:
-            told = run_spec.read(lesson / LESSON, TrainingDataset)
+            told = run_spec.read(lesson / DATASET, TrainingDataset)
             assert told is not None
             train, calibrate = (shuffled(some, seed) for some in (told.train, told.calibrate))
-            run_spec.write(run / LESSON, msgspec.structs.replace(told, train=train, calibrate=calibrate))
+            run_spec.write(run / DATASET, msgspec.structs.replace(told, train=train, calibrate=calibrate))
             run_spec.write(run / BRANDS, run_spec.read(lesson / BRANDS, dict[str, str]))
         outcome = Job(run, self.config, lambda *_: None).run()
         self.tick()

@@ -1,1 +1,1 @@
-"""Retraining: why to train now, the trainer's process, its runs, and what a run makes of examples."""
+"""Retraining: reasons to train, the trainer's process, its runs, and the training dataset of a run."""

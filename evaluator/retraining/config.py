@@ -1,4 +1,4 @@
-"""Settings of retraining: what is a reason to train, what a run is trained on and how, and the examples on disk."""
+"""Settings of retraining: reasons to train, what a run is trained on and how, and the examples on disk."""
 
 from dataclasses import dataclass
 from typing import Annotated, Self
@@ -12,9 +12,9 @@ from streams.config import TEN_YEARS_S, Config, Count, RoleConfig, Seconds, Stre
 
 
 class ExamplesConfig(Config):
-    """Examples of one ``span_s`` of event time make a segment, which goes ``keep_s`` after its end, or sooner where all
-    are more than ``keep_bytes``. They are held in memory until there are ``flush_rows`` or ``flush_bytes`` of them, or
-    for ``flush_s``. ``rehearsal`` examples of all history are kept beside.
+    """Examples of one ``span_s`` of event time make a segment. It is removed ``keep_s`` after its end, or sooner where
+    all segments exceed ``keep_bytes``. Examples are held in memory until there are ``flush_rows`` or ``flush_bytes`` of
+    them, or for ``flush_s``. A sample of ``rehearsal`` examples of all history is kept as well.
     """
 
     folder: str = ".liveshelf/examples"
@@ -38,18 +38,18 @@ ALARMS = (
     "score_psi_drift",
     "unseen_items_rise",
 )
-"""All that evaluators raise, as :data:`evaluator.monitoring.registry.KINDS` names them; spelt out, for that takes long
-to load and settings are read by every command."""
+"""All alerts of evaluators, as :data:`evaluator.monitoring.registry.KINDS` names them. They are listed here because
+that module takes long to load, and every command reads settings."""
 
 
 class TriggerConfig(Config):
-    """Reasons and limits. Examples are labelled ones that no run was trained on yet.
+    """Reasons and limits. Examples here are labelled ones that no run was trained on yet.
 
     A firing alert named in ``alarms`` is a reason, and again ``alarm_again_s`` after a run if it goes on all the same;
-    so are ``enough_examples``, and ``every_s`` without a run. None switches either off, no names switch alarms off.
-    A run waits for ``least_examples``, for ``cooldown_s`` after the end of the last one, and for a place among
-    ``runs_a_day`` in any 24 hours. A run that was not heard of for ``lease_s`` counts as over; after a quarter of it a
-    trainer of the same name that has the run's folder goes on with it.
+    so are ``enough_examples``, and ``every_s`` without a run. None switches either off, an empty ``alarms``
+    switches alarms off. A run waits for ``least_examples``, for ``cooldown_s`` after the end of the last one, and until
+    fewer than ``runs_a_day`` began in the last 24 hours. A run without a heartbeat for ``lease_s`` counts as over;
+    after a quarter of it a trainer of the same name that has the run's folder goes on with it.
     """
 
     alarms: tuple[str, ...] = ALARMS
@@ -83,11 +83,11 @@ Part = Annotated[float, Field(gt=0, lt=0.5)]
 
 class LearningConfig(RoleConfig):
     """A run takes the newest ``most_examples``, none seen more than ``window_s`` before the last one, nor before the
-    drift that an alarm told of. Of their views the newest ``gate_share``, at most ``gate_views``, are the gate's; the
-    ``calibration_share`` before them calibrates; of the contexts trained on, ``rehearsal`` are older ones. ``debias``
-    weighs what was ignored by how often its place is looked at. ``epochs`` are the method's own unless given.
+    drift that an alarm reports. Of their views the newest ``gate_share``, at most ``gate_views``, go to the gate; the
+    ``calibration_share`` before them is for calibration. Of the contexts trained on, the share ``rehearsal`` is older.
+    ``debias`` weights ignored items by the propensity of their position. ``epochs`` is the method's own unless given.
 
-    ``threads`` cores compute, with ``niceness``; ``folder`` holds unfinished runs and encoded items.
+    Training uses ``threads`` cores with ``niceness``; ``folder`` holds unfinished runs and encoded items.
     """
 
     group: str = "liveshelf-trainer"
@@ -107,7 +107,7 @@ class LearningConfig(RoleConfig):
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """All settings that the trainer goes by. ``closing_s`` is how long after it was seen an impression is closed."""
+    """All settings of the trainer. ``closing_s`` is how long after it was seen an impression is attributed."""
 
     streams: StreamsConfig
     learning: LearningConfig

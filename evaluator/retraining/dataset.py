@@ -1,7 +1,7 @@
-"""What a run is trained and judged by: labelled examples with their texts and weights, cut in three by time.
+"""A run's training dataset: labelled examples with their texts and weights, split in three by time.
 
-The oldest to train on, newer ones to calibrate by, the newest to be judged by; a view has one time, so no cut parts
-one. What was ignored is weighed by how often its place is looked at. Pure but for the archive it reads.
+The oldest are for training, newer ones for calibration, the newest for the gate. A view has one time, so no view is
+split. Ignored items are weighted by the propensity of their position. Pure but for the archive it reads.
 """
 
 from collections import deque
@@ -21,13 +21,13 @@ from models.training.rehearsal import rehearse
 
 
 def weighed(examples: Sequence[Example], positions: PositionBiasModel) -> list[Example]:
-    """Examples whose ``ignore`` ones count as much as their position's propensity.
+    """The examples, with each ``ignore`` weighted by its position's propensity.
 
-    Where only one in five looks, four of five have not ignored anything. By the position-based model an item that
-    tempts with probability ``r`` is clicked at place ``k`` with probability ``theta(k) r``. So the log likelihood of a
-    click is ``log r`` plus a constant, and that of none ``log(1 - theta(k) r)``, which for rare clicks is ``theta(k)
-    log(1 - r)``: a cross-entropy in which clicks weigh one and the rest their propensity. Inverse weights on the clicks
-    (Joachims et al. 2017) aim at the same and vary far more.
+    Where one in five shoppers looks at a position, four of five have not ignored anything there. In the position-based
+    model an item of attraction ``r`` is clicked at position ``k`` with probability ``theta(k) r``. So the log
+    likelihood of a click is ``log r`` plus a constant. That of no click is ``log(1 - theta(k) r)``, which for rare
+    clicks is ``theta(k) log(1 - r)``. This is a cross-entropy in which clicks have weight one and the others
+    their propensity. Inverse weights on the clicks (Joachims et al. 2017) have the same aim and far more variance.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def weighed(examples: Sequence[Example], positions: PositionBiasModel) -> list[E
 
 
 class Slices(NamedTuple):
-    """Examples in the order of time."""
+    """Examples, sorted by time."""
 
     train: Sequence[LabelledExample]
     calibrate: Sequence[LabelledExample]
@@ -55,7 +55,7 @@ class Slices(NamedTuple):
 
 
 def slices(examples: Sequence[LabelledExample], config: LearningConfig) -> Slices:
-    """Cut examples that are in the order of time.
+    """Split examples that are sorted by time.
 
     Examples
     --------
@@ -70,11 +70,11 @@ def slices(examples: Sequence[LabelledExample], config: LearningConfig) -> Slice
         When there are too few moments to make three slices.
     """
     views = [view[0] for view, _ in groupby(examples, lambda one: (one.ts, one.shopper, one.shelf_id))]
-    judged = max(1, min(int(config.gate_share * len(views)), config.gate_views))
-    aside = judged + max(1, int(config.calibration_share * len(views)))
+    gate = max(1, min(int(config.gate_share * len(views)), config.gate_views))
+    aside = gate + max(1, int(config.calibration_share * len(views)))
     if aside >= len(views):
         raise ExamplesError(f"{len(views):,} views are too few to train on, to calibrate and to judge by")
-    first, second = (next(place for place, one in enumerate(examples) if one.ts >= views[-n]) for n in (aside, judged))
+    first, second = (next(place for place, one in enumerate(examples) if one.ts >= views[-n]) for n in (aside, gate))
     if not 0 < first < second:
         raise ExamplesError(f"{len(views):,} views of so few moments cannot be parted by time")
     return Slices(examples[:first], examples[first:second], examples[second:])
@@ -84,11 +84,11 @@ END = 1 << 62
 
 
 class TrainingDataset(msgspec.Struct, frozen=True, kw_only=True):
-    """Three slices of examples; ``train`` has older ones among it.
+    """Three slices of examples; ``train`` includes older ones for rehearsal.
 
-    ``rehearsed`` is how many these are, ``without_text`` how many examples were left out because nothing is known of
-    their item or context. ``since`` and ``until`` are the times of the first and the last one to train on, ``through``
-    is that of the newest of all slices (epoch ms).
+    ``rehearsed`` is how many of these there are, ``without_text`` how many examples were left out because the
+    text of their item or context is unknown. ``since`` and ``until`` are the times of the first and the last example
+    to train on, ``through`` is that of the newest of all slices (epoch ms).
     """
 
     train: list[Example]
@@ -102,10 +102,10 @@ class TrainingDataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[LabelledExample]:
-    """The newest examples, in the order of time: none from before ``since``, none too old, and not too many."""
+    """The newest examples, sorted by time: none from before ``since``, none older than the window, not too many."""
     newest, enough = archive.newest() or 0, archive.back(END, config.most_examples) or 0
     some = archive.read(max(since, newest - int(config.window_s * 1_000), enough), END)
-    return list(deque(some, maxlen=config.most_examples))  # several may be of the first moment
+    return list(deque(some, maxlen=config.most_examples))  # several may have the first time
 
 
 def training_dataset(
@@ -115,31 +115,31 @@ def training_dataset(
     config: LearningConfig,
     seed: int = 0,
 ) -> TrainingDataset:
-    """Slices of recent examples in the order of time, with older ones among those to train on.
+    """Slices of recent examples that are sorted by time, with older ones added to those to train on.
 
     Parameters
     ----------
     text
-        An item's text; None for one that is gone.
+        Returns an item's text; None for an item that was removed.
 
     Raises
     ------
     ExamplesError
         When a slice would be empty.
     """
-    made = [(one, _example(one, text)) for one in some]
-    cut = slices([one for one, told in made if told], config)
-    told = [one for _, one in made if one]
+    pairs = [(one, _example(one, text)) for one in some]
+    cut = slices([one for one, found in pairs if found], config)
+    examples = [one for _, one in pairs if one]
     first, second = len(cut.train), len(cut.train) + len(cut.calibrate)
-    # Calibration and gate see what was shown as it came: probabilities are those of clicks, wherever an item stood.
-    train = weighed(told[:first], _positions(cut.train)) if config.debias else told[:first]
+    # Calibration and gate use unweighted examples: their probabilities are those of clicks at any position.
+    train = weighed(examples[:first], _positions(cut.train)) if config.debias else examples[:first]
     again = rehearse(train, [one for old in older if (one := _example(old, text))], config.rehearsal, seed)
     return TrainingDataset(
         train=again,
-        calibrate=told[first:second],
-        gate=told[second:],
+        calibrate=examples[first:second],
+        gate=examples[second:],
         rehearsed=len(again) - first,
-        without_text=len(made) - len(told),
+        without_text=len(pairs) - len(examples),
         since=cut.train[0].ts,
         until=cut.train[-1].ts,
         through=cut.gate[-1].ts,
@@ -148,8 +148,8 @@ def training_dataset(
 
 def _example(one: LabelledExample, text: Callable[[str], str | None]) -> Example | None:
     context = Context(one.query, tuple(one.history), tuple(one.asked), tuple(one.weights))
-    made = example(one, context, text)
-    return made and msgspec.structs.replace(made, popularity=one.popularity)
+    found = example(one, context, text)
+    return found and msgspec.structs.replace(found, popularity=one.popularity)
 
 
 def _positions(some: Iterable[LabelledExample]) -> PositionBiasModel:

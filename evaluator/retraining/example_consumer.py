@@ -1,7 +1,6 @@
-"""Examples from Kafka to disk: a consumer in the trainers' group, whose offsets are committed once all is safe.
+"""Examples from Kafka to disk: a consumer in the trainers' group that commits offsets once all before them is on disk.
 
-Not Faust's: that commits what was acknowledged event by event, and here a whole buffer becomes safe at once, in
-whatever order partitions came.
+It does not use Faust, which commits event by event: here a whole buffer of all partitions is written at once.
 """
 
 import asyncio
@@ -32,12 +31,12 @@ END = 1 << 62
 
 
 class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Reads examples into a store, and knows how many there are.
+    """Reads examples into a store, and counts them.
 
     Parameters
     ----------
     store
-        Where they go; nobody else may write there.
+        The store to write to; nobody else may write there.
     """
 
     def __init__(self, store: ExampleStore, archive: Archive, config: LoopConfig, meter: Meter) -> None:
@@ -50,8 +49,8 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._counted: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Read until Kafka breaks it off."""
-        consumer = self._consumer = self._made()
+        """Read until Kafka fails."""
+        consumer = self._consumer = self._new_consumer()
         try:
             consumer.subscribe([Topics(self.config.streams.topics.prefix).examples], listener=self)
             await consumer.start()
@@ -63,15 +62,15 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer = None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Called by aiokafka: what was read of partitions that may be another's next is made safe first."""
+        """Called by aiokafka: what was read of the revoked partitions is written first."""
         if revoked:
             await self.flush()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Called by aiokafka; there is nothing to do, reading goes on where it was committed."""
+        """Called by aiokafka; nothing to do, reading goes on at the committed offsets."""
 
     async def flush(self) -> None:
-        """Write all that was read, and commit it."""
+        """Write and commit all that was read."""
         async with self._lock:
             await self._commit(await asyncio.to_thread(self.store.flush, wall_ms()))
 
@@ -98,13 +97,13 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._commit(safe)
 
     def _records(self, messages: Iterable[Any]) -> Iterator[tuple[int, int, LabelledExample | None]]:
-        """Partition, offset and example of each; None for what is none."""
+        """Partition, offset and example of each message; None for a message that is no example."""
         for message in messages:
             example = self._guard(message)
             yield message.partition, message.offset, None if isinstance(example, Refusal) else example
 
     async def _commit(self, safe: Mapping[int, int]) -> None:
-        """Of the offsets that are safe, those that are new and of partitions that are ours."""
+        """Commit those safe offsets that are new and whose partitions are assigned to this process."""
         if safe != self._safe:
             self._safe, self._counted = dict(safe), {}
         consumer = self._consumer
@@ -123,7 +122,7 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         else:
             self._committed |= {one.partition: offset for one, offset in new.items()}
 
-    def _made(self) -> Consumer:
+    def _new_consumer(self) -> Consumer:
         learning, streams = self.config.learning, self.config.streams
         session_ms = int(learning.session_timeout_s * 1_000)
         return Consumer(

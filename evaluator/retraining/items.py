@@ -1,6 +1,6 @@
-"""The items that examples are of, as workers encoded them: read once from ``liveshelf.embeddings``.
+"""The items of the examples, as workers encoded them: read once from ``liveshelf.embeddings``.
 
-Holds only what is asked for, so memory is bounded by the examples, not by the catalogue.
+Holds only the wanted items, so memory is bounded by the examples, not by the catalogue.
 """
 
 from collections.abc import Set
@@ -18,7 +18,7 @@ from streams.kafka.topics import Topics
 
 @dataclass(slots=True)
 class ItemTexts:
-    """Texts by item, and by text the brand and what one encoder's version made of it.
+    """Texts by item; brands, and vectors of one encoder's version, by text.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class ItemTexts:
     encoder
         The version whose vectors are kept.
     dim, token_dim
-        Widths of that version's vectors; those of others are a mistake and not kept.
+        Widths of that version's vectors; vectors of other widths are errors and not kept.
     """
 
     wanted: Set[str]
@@ -39,30 +39,30 @@ class ItemTexts:
     encoded: dict[str, bytes] = field(default_factory=dict)
 
     def update(self, entry: embedding.Entry) -> None:
-        """Take a record of the topic in; of each item the oldest one first."""
-        (item_id, version, origin), made = entry
+        """Take a record of the topic in; records of one item come oldest first."""
+        (item_id, version, origin), embedded = entry
         if item_id not in self.wanted:
             return
-        if made is None:
-            if origin is not None:  # else only one encoder's record of it went
+        if embedded is None:
+            if origin is not None:  # else only one encoder's record was removed
                 self.texts.pop(item_id, None)
             return
-        text = self.texts[item_id] = embedding.text(made.item)
-        if made.item.brand:
-            self.brands[text] = made.item.brand
-        if version == self.encoder and made.text == embedding.text_hash(text) and self._fits(made):
-            self.encoded[text] = bytes(made.vectors)
+        text = self.texts[item_id] = embedding.text(embedded.item)
+        if embedded.item.brand:
+            self.brands[text] = embedded.item.brand
+        if version == self.encoder and embedded.text == embedding.text_hash(text) and self._fits(embedded):
+            self.encoded[text] = bytes(embedded.vectors)
 
-    def _fits(self, made: embedding.Embedding) -> bool:
+    def _fits(self, embedded: embedding.Embedding) -> bool:
         try:
-            embedding.vectors(made, self.dim, self.token_dim)
+            embedding.vectors(embedded, self.dim, self.token_dim)
         except EncodedError:
             return False  # the workers log it
         return True
 
 
 def read(config: StreamsConfig, wanted: Set[str], encoder: Encoder) -> ItemTexts:
-    """What the topic holds now of some items."""
+    """The wanted items, as the topic holds them now."""
     found = ItemTexts(wanted, encoder.version, encoder.dim, encoder.token_dim)
     with closing(contents(config, Topics(config.topics.prefix).embeddings)) as messages:
         for _, entry in Guard("embeddings", embedding.parse).values(messages):

@@ -1,6 +1,7 @@
-"""One run of training, from examples on disk to a version in the store with the gate's verdict: what the child does.
+"""The child's work: one run of training, from examples on disk to a version in the store with the gate's verdict.
 
-Each step's result is a file in the run's folder. A job that was killed does what is left, and makes no second version.
+Each step's result is a file in the run's folder. After a kill the job does the remaining steps, and stores no second
+version.
 """
 
 import logging
@@ -23,7 +24,7 @@ from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.dataset import TrainingDataset, recent, training_dataset
 from evaluator.retraining.run import UNUSABLE
-from evaluator.retraining.run_spec import ORDER, OUTCOME, SOURCE, RunResult, RunSpec
+from evaluator.retraining.run_spec import RESULT, SOURCE, SPEC, RunResult, RunSpec
 from evaluator.retraining.store.archive import Archive
 from models import check
 from models.cpu import limit_threads
@@ -44,31 +45,31 @@ from streams.serving.loaded_model import load
 
 log = logging.getLogger(__name__)
 
-LESSON, BRANDS, ABOUT = "lesson.json", "brands.json", "about.json"
+DATASET, BRANDS, ABOUT = "lesson.json", "brands.json", "about.json"
 TRAINING, CHALLENGER = "training", "challenger"
 
-Say = Callable[[str, float], None]
-"""Takes the stage, training or gate, and the share of it that is done."""
+Report = Callable[[str, float], None]
+"""Takes the stage, training or gate, and the share of the stage that is done."""
 
 
 class Job:
-    """A run, in its folder, where its order is.
+    """One run, in its folder, which holds its specification.
 
     Parameters
     ----------
-    say
-        Told how far it is.
+    report
+        Called with the progress.
     """
 
-    def __init__(self, folder: Path, config: LoopConfig, say: Say) -> None:
-        self.folder, self.config, self.say = folder, config, say
-        asked = run_spec.read(folder / ORDER, RunSpec)
-        if asked is None:
-            raise FileNotFoundError(folder / ORDER)
-        self.order = asked
+    def __init__(self, folder: Path, config: LoopConfig, report: Report) -> None:
+        self.folder, self.config, self.report = folder, config, report
+        spec = run_spec.read(folder / SPEC, RunSpec)
+        if spec is None:
+            raise FileNotFoundError(folder / SPEC)
+        self.spec = spec
         self.store = ModelStore(config.streams.model.store)
         model = config.streams.model
-        champion = self.order.champion
+        champion = self.spec.champion
         self.base = (
             parts(self.store, champion)
             if champion
@@ -76,7 +77,7 @@ class Job:
         )
 
     def run(self) -> RunResult:
-        """Do what is left to do.
+        """Do the remaining steps.
 
         Raises
         ------
@@ -85,19 +86,23 @@ class Job:
         models.store.errors.StoreError
             When a version or the store cannot be used.
         """
-        if done := run_spec.read(self.folder / OUTCOME, RunResult):
+        if done := run_spec.read(self.folder / RESULT, RunResult):
             return done
         limit_threads(self.config.learning.threads)
-        self.say("training", 0.0)
+        self.report("training", 0.0)
         start = Start(self.base, self.config.streams.model, self._training())
-        told = self._lesson(start.encoder)
-        about = run_spec.read(self.folder / ABOUT, Description) or self._train(start, told)
-        self.say("gate", 0.0)
-        verdict = self._verdict() or self._judge(start, told, about)
-        made = self._put(about, verdict)
-        outcome = RunResult(version=made, decision=verdict.decision, sentence=verdict.sentence, through=told.through)
-        run_spec.write(self.folder / OUTCOME, outcome)
-        return outcome
+        dataset = self._dataset(start.encoder)
+        about = run_spec.read(self.folder / ABOUT, Description) or self._train(start, dataset)
+        self.report("gate", 0.0)
+        verdict = self._verdict() or self._gate(start, dataset, about)
+        result = RunResult(
+            version=self._put(about, verdict),
+            decision=verdict.decision,
+            sentence=verdict.sentence,
+            through=dataset.through,
+        )
+        run_spec.write(self.folder / RESULT, result)
+        return result
 
     def _training(self) -> TrainConfig:
         learning = self.config.learning
@@ -111,36 +116,36 @@ class Job:
             progress=False,
         )
 
-    def _lesson(self, encoder: Encoder) -> TrainingDataset:
-        """The examples, as they were when this run began."""
-        if found := run_spec.read(self.folder / LESSON, TrainingDataset):
+    def _dataset(self, encoder: Encoder) -> TrainingDataset:
+        """The training dataset, as it was when this run began."""
+        if found := run_spec.read(self.folder / DATASET, TrainingDataset):
             return found
         learning, archive = self.config.learning, Archive(Path(self.config.examples.folder))
-        some = recent(archive, learning, self.order.since)
+        some = recent(archive, learning, self.spec.since)
         older = archive.rehearsal(some[0].ts if some else 0)
         wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history)}
         items = catalogue.read(self.config.streams, wanted, encoder)
         ItemCache(encoder, self._training().items_folder).keep(items.encoded)
-        made = training_dataset(some, older, items.texts.get, learning)
+        dataset = training_dataset(some, older, items.texts.get, learning)
         run_spec.write(self.folder / BRANDS, items.brands)
-        run_spec.write(self.folder / LESSON, made)
-        return made
+        run_spec.write(self.folder / DATASET, dataset)
+        return dataset
 
-    def _train(self, start: Start, told: TrainingDataset) -> Description:
-        """Train, and leave the challenger's parts in a folder of their own.
+    def _train(self, start: Start, dataset: TrainingDataset) -> Description:
+        """Train, and save the challenger's parts in a folder of their own.
 
-        A champion that a drift has proved wrong is a bad start, one that is right the best: a head is trained from both
-        the champion's and a fresh one, and the one that fits what came afterwards, the calibration's slice, is taken.
+        After a drift the champion may be a bad start; otherwise it is the best one. So a head is trained both from the
+        champion's and from a fresh one, and the one with the lower loss on the newer calibration slice is taken.
         """
         method = self.config.learning.method
         if not RECIPES[method].trains_items:
-            start.encode(_texts([*told.train, *told.calibrate, *told.gate]))
+            start.encode(_texts([*dataset.train, *dataset.calibrate, *dataset.gate]))
         runs = [start.run]
         if method == "head" and start.head is not None:
             runs.append(start.afresh)
         tries = [
-            run(lambda done, before=before: self.say("training", (before + done) / len(runs))).train(  # type: ignore[misc]
-                told.train, told.calibrate
+            run(lambda done, before=before: self.report("training", (before + done) / len(runs))).train(  # type: ignore[misc]
+                dataset.train, dataset.calibrate
             )
             for before, run in enumerate(runs)
         ]
@@ -149,8 +154,8 @@ class Job:
         folder = self.folder / CHALLENGER
         shutil.rmtree(folder, ignore_errors=True)
         version.save(trained, folder)
-        since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (told.since, told.until))
-        data = Data(SOURCE, len(told.train), since, until, version.data_hash(told.train))
+        since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (dataset.since, dataset.until))
+        data = Data(SOURCE, len(dataset.train), since, until, version.data_hash(dataset.train))
         about = version.describe(self.store, self.base, trained, folder, data)
         run_spec.write(self.folder / ABOUT, about)
         return about
@@ -158,38 +163,38 @@ class Job:
     def _verdict(self) -> Verdict | None:
         return run_spec.read(self.folder / CHALLENGER / "gate.json", Verdict)
 
-    def _judge(self, start: Start, told: TrainingDataset, about: Description) -> Verdict:
-        """Both as they are served, on the newest slice.
+    def _gate(self, start: Start, dataset: TrainingDataset, about: Description) -> Verdict:
+        """The gate's verdict on champion and challenger, as they are served, on the newest slice.
 
         Raises
         ------
         models.weights.WeightsError
-            When the challenger is not fit to serve at all.
+            When the challenger cannot be served at all.
         """
-        made = self._challenger(about)
-        first = self.order.champion is None
-        checked = load(made, self.config.streams.model)
+        challenger_parts = self._challenger(about)
+        first = self.spec.champion is None
+        checked = load(challenger_parts, self.config.streams.model)
         if not first:
             check.within(checked.engaged, load(self.base, self.config.streams.model, [checked]).engaged)
-        texts = _texts([*told.calibrate, *told.gate] if first else told.gate)
-        champion, challenger = self._served(self.base, start, texts), self._served(made, start, texts)
+        texts = _texts([*dataset.calibrate, *dataset.gate] if first else dataset.gate)
+        champion, challenger = self._served(self.base, start, texts), self._served(challenger_parts, start, texts)
         baseline: Score = champion
-        if first:  # never calibrated: anything that was would have the smaller loss
-            baseline = calibrated(champion, told.calibrate, self.config.gate.most_contexts)
+        if first:  # it was never calibrated, so any calibrated model would have a smaller loss
+            baseline = calibrated(champion, dataset.calibrate, self.config.gate.most_contexts)
         weights = {str(intent): weight for intent, weight in self.config.streams.policy.intent_weights.items()}
         verdict = judge(
             champion,
             challenger,
-            told.gate,
+            dataset.gate,
             self.config.gate,
             baseline=baseline,
             worth=partial(utility, weights=weights),
             brands=run_spec.read(self.folder / BRANDS, dict[str, str]) or {},
         )
         folder = self.folder / CHALLENGER
-        trigger = {"run": self.order.id, "by": self.order.by, **msgspec.to_builtins(self.order.trigger)}
-        slices = {"train": len(told.train), "calibrate": len(told.calibrate), "gate": len(told.gate)}
-        run_spec.write(folder / "trigger.json", trigger | {"slices": slices | {"rehearsed": told.rehearsed}})
+        trigger = {"run": self.spec.id, "by": self.spec.by, **msgspec.to_builtins(self.spec.trigger)}
+        slices = {"train": len(dataset.train), "calibrate": len(dataset.calibrate), "gate": len(dataset.gate)}
+        run_spec.write(folder / "trigger.json", trigger | {"slices": slices | {"rehearsed": dataset.rehearsed}})
         (folder / "gate.json.part").write_bytes(verdicts.encode(verdict))
         (folder / "gate.json.part").replace(folder / "gate.json")
         return verdict
@@ -209,7 +214,7 @@ class Job:
         )
 
     def _served(self, chosen: Parts, start: Start, texts: set[str]) -> Served:
-        """A version's parts at work; what the run has loaded and encoded already is used again."""
+        """A version's parts as a scorer; what the run has loaded and encoded already is used again."""
         model = self.config.streams.model
         encoder = start.encoder
         if (chosen.weights, chosen.adapter) != (encoder.weights, encoder.adapter):
@@ -227,23 +232,23 @@ class Job:
         return Served(chosen, encoder, items, model.precision)
 
     def _put(self, about: Description, verdict: Verdict) -> str:
-        """The version in the store: the one that an earlier try put, or a new one."""
+        """The version's id in the store: the one of an earlier attempt, or a new one."""
         folder = self.folder / CHALLENGER
-        scanned = files.scan(folder)  # the trigger's file names the run, so no other run's version has the same
+        scanned = files.scan(folder)  # the trigger's file names the run, so files of other runs differ
         for known in reversed(self.store.ids()):
             if self.store.manifest(known).files == scanned:
                 return known
-        reason = self.order.trigger.summary
+        reason = self.spec.trigger.summary
         about = msgspec.structs.replace(about, notes=f"{reason}. Gate {verdict.decision}: {verdict.sentence}")
         return self.store.put(folder, about).id
 
 
-def work(folder: Path, config: LoopConfig, say: Callable[..., None]) -> int:
-    """Make a run, and say how far it is; the process's exit code."""
+def work(folder: Path, config: LoopConfig, report: Callable[..., None]) -> int:
+    """Do a run and report its progress; returns the process's exit code."""
     try:
-        Job(folder, config, say).run()
+        Job(folder, config, report).run()
     except (ExamplesError, StoreError, WeightsError) as error:
-        say("failed", error=str(error))
+        report("failed", error=str(error))
         return UNUSABLE
     return 0
 
@@ -253,5 +258,5 @@ def _texts(examples: list[Example]) -> set[str]:
 
 
 def _trained(architecture: str) -> Any:
-    """What is trained where nothing can be: a scorer that is constant has nothing to go on from."""
+    """The architecture to train: a constant scorer has nothing to train."""
     return "late_interaction" if architecture == "constant" else architecture

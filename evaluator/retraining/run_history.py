@@ -1,6 +1,6 @@
-"""The registry of runs: who may begin one, who holds one, what holds the next one back, and what the last ones were.
+"""The runs: who may begin one, who holds one, what holds the next one back, and the last ones' outcomes.
 
-Pure: takes runs, counts and a clock; ``run_store`` keeps it where all trainers find it.
+Pure: takes runs, counts and a clock; :mod:`evaluator.retraining.run_registry` stores them where all trainers find them.
 """
 
 import math
@@ -17,7 +17,7 @@ DAY_MS = 86_400_000
 
 
 def held_back(config: TriggerConfig, runs: Sequence[RunRecord], examples: int, now: int) -> list[Hold]:
-    """Everything that speaks against a run now; none means go.
+    """Everything that holds a run back now; empty for a go.
 
     Examples
     --------
@@ -57,21 +57,21 @@ def _few(config: TriggerConfig, examples: int) -> Iterator[Hold]:
 
 
 SILENT = 4
-"""A holder that was not heard of for this part of a lease, twice as long as from one sign of life to the next, has
+"""A holder without a heartbeat for one part in so many of a lease, which is twice the time between heartbeats, has
 ended."""
 
 KEEP_MS = 2 * DAY_MS
-"""Older runs are forgotten, but for the last one and the last that was trained."""
+"""Runs older than this are removed, except the last one and the last trained one."""
 
 
 class RunHistory:
     """One run at a time, never inside the cooldown, never more than the budget in any 24 hours.
 
-    A run is its holder's, a process that says again and again that it goes on; what another process says of it is not
-    heeded. Holders are ids that no two processes share, even where they have one name.
+    A run belongs to its holder, a process that sends heartbeats; calls of other processes do not change it. A holder's
+    id is unique to a process, even where names are shared.
 
-    A clock that goes back stands still here, so processes whose clocks differ break no limit; one that is ahead
-    delays the others. Best is the clock of the place where the book is kept.
+    The clock never goes back here, so processes whose clocks differ break no limit; a clock that is ahead delays the
+    others. The clock of the place where the runs are stored is the best one.
 
     Examples
     --------
@@ -95,12 +95,12 @@ class RunHistory:
         self._clock = 0
 
     def begin(self, trigger: Trigger, id: str, by: str, holder: str, now: int) -> list[Hold]:
-        """Claim a run, under an id that nobody else uses; asked again, the answer is the same.
+        """Claim a run, under an id that nobody else uses; a repeated call gives the same answer.
 
         Returns
         -------
-        list of Held
-            What speaks against it; when there is nothing, the run has begun.
+        list of Hold
+            What holds it back; when the list is empty, the run has begun.
         """
         now = self._now(now)
         if (known := self._runs.get(id)) is not None:
@@ -115,24 +115,23 @@ class RunHistory:
         return held
 
     def beat(self, id: str, holder: str, now: int) -> bool:
-        """Say that a run goes on; False when it counts as over or is another's, and whoever makes it has to stop."""
+        """Send a run's heartbeat; False when it counts as over or is another's, and the caller has to stop it."""
         now = self._now(now)
         return self._change(self._held(id, holder, now), now, until=self._lease(now), heard=now)
 
     def end(self, id: str, holder: str, now: int, outcome: Outcome, through: int = 0) -> bool:
-        """Say that a run is over; False when it counted as over before, or is another's, and what it made is not to be
-        used."""
+        """End a run; False when it counted as over before, or is another's, and its result must not be used."""
         now = self._now(now)
         return self._change(self._held(id, holder, now), now, ended=now, outcome=outcome, through=through)
 
     def release(self, id: str, holder: str, now: int) -> bool:
-        """Give a run up to whoever can go on with it; within its lease."""
+        """Release a run, within its lease, for another process to go on with."""
         now = self._now(now)
         return self._change(self._held(id, holder, now), now, holder="")
 
     def take(self, id: str, by: str, holder: str, now: int) -> bool:
-        """Go on with a run of a trainer of this name whose process has ended: it gave the run up, or was not heard of
-        for the :data:`SILENT` th part of a lease. False where it may be alive."""
+        """Go on with a run of a trainer of this name whose process has ended: it released the run, or sent no heartbeat
+        for a lease divided by :data:`SILENT`. False where it may be alive."""
         now = self._now(now)
         run = self._going_on(id, now)
         if run is None or run.by != by or (run.holder not in ("", holder) and now < run.heard + self._span() / SILENT):
@@ -140,12 +139,12 @@ class RunHistory:
         return self._change(run, now, holder=holder, until=self._lease(now), heard=now)
 
     def held_back(self, examples: int, now: int) -> list[Hold]:
-        """What would speak against a run now; changes nothing."""
+        """What would hold a run back now; changes nothing."""
         return held_back(self.config, self.get(), examples, self._now(now))
 
     @property
     def trained(self) -> RunRecord | None:
-        """The last run that was trained to its end; others leave every reason as it was."""
+        """The last run that was trained to its end; only such a run answers a reason."""
         return next((run for run in reversed(self._runs.values()) if run.outcome == "trained"), None)
 
     def get(self) -> Sequence[RunRecord]:
@@ -153,12 +152,12 @@ class RunHistory:
         return list(self._runs.values())
 
     def save(self) -> dict[str, Any]:
-        """The book as plain values."""
+        """The runs as plain values."""
         return {"clock": self._clock, "runs": [msgspec.to_builtins(run) for run in self._runs.values()]}
 
     @classmethod
     def load(cls, config: TriggerConfig, saved: Mapping[str, Any]) -> "RunHistory":
-        """Go on from what :meth:`save` gave; an empty mapping is an empty book."""
+        """Go on from what :meth:`save` gave; an empty mapping gives no runs."""
         runs = cls(config)
         runs._clock = int(saved.get("clock", 0))
         runs._runs = {run.id: run for run in msgspec.convert(saved.get("runs", []), list[RunRecord])}

@@ -1,7 +1,7 @@
-"""The book of runs where all trainers find it: one key in Redis, changed by compare-and-set.
+"""The registry of runs that all trainers share: one key in Redis, changed by compare-and-set.
 
-The edge of :mod:`evaluator.retraining.run_history`: knows Redis, whose clock it goes by; nothing of why or how runs
-are made.
+The edge of :mod:`evaluator.retraining.run_history`: knows Redis, whose clock it uses; nothing of why or how runs
+are done.
 """
 
 import logging
@@ -34,10 +34,10 @@ return 1
 
 
 class RunRegistry:
-    """Reads and changes the book that all trainers of one group share, as one process of them.
+    """Reads and changes the registry that all trainers of one group share, on behalf of one process.
 
-    While Redis is away calls wait. When it was flushed, what this process last saw of the book is written back with its
-    next change, so that a run goes on and no limit is forgotten.
+    While Redis is away calls wait. After a flush of Redis, this process writes the registry that it last saw back with
+    its next change, so that a run goes on and no limit is lost.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ class RunRegistry:
     Attributes
     ----------
     holder
-        The id under which this process holds runs: a trainer's name may be another's as well.
+        The id under which this process holds runs; a trainer's name may not be unique.
     """
 
     def __init__(self, client: "Redis", group: str, config: TriggerConfig) -> None:
         self.client, self.config = client, config
         self.key = f"ls:{group}:runs"
         self.holder = uuid.uuid4().hex
-        self.patience = RedisRetry()
+        self.retry = RedisRetry()
         self._last: dict[str, Any] = {}
 
     async def read(self) -> tuple[RunHistory, int]:
-        """The book, and Redis' time (epoch ms)."""
+        """The runs, and Redis' time (epoch ms)."""
         return await self._change(lambda runs, now: (runs, now), write=False)
 
     async def begin(self, trigger: Trigger, id: str, by: str) -> list[Hold]:
@@ -80,7 +80,7 @@ class RunRegistry:
         return await self._change(lambda runs, now: runs.take(id, by, self.holder, now))
 
     async def end(self, id: str, outcome: Outcome, through: int = 0) -> bool:
-        """As :meth:`RunHistory.end`; said again, the answer is the same."""
+        """As :meth:`RunHistory.end`; a repeated call gives the same answer."""
 
         def change(runs: RunHistory, now: int) -> bool:
             return runs.end(id, self.holder, now, outcome, through) or any(
@@ -91,7 +91,7 @@ class RunRegistry:
         return await self._change(change)
 
     async def _change(self, change: Callable[[RunHistory, int], T], write: bool = True) -> T:
-        return await self.patience.until_done(lambda: self._try(change, write))
+        return await self.retry.until_done(lambda: self._try(change, write))
 
     async def _try(self, change: Callable[[RunHistory, int], T], write: bool) -> T:
         client = cast(Any, self.client)
@@ -109,12 +109,11 @@ class RunRegistry:
             return answer
 
     def _runs(self, saved: bytes | None) -> tuple[RunHistory, dict[str, Any] | None]:
-        """The runs of the book, and what stands in it; where that is nothing that can be read, the runs last seen and
-        None."""
+        """The stored runs, and their plain values; the runs last seen and None where the key cannot be read."""
         if saved:
             try:
                 found = msgspec.msgpack.decode(saved, type=dict[str, Any])
                 return RunHistory.load(self.config, found), found
             except (*UNDECODABLE, ValueError, TypeError) as error:
-                log.error("Redis holds what is no book of runs under %s, which is replaced: %s", self.key, error)
+                log.error("Redis holds no readable registry of runs under %s; it is replaced: %s", self.key, error)
         return RunHistory.load(self.config, self._last), None

@@ -1,6 +1,6 @@
-"""What a run is asked for, and what became of it: two small files in its folder, each there whole or not at all.
+"""The specification and the result of a run: two small files in its folder, each written whole or not at all.
 
-Knows values and their bytes; nothing of how a run is made.
+Knows values and their bytes; nothing of how a run is done.
 """
 
 import os
@@ -16,23 +16,23 @@ from models.store.storage import sync
 
 T = TypeVar("T")
 
-ORDER, OUTCOME = "order.json", "outcome.json"
+SPEC, RESULT = "order.json", "outcome.json"
 
 SOURCE = "liveshelf.examples"
-"""What manifests call the examples of these runs."""
+"""The source of the examples in these runs' manifests."""
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A run to be made.
+    """A run to be done.
 
     Attributes
     ----------
     id, by
-        Of the run, and of the trainer that makes it.
+        Names of the run, and of the trainer that does it.
     champion
-        The version to start from and to be judged against; None where none is in charge.
+        The version to start from and to compare with; None where there is no champion.
     since
-        Examples seen before (epoch ms) are older ones.
+        Examples seen before this time (epoch ms) count as older ones.
     """
 
     id: str
@@ -43,7 +43,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run made: a version, the gate's verdict on it, and when the newest of its examples was seen."""
+    """A run's result: a version, the gate's verdict on it, and when the newest of its examples was seen."""
 
     version: str
     decision: Decision
@@ -52,7 +52,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(path: Path, value: object) -> None:
-    """Make or replace a file of JSON; safe on disk when it returns."""
+    """Create or replace a file of JSON; it is synced to disk when this returns."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as stream:
@@ -66,12 +66,12 @@ def write(path: Path, value: object) -> None:
 
 
 def read(path: Path, kind: type[T]) -> T | None:
-    """What a file holds; None where it is not there.
+    """The content of a file; None where there is no file.
 
     Raises
     ------
     msgspec.DecodeError
-        When it holds something else.
+        When the content is of another kind.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)

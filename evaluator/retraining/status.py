@@ -1,4 +1,4 @@
-"""Where the loop stands, in a meter: what the page and Prometheus show of it.
+"""The state of retraining in a meter, for the page and Prometheus.
 
 Knows names of figures; decides nothing.
 """
@@ -13,13 +13,13 @@ from streams.telemetry.meter import Meter
 
 
 class RetrainingStatus:
-    """Puts what happens into labels, gauges and counts.
+    """Writes the state into labels, gauges and counts.
 
     Examples
     --------
     >>> meter = Meter("trainer", "t", now_ms=0)
-    >>> standing = RetrainingStatus(meter)
-    >>> standing.examples(7)
+    >>> status = RetrainingStatus(meter)
+    >>> status.examples(7)
     >>> meter.labels["stage"], meter.gauges["new_examples"]
     ('idle', 7.0)
     """
@@ -32,7 +32,7 @@ class RetrainingStatus:
         meter.gauges = dict.fromkeys((*figures, "canary_log10_evalue", "canary_share"), 0.0)
 
     def slots(self, champion: Slot, challenger: Slot) -> None:
-        """Take in who is in charge, and who is being tried."""
+        """Take in the slots of champion and challenger."""
         labels, gauges = self.meter.labels, self.meter.gauges
         labels["champion"] = champion.current.version if champion.current else ""
         labels["challenger"] = challenger.current.version if challenger.current else ""
@@ -40,8 +40,8 @@ class RetrainingStatus:
         gauges["canary_share"] = challenger.current.share if challenger.current else 0.0
         labels["stage"] = ("canary" if challenger.current.share else "shadow") if challenger.current else "idle"
 
-    def rolled(self, tick: Tick) -> None:
-        """Take in what the rollout saw and did."""
+    def rollout(self, tick: Tick) -> None:
+        """Take in a tick of the rollout."""
         self.meter.gauges["canary_log10_evalue"] = tick.seen.canary.log10_clicks
         if tick.seen.stage != "none":
             self.meter.labels["decision"] = tick.decision.words
@@ -49,7 +49,7 @@ class RetrainingStatus:
             self.meter.count(tick.event)
 
     def runs(self, runs: RunHistory, current: TrainingRun | None, now: int) -> None:
-        """Take in how a run goes, and how many began lately."""
+        """Take in the current run's progress, and how many runs began lately."""
         self.meter.gauges["runs_today"] = float(sum(now - run.began <= DAY_MS for run in runs.get()))
         self.meter.gauges["progress"] = current.progress if current else 0.0
         if current is not None:
@@ -60,7 +60,7 @@ class RetrainingStatus:
         self.meter.gauges["new_examples"] = float(count)
 
     def held(self, trigger: Trigger | None) -> None:
-        """Take in what holds a run back that there is a reason for."""
+        """Take in what holds back a run that has a reason."""
         self.meter.labels["held_back"] = "" if trigger is None or trigger.go else f"{trigger.summary}: {trigger.words}"
 
     def triggered(self, trigger: Trigger) -> None:
@@ -69,16 +69,16 @@ class RetrainingStatus:
         self.meter.labels |= {"verdict": "", "verdict_sentence": ""}
         self.meter.gauges["trigger_at"] = float(trigger.at)
 
-    def judged(self, outcome: RunResult) -> None:
-        """Take in what the gate says of the last run's version."""
-        self.meter.labels |= {"verdict": outcome.decision, "verdict_sentence": outcome.sentence}
+    def verdict(self, result: RunResult) -> None:
+        """Take in the gate's verdict on the last run's version."""
+        self.meter.labels |= {"verdict": result.decision, "verdict_sentence": result.sentence}
 
-    def trained(self, outcome: RunResult) -> None:
+    def trained(self, result: RunResult) -> None:
         """Take in that a run was trained to its end."""
         self.meter.count("runs.trained")
-        if outcome.decision != "passed":
+        if result.decision != "passed":
             self.meter.count("refused")
 
     def failed(self) -> None:
-        """Take in that a run came to nothing."""
+        """Take in that a run failed."""
         self.meter.count("runs.failed")

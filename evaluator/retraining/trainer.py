@@ -1,7 +1,7 @@
-"""The trainer process: puts examples on disk, follows alerts and snapshots, and lets the loop look once a second.
+"""The trainer process: writes examples to disk, follows alerts and snapshots, and runs the loop once a second.
 
-Here, and only here, the loop meets Kafka and Redis. One trainer writes to a folder of examples; a second one on the
-same folder is refused, and one elsewhere shares the partitions and the book of runs.
+Only this module connects the loop with Kafka and Redis. One trainer writes to a folder of examples. A second one on the
+same folder is refused; one on another folder shares the partitions and the registry of runs.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from streams.telemetry.meter import parse as parse_snapshot
 log = logging.getLogger(__name__)
 
 MOST_SNAPSHOTS = 10_000
-"""Held between two steps of the loop."""
+"""Most snapshots kept between two steps of the loop."""
 
 
 class Trainer:
@@ -95,58 +95,58 @@ class Trainer:
             redis = connect(streams.redis)
             closing.push_async_callback(redis.aclose)
             archive = Archive(Path(self.config.examples.folder))
-            intake = ExampleConsumer(store, archive, self.config, self.meter)
+            consumer = ExampleConsumer(store, archive, self.config, self.meter)
             models = ModelStore(streams.model.store)
-            loop = RetrainingController(
+            controller = RetrainingController(
                 self.config,
                 self.by,
                 self.command,
                 store=models,
                 archive=archive,
-                book=RunRegistry(redis, self.topics.prefix + learning.group, self.config.triggers),
+                registry=RunRegistry(redis, self.topics.prefix + learning.group, self.config.triggers),
                 rollout=Rollout(models, self.config.rollout, partial(announce, send, self.topics)),
                 meter=self.meter,
                 alerts=self.alerts.get,
-                count=intake.count,
-                flush=intake.flush,
+                count=consumer.count,
+                flush=consumer.flush,
             )
-            closing.push_async_callback(loop.stop)
-            loop.recall()
+            closing.push_async_callback(controller.stop)
+            controller.restore_status()
             alerts = partial(Consumer, streams, self.topics.alerts)
             snapshots = Guard("snapshots", parse_snapshot, self.meter)
             async with asyncio.TaskGroup() as group:
                 for what, work in {
-                    "reading examples": restart_on_error(intake.run, "examples"),
+                    "reading examples": restart_on_error(consumer.run, "examples"),
                     "reading alerts": restart_on_error(
                         partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"
                     ),
                     "reading snapshots": restart_on_error(
                         partial(follow, self._latest, snapshots, self._snapshot), "metrics"
                     ),
-                    "the loop": self._look(loop),
-                    "reporting": self._report(send, loop.book.patience),
+                    "the loop": self._look(controller),
+                    "reporting": self._report(send, controller.registry.retry),
                 }.items():
                     group.create_task(vital(work, what))
 
-    async def _look(self, loop: RetrainingController) -> None:
+    async def _look(self, controller: RetrainingController) -> None:
         failed = False
         while True:
             await asyncio.sleep(1.0)
             taken = list(self._snapshots)
             self._snapshots.clear()
             try:
-                await loop.step(taken)
+                await controller.step(taken)
                 failed = False
             except (StoreError, ExamplesError, OSError) as error:
-                if not failed:  # said once, not every second
+                if not failed:  # logged once, not every second
                     log.error("the loop stands still: %s", error)
                 failed = True
 
-    async def _report(self, send: Send, patience: RedisRetry) -> None:
+    async def _report(self, send: Send, retry: RedisRetry) -> None:
         while True:
             await asyncio.sleep(self.config.learning.metrics_every_s)
-            self.meter.gauges["redis_paused"] = float(patience.paused)
-            self.meter.labels["redis_pause"] = patience.reason
+            self.meter.gauges["redis_paused"] = float(retry.paused)
+            self.meter.labels["redis_pause"] = retry.reason
             await self.reporter.report(send)
 
     def _latest(self) -> Consumer:
@@ -156,5 +156,5 @@ class Trainer:
         if taken.role in ("worker", "evaluator"):
             self._snapshots.append(taken)
 
-    def _alert(self, told: PublishedAlert) -> None:
-        self.alerts.update(told.alert, told.at, told.source)
+    def _alert(self, published: PublishedAlert) -> None:
+        self.alerts.update(published.alert, published.at, published.source)

@@ -1,4 +1,4 @@
-"""One run of training, as its registry keeps it: why it began, on what evidence, when it ended, and what it has seen.
+"""One run of training, as its registry keeps it: its reason and evidence, when it ended, and its newest example.
 
 Knows values only.
 """
@@ -16,8 +16,7 @@ Limit = Literal["running", "cooldown", "budget", "examples", "over"]
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What holds a run back, in words for people; ``until`` is when it no longer does (epoch ms), where that is
-    known."""
+    """What holds a run back, as a sentence; ``until`` is when that ends (epoch ms), where it is known."""
 
     limit: Limit
     words: str
@@ -25,10 +24,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A reason to train, at a moment (``at``, epoch ms); it is a go when nothing holds it back.
+    """A reason to train, at a moment (``at``, epoch ms). It is a go when nothing holds it back.
 
-    ``summary`` and ``evidence`` are the reason's; ``examples`` how many there are that no run was trained on; ``also``
-    names further reasons of the same moment.
+    ``summary`` and ``evidence`` are the reason's; ``examples`` is the number of examples that no run was
+    trained on; ``also`` names further reasons of the same moment.
 
     Examples
     --------
@@ -67,10 +66,10 @@ Outcome = Literal["trained", "failed"]
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run. Times are epoch milliseconds.
 
-    ``by`` names the trainer that makes it, and ``holder`` is the id of that trainer's process, empty once it has given
-    the run up. It was heard of at ``heard``, and counts as over at ``until`` unless it ends or is heard of before then.
-    ``through`` is the event time of the newest example that it was trained on. One that was trained is so whatever
-    the gate said of its model afterwards.
+    ``by`` names the trainer that does it. ``holder`` is the id of that trainer's process, empty once it has released
+    the run. Its last heartbeat was at ``heard``; it counts as over at ``until``, unless it ends or sends one before.
+    ``through`` is the event time of the newest example that it was trained on. Its outcome is ``trained`` whatever the
+    gate's verdict on the model.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""When to train anew: alarms, enough new examples, a schedule; and from when on examples are of the world as it is now.
+"""When to train: alarms, enough new examples, a schedule; and from when on examples are from after a change.
 
 Pure: takes alerts, counts, the runs so far and a clock.
 """
@@ -25,7 +25,7 @@ class TriggerInputs(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """One reason, in words and with its evidence."""
+    """One reason, as a sentence and with its evidence."""
 
     kind: Kind
     summary: str
@@ -33,7 +33,7 @@ class Reason(NamedTuple):
 
 
 def reasons(config: TriggerConfig, seen: TriggerInputs, last: RunRecord | None, now: int) -> list[Reason]:
-    """All reasons of a moment, the most pressing first, alarms of one kind in the order in which they began.
+    """All reasons of a moment, the most pressing first; alarms of one kind are sorted by their beginning.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def reasons(config: TriggerConfig, seen: TriggerInputs, last: RunRecord | None, 
     >>> reasons(TriggerConfig(), TriggerInputs([], 500), last, 1_000)
     []
     """
-    alarms = [one for one in seen.alerts if _asks(config, one, last, now)]
+    alarms = [one for one in seen.alerts if _is_reason(config, one, last, now)]
     alarms.sort(key=lambda one: (one.name not in CLICK_RATE, one.since, one.key))
     found = [Reason("click_rate" if one.name in CLICK_RATE else "drift", one.summary, _evidence(one)) for one in alarms]
     return [*found, *_enough(config, seen), *_due(config, last, now)]
 
 
-def _asks(config: TriggerConfig, alert: Alert, last: RunRecord | None, now: int) -> bool:
+def _is_reason(config: TriggerConfig, alert: Alert, last: RunRecord | None, now: int) -> bool:
     if alert.state != "firing" or alert.name not in config.alarms:
         return False
     return last is None or alert.since > last.began or now - last.began >= config.alarm_again_s * 1000
@@ -85,7 +85,7 @@ def _due(config: TriggerConfig, last: RunRecord | None, now: int) -> Iterator[Re
 def decide(config: TriggerConfig, seen: TriggerInputs, runs: RunHistory, now: int) -> Trigger | None:
     """The trigger of a moment, a go or held back; None without a reason.
 
-    A go is no claim: others may be quicker, so whoever wants to train asks :meth:`RunHistory.begin` with it.
+    A go is not a claim: another trainer may be quicker, so the caller has to call :meth:`RunHistory.begin` with it.
 
     Examples
     --------
@@ -121,31 +121,31 @@ Back = Callable[[int, int, str, str], int | None]
 """As :meth:`evaluator.retraining.store.archive.Archive.back`."""
 
 
-def asking(alerts: Iterable[Alert], config: TriggerConfig) -> list[Alert]:
-    """Those that may be a reason to train: a canary's are the rollout's business.
+def relevant_alerts(alerts: Iterable[Alert], config: TriggerConfig) -> list[Alert]:
+    """The alerts that may be a reason to train; those of a canary are left to the rollout.
 
     Examples
     --------
     >>> made = [Alert(name="click_rate_drop", labels={"surface": "feed", "arm": arm}, state="firing", summary="",
     ...     evidence={}, since=5) for arm in ("champion", "canary")]
-    >>> [one.labels["arm"] for one in asking(made, TriggerConfig())]
+    >>> [one.labels["arm"] for one in relevant_alerts(made, TriggerConfig())]
     ['champion']
     """
     return [one for one in alerts if one.name in config.alarms and one.labels.get("arm") != CANARY]
 
 
 def since(alerts: Iterable[Alert], last: RunRecord | None, closing_ms: int, back: Back) -> int:
-    """From when on examples are of the world as it is now: the earliest onset of alarms that no run has answered, else
-    the latest of those that go on; 0 without any.
+    """The time from which examples are from after the change: the earliest onset of alarms that no run has answered,
+    else the latest onset of those that go on; 0 without alarms.
 
     Parameters
     ----------
     last
         The last run that was trained.
     closing_ms
-        How long after it was seen an impression is closed: what a detector had seen when it fired was that old.
+        How long after it was seen an impression is attributed: a detector's newest input is that old when it fires.
     back
-        Counts back in the examples to where a detector of clicks puts the change.
+        Counts back in the examples to the change that a click detector reports.
 
     Examples
     --------

@@ -91,11 +91,11 @@ def trainer(
 
         config = settings()
         if job:
-            run.settle(config.learning.niceness)
+            run.set_up(config.learning.niceness)
             from evaluator.retraining.job import work
 
-            folder = run.asked()
-            raise typer.Exit(work(folder, config.loop(), run.say) if folder else 0)
+            folder = run.given_folder()
+            raise typer.Exit(work(folder, config.loop(), run.report) if folder else 0)
         reached_by_role(config)
         from streams import reporting
         from streams.kafka import topics

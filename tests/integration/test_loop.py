@@ -97,14 +97,14 @@ class Bench:
         self.examples = 100
         self.alerts: list[Alert] = []
         self.announced: list[tuple[str, Slot]] = []
-        self.book = RunRegistry(client, "t-trainer", TRIGGERS)
+        self.registry = RunRegistry(client, "t-trainer", TRIGGERS)
         self.loop = RetrainingController(
             settings.loop(),
             by,
             (sys.executable, "-c", job),
             store=self.store,
             archive=Archive(folder / "examples"),
-            book=self.book,
+            registry=self.registry,
             rollout=Rollout(self.store, settings.rollout, self._announce),
             meter=self.meter,
             alerts=lambda _: self.alerts,
@@ -121,7 +121,7 @@ class Bench:
 
     async def outcomes(self) -> list[str | None]:
         """Of all runs in the book."""
-        runs, _ = await self.book.read()
+        runs, _ = await self.registry.read()
         return [run.outcome for run in runs.get()]
 
     def counted(self) -> dict[str, int]:
@@ -191,7 +191,7 @@ async def test_a_refused_version_is_kept_and_not_rolled_out(redis_db: str, tmp_p
         assert bench.store.slots.read(CHALLENGER).current is None
         assert bench.meter.labels["stage"] == "idle"
         again = make(WAITS)
-        again.loop.recall()
+        again.loop.restore_status()
         assert again.meter.labels["verdict"] == "refused" and again.meter.labels["trigger_reason"] == "examples"
 
 
@@ -199,11 +199,11 @@ async def test_a_refused_version_is_kept_and_not_rolled_out(redis_db: str, tmp_p
 async def test_another_champion_ends_the_run(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
         bench = make(WAITS)
-        await bench.until(lambda: bench.loop.round)
+        await bench.until(lambda: bench.loop.run)
         await bench.loop.step([])
         bench.store.slots.promote(put(bench.store, tmp_path, 1), "by hand")
         await bench.loop.step([])
-        assert bench.loop.round is None
+        assert bench.loop.run is None
         assert await bench.outcomes() == ["failed"]
         assert bench.counted() == {"runs.failed": 1}
 
@@ -212,17 +212,17 @@ async def test_another_champion_ends_the_run(redis_db: str, tmp_path: Path) -> N
 async def test_an_alarm_ends_a_run_that_was_begun_for_another_reason(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
         bench = make(WAITS)
-        await bench.until(lambda: bench.loop.round)
+        await bench.until(lambda: bench.loop.run)
         labels = {"surface": "feed", "arm": "champion"}
         at = wall_ms() + 1_000
         bench.alerts = [
             Alert(name="click_rate_drop", labels=labels, state="firing", summary="fewer", evidence={}, since=at)
         ]
         await bench.loop.step([])
-        assert bench.loop.round is None and await bench.outcomes() == ["failed"]
-        await bench.until(lambda: bench.loop.round)
+        assert bench.loop.run is None and await bench.outcomes() == ["failed"]
+        await bench.until(lambda: bench.loop.run)
         await bench.loop.step([])
-        assert bench.loop.round is not None, "one that was begun for the alarm goes on"
+        assert bench.loop.run is not None, "one that was begun for the alarm goes on"
 
 
 @pytest.mark.parametrize(("job", "code"), [(BREAKS, 1), (LEAVES_NOTHING, 0)], ids=["breaks", "leaves nothing"])
@@ -233,8 +233,8 @@ def test_a_run_whose_job_never_leaves_an_outcome_fails_after_three_tries(
     async def run() -> None:
         async with bench_of(redis_db, tmp_path) as make:
             bench = make(job)
-            await bench.until(lambda: bench.loop.round)
-            await bench.until(lambda: bench.loop.round is None)
+            await bench.until(lambda: bench.loop.run)
+            await bench.until(lambda: bench.loop.run is None)
             assert (await bench.outcomes())[0] == "failed"
 
     run()
@@ -247,14 +247,14 @@ def test_a_run_whose_job_never_leaves_an_outcome_fails_after_three_tries(
 async def test_an_unfinished_run_is_taken_up_by_its_name_alone(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
         first = make(WAITS)
-        await first.until(lambda: first.loop.round)
+        await first.until(lambda: first.loop.run)
         await first.loop.step([])
         await first.loop.stop()
         version = put(first.store, tmp_path, 1)
         other = make(makes(version), by="trainer-2")
         for _ in range(3):
             await other.loop.step([])
-        assert other.loop.round is None and "running" in other.meter.labels["held_back"]
+        assert other.loop.run is None and "running" in other.meter.labels["held_back"]
         again = make(makes(version))
         await again.until(lambda: again.store.slots.read(CHALLENGER).current)
         assert await again.outcomes() == ["trained"]
@@ -267,41 +267,41 @@ async def test_a_run_whose_folder_is_elsewhere_is_left_alone_while_its_trainer_l
     """Two hosts whose trainers have one name, each with a disk of its own."""
     async with bench_of(redis_db, tmp_path / "here") as make, bench_of(redis_db, tmp_path / "there") as make_there:
         first, second = make(WAITS), make_there(WAITS)
-        await first.until(lambda: first.loop.round)
+        await first.until(lambda: first.loop.run)
         for _ in range(3):
             await first.loop.step([])
             await second.loop.step([])
-        [run] = (await second.book.read())[0].get()
+        [run] = (await second.registry.read())[0].get()
         assert run.outcome is None, "the second one has no say in it"
-        assert run.holder == first.book.holder
-        assert first.loop.round is not None and second.loop.round is None
+        assert run.holder == first.registry.holder
+        assert first.loop.run is not None and second.loop.run is None
         assert "running: trainer-1" in second.meter.labels["held_back"] and not second.counted()
-        first.book.config = BRIEF
-        assert await first.book.beat(run.id)  # its last words
-        await second.until(lambda: second.loop.round)
-        over, later = (await second.book.read())[0].get()
-        assert (over.id, over.outcome) == (run.id, None) and later.holder == second.book.holder
+        first.registry.config = BRIEF
+        assert await first.registry.beat(run.id)  # its last words
+        await second.until(lambda: second.loop.run)
+        over, later = (await second.registry.read())[0].get()
+        assert (over.id, over.outcome) == (run.id, None) and later.holder == second.registry.holder
         assert later.began >= over.until == over.heard + 1_000
-        await first.until(lambda: first.loop.round is None)
-        assert first.counted() == {"runs.failed": 1} and second.loop.round is not None
+        await first.until(lambda: first.loop.run is None)
+        assert first.counted() == {"runs.failed": 1} and second.loop.run is not None
 
 
 @awaited
 async def test_a_run_of_a_process_that_was_killed_goes_on_once_that_is_silent(redis_db: str, tmp_path: Path) -> None:
     async with bench_of(redis_db, tmp_path) as make:
         first = make(WAITS)
-        await first.until(lambda: first.loop.round)
-        [run] = (await first.book.read())[0].get()
+        await first.until(lambda: first.loop.run)
+        [run] = (await first.registry.read())[0].get()
         second = make(makes(put(first.store, tmp_path, 1)))
         await second.loop.step([])
-        assert second.loop.round is None, "it may be alive"
-        second.book.config = BRIEF
+        assert second.loop.run is None, "it may be alive"
+        second.registry.config = BRIEF
         await second.until(lambda: second.store.slots.read(CHALLENGER).current)
-        [again] = (await second.book.read())[0].get()
-        assert (again.id, again.outcome, again.holder) == (run.id, "trained", second.book.holder)
+        [again] = (await second.registry.read())[0].get()
+        assert (again.id, again.outcome, again.holder) == (run.id, "trained", second.registry.holder)
         assert again.ended is not None and again.ended >= run.heard + 250
-        first.book.config = BRIEF
-        await first.until(lambda: first.loop.round is None)
+        first.registry.config = BRIEF
+        await first.until(lambda: first.loop.run is None)
         assert await second.outcomes() == ["trained"], "the first one, alive after all, changes nothing"
 
 

@@ -1,1 +1,1 @@
-"""Labelled examples on disk: time-ordered segments to train and judge on, and a sample of all history to rehearse."""
+"""Labelled examples on disk: segments by time for training and gate, and a sample of all history for rehearsal."""

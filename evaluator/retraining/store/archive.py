@@ -1,6 +1,6 @@
-"""Reading the examples on disk, while they are being written: a range of time, its newest slice, the sample of history.
+"""Reading the examples on disk while they are being written: a time range, the newest ones, the sample of history.
 
-Knows the folder; nothing of what is done with examples. Memory holds a few batches of each file of one span.
+Knows the folder; nothing of what examples are used for. Memory holds a few batches of each file of one span.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,19 +16,19 @@ import pyarrow.compute as pc
 from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.store.columns import ORDER, rows
 from evaluator.retraining.store.folder import Folder
-from evaluator.retraining.store.segment import Segment, standing
+from evaluator.retraining.store.segment import Segment, not_replaced
 from models.training.examples import ExamplesError
 
 
 def merged(parts: Iterable[Iterable[Any]], order: Sequence[str] = ORDER) -> Iterator[Any]:
-    """What several sources hold, each of which gives its tables in order, in one order.
+    """Merge several sources, each of which gives its tables in order.
 
-    No more than a table of each source is held, unless more than that are of one moment.
+    At most one table of each source is held, unless more rows than that have one time.
 
     Parameters
     ----------
     order
-        Columns to order by, the first of which is ``ts``.
+        Columns to sort by; the first one is ``ts``.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def merged(parts: Iterable[Iterable[Any]], order: Sequence[str] = ORDER) -> Iter
     while sources or waiting:
         for number in short:
             _refill(number, sources, waiting)
-        # Beyond the first end of what is at hand, rows may be missing.
+        # Rows later than the earliest end of the loaded tables may still be missing.
         bound = min((_last(waiting[number]) for number in sources), default=None)
         ready = []
         for number, part in list(waiting.items()):
@@ -58,7 +58,7 @@ def merged(parts: Iterable[Iterable[Any]], order: Sequence[str] = ORDER) -> Iter
 
 
 def rechunked(tables: Iterable[Any], count: int) -> Iterator[Any]:
-    """The same rows in tables of at least ``count``, but for the last.
+    """The same rows in tables of at least ``count`` rows, except the last one.
 
     Examples
     --------
@@ -93,7 +93,7 @@ BATCH = 8_192
 
 
 class Archive:
-    """The examples below a folder, which may not be there yet."""
+    """The examples in a folder, which may not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Folder(folder)
@@ -108,18 +108,18 @@ class Archive:
         return sum(len(part) for part in self._tables(since, until, ["ts"], ["ts"]))
 
     def rehearsal(self, before: int) -> list[LabelledExample]:
-        """The sample of all history seen before a moment, the newest last; uniform, whatever the moment."""
+        """The sample of all history seen before a moment, the newest last; it is uniform for any moment."""
         found = self.folder.rehearsal()
         return [] if found is None else [one for one in rows(found[0]) if one.ts < before]
 
     def newest(self) -> int | None:
-        """When the newest example was seen; None where there is none."""
+        """When the newest example was seen; None where there are no examples."""
         last = max((one.start for one in self.folder.segments()), default=None)
         return None if last is None else max(part["ts"][-1].as_py() for part in self._span(last, ["ts"], ["ts"]))
 
     def back(self, until: int, count: int, surface: str | None = None, arm: str | None = None) -> int | None:
-        """When the ``count``-th example, of a surface and an arm where they are given, was seen, counted back from a
-        moment; the first one where there are fewer, None where there is none."""
+        """The time of the ``count``-th example before a moment, of a surface and an arm where they are given. The first
+        example's time where there are fewer, None where there are none."""
         same = {name: value for name, value in (("surface", surface), ("arm", arm)) if value is not None}
         wanted = pc.field("ts") < until
         for name, value in same.items():
@@ -136,7 +136,7 @@ class Archive:
         return first
 
     def known(self, ids: Sequence[str], start: int) -> set[str]:
-        """Those of some ids that are in the span which begins at ``start``."""
+        """Which of the ids are in the span that begins at ``start``."""
         wanted, found = pa.array(ids, pa.string()), set[str]()
         with ExitStack() as stack:
             for part in chain.from_iterable(self._opened(start, stack, ["id"])):
@@ -145,7 +145,7 @@ class Archive:
         return found
 
     def span(self, start: int) -> Iterator[Any]:
-        """All that is in one span, as tables in order."""
+        """All examples of one span, as sorted tables."""
         return self._span(start, None, ORDER)
 
     def _tables(self, since: int, until: int, columns: list[str] | None, order: Sequence[str]) -> Iterator[Any]:
@@ -160,9 +160,9 @@ class Archive:
             yield from merged(self._opened(start, stack, columns), order)
 
     def _opened(self, start: int, stack: ExitStack, columns: list[str] | None) -> list[Iterator[Any]]:
-        """All files of a span as they are at one moment, each as tables in order; they stay readable."""
-        with self.folder.still():
-            segments = standing(self.folder.segments(start))
+        """All files of a span at one moment, each as sorted tables; they stay readable."""
+        with self.folder.removal_lock():
+            segments = not_replaced(self.folder.segments(start))
             files = [stack.enter_context(self.folder.open(one)) for one in segments]
         return [_tables(one, file, columns) for one, file in zip(segments, files, strict=True)]
 

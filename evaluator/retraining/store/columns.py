@@ -1,7 +1,7 @@
-"""Labelled examples as columns and back, in one order whatever order they came in.
+"""Labelled examples as columns and back, sorted.
 
-Knows Arrow tables in memory; nothing of files. The order is by time, and within a moment by who saw what, so that one
-view's examples stand together.
+Knows Arrow tables in memory; nothing of files. Rows are sorted by time, then by shopper and shelf, so that the examples
+of one view are adjacent.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ SCHEMA: Any = pa.schema(
 )
 
 ORDER = ("ts", "shopper", "shelf_id", "position", "id")
-"""One shopper's view of one shelf."""
+"""Sort key: groups the examples of one shopper's view of one shelf."""
 
 
 def table(examples: Iterable[LabelledExample]) -> Any:
@@ -54,5 +54,5 @@ def table(examples: Iterable[LabelledExample]) -> Any:
 
 
 def rows(columns: Any) -> list[LabelledExample]:
-    """The examples of a table, in its order."""
+    """The examples of a table, in the table's order."""
     return msgspec.convert(columns.to_pylist(), list[LabelledExample])

@@ -1,8 +1,8 @@
 """The folder on disk: whole files or none, one writer, any number of readers.
 
-Thin: lists, opens, writes and removes; what and when is decided elsewhere. A file is written beside, synced and
-renamed, and only then counts; what a killed writer left behind is removed by the next. Locks are the kernel's, so a
-process that dies never holds one.
+Lists, opens, writes and removes files; other modules decide which and when. A file is written elsewhere, synced and
+renamed into place; the next writer removes what a killed writer left behind. Locks are the kernel's, so a dead process
+never holds one.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluator.retraining.store.columns import SCHEMA
-from evaluator.retraining.store.segment import Segment, stamp, standing
+from evaluator.retraining.store.segment import Segment, not_replaced, stamp
 from models.store.storage import sync
 from models.training.examples import ExamplesError
 
@@ -26,7 +26,7 @@ WRITER, REMOVAL = "writer.lock", "removal.lock"
 
 
 class Folder:
-    """``segments`` and the sample for rehearsal, below one path."""
+    """The segments and the sample for rehearsal, below one path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,12 +34,12 @@ class Folder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only writer; begins by tidying up.
+        """Be the only writer; first removes leftovers.
 
         Raises
         ------
         ExamplesError
-            When another writer is there.
+            When there is another writer.
         """
         for folder in (self.path, self._segments, self._partial):
             folder.mkdir(parents=True, exist_ok=True)
@@ -55,39 +55,39 @@ class Folder:
             for left in self._partial.iterdir():
                 left.unlink()
             found = self.segments()
-            self.remove(found.keys() - set(standing(found)))
+            self.remove(found.keys() - set(not_replaced(found)))
             yield
 
     @contextmanager
-    def still(self, *, alone: bool = False) -> Iterator[None]:
-        """Nothing is removed meanwhile, or, ``alone``, nobody relies on that."""
+    def removal_lock(self, *, exclusive: bool = False) -> Iterator[None]:
+        """Hold the removal lock: shared, nothing is removed meanwhile; ``exclusive``, segments may be removed."""
         with ExitStack() as stack:
             if (self.path / REMOVAL).exists():
                 held = stack.enter_context((self.path / REMOVAL).open("rb"))
-                fcntl.flock(held, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+                fcntl.flock(held, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
             yield
 
     def segments(self, start: int | None = None) -> dict[Segment, int]:
-        """Bytes of every segment that is there, or of every one of a span, replaced ones included."""
+        """Sizes in bytes of all segments, or of those of one span; replaced ones are included."""
         pattern = "*.parquet" if start is None else f"{stamp(start)}_*.parquet"
-        with self.still():
+        with self.removal_lock():
             found = ((Segment.parse(path.name), path) for path in self._segments.glob(pattern))
             return {segment: path.stat().st_size for segment, path in found if segment is not None}
 
     def open(self, segment: Segment) -> Any:
-        """A segment's Parquet file, which stays readable when it is removed."""
+        """A segment's Parquet file; it stays readable after removal."""
         return _opened(self._segments / segment.name)
 
     def write(self, segment: Segment, tables: Iterable[Any]) -> None:
-        """Make a segment; it is there, to outlive a power cut, when this returns."""
+        """Write a segment; it is synced to disk when this returns."""
         self._place(self._segments / segment.name, SCHEMA, tables)
 
     def remove(self, segments: Iterable[Segment]) -> None:
-        """Remove segments; it is no error when one is gone."""
+        """Remove segments; one that is already gone is no error."""
         gone = list(segments)
         if not gone:
             return
-        with self.still(alone=True):
+        with self.removal_lock(exclusive=True):
             for segment in gone:
                 (self._segments / segment.name).unlink(missing_ok=True)
             sync(self._segments)
@@ -102,8 +102,8 @@ class Folder:
 
     def write_rehearsal(self, table: Any, bound: int) -> None:
         """Replace the sample for rehearsal."""
-        told = table.replace_schema_metadata({"bound": str(bound)})
-        self._place(self.path / REHEARSAL, told.schema, [told])
+        stamped = table.replace_schema_metadata({"bound": str(bound)})
+        self._place(self.path / REHEARSAL, stamped.schema, [stamped])
 
     def _place(self, target: Path, schema: Any, tables: Iterable[Any]) -> None:
         temporary = self._partial / uuid.uuid4().hex

@@ -1,7 +1,7 @@
 """A uniform sample of all examples ever seen, for rehearsal.
 
-Bottom-k: kept are the examples whose ids have the lowest hashes (Cohen and Kaplan 2007), so order and repetition change
-nothing, and the samples of two histories make that of both. Pure; where it is kept is not its business.
+Bottom-k: keeps the examples whose ids have the lowest hashes (Cohen and Kaplan 2007). Order and repetition change
+nothing, and the samples of two histories can be merged. Pure; knows nothing of where the sample is stored.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ TOP = 1 << 128
 
 
 def rank(id: str) -> int:
-    """A number in 0..2^128 that is the example's own, as good as drawn."""
+    """A pseudo-random number in 0..2^128 that is fixed for each id."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=16, person=b"rehearsal").digest(), "big")
 
 
@@ -24,8 +24,8 @@ class Reservoir:
     Parameters
     ----------
     examples, bound
-        What :meth:`get` and ``bound`` gave, to go on from. Ranks from ``bound`` on were dropped before, so none is
-        taken any more: a size that is raised afterwards changes nothing, or new examples would be favoured.
+        Earlier results of :meth:`get` and ``bound``, to go on from. Ranks from ``bound`` on were dropped before, so
+        none of them is taken later. A larger size therefore changes nothing; otherwise new examples would be favoured.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Reservoir:
             self.update(example)
 
     def update(self, example: LabelledExample) -> bool:
-        """Take an example in; whether that changed anything."""
+        """Take an example in; returns whether the sample changed."""
         place = rank(example.id)
         if place >= self.bound or example.id in self._kept:
             return False

@@ -1,8 +1,8 @@
-"""A segment: one file of the examples of one span of event time. Its name says all that is to know before it is read.
+"""A segment: one file of the examples of one span of event time. Its name gives the span and its numbers.
 
-Pure: knows names, sizes and a clock, not files: which segments go, and which become one. Files of one span are
-numbered; one that was made of others has their first and last number, so it takes their place the moment it is there,
-whether or not they are gone yet.
+Pure: decides from names, sizes and a clock which segments are removed and which are merged; knows nothing of files.
+Files of one span are numbered. A merged file has the first and last number of its parts, so it replaces them as soon as
+it exists, even if they are not removed yet.
 """
 
 import re
@@ -35,12 +35,12 @@ class Segment(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where its span ends."""
+        """The end of its span."""
         return self.start + self.span
 
     @property
     def name(self) -> str:
-        """Its file's name."""
+        """The file's name."""
         return f"{stamp(self.start)}_{self.span // 1000}s_{self.first:06d}-{self.last:06d}.parquet"
 
     @classmethod
@@ -53,22 +53,22 @@ class Segment(NamedTuple):
         return cls(int(start.timestamp()) * 1000, int(found[2]) * 1000, int(found[3]), int(found[4]))
 
     def replaces(self, other: "Segment") -> bool:
-        """Whether it was made of the other, among others."""
+        """Whether the other is a part of it."""
         same = self != other and self[:2] == other[:2]
         return same and self.first <= other.first and other.last <= self.last
 
 
 def stamp(start: int) -> str:
-    """A span's beginning as names have it."""
+    """A span's beginning, as it is written in names."""
     return datetime.fromtimestamp(start / 1000, UTC).strftime(STAMP)
 
 
-def standing(segments: Iterable[Segment]) -> list[Segment]:
-    """Those that are to be read, in order of time: the ones that no other replaces.
+def not_replaced(segments: Iterable[Segment]) -> list[Segment]:
+    """The segments to be read, sorted by time: those that no other replaces.
 
     Examples
     --------
-    >>> [one[2:] for one in standing([Segment(0, 1000, *numbers) for numbers in ((3, 3), (1, 1), (1, 2), (2, 2))])]
+    >>> [one[2:] for one in not_replaced([Segment(0, 1000, *numbers) for numbers in ((3, 3), (1, 1), (1, 2), (2, 2))])]
     [(1, 2), (3, 3)]
     """
     found: list[Segment] = []
@@ -85,12 +85,12 @@ def following(segments: Iterable[Segment], start: int, span: int) -> Segment:
 
 
 MOST_FILES = 16
-"""A span that is still being written has no more files than this for long."""
+"""A span that is being written is merged when it has more files than this."""
 
 
 def expired(sizes: Mapping[Segment, int], now: int, keep_ms: float, keep_bytes: int) -> list[Segment]:
-    """What is to be removed: what is too old, then the oldest spans of what is too much, but never
-    the newest for that.
+    """The segments to remove: those that are too old, then the oldest spans while all are too large. The newest span
+    is never removed for size.
 
     Examples
     --------
@@ -109,30 +109,30 @@ def expired(sizes: Mapping[Segment, int], now: int, keep_ms: float, keep_bytes: 
     return gone
 
 
-def crumbs(segments: Iterable[Segment], now: int, busy: Set[int] = frozenset()) -> list[Segment]:
-    """Segments of the one span that most deserves to become one file; none where all is well.
+def mergeable(segments: Iterable[Segment], now: int, busy: Set[int] = frozenset()) -> list[Segment]:
+    """The segments to merge next, those of the span with the most files; empty where nothing is to be merged.
 
-    Late examples come up to an hour after the others, so a span is put together two spans after its end; before that
+    Late examples come up to an hour after the others, so a span is merged two spans after its end, and before that
     only when it has too many files.
 
     Parameters
     ----------
     busy
-        Beginnings of spans that are being written, as when history is read again; more of them is to be expected.
+        Beginnings of spans that are being written, as when history is read again; they will get more files.
 
     Examples
     --------
     >>> segments = [Segment(start, 10, number, number) for start in (0, 10) for number in (1, 2, 3)]
-    >>> [[one.start for one in crumbs(segments, now)] for now in (20, 30, 40)]
+    >>> [[one.start for one in mergeable(segments, now)] for now in (20, 30, 40)]
     [[], [0, 0, 0], [0, 0, 0]]
     """
     spans: defaultdict[int, list[Segment]] = defaultdict(list)
     for one in segments:
         spans[one.start].append(one)
-    asking: list[list[Segment]] = [
+    due: list[list[Segment]] = [
         some
         for start, some in sorted(spans.items())
         if len(some) > (1 if start not in busy and now >= some[0].end + 2 * some[0].span else MOST_FILES)
     ]
-    found: list[Segment] = max(asking, key=len, default=[])
+    found: list[Segment] = max(due, key=len, default=[])
     return sorted(found)

@@ -1,8 +1,8 @@
-"""Writing examples as they come from ``liveshelf.examples``, so that what is acknowledged outlives a kill at any point.
+"""Writing the examples of ``liveshelf.examples`` to disk, so that no committed one is lost by a kill at any point.
 
-Knows the folder; nothing of Kafka. Examples wait in a buffer, each once, until they are worth a file. An offset is safe
-to commit once all examples before it are on disk; what was written and never acknowledged comes again, is recognised,
-and changes nothing.
+Knows the folder; nothing of Kafka. Examples wait in a buffer, without repetitions, until they fill a file. An offset is
+safe to commit once all examples before it are on disk. Examples that were written but not committed come again; they
+are recognised by id and ignored.
 """
 
 from collections import Counter, defaultdict
@@ -16,18 +16,18 @@ from evaluator.retraining.store.archive import Archive, rechunked
 from evaluator.retraining.store.columns import rows, table
 from evaluator.retraining.store.folder import Folder
 from evaluator.retraining.store.reservoir import Reservoir
-from evaluator.retraining.store.segment import Segment, crumbs, expired, following, standing
+from evaluator.retraining.store.segment import Segment, expired, following, mergeable, not_replaced
 from models.training.examples import ExamplesError
 
 FUTURE_MS = 3_600_000
-"""An example that says it was seen so much later than now is refused."""
+"""An example that is further in the future than this is refused."""
 
 FIXED_BYTES = 600
-"""What an example takes in memory, but for its query and history."""
+"""Memory of an example, without its query and history."""
 
 
 class Buffer:
-    """Takes examples in any order, some twice, until they are written.
+    """Holds examples, which come in any order and some twice, until they are written.
 
     Examples
     --------
@@ -49,12 +49,12 @@ class Buffer:
         self._since: int | None = None
 
     def update(self, partition: int, offset: int, example: LabelledExample | None, now: int) -> bool:
-        """Take the record at an offset in; None stands for one that is no example.
+        """Take the record at an offset in; None stands for a record that is no example.
 
         Returns
         -------
         bool
-            False for an example that cannot be: seen in the future, or with numbers out of bounds.
+            False for an impossible example: from the future, or with a position out of bounds.
         """
         self.offsets[partition] = max(offset + 1, self.offsets.get(partition, 0))
         self._since = now if self._since is None else self._since
@@ -82,7 +82,7 @@ class Buffer:
         return dict(sorted(found.items()))
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Empty the buffer."""
         self.examples, self.offsets, self._bytes, self._since = {}, {}, 0, None
 
 
@@ -91,15 +91,15 @@ END = 1 << 62
 
 
 class ExampleStore:
-    """The one writer of a folder, as a context; leaving it writes nothing more.
+    """The only writer of a folder, as a context manager; leaving it writes nothing more.
 
-    ``counts`` says how many examples were ``written``, were there already (``again``), were too ``old`` to be kept but
-    for rehearsal, or ``refused``.
+    ``counts`` says how many examples were ``written``, were there already (``again``), were too ``old`` to be kept
+    except for rehearsal, or were ``refused``.
 
     Raises
     ------
     ExamplesError
-        When another process writes there, or the folder's segments are of another span.
+        When another process writes there, or the folder's segments have another span.
     """
 
     def __init__(self, config: ExamplesConfig) -> None:
@@ -111,7 +111,7 @@ class ExampleStore:
         self._safe: dict[int, int] = {}
         with ExitStack() as stack:
             stack.enter_context(self._folder.writing())
-            self._agree()
+            self._check_span()
             self._reservoir, self._saved = self._restored()
             self._closing = stack.pop_all()
 
@@ -122,18 +122,18 @@ class ExampleStore:
         self._closing.close()
 
     def update(self, records: Iterable[tuple[int, int, LabelledExample | None]], now: int) -> Mapping[int, int]:
-        """Take records in, as partition, offset and example; None stands for what is no example.
+        """Take records in, as partition, offset and example; None stands for a record that is no example.
 
         Returns
         -------
         dict of int to int
-            The offset of the next record to read, by partition, that is safe to commit; the same again where nothing
-            was written. A partition that was taken away stays in it.
+            The offset of the next record to read, by partition, that is safe to commit; unchanged where
+            nothing was written. Revoked partitions stay in it.
 
         Raises
         ------
         OSError
-            When the disk does not take them; nothing is lost, and the next call tries again.
+            When writing fails; nothing is lost, and the next call tries again.
         """
         for partition, offset, example in records:
             if not self._buffer.update(partition, offset, example, now):
@@ -143,7 +143,7 @@ class ExampleStore:
         return dict(self._safe)
 
     def flush(self, now: int) -> Mapping[int, int]:
-        """Write all that was taken in; what is safe to commit then."""
+        """Write the whole buffer; returns what is then safe to commit."""
         spans = self._buffer.spans()
         for start, some in spans.items():
             self._write(start, some, now)
@@ -158,7 +158,7 @@ class ExampleStore:
         return dict(self._safe)
 
     def waiting(self, since: int) -> int:
-        """How many of those taken in are not written yet and were seen from ``since`` on (epoch ms)."""
+        """How many examples of the buffer were seen from ``since`` on (epoch ms)."""
         return sum(one.ts >= since for one in self._buffer.examples.values())
 
     def _write(self, start: int, some: Mapping[str, LabelledExample], now: int) -> None:
@@ -173,15 +173,15 @@ class ExampleStore:
         self.counts.update(written=len(new), again=len(known))
 
     def _tidy(self, now: int, busy: Set[int]) -> None:
-        """Put one span's files together, and let go of what is too old or too much."""
-        if parts := crumbs(standing(self._folder.segments()), now, busy):
+        """Merge one span's files, and remove segments that are too old or too many."""
+        if parts := mergeable(not_replaced(self._folder.segments()), now, busy):
             whole = Segment(parts[0].start, parts[0].span, parts[0].first, parts[-1].last)
             self._folder.write(whole, rechunked(self._archive.span(whole.start), ROW_GROUP))
             self._folder.remove(parts)
         keep_ms = self.config.keep_s * 1000
         self._folder.remove(expired(self._folder.segments(), now, keep_ms, self.config.keep_bytes))
 
-    def _agree(self) -> None:
+    def _check_span(self) -> None:
         for one in self._folder.segments():
             if one.span != self.config.span_s * 1000:
                 raise ExamplesError(
@@ -190,7 +190,7 @@ class ExampleStore:
                 )
 
     def _restored(self) -> tuple[Reservoir, bool]:
-        """The sample, and whether it is saved: where there is none, it is made of the segments."""
+        """The sample, and whether it is saved. Where no sample is saved it is drawn from the segments."""
         found = self._folder.rehearsal()
         if found is None:
             return Reservoir(self.config.rehearsal, self._archive.read(0, END)), False

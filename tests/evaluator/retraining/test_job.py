@@ -7,8 +7,8 @@ import pytest
 from evaluator.gate.report import conclude, encode
 from evaluator.retraining import run_spec
 from evaluator.retraining.dataset import TrainingDataset
-from evaluator.retraining.job import ABOUT, CHALLENGER, LESSON, Job, work
-from evaluator.retraining.run_spec import ORDER, OUTCOME, RunSpec
+from evaluator.retraining.job import ABOUT, CHALLENGER, DATASET, Job, work
+from evaluator.retraining.run_spec import RESULT, SPEC, RunSpec
 from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction
@@ -23,11 +23,11 @@ def trained(folder: Path, id: str) -> Path:
     """A run's folder as it is once the gate has spoken."""
     run = folder / id
     (run / CHALLENGER).mkdir(parents=True)
-    run_spec.write(run / ORDER, RunSpec(id=id, by="t", trigger=TRIGGER, champion=None))
+    run_spec.write(run / SPEC, RunSpec(id=id, by="t", trigger=TRIGGER, champion=None))
     told = TrainingDataset(
         train=SHOWN, calibrate=SHOWN, gate=SHOWN, rehearsed=0, without_text=0, since=1, until=2, through=4
     )
-    run_spec.write(run / LESSON, told)
+    run_spec.write(run / DATASET, told)
     LateInteraction().save(run / CHALLENGER / "head")
     about = Description(
         method="head",
@@ -60,7 +60,7 @@ def test_cut_off_after_the_store_it_finds_its_version_again(settings: Settings, 
     manifest = store.manifest(made.version)
     assert {"gate.json", "trigger.json"} < set(manifest.files)
     assert manifest.notes.startswith("No run for 24 h. Gate passed: ")
-    (run / OUTCOME).unlink()
+    (run / RESULT).unlink()
     assert Job(run, settings.loop(), lambda *_: None).run() == made and store.ids() == [made.version]
     assert Job(run, settings.loop(), lambda *_: pytest.fail("nothing is left")).run() == made
     other = trained(tmp_path / "learning" / "runs", "r2")
@@ -70,7 +70,7 @@ def test_cut_off_after_the_store_it_finds_its_version_again(settings: Settings, 
 
 def test_what_cannot_be_mended_by_trying_again_is_told(settings: Settings, tmp_path: Path) -> None:
     run = trained(tmp_path / "learning" / "runs", "r1")
-    run_spec.write(run / ORDER, RunSpec(id="r1", by="t", trigger=TRIGGER, champion="20200101-000000-head-00000000"))
+    run_spec.write(run / SPEC, RunSpec(id="r1", by="t", trigger=TRIGGER, champion="20200101-000000-head-00000000"))
     told: list[str] = []
     assert work(run, settings.loop(), lambda stage, error="": told.append(f"{stage}: {error}")) == 3
     assert told[0].startswith("failed: No version in") and "20200101-000000-head-00000000" in told[0]

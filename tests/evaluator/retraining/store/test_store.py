@@ -233,7 +233,7 @@ def test_nothing_is_removed_while_a_reader_opens_files(tmp_path: Path) -> None:
     with ExampleStore(config(tmp_path)) as store:
         store.update(records(SOME), NOW)
         store.flush(NOW)
-        with Archive(tmp_path).folder.still():
+        with Archive(tmp_path).folder.removal_lock():
             removing = threading.Thread(target=store.flush, args=[2 * NOW])
             removing.start()
             removing.join(0.1)
