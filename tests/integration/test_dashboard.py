@@ -354,7 +354,7 @@ def test_a_broker_that_comes_late_and_goes_for_a_while(
             broker.stop()
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/redis.md"])
+@pytest.mark.parametrize("path", ["docs/redis.md"])
 def test_javascript_spells_queries_as_python_does(page: Page, path: str) -> None:
     """The line that people copy, on all that somebody may call white space."""
     [script] = re.findall(r'\.normalize\("NFKC"\)[^;]*', Path(path).read_text())
