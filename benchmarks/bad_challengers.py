@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from benchmarks.report import Report
 from benchmarks.shopping import shop_of, shopping
+from benchmarks.smoke import Scale, smoke
 from evaluator.gate.config import GateConfig
 from evaluator.gate.report import Check, Verdict
 from evaluator.retraining import run_spec
@@ -30,6 +31,8 @@ from evaluator.retraining.run_spec import SPEC, RunResult, RunSpec
 from evaluator.retraining.training_run import Trigger
 from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
 from liveshelf.demo.log import StoryLog
+from liveshelf.demo.shop import Shop
+from liveshelf.demo.story import VISITS_PER_S
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.simulation.drift import Fashion
 from models.store.slots import CHALLENGER, CHAMPION
@@ -37,8 +40,8 @@ from models.training.examples import Example
 from streams.telemetry.meter import Snapshot
 
 EXAMPLES = 40_000
-LEARN_S, TRIAL_S = 300.0, 520.0
-"""How many examples are waited for, how long at most, and how long a canary may take."""
+LEARN_S, HORIZON_S, MORE_S = 300.0, 480.0, 40.0
+"""How many examples are waited for, how long at most, how long a canary may take, and how long its end."""
 
 FASHIONS = (Fashion(0.0),)
 """Half of the brands are liked a quarter as much: something that there is to learn."""
@@ -50,7 +53,6 @@ ENV = {
     "TRIGGERS__ENOUGH_EXAMPLES": NEVER,
     "TRIGGERS__LEAST_EXAMPLES": NEVER,
     "ROLLOUT__HARM": "0.02",
-    "ROLLOUT__HORIZON_S": "480",
 }
 """The trainer keeps examples and rolls out, no challenger that may be worse; it begins no run of its own."""
 
@@ -61,10 +63,11 @@ ENDS = ("promoted", "rolled back", "gave up")
 class Runs:
     """Runs of one shop's examples, with the settings of its trainer."""
 
-    def __init__(self, there: DemoEnvironment, folder: Path, tick: Callable[[], None]) -> None:
+    def __init__(self, there: DemoEnvironment, folder: Path, scale: float, tick: Callable[[], None]) -> None:
         learning = LearningConfig.model_validate(hurry("LEARNING") | {"folder": str(folder / "bench")})
         examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
-        gate = GateConfig.model_validate(hurry("GATE"))
+        wanted = hurry("GATE")
+        gate = GateConfig.model_validate(wanted | {"least_queries": round(scale * int(wanted["least_queries"]))})
         settings = there.settings.model_copy(update={"learning": learning, "examples": examples, "gate": gate})
         self.config = settings.loop()
         self.folder = folder / "bench"
@@ -91,6 +94,11 @@ class Runs:
         assert verdict is not None
         return {check.name: check for check in verdict.checks}
 
+    def loss(self, name: str) -> float:
+        """By how much a run's challenger has a larger log loss than the champion; nothing where too few were seen."""
+        check = self.checks(name).get("loss")
+        return -math.inf if check is None or check.value is None else check.value
+
 
 def hurry(section: str) -> dict[str, str]:
     """A section of the settings that the scene's roles have."""
@@ -116,11 +124,11 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
     ]
 
 
-def trial(there: DemoEnvironment, seed: int, version: str) -> dict[str, str | float]:
+def trial(there: DemoEnvironment, shop: Shop, version: str, until_s: float) -> dict[str, str | float]:
     """Half of the shoppers get a challenger: what becomes of it, when, and after how many impressions."""
-    shop, notes, pushed_s = shop_of(there, seed, FASHIONS), StoryLog(), math.nan
+    notes, pushed_s = StoryLog(), math.nan
     with shop.staffed():
-        for now in shopping(there, shop, TRIAL_S):
+        for now in shopping(there, shop, until_s):
             if math.isnan(pushed_s):
                 there.promote(version, "past the gate, on purpose", CHALLENGER, share=0.5)
                 pushed_s = now
@@ -128,18 +136,18 @@ def trial(there: DemoEnvironment, seed: int, version: str) -> dict[str, str | fl
                 if note.kind in ENDS:
                     shown = shop.tape.impressions(pushed_s, now)
                     return {"end": note.kind, "seconds": now - pushed_s, "impressions": shown, "why": note.text}
-    return {"end": "none", "seconds": TRIAL_S, "impressions": 0, "why": ""}
+    return {"end": "none", "seconds": until_s, "impressions": 0, "why": ""}
 
 
-def learn(there: DemoEnvironment, seed: int, tell: Callable[[float], None]) -> None:
+def learn(there: DemoEnvironment, shop: Shop, enough: int, tell: Callable[[float], None]) -> None:
     """Shop until there are examples enough; told how many there are."""
-    shop, examples = shop_of(there, seed, FASHIONS), 0.0
+    examples = 0.0
     with shop.staffed():
         for _ in shopping(there, shop, LEARN_S):
             said = [news.gauges for news in shop.watching.news() if isinstance(news, Snapshot)]
             examples = max([examples, *(one.get("new_examples", 0) for one in said)])
             tell(examples)
-            if examples >= EXAMPLES:
+            if examples >= enough:
                 return
 
 
@@ -157,30 +165,39 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
     return outcomes
 
 
+@smoke(runs=1, visits=20.0, scale=0.02)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Challengers of shuffled labels, for each champion.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the shop.")] = 1,
+    visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = VISITS_PER_S,
+    scale: Scale = 1.0,
 ) -> None:
     """Run it."""
-    report = Report("bad challengers", examples=EXAMPLES, seed=seed)
+    enough, horizon_s = round(scale * EXAMPLES), scale * HORIZON_S
+    report = Report("bad challengers", examples=enough, seed=seed)
     with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
-        with demo_environment(settings, "bad", lambda _: None, env=ENV) as there:
-            task = bar.add_task("shopping", total=EXAMPLES)
-            learn(there, seed, lambda examples: bar.update(task, completed=examples))
+        with demo_environment(
+            settings, "bad", lambda _: None, env=ENV | {"ROLLOUT__HORIZON_S": str(horizon_s)}
+        ) as there:
+            task = bar.add_task("shopping", total=enough)
+            shop = shop_of(there, seed, FASHIONS, visits)
+            learn(there, shop, enough, lambda examples: bar.update(task, completed=examples))
             bar.update(task, description="runs", completed=0, total=1 + 2 * runs)
-            made = Runs(there, Path(folder) / "bad", lambda: bar.advance(task))
+            made = Runs(there, Path(folder) / "bad", scale, lambda: bar.advance(task))
             [good] = several(made, report, "right", None, 1, "right")
             noise = several(made, report, "untrained", None, runs, "shuffled")
             bad = noise + several(made, report, "trained", good.version, runs, "shuffled")
             there.promote(good.version, "learned from right labels", CHAMPION)
             bar.update(task, description="canary")
-            losses = [made.checks(f"untrained-{number}")["loss"].value or 0.0 for number in range(runs)]
+            losses = [made.loss(f"untrained-{number}") for number in range(runs)]
             worst = noise[losses.index(max(losses))]
-            report.facts |= {f"canary {name}": value for name, value in trial(there, seed, worst.version).items()}
+            ended = trial(there, shop_of(there, seed, FASHIONS, visits), worst.version, horizon_s + MORE_S)
+            report.facts |= {f"canary {name}": value for name, value in ended.items()}
     report.write(json)
-    if any(one.decision == "passed" for one in bad) or report.facts["canary end"] not in ("rolled back", "gave up"):
+    stopped = report.facts["canary end"] in ("rolled back", "gave up")
+    if scale >= 1 and (any(one.decision == "passed" for one in bad) or not stopped):  # fewer examples decide nothing
         raise typer.Exit(1)
 
 

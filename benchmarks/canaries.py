@@ -15,6 +15,7 @@ import typer
 from rich.progress import track
 
 from benchmarks.report import Report
+from benchmarks.smoke import Scale, smoke
 from evaluator.experiments.click_test import ClickTest
 from evaluator.experiments.dispersion import GROUPS, Dispersion, of_ratio
 from evaluator.experiments.evalue import EValue
@@ -116,15 +117,17 @@ CASES = (
 """Shops, the canary's share, and impressions of both arms after which it is given up."""
 
 
+@smoke(runs=1, scale=0.05)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Canaries of each kind.")] = 100,
+    scale: Scale = 1.0,
 ) -> None:
     """Simulate."""
     report = Report("canaries", runs=runs, click_rate=Shop().rate, impressions_per_s=Shop().per_s)
     for shop, share, most in CASES:
         for harm in (RolloutConfig().harm, 0.0):
-            config = RolloutConfig(share=share, harm=harm, horizon_s=most / shop.per_s)
+            config = RolloutConfig(share=share, harm=harm, horizon_s=scale * most / shop.per_s)
             what = f"{shop.ratio:g}, {shop.shoppers:,} shoppers, {share:.0%}"
             found = [live(shop, config, seed) for seed in track(range(runs), f"{what}, harm {harm:g}", transient=True)]
             ends = Counter(one.action for one in found)

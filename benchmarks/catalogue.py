@@ -14,16 +14,20 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import psutil
 import typer
 from rich.progress import Progress
 
-from benchmarks.report import DATA, Report
-from liveshelf.demo.catalogs import ICECAT, icecat
+from benchmarks.data import data_folder
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
+from liveshelf.demo.catalogs import icecat
 from models.cpu import limit_threads
-from models.encoded import EncodedItem
+from models.encoded import EncodedItem, quantise
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
+from models.projection import orthogonal
 from models.trigrams import trigrams
 from streams.batch import Batch, Recent, rank_requests
 from streams.catalog.catalog import Catalog, Change
@@ -46,6 +50,7 @@ OVERHEAD_BYTES = 4_000
 MEMORY_SHARE = 0.7
 NOW_MS = 1_700_000_000_000
 STAGES = ("candidates", "score", "policy")
+Floats = npt.NDArray[np.float32]
 
 
 class Goods:
@@ -58,12 +63,13 @@ class Goods:
             for start in range(0, len(items), 256)
             for one in encoder.encode_items([*map(text, items[start : start + 256])])
         ]
+        self.narrow = orthogonal(encoder.dim, encoder.token_dim)
         self.chance = np.random.default_rng(0)
 
     def changes(self, start: int, stop: int) -> list[Change]:
         """Items number ``start`` to ``stop``, ready for a catalogue."""
         noise = self.chance.standard_normal((stop - start, self.encoder.dim), np.float32)
-        noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
+        noise = NOISE * _unit(noise)
         return [
             self._real(n) if n < len(self.items) else self._spliced(n, noise[n - start]) for n in range(start, stop)
         ]
@@ -71,18 +77,17 @@ class Goods:
     def _real(self, number: int) -> Change:
         return self._change(self.items[number], self.encoded[number])
 
-    def _spliced(self, number: int, noise: np.ndarray) -> Change:
+    def _spliced(self, number: int, noise: Floats) -> Change:
         one, other = (int(n) for n in self.chance.integers(0, len(self.items), 2))
         share = float(self.chance.uniform(0.3, 0.7))
         first, second = self.encoded[one], self.encoded[other]
         head = max(1, round(share * len(first.tokens)))
         tail = round(share * len(second.tokens))
-        tokens = np.concatenate([first.tokens[:head], second.tokens[tail:]])[: self.encoder.max_item_tokens]
-        scales = np.concatenate([first.scales[:head], second.scales[tail:]])[: self.encoder.max_item_tokens]
-        ids = np.concatenate([first.ids[:head], second.ids[tail:]])[: self.encoder.max_item_tokens]
-        step = np.rint(noise * 127).astype(np.int8)[None] >> 1
+        most = self.encoder.max_item_tokens
+        real = np.concatenate([first.restored()[:head], second.restored()[tail:]])[:most]
+        tokens, scales = quantise(_unit(real + noise @ self.narrow))
+        ids = np.concatenate([first.ids[:head], second.ids[tail:]])[:most]
         pooled = share * first.pooled.astype(np.float32) + (1 - share) * second.pooled.astype(np.float32)
-        pooled = pooled / np.linalg.norm(pooled) + noise
         title = self.items[one].title.split()
         rest = self.items[other].title.split()
         words = title[: max(1, round(share * len(title)))] + rest[round(share * len(rest)) :]
@@ -92,9 +97,9 @@ class Goods:
         return self._change(
             item,
             EncodedItem(
-                np.clip(tokens.astype(np.int16) + step, -127, 127).astype(np.int8),
-                scales,
-                (pooled / np.linalg.norm(pooled)).astype(np.float16),
+                tokens,
+                scales.astype(np.float16),
+                _unit(_unit(pooled) + noise).astype(np.float16),
                 ids,
                 trigrams(" ".join(words)),
             ),
@@ -232,17 +237,16 @@ class Bench:
         return float(np.mean([np.isin(true, near).mean() for true, near in zip(where, found, strict=True)]))
 
 
-def real(count: int) -> list[Item]:
-    """The first Icecat items."""
-    if not (DATA / ICECAT).exists():
-        raise typer.BadParameter(f"{DATA / ICECAT} is not there; LIVESHELF_DATA names the folder with the data")
-    return icecat(DATA, count)
+def _unit(rows: Floats) -> Floats:
+    unit: Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return unit
 
 
+@smoke(largest=1_000, reals=40, batches=10)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     largest: Annotated[
-        int, typer.Option(help="Largest catalogue: 1000000 needs 17 GB, half with --item-tokens 14.")
+        int, typer.Option(help="Largest catalogue: 1000000 needs 10 GB, 7 with --item-tokens 14.")
     ] = 100_000,
     reals: Annotated[int, typer.Option("--real", help="Real items; all others are made of them.")] = 1_500,
     item_tokens: Annotated[int, typer.Option(help="Tokens kept of an item: what memory mostly goes into.")] = 32,
@@ -254,7 +258,7 @@ def main(
     report = Report("catalogue", real_items=reals, item_tokens=item_tokens, batch=BATCH, searches=SEARCHES)
     with Progress(transient=True) as progress:
         waiting = progress.add_task("encoding real items", total=None)
-        bench = Bench(Goods(real(reals), Encoder(max_item_tokens=item_tokens)), progress)
+        bench = Bench(Goods(icecat(data_folder(), reals), Encoder(max_item_tokens=item_tokens)), progress)
         progress.remove_task(waiting)
         for size in (size for size in SIZES if size <= largest):
             needed, free = bench.needed(size), psutil.virtual_memory().available

@@ -34,6 +34,7 @@ from rich.progress import Progress
 from benchmarks.replay import later
 from benchmarks.report import Report
 from benchmarks.rounds import STEP_MS, Rounds, Sent
+from benchmarks.smoke import smoke
 from benchmarks.system import System
 from benchmarks.traces import EVALUATORS, KINDS, TRAINERS, WORKERS, Compared, Traces, apart
 from evaluator.attribution.join import JoinWindow
@@ -294,6 +295,7 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else ""
 
 
+@smoke(kills=6, count=8, shoppers=30, flush=False)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 100,

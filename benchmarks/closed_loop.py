@@ -20,6 +20,7 @@ from scipy import stats
 
 from benchmarks.report import Report, Value
 from benchmarks.shopping import shop_of, shopping
+from benchmarks.smoke import Scale, smoke
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import PublishedAlert
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts
@@ -34,10 +35,11 @@ from liveshelf.simulation.drift import Drift, Fashion
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 WINDOW_S = 20.0
 STEADY_S, LONG_S, SHORT_S = 30.0, 240.0, 80.0
-"""From the first promotion to the drift, to the end, and to the end of the strategy that no drift comes to."""
+"""From the first promotion, or the end of patience, to the drift, to the end, and to the end of the strategy that no
+drift comes to."""
 
-PATIENCE_S = 300.0
-"""From the opening to the first promotion, at most."""
+LEAST_WINDOW_S = 3.0
+"""So long that some visits fall into it, whatever the scale."""
 
 CLOSING_S = float(HURRY["EVALUATOR__WINDOW_S"]) + float(HURRY["EVALUATOR__GRACE_S"])
 """Until an impression is judged, which no detector can be blamed for."""
@@ -70,6 +72,9 @@ BLIND = LAX | {
 }
 
 
+SCALED = ("TRIGGERS__LEAST_EXAMPLES", "TRIGGERS__ENOUGH_EXAMPLES", "TRIGGERS__EVERY_S")
+
+
 @dataclass(frozen=True)
 class Strategy:
     """What runs, how long after its first promotion, and the shop's fashions before and after the drift, if one comes;
@@ -82,6 +87,11 @@ class Strategy:
     drifts: bool = True
     frozen: bool = False
 
+    def settings(self, scale: float) -> dict[str, str]:
+        """Of the roles."""
+        env = {**HURRY, **self.env}
+        return env | {name: str(round(scale * float(env[name]))) for name in SCALED if name in env}
+
 
 STRATEGIES = (
     Strategy("loop"),
@@ -92,6 +102,16 @@ STRATEGIES = (
 """``knew``: the world after the drift is there from the beginning, so nothing old is in any model's way: the oracle of
 what retraining can reach."""
 
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast it goes: visits a second, seconds until it goes on without a promotion, and the scale of all else."""
+
+    visits: float
+    patience_s: float
+    scale: float
+
+
 CALM = Strategy("calm", {"TRIGGERS__ENOUGH_EXAMPLES": "30000"}, drifts=False)
 
 
@@ -101,6 +121,8 @@ class Run:
 
     Attributes
     ----------
+    window_s
+        Length of the windows that are compared.
     start_ms
         When the shop has opened.
     drift_s, end_s
@@ -108,6 +130,7 @@ class Run:
     """
 
     tape: Recorder
+    window_s: float
     start_ms: int = 0
     alarm: Alert | None = None
     drift_s: float = math.inf
@@ -119,8 +142,9 @@ class Run:
 
     def trough(self) -> float:
         """Of the best, in the worst window after the drift."""
-        starts = range(int(self.drift_s), int(self.end_s - WINDOW_S))
-        return min((self.share(start, start + WINDOW_S) for start in starts), default=math.nan)
+        starts = range(int(self.drift_s), int(self.end_s - self.window_s))
+        shares = [self.share(start, start + self.window_s) for start in starts]
+        return min((share for share in shares if not math.isnan(share)), default=math.nan)
 
     def since_drift(self, kind: Kind) -> float:
         """Seconds from the drift to something; NaN where it did not happen."""
@@ -134,19 +158,19 @@ class Run:
 
     def usual_delay(self, alarm: Alert) -> float:
         """Impressions that its detector needs, by simulation, to see what happened to the click rate here."""
-        low = self.tape.ctr(self.drift_s, self.drift_s + WINDOW_S, alarm.labels["surface"]).rate
+        low = self.tape.ctr(self.drift_s, self.drift_s + self.window_s, alarm.labels["surface"]).rate
         reference, dispersion = (float(alarm.evidence.get(name, 1.0)) for name in ("reference", "dispersion"))
         return statistics.median(_delay(reference, dispersion, low, seed) for seed in range(STREAMS))
 
     def promotions(self) -> Iterator[tuple[float, float, float]]:
         """Of each promotion: the share of the best before its canary began, after it, and the chance, by Welch's test
         over seconds, of a fall like this or a larger one where there is none."""
-        canary = math.nan
+        canary, window_s = math.nan, self.window_s
         for mark in self.tape.marks:
             if mark.kind == "canary":
                 canary = mark.at_s
-            elif mark.kind == "promoted" and canary >= WINDOW_S and mark.at_s <= self.end_s - WINDOW_S:
-                before, after = ((start, start + WINDOW_S) for start in (canary - WINDOW_S, mark.at_s + 1))
+            elif mark.kind == "promoted" and canary >= window_s and mark.at_s <= self.end_s - window_s:
+                before, after = ((start, start + window_s) for start in (canary - window_s, mark.at_s + 1))
                 found = stats.ttest_ind(
                     self._seconds(*after), self._seconds(*before), equal_var=False, alternative="less"
                 )
@@ -167,26 +191,27 @@ def _delay(reference: float, dispersion: float, rate: float, seed: int, most: in
     return most
 
 
-def perform(strategy: Strategy, seed: int, console: Console, folder: Path) -> Run:
+def perform(strategy: Strategy, seed: int, pace: Pace, console: Console, folder: Path) -> Run:
     """Run one shop from its opening to its end."""
     settings = Settings(stack=StackConfig(folder=folder))
-    with demo_environment(settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.env) as there:
-        shop = shop_of(there, seed, strategy.fashions)
-        run = Run(shop.tape)
+    with demo_environment(
+        settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.settings(pace.scale)
+    ) as there:
+        shop = shop_of(there, seed, strategy.fashions, pace.visits)
+        run = Run(shop.tape, max(LEAST_WINDOW_S, pace.scale * WINDOW_S))
         with shop.staffed():
-            _live(there, shop, strategy, run, console)
+            _live(there, shop, strategy, pace, run, console)
     return run
 
 
-def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, run: Run, console: Console) -> None:
-    notes, promoted_s, limit_s = StoryLog(), math.inf, PATIENCE_S
+def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, pace: Pace, run: Run, console: Console) -> None:
+    notes, promoted, steady_s, limit_s = StoryLog(), False, math.inf, math.inf
     for now in shopping(there, shop, math.inf):
         for news in shop.watching.news():
             for note in notes.update(news):
                 shop.tape.mark(now, note.kind, note.text)
                 console.print(f"{strategy.name} {now:4.0f} s {note.text}", soft_wrap=True, markup=False)
-                if note.kind == "promoted" and math.isinf(promoted_s):
-                    promoted_s, limit_s = now, now + strategy.stays_s
+                promoted |= note.kind == "promoted"
                 if (
                     note.kind == "alarm"
                     and isinstance(news, PublishedAlert)
@@ -194,7 +219,9 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, run: Run, cons
                     and run.alarm is None
                 ):
                     run.alarm = news.alert
-        if strategy.drifts and math.isinf(run.drift_s) and now >= promoted_s + STEADY_S:
+        if math.isinf(steady_s) and (promoted or now >= pace.patience_s):
+            steady_s, limit_s = now + pace.scale * STEADY_S, now + pace.scale * strategy.stays_s
+        if strategy.drifts and math.isinf(run.drift_s) and now >= steady_s:
             shop.drift(1)
             run.drift_s = now
             if strategy.frozen:
@@ -204,25 +231,34 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, run: Run, cons
             return
 
 
+@smoke(seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.05)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Shops, each with all strategies.")] = 5,
     calm: Annotated[int, typer.Option(min=0, help="Runs of the loop without a drift.")] = 0,
     first: Annotated[int, typer.Option(min=1, help="Seed of the first shop.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only these strategies.")] = None,
+    visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = VISITS_PER_S,
+    patience: Annotated[float, typer.Option(help="Seconds after which it goes on without a promotion.")] = 300.0,
+    scale: Scale = 1.0,
 ) -> None:
     """Run it."""
-    console = Console()
+    console, pace = Console(), Pace(visits, patience, scale)
     report = Report(
-        "closed loop", shoppers=SHOPPERS, visits_per_s=VISITS_PER_S, drift_after_s=STEADY_S, end_after_s=LONG_S
+        "closed loop",
+        shoppers=SHOPPERS,
+        visits_per_s=visits,
+        drift_after_s=scale * STEADY_S,
+        end_after_s=scale * LONG_S,
     )
     chosen = [one for one in STRATEGIES if not only or one.name in only]
     with tempfile.TemporaryDirectory() as name:
         for seed in range(first, first + seeds):
             for strategy in chosen:
-                report.row(strategy=strategy.name, seed=seed, **figures(perform(strategy, seed, console, Path(name))))
+                run = perform(strategy, seed, pace, console, Path(name))
+                report.row(strategy=strategy.name, seed=seed, **figures(run))
         for seed in range(first, first + calm):
-            run = perform(CALM, seed, console, Path(name))
+            run = perform(CALM, seed, pace, console, Path(name))
             for before, after, chance in run.promotions():
                 report.row(strategy="calm", seed=seed, before=before, after=after, chance_of_no_fall=chance)
     for strategy in chosen:
@@ -236,12 +272,12 @@ def figures(run: Run) -> dict[str, Value]:
     """What there is to say of a run."""
     alarm, promoted = run.since_drift("alarm"), run.since_drift("promoted")
     found: dict[str, Value] = {
-        "by_chance": run.tape.of_chance(run.end_s - WINDOW_S, run.end_s),
-        "after": run.share(run.end_s - WINDOW_S, run.end_s),
+        "by_chance": run.tape.of_chance(run.end_s - run.window_s, run.end_s),
+        "after": run.share(run.end_s - run.window_s, run.end_s),
         "promotions": sum(mark.kind == "promoted" for mark in run.tape.marks),
     }
     if math.isfinite(run.drift_s):
-        found |= {"before": run.share(run.drift_s - WINDOW_S, run.drift_s), "trough": run.trough()}
+        found |= {"before": run.share(run.drift_s - run.window_s, run.drift_s), "trough": run.trough()}
     if run.alarm is not None:
         judged, usual = run.judged(run.alarm), run.usual_delay(run.alarm)
         found |= {

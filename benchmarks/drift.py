@@ -20,6 +20,7 @@ import typer
 from rich.progress import track
 
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from evaluator.monitoring.detectors.adwin import Adwin
 from evaluator.monitoring.detectors.page_hinkley import PageHinkley
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts, reference
@@ -69,6 +70,7 @@ def least(drop: float) -> float:
     return (math.log(RUN_LENGTH * information) - 1 - np.euler_gamma) / information
 
 
+@smoke(streams=1)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     streams: Annotated[int, typer.Option(help="Streams of each kind.")] = 1_000,

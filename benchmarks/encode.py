@@ -7,20 +7,20 @@ twice the encoder's weights a token, and the attention of each text to itself. A
 """
 
 import logging
-import lzma
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import torch
 import typer
 from rich.progress import track
 from torch.nn.functional import normalize
 
-from benchmarks.report import DATA, Report
+from benchmarks.data import products
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.encoder import Encoder, Precision, choose_device
 from models.engines import EngineName
 from models.weights import PACKAGED, quiet, resolve
@@ -35,13 +35,6 @@ ARMS: tuple[tuple[Precision, EngineName], ...] = (
 )
 FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Arm = Callable[[], object]
-
-
-class Product(msgspec.Struct):
-    """What is read of a catalogue line."""
-
-    title: str
-    short_description: str = ""
 
 
 def padded(texts: list[str], device: torch.device, dtype: torch.dtype, limit: int) -> Arm:
@@ -96,20 +89,21 @@ def ceiling(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> f
     return best
 
 
+@smoke(items=20, rounds=1, only=["eager"])
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     items: Annotated[int, typer.Option(help="Items encoded in a round.")] = 500,
     rounds: Annotated[int, typer.Option(help="Rounds; the median counts.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "cpu",
+    only: Annotated[list[str] | None, typer.Option(help="Packed rows by these engines only; repeatable.")] = None,
 ) -> None:
     """Measure and print; some minutes on two cores, most of them compiling."""
     logging.disable(logging.WARNING)
     where = choose_device(device)
-    with lzma.open(DATA / "icecat_electronics" / "products.jsonl.xz") as lines:
-        products = [msgspec.json.decode(line, type=Product) for line, _ in zip(lines, range(items), strict=False)]
-    texts = [f"{product.title} {product.short_description}" for product in products]
+    texts = [f"{product.title} {product.short_description}" for product in products(items)]
     reference = Encoder(precision="float32", device=str(where))
-    arms = dict(every_arm(texts, where, reference.max_item_tokens))
+    ways = [(precision, engine) for precision, engine in ARMS if not only or engine in only]
+    arms = dict(every_arm(texts, where, reference.max_item_tokens, ways))
     seconds = measure({name: arm for name, (arm, _) in arms.items()}, rounds)
     work = operations(reference, texts)
     ceilings = {name: ceiling(where, FORMATS[name]) for name in {precision for _, precision in arms.values()}}
@@ -129,13 +123,15 @@ def main(
     report.write(json)
 
 
-def every_arm(texts: list[str], device: torch.device, limit: int) -> Iterator[tuple[str, tuple[Arm, str]]]:
+def every_arm(
+    texts: list[str], device: torch.device, limit: int, ways: Sequence[tuple[Precision, EngineName]]
+) -> Iterator[tuple[str, tuple[Arm, str]]]:
     """Arms with their number formats, by name; those that this machine has no engine for are left out."""
     native = Encoder(device=str(device)).dtype
     for precision, dtype in FORMATS.items():
         if dtype in {torch.float32, native}:
             yield f"padded batches of {BATCH}, {precision}", (padded(texts, device, dtype, limit), precision)
-    for way, engine in track(ARMS, "compiling"):
+    for way, engine in track(ways, "compiling"):
         if FORMATS[way] in {torch.float32, native} and (arm := packed(texts, device, way, engine)):
             yield f"packed rows, {way}, {engine}", (arm, way)
 

@@ -5,7 +5,6 @@ Starts its own Kafka, Redis and worker. ``python -m benchmarks.end_to_end --json
 
 import asyncio
 import json
-import lzma
 import os
 import random
 import statistics
@@ -27,7 +26,9 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from rich.progress import Progress, TaskID
 
-from benchmarks.report import DATA, Report
+from benchmarks.data import products
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
 from streams import reporting
@@ -40,7 +41,6 @@ from streams.telemetry.meter import Snapshot, decoder, quantiles, total
 STAGES = ("queue", "state", "encode", "candidates", "score", "policy", "write")
 SHOPPERS = 500
 SEARCHES = 0.4
-WARM_UP = 500
 SNAPSHOT_S = 0.2
 PATIENCE_S = 120.0
 SEARCH_P99_MS, OVERHEAD = 50.0, 0.2
@@ -68,13 +68,10 @@ class Cost:
         return self.cpu_s / self.events * 1000
 
 
-def products(count: int) -> list[tuple[str, dict[str, str]]]:
-    """Real products as items."""
-    with lzma.open(DATA / "icecat_electronics" / "products.jsonl.xz", "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
+def goods(count: int) -> list[tuple[str, dict[str, str]]]:
+    """The first products as items."""
     return [
-        (row["id"], {"item_id": row["id"], "title": row["title"][:2000], "brand": row.get("supplier") or ""})
-        for row in rows
+        (one.id, {"item_id": one.id, "title": one.title[:2000], "brand": one.supplier or ""}) for one in products(count)
     ]
 
 
@@ -243,15 +240,17 @@ def load(report: Report, name: str, rate: float, taken: list[Snapshot]) -> None:
     )
 
 
+@smoke(items=40, count=60, warm_up=10, seconds=1.0, repeats=1)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 2_000,
     count: Annotated[int, typer.Option(help="Events of a backlog.")] = 3_000,
+    warm_up: Annotated[int, typer.Option(help="Events before any that counts.")] = 500,
     seconds: Annotated[float, typer.Option(help="Length of each paced load.")] = 20.0,
     repeats: Annotated[int, typer.Option(help="Of the maximum, by turns.")] = 3,
 ) -> None:
     """Measure; about five minutes."""
-    catalogue = products(items)
+    catalogue = goods(items)
     report = Report("end_to_end", items=items, backlog=count, candidates=100)
     costs: dict[str, list[Cost]] = {"full": [], "constant": [], "bare": []}
     with (
@@ -264,7 +263,7 @@ def main(
         full, constant = (Run(where, "full", 1, "late_interaction"), Run(where, "constant", 2, "constant"))
         with full.worker(catalogue) as process:
             events = Events(catalogue, 1)
-            full.backlog(process, events, WARM_UP)
+            full.backlog(process, events, warm_up)
             for _ in range(repeats):
                 progress.update(task, description="maximum, full", advance=1)
                 costs["full"].append(full.backlog(process, events, count))
@@ -274,7 +273,7 @@ def main(
                 load(report, f"{share:.0%} of the maximum", share * most, full.paced(events, share * most, seconds))
         with constant.worker(catalogue) as process:
             events = Events(catalogue, 2)
-            constant.backlog(process, events, WARM_UP)
+            constant.backlog(process, events, warm_up)
             for _ in range(repeats):
                 progress.update(task, description="maximum, constant scorer beside the bare loop", advance=2)
                 cost = constant.backlog(process, events, count)

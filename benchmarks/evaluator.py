@@ -25,6 +25,7 @@ from redis import Redis
 from rich.progress import Progress
 
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from evaluator.attribution.join import Attribution, JoinWindow
 from evaluator.attribution.store import numbers
 from evaluator.config import EvaluatorConfig
@@ -47,7 +48,6 @@ SHOPPERS, ITEMS = 20_000, 20_000
 CLICKS = 0.05
 HOUR_S = 3_600
 PATIENCE_S = 1_800.0
-IDLE_S = 20
 COMMIT_S = 20.0
 
 
@@ -122,12 +122,12 @@ def produce(kafka: KafkaConfig, impressions: int, span_s: int, progress: Progres
 
 
 @contextmanager
-def evaluator(bootstrap: str, redis_url: str) -> Iterator[psutil.Process]:
+def evaluator(bootstrap: str, redis_url: str, idle_s: float) -> Iterator[psutil.Process]:
     """The process, alone in its group."""
     env = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "REDIS_URL": redis_url,
-        "LIVESHELF_EVALUATOR__IDLE_S": str(IDLE_S),
+        "LIVESHELF_EVALUATOR__IDLE_S": str(idle_s),
         "LIVESHELF_EVALUATOR__INSTANCE": "measured",
     }
     process = subprocess.Popen([sys.executable, "-m", "liveshelf", "evaluator"], env=env)
@@ -173,9 +173,11 @@ def totals(redis: "Redis", wanted: int) -> Counter[str]:
         time.sleep(0.2)
 
 
+@smoke(impressions=2_000, idle=2.0)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here too.")] = None,
     impressions: Annotated[int, typer.Option(help="Spread over the time.")] = 400_000,
+    idle: Annotated[float, typer.Option(help="Seconds without an event until time goes on by itself.")] = 20.0,
     hours: Annotated[float, typer.Option(help="Event time beyond window and grace.")] = 1.0,
 ) -> None:
     """Measure and print; some minutes."""
@@ -193,7 +195,8 @@ def main(
         wanted = offline.total()
         task = progress.add_task("joining", total=wanted)
         moments: list[Moment] = []
-        with Redis.from_url(servers.redis_url) as redis, evaluator(servers.bootstrap_servers, servers.redis_url) as one:
+        where = servers.bootstrap_servers, servers.redis_url
+        with Redis.from_url(servers.redis_url) as redis, evaluator(*where, idle) as one:
             for moment in watch(kafka, one, redis, wanted):
                 moments.append(moment)
                 progress.update(task, completed=moment.taken - moment.waiting)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmarks.quality import SPAN, pairs
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.encoder import Encoder
 from models.scorer import Floats
 from models.training import calibration
@@ -30,8 +31,6 @@ from models.training.methods import RECIPES
 from models.training.run import Run
 
 LABELS = (8, 32, 128, 512)
-STEPS = 40
-"""Optimiser steps at least: a handful of pairs is gone over more often."""
 
 Predict = Callable[[Sequence[Example], int], tuple[Floats, Floats]]
 
@@ -39,20 +38,20 @@ Predict = Callable[[Sequence[Example], int], tuple[Floats, Floats]]
 class Arms:
     """Ways to learn from few labels; each gives the dev pairs' logits and labels."""
 
-    def __init__(self, work: Path, dev: Sequence[Example], unlabelled: Sequence[Example]) -> None:
-        self.work, self.dev, self.unlabelled = work, dev, unlabelled
+    def __init__(self, work: Path, dev: Sequence[Example], unlabelled: Sequence[Example], steps: int) -> None:
+        self.work, self.dev, self.unlabelled, self.steps = work, dev, unlabelled, steps
         self.encoder = Encoder()
         self.items = FrozenItems(self.encoder, {one.item for one in (*pairs("train", POOL), *dev)}, work / "items")
         self.untrained = self.run("head")
         self.tower = self.untrained.tower()
 
     def run(self, method: Method, labels: int = 0, seed: int = 0) -> Run:
-        """A run that makes at least :data:`STEPS` steps over so many labels."""
+        """A run that makes so many steps at least over so many labels."""
         recipe = RECIPES[method]
         per_epoch = max(1, labels // (4 * recipe.contexts))
         config = TrainConfig(
             method=method,
-            epochs=max(recipe.epochs, round(STEPS / per_epoch)) if labels else None,
+            epochs=max(recipe.epochs, round(self.steps / per_epoch)) if labels else None,
             folder=self.work / "run",
             report_to=(),
             evaluations=1,
@@ -102,11 +101,14 @@ def draw(groups: Sequence[list[Example]], count: int, seed: int) -> list[Example
     return [one for number in order for one in groups[number]][:count]
 
 
+@smoke(seeds=1, dev_pairs=60, steps=2, labels=[8])
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     seeds: Annotated[int, typer.Option(help="Draws of labels.")] = 3,
     dev_pairs: Annotated[int, typer.Option(help="Pairs to measure on.")] = 1_500,
     only: Annotated[list[str] | None, typer.Option(help="Arms; repeatable.")] = None,
+    steps: Annotated[int, typer.Option(help="Optimiser steps at least: few pairs are gone over more often.")] = 40,
+    labels: Annotated[list[int] | None, typer.Option(help="Numbers of labelled pairs; repeatable.")] = None,
     work: Annotated[Path | None, typer.Option(help="Keep encoded items here.")] = None,
 ) -> None:
     """Measure and print; about half an hour on two cores."""
@@ -115,7 +117,8 @@ def main(
     groups = by_context(pairs("train", POOL))
     half = len(groups) // 2
     with tempfile.TemporaryDirectory() as folder:
-        arms = Arms(work or Path(folder), pairs("dev", dev_pairs), [one for group in groups[half:] for one in group])
+        unlabelled = [one for group in groups[half:] for one in group]
+        arms = Arms(work or Path(folder), pairs("dev", dev_pairs), unlabelled, steps)
         ways: dict[str, Predict] = {
             "untrained": arms.untrained_scorer,
             "descriptions": arms.descriptions,
@@ -127,7 +130,7 @@ def main(
         for name, predict in ways.items():
             if only and name not in only:
                 continue
-            for count in LABELS:
+            for count in labels or LABELS:
                 found = [figures(*predict(draw(groups[:half], count, seed), seed)) for seed in range(seeds)]
                 row = {
                     "spearman": float(np.mean([one["spearman"] for one in found])),

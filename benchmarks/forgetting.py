@@ -19,6 +19,7 @@ from torch import nn
 
 from benchmarks.quality import pairs
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.training.batches import FrozenItems
@@ -111,9 +112,11 @@ class Case:
         return *self.losses(run, trained.tower), run.seconds["train"]
 
 
+@smoke(seeds=1, only=["one epoch, L2-SP 0.3", "one epoch, rehearsal 0.3, parent's answers"])
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each means.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Only these means.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use so many pairs of the training split only.")] = None,
     work: Annotated[Path | None, typer.Option(help="Keep encoded items here.")] = None,
 ) -> None:
@@ -124,7 +127,7 @@ def main(
         old, new = case.before
         facts = {"old": len(case.old), "new": len(case.new), "old_loss": old, "new_loss": new}
         report = Report("forgetting", data="Home Depot", seeds=seeds, **facts)
-        for means in MEANS:
+        for means in [one for one in MEANS if not only or one.name in only]:
             found = np.array([case.update(means, seed) for seed in range(seeds)])
             after = found.mean(axis=0)
             report.row(

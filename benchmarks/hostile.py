@@ -23,6 +23,7 @@ from rich.progress import Progress
 
 from benchmarks.hostility import CODECS, ITEMS, Hostility, Message
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from benchmarks.system import System
 from liveshelf.settings import StackConfig, load
 from liveshelf.stack import roles
@@ -265,6 +266,7 @@ def live(report: Report, folder: Path, messages: int, rate: float, seed: int, st
             return whole and calm and all(times <= MOST_GROWTH for times in grown.values())
 
 
+@smoke(messages=3_000)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     messages: Annotated[int, typer.Option(min=10, help="How many records are sent.")] = 100_000,

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmarks.quality import HELD, SPAN, pairs
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.encoder import Encoder
 from models.training.batches import FrozenItems
 from models.training.config import TrainConfig
@@ -40,6 +41,7 @@ ARMS: tuple[Mapping[str, float], ...] = (
 )
 
 
+@smoke(seeds=1, limit=100)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each arm.")] = 2,

@@ -17,6 +17,7 @@ import typer
 
 from benchmarks.quality import pairs as read_pairs
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.scorer import Floats
@@ -41,6 +42,7 @@ GUARDS = {
 }
 
 
+@smoke(pairs=80, queries=10, count=2, seeds=1)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     pairs: Annotated[int, typer.Option(help="Training pairs, whole queries.")] = 6_000,

@@ -19,7 +19,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from benchmarks.report import DATA, Report
+from benchmarks.data import data_folder
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.encoder import Encoder
 from models.training.config import DEFAULT_LOSSES, TrainConfig
 from models.training.examples import Example, read_examples, split
@@ -40,7 +42,7 @@ ARMS = (ZERO_SHOT, *(method for method in RECIPES if method != "cross_encoder"),
 
 def pairs(name: str, limit: int | None = None) -> list[Example]:
     """Home Depot's pairs of one split."""
-    return read_examples(DATA / "homedepot" / f"{name}.jsonl.xz", FIELDS, GRADES, limit)
+    return read_examples(data_folder() / "homedepot" / f"{name}.jsonl.xz", FIELDS, GRADES, limit)
 
 
 def run_arm(arm: str, work: Path, limit: int | None, epochs: float | None) -> dict[str, float]:
@@ -89,6 +91,7 @@ def in_process(arm: str, work: Path, limit: int | None, epochs: float | None) ->
     return msgspec.json.decode(out.read_bytes(), type=dict[str, float])
 
 
+@smoke(only=[ZERO_SHOT, "head", "full"], limit=100, epochs=1.0)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(ARMS)}; repeatable.")] = None,

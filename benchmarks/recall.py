@@ -15,7 +15,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.report import DATA, Report
+from benchmarks.data import data_folder
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
+from liveshelf.demo.catalogs import icecat
 from models.encoder import Encoder
 from models.item_store import ItemStore
 from models.late_interaction import LateInteractionScorer
@@ -23,11 +26,8 @@ from models.scorer import ScoreRequest, utility
 from streams.catalog.embedding import text
 from streams.catalog.lexical_index import LexicalIndex
 from streams.catalog.vector_index import VectorIndex
-from streams.config import CandidatesConfig, EventsConfig, PolicyConfig
-from streams.events.adapters.files import read
-from streams.events.adapters.mapping import load
-from streams.events.adapters.source import Source as File
-from streams.events.schema import Item
+from streams.config import CandidatesConfig, PolicyConfig
+from streams.events.schema.schema import Item
 from streams.ranking.candidates import SourceRecall, union
 
 TOP = 10
@@ -93,13 +93,6 @@ class Bench:
             )
 
 
-def catalogue(folder: Path) -> list[Item]:
-    """The Icecat items."""
-    with File(folder / "icecat_electronics" / "products.jsonl.xz") as file:
-        entries = read(file, "items", load("icecat"), time.time_ns() // 1_000_000, EventsConfig())
-        return [entry.outcome for entry in entries if isinstance(entry.outcome, Item)]
-
-
 def queries(titles: Sequence[str], count: int, seed: int) -> list[str]:
     """Three to five words of a title, in their order."""
     chance = Random(seed)
@@ -111,16 +104,18 @@ def queries(titles: Sequence[str], count: int, seed: int) -> list[str]:
     return made
 
 
+@smoke(count=10, items=100)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     count: Annotated[
         int, typer.Option("--queries", help="Queries; each costs a scoring of the whole catalogue.")
     ] = 200,
+    items: Annotated[int, typer.Option(help="Items of the catalogue, at most.")] = 20_000,
     seed: int = 0,
 ) -> None:
     """Measure, print a table, and write JSON where wanted."""
     config = CandidatesConfig()
-    bench = Bench(catalogue(DATA), config)
+    bench = Bench(icecat(data_folder(), items), config)
     made = queries(bench.titles, count, seed)
     report = Report("recall", items=len(bench.titles), queries=len(made), vector=config.vector, lexical=config.lexical)
     bench.measure(made, report)

@@ -29,7 +29,9 @@ from pydantic import SecretStr
 from redis import Redis
 from rich.progress import Progress
 
-from benchmarks.report import DATA, Report
+from benchmarks.data import SESSIONS, data_folder
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from evaluator.attribution.join import JoinWindow
 from evaluator.attribution.store import numbers
 from evaluator.metrics.intervals import wilson
@@ -43,7 +45,6 @@ from streams.kafka import topics
 from streams.kafka.topics import Topics
 from streams.telemetry.meter import Snapshot
 
-SESSIONS = DATA / "retrotech" / "sessions.csv.xz"
 LISTS = 45_000
 WINDOW_S, GRACE_S = 1_800, 3_600
 IDLE_S = 600
@@ -75,15 +76,19 @@ class Count:
         return self.shown.total(), self.clicked.total()
 
 
-@cache
 def lists() -> list[tuple[list[int], list[int]]]:
     """The places shown and the places clicked of each list, straight from the file: what all else is held against.
 
     A row is an impression. Nothing has to be joined: rows of a list stand together, no list has an item twice, and no
     session asks twice for the same.
     """
+    return _lists(data_folder() / SESSIONS)
+
+
+@cache
+def _lists(sessions: Path) -> list[tuple[list[int], list[int]]]:
     found: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
-    with lzma.open(SESSIONS, "rt", encoding="utf-8", newline="") as file:
+    with lzma.open(sessions, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             shown, clicked = found.setdefault((row["sess_id"], row["query"]), ([], []))
             shown.append(int(float(row["rank"])))
@@ -203,7 +208,8 @@ def later(producer: KafkaProducer, topic: str, partitions: Iterable[int], ts: in
 
 def replaying(env: dict[str, str], folder: Path, limit: int, *more: str) -> Process:
     """``liveshelf replay`` of the first events, as of now."""
-    command = [sys.executable, "-m", "liveshelf", "replay", str(SESSIONS), "--preset", "retrotech_sessions", "--now"]
+    sessions = str(data_folder() / SESSIONS)
+    command = [sys.executable, "-m", "liveshelf", "replay", sessions, "--preset", "retrotech_sessions", "--now"]
     command += ["--limit", str(limit), "--refused", str(folder / "refused.jsonl"), *more]
     return Process(command, log=folder / "replay.log", env=env)
 
@@ -384,6 +390,7 @@ def tell(report: Report, name: str, run: Run, count: int, cost: Cost) -> None:
     run.close()
 
 
+@smoke(count=20, kills=1)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     count: Annotated[int, typer.Option("--lists", min=1, max=LISTS, help="Replay the first so many.")] = LISTS,

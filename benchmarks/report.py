@@ -17,8 +17,6 @@ from rich.table import Table
 
 Value = str | int | float | bool | None
 
-DATA = Path(os.environ.get("LIVESHELF_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
 
 class Report:
     """Rows under one name.

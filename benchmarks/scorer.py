@@ -8,7 +8,6 @@ tokens of query, title and description; ``short`` rows give them the title alone
 import contextlib
 import io
 import logging
-import lzma
 import random
 import statistics
 import tempfile
@@ -16,45 +15,45 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 import torch
 import typer
 from rich.progress import track
 
-from benchmarks.report import DATA, Report
+from benchmarks.data import Product, products
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from models.cross_encoder import BATCH, CrossEncoderScorer
 from models.encoder import Encoder, Precision
 from models.item_store import ItemStore
 from models.late_interaction import LateInteractionScorer
 from models.scorer import ScoreRequest
 
-CANDIDATES = 100
 MAX_TOKENS = 64
 LATE_BATCHES = (1, 8, 64)
+LIBRARIES = {
+    "onnxruntime float32": ("onnx", "onnxruntime", "onnxscript"),
+    "sentence-transformers": ("sentence_transformers",),
+}
+"""What other engines of the cross-encoder need; an arm whose libraries are not installed is left out."""
+
 Arm = Callable[[], int]
 """Scores something once and returns how many pairs it scored."""
-
-
-class Product(msgspec.Struct):
-    """What is read of a catalogue line."""
-
-    title: str
-    short_description: str = ""
 
 
 class Workload:
     """Items, queries made from words of titles, and candidates, the same for every scorer."""
 
-    def __init__(self, products: list[Product], seed: int = 0) -> None:
+    def __init__(self, products: list[Product], candidates: int, seed: int = 0) -> None:
         chance = random.Random(seed)
         self.titles = [product.title for product in products]
         self.texts = [f"{product.title} {product.short_description}" for product in products]
         self.queries = [query_from(chance, chance.choice(self.titles)) for _ in range(max(LATE_BATCHES))]
-        slots = np.random.default_rng(seed).integers(0, len(products), (len(self.queries), CANDIDATES))
+        slots = np.random.default_rng(seed).integers(0, len(products), (len(self.queries), candidates))
         self.candidates = [np.sort(row) for row in slots]
 
     def pairs(self, texts: list[str]) -> list[tuple[str, str]]:
@@ -86,7 +85,7 @@ def late_arms(workload: Workload, precision: Precision, device: str) -> dict[str
         def score() -> int:
             encoded = encoder.encode_queries(workload.queries[:queries])
             scorer.score([ScoreRequest(*pair) for pair in zip(workload.candidates, encoded, strict=False)])
-            return queries * CANDIDATES
+            return sum(map(len, workload.candidates[:queries]))
 
         return score
 
@@ -101,22 +100,31 @@ def cross_arms(workload: Workload, folder: Path, device: str) -> dict[str, Arm]:
         for kind, texts in (("", workload.texts), (", short", workload.titles)):
             scorer = CrossEncoderScorer(texts.__getitem__, precision=precision, max_tokens=MAX_TOKENS, device=device)
             request = ScoreRequest(workload.candidates[0], query_text=workload.queries[0])
-            arms[f"cross-encoder, torch {precision}{kind}"] = _scoring(partial(scorer.score, [request]))
+            arms[f"cross-encoder, torch {precision}{kind}"] = _scoring(workload, partial(scorer.score, [request]))
     if device != "cpu":
         return arms  # the other engines are a CPU's
     scorer = CrossEncoderScorer(workload.texts.__getitem__, precision="float32", max_tokens=MAX_TOKENS)
     scorer.model.save_pretrained(folder)
     scorer.tokenizer.save_pretrained(folder)
-    pairs = workload.pairs(workload.texts)
-    arms["cross-encoder, onnxruntime float32"] = _scoring(onnx_scorer(scorer, pairs, folder / "model.onnx"))
-    arms["cross-encoder, sentence-transformers"] = _scoring(sentence_transformers_scorer(folder, pairs))
+    pairs, absent = workload.pairs(workload.texts), missing()
+    if "onnxruntime float32" not in absent:
+        arms["cross-encoder, onnxruntime float32"] = _scoring(
+            workload, onnx_scorer(scorer, pairs, folder / "model.onnx")
+        )
+    if "sentence-transformers" not in absent:
+        arms["cross-encoder, sentence-transformers"] = _scoring(workload, sentence_transformers_scorer(folder, pairs))
     return arms
 
 
-def _scoring(score: Callable[[], object]) -> Arm:
+def missing() -> list[str]:
+    """Engines whose libraries, of the extra ``bench``, are not installed."""
+    return [engine for engine, names in LIBRARIES.items() if not all(map(find_spec, names))]
+
+
+def _scoring(workload: Workload, score: Callable[[], object]) -> Arm:
     def arm() -> int:
         score()
-        return CANDIDATES
+        return len(workload.candidates[0])
 
     return arm
 
@@ -179,19 +187,18 @@ def measure(arms: dict[str, Arm], rounds: int, round_s: float) -> dict[str, list
     return rates
 
 
+@smoke(items=40, candidates=10, rounds=1, round_s=0.0)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     items: Annotated[int, typer.Option(help="Items in memory.")] = 2_000,
+    candidates: Annotated[int, typer.Option(help="Of each query.")] = 100,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; the median counts.")] = 9,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     round_s: Annotated[float, typer.Option(help="Seconds of an arm in a round, at least one call.")] = 0.4,
 ) -> None:
     """Measure and print; under four minutes on two cores."""
     logging.disable(logging.WARNING)
-    source = DATA / "icecat_electronics" / "products.jsonl.xz"
-    with lzma.open(source) as lines:
-        products = [msgspec.json.decode(line, type=Product) for line, _ in zip(lines, range(items), strict=False)]
-    workload = Workload(products)
+    workload = Workload(products(items), candidates)
     with tempfile.TemporaryDirectory() as folder:
         arms = late_arms(workload, "auto", device) | late_arms(workload, "float32", device)
         arms |= cross_arms(workload, Path(folder), device)
@@ -202,16 +209,18 @@ def main(
     report = Report(
         "scorer",
         device=device,
-        candidates=CANDIDATES,
-        items=len(products),
+        candidates=candidates,
+        items=len(workload.texts),
         rounds=rounds,
         best_cross_encoder=max(full, key=full.__getitem__),
     )
+    if device == "cpu" and (absent := missing()):
+        report.facts["left_out"] = f"{', '.join(absent)}: not installed"
     for name, rate in medians.items():
         report.row(
             scorer=name,
             pairs_per_s=rate,
-            ms_per_query=1000 * CANDIDATES / rate,
+            ms_per_query=1000 * candidates / rate,
             slowest_round=min(rates[name]),
             fastest_round=max(rates[name]),
             times_best_cross_encoder=rate / max(full.values()),

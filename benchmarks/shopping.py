@@ -13,14 +13,14 @@ READY_S = 300.0
 TICK_S = 0.2
 
 
-def shop_of(there: DemoEnvironment, seed: int, drifts: Sequence[Drift] = ()) -> Shop:
+def shop_of(there: DemoEnvironment, seed: int, drifts: Sequence[Drift] = (), per_s: float = VISITS_PER_S) -> Shop:
     """A shop like the story's, of made-up items, its doors still closed."""
     return Shop(
         there.settings,
         made_up(seed),
         seed,
         shoppers=SHOPPERS,
-        per_s=VISITS_PER_S,
+        per_s=per_s,
         drifts=drifts,
         searches=SEARCHES,
     )

@@ -23,8 +23,9 @@ import typer
 from kafka import KafkaProducer
 from rich.progress import Progress
 
-from benchmarks.end_to_end import Events, Run, products
+from benchmarks.end_to_end import Events, Run, goods
 from benchmarks.report import Report
+from benchmarks.smoke import smoke
 from benchmarks.stirred import stirred
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
@@ -38,14 +39,12 @@ from streams.kafka.topic_reader import contents
 from streams.serving.announcement import announce_now
 from streams.telemetry.meter import Snapshot, quantiles
 
-QUIET_S = 5.0
 AFTER_S = 1.0
 """A change is over so long after the new model serves."""
 SWITCH_S = 180.0
 PATIENCE_S = 60.0
 """How long events are waited for before they count as lost."""
 
-WARM_UP, BACKLOG = 500, 2_000
 P99_RATIO, ROLLBACK_S = 2.0, 2.0
 """The targets: the 99th percentile during changes beside the usual one, and from a command to its last effect."""
 
@@ -151,7 +150,9 @@ def swap(run: Run, watch: Watch, kind: str, wanted: Version, change: Callable[[]
     return made
 
 
-def changes(run: Run, watch: Watch, store: ModelStore, versions: list[Version], count: int) -> Iterator[Change]:
+def changes(
+    run: Run, watch: Watch, store: ModelStore, versions: list[Version], count: int, quiet_s: float
+) -> Iterator[Change]:
     """Promotions and rollbacks by turns; of four promotions one is of the version with an encoder of its own."""
     first, second, own = versions
     seen = {first.id}
@@ -160,9 +161,9 @@ def changes(run: Run, watch: Watch, store: ModelStore, versions: list[Version], 
         about = "another encoder" if other is own else "another head"
         kind = f"{about}, {'again' if other.id in seen else 'the first time'}"
         seen.add(other.id)
-        time.sleep(QUIET_S)
+        time.sleep(quiet_s)
         yield swap(run, watch, kind, other, lambda id=other.id: store.slots.promote(id, "a benchmark"))  # type: ignore[misc]
-        time.sleep(QUIET_S)
+        time.sleep(quiet_s)
         yield swap(run, watch, f"rollback from {about}", first, lambda: store.slots.rollback("a benchmark"))
 
 
@@ -203,14 +204,18 @@ def tell(report: Report, made: list[Change], taken: list[Snapshot], shelves: lis
         report.facts[f"target_{name}"] = f"{'met' if value <= most else 'missed'}: {value:.2f} of {most:g} allowed"
 
 
+@smoke(swaps=2, items=40, warm_up=10, backlog=60, quiet=1.5)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     swaps: Annotated[int, typer.Option(min=2, help="How many changes.")] = 20,
     items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 1_000,
+    warm_up: Annotated[int, typer.Option(help="Events before any that counts.")] = 500,
+    backlog: Annotated[int, typer.Option(help="Events by which it is measured what the worker can do.")] = 2_000,
+    quiet: Annotated[float, typer.Option(help="Seconds before each change.")] = 5.0,
     share: Annotated[float, typer.Option(help="Load, as a share of what the worker can do.")] = 0.5,
 ) -> None:
     """Measure; about six minutes."""
-    catalogue = products(items)
+    catalogue = goods(items)
     report = Report("swaps", items=items, load_average_before=round(psutil.getloadavg()[0], 2))
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -229,17 +234,17 @@ def main(
         with run.worker(catalogue) as process, Watch(run) as watch:
             events = Events(catalogue, 1)
             progress.update(task, description="what the worker can do", advance=1)
-            run.backlog(process, events, WARM_UP)
-            most = 1_000 / run.backlog(process, events, BACKLOG).ms
+            run.backlog(process, events, warm_up)
+            most = 1_000 / run.backlog(process, events, backlog).ms
             load, made, began = Load(run, events, share * most), list[Change](), wall_ms()
             progress.update(task, description="changes under load")
             with load.coming():
-                time.sleep(2 * QUIET_S)
-                loaded = wall_ms() - int(1_000 * QUIET_S)
-                for change in changes(run, watch, store, versions, swaps):
+                time.sleep(2 * quiet)
+                loaded = wall_ms() - int(1_000 * quiet)
+                for change in changes(run, watch, store, versions, swaps, quiet):
                     made.append(change)
                     progress.advance(task)
-                time.sleep(QUIET_S)
+                time.sleep(quiet)
                 ended = wall_ms()
             deadline = time.monotonic() + PATIENCE_S
             while True:  # a worker that says that nothing is left may not have heard of the last of it

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from benchmarks.report import Report
 from benchmarks.shopping import shopping
+from benchmarks.smoke import Scale, smoke
 from liveshelf.demo.catalogs import made_up
 from liveshelf.demo.environment import demo_environment
 from liveshelf.demo.shop import Shop
@@ -20,13 +21,12 @@ from liveshelf.settings import Settings, StackConfig
 from streams.telemetry.meter import Snapshot, quantiles, total
 
 TARGET = 3.0
-WARM_UP_S = 20.0
+WARM_UP_S, LATEST_S = 20.0, 600.0
 BUSY = ("training", "gate")
 
+EXAMPLES = 5_000
+BREAK_S = 40.0
 ENV = {
-    "TRIGGERS__LEAST_EXAMPLES": "5000",
-    "TRIGGERS__ENOUGH_EXAMPLES": "5000",
-    "TRIGGERS__COOLDOWN_S": "40",
     "LEARNING__MOST_EXAMPLES": "40000",
     "GATE__LOSS_MARGIN": "0",
     "GATE__LOSS_EFFECT": "0.000001",
@@ -35,28 +35,36 @@ ENV = {
 """Runs with a break after each, of a size that takes a while; what they make is given up at once."""
 
 
+@smoke(seconds=8.0, visits=20.0, scale=0.04)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = 40.0,
-    seconds: Annotated[float, typer.Option(min=60, help="How long, from the opening on.")] = 300.0,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="How long at least, from the opening on; until a run is made.")
+    ] = 300.0,
     niceness: Annotated[int, typer.Option(min=0, max=19, help="Of the runs.")] = 10,
+    scale: Scale = 1.0,
 ) -> None:
     """Run it."""
     report = Report("training load", visits_per_s=visits, seconds=seconds, niceness=niceness)
     with tempfile.TemporaryDirectory() as folder, Progress() as bar:
         settings = Settings(stack=StackConfig(folder=Path(folder)))
-        env = ENV | {"LEARNING__NICENESS": str(niceness)}
+        enough = {f"TRIGGERS__{what}_EXAMPLES": str(round(scale * EXAMPLES)) for what in ("LEAST", "ENOUGH")}
+        env = ENV | enough | {"TRIGGERS__COOLDOWN_S": str(scale * BREAK_S), "LEARNING__NICENESS": str(niceness)}
         with demo_environment(settings, "training", lambda _: None, env=env) as there:
             shop = Shop(there.settings, made_up(1), 1, shoppers=300, per_s=visits)
             task = bar.add_task("shopping", total=seconds)
             stages: list[tuple[int, str]] = []
             with shop.staffed():
-                for second in shopping(there, shop, seconds):
+                for second in shopping(there, shop, LATEST_S):
                     bar.update(task, completed=second)
                     for news in shop.watching.news():
                         if isinstance(news, Snapshot) and news.role == "trainer":
                             stages.append((news.to_ms, news.labels.get("stage", "")))
-            since = shop.world.start_ms + int(WARM_UP_S * 1_000)
+                    both = (seconds_of(list(shop.watching.workers), stages, busy=busy) for busy in (True, False))
+                    if second >= seconds and all(both):
+                        break
+            since = shop.world.start_ms + int(scale * WARM_UP_S * 1_000)
             taken = [one for one in shop.watching.workers if one.from_ms >= since]
     told = {"usual": seconds_of(taken, stages, busy=False), "while training": seconds_of(taken, stages, busy=True)}
     usual = quantiles(told["usual"], "end_to_end", (0.99,))[0]

@@ -16,18 +16,18 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.report import DATA, Report
-
-NEW, OLD = 5_000, 1_000
-FILE = DATA / "homedepot" / "train.jsonl.xz"
+from benchmarks.data import TRAIN, data_folder
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
 
 
 def train(folder: Path, *options: str) -> float:
     """Run the command in a folder; seconds."""
-    command = [sys.executable, "-m", "liveshelf", "train", str(FILE), "--map", "item=title", "--map", "grade=relevance"]
+    file, columns = str(data_folder() / TRAIN), ("--map", "item=title", "--map", "grade=relevance")
+    command = [sys.executable, "-m", "liveshelf", "train", file, *columns, "--grades", "1:3", "--report-to", "none"]
     start = time.perf_counter()
     subprocess.run(
-        [*command, "--grades", "1:3", "--report-to", "none", *options],
+        [*command, *options],
         check=True,
         cwd=folder,
         stdout=sys.stderr,
@@ -36,17 +36,20 @@ def train(folder: Path, *options: str) -> float:
     return time.perf_counter() - start
 
 
+@smoke(new=60, old=40, repeats=1)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    new: Annotated[int, typer.Option(help="Pairs of an update.")] = 5_000,
+    old: Annotated[int, typer.Option(help="Pairs of the version before.")] = 1_000,
     repeats: Annotated[int, typer.Option(help="Updates with items encoded already.")] = 5,
 ) -> None:
     """Measure and print; three minutes on two cores."""
-    report = Report("update", data="Home Depot", examples=NEW)
+    report = Report("update", data="Home Depot", examples=new)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train(folder, "--limit", str(OLD))
+        train(folder, "--limit", str(old))
         [first] = (path.name for path in (folder / "store" / "versions").iterdir())
-        update = ("--limit", str(NEW), "--parent", first)
+        update = ("--limit", str(new), "--parent", first)
         cold = train(folder, *update)
         warm = [train(folder, *update) for _ in range(repeats)]
         report.row(items="encoded now", seconds=cold, slowest=cold)
