@@ -27,7 +27,7 @@ from streams.catalog.embedding import text
 from streams.catalog.lexical_index import LexicalIndex
 from streams.catalog.vector_index import VectorIndex
 from streams.config import CandidatesConfig, PolicyConfig
-from streams.events.schema.schema import Item
+from streams.events.schema import Item
 from streams.ranking.candidates import SourceRecall, union
 
 TOP = 10
