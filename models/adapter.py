@@ -1,4 +1,4 @@
-"""A fine-tuned way of reading queries: a small peft adapter laid over the encoder, whose items stay as they are.
+"""Loads a peft adapter over the encoder: it fine-tunes how queries are encoded; the encoding of items is unchanged.
 
 Knows BERT models and peft's folders; nothing of texts.
 """
@@ -13,9 +13,9 @@ from models.weights import WeightsError
 
 
 def lay_over(bert: nn.Module, folder: Path) -> nn.Module:
-    """Put an adapter over an encoder, which is changed.
+    """Apply an adapter to an encoder, which is modified.
 
-    What can be merged into the weights (LoRA, AdaLoRA, IA3) is, and then costs nothing; a prefix stays beside them.
+    LoRA, AdaLoRA and IA3 are merged into the weights, and then cost nothing; a prefix stays separate.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def lay_over(bert: nn.Module, folder: Path) -> nn.Module:
         raise WeightsError(f"{folder} holds no adapter: adapter_model.safetensors is missing")
     try:
         with warnings.catch_warnings():
-            # AdaLoRA's ranks go by weights' names: peft 0.21 takes them so, and warns of them all the same.
+            # AdaLoRA's ranks are given by weights' names: peft 0.21 supports this, but warns of it.
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
             adapted: Any = peft.PeftModel.from_pretrained(bert, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -38,5 +38,5 @@ def lay_over(bert: nn.Module, folder: Path) -> nn.Module:
 
 
 def is_prefix(model: nn.Module) -> bool:
-    """Whether a model reads learned states before its text; such a model takes one text a row."""
+    """Whether a model reads learned states before its text; such a model takes one text in each row."""
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))

@@ -1,8 +1,8 @@
-"""Is a model fit to serve? A test pass on fixed inputs.
+"""Checks on fixed inputs whether a model can serve.
 
-What is asked holds of every model that works, however it was trained: numbers are finite, shapes fit, probabilities are
-probabilities, unlike items get unlike scores, and a score belongs to its candidate wherever that stands. Whether a
-model is any good is not asked here: the gate and the canary find out.
+The checks hold for every working model, however it was trained: numbers are finite, shapes fit, probabilities are
+valid, different items get different scores, and an item's score does not depend on its place among the candidates. The
+quality of a model is not checked here: the gate and the canary measure it.
 Knows encoders and scorers; nothing of the store, nor of who serves.
 """
 
@@ -29,31 +29,31 @@ TITLES = (
 QUERIES = ("usb cable", "garden hose", "printer")
 
 RANGE = 1_000.0
-"""How many times as likely, or as unlikely, as the version before a model may hold it that anything is acted on."""
+"""The largest ratio, up or down, of a model's mean probability of an interaction to that of the version before."""
 SAME = 1e-4
-"""Scores nearer to each other than this, relative to the largest, are one score."""
+"""Scores that differ by less than this, relative to the largest, count as equal."""
 MOVED = 0.02
-"""A score may differ by so much when its candidate stands elsewhere; fast paths round."""
+"""How much a score may differ when its candidate is at another place; fast paths round."""
 
 Vectors = npt.NDArray[np.floating]
 
 
 class CheckError(WeightsError):
-    """A model is not fit to serve; the message says which check failed, and what was found."""
+    """A model cannot serve; the message says which check failed, and what was found."""
 
 
 class Sample:
-    """The fixed inputs, as an encoder reads them.
+    """The fixed inputs, encoded by an encoder.
 
     Parameters
     ----------
     encoder
-        Reads them now.
+        Encodes the inputs on construction.
 
     Raises
     ------
     CheckError
-        When what it makes of them is not finite, of another shape than it says, or the same whatever the text.
+        When its vectors are not finite, have another shape than it declares, or are the same for all texts.
 
     Examples
     --------
@@ -78,20 +78,20 @@ class Sample:
         self._item_store = _item_store(encoder, items)
 
     def engaged(self, make: Callable[[ItemStore, Callable[[int], str]], Scorer], learned: bool = True) -> float:
-        """Let a scorer score the sample; returns the mean probability that an item is acted on.
+        """Score the sample; returns the mean probability of an interaction with an item.
 
         Parameters
         ----------
         make
-            Makes the scorer over the sample's items, given where they are and each one's text.
+            Makes the scorer, given the item store and the function from a slot to its text.
         learned
-            Whether it has learned: one that has not may hold all items for alike, or go by their places.
+            Whether the scorer was trained: an untrained one may score all items alike, or by their places.
 
         Raises
         ------
         CheckError
-            When scores are not finite, not of the shape [n, 4], no probabilities, the same for all items, or not their
-            items' own.
+            When scores are not finite, not of the shape [n, 4], no probabilities, the same for all items, or change
+            with an item's place.
         """
         scorer = make(self._item_store, TITLES.__getitem__)
         places = np.arange(len(TITLES), dtype=np.int64)
@@ -107,7 +107,7 @@ class Sample:
         return float(np.mean([1.0 - rows[:, -1] for rows in there]))
 
     def _requests(self, places: npt.NDArray[np.int64]) -> list[ScoreRequest]:
-        """Searches, a feed after two items, and a search by somebody with a past."""
+        """Searches, a feed after two items, and a search by a shopper with a past."""
         past = self._item_store.pooled(np.array([0, 3]))
         popularity = np.linspace(0, 1, len(places), dtype=np.float32)
         alone = [
@@ -119,12 +119,12 @@ class Sample:
 
 
 def within(engaged: float, before: float) -> None:
-    """Compare what two models say of the sample.
+    """Compare two models' mean probabilities of an interaction on the sample.
 
     Raises
     ------
     CheckError
-        When one holds it for more than :data:`RANGE` times as likely as the other that an item is acted on.
+        When one is more than :data:`RANGE` times the other.
 
     Examples
     --------
@@ -137,8 +137,8 @@ def within(engaged: float, before: float) -> None:
     less, more = before / max(engaged, 1e-12), engaged / max(before, 1e-12)
     if max(less, more) > RANGE:
         times, word = (less, "less") if less > more else (more, "more")
-        told = f"{times:.0f} times {word} likely than the version before: {engaged:.3g} after {before:.3g}"
-        raise CheckError(f"it holds acts for {told}")
+        change = f"{times:.0f} times {word} likely than the version before: {engaged:.3g} after {before:.3g}"
+        raise CheckError(f"it holds acts for {change}")
 
 
 def _item_store(encoder: Encoder, items: Sequence[EncodedItem]) -> ItemStore:
@@ -163,7 +163,7 @@ def _tokens(what: str, width: int, tokens: npt.NDArray[np.generic]) -> None:
 
 
 def _apart(what: str, pooled: Sequence[Vectors]) -> None:
-    """Whether unlike texts are told apart at all."""
+    """Raise if different texts get the same vector."""
     rows = np.stack(pooled).astype(np.float32)
     if (rows @ rows.T).min() > 1 - SAME:
         raise CheckError(f"the encoder gives all {what} the same vector, whatever the text")
@@ -179,6 +179,6 @@ def _probabilities(rows: Floats) -> None:
 
 
 def _alike(rows: Floats) -> bool:
-    """Whether no intent tells the items apart."""
+    """Whether the items' scores are equal for every intent."""
     acts = rows[:, :-1]
     return bool((np.ptp(acts, axis=0) <= SAME * acts.max(axis=0)).all())

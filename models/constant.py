@@ -1,6 +1,6 @@
-"""A scorer that costs nothing, to measure what everything around a scorer costs.
+"""A scorer that costs nothing, to measure the cost of everything around a scorer.
 
-Knows only how many candidates there are.
+Knows only the number of candidates.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from models.scorer import Floats, ScoreRequest
 
 
 class ConstantScorer:
-    """Keeps the candidates' own order: probabilities fall slightly with the place.
+    """Keeps the candidates' order: probabilities fall slightly with the place.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What this machine's processor can do natively, so that number formats are chosen by fact.
+"""Detects which number formats this machine's processor supports natively.
 
 Knows processor features only; nothing of models.
 """
@@ -10,7 +10,7 @@ import torch
 
 @cache
 def features() -> frozenset[str]:
-    """Those of ``bfloat16`` and ``int8`` that the processor multiplies natively.
+    """Which of ``bfloat16`` and ``int8`` the processor multiplies natively.
 
     Examples
     --------
@@ -18,7 +18,7 @@ def features() -> frozenset[str]:
     True
     """
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    # Torch before 2.11 has these questions as private functions only.
+    # Torch before 2.11 has these functions as private ones only.
     ask = {
         "bfloat16": ("avx512_bf16", "amx_bf16", "bf16", "_is_avx512_bf16_supported", "_is_amx_tile_supported"),
         "int8": ("avx512_vnni", "avx_vnni", "i8mm", "_is_vnni_supported"),
@@ -31,6 +31,6 @@ def features() -> frozenset[str]:
 
 
 def limit_threads(count: int) -> None:
-    """Let one model call use at most so many cores; 0 leaves it to torch."""
+    """Limit the cores that one model call uses; 0 leaves it to torch."""
     if count:
         torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""What the encoder makes of a text: values only, and the compact bytes in which items travel between workers.
+"""Encoded items and queries: the encoder's output as values, and the compact bytes of items on the embeddings topic.
 
 Knows shapes, number formats and the wire form; nothing of the model that made them.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.trigrams import WORDS, Letters, trigrams  # noqa: F401 (the last one for the examples)
+from models.trigrams import WORDS, TrigramBits, trigrams  # noqa: F401 (the last one for the examples)
 
 FORMAT = 4
 _HEADER = struct.Struct("<2sBxHHH")
@@ -17,7 +17,7 @@ _MAGIC = b"LE"
 
 
 class EncodedError(ValueError):
-    """Bytes that are no encoded item: cut short, of another format, or with values that cannot be."""
+    """Bytes are no encoded item: they are cut short, of another format, or have invalid values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +34,8 @@ class EncodedItem:
     pooled
         float16 [D]: unit-norm mean of all token states, as sentence-transformers pools.
     ids
-        uint16 [n]: which word piece each token is, as :func:`fold` numbers them.
-    letters
+        uint16 [n]: each token's word piece, as :func:`fold` numbers them.
+    trigrams
         uint64 [8]: the whole text's trigrams, as :func:`models.trigrams.trigrams` gives them.
 
     Examples
@@ -53,33 +53,33 @@ class EncodedItem:
     scales: npt.NDArray[np.float16]
     pooled: npt.NDArray[np.float16]
     ids: npt.NDArray[np.uint16]
-    letters: Letters
+    trigrams: TrigramBits
 
     @classmethod
     def quantise(
-        cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32], ids: npt.ArrayLike, bits: Letters
+        cls, tokens: npt.NDArray[np.float32], pooled: npt.NDArray[np.float32], ids: npt.ArrayLike, bits: TrigramBits
     ) -> "EncodedItem":
-        """From float32 unit-norm token states [n, T] and pooled vector [D], the tokenizer's own token ids [n], and the
-        text's letters."""
+        """From float32 unit-norm token states [n, T] and pooled vector [D], the tokenizer's token ids [n], and the
+        text's trigrams."""
         values, scales = quantise(tokens)
         return cls(values, scales.astype(np.float16), pooled.astype(np.float16), fold(ids), bits)
 
     def restored(self) -> npt.NDArray[np.float32]:
-        """The token states as float32 [n, T], up to half a step from what was encoded."""
+        """The token states as float32 [n, T], at most half a step from the encoded ones."""
         return self.tokens.astype(np.float32) * self.scales.astype(np.float32)[:, None]
 
     def to_bytes(self) -> bytes:
-        """Little-endian: header, scales, pooled, ids, letters, tokens; ``74 + 4n + 2D + nT`` bytes.
+        """Little-endian: header, scales, pooled, ids, trigrams, tokens; ``74 + 4n + 2D + nT`` bytes.
 
         Raises
         ------
         EncodedError
-            When there are non-finite numbers, as a broken encoder makes them.
+            When there are non-finite numbers, as from a broken encoder.
         """
         _check(self.scales, self.pooled)
         count, width = self.tokens.shape
         numbers = self.scales.astype("<f2"), self.pooled.astype("<f2"), self.ids.astype("<u2")
-        arrays = *numbers, self.letters.astype("<u8"), self.tokens
+        arrays = *numbers, self.trigrams.astype("<u8"), self.tokens
         header = _HEADER.pack(_MAGIC, FORMAT, count, width, len(self.pooled))
         return header + b"".join(array.tobytes() for array in arrays)
 
@@ -114,12 +114,12 @@ class EncodedItem:
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedQuery:
     """A query after its one BERT pass: float32 unit-norm token states [q, D] and pooled vector [D], ids uint16 [q],
-    letters uint64 [8]."""
+    trigrams uint64 [8]."""
 
     tokens: npt.NDArray[np.float32]
     pooled: npt.NDArray[np.float32]
     ids: npt.NDArray[np.uint16]
-    letters: Letters
+    trigrams: TrigramBits
 
 
 def _check(scales: npt.NDArray[np.float16], pooled: npt.NDArray[np.float16]) -> None:
@@ -128,10 +128,10 @@ def _check(scales: npt.NDArray[np.float16], pooled: npt.NDArray[np.float16]) -> 
 
 
 def fold(ids: npt.ArrayLike) -> npt.NDArray[np.uint16]:
-    """A tokenizer's token ids as numbers from 1 on in two bytes; 0 is left for where no token is.
+    """A tokenizer's token ids as two-byte numbers from 1 on; 0 stands for no token.
 
-    A larger vocabulary than 65,534 pieces is folded: two of its pieces may then be one number, so that once in
-    thousands an exact match is none. 65,535 is never used: it stands for a query's token that is not there.
+    A vocabulary of more than 65,534 pieces is folded: two pieces may get the same number, so that about one exact match
+    in thousands is false. 65,535 is never used: it stands for an absent token of a query.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def fold(ids: npt.ArrayLike) -> npt.NDArray[np.uint16]:
 
 
 def quantise(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 with one scale per row, rounded to what float16 can hold so that both sides use the same step.
+    """Symmetric int8 with one scale per row. Scales are rounded to float16, so that both sides use the same step.
 
     Examples
     --------

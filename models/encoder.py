@@ -1,4 +1,4 @@
-"""Texts through BERT, once each: items to quantised token states, queries to float ones, and word pieces.
+"""Encodes texts with BERT: items to quantised token states, queries to float ones; also gives word pieces.
 
 Knows a transformer and its tokenizer; nothing of scoring, storage or where texts come from.
 """
@@ -40,29 +40,29 @@ class Encoder:
     weights
         What :func:`models.weights.resolve` takes: ``"packaged"``, a folder or a hub name.
     precision
-        ``"auto"`` computes in bfloat16 where the processor (or CUDA) does so natively, else in float32.
+        ``"auto"`` computes in bfloat16 if the processor (or CUDA) does so natively, else in float32.
     max_item_tokens, max_query_tokens
         Word pieces kept of a text, besides the model's two special tokens.
     token_dim
         Width T to which items' token states are projected before they are stored; 0 keeps all of D.
     device
-        Where the model runs, ``"auto"`` on a GPU where there is one; what comes out is always in numpy.
+        Where the model runs; ``"auto"`` uses a GPU if there is one. The output is always in numpy.
     engine
         How it runs, as :func:`models.engines.compile` takes it.
     adapter
-        Folder of a peft adapter that changes how queries are read; items are encoded without it.
+        Folder of a peft adapter for queries; items are encoded without it.
 
     Attributes
     ----------
     version
-        Changes whenever encoded items would: weights, tokenizer, item length, projection or storage format; not with
-        precision.
+        Changes whenever encoded items would change: with weights, tokenizer, item length, projection or storage
+        format; not with precision.
     query_version
-        Changes whenever encoded queries would, the adapter included.
+        Changes whenever encoded queries would change, also with the adapter.
     engine
-        What runs the model, never ``"auto"``.
+        The engine in use, never ``"auto"``.
     config
-        The model's own configuration.
+        The model's configuration.
     dim
         Width D of pooled vectors and of a query's token states.
     token_dim
@@ -71,7 +71,7 @@ class Encoder:
     Raises
     ------
     models.weights.WeightsError
-        When the weights are not there, or are of another kind of model than BERT.
+        When the weights do not exist, or are not of a BERT model.
 
     Examples
     --------
@@ -141,9 +141,9 @@ class Encoder:
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
 
     def warm_up(self, texts: int, pause: Callable[[float], object] = lambda _: None) -> None:
-        """Run shapes of up to so many short texts, each twice as many as the last: what a first pass sets up, with a
-        compiled engine in seconds, later ones have. ``pause`` is told after each of them how long it took, to leave
-        others as much."""
+        """Run batches of short texts, each twice as large as the last, up to the given size. The first pass of a shape
+        takes seconds with a compiled engine; later ones do not. ``pause`` is called after each with its duration, so
+        that others get as much time."""
         self.items.warm_up()
         self.queries.warm_up()
         for count in (2**power for power in range(texts.bit_length())):
@@ -162,14 +162,14 @@ class Encoder:
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
         encoded = self._encode(texts, self.max_query_tokens, self.queries)
-        # Copies: a part of an array keeps the whole batch in memory, for as long as one query of it is kept.
+        # Copies: a view would keep the whole batch in memory for as long as one query of it is kept.
         return [
             EncodedQuery(states.copy(), pooled.copy(), fold(ids), trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
         ]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
-        """The model's own word pieces of each text, for a lexical index; what its vocabulary lacks stands as written.
+        """The model's word pieces of each text, for a lexical index; words outside its vocabulary are kept as written.
 
         So a model that knows little Chinese still gives one piece per character, and rare part numbers stay findable.
         """
@@ -217,7 +217,7 @@ class Encoder:
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by its name; ``"auto"`` is the first GPU, or the CPU where there is none.
+    """A device by its name; ``"auto"`` is the first GPU, or the CPU if there is none.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From the name of an architecture to a scorer ready to use."""
+"""Makes a scorer from the name of its architecture."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,16 +26,16 @@ def build(
     Parameters
     ----------
     architecture
-        Which one.
+        The name of the architecture.
     encoder
-        Made the memory's items and makes the queries.
+        The encoder of the stored items and of queries.
     item_store, item_text
         A slot's encoded item, and its text; each architecture uses one of them.
     head, cross_encoder
-        Folders of a trained late-interaction head and of a trained classifier; without them fresh ones, the classifier
-        over the encoder's weights.
+        Folders of a trained late-interaction head and of a trained classifier. Without them untrained ones are made,
+        the classifier over the encoder's weights.
     precision
-        As of the scorers.
+        The precision of the scorer.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Encoded items in memory, by slot: where scorers take them from.
+"""Encoded items in memory, by slot; scorers read them from here.
 
-Knows tensors and slots; which item has which slot is the caller's business.
+Knows tensors and slots; the caller knows which item has which slot.
 """
 
 import threading
@@ -17,39 +17,39 @@ from models.encoded import EncodedItem
 from models.trigrams import WORDS, trigrams  # noqa: F401 (the last one for the examples)
 
 Slots = npt.NDArray[np.int64]
-Part = Literal["tokens", "scales", "pooled", "ids", "letters"]
-PARTS: tuple[Part, ...] = ("tokens", "scales", "pooled", "ids", "letters")
+Part = Literal["tokens", "scales", "pooled", "ids", "trigrams"]
+PARTS: tuple[Part, ...] = ("tokens", "scales", "pooled", "ids", "trigrams")
 
 SHARE = 0.75
-"""Of the machine's memory: what one block could fill at most."""
+"""The largest share of the machine's memory that one block may fill."""
 
 SMALLEST = 4_096
-"""Slots of the smallest block that is tried where memory is not promised freely."""
+"""Slots of the smallest block that is tried on a machine that does not overcommit memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """Items side by side: tokens int8 [n, L, T], scales float32 [n, L] (zero where there is no token),
-    pooled float32 [n, D], ids int16 [n, L] (the bits of uint16; zero where there is no token), letters int64
+    pooled float32 [n, D], ids int16 [n, L] (the bits of uint16; zero where there is no token), trigrams int64
     [n, 8] (the bits of uint64)."""
 
     tokens: torch.Tensor
     scales: torch.Tensor
     pooled: torch.Tensor
     ids: torch.Tensor
-    letters: torch.Tensor
+    trigrams: torch.Tensor
 
 
 class _Block:
     """A fixed run of slots. The operating system hands out the pages only when slots are written."""
 
     def __init__(self, slots: int, dim: int, token_dim: int, max_tokens: int) -> None:
-        # numpy's zeros, not torch's: they ask for zero pages instead of writing zeros, so untouched slots cost nothing.
+        # numpy's zeros, not torch's: numpy maps zero pages instead of writing zeros, so unused slots cost nothing.
         self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, token_dim), np.int8))
         self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
         self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
         self.ids = torch.from_numpy(np.zeros((slots, max_tokens), np.int16))
-        self.letters = torch.from_numpy(np.zeros((slots, WORDS), np.int64))
+        self.trigrams = torch.from_numpy(np.zeros((slots, WORDS), np.int64))
 
 
 class ItemStore:
@@ -62,8 +62,8 @@ class ItemStore:
     dim, token_dim, max_tokens
         Width of a pooled vector, width of a token's, and how many tokens of an item are kept; longer items are cut.
     capacity
-        Slots per block; by default one block could fill :data:`SHARE` of the machine's memory. One block is the fastest
-        to gather from, and slots take memory only once written.
+        Slots per block; by default one block could fill :data:`SHARE` of the machine's memory. Gathering from one block
+        is fastest, and slots take memory only once written.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class ItemStore:
 
     @property
     def bytes_per_item(self) -> int:
-        """Bytes one slot takes: tokens int8, scales and pooled float16, ids int16, letters."""
+        """Bytes of one slot: tokens int8, scales and pooled float16, ids int16, trigrams."""
         return self.max_tokens * (self.token_dim + 4) + 2 * self.dim + 8 * WORDS
 
     @property
@@ -118,7 +118,7 @@ class ItemStore:
                 stored.numpy()[place, :count] = given[:count].view(stored.numpy().dtype)
                 stored.numpy()[place, count:] = 0
             block.pooled.numpy()[place] = item.pooled
-            block.letters.numpy()[place] = item.letters.view(np.int64)
+            block.trigrams.numpy()[place] = item.trigrams.view(np.int64)
             self._used.add(slot)
 
     def put_many(self, slots: Sequence[int], items: Sequence[EncodedItem]) -> None:
@@ -145,15 +145,15 @@ class ItemStore:
                 scales[:count],
                 block.pooled[place].numpy().copy(),
                 block.ids[place, :count].numpy().view(np.uint16).copy(),
-                block.letters[place].numpy().view(np.uint64).copy(),
+                block.trigrams[place].numpy().view(np.uint64).copy(),
             )
 
     def drop(self, slot: int) -> None:
-        """Forget an item; an unused slot is no error. The slot scores as an item without text from then on."""
+        """Remove an item; an unused slot is no error. The slot then scores as an item without text."""
         with self._lock:
             if slot in self._used:
                 block, place = self._place(slot)
-                for stored in (block.tokens, block.scales, block.pooled, block.ids, block.letters):
+                for stored in (block.tokens, block.scales, block.pooled, block.ids, block.trigrams):
                     stored[place] = 0
                 self._used.discard(slot)
 
@@ -165,7 +165,7 @@ class ItemStore:
         return vectors
 
     def gather(self, slots: Slots) -> Gathered:
-        """Copy the items at these slots side by side, as scorers want them; unused slots have no tokens."""
+        """Copy the items of these slots into one batch for scorers; unused slots have no tokens."""
         index = torch.from_numpy(np.asarray(slots, np.int64))
         with self._lock:
             tokens, scales, pooled, ids, bits = (self._take(name, index) for name in PARTS)
@@ -183,7 +183,7 @@ class ItemStore:
         while True:
             try:
                 return _Block(self.capacity, self.dim, self.token_dim, self.max_tokens)
-            except MemoryError:  # on a machine set to promise no more than it has
+            except MemoryError:  # on a machine that does not overcommit memory
                 if self._blocks or self.capacity < SMALLEST:
                     raise
                 self.capacity //= 2  # the first block's size is that of all

@@ -1,4 +1,4 @@
-"""How well the tokens of a query and of an item match: soft counts by Gaussian kernels, MaxSim, and word pieces shared.
+"""Matches the tokens of a query and an item: soft counts by Gaussian kernels, MaxSim, and shared word pieces.
 
 Knows similarity matrices, token weights and token ids only. The kernels are K-NRM's (Xiong et al. 2017, "End-to-End
 Neural Ad-hoc Ranking with Kernel Pooling"); MaxSim is ColBERT's (Khattab and Zaharia 2020). All are weighted means over
@@ -15,7 +15,7 @@ from models.encoded import quantise
 from models.item_store import Gathered
 
 NO_TOKEN = -1
-"""The id of a query's token that is not there; no token has it."""
+"""The id of an absent token of a query; no token has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Kernels:
     width: float = 0.1
 
     def centres(self) -> list[float]:
-        """Where the kernels stand."""
+        """The centres of the kernels."""
         return [float(centre) for centre in np.linspace(self.lowest, self.highest, self.count)]
 
 
@@ -57,14 +57,14 @@ def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, k
     similarity
         float32 [..., Q, C, L]: query tokens, candidates, tokens of a candidate.
     mask
-        bool [..., C, L]: which tokens of a candidate are there.
+        bool [..., C, L]: which tokens of a candidate are present.
     weights
-        float32 [..., Q]: what each query token counts; they sum to one, and tokens that are not there have zero.
+        float32 [..., Q]: the weight of each query token; they sum to one, and absent tokens have zero.
 
     Returns
     -------
     float32 [..., C, K + 2]: log of one plus each kernel's soft count and MaxSim, as means over query tokens; then the
-    best match of the query token that is matched worst.
+    best match of the query token with the lowest best match.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, k
 def overlap(
     query_ids: torch.Tensor, item_ids: torch.Tensor, weights: torch.Tensor, rarity: torch.Tensor
 ) -> torch.Tensor:
-    """What of a query stands in an item to the letter.
+    """The share of a query's word pieces that an item has exactly.
 
     Parameters
     ----------

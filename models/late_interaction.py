@@ -1,8 +1,8 @@
-"""The late-interaction head: from how a query, a history and an item match to the four intents.
+"""The late-interaction head: predicts the four intents from how a query, a history and an item match.
 
-The base part is set by hand, so it ranks well before any training; the learned part starts at zero and is added to it.
-A query's token states pass a learned map and get learned weights first: with items left as they were encoded, this is
-what training can still move, at no cost per candidate.
+The base part is set by hand, so it ranks well before any training. The learned part starts at zero and is added to it.
+A query's token states first pass a learned map and get learned weights: training can change these without encoding
+items again, at no cost per candidate.
 Knows vectors and features; nothing of texts, nor of the encoder that made the vectors.
 """
 
@@ -32,23 +32,23 @@ from models.trigrams import share
 from models.weights import WeightsError
 
 MATCH_FEATURES = ("maxsim", "weakest", "exact", "overlap", "rare")
-LETTER_FEATURES = ("letters", "letters_of_item")
+TRIGRAM_FEATURES = ("trigrams", "trigrams_of_item")
 CONTEXT_FEATURES = ("cosine", "history_max", "history_mean", "popularity", "has_query", "has_history", "length")
 LONG_QUERY = 8.0
-"""Content tokens of a query whose ``length`` feature is one."""
+"""The number of content tokens of a query whose ``length`` feature is one."""
 
 
 DROPOUT = 0.1
 TOPICS = 16
-"""What the learned part sees of a query and of an item by themselves: which are easy to serve, which please anybody."""
+"""Features of a query alone and of an item alone, for the learned part: some queries and items are clicked more."""
 
 VOCABULARY = 65_536
-"""Numbers that :func:`models.encoded.fold` can give a word piece, as int16 indexes them."""
+"""How many numbers :func:`models.encoded.fold` can give to word pieces, as int16 indexes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
-    """Shape of the head, and the base part's numbers; ``docs/scorer.md`` has the figures that chose them.
+    """Shape of the head, and the base part's constants; ``docs/scorer.md`` has the measurements behind them.
 
     ``dim`` and ``token_dim`` are the encoder's D and T: widths of a query's and of an item's token states.
     ``maxsim`` is MaxSim's share of a query's relevance, the rest is the pooled cosine's. ``engaged`` gives the log odds
@@ -71,18 +71,18 @@ class HeadConfig:
         """Names of the features, in their order."""
         kernels = (f"kernel_{centre:.2f}" for centre in self.kernels.centres())
         topics = (f"{side}_topic_{number}" for side in ("query", "item") for number in range(TOPICS))
-        return (*kernels, *MATCH_FEATURES, *LETTER_FEATURES, *topics, *CONTEXT_FEATURES)
+        return (*kernels, *MATCH_FEATURES, *TRIGRAM_FEATURES, *topics, *CONTEXT_FEATURES)
 
     @property
     def matched(self) -> int:
-        """How many of the features, the first ones, a query and an item make by their words."""
-        return self.kernels.count + len(MATCH_FEATURES) + len(LETTER_FEATURES)
+        """How many of the features, counted from the first, come from matching a query's words with an item's."""
+        return self.kernels.count + len(MATCH_FEATURES) + len(TRIGRAM_FEATURES)
 
 
 class LateInteraction(nn.Module):
     """Features to logits: the base part plus a two-layer learned part whose last layer starts at zero.
 
-    What calibration fits is kept with it: a scale and a bias per intent, applied to the logits.
+    It also holds the result of calibration: a scale and a bias per intent, applied to the logits.
 
     Examples
     --------
@@ -120,21 +120,21 @@ class LateInteraction(nn.Module):
         self.register_buffer("rarity", torch.ones(VOCABULARY, dtype=torch.float16))
 
     def prepare(self, states: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> QueryTokens:
-        """Query token states float32 [..., Q, D], with bool [..., Q] telling which are there and int16 [..., Q] which
-        word pieces they are, ready to be matched."""
+        """Prepare query token states float32 [..., Q, D] for matching, given a mask bool [..., Q] of the present tokens
+        and their word pieces int16 [..., Q]."""
         weights = self.query_weight(states).squeeze(-1).masked_fill(~mask, -torch.inf)
         rarity = self.rarity[ids.long() % VOCABULARY].float() * mask
         rarity = rarity / rarity.sum(-1, keepdim=True).clamp_min(1e-6)
         return QueryTokens(normalize(self.query_map(states), dim=-1), weights.softmax(-1), ids, rarity)
 
     def topics(self, query: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Pooled vectors of a query [D], or of each item's own [n, D], and of items [n, D] to features [n, 32]; a query
-        without words has a vector of zeros."""
+        """Features [n, 32] from the pooled vectors of one query [D], or one for each item [n, D], and of items [n, D].
+        A query without words has a vector of zeros."""
         own, theirs = self.query_topic(query), self.item_topic(items)
         return torch.cat([own.expand(len(theirs), -1), theirs], dim=-1)
 
     def learn_rarity(self, texts: Iterable[npt.NDArray[np.uint16]]) -> None:
-        """Weigh word pieces by how few texts have them, ``log((n + 1) / (count + 1))`` (Spärck Jones 1972), from each
+        """Weight word pieces by their rarity in texts, ``log((n + 1) / (count + 1))`` (Spärck Jones 1972), from each
         text's folded ids."""
         counts, number = np.zeros(VOCABULARY, np.int64), 0
         for ids in texts:
@@ -144,7 +144,7 @@ class LateInteraction(nn.Module):
 
     @property
     def knows_rarity(self) -> bool:
-        """Whether :meth:`learn_rarity` was ever called on it."""
+        """Whether :meth:`learn_rarity` was called."""
         return bool((self.rarity != 1).any())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -154,11 +154,11 @@ class LateInteraction(nn.Module):
         return (base + torch.as_tensor(self.learned(features))) * self.scale + self.bias
 
     def relevance(self, features: torch.Tensor) -> torch.Tensor:
-        """The base score, [n]: before training, utility falls exactly as it does."""
+        """The base score, [n]: before training, utility ranks exactly as it does."""
         named = dict(zip(self.names, features.unbind(-1), strict=True))
         query = self.config.maxsim * named["maxsim"] + (1 - self.config.maxsim) * named["cosine"]
         history = 0.5 * (named["history_max"] + named["history_mean"])
-        # Without a query the history has to say it all.
+        # Without a query, only the history counts.
         weight = torch.where(named["has_query"] > 0, self.config.history, 1.0)
         return query + weight * history + self.config.popularity * named["popularity"]
 
@@ -199,7 +199,7 @@ class LateInteraction(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What a query finds in its candidates: features of words and topics [n, K + 39], cosines [n], pooled vectors."""
+    """A query matched with its candidates: features of words and topics [n, K + 39], cosines [n], pooled vectors."""
 
     features: torch.Tensor
     cosine: torch.Tensor
@@ -207,18 +207,18 @@ class _Match:
 
 
 class LateInteractionScorer:
-    """Scores items of a memory with a late-interaction head.
+    """Scores items of an item store with a late-interaction head.
 
     Parameters
     ----------
     item_store
-        Where encoded items are; candidates are its slots.
+        Holds the encoded items; candidates are its slots.
     head
         A trained head; by default a fresh one, which ranks by MaxSim, cosine, history and popularity.
     encoder_version
-        What made the memory's items; part of the scorer's version.
+        The version of the encoder of the stored items; part of the scorer's version.
     precision
-        ``"float32"`` is the reference; else the fast path, whose probabilities differ by less than 0.01.
+        ``"float32"`` is the reference; else the fast path is used, whose probabilities differ by less than 0.01.
 
     Examples
     --------
@@ -267,11 +267,11 @@ class LateInteractionScorer:
 
     @torch.inference_mode()
     def features(self, request: ScoreRequest) -> torch.Tensor:
-        """What the head sees of each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
+        """The head's input for each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
         return self._features(request, {})
 
     def _features(self, request: ScoreRequest, matches: dict[tuple[int, int], _Match]) -> torch.Tensor:
-        """As :meth:`features`; ``matches`` keeps what the same query found in the same candidates, so that a query's
+        """As :meth:`features`; ``matches`` caches the match of a query with the same candidates, so that a query's
         personal shelves cost little more than its general one."""
         count = len(request.candidates)
         out = torch.zeros(count, len(self.head.names))
@@ -288,7 +288,7 @@ class LateInteractionScorer:
             context[:, 4] = 1.0
             context[:, 6] = len(request.query.tokens) / LONG_QUERY
             pooled = match.pooled
-        else:  # no words to compare: the tokens, which are most of an item's bytes, stay where they are
+        else:  # no words to compare: tokens, most of an item's bytes, are not copied
             pooled = torch.from_numpy(self.item_store.pooled(request.candidates))
             out[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = self.head.topics(self._no_query, pooled)
         if request.history is not None and len(request.history):
@@ -303,9 +303,9 @@ class LateInteractionScorer:
         there = torch.ones(len(query.tokens), dtype=torch.bool)
         tokens = self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
         features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
-        letters = torch.from_numpy(share(query.letters, items.letters.numpy().view(np.uint64)))
+        trigrams = torch.from_numpy(share(query.trigrams, items.trigrams.numpy().view(np.uint64)))
         pooled = torch.from_numpy(query.pooled)
-        found = torch.cat([features, letters, self.head.topics(pooled, items.pooled)], dim=-1)
+        found = torch.cat([features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
         return _Match(found, items.pooled @ pooled, items.pooled)
 
 

@@ -1,8 +1,8 @@
-"""Fewer dimensions for the token states that are stored, so that an item takes a third of the memory.
+"""Reduces the dimensions of stored token states, so that an item takes a third of the memory.
 
-Knows matrices only. The projection is orthogonal and drawn from a fixed seed, so it needs no data, no file and no
-fitting, and every worker has the same; by Johnson and Lindenstrauss (1984) cosines survive it nearly unchanged. The
-figures against a fitted one stand in ``docs/scorer.md``.
+Knows matrices only. The projection is orthogonal and drawn from a fixed seed, so it needs no data, file or fitting, and
+every worker has the same one. By Johnson and Lindenstrauss (1984) it leaves cosines nearly unchanged.
+``docs/scorer.md`` compares it with a fitted projection.
 """
 
 from functools import cache
@@ -14,12 +14,12 @@ SEED = 160
 
 
 def orthogonal(dim: int, token_dim: int) -> npt.NDArray[np.float32]:
-    """A matrix [D, T] with orthonormal columns; the identity where nothing is to be saved.
+    """A matrix [D, T] with orthonormal columns; the identity if both widths are equal.
 
     Raises
     ------
     ValueError
-        When it should widen.
+        When ``token_dim`` is larger than ``dim``.
 
     Examples
     --------
@@ -34,9 +34,9 @@ def orthogonal(dim: int, token_dim: int) -> npt.NDArray[np.float32]:
     return _drawn(dim, token_dim).copy()
 
 
-@cache  # a process asks several times, and on a busy machine the factorisation takes half a second
+@cache  # a process calls it several times, and on a busy machine the factorisation takes half a second
 def _drawn(dim: int, token_dim: int) -> npt.NDArray[np.float32]:
     drawn = np.random.default_rng(SEED).standard_normal((dim, token_dim))
     matrix, upper = np.linalg.qr(drawn)
-    matrix *= np.sign(np.diag(upper))  # one of the many factorisations, whatever the library's taste
+    matrix *= np.sign(np.diag(upper))  # fixes the signs, so that the result does not depend on the library
     return matrix.astype(np.float32)

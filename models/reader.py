@@ -1,6 +1,6 @@
-"""A BERT model reading many short texts at once, given as token ids, with next to no padding.
+"""Runs a BERT model on many short texts at once, given as token ids, with almost no padding.
 
-Its linear layers' weights are laid out once for the processor. Knows token ids, rows and devices; nothing of
+The weights of its linear layers are packed once for the processor. Knows token ids, rows and devices; nothing of
 tokenizers, nor of what the states are for.
 """
 
@@ -18,12 +18,12 @@ from models.engines import EngineName, compile
 
 
 class PackedLinear(nn.Module):
-    """A linear layer for inference alone, as :class:`torch.nn.Linear` up to rounding.
+    """A linear layer for inference only, equal to :class:`torch.nn.Linear` up to rounding.
 
     Parameters
     ----------
     linear
-        The layer to stand in for, in bfloat16.
+        The layer to replace, in bfloat16.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -64,13 +64,13 @@ def pack_linears(model: nn.Module) -> int:
 
 
 BATCH_TOKENS = 2_048
-"""Read in one pass."""
+"""The most tokens of one pass."""
 
 ROW_TOKENS = 64
-"""Width of a row that texts share, unless one of them is longer."""
+"""The width of a row that several texts share, unless one of them is longer."""
 
 NOWHERE = (0, -1, 0)
-"""Token id, owner and position of a place that belongs to no text."""
+"""The token id, owner and position of padding."""
 
 Texts = Sequence[list[int]]
 
@@ -86,12 +86,12 @@ class Reader(Protocol):
 
 
 class PackedReader:
-    """Reads texts that share rows, each attending to itself alone.
+    """Runs texts that share rows; each text attends only to itself.
 
     Parameters
     ----------
     model
-        On the device and in the precision it computes in; changed where that makes it faster.
+        On its device and in its precision; it is modified to be faster.
     engine
         As :func:`models.engines.compile` takes it.
     """
@@ -118,7 +118,7 @@ class PackedReader:
 
 
 class PrefixReader:
-    """Reads one text a row, as a model must that sees learned states before it."""
+    """Runs one text in each row, for models that read learned states before the text."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.model, self.device = model, device
@@ -139,7 +139,7 @@ class PrefixReader:
 
 
 class PackedRows(nn.Module):
-    """A BERT model over shared rows, as a module of tensors alone, so that it can be exported and compiled.
+    """A BERT model over shared rows, as a module that takes only tensors, so that it can be exported and compiled.
 
     Token ids, owners and positions, int64 [rows, width], to hidden states [rows, width, D]; see :func:`pack`.
     """
@@ -157,14 +157,14 @@ class PackedRows(nn.Module):
 
 
 def pack(texts: Texts, width: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """Lay texts out in rows at least as wide as the longest of them, never across two rows.
+    """Pack texts into rows at least as wide as the longest text; no text is split over rows.
 
-    Long texts first, each into the first row with room for it (first-fit decreasing). Rows are filled evenly: one token
-    too many for a row of 64 makes two of about 33, not one full and one empty.
+    Longer texts come first; each goes into the first row with room for it (first-fit decreasing). Rows are filled
+    evenly: one token too many for a row of 64 makes two rows of about 33, not a full and an empty one.
 
     Returns
     -------
-    Token ids, the owning text (-1 where there is none), and the position within the text; each int64 [rows, width].
+    Token ids, the owning text (-1 for padding), and the position within the text; each int64 [rows, width].
 
     Examples
     --------
@@ -193,9 +193,9 @@ def pack(texts: Texts, width: int) -> tuple[npt.NDArray[np.int64], ...]:
 
 
 def batches(texts: Texts) -> Iterator[list[list[int]]]:
-    """Runs of texts that are read in one pass, in order, of at most :data:`BATCH_TOKENS` tokens.
+    """Split texts, in order, into passes of at most :data:`BATCH_TOKENS` tokens.
 
-    Lengths stay mixed: it is short texts that fill the rows which long ones leave open.
+    Lengths stay mixed, since short texts fill the rows that long ones leave open.
     """
     batch: list[list[int]] = []
     tokens = 0

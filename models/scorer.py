@@ -1,6 +1,6 @@
-"""What every scorer takes and gives: requests in, probabilities of the four intents out.
+"""The interface of all scorers: requests in, probabilities of the four intents out.
 
-Knows values only; nothing of the models behind the interface, nor of what is done with a score.
+Knows values only; nothing of the models behind the interface, nor of how scores are used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ class ScoreRequest:
     Attributes
     ----------
     candidates
-        int64 [n]: slots of the item memory; may be empty.
+        int64 [n]: slots of the item store; may be empty.
     query
-        The encoded query, or none where the context is the shopper's history alone.
+        The encoded query; None if the context is only the shopper's history.
     query_text
-        The same as text, for scorers that read texts.
+        The query as text, for scorers that read texts.
     history
-        float32 [h, D]: unit-norm pooled vectors of recent items and past queries; none and zero rows mean the same.
+        float32 [h, D]: unit-norm pooled vectors of recent items and past queries; None and zero rows mean the same.
     weights
         float32 [h] in 0..1: how much each row of ``history`` counts, by recency and intent.
     popularity
-        float32 [n] in 0..1, or none.
+        float32 [n] in 0..1, or None.
     """
 
     candidates: npt.NDArray[np.int64]
@@ -57,14 +57,14 @@ class Scorer(Protocol):
 
     @property
     def version(self) -> str:
-        """Changes whenever scores may."""
+        """Changes whenever scores may change."""
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
         """Probabilities, float32 [n, 4] per request, columns as :data:`INTENTS`; every row sums to one."""
 
 
 def utility(probabilities: Floats, weights: Mapping[str, float]) -> Floats:
-    """What showing each candidate is worth: the sum over intents of weight times probability.
+    """The utility of showing each candidate: the sum over intents of weight times probability.
 
     Parameters
     ----------

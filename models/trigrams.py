@@ -1,5 +1,5 @@
-"""Which trigrams of letters a text has, as 512 bits: what words share where word pieces do not, such as misspellings,
-plurals, and numbers glued to their units.
+"""The character trigrams of a text, as 512 bits. Similar words share trigrams where they share no word pieces, such as
+misspellings, plurals, and numbers joined to their units.
 
 Knows texts and bits; nothing of models. A trigram's bit is its CRC-32 modulo 512, the same on every machine.
 """
@@ -12,10 +12,10 @@ import numpy.typing as npt
 BITS = 512
 WORDS = BITS // 64
 
-Letters = npt.NDArray[np.uint64]
+TrigramBits = npt.NDArray[np.uint64]
 
 
-def trigrams(text: str) -> Letters:
+def trigrams(text: str) -> TrigramBits:
     """Bits uint64 [8] of all trigrams of the text's words in lower case, a space before and after each word.
 
     Examples
@@ -29,9 +29,9 @@ def trigrams(text: str) -> Letters:
     return np.packbits(found, bitorder="little").view("<u8").astype(np.uint64)
 
 
-def share(query: Letters, items: Letters) -> npt.NDArray[np.float32]:
-    """What share of a query's bits ([8], or [n, 8] to go in pairs) each item ([n, 8], or [8]) has, and what share of
-    the item's bits the query has, float32 [n, 2] or [2]; zero where there are none."""
+def share(query: TrigramBits, items: TrigramBits) -> npt.NDArray[np.float32]:
+    """The share of a query's bits ([8], or [n, 8] for pairs) that each item ([n, 8], or [8]) has, and the share of the
+    item's bits that the query has, float32 [n, 2] or [2]; zero if there are no bits."""
     both = np.bitwise_count(items & query).sum(-1, dtype=np.float32)
     own = np.bitwise_count(query).sum(-1, dtype=np.float32)
     theirs = np.bitwise_count(items).sum(-1, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Versions of installed libraries, of those that are there."""
+"""Versions of installed libraries."""
 
 from collections.abc import Iterable
 from importlib import metadata

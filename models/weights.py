@@ -1,6 +1,6 @@
-"""Where model weights come from, and a short name that changes whenever they do.
+"""Finds model weights, and gives them a short name that changes whenever they do.
 
-Knows folders, the packaged default and the Hugging Face hub; knows nothing of what a model computes.
+Knows folders, the packaged default and the Hugging Face hub; nothing of what a model computes.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ HUB_FILES = ["config.json", "model*.safetensors*", "tokenizer*", "vocab*", "merg
 
 
 class WeightsError(RuntimeError):
-    """The weights asked for are not there or not usable; the message says what to do."""
+    """The requested weights do not exist or cannot be used; the message says what to do."""
 
 
 def require_finite(folder: Path) -> None:
-    """Look at every tensor of a folder's safetensors; about 0.1 s per 100 MB.
+    """Check every tensor of a folder's safetensors; takes about 0.1 s per 100 MB.
 
     Raises
     ------
     WeightsError
-        Naming the first tensor that holds a number which is not finite, or a file that cannot be read.
+        When a tensor has a number that is not finite, or a file cannot be read; the message names the first one.
     """
     import torch
     from safetensors import SafetensorError, safe_open
@@ -87,7 +87,7 @@ def version(name: str = PACKAGED) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Eight hex digits over the files of a model folder that decide what the model computes."""
+    """Eight hex digits of a hash over those files of a model folder that decide what the model computes."""
     digest = hashlib.blake2b(digest_size=4)
     patterns = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors")
     for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
@@ -100,7 +100,7 @@ def fingerprint(folder: Path) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and reports of missing heads off the terminal while a model loads."""
+    """Silence transformers' progress bars and reports of missing heads while a model loads."""
     from transformers import utils
 
     logging: Any = utils.logging

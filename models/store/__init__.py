@@ -1,6 +1,6 @@
-"""The model store: versions of models as plain folders with a manifest, and slots that say which one is in charge.
+"""The model store: versions of models as plain folders with a manifest, and slots that name the champion and others.
 
-Knows files and manifests only; nothing of what a model computes, nor of who asks.
+Knows files and manifests only; nothing of what a model computes, nor of who uses it.
 """
 
 from models.store.errors import StoreError

@@ -1,4 +1,4 @@
-"""Versions of a distant store as verified folders of this machine.
+"""Keeps verified copies of a remote store's versions on this machine.
 
 Knows a storage, a manifest and a folder to keep copies in; nothing of slots, nor of what a model computes.
 """
@@ -25,10 +25,10 @@ def default() -> Path:
 
 
 def fetch(storage: Storage, name: str, manifest: Manifest, cache: Path) -> Path:
-    """The version's folder in the cache; downloaded when it is not there or not whole any more.
+    """The version's folder in the cache; downloaded if it is missing or damaged.
 
-    A download takes its place by one rename after all hashes are checked, so a broken one is never seen; what a killed
-    one has left is deleted by a download a day later.
+    A download is renamed into place after all hashes are checked, so an incomplete one is never seen. The files of a
+    download that was killed are deleted by a download a day later.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def fetch(storage: Storage, name: str, manifest: Manifest, cache: Path) -> Path:
     Raises
     ------
     StoreError
-        When what the storage has is not what the manifest says.
+        When the storage's files do not match the manifest.
     """
     target = cache / manifest.id
     if target.is_dir() and _whole(target, manifest):
@@ -77,7 +77,7 @@ def _whole(folder: Path, manifest: Manifest) -> bool:
 
 
 def _set_aside(folder: Path, cache: Path) -> None:
-    """Out of the way by one rename, then deleted: whoever reads it now keeps what is open."""
+    """Rename a folder, then delete it: a process that reads it now keeps its open files."""
     aside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=cache))
     with contextlib.suppress(FileNotFoundError):  # somebody else did
         folder.rename(aside / folder.name)
@@ -85,7 +85,7 @@ def _set_aside(folder: Path, cache: Path) -> None:
 
 
 def _sweep(cache: Path) -> None:
-    """Delete what downloads that were killed have left."""
+    """Delete the files of downloads that were killed."""
     for left in cache.glob(f"{PARTIAL}*"):
         with contextlib.suppress(FileNotFoundError):
             if left.stat().st_mtime < time.time() - STALE_S:

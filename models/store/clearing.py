@@ -1,4 +1,4 @@
-"""Clearing up: which versions nobody needs any more, and what writers that died have left.
+"""Removes versions that are no longer needed, and the files of writers that died.
 
 Knows a store's manifests and slots; removes nothing that a slot, its latest history or a kept version needs.
 """
@@ -19,7 +19,7 @@ GRACE_S = 3_600.0
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """What went, or would go: versions, unfinished leftovers by path, and the bytes of both together."""
+    """What was removed, or would be: versions, unfinished leftovers by path, and the bytes of both together."""
 
     versions: tuple[str, ...]
     leftovers: tuple[str, ...]
@@ -35,26 +35,26 @@ def clear(
     pinned: Collection[str] = (),
     dry_run: bool = False,
 ) -> Cleared:
-    """Remove versions that nobody needs, and leftovers.
+    """Remove versions that are no longer needed, and leftovers.
 
-    What stays: in each slot, the challenger's too, the current version and the last ``history`` before it; the newest
-    ``keep`` versions; those pinned; and every version whose encoder one of these uses. A parent need not stay.
+    These stay: in each slot, including the challenger's, the current version and the last ``history`` before it; the
+    newest ``keep`` versions; the pinned ones; and every version whose encoder one of these uses. Parents need not stay.
 
     Parameters
     ----------
     keep, history
         How many versions.
     grace_s
-        Leftovers younger than so many seconds stay: somebody may be writing them.
+        Leftovers younger than this stay: another process may be writing them.
     pinned
         Versions that settings name.
     dry_run
-        Only say what would go.
+        Only return what would be removed.
 
     Raises
     ------
     StoreError
-        When a manifest or a slot cannot be read: what it needs is not known, so nothing is removed.
+        When a manifest or a slot cannot be read: its needs are unknown, so nothing is removed.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def clear(
     with store.storage.locked():
         versions = [store.manifest(version) for version in store.ids()]
         needed = _needed(store, versions, keep, history, pinned)
-        # Those that carry an encoder go last, so that a version never outlives the encoder it names.
+        # Versions that carry an encoder are removed last, so that no version outlives the encoder it names.
         going = sorted((one for one in versions if one.id not in needed), key=lambda one: one.carrier == one.id)
         leftovers = _leftovers(store, {one.id for one in versions}, time.time() - grace_s)
         paths = [manifest.folder_of(one.id) for one in going] + leftovers

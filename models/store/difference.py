@@ -1,4 +1,4 @@
-"""What differs between two versions, read off their manifests. Values in, values out."""
+"""Compares two versions by their manifests. Values in, values out."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ COMPARED = ("method", "architecture", "parent", "encoder", "encoder_fingerprint"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One thing's value in the first version and in the second; null where it has none."""
+    """A field's value in the first version and in the second; null if it has none."""
 
     before: Any
     after: Any
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """From version ``a`` to version ``b``: only what differs, but for metrics, of which all that either has.
+    """The differences from version ``a`` to version ``b``; metrics are listed even if they are equal.
 
-    ``encoder`` is ``"shared"`` when items encoded for one serve the other too, else ``"new"``; ``files`` are those
+    ``encoder`` is ``"shared"`` if both versions can use the same encoded items, else ``"new"``. ``files`` are those
     added, removed or changed, with their bytes.
     """
 
@@ -35,7 +35,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def diff(a: Manifest, b: Manifest) -> Difference:
-    """From one version to another.
+    """The differences from one version to another.
 
     Examples
     --------

@@ -1,18 +1,18 @@
-"""What the store raises, and which of what goes wrong as a version is loaded may pass."""
+"""The store's errors, and which errors of loading a version may pass by themselves."""
 
 
 class StoreError(RuntimeError):
-    """What was asked of the store cannot be done; the message is one paragraph: what is wrong, where, what to do."""
+    """The store cannot do what was requested; the message says what is wrong, where, and what to do."""
 
 
 class NotFoundError(StoreError):
-    """A version or a file of it is not there."""
+    """A version or a file of it does not exist."""
 
 
 def transient(error: BaseException) -> bool:
-    """Whether a version that could not be loaded may be loaded later: a disk or a network did not give its files.
+    """Whether a version that could not be loaded may be loaded later, since a disk or network did not give its files.
 
-    Files that were read and refused stay refused: a hash or a manifest that does not fit, a check that failed.
+    Files that were read and refused stay refused: a wrong hash or manifest, or a check that failed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which files a version may have, and whether those that are there are those of its manifest.
+"""Checks which files a version may have, and that they match its manifest.
 
 Knows local folders and manifests; nothing of where else a version may be.
 """
@@ -65,7 +65,7 @@ def digest(path: Path) -> str:
 
 
 def compare(sizes: Mapping[str, int], manifest: Manifest, where: str) -> None:
-    """Check that exactly the manifest's files are there, and in their sizes; cheap, before a byte is read.
+    """Check that exactly the manifest's files exist, with their sizes; cheap, since no file is read.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def compare(sizes: Mapping[str, int], manifest: Manifest, where: str) -> None:
     Raises
     ------
     StoreError
-        Naming the first file that is missing, cut short or not the manifest's.
+        When a file is missing, cut short or not in the manifest; the message names the first one.
     """
     for path in sorted(sizes.keys() - {NAME} - manifest.files.keys()):
         what = _pickle(path) or "is not in the manifest"
@@ -92,12 +92,12 @@ def compare(sizes: Mapping[str, int], manifest: Manifest, where: str) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Check that a version's folder holds files and folders alone: a link leads to what nobody has checked.
+    """Check that a version's folder holds only files and folders: a link's target would not be checked.
 
     Raises
     ------
     StoreError
-        Naming the first link.
+        When there is a link; the message names the first one.
     """
     for parent, folders, names in os.walk(folder):
         for name in sorted((*folders, *names)):
@@ -111,7 +111,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
     Raises
     ------
     StoreError
-        Naming the first file whose content is not what was put.
+        When a file's content has changed; the message names the first one.
     """
     for path, file in manifest.files.items():
         try:
@@ -123,7 +123,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
 
 
 def _walk(folder: Path) -> list[str]:
-    """Relative paths of all files; links are followed, as caches of downloaded models are made of them."""
+    """Relative paths of all files; links are followed, since caches of downloaded models consist of links."""
     found = []
     for parent, _, names in os.walk(folder, followlinks=True):
         found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names]

@@ -1,6 +1,6 @@
 """Version ids: sortable by time, readable, and safe as the name of a folder.
 
-Knows text only; whether a version with such an id exists is the store's to say.
+Knows text only; nothing of whether a version with such an id exists.
 """
 
 import re
@@ -38,12 +38,12 @@ def make(at: datetime, method: str, digest: str) -> str:
 
 
 def checked(text: str) -> str:
-    """The text itself, when it is a version id.
+    """The text itself, if it is a version id.
 
     Raises
     ------
     StoreError
-        When it is none, as every path that leads out of the store is.
+        When it is no version id, as with any path that leads out of the store.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What is written of a version: who made it from what, how good it was, and every file with its size and hash.
+"""A version's manifest: how it was made and from what, its metrics, and every file with its size and hash.
 
-Values in, JSON out and back; knows where in a store a manifest lies, but no storage.
+Converts values to JSON and back; knows the path of a manifest in a store, but no storage.
 """
 
 import math
@@ -42,7 +42,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What whoever trained a version says of it.
+    """The description of a version, given by the process that trained it.
 
     Attributes
     ----------
@@ -54,13 +54,13 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         ``"own"``: the version's own ``encoder/``. Else the encoder it shares: ``"packaged"``, a folder or hub name as
         :func:`models.weights.resolve` takes them, or ``version:<id>`` of the version that carries it.
     encoder_fingerprint
-        What :func:`models.weights.fingerprint` says of that encoder; items encoded by an equal one can be kept.
+        :func:`models.weights.fingerprint` of that encoder; items encoded by an equal one can be kept.
     data
-        What it learned from.
+        Its training data.
     parent
         Id of the version it was trained from.
     metrics
-        Measured on examples that training did not learn from, each with a calibration that did not see it; finite.
+        Measured on examples outside the training data, calibrated without the measured example; finite.
     calibration
         A JSON object, kept as it is.
     notes
@@ -89,7 +89,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(Description, frozen=True, kw_only=True):
-    """A description, and what the store adds to it: id, time, library versions and all files by relative path."""
+    """A description, and what the store adds: id, time, library versions and all files by relative path."""
 
     format: int
     id: str
@@ -119,7 +119,7 @@ class _Format(msgspec.Struct):
 
 
 def folder_of(version: str) -> str:
-    """Where in a store a version is; :class:`StoreError` when it is no id.
+    """The path of a version in a store; :class:`StoreError` if it is no id.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def folder_of(version: str) -> str:
 
 
 def path_of(version: str) -> str:
-    """Where in a store a version's manifest is; a version that has none does not exist."""
+    """The path of a version's manifest in a store; a version without one does not exist."""
     return f"{folder_of(version)}/{NAME}"
 
 
@@ -140,7 +140,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes, where: str) -> Manifest:
-    """Read what :func:`encode` wrote, also by a later release: fields that are not known here are ignored.
+    """Read what :func:`encode` wrote, also in a later release: unknown fields are ignored.
 
     Parameters
     ----------

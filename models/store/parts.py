@@ -1,4 +1,4 @@
-"""What a version is made of, as places on this machine that the models' loaders take.
+"""The parts of a version, as local paths for the models' loaders.
 
 Knows a store and its manifests; nothing of what the parts compute.
 """
@@ -15,7 +15,7 @@ from models.weights import PACKAGED
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A version's parts: the encoder's weights, and folders of what it has besides."""
+    """A version's parts: the encoder's weights, and the folders of its other parts."""
 
     version: str | None = None
     architecture: Architecture = "late_interaction"

@@ -1,4 +1,4 @@
-"""Which version is in charge: one small file a slot, with what is there now and what was there before.
+"""Slots, such as the champion's: one small file for each slot, with its current version and the versions before it.
 
 Knows ids, times and reasons; nothing of what a version is.
 """
@@ -23,9 +23,9 @@ FOLDER = "slots"
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """A version that came into a slot: when, why, and for which share of the shoppers.
+    """A version's promotion to a slot: when, why, and for which share of the shoppers.
 
-    ``at`` is when that share began. A challenger with a share of 0 is a shadow: it scores, and nobody sees it.
+    ``at`` is when that share began. A challenger with a share of 0 is a shadow: nobody sees its shelves.
     """
 
     version: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -35,7 +35,7 @@ class Promotion(msgspec.Struct, frozen=True):
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """What a slot holds, and what it held before, oldest first; ``emptied`` says why it holds nothing any more."""
+    """A slot's current promotion, and those before it, oldest first; ``emptied`` says why a slot became empty."""
 
     current: Promotion | None = None
     history: Annotated[tuple[Promotion, ...], Meta(max_length=1_000)] = ()
@@ -43,7 +43,7 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Slots:
-    """The slots of a store. On a local store changes take turns; elsewhere the last of two at once wins, whole.
+    """The slots of a store. In a local store, changes take turns; elsewhere the last of two concurrent changes wins.
 
     Examples
     --------
@@ -62,16 +62,16 @@ class Slots:
         self.clock = clock
 
     def names(self) -> list[str]:
-        """Slots that were ever filled."""
+        """The slots that were filled at least once."""
         return [name.removesuffix(".json") for name in self.storage.children(FOLDER) if name.endswith(".json")]
 
     def read(self, name: str = CHAMPION) -> Slot:
-        """A slot; empty when nothing was ever promoted to it.
+        """A slot; empty if nothing was ever promoted to it.
 
         Raises
         ------
         StoreError
-            When the name is none, or its file cannot be understood.
+            When the name is no slot's name, or its file is invalid.
         """
         path = _file(name)
         try:
@@ -83,20 +83,20 @@ class Slots:
             raise StoreError(f"{where} is no slot: {error}. Delete it and promote a version again.") from error
 
     def promote(self, version: str, reason: str, name: str = CHAMPION, share: float = 1.0) -> Slot:
-        """Put a version in a slot; the one that was there becomes the one to roll back to.
+        """Put a version in a slot; a rollback then returns to the version that was there.
 
-        Promoting what is there already changes nothing, so a promotion may be repeated after a crash; with another
-        share it begins anew with that one, and leaves the history alone.
+        Promoting the current version again changes nothing, so a promotion may be repeated after a crash. With another
+        share it starts again with that share, and the history stays the same.
 
         Parameters
         ----------
         share
-            Of the shoppers, 0 to 1.
+            The share of the shoppers, 0 to 1.
 
         Raises
         ------
         StoreError
-            When there is no such version, or the share is none.
+            When there is no such version, or the share is invalid.
         """
         if not 0 <= share <= 1:
             raise StoreError(f"{share:g} is no share; one is from 0 to 1.")
@@ -111,10 +111,10 @@ class Slots:
             return slot if slot.current.share == share else self._write(name, Slot(made, slot.history))
 
     def rollback(self, reason: str, name: str = CHAMPION) -> Slot:
-        """Put back the version that was there before, of those that still exist.
+        """Put back the newest version before the current one that still exists.
 
-        Before the first one there was none, and there is none again: workers then serve the untrained weights of the
-        settings.
+        If there was no version before, the slot becomes empty: workers then serve the untrained weights that the
+        settings name.
 
         Raises
         ------
@@ -125,17 +125,17 @@ class Slots:
             slot = self.read(name)
             if slot.current is None:
                 raise StoreError(f"There is nothing to roll back: no version is {name}.")
-            told = f"rolled back from {slot.current.version}: {reason}"
+            reason = f"rolled back from {slot.current.version}: {reason}"
             if not slot.history:
-                return self._write(name, Slot(emptied=told))
+                return self._write(name, Slot(emptied=reason))
             before = [past for past in slot.history if self._exists(past.version)]
             if not before:
                 raise StoreError(f"There is nothing to roll back to: no version that was {name} before is still there.")
-            made = Promotion(before[-1].version, self.clock(), told, before[-1].share)
+            made = Promotion(before[-1].version, self.clock(), reason, before[-1].share)
             return self._write(name, Slot(made, tuple(before[:-1])))
 
     def clear(self, name: str, reason: str) -> Slot:
-        """Empty a slot; what was there is its history's newest. Clearing an empty slot changes nothing.
+        """Empty a slot; its version becomes the newest of the history. Clearing an empty slot changes nothing.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Files under one fsspec URL: each write is there whole or not at all, and is safe on disk when it returns.
+"""Files under one fsspec URL: each write is atomic, and is safe on disk when it returns.
 
 Knows paths and bytes; nothing of versions. Every name is relative to the URL, with forward slashes.
 """
@@ -22,7 +22,7 @@ LOCK = "lock"
 
 
 class Storage:
-    """Any filesystem that fsspec knows. Object stores put an object whole or not at all; they have no lock."""
+    """Any filesystem that fsspec knows. Object stores write an object atomically; they have no lock."""
 
     def __init__(self, fs: Any, root: str) -> None:
         self.fs = fs
@@ -61,7 +61,7 @@ class Storage:
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def sizes(self, name: str) -> dict[str, int]:
-        """Bytes of every file in a folder at any depth, by path relative to it; of a file, its own under ``""``."""
+        """Bytes of every file in a folder at any depth, by relative path; for a file, its bytes under ``""``."""
         top = self.path(name)
         found = self.fs.find(top, detail=True)
         return {path[len(top) + 1 :]: int(info["size"]) for path, info in found.items()}
@@ -72,13 +72,13 @@ class Storage:
         return max(float(self.fs.modified(one).timestamp()) for one in self.fs.find(path) or [path])
 
     def remove(self, name: str) -> None:
-        """Delete a file or a folder with all in it; no error when it is not there: somebody may have been quicker."""
+        """Delete a file, or a folder with all in it; no error if it does not exist: another process may be quicker."""
         with suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the storage's lock where it has one; here it has none."""
+        """Hold the storage's lock if it has one; this one has none."""
         yield
 
 
@@ -90,12 +90,12 @@ class LocalStorage(Storage):
         self.folder = Path(self.root)
 
     def own(self, name: str) -> Path:
-        """Where a name is, once it is known that it is there itself: the folder may be a link, nothing in it.
+        """The path of a name, checked to contain no link below the folder; the folder itself may be a link.
 
         Raises
         ------
         StoreError
-            When a link leads to it.
+            When a part of the path is a link.
         """
         path = self.folder
         for part in PurePosixPath(name).parts:
@@ -118,7 +118,7 @@ class LocalStorage(Storage):
             self._place(stream, name)
 
     def _place(self, source: BinaryIO, name: str) -> None:
-        """Written beside, synced, then renamed into place: nobody ever sees a part of it."""
+        """Write a file beside its place, sync it, then rename it: no reader ever sees a part of it."""
         target, temporary = self.folder / name, self.folder / TEMPORARY / uuid.uuid4().hex
         for parent in (temporary.parent, target.parent):
             parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ class LocalStorage(Storage):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder's lock; waits for whoever holds it."""
+        """Hold the folder's lock; waits until it is free."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -155,7 +155,7 @@ def connect(url: str) -> Storage:
     Raises
     ------
     StoreError
-        When nothing here understands the URL; the message says what to install where that is known.
+        When no installed filesystem supports the URL; the message says what to install if that is known.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def connect(url: str) -> Storage:
 
 
 def sync(folder: Path) -> None:
-    """Make a folder's entries outlive a power cut."""
+    """Sync a folder, so that its entries survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

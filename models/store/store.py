@@ -1,6 +1,6 @@
-"""The store: puts versions in, finds them by name, hands them out verified.
+"""The store: adds versions, finds them by name, returns them verified.
 
-Knows files and manifests; nothing of what a model computes. Slots and clearing up have modules of their own.
+Knows files and manifests; nothing of what a model computes. Slots and clearing are in modules of their own.
 """
 
 import hashlib
@@ -43,16 +43,16 @@ class ModelStore:
     Parameters
     ----------
     url
-        A folder, or any URL that fsspec understands, such as ``s3://bucket/models`` where s3fs is installed.
+        A folder, or any URL that fsspec supports, such as ``s3://bucket/models`` if s3fs is installed.
     cache_folder
-        Where copies of a distant store's versions are kept; ``~/.cache/liveshelf/models`` unless given.
+        Where copies of a remote store's versions are kept; ``~/.cache/liveshelf/models`` unless given.
     clock
-        Tells the time.
+        Returns the time.
 
     Raises
     ------
     StoreError
-        When nothing here understands the URL.
+        When no installed filesystem supports the URL.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class ModelStore:
     def put(self, folder: Path, description: Description) -> Manifest:
         """Copy a folder in as a new version.
 
-        Files go first and the manifest last, so a writer that dies has put nothing; clearing up deletes what it left.
+        The manifest is written last, so a writer that dies adds no version; clearing deletes its files.
 
         Parameters
         ----------
@@ -96,18 +96,18 @@ class ModelStore:
         for path in found:
             self.storage.upload(folder / path, f"{folder_of(made.id)}/{path}")
         with self.storage.locked():
-            self._check_encoder(made)  # once more: it may have been cleared away meanwhile, and so may the files
+            self._check_encoder(made)  # checked again: it may have been cleared meanwhile, and its files too
             files.compare(self._sizes(made.id), made, self.storage.path(folder_of(made.id)))
             self.storage.write(path_of(made.id), encode(made))
         return made
 
     def ids(self) -> list[str]:
-        """All versions there are, oldest first."""
+        """All versions, oldest first."""
         found = [name for name in self.storage.children(FOLDER) if ids.PATTERN.fullmatch(name)]
         return [name for name in found if self.storage.exists(path_of(name))]
 
     def manifest(self, version: str) -> Manifest:
-        """What is written of a version.
+        """A version's manifest.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class ModelStore:
         return found
 
     def find(self, name: str) -> str:
-        """The id that a person means.
+        """The id of the version that a name means.
 
         Parameters
         ----------
@@ -148,14 +148,14 @@ class ModelStore:
         )
 
     def fetch(self, version: str) -> Path:
-        """A version's folder on this machine, every file of it checked against its hash.
+        """A version's folder on this machine, with every file checked against its hash.
 
-        On a local store it is the version's own folder: read it, never write to it.
+        For a local store it is the version's own folder: read it, never write to it.
 
         Raises
         ------
         StoreError
-            Naming the file that is missing, cut short, changed or not the version's.
+            When a file is missing, cut short, changed or not the version's; the message names it.
         """
         found, name = self.manifest(version), folder_of(version)
         if not isinstance(self.storage, LocalStorage):
@@ -187,8 +187,8 @@ class ModelStore:
         if carrier.carrier != carrier.id:
             raise StoreError(f"{carrier.id} has no encoder of its own; name the one that it uses, {carrier.encoder}.")
         if carrier.encoder_fingerprint != made.encoder_fingerprint:
-            told = f"{made.encoder_fingerprint}, but {carrier.id} carries {carrier.encoder_fingerprint}"
-            raise StoreError(f"The version was made with an encoder of fingerprint {told}. Name the right one.")
+            found = f"{made.encoder_fingerprint}, but {carrier.id} carries {carrier.encoder_fingerprint}"
+            raise StoreError(f"The version was made with an encoder of fingerprint {found}. Name the right one.")
 
 
 def _manifest(description: Description, found: dict[str, File], at: datetime) -> Manifest:

@@ -20,7 +20,7 @@ from models.kernels import NO_TOKEN
 from models.reader import ROW_TOKENS, pack
 from models.training.examples import Example, by_context
 from models.training.item_cache import ENCODE, ItemCache
-from models.trigrams import Letters, share, trigrams
+from models.trigrams import TrigramBits, share, trigrams
 
 ABSENT = -100.0
 """Fills rows up to the longest one; what Trainer itself fills with when it joins batches."""
@@ -89,7 +89,7 @@ class Collator:
 
     def __init__(self, queries: Queries, items: Items, asked: "FrozenQueries | None" = None) -> None:
         self.queries, self.items, self.asked = queries, items, asked
-        self._letters: dict[str, Letters] = {}
+        self._trigrams: dict[str, TrigramBits] = {}
 
     def __call__(self, batch: Sequence[Context]) -> Batch:
         """See the class."""
@@ -103,7 +103,7 @@ class Collator:
         tensors["pair_popularity"] = torch.tensor([example.popularity for one in batch for example in one.examples])
         queries = [one.examples[0].query for one in batch]
         theirs = self._bits(numbers)[items]
-        tensors["pair_letters"] = torch.from_numpy(share(self._bits(queries)[tensors["pair_query"].numpy()], theirs))
+        tensors["pair_trigrams"] = torch.from_numpy(share(self._bits(queries)[tensors["pair_query"].numpy()], theirs))
         return tensors | self.queries.tensors(queries) | self.items.tensors(list(numbers))
 
     def _past(self, batch: Sequence[Context], history: Sequence[list[int]]) -> Batch:
@@ -127,13 +127,13 @@ class Collator:
             found["asked"] = self.asked.vectors([one.asked for one in first], spoken)
         return found
 
-    def _bits(self, texts: Iterable[str]) -> Letters:
+    def _bits(self, texts: Iterable[str]) -> TrigramBits:
         """Letters of each text, uint64 [n, 8]."""
         rows = []
         for text in texts:
-            if text not in self._letters:
-                self._letters[text] = trigrams(text)
-            rows.append(self._letters[text])
+            if text not in self._trigrams:
+                self._trigrams[text] = trigrams(text)
+            rows.append(self._trigrams[text])
         return np.stack(rows)
 
 

@@ -21,15 +21,15 @@ def ndcgs(gains: Sequence[Gains], scores: Sequence[Numbers | Gains], at: int = 1
     >>> ndcgs([np.array([0, 1]), np.array([0, 1])], [np.array([0.2, 0.1]), np.array([0.1, 0.2])]).round(3).tolist()
     [0.631, 1.0]
     """
-    judged: list[ir_measures.Qrel] = []
+    qrels: list[ir_measures.Qrel] = []
     run: list[ir_measures.ScoredDoc] = []
     for number, (gain, score) in enumerate(zip(gains, scores, strict=True)):
         for rank, place in enumerate(np.lexsort((gain, -score))):
             # Strictly falling scores keep the order as it is here.
-            judged.append(ir_measures.Qrel(str(number), str(place), int(gain[place])))
+            qrels.append(ir_measures.Qrel(str(number), str(place), int(gain[place])))
             run.append(ir_measures.ScoredDoc(str(number), str(place), float(-rank)))
     values = np.full(len(gains), np.nan)
-    for metric in ir_measures.iter_calc([ir_measures.nDCG @ at], judged, run):
+    for metric in ir_measures.iter_calc([ir_measures.nDCG @ at], qrels, run):
         values[int(metric.query_id)] = metric.value
     return values
 
@@ -43,7 +43,7 @@ def ndcgs_of_levels(levels: Sequence[Numbers], scores: Sequence[Numbers], at: in
     [0.631, nan]
     """
     gains = [np.rint(1_000 * np.asarray(level, np.float64)).astype(int) for level in levels]  # whole ones only
-    told = [number for number, gain in enumerate(gains) if np.ptp(gain)]
+    varied = [number for number, gain in enumerate(gains) if np.ptp(gain)]
     values = np.full(len(gains), np.nan)
-    values[told] = ndcgs([gains[number] for number in told], [scores[number] for number in told], at)
+    values[varied] = ndcgs([gains[number] for number in varied], [scores[number] for number in varied], at)
     return values

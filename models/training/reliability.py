@@ -66,21 +66,21 @@ class Reliability:
         self.counts, self.predicted, self.observed = np.zeros((3, len(edges) + 1))
 
     def update(self, probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> None:
-        """Take predictions in, and whether, or how much of, what each is of came about."""
-        told = np.atleast_1d(probabilities)
-        bins, size = bins_of(told, self.edges), len(self.counts)
+        """Add predictions and outcomes: whether each predicted event happened, or to what degree."""
+        predictions = np.atleast_1d(probabilities)
+        bins, size = bins_of(predictions, self.edges), len(self.counts)
         self.counts += np.bincount(bins, minlength=size)
-        self.predicted += np.bincount(bins, told, size)
+        self.predicted += np.bincount(bins, predictions, size)
         self.observed += np.bincount(bins, np.atleast_1d(outcomes), size)
 
     def add(self, other: "Reliability") -> None:
-        """Take the sums of another with the same bins in."""
+        """Add the sums of another one with the same bins."""
         self.counts += other.counts
         self.predicted += other.predicted
         self.observed += other.observed
 
     @property
     def ece(self) -> float:
-        """Expected calibration error; NaN for nothing."""
+        """Expected calibration error; NaN without predictions."""
         total = self.counts.sum()
         return float(expected_calibration_error(self.predicted - self.observed, total)) if total else float("nan")

@@ -101,7 +101,7 @@ class LateInteractionTowers(nn.Module):
         length = mask.sum(1)[query] / LONG_QUERY
         history = _history(batch, items[2], query, item)
         popularity = batch["pair_popularity"]
-        words = torch.cat([found.squeeze(1), shared.squeeze(1), batch["pair_letters"]], dim=1) * asked
+        words = torch.cat([found.squeeze(1), shared.squeeze(1), batch["pair_trigrams"]], dim=1) * asked
         topics = self.head.topics((pooled * has_query.unsqueeze(1))[query], items[2][item])
         asked = asked.squeeze(1)
         rest = [cosine * asked, *history[:2], popularity, asked, history[2], length * asked]

@@ -151,12 +151,12 @@ class RankBudget(TrainerCallback):
 class ProgressCallback(TrainerCallback):
     """Tells after each step what share of the steps is done."""
 
-    def __init__(self, tell: Callable[[float], None]) -> None:
-        self.tell = tell
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self.report = report
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Trainer."""
-        self.tell(state.global_step / max(1, state.max_steps))
+        self.report(state.global_step / max(1, state.max_steps))
 
 
 def save_ranks(tower: nn.Module, folder: Path) -> None:

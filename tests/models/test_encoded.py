@@ -26,7 +26,7 @@ def items(draw: st.DrawFn) -> EncodedItem:
 def test_wire_round_trip(item: EncodedItem) -> None:
     again = EncodedItem.from_bytes(item.to_bytes())
     assert again.to_bytes() == item.to_bytes()
-    for name in ("tokens", "scales", "pooled", "ids", "letters"):
+    for name in ("tokens", "scales", "pooled", "ids", "trigrams"):
         np.testing.assert_array_equal(getattr(again, name), getattr(item, name))
 
 

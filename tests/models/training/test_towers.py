@@ -160,7 +160,7 @@ def test_an_items_states_are_those_that_are_stored_whatever_shares_its_row(
             torch.testing.assert_close(states[number, :count], alone[0][0, :count], atol=2e-6, rtol=0)
             torch.testing.assert_close(pooled[number], alone[2][0], atol=2e-6, rtol=0)
             stored = EncodedItem.quantise(
-                states[number, :count].numpy(), pooled[number].numpy(), item.ids, item.letters
+                states[number, :count].numpy(), pooled[number].numpy(), item.ids, item.trigrams
             )
             assert stored.tokens.shape == item.tokens.shape
             assert np.abs(stored.tokens.astype(int) - item.tokens).max() <= 1
