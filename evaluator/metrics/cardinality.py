@@ -1,8 +1,7 @@
-"""Which surfaces, arms and models are counted by name, and which together as ``other``: what shops send as free text
-must not grow without bound.
+"""Limits of label values: which surfaces, arms and models are counted by name, and which together as ``other``.
 
-Pure: takes slices and sums in the order in which impressions close, and decides the same whenever that order is the
-same.
+Shops send them as free text, so their number is unbounded. Pure: takes slices and sums in the order in which
+impressions are attributed; the same order gives the same names.
 """
 
 from collections import Counter
@@ -12,13 +11,13 @@ from evaluator.metrics.rates import Slice, Tally
 from streams.ranking.assignment import CANARY, CHAMPION, HOLDBACK, SHARED
 
 MOST = 50
-"""Values of one field that are counted by name: of a partition in an hour, and of all in a window."""
+"""Most values of one field that are counted by name, of a partition in an hour and of all partitions in a window."""
 
 ROWS = 64
-"""Combinations of values that a window is told with."""
+"""Most combinations of values that are reported of a window."""
 
 OTHER = "other"
-"""What all other values are counted as."""
+"""The value that stands for all others."""
 
 FIELDS = ("surface", "arm", "model")
 HOUR_MS = 3_600_000
@@ -28,19 +27,19 @@ OURS = {
     "arm": {"", CHAMPION, CANARY, HOLDBACK, SHARED},
     "model": {""},
 }
-"""What always has a name: the surfaces and arms of our own shelves, and of shelves that are not ours."""
+"""Values that are always counted by name: surfaces and arms of our own shelves, and the empty ones of other shelves."""
 
 
 class LabelLimiter:
-    """The names of one partition, hour by hour.
+    """Chooses the names of one partition, hour by hour.
 
-    In each hour the values that come first get a name. Half of the places are kept for the hour before's largest, so
-    that a flood of new values does not displace what is known; those of our own shelves always have one.
+    In each hour the first values are counted by name. Half of the names are reserved for the largest ones of the hour
+    before, so that a flood of new values does not displace known ones. Our own shelves' values always have a name.
 
     Parameters
     ----------
     most
-        Names of a field in an hour.
+        Most names of a field in an hour.
 
     Examples
     --------
@@ -56,7 +55,7 @@ class LabelLimiter:
         self._kept: dict[str, set[str]] = {name: set() for name in FIELDS}
 
     def of(self, ts: int, cut: Slice) -> Slice:
-        """What an impression at ``ts`` (ms) that closes now is counted for; times never go back by an hour."""
+        """The slice of an impression at ``ts`` (ms) that is attributed now; times never go back by an hour."""
         self._turn(ts // HOUR_MS)
         return cut._replace(**{name: self._count(name, getattr(cut, name)) for name in FIELDS})
 

@@ -1,7 +1,6 @@
-"""What the last hour's views were like, beside their rates: ranking, exposure, calibration, and what places do.
+"""Measures of the last hour's views other than rates: ranking, exposure, calibration, and position bias.
 
-Pure: takes views and event time; items are looked up by whoever knows them. Gives labelled values that add up over
-evaluators.
+Pure: takes views, event time and a lookup of items. Gives labelled values that add up over evaluators.
 """
 
 from collections import Counter, defaultdict
@@ -24,18 +23,18 @@ HOUR_MS = 3_600_000
 STEPS = 12
 PART_MS = HOUR_MS // STEPS
 SURFACES = 32
-"""Surfaces that are measured by name; all others together."""
+"""Surfaces that are measured by name; all others are measured as one."""
 
 BRANDS = 20
 CELLS = 20_000
 FIT_EVERY_MS = 60_000
 
 EDGES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
-"""Between the bins of predictions: close where clicks and purchases are, most of which are rare."""
+"""Edges of the bins of predictions: close together at small probabilities, since clicks and purchases are rare."""
 
 
 class Items(Protocol):
-    """What is known of the items on sale."""
+    """A lookup of the items on sale."""
 
     def brand(self, item_id: str) -> str:
         """An item's brand; empty where there is none."""
@@ -51,9 +50,9 @@ class Items(Protocol):
 class HourlyMetrics:
     """Rolling measures of views.
 
-    How novel a shelf is is told by how often its items were shown in the hour before; what the catalogue does not know
-    counts as never shown, for events may name any number of items. Places' propensities are estimated once a minute of
-    event time, from items that stood at several places on the same surface for the same query.
+    Novelty is measured by how often a shelf's items were shown in the hour before. Items that the catalogue does not
+    know count as never shown, because events may name any number of them. Propensities of positions are estimated once
+    a minute of event time, from items that were at several positions on the same surface for the same query.
 
     Examples
     --------
@@ -80,9 +79,9 @@ class HourlyMetrics:
         self._hour, self._shown = RankingMetrics(), 0
 
     def update(self, views: Sequence[View]) -> None:
-        """Take closed views in, in any order."""
-        told = (view for view in views if any(one.outcomes for one in view.closed))
-        gains = dict(zip(map(id, told), ndcg([view.closed for view in views]), strict=True))
+        """Take attributed views in, in any order."""
+        with_outcomes = (view for view in views if any(one.outcomes for one in view.closed))
+        gains = dict(zip(map(id, with_outcomes), ndcg([view.closed for view in views]), strict=True))
         self._compare(views)
         for view in views:
             self._rank(view, gains.get(id(view)))
@@ -95,7 +94,7 @@ class HourlyMetrics:
         hour = RankingMetrics()
         for surface, rolling in list(self._shelves.items()):
             sums = rolling.get(until)
-            if not len(rolling):  # its place is another's from now on
+            if not len(rolling):  # its name is free for another surface
                 del self._shelves[surface]
                 continue
             hour.add(sums)
@@ -130,16 +129,16 @@ class HourlyMetrics:
         sums.brands.update(brand for item in items if (brand := self.items.brand(item)))
 
     def _compare(self, views: Sequence[View]) -> None:
-        """Take in what was predicted of items and what came of them, all of one part of the hour at once."""
-        told: defaultdict[int, list[tuple[Chances, str]]] = defaultdict(list)
+        """Take in predictions and outcomes of items, grouped by part of the hour."""
+        by_part: defaultdict[int, list[tuple[Chances, str]]] = defaultdict(list)
         for view in views:
             for one in view.closed:
                 if (chances := view.chances.get(one.item_id)) is not None:
-                    told[view.ts // PART_MS].append((chances, one.intent))
-        for number, pairs in told.items():
+                    by_part[view.ts // PART_MS].append((chances, one.intent))
+        for number, pairs in by_part.items():
             for intent, rolling in self._reliability.items():
                 predicted = [getattr(chances, intent) for chances, _ in pairs]
-                rolling.part(number * PART_MS).update(predicted, [came == intent for _, came in pairs])
+                rolling.part(number * PART_MS).update(predicted, [intended == intent for _, intended in pairs])
 
     def _exposure(self, brands: Counter[str]) -> Iterator[Series]:
         largest = brands.most_common(BRANDS)

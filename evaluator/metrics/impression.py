@@ -1,7 +1,6 @@
-"""An impression of one item and what it led to, once its window is over; and a shelf's impressions together, as a view.
+"""An attributed impression: one item and its outcomes, once its window is over; a view is a shelf's impressions.
 
-Values that all measuring begins with. Knows shapes only; ``attribution`` decides which outcome belongs to which
-impression.
+The values that all metrics take. Knows shapes only; ``attribution`` decides which outcome belongs to which impression.
 """
 
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ MOST_REVENUE = 1e21
 
 
 class JoinEvent(NamedTuple):
-    """An item was shown (``kind`` is empty), or something was done to it. In order of time; at one moment what was
-    shown comes before what was done. Facts of one ``kind`` and ``event_id`` are the same one, told again."""
+    """A join event: an item was shown (``kind`` is empty), or a shopper acted on it. Sorted by time; at one time
+    impressions come before outcomes. Events with the same ``kind`` and ``event_id`` are duplicates."""
 
     ts: int
     kind: str
@@ -29,10 +28,10 @@ class JoinEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttributedImpression:
-    """An impression of one item whose window is over: nothing that comes can change it.
+    """An attributed impression of one item: its window is over, so later events cannot change it.
 
-    ``position`` and ``ts`` (ms) are those of the first sighting; ``outcomes`` is what was done within the window, in
-    order of time, each ``event_id`` once.
+    ``position`` and ``ts`` (ms) are those of the first time it was seen; ``outcomes`` are those within the window,
+    sorted by time, each ``event_id`` once.
     """
 
     shopper: str
@@ -51,12 +50,12 @@ class AttributedImpression:
 
     @property
     def revenue(self) -> float:
-        """What was bought for, in the shop's currency; never so much that its square could not be summed up."""
+        """Revenue of the purchases, in the shop's currency; bounded, so that sums of its square do not overflow."""
         return min(sum(outcome.value for outcome in self.outcomes if outcome.kind == "purchase"), MOST_REVENUE)
 
 
 class Chances(NamedTuple):
-    """What the model said of an item: its utility, and the probabilities that it would be bought and looked at."""
+    """The model's prediction for an item: its utility, and the probabilities of a purchase and of a look."""
 
     score: float
     buy: float
@@ -65,7 +64,7 @@ class Chances(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Closed impressions that one shopper saw of one shelf at one moment; never empty.
+    """Attributed impressions that one shopper saw of one shelf at one moment; never empty.
 
     ``model``, ``arm``, ``query`` and ``made_for`` (a shopper) are empty, ``made_at`` (epoch ms) None and ``chances``
     without entries for shelves that are not ours.

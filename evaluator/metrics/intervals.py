@@ -1,4 +1,4 @@
-"""How sure a rate is: intervals of a proportion from counts.
+"""Confidence intervals of a proportion from counts.
 
 Pure arithmetic; knows nothing of what is counted.
 """
@@ -19,12 +19,13 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: float, trials: float, z: float = Z95) -> Interval:
-    """Wilson's score interval (1927): right on average also for few trials and rates near zero, unlike Wald's.
+    """Wilson's score interval (1927): its mean coverage is right also for few trials and rates near zero, unlike
+    Wald's.
 
     Parameters
     ----------
     successes, trials
-        Counts; without trials nothing is known: the rate is NaN and the bounds are 0 and 1.
+        Counts; without trials the rate is NaN and the bounds are 0 and 1.
     z
         Standard normal quantile of the interval; one of 95 % by default.
 

@@ -1,8 +1,8 @@
-"""How much a place on the screen does for an item: the chance that it is looked at there, from the impressions.
+"""Position bias: the probability that a position is looked at, estimated from impressions.
 
-Pure: counts and arithmetic. Estimated without experiments from items that stood at several places for the same query
-(Agarwal et al. 2019, "Estimating Position Bias without Intrusive Interventions"): how relevant an item is to a query is
-the same wherever it stands, so what differs between its places is the places' doing.
+Pure: counts and arithmetic. Estimated without experiments from items that were at several positions for the same query
+(Agarwal et al. 2019, "Estimating Position Bias without Intrusive Interventions"). An item's relevance to a query does
+not depend on its position, so differences between its positions are due to the positions.
 """
 
 import numpy as np
@@ -18,21 +18,21 @@ class PositionBiasModel:
     """Examination propensities by position, relative to the first one.
 
     The position-based model says clicks = shown * theta(position) * gamma(query, item). Both are found by maximum
-    likelihood under Poisson counts, each in turn set to what fits best. Only a query's items that stood at several
-    positions say anything of theta. The start is each position's plain click rate, smoothed; positions that no such
-    item links to others keep that ratio, which takes the ranking for random and so overstates the bias.
+    likelihood under Poisson counts, by alternating updates. Only items of a query that were at several positions inform
+    theta. It starts from each position's smoothed click rate. Positions that no such item links to others keep that
+    start, which assumes a random ranking and so overstates the bias.
 
     Parameters
     ----------
     most
-        The largest inverse; propensities below one part in so many are taken as that. Rare clicks far down would
-        otherwise outweigh everything (Joachims et al. 2017 clip likewise).
+        The largest weight; larger inverse propensities are clipped to it. Rare clicks at low positions would otherwise
+        dominate (Joachims et al. 2017 clip as well).
     cells
-        How many combinations of query, item and position are remembered; of more, the oldest go first.
+        How many combinations of query, item and position are kept; beyond that, the oldest are dropped.
 
     Examples
     --------
-    One item is three times as good as the other, the second place half as good as the first:
+    One item is three times as relevant as the other; the second position is looked at half as often as the first:
 
     >>> positions = PositionBiasModel()
     >>> for item, place, shown, clicks in [("a", 0, 100, 60), ("a", 1, 10, 3), ("b", 0, 20, 4), ("b", 1, 100, 10)]:
@@ -65,7 +65,7 @@ class PositionBiasModel:
         return min(1.0 / theta, self.most) if theta > 0 else self.most
 
     def get(self) -> dict[int, float]:
-        """Propensity of each position seen, in their order; the first one's is 1 where it has clicks at all."""
+        """Propensity of each position seen, sorted by position; the first one's is 1 where it has any clicks."""
         if self._found is None:
             self._found = self._fit()
         return self._found
@@ -82,7 +82,7 @@ class PositionBiasModel:
         theta = _sums(place, clicks + clicks.sum() / shown.sum(), len(places)) / _sums(place, shown + 1, len(places))
         if not theta.any():
             return dict.fromkeys(places, 1.0)
-        spread = np.bincount(group)[group] > 1  # an item at one place only fits any theta
+        spread = np.bincount(group)[group] > 1  # an item at only one position fits any theta
         linked = np.isin(np.arange(len(places)), place[spread])
         group, place, clicks, shown = group[spread], place[spread], clicks[spread], shown[spread]
         for _ in range(ROUNDS if len(group) else 0):

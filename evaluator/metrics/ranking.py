@@ -1,6 +1,6 @@
-"""How good shelves are, shelf by shelf: where clicks stand, what was worth showing, how varied and how fair it was.
+"""Ranking metrics of shelves: reciprocal rank, nDCG, diversity, novelty, and exposure of items and brands.
 
-Pure: takes shelves' closed impressions, popularity, vectors and brands. nDCG is training's.
+Pure: takes shelves' attributed impressions, popularity, vectors and brands. nDCG is the same as in training.
 """
 
 import math
@@ -15,17 +15,17 @@ from evaluator.metrics.impression import AttributedImpression
 from models.training.ndcg import ndcgs
 
 GAINS = {"ignore": 0, "look": 1, "read": 2, "buy": 4}
-"""What an outcome was worth to the shopper, for nDCG."""
+"""The gain of each intent, for nDCG."""
 
 
 def reciprocal_rank(shelf: Sequence[AttributedImpression]) -> float:
-    """One over the place (from one) of the first item with an outcome; zero where there is none."""
+    """One over the rank (from one) of the first item with an outcome; zero where there is none."""
     places = [one.position + 1 for one in shelf if one.outcomes]
     return 1 / min(places) if places else 0.0
 
 
 def ndcg(shelves: Sequence[Sequence[AttributedImpression]], depth: int = 10) -> list[float]:
-    """nDCG of outcomes in the order shown, of each shelf where anything was done; of others nothing can be told.
+    """nDCG of outcomes in the order shown, of each shelf with an outcome; it is undefined for others.
 
     Examples
     --------
@@ -35,8 +35,10 @@ def ndcg(shelves: Sequence[Sequence[AttributedImpression]], depth: int = 10) -> 
     >>> [round(value, 3) for value in ndcg([shown, [shown[0], clicked]])]
     [0.631]
     """
-    told = [shelf for shelf in shelves if any(one.outcomes for one in shelf)]
-    gains = [np.array([GAINS[one.intent] for one in sorted(shelf, key=lambda one: one.position)]) for shelf in told]
+    with_outcomes = [shelf for shelf in shelves if any(one.outcomes for one in shelf)]
+    gains = [
+        np.array([GAINS[one.intent] for one in sorted(shelf, key=lambda one: one.position)]) for shelf in with_outcomes
+    ]
     found: list[float] = ndcgs(gains, [-np.arange(len(gain)) for gain in gains], depth).tolist()
     return found
 
@@ -57,7 +59,7 @@ def diversity(vectors: npt.NDArray[np.float32]) -> float:
 
 
 def novelty(items: Iterable[str], popularity: Mapping[str, int], shown: int) -> float:
-    """Mean self-information of a shelf's items in bits: how little they are shown elsewhere (Zhou et al. 2010).
+    """Mean self-information of a shelf's items in bits: high for items that are rarely shown (Zhou et al. 2010).
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ MEANS = ("mrr", "ndcg_10", "diversity", "novelty")
 
 @dataclass(slots=True)
 class Mean:
-    """A running mean; what cannot be told (None or NaN) is left out."""
+    """A running mean; undefined values (None or NaN) are left out."""
 
     total: float = 0.0
     count: int = 0
@@ -88,7 +90,7 @@ class Mean:
         self.total, self.count = self.total + other.total, self.count + other.count
 
     def get(self) -> float:
-        """The mean; NaN where there was nothing."""
+        """The mean; NaN without values."""
         return self.total / self.count if self.count else math.nan
 
 

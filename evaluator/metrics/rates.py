@@ -1,7 +1,7 @@
-"""Rolling rates of closed impressions: click rate, conversion, revenue, with intervals, over several windows at once.
+"""Rolling rates of attributed impressions: click rate, conversion, revenue, with intervals, over several windows.
 
-Pure: takes closed impressions and event time, no clock of its own. Only what is closed counts, so a rate never falls
-because outcomes are still to come; a window ends where closing has got to, not now.
+Pure: takes attributed impressions and event time, no clock of its own. Impressions count only once they are attributed,
+so pending outcomes never lower a rate. A window ends at the attributed event time, not now.
 """
 
 import math
@@ -24,7 +24,7 @@ BUCKETS = (*(name for _, name in PLACES), "13+")
 
 
 class Slice(NamedTuple):
-    """What a rate is of; ``position`` is one of :func:`bucket`'s."""
+    """The labels of a rate; ``position`` is one of :func:`bucket`'s."""
 
     surface: str
     arm: str
@@ -34,8 +34,8 @@ class Slice(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over impressions; those of squares are for intervals. ``debiased`` sums clicks by inverse propensity: it is
-    filled in by :meth:`RollingRates.by`, since propensities are estimates that change after the clicks were counted."""
+    """Sums over impressions; sums of squares are for intervals. ``debiased`` sums clicks by inverse propensity. It is
+    set by :meth:`RollingRates.by`, because estimated propensities change after the clicks were counted."""
 
     impressions: int = 0
     clicks: int = 0
@@ -72,12 +72,12 @@ class Tally:
 
     @property
     def debiased_ctr(self) -> Interval:
-        """What the click rate would be if everything stood first: clicks by inverse examination propensity."""
+        """The click rate if every item were at the first position: clicks by inverse examination propensity."""
         return _mean(self.debiased, self.debiased_squared, self.impressions)
 
 
 def bucket(position: int) -> str:
-    """The range of positions that one is told with.
+    """The range of positions that a position is reported in.
 
     Examples
     --------
@@ -88,19 +88,19 @@ def bucket(position: int) -> str:
 
 
 def cut(closed: AttributedImpression, arm: str, model: str) -> Slice:
-    """What a closed impression counts for."""
+    """The slice that an attributed impression counts in."""
     return Slice(label_value(closed.surface), label_value(arm), label_value(model), bucket(closed.position))
 
 
 def tally(closed: AttributedImpression) -> Tally:
-    """One closed impression's sums."""
+    """The sums of one attributed impression."""
     clicked = int(bool(closed.outcomes))
     bought = int(any(outcome.kind == "purchase" for outcome in closed.outcomes))
     return Tally(1, clicked, bought, closed.revenue, closed.revenue**2)
 
 
 class Sums(Protocol):
-    """What can be summed up."""
+    """Values that can be summed."""
 
     def add(self, other: Self, /) -> None:
         """Take another's sums in."""
@@ -110,16 +110,16 @@ S = TypeVar("S", bound=Sums)
 
 
 class Rolling(Generic[S]):
-    """One window's sums in parts that fall out one by one.
+    """One window's sums, in parts that expire one by one.
 
     Parameters
     ----------
     length_ms
         The window's length.
     empty
-        Makes sums of nothing.
+        Creates empty sums.
     steps
-        How many parts it has.
+        Number of parts.
 
     Examples
     --------
@@ -134,7 +134,7 @@ class Rolling(Generic[S]):
         self._parts: dict[int, S] = {}
 
     def part(self, ts: int) -> S:
-        """The sums that what happened at ``ts`` (ms) belongs to, to be added to."""
+        """The sums of the part that ``ts`` (ms) is in, to be added to."""
         number = ts // self.step
         found = self._parts.get(number)
         if found is None:
@@ -142,7 +142,7 @@ class Rolling(Generic[S]):
         return found
 
     def get(self, until: int) -> S:
-        """Sums of the window that ends with the step that ``until`` (ms) is in; what is older is forgotten."""
+        """Sums of the window that ends with the step of ``until`` (ms); older parts are dropped."""
         last = until // self.step
         for number in [number for number in self._parts if number <= last - self.steps]:
             del self._parts[number]
@@ -157,14 +157,15 @@ class Rolling(Generic[S]):
 
 
 class RollingRates:
-    """Rolling rates of every slice seen lately.
+    """Rolling rates of every recent slice.
 
     Parameters
     ----------
     windows
         Lengths in milliseconds, by name.
     most
-        Slices that are kept; of more, those longest without an impression go first and are counted in ``dropped``.
+        Most slices that are kept; beyond that, those longest without an impression are dropped and counted in
+        ``dropped``.
 
     Examples
     --------
@@ -182,13 +183,13 @@ class RollingRates:
         self._slices: dict[Slice, dict[str, Rolling[Tally]]] = {}
 
     def update(self, closed: AttributedImpression, *, arm: str, model: str) -> None:
-        """Count one closed impression."""
+        """Count one attributed impression."""
         self.add(cut(closed, arm, model), closed.ts, tally(closed))
 
     def add(self, key: Slice, ts: int, sums: Tally) -> None:
-        """Count what was shown of a slice at ``ts`` (ms)."""
+        """Add sums of a slice at ``ts`` (ms)."""
         rolling = self._slices.pop(key, None) or {name: Rolling(length, Tally) for name, length in self.windows.items()}
-        self._slices[key] = rolling  # the last one is the one seen last
+        self._slices[key] = rolling  # the most recent slice comes last
         for window in rolling.values():
             window.part(ts).add(sums)
         if len(self._slices) > self.most:
@@ -226,8 +227,8 @@ class RollingRates:
 def _mean(total: float, squares: float, count: int) -> Interval:
     """A mean of values of which few are above zero, with a 95 % interval, from sums.
 
-    Wilson's interval of as many alike values as have the same sum and the same sum of squares: where a normal interval
-    covers 83 % for ten purchases, this one covers 88 %, and about 95 % from fifty on.
+    It is Wilson's interval for equal values with the same sum and the same sum of squares. For ten purchases it covers
+    88 % where a normal interval covers 83 %; from fifty on it covers about 95 %.
     """
     if not total:
         return Interval(0.0 if count else math.nan, 0.0, math.inf)
