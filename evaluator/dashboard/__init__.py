@@ -1,1 +1,1 @@
-"""The live page: what the topics tell, kept for an hour, and shown in a browser."""
+"""The live page: keeps an hour of the topics' data and shows it in a browser."""

@@ -1,7 +1,7 @@
-"""Who may see the page: on loopback whoever is on this machine, elsewhere who has the token.
+"""Access to the page: on loopback for everybody on this machine, elsewhere with the token.
 
-Decides from the settings and what a request says, and stands before the whole application. A browser shows the token
-once, in the address, and then has a cookie that is made from it. Knows nothing of what is on the page.
+Decides from the settings and the request, before the whole application. A browser sends the token once, in the address,
+and then has a cookie that is derived from it. Knows nothing of the page's content.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ Answer = Literal["allow", "enter", "deny", "misdirected"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What decides: header ``Host``, header ``Authorization``, cookies, and a token from the address."""
+    """What a decision uses: header ``Host``, header ``Authorization``, cookies, and a token from the address."""
 
     host: str
     authorization: str
@@ -38,7 +38,7 @@ class Access:
     Parameters
     ----------
     config
-        Where it listens, and the token.
+        The address to listen on, and the token.
 
     Examples
     --------
@@ -57,21 +57,21 @@ class Access:
     def __init__(self, config: DashboardConfig) -> None:
         self._token = config.token.get_secret_value() if config.token else None
         self._loopback = loopback(config.host)
-        made = hmac.new((self._token or "").encode(), b"liveshelf dashboard", hashlib.sha256)
-        self.cookie = made.hexdigest()
+        digest = hmac.new((self._token or "").encode(), b"liveshelf dashboard", hashlib.sha256)
+        self.cookie = digest.hexdigest()
 
     def judge(self, request: Request) -> Answer:
-        """``enter`` is right with a token from the address: give the cookie, and drop the token from the address.
+        """The answer to a request; ``enter`` means: set the cookie, and remove the token from the address.
 
-        On loopback the header ``Host`` must be loopback too: else a page from elsewhere, whose name was made to lead
-        here, could read ours (DNS rebinding).
+        On loopback the header ``Host`` must be loopback too. Otherwise a foreign page whose name resolves to this
+        machine could read ours (DNS rebinding).
         """
         if self._loopback and not loopback(_name(request.host)):
             return "misdirected"
         if self._token is None:
             return "allow"
-        scheme, _, told = request.authorization.partition(" ")
-        if scheme.lower() == "bearer" and _same(told.strip(), self._token):
+        scheme, _, token = request.authorization.partition(" ")
+        if scheme.lower() == "bearer" and _same(token.strip(), self._token):
             return "allow"
         if request.token is not None:
             return "enter" if _same(request.token, self._token) else "deny"
@@ -113,7 +113,7 @@ class Guard:
         self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer at once, or let the request through."""
+        """Refuse or redirect, or pass the request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -129,25 +129,25 @@ class Guard:
         answer = self._answer(HTTPConnection(scope))
         await (answer or self.app)(scope, receive, headed)
 
-    def _answer(self, asked: HTTPConnection) -> Response | None:
-        headers = asked.headers
-        told = Request(
+    def _answer(self, connection: HTTPConnection) -> Response | None:
+        headers = connection.headers
+        request = Request(
             headers.get("host", ""),
             headers.get("authorization", ""),
-            asked.cookies,
-            asked.query_params.get("token"),
+            connection.cookies,
+            connection.query_params.get("token"),
         )
-        match self.access.judge(told):
+        match self.access.judge(request):
             case "misdirected":
                 return PlainTextResponse(MISDIRECTED, 421)
             case "deny":
                 return PlainTextResponse(DENIED, 401, {"WWW-Authenticate": "Bearer"})
             case "enter":
-                return self._enter(asked.url)
+                return self._enter(connection.url)
         return None
 
     def _enter(self, url: URL) -> Response:
-        """Give the cookie, and go on to the same address without the token."""
+        """Set the cookie, and redirect to the same address without the token."""
         clean = url.remove_query_params("token")
         path = f"/{clean.path.lstrip('/')}" + (f"?{clean.query}" if clean.query else "")
         answer = RedirectResponse(path, 303)

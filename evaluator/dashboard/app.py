@@ -1,13 +1,13 @@
-"""The live page over HTTP: the page itself, all that is known, what changes, and one shelf.
+"""The live page over HTTP: the page itself, its whole state, its changes, and one shelf.
 
 | path | answer |
 |---|---|
 | ``/`` and ``/static/*`` | the page |
-| ``/api/state`` | everything, as JSON |
-| ``/events`` | what is new, once a second, as server-sent events |
+| ``/api/state`` | the whole state, as JSON |
+| ``/events`` | changes, once a second, as server-sent events |
 | ``/api/shelf?kind=&value=&user=`` | one shelf with titles |
-| ``/metrics`` | what the page says of itself, for Prometheus |
-| ``/healthz`` | 200 while the topics are read and the page is told what is new, else 503 and why |
+| ``/metrics`` | the page's own metrics, for Prometheus |
+| ``/healthz`` | 200 while the topics are read and changes are published, else 503 and the reason |
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from evaluator.config import DashboardConfig
 from evaluator.dashboard.access import Access, Guard
 from evaluator.dashboard.feed import Feed, Latest
 from evaluator.dashboard.history import History
-from evaluator.dashboard.inspector import LONGEST, Question, ask
+from evaluator.dashboard.inspector import LONGEST, Question, read_shelf
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.decode import UNDECODABLE
@@ -49,27 +49,27 @@ EVERY_S = 1.0
 AGAIN_MS = 2_000
 MOST_READERS = 100
 STILL_S = 30.0
-"""Reading that has not moved for so long, though nothing is known to be wrong, is told of."""
+"""Reading that has not moved for so long is reported as a problem, even without an error."""
 
 
 class Dashboard:
-    """What the routes answer from.
+    """The application: its routes and its tasks.
 
     Parameters
     ----------
     streams
-        Where Kafka and Redis are.
+        Settings of Kafka and Redis.
     config
-        Who may see it.
+        Settings of the page's access.
     history
-        What is shown; the feed fills it.
+        The data to show; the feed fills it.
 
     Attributes
     ----------
     ended
-        Called when something that the page lives by has ended: it will not come back in this process.
+        Called when a task that the page needs has ended; it does not restart in this process.
     failure
-        What has ended and why; None while all goes on.
+        Which task has ended and why; None while all run.
     """
 
     def __init__(self, streams: StreamsConfig, config: DashboardConfig, history: History) -> None:
@@ -102,11 +102,11 @@ class Dashboard:
         return Response(self._page, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
     async def state(self, _: Request) -> Response:
-        """Everything."""
+        """The whole state."""
         return _json(self.history.state(wall_ms()))
 
     async def events(self, _: Request) -> Response:
-        """What is new, until the reader leaves or the server ends."""
+        """Changes, until the reader leaves or the server ends."""
         if not self.latest.admit(MOST_READERS):
             return Response("Too many pages are open.\n", 503, {"Retry-After": "5"}, "text/plain")
         return _Stream(self._events(), self.latest.leave)
@@ -120,25 +120,25 @@ class Dashboard:
                 raise ValueError("value is missing: a user, a query or an item")
             if max(len(question.value), len(question.user)) > LONGEST:
                 raise ValueError(f"at most {LONGEST} letters")
-        except ValueError as error:  # msgspec's are ones
+        except ValueError as error:  # msgspec's errors are ones
             return _json({"error": str(error)}, 400)
         try:
-            found = await run_in_threadpool(ask, self._client, question, self.history.titles, wall_ms())
+            found = await run_in_threadpool(read_shelf, self._client, question, self.history.titles, wall_ms())
         except (*connection.ERRORS, *UNDECODABLE) as error:
             return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
         return _json(found)
 
     async def metrics(self, _: Request) -> Response:
-        """What the page says of itself."""
+        """The page's own metrics."""
         return Response(generate_latest(self._exposition), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def health(self, _: Request) -> Response:
-        """Whether the page has something to show from."""
+        """Whether the page's data is up to date."""
         problem = self.problem()
         return _json({"reads": problem is None, "problem": problem}, 200 if problem is None else 503)
 
     def problem(self) -> str | None:
-        """What keeps the page from showing what is; None where nothing does."""
+        """The reason why the page's data is not up to date; None where it is."""
         still_s = time.monotonic() - self._feed.moved_at
         still = f"Reading the topics has not gone on for {still_s:.0f} s" if still_s > STILL_S else None
         return self.failure or self.history.problem or self._broken or still
@@ -160,7 +160,7 @@ class Dashboard:
             await asyncio.sleep(EVERY_S)
 
     def _tick(self) -> None:
-        """Tell the pages what is new. What cannot be computed is told of, and tried again: what it is made of ages."""
+        """Publish changes to the pages. After an error it is tried again, since the cause may age out of the data."""
         try:
             self.latest.update(msgspec.json.encode(self.history.tick(wall_ms())))
         except Exception as error:
@@ -170,7 +170,7 @@ class Dashboard:
         else:
             self._broken = None
 
-    def _watch(self, task: "asyncio.Task[None]") -> None:
+    def _on_end(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         self.failure = f"{task.get_name()} has ended: " + (f"{type(error).__name__}: {error}" if error else "no error")
         log.critical("%s; the page needs a new process", self.failure, exc_info=error)
@@ -183,20 +183,20 @@ class Dashboard:
             asyncio.create_task(self._publish(), name="telling the pages"),
         ]
         for task in tasks:
-            task.add_done_callback(self._watch)
+            task.add_done_callback(self._on_end)
         try:
             yield
         finally:
             self.latest.close()
             for task in tasks:
-                task.remove_done_callback(self._watch)
+                task.remove_done_callback(self._on_end)
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._client.close()
 
 
 class _Stream(StreamingResponse):
-    """Server-sent events to a reader who was counted in, and is counted out however this ends."""
+    """Server-sent events to a reader who was admitted; calls ``leave`` however the stream ends."""
 
     def __init__(self, events: AsyncIterator[bytes], leave: Callable[[], object]) -> None:
         super().__init__(events, media_type="text/event-stream")
@@ -210,7 +210,7 @@ class _Stream(StreamingResponse):
 
 
 class _Static(StaticFiles):
-    """Files that a browser asks for again each time, and is told when they are the same."""
+    """Files that a browser revalidates at each request."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         answer = super().file_response(*args, **kwargs)

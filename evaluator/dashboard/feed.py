@@ -1,8 +1,8 @@
-"""Reads what the page shows from Kafka, and hands the newest page to any number of browsers.
+"""Reads the page's data from Kafka, and passes the newest message to any number of browsers.
 
-Reads in no group and without commits, and goes on when the broker comes back: snapshots from an hour back; alerts from
-a day back, for one that lasts is published again only every few hours; items and slots from their beginning. A browser
-that is slow misses pages; nothing is kept for it.
+Reads without a group and without commits, and goes on when the broker is back. It reads snapshots of the last hour;
+alerts of the last day, because a lasting one is published again only every few hours; items and slots from their
+beginning. A slow browser misses messages; none are kept for it.
 """
 
 import asyncio
@@ -36,21 +36,21 @@ AGAIN_S = 2.0
 
 
 class Feed:
-    """Puts what the topics tell into a history.
+    """Reads the topics into a history.
 
     Parameters
     ----------
     config
-        Where Kafka is, and how topics are called.
+        Settings of Kafka and of the topics' names.
     history
-        Is told everything, and of what keeps it from being told.
+        Receives every record, and the problem when the topics cannot be read.
     counts
-        Counts what cannot be read.
+        Counts unreadable records.
 
     Attributes
     ----------
     moved_at
-        When reading last went on, by the monotonic clock; also when there was nothing new.
+        When a read last returned, by the monotonic clock, even without new records.
     """
 
     def __init__(self, config: StreamsConfig, history: History, counts: Meter) -> None:
@@ -62,7 +62,7 @@ class Feed:
             self.topics.items: (Guard("items", inspector.parse, counts), history.titles.update),
             self.topics.models: (Guard("slots", announcement.parse, counts), history.slots.update),
             self.topics.metrics: (Guard("snapshots", meter.parse, counts), self._snapshot),
-            self.topics.alerts: (alerts.guard(counts), lambda told: history.alert(told.alert, told.at)),
+            self.topics.alerts: (alerts.guard(counts), lambda published: history.alert(published.alert, published.at)),
         }
 
     async def run(self) -> None:
@@ -101,11 +101,11 @@ class Feed:
             await consumer.stop()
 
     async def _seek(self, consumer: Consumer) -> None:
-        """Go on where the last connection ended, else begin as far back as the topic is wanted."""
+        """Seek to where the last connection ended, else as far back as the topic is needed."""
         now = wall_ms()
         back = {self.topics.metrics: METRICS_BACK_MS, self.topics.alerts: ALERTS_BACK_MS}
         fresh = {one: now - back[one.topic] for one in consumer.assignment() if one.topic in back}
-        ends = await consumer.end_offsets(list(fresh))  # first: what comes in between is read, not passed over
+        ends = await consumer.end_offsets(list(fresh))  # first, so that records in between are not skipped
         starts: Mapping[TopicPartition, Any] = await consumer.offsets_for_times(fresh)
         for partition, start in starts.items():
             consumer.seek(partition, start.offset if start is not None else ends[partition])
@@ -126,7 +126,7 @@ PING_S = 15.0
 
 
 class Latest:
-    """Holds one message and its number.
+    """Holds the newest message and its number.
 
     Examples
     --------
@@ -149,18 +149,18 @@ class Latest:
         self._changed = asyncio.Event()
 
     def admit(self, most: int) -> bool:
-        """Count a reader in, unless there are so many already; who was counted in is to :meth:`leave`."""
+        """Admit a reader, unless there are ``most`` already; an admitted reader has to call :meth:`leave`."""
         if self.readers >= most:
             return False
         self.readers += 1
         return True
 
     def leave(self) -> None:
-        """Count a reader out."""
+        """Remove a reader."""
         self.readers -= 1
 
     def update(self, message: bytes) -> None:
-        """Put a message in place of the one before."""
+        """Replace the message."""
         self._number += 1
         self._message = message
         self._wake()
@@ -175,7 +175,7 @@ class Latest:
         changed.set()
 
     async def follow(self) -> AsyncIterator[tuple[int, bytes | None]]:
-        """From now on, the newest message whenever this reader has not had it; None when there is none for long."""
+        """Yield each newest message from now on, with its number; None when there is none for :data:`PING_S`."""
         seen = self._number
         while not self.closed:
             if seen < self._number:

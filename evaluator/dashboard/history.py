@@ -1,7 +1,7 @@
-"""What the page shows: an hour of series, and what holds now.
+"""The page's data: an hour of series, and the present state.
 
-Pure: takes snapshots, alerts and slots with a clock, gives values ready for JSON. Memory is fixed: an hour in steps of
-ten seconds, a bounded number of series, processes, alerts and titles.
+Pure: takes snapshots, alerts and slots with a clock, gives values for JSON. Memory is bounded: an hour in steps of ten
+seconds, and a limited number of series, processes, alerts and titles.
 """
 
 from collections import deque
@@ -22,12 +22,12 @@ from streams.telemetry.meter import Snapshot
 
 LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 LATELY = 6
-"""Steps that the table of stages is of."""
+"""Steps that the table of stages covers."""
 QUIET_MS = 15_000
 
 
 class StageRow(msgspec.Struct, frozen=True):
-    """How long a stage took within the last minute, ms; quantiles are right within 1 %."""
+    """Times of a stage within the last minute, ms; quantiles have an error of at most 1 %."""
 
     role: str
     stage: str
@@ -38,7 +38,7 @@ class StageRow(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What holds now; ``now`` is the server's clock, epoch ms."""
+    """The present state; ``now`` is the server's clock, epoch ms."""
 
     now: int
     health: Health
@@ -60,7 +60,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """All there is: every series whole, and what holds now."""
+    """The whole state: every series in full, and the page."""
 
     revision: int
     step_ms: int
@@ -71,7 +71,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """What changed within the last two steps. Who holds another ``revision`` lacks older changes and asks for all."""
+    """Changes within the last two steps. A reader with another ``revision`` lacks older changes and has to read all."""
 
     revision: int
     time: int
@@ -80,19 +80,19 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Keeps what the topics told.
+    """Keeps the data of the topics.
 
     Parameters
     ----------
     quiet_ms
-        After so long without a snapshot a process does not count as alive.
+        A process without a snapshot for so long does not count as alive.
     closes_after_s
-        How long after it was seen an impression counts; told to those who wait for the first.
+        How long after it was seen an impression counts; the page shows it until there is a first one.
 
     Attributes
     ----------
     problem
-        Why the topics cannot be read now, for people; set by who reads them.
+        Why the topics cannot be read now, as a sentence; set by the feed.
 
     Examples
     --------
@@ -132,18 +132,18 @@ class History:
         self.processes.update(snapshot)
         self._step.update(snapshot)
 
-    def alert(self, alert: Alert, told: int) -> None:
-        """Take in what was told of an alert at a moment."""
-        self.alarms.update(alert, told)
+    def alert(self, alert: Alert, at: int) -> None:
+        """Take in an alert that was published at a moment."""
+        self.alarms.update(alert, at)
 
     def state(self, now: int) -> State:
-        """Everything, for who begins."""
+        """The whole state, for a new reader."""
         self._advance(now)
         ring = self.ring
         return State(ring.revision, ring.step_ms, self.closes_after_s, ring.times(), ring.get(), self._page(now))
 
     def tick(self, now: int) -> Tick:
-        """What is new, for who follows."""
+        """The changes, for a following reader."""
         self._advance(now)
         ring = self.ring
         return Tick(ring.revision, ring.newest * ring.step_ms, ring.last(), self._page(now))
@@ -153,7 +153,7 @@ class History:
         self._fold()
 
     def _fold(self) -> None:
-        """Write the present step to the ring; done again as it grows."""
+        """Write the present step to the ring; repeated as the step grows."""
         if self._step.number:
             for key, value in self._lines():
                 self.ring.put(key, self._step.number, value)
@@ -208,9 +208,9 @@ class History:
         )
 
     def _grave(self, now: int) -> list[str]:
-        """What the snapshots show, and what supervisors and evaluators tell, each once."""
-        told = [row.alert for row in self.alarms.get() if row.alert.state == "firing"]
-        found = {alert.key: alert.summary for alert in (*told, *self.system.get(now)) if alert.name in GRAVE}
+        """Grave faults from snapshots and from published alerts, each once."""
+        published = [row.alert for row in self.alarms.get() if row.alert.state == "firing"]
+        found = {alert.key: alert.summary for alert in (*published, *self.system.get(now)) if alert.name in GRAVE}
         return [found[key] for key in sorted(found)]
 
     def _stages(self, now: int) -> list[StageRow]:

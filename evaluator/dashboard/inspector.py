@@ -1,6 +1,6 @@
-"""One shelf as a person reads it: items with titles, and in words what was found or what stood in for it.
+"""One shelf for people: items with titles, and a sentence on whether it is the wanted shelf or a fallback.
 
-Knows the reader of shelves and titles; nothing of how it is asked.
+Knows the reader of shelves and titles; nothing of HTTP.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -30,7 +30,7 @@ class Titled(NamedTuple):
 
 
 def parse(message: Any, _came_ms: int) -> Titled:
-    """What a consumed Kafka message says; for :class:`streams.kafka.guard.Guard`.
+    """The title of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def parse(message: Any, _came_ms: int) -> Titled:
 
 
 class Titles:
-    """Titles by item id; of more than ``most`` items those told of longest ago are forgotten.
+    """Titles by item id; of more than ``most`` items, the least recently updated are dropped.
 
     Examples
     --------
@@ -58,11 +58,11 @@ class Titles:
         self.most = most
         self._titles: dict[str, str] = {}
 
-    def update(self, told: Titled) -> None:
-        """Take in what a record says."""
-        self._titles.pop(told.item_id, None)
-        if told.title is not None:
-            self._titles[told.item_id] = told.title
+    def update(self, item: Titled) -> None:
+        """Take in an item's title."""
+        self._titles.pop(item.item_id, None)
+        if item.title is not None:
+            self._titles[item.item_id] = item.title
             if len(self._titles) > self.most:
                 del self._titles[next(iter(self._titles))]
 
@@ -79,7 +79,7 @@ Kind = Literal["feed", "search", "similar", "popular"]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Whose feed, what query, like which item, or popular in which segment; a search may be a shopper's own."""
+    """The wanted shelf: a shopper's feed, a query, an item, or a segment; a search may be for one shopper."""
 
     kind: Kind
     value: str = ""
@@ -100,7 +100,7 @@ class PlaceRow(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The answer: ``said`` tells whether it is what was asked for; ``key`` is the Redis key that was asked first."""
+    """The answer: ``said`` states whether it is the wanted shelf; ``key`` is the Redis key that was read first."""
 
     said: str
     exact: bool
@@ -113,7 +113,7 @@ class Found(msgspec.Struct, frozen=True):
     items: list[PlaceRow] = []
 
 
-def ask(client: ShelfClient, question: Question, titles: Titles, now: int) -> Found:
+def read_shelf(client: ShelfClient, question: Question, titles: Titles, now: int) -> Found:
     """Read a shelf as a frontend would, fallbacks included.
 
     Raises
@@ -142,7 +142,7 @@ def ask(client: ShelfClient, question: Question, titles: Titles, now: int) -> Fo
                 wanted += f", ranked for {user}"
                 anyones = client.search(value)
                 if exact and shelf is not None and anyones is not None and anyones.shelf_id == shelf.shelf_id:
-                    return _told(
+                    return _found(
                         shelf, f"{wanted}: there are none of their own; these are everyone's.", key, titles, now
                     )
     if shelf is None:
@@ -153,13 +153,13 @@ def ask(client: ShelfClient, question: Question, titles: Titles, now: int) -> Fo
             key,
         )
     if exact:
-        return msgspec.structs.replace(_told(shelf, f"{wanted}.", key, titles, now), exact=True)
-    return _told(
+        return msgspec.structs.replace(_found(shelf, f"{wanted}.", key, titles, now), exact=True)
+    return _found(
         shelf, f"{wanted}: there is no such shelf; a frontend shows what is popular instead.", key, titles, now
     )
 
 
-def _told(shelf: Shelf, said: str, key: str, titles: Titles, now: int) -> Found:
+def _found(shelf: Shelf, said: str, key: str, titles: Titles, now: int) -> Found:
     return Found(
         said,
         False,

@@ -1,7 +1,7 @@
-"""Time series for the page: what all processes said within a step, added up, over one axis of fixed length.
+"""Time series for the page: the sums of all processes' snapshots by step, over one axis of fixed length.
 
-Pure: knows keys, steps, values and quantile sketches; nothing of what they mean. Memory is fixed. The axis ends where
-it was last advanced to, so a system that says nothing is seen as a gap.
+Pure: knows keys, steps, values and quantile sketches; nothing of what they mean. Memory is bounded. The axis ends where
+it was last advanced to, so a silent system shows as a gap.
 """
 
 import math
@@ -41,19 +41,19 @@ class _Row:
 
 
 class SeriesBuffer:
-    """Values by key and step; a step is a stretch of time, its last value stands for it.
+    """Values by key and step; a step is a period of time and has its last value.
 
     Parameters
     ----------
     step_ms, steps
-        Length of a step, and how many there are.
+        Length of a step, and the number of steps.
     most
-        Series that are kept; others are counted in ``dropped``.
+        Most series that are kept; others are counted in ``dropped``.
 
     Attributes
     ----------
     revision
-        Changes whenever something older than the last two steps was filled in.
+        Changes whenever a value older than the last two steps was set.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class SeriesBuffer:
         return at // self.step_ms
 
     def advance(self, now: int) -> None:
-        """Let the axis end with the step of ``now``; series without a value on it are forgotten."""
+        """Let the axis end with the step of ``now``; series without a value on it are dropped."""
         step = self.step(now)
         if step <= self.newest:
             return
@@ -90,7 +90,7 @@ class SeriesBuffer:
                 row.values[column] = math.nan
 
     def put(self, key: Key, step: int, value: float) -> None:
-        """Set a series' value at a step; what cannot be drawn, or is older than the axis, is passed over."""
+        """Set a series' value at a step; values that are not finite or older than the axis are ignored."""
         self.advance(step * self.step_ms)
         if not math.isfinite(value) or step <= self.newest - self.steps:
             return
@@ -111,7 +111,7 @@ class SeriesBuffer:
         return [number * self.step_ms for number in range(self.newest - self.steps + 1, self.newest + 1)]
 
     def get(self) -> list[Line]:
-        """All series, whole."""
+        """All series in full."""
         turn = (self.newest + 1) % self.steps
         return [
             Line(row.number, key, (row.values[turn:] + row.values[:turn]).tolist()) for key, row in self._rows.items()

@@ -1,7 +1,7 @@
-"""Serves the live page until SIGTERM or SIGINT, or until something that it lives by has ended.
+"""Serves the live page until SIGTERM or SIGINT, or until a task that it needs has ended.
 
-Connections are bounded in number and time: who sends nothing, or does not read what is sent, is let go. Knows nothing
-of what is on the page.
+Connections are limited in number and time: one whose client sends nothing, or does not read, is closed. Knows nothing
+of the page's content.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from streams.runtime.watchdog import STALLED_EXIT
 MOST_CONNECTIONS = 300
 
 SILENT_S = 10.0
-"""So long a client may take to ask, from the connection or the last answer on."""
+"""Longest time for a client to send a request, after connecting or after the last answer."""
 
 UNREAD_S = 30.0
-"""So long an answer may lie unread."""
+"""Longest time for an answer to stay unread."""
 
 LOOK_S = 1.0
 
@@ -57,7 +57,7 @@ class Bounded(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        """Every second: time runs while nothing is asked, or an answer is not read."""
+        """Runs every second; the time counts while no request comes, or while an answer is not read."""
         now = self.loop.time()
         cycle: Any = self.cycle
         answering = cycle is not None and not cycle.response_complete
@@ -74,7 +74,7 @@ log = logging.getLogger(__name__)
 ENDS_WITHIN_S = 3
 
 STUCK_S = 60
-"""A process that does nothing at all for so long ends, telling where it stood: another one is started."""
+"""A process that hangs for so long ends with a traceback; a supervisor starts another one."""
 
 ASLEEP_S = 5
 
@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(config: DashboardConfig) -> socket.socket:
-    """The socket to serve on; port 0 takes any that is free.
+    """The socket to serve on; port 0 takes any free port.
 
     Raises
     ------
@@ -108,12 +108,12 @@ def serve(
     closes_after_s: float,
     ready: Callable[[], None],
 ) -> None:
-    """Serve until told to stop; open pages are told to come back later, and the process ends within seconds.
+    """Serve until stopped; open pages are told to reconnect later, and the process ends within seconds.
 
     Parameters
     ----------
     quiet_s
-        After so long without a snapshot a process does not count as alive.
+        A process without a snapshot for so long does not count as alive.
     closes_after_s
         How long after it was seen an impression counts.
     ready
@@ -122,7 +122,7 @@ def serve(
     Raises
     ------
     SystemExit
-        With :data:`streams.runtime.watchdog.STALLED_EXIT`, when the page can no longer show what is: a supervisor
+        With :data:`streams.runtime.watchdog.STALLED_EXIT`, when the page can no longer be up to date: a supervisor
         restarts it.
     """
     history = History(int(quiet_s * 1_000), closes_after_s)
@@ -139,7 +139,7 @@ async def _serve(
     listening: socket.socket,
     ready: Callable[[], None],
 ) -> str | None:
-    """Serve; what ended it, unless that was a signal."""
+    """Serve; returns the failure that ended it, None after a signal."""
     dashboard = Dashboard(streams, config, history)
     server = _Server(
         uvicorn.Config(
@@ -171,7 +171,7 @@ async def _serve(
 
 
 async def _stay_awake() -> None:
-    """Put off, again and again, the end of a process that hangs; that is decided outside Python."""
+    """Keep postponing the watchdog's end of this process; the watchdog runs outside Python."""
     while True:
         faulthandler.dump_traceback_later(STUCK_S, exit=True, file=sys.__stderr__ or 2)
         await asyncio.sleep(ASLEEP_S)

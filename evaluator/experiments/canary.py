@@ -122,10 +122,10 @@ class CanaryExperiment:
         if self._running is None or not self._changed:
             return {}, False
         spec, experiment = self._running
-        anew, self._kept, self._changed = experiment is not self._kept, experiment, False
+        replaced, self._kept, self._changed = experiment is not self._kept, experiment, False
         state = _encoder.encode({"trial": list(spec), "experiment": experiment.save()})
         pieces = {str(number).encode(): piece for number, piece in experiment.seen().items()}
-        return {STATE: state} | pieces, anew
+        return {STATE: state} | pieces, replaced
 
     def load(self, fields: Mapping[bytes, bytes]) -> None:
         """Go on from all fields of :meth:`drain`, until the slot holds something else. A state that cannot be read, or

@@ -1,1 +1,1 @@
-"""What is watched: drift detectors, the monitors that run them, and the alerts that they raise."""
+"""Monitoring: drift detectors, the monitors that run them, and the alerts that they raise."""

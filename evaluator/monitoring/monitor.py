@@ -1,6 +1,6 @@
-"""One thing under watch: a reference is learned, a change raises an alarm, and a recovery takes it back.
+"""One monitor: it learns a reference, raises an alarm at a change, and ends the alarm at a recovery.
 
-Pure: what all have in common. What is watched, and who is told, is the caller's business.
+Pure: the interface of all monitors. Knows nothing of what is monitored, nor of where alarms go.
 """
 
 from abc import ABC, abstractmethod
@@ -13,23 +13,23 @@ from evaluator.monitoring.detectors.detector import Reading
 
 @dataclass(frozen=True, slots=True)
 class MonitorRules:
-    """How closely things are watched.
+    """How sensitive monitors are.
 
     Attributes
     ----------
     learn
-        Impressions that a rate's reference is first learned from: its bound is on the wrong side once in a thousand
+        Impressions from which a rate's reference is first learned. Its bound is on the wrong side once in a thousand
         times.
     run_length
-        Impressions between false alarms of a rate, at least, on average.
+        Least mean number of impressions between false alarms of a rate.
     recover
-        Impressions after an alarm over which a rate must be back at the reference.
+        Impressions after an alarm over which the rate must be back at the reference to end it.
     scores, predictions, inputs
-        Values in a window of scores, of predictions with their outcomes, and of queries or items.
+        Values in a window: of scores, of predictions with their outcomes, and of queries or items.
     holdback
-        The arm that others' click rates are held against as well; empty for none.
+        The arm that others' click rates are also compared with; empty for none.
     minutes
-        Minutes between false alarms of that, at least, on average.
+        Least mean number of minutes between false alarms of that comparison.
     """
 
     learn: int = 20_000
@@ -43,7 +43,7 @@ class MonitorRules:
 
 
 class Monitor(ABC):
-    """What all have in common. A state is saved often and small; a reference once, when it is learned."""
+    """The interface of monitors. The state is small and saved often; the reference is saved once, when learned."""
 
     @property
     @abstractmethod
@@ -52,20 +52,20 @@ class Monitor(ABC):
 
     @abstractmethod
     def get(self) -> Reading:
-        """Where it stands; while it learns, nothing drifts."""
+        """The current reading; no drift while it learns."""
 
     @abstractmethod
     def save(self) -> dict[str, Any]:
-        """Its state as plain values, without the reference."""
+        """The state as plain values, without the reference."""
 
     @abstractmethod
     def load(self, saved: Mapping[str, Any]) -> None:
         """Go on from what :meth:`save` gave."""
 
     def reference(self) -> list[Any] | None:
-        """What it compares with as plain values, once learned; None where :meth:`save` has it."""
+        """The reference as plain values, once learned; None where :meth:`save` includes it."""
         return None
 
     def restore(self, reference: list[Any]) -> None:
-        """Compare with what :meth:`reference` gave."""
+        """Take the reference that :meth:`reference` gave."""
         raise ValueError(f"{type(self).__name__} takes no reference of {len(reference)} values")

@@ -1,7 +1,7 @@
-"""A monitored rate, such as clicks: it must not fall, or must not rise; alone, or against an arm that is held back.
+"""A monitored rate, such as clicks: it must not fall, or must not rise, by itself or compared with a holdback arm.
 
-Pure: impressions in their order. An arm that is held back shares the season and the shoppers' moods, so what remains
-between the two is the model's.
+Pure: takes impressions in their order. A holdback arm has the same season and the same demand, so a difference between
+the two comes from the model.
 """
 
 from collections.abc import Mapping
@@ -15,27 +15,27 @@ from evaluator.monitoring.detectors.shiryaev_roberts import DROPS, ShiryaevRober
 from evaluator.monitoring.monitor import Monitor, MonitorRules
 
 RISES = (1.5, 3.0)
-"""Rates watched for where a rise is the trouble, as multiples of the reference."""
+"""Rates tested for where a rise is the alarm, as multiples of the reference."""
 
 
 class RateMonitor(Monitor):
     """A rate that must not fall, or must not rise.
 
-    The reference is a bound, learned anew each time that twice as much has been seen without an alarm, so that it comes
-    closer to the rate itself. How much more the rate varies than that of independent impressions, since shoppers
-    differ, is learned along with it, and makes the detector slower by as much.
+    The reference is a bound. It is learned again each time that twice as many impressions have passed without an alarm,
+    so that it comes closer to the rate itself. The dispersion of the rate, which is above that of independent
+    impressions because shoppers differ, is learned with it; a larger dispersion makes the detector slower.
 
     Examples
     --------
-    >>> watch = RateMonitor(MonitorRules(learn=2_000, run_length=10_000, recover=1_000))
-    >>> for place in range(3_000): watch.update(place % 10 == 0, f"u{place}")
-    >>> watch.get().drifted
+    >>> monitor = RateMonitor(MonitorRules(learn=2_000, run_length=10_000, recover=1_000))
+    >>> for place in range(3_000): monitor.update(place % 10 == 0, f"u{place}")
+    >>> monitor.get().drifted
     False
-    >>> for place in range(2_000): watch.update(place % 40 == 0, f"u{place}")
-    >>> watch.get().drifted
+    >>> for place in range(2_000): monitor.update(place % 40 == 0, f"u{place}")
+    >>> monitor.get().drifted
     True
-    >>> for place in range(3_000): watch.update(place % 10 == 0, f"u{place}")
-    >>> watch.get().drifted
+    >>> for place in range(3_000): monitor.update(place % 10 == 0, f"u{place}")
+    >>> monitor.get().drifted
     False
     """
 
@@ -63,7 +63,7 @@ class RateMonitor(Monitor):
         self._spread.update(hashed(shopper), hit)
         if self.seen >= self._learn_until and (self.hits or self.rise):
             rate = reference(self.hits, self.seen, above=self.rise)
-            self._detector = self._made(rate, max(1.0, self._spread.get()))
+            self._detector = self._new_detector(rate, max(1.0, self._spread.get()))
             self._learn_until = 2 * self.seen
 
     def _recover(self, seen: int, hits: int, hit: bool) -> None:
@@ -82,14 +82,14 @@ class RateMonitor(Monitor):
         return self._detector is not None and self._detector.drifted
 
     def get(self) -> Reading:
-        """Where it stands; while it learns, nothing drifts."""
+        """The current reading; no drift while it learns."""
         if self._detector is None:
             rate, low, high = wilson(self.hits, self.seen)
             return Reading(False, 0.0, self.rules.run_length, {"rate": rate, "low": low, "high": high})
         return self._detector.get()
 
     def save(self) -> dict[str, Any]:
-        """Its state as plain values."""
+        """The state as plain values."""
         detector = self._detector
         return {
             "seen": self.seen,
@@ -107,11 +107,11 @@ class RateMonitor(Monitor):
         self.seen, self.hits = int(saved["seen"]), int(saved["hits"])
         self._learn_until, self._spread = int(saved["learn_until"]), Dispersion.load(saved["spread"])
         if saved["rate"] is not None:
-            self._detector = self._made(float(saved["rate"]), float(saved["dispersion"]))
+            self._detector = self._new_detector(float(saved["rate"]), float(saved["dispersion"]))
             self._detector.load(saved["detector"])
         self._after = tuple(saved["after"]) if saved["after"] else None
 
-    def _made(self, rate: float, dispersion: float) -> ShiryaevRoberts:
+    def _new_detector(self, rate: float, dispersion: float) -> ShiryaevRoberts:
         shifts = [shift for shift in RISES if shift * rate < 1] or [(1 + 1 / rate) / 2]
         return ShiryaevRoberts(rate, self.rules.run_length, shifts if self.rise else DROPS, dispersion)
 
@@ -123,18 +123,18 @@ NEAR = 0.9
 
 
 class HoldbackMonitor(Monitor):
-    """One arm's click rate, minute by minute of event time, against the holdback's.
+    """One arm's click rate compared with the holdback's, by minute of event time.
 
-    Shoppers who differ and stay in their arm make both rates vary more than independent impressions do; how much is
-    learned all along.
+    Shoppers differ and stay in their arm, so both rates vary more than those of independent impressions. This
+    dispersion is learned continuously.
 
     Examples
     --------
-    >>> watch = HoldbackMonitor(MonitorRules(recover=500, minutes=200))
+    >>> monitor = HoldbackMonitor(MonitorRules(recover=500, minutes=200))
     >>> for place in range(60_000):
-    ...     watch.update(place % 20 == 0, f"u{place}", place * 100, held_back=True)
-    ...     watch.update(place % (20 if place < 30_000 else 60) == 0, f"v{place}", place * 100, held_back=False)
-    >>> watch.drifted, watch.get().evidence["holdback rate"] > 0.04
+    ...     monitor.update(place % 20 == 0, f"u{place}", place * 100, held_back=True)
+    ...     monitor.update(place % (20 if place < 30_000 else 60) == 0, f"v{place}", place * 100, held_back=False)
+    >>> monitor.drifted, monitor.get().evidence["holdback rate"] > 0.04
     (True, True)
     """
 
@@ -161,11 +161,11 @@ class HoldbackMonitor(Monitor):
         return self._detector.drifted
 
     def get(self) -> Reading:
-        """Where it stands, up to the last whole minute."""
+        """The current reading, up to the last whole minute."""
         return self._detector.get()
 
     def save(self) -> dict[str, Any]:
-        """Its state as plain values."""
+        """The state as plain values."""
         return {
             "detector": self._detector.save(),
             "spreads": [self._spreads[held_back].save() for held_back in (False, True)],
@@ -182,7 +182,7 @@ class HoldbackMonitor(Monitor):
         self._after = list(saved["after"]) if saved["after"] is not None else None
 
     def _end(self) -> None:
-        """Close the minute that is open."""
+        """End the open minute."""
         block, self._block = self._block, [0, 0, 0, 0]
         if self._after is not None:
             self._recover(block)

@@ -1,6 +1,6 @@
-"""All that is under watch, by surface and arm, and the alerts that it raises and takes back.
+"""All monitors, by surface and arm, and the alerts that they raise and end.
 
-Pure: takes closed views, shelves as they are made, what shoppers touch, and a clock.
+Pure: takes attributed views, shelves as they are made, items that shoppers act on, and a clock.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,17 +27,17 @@ from streams.ranking.assignment import CANARY, SHARED
 from streams.telemetry.meter import Series
 
 MOST = 200
-"""Things under watch at most on surfaces that are not ours; of more, those go that were seen longest ago."""
+"""Most monitors of surfaces that are not ours; beyond that, the least recently updated are dropped."""
 
 INPUTS_EVERY_MS = 60_000
-"""The test of inputs takes a third of a second, so it is made once a minute at most."""
+"""The test of inputs takes a third of a second, so it runs at most once a minute."""
 
 
 W = TypeVar("W", bound=Monitor)
 
 
 class Key(NamedTuple):
-    """What is watched where."""
+    """What is monitored, and where."""
 
     watch: str
     surface: str = ""
@@ -45,12 +45,12 @@ class Key(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As one string, whatever shops call their surfaces."""
+        """The key as one string, whatever shops call their surfaces."""
         return msgspec.json.encode(self).decode()
 
 
 class Kind(NamedTuple):
-    """How a watch is made, its alert's name, and what that says of it."""
+    """How to create a monitor, and the name and the summary of its alert."""
 
     make: Callable[[MonitorRules], Monitor]
     alert: str
@@ -89,41 +89,41 @@ KINDS = {
 
 
 class MonitorRegistry:
-    """Everything under watch.
+    """All monitors of an evaluator.
 
-    What depends on a model or an encoder is compared within its version; with the next one a reference is learned anew.
-    So is all of a canary: each challenger is another.
+    Values that depend on a model or an encoder are compared within one version; the next version gets a new reference.
+    So does each challenger of a canary.
 
     Examples
     --------
     >>> from evaluator.metrics.impression import AttributedImpression
-    >>> watches = MonitorRegistry(MonitorRules(learn=100, run_length=1_000, recover=50))
-    >>> watches.update(View((AttributedImpression("u", "i", "s", "feed", 0, 0),), arm="champion"))
-    >>> [(one.labels["watch"], one.labels["arm"], one.value) for one in watches.get() if one.name == "drift_alarm"]
+    >>> monitors = MonitorRegistry(MonitorRules(learn=100, run_length=1_000, recover=50))
+    >>> monitors.update(View((AttributedImpression("u", "i", "s", "feed", 0, 0),), arm="champion"))
+    >>> [(one.labels["watch"], one.labels["arm"], one.value) for one in monitors.get() if one.name == "drift_alarm"]
     [('click_rate', 'champion', 0.0), ('unseen_items', '', 0.0)]
     """
 
     def __init__(self, rules: MonitorRules) -> None:
         self.rules = rules
         self.book = ActiveAlerts()
-        self._watches: dict[Key, Monitor] = {}
+        self._monitors: dict[Key, Monitor] = {}
         self._versions: dict[Key, str] = {}
         self._drifting: set[Key] = set()
         self._changes: list[tuple[Key, Reading]] = []
         self._saved: set[Key] = set()
 
     def update(self, view: View) -> None:
-        """Take a closed view in."""
+        """Take an attributed view in."""
         key = Key("click_rate", view.surface, view.arm)
         clicks = self._of(RateMonitor, key, _challenger(view))
         for one in view.closed:
             clicks.update(bool(one.outcomes), one.shopper)
-            self._note(key, clicks)
+            self._track(key, clicks)
         self._against_holdback(view)
         unseen = self._of(NewItemsMonitor, Key("unseen_items"))
         for one in view.closed:
             unseen.update(one.item_id, one.shopper)
-        self._note(Key("unseen_items"), unseen)
+        self._track(Key("unseen_items"), unseen)
         # One of the view's impressions: those of one view are not independent.
         one = view.closed[crc32(view.closed[0].shelf_id.encode("utf-8", "replace")) % len(view.closed)]
         if (chances := view.chances.get(one.item_id)) is not None:
@@ -133,7 +133,7 @@ class MonitorRegistry:
                 self._window(key, view.model, view.shopper, view.ts, predicted)
 
     def made(self, record: ShelfRecord) -> None:
-        """Take a shelf in that was made for a shopper: its best score, and its query."""
+        """Take in a shelf that was made for a shopper: its best score, and its query."""
         shelf, shopper = record.shelf, record.shopper
         if shopper is None or not shelf.items:
             return
@@ -141,128 +141,128 @@ class MonitorRegistry:
             key = Key(name, shelf.surface, shelf.arm)
             self._window(key, shelf.model, shopper, shelf.event_ts, shelf.items[0].score)
         if record.query and record.vector is not None:
-            asked = record.query, restored(record.vector)
-            self._window(Key("queries"), record.vector.encoder, shopper, shelf.event_ts, asked)
+            query = record.query, restored(record.vector)
+            self._window(Key("queries"), record.vector.encoder, shopper, shelf.event_ts, query)
 
     def touched(self, shopper: str, ts: int, text: str, vector: npt.NDArray[np.float32], encoder: str) -> None:
-        """Take an item in that a shopper turned to."""
+        """Take in an item that a shopper acted on."""
         self._window(Key("items"), encoder, shopper, ts, (text, vector))
 
     def tell(self, now: int) -> list[Alert]:
-        """Alerts that began or ended since the last call, in their order, and those to be told again."""
+        """Alerts that began or ended since the last call, in their order, and those to be repeated."""
         changes, self._changes = self._changes, []
-        lasting = [_alert(key, watch.get(), now) for key, watch in self._watches.items() if watch.drifted]
-        told: list[Alert] = []
+        lasting = [_alert(key, monitor.get(), now) for key, monitor in self._monitors.items() if monitor.drifted]
+        alerts: list[Alert] = []
         for key, reading in changes:
             alert = _alert(key, reading, now)
-            told += self.book.fire(alert, now) if reading.drifted else self.book.resolve(alert.key, now)
+            alerts += self.book.fire(alert, now) if reading.drifted else self.book.resolve(alert.key, now)
         for alert in lasting:
-            told += self.book.fire(alert, now)
-        # A watch that could not be restored drifts no more, and never said so.
+            alerts += self.book.fire(alert, now)
+        # A monitor that could not be restored no longer drifts, and has not reported that.
         over = {alert.key for alert in self.book.get()} - {alert.key for alert in lasting}
-        return told + [alert for key in sorted(over) for alert in self.book.resolve(key, now)]
+        return alerts + [alert for key in sorted(over) for alert in self.book.resolve(key, now)]
 
     def get(self) -> Iterator[Series]:
-        """Where everything stands."""
-        for key, watch in self._watches.items():
-            reading, labels = watch.get(), key._asdict()
+        """The current reading of every monitor."""
+        for key, monitor in self._monitors.items():
+            reading, labels = monitor.get(), key._asdict()
             yield Series("drift_statistic", labels, reading.statistic)
             yield Series("drift_limit", labels, reading.limit)
-            yield Series("drift_alarm", labels, float(watch.drifted))
+            yield Series("drift_alarm", labels, float(monitor.drifted))
 
     def save(self) -> dict[str, Any]:
-        """States and alerts that fire as plain values, without references."""
-        states = {key.name: [self._versions[key], watch.save()] for key, watch in self._watches.items()}
+        """States and firing alerts as plain values, without references."""
+        states = {key.name: [self._versions[key], monitor.save()] for key, monitor in self._monitors.items()}
         return {"states": states, "firing": self.book.save()}
 
     def references(self) -> dict[str, list[Any]]:
-        """What was learned since the last call, as plain values by name."""
+        """References learned since the last call, as plain values by name."""
         found = {}
-        for key, watch in self._watches.items():
-            if key not in self._saved and (reference := watch.reference()) is not None:
+        for key, monitor in self._monitors.items():
+            if key not in self._saved and (reference := monitor.reference()) is not None:
                 self._saved.add(key)
                 found[key.name] = [self._versions[key], reference]
         return found
 
     def forgotten(self) -> None:
-        """Give all that was learned once more: what was kept of it is lost."""
+        """Give all references once more, because the stored ones are lost."""
         self._saved.clear()
 
     @classmethod
     def load(cls, rules: MonitorRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "MonitorRegistry":
-        """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned anew."""
-        watches = cls(rules)
-        watches.book.load(saved.get("firing", ()))
+        """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned again."""
+        monitors = cls(rules)
+        monitors.book.load(saved.get("firing", ()))
         for name, (version, state) in saved.get("states", {}).items():
             key = Key(*msgspec.json.decode(name))
             if key.watch not in KINDS:
                 continue
-            watch = KINDS[key.watch].make(rules)
+            monitor = KINDS[key.watch].make(rules)
             try:
                 kept, reference = references.get(name, ("", None))
                 if reference is not None and kept == version:
-                    watch.restore(reference)
-                    watches._saved.add(key)
-                watch.load(state)
+                    monitor.restore(reference)
+                    monitors._saved.add(key)
+                monitor.load(state)
             except (ValueError, KeyError, TypeError):
                 continue
-            watches._watches[key], watches._versions[key] = watch, version
-            if watch.drifted:
-                watches._drifting.add(key)
-        return watches
+            monitors._monitors[key], monitors._versions[key] = monitor, version
+            if monitor.drifted:
+                monitors._drifting.add(key)
+        return monitors
 
     def _against_holdback(self, view: View) -> None:
-        """Impressions of an arm are its own watch's, those of the holdback are all watches' of the surface."""
+        """Impressions of an arm go to its own monitor, those of the holdback to all such monitors of the surface."""
         holdback = self.rules.holdback
-        if not holdback or view.arm in {"", SHARED}:  # what all shoppers see is no other arm's equal
+        if not holdback or view.arm in {"", SHARED}:  # shelves that all shoppers share are not comparable with an arm's
             return
         if view.arm != holdback:
             key = Key("holdback", view.surface, view.arm)
             versions = {key: _challenger(view)}
         else:
-            versions = {key: self._versions[key] for key in self._watches if key[:2] == ("holdback", view.surface)}
+            versions = {key: self._versions[key] for key in self._monitors if key[:2] == ("holdback", view.surface)}
         for key, version in versions.items():
-            watch = self._of(HoldbackMonitor, key, version)
+            monitor = self._of(HoldbackMonitor, key, version)
             for one in view.closed:
                 hit = bool(one.outcomes)
-                watch.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
-            self._note(key, watch)
+                monitor.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
+            self._track(key, monitor)
 
     def _window(self, key: Key, version: str, shopper: str, ts: int, value: Any) -> None:
-        watch = self._of(WindowMonitor, key, version)
-        watch.update(shopper, ts, value)
-        self._note(key, watch)
+        monitor = self._of(WindowMonitor, key, version)
+        monitor.update(shopper, ts, value)
+        self._track(key, monitor)
 
     def _of(self, kind: type[W], key: Key, version: str = "") -> W:
-        """A watch, made where it is new or of another version; it is the one seen last now."""
-        known = watch = self._watches.pop(key, None)
-        if watch is None or self._versions[key] != version:
-            watch = KINDS[key.watch].make(self.rules)
+        """A monitor, created where it is new or of another version; it becomes the most recently updated one."""
+        known = monitor = self._monitors.pop(key, None)
+        if monitor is None or self._versions[key] != version:
+            monitor = KINDS[key.watch].make(self.rules)
             self._versions[key] = version
             self._saved.discard(key)
-        self._watches[key] = watch
+        self._monitors[key] = monitor
         if known is None:
             self._forget()
-        assert isinstance(watch, kind)
-        return watch
+        assert isinstance(monitor, kind)
+        return monitor
 
     def _forget(self) -> None:
-        """Let go what was seen longest ago, where surfaces that are not ours have too many watches."""
-        foreign = [key for key in self._watches if key.surface not in OURS["surface"]]
+        """Drop the least recently updated monitors, where surfaces that are not ours have too many."""
+        foreign = [key for key in self._monitors if key.surface not in OURS["surface"]]
         for key in foreign[: max(0, len(foreign) - MOST)]:
-            del self._watches[key], self._versions[key]
+            del self._monitors[key], self._versions[key]
             self._saved.discard(key)
-            self._drifting.discard(key)  # its alert is over when it is told of next: no watch drifts any more
+            self._drifting.discard(key)  # the next call of ``tell`` resolves its alert, since no monitor drifts
 
-    def _note(self, key: Key, watch: Monitor) -> None:
-        """Remember that an alarm began or ended."""
-        if watch.drifted != (key in self._drifting):
+    def _track(self, key: Key, monitor: Monitor) -> None:
+        """Record that an alarm began or ended."""
+        if monitor.drifted != (key in self._drifting):
             self._drifting ^= {key}
-            self._changes.append((key, watch.get()))
+            self._changes.append((key, monitor.get()))
 
 
 def _challenger(view: View) -> str:
-    """The version of the challenger that made it, if one did."""
+    """The version of the challenger that made the view's shelf; empty for other arms."""
     return view.model if view.arm == CANARY else ""
 
 

@@ -1,6 +1,6 @@
-"""Monitored values that must stay distributed as they were, and items that the model has not seen before.
+"""Monitors of values whose distribution must not change, and of items that the model has not seen before.
 
-Pure: shoppers' values and event time.
+Pure: takes shoppers' values and event time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,21 +14,21 @@ from evaluator.monitoring.rate_monitor import RateMonitor
 T = TypeVar("T")
 
 SPACING_MS = 600_000
-"""A shopper's values count at most so often in a window: what one does is no sample of what all do."""
+"""Least time between two counted values of one shopper, so that a window is a sample of all shoppers."""
 
 SHOPPERS = 50_000
 CALM = 2
 
 
 class WindowMonitor(Monitor, Generic[T]):
-    """Values that must stay distributed as they were; the alarm ends after two windows in a row that do.
+    """Values whose distribution must not change; the alarm ends after two windows in a row without a change.
 
     Parameters
     ----------
     test
         Compares windows with the first one.
     every_ms
-        Time between a window's end and the next one's begin.
+        Time between a window's end and the beginning of the next one.
     """
 
     def __init__(self, test: WindowTest[T], every_ms: int = 0) -> None:
@@ -68,7 +68,7 @@ class WindowMonitor(Monitor, Generic[T]):
         return self._alarm or self.test.get()
 
     def save(self) -> dict[str, Any]:
-        """The alarm that is on."""
+        """The present alarm."""
         alarm = self._alarm
         return {"alarm": [alarm.statistic, alarm.evidence] if alarm else None}
 
@@ -79,27 +79,27 @@ class WindowMonitor(Monitor, Generic[T]):
             self._alarm = Reading(True, statistic, self.test.significance, dict(evidence))
 
     def reference(self) -> list[Any] | None:
-        """The window that is compared with, once it is whole."""
+        """The reference window, once it is complete."""
         return self.test.save()
 
     def restore(self, reference: list[Any]) -> None:
-        """Compare with it."""
+        """Take a reference window."""
         self.test.load(reference)
 
 
 class NewItemsMonitor(Monitor):
-    """The share of items that were not there before, which must not rise: a catalogue that the model has not seen.
+    """The share of items that were not shown before, which must not rise: a rise means a catalogue new to the model.
 
-    The first ``learn`` impressions say which items there are, the next ones how large a share is new all the same.
+    The first ``learn`` impressions give the known items, the next ones the share that is new without a change.
 
     Examples
     --------
-    >>> watch = NewItemsMonitor(MonitorRules(learn=500, run_length=10_000, recover=500))
-    >>> for place in range(3_000): watch.update(f"i{place % 50}", f"u{place}")
-    >>> watch.drifted
+    >>> monitor = NewItemsMonitor(MonitorRules(learn=500, run_length=10_000, recover=500))
+    >>> for place in range(3_000): monitor.update(f"i{place % 50}", f"u{place}")
+    >>> monitor.drifted
     False
-    >>> for place in range(500): watch.update(f"i{place % 60}", f"u{place}")
-    >>> watch.drifted
+    >>> for place in range(500): monitor.update(f"i{place % 60}", f"u{place}")
+    >>> monitor.drifted
     True
     """
 
@@ -123,7 +123,7 @@ class NewItemsMonitor(Monitor):
         return self._rate.drifted
 
     def get(self) -> Reading:
-        """Where the share stands; while it learns, nothing drifts."""
+        """The current reading of the share; no drift while it learns."""
         return self._rate.get()
 
     def save(self) -> dict[str, Any]:
@@ -135,9 +135,9 @@ class NewItemsMonitor(Monitor):
         self._rate.load(saved)
 
     def reference(self) -> list[Any] | None:
-        """The items there were, once they are learned."""
+        """The known items, once they are learned."""
         return sorted(self._known) if self._learned >= self.rules.learn else None
 
     def restore(self, reference: Iterable[Any]) -> None:
-        """Know these items."""
+        """Take known items."""
         self._known, self._learned = set(reference), self.rules.learn

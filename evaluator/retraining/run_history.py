@@ -57,7 +57,7 @@ def _few(config: TriggerConfig, examples: int) -> Iterator[Hold]:
 
 
 SILENT = 4
-"""A holder without a heartbeat for one part in so many of a lease, which is twice the time between heartbeats, has
+"""A holder without a heartbeat for a lease divided by this, which is twice the time between heartbeats, has
 ended."""
 
 KEEP_MS = 2 * DAY_MS

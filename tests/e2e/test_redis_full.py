@@ -111,12 +111,12 @@ def test_a_trainer_waits_to_begin_and_reads_meanwhile(server: LocalRedis) -> Non
             for _ in range(20):
                 await asyncio.sleep(0.1)
                 assert not (await other.read())[0].get()
-            assert book.patience.paused and book.patience.reason == "its memory is full" and not beginning.done()
-            assert not other.patience.paused
+            assert book.retry.paused and book.retry.reason == "its memory is full" and not beginning.done()
+            assert not other.retry.paused
             full(server, False)
             assert not await asyncio.wait_for(beginning, 30)
             assert [run.id for run in (await other.read())[0].get()] == ["one"]
-            assert not book.patience.paused and not book.patience.reason
+            assert not book.retry.paused and not book.retry.reason
         finally:
             await client.aclose()
 

@@ -1,1 +1,1 @@
-"""The panels of the live page: each turns what a topic says into what the page shows."""
+"""The panels of the live page: each turns a topic's data into rows of the page."""

@@ -1,4 +1,4 @@
-"""The learning loop: what is monitored, which alerts fire, what the trainer does now and why, and what it promoted.
+"""The learning loop: monitors, firing alerts, the trainer's present state and its reason, and past promotions.
 
 Pure: takes the evaluators' and trainers' last snapshots, alerts and slots.
 """
@@ -17,13 +17,13 @@ from models.store.slots import CHALLENGER, CHAMPION
 from streams.telemetry.meter import Snapshot
 
 RISING = {"click_rate", "holdback", "unseen_items"}
-"""Watches that alarm at or above their limit; the others' statistic is a p-value and alarms below it."""
+"""Monitors that alarm at or above their limit; the statistic of the others is a p-value and alarms below it."""
 
 MOST_MONITORS = 60
 
 
 class MonitorRow(msgspec.Struct, frozen=True):
-    """One detector; ``near`` is 1 at the limit and larger the more it is passed, whichever way that is."""
+    """One monitor; ``near`` is 1 at the limit and larger beyond it, in either direction."""
 
     watch: str
     surface: str
@@ -36,7 +36,7 @@ class MonitorRow(msgspec.Struct, frozen=True):
 
 
 def monitor_rows(snapshots: Iterable[Snapshot]) -> list[MonitorRow]:
-    """All watches: those that alarm first, then those nearest to their limits.
+    """All monitors: those that alarm first, then those nearest to their limits.
 
     Examples
     --------
@@ -83,7 +83,7 @@ What = Literal["promoted", "rolled back", "shadow", "canary"]
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """A version that came into charge, or before some of the shoppers; ``ended`` is why it is gone, if it was told."""
+    """A version that was promoted or started as challenger; ``ended`` is why it was removed, where that is known."""
 
     at: int
     what: What
@@ -94,7 +94,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class LearningPanel(msgspec.Struct, frozen=True):
-    """Where the loop stands; ``stage`` is empty where nobody says. Moments are epoch ms, None where there was none."""
+    """The loop's state; ``stage`` is empty where it is unknown. Times are epoch ms, None where there is none."""
 
     reports: bool
     stage: str
@@ -116,7 +116,7 @@ class LearningPanel(msgspec.Struct, frozen=True):
 
 
 def learning_panel(trainers: Sequence[Snapshot], slots: Sequence[SlotRow]) -> LearningPanel:
-    """The loop as the trainer that reported last and the slots tell it.
+    """The loop's state, from the slots and the last report of a trainer.
 
     Examples
     --------
@@ -132,10 +132,10 @@ def learning_panel(trainers: Sequence[Snapshot], slots: Sequence[SlotRow]) -> Le
     champion, challenger = (by_name.get(name, SlotRow(name, None, [])) for name in (CHAMPION, CHALLENGER))
     last = max(trainers, key=lambda one: one.to_ms, default=None)
     labels, gauges = (last.labels, last.gauges) if last else ({}, {})
-    told = "" if challenger.current is None else "canary" if challenger.current.share else "shadow"
+    stage = "" if challenger.current is None else "canary" if challenger.current.share else "shadow"
     return LearningPanel(
         reports=last is not None,
-        stage=labels.get("stage", told),
+        stage=labels.get("stage", stage),
         progress=gauges.get("progress", 0.0),
         champion=champion.current.version if champion.current else labels.get("champion", ""),
         champion_at=champion.current.since if champion.current else _moment(gauges.get("champion_at")),
@@ -155,7 +155,7 @@ def learning_panel(trainers: Sequence[Snapshot], slots: Sequence[SlotRow]) -> Le
 
 
 def _lately(champion: SlotRow, challenger: SlotRow) -> list[Turn]:
-    """The newest turns of both slots, the last one first."""
+    """The newest changes of both slots, newest first."""
     found = [_promoted(one) for one in _all(champion)]
     for number, one in enumerate(_all(challenger)):
         ended = challenger.emptied if challenger.current is None and number == 0 else ""
@@ -172,15 +172,15 @@ def _all(row: SlotRow) -> list[Held]:
     return [row.current, *row.before] if row.current else row.before
 
 
-def _moment(told: float | None) -> int | None:
-    return int(told) if told else None
+def _moment(ms: float | None) -> int | None:
+    return int(ms) if ms else None
 
 
 MOST_ALERTS = 200
 
 
 class AlertRow(msgspec.Struct, frozen=True):
-    """An alert, and when it was last told of (epoch ms)."""
+    """An alert, and when it was last published (epoch ms)."""
 
     key: str
     alert: Alert
@@ -195,10 +195,10 @@ class AlertsPanel:
     >>> from msgspec.structs import replace
     >>> fired = Alert(name="drop", labels={}, state="firing", summary="Fewer clicks", evidence={}, since=5)
     >>> alarms = AlertsPanel()
-    >>> alarms.update(fired, told=6)
+    >>> alarms.update(fired, 6)
     >>> [row.alert.state for row in alarms.get()]
     ['firing']
-    >>> alarms.update(replace(fired, state="resolved", until=9), told=9)
+    >>> alarms.update(replace(fired, state="resolved", until=9), 9)
     >>> [(row.alert.state, row.told) for row in alarms.get()], alarms.firing
     ([('resolved', 9)], 0)
     """
@@ -209,12 +209,12 @@ class AlertsPanel:
 
     @property
     def firing(self) -> int:
-        """How many fire."""
+        """Number of firing alerts."""
         return len(self._firing)
 
-    def update(self, alert: Alert, told: int) -> None:
-        """Take in what was told of an alert."""
-        row = AlertRow(alert.key, alert, told)
+    def update(self, alert: Alert, at: int) -> None:
+        """Take in an alert that was published at a moment."""
+        row = AlertRow(alert.key, alert, at)
         self._firing.pop(row.key, None)
         if alert.state == "resolved":
             self._ended.append(row)
@@ -222,6 +222,6 @@ class AlertsPanel:
             self._firing[row.key] = row
 
     def get(self) -> list[AlertRow]:
-        """Firing ones first, the newest first among each."""
+        """Firing alerts, then ended ones, each newest first."""
         firing = sorted(self._firing.values(), key=lambda row: -row.alert.since)
         return [*firing, *reversed(self._ended)]

@@ -1,6 +1,6 @@
-"""Which processes report, which versions are in which slots, and whether all is healthy, in one sentence.
+"""Which processes report, which versions are in which slots, and the system's health in one sentence.
 
-Pure: takes what the processes last said, and the slots as ``liveshelf.models`` has them.
+Pure: takes the processes' last snapshots, and the slots of the topic ``liveshelf.models``.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class SlotRow(msgspec.Struct, frozen=True):
-    """A slot: what it holds, if anything; what it held before, newest first; and why it was emptied, if it was."""
+    """A slot: its current version, if any; its earlier versions, newest first; and why it was emptied, if it was."""
 
     slot: str
     current: Held | None
@@ -52,9 +52,9 @@ class Slots:
     def __init__(self) -> None:
         self._slots: dict[str, Slot] = {}
 
-    def update(self, told: Announcement) -> None:
-        """Take in what was announced; a slot whose record was removed is forgotten."""
-        name, slot = told
+    def update(self, announced: Announcement) -> None:
+        """Take in an announcement; a slot whose record was removed is dropped."""
+        name, slot = announced
         if slot is None:
             self._slots.pop(name, None)
         elif name in self._slots or len(self._slots) < MOST_SLOTS:
@@ -82,8 +82,8 @@ PROCESSES_KEPT = 500
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
-    """One process; ``silent_s`` is the age of its last snapshot, ``next`` the model that it is changing to, ``trouble``
-    what it cannot do, for people."""
+    """One process; ``silent_s`` is the age of its last snapshot, ``next`` the model that it is switching to,
+    ``trouble`` what it cannot do, as a sentence."""
 
     role: str
     id: str
@@ -105,7 +105,7 @@ class Processes:
     Parameters
     ----------
     quiet_ms
-        After so long without a snapshot a process does not count as alive.
+        A process without a snapshot for so long does not count as alive.
 
     Examples
     --------
@@ -122,13 +122,13 @@ class Processes:
         self._last: dict[tuple[str, str], Snapshot] = {}
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take a snapshot in; processes silent for an hour are forgotten."""
+        """Take a snapshot in; processes silent for an hour are dropped."""
         self._last[snapshot.role, snapshot.id] = snapshot
         if len(self._last) > PROCESSES_KEPT:
             del self._last[min(self._last, key=lambda key: self._last[key].to_ms)]
 
     def live(self, role: str, at: int) -> list[Snapshot]:
-        """Last snapshots of a role's processes that were alive at a moment, whose partitions no other has now."""
+        """Last snapshots of a role's processes that were alive at a moment, one for each partition."""
         return latest(
             snapshot
             for (whose, _), snapshot in self._last.items()
@@ -136,11 +136,11 @@ class Processes:
         )
 
     def newest(self) -> int | None:
-        """When the last snapshot of all was taken."""
+        """When the newest snapshot was taken."""
         return max((snapshot.to_ms for snapshot in self._last.values()), default=None)
 
     def get(self, now: int) -> list[ProcessRow]:
-        """All that reported within the last hour, by role and id."""
+        """All processes that reported within the last hour, by role and id."""
         for key in [key for key, snapshot in self._last.items() if snapshot.to_ms < now - FORGOTTEN_MS]:
             del self._last[key]
         return [_row(self._last[key], now, self.quiet_ms) for key in sorted(self._last)]
@@ -165,29 +165,29 @@ def _row(snapshot: Snapshot, now: int, quiet_ms: int) -> ProcessRow:
 
 
 def _trouble(snapshot: Snapshot) -> str:
-    told = words(snapshot.series)[:1]
+    troubles = words(snapshot.series)[:1]
     if snapshot.gauges.get("model_failing"):
-        told.append(f"model {snapshot.labels.get('model_failing', '')} yields nothing that can be ranked")
+        troubles.append(f"model {snapshot.labels.get('model_failing', '')} yields nothing that can be ranked")
     if snapshot.gauges.get("redis_paused"):
         why = snapshot.labels.get("redis_pause", "")
-        told.append(f"waits for Redis{f': {why}' if why else ''}")
-    return "; ".join(told)
+        troubles.append(f"waits for Redis{f': {why}' if why else ''}")
+    return "; ".join(troubles)
 
 
 BEHIND_S = 10.0
-"""Events that would take so long at the present pace are a backlog worth a warning."""
+"""A backlog that takes longer than this at the present rate is a warning."""
 
 RECENTLY_S = 300.0
-"""A process that fell silent within this time is told of."""
+"""A process that fell silent within this time is reported."""
 
 SENTENCES = 3
-"""So many grave ones are told in full."""
+"""Grave faults that are reported in full."""
 
 Level = Literal["ok", "warn", "bad", "none"]
 
 
 class Health(msgspec.Struct, frozen=True):
-    """``level`` is ``none`` while nothing has ever reported; ``silent_s`` is the age of the last snapshot of all."""
+    """``level`` is ``none`` while nothing has ever reported; ``silent_s`` is the age of the newest snapshot."""
 
     level: Level
     sentence: str
@@ -200,20 +200,20 @@ class Health(msgspec.Struct, frozen=True):
 def health(
     rows: Sequence[ProcessRow], events_per_s: float, firing: int, problem: str | None, grave: Sequence[str] = ()
 ) -> Health:
-    """The state of the whole.
+    """The health of the whole system.
 
     Parameters
     ----------
     rows
         All processes that reported within the last hour.
     events_per_s
-        How fast workers go at present.
+        The workers' present rate.
     firing
-        Alerts that fire.
+        Number of firing alerts.
     problem
-        Why the topics cannot be read, if they cannot.
+        Why the topics cannot be read; None if they can.
     grave
-        What else needs a person now, as a process that crashes again and again.
+        Other faults that need a person now, such as a crash loop.
 
     Examples
     --------
@@ -229,8 +229,8 @@ def health(
     lag = sum(row.lag for row in workers)
     silent = min((row.silent_s for row in rows), default=None)
     if silent is None:
-        told = f"{problem}. " if problem else ""
-        sentence = f"{'. '.join([*_first(grave), f'{told}Nothing has reported within the last hour'])}."
+        prefix = f"{problem}. " if problem else ""
+        sentence = f"{'. '.join([*_first(grave), f'{prefix}Nothing has reported within the last hour'])}."
         return Health("bad" if problem or grave else "none", sentence, 0, 0, 0.0, None)
     bad = [*([problem] if problem else []), *_first(grave)]
     if not live:
@@ -243,26 +243,26 @@ def health(
         bad.append("Redis is away: work waits for it")
     warn = [f"{_count(firing, 'alert')} firing"] if firing else []
     if lag > BEHIND_S * max(events_per_s, 1.0):
-        pace = f"about {lag / events_per_s:,.0f} s" if events_per_s else "and nothing moves"
-        warn.append(f"Workers are behind by {lag:,.0f} events, {pace}")
+        delay = f"about {lag / events_per_s:,.0f} s" if events_per_s else "and nothing moves"
+        warn.append(f"Workers are behind by {lag:,.0f} events, {delay}")
     for role, there in zip(roles, (workers, evaluators, trainers), strict=True):
         lost = [row.silent_s for row in rows if row.role == role and not row.alive and row.silent_s < RECENTLY_S]
         if lost and (there or role == "trainer"):
             warn.append(f"{_count(len(lost), role)} silent for {min(lost):,.0f} s")
     up = " and ".join(_count(len(there), role) for role, there in (("worker", workers), ("evaluator", evaluators)))
     now = f"{up} up, lag {lag:,.0f} events, last" if live else "Last"
-    told = f"{now} snapshot {silent:,.0f} s ago"
+    last = f"{now} snapshot {silent:,.0f} s ago"
     level: Level = "bad" if bad else "warn" if warn else "ok"
     return Health(
-        level, f"{'. '.join([*bad, *warn] or ['Healthy'])}. {told}.", len(workers), len(evaluators), lag, silent
+        level, f"{'. '.join([*bad, *warn] or ['Healthy'])}. {last}.", len(workers), len(evaluators), lag, silent
     )
 
 
 def _first(sentences: Sequence[str]) -> list[str]:
-    """The first few as sentences to be joined with full stops."""
-    told = [f"{one[:1].upper()}{one[1:]}".removesuffix(".") for one in sentences[:SENTENCES]]
+    """The first sentences, without their full stops, and the number of the others."""
+    first = [f"{one[:1].upper()}{one[1:]}".removesuffix(".") for one in sentences[:SENTENCES]]
     more = len(sentences) - SENTENCES
-    return [*told, f"And {more} more like these"] if more > 0 else told
+    return [*first, f"And {more} more like these"] if more > 0 else first
 
 
 def _count(number: int, what: str) -> str:

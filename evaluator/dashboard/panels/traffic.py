@@ -1,6 +1,6 @@
 """What shoppers see and do: click rates, ranking measures, exposure, calibration and the running experiment.
 
-Pure: takes the evaluators' last snapshots. Every rate stands with its interval.
+Pure: takes the evaluators' last snapshots. Every rate has its interval.
 """
 
 import math
@@ -19,7 +19,7 @@ MOST_ROWS = 40
 MOST_LINES = 12
 
 ALL = "*"
-"""In place of a surface: all of them."""
+"""Stands for all surfaces."""
 
 Cut = tuple[str, str, str, str]
 
@@ -67,7 +67,7 @@ def tallies(snapshots: Iterable[Snapshot]) -> dict[Cut, Tally]:
 
 
 def rate_rows(found: dict[Cut, Tally]) -> list[RateRow]:
-    """Of each window the slices with most impressions."""
+    """The slices with most impressions, for each window."""
     largest = sorted(found.items(), key=lambda pair: (-pair[1].impressions, pair[0]))
     return [
         RateRow(
@@ -86,7 +86,7 @@ def rate_rows(found: dict[Cut, Tally]) -> list[RateRow]:
 
 
 def lines(found: dict[Cut, Tally]) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Click rate with its interval by window, surface (and all surfaces) and arm, of those with most impressions."""
+    """Click rates with intervals by window, surface (and all surfaces) and arm, for those with most impressions."""
     sums: dict[tuple[str, str, str], Tally] = {}
     for (window, surface, arm, _), tally in found.items():
         for where in (surface, ALL):
@@ -121,10 +121,10 @@ MOST_ARMS = 60
 
 
 class ArmRow(msgspec.Struct, frozen=True):
-    """An arm of the running experiment; e-values as powers of ten, None where nothing is tested.
+    """An arm of the running experiment; e-values are powers of ten, None where nothing is tested.
 
-    ``ratio`` is that of its click rate to the champion's, with bounds that hold at all looks together; of several
-    evaluators, as the one tells it that saw most of the arm. None where nothing is known; an open end is infinite.
+    ``ratio`` is its click rate over the champion's, with bounds that are valid at all looks together. Of several
+    evaluators, the report with most impressions is used. None where it is unknown; an open bound is infinite.
     """
 
     arm: str
@@ -139,53 +139,54 @@ class ArmRow(msgspec.Struct, frozen=True):
 
 
 def evalues(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], float]:
-    """Evidence by test and arm, as powers of ten; a test of all arms at once stands under no arm."""
-    _, telling = _telling(snapshots)
-    found = added(telling, "experiment_log10_", ("test", "arm"))
-    return {(test, arm): told["evalue"] for (test, arm), told in found.items() if "evalue" in told}
+    """Evidence by test and arm, as powers of ten; a test of all arms at once has an empty arm."""
+    _, reports = _experiment(snapshots)
+    found = added(reports, "experiment_log10_", ("test", "arm"))
+    return {(test, arm): values["evalue"] for (test, arm), values in found.items() if "evalue" in values}
 
 
 def arms(snapshots: Sequence[Snapshot]) -> list[ArmRow]:
     """The running experiment, arm by arm."""
-    (challenger, telling), tests = _telling(snapshots), evalues(snapshots)
+    (challenger, reports), tests = _experiment(snapshots), evalues(snapshots)
     found = []
-    for (arm,), told in sorted(added(telling, "experiment_", ("arm",)).items()):
-        if "impressions" in told or "shoppers" in told:
-            shown = max(0, int(told.get("impressions", 0)))
-            clicks = max(0, min(int(told.get("clicks", 0)), shown))
+    for (arm,), values in sorted(added(reports, "experiment_", ("arm",)).items()):
+        if "impressions" in values or "shoppers" in values:
+            shown = max(0, int(values.get("impressions", 0)))
+            clicks = max(0, min(int(values.get("clicks", 0)), shown))
             found.append(
                 ArmRow(
                     arm,
                     challenger,
-                    int(told.get("shoppers", 0)),
+                    int(values.get("shoppers", 0)),
                     shown,
                     clicks,
                     wilson(clicks, shown),
                     tests.get(("clicks", arm), tests.get(("clicks", ""))),
                     tests.get(("traffic", arm), tests.get(("traffic", ""))),
-                    _ratio(told),
+                    _ratio(values),
                 )
             )
     return found[:MOST_ARMS]
 
 
-def _telling(snapshots: Sequence[Snapshot]) -> tuple[str, list[Snapshot]]:
-    """The challenger of the newest snapshot that tells of an experiment, for evaluators go over to the next one by one;
-    and the snapshot that tells of most of its impressions, with nothing about others."""
+def _experiment(snapshots: Sequence[Snapshot]) -> tuple[str, list[Snapshot]]:
+    """The newest snapshot's challenger, since evaluators switch to the next experiment one by one; and the snapshot
+    with most impressions of that experiment, without other experiments."""
     newest = sorted(snapshots, key=lambda one: -one.to_ms)
-    about = [one.labels.get("challenger", "") for each in newest for one in each.series if _is_told(one)]
+    about = [one.labels.get("challenger", "") for each in newest for one in each.series if _of_experiment(one)]
     if not about:
         return "", []
     kept = [
         msgspec.structs.replace(
-            each, series=[one for one in each.series if _is_told(one) and one.labels.get("challenger", "") == about[0]]
+            each,
+            series=[one for one in each.series if _of_experiment(one) and one.labels.get("challenger", "") == about[0]],
         )
         for each in newest
     ]
     return about[0], [max(kept, key=_impressions)]
 
 
-def _is_told(series: Series) -> bool:
+def _of_experiment(series: Series) -> bool:
     return series.name.startswith("experiment_")
 
 
@@ -193,10 +194,10 @@ def _impressions(snapshot: Snapshot) -> float:
     return sum(one.value for one in snapshot.series if one.name == "experiment_impressions")
 
 
-def _ratio(told: Mapping[str, float]) -> Interval | None:
-    if "ratio" not in told:
+def _ratio(values: Mapping[str, float]) -> Interval | None:
+    if "ratio" not in values:
         return None
-    return Interval(told["ratio"], told.get("ratio_low", 0.0), told.get("ratio_high", float("inf")))
+    return Interval(values["ratio"], values.get("ratio_low", 0.0), values.get("ratio_high", float("inf")))
 
 
 MOST_BRANDS = 12
@@ -207,7 +208,7 @@ BOUNDED = {"mrr", "ndcg_10", "diversity"}
 
 
 class MeasureRow(msgspec.Struct, frozen=True):
-    """A measure's mean over the last hour on one surface; the interval is empty where none can be given."""
+    """A measure's mean over the last hour on one surface; the interval is None where it is unknown."""
 
     measure: str
     surface: str
@@ -217,7 +218,7 @@ class MeasureRow(msgspec.Struct, frozen=True):
 
 
 class BrandRow(msgspec.Struct, frozen=True):
-    """How much of what was shown in the last hour was a brand's; "" are all other brands."""
+    """A brand's share of the impressions of the last hour; "" is all other brands."""
 
     brand: str
     impressions: int
@@ -225,7 +226,7 @@ class BrandRow(msgspec.Struct, frozen=True):
 
 
 class BinRow(msgspec.Struct, frozen=True):
-    """Impressions for which about the same probability was predicted: what was predicted, and what came."""
+    """Impressions with about the same predicted probability: the mean prediction, and the observed rate."""
 
     count: int
     predicted: float
@@ -242,7 +243,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 def hoeffding(mean: float, count: float, level: float = 0.95) -> tuple[float, float]:
-    """An interval of the mean of values in 0..1 that holds for any distribution (Hoeffding 1963).
+    """An interval of the mean of values in 0..1, valid for any distribution (Hoeffding 1963).
 
     Examples
     --------
@@ -263,7 +264,7 @@ def measures(snapshots: Sequence[Snapshot]) -> list[MeasureRow]:
             interval = hoeffding(mean, count) if measure in BOUNDED else None
             found.append(MeasureRow(measure, surface, int(count), mean, interval))
     shown = [series.value for snapshot in snapshots for series in snapshot.series if series.name == "coverage"]
-    if shown:  # what several showed overlaps by an unknown part: between the largest and the sum
+    if shown:  # items of several evaluators overlap by an unknown part: the union is between the largest and the sum
         bounds = (max(shown), min(1.0, sum(shown)))
         found.append(MeasureRow("coverage", "", len(shown), bounds[0], bounds if len(shown) > 1 else None))
     return found[:CALIBRATION_ROWS]
@@ -285,7 +286,7 @@ def exposure(snapshots: Sequence[Snapshot]) -> list[BrandRow]:
 
 
 def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:
-    """Reliability of each intent, its bins from the least probable on."""
+    """Reliability of each intent, with bins sorted by predicted probability."""
     bins: dict[str, list[BinRow]] = {}
     gaps: dict[str, list[float]] = {}
     for (intent, _), sums in sorted(added(snapshots, "calibration_", ("intent", "bin"), least=0.0).items()):

@@ -1,1 +1,1 @@
-"""Alerts: what fires, what is resolved, each told once."""
+"""Alerts: which fire, which are resolved, and how they are sent."""

@@ -1,7 +1,7 @@
-"""What fires now and what ended last, as the alerts topic tells it, and which of what it tells is news.
+"""The firing alerts and the last ended ones, as read from the alerts topic, and which records are news.
 
-More evaluators may see the same, and each tells again what it saw before it was restarted. Pure: takes alerts in the
-order of the topic and a clock. Where they are read from is not its business.
+Several evaluators may report the same alert, and each repeats its alerts after a restart. Pure: takes alerts in the
+order of the topic and a clock. Knows nothing of where they are read from.
 """
 
 from collections import OrderedDict
@@ -13,43 +13,43 @@ from cachetools import FIFOCache
 from evaluator.monitoring.alerts.alert import REPEAT_MS, Alert
 
 FORGET_MS = 3 * REPEAT_MS
-"""An alert that was not told again for so long no longer fires: whoever watched it is gone."""
+"""An alert that was not repeated for so long no longer fires: the process that reported it is gone."""
 
 MOST = 10_000
-"""Alerts that are known to fire; of more, those that began to be told first are forgotten."""
+"""Most firing alerts that are kept; beyond that, those reported first are dropped."""
 
 REMIND_MS = REPEAT_MS // 2
-"""An alert that is told again sooner than this is a repetition, later a reminder."""
+"""A repeated alert is news if it comes later than this, else it is ignored."""
 
 
 @dataclass(slots=True)
 class _Firing:
     alert: Alert
     news_at: int
-    told_at: dict[str, int] = field(default_factory=dict)
+    reported_at: dict[str, int] = field(default_factory=dict)
 
 
 class AlertsView:
-    """The alerts of the topic, each once, however often and by however many it was told.
+    """The alerts of the topic, each once, however often and by however many processes it was reported.
 
     Parameters
     ----------
     ended
-        How many ended alerts are kept, the last ones.
+        How many of the last ended alerts are kept.
 
     Examples
     --------
     >>> drop = Alert(name="drop", labels={}, state="firing", summary="", evidence={}, since=5)
-    >>> standing = AlertsView()
-    >>> standing.update(drop, 5, "evaluator-1").since
+    >>> view = AlertsView()
+    >>> view.update(drop, 5, "evaluator-1").since
     5
-    >>> standing.update(drop, 9, "evaluator-2"), [alert.name for alert in standing.get(10)]
+    >>> view.update(drop, 9, "evaluator-2"), [alert.name for alert in view.get(10)]
     (None, ['drop'])
     >>> over = msgspec.structs.replace(drop, state="resolved", since=9, until=20)
-    >>> standing.update(over, 20, "evaluator-2"), [alert.name for alert in standing.get(21)]
+    >>> view.update(over, 20, "evaluator-2"), [alert.name for alert in view.get(21)]
     (None, ['drop'])
-    >>> ended = standing.update(over, 22, "evaluator-1")
-    >>> (ended.state, ended.since), standing.get(23), len(standing.ended())
+    >>> ended = view.update(over, 22, "evaluator-1")
+    >>> (ended.state, ended.since), view.get(23), len(view.ended())
     (('resolved', 5), [], 1)
     """
 
@@ -58,34 +58,34 @@ class AlertsView:
         self._firing: FIFOCache[str, _Firing] = FIFOCache(MOST)
         self._ended: OrderedDict[str, Alert] = OrderedDict()
 
-    def update(self, alert: Alert, told: int, source: str = "") -> Alert | None:
-        """Take in what somebody told at a moment.
+    def update(self, alert: Alert, at: int, source: str = "") -> Alert | None:
+        """Take in an alert that a source reported at a moment.
 
         Returns
         -------
         Alert or None
-            What is news: an alert that begins, one that goes on and was not told of for long, one that ended for all;
-            with its true beginning.
+            The alert if it is news, with its true beginning: it begins, or goes on and was not reported for long, or
+            has ended at all sources.
         """
-        self._forget(told)
+        self._forget(at)
         known = self._firing.get(alert.key)
         if known is not None:
             alert = msgspec.structs.replace(alert, since=min(alert.since, known.alert.since))
         if alert.state == "resolved":
             return self._resolve(alert, known, source)
-        news = known is None or told - known.news_at >= REMIND_MS
+        news = known is None or at - known.news_at >= REMIND_MS
         if known is None:
-            known = self._firing[alert.key] = _Firing(alert, told)
-        known.alert, known.news_at = alert, told if news else known.news_at
-        known.told_at[source] = told
+            known = self._firing[alert.key] = _Firing(alert, at)
+        known.alert, known.news_at = alert, at if news else known.news_at
+        known.reported_at[source] = at
         return alert if news else None
 
     def _resolve(self, alert: Alert, known: _Firing | None, source: str) -> Alert | None:
         if known is None and alert.key in self._ended:
             return None
         if known is not None:
-            known.told_at.pop(source, None)
-            if known.told_at:
+            known.reported_at.pop(source, None)
+            if known.reported_at:
                 return None
             del self._firing[alert.key]
         self._ended.pop(alert.key, None)
@@ -95,18 +95,18 @@ class AlertsView:
         return alert
 
     def get(self, now: int) -> list[Alert]:
-        """All that fires, by key."""
+        """All firing alerts, sorted by key."""
         self._forget(now)
         return [self._firing[key].alert for key in sorted(self._firing)]
 
     def ended(self) -> list[Alert]:
-        """The last alerts that ended, each with its latest end, the last one last."""
+        """The last ended alerts, each with its latest end, the newest last."""
         return list(self._ended.values())
 
     def _forget(self, now: int) -> None:
         for key, firing in list(self._firing.items()):
-            for source, told in list(firing.told_at.items()):
-                if now - told > FORGET_MS:
-                    del firing.told_at[source]
-            if not firing.told_at:
+            for source, at in list(firing.reported_at.items()):
+                if now - at > FORGET_MS:
+                    del firing.reported_at[source]
+            if not firing.reported_at:
                 del self._firing[key]

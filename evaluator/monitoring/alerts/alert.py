@@ -1,6 +1,6 @@
-"""One alert, and the book of those that fire: each beginning and each end is told once, and a long one again at times.
+"""One alert, and the active alerts: each beginning and each end is published once, and a long alert is repeated.
 
-Pure: takes what is watched and a clock, gives what is to be sent. Where alerts go is not its business.
+Pure: takes alerts and a clock, gives the alerts to send. Knows nothing of where they go.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from streams.clock import Moment
 from streams.telemetry.meter import Name, Words
 
 REPEAT_MS = 4 * 3_600_000
-"""An alert that goes on is told again so often."""
+"""A firing alert is published again at this interval."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that needs a person, or no longer does. Times are epoch milliseconds.
 
-    ``name`` and ``labels`` say what it is about and make it one alert; ``evidence`` is what made it fire; ``until`` is
-    set once it is resolved.
+    ``name`` and ``labels`` identify the alert; ``evidence`` is the reason that it fires; ``until`` is set once it is
+    resolved.
     """
 
     name: Name
@@ -34,7 +34,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """The same for the same thing.
+        """The alert's identity as one string.
 
         Examples
         --------
@@ -53,11 +53,11 @@ class ActiveAlerts:
 
     Examples
     --------
-    >>> book = ActiveAlerts()
+    >>> active = ActiveAlerts()
     >>> first = Alert(name="drop", labels={}, state="firing", summary="", evidence={}, since=5)
-    >>> [alert.state for alert in book.fire(first, 5)], book.fire(first, 9)
+    >>> [alert.state for alert in active.fire(first, 5)], active.fire(first, 9)
     (['firing'], [])
-    >>> [(alert.state, alert.until) for alert in book.resolve("drop", 20)], book.resolve("drop", 21)
+    >>> [(alert.state, alert.until) for alert in active.resolve("drop", 20)], active.resolve("drop", 21)
     ([('resolved', 20)], [])
     """
 
@@ -66,30 +66,30 @@ class ActiveAlerts:
         self._firing: dict[str, tuple[Alert, int]] = {}
 
     def fire(self, alert: Alert, now: int) -> list[Alert]:
-        """Note that something fires; what is to be told of it."""
+        """Record that an alert fires; returns what to publish."""
         known = self._firing.get(alert.key)
         if known is not None and now - known[1] < self.repeat_ms:
             return []
-        told = alert if known is None else msgspec.structs.replace(alert, since=known[0].since)
-        self._firing[alert.key] = told, now
-        return [told]
+        news = alert if known is None else msgspec.structs.replace(alert, since=known[0].since)
+        self._firing[alert.key] = news, now
+        return [news]
 
     def resolve(self, key: str, now: int) -> list[Alert]:
-        """Note that something no longer fires; what is to be told of it."""
+        """Record that an alert no longer fires; returns what to publish."""
         known = self._firing.pop(key, None)
         return [] if known is None else [msgspec.structs.replace(known[0], state="resolved", until=now)]
 
     def save(self) -> list[Any]:
-        """What fires, and when it was told last, as plain values."""
-        return [[msgspec.to_builtins(alert), told] for alert, told in self._firing.values()]
+        """The firing alerts, and when each was published last, as plain values."""
+        return [[msgspec.to_builtins(alert), published] for alert, published in self._firing.values()]
 
     def load(self, saved: Sequence[Any]) -> None:
-        """Go on from what :meth:`save` gave, and from nothing else."""
+        """Replace the state by what :meth:`save` gave."""
         self._firing.clear()
-        for plain, told in saved:
+        for plain, published in saved:
             alert = msgspec.convert(plain, Alert)
-            self._firing[alert.key] = alert, told
+            self._firing[alert.key] = alert, published
 
     def get(self) -> list[Alert]:
-        """All that fires, by key."""
+        """All firing alerts, sorted by key."""
         return [self._firing[key][0] for key in sorted(self._firing)]

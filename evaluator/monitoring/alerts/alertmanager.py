@@ -1,8 +1,7 @@
-"""Alerts as Alertmanager takes them (API v2): all that fires, again and again, and each end once.
+"""Alerts for Alertmanager (API v2): firing alerts are sent repeatedly, each end once.
 
-Alertmanager keeps an alert for as long as it is told of it, and ends it by itself at ``endsAt``; so telling is
-idempotent, needs no offsets, and a process that dies leaves nothing firing for good. Pure: values and a clock in, JSON
-out.
+Alertmanager ends an alert at ``endsAt`` unless it is sent again. So sending is idempotent, needs no offsets, and a dead
+process leaves no alert firing for good. Pure: takes values and a clock, gives JSON.
 """
 
 import re
@@ -17,74 +16,74 @@ from evaluator.monitoring.alerts.alert import Alert
 
 PATH = "api/v2/alerts"
 HOLD = 5
-"""An alert lasts, unless told again, for so many times as long as the time between two tellings."""
+"""An alert that is not sent again ends after so many times the interval between two requests."""
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
-class Bulletin:
-    """What Alertmanager is to be told now.
+class AlertmanagerState:
+    """The alerts to send to Alertmanager.
 
     Parameters
     ----------
     resend_ms
-        How often it is told of what fires.
+        Interval at which firing alerts are sent.
     link
-        Where a person can look.
+        Address of a page for people.
 
     Examples
     --------
-    >>> bulletin = Bulletin(resend_ms=60_000)
+    >>> state = AlertmanagerState(resend_ms=60_000)
     >>> drop = Alert(name="drop", labels={"arm": "a"}, state="firing", summary="Fewer", evidence={"rate": 0.1}, since=0)
-    >>> bulletin.update(drop, 0)
-    >>> [told] = bulletin.get(1_000)
-    >>> told["labels"], told["annotations"], told["endsAt"]
+    >>> state.update(drop, 0)
+    >>> [sent] = state.get(1_000)
+    >>> sent["labels"], sent["annotations"], sent["endsAt"]
     ({'arm': 'a', 'alertname': 'drop'}, {'summary': 'Fewer', 'evidence': 'rate 0.1'}, '1970-01-01T00:05:01.000Z')
-    >>> bulletin.update(msgspec.structs.replace(drop, state="resolved", until=2_000), 2_000)
-    >>> [one["endsAt"] for one in bulletin.get(3_000)]
+    >>> state.update(msgspec.structs.replace(drop, state="resolved", until=2_000), 2_000)
+    >>> [one["endsAt"] for one in state.get(3_000)]
     ['1970-01-01T00:00:02.000Z']
-    >>> bulletin.sent()
-    >>> bulletin.get(4_000)
+    >>> state.sent()
+    >>> state.get(4_000)
     []
     """
 
     def __init__(self, resend_ms: int, link: str | None = None) -> None:
         self._hold_ms, self._link = HOLD * resend_ms, link
-        self._standing = AlertsView()
+        self._view = AlertsView()
         self._ends: dict[str, Alert] = {}
 
-    def update(self, alert: Alert, told: int, source: str = "") -> None:
-        """Take in what somebody told at a moment."""
-        news = self._standing.update(alert, told, source)
+    def update(self, alert: Alert, at: int, source: str = "") -> None:
+        """Take in an alert that a source reported at a moment."""
+        news = self._view.update(alert, at, source)
         if news is not None:
             self._ends.pop(news.key, None)
             if news.state == "resolved":
                 self._ends[news.key] = news
 
     def get(self, now: int) -> list[dict[str, Any]]:
-        """All that fires, and what has ended since the last call of :meth:`sent`."""
-        # What ended longer ago than an alert lasts, Alertmanager has ended itself.
+        """All firing alerts, and those that ended since the last call of :meth:`sent`."""
+        # Alertmanager itself has ended alerts that ended longer ago than an alert lasts.
         self._ends = {key: alert for key, alert in self._ends.items() if now - (alert.until or 0) < self._hold_ms}
-        return [self._told(alert, now) for alert in (*self._standing.get(now), *self._ends.values())]
+        return [self._posted(alert, now) for alert in (*self._view.get(now), *self._ends.values())]
 
     def sent(self) -> None:
-        """Alertmanager has what the last :meth:`get` gave."""
+        """Alertmanager has accepted what the last :meth:`get` gave."""
         self._ends.clear()
 
-    def _told(self, alert: Alert, now: int) -> dict[str, Any]:
+    def _posted(self, alert: Alert, now: int) -> dict[str, Any]:
         ends = now + self._hold_ms if alert.until is None else max(alert.until, alert.since)
         labels = {_name(name): value for name, value in alert.labels.items()}
-        told: dict[str, Any] = {
+        posted: dict[str, Any] = {
             "labels": labels | {"alertname": alert.name},
             "annotations": {"summary": alert.summary, "evidence": evidence(alert)},
             "startsAt": _moment(alert.since),
             "endsAt": _moment(ends),
         }
-        return told if self._link is None else told | {"generatorURL": self._link}
+        return posted if self._link is None else posted | {"generatorURL": self._link}
 
 
 def evidence(alert: Alert) -> str:
-    """What made it fire, for people.
+    """The evidence as text for people.
 
     Examples
     --------
@@ -98,13 +97,13 @@ def evidence(alert: Alert) -> str:
     return ", ".join(f"{name} {value}" for name, value in shown)
 
 
-def body(told: Iterable[dict[str, Any]]) -> bytes:
+def body(alerts: Iterable[dict[str, Any]]) -> bytes:
     """The request's body."""
-    return msgspec.json.encode(list(told))
+    return msgspec.json.encode(list(alerts))
 
 
 def _name(label: str) -> str:
-    """A name that Alertmanager takes."""
+    """A label's name that Alertmanager accepts."""
     name = _NOT_IN_A_NAME.sub("_", label)
     return f"_{name}" if name[:1].isdigit() or not name else name
 

@@ -1,4 +1,4 @@
-"""Settings of alerts: who is told of them outside Kafka."""
+"""Settings of alerts: receivers outside Kafka."""
 
 from typing import Annotated, Self
 
@@ -9,7 +9,7 @@ from streams.config import Config, Seconds
 
 
 class AlertsConfig(Config):
-    """Who is told of alerts outside Kafka. Addresses are secrets, for they may hold a password or a token."""
+    """Receivers of alerts outside Kafka. Addresses are secrets, because they may hold a password or a token."""
 
     alertmanager_url: Secret[HttpUrl] | None = None
     webhook_url: Secret[HttpUrl] | None = None

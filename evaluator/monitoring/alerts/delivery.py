@@ -1,6 +1,6 @@
-"""Delivery to a receiver that may be away: what an answer means, and how long to wait before the next try.
+"""Delivery to a receiver that may be away: what an answer means, and how long to wait before the next attempt.
 
-Pure: takes answers and a clock; asking is the business of ``outbound``.
+Pure: takes answers and a clock; ``outbound`` sends the requests.
 """
 
 import math
@@ -11,17 +11,17 @@ from typing import Literal
 import httpx
 
 LONGEST_ASKED_S = 3_600.0
-"""A receiver may ask for patience, but not for longer than this."""
+"""Longest wait that a receiver may ask for."""
 
 WORTH_ANOTHER_TRY = frozenset({408, 429})
-"""Answers below 500 that say nothing against the message itself."""
+"""Answers below 500 after which the message is sent again."""
 
 Verdict = Literal["delivered", "again", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: a status, None where nobody answered; what ``Retry-After`` said; a few words for the log."""
+    """An answer: the status, None where nobody answered; the header ``Retry-After``; a few words for the log."""
 
     status: int | None
     retry_after: str | None = None
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def verdict(self) -> Verdict:
-        """What it means for the message.
+        """What the answer means for the message.
 
         Examples
         --------
@@ -41,7 +41,7 @@ class Answer:
         return "delivered" if 200 <= self.status < 300 else "refused"
 
     def asked_s(self, now_s: float) -> float:
-        """Seconds that the receiver asks to be left alone, given as a number or as a date (RFC 9110, 10.2.3).
+        """Seconds that the receiver asks to wait, given as a number or as a date (RFC 9110, 10.2.3).
 
         Examples
         --------

@@ -1,8 +1,8 @@
-"""Alerts on their way out: the topic is read beside the evaluator's join, and sent to Alertmanager and a webhook.
+"""Sending alerts: reads the topic beside the evaluator's join, and posts to Alertmanager and to a webhook.
 
-Neither receiver can hold up the join, whatever it answers: each has its own tries, in bounded time and memory, and it
-is logged once when one is away and once when it is back. Alertmanager is sent a state, so every evaluator reads the
-whole topic and sends it; the webhook is sent events, so one consumer group reads them and commits what was delivered.
+Neither receiver can delay the join: each has its own attempts, in bounded time and memory. It is logged once when a
+receiver is away and once when it is back. Alertmanager gets a state, so every evaluator reads the whole topic and sends
+it. The webhook gets events, so one consumer group reads them and commits what was delivered.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from streams.telemetry.meter import Meter
 
 
 class Post:
-    """Posts JSON, as an asynchronous context.
+    """Posts JSON, as an asynchronous context manager.
 
-    Redirects are not followed: a receiver that moved is named in the settings, not found on the way.
+    Redirects are not followed: the settings have to name a receiver that moved.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -46,7 +46,7 @@ class Post:
         await self._client.aclose()
 
     async def __call__(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """Send, and read no more of the answer than the log needs."""
+        """Send a request, and read no more of the answer than the log needs."""
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             async with (
@@ -63,14 +63,14 @@ class Post:
 
 
 class Receiver:
-    """Somebody who takes messages over HTTP.
+    """A receiver of messages over HTTP.
 
     Parameters
     ----------
     name
-        For the log, and of the counts ``{name}.delivered``, ``{name}.again`` and ``{name}.refused``.
+        Name in the log, and in the counts ``{name}.delivered``, ``{name}.again`` and ``{name}.refused``.
     longest_s
-        The longest wait between two tries, unless the receiver asks for more.
+        Longest wait between two attempts, unless the receiver asks for more.
     """
 
     def __init__(self, name: str, post: Post, longest_s: float, meter: Meter) -> None:
@@ -78,8 +78,8 @@ class Receiver:
         self._backoff = Backoff(longest_s)
         self._away = False
 
-    async def tell(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> float | None:
-        """Try once; None when the message is done with, else the seconds to wait before the next try."""
+    async def send(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> float | None:
+        """Send once; returns None when the message is done, else the seconds to wait before the next attempt."""
         answer = await self._post(url, body, headers)
         self._meter.count(f"{self.name}.{answer.verdict}")
         if answer.verdict == "again":
@@ -100,7 +100,7 @@ log = logging.getLogger(__name__)
 READ_MS = 1_000
 
 NO_LIMIT_MS = 2**31 - 1
-"""A receiver may be away for days: waiting for it is no sign of a dead consumer, whose heartbeat would stop."""
+"""No limit between polls, because a receiver may be away for days. A dead consumer is detected by its heartbeat."""
 
 
 class Outbound:
@@ -109,11 +109,11 @@ class Outbound:
     Parameters
     ----------
     streams, config
-        Where Kafka is, and who is to be told.
+        Settings of Kafka, and of the receivers.
     group
         Consumer group of the webhook's deliveries.
     meter
-        Counts tries by what came of them.
+        Counts attempts by their result.
     """
 
     def __init__(self, streams: StreamsConfig, config: AlertsConfig, group: str, meter: Meter) -> None:
@@ -123,31 +123,31 @@ class Outbound:
         self.link = str(config.link) if config.link else None
 
     async def run(self) -> None:
-        """Tell those that the settings name, until cancelled."""
+        """Send to the receivers of the settings, until cancelled."""
         async with asyncio.TaskGroup() as group:
             if self.config.alertmanager_url is not None:
                 url = str(self.config.alertmanager_url.get_secret_value()).rstrip("/")
-                telling = self._telling("alertmanager", None, f"{url}/{alertmanager.PATH}", self._tell_state)
-                group.create_task(run_forever(telling, "telling Alertmanager"))
+                sending = self._send_forever("alertmanager", None, f"{url}/{alertmanager.PATH}", self._send_state)
+                group.create_task(run_forever(sending, "sending to Alertmanager"))
             if self.config.webhook_url is not None:
                 url = str(self.config.webhook_url.get_secret_value())
-                telling = self._telling("webhook", self.group, url, self._tell_each)
-                group.create_task(run_forever(telling, "telling the webhook"))
+                sending = self._send_forever("webhook", self.group, url, self._send_each)
+                group.create_task(run_forever(sending, "sending to the webhook"))
 
-    async def _telling(
-        self, name: str, group: str | None, url: str, tell: Callable[[Consumer, Receiver, str], Awaitable[None]]
+    async def _send_forever(
+        self, name: str, group: str | None, url: str, send: Callable[[Consumer, Receiver, str], Awaitable[None]]
     ) -> None:
-        """Begin again whenever telling breaks; it must not take the join along."""
+        """Start again after every error, so that the join is not affected."""
         backoff = Backoff(self.config.longest_wait_s)
         while True:
             began = time.monotonic()
             try:
                 async with Post(self.config.timeout_s) as post, self._reading(group) as consumer:
-                    await tell(consumer, Receiver(name, post, self.config.longest_wait_s, self.meter), url)
+                    await send(consumer, Receiver(name, post, self.config.longest_wait_s, self.meter), url)
             except KAFKA_ERRORS as error:
                 log.warning("alerts for the %s cannot be read: %s", name, error)
             except Exception:
-                log.exception("telling alerts to the %s broke; beginning again", name)
+                log.exception("sending alerts to the %s failed; starting again", name)
             if time.monotonic() - began > self.config.longest_wait_s:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
@@ -161,44 +161,44 @@ class Outbound:
         finally:
             await consumer.stop()
 
-    async def _tell_state(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
-        """Keep the book of what fires, and tell all of it when it changes and every so often."""
-        bulletin = alertmanager.Bulletin(int(self.config.resend_s * 1000), self.link)
+    async def _send_state(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
+        """Keep the firing alerts, and send all of them at each change and at the interval of the settings."""
+        state = alertmanager.AlertmanagerState(int(self.config.resend_s * 1000), self.link)
         ends = await consumer.end_offsets(consumer.assignment())
         due, waiting = 0.0, False
         while True:
             for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
                 for message in messages:
-                    if self._guard.hand(message, lambda told: bulletin.update(*told)):
+                    if self._guard.hand(message, lambda alert: state.update(*alert)):
                         due = due if waiting else 0.0
-            # What fires is known only where the topic ended when reading began.
-            if not consumer.passed(ends) or time.monotonic() < due or not (told := bulletin.get(wall_ms())):
+            # The firing alerts are known only after reading to where the topic ended at the start.
+            if not consumer.passed(ends) or time.monotonic() < due or not (alerts := state.get(wall_ms())):
                 continue
-            wait = await receiver.tell(url, alertmanager.body(told))
+            wait = await receiver.send(url, alertmanager.body(alerts))
             waiting = wait is not None
             due = time.monotonic() + (self.config.resend_s if wait is None else wait)
             if wait is None:
-                bulletin.sent()
+                state.sent()
 
-    async def _tell_each(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
-        """Deliver what is news, one alert after the other, and commit each record once it is done with."""
+    async def _send_each(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
+        """Deliver the news, one alert after the other, and commit each record once it is done."""
         assert self.config.webhook_secret is not None
         secret = self.config.webhook_secret.get_secret_value()
-        standing, read = AlertsView(), dict[TopicPartition, int]()
+        view, read = AlertsView(), dict[TopicPartition, int]()
         while True:
             message = await consumer.getone()
             partition = TopicPartition(message.topic, message.partition)
             if read.get(partition) != message.offset:  # the first one, or another evaluator had the partition
-                standing = await self._standing(partition, message.offset)
+                view = await self._view_before(partition, message.offset)
             read[partition] = message.offset + 1
             one = self._guard(message)
-            if not isinstance(one, Refusal) and (news := standing.update(*one)) is not None:
+            if not isinstance(one, Refusal) and (news := view.update(*one)) is not None:
                 id = webhook.message_id(message.topic, message.partition, message.offset, message.value)
                 wait: float | None = 0.0
                 while wait is not None and partition in consumer.assignment():
                     await asyncio.sleep(wait)
                     signed = webhook.request(news, id, secret, int(time.time()), self.link)
-                    wait = await receiver.tell(url, signed.body, signed.headers)
+                    wait = await receiver.send(url, signed.body, signed.headers)
                 if wait is not None:
                     continue  # another evaluator has the partition now, and begins where this one committed
             try:
@@ -206,13 +206,13 @@ class Outbound:
             except KAFKA_ERRORS as error:
                 log.warning("a delivered alert could not be committed and may come again: %s", error)
 
-    async def _standing(self, partition: TopicPartition, end: int) -> AlertsView:
-        """What fired before an offset."""
-        standing = AlertsView()
+    async def _view_before(self, partition: TopicPartition, end: int) -> AlertsView:
+        """The alerts as they were before an offset."""
+        view = AlertsView()
         async with self._reading(None) as history:
             while not history.passed({partition: end}):
                 messages = (await history.getmany(partition, timeout_ms=READ_MS)).get(partition, ())
                 for message in messages:
                     if message.offset < end:
-                        self._guard.hand(message, lambda told: standing.update(*told))
-        return standing
+                        self._guard.hand(message, lambda alert: view.update(*alert))
+        return view

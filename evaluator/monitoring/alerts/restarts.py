@@ -1,7 +1,7 @@
-"""How often one process had to be started again, and whether that is a loop. Pure: takes ends, their reasons, a clock.
+"""How often one process was restarted, and whether that is a crash loop. Pure: takes ends, their reasons, a clock.
 
-Three ends within the window are a loop, and it is over once the window has passed without another one; so neither a
-rolling deploy nor a process that crashes every two minutes makes the alarm come and go.
+Three ends within the window are a loop. It is over once a window has passed without another end. So a rolling deploy
+raises no alarm, and the alarm of a process that crashes every two minutes does not flap.
 """
 
 import math
@@ -11,13 +11,13 @@ import msgspec
 
 WINDOW_S = 300.0
 LOOP = 3
-"""So many ends within the window are a loop."""
+"""Ends within the window that are a loop."""
 
 
 class Restarted(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a process was started again, in all and within ``span_s`` seconds; why it ended last; when (epoch s).
+    """How often a process was restarted, in all and within ``span_s`` seconds; why and when (epoch s) it ended last.
 
-    ``sentence`` says it in words.
+    ``sentence`` is the same in words.
     """
 
     total: int
@@ -35,7 +35,7 @@ class Restarts:
     Parameters
     ----------
     name
-        Of the process, for the sentence.
+        The process's name, for the sentence.
     window_s
         How long an end counts.
 
@@ -55,7 +55,7 @@ class Restarts:
         self._looping = False
 
     def update(self, now: float, reason: str, at: float) -> None:
-        """It ended at a moment of the clock, which is ``at`` for people."""
+        """Record an end at a moment of the monotonic clock; ``at`` is the same moment as epoch seconds."""
         self._ends.append(now)
         self._total, self._reason, self._at = self._total + 1, reason, at
 
@@ -67,7 +67,7 @@ class Restarts:
         return self._looping
 
     def get(self, now: float) -> Restarted:
-        """All that is known."""
+        """The counts and the sentence."""
         looping = self.looping(now)
         span_s = now - self._ends[0] if self._ends else 0.0
         return Restarted(

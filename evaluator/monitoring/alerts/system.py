@@ -1,15 +1,15 @@
-"""What is wrong with the system itself, as its processes tell it, and the alerts of that.
+"""Faults of the system itself, from its processes' snapshots, and their alerts.
 
 | alert | when |
 |---|---|
-| ``crash_loop`` | one named instance was started again three times within five minutes |
-| ``unreadable_partition`` | a process cannot read a partition on |
-| ``model_failing`` | the champion yields nothing that can be ranked, and the version before serves |
-| ``redis_paused`` | a role has waited for Redis for half a minute |
-| ``role_silent`` | others report, and no process of a role that did has for a minute |
+| ``crash_loop`` | one named instance was restarted three times within five minutes |
+| ``unreadable_partition`` | a process cannot go on reading a partition |
+| ``model_failing`` | the champion gives no scores that can be ranked, and the version before serves |
+| ``redis_paused`` | a role has waited for Redis for 30 s |
+| ``role_silent`` | no process of a role has reported for a minute, while other roles report |
 
-Pure: takes snapshots and a clock. Processes without an instance's name are not counted for loops: several that begin on
-one host cannot be told from one that begins again.
+Pure: takes snapshots and a clock. Crash loops are counted only for named instances: without a name, several processes
+that start on one host look like one that restarts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,23 +25,23 @@ from streams.reporting import STARTED
 from streams.telemetry.meter import Series, Snapshot
 
 QUIET_MS = 15_000
-"""A process that has not reported for so long says nothing of now."""
+"""A process that has not reported for so long does not count as live."""
 
 PAUSED_MS = 30_000
 SILENT_MS = 60_000
 
 FORGOTTEN_MS = 3_600_000
-"""A role that has been silent for so long was ended on purpose."""
+"""A role that has been silent for so long counts as ended on purpose."""
 
 MOST = 1_000
-"""Processes, and instances, that are kept."""
+"""Most processes, and most instances, that are kept."""
 
 GRAVE = frozenset({"crash_loop", "unreadable_partition", "model_failing"})
-"""Alerts that make the page red; that Redis is away, or a role is silent, it sees by itself."""
+"""Alerts that make the page red. The page itself detects that Redis is away or that a role is silent."""
 
 
 class SystemMonitor:
-    """What the processes last said, what is wrong with it, and which alerts of it are to be told.
+    """Keeps the processes' last snapshots, and derives faults and the alerts to publish.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ class SystemMonitor:
 
     Examples
     --------
-    >>> watch = SystemMonitor()
+    >>> monitor = SystemMonitor()
     >>> labels = {"role": "worker", "instance": "worker-1", "host": "h", "last_words": "OSError: full"}
     >>> for now in (0, 5_000, 15_000, 35_000):
-    ...     watch.update(Snapshot(role="started", id=f"h-{now}", from_ms=now, to_ms=now, counts={}, gauges={},
+    ...     monitor.update(Snapshot(role="started", id=f"h-{now}", from_ms=now, to_ms=now, counts={}, gauges={},
     ...         sketches={}, labels=labels), now)
-    >>> [(alert.name, alert.state, alert.summary) for alert in watch.tell(36_000)], watch.tell(37_000)
+    >>> [(alert.name, alert.state, alert.summary) for alert in monitor.tell(36_000)], monitor.tell(37_000)
     ([('crash_loop', 'firing', 'worker-1 restarted 3 times in 31 s: OSError: full')], [])
-    >>> watch.update(Snapshot(role="worker", id="h-35000-1a2b", from_ms=335_000, to_ms=336_000, counts={}, gauges={},
+    >>> monitor.update(Snapshot(role="worker", id="h-35000-1a2b", from_ms=335_000, to_ms=336_000, counts={}, gauges={},
     ...     sketches={}), 336_000)
-    >>> [alert.state for alert in watch.tell(336_000)]
+    >>> [alert.state for alert in monitor.tell(336_000)]
     ['resolved']
     """
 
@@ -81,7 +81,7 @@ class SystemMonitor:
             _keep(self._last, (snapshot.role, snapshot.id), snapshot)
 
     def get(self, now: int) -> list[Alert]:
-        """All that is wrong now, each as an alert that begins now."""
+        """All present faults, each as an alert that begins now."""
         for key in [key for key, last in self._last.items() if last.to_ms < now - FORGOTTEN_MS]:
             del self._last[key]
         live = [last for last in self._last.values() if last.to_ms > now - QUIET_MS]
@@ -94,11 +94,11 @@ class SystemMonitor:
         ]
 
     def tell(self, now: int) -> list[Alert]:
-        """Alerts that began or ended since the last call, and those to be told again."""
+        """Alerts that began or ended since the last call, and those to be repeated."""
         wrong = self.get(now)
-        told = [news for alert in wrong for news in self.book.fire(alert, now)]
+        alerts = [news for alert in wrong for news in self.book.fire(alert, now)]
         over = {alert.key for alert in self.book.get()} - {alert.key for alert in wrong}
-        return told + [news for key in sorted(over) for news in self.book.resolve(key, now)]
+        return alerts + [news for key in sorted(over) for news in self.book.resolve(key, now)]
 
     def _started(self, snapshot: Snapshot) -> None:
         labels = snapshot.labels
@@ -112,7 +112,7 @@ class SystemMonitor:
         _keep(self._restarts, key, (restarts, snapshot))
 
     def _loops(self, live: Sequence[Snapshot], now: int) -> Iterator[Alert]:
-        """One that waits for long to be started again, as Kubernetes has it, is in its loop until a run has lasted."""
+        """A process that waits long for its restart, as in Kubernetes, is in its loop until a run has lasted."""
         for (role, name), (restarts, last) in self._restarts.items():
             if restarts.looping(now / 1000):
                 self._looping[role, name] = crash_loop(role, name, restarts, now / 1000, now)
@@ -133,7 +133,7 @@ class SystemMonitor:
                 yield _alert("redis_paused", {"role": role}, summary, {"seconds": since // 1000, "why": why}, now)
 
     def _silent(self, live: Sequence[Snapshot], now: int) -> Iterator[Alert]:
-        """Only while others report: where nobody does, Kafka was away."""
+        """Only while others report: if nobody does, Kafka is away."""
         missing = {role for role, _ in self._last} - {one.role for one in live} if live else set()
         self._missing = {role: self._missing.get(role, now) for role in missing}
         for role in sorted(missing):
@@ -143,7 +143,7 @@ class SystemMonitor:
 
 
 def crash_loop(role: str, name: str, restarts: Restarts, clock_s: float, now: int) -> Alert:
-    """The alert of a process in a loop, the same whether a supervisor or the metrics show it."""
+    """The alert of a process in a loop, the same from a supervisor and from the metrics."""
     known = restarts.get(clock_s)
     evidence = {"restarts": known.lately, "seconds": round(known.span_s), "reason": known.reason}
     return _alert("crash_loop", {"role": role, "instance": name}, known.sentence, evidence, now)
@@ -174,7 +174,7 @@ def _alert(name: str, labels: dict[str, str], summary: str, evidence: dict[str, 
 
 
 def _keep(held: dict[tuple[str, str], Any], key: tuple[str, str], value: Any) -> None:
-    """The newest last; of too many the oldest go."""
+    """Keep a value as the newest; drop the oldest of too many."""
     held.pop(key, None)
     held[key] = value
     if len(held) > MOST:

@@ -1,6 +1,6 @@
-"""Alerts on their topic, and read back from it; a header says who told one.
+"""Writing alerts to their topic and reading them back; a header names the process that reported one.
 
-Any role may write there, so what cannot be read is passed over with a log line, never an error.
+Any role may write there, so an unreadable record is skipped with a log line, never an error.
 """
 
 from collections.abc import Awaitable, Iterator
@@ -19,21 +19,21 @@ from streams.kafka.topics import Topics
 from streams.telemetry.meter import Meter
 
 MAX_BYTES = 65_536
-"""Of an alert on the topic, and so in a webhook's message."""
+"""Most bytes of an alert on the topic, and so in a webhook's message."""
 
 SOURCE = "source"
-"""The header that names the process which tells an alert, the same after a restart."""
+"""The header that names the process which reports an alert; the name stays after a restart."""
 
 LONGEST_SOURCE = 256
 
 
 def publish(send: Send, topic: str, alert: Alert, source: str) -> Awaitable[object]:
-    """Write an alert to the topic; what it returns is done once the broker has it."""
+    """Write an alert to the topic; the returned awaitable is done once the broker has it."""
     return send(topic, alert.key.encode("utf-8", "replace"), fitted(alert), [(SOURCE, source.encode())])
 
 
 def fitted(alert: Alert) -> bytes:
-    """An alert's JSON; where its evidence is large, without the largest parts of it.
+    """An alert's JSON; if it is too large, without the largest parts of its evidence.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def fitted(alert: Alert) -> bytes:
 
 
 class PublishedAlert(NamedTuple):
-    """An alert, when it was told (epoch ms), and by whom: what `Standing.update` takes."""
+    """An alert, when it was reported (epoch ms), and by whom: the arguments of `AlertsView.update`."""
 
     alert: Alert
     at: int
@@ -60,7 +60,7 @@ class PublishedAlert(NamedTuple):
 
 
 def parse(message: Any, came_ms: int) -> PublishedAlert:
-    """What a consumed Kafka message tells; for :class:`streams.kafka.guard.Guard`.
+    """The alert of a consumed Kafka message; for :class:`streams.kafka.guard.Guard`.
 
     Raises
     ------
@@ -74,12 +74,12 @@ def parse(message: Any, came_ms: int) -> PublishedAlert:
 
 
 def guard(meter: Meter | None = None) -> Guard[PublishedAlert]:
-    """Stands before whoever reads alerts."""
+    """The guard of every reader of alerts."""
     return Guard("alerts", parse, meter)
 
 
 def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[PublishedAlert]:
-    """All that the topic holds now, oldest first in each partition."""
+    """All alerts that the topic holds now, oldest first in each partition."""
     with closing(contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).alerts)) as messages:
-        for _, told in guard().values(messages):
-            yield told
+        for _, published in guard().values(messages):
+            yield published

@@ -1,9 +1,9 @@
 """Alerts as a webhook's messages: the alert as JSON, signed, so that a receiver knows who sent it and when.
 
 Headers and signature are those of Standard Webhooks (standardwebhooks.com), which has libraries in most languages:
-HMAC-SHA256 over id, time and body. A message keeps its id however often it is sent. Pure: nothing is sent here. The
-Python one (standardwebhooks 1.1.0) only checks this module in its test: it takes the time from the system's clock, and
-what is malformed or not UTF-8 ends in other errors than its own.
+HMAC-SHA256 over id, time and body. A message keeps its id however often it is sent. Pure: nothing is sent here.
+The Python library (standardwebhooks 1.1.0) is used only in this module's test: it reads the system's clock, and
+malformed input raises errors other than its own.
 """
 
 import base64
@@ -19,10 +19,10 @@ import msgspec
 from evaluator.monitoring.alerts.alert import Alert
 
 TOLERANCE_S = 300
-"""A message is refused as a replay when its time is further from the receiver's clock."""
+"""A message whose time is further from the receiver's clock is refused as a replay."""
 
 SECRET_PREFIX = "whsec_"
-"""Before a secret that is base64; any other secret is taken as it is."""
+"""The prefix of a secret in base64; any other secret is used as it is."""
 
 
 class Message(Alert, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,11 +40,11 @@ class Signed(NamedTuple):
 
 
 class BadSignatureError(ValueError):
-    """A message is not to be believed; the text says why."""
+    """A message must not be trusted; the text gives the reason."""
 
 
 def message_id(topic: str, partition: int, offset: int, value: bytes) -> str:
-    """A message's id: the same for the same record, whoever sends it and however often.
+    """A message's id: the same for the same record, whichever process sends it and however often.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def sign(secret: str, id: str, timestamp_s: int, body: bytes) -> str:
 
 
 def request(alert: Alert, id: str, secret: str, now_s: int, link: str | None = None) -> Signed:
-    """An alert as a request; made anew for every try, for the time is signed."""
+    """An alert as a request; each attempt needs a new one, because the time is signed."""
     body = msgspec.json.encode(Message(**msgspec.structs.asdict(alert), id=id, link=link))
     signature = sign(secret, id, now_s, body)
     return Signed(body, {"webhook-id": id, "webhook-timestamp": str(now_s), "webhook-signature": signature})
@@ -80,9 +80,9 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now_s: float) -
     Parameters
     ----------
     headers
-        The request's, with names in lower case.
+        The request's headers, with names in lower case.
     body
-        Its body as it came, to the byte.
+        The request's body, byte by byte as received.
     now_s
         The receiver's clock, epoch seconds.
 
@@ -90,7 +90,7 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now_s: float) -
     ------
     BadSignatureError
         When it was not signed with the secret, or not within :data:`TOLERANCE_S` of now. The same message may come
-        twice: its ``id`` tells.
+        twice, with the same ``id``.
 
     Examples
     --------

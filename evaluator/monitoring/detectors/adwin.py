@@ -1,4 +1,4 @@
-"""A mean that has changed: river's ADWIN (Bifet and Gavaldà 2007), beside ours."""
+"""A mean that has changed: river's ADWIN (Bifet and Gavaldà 2007), for comparison with ours."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Adwin:
     Parameters
     ----------
     delta
-        Significance of each of its tests; a bound on false alarms of one test, not of a run.
+        Significance of each of its tests; it bounds false alarms of one test, not of a run.
 
     Examples
     --------
@@ -40,12 +40,12 @@ class Adwin:
             self.drifted, self._before = True, before
 
     def get(self) -> Reading:
-        """The window's mean, against its mean before the alarm."""
+        """The window's mean, compared with its mean before the alarm."""
         mean = float(self._adwin.estimation)
         evidence = {"mean": mean, "mean before": self._before, "window": float(self._adwin.width)}
         return Reading(self.drifted, mean, self._before, dict(evidence))
 
     def reset(self) -> None:
-        """Start anew, with nothing known."""
+        """Start again, with nothing known."""
         self._adwin = ADWIN(delta=self.delta)  # type: ignore[no-untyped-call]
         self.drifted, self._before = False, 0.0

@@ -1,6 +1,6 @@
-"""What every drift detector gives: one reading, and whether it is an alarm.
+"""The interface of drift detectors: a reading, and whether it is an alarm.
 
-Knows nothing of what is watched.
+Knows nothing of what is monitored.
 """
 
 from dataclasses import dataclass, field
@@ -18,16 +18,16 @@ Evidence = dict[
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Where a detector stands.
+    """A detector's reading.
 
     Attributes
     ----------
     drifted
-        Whether it raises an alarm; it stays one until the detector is reset.
+        Whether there is an alarm; it lasts until the detector is reset.
     statistic, limit
-        What is compared with what; their meaning is the detector's.
+        The two values that are compared; each detector defines them.
     evidence
-        What made it so, for people: numbers and words by name.
+        Figures and words by name that explain the reading to people.
     """
 
     drifted: bool
@@ -37,16 +37,16 @@ class Reading:
 
 
 class Detector(Protocol[T_contra]):
-    """Watches one stream of values.
+    """Monitors one stream of values.
 
-    The same values in the same order give the same readings; a pickled detector goes on as if nothing had happened.
+    The same values in the same order give the same readings; a pickled detector goes on without a difference.
     """
 
     def update(self, value: T_contra) -> None:
         """Take the next value in."""
 
     def get(self) -> Reading:
-        """Where it stands; changes nothing."""
+        """The current reading; changes nothing."""
 
     def reset(self) -> None:
-        """Start anew, as after an alarm that was dealt with; the reference stays."""
+        """Start again, as after a handled alarm; the reference stays."""

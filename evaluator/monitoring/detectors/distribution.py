@@ -1,6 +1,6 @@
-"""Scores that are distributed otherwise: the two-sample Kolmogorov-Smirnov test, and the population stability index.
+"""Change of a distribution: the two-sample Kolmogorov-Smirnov test, and the population stability index.
 
-Both stand with a p-value instead of a rule of thumb. Knows numbers; nothing of what they score.
+Both give a p-value instead of a rule of thumb. Knows numbers; nothing of what they mean.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from evaluator.monitoring.detectors.window import WindowTest
 
 
 class KolmogorovSmirnov(WindowTest[float]):
-    """The largest gap between two distribution functions; sees any change, also within a bin.
+    """The largest gap between two distribution functions; detects any change, also within a bin.
 
     Examples
     --------
@@ -42,8 +42,8 @@ BINS = 10
 class Psi(WindowTest[float]):
     """PSI over ten bins with equal shares of the reference.
 
-    PSI divided by ``1/n + 1/m`` is chi-squared with nine degrees of freedom where nothing has changed (Yurdakul and
-    Naranjo 2020, "Statistical properties of the population stability index"), so the limit follows from significance.
+    PSI divided by ``1/n + 1/m`` is chi-squared with nine degrees of freedom if nothing has changed (Yurdakul and
+    Naranjo 2020, "Statistical properties of the population stability index"), so significance gives the limit.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Inputs of another kind: can a classifier tell today's texts from the reference's?
+"""Drift of inputs: can a classifier separate recent texts from the reference's?
 
 Knows embeddings and texts; nothing of the encoder. A domain classifier's AUC (Rabanser et al. 2019, "Failing Loudly"),
 with a permutation test instead of a guessed limit, and the words that changed most as evidence.
@@ -23,7 +23,7 @@ Input = tuple[str, npt.NDArray[np.float32]]
 
 
 class DomainClassifier(WindowTest[Input]):
-    """Alarms when a ridge classifier's leave-one-out AUC is higher than for windows dealt at random.
+    """Alarms when a ridge classifier's leave-one-out AUC is higher than with permuted labels.
 
     Leave-one-out predictions of ridge regression are linear in the labels, so a thousand permutations are one matrix
     product. The p-value, the rank of the AUC among those of permuted labels, is exactly uniform where nothing changed.
@@ -33,7 +33,7 @@ class DomainClassifier(WindowTest[Input]):
     size
         Texts in a window; the matrix has the square of twice that many entries.
     significance
-        At least one in a thousand, which is as fine as :data:`PERMUTATIONS` tell.
+        At least one in a thousand, the resolution of :data:`PERMUTATIONS`.
 
     Examples
     --------
@@ -55,16 +55,14 @@ class DomainClassifier(WindowTest[Input]):
     def _test(self, reference: Sequence[Input], window: Sequence[Input]) -> tuple[float, Evidence]:
         width = Counter(len(vector) for _, vector in (*reference, *window)).most_common(1)[0][0]
         reference, window = ([one for one in some if len(one[1]) == width] for some in (reference, window))
-        if (
-            min(len(reference), len(window)) < 2
-        ):  # what one encoder makes is of one width: the rest is somebody's mistake
+        if min(len(reference), len(window)) < 2:  # vectors of one encoder have one width; others are errors
             return 1.0, {}
         rows = np.stack([vector for _, vector in (*reference, *window)]).astype(np.float64)
         rows -= rows.mean(axis=0)
         labels = np.repeat([-1.0, 1.0], [len(reference), len(window)])
         chance = np.random.default_rng(0)
-        dealt = np.stack([labels, *(chance.permutation(labels) for _ in range(PERMUTATIONS))], axis=1)
-        found = _auc(_left_out(rows, dealt), dealt)
+        permuted = np.stack([labels, *(chance.permutation(labels) for _ in range(PERMUTATIONS))], axis=1)
+        found = _auc(_left_out(rows, permuted), permuted)
         p = float((found >= found[0]).sum() / len(found))  # the true labels are among them
         more, less = changed([text for text, _ in reference], [text for text, _ in window])
         return p, {"auc": float(found[0]), "more": " ".join(more), "less": " ".join(less)}
@@ -77,8 +75,8 @@ class DomainClassifier(WindowTest[Input]):
 
 
 def changed(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words that came up and that went away most: log odds over their standard error, shrunk towards both windows'
-    common frequencies (Monroe et al. 2008, "Fightin' Words"). Only those beyond two standard errors.
+    """Words whose frequency rose most and fell most: log odds over their standard error, shrunk towards the frequencies
+    of both windows (Monroe et al. 2008, "Fightin' Words"). Only those beyond two standard errors.
 
     Examples
     --------
@@ -99,7 +97,7 @@ def changed(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[
 
 
 def _left_out(rows: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ridge predictions [n, P] of each row by all others, for each column of labels."""
+    """Ridge predictions [n, P] of each row from all others, for each column of labels."""
     scale = RIDGE * float((rows**2).sum()) / rows.shape[1]
     gram = rows.T @ rows + scale * np.eye(rows.shape[1])
     hat = rows @ np.linalg.solve(gram, rows.T) + 1 / len(rows)
@@ -109,7 +107,7 @@ def _left_out(rows: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) ->
 
 
 def _auc(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Area under the ROC curve of each column; ties are broken by place, which permuted labels do not depend on."""
+    """Area under the ROC curve of each column; ties are broken by row, independently of permuted labels."""
     ranks = scores.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") + 1
     positive = labels > 0
     count = positive.sum(axis=0)

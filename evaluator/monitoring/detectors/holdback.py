@@ -1,7 +1,7 @@
 """A click rate that has fallen below another arm's: Shiryaev-Roberts over blocks of both.
 
-Knows counts of an arm and of the arm held back; nothing of where they come from. What changes for both, such as a
-season, is no change here.
+Knows counts of an arm and of the holdback arm; nothing of where they come from. A change of both, such as a season,
+raises no alarm.
 """
 
 import math
@@ -12,13 +12,13 @@ from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.shiryaev_roberts import DROPS, HUGE
 
 Block = tuple[int, int, int, int]
-"""Impressions and clicks of the arm, and of the arm held back."""
+"""Impressions and clicks of the arm, and of the holdback arm."""
 
 
 class BelowHoldback:
-    """Alarms when the arm's click rate is a smaller multiple of the holdback's than one.
+    """Alarms when the arm's click rate is below the holdback's.
 
-    Given a block's clicks, those of the arm are hypergeometric where rates are equal, and the binomial likelihood ratio
+    Given a block's clicks, the arm's clicks are hypergeometric if rates are equal, and the binomial likelihood ratio
     of a rate ratio to one has a mean of at most one, as :class:`~evaluator.experiments.click_test.ClickTest` argues.
     So the sum over all onsets, less the number of blocks, is a supermartingale: the mean time to a false alarm is at
     least ``run_length`` blocks, whatever the rates and shares of the traffic do (Shin, Ramdas and Rinaldo 2023).
@@ -26,9 +26,9 @@ class BelowHoldback:
     Parameters
     ----------
     run_length
-        Blocks between false alarms, at least, on average.
+        Least mean number of blocks between false alarms.
     shifts
-        Rate ratios watched for, below one; equal weights.
+        Rate ratios tested for, below one; equal weights.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class BelowHoldback:
         self.drifted = self.drifted or sum(self._sums) >= self.run_length
 
     def get(self) -> Reading:
-        """The sum over the ratios watched for, against ``run_length``; evidence are both rates since the last reset."""
+        """The sum over the ratios tested for, against ``run_length``; the evidence has both rates since a reset."""
         shown, clicks, others, other_clicks = self._counts
         likeliest = max(range(len(self.shifts)), key=self._likelihoods.__getitem__)
         evidence = {
@@ -86,11 +86,11 @@ class BelowHoldback:
 
     @property
     def clicks(self) -> tuple[int, int]:
-        """Those of the arm and of the holdback since the last reset."""
+        """Clicks of the arm and of the holdback since the last reset."""
         return self._counts[1], self._counts[3]
 
     def save(self) -> list[float]:
-        """Its state as plain numbers; :meth:`load` goes on from them."""
+        """The state as plain numbers; :meth:`load` goes on from them."""
         numbers = [float(self.drifted), self.dispersion, float(self._blocks), *map(float, self._counts)]
         return [*numbers, *self._sums, *self._likelihoods, *map(float, self._since)]
 
@@ -112,7 +112,7 @@ class BelowHoldback:
         self._since = [int(one) for one in numbers[7 + 2 * count :]]
 
     def reset(self) -> None:
-        """Start anew."""
+        """Start again."""
         count = len(self.shifts)
         self._sums, self._likelihoods, self._since = [0.0] * count, [1.0] * count, [0] * count
         self._blocks, self._counts = 0, [0, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""A mean that has fallen: river's Page-Hinkley (Page 1954), beside ours."""
+"""A mean that has fallen: river's Page-Hinkley (Page 1954), for comparison with ours."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from evaluator.monitoring.detectors.detector import Reading
 
 
 class PageHinkley:
-    """Alarms when values stay below their running mean by more than ``slack`` for ``limit`` in sum.
+    """Alarms when the summed shortfall of values below their running mean less ``slack`` reaches ``limit``.
 
-    Its false-alarm rate is not stated by theory; ``benchmarks.drift`` measures it.
+    Theory gives no false-alarm rate; ``benchmarks.drift`` measures it.
 
     Examples
     --------
@@ -43,6 +43,6 @@ class PageHinkley:
         return Reading(self.drifted, mean, self.limit, {"mean": mean, "values": self._seen})
 
     def reset(self) -> None:
-        """Start anew, with nothing known."""
+        """Start again, with nothing known."""
         self._river = River(threshold=self.limit, delta=self.slack, mode="down")
         self.drifted, self._seen, self._sum = False, 0, 0.0

@@ -11,17 +11,17 @@ from evaluator.monitoring.detectors.detector import Reading
 
 HUGE = 1e300
 DROPS = (0.8, 0.6)
-"""Rates watched for, as shares of the reference: a loss of a fifth, and of two fifths."""
+"""Rates tested for, as shares of the reference: a loss of a fifth, and of two fifths."""
 
 Z999 = 3.090232306167813
 """Standard normal quantile of a one-sided 99.9 % bound."""
 
 
 def reference(successes: int, trials: int, *, above: bool = False, z: float = Z999) -> float:
-    """What to hold later outcomes against: the lower bound of a past rate, or the ``above`` one for a rise.
+    """The reference for later outcomes: the lower bound of a past rate, or with ``above`` the upper one, for a rise.
 
-    The detector's promise holds for any true rate on the right side of it, so with a bound at 99.9 % it fails once in a
-    thousand references.
+    The detector's false-alarm bound holds for any true rate on the right side of the reference. With a bound at 99.9 %
+    it fails once in a thousand references.
 
     Examples
     --------
@@ -33,27 +33,28 @@ def reference(successes: int, trials: int, *, above: bool = False, z: float = Z9
 
 
 class ShiryaevRoberts:
-    """Alarms when outcomes say that the rate is below the reference (above it, with ``shifts`` above one).
+    """Alarms when outcomes show that the rate is below the reference (above it, with ``shifts`` above one).
 
-    For each rate watched for, the likelihood ratio to the reference multiplies a running sum to which one is added at
+    For each rate tested for, the likelihood ratio to the reference multiplies a running sum to which one is added at
     each outcome: the sum over all moments at which the change may have come. While the rate is on the reference's right
     side each ratio's mean is at most one, so the sum less the number of outcomes is a supermartingale, and the mean
-    time to a false alarm is at least ``run_length`` outcomes, whatever the rates watched for; at the reference itself
-    it is hardly more. With one rate watched for, no detector of the same run length sees a change to it sooner on
-    average, if it comes late (Pollak and Tartakovsky 2009). Two cost 5 % in each, by ``benchmarks.drift``.
+    time to a false alarm is at least ``run_length`` outcomes, whatever the rates tested for; at the reference itself
+    it is hardly longer. With one rate tested for, no detector of the same run length detects a change to it sooner on
+    average, if the change comes late (Pollak and Tartakovsky 2009). With two rates each delay is 5 % longer, by
+    ``benchmarks.drift``.
 
     Parameters
     ----------
     rate
         The reference, in 0..1, exclusive.
     run_length
-        Outcomes between false alarms, at least, on average.
+        Least mean number of outcomes between false alarms.
     shifts
-        Rates watched for, as multiples of the reference, all below one or all above; equal weights.
+        Rates tested for, as multiples of the reference, all below one or all above; equal weights.
     dispersion
-        By how much more than independent outcomes these vary, as those of one shopper do together: the ratios are taken
-        to one over it. With shoppers who differ and a dispersion of 1.6, false alarms are four times as many as
-        promised without it, and delays 1.3 to 1.6 times as long with it.
+        Variance of the outcomes over that of independent ones; it is above one since outcomes of one shopper are
+        correlated. The ratios are raised to the power of one over it. With a true dispersion of 1.6, ignoring it gives
+        four times the bound of false alarms; using it makes delays 1.3 to 1.6 times as long.
 
     Examples
     --------
@@ -94,7 +95,7 @@ class ShiryaevRoberts:
             sums[place] = found = (sums[place] + share) * factor
             total += found
             likelihoods[place] = likelihood = likelihoods[place] * factor
-            if likelihood <= 1:  # Page's CUSUM: the change, if there is one, came later
+            if likelihood <= 1:  # Page's CUSUM: a change, if there is one, came later
                 likelihoods[place], self._since[place] = 1.0, (self._seen, self._hits)
         if total >= self.run_length:
             self.drifted = True
@@ -102,8 +103,8 @@ class ShiryaevRoberts:
                 self._sums, self._likelihoods = ([min(one, HUGE) for one in some] for some in (sums, likelihoods))
 
     def get(self) -> Reading:
-        """The sum over the rates watched for, against ``run_length``; evidence is the rate since the likeliest moment
-        of the change."""
+        """The sum over the rates tested for, against ``run_length``; the evidence has the rate since the most likely
+        moment of the change."""
         _, (seen, hits) = max(zip(self._likelihoods, self._after(), strict=True), key=lambda one: one[0])
         rate, low, high = wilson(hits, seen)
         evidence = {"reference": self.rate, "rate": rate, "low": low, "high": high, "outcomes since": seen}
@@ -111,7 +112,7 @@ class ShiryaevRoberts:
         return Reading(self.drifted, sum(self._sums), self.run_length, {**evidence, **spread})
 
     def save(self) -> list[float]:
-        """Its state as plain numbers; :meth:`load` goes on from them."""
+        """The state as plain numbers; :meth:`load` goes on from them."""
         after = zip(self._likelihoods, self._after(), strict=True)
         onsets = (number for likelihood, (seen, hits) in after for number in (likelihood, seen, hits))
         return [float(self.drifted), *self._sums, *onsets]
@@ -134,12 +135,12 @@ class ShiryaevRoberts:
         self._since = [(-int(seen), -int(hits)) for seen, hits in zip(onsets[1::3], onsets[2::3], strict=True)]
 
     def reset(self) -> None:
-        """Start anew with the same reference."""
+        """Start again with the same reference."""
         count = len(self.shifts)
         self._sums, self._likelihoods, self._since = [0.0] * count, [1.0] * count, [(0, 0)] * count
         self._seen = self._hits = 0
         self.drifted = False
 
     def _after(self) -> list[tuple[int, int]]:
-        """For each rate watched for, outcomes and hits since the moment from which it is the likelier."""
+        """For each rate tested for, outcomes and hits since the most likely moment of a change to it."""
         return [(self._seen - seen, self._hits - hits) for seen, hits in self._since]

@@ -1,6 +1,6 @@
-"""Windows of values held against a reference window: what the tests of distributions share.
+"""Windows of values compared with a reference window: the base of the tests of distributions.
 
-Knows values and a significance; each test says in its own file what it compares.
+Knows values and a significance; each test defines in its own file what it compares.
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +15,9 @@ T = TypeVar("T")
 class WindowTest(ABC, Generic[T]):
     """Gathers a reference of ``size`` values, then tests each following window of ``size`` against it.
 
-    On a stable stream a window raises a false alarm with probability ``significance``, so one comes about every
-    ``size / significance`` values. Windows do not overlap: each value is looked at once, and the tests of the windows
-    share nothing but the reference.
+    On a stable stream a window raises a false alarm with probability ``significance``, so there is one about every
+    ``size / significance`` values. Windows do not overlap: each value is tested once, and the tests share only the
+    reference.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class WindowTest(ABC, Generic[T]):
     Attributes
     ----------
     windows
-        How many were tested since the last reset.
+        Number of windows tested since the last reset.
     drifted
         Whether the alarm is on.
     """
@@ -65,13 +65,13 @@ class WindowTest(ABC, Generic[T]):
         return self._reading
 
     def reset(self) -> None:
-        """Take the alarm back and begin a window; the reference stays."""
+        """End the alarm and begin a window; the reference stays."""
         self._window = []
         self.windows, self.drifted = 0, False
         self._reading = Reading(False, 1.0, self.significance)
 
     def save(self) -> list[Any] | None:
-        """The reference as plain values, once it is whole; windows are begun anew by whoever goes on."""
+        """The reference as plain values, once it is complete; a loaded test begins a new window."""
         if len(self._reference) < self.size:
             return None
         return [self._plain(value) for value in self._reference]
@@ -91,13 +91,13 @@ class WindowTest(ABC, Generic[T]):
 
     @abstractmethod
     def _test(self, reference: Sequence[T], window: Sequence[T]) -> tuple[float, Evidence]:
-        """A p-value of the window being like the reference, and what there is to say for it."""
+        """The p-value of the window having the reference's distribution, and the evidence."""
 
     def _plain(self, value: T) -> Any:
-        """A value as MessagePack holds it."""
+        """A value as a plain value for MessagePack."""
         return value
 
     def _restored(self, plain: Any) -> T:
-        """The value that was made plain."""
+        """The value of a plain value."""
         found: T = plain
         return found

@@ -44,7 +44,7 @@ class Process:
     @property
     def seen(self) -> int:
         """How many impressions the detector of clicks knows of."""
-        watch = self.figures.watches._watches.get(Key("click_rate", "feed", "champion"))
+        watch = self.figures.watches._monitors.get(Key("click_rate", "feed", "champion"))
         assert watch is None or isinstance(watch, RateMonitor)
         return watch.seen if watch else 0
 

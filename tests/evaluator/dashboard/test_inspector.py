@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from evaluator.dashboard.inspector import Found, Kind, Question, Titled, Titles, ask
+from evaluator.dashboard.inspector import Found, Kind, Question, Titled, Titles, read_shelf
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.redis import keys
 from streams.redis.client import ShelfClient
@@ -32,7 +32,7 @@ def put(client: ShelfClient, key: str, surface: str) -> None:
 def found(client: ShelfClient, kind: Kind, value: str = "", user: str = "") -> Found:
     titles = Titles()
     titles.update(Titled("i1", "A kettle"))
-    return ask(client, Question(kind, value, user), titles, NOW)
+    return read_shelf(client, Question(kind, value, user), titles, NOW)
 
 
 def test_nothing_at_all_says_what_to_do(client: ShelfClient) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from evaluator.monitoring.alerts.active import FORGET_MS, AlertsView
 from evaluator.monitoring.alerts.alert import REPEAT_MS, Alert
-from evaluator.monitoring.alerts.alertmanager import HOLD, Bulletin
+from evaluator.monitoring.alerts.alertmanager import HOLD, AlertmanagerState
 
 RESEND_MS = 60_000
 
@@ -82,28 +82,28 @@ def test_only_the_last_that_ended_are_kept() -> None:
 
 
 def test_alertmanager_hears_of_an_end_until_it_has_taken_it() -> None:
-    bulletin = Bulletin(RESEND_MS)
-    bulletin.update(alert("a", 1_000), 1_000)
-    bulletin.sent()
-    assert len(bulletin.get(2_000)) == 1, "what fires is told again"
-    bulletin.update(alert("a", 1_000, 3_000), 3_000)
-    assert [bulletin.get(now)[0]["endsAt"] for now in (4_000, 5_000)] == ["1970-01-01T00:00:03.000Z"] * 2
-    bulletin.sent()
-    assert bulletin.get(6_000) == []
-    bulletin.update(alert("a", 9_000), 9_000)
-    assert [one["startsAt"] for one in bulletin.get(9_000)] == ["1970-01-01T00:00:09.000Z"], "it may fire anew"
+    state = AlertmanagerState(RESEND_MS)
+    state.update(alert("a", 1_000), 1_000)
+    state.sent()
+    assert len(state.get(2_000)) == 1, "what fires is told again"
+    state.update(alert("a", 1_000, 3_000), 3_000)
+    assert [state.get(now)[0]["endsAt"] for now in (4_000, 5_000)] == ["1970-01-01T00:00:03.000Z"] * 2
+    state.sent()
+    assert state.get(6_000) == []
+    state.update(alert("a", 9_000), 9_000)
+    assert [one["startsAt"] for one in state.get(9_000)] == ["1970-01-01T00:00:09.000Z"], "it may fire anew"
 
 
 def test_an_end_that_alertmanager_has_seen_by_itself_is_not_told() -> None:
-    bulletin = Bulletin(RESEND_MS)
-    bulletin.update(alert("a", 0, 1_000), 1_000)
-    assert bulletin.get(1_000 + HOLD * RESEND_MS) == []
+    state = AlertmanagerState(RESEND_MS)
+    state.update(alert("a", 0, 1_000), 1_000)
+    assert state.get(1_000 + HOLD * RESEND_MS) == []
 
 
 def test_alertmanager_gets_names_that_it_takes() -> None:
-    bulletin = Bulletin(RESEND_MS, "https://shop.example/live")
+    state = AlertmanagerState(RESEND_MS, "https://shop.example/live")
     odd = {"a-b": "1", "2nd": "2", "alertname": "mine", "": "3"}
-    bulletin.update(msgspec.structs.replace(alert("a", 0), labels=odd), 0)
-    [told] = bulletin.get(0)
+    state.update(msgspec.structs.replace(alert("a", 0), labels=odd), 0)
+    [told] = state.get(0)
     assert told["labels"] == {"a_b": "1", "_2nd": "2", "alertname": "a", "_": "3"}
     assert told["generatorURL"] == "https://shop.example/live"
