@@ -57,9 +57,10 @@ def test_benchmark_is_run_at_its_smallest_elsewhere(name: str, path: str) -> Non
     assert f'"benchmarks.{name}", "--smoke"' in code
 
 
-def test_benchmarks_import_what_the_extra_bench_installs() -> None:
+def test_benchmarks_import_what_make_bench_installs() -> None:
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["bench"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["local"], *extras["train"], *extras["bench"]]
     there = {canonicalize_name(Requirement(one).name) for one in wanted}
     names = {name for path in FOLDER.glob("*.py") for name in imported(ast.parse(path.read_text("utf-8")))}
     known = packages_distributions()
