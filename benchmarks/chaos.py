@@ -56,7 +56,7 @@ from streams.redis.connection import connect
 SHOPPERS = 240
 ROUNDS = 40
 WINDOW_S, GRACE_S = 400, 50
-"""Fifteen rounds: no impression closes while its shelf may still be on its way."""
+"""Fifteen rounds: no impression closes during the rounds while its shelf may still be on its way."""
 
 PARTITIONS = 4
 PATIENCE_S = 300.0
@@ -192,7 +192,12 @@ class Run:
                 self.shop.producer.close()
 
     def settle(self) -> None:
-        """Let time go on until all is closed, and wait until nothing moves any more."""
+        """Let time go on until all is closed, and wait until nothing moves any more.
+
+        Events' time runs ahead of the clock here, so shelves are waited for first: a shopper sees a shelf after it was
+        made, but here an impression's time may be before it, and then nothing makes the evaluator wait for the shelf.
+        """
+        self.shop.until(self.traces.shelves_read, lambda: "shelves are not read")
         last = self.rounds.base_ms + len(self.rounds.seen) * STEP_MS
         last += JoinWindow(WINDOW_S * 1_000, GRACE_S * 1_000).settled_ms
         later(self.shop.producer, Topics("").events, range(PARTITIONS), last)

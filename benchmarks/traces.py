@@ -77,16 +77,17 @@ class Traces:
                     found[key] = None
         return found
 
-    def uncommitted(self, group: str) -> int:
-        """Records of ``shop.events`` that a group has not committed."""
+    def uncommitted(self, group: str, topic: str | None = None) -> int:
+        """Records of a topic, ``shop.events`` if none is named, that a group has not committed."""
+        topic = topic or self.topics.events
         admin = KafkaAdminClient(**self.kafka.client())
         try:
             offsets = admin.list_group_offsets(group)
         finally:
             admin.close()
         offsets = offsets.get(group, offsets)
-        done = sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topics.events)
-        return self.ends(self.topics.events) - int(done)
+        done = sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == topic)
+        return self.ends(topic) - int(done)
 
     def ends(self, topic: str) -> int:
         """How many records a topic has had."""
@@ -96,6 +97,10 @@ class Traces:
             return sum(int(end) for end in consumer.end_offsets(partitions).values())
         finally:
             consumer.close()
+
+    def shelves_read(self) -> bool:
+        """Whether all shelves are made, and the evaluator has read them."""
+        return not self.uncommitted(WORKERS) and not self.uncommitted(f"{EVALUATORS}-shelves", self.topics.shelves)
 
     def settled(self) -> bool:
         """Whether all events are through, all impressions closed, and all examples where they belong."""

@@ -83,7 +83,7 @@ class SlotWatcher:
 
         Examples
         --------
-        >>> store = ModelStore("memory://slots-example")
+        >>> store = ModelStore("memory://slot-watcher-example")
         >>> SlotWatcher.of(store, "champion").read()
         SlotState(champion=None, since=None, before=(), challenger=None)
         >>> SlotWatcher.of(store, "champoin") is None

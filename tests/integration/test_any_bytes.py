@@ -59,6 +59,7 @@ CONSUMERS = {
     "streams/worker.py": "follower and announcements, below; events and items by tests/e2e/test_faults.py",
     "streams/catalog/replication.py": "follower",
     "streams/catalog/backfill.py": "tests/integration/test_spoilt_embeddings.py",
+    "streams/kafka/admin.py": "makes one for those that call it",
     "streams/kafka/topic_reader.py": "reads for those that call it",
     "streams/kafka/consumer.py": "tests/streams/kafka/test_consumer.py, of skips",
     "streams/kafka/skip_command.py": "tests/streams/kafka/test_consumer.py, of skips",
@@ -83,7 +84,7 @@ CONSUMERS = {
 
 def test_every_consumer_is_known_here() -> None:
     made = re.compile(
-        r"\b(?:AIOKafkaConsumer|KafkaConsumer|Consumer|contents)\((?!AIOKafkaConsumer|driver)|partial\(Consumer"
+        r"\b(?:AIOKafkaConsumer|KafkaConsumer|Consumer|contents|newest_consumer)\((?!AIOKafkaConsumer|driver)|partial\(Consumer"
     )
     root = Path(__file__).parents[2]
     found = {

@@ -104,7 +104,7 @@ def test_a_loop_is_told_everywhere_and_its_end_too(
         ) as supervisor,
     ):
         worker = supervisor.roles[0]
-        ticking(supervisor, lambda: {one.source for one in told("firing")} >= {"supervisor-here", "evaluator-1"}, log)
+        ticking(supervisor, lambda: {one.source for one in told("firing")} >= {"supervisor-here", "partition-0"}, log)
         loop = [line for line in said if line.startswith("worker-1 restarted 3 times in ")]
         assert loop and MISSING in loop[0], said
         for one in told("firing"):
