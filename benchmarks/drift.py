@@ -20,9 +20,8 @@ import typer
 from rich.progress import track
 
 from benchmarks.report import Report
+from benchmarks.river_detectors import Adwin, PageHinkley
 from benchmarks.smoke import smoke
-from evaluator.monitoring.detectors.adwin import Adwin
-from evaluator.monitoring.detectors.page_hinkley import PageHinkley
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts, reference
 
 RATE, DROPS = 0.05, (0.04, 0.03)

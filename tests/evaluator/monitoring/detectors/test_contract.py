@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluator.monitoring.detectors.adwin import Adwin
+from benchmarks.river_detectors import Adwin, PageHinkley
 from evaluator.monitoring.detectors.calibration import CalibrationShift
 from evaluator.monitoring.detectors.detector import Detector
 from evaluator.monitoring.detectors.distribution import KolmogorovSmirnov, Psi
 from evaluator.monitoring.detectors.domain import DomainClassifier
 from evaluator.monitoring.detectors.holdback import BelowHoldback
-from evaluator.monitoring.detectors.page_hinkley import PageHinkley
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts
 
 Chance = np.random.Generator
