@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from evaluator.monitoring.alerts.active import AlertsView
+from evaluator.monitoring.alerts.alert import AlertsView
 from evaluator.monitoring.alerts.topic import PublishedAlert
 from evaluator.monitoring.alerts.topic import guard as alerts_guard
 from evaluator.retraining.config import LoopConfig

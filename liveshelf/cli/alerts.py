@@ -21,7 +21,7 @@ def alerts_ls(
     import msgspec
     from rich.table import Table
 
-    from evaluator.monitoring.alerts.active import AlertsView
+    from evaluator.monitoring.alerts.alert import AlertsView
     from evaluator.monitoring.alerts.alertmanager import evidence
     from evaluator.monitoring.alerts.topic import read
     from liveshelf.terminal import add_row, console, explain_errors, reached, settings

@@ -22,7 +22,7 @@ from evaluator.dashboard.feed import Feed
 from evaluator.dashboard.history import History
 from evaluator.gate.config import GateConfig
 from evaluator.monitoring.alerts import topic as alerts
-from evaluator.monitoring.alerts.active import AlertsView
+from evaluator.monitoring.alerts.alert import AlertsView
 from evaluator.retraining import items as texts
 from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
 from evaluator.retraining.example_consumer import ExampleConsumer

@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from evaluator.monitoring.alerts.active import AlertsView
-from evaluator.monitoring.alerts.alert import Alert
+from evaluator.monitoring.alerts.alert import Alert, AlertsView
 
 PATH = "api/v2/alerts"
 HOLD = 5

@@ -15,7 +15,7 @@ import httpx
 from aiokafka import TopicPartition
 
 from evaluator.monitoring.alerts import alertmanager, webhook
-from evaluator.monitoring.alerts.active import AlertsView
+from evaluator.monitoring.alerts.alert import AlertsView
 from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.monitoring.alerts.delivery import Answer, _beginning
 from evaluator.monitoring.alerts.topic import guard

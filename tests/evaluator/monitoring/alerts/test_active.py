@@ -4,8 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from evaluator.monitoring.alerts.active import FORGET_MS, AlertsView
-from evaluator.monitoring.alerts.alert import REPEAT_MS, Alert
+from evaluator.monitoring.alerts.alert import FORGET_MS, REPEAT_MS, Alert, AlertsView
 from evaluator.monitoring.alerts.alertmanager import HOLD, AlertmanagerState
 
 RESEND_MS = 60_000
