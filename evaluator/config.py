@@ -28,8 +28,8 @@ class EvaluatorConfig(RoleConfig):
     holdback_minutes: Size = 100_000
     experiment_block_s: Seconds = 60.0
 
-    def watch_rules(self) -> MonitorRules:
-        """How closely things are watched."""
+    def monitor_rules(self) -> MonitorRules:
+        """The rules of the monitors."""
         return MonitorRules(
             self.watch_learn,
             float(self.watch_run_length),

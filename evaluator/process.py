@@ -55,13 +55,13 @@ class SnapshotReader:
     Attributes
     ----------
     clock
-        The brokers': each process's snapshots tell the time every second.
+        The brokers' time, from each process's snapshots every second.
     """
 
     def __init__(self, config: StreamsConfig) -> None:
         self.config = config
         self.clock = BrokersClock()
-        self.watch = SystemMonitor()
+        self.monitor = SystemMonitor()
         self._guard = Guard("snapshots", parse_snapshot)
         self._known = False
 
@@ -81,18 +81,18 @@ class SnapshotReader:
                     for message in messages:
                         self.clock.saw(message.timestamp, message.timestamp_type)
                     for _, snapshot in self._guard.values(messages):
-                        self.watch.update(snapshot, wall_ms())
+                        self.monitor.update(snapshot, wall_ms())
                 await asyncio.sleep(0)
         finally:
             await consumer.stop()
 
-    def tell(self) -> list[Alert]:
-        """Alerts that are to be told now; none before all is known."""
-        return self.watch.tell(wall_ms()) if self._known else []
+    def alerts(self) -> list[Alert]:
+        """Alerts to publish now; none before the snapshots are read to their end."""
+        return self.monitor.alerts(wall_ms()) if self._known else []
 
 
 log = logging.getLogger(__name__)
-TOLD_S = 0.2
+SETTLED_S = 0.2
 AGAIN_MS = 500
 
 SHELF_SLACK_S = 3_600
@@ -105,7 +105,7 @@ class Evaluator:
     Parameters
     ----------
     streams, config, alerts
-        Settings of the streaming side, the evaluator's own, and who is told of alerts outside Kafka.
+        Settings of the streaming side, the evaluator's own, and those of alert receivers outside Kafka.
     """
 
     def __init__(self, streams: StreamsConfig, config: EvaluatorConfig, alerts: AlertsConfig) -> None:
@@ -117,7 +117,7 @@ class Evaluator:
         self.system = SnapshotReader(streams)
         if config.instance:
             self.meter.labels = {"instance": config.instance}
-        self.watchdog = Watchdog(config.stall_s)
+        self.monitordog = Watchdog(config.stall_s)
         self.app = make_app(streams, config)
         self._agents()
 
@@ -129,7 +129,7 @@ class Evaluator:
     def _agents(self) -> None:
         app, config = self.app, self.config
         self._ready = asyncio.Event()
-        taking = BatchTaker(config.batch_wait_s, self.watchdog.progress)
+        taking = BatchTaker(config.batch_wait_s, self.monitordog.progress)
 
         async def on_impressions(stream: Any) -> None:
             await self._ready.wait()
@@ -172,14 +172,14 @@ class Evaluator:
                 self._gone,
                 self._read_again,
                 self.streams.bots,
-                self.watchdog.progress,
+                self.monitordog.progress,
                 self.system.clock,
             )
-            self.watching = MonitorState(store, join.figures, self.system.watch.book, join.patience)
+            self.monitor_state = MonitorState(store, join.figures, self.system.monitor.active, join.retry)
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
             shelves = ShelfConsumer(
-                self.streams, config, store.shelves, join.patience, self._took_shelves, self.meter, self.system.clock
+                self.streams, config, store.shelves, join.retry, self._took_shelves, self.meter, self.system.clock
             )
             async with asyncio.TaskGroup() as group:
                 for what, work in {
@@ -189,10 +189,10 @@ class Evaluator:
                     "reading shelves": restart_on_error(shelves.run, "shelves"),
                     "reading snapshots": restart_on_error(self.system.run, "snapshots"),
                     "gathering the experiment": restart_on_error(partial(self._gather, send), "partitions"),
-                    "telling of drift": self._tell_and_save(send),
-                    "telling of the system": self._tell_of_system(send),
+                    "reporting drift": self._save_and_report_drift(send),
+                    "reporting on the system": self._report_system(send),
                     "reporting": self._report(send),
-                    "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.patience.paused),
+                    "the watchdog": leave_when_stalled(self.app, self.monitordog, lambda: self.join.retry.paused),
                 }.items():
                     group.create_task(vital(work, what))
                 group.create_task(self.outbound.run())
@@ -243,51 +243,51 @@ class Evaluator:
         return bool(await self.app.consumer.gone(TopicPartition(self.topics.events, number), offset))
 
     async def _follow_challenger(self) -> None:
-        """What the slot holds counts once nothing newer is told for a moment: at first, all its past is told."""
+        """Take the slot's newest state, once no newer one has come for a moment: at the start all past ones come."""
         holding: asyncio.TimerHandle | None = None
         async for name, slot in announced(partial(Consumer, self.streams, self.topics.models), self.meter):
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()
-                holding = asyncio.get_running_loop().call_later(TOLD_S, self.join.hold, slot)
+                holding = asyncio.get_running_loop().call_later(SETTLED_S, self.join.hold, slot)
 
     def _took_shelves(self, batch: Batch) -> None:
         self.join.shelf_partitions = batch.partitions or self.join.shelf_partitions
         self.join.made(batch.new)
         if batch.records:
-            self.watchdog.progress()  # events may be waiting for just these
+            self.monitordog.progress()  # events may be waiting for just these
 
-    async def _tell_and_save(self, send: Send) -> None:
-        """What is told is this process's own to tell, for it was just kept; the rest does not wait for Redis."""
-        join, watching = self.join, self.watching
+    async def _save_and_report_drift(self, send: Send) -> None:
+        """Alerts go out after the state was kept, so that no other process reports them; only this waits for Redis."""
+        join, monitors = self.join, self.monitor_state
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            await watching.settle(join.assigned)
-            if watching.beside is not None:
-                await self._tell(send, join.figures.watches.tell(self.system.clock()))
+            await monitors.settle(join.assigned)
+            if monitors.beside is not None:
+                await self._publish(send, join.figures.monitors.alerts(self.system.clock()))
 
     async def _gather(self, send: Producer) -> None:
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
             await self.join.gather(partial(send.partitions, self.topics.events))
 
-    async def _tell_of_system(self, send: Send) -> None:
+    async def _report_system(self, send: Send) -> None:
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            if self.watching.beside is not None:
-                await self._tell(send, self.system.tell())
+            if self.monitor_state.beside is not None:
+                await self._publish(send, self.system.alerts())
 
-    async def _tell(self, send: Send, news: Iterable[Alert]) -> None:
-        for one in news:
-            log.warning("alert %s %s", one.state, one.key)
-            await publish(send, self.topics.alerts, one, self.watching.source)
+    async def _publish(self, send: Send, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            log.warning("alert %s %s", alert.state, alert.key)
+            await publish(send, self.topics.alerts, alert, self.monitor_state.source)
 
     async def _report(self, send: Send) -> None:
         join = self.join
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
-            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.patience.paused)}
-            self.meter.labels |= {"redis_pause": join.patience.reason}
+            self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.retry.paused)}
+            self.meter.labels |= {"redis_pause": join.retry.reason}
             self.meter.gauges |= join.gauges()
             self.meter.series, self.meter.partitions = join.series(), sorted(join.partitions)
             await self.reporter.report(send)

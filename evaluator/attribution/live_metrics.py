@@ -1,5 +1,5 @@
-"""All that one evaluator has to say of what was closed: rates, measures, things under watch; and of a challenger on
-trial, what all evaluators have counted.
+"""Everything that one evaluator measures: rates, measures of ranking, monitors; and what all evaluators have counted of
+a running canary experiment.
 
 Pure: takes commits and views, gives labelled values and alerts. Knows nothing of Kafka, Redis or partitions.
 """
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 
 class ReorderBuffer(Generic[T]):
-    """Puts things from several ordered sources into one order.
+    """Merges several ordered sources into one order.
 
     Parameters
     ----------
     most
-        How many may wait; of more, the earliest are let go however far the sources are.
+        How many may wait. Beyond it the earliest are given out, however far the sources are.
 
     Examples
     --------
@@ -52,18 +52,18 @@ class ReorderBuffer(Generic[T]):
         return len(self._heap)
 
     def put(self, ts: int, thing: T) -> None:
-        """Let it wait."""
+        """Add one thing, which waits until :meth:`take` reaches its time."""
         heapq.heappush(self._heap, (ts, next(self._number), thing))
 
     def take(self, until: float) -> Iterator[T]:
-        """Those from before ``until``, in order of time, and of those from one moment as they were put."""
+        """The things from before ``until``, in order of time; those of one moment in the order they were put."""
         while self._heap and (self._heap[0][0] < until or len(self._heap) > self.most):
             yield heapq.heappop(self._heap)[2]
 
 
 MEASURES_EVERY_MS = 10_000
 
-UNWATCHED = 10_000
+MOST_WAITING = 10_000
 """Views that may wait for partitions which are behind; some kilobytes each."""
 
 CUT = ("surface", "arm", "model")
@@ -71,16 +71,16 @@ SUMS = tuple(one.name for one in fields(Tally))
 
 
 class LiveMetrics:
-    """What is measured of closed views.
+    """What is measured of attributed views.
 
     Attributes
     ----------
-    watches
-        Everything under watch.
-    watching
-        Whether that is known: until it is, views wait, and what else is to be watched is passed over.
+    monitors
+        All monitors.
+    monitoring
+        Whether the monitors' state is loaded. Until it is, views wait, and shelves and items are not monitored.
     challenge
-        What is known of the challenger that some shoppers get, in all partitions.
+        What all partitions know of the canary's challenger.
 
     Examples
     --------
@@ -91,70 +91,74 @@ class LiveMetrics:
     >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})
     >>> figures.load({}, {})
     >>> figures.update([View((closed,), "m1", "champion")])
-    >>> figures.watch(until=70_000)
-    >>> told = {one.name: one.value for one in figures.get(until=70_000, now=0) if one.labels.get("window") != "1m"}
-    >>> told["rate_impressions"], told["rate_clicks"], told["drift_alarm"]
+    >>> figures.monitor(until=70_000)
+    >>> values = {one.name: one.value for one in figures.get(until=70_000, now=0) if one.labels.get("window") != "1m"}
+    >>> values["rate_impressions"], values["rate_clicks"], values["drift_alarm"]
     (1, 0, 0.0)
     """
 
     def __init__(self, config: EvaluatorConfig, items: Items) -> None:
         self.rates, self.items = RollingRates(), items
         self.measures = HourlyMetrics(items)
-        self.watches = MonitorRegistry(config.watch_rules())
-        self.watching = False
+        self.monitors = MonitorRegistry(config.monitor_rules())
+        self.monitoring = False
         self.challenge = CanaryExperiment(int(config.experiment_block_s * 1_000))
-        self._unwatched: ReorderBuffer[View] = ReorderBuffer(UNWATCHED)
+        self._waiting: ReorderBuffer[View] = ReorderBuffer(MOST_WAITING)
         self._measured: list[Series] = []
         self._measured_at = -math.inf
 
     def count(self, rates: Mapping[RateKey, Tally]) -> None:
-        """Count what was closed, now or before this process began, by minute and slice."""
+        """Count attributed impressions, of this process or of one before it, by minute and slice."""
         for (minute, cut), sums in rates.items():
             self.rates.add(cut, minute, sums)
 
     def update(self, views: Sequence[View]) -> None:
-        """Take views in that were closed; they wait until :meth:`watch` has come to their time."""
+        """Take attributed views in; they wait until :meth:`monitor` reaches their time."""
         self.measures.update(views)
         for view in views:
-            self._unwatched.put(view.ts, view)
+            self._waiting.put(view.ts, view)
 
-    def watch(self, until: float) -> None:
-        """Show what is under watch the views from before ``until`` (ms), in order of time: a partition that is read
-        ahead of others must not look like a change."""
-        for view in self._unwatched.take(until) if self.watching else ():
-            self.watches.update(view)
+    def monitor(self, until: float) -> None:
+        """Give the monitors the views from before ``until`` (ms), in order of time.
 
-    def made(self, record: ShelfRecord) -> None:
-        """Show what is under watch a shelf as it is made."""
-        if self.watching:
-            self.watches.made(record)
+        A partition that is read ahead of others must not look like a change.
+        """
+        for view in self._waiting.take(until) if self.monitoring else ():
+            self.monitors.update(view)
 
-    def touched(self, event: Touch) -> None:
-        """Show what is under watch an item that a shopper turned to."""
-        vector = self.items.vector(event.item_id) if self.watching else None
+    def update_shelf(self, record: ShelfRecord) -> None:
+        """Give the monitors a shelf that was made."""
+        if self.monitoring:
+            self.monitors.update_shelf(record)
+
+    def update_item(self, event: Touch) -> None:
+        """Give the monitors an item that a shopper acted on."""
+        vector = self.items.vector(event.item_id) if self.monitoring else None
         if vector is not None:
             title = self.items.title(event.item_id)
-            self.watches.touched(event.shopper, event.time_ms, title, vector, self.items.encoder)
+            self.monitors.update_item(event.shopper, event.time_ms, title, vector, self.items.encoder)
 
     def get(self, until: int, now: int) -> list[Series]:
-        """All values, of windows that end at ``until`` (ms); what is dear to sum up is so every ten seconds of ``now``
-        (ms) only."""
+        """All values, of windows that end at ``until`` (ms).
+
+        Measures that cost much are computed every ten seconds of ``now`` (ms) only.
+        """
         if now - self._measured_at >= MEASURES_EVERY_MS:
             self._measured, self._measured_at = list(self.measures.get(until)), now
-        return [*self._rates(until), *self._measured, *self.watches.get(), *self.challenge.get()]
+        return [*self._rates(until), *self._measured, *self.monitors.get(), *self.challenge.get()]
 
     def save(self) -> dict[str, Any]:
         """States as plain values, without what :meth:`MonitorRegistry.references` gives."""
-        return {"watches": self.watches.save()}
+        return {"watches": self.monitors.save()}
 
     def load(self, saved: Mapping[str, Any], references: Mapping[str, Any]) -> None:
         """Go on from what :meth:`save` gave."""
-        self.watches = MonitorRegistry.load(self.watches.rules, saved.get("watches", {}), references)
-        self.watching = True
+        self.monitors = MonitorRegistry.load(self.monitors.rules, saved.get("watches", {}), references)
+        self.monitoring = True
 
-    def rest(self) -> None:
-        """Watch nothing, until :meth:`load`."""
-        self.watches, self.watching = MonitorRegistry(self.watches.rules), False
+    def stop_monitoring(self) -> None:
+        """Drop the monitors, until :meth:`load`."""
+        self.monitors, self.monitoring = MonitorRegistry(self.monitors.rules), False
 
     def _rates(self, until: int) -> Iterator[Series]:
         for window in WINDOWS:

@@ -21,48 +21,48 @@ log = logging.getLogger(__name__)
 
 
 class MonitorState:
-    """Keeps what one process watches, and takes it up where a process before left it.
+    """Keeps the state of a process's monitors, and goes on from what another process has kept.
 
     Parameters
     ----------
-    book
-        The alerts of the system itself, which are kept along.
+    active
+        The active alerts of the system itself, which are kept with it.
 
     Attributes
     ----------
     beside
-        The partition that it is kept beside; None while this process has none, and watches nothing.
+        The partition that it is kept beside; None while this process has none, and monitors nothing.
     """
 
-    def __init__(self, store: JoinStore, figures: LiveMetrics, book: ActiveAlerts, patience: RedisRetry) -> None:
-        self.store, self.figures, self.book, self.patience = store, figures, book, patience
+    def __init__(self, store: JoinStore, figures: LiveMetrics, active: ActiveAlerts, retry: RedisRetry) -> None:
+        self.store, self.figures, self.active, self.retry = store, figures, active, retry
         self.beside: int | None = None
         self._name = b""
 
     @property
     def source(self) -> str:
-        """Who tells of alerts, whatever process it is."""
+        """The reporter of alerts, the same whichever process has the partition."""
         return f"partition-{self.beside}"
 
     async def settle(self, partitions: Collection[int]) -> None:
-        """Keep all as it is now, and take up what stands beside the lowest of these partitions where that is another's
-        or another one."""
+        """Keep the state as it is now; load what is kept beside the lowest of these partitions, where that is not the
+        partition of before or another process has written it."""
         lowest = min(partitions, default=None)
         kept = self.beside is not None and await self._keep(self.beside)
         if lowest is None:
             self.beside = None
-            self.figures.rest()
+            self.figures.stop_monitoring()
         elif not kept or lowest != self.beside:
             await self._take_up(lowest)
 
     async def _keep(self, beside: int) -> bool:
         name = uuid.uuid4().hex.encode()
-        state = self.figures.save() | {"system": self.book.save()}
-        references = self.figures.watches.references()
+        state = self.figures.save() | {"system": self.active.save()}
+        references = self.figures.monitors.references()
         keep = partial(self.store.keep, beside, self._name, name, state, references)
         try:
-            if not await self.patience.until_done(keep):
-                self.figures.watches.forgotten()
+            if not await self.retry.until_done(keep):
+                self.figures.monitors.references_lost()
         except OutpacedError as outpaced:
             log.warning("%s: taking it up again", outpaced)
             return False
@@ -70,7 +70,7 @@ class MonitorState:
         return True
 
     async def _take_up(self, lowest: int) -> None:
-        kept = await self.patience.until_done(partial(self.store.kept, lowest))
+        kept = await self.retry.until_done(partial(self.store.kept, lowest))
         self.beside, (self._name, state, references) = lowest, kept
         self.figures.load(state, references)
-        self.book.load(state.get("system", ()))
+        self.active.load(state.get("system", ()))

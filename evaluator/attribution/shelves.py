@@ -75,8 +75,8 @@ class ShelfConsumer:
 
     Parameters
     ----------
-    memory, patience
-        Keeps them; waits for it.
+    store, retry
+        Keeps the shelves; waits while it is out of reach.
     took
         Called with each batch that is kept, at least once a second.
     meter
@@ -89,14 +89,14 @@ class ShelfConsumer:
         self,
         streams: StreamsConfig,
         config: EvaluatorConfig,
-        memory: ShelfCache,
-        patience: RedisRetry,
+        store: ShelfCache,
+        retry: RedisRetry,
         took: Callable[[Batch], None],
         meter: Meter,
         clock: Callable[[], int] = wall_ms,
     ) -> None:
         self.streams, self.config = streams, config
-        self.memory, self.patience, self.took, self.clock = memory, patience, took, clock
+        self.store, self.retry, self.took, self.clock = store, retry, took, clock
         self.topic = Topics(streams.topics.prefix).shelves
         self._guard = Guard("shelves", parse, meter)
         self._assigned: object = None
@@ -126,7 +126,7 @@ class ShelfConsumer:
             return  # what was fetched is fetched again, from where the partitions are taken up
         batch, stretches = self._read(consumer, fetched)
         known = {record.shelf.shelf_id: ShelfContext.of(record) for record in batch.records}
-        has = await self.patience.until_done(lambda: self.memory.remember(known, stretches))
+        has = await self.retry.until_done(lambda: self.store.remember(known, stretches))
         self.took(batch)
         if any(has[one.partition] < one.behind for one in stretches):
             self._assigned = None  # it lost something: go back to what it has
@@ -163,7 +163,7 @@ class ShelfConsumer:
         assigned, anew, partitions = consumer.assigned(), set(self._anew), consumer.assignment()
         if assigned is None:
             return
-        has = await self.patience.until_done(lambda: self.memory.lowest([one.partition for one in partitions]))
+        has = await self.retry.until_done(lambda: self.store.lowest([one.partition for one in partitions]))
         starts = {one: await self._start(consumer, one, has[one.partition], one in anew) for one in partitions}
         if consumer.assigned() is assigned:
             for partition, offset in starts.items():
@@ -184,11 +184,11 @@ class ShelfConsumer:
         elif has >= 0:
             start = min(committed, has)
         else:
-            oldest = max(0, self.clock() - self.memory.ttl_s * 1_000)
+            oldest = max(0, self.clock() - self.store.ttl_s * 1_000)
             young = (await consumer.offsets_for_times({partition: oldest}))[partition]
             start = committed if young is None else min(committed, young.offset)
         if committed is None or has < 0:
-            await self.patience.until_done(partial(self.memory.begin, partition.partition, start))
+            await self.retry.until_done(partial(self.store.begin, partition.partition, start))
         if committed is not None:
             self._seen[partition] = max(committed, self._seen.get(partition, 0))
             if start < committed:

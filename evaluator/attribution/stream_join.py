@@ -105,7 +105,7 @@ class StreamJoin:
         self.shelf_partitions, self._letters = shelf_partitions, letters
         self.gone, self.read_again, self._progress = gone, read_again, progress
         self.rules = JoinWindow(int(config.window_s * 1000), int(config.grace_s * 1000))
-        self.patience = RedisRetry()
+        self.retry = RedisRetry()
         self.partitions: dict[int, Partition] = {}
         self.figures = LiveMetrics(config, items)
         self.assigned: set[int] = set()
@@ -147,7 +147,7 @@ class StreamJoin:
             self.meter.count("refused" if event is None else "events")
             self.meter.time("delay", now - record.timestamp_ms)
             if isinstance(event, Touch):
-                self._figure(partial(self.figures.touched, event))
+                self._figure(partial(self.figures.update_item, event))
         return sent
 
     async def _take(self, events: Mapping[int, Sequence[Numbered]]) -> Sent:
@@ -176,7 +176,7 @@ class StreamJoin:
     def made(self, records: Sequence[ShelfRecord]) -> None:
         """Tell the figures of shelves, once of each."""
         for record in records:
-            self._figure(partial(self.figures.made, record))
+            self._figure(partial(self.figures.update_shelf, record))
         self.meter.count("shelves", len(records))
 
     async def close_idle(self, caught_up: Iterable[int]) -> Sent:
@@ -212,7 +212,7 @@ class StreamJoin:
         """Ask Redis what all partitions, which are so many, know of the experiment that is running."""
         if self.figures.challenge.running:
             numbers = range(await partitions())
-            states = await self.patience.until_done(partial(self.store.experiments, numbers))
+            states = await self.retry.until_done(partial(self.store.experiments, numbers))
             self._figure(partial(self.figures.challenge.gather, states))
 
     def revoked(self) -> None:
@@ -228,7 +228,7 @@ class StreamJoin:
         """Counts of the partitions, and of alerts."""
         counts = [partition.counts() for partition in self.partitions.values()]
         found = {
-            "alerts": float(len(self.figures.watches.book.get())),
+            "alerts": float(len(self.figures.monitors.active.get())),
             "waiting": float(sum(one.waiting for one in counts)),
         }
         for part in ("closed", "orphans", "late"):
@@ -253,7 +253,7 @@ class StreamJoin:
 
     def _watch(self) -> None:
         until = min((self._reached(number) for number in self.assigned), default=-math.inf)
-        self._figure(partial(self.figures.watch, until))
+        self._figure(partial(self.figures.monitor, until))
 
     def _reached(self, number: int) -> float:
         """Up to when a partition is closed; a partition without events holds nothing up."""
@@ -285,7 +285,7 @@ class StreamJoin:
             known = await self._known(closed)
             commit = partition.commit(known)
             started = time.perf_counter()
-            await self.patience.until_done(partial(self.store.commit, number, commit))
+            await self.retry.until_done(partial(self.store.commit, number, commit))
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
             self._figure(partial(self._measure, number, commit, closed, known))
             self._shown[number] = max(partition.horizon, self._shown.get(number, 0))
@@ -309,7 +309,7 @@ class StreamJoin:
         wanted, until = [one.shelf_id for one in closed], max((one.ts for one in closed), default=0)
         while wanted:
             ask = partial(self.store.shelves.known, wanted, until, self.shelf_partitions)
-            found |= await self.patience.until_done(ask)
+            found |= await self.retry.until_done(ask)
             wanted = [shelf_id for shelf_id in wanted if shelf_id not in found]
             if wanted:
                 await asyncio.sleep(LOOK_AGAIN_S)
@@ -322,16 +322,16 @@ class StreamJoin:
             self._revoked = False
             self._forget()
         while number not in self.partitions:
-            saved = await self.patience.until_done(lambda: self.store.load(number))
+            saved = await self.retry.until_done(lambda: self.store.load(number))
             newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
             hours = range(max(0, newest - RATE_HOURS), newest + 1)
-            rates = await self.patience.until_done(partial(self.store.rates, number, hours))
+            rates = await self.retry.until_done(partial(self.store.rates, number, hours))
             by, block_ms = uuid.uuid4().hex, self.figures.challenge.block_ms
             partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots, by, block_ms)
             if self._held:
                 partition.challenge.hold(self._slot)
             self.figures.count(rates)
-            left = await self.patience.until_done(lambda: self.store.examples(number))
+            left = await self.retry.until_done(lambda: self.store.examples(number))
             try:
                 missed = await self._take_missed(number, partition, before, broken)
             except OutpacedError as outpaced:
@@ -407,7 +407,7 @@ class StreamJoin:
                     for one in examples
                 )
             )
-            await self.patience.until_done(lambda: self.store.sent(number, examples))
+            await self.retry.until_done(lambda: self.store.sent(number, examples))
 
         return [asyncio.ensure_future(publish())] if examples else []
 

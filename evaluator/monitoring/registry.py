@@ -105,7 +105,7 @@ class MonitorRegistry:
 
     def __init__(self, rules: MonitorRules) -> None:
         self.rules = rules
-        self.book = ActiveAlerts()
+        self.active = ActiveAlerts()
         self._monitors: dict[Key, Monitor] = {}
         self._versions: dict[Key, str] = {}
         self._drifting: set[Key] = set()
@@ -132,7 +132,7 @@ class MonitorRegistry:
                 key = Key(f"calibration_{intent}", view.surface, view.arm)
                 self._window(key, view.model, view.shopper, view.ts, predicted)
 
-    def made(self, record: ShelfRecord) -> None:
+    def update_shelf(self, record: ShelfRecord) -> None:
         """Take in a shelf that was made for a shopper: its best score, and its query."""
         shelf, shopper = record.shelf, record.shopper
         if shopper is None or not shelf.items:
@@ -144,23 +144,23 @@ class MonitorRegistry:
             query = record.query, restored(record.vector)
             self._window(Key("queries"), record.vector.encoder, shopper, shelf.event_ts, query)
 
-    def touched(self, shopper: str, ts: int, text: str, vector: npt.NDArray[np.float32], encoder: str) -> None:
+    def update_item(self, shopper: str, ts: int, text: str, vector: npt.NDArray[np.float32], encoder: str) -> None:
         """Take in an item that a shopper acted on."""
         self._window(Key("items"), encoder, shopper, ts, (text, vector))
 
-    def tell(self, now: int) -> list[Alert]:
+    def alerts(self, now: int) -> list[Alert]:
         """Alerts that began or ended since the last call, in their order, and those to be repeated."""
         changes, self._changes = self._changes, []
         lasting = [_alert(key, monitor.get(), now) for key, monitor in self._monitors.items() if monitor.drifted]
         alerts: list[Alert] = []
         for key, reading in changes:
             alert = _alert(key, reading, now)
-            alerts += self.book.fire(alert, now) if reading.drifted else self.book.resolve(alert.key, now)
+            alerts += self.active.fire(alert, now) if reading.drifted else self.active.resolve(alert.key, now)
         for alert in lasting:
-            alerts += self.book.fire(alert, now)
+            alerts += self.active.fire(alert, now)
         # A monitor that could not be restored no longer drifts, and has not reported that.
-        over = {alert.key for alert in self.book.get()} - {alert.key for alert in lasting}
-        return alerts + [alert for key in sorted(over) for alert in self.book.resolve(key, now)]
+        over = {alert.key for alert in self.active.get()} - {alert.key for alert in lasting}
+        return alerts + [alert for key in sorted(over) for alert in self.active.resolve(key, now)]
 
     def get(self) -> Iterator[Series]:
         """The current reading of every monitor."""
@@ -173,7 +173,7 @@ class MonitorRegistry:
     def save(self) -> dict[str, Any]:
         """States and firing alerts as plain values, without references."""
         states = {key.name: [self._versions[key], monitor.save()] for key, monitor in self._monitors.items()}
-        return {"states": states, "firing": self.book.save()}
+        return {"states": states, "firing": self.active.save()}
 
     def references(self) -> dict[str, list[Any]]:
         """References learned since the last call, as plain values by name."""
@@ -184,7 +184,7 @@ class MonitorRegistry:
                 found[key.name] = [self._versions[key], reference]
         return found
 
-    def forgotten(self) -> None:
+    def references_lost(self) -> None:
         """Give all references once more, because the stored ones are lost."""
         self._saved.clear()
 
@@ -192,7 +192,7 @@ class MonitorRegistry:
     def load(cls, rules: MonitorRules, saved: Mapping[str, Any], references: Mapping[str, Any]) -> "MonitorRegistry":
         """Go on from what :meth:`save` and all of :meth:`references` gave; what does not fit is learned again."""
         monitors = cls(rules)
-        monitors.book.load(saved.get("firing", ()))
+        monitors.active.load(saved.get("firing", ()))
         for name, (version, state) in saved.get("states", {}).items():
             key = Key(*msgspec.json.decode(name))
             if key.watch not in KINDS:
@@ -252,7 +252,7 @@ class MonitorRegistry:
         for key in foreign[: max(0, len(foreign) - MOST)]:
             del self._monitors[key], self._versions[key]
             self._saved.discard(key)
-            self._drifting.discard(key)  # the next call of ``tell`` resolves its alert, since no monitor drifts
+            self._drifting.discard(key)  # the next call of ``alerts`` resolves its alert, since no monitor drifts
 
     def _track(self, key: Key, monitor: Monitor) -> None:
         """Record that an alarm began or ended."""

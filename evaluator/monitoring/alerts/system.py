@@ -55,16 +55,16 @@ class SystemMonitor:
     >>> for now in (0, 5_000, 15_000, 35_000):
     ...     monitor.update(Snapshot(role="started", id=f"h-{now}", from_ms=now, to_ms=now, counts={}, gauges={},
     ...         sketches={}, labels=labels), now)
-    >>> [(alert.name, alert.state, alert.summary) for alert in monitor.tell(36_000)], monitor.tell(37_000)
+    >>> [(alert.name, alert.state, alert.summary) for alert in monitor.alerts(36_000)], monitor.alerts(37_000)
     ([('crash_loop', 'firing', 'worker-1 restarted 3 times in 31 s: OSError: full')], [])
     >>> monitor.update(Snapshot(role="worker", id="h-35000-1a2b", from_ms=335_000, to_ms=336_000, counts={}, gauges={},
     ...     sketches={}), 336_000)
-    >>> [alert.state for alert in monitor.tell(336_000)]
+    >>> [alert.state for alert in monitor.alerts(336_000)]
     ['resolved']
     """
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
-        self.book = ActiveAlerts()
+        self.active = ActiveAlerts()
         self._window_s = window_s
         self._last: dict[tuple[str, str], Snapshot] = {}
         self._restarts: dict[tuple[str, str], tuple[Restarts, Snapshot]] = {}
@@ -93,12 +93,12 @@ class SystemMonitor:
             *self._silent(live, now),
         ]
 
-    def tell(self, now: int) -> list[Alert]:
+    def alerts(self, now: int) -> list[Alert]:
         """Alerts that began or ended since the last call, and those to be repeated."""
         wrong = self.get(now)
-        alerts = [news for alert in wrong for news in self.book.fire(alert, now)]
-        over = {alert.key for alert in self.book.get()} - {alert.key for alert in wrong}
-        return alerts + [news for key in sorted(over) for news in self.book.resolve(key, now)]
+        alerts = [news for alert in wrong for news in self.active.fire(alert, now)]
+        over = {alert.key for alert in self.active.get()} - {alert.key for alert in wrong}
+        return alerts + [news for key in sorted(over) for news in self.active.resolve(key, now)]
 
     def _started(self, snapshot: Snapshot) -> None:
         labels = snapshot.labels

@@ -29,8 +29,8 @@ class Process:
     def __init__(self, client: "Redis", group: str) -> None:
         self.figures = LiveMetrics(EvaluatorConfig(watch_learn=200), Items())
         store = JoinStore(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
-        self.book = ActiveAlerts()
-        self.watching = MonitorState(store, self.figures, self.book, RedisRetry())
+        self.active = ActiveAlerts()
+        self.monitor_state = MonitorState(store, self.figures, self.active, RedisRetry())
         self.shown = 0
 
     def close(self, count: int, clicked: bool = True) -> None:
@@ -39,12 +39,12 @@ class Process:
             self.shown += 1
             one = AttributedImpression(f"u{self.shown}", "i", "s", "feed", 0, self.shown, CLICKED if clicked else ())
             self.figures.update([View((one,), arm="champion")])
-        self.figures.watch(1 << 60)
+        self.figures.monitor(1 << 60)
 
     @property
     def seen(self) -> int:
         """How many impressions the detector of clicks knows of."""
-        watch = self.figures.watches._monitors.get(Key("click_rate", "feed", "champion"))
+        watch = self.figures.monitors._monitors.get(Key("click_rate", "feed", "champion"))
         assert watch is None or isinstance(watch, RateMonitor)
         return watch.seen if watch else 0
 
@@ -64,11 +64,11 @@ def test_views_wait_until_it_is_known_what_is_watched(redis_db: str) -> None:
     async def work(make: Callable[[], Process]) -> None:
         one = make()
         one.close(3)
-        await one.watching.settle([])
-        assert one.seen == 0 and one.watching.beside is None
-        await one.watching.settle([5, 2, 7])
+        await one.monitor_state.settle([])
+        assert one.seen == 0 and one.monitor_state.beside is None
+        await one.monitor_state.settle([5, 2, 7])
         one.close(0)
-        assert one.seen == 3 and one.watching.source == "partition-2"
+        assert one.seen == 3 and one.monitor_state.source == "partition-2"
 
     on(redis_db, work)
 
@@ -76,33 +76,33 @@ def test_views_wait_until_it_is_known_what_is_watched(redis_db: str) -> None:
 def test_a_successor_goes_on_and_what_two_watch_counts_in_one_of_them(redis_db: str) -> None:
     async def work(make: Callable[[], Process]) -> None:
         first, second = make(), make()
-        await first.watching.settle(range(8))
+        await first.monitor_state.settle(range(8))
         first.close(100)
         alert = Alert(name="drop", labels={}, state="firing", summary="", evidence={}, since=5)
-        first.book.fire(alert, 5)
-        await first.watching.settle(range(8))
-        await second.watching.settle(range(4))  # the partitions are shared out, and the first one does not know yet
-        assert (first.seen, second.seen) == (100, 100) and second.book.get() == [alert]
+        first.active.fire(alert, 5)
+        await first.monitor_state.settle(range(8))
+        await second.monitor_state.settle(range(4))  # partitions move, and the first does not know yet
+        assert (first.seen, second.seen) == (100, 100) and second.active.get() == [alert]
         first.close(7)
         second.close(20)
-        await second.watching.settle(range(4))
-        await first.watching.settle(range(4, 8))
+        await second.monitor_state.settle(range(4))
+        await first.monitor_state.settle(range(4, 8))
         assert (first.seen, second.seen) == (0, 120), "what was another's already is not kept twice"
-        assert first.watching.source == "partition-4" and first.book.get() == []
+        assert first.monitor_state.source == "partition-4" and first.active.get() == []
         first.close(30)
-        await first.watching.settle(range(4, 8))
+        await first.monitor_state.settle(range(4, 8))
         third = make()  # the second one was killed
-        await third.watching.settle([0, 1])
+        await third.monitor_state.settle([0, 1])
         assert third.seen == 120
-        await first.watching.settle([*range(2, 8)])
-        assert (first.seen, first.watching.beside) == (0, 2)
+        await first.monitor_state.settle([*range(2, 8)])
+        assert (first.seen, first.monitor_state.beside) == (0, 2)
         third.close(5)
-        await third.watching.settle([0, 1])
-        await third.watching.settle([])  # it ends, and its partitions are the first one's
-        await first.watching.settle(range(8))
-        assert (first.seen, third.watching.beside) == (125, None)
+        await third.monitor_state.settle([0, 1])
+        await third.monitor_state.settle([])  # it ends, and its partitions are the first one's
+        await first.monitor_state.settle(range(8))
+        assert (first.seen, third.monitor_state.beside) == (125, None)
         fourth = make()
-        await fourth.watching.settle([4, 5])
+        await fourth.monitor_state.settle([4, 5])
         assert fourth.seen == 30, "what nobody watched meanwhile goes on"
 
     on(redis_db, work)
@@ -111,17 +111,17 @@ def test_a_successor_goes_on_and_what_two_watch_counts_in_one_of_them(redis_db: 
 def test_one_that_was_overtaken_takes_up_what_the_other_kept(redis_db: str) -> None:
     async def work(make: Callable[[], Process]) -> None:
         paused, other = make(), make()
-        await paused.watching.settle([3])
+        await paused.monitor_state.settle([3])
         paused.close(250)
-        await paused.watching.settle([3])
-        await other.watching.settle([3])
+        await paused.monitor_state.settle([3])
+        await other.monitor_state.settle([3])
         other.close(10)
-        await other.watching.settle([3])
+        await other.monitor_state.settle([3])
         paused.close(99)
-        await paused.watching.settle([3])
+        await paused.monitor_state.settle([3])
         assert (paused.seen, other.seen) == (260, 260)
-        await other.watching.settle([3])
-        await paused.watching.settle([3])
+        await other.monitor_state.settle([3])
+        await paused.monitor_state.settle([3])
         assert paused.seen == 260
 
     on(redis_db, work)
@@ -130,17 +130,17 @@ def test_one_that_was_overtaken_takes_up_what_the_other_kept(redis_db: str) -> N
 def test_what_redis_has_lost_is_kept_again_with_its_references(redis_db: str) -> None:
     async def work(make: Callable[[], Process]) -> None:
         one = make()
-        await one.watching.settle([0])
+        await one.monitor_state.settle([0])
         one.close(400)
-        await one.watching.settle([0])
-        await one.watching.store.client.flushdb()
-        await one.watching.settle([0])
-        await one.watching.settle([0])
+        await one.monitor_state.settle([0])
+        await one.monitor_state.store.client.flushdb()
+        await one.monitor_state.settle([0])
+        await one.monitor_state.settle([0])
         assert one.seen == 400
-        _, state, references = await one.watching.store.kept(0)
+        _, state, references = await one.monitor_state.store.kept(0)
         assert state["watches"]["states"] and references
         other = make()
-        await other.watching.settle([0])
+        await other.monitor_state.settle([0])
         assert other.seen == 400
 
     on(redis_db, work)

@@ -67,8 +67,8 @@ def test_each_surface_and_arm_is_watched_by_itself() -> None:
             outcomes = (JoinEvent(1, "click", "e"),) if chance.random() < rate else ()
             watches.update(View((AttributedImpression("u", "i", "s", "feed", 0, number, outcomes),), arm=arm))
         if number % 100 == 0:
-            told += watches.tell(number)
+            told += watches.alerts(number)
     assert [(one.state, one.labels) for one in told] == [("firing", {"surface": "feed", "arm": "canary"})]
     assert told[0].since > 4_000 and float(told[0].evidence["rate"]) < 0.06 and "canary" in told[0].summary
     again = MonitorRegistry.load(watches.rules, json.loads(json.dumps(watches.save())), watches.references())
-    assert again.tell(9_000) == [] and [one.key for one in again.book.get()] == [told[0].key]
+    assert again.alerts(9_000) == [] and [one.key for one in again.active.get()] == [told[0].key]

@@ -35,25 +35,25 @@ def test_a_loop_fires_once_and_is_over_after_five_minutes_without_a_restart() ->
     watch = SystemMonitor()
     for at in range(0, 200_000, 40_000):
         watch.update(begun(at), at)
-    [alert] = watch.tell(200_000)
+    [alert] = watch.alerts(200_000)
     assert alert.summary == "worker-1 restarted 4 times in 3 minutes: OSError: full"
     assert alert.evidence == {"restarts": 4, "seconds": 160, "reason": "OSError: full"}
     watch.update(said(459_000, id="h-160000-1a2b"), 459_000)
-    assert watch.tell(201_000) == [] == watch.tell(459_000)
-    assert names(watch.tell(461_000)) == [("crash_loop", "resolved")]
+    assert watch.alerts(201_000) == [] == watch.alerts(459_000)
+    assert names(watch.alerts(461_000)) == [("crash_loop", "resolved")]
 
 
 def test_one_that_waits_for_long_to_be_started_again_is_still_in_its_loop() -> None:
     watch = SystemMonitor()
     for at in (0, 10_000, 30_000, 70_000):
         watch.update(begun(at), at)
-    assert names(watch.tell(71_000)) == [("crash_loop", "firing")]
-    assert [names(watch.tell(second * 1_000)) for second in range(72, 900)] == [[]] * 828
+    assert names(watch.alerts(71_000)) == [("crash_loop", "firing")]
+    assert [names(watch.alerts(second * 1_000)) for second in range(72, 900)] == [[]] * 828
     watch.update(begun(900_000), 900_000)
     watch.update(said(1_000_000, id="h-900000-1a2b"), 1_000_000)
-    assert watch.tell(1_000_000) == []
+    assert watch.alerts(1_000_000) == []
     watch.update(said(1_201_000, id="h-900000-1a2b"), 1_201_000)
-    assert names(watch.tell(1_201_000)) == [("crash_loop", "resolved")]
+    assert names(watch.alerts(1_201_000)) == [("crash_loop", "resolved")]
 
 
 def test_a_crash_every_two_minutes_does_not_come_and_go() -> None:
@@ -62,7 +62,7 @@ def test_a_crash_every_two_minutes_does_not_come_and_go() -> None:
         if second % 130 == 0:
             watch.update(begun(second * 1_000), second * 1_000)
         watch.update(said(second * 1_000, id=f"h-{second // 130 * 130_000}-1a2b"), second * 1_000)
-        told += watch.tell(second * 1_000)
+        told += watch.alerts(second * 1_000)
     assert names(told) in ([], [("crash_loop", "firing")])
 
 
@@ -78,33 +78,33 @@ def test_what_is_no_loop(starts: list[Snapshot]) -> None:
     watch = SystemMonitor()
     for start in sorted(starts, key=lambda one: one.to_ms):
         watch.update(start, start.to_ms)
-    assert watch.tell(300_000) == []
+    assert watch.alerts(300_000) == []
 
 
 def test_an_unreadable_partition_is_one_alert_for_all_who_cannot_read_it() -> None:
     watch = SystemMonitor()
     for number in range(3):
         watch.update(said(1_000, id=f"h-{number}", series=(unreadable(),)), 1_000)
-    [alert] = watch.tell(1_000)
+    [alert] = watch.alerts(1_000)
     assert (alert.key, alert.evidence["offset"]) == ("unreadable_partition|partition=3|topic=shop.events", "812")
     assert "dead-letters skip shop.events 3 812" in alert.summary
     watch.update(said(2_000, id="h-0"), 2_000)
-    assert watch.tell(2_000) == [], "two still cannot"
+    assert watch.alerts(2_000) == [], "two still cannot"
     for number in range(3):
         watch.update(said(3_000, id=f"h-{number}"), 3_000)
-    assert names(watch.tell(3_000)) == [("unreadable_partition", "resolved")]
+    assert names(watch.alerts(3_000)) == [("unreadable_partition", "resolved")]
 
 
 def test_a_failing_model_and_a_pause_that_lasts_fire_and_a_short_pause_does_not() -> None:
     watch = SystemMonitor()
     failing = msgspec.structs.replace(said(0, model_failing=1.0), labels={"model_failing": "m2"})
     watch.update(failing, 0)
-    assert [alert.labels for alert in watch.tell(0)] == [{"model": "m2"}]
+    assert [alert.labels for alert in watch.alerts(0)] == [{"model": "m2"}]
     told = []
     for second in range(1, 80):
         paused = 1 < second < 10 or 20 < second < 60
         watch.update(said(second * 1_000, redis_paused=float(paused)), second * 1_000)
-        told += [(second, alert.name, alert.state) for alert in watch.tell(second * 1_000)]
+        told += [(second, alert.name, alert.state) for alert in watch.alerts(second * 1_000)]
     assert told == [(1, "model_failing", "resolved"), (51, "redis_paused", "firing"), (60, "redis_paused", "resolved")]
 
 
@@ -116,7 +116,7 @@ def test_a_role_that_is_gone_fires_only_while_others_report() -> None:
             watch.update(said(now), now)
         if not 20 < second < 60:  # Kafka is away
             watch.update(said(now, "evaluator", "h-2"), now)
-        told += [(second, alert.name, alert.state, alert.labels["role"]) for alert in watch.tell(now)]
+        told += [(second, alert.name, alert.state, alert.labels["role"]) for alert in watch.alerts(now)]
     assert [(name, state, role) for _, name, state, role in told] == [
         ("role_silent", "firing", "worker"),
         ("role_silent", "resolved", "worker"),
@@ -130,8 +130,8 @@ def test_memory_is_bounded_and_a_clock_that_runs_ahead_does_not_keep_anything() 
         watch.update(begun(number, f"w{number}"), number)
         watch.update(said(10**15, id=f"h-{number}", model_failing=1.0), number)
     assert len(watch._last) == len(watch._restarts) == MOST
-    assert names(watch.tell(2 * MOST)) == [("model_failing", "firing")]
-    assert names(watch.tell(2 * MOST + 16_000)) == [("model_failing", "resolved")]
+    assert names(watch.alerts(2 * MOST)) == [("model_failing", "firing")]
+    assert names(watch.alerts(2 * MOST + 16_000)) == [("model_failing", "resolved")]
 
 
 def test_what_fires_is_remembered_over_a_restart_of_the_evaluator() -> None:
@@ -139,11 +139,11 @@ def test_what_fires_is_remembered_over_a_restart_of_the_evaluator() -> None:
     for watch in (first, second):
         for at in (0, 1_000, 2_000, 3_000):
             watch.update(begun(at), at)
-    assert names(first.tell(4_000)) == [("crash_loop", "firing")]
-    second.book.load(first.book.save())
-    assert second.tell(5_000) == []
+    assert names(first.alerts(4_000)) == [("crash_loop", "firing")]
+    second.active.load(first.active.save())
+    assert second.alerts(5_000) == []
     second.update(said(303_000, id="h-3000-1a2b"), 303_000)
-    assert names(second.tell(304_000)) == [("crash_loop", "resolved")]
+    assert names(second.alerts(304_000)) == [("crash_loop", "resolved")]
 
 
 def test_a_restart_counts_by_whatever_clock_it_is_given() -> None:
