@@ -23,7 +23,7 @@ from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.dataset import TrainingDataset, recent, training_dataset
-from evaluator.retraining.run import UNUSABLE
+from evaluator.retraining.run import RETRY, UNUSABLE
 from evaluator.retraining.run_spec import RESULT, SOURCE, SPEC, RunResult, RunSpec
 from evaluator.retraining.store.archive import Archive
 from models import check
@@ -31,6 +31,7 @@ from models.cpu import limit_threads
 from models.encoder import Encoder
 from models.scorer import utility
 from models.store import Description, ModelStore, StoreError, files
+from models.store.errors import NotFoundError, transient
 from models.store.manifest import OWN, Data
 from models.store.parts import Parts, parts
 from models.training import version
@@ -244,12 +245,14 @@ class Job:
 
 
 def work(folder: Path, config: LoopConfig, report: Callable[..., None]) -> int:
-    """Do a run and report its progress; returns the process's exit code."""
+    """Do a run and report its progress; returns the process's exit code: 0, `RETRY` where a disk or network failed, or
+    `UNUSABLE` where the run would fail at every attempt."""
     try:
         Job(folder, config, report).run()
     except (ExamplesError, StoreError, WeightsError) as error:
         report("failed", error=str(error))
-        return UNUSABLE
+        missing = isinstance(error, NotFoundError)  # a run names its versions when it begins: none of them comes later
+        return RETRY if transient(error) and not missing else UNUSABLE
     return 0
 
 

@@ -27,6 +27,9 @@ from evaluator.retraining.training_run import Hold
 DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG."""
 
+RETRY = 1
+"""Exit code of a run that may succeed at another attempt, as of any process that ends by an error."""
+
 UNUSABLE = 3
 """Exit code of a run that would fail at every attempt; the reason is in its last report."""
 

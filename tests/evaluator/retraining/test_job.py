@@ -13,6 +13,7 @@ from evaluator.retraining.training_run import Trigger
 from liveshelf.settings import Settings
 from models.late_interaction import LateInteraction
 from models.store import Data, Description, ModelStore
+from models.store.errors import StoreError
 from models.training.examples import Example
 
 TRIGGER = Trigger(reason="schedule", summary="No run for 24 h", evidence={}, at=5, examples=9)
@@ -74,3 +75,17 @@ def test_what_cannot_be_mended_by_trying_again_is_told(settings: Settings, tmp_p
     told: list[str] = []
     assert work(run, settings.loop(), lambda stage, error="": told.append(f"{stage}: {error}")) == 3
     assert told[0].startswith("failed: No version in") and "20200101-000000-head-00000000" in told[0]
+
+
+def test_a_disk_that_fails_once_does_not_end_the_run(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "learning" / "runs", "r1")
+
+    def unreadable(*_: object) -> None:
+        raise StoreError("head/model.safetensors cannot be read") from OSError(5, "Input/output error")
+
+    monkeypatch.setattr(ModelStore, "put", unreadable)
+    assert work(run, settings.loop(), lambda *_, **__: None) == 1
+    monkeypatch.undo()
+    assert work(run, settings.loop(), lambda *_, **__: None) == 0
