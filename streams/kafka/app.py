@@ -96,7 +96,7 @@ class BatchTaker:
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         """Process at most ``size`` events at a time, for as long as the stream lasts."""
-        with or_leave("batches are taken no more"):  # Faust would go on with the next one, and lose this one
+        with or_leave("batches are no longer taken"):  # Faust would go on with the next one, and lose this one
             await self._run(stream, size, process)
 
     async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:

@@ -259,7 +259,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._leave_alone(partition, MISSING_S)
         elif answer.code == _OUT_OF_RANGE:
             log.warning(
-                "%s[%d] no longer holds offset %d: reading it anew", partition.topic, partition.partition, position
+                "%s[%d] no longer holds offset %d: reading restarts", partition.topic, partition.partition, position
             )
             self._go_on(partition)
             self.on_reset(partition)
@@ -322,7 +322,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         if self._logged.get(partition) != bad.offset:
             self._logged[partition] = bad.offset
             log.error(
-                "%s[%d] cannot be read at offset %d (%s): it stands still until that is skipped",
+                "%s[%d] cannot be read at offset %d (%s): it is stopped until the batch is skipped",
                 partition.topic,
                 partition.partition,
                 bad.offset,
@@ -338,7 +338,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         if self.stopped.pop(partition, None) is not None:
             unreadable_partitions.remove(self, partition)
             self._logged.pop(partition, None)
-            log.warning("%s[%d] is read on", partition.topic, partition.partition)
+            log.warning("%s[%d] is read again", partition.topic, partition.partition)
 
     async def _resume_stopped(self) -> None:
         """Resume stopped partitions whose batch is skipped, and retry the others from time to time."""
@@ -374,7 +374,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 def _ended(reading: "asyncio.Future[None]") -> KafkaError:
     why = None if reading.cancelled() else reading.exception()
-    return KafkaError(f"reading has ended: {(why.__cause__ or why) if why else 'nobody knows why'!r}")
+    return KafkaError(f"reading has ended: {(why.__cause__ or why) if why else 'unknown'!r}")
 
 
 async def skipped(config: StreamsConfig) -> list[Skip]:

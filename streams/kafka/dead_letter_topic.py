@@ -200,7 +200,7 @@ class _Sender:
         by_place: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
         records = [letter for letter in letters if letter.reason != UNREADABLE]
         if len(records) < len(letters):
-            self._done.left["they are batches that nobody can read"] += len(letters) - len(records)
+            self._done.left["they are unreadable batches"] += len(letters) - len(records)
         cut = [letter for letter in records if letter.cut]
         for record in [*(letter.source for letter in records if not letter.cut), *await self._whole(cut)]:
             if record.topic not in self._known:
@@ -323,5 +323,5 @@ async def _between(consumer: Any, at: Any, low: int, high: int) -> list[Any]:
         if await consumer.position(at) > position:
             progressed = loop.time()
         elif loop.time() - progressed > TIMEOUT_S:
-            raise TimeoutError(f"Kafka gives nothing of {at.topic}[{at.partition}] from offset {position} on")
+            raise TimeoutError(f"Kafka gives no records of {at.topic}[{at.partition}] from offset {position} on")
     return found

@@ -176,7 +176,7 @@ def _text(raw: bytes | None) -> str:
 
 
 def _number(raw: bytes | None) -> int:
-    """A whole number, -1 where there is none; the length is limited, since hostile letters may have long ones."""
+    """A whole number, -1 where there is none; longer ones, as in hostile letters, count as none."""
     return int(raw) if raw and re.fullmatch(rb"-?[0-9]{1,18}", raw) else -1
 
 

@@ -163,7 +163,7 @@ class Producer:
     def _give_up(self, task: "asyncio.Task[None]") -> None:
         """A task has ended too early: give its error to all present and later callers, who would wait forever."""
         error = None if task.cancelled() else task.exception()
-        self._ended = errors.KafkaError(f"records are sent no more: {error!r}")
+        self._ended = errors.KafkaError(f"records are no longer sent: {error!r}")
         log.critical("%s", self._ended, exc_info=error)
         for waiting in list(self._waiting):
             if not waiting.done():
@@ -222,7 +222,7 @@ class Producer:
             self._logged.add((queued.topic, refused.kind))
             size = sum(len(part or b"") for part in (queued.key, queued.value, *(value for _, value in queued.headers)))
             log.error(
-                "%s takes no record such as this one of %d bytes, which is left out; others are only counted: %s",
+                "%s refuses a record of %d bytes, which is left out; further ones are only counted: %s",
                 queued.topic,
                 size,
                 refused.detail,
