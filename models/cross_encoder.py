@@ -1,6 +1,6 @@
-"""The cross-encoder: one BERT pass over context and item together. The slow, well-known second architecture.
+"""The cross-encoder: one BERT pass over context and item together. The second architecture: well known, but slow.
 
-Knows texts and a transformer; where an item's text comes from is the caller's business.
+Knows texts and a transformer; nothing of where an item's text comes from.
 """
 
 import logging
@@ -23,24 +23,24 @@ BATCH = 32
 class CrossEncoderScorer:
     """``BertForSequenceClassification`` with one label per intent.
 
-    A folder that holds a plain encoder gets a fresh head that gives every candidate the same probabilities until it is
-    trained; a log line says so. Only ``query_text`` is read of the context, not the history.
+    A folder with a plain encoder gets a fresh head, which gives all candidates the same probabilities until it is
+    trained; a log line says so. Of the context only ``query_text`` is read, not the history.
 
     Parameters
     ----------
     item_text
-        The text of a slot.
+        Gives the text of a slot.
     weights
-        What :func:`models.weights.resolve` takes.
+        As for :func:`models.weights.resolve`.
     precision, device
-        As of :class:`models.encoder.Encoder`.
+        As for :class:`models.encoder.Encoder`.
     max_tokens
         Word pieces of context and item together, special ones included; the item's text is cut first.
 
     Raises
     ------
     models.weights.WeightsError
-        When the weights are missing, or are a classifier of other than four labels.
+        When the weights are missing, or are a classifier whose number of labels is not four.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class CrossEncoderScorer:
             log.warning("%s holds no classification head: the cross-encoder is untrained, all scores equal", weights)
             torch.nn.init.zeros_(self.model.classifier.weight)
             torch.nn.init.zeros_(self.model.classifier.bias)
-        self.model.to(self.device, choose_dtype(precision, self.device)).eval()  # cast, as the encoder's is
+        self.model.to(self.device, choose_dtype(precision, self.device)).eval()  # cast as in the encoder
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
@@ -92,7 +92,7 @@ class CrossEncoderScorer:
             return []
         pairs = [(request.query_text, self.item_text(int(slot))) for request in requests for slot in request.candidates]
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
-        out = np.empty((len(pairs), len(INTENTS)), np.float32)
+        probabilities = np.empty((len(pairs), len(INTENTS)), np.float32)
         for start in range(0, len(order), BATCH):
             places = order[start : start + BATCH]
             batch = self.tokenizer(
@@ -102,5 +102,5 @@ class CrossEncoderScorer:
                 padding=True,
                 return_tensors="pt",
             ).to(self.device)
-            out[places] = self.model(**batch).logits.float().softmax(-1).cpu().numpy()
-        return np.split(out, np.cumsum([len(request.candidates) for request in requests])[:-1])
+            probabilities[places] = self.model(**batch).logits.float().softmax(-1).cpu().numpy()
+        return np.split(probabilities, np.cumsum([len(request.candidates) for request in requests])[:-1])

@@ -1,7 +1,7 @@
 """Settings of the streaming side, as plain validated values with defaults that work on one machine.
 
-Where they are read from (environment, file, command line) is the front door's business; this module only says what
-there is to set, what it means and what it may be.
+Defines each setting, its meaning and its limits. Knows nothing of where values come from (environment, file, command
+line).
 """
 
 import ipaddress
@@ -13,16 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from models.intents import UTILITY, Intent
 
 TEN_YEARS_S = 10 * 365 * 86_400
-"""Ten years: the longest time that can be set."""
+"""Ten years: the longest time of any setting."""
 
 Seconds = Annotated[float, Field(gt=0, le=TEN_YEARS_S)]
 WholeSeconds = Annotated[int, Field(ge=1, le=TEN_YEARS_S)]
 Hours = Annotated[float, Field(gt=0, le=TEN_YEARS_S / 3_600)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
-"""How many things are held or done at a time."""
+"""A number of things that are held or done at a time."""
 Few = Annotated[int, Field(ge=1, le=10_000)]
-"""How many partitions, shards or processes there are."""
+"""A number of partitions, shards or processes."""
 Bytes = Annotated[int, Field(ge=1, le=2**30)]
 SizeOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -30,7 +30,7 @@ Weight = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 
 
 class Config(BaseModel):
-    """Base of all groups: unknown names are an error, so a typing slip is told, not ignored."""
+    """Base of all groups: unknown names are an error, so a misspelt name is reported, not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,7 +70,7 @@ class KafkaConfig(Config):
         return kwargs | self.sasl()
 
     def sasl(self) -> dict[str, Any]:
-        """Who we are, as kafka-python and aiokafka name it; empty where nobody asks."""
+        """The credentials, by kafka-python's and aiokafka's names; empty without SASL."""
         if not self.security_protocol.startswith("SASL"):
             return {}
         return {
@@ -116,14 +116,14 @@ class TopicsConfig(Config):
 
 
 class EventsConfig(Config):
-    """What an event may be."""
+    """Limits of an event."""
 
     max_bytes: Bytes = 65_536
     max_future_s: Seconds = 300
 
 
 class StateConfig(Config):
-    """What is remembered of shoppers and items, in Redis."""
+    """How much of shoppers and items is stored in Redis, and for how long."""
 
     shards: Few = 8
     ttl_s: WholeSeconds = 30 * 86_400
@@ -154,7 +154,7 @@ class BotsConfig(Config):
 
 
 class CandidatesConfig(Config):
-    """How many candidates a shelf is ranked from, and at most how many of them each source may bring."""
+    """The number of candidates that a shelf is ranked from, and the most that each source gives."""
 
     total: Size = 100
     vector: SizeOrZero = 60
@@ -167,7 +167,7 @@ PolicyStep = Literal["in_stock", "already_bought", "brand_cap", "diversity", "ex
 
 
 class PolicyConfig(Config):
-    """From scores to a shelf: which steps, in which order, and their strengths."""
+    """The steps from scores to a shelf, their order and their strengths."""
 
     steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "diversity", "brand_cap", "exploration")
     length: Size = 20
@@ -179,7 +179,8 @@ class PolicyConfig(Config):
 
 
 class ShelfConfig(Config):
-    """How shelves are kept."""
+    """How long shelves are stored, how large they may be, how often similar and popular ones are refreshed, and the
+    number of categories with a popular one."""
 
     ttl_s: WholeSeconds = 7 * 86_400
     max_bytes: Bytes = 32_768
@@ -189,7 +190,7 @@ class ShelfConfig(Config):
 
 
 class ModelConfig(Config):
-    """Which scorer, from where, and how exact."""
+    """The scorer: its architecture, its weights or version, its precision and its engine."""
 
     architecture: Literal["late_interaction", "cross_encoder", "constant"] = "late_interaction"
     weights: str = "packaged"
@@ -208,7 +209,7 @@ class ModelConfig(Config):
 
 
 class RoleConfig(Config):
-    """A role that reads Kafka in a group: its name there, and when it reports, is taken for dead, or leaves."""
+    """A role that reads Kafka in a group: the group's name, how often the role reports, and its timeouts."""
 
     group: str
     instance: str | None = None
@@ -218,7 +219,7 @@ class RoleConfig(Config):
 
 
 class WorkerConfig(RoleConfig):
-    """The worker's rhythm."""
+    """The worker: its consumer group, the size of its batches, and what it uses of a shopper's history."""
 
     group: str = "liveshelf"
     batch_events: Size = 64
@@ -230,7 +231,7 @@ class WorkerConfig(RoleConfig):
 
 
 class MetricsConfig(Config):
-    """Where a role shows its numbers to Prometheus: nowhere without a port, and 0 takes any free one."""
+    """Where a role serves its metrics to Prometheus: nowhere without a port; port 0 takes any free one."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     host: str = "127.0.0.1"
@@ -247,7 +248,7 @@ class MetricsConfig(Config):
 
 
 def loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there.
+    """Whether only this machine can reach a server that listens on this host.
 
     Examples
     --------
@@ -261,7 +262,7 @@ def loopback(host: str) -> bool:
 
 
 class StreamsConfig(Config):
-    """Everything above, in one value."""
+    """All groups in one value."""
 
     kafka: KafkaConfig = KafkaConfig()
     redis: RedisConfig = RedisConfig()

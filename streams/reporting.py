@@ -25,7 +25,7 @@ from streams.kafka.producer import send_now
 from streams.kafka.record import Send
 from streams.kafka.topic_reader import contents
 from streams.kafka.topics import OVERHEAD_BYTES, Topics
-from streams.kafka.unreadable import book
+from streams.kafka.unreadable import unreadable_partitions
 from streams.runtime.lifecycle import VARIABLE as LAST_WORDS
 from streams.runtime.lifecycle import read_last_words
 from streams.telemetry.exposition import Exposition
@@ -97,7 +97,7 @@ class Reporter:
     async def report(self, send: Send) -> None:
         """Take a snapshot and publish it; returns once the broker has it."""
         snapshot = self._meter.snapshot(wall_ms())
-        snapshot = structs.replace(snapshot, series=[*snapshot.series, *book.series()])
+        snapshot = structs.replace(snapshot, series=[*snapshot.series, *unreadable_partitions.series()])
         if self._exposition is not None:
             self._exposition.update(snapshot)
         await send(self._topic, self._meter.role.encode(), fitted(snapshot, self._max_bytes))

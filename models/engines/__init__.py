@@ -1,4 +1,4 @@
-"""How a model's forward pass is run: as written, through torch's compiler, or as a TensorRT engine.
+"""Engines that run a model's forward pass: eager PyTorch, torch's compiler, or TensorRT.
 
 Knows modules, shapes and devices; nothing of texts, nor of what the numbers mean.
 """

@@ -1,6 +1,6 @@
-"""A few shapes for all: compiled code is made, tuned and warmed once per shape, so inputs are padded to one of few.
+"""Pads inputs to one of a few shapes, because compiled code is built, tuned and warmed up for each shape.
 
-Knows matrices of whole numbers, rows by width, and what to fill them up with.
+Knows matrices of whole numbers, rows by width, and their fill values; nothing of what they mean.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The shapes that inputs are padded to: ``rows`` and ``widths`` in rising order.
+    """The shapes that inputs are padded to: ``rows`` and ``widths`` in increasing order.
 
     Examples
     --------
@@ -25,15 +25,15 @@ class Buckets:
     widths: tuple[int, ...] = (16, 32, 64, 96)
 
     def shape(self, rows: int, width: int) -> tuple[int, int]:
-        """The smallest shape that holds so many; beyond the largest bucket, its next multiple."""
+        """The smallest shape that holds an input; beyond the largest bucket, its next multiple."""
         return _least(self.rows, rows), _least(self.widths, width)
 
     def shapes(self) -> Iterator[tuple[int, int]]:
-        """All shapes, small ones first."""
+        """All shapes, smallest first."""
         return ((rows, width) for width in self.widths for rows in self.rows)
 
     def padded(self, inputs: Sequence[torch.Tensor], fills: Sequence[int]) -> tuple[torch.Tensor, ...]:
-        """Inputs [r, w] as [R, W] of a bucket, each filled up with its own number."""
+        """Inputs [r, w] as [R, W] of a bucket, each padded with its own fill value."""
         rows, width = inputs[0].shape
         to_rows, to_width = self.shape(rows, width)
         return tuple(

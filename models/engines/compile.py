@@ -1,6 +1,6 @@
-"""One way to run a module fast, whatever the machine has: chosen by name or by what is there.
+"""Makes a module ready for fast inference: chooses an engine by name, or by the device and the installed libraries.
 
-Knows engines and when each can serve; how each is built is theirs.
+Knows the engines and when each can serve; nothing of how TensorRT's is built.
 """
 
 import logging
@@ -21,14 +21,14 @@ EngineName = Literal["auto", "eager", "inductor", "tensorrt"]
 
 
 class Compiled:
-    """A module ready to infer; gives what the module gives, up to rounding.
+    """A module that is ready for inference; its outputs are the module's, up to rounding.
 
     Attributes
     ----------
     name
-        The engine that serves, never ``"auto"``.
+        The engine in use, never ``"auto"``.
     buckets
-        Shapes that inputs are padded to; none where every shape is as good.
+        Shapes that inputs are padded to; None where the engine needs no padding.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class Compiled:
 
     @torch.inference_mode()
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs [rows, width] to an answer [rows, width, …]."""
+        """The output [rows, width, …] for inputs [rows, width]."""
         if self.buckets is None:
-            answer: torch.Tensor = self._run(*inputs)
-            return answer
+            output: torch.Tensor = self._run(*inputs)
+            return output
         rows, width = inputs[0].shape
-        answer = self._run(*self.buckets.padded(inputs, self._fills))
-        return answer[:rows, :width]
+        output = self._run(*self.buckets.padded(inputs, self._fills))
+        return output[:rows, :width]
 
     def warm_up(self, example: Sequence[torch.Tensor]) -> int:
-        """Run every shape once, so that no shopper waits for a compiler; returns how many shapes that were."""
+        """Run each shape once, so that no request waits for a compiler; returns the number of shapes."""
         shapes = list(self.buckets.shapes()) if self.buckets else []
         for shape in shapes:
             self(*(one.new_zeros(shape) for one in example))
@@ -65,23 +65,23 @@ def compile(
     buckets: Buckets | None = None,
     cache: Path | None = None,
 ) -> Compiled:
-    """Make a module ready to infer on a device.
+    """Make a module ready for inference on a device.
 
     Parameters
     ----------
     module
-        Already on the device, in the precision it is to compute in; from tensors [rows, width] to one [rows, width, …].
+        On the device and in the precision to compute in; maps tensors [rows, width] to one [rows, width, …].
     example
         Inputs on the device, of two rows or more.
     engine
-        ``"auto"`` is TensorRT on CUDA and eager on a CPU, where it is the fastest that was measured
-        (``docs/engines.md``). TensorRT falls back to inductor, with one line in the log, where it cannot be had.
+        ``"auto"`` is TensorRT on CUDA and eager on a CPU, where eager was the fastest one measured
+        (``docs/engines.md``). Where TensorRT is not available, inductor replaces it and one line is logged.
     fills
-        What each input is padded with, such that it changes nothing; zeros by default.
+        The value that pads each input without an effect on the output; zeros by default.
     buckets
         Shapes for compiled engines.
     cache
-        Folder for what is built, ``~/.cache/liveshelf/engines`` by default.
+        Folder for built engines, ``~/.cache/liveshelf/engines`` by default.
 
     Raises
     ------

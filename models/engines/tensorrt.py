@@ -1,7 +1,7 @@
 """TensorRT engines through torch-tensorrt, for inputs of any shape up to the largest bucket.
 
-Written to the interface of torch-tensorrt 2.14 and never run: its libraries could not be had where this was made. What
-surrounds it (the exported program, the shapes, the key, the choice of another engine where it is absent) is tested.
+Written for the interface of torch-tensorrt 2.14 and never run, because its libraries were not available. The code
+around it is tested: the exported program, the shapes, the key, and the choice of another engine where it is absent.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def exported(module: nn.Module, example: Sequence[torch.Tensor]) -> ExportedProg
     Parameters
     ----------
     example
-        Inputs of at least two rows: a size of one would be taken for a constant.
+        Inputs of at least two rows: torch would take a size of one for a constant.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def exported(module: nn.Module, example: Sequence[torch.Tensor]) -> ExportedProg
     """
     if len(example[0]) < 2:
         raise ValueError("an example needs two rows or more")
-    # A dimension takes sympy to make, which a process that exports nothing need not load.
+    # Dim loads sympy, which a process without exports does not need.
     rows, width = Dim("rows", min=1, max=MOST_ROWS), Dim("width", min=2, max=MOST_WIDTH)
     return torch.export.export(
         module, tuple(example), dynamic_shapes=tuple({0: rows, 1: width} for _ in example), strict=False
@@ -69,9 +69,9 @@ def key(module: nn.Module, device: torch.device, **settings: object) -> str:
     for name, weights in module.state_dict().items():
         digest.update(f"{name}{weights.dtype}{tuple(weights.shape)}".encode())
         digest.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    known = {"cuda": torch.version.cuda, **versions(LIBRARIES)}
-    facts: Mapping[str, object] = {**_device(device), **known, **settings}
-    digest.update(repr(sorted(facts.items(), key=lambda fact: fact[0])).encode())
+    installed = {"cuda": torch.version.cuda, **versions(LIBRARIES)}
+    properties: Mapping[str, object] = {**_device(device), **installed, **settings}
+    digest.update(repr(sorted(properties.items(), key=lambda entry: entry[0])).encode())
     return digest.hexdigest()
 
 
@@ -85,7 +85,7 @@ CACHE_BYTES = 4 << 30
 
 
 def library() -> ModuleType:
-    """torch-tensorrt; where it or TensorRT's libraries are absent it raises ImportError, OSError or RuntimeError."""
+    """torch-tensorrt; raises ImportError, OSError or RuntimeError where it or TensorRT's libraries are absent."""
     import torch_tensorrt
 
     module: ModuleType = torch_tensorrt
@@ -95,16 +95,16 @@ def library() -> ModuleType:
 def build(
     module: nn.Module, example: Sequence[torch.Tensor], device: torch.device, buckets: Buckets, cache: Path
 ) -> Any:
-    """Build an engine, or take it from the cache.
+    """Build an engine, or load it from the cache.
 
-    Numbers stay in the module's own precision: torch-tensorrt types engines by the weights it is given.
+    The module's own precision is kept: torch-tensorrt takes an engine's types from the weights.
 
     Parameters
     ----------
     example
         Inputs [rows, width] on the device, of two rows or more.
     cache
-        Folder for engines and tuning times; an engine is found again by :func:`models.engines.tensorrt.key`.
+        Folder for engines and tuning times; :func:`models.engines.tensorrt.key` identifies an engine.
     """
     trt = library()
     largest = buckets.rows[-1], buckets.widths[-1]
@@ -129,5 +129,5 @@ def build(
         reuse_cached_engines=True,
         engine_cache_dir=str(folder),
         engine_cache_size=CACHE_BYTES,
-        immutable_weights=False,  # engines are kept without weights and get them when loaded
+        immutable_weights=False,  # engines are cached without weights, which are set on loading
     )

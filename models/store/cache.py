@@ -45,7 +45,7 @@ def fetch(storage: Storage, name: str, manifest: Manifest, cache: Path) -> Path:
         return target
     files.compare(storage.sizes(name), manifest, storage.path(name))
     cache.mkdir(parents=True, exist_ok=True)
-    _sweep(cache)
+    _delete_stale(cache)
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=cache))
     try:
         for path in manifest.files:
@@ -84,7 +84,7 @@ def _set_aside(folder: Path, cache: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sweep(cache: Path) -> None:
+def _delete_stale(cache: Path) -> None:
     """Delete the files of downloads that were killed."""
     for left in cache.glob(f"{PARTIAL}*"):
         with contextlib.suppress(FileNotFoundError):

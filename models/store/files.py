@@ -14,7 +14,7 @@ from models.weights import WeightsError, require_finite
 
 PARTS = ("encoder", "adapter", "head", "cross_encoder")
 REPORTS = frozenset({"gate.json", "trigger.json"})
-"""May stand beside the parts: why the version was made, and how it was judged."""
+"""Files that may be beside the parts: the reason for the version, and the gate's report."""
 ALLOWED = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
 MEND = "Restore the file from a copy, or use another version."

@@ -1,1 +1,1 @@
-"""From labelled examples to better scorers. Knows texts, grades and models; nothing of Kafka, Redis or versions."""
+"""Trains scorers on labelled examples. Knows texts, grades and models; nothing of Kafka, Redis or versions."""

@@ -1,7 +1,7 @@
-"""From contexts with their examples to tensors.
+"""Makes tensors from contexts with their examples.
 
-Knows texts, token ids and stored item states; nothing of what is computed from them. Every text is tokenised or encoded
-once, however often it is seen.
+Knows texts, token ids and stored item states; nothing of what is computed from them. Each text is tokenised or encoded
+only once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from models.training.item_cache import ENCODE, ItemCache
 from models.trigrams import TrigramBits, share, trigrams
 
 ABSENT = -100.0
-"""Fills rows up to the longest one; what Trainer itself fills with when it joins batches."""
+"""Pads rows to the longest one; Trainer itself pads with it when it joins batches."""
 
 Batch = dict[str, torch.Tensor]
 
@@ -37,7 +37,7 @@ class Context:
 
 
 def contexts(examples: Iterable[Example], most: int) -> list[Context]:
-    """Examples by context, long lists in pieces of at most ``most`` items.
+    """Examples by context; long lists are split into pieces of at most ``most`` items.
 
     Examples
     --------
@@ -52,31 +52,31 @@ def contexts(examples: Iterable[Example], most: int) -> list[Context]:
 
 
 def ordered(examples: Iterable[Example], most: int) -> list[Example]:
-    """Examples in the order in which a run answers them: context by context."""
+    """Examples in the order of a run's predictions: context by context."""
     return [example for one in contexts(examples, most) for example in one.examples]
 
 
 class Queries(Protocol):
-    """How queries get into a batch."""
+    """Makes a batch's tensors of queries."""
 
     def tensors(self, texts: Sequence[str]) -> Batch:
-        """Of these queries, under names that begin with ``query_``."""
+        """Tensors of these queries, under names that begin with ``query_``."""
 
 
 class Items(Protocol):
-    """How items get into a batch."""
+    """Makes a batch's tensors of items."""
 
     def tensors(self, texts: Sequence[str]) -> Batch:
-        """Of these items, under names that begin with ``item_``."""
+        """Tensors of these items, under names that begin with ``item_``."""
 
 
 class Collator:
-    """Makes a batch of contexts: pairs by the numbers of their query and item within the batch, and labels.
+    """Makes a batch of contexts: pairs as the numbers of their query and item within the batch, and labels.
 
     Parameters
     ----------
     asked
-        Has encoded all past queries of the contexts; none where they have none.
+        All past queries of the contexts, encoded; None where there are none.
 
     Examples
     --------
@@ -102,33 +102,33 @@ class Collator:
         tensors = {**labelled(batch), "pair_item": torch.tensor(items), **self._past(batch, history)}
         tensors["pair_popularity"] = torch.tensor([example.popularity for one in batch for example in one.examples])
         queries = [one.examples[0].query for one in batch]
-        theirs = self._bits(numbers)[items]
-        tensors["pair_trigrams"] = torch.from_numpy(share(self._bits(queries)[tensors["pair_query"].numpy()], theirs))
+        of_items = self._bits(numbers)[items]
+        tensors["pair_trigrams"] = torch.from_numpy(share(self._bits(queries)[tensors["pair_query"].numpy()], of_items))
         return tensors | self.queries.tensors(queries) | self.items.tensors(list(numbers))
 
     def _past(self, batch: Sequence[Context], history: Sequence[list[int]]) -> Batch:
-        """What the contexts' shoppers did before, where any did anything: ``history`` int64 [q, h], numbers of items;
-        ``asked`` float32 [q, a, D], pooled past queries; ``past_weights`` float32 [q, h + a], zero where nothing is."""
+        """The past of the contexts' shoppers, if any has one: ``history`` int64 [q, h], numbers of items; ``asked``
+        float32 [q, a, D], pooled past queries; ``past_weights`` float32 [q, h + a], zero for padding."""
         first = [one.examples[0] for one in batch]
-        touched, spoken = max(map(len, history)), max(len(one.asked) for one in first)
-        if not touched + spoken:
+        most_items, most_queries = max(map(len, history)), max(len(one.asked) for one in first)
+        if not most_items + most_queries:
             return {}
-        weights = torch.zeros(len(batch), touched + spoken)
+        weights = torch.zeros(len(batch), most_items + most_queries)
         for row, one in enumerate(first):
-            given = one.weights or (1.0,) * (len(one.history) + len(one.asked))
-            weights[row, : len(one.history)] = torch.tensor(given[: len(one.history)])
-            weights[row, touched : touched + len(one.asked)] = torch.tensor(given[len(one.history) :])
+            past = one.weights or (1.0,) * (len(one.history) + len(one.asked))
+            weights[row, : len(one.history)] = torch.tensor(past[: len(one.history)])
+            weights[row, most_items : most_items + len(one.asked)] = torch.tensor(past[len(one.history) :])
         found = {
-            "history": torch.tensor([row + [0] * (touched - len(row)) for row in history], dtype=torch.int64),
+            "history": torch.tensor([row + [0] * (most_items - len(row)) for row in history], dtype=torch.int64),
             "past_weights": weights,
         }
-        if spoken:
+        if most_queries:
             assert self.asked is not None
-            found["asked"] = self.asked.vectors([one.asked for one in first], spoken)
+            found["asked"] = self.asked.vectors([one.asked for one in first], most_queries)
         return found
 
     def _bits(self, texts: Iterable[str]) -> TrigramBits:
-        """Letters of each text, uint64 [n, 8]."""
+        """Trigrams of each text, uint64 [n, 8]."""
         rows = []
         for text in texts:
             if text not in self._trigrams:
@@ -138,14 +138,14 @@ class Collator:
 
 
 class PairCollator:
-    """Makes a batch of texts that belong together, for a cross-encoder."""
+    """Makes a batch of pairs of query and item, for a cross-encoder."""
 
     def __init__(self, encoder: Encoder, max_tokens: int) -> None:
-        self.tokenizer = deepcopy(encoder.tokenizer)  # reading pairs sets its padding and truncation
+        self.tokenizer = deepcopy(encoder.tokenizer)  # tokenising pairs sets its padding and truncation
         self.max_tokens = max_tokens
 
     def __call__(self, batch: Sequence[Context]) -> Batch:
-        """Token ids of query and item together, [n, L], beside what :func:`labelled` gives."""
+        """Token ids of query and item together, [n, L], and the tensors of :func:`labelled`."""
         pairs = [(example.query, example.item) for one in batch for example in one.examples]
         texts = self.tokenizer(
             pairs, truncation="longest_first", max_length=self.max_tokens, padding=True, return_tensors="pt"
@@ -154,7 +154,7 @@ class PairCollator:
 
 
 class QueryTokenIds:
-    """Queries as token ids [q, Q] with their mask: for an encoder that is being trained."""
+    """Queries as token ids [q, Q] with their mask, for an encoder that is trained."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.ids = _Ids(encoder, encoder.max_query_tokens)
@@ -170,7 +170,7 @@ class QueryTokenIds:
 
 
 class FrozenQueries:
-    """Queries as states that an encoder made once and for all."""
+    """Queries as states of a frozen encoder, which encodes each once."""
 
     def __init__(self, encoder: Encoder, texts: Iterable[str]) -> None:
         unique = sorted(set(texts))
@@ -180,7 +180,7 @@ class FrozenQueries:
             self.encoded |= dict(zip(some, encoder.encode_queries(some), strict=True))
 
     def vectors(self, texts: Sequence[Sequence[str]], width: int) -> torch.Tensor:
-        """Pooled vectors of some queries each, float32 [q, width, D], filled up with zeros."""
+        """Pooled vectors of each row's queries, float32 [q, width, D], padded with zeros."""
         found = torch.zeros(len(texts), width, len(next(iter(self.encoded.values())).pooled))
         for row, some in enumerate(texts):
             for place, text in enumerate(some):
@@ -203,7 +203,7 @@ class FrozenQueries:
 
 
 class ItemTokenIds:
-    """Items as token ids, packed in rows: for an encoder that is being trained."""
+    """Items as token ids, packed in rows, for an encoder that is trained."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.ids = _Ids(encoder, encoder.max_item_tokens)
@@ -218,9 +218,9 @@ class ItemTokenIds:
 
 
 class FrozenItems:
-    """Items as they are stored for serving, so that a head is trained on what it will see.
+    """Items as they are stored for serving, so that a head is trained on the same states that it serves with.
 
-    ``folder`` keeps them for the next run.
+    ``folder`` stores them for the next run.
     """
 
     def __init__(self, encoder: Encoder, texts: Iterable[str], folder: Path | None = None) -> None:
@@ -241,12 +241,12 @@ class FrozenItems:
 
 
 def labelled(batch: Sequence[Context]) -> Batch:
-    """Labels, one row a context as Trainer wants to gather them, and where in them each pair stands.
+    """Labels, one row for each context as Trainer gathers them, and the place of each pair in them.
 
     Returns
     -------
-    ``labels`` float32 [contexts, longest, 10], columns as :class:`models.training.losses.Labels` names them, filled up
-    with :data:`ABSENT`; ``pair_query`` and ``pair_place`` int64 [n], a pair's context and place within it.
+    ``labels`` float32 [contexts, longest, 10], with the columns of :class:`models.training.losses.Labels`, padded with
+    :data:`ABSENT`; ``pair_query`` and ``pair_place`` int64 [n], a pair's context and its place within it.
     """
     none = (float("nan"),) * 4
     places = [(row, place) for row, one in enumerate(batch) for place in range(len(one.examples))]
@@ -262,7 +262,7 @@ def labelled(batch: Sequence[Context]) -> Batch:
 
 
 def _pieces(texts: Sequence[Sequence[int]], width: int, fill: int) -> torch.Tensor:
-    """Which word pieces texts' content tokens are, int16 [texts, width], from token ids between two special ones."""
+    """Word pieces of the texts' content tokens, int16 [texts, width], from token ids between two special ones."""
     found = torch.full((len(texts), width), fill, dtype=torch.int16)
     for row, ids in enumerate(texts):
         found[row, : len(ids) - 2] = torch.from_numpy(fold(ids[1:-1]).view(np.int16))

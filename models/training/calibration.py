@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: fitted on examples that training has not seen.
+"""Calibrates probabilities on examples that training has not seen.
 
 Knows logits and labels only. Vector scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks"): a positive
 scale and a bias for each intent, by maximum likelihood with a prior.
@@ -16,10 +16,10 @@ from models.scorer import Floats
 from models.training.reliability import Reliability
 
 FOLDS = 5
-"""Parts of the examples that are calibrated by what the others fit."""
+"""Parts of the examples; each is calibrated by a fit on the others."""
 APART, SCALE, BIAS = 32.0, 1.0, 0.1
-"""Pulls, in examples: of each scale's logarithm towards their mean, of that mean towards zero, of biases towards zero.
-From a handful of examples the size of probabilities is learned, and the order of items stays: see ``docs/log.md``."""
+"""Strengths of the prior, in examples: of each scale's logarithm towards their mean, of that mean towards zero, of
+biases towards zero. So a few examples change the size of probabilities, but not the order of items: ``docs/log.md``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Calibration:
     bias: tuple[float, ...] = (0.0,) * len(INTENTS)
 
     def __call__(self, logits: Floats) -> Floats:
-        """Float32 [n, 4] to the same."""
+        """Calibrated logits from logits, float32 [n, 4]."""
         return (logits * np.array(self.scale, np.float32) + np.array(self.bias, np.float32)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One intent's reliability: predicted and observed share of each bin that has examples, how many it has, and the
+    """One intent's reliability: predicted and observed share, and number of examples, of each bin that has any; and the
     expected calibration error."""
 
     intent: str
@@ -51,39 +51,40 @@ def fit(logits: Floats, targets: Floats) -> Calibration:
 
     Examples
     --------
-    >>> chance = np.random.default_rng(0)
-    >>> truth = chance.normal(size=(4000, 4)).astype(np.float32)
-    >>> intents = (truth + chance.gumbel(size=truth.shape)).argmax(1)
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.normal(size=(4000, 4)).astype(np.float32)
+    >>> intents = (truth + rng.gumbel(size=truth.shape)).argmax(1)
     >>> found = fit(3 * truth, np.eye(4, dtype=np.float32)[intents])
     >>> [round(scale, 1) for scale in found.scale]
     [0.3, 0.3, 0.3, 0.3]
     """
-    given, wanted = torch.from_numpy(logits).double(), torch.from_numpy(targets).double()
-    stretch = torch.zeros(len(INTENTS), dtype=torch.double, requires_grad=True)
+    inputs, wanted = torch.from_numpy(logits).double(), torch.from_numpy(targets).double()
+    log_scale = torch.zeros(len(INTENTS), dtype=torch.double, requires_grad=True)
     bias = torch.zeros(len(INTENTS), dtype=torch.double, requires_grad=True)
-    optimiser = torch.optim.LBFGS([stretch, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([log_scale, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        likelihood = (wanted * log_softmax(given * stretch.exp() + bias, dim=-1)).sum(-1).mean()
-        mean = stretch.mean()
-        pulls = APART * (stretch - mean).square().sum() + SCALE * len(INTENTS) * mean**2 + BIAS * bias.square().sum()
-        loss = pulls / len(given) - likelihood
+        likelihood = (wanted * log_softmax(inputs * log_scale.exp() + bias, dim=-1)).sum(-1).mean()
+        mean = log_scale.mean()
+        pulls = APART * (log_scale - mean).square().sum() + SCALE * len(INTENTS) * mean**2 + BIAS * bias.square().sum()
+        loss = pulls / len(inputs) - likelihood
         torch.autograd.backward(loss)
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return Calibration(tuple(stretch.detach().exp().tolist()), tuple(bias.detach().tolist()))
+    return Calibration(tuple(log_scale.detach().exp().tolist()), tuple(bias.detach().tolist()))
 
 
 def cross_fitted(logits: Floats, targets: Floats, groups: npt.NDArray[np.int64]) -> Floats:
-    """Logits [n, 4], each calibrated by what the others' folds fit: as a calibration does to examples that it has not
-    seen. Those of one group share a fold; of a single group they stay as they are.
+    """Logits [n, 4], each calibrated by a fit on the other folds, as for examples that the fit has not seen.
+
+    The examples of a group share a fold; the logits of a single group stay unchanged.
 
     Examples
     --------
-    >>> chance = np.random.default_rng(0)
-    >>> noise, targets = chance.normal(size=(8, 4)).astype(np.float32), np.eye(4, dtype=np.float32)[[0] * 4 + [3] * 4]
+    >>> rng = np.random.default_rng(0)
+    >>> noise, targets = rng.normal(size=(8, 4)).astype(np.float32), np.eye(4, dtype=np.float32)[[0] * 4 + [3] * 4]
     >>> found = cross_fitted(noise, targets, np.array([7] * 4 + [9] * 4))
     >>> bool(np.allclose(found[:4], fit(noise[4:], targets[4:])(noise[:4])))
     True

@@ -1,4 +1,4 @@
-"""What one training run is asked for.
+"""The configuration of one training run.
 
 Knows names and numbers; nothing of data or models.
 """
@@ -14,13 +14,13 @@ DEFAULT_LOSSES = {"cross_entropy": 1.0, "graded": 4.0}
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """What to train and how; what is None comes from the method's recipe.
+    """What to train and how; the method's recipe gives values that are None.
 
-    ``losses`` are weights by name. ``patience`` counts evaluations on the dev examples without improvement before it
-    stops, 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items each;
-    ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` takes
-    checkpoints and logs; with ``resume`` a run goes on from the last one there. ``items_folder`` keeps encoded items.
-    ``negatives`` are what a context is filled up to with other contexts' items of its batch.
+    ``losses`` are weights by name. Training stops early after ``patience`` evaluations on the dev examples without
+    improvement; 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items each;
+    ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` is for
+    checkpoints and logs; with ``resume`` a run resumes from the last checkpoint there. ``items_folder`` is for encoded
+    items. Each context is filled up to ``negatives`` negatives with items of its batch's other contexts.
     """
 
     method: Method = "head"

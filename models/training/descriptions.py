@@ -1,9 +1,9 @@
-"""Few labels: intents described in words, so that unlabelled pairs can be labelled by the scorer itself.
+"""Learning from few labels: intents are described in words, so that the scorer itself labels unlabelled pairs.
 
-A description is a query with a hole, such as "something like {query}": how well an item answers it says how much it is
-that intent's. Ignoring is the absence of the rest. The few labels fit a scale and a bias for each intent; what the
-described intents then say of unlabelled pairs is trained on beside the labels, at a lower weight (Schick and Schütze
-2021, "Exploiting Cloze Questions for Few Shot Text Classification and Natural Language Inference").
+A description is a template of a query, such as "something like {query}"; the score of an item for that query is the
+item's score for the intent. The intent ignore is the absence of the others. The few labels fit a scale and a bias for
+each intent. The scorer's labels are then trained on beside the given ones, at a lower weight (Schick and Schütze 2021,
+"Exploiting Cloze Questions for Few Shot Text Classification and Natural Language Inference").
 Knows examples and trained scorers; nothing of files.
 """
 
@@ -22,22 +22,22 @@ from models.training.examples import Example, expected_level
 from models.training.figures import probabilities
 from models.training.run import Run
 
-HOLE = "{query}"
+PLACEHOLDER = "{query}"
 DEFAULT = {"buy": "{query}", "read": "something similar to {query}", "look": "related to {query}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptions:
-    """Intents in words, and how much a pair that they label counts beside a labelled one.
+    """Descriptions of intents, and the weight of a pair that they label, relative to a labelled one.
 
     Raises
     ------
     ValueError
-        For an unknown intent, or a description without the hole ``{query}``.
+        For an unknown intent, or a description without the placeholder ``{query}``.
 
     Examples
     --------
-    >>> Descriptions({"buy": "cheap {query}"}).asked("buy", "tap")
+    >>> Descriptions({"buy": "cheap {query}"}).query_for("buy", "tap")
     'cheap tap'
     """
 
@@ -48,23 +48,24 @@ class Descriptions:
         if unknown := sorted(set(self.templates) - set(INTENTS[:-1])):
             raise ValueError(f"{', '.join(unknown)}: describe only {', '.join(INTENTS[:-1])}; ignore is what is left")
         for intent, template in self.templates.items():
-            if HOLE not in template:
-                raise ValueError(f"the description of {intent}, {template!r}, has no {HOLE} in it")
+            if PLACEHOLDER not in template:
+                raise ValueError(f"the description of {intent}, {template!r}, has no {PLACEHOLDER} in it")
 
-    def asked(self, intent: str, query: str) -> str:
-        """The query that stands for an intent; without a description, or without words, the query itself."""
-        return self.templates.get(intent, HOLE).replace(HOLE, query) if query.strip() else query
+    def query_for(self, intent: str, query: str) -> str:
+        """The query for an intent; without a description, or for an empty query, the query itself."""
+        return self.templates.get(intent, PLACEHOLDER).replace(PLACEHOLDER, query) if query.strip() else query
 
 
 def described(run: Run, tower: nn.Module, examples: Sequence[Example], descriptions: Descriptions) -> Floats:
-    """Logits [n, 4] of examples in the order of :func:`models.training.batches.contexts`, each intent's by its own
+    """Logits [n, 4] of examples in the order of :func:`models.training.batches.contexts`, each intent's with its own
     description."""
     columns = []
     for column, intent in enumerate(INTENTS):
-        asked = [
-            msgspec.structs.replace(example, query=descriptions.asked(intent, example.query)) for example in examples
+        queried = [
+            msgspec.structs.replace(example, query=descriptions.query_for(intent, example.query))
+            for example in examples
         ]
-        columns.append(run.logits(tower, asked)[0][:, column])
+        columns.append(run.logits(tower, queried)[0][:, column])
     return np.stack(columns, axis=1)
 
 
@@ -75,12 +76,12 @@ def label(
     unlabelled: Sequence[Example],
     descriptions: Descriptions,
 ) -> list[Example]:
-    """The labelled examples, and after them the unlabelled with the grades that the described intents give them.
+    """The labelled examples, and after them the unlabelled ones with grades from the described intents.
 
     Parameters
     ----------
     unlabelled
-        Pairs; what they say of intent or grade is not looked at.
+        Pairs; their intents and grades are ignored.
     """
     logits = described(run, tower, labelled, descriptions)
     targets = np.stack([example.target() for example in ordered(labelled, run.config.most_items)])

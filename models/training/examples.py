@@ -1,7 +1,7 @@
-"""One labelled example, and files of them.
+"""Labelled examples, and files of them.
 
-Knows values and files; nothing of models. A grade and an intent are two ways to say the same thing: both become a
-distribution over the four intents, which stand on one scale from ignore (0) over look and read to buy (1).
+Knows values and files; nothing of models. A grade and an intent are two forms of the same label: both become a
+distribution over the four intents, which lie on one scale: ignore (0), look, read, buy (1).
 """
 
 import gzip
@@ -29,33 +29,33 @@ class ExamplesError(ValueError):
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody was shown in a context, and what came of it.
+    """An item that was shown in a context, and the outcome.
 
     Attributes
     ----------
     query
-        As typed; empty where the context is the history alone.
+        As typed; empty where the context is only the history.
     history
         Texts of the shopper's recent items, newest first.
     asked
         The shopper's past queries, newest first.
     weights
-        How much each of ``history``, then of ``asked``, counted when the item was ranked; none where all are one.
+        The weight of each of ``history``, then of ``asked``, when the item was ranked; empty where all are one.
     item
         Text of the item.
     popularity
-        How much it was in demand when it was ranked, in 0..1.
+        The demand for it when it was ranked, in 0..1.
     intent, grade
-        What came of it: one of buy, read, look, ignore; or a grade in 0..1. One of the two.
+        The outcome: one of buy, read, look, ignore; or a grade in 0..1. Exactly one of the two.
     position
-        Where it was shown, from 0; kept for debiasing.
+        The position at which it was shown, from 0; used for debiasing.
     weight
-        How much the example counts, such as an inverse propensity.
+        The example's weight, such as an inverse propensity.
     teacher
-        Another model's logits of the four intents, to be distilled.
+        Another model's logits of the four intents, for distillation.
     shopper
-        Who was shown it, an id; empty where that is not known. No model reads it: what one shopper did is of one piece
-        where models are judged.
+        The shopper's id; empty where it is not known. No model reads it: the evaluation of models uses it, since one
+        shopper's examples are not independent.
 
     Examples
     --------
@@ -105,14 +105,14 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def soft_target(level: float) -> Floats:
-    """A level between two intents, shared out to both, nearest the more."""
+    """The distribution over intents of a level; one between two intents is split between both, by nearness."""
     share = 1 - 3 * np.abs(level - np.array([LEVELS[intent] for intent in INTENTS]))
     target: Floats = np.clip(share, 0, None).astype(np.float32)
     return target
 
 
 def expected_level(probabilities: Floats) -> Floats:
-    """Mean level of predicted intents [n, 4], in 0..1: what a grade is predicted to be.
+    """Mean level of predicted intents [n, 4], in 0..1: the predicted grade.
 
     Examples
     --------
@@ -129,21 +129,21 @@ def read_examples(
     grades: tuple[float, float] = (0.0, 1.0),
     limit: int | None = None,
 ) -> list[Example]:
-    """Read JSON lines, plain, ``.gz`` or ``.xz``; empty lines are passed over.
+    """Read JSON lines, plain, ``.gz`` or ``.xz``; empty lines are ignored.
 
     Parameters
     ----------
     fields
-        Which of a line's fields to take for one of :class:`Example`'s, as ``{"item": "title"}``; others by their names.
+        The line's fields for those of :class:`Example`, such as ``{"item": "title"}``; others have the same name.
     grades
         The lowest and highest grade of the file, which become 0 and 1.
     limit
-        Read at most so many.
+        The most examples to read.
 
     Raises
     ------
     ExamplesError
-        On the first line that is no example, or where there is none at all.
+        On the first line that is not an example, or where there is no example at all.
     """
     if grades[0] == grades[1]:
         raise ExamplesError(f"{file}: its lowest and its highest grade cannot both be {grades[0]:g}; give two")
@@ -189,12 +189,12 @@ def _example(line: str, names: Mapping[str, str], grades: tuple[float, float]) -
 
 
 def split(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    """Set a share of the contexts aside; no context is on both sides, and neither is empty where there are two.
+    """Hold out a share of the contexts; no context is in both parts, and of two or more each part has at least one.
 
     Examples
     --------
-    >>> kept, aside = split([Example(query=str(i // 2), item="x", grade=1) for i in range(8)], 0.25)
-    >>> len(kept), len(aside)
+    >>> kept, held_out = split([Example(query=str(i // 2), item="x", grade=1) for i in range(8)], 0.25)
+    >>> len(kept), len(held_out)
     (6, 2)
     """
     contexts = sorted({context(example) for example in examples})
@@ -211,12 +211,12 @@ Key = tuple[str, tuple[str, ...], tuple[str, ...], tuple[float, ...]]
 
 
 def context(example: Example) -> Key:
-    """What an item was shown in: examples that agree in it are ranked against each other."""
+    """The context in which an item was shown: examples with the same one are ranked against each other."""
     return example.query, example.history, example.asked, example.weights
 
 
 def by_context(examples: Iterable[Example], key: Callable[[Example], Hashable] = context) -> list[list[Example]]:
-    """Examples of one context together, in the order in which contexts first come; ``key`` tells contexts apart."""
+    """Examples grouped by context, in the order of each context's first one; ``key`` identifies a context."""
     found: dict[Hashable, list[Example]] = {}
     for example in examples:
         found.setdefault(key(example), []).append(example)

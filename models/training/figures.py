@@ -1,4 +1,4 @@
-"""The figures of a scorer's predictions: how well it ranks, grades and is calibrated.
+"""The figures of a scorer's predictions: of ranking, of grading and of calibration.
 
 Knows logits and labels; nothing of models or files.
 """
@@ -19,7 +19,7 @@ def probabilities(logits: Floats) -> Floats:
 
 
 def figures(logits: Floats, labels: npt.NDArray[np.float32]) -> dict[str, float]:
-    """What is told of predictions: log loss, Spearman, RMSE (of levels, 0..1), nDCG@10, calibration error."""
+    """Log loss, Spearman, RMSE (of levels, 0..1), nDCG@10 and calibration error of predictions."""
     predictions = probabilities(logits)
     targets, group = labels[:, :4], labels[:, 5].astype(np.int64)
     predicted, actual = expected_level(predictions), expected_level(targets)

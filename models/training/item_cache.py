@@ -1,6 +1,6 @@
-"""Encoded items kept on disk between runs, so that a second run on a catalogue begins at once.
+"""Caches encoded items on disk between runs, so that a second run on a catalogue starts at once.
 
-Knows an encoder's version, texts and one file; nothing of what the items are for. What cannot be read is encoded again.
+Knows an encoder's version, texts and one file; nothing of what the items are for. An unreadable file is made again.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ ENCODE = 2_048
 """Texts encoded in one call."""
 
 MOST = 200_000
-"""Items kept, about a gigabyte; those asked for last stay."""
+"""Items in the file, about a gigabyte; the last requested ones stay."""
 
 
 class ItemCache:
-    """Encodes texts, those that it has seen before from its file.
+    """Encodes texts, and reads those that it has encoded before from its file.
 
-    One file an encoder version, which holds :data:`MOST` items or what the last call asked for, if that is more.
+    There is one file for each encoder version. It holds :data:`MOST` items, or all of the last call if these are more.
 
     Parameters
     ----------
     folder
-        Where the file is; None keeps nothing.
+        The file's folder; None stores nothing.
 
     Examples
     --------
@@ -70,15 +70,15 @@ class ItemCache:
         return [EncodedItem.from_bytes(known[key]) for key in keys]
 
     def keep(self, items: Mapping[str, bytes]) -> None:
-        """Take items that this encoder made elsewhere, by their texts, as :meth:`EncodedItem.to_bytes` gives them."""
+        """Add items that the same encoder made elsewhere: bytes of :meth:`EncodedItem.to_bytes` by texts."""
         known = self._read()
         new = {_key(text): item for text, item in items.items()}
         if new.keys() - known.keys():
             self._keep(known | new, new)
 
-    def _keep(self, known: Mapping[bytes, bytes], asked: Iterable[bytes]) -> None:
-        """Write what was asked for now, and of the others as many as there is room for."""
-        last = dict.fromkeys(asked)
+    def _keep(self, known: Mapping[bytes, bytes], requested: Iterable[bytes]) -> None:
+        """Write the requested items, and as many of the others as there is room for."""
+        last = dict.fromkeys(requested)
         others = [key for key in known if key not in last]
         kept = others[max(0, len(others) + len(last) - MOST) :]
         self._write({key: known[key] for key in (*kept, *last)})

@@ -1,6 +1,6 @@
-"""What training minimises: losses over the four intents' logits, by name.
+"""The losses that training minimises, by name; all are over the logits of the four intents.
 
-Knows tensors only. All are means over weighted examples, so that their weights in a sum do not depend on batch size.
+Knows tensors only. Each is a mean over weighted examples, so that weights in a sum do not depend on the batch's size.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ GAIN = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """One tensor's columns, by name, for n examples.
+    """The columns of a labels tensor, by name, for n examples.
 
     ``target`` [n, 4] over the intents, ``weight`` [n], ``group`` [n] (equal numbers are one context), ``teacher``
     [n, 4] logits of another model, or NaN where there is none.
@@ -41,17 +41,17 @@ def levels(probabilities: torch.Tensor) -> torch.Tensor:
 
 
 def cross_entropy(logits: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """Of the four intents; a grade between two intents is shared out to both."""
+    """Cross-entropy of the four intents; a grade between two intents is split between both."""
     return _mean(-(labels.target * log_softmax(logits, dim=-1)).sum(-1), labels.weight)
 
 
 def graded(logits: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """Squared error of the mean level: what RMSE on a grade scale measures."""
+    """Squared error of the mean level, as in RMSE on a grade scale."""
     return _mean((levels(logits.softmax(-1)) - levels(labels.target)).square(), labels.weight)
 
 
 def listwise(logits: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """Cross-entropy between the softmax of levels and of scores over each context's items.
+    """Cross-entropy between the softmax of levels and the softmax of scores over each context's items.
 
     ListNet's top-one form (Cao et al. 2007, "Learning to Rank: From Pairwise Approach to Listwise Approach").
     """

@@ -1,4 +1,4 @@
-"""How good predicted levels are against true ones: Spearman, RMSE, nDCG.
+"""Measures of predicted levels against true ones: Spearman, RMSE, nDCG.
 
 Knows numbers only; the formulas are scipy's, and :mod:`models.training.ndcg`'s.
 """
@@ -35,7 +35,7 @@ def rmse(predicted: Numbers, actual: Numbers) -> float:
 def ndcg(predicted: Numbers, actual: Numbers, group: npt.NDArray[np.integer], at: int = 10) -> float:
     """Mean nDCG over groups, with linear gain; groups whose true values are all equal are skipped.
 
-    Ties are broken against the model: of equal predictions the worse item comes first.
+    Ties are broken against the model: among equal predictions the worse item ranks first.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The names of the fine-tuning methods; apart from what they do, which takes seconds to load."""
+"""The names of the fine-tuning methods; a module of its own because their implementation takes seconds to load."""
 
 from typing import Literal
 

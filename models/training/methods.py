@@ -1,7 +1,7 @@
-"""The fine-tuning methods by name: what of the scorer each one trains, and how fast.
+"""The fine-tuning methods by name: which parts of the scorer each one trains, and its learning rates.
 
-Knows models and their parameters; nothing of data. Every method but ``full`` leaves the items' side as it is, so the
-catalogue needs no new encoding; the adapters change how queries are read.
+Knows models and their parameters; nothing of data. Every method but ``full`` leaves the item side unchanged, so the
+catalogue needs no new encoding; the adapters change the query side.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from torch import nn
 from models.training.method import Method
 
 SHARES = {"head.query_map": 0.25, "head.query_topic": 0.5, "head.item_topic": 0.5}
-"""Of the head's learning rate: the query map starts where it should nearly be, and topics learn texts by heart."""
+"""Shares of the head's learning rate: the query map starts near its optimum, and topics memorise texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A method's defaults.
 
-    ``rate`` and ``head_rate`` are the peak learning rates of the encoder's trained weights and of the head's;
-    ``epochs`` and ``contexts`` (a batch's size, in queries) are what ``docs/training.md``'s figures were reached with.
+    ``rate`` and ``head_rate`` are the peak learning rates of the encoder's trained weights and of the head's. The
+    figures in ``docs/training.md`` were measured with these ``epochs`` and ``contexts`` (a batch's size, in queries).
     """
 
     rate: float
@@ -44,14 +44,14 @@ RECIPES: dict[Method, Recipe] = {
 
 
 def adapt(bert: nn.Module, method: Method, steps: int) -> nn.Module:
-    """Give an encoder what a method trains of it; for ``full`` that is the encoder itself.
+    """Add a method's trained parameters to an encoder; for ``full`` that is the encoder itself.
 
     Parameters
     ----------
     bert
         A BERT encoder; it is changed.
     steps
-        Optimiser steps to come, which AdaLoRA plans its ranks by.
+        Optimiser steps of the run, for AdaLoRA's schedule of ranks.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def adapt(bert: nn.Module, method: Method, steps: int) -> nn.Module:
             )
         case "prefix":  # Li and Liang 2021
             config = peft.PrefixTuningConfig(task_type=kind, num_virtual_tokens=8)
-        case "adapter":  # (IA)^3, Liu et al. 2022: the adapter of peft that costs nothing once merged
+        case "adapter":  # (IA)^3, Liu et al. 2022: peft's adapter without any cost once it is merged
             config = peft.IA3Config(
                 task_type=kind, target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]
             )
@@ -94,7 +94,7 @@ LINEARS = ["query", "key", "value", "dense"]
 
 
 def parameter_groups(model: nn.Module, rate: float, head_rate: float, decay: float) -> list[dict[str, Any]]:
-    """Trained parameters for an optimiser: encoder, head and query map at their own rates; no decay of vectors.
+    """Trained parameters for an optimiser: own rates for encoder, head and query map; no weight decay of vectors.
 
     Examples
     --------

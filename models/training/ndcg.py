@@ -14,7 +14,7 @@ Gains = npt.NDArray[np.integer]
 
 
 def ndcgs(gains: Sequence[Gains], scores: Sequence[Numbers | Gains], at: int = 10) -> npt.NDArray[np.float64]:
-    """nDCG of each list. Ties are broken against the model: of equal scores the lesser gain comes first.
+    """nDCG of each list. Ties are broken against the model: among equal scores the smaller gain ranks first.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def ndcgs(gains: Sequence[Gains], scores: Sequence[Numbers | Gains], at: int = 1
     run: list[ir_measures.ScoredDoc] = []
     for number, (gain, score) in enumerate(zip(gains, scores, strict=True)):
         for rank, place in enumerate(np.lexsort((gain, -score))):
-            # Strictly falling scores keep the order as it is here.
+            # Strictly decreasing scores keep this order.
             qrels.append(ir_measures.Qrel(str(number), str(place), int(gain[place])))
             run.append(ir_measures.ScoredDoc(str(number), str(place), float(-rank)))
     values = np.full(len(gains), np.nan)
@@ -35,14 +35,14 @@ def ndcgs(gains: Sequence[Gains], scores: Sequence[Numbers | Gains], at: int = 1
 
 
 def ndcgs_of_levels(levels: Sequence[Numbers], scores: Sequence[Numbers], at: int = 10) -> npt.NDArray[np.float64]:
-    """nDCG of each list, gains being levels in 0..1 to three decimals; NaN where all are equal.
+    """nDCG of each list with levels in 0..1, to three decimals, as gains; NaN where all are equal.
 
     Examples
     --------
     >>> ndcgs_of_levels([np.array([1.0, 0.0]), np.array([0.5, 0.5])], [np.zeros(2)] * 2).round(3).tolist()
     [0.631, nan]
     """
-    gains = [np.rint(1_000 * np.asarray(level, np.float64)).astype(int) for level in levels]  # whole ones only
+    gains = [np.rint(1_000 * np.asarray(level, np.float64)).astype(int) for level in levels]  # integers only
     varied = [number for number, gain in enumerate(gains) if np.ptp(gain)]
     values = np.full(len(gains), np.nan)
     values[varied] = ndcgs([gains[number] for number in varied], [scores[number] for number in varied], at)

@@ -1,8 +1,9 @@
-"""Negatives for contexts that have too few: other contexts' items of a batch, and hard ones mined from the catalogue.
+"""Negatives for contexts with too few: items of a batch's other contexts, and hard ones mined from the catalogue.
 
 Knows texts, vectors and examples; nothing of files or streams. Without negatives a scorer learns that everything is
-bought. Random ones are told apart by any word; hard ones look right and are not, so they teach most, and the hardest
-are often right after all: nobody was shown them, so nobody took them. Hence the guard (:class:`Guard`).
+bought. Any word distinguishes a random negative from a positive. Hard negatives look like positives, so training gains
+most from them; but the hardest are often unknown positives, which nobody took because they were never shown. Hence the
+guard (:class:`Guard`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,40 +24,40 @@ Mine = Literal["random", "lexical", "vector", "both"]
 MINES = get_args(Mine)
 
 POSITIVE = LEVELS["look"]
-"""From this level on an item was wanted at all."""
+"""The lowest level of a positive."""
 
 DEPTH = 50
-"""Candidates that each source brings for a context."""
+"""Candidates of each source for a context."""
 
 BLOCK = 256
-"""Contexts compared with the whole catalogue at once."""
+"""Contexts that are compared with the whole catalogue at once."""
 
 K1, B = 1.2, 0.75
 
 Ranks = npt.NDArray[np.int64]
 Score = Callable[[Sequence[Example]], Floats]
-"""Expected levels [n] of examples, as the scorer now sees them, in their order."""
+"""Gives the scorer's expected levels [n] of examples, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Keeps out what may well be right: false negatives.
+    """Excludes probable false negatives.
 
-    Always, guard or not, an item that was judged, shown or acted upon in the context is none of its negatives, nor is
-    one whose text is the same but for case and spaces: that is known, not guessed. Beyond that, in order:
+    Even without a guard, an item with a label in the context is never one of its negatives, nor is an item whose text
+    differs from it only in case and spaces. In addition, in this order:
 
     Attributes
     ----------
     skip
-        So many of each source's best unknown candidates are passed over: the top of a good ranking is where unknown
-        positives are densest.
+        The number of each source's best unknown candidates to leave out: unknown positives are most frequent at the top
+        of a good ranking.
     similarity
-        A candidate whose pooled vector has a higher cosine than this with any positive of the context is out: a
-        variant of what was bought would have been bought as well.
+        A candidate whose pooled vector has a higher cosine than this with any positive of the context is excluded: a
+        variant of a bought item would have been bought as well.
     margin
-        A candidate whose score is above ``(1 - margin)`` of the lowest positive's is out: positive-aware mining
-        (Moreira et al. 2024, "NV-Retriever", there TopK-PercPos at 95 %). It leans on the scorer as it is, and so
-        errs where that does; a negative that it already mistakes for a positive is lost with the false ones.
+        A candidate with a score above ``(1 - margin)`` of the lowest positive's is excluded: positive-aware mining
+        (Moreira et al. 2024, "NV-Retriever", there TopK-PercPos at 95 %). It depends on the present scorer and its
+        errors: a true negative that the scorer takes for a positive is excluded with the false ones.
     """
 
     skip: int = 2
@@ -70,11 +71,11 @@ class Miner:
     Parameters
     ----------
     encoder
-        Reads queries, and cuts texts to word pieces.
+        Encodes queries, and splits texts into word pieces.
     items
-        Items as they are encoded; all texts of the examples' items and histories among them.
+        Encoded items; they must include all texts of the examples' items and histories.
     pool
-        Texts that may become negatives; by default all of them.
+        Texts that may become negatives; by default those of all items.
 
     Examples
     --------
@@ -90,9 +91,9 @@ class Miner:
         self.encoder = encoder
         self.texts = list(items.slots if pool is None else dict.fromkeys(pool))
         self.slots = {text: slot for slot, text in enumerate(self.texts)}
-        self._alike: dict[str, list[int]] = {}
+        self._same_text: dict[str, list[int]] = {}
         for slot, text in enumerate(self.texts):
-            self._alike.setdefault(plain(text), []).append(slot)
+            self._same_text.setdefault(plain(text), []).append(slot)
         self.pooled = items.item_store.pooled(np.array([items.slots[text] for text in self.texts])).astype(np.float32)
         self._words: dict[str, int] = {}
         self._bm25: sparse.csr_array | None = None
@@ -106,19 +107,19 @@ class Miner:
         score: Score | None = None,
         seed: int = 0,
     ) -> list[Example]:
-        """Fill every context that has a positive up to ``count`` negatives, as far as there are any.
+        """Fill each context with a positive up to ``count`` negatives, as far as there are candidates.
 
         Parameters
         ----------
         guard
-            None takes every candidate that is not known.
+            None allows each candidate without a label in the context.
         score
-            What the guard's margin goes by; without it there is no margin.
+            The scores for the guard's margin; without it there is no margin.
 
         Returns
         -------
         list
-            The examples by context, each context's own first, then its negatives, hardest first.
+            The examples by context: first the context's own, then its negatives, hardest first.
         """
         groups = by_context(examples)
         wanting = [group for group in groups if _lacking(group, count) > 0]
@@ -140,22 +141,22 @@ class Miner:
                 found.append(self._allowed(group, [ranks[row] for ranks in sources], guard))
         return found
 
-    def _sources(self, groups: Sequence[list[Example]], how: Mine, chance: Random) -> Iterator[Ranks]:
-        """Slots [contexts, depth] of each source, best first, filled up with -1."""
+    def _sources(self, groups: Sequence[list[Example]], how: Mine, rng: Random) -> Iterator[Ranks]:
+        """Slots [contexts, depth] of each source, best first, padded with -1."""
         most = max(len(group) for group in groups)
         depth = min(DEPTH + most, len(self.texts))
         if how == "random":
-            yield np.array([chance.sample(range(len(self.texts)), depth) for _ in groups])
+            yield np.array([rng.sample(range(len(self.texts)), depth) for _ in groups])
         if how in ("vector", "both"):
             yield _top(self._queries(groups) @ self.pooled.T, depth)
         if how in ("lexical", "both"):
             scores = self._lexical([group[0] for group in groups])
             ranks = _top(scores, depth)
-            yield np.where(np.take_along_axis(scores, ranks, axis=1) > 0, ranks, -1)  # no word in common is no match
+            yield np.where(np.take_along_axis(scores, ranks, axis=1) > 0, ranks, -1)  # a match has a common word
 
     def _allowed(self, group: list[Example], ranked: Sequence[Ranks], guard: Guard | None) -> Ranks:
-        """Unknown candidates of all sources by turns, each once, without those too much like a positive."""
-        known = [slot for one in group for slot in self._alike[plain(one.item)]]
+        """Unknown candidates, alternately of all sources, each once, without those too similar to a positive."""
+        known = [slot for one in group for slot in self._same_text[plain(one.item)]]
         skip = 0 if guard is None else guard.skip
         lists = [slots[(slots >= 0) & ~np.isin(slots, known)][skip:] for slots in ranked]
         width = max(map(len, lists))
@@ -172,7 +173,7 @@ class Miner:
         return allowed
 
     def _queries(self, groups: Sequence[list[Example]]) -> Floats:
-        """A vector for each context [n, D]: the query's, or the mean of the history's."""
+        """A vector for each context [n, D]: the query's, or the history's mean."""
         firsts = [group[0] for group in groups]
         encoded = iter(self.encoder.encode_queries([first.query for first in firsts if first.query.strip()]))
         rows = [
@@ -184,15 +185,15 @@ class Miner:
         return np.stack(rows)
 
     def _lexical(self, firsts: Sequence[Example]) -> Floats:
-        """BM25 of every item [contexts, items] over the model's word pieces; a history counts by its newest item."""
+        """BM25 of every item [contexts, items] over the model's word pieces; a history's query is its newest item."""
         if self._bm25 is None:
             self._bm25 = self._index()
         rows = self.encoder.word_pieces([first.query.strip() or first.history[0] for first in firsts])
-        asked = sparse.lil_array((len(rows), len(self._words)), dtype=np.float32)
+        queries = sparse.lil_array((len(rows), len(self._words)), dtype=np.float32)
         for row, pieces in enumerate(rows):
             for piece in set(pieces) & self._words.keys():
-                asked[row, self._words[piece]] = 1
-        scores: Floats = (asked.tocsr() @ self._bm25.T).toarray()
+                queries[row, self._words[piece]] = 1
+        scores: Floats = (queries.tocsr() @ self._bm25.T).toarray()
         return scores
 
     def _index(self) -> sparse.csr_array:
@@ -211,30 +212,31 @@ class Miner:
 
 @dataclass(frozen=True, slots=True)
 class Open(Context):
-    """A context to train on that takes other contexts' items as negatives."""
+    """A context for training that gets items of other contexts as negatives."""
 
 
 class InBatch:
-    """Gives each open context of a batch others' positives as negatives, at random but the same for the same batch.
+    """Gives each open context of a batch positives of other contexts as negatives, at random but the same for the same
+    batch.
 
-    They cost no encoding: their items are in the batch already. As in mining, an item known in the context is none of
-    its negatives. The rest of the guard is not needed: what somebody else wanted in another context is a good random
-    item, and among random items false negatives are rare.
+    They need no encoding, because their items are in the batch already. As in mining, an item with a label in the
+    context is never one of its negatives. The rest of the guard is not needed: positives of other contexts are like
+    random items, among which false negatives are rare.
 
     Parameters
     ----------
     collate
         Makes the batch.
     count
-        Negatives a context is filled up to.
+        The number of negatives to which a context is filled up.
     examples
-        All there are, so that what is known of a context is known also where its list stands in several pieces.
+        All examples, so that all labels of a context are known even where its list is split into several pieces.
 
     Examples
     --------
-    >>> made = [Example(query=q, item=i, intent="buy") for q, i in (("hose", "Garden hose"), ("lamp", "Desk lamp"))]
-    >>> batch = [Open(number, (one,)) for number, one in enumerate(made)]
-    >>> [[one.item for one in context.examples] for context in InBatch(None, 3, made).filled(batch)]
+    >>> pairs = [Example(query=q, item=i, intent="buy") for q, i in (("hose", "Garden hose"), ("lamp", "Desk lamp"))]
+    >>> batch = [Open(number, (one,)) for number, one in enumerate(pairs)]
+    >>> [[one.item for one in context.examples] for context in InBatch(None, 3, pairs).filled(batch)]
     [['Garden hose', 'Desk lamp'], ['Desk lamp', 'Garden hose']]
     """
 
@@ -249,20 +251,20 @@ class InBatch:
 
     def filled(self, batch: Sequence[Context]) -> list[Context]:
         """The batch with negatives; contexts that are not open stay as they are."""
-        chance = Random(",".join(str(one.number) for one in batch))
+        rng = Random(",".join(str(one.number) for one in batch))
         wanted = [example.item for one in batch for example in one.examples if example.level >= POSITIVE]
         pool = list(dict.fromkeys(wanted))
-        return [self._filled(one, pool, chance) if isinstance(one, Open) else one for one in batch]
+        return [self._filled(one, pool, rng) if isinstance(one, Open) else one for one in batch]
 
-    def _filled(self, one: Context, pool: Sequence[str], chance: Random) -> Context:
+    def _filled(self, one: Context, pool: Sequence[str], rng: Random) -> Context:
         first, lacking = one.examples[0], _lacking(one.examples, self.count)
         others = [text for text in pool if plain(text) not in self.known[context(first)]]
-        chosen = chance.sample(others, min(lacking, len(others)))
+        chosen = rng.sample(others, min(lacking, len(others)))
         return Context(one.number, (*one.examples, *(_negative(first, text) for text in chosen)))
 
 
 def plain(text: str) -> str:
-    """A text without what makes no difference.
+    """A text without differences in case and spaces.
 
     Examples
     --------
@@ -273,7 +275,7 @@ def plain(text: str) -> str:
 
 
 def _lacking(group: Sequence[Example], count: int) -> int:
-    """Negatives that a context is short of; none where it has no positive to set them against."""
+    """The number of negatives that a context lacks; zero where it has no positive."""
     negatives = sum(one.level < POSITIVE for one in group)
     return max(0, count - negatives) if negatives < len(group) else 0
 
@@ -287,14 +289,14 @@ def _negative(like: Example, text: str) -> Example:
 def _below_positives(
     groups: Sequence[list[Example]], found: Sequence[Ranks], margin: float, score: Score, texts: Sequence[str]
 ) -> list[Ranks]:
-    """Candidates that the scorer puts clearly below their context's lowest positive."""
+    """Candidates with scores clearly below that of their context's lowest positive."""
     positives = [[one for one in group if one.level >= POSITIVE] for group in groups]
-    asked = [
+    scored = [
         one
         for group, kept, slots in zip(groups, positives, found, strict=True)
         for one in (*kept, *(_negative(group[0], texts[slot]) for slot in slots))
     ]
-    levels = score(asked)
+    levels = score(scored)
     below: list[Ranks] = []
     start = 0
     for kept, slots in zip(positives, found, strict=True):

@@ -1,7 +1,7 @@
-"""Against forgetting: older examples trained on again, and the previous model's own answers kept as a teacher.
+"""Two methods against forgetting: rehearsal of older examples, and distillation from the previous model.
 
-Knows examples and trained scorers; nothing of files or versions. The third means, a pull to the weights that training
-started from (L2-SP), is an option of the run itself.
+Knows examples and trained scorers; nothing of files or versions. The third method, a pull towards the initial weights
+(L2-SP), is an option of the run itself.
 """
 
 import random
@@ -17,7 +17,7 @@ from models.training.run import Run
 
 
 def rehearse(new: Sequence[Example], old: Sequence[Example], share: float, seed: int = 0) -> list[Example]:
-    """New examples with old contexts drawn among them, whole, until ``share`` of the contexts are old or none is left.
+    """New examples, and a sample of whole old contexts that makes up ``share`` of all contexts, or all old ones.
 
     Examples
     --------
@@ -40,8 +40,8 @@ def rehearse(new: Sequence[Example], old: Sequence[Example], share: float, seed:
 
 
 def taught(run: Run, tower: nn.Module, examples: Sequence[Example]) -> list[Example]:
-    """The examples, by context, with what a trained scorer says of them, for the loss ``distil``; those that have a
-    teacher's logits keep them."""
+    """The examples, by context, with a trained scorer's logits as the teacher's, for the loss ``distil``; examples that
+    have a teacher's logits keep them."""
     logits, _ = run.logits(tower, examples)
     return [
         msgspec.structs.replace(example, teacher=example.teacher or tuple(row.tolist()))

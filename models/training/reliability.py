@@ -1,6 +1,6 @@
-"""Whether probabilities mean what they say: predicted against observed, in bins of the prediction.
+"""Calibration of probabilities: predicted against observed shares, in bins of the prediction.
 
-Knows numbers only. Which bins there are is the caller's choice, ten equal ones unless it says otherwise.
+Knows numbers only. The caller chooses the bins; the default is ten equal ones.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.floating]
 
 TENTHS = tuple(number / 10 for number in range(1, 10))
-"""Between ten bins of equal width."""
+"""The edges of ten bins of equal width."""
 
 
 def bins_of(probabilities: Numbers, edges: Sequence[float] = TENTHS) -> npt.NDArray[np.intp]:
-    """The bin of each probability; what lies on an edge, in the probabilities' own precision, is in the bin above.
+    """The bin of each probability; one on an edge, in the probabilities' own precision, belongs to the bin above.
 
     Examples
     --------
@@ -27,14 +27,14 @@ def bins_of(probabilities: Numbers, edges: Sequence[float] = TENTHS) -> npt.NDAr
 
 
 def expected_calibration_error(gaps: Numbers, weights: npt.ArrayLike) -> Numbers:
-    """The mean distance of observed and predicted over bins, by their weights (Naeini, Cooper and Hauskrecht 2015).
+    """The weighted mean distance of observed and predicted over bins (Naeini, Cooper and Hauskrecht 2015).
 
     Parameters
     ----------
     gaps
-        Sums of predicted less observed in each bin [..., bins].
+        Sums of predicted minus observed in each bin [..., bins].
     weights
-        What all bins weigh together [...].
+        The total weight of all bins [...].
 
     Examples
     --------
@@ -51,7 +51,7 @@ class Reliability:
     Attributes
     ----------
     counts, predicted, observed
-        How many predictions are in each bin, their sum, and how often what they are of came about.
+        The number of predictions in each bin, their sum, and the sum of their outcomes.
 
     Examples
     --------

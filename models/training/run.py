@@ -1,4 +1,4 @@
-"""One training run: from examples and a method to a trained scorer with its figures.
+"""One training run: trains a scorer on examples with a method, and computes its figures.
 
 Knows examples, models and transformers' Trainer; nothing of versions, stores or streams.
 """
@@ -49,19 +49,19 @@ log = logging.getLogger(__name__)
 Collate = Collator | PairCollator | InBatch
 
 CROSS_TOKENS = 64
-FIRST_LOOK = 500
-"""Contexts that the scale of the untrained probabilities is fitted on."""
+START_CONTEXTS = 500
+"""Contexts on which the scale of the untrained probabilities is fitted."""
 
 PAIRS = 256
-"""Contexts in a batch that only predicts."""
+"""Contexts in a batch for prediction."""
 
 
 @dataclass(slots=True)
 class Trained:
     """A trained scorer: its parts; logits and targets of the dev examples in one order; figures; seconds by stage.
 
-    The ``calibration`` is fitted on all dev examples, and ``logits`` are those that are served with it. Figures are of
-    ``cross_fitted``: each example calibrated as one that the calibration has not seen.
+    The ``calibration`` is fitted on all dev examples, and ``logits`` include it. Figures are of ``cross_fitted``: there
+    each example is calibrated by a fit that has not seen it.
     """
 
     method: Method
@@ -75,8 +75,8 @@ class Trained:
     calibration: calibration.Calibration
 
     def save(self, folder: Path) -> None:
-        """Write what the method trained, as ``save_pretrained`` folders named ``head``, ``adapter``, ``encoder`` or
-        ``cross_encoder``."""
+        """Write the parts that the method trained, as ``save_pretrained`` folders named ``head``, ``adapter``,
+        ``encoder`` or ``cross_encoder``."""
         tower: Any = self.tower
         if self.method == "cross_encoder":
             tower.bert.save_pretrained(folder / "cross_encoder")
@@ -92,7 +92,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a run trains and judges by: contexts, what makes batches of them, a batch's size, and optimiser steps."""
+    """A run's data: contexts for training and evaluation, their collator, the batch's size, and optimiser steps."""
 
     train: list[Context]
     dev: list[Context]
@@ -111,11 +111,11 @@ class Run:
     config
         What to train and how.
     head
-        The head to go on from, which stays as it is; by default a fresh one.
+        The head to continue from, which is copied; by default a fresh one.
     items
-        Items stored before, so that runs on one catalogue encode it once; must hold all texts.
+        Items that are encoded already, so that runs on one catalogue encode it once; must include all texts.
     progress
-        Called while it trains, with the share of its steps that are done.
+        Called during training with the finished share of its steps.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Run:
         self.seconds: dict[str, float] = {}
 
     def train(self, examples: Sequence[Example], dev: Sequence[Example]) -> Trained:
-        """Train on examples; watch, calibrate and measure on dev."""
+        """Train on examples; evaluate during training, calibrate and measure on dev."""
         torch.manual_seed(self.config.seed)
         data = self.prepare(examples, dev)
         tower = self.start(data)
@@ -144,7 +144,7 @@ class Run:
         return self._finish(trainer, tower, data.dev)
 
     def predict(self, dev: Sequence[Example]) -> Trained:
-        """What the scorer says of examples before any training."""
+        """The scorer's predictions for examples before any training."""
         dev_set = contexts(dev, self.config.most_items)
         tower = self.tower()
         return self._finish(self._predicting(tower, self._collator(dev)), tower, dev_set)
@@ -171,21 +171,21 @@ class Run:
         return Prepared(train_set, dev_set, InBatch(own, config.negatives, examples), size, steps)
 
     def start(self, data: Prepared) -> nn.Module:
-        """What training starts from: the scorer with probabilities of the data's own size, so that training need not
-        unlearn a good order to reach them."""
+        """The scorer that training starts from, calibrated to the data's own probabilities, so that training does not
+        lose a good order to reach them."""
         tower = self.tower(data.steps)
         if isinstance(tower, LateInteractionTowers):
             if not tower.head.knows_rarity:
                 texts = {example.item for one in data.train for example in one.examples}
                 ids = self.encoder.token_ids(sorted(texts), self.encoder.max_item_tokens)
                 tower.head.learn_rarity(fold(row[1:-1]) for row in ids)
-            some = data.train[:: max(1, len(data.train) // FIRST_LOOK)]
+            some = data.train[:: max(1, len(data.train) // START_CONTEXTS)]
             logits, labels = _predict(self._predicting(tower, data.collator), some)
             install(tower, calibration.fit(logits, labels[:, :4]))
         return tower
 
     def tower(self, steps: int = 1) -> nn.Module:
-        """The scorer as it is before training of so many steps."""
+        """The untrained scorer, for training of so many steps."""
         losses = self.config.losses
         if self.config.method == "cross_encoder":
             return CrossEncoderTower(classifier(self.encoder.weights), losses)
@@ -208,14 +208,14 @@ class Run:
             if self.recipe.trains_queries
             else FrozenQueries(encoder, (example.query for example in examples))
         )
-        spoken = {text for example in examples for text in example.asked}
-        asked = FrozenQueries(encoder, spoken) if spoken else None
+        past = {text for example in examples for text in example.asked}
+        asked = FrozenQueries(encoder, past) if past else None
         if self.recipe.trains_items:
             return Collator(queries, ItemTokenIds(encoder), asked)
         return Collator(queries, self.items or FrozenItems(encoder, texts, self.config.items_folder), asked)
 
     def trainer(self, data: Prepared, **kwargs: Any) -> ScorerTrainer:
-        """A trainer of ``model``, or of what ``model_init`` makes."""
+        """A trainer of ``model``, or of the model that ``model_init`` makes."""
         config = self.config
         every = max(1, data.steps // config.evaluations)
         rates = (
@@ -268,7 +268,7 @@ class Run:
             callbacks=callbacks,
             **kwargs,
         )
-        trainer.remove_callback(PrinterCallback)  # without a bar it prints every figure
+        trainer.remove_callback(PrinterCallback)  # without a progress bar it prints all figures
         return trainer
 
     def _resume(self) -> str | None:
@@ -305,6 +305,6 @@ def _predict(trainer: ScorerTrainer, some: list[Context]) -> tuple[Floats, Float
 
 
 def _flat(logits: Any, labels: Any) -> tuple[Floats, Floats]:
-    """Those of [contexts, longest, …] that are examples, [n, 4] and [n, 10]."""
+    """The examples in [contexts, longest, …] without padding, [n, 4] and [n, 10]."""
     there = labels[..., 4] > 0
     return logits[there], labels[there]

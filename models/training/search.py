@@ -1,6 +1,6 @@
-"""A search for a run's rates, decay and length, by Trainer's own Optuna backend.
+"""A search for a run's learning rates, weight decay and epochs, by Trainer's own Optuna backend.
 
-Knows a run and its data; nothing of where they come from. Its judge is the log loss on the dev examples.
+Minimises the log loss on the dev examples. Knows a run and its data; nothing of where they come from.
 """
 
 import tempfile
@@ -16,23 +16,23 @@ from models.training.examples import Example
 from models.training.run import Run
 
 RATE_FACTOR = 8.0
-"""Rates are looked for between the recipe's divided and multiplied by this; both parts' move together."""
+"""Rates are searched between the recipe's rate divided and multiplied by this; both parts' rates move together."""
 
 DECAYS = (0.001, 0.3)
 LENGTHS = (0.5, 1.0, 2.0)
-"""Of the recipe's epochs."""
+"""Multiples of the recipe's epochs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """The configuration with the best draw in it, and each trial's draw with the log loss that it reached."""
+    """The configuration with the best trial's parameters, and the parameters and log loss of each trial."""
 
     config: TrainConfig
     trials: list[tuple[dict[str, float], float]]
 
 
 def search(run: Run, examples: Sequence[Example], dev: Sequence[Example], trials: int) -> Searched:
-    """Try ``trials`` draws, the recipe as it is the first of them."""
+    """Run ``trials`` trials; the first one has the recipe's own parameters."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -72,13 +72,13 @@ def search(run: Run, examples: Sequence[Example], dev: Sequence[Example], trials
             )
         finally:
             run.config = config
-    drawn = best.hyperparameters
-    factor = drawn["learning_rate"] / peak
+    parameters = best.hyperparameters
+    factor = parameters["learning_rate"] / peak
     chosen = replace(
         config,
         rate=rate * factor,
         head_rate=head_rate * factor,
-        weight_decay=drawn["weight_decay"],
-        epochs=drawn["num_train_epochs"],
+        weight_decay=parameters["weight_decay"],
+        epochs=parameters["num_train_epochs"],
     )
     return Searched(chosen, [(one.params, float(one.value)) for one in study.trials if one.value is not None])

@@ -1,4 +1,4 @@
-"""What training starts from: a version's parts, or the packaged encoder and a fresh head."""
+"""The starting point of training: a version's parts, or the packaged encoder and a fresh head."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,17 +14,17 @@ from models.training.config import TrainConfig
 from models.training.method import Method
 from models.training.run import Run
 
-GOING_ON = 1.0
-"""Epochs of a head that goes on from a trained one: more forgets the old and learns the new by heart
+CONTINUED_EPOCHS = 1.0
+"""Epochs of a head that continues from a trained one: more of them forget the old examples and overfit the new ones
 (``docs/training.md``)."""
 
 
 class EncoderLimits(Protocol):
-    """What an encoder is made with besides its weights: its precision, and the longest texts in tokens."""
+    """An encoder's parameters besides its weights: its precision, and the longest texts in tokens."""
 
     @property
     def precision(self) -> Precision:
-        """What the encoder computes in."""
+        """The precision that the encoder computes in."""
         ...
 
     @property
@@ -39,38 +39,38 @@ class EncoderLimits(Protocol):
 
 
 class Start:
-    """The encoder and head that training goes on from, and the scorer that they are until then.
+    """The encoder and head that training continues from, and the scorer that they make at present.
 
     Attributes
     ----------
     items
-        Items encoded once for all that a run does with its encoder; None where each part looks them up itself.
+        Items that are encoded once for all uses in a run; None where each part encodes its own.
     """
 
     def __init__(self, base: Parts, model: EncoderLimits, config: TrainConfig) -> None:
         self.base, self.model = base, model
-        goes_on = config.method == "head" and base.head is not None and config.epochs is None
-        self.config, self._whole = replace(config, epochs=GOING_ON) if goes_on else config, config
+        continues = config.method == "head" and base.head is not None and config.epochs is None
+        self.config, self._given = replace(config, epochs=CONTINUED_EPOCHS) if continues else config, config
         self.encoder = self._encoder(config.method)
         self.head = LateInteraction.load(base.head) if base.head else None
         self.items: FrozenItems | None = None
 
     def encode(self, texts: Iterable[str]) -> FrozenItems:
-        """Encode items, and keep them for the run."""
+        """Encode items, and store them for the run."""
         self.items = FrozenItems(self.encoder, texts, self.config.items_folder)
         return self.items
 
     def run(self, progress: Callable[[float], None] | None = None) -> Run:
-        """The run to come."""
+        """The training run."""
         return Run(self.encoder, self.config, head=self.head, items=self.items, progress=progress)
 
     def afresh(self, progress: Callable[[float], None] | None = None) -> Run:
-        """The same with a head that has learned nothing, and so nothing wrong."""
-        config = replace(self._whole, folder=self._whole.folder / "afresh")
+        """The same run with an untrained head."""
+        config = replace(self._given, folder=self._given.folder / "afresh")
         return Run(self.encoder, config, items=self.items, progress=progress)
 
     def served(self) -> tuple[Run, nn.Module]:
-        """The scorer as it is served so far, and what asks it."""
+        """A run that evaluates the scorer as it is served at present, and the scorer's tower."""
         method: Method = "cross_encoder" if self.base.architecture == "cross_encoder" else "head"
         same = self.config.method == method
         run = Run(
@@ -82,7 +82,7 @@ class Start:
         return run, run.tower()
 
     def _encoder(self, method: Method) -> Encoder:
-        """The version's own with its adapter where it stays frozen, else without; a cross-encoder's for its kind."""
+        """The version's encoder, with its adapter only for the method ``head``; its cross-encoder for that method."""
         base, model = self.base, self.model
         return Encoder(
             str(base.cross_encoder) if base.cross_encoder and method == "cross_encoder" else base.weights,

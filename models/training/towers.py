@@ -1,6 +1,7 @@
-"""What is trained: a query side, an item side and a head, from a batch's tensors to logits and a loss.
+"""The trained modules: a query side, an item side and a head; they map a batch's tensors to logits and a loss.
 
-Knows tensors; nothing of texts, files or optimisers. Frozen sides come as stored states, trained ones as token ids.
+Knows tensors; nothing of texts, files or optimisers. The input of a frozen side is stored states, that of a trained one
+token ids.
 """
 
 from collections.abc import Mapping
@@ -19,28 +20,28 @@ from models.training.batches import ABSENT, Batch
 from models.training.losses import Labels, total
 from models.weights import quiet, resolve
 
-TOGETHER = 16
-"""Pairs of query and item that a cross-encoder reads in one pass."""
+PAIRS_PER_PASS = 16
+"""Pairs of query and item in one pass of a cross-encoder."""
 
 States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Unit-norm token states [m, L, width], which of them are there [m, L], unit-norm pooled vectors [m, D]."""
+"""Unit-norm token states [m, L, width], their mask [m, L], unit-norm pooled vectors [m, D]."""
 
 
 class LateInteractionTowers(nn.Module):
-    """The late-interaction scorer with whatever of it is trained.
+    """The late-interaction scorer with its trained parts.
 
     Parameters
     ----------
     head
         Always trained.
     bert
-        Encodes queries, and items too where they come as token ids; none where both are stored.
+        Encodes queries, and also items where they are token ids; None where both are stored states.
     losses
         Names of :data:`models.training.losses.LOSSES` with their weights.
     """
 
     narrow: torch.Tensor
-    accepts_loss_kwargs = False  # to Trainer: the loss is a mean over a batch, to be averaged where batches add up
+    accepts_loss_kwargs = False  # for Trainer: the loss is a batch's mean, to be averaged over accumulated batches
 
     def __init__(self, head: LateInteraction, bert: nn.Module | None, losses: Mapping[str, float]) -> None:
         super().__init__()
@@ -85,11 +86,11 @@ class LateInteractionTowers(nn.Module):
         return states
 
     def _features(self, batch: Batch, queries: States, items: States) -> torch.Tensor:
-        """What :meth:`models.late_interaction.LateInteractionScorer.features` gives, for all pairs, with gradients."""
+        """As :meth:`models.late_interaction.LateInteractionScorer.features`, for all pairs and with gradients."""
         query, item = batch["pair_query"], batch["pair_item"]
         states, mask, pooled = queries
         has_query = mask.any(1)
-        # A context without words is matched as if its first token were there, and the result is put to zero.
+        # A context without words is matched as if it had its first token, and the result is set to zero.
         mask = mask | (~has_query.unsqueeze(1) & (torch.arange(mask.shape[1], device=mask.device) == 0))
         tokens = self.head.prepare(states, mask, batch["query_pieces"])
         similarity = torch.einsum("nqt,nlt->nql", tokens.states[query], items[0][item]).unsqueeze(2)
@@ -125,12 +126,12 @@ class CrossEncoderTower(nn.Module):
             return _answer(logits, labels, places, self.losses)
 
     def _classify(self, texts: Batch) -> torch.Tensor:
-        """Logits [n, 4]; pairs of about one length go through together, so that little padding is computed."""
+        """Logits [n, 4]; pairs of similar length share a pass, to save padding."""
         lengths = texts["attention_mask"].sum(1)
         order = lengths.argsort()
         found = []
-        for start in range(0, len(order), TOGETHER):
-            rows = order[start : start + TOGETHER]
+        for start in range(0, len(order), PAIRS_PER_PASS):
+            rows = order[start : start + PAIRS_PER_PASS]
             longest = int(lengths[rows[-1]])
             output: Any = self.bert(**{name: tensor[rows, :longest] for name, tensor in texts.items()})
             found.append(output.logits.float())
@@ -138,7 +139,7 @@ class CrossEncoderTower(nn.Module):
 
 
 def install(tower: nn.Module, fitted: calibration.Calibration) -> None:
-    """Put a calibration into what was trained: into the head's own, or the classifier's last layer."""
+    """Put a calibration into a trained tower: into the head's scale and bias, or the classifier's last layer."""
     part: Any = tower
     scale, bias = torch.tensor(fitted.scale), torch.tensor(fitted.bias)
     with torch.no_grad():
@@ -152,20 +153,20 @@ def install(tower: nn.Module, fitted: calibration.Calibration) -> None:
 
 
 def _answer(logits: torch.Tensor, labels: torch.Tensor, batch: Batch, losses: Mapping[str, float]) -> Batch:
-    """The loss of flat logits [n, 4], and the same logits where their labels stand."""
+    """The loss of flat logits [n, 4], and the same logits at the places of their labels."""
     places = batch["pair_query"], batch["pair_place"]
     spread = logits.new_full((*labels.shape[:2], logits.shape[1]), ABSENT).index_put(places, logits.detach())
     return {"loss": total(logits, Labels.unpack(labels[places]), losses), "logits": spread}
 
 
 def _content(lengths: torch.Tensor, longest: int) -> torch.Tensor:
-    """Which of the tokens after the first special one are content, bool [m, longest - 1]."""
+    """The mask of content tokens after the first special one, bool [m, longest - 1]."""
     return torch.arange(1, longest, device=lengths.device) < lengths.unsqueeze(1) - 1
 
 
 def _history(batch: Batch, pooled: torch.Tensor, query: torch.Tensor, item: torch.Tensor) -> States:
     """Largest weighted cosine and weighted mean cosine of each pair's item to its context's past, and whether there is
-    one, each [n]; as :class:`models.late_interaction.LateInteractionScorer` has them."""
+    one, each [n]; as in :class:`models.late_interaction.LateInteractionScorer`."""
     if "past_weights" not in batch:
         none = pooled.new_zeros(len(query))
         return none, none, none
@@ -182,7 +183,7 @@ def _history(batch: Batch, pooled: torch.Tensor, query: torch.Tensor, item: torc
 
 
 def fresh_bert(weights: str) -> nn.Module:
-    """The encoder of these weights in float32, ready to be trained."""
+    """The encoder with these weights in float32, for training."""
     from transformers import AutoModel
 
     with quiet():
@@ -193,7 +194,7 @@ def fresh_bert(weights: str) -> nn.Module:
 
 
 def classifier(weights: str) -> nn.Module:
-    """A four-intent classifier over these weights in float32, ready to be trained."""
+    """A classifier into the four intents over these weights in float32, for training."""
     from transformers import AutoModelForSequenceClassification
 
     with quiet():

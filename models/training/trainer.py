@@ -1,4 +1,4 @@
-"""transformers' Trainer with what ours needs besides: rates by part, a pull to the start, AdaLoRA's ranks, safe resume.
+"""transformers' Trainer with learning rates by part, a pull towards the initial weights, AdaLoRA's ranks, safe resume.
 
 Knows optimisation; nothing of where examples come from or where models go.
 """
@@ -21,25 +21,25 @@ from models.training.methods import parameter_groups
 log = logging.getLogger(__name__)
 
 COMPLETE = "trainer_state.json"
-"""What Trainer writes last into a checkpoint."""
+"""The file that Trainer writes last into a checkpoint."""
 
 RANKS = "ranks.safetensors"
-"""What AdaLoRA decides ranks by, in a checkpoint."""
+"""The file of AdaLoRA's importance scores in a checkpoint."""
 
 
 class ScorerTrainer(Trainer):
     """Trains a tower whose forward gives loss and logits.
 
-    Batches that add up to a step count by their examples' weights, so that a step is the mean over all of its examples
-    however they are dealt out. A run that does not resume removes an earlier run's checkpoints from its folder first:
-    they would be taken for its own.
+    The batches of a step are weighted by their examples' weights, so that a step is the mean over all of its examples,
+    however they are split into batches. A run that does not resume first removes an earlier run's checkpoints from its
+    folder: they would be taken for its own.
 
     Parameters
     ----------
     rates
         Peak learning rates of the encoder's trained weights and of the head's.
     l2_sp
-        Pull of the trained weights towards where they started (Li et al. 2018, "Explicit Inductive Bias for Transfer
+        Strength of the pull towards the initial weights (Li et al. 2018, "Explicit Inductive Bias for Transfer
         Learning"): this times half the squared distance is added to the loss.
     kwargs
         As of :class:`transformers.Trainer`.
@@ -60,7 +60,7 @@ class ScorerTrainer(Trainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with one rate for each part."""
+        """AdamW with a rate for each part."""
         if self.optimizer is None:
             groups = parameter_groups(model or self._tower, *self._peaks(), self.args.weight_decay)
             self.optimizer = torch.optim.AdamW(groups, fused=True)
@@ -73,22 +73,22 @@ class ScorerTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The tower's loss, with the pull to the start while training."""
+        """The tower's loss; while training, with the pull towards the initial weights."""
         outputs = model(**inputs)
         loss = outputs["loss"]
-        if num_items_in_batch is not None:  # Trainer divides by the number of batches afterwards
+        if num_items_in_batch is not None:  # Trainer later divides by the number of batches
             loss = loss * self.current_gradient_accumulation_steps * _weight(inputs) / num_items_in_batch
         if self.l2_sp and model.training:
             loss = loss + 0.5 * self.l2_sp * self._distance()
         return (loss, outputs) if return_outputs else loss
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
-        """The batches of a step, and the weight of their examples where there are several."""
+        """The batches of a step, and their examples' total weight where there are several batches."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, sum(map(_weight, batches)) if len(batches) > 1 else None
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """As Trainer's; weights that go by two names, as peft's prefix has them, are written once."""
+        """As Trainer's; weights with two names, such as those of peft's prefix, are written once."""
         seen: set[int] = set()
         once = {}
         for name, weights in (state_dict or self._tower.state_dict()).items():
@@ -99,7 +99,7 @@ class ScorerTrainer(Trainer):
         save_ranks(self._tower, Path(output_dir or str(self.args.output_dir)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """As Trainer's; the pull goes on to where training started, not to where it was cut off."""
+        """As Trainer's; the pull stays towards the run's initial weights, not towards the checkpoint's."""
         if self.l2_sp:
             self._distance()
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -111,7 +111,7 @@ class ScorerTrainer(Trainer):
         load_ranks(self._tower, Path(str(self.state.best_model_checkpoint)))
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """What is missing must be another name of what is there, as :meth:`_save` left it; else it is an error."""
+        """Raise for missing weights, unless they are a second name of saved ones, which :meth:`_save` leaves out."""
         weights = self._tower.state_dict()
         missing = set(load_result.missing_keys)
         there = {weights[name].data_ptr() for name in weights if name not in missing}
@@ -134,14 +134,14 @@ class ScorerTrainer(Trainer):
         return torch.stack([(weights - self._start[name]).square().sum() for name, weights in trained.items()]).sum()
 
     def _peaks(self) -> tuple[float, float]:
-        """The rates; where a search sets ``learning_rate``, it moves both by the same factor."""
+        """The rates; a search that sets ``learning_rate`` changes both by the same factor."""
         rate, head_rate = self.rates
         factor = self.args.learning_rate / (rate or head_rate)
         return rate * factor, head_rate * factor
 
 
 class RankBudget(TrainerCallback):
-    """Lets AdaLoRA move its ranks to where they help; to be called after each step, while gradients are there."""
+    """Lets AdaLoRA reallocate its ranks after each step, while there are gradients."""
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by Trainer."""
@@ -149,7 +149,7 @@ class RankBudget(TrainerCallback):
 
 
 class ProgressCallback(TrainerCallback):
-    """Tells after each step what share of the steps is done."""
+    """Reports the finished share of the steps after each step."""
 
     def __init__(self, report: Callable[[float], None]) -> None:
         self.report = report
@@ -160,7 +160,7 @@ class ProgressCallback(TrainerCallback):
 
 
 def save_ranks(tower: nn.Module, folder: Path) -> None:
-    """Write what an AdaLoRA tower's next ranks will be decided by; nothing for other towers."""
+    """Write the state that decides an AdaLoRA tower's next ranks; nothing for other towers."""
     if (adapter := _adalora(tower)) is None:
         return
     allocator, config = adapter
@@ -171,8 +171,11 @@ def save_ranks(tower: nn.Module, folder: Path) -> None:
 
 
 def load_ranks(tower: nn.Module, folder: Path) -> None:
-    """Read what :func:`save_ranks` wrote: without it AdaLoRA decides otherwise after a resume, or not at all, and an
-    adapter that went back to its best would be saved with another step's ranks."""
+    """Read the state that :func:`save_ranks` wrote.
+
+    Without it AdaLoRA decides differently after a resume, or not at all, and the best adapter would be saved with the
+    ranks of another step.
+    """
     if (adapter := _adalora(tower)) is None:
         return
     allocator, config = adapter
@@ -182,19 +185,19 @@ def load_ranks(tower: nn.Module, folder: Path) -> None:
         part, _, name = key.partition("/")
         parts[part][name] = rows
     allocator.exp_avg_ipt, allocator.exp_avg_unc = parts["sensitivity"], parts["uncertainty"]
-    allocator.ipt = dict(parts["sensitivity"])  # its keys alone count: values are made anew at each step
+    allocator.ipt = dict(parts["sensitivity"])  # only its keys count: values are computed again at each step
     config.rank_pattern = {name: rows.tolist() for name, rows in parts["kept"].items()} or None
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; one that a killed process left half written is passed over.
+    """The newest complete checkpoint; one that a killed process left incomplete is ignored.
 
     Examples
     --------
     >>> last_checkpoint(Path("no-such-folder")) is None
     True
     """
-    found = [(number, path) for path, number in _checkpoints(folder) if _whole(path)]
+    found = [(number, path) for path, number in _checkpoints(folder) if _complete(path)]
     return max(found)[1] if found else None
 
 
@@ -204,7 +207,7 @@ def _checkpoints(folder: Path) -> list[tuple[Path, int]]:
     return [(path, int(number)) for path, number in named if number.isdecimal() and path.is_dir()]
 
 
-def _whole(checkpoint: Path) -> bool:
+def _complete(checkpoint: Path) -> bool:
     try:
         json.loads((checkpoint / COMPLETE).read_text("utf-8"))
     except (OSError, ValueError):
@@ -220,6 +223,6 @@ def _adalora(tower: nn.Module) -> tuple[Any, Any] | None:
 
 
 def _weight(batch: dict[str, Any]) -> torch.Tensor:
-    """What a batch's examples weigh together; :data:`models.training.batches.ABSENT` fills the rest."""
+    """The total weight of a batch's examples; the other places hold :data:`models.training.batches.ABSENT`."""
     weights: torch.Tensor = batch["labels"][..., 4]
     return weights.clamp_min(0).sum()

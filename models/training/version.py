@@ -1,6 +1,6 @@
-"""A trained scorer as a version to be: its folder, and what is written of it.
+"""Prepares a trained scorer for the store: its folder and its description.
 
-Knows training and the store's forms; puts nothing anywhere.
+Knows training and the store's types; puts nothing into a store.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from models.weights import fingerprint, resolve
 
 
 def save(trained: Trained, folder: Path) -> None:
-    """Write all parts that a version of it has of its own."""
+    """Write all parts of the version that are its own."""
     trained.save(folder)
     if trained.encoder.adapter is not None:
         shutil.copytree(trained.encoder.adapter, folder / "adapter")
@@ -28,12 +28,12 @@ def save(trained: Trained, folder: Path) -> None:
 def describe(
     store: ModelStore, base: Parts, trained: Trained, folder: Path, data: Data, notes: str = ""
 ) -> Description:
-    """What :meth:`ModelStore.put` is told of a folder that :func:`save` wrote.
+    """The description, for :meth:`ModelStore.put`, of a folder that :func:`save` wrote.
 
     Parameters
     ----------
     base
-        What training started from.
+        The parts that training started from.
     """
     own = trained.method == "full"
     return Description(

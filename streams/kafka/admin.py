@@ -1,7 +1,7 @@
-"""kafka-python: topics are administered through it, and records read and sent from where no event loop runs.
+"""Clients of kafka-python: administers topics, and reads and sends records where no event loop runs.
 
-The only module that imports that library; all else goes through aiokafka. Knows how its clients are connected; nothing
-of which topics there are, nor of records.
+The only module that imports that library; everything else uses aiokafka. Knows the connection's settings; nothing of
+the project's topics or records.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,17 +17,17 @@ __all__ = ["Admin", "KafkaConnectionError", "KafkaError", "TopicAlreadyExistsErr
 
 
 class Admin:
-    """A broker's topics, as a context.
+    """Administers a broker's topics; a context manager.
 
     Parameters
     ----------
     options
-        Of the library's client, besides how it is connected.
+        Options of the library's client besides the connection's.
 
     Raises
     ------
     kafka.errors.KafkaError
-        When made, and from every method, if the broker is out of reach or refuses.
+        From the constructor and every method, when the broker is out of reach or refuses.
     """
 
     def __init__(self, kafka: KafkaConfig, **options: Any) -> None:
@@ -45,39 +45,39 @@ class Admin:
         return found
 
     def create(self, topics: Mapping[str, Mapping[str, Any]]) -> None:
-        """Create topics, and wait until all brokers know them; `TopicAlreadyExistsError` where one is there."""
+        """Create topics, and wait until all brokers know them; `TopicAlreadyExistsError` where one exists."""
         self._client.create_topics(topics, wait_for_metadata=True)
 
     def settings(self, topics: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Each topic's settings, the defaults among them."""
+        """Each topic's settings, defaults included."""
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
         found = self._client.describe_configs(resources, config_filter="all").get("topic", {})
-        return {name: {key: str(told["value"]) for key, told in one.items()} for name, one in found.items()}
+        return {name: {key: str(entry["value"]) for key, entry in one.items()} for name, one in found.items()}
 
     def replicas(self, topics: Iterable[str]) -> dict[str, list[int]]:
-        """How many replicas each partition of each topic has."""
+        """The number of replicas of each partition of each topic."""
         found = self._client.describe_topics(list(topics))
         return {topic["name"]: [len(one["replica_nodes"]) for one in topic["partitions"]] for topic in found}
 
     def add_partitions(self, topic: str, count: int) -> None:
-        """Give a topic so many partitions, more than it has."""
+        """Raise a topic's number of partitions to ``count``."""
         self._client.create_partitions({topic: count})
 
     def change(self, topic: str, key: str, value: str) -> None:
         """Change one setting of a topic."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {key: value})
-        [told] = self._client.alter_configs([resource])["topic"].values()
-        if told != "OK":
-            raise KafkaError(f"{topic} {key}: {told}")
+        [result] = self._client.alter_configs([resource])["topic"].values()
+        if result != "OK":
+            raise KafkaError(f"{topic} {key}: {result}")
 
 
 def producer(kafka: KafkaConfig, **options: Any) -> Any:
-    """The library's producer, with these options besides how it is connected."""
+    """The library's producer, with these options besides the connection's."""
     return KafkaProducer(**kafka.client(), **options)
 
 
 def newest_consumer(kafka: KafkaConfig, *topics: str) -> Any:
-    """The library's consumer of what comes to these topics from now on, in no group."""
+    """The library's consumer, without a group, of records that are written to these topics from now on."""
     return KafkaConsumer(
         *topics,
         **kafka.client(),

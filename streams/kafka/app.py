@@ -1,7 +1,7 @@
-"""Faust as Liveshelf uses it: an app without tables, batches taken from a stream, and leaving when nothing moves.
+"""Faust as Liveshelf uses it: an app without tables, batches from a stream, and an exit when processing stalls.
 
-Knows Faust and the settings; nothing of what is done with a batch. What is known to go wrong in Faust, and how each is
-designed around, stands in ``docs/worker.md``.
+Knows Faust and the settings; nothing of how a batch is processed. ``docs/worker.md`` lists Faust's known faults and the
+workaround for each.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from streams.runtime.watchdog import STALLED_EXIT, Watchdog
 log = logging.getLogger(__name__)
 
 SILENT_SHARE = 0.75
-"""Of the watchdog's time: a partition that brings nothing is told of before it is over."""
+"""Share of the watchdog's time after which a silent partition is reported, so that the report comes before the exit."""
 LAST_S = 1.0
-"""For tasks to end that were cancelled as the process ends."""
+"""Time that cancelled tasks have to end when the process ends."""
 
 
 class _App(faust.App):  # type: ignore[misc]
     def _create_directories(self) -> None:
-        """Nothing: Faust's folders are for tables, and we keep none; what is killed leaves no folder behind."""
+        """Nothing: Faust's folders are for tables, and this app has none; so a killed process leaves no folder."""
 
 
 def make_app(config: StreamsConfig, role: RoleConfig) -> Any:
-    """A Faust app of a role's consumer group, which reads and commits and does nothing else."""
+    """A Faust app of a role's consumer group, which only reads and commits."""
     app = _App(
         role.group,
         broker=[f"kafka://{server}" for server in config.kafka.bootstrap_servers.split(",")],
@@ -62,7 +62,7 @@ def make_app(config: StreamsConfig, role: RoleConfig) -> Any:
 
 class _Worker(faust.Worker):  # type: ignore[misc]
     async def _sentinel_task(self) -> None:
-        """The last thing that runs in the loop: what was cancelled ends. The library waits a second in any case."""
+        """Wait for cancelled tasks, as the loop's last task. The library always waits a second."""
         if others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others, timeout=LAST_S)
 
@@ -80,14 +80,15 @@ def run(app: Any) -> int:
 
 
 class BatchTaker:
-    """Takes what waits in a stream, batch by batch; while Kafka acknowledges what one led to, the next is processed.
+    """Takes the events of a stream in batches; the next batch is processed while Kafka acknowledges the last one's
+    records.
 
     Parameters
     ----------
     wait_s
-        How long a batch that is not full waits for what Faust's thread has read meanwhile.
+        How long a batch that is not full waits for events that Faust's thread has read meanwhile.
     progress
-        Called after each batch that is through.
+        Called after each batch that is done.
     """
 
     def __init__(self, wait_s: float, progress: Callable[[], None]) -> None:
@@ -95,7 +96,7 @@ class BatchTaker:
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         """Process at most ``size`` events at a time, for as long as the stream lasts."""
-        with or_leave("batches are taken no more"):  # Faust would begin anew with the next one, and lose this one
+        with or_leave("batches are no longer taken"):  # Faust would go on with the next one, and lose this one
             await self._run(stream, size, process)
 
     async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
@@ -107,7 +108,7 @@ class BatchTaker:
             if len(batch) < size:
                 arriving = stream.channel.queue
                 if arriving.empty() and not waited:
-                    # What Faust's thread has read while a model computed comes a moment later.
+                    # Events that Faust's thread read while a model computed arrive a moment later.
                     await asyncio.sleep(self.wait_s)
                     waited = True
                 if not arriving.empty():
@@ -129,7 +130,7 @@ class BatchTaker:
 
 
 async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:
-    """End the process when events wait and nothing moves, unless that is excused, as while Redis is away."""
+    """End the process when events wait and none is processed, unless that is excused, such as while Redis is away."""
     while True:
         await asyncio.sleep(1.0)
         waiting = lag(app, stopped=False)
@@ -144,12 +145,12 @@ async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[],
 
 
 def lag(app: Any, stopped: bool = True) -> int:
-    """Records in the app's partitions that are not yet through; those of an open transaction do not count.
+    """Records in the app's partitions that are not processed yet; those of an open transaction do not count.
 
     Parameters
     ----------
     stopped
-        Whether those behind a batch that cannot be read count.
+        Whether partitions that an unreadable batch has stopped count.
     """
     consumer: FaustConsumer = app.consumer
     behind = 0
@@ -161,19 +162,19 @@ def lag(app: Any, stopped: bool = True) -> int:
 
 
 def caught_up(app: Any, partition: Any) -> bool:
-    """Whether nothing of a partition waits, neither behind an open transaction nor behind what cannot be read."""
+    """Whether all of a partition is processed, also what is behind an open transaction or an unreadable batch."""
     consumer: FaustConsumer = app.consumer
     end, through = consumer.end(partition), consumer.through(partition)
     return end is not None and through is not None and through >= end
 
 
 def record(message: Any) -> Record:
-    """A Faust message as the pure parts see it."""
+    """A Faust message as a record."""
     return Record(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
-        timestamp_ms=round(message.timestamp * 1000),  # Faust has made seconds of it
+        timestamp_ms=round(message.timestamp * 1000),  # Faust gives seconds
         timestamp_type=message.timestamp_type,
         key=message.key,
         value=message.value,

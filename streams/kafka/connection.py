@@ -1,4 +1,4 @@
-"""How each Kafka library is told the same connection: addresses, TLS and SASL."""
+"""The connection's settings in each Kafka library's form: addresses, TLS and SASL."""
 
 import ssl
 from typing import Any

@@ -1,10 +1,9 @@
-"""The one consumer of this project: it reads committed records only, in any codec, and nothing that lies on a topic
-ends it.
+"""The project's only consumer: it reads committed records in any codec, and no bytes on a topic end it.
 
-A batch that cannot be read stops its own partition. The others go on; the process is told which partition stands where,
-and it goes on by itself within seconds once an operator has the batch skipped, or once the broker gives it out whole.
-Knows Kafka's library; nothing of what records mean. What is known to go wrong in the library, and how each is designed
-around, stands in ``docs/reading.md``.
+A batch that cannot be read stops its own partition; the others go on. The process reports the stopped partition and its
+offset. The partition resumes within seconds once an operator skips the batch, or once the broker returns it undamaged.
+Knows Kafka's library; nothing of what records mean. ``docs/reading.md`` lists the library's known faults and the
+workaround for each.
 """
 
 import asyncio
@@ -24,67 +23,68 @@ from streams.kafka.connection import aiokafka_client
 from streams.kafka.record_batches import Unreadable, readable
 from streams.kafka.skips import Skip, over, skip_decoder
 from streams.kafka.topics import Topics, largest_record
-from streams.kafka.unreadable import ERROR, SILENT_S, SilenceDetector, book
+from streams.kafka.unreadable import ERROR, SILENT_S, SilenceDetector, unreadable_partitions
 
 log = logging.getLogger(__name__)
 
 METADATA_MS = 10_000
-"""How old what is known of the topics may be: partitions that are added are read so soon."""
-LOOK_S = 2.0
-"""How often a stopped partition looks whether it was told to go on."""
-AGAIN_S = 30.0
-"""How often it tries again to read: what broke on the way, or on one replica, may come whole next time."""
+"""Largest age of the topics' metadata; added partitions are read after at most so long."""
+CHECK_S = 2.0
+"""Interval at which skips are checked for while a partition is stopped."""
+RETRY_S = 30.0
+"""Interval at which a stopped partition is read again: damage on the way, or on one replica, may be gone next time."""
 MISSING_S = 1.0
-"""How long a partition that is not there is left alone; the library would ask for it without a pause."""
+"""How long a missing partition is not fetched; the library would fetch it without a pause."""
 
 ALONE_BYTES = 1 << 20
-"""Asked of a partition alone; its first batch comes whole, however large it is."""
+"""Bytes to fetch from a single partition; the first batch is returned whole, whatever its size."""
 
 _OUT_OF_RANGE, _UNKNOWN_TOPIC = 1, 3
 _BROKER_CANNOT = {-1, 2, 56, 87}
-"""The broker cannot read it either: unknown server error, corrupt message, storage error, invalid record."""
+"""Errors of a broker that cannot read the batch itself: unknown server error, corrupt message, storage error, invalid
+record."""
 
 
 class Answer(NamedTuple):
-    """What a broker told of one partition: an error's code, where what can be read ends, and batches from the offset
-    that was asked for on."""
+    """A broker's answer for one partition: an error code, the end of what can be read, and batches from the requested
+    offset on."""
 
     code: int
     end: int
     data: bytes
 
     @classmethod
-    def of(cls, told: tuple[Any, ...]) -> "Answer":
-        """Out of a fetch's answer, whose layout grew with its versions: until version 3 it named no stable end."""
-        stable = told[3] if len(told) > 4 else -1
-        return cls(told[1], stable if stable >= 0 else told[2], bytes(told[-1] or b""))
+    def of(cls, fields: tuple[Any, ...]) -> "Answer":
+        """From a partition's fields in a fetch response; up to version 3 there is no last stable offset."""
+        stable = fields[3] if len(fields) > 4 else -1
+        return cls(fields[1], stable if stable >= 0 else fields[2], bytes(fields[-1] or b""))
 
     def silent(self, offset: int) -> bool:
-        """Whether there is nothing in it although there is more from an offset on."""
+        """Whether it is empty although the partition has records from an offset on."""
         return self.code == 0 and offset < self.end and readable(self.data, offset) == (b"", None)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """Kafka's asynchronous consumer with all that this project asks of one.
+    """aiokafka's consumer with the behaviour that this project needs.
 
     Parameters
     ----------
     config
-        Where Kafka is, how topics are called, and how large a record may be.
+        Kafka's addresses, the topics' prefix, and the largest record.
     topics
-        Those to read; none where the caller subscribes or assigns.
+        The topics to read; none where the caller subscribes or assigns.
     settings
-        More of the library's, over those set here: offsets begin at the earliest and are not committed by themselves.
+        More of the library's settings. They override the defaults here: the earliest offset, no automatic commits.
 
     Attributes
     ----------
     stopped
-        The partitions that cannot be read on, and where they stand.
+        The stopped partitions, each with its unreadable batch.
     silence
-        How long partitions have brought nothing although they hold more.
+        Detects partitions that give no records although they hold more.
     on_reset
-        Called with a partition whose offsets are gone, as when its topic was deleted and made anew; reading begins
-        anew there.
+        Called with a partition whose offsets are gone, for example because its topic was deleted and created again;
+        reading restarts there.
     """
 
     def __init__(self, config: StreamsConfig, *topics: str, **settings: Any) -> None:
@@ -101,18 +101,16 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self.silence = SilenceDetector(SILENT_S)
         self.on_reset: Callable[[TopicPartition], None] = lambda _: None
         self._suspects: dict[TopicPartition, int] = {}
-        self._told: dict[TopicPartition, int] = {}
-        self._watching: asyncio.Task[None] | None = None
-        self._unguarded = self._client.send
+        self._logged: dict[TopicPartition, int] = {}
+        self._resuming: asyncio.Task[None] | None = None
+        self._unguarded_send = self._client.send
         self._client.send = self._send
-        self._assign_anew = self._subscription.assign_from_subscribed
-        if (
-            settings.get("group_id") is None
-        ):  # a group goes on where it has committed: what it was given after that is lost
+        self._assign = self._subscription.assign_from_subscribed
+        if settings.get("group_id") is None:  # a group resumes at its commits, so later positions do not count there
             self._subscription.assign_from_subscribed = self._assign_keeping_positions
 
     async def start(self) -> None:
-        """Connect, and begin to read. Where that fails, or is cancelled, nothing stays open.
+        """Connect, and begin to read. After a failure or a cancellation nothing stays open.
 
         Raises
         ------
@@ -127,41 +125,41 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._fetcher.error_future.add_done_callback(self._reading_ended)
 
     async def getmany(self, *partitions: TopicPartition, **options: Any) -> dict[TopicPartition, list[Any]]:
-        """The library's.
+        """As the library's.
 
         Raises
         ------
         aiokafka.errors.KafkaError
-            When reading has ended, besides what the library raises.
+            Also when reading has ended.
         """
         self.check()
         found: dict[TopicPartition, list[Any]] = await super().getmany(*partitions, **options)
         return found
 
     async def getone(self, *partitions: TopicPartition) -> Any:
-        """The library's.
+        """As the library's.
 
         Raises
         ------
         aiokafka.errors.KafkaError
-            When reading has ended, besides what the library raises.
+            Also when reading has ended.
         """
         self.check()
         return await super().getone(*partitions)
 
     def check(self) -> None:
-        """Raise when reading has ended though nobody stopped it; the library would go on to wait for records.
+        """Check that reading goes on; the library itself would wait for records forever.
 
         Raises
         ------
         aiokafka.errors.KafkaError
-            When it has.
+            When reading has ended although nobody stopped it.
         """
         if self._fetcher is not None and self._fetcher.error_future.done() and not self._fetcher._closed:
             raise _ended(self._fetcher.error_future)
 
     def _reading_ended(self, reading: "asyncio.Future[None]") -> None:
-        """Tell those that wait for records."""
+        """Raise the error where a caller waits for records."""
         error = _ended(reading)
         if not self._fetcher._closed:
             log.error("%s", error)
@@ -171,15 +169,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     async def stop(self) -> None:
         """Close the connections."""
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._resuming is not None:
+            self._resuming.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-        book.forget(self)
+                await self._resuming
+        unreadable_partitions.forget(self)
         await super().stop()
 
     async def partitions(self, topic: str) -> list[TopicPartition]:
-        """All partitions of a topic; none where it is not there."""
+        """All partitions of a topic; none where there is no such topic."""
         cluster = self._client.cluster
         if cluster.partitions_for_topic(topic) is None:
             self._client.add_topic(topic)
@@ -187,27 +185,26 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         return [TopicPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())]
 
     def passed(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """Whether reading has passed these offsets, as far as it can: a partition that stopped, or is no longer there,
-        holds nothing up."""
+        """Whether reading has passed these offsets; stopped and missing partitions do not count."""
         return all(self._passed(partition, end) for partition, end in ends.items())
 
     def assigned(self) -> object:
-        """What stays the same for as long as the partitions do."""
+        """An object that stays the same as long as the assignment does."""
         subscription = self._subscription.subscription
         return None if subscription is None else subscription.assignment
 
     def at(self, partition: TopicPartition) -> int | None:
-        """Where reading is in a partition; None while that is not known."""
+        """The offset of the next record to read in a partition; None while that is not known."""
         state = self._state(partition)
         return int(state.position) if state is not None and state.has_valid_position else None
 
     def end(self, partition: TopicPartition, committed: bool = True) -> int | None:
-        """Where a partition ended when it was last fetched; None before.
+        """A partition's end at its last fetch; None before the first.
 
         Parameters
         ----------
         committed
-            Whether what lies behind the first open transaction is left out.
+            Whether it is the end before the first open transaction.
         """
         state = self._state(partition)
         return None if state is None else state.lso if committed else state.highwater
@@ -223,10 +220,12 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         return None if assignment is None else assignment.state_value(partition)
 
     def _assign_keeping_positions(self, partitions: Any) -> None:
-        """Go on where reading is when the topics change, in no group; the library would begin anew, and miss what new
-        partitions hold where it reads from the end."""
+        """Keep the positions when the topics change, without a group.
+
+        The library would reset them, and where it reads from the end it would miss the records of new partitions.
+        """
         before: Any = self.assigned()
-        self._assign_anew(partitions)
+        self._assign(partitions)
         if before is None:
             return
         for partition in partitions:
@@ -237,20 +236,22 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
                 new.seek(old.position)
 
     async def _send(self, node: Any, request: Any, **options: Any) -> Any:
-        answer = await self._unguarded(node, request, **options)
+        response = await self._unguarded_send(node, request, **options)
         if isinstance(request, FetchRequest):
-            asked = {(topic, one[0]): one[1] for topic, some in request.topics for one in some}
-            answer.topics = [
-                (topic, [self._examined(TopicPartition(topic, one[0]), asked, one) for one in some])
-                for topic, some in answer.topics
+            offsets = {(topic, one[0]): one[1] for topic, some in request.topics for one in some}
+            response.topics = [
+                (topic, [self._checked(TopicPartition(topic, one[0]), offsets, one) for one in some])
+                for topic, some in response.topics
             ]
             while self._suspects:
                 await self._ask_alone(*self._suspects.popitem())
-        return answer
+        return response
 
-    def _examined(self, partition: TopicPartition, asked: Mapping[Any, int], told: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What the broker told of a partition, without what cannot be read."""
-        answer, position = Answer.of(told), asked[partition]
+    def _checked(
+        self, partition: TopicPartition, offsets: Mapping[Any, int], fields: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """A partition's fields in a fetch response, without batches that cannot be read."""
+        answer, position = Answer.of(fields), offsets[partition]
         if answer.code in _BROKER_CANNOT:
             error = f"the broker cannot read it: {for_code(answer.code).__name__}"
             self._stop_at(partition, Unreadable(position, None, error))
@@ -258,16 +259,16 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._leave_alone(partition, MISSING_S)
         elif answer.code == _OUT_OF_RANGE:
             log.warning(
-                "%s[%d] no longer holds offset %d: reading it anew", partition.topic, partition.partition, position
+                "%s[%d] no longer holds offset %d: reading restarts", partition.topic, partition.partition, position
             )
             self._go_on(partition)
             self.on_reset(partition)
         elif answer.code == 0:
-            return (*told[:-1], self._taken(partition, position, answer))
-        return told
+            return (*fields[:-1], self._readable(partition, position, answer))
+        return fields
 
-    def _taken(self, partition: TopicPartition, position: int, answer: Answer) -> bytes:
-        """What can be read of an answer without an error."""
+    def _readable(self, partition: TopicPartition, position: int, answer: Answer) -> bytes:
+        """The readable batches of an answer; stops the partition, or suspects it, where there are none."""
         found, bad = readable(answer.data, position)
         if bad is not None and not found:
             self._stop_at(partition, bad)
@@ -279,18 +280,18 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         return found
 
     async def _ask_alone(self, partition: TopicPartition, position: int) -> None:
-        """Stop a partition that is silent even when it is asked for alone: beside others it may have had no room."""
+        """Stop a partition that is silent even when it is fetched alone: beside others there may have been no room."""
         try:
             answer = await self.ask(partition, position)
         except KafkaError:
-            return  # suspected again with the next answer
+            return  # the next answer raises the suspicion again
         if answer.silent(position):
             self._stop_at(partition, Unreadable(position, None, ERROR))
         else:
             self.silence.forget(partition)
 
     async def ask(self, partition: TopicPartition, offset: int) -> Answer:
-        """What the broker answers at once to one who asks for a partition alone; nothing of what is read moves.
+        """The broker's immediate answer to a fetch of a single partition; the read position stays.
 
         Raises
         ------
@@ -302,9 +303,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         node = self._client.cluster.leader_for_partition(partition)
         if node is None or node == -1:
             raise LeaderNotAvailableError(partition)
-        told = await self._unguarded(node, request)
-        found = [one for topic, some in told.topics for one in some if (topic, one[0]) == partition]
-        if not found:  # the broker's quota is spent: it leaves all partitions out
+        response = await self._unguarded_send(node, request)
+        found = [one for topic, some in response.topics for one in some if (topic, one[0]) == partition]
+        if not found:  # the client exceeds its quota: the broker leaves all partitions out
             raise RequestTimedOutError(partition)
         return Answer.of(found[0])
 
@@ -317,11 +318,11 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     def _stop_at(self, partition: TopicPartition, bad: Unreadable) -> None:
         self.stopped[partition] = bad
-        book.put(self, partition, bad)
-        if self._told.get(partition) != bad.offset:
-            self._told[partition] = bad.offset
+        unreadable_partitions.put(self, partition, bad)
+        if self._logged.get(partition) != bad.offset:
+            self._logged[partition] = bad.offset
             log.error(
-                "%s[%d] cannot be read at offset %d (%s): it stands still until that is skipped",
+                "%s[%d] cannot be read at offset %d (%s): it is stopped until the batch is skipped",
                 partition.topic,
                 partition.partition,
                 bad.offset,
@@ -330,28 +331,28 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         state = self._state(partition)
         if state is not None:
             state.pause()
-        if self._watching is None or self._watching.done():
-            self._watching = asyncio.create_task(self._watch())
+        if self._resuming is None or self._resuming.done():
+            self._resuming = asyncio.create_task(self._resume_stopped())
 
     def _go_on(self, partition: TopicPartition) -> None:
         if self.stopped.pop(partition, None) is not None:
-            book.take(self, partition)
-            self._told.pop(partition, None)
-            log.warning("%s[%d] is read on", partition.topic, partition.partition)
+            unreadable_partitions.remove(self, partition)
+            self._logged.pop(partition, None)
+            log.warning("%s[%d] is read again", partition.topic, partition.partition)
 
-    async def _watch(self) -> None:
-        """Let stopped partitions go on once they may."""
+    async def _resume_stopped(self) -> None:
+        """Resume stopped partitions whose batch is skipped, and retry the others from time to time."""
         tried = time.monotonic()
         while self.stopped:
-            await asyncio.sleep(LOOK_S)
-            again = time.monotonic() - tried >= AGAIN_S
-            tried = time.monotonic() if again else tried
+            await asyncio.sleep(CHECK_S)
+            retry = time.monotonic() - tried >= RETRY_S
+            tried = time.monotonic() if retry else tried
             try:
-                self._look(await self._skips(), again)
-            except Exception:  # else they would stand still for ever
-                log.exception("whether partitions may be read on cannot be told; looking again")
+                self._resume_once(await self._skips(), retry)
+            except Exception:  # else they would stay stopped forever
+                log.exception("stopped partitions could not be resumed; trying again")
 
-    def _look(self, skips: list[Skip], again: bool) -> None:
+    def _resume_once(self, skips: list[Skip], retry: bool) -> None:
         for partition, bad in list(self.stopped.items()):
             state = self._state(partition)
             if state is None:  # another process has it now, or it is gone
@@ -361,23 +362,23 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
                 self.seek(partition, to)
                 self._go_on(partition)
                 state.resume()
-            elif again:
+            elif retry:
                 state.resume()
 
     async def _skips(self) -> list[Skip]:
         try:
             return await skipped(self.config)
         except (KafkaError, OSError, TimeoutError):
-            return []  # the next look is soon
+            return []  # the next check is soon
 
 
 def _ended(reading: "asyncio.Future[None]") -> KafkaError:
     why = None if reading.cancelled() else reading.exception()
-    return KafkaError(f"reading has ended: {(why.__cause__ or why) if why else 'nobody knows why'!r}")
+    return KafkaError(f"reading has ended: {(why.__cause__ or why) if why else 'unknown'!r}")
 
 
 async def skipped(config: StreamsConfig) -> list[Skip]:
-    """What operators had skipped.
+    """The batches that operators had skipped.
 
     Raises
     ------

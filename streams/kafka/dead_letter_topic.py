@@ -1,8 +1,8 @@
-"""The topic of dead letters: the newest of them, and sending them again.
+"""The topic of dead letters: lists the newest, and replays their records.
 
-What is counted is counted by offsets, and no more is read than is asked for. A letter that was cut is not what was
-refused: its record is read again from where it stood, and sent only if it is still there and the same. Knows aiokafka;
-nothing of why something was refused.
+Letters are counted by offsets, and no more is read than requested. A cut letter does not hold the whole record: the
+record is read again from its source, and sent only if it is still there and the same. Knows aiokafka; nothing of why a
+record was refused.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ from streams.kafka.topics import Topics, plan
 T = TypeVar("T")
 
 STEP = 10_000
-"""Letters between two commits: at most so many are sent twice where a replay is broken off."""
+"""Letters between two commits: the most that are sent twice when a replay is interrupted."""
 
 READ_MS = 1_000
-PATIENCE_S = 30.0
-"""How long Kafka may give nothing of what it has."""
+TIMEOUT_S = 30.0
+"""How long Kafka may give no records although it has some."""
 
 BATCH_BYTES = 131_072
 LARGEST_BYTES = 2**30
-"""A record may be far larger than the topic's limit before it is compressed."""
+"""Before compression a record may be far larger than the topic's limit."""
 
 Progress = Callable[[int, int], None]
-"""Told how many letters are through, and of how many."""
+"""Called with the number of letters that are done, and the number of all."""
 
 
 class Newest(NamedTuple):
-    """The newest letters that were asked for, the newest last; and how many there are of any reason."""
+    """The requested letters, the newest last, and the number of letters of any reason."""
 
     letters: list[DeadLetter]
     total: int
@@ -50,7 +50,7 @@ class Newest(NamedTuple):
 
 @dataclass(slots=True)
 class Replayed:
-    """What came of a replay: letters sent, those of other reasons than was asked for, and why the rest was not sent."""
+    """The result of a replay: letters sent, letters of other reasons, and the rest by why it was not sent."""
 
     sent: int = 0
     other: int = 0
@@ -65,16 +65,16 @@ def newest(
     since_ms: int | None = None,
     progress: Progress | None = None,
 ) -> Newest:
-    """The newest letters, in the order in which they were written; it reads from the end.
+    """The newest letters, in the order in which they were written; reads backwards from the end.
 
     Parameters
     ----------
     limit
-        How many at most.
+        The most letters to return.
     reason
-        Only letters refused for this.
+        Only letters with this reason.
     since_ms
-        Only letters that were written since then, epoch ms.
+        Only letters written since this time, epoch ms.
 
     Raises
     ------
@@ -92,22 +92,22 @@ def replay(
     again: bool = False,
     progress: Progress | None = None,
 ) -> Replayed:
-    """Send letters to the partitions they came from, each once; meant for after the cause is mended.
+    """Send the records of letters to their source partitions, each once; meant for use after the cause is fixed.
 
-    Letters are remembered as replayed by the group's committed offsets, which are set every :data:`STEP` letters, once
-    the broker has them. Those that are written meanwhile are left for the next replay.
+    The group's committed offsets mark letters as replayed. They are committed every :data:`STEP` letters, once the
+    broker has the records. Letters that are written meanwhile are left for the next replay.
 
     Parameters
     ----------
     reason
-        Only letters refused for this; the others are passed over for good, unless ``again``.
+        Only letters with this reason; the others count as replayed, unless ``again``.
     again
         Replay from the first letter, whatever was replayed before.
 
     Raises
     ------
     kafka.errors.KafkaError
-        When the broker is out of reach, or takes nothing; a second call goes on from there.
+        When the broker is out of reach, or takes nothing; a second call resumes from there.
     """
     return _run(_replay(kafka, config, group, reason, again, progress))
 
@@ -154,7 +154,7 @@ async def _replay(
     kafka: KafkaConfig, config: TopicsConfig, group: str, reason: str | None, again: bool, progress: Progress | None
 ) -> Replayed:
     done = Replayed()
-    async with _consumer(kafka, config, group) as consumer, _Sending(kafka, config, done) as sending:
+    async with _consumer(kafka, config, group) as consumer, _Sender(kafka, config, done) as sender:
         starts, ends = await _extent(consumer, Topics(config.prefix).dead_letters)
         for at in starts:
             before = None if again else await consumer.committed(at)
@@ -166,7 +166,7 @@ async def _replay(
                 some = await _letters(consumer, at, low, high)
                 wanted = [one for one in some if reason is None or one.reason == reason]
                 done.other += len(some) - len(wanted)
-                await sending.send(wanted)
+                await sender.send(wanted)
                 await consumer.commit({at: high})
                 through += high - low
                 if progress is not None:
@@ -174,14 +174,14 @@ async def _replay(
     return done
 
 
-class _Sending:
-    """Sends letters' records, in whole batches; a batch that is refused is sent record by record."""
+class _Sender:
+    """Sends the records of letters in batches; a refused batch is sent again record by record."""
 
     def __init__(self, kafka: KafkaConfig, config: TopicsConfig, done: Replayed) -> None:
         self._kafka, self._config, self._done = kafka, config, done
         self._known = set(plan(config)) - {Topics(config.prefix).dead_letters}
 
-    async def __aenter__(self) -> "_Sending":
+    async def __aenter__(self) -> "_Sender":
         self._producer = AIOKafkaProducer(
             **aiokafka_client(self._kafka),
             acks="all",
@@ -196,11 +196,11 @@ class _Sending:
         await self._producer.stop()
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Send the records of letters; done once the broker has them."""
+        """Send the records of letters; returns once the broker has them."""
         by_place: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
         records = [letter for letter in letters if letter.reason != UNREADABLE]
         if len(records) < len(letters):
-            self._done.left["they are batches that nobody can read"] += len(letters) - len(records)
+            self._done.left["they are unreadable batches"] += len(letters) - len(records)
         cut = [letter for letter in records if letter.cut]
         for record in [*(letter.source for letter in records if not letter.cut), *await self._whole(cut)]:
             if record.topic not in self._known:
@@ -251,7 +251,7 @@ class _Sending:
                 self._done.sent += 1
 
     async def _whole(self, letters: Sequence[DeadLetter]) -> list[Record]:
-        """The records that letters were cut from, as far as they can still be read."""
+        """The whole records of cut letters, as far as they can still be read."""
         found = []
         if letters:
             async with _consumer(self._kafka, self._config) as consumer:
@@ -265,7 +265,7 @@ class _Sending:
 
 
 async def _source(consumer: Consumer, letter: DeadLetter) -> Record | None:
-    """The record that a letter was cut from; None where it is gone, or another stands there."""
+    """The whole record of a cut letter; None where it is gone, or another record has its offset."""
     source = letter.source
     starts, ends = await _extent(consumer, source.topic)
     at = TopicPartition(source.topic, source.partition)
@@ -293,7 +293,7 @@ async def _consumer(kafka: KafkaConfig, config: TopicsConfig, group: str | None 
 
 
 async def _extent(consumer: Any, topic: str) -> tuple[dict[Any, int], dict[Any, int]]:
-    """Where each partition of a topic begins and ends; nothing where there is no such topic."""
+    """The first and the end offset of each partition of a topic; empty where there is no such topic."""
     if not (every := await consumer.partitions(topic)):
         return {}, {}
     consumer.assign(every)
@@ -305,23 +305,23 @@ async def _letters(consumer: Any, at: Any, low: int, high: int) -> list[DeadLett
 
 
 async def _between(consumer: Any, at: Any, low: int, high: int) -> list[Any]:
-    """The messages of a partition from one offset up to before another, or to where it cannot be read on.
+    """The messages of a partition from one offset up to another, exclusive, or up to an unreadable batch.
 
-    The partitions stay assigned: a group's consumer must not be given others while it looks for its coordinator.
+    The assignment stays: that of a group's consumer must not change while it looks for its coordinator.
     """
     if others := consumer.assignment() - {at}:
         consumer.pause(*others)
     consumer.resume(at)
     consumer.seek(at, low)
     loop, found = asyncio.get_running_loop(), list[Any]()
-    moved = loop.time()
+    progressed = loop.time()
     while (position := await consumer.position(at)) < high:
         read = (await consumer.getmany(at, timeout_ms=READ_MS)).get(at, ())
         found += [message for message in read if message.offset < high]
         if at in consumer.stopped:
             break
         if await consumer.position(at) > position:
-            moved = loop.time()
-        elif loop.time() - moved > PATIENCE_S:
-            raise TimeoutError(f"Kafka gives nothing of {at.topic}[{at.partition}] from offset {position} on")
+            progressed = loop.time()
+        elif loop.time() - progressed > TIMEOUT_S:
+            raise TimeoutError(f"Kafka gives no records of {at.topic}[{at.partition}] from offset {position} on")
     return found

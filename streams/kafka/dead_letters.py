@@ -1,9 +1,9 @@
-"""Dead letters: what could not be read, kept with the reason and where it stood.
+"""Dead letters: records that could not be read, each with the reason and its place.
 
-The value is the bad record's value to the byte, so nothing is lost and a replay sends the same again; reason and source
-are headers. What does not fit into a letter is cut, with the whole's length and SHA-256: the source topic still has it,
-for as long as it keeps it. This module makes, sends and reads letters and knows nothing of why something is bad;
-``streams.dead_letter_replay`` sends them again.
+A letter's value is the bad record's value, byte for byte, so nothing is lost and a replay sends the same again; reason
+and source are headers. A part that does not fit into a letter is cut, and its full length and SHA-256 are kept: the
+source topic still has it, until its retention ends. Makes, sends and reads letters; knows nothing of why a record is
+bad. :mod:`streams.kafka.dead_letter_topic` sends the records again.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from streams.kafka.topics import OVERHEAD_BYTES, Topics, largest_record
 
 MAX_DETAIL = 1_000
 KEY_BYTES = 16_384
-"""A longer key is cut to so many bytes."""
+"""Bytes to which a longer key is cut."""
 
 UNREADABLE = "unreadable"
-"""Why a letter was written that holds no record but a whole batch, which nobody can read."""
+"""The reason of a letter that holds a whole unreadable batch instead of a record."""
 
 PARTS = "key", "value"
-"""Parts of a record that a letter may have cut."""
+"""Parts of a record that may be cut in a letter."""
 
 FIRST_BYTES = 16_384
-"""What is kept of a value that does not fit."""
+"""Bytes that are kept of a value that does not fit."""
 
 
 class Uncut(NamedTuple):
-    """What a part was before it was cut: its bytes, and their SHA-256 in hexadecimal."""
+    """A part before it was cut: its length in bytes, and its SHA-256 in hexadecimal."""
 
     length: int
     sha256: str
@@ -47,9 +47,9 @@ class Uncut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A letter read back: its own place, and the bad record with the reason it was refused for.
+    """A letter that was read: its own place, and the bad record with the reason of its refusal.
 
-    ``cut`` tells what the record's ``key`` and ``value`` were where the letter has only the first part of them.
+    ``cut`` describes the record's whole ``key`` and ``value`` where the letter has only the first part of them.
     """
 
     partition: int
@@ -62,7 +62,7 @@ class DeadLetter:
 
 
 class Letter(NamedTuple):
-    """A letter as it is sent."""
+    """A letter to send."""
 
     key: bytes
     value: bytes | None
@@ -75,9 +75,9 @@ def letter(record: Record, refusal: Refusal, limit: int, first: int = FIRST_BYTE
     Parameters
     ----------
     limit
-        Bytes of the largest record that Kafka takes; a larger letter has only the first bytes of the value.
+        Bytes of the largest record that Kafka takes; a larger letter has only the value's first bytes.
     first
-        How many then.
+        The number of these first bytes.
 
     Examples
     --------
@@ -88,23 +88,23 @@ def letter(record: Record, refusal: Refusal, limit: int, first: int = FIRST_BYTE
     >>> cut.value, dict(cut.headers)["value-length"], dict(cut.headers)["offset"]
     (b'xxxxxxxxxx', b'9000', b'7')
     """
-    told, value = headers(record, refusal), record.value
-    size = len(value or b"") + sum(len(name) + len(part) for name, part in told) + OVERHEAD_BYTES
+    fields, value = headers(record, refusal), record.value
+    size = len(value or b"") + sum(len(name) + len(part) for name, part in fields) + OVERHEAD_BYTES
     if value is not None and size > limit and len(value) > first:
-        told += _whole("value", value)
+        fields += _whole("value", value)
         value = value[:first]
-    return Letter(key(record), value, told)
+    return Letter(key(record), value, fields)
 
 
 def headers(record: Record, refusal: Refusal) -> list[Header]:
-    """The headers of the letter for a record: bounded, whatever it is.
+    """The headers of a record's letter; their size is bounded for any record.
 
     Examples
     --------
     >>> dict(headers(Record("shop.events", 2, 7, 0, None, b"x"), Refusal("malformed", "no JSON")))["offset"]
     b'7'
     """
-    told = [
+    fields = [
         ("reason", refusal.reason.encode()),
         ("detail", refusal.detail[:MAX_DETAIL].encode("utf-8", "replace")),
         ("topic", record.topic.encode()),
@@ -114,59 +114,59 @@ def headers(record: Record, refusal: Refusal) -> list[Header]:
         *([("no-value", b"1")] if record.value is None else []),
     ]
     if record.key is not None:
-        told.append(("key", record.key[:KEY_BYTES]))
+        fields.append(("key", record.key[:KEY_BYTES]))
         if len(record.key) > KEY_BYTES:
-            told += _whole("key", record.key)
-    return told
+            fields += _whole("key", record.key)
+    return fields
 
 
 def key(record: Record) -> bytes:
-    """Letters are keyed by source, so one source's letters keep their order."""
+    """The key of a record's letter: its partition, so that the letters of one partition keep their order."""
     return f"{record.topic}:{record.partition}".encode()
 
 
 class DeadLetterWriter:
-    """Sends letters that fit.
+    """Sends letters, cut to the size that the topic takes.
 
-    Where the topic takes less than the settings say, as one made with others, a letter is cut further; one that is
-    refused even so is left out, which the producer counts and logs.
+    Where the topic takes less than the settings say, for example because it was created with other settings, a letter
+    is cut further. A letter that is still refused is dropped; the producer counts and logs it.
     """
 
     def __init__(self, send: Send, config: TopicsConfig) -> None:
         self._send, self._topic, self._limit = send, Topics(config.prefix).dead_letters, largest_record(config)
 
     def __call__(self, record: Record, refusal: Refusal) -> Awaitable[None]:
-        """Send the letter for a record; what it returns is done once the broker has it."""
+        """Send a record's letter; the awaitable is done once the broker has it."""
         return asyncio.ensure_future(self._post(record, refusal))
 
     async def _post(self, record: Record, refusal: Refusal) -> None:
         for limit, first in ((self._limit, FIRST_BYTES), (0, FIRST_BYTES), (0, 0)):
-            made = letter(record, refusal, limit, first)
-            if (await self._send(self._topic, *made)) is None:
+            fitted = letter(record, refusal, limit, first)
+            if (await self._send(self._topic, *fitted)) is None:
                 return
 
 
 def parse(message: Any) -> DeadLetter:
-    """A letter from a consumed Kafka message; total, for anybody may write there: what says nothing is empty or -1."""
-    told = dict(message.headers or ())
+    """A letter from a consumed Kafka message, whatever it holds; fields that are missing or bad are empty or -1."""
+    fields = dict(message.headers or ())
     return DeadLetter(
         partition=message.partition,
         offset=message.offset,
-        reason=_text(told.get("reason")),
-        detail=_text(told.get("detail")),
+        reason=_text(fields.get("reason")),
+        detail=_text(fields.get("detail")),
         source=Record(
-            topic=_text(told.get("topic")),
-            partition=_number(told.get("partition")),
-            offset=_number(told.get("offset")),
-            timestamp_ms=_number(told.get("timestamp")),
-            key=told.get("key"),
-            value=None if "no-value" in told else message.value,
+            topic=_text(fields.get("topic")),
+            partition=_number(fields.get("partition")),
+            offset=_number(fields.get("offset")),
+            timestamp_ms=_number(fields.get("timestamp")),
+            key=fields.get("key"),
+            value=None if "no-value" in fields else message.value,
         ),
         timestamp_ms=message.timestamp,
         cut={
-            part: Uncut(_number(told.get(f"{part}-length")), _text(told.get(f"{part}-sha256")))
+            part: Uncut(_number(fields.get(f"{part}-length")), _text(fields.get(f"{part}-sha256")))
             for part in PARTS
-            if f"{part}-sha256" in told
+            if f"{part}-sha256" in fields
         },
     )
 
@@ -176,12 +176,12 @@ def _text(raw: bytes | None) -> str:
 
 
 def _number(raw: bytes | None) -> int:
-    """A whole number, -1 where there is none; hostile letters have long ones, too."""
+    """A whole number, -1 where there is none; longer ones, as in hostile letters, count as none."""
     return int(raw) if raw and re.fullmatch(rb"-?[0-9]{1,18}", raw) else -1
 
 
 def read(kafka: KafkaConfig, config: TopicsConfig) -> Iterator[DeadLetter]:
-    """All letters there are now, oldest first in each partition."""
+    """All present letters, oldest first in each partition."""
     return map(parse, contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).dead_letters))
 
 

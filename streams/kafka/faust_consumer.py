@@ -1,9 +1,9 @@
-"""How Faust reads Kafka here: through this project's own consumer, and with what is through counted by what was read.
+"""Lets Faust read Kafka through this project's own consumer, and commits the read position instead of record counts.
 
-Faust counts records one by one, so what holds no records — the marks of transactions, records that were taken back,
-batches that were skipped — would stay in front of it for ever, and on a topic made anew it would drop all it gets. Here
-a partition is through up to where it was read, once the last record that was handed out is acknowledged. So records of
-a topic have to be acknowledged in their order, as :class:`streams.kafka.app.BatchTaker` does.
+Faust counts records one by one. Offsets without records (transaction markers, aborted records, skipped batches) would
+hold its commits up forever, and it would drop all records of a topic that was deleted and created again. Here a
+partition is processed up to the read position once the last delivered record is acknowledged. So records of a topic
+have to be acknowledged in order, as :class:`streams.kafka.app.BatchTaker` does.
 """
 
 from collections.abc import Iterable
@@ -24,13 +24,13 @@ MAX_WAIT_MS = 1_500
 
 
 class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's thread that reads.
+    """Faust's reading thread.
 
     Attributes
     ----------
     read
-        Of each partition the offset of the last record that was handed out, None before the first, and where reading
-        is. Set here in one go, so that Faust's own thread never sees the one without the other.
+        For each partition the offset of the last delivered record, None before the first, and the read position. Both
+        are set at once, so that Faust's other thread never sees one without the other.
     """
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._assigned: object = None
 
     def highwater(self, tp: TopicPartition) -> Any:
-        """The offset up to which records can be read now."""
+        """The end of what can be read now."""
         return self._ensure_consumer().end(tp)
 
     def _create_worker_consumer(self, transport: "Transport") -> Consumer:
@@ -61,14 +61,14 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
         consumer.silence = SilenceDetector(transport.silent_s)
-        consumer.on_reset = self._begin_anew
+        consumer.on_reset = self._reset
         return consumer
 
-    def _begin_anew(self, partition: TopicPartition) -> None:
+    def _reset(self, partition: TopicPartition) -> None:
         self.read.pop(partition, None)
 
     async def _fetch_records(self, consumer: Consumer, *args: Any, **options: Any) -> Any:
-        with or_leave("reading has ended"):  # the library and Faust would go on without
+        with or_leave("reading has ended"):  # the library and Faust would not notice
             consumer.check()
         records = await super()._fetch_records(consumer, *args, **options)
         assigned = consumer.assigned()
@@ -81,8 +81,8 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return records
 
 
-class _Nothing(dict[Any, Any]):
-    """Holds nothing: what Faust remembers of what it read makes it drop records, and count what is not there."""
+class _EmptyMapping(dict[Any, Any]):
+    """Stores nothing: the offsets that Faust remembers would make it drop records, and count missing ones."""
 
     def __getitem__(self, _: Any) -> None:
         return None
@@ -92,39 +92,39 @@ class _Nothing(dict[Any, Any]):
 
 
 class FaustConsumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer, which commits what is through."""
+    """Faust's consumer, which commits the offsets up to which all is processed."""
 
     _thread: Thread
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._read_offset = _Nothing()
+        self._read_offset = _EmptyMapping()
         self._done: dict[TopicPartition, int] = {}
 
     @property
     def stopped(self) -> set[TopicPartition]:
-        """Partitions that cannot be read on."""
+        """Partitions that an unreadable batch has stopped."""
         consumer = self._thread._consumer
         return set() if consumer is None else set(consumer.stopped)
 
     def end(self, partition: TopicPartition) -> int | None:
-        """Where a partition ends, with what is not committed yet; None before that is known."""
+        """A partition's end, open transactions included; None while it is not known."""
         consumer: Consumer = self._thread._ensure_consumer()
         return consumer.end(partition, committed=False)
 
     async def gone(self, partition: TopicPartition, offset: int) -> bool:
-        """Whether a partition ends before an offset that was read once: then its topic was made anew."""
+        """Whether a partition ends before an offset that was read once, because its topic was created again."""
         end = self.end(partition)
         if end is None or offset < end:
             return False
         try:
             ends = await self.highwaters(partition)
         except KafkaError:
-            return False  # asked again with the next batch
+            return False  # checked again with the next batch
         return offset >= int(ends[partition])
 
     def through(self, partition: TopicPartition) -> int | None:
-        """The offset before which all is through; None while that is not known."""
+        """The offset before which all is processed; None while it is not known."""
         found = self._thread.read.get(partition)
         if found is None:
             return None
@@ -137,7 +137,7 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
         return None if committed is None else min(int(committed), at)
 
     def ack(self, message: Any) -> bool:
-        """Called by Faust when a message, and so all before it, is through."""
+        """Called by Faust when a message, and so each message before it, is processed."""
         with ack_lock:
             if message.acked:
                 return False
@@ -165,12 +165,12 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
-    """Faust's way to Kafka, of which only the reading is this project's.
+    """Faust's transport, with this project's consumer for reading.
 
     Parameters
     ----------
     silent_s
-        After so long without records a partition that holds more is told of as unreadable.
+        A partition that holds more records but gives none for so long is reported as unreadable.
     """
 
     Consumer = FaustConsumer

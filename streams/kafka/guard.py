@@ -1,8 +1,8 @@
-"""Stands before every consumer of a topic: a record becomes a value, or a refusal that says why not.
+"""Parses the records of a topic for its consumer: a record becomes a value, or a refusal with a reason.
 
-Total: whatever a record's key, value, headers and time are, a guard answers and never raises. What it refuses it counts
-and logs, at a bounded rate, with the record's place. What a value looks like is told by a ``parse`` function beside the
-value's type; where records are read from, and what values are for, is not known here.
+Total: a guard never raises, whatever a record's key, value, headers and time are. It counts refusals, and logs them
+with the record's place at a bounded rate. A ``parse`` function beside the value's type defines the format. Knows
+nothing of where records are read from or of what values are for.
 """
 
 import logging
@@ -24,14 +24,14 @@ T = TypeVar("T")
 LOG_EVERY_S = 10.0
 
 Parse = Callable[[Any, int], T]
-"""Makes a value of a consumed message and when that came (epoch ms); whatever it raises says why there is none."""
+"""Makes a value from a consumed message and its arrival time (epoch ms); its exception is the reason of a refusal."""
 
 
 def parsed(parse: Parse[T], message: Any, now_ms: int) -> T | Refusal:
     """A message's value, or why there is none; pure, and total.
 
-    Reasons: ``malformed`` (bytes that cannot be understood), ``invalid`` (they can, but say what cannot be),
-    ``future``, and ``internal`` where parsing fails in a way that nobody thought of.
+    Reasons: ``malformed`` (the bytes cannot be decoded), ``invalid`` (they can, but the content is not allowed),
+    ``future``, and ``internal`` where parsing fails in an unexpected way.
 
     Examples
     --------
@@ -54,16 +54,16 @@ class Guard(Generic[T]):
     Parameters
     ----------
     what
-        What the topic's records are called, in the log and in the count ``unreadable.{what}``.
+        The name of the topic's records, in the log and in the count ``unreadable.{what}``.
     parse
-        Makes a value of a message.
+        Makes a value from a message.
     meter
-        Counts what is refused; None for those who report nothing.
+        Counts refusals; None for processes without metrics.
 
     Attributes
     ----------
     refused
-        How many were refused so far.
+        The number of refusals so far.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class Guard(Generic[T]):
         self.what, self.parse, self.meter, self.clock, self.every_s = what, parse, meter, clock, every_s
         self.refused = 0
         self._logged_at = float("-inf")
-        self._told = 0
+        self._logged = 0
 
     def __call__(self, message: Any) -> T | Refusal:
         """The message's value, or why it was refused."""
@@ -99,14 +99,14 @@ class Guard(Generic[T]):
         return found
 
     def values(self, messages: Iterable[Any]) -> Iterator[tuple[Any, T]]:
-        """The messages that can be read, each with its value; the others are passed over."""
+        """The messages that can be read, each with its value; the others are left out."""
         for message in messages:
             found = self(message)
             if not isinstance(found, Refusal):
                 yield message, found
 
     def hand(self, message: Any, take: Callable[[T], object]) -> bool:
-        """Hand a message's value on; what cannot be taken counts as refused, too. Returns whether it was taken."""
+        """Pass a message's value to ``take``; a value that ``take`` fails on is refused, too. Whether it was taken."""
         found = self(message)
         if isinstance(found, Refusal):
             return False
@@ -118,14 +118,14 @@ class Guard(Generic[T]):
         return True
 
     def note(self, message: Any, refusal: Refusal) -> None:
-        """Count and log that a message is refused, for who finds out later."""
+        """Count and log a refusal; called directly where a message proves bad after it was parsed."""
         self.refused += 1
         if self.meter is not None:
             self.meter.count(f"unreadable.{self.what}")
         now = time.monotonic()
         if now - self._logged_at < self.every_s:
             return
-        more, self._told, self._logged_at = self.refused - self._told - 1, self.refused, now
+        more, self._logged, self._logged_at = self.refused - self._logged - 1, self.refused, now
         log.warning(
             "%s[%s]@%s cannot be read as one of the %s and is passed over, as %d before it: %s: %s",
             getattr(message, "topic", "?"),
@@ -139,10 +139,10 @@ class Guard(Generic[T]):
 
 
 def _refusal(error: Exception, reason: str | None = None) -> Refusal:
-    """What an error says, in one line of bounded length that can be printed."""
+    """A refusal with the error's text, in one printable line of bounded length."""
     try:
         words = " ".join(str(error).split())
-    except Exception:  # an error's own text may be beyond reason, as that of a number of a million digits
+    except Exception:  # the text itself may fail, for example with a number of a million digits
         words = "?"
     shown = "".join(letter if letter.isprintable() else "?" for letter in words[:2_000])
     return refuse(

@@ -1,7 +1,7 @@
-"""Whether Kafka can be reached with these settings, and if not, why, in one sentence and a few seconds.
+"""Checks within seconds whether Kafka can be reached with these settings, and explains a failure in one sentence.
 
-The libraries try again for half a minute and then say that they could not. Here each step is taken once by itself: the
-name, the connection, TLS, the protocol, who we are, and where the brokers say that they are. Knows nothing of topics.
+The libraries retry for half a minute, and their errors do not name the cause. Here each step is tried once by itself:
+name resolution, the connection, TLS, the protocol, the login, and the advertised addresses. Knows nothing of topics.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from streams.connectivity import STEP_S, UnreachableError, first, listens, reada
 from streams.kafka.connection import tls
 
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
-"""The one request that every listener of Kafka answers whoever asks."""
+"""The one request that every Kafka listener answers without a login."""
 
 
 def reach(config: KafkaConfig) -> None:
-    """Reach one of the brokers, all the way to its answer.
+    """Check that at least one of the brokers answers.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def reach(config: KafkaConfig) -> None:
 
 
 def brokers(config: KafkaConfig) -> list[tuple[str, int]]:
-    """Hosts and ports.
+    """Hosts and ports of the bootstrap servers.
 
     Examples
     --------
@@ -59,16 +59,16 @@ async def _broker(host: str, port: int, config: KafkaConfig) -> None:
     await listens(host, port, where, "kafka.bootstrap_servers")
     context = _context(config)
     try:
-        await _spoken(host, port, context)
+        await _request_versions(host, port, context)
     except ssl.SSLError as error:
         raise UnreachableError(f"{where} {refused(error, 'kafka.ca_file', 'kafka.cert_file')}") from error
     except (OSError, EOFError, TimeoutError) as error:
-        if context is None and await _speaks(host, port, unverified()):
+        if context is None and await _speaks_kafka(host, port, unverified()):
             raise UnreachableError(
                 f"{where} speaks TLS and kafka.security_protocol is {config.security_protocol}: set it to "
                 f"{'SASL_SSL' if config.security_protocol.startswith('SASL') else 'SSL or SASL_SSL'}."
             ) from error
-        if context is not None and await _speaks(host, port, None):
+        if context is not None and await _speaks_kafka(host, port, None):
             raise UnreachableError(
                 f"{where} speaks no TLS and kafka.security_protocol is {config.security_protocol}: set it to "
                 f"{'SASL_PLAINTEXT' if config.security_protocol == 'SASL_SSL' else 'PLAINTEXT or SASL_PLAINTEXT'}."
@@ -76,11 +76,11 @@ async def _broker(host: str, port: int, config: KafkaConfig) -> None:
         raise UnreachableError(
             f"What listens at {host}:{port} does not speak Kafka's protocol: check kafka.bootstrap_servers."
         ) from error
-    await _known_to(host, port, where, config, context)
+    await _log_in(host, port, where, config, context)
 
 
 def _context(config: KafkaConfig) -> ssl.SSLContext | None:
-    """Our side of TLS, once the files that it is made of can be read."""
+    """Our TLS context; checks first that its files can be read."""
     for name in ("ca_file", "cert_file", "key_file"):
         readable(getattr(config, name), f"kafka.{name}")
     try:
@@ -89,8 +89,8 @@ def _context(config: KafkaConfig) -> ssl.SSLContext | None:
         raise UnreachableError(unusable(error, config.ca_file, "kafka.cert_file and kafka.key_file")) from error
 
 
-async def _spoken(host: str, port: int, context: ssl.SSLContext | None) -> None:
-    """Ask a listener of Kafka for its versions; errors as the socket has them."""
+async def _request_versions(host: str, port: int, context: ssl.SSLContext | None) -> None:
+    """Ask a listener for Kafka's API versions; raises the socket's own errors."""
     async with asyncio.timeout(STEP_S):
         reader, writer = await asyncio.open_connection(
             host, port, ssl=context, ssl_handshake_timeout=None if context is None else STEP_S
@@ -104,17 +104,17 @@ async def _spoken(host: str, port: int, context: ssl.SSLContext | None) -> None:
             writer.transport.abort()
 
 
-async def _speaks(host: str, port: int, context: ssl.SSLContext | None) -> bool:
+async def _speaks_kafka(host: str, port: int, context: ssl.SSLContext | None) -> bool:
     try:
-        await _spoken(host, port, context)
-    except ssl.SSLError as error:  # TLS it is, though it wants more of us
+        await _request_versions(host, port, context)
+    except ssl.SSLError as error:  # it is TLS, but for example wants a client certificate
         return "WRONG_VERSION" not in str(error) and "RECORD_LAYER" not in str(error)
     except (OSError, EOFError, TimeoutError):
         return False
     return True
 
 
-async def _known_to(host: str, port: int, where: str, config: KafkaConfig, context: ssl.SSLContext | None) -> None:
+async def _log_in(host: str, port: int, where: str, config: KafkaConfig, context: ssl.SSLContext | None) -> None:
     """Log in, and ask for the brokers."""
     try:
         connection = await create_conn(
@@ -148,18 +148,20 @@ async def _known_to(host: str, port: int, where: str, config: KafkaConfig, conte
             f"SASL_{config.security_protocol.removeprefix('SASL_')}, kafka.username and kafka.password."
         ) from error
     finally:
-        await asyncio.wait({connection.close()}, timeout=STEP_S)  # TLS says goodbye first
+        await asyncio.wait({connection.close()}, timeout=STEP_S)  # TLS sends its closing message first
     await _advertised(where, [(str(broker[1]), int(broker[2])) for broker in answer.brokers])
 
 
-async def _advertised(where: str, named: Sequence[tuple[str, int]]) -> None:
-    """Clients go on to where the brokers say that they are; one that has just started may know of none yet."""
-    if not named:
+async def _advertised(where: str, addresses: Sequence[tuple[str, int]]) -> None:
+    """Check the advertised addresses, to which clients connect next; a broker that has just started may have none."""
+    if not addresses:
         return
     try:
-        await first(listens(host, port, f"{host}:{port}", "the broker's advertised.listeners") for host, port in named)
+        await first(
+            listens(host, port, f"{host}:{port}", "the broker's advertised.listeners") for host, port in addresses
+        )
     except UnreachableError as error:
-        places = ", ".join(f"{host}:{port}" for host, port in named)
+        places = ", ".join(f"{host}:{port}" for host, port in addresses)
         raise UnreachableError(
             f"{where} answers, but sends its clients to {places} (advertised.listeners), which cannot be reached from "
             "here: correct the broker's setting, or make that name known."

@@ -1,7 +1,7 @@
-"""Records on their way to Kafka: one producer, whose keys choose partitions.
+"""Sends records to Kafka: one producer, which chooses partitions by key.
 
-A record that the broker will never take is told apart from a broker that takes nothing: the one is the record's fate,
-the other ends the batch. Knows aiokafka and the settings; nothing of what is sent.
+Distinguishes a record that the broker never accepts, which is left out, from a broker that accepts nothing, which ends
+the batch. Knows aiokafka and the settings; nothing of what is sent.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SEND_NOW_S = 5.0
 
 BATCH_BYTES = 131_072
-"""Bytes of one partition's records that go in one request."""
+"""Bytes of one partition's records in one request."""
 
 _by_hash: Any = DefaultPartitioner()
 
@@ -47,11 +47,11 @@ UNACCEPTABLE = (
     errors.CorruptRecordException,
     errors.UnsupportedForMessageFormatError,
 )
-"""What the broker answers to these bytes whenever they come. It judges batches: only what it says of a record that
-stands alone in its batch is the record's."""
+"""Errors that the broker returns for the same bytes each time. They concern a whole batch: only the error of a batch
+with a single record concerns that record."""
 
 UNWRITABLE = AssertionError, TypeError, ValueError, OverflowError
-"""What the client raises for a record that cannot be written as bytes at all."""
+"""Errors that the client raises for a record that cannot be serialized."""
 
 
 class _Queued(NamedTuple):
@@ -63,9 +63,9 @@ class _Queued(NamedTuple):
 
 
 def partition(key: bytes | None, all_partitions: list[int], available: list[int]) -> int:
-    """Kafka's usual partition of a key, of which what follows the separator does not count.
+    """Kafka's default partition of the part of a key before the separator.
 
-    So all that was made of an item keeps its order, whichever encoder made it.
+    So all records of an item keep their order, whichever encoder made them.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def partition(key: bytes | None, all_partitions: list[int], available: list[int]
 
 
 async def started(producer: AIOKafkaProducer) -> None:
-    """Start the library's producer. Where that fails, or is cancelled, nothing stays open."""
+    """Start the library's producer. After a failure or a cancellation nothing stays open."""
     try:
         await producer.start()
     except BaseException:
@@ -85,7 +85,7 @@ async def started(producer: AIOKafkaProducer) -> None:
 
 
 def unsent(error: BaseException) -> Unsent | None:
-    """What an error says of the record alone; None where it is the broker's, or the way there.
+    """The error as a fault of the record itself; None where the broker or the connection is at fault.
 
     Examples
     --------
@@ -100,11 +100,12 @@ def unsent(error: BaseException) -> Unsent | None:
 
 
 class Producer:
-    """What :class:`streams.kafka.record.Send` asks for, as an asynchronous context.
+    """Implements :class:`streams.kafka.record.Send`; an asynchronous context manager.
 
-    One task hands all records on, in their order: where each waited for room by itself, thousands of waiters woke each
-    other up (``docs/log.md``). When the broker refuses a batch, its records are sent again one by one: those that it
-    refuses alone are counted as ``unsent.too_large`` or ``unsent.unacceptable``, and logged once a topic and kind.
+    One task passes all records to the library, in order: when each record waited for room by itself, thousands of
+    waiters woke each other up (``docs/log.md``). When the broker refuses a batch, each of its records is sent again
+    alone. Records that are refused again are counted as ``unsent.too_large`` or ``unsent.unacceptable``, and logged
+    once for each topic and kind.
     """
 
     def __init__(self, config: StreamsConfig, meter: Meter | None = None) -> None:
@@ -119,22 +120,22 @@ class Producer:
         self._meter = meter
         self._queue: asyncio.Queue[_Queued | None] = asyncio.Queue()
         self._alone: asyncio.Queue[_Queued] = asyncio.Queue()
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._waiting: set[asyncio.Future[Unsent | None]] = set()
         self._ended: errors.KafkaError | None = None
 
     async def __aenter__(self) -> "Producer":
         await started(self._producer)
-        self._tasks = [asyncio.create_task(self._hand_on()), asyncio.create_task(self._send_alone())]
+        self._tasks = [asyncio.create_task(self._pass_on()), asyncio.create_task(self._send_alone())]
         for task in self._tasks:
             task.add_done_callback(self._give_up)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        handing_on, sending_alone = self._tasks
-        handing_on.remove_done_callback(self._give_up)
+        passing_on, sending_alone = self._tasks
+        passing_on.remove_done_callback(self._give_up)
         self._queue.put_nowait(None)
-        await asyncio.wait([handing_on])
+        await asyncio.wait([passing_on])
         await self._producer.flush()
         if self._ended is None:
             await self._alone.join()
@@ -145,7 +146,7 @@ class Producer:
     def __call__(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()
     ) -> "asyncio.Future[Unsent | None]":
-        """Queue a record; what it returns is done once the broker has it, or is known never to take it."""
+        """Queue a record; the future is done once the broker has the record, or has refused it for good."""
         settled: asyncio.Future[Unsent | None] = asyncio.get_running_loop().create_future()
         if self._ended is not None:
             settled.set_exception(self._ended)
@@ -156,19 +157,19 @@ class Producer:
         return settled
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
+        """The number of a topic's partitions."""
         return len(await self._producer.partitions_for(topic))
 
     def _give_up(self, task: "asyncio.Task[None]") -> None:
-        """A task has ended too early: all that wait are told, and who comes later, or they would wait for ever."""
+        """A task has ended too early: give its error to all present and later callers, who would wait forever."""
         error = None if task.cancelled() else task.exception()
-        self._ended = errors.KafkaError(f"records are sent no more: {error!r}")
+        self._ended = errors.KafkaError(f"records are no longer sent: {error!r}")
         log.critical("%s", self._ended, exc_info=error)
         for waiting in list(self._waiting):
             if not waiting.done():
                 waiting.set_exception(self._ended)
 
-    async def _hand_on(self) -> None:
+    async def _pass_on(self) -> None:
         while (queued := await self._queue.get()) is not None:
             topic, key, value, headers, _ = queued
             try:
@@ -209,19 +210,19 @@ class Producer:
         elif isinstance(error, asyncio.CancelledError):
             queued.settled.cancel()
         elif (refused := unsent(error)) is not None:
-            self._tell(queued, refused)
+            self._report(queued, refused)
             queued.settled.set_result(refused)
         else:
             queued.settled.set_exception(error)
 
-    def _tell(self, queued: _Queued, refused: Unsent) -> None:
+    def _report(self, queued: _Queued, refused: Unsent) -> None:
         if self._meter is not None:
             self._meter.count(f"unsent.{refused.kind}")
-        if (queued.topic, refused.kind) not in self._told:
-            self._told.add((queued.topic, refused.kind))
+        if (queued.topic, refused.kind) not in self._logged:
+            self._logged.add((queued.topic, refused.kind))
             size = sum(len(part or b"") for part in (queued.key, queued.value, *(value for _, value in queued.headers)))
             log.error(
-                "%s takes no record such as this one of %d bytes, which is left out; others are only counted: %s",
+                "%s refuses a record of %d bytes, which is left out; further ones are only counted: %s",
                 queued.topic,
                 size,
                 refused.detail,
@@ -229,7 +230,7 @@ class Producer:
 
 
 def send_now(config: StreamsConfig, act: Callable[[Send], Awaitable[object]], limit_s: float = SEND_NOW_S) -> None:
-    """Send something from where no event loop runs, with a connection of its own.
+    """Send records from a place where no event loop runs, over a connection of their own.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One Kafka record as the pure parts see it, and the door they send through."""
+"""A Kafka record as the pure parts see it, and the interface through which they send records."""
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ Header = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record read: where it stood, when it was produced (epoch ms), and its bytes; ``timestamp_type`` says by whose
-    clock, as Kafka numbers them."""
+    """A record that was read: its place, its timestamp (epoch ms) and its bytes; ``timestamp_type`` is Kafka's number
+    for the clock of the timestamp."""
 
     topic: str
     partition: int
@@ -29,7 +29,7 @@ class Record:
 
 
 def place(records: Sequence[Record]) -> str:
-    """Where a batch stands, by its first record.
+    """The place of a batch, by its first record.
 
     Examples
     --------
@@ -45,22 +45,22 @@ def place(records: Sequence[Record]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """Why a record can never be sent: larger than is taken, or of a form that is not."""
+    """Why a record can never be sent: it is too large, or the broker does not accept its form."""
 
     kind: Literal["too_large", "unacceptable"]
     detail: str
 
 
 Sent = list[Awaitable[object]]
-"""Records on their way to Kafka; each is done once the broker has it, or will never take it."""
+"""Records on their way to Kafka; each is done once the broker has it, or has refused it for good."""
 
 
 class Send(Protocol):
     """Hands a record to Kafka.
 
-    The call returns as soon as the record is queued. Awaiting what it returns waits until the broker has it, and then
-    gives None; or gives :class:`Unsent` where this one record is refused, however often it is sent. It raises what
-    keeps the broker from taking any record: then nothing that depends on this one may be committed.
+    The call returns as soon as the record is queued. The awaitable that it returns gives None once the broker has the
+    record, or :class:`Unsent` where the broker refuses this record however often it is sent. It raises an error that
+    keeps the broker from taking any record; then nothing that depends on this record may be committed.
     """
 
     def __call__(

@@ -1,8 +1,8 @@
-"""Record batches as a broker hands them over: unpacked and checked before anybody reads their records.
+"""Unpacks and checks a broker's record batches before their records are read.
 
-Kafka's library reads a batch lazily, and one that is damaged, packed in a way that nobody knows or larger than memory
-would raise again and again. Here each batch of an answer is checked first, so that what can be read is told from what
-cannot. Pure: takes bytes; knows nothing of consumers or of what becomes of a batch that cannot be read.
+Kafka's library reads a batch lazily, and would raise again and again at one that is damaged, packed with an unknown
+codec, or larger than memory. Here each batch of an answer is checked first, to separate readable batches from
+unreadable ones. Pure: takes bytes; knows nothing of consumers or of how unreadable batches are handled.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.util import calc_crc32c
 
 MAX_UNPACKED = 64 * 1024 * 1024
-"""Bytes that a batch may unpack to; a megabyte of well-packed zeros would otherwise fill any memory."""
+"""Bytes that a batch may unpack to; otherwise a megabyte of compressed zeros could fill any memory."""
 
 _START = struct.Struct(">qiib")
 """Base offset, length of what follows it, leader epoch, format."""
@@ -26,14 +26,14 @@ _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_AT, _OVERHEAD, _CHECKED_FROM, _CODEC_MASK = 8, 12, 21, 0x07
 _LEGACY_CODEC_AT, _LEGACY_KEY_AT = 17, (18, 26)
 _ROOM = 64
-"""Zeros behind a batch: Kafka's library looks some bytes beyond one whose records lie about their sizes."""
+"""Zeros behind a batch: where records state false sizes, Kafka's library reads some bytes beyond the batch."""
 _XERIAL = b"\x82SNAPPY\x00"
 _XERIAL_HEADER = 16
 _TOO_SMALL = "failed to write whole buffer"
 
 
 class BatchError(ValueError):
-    """A batch cannot be read; its words say why."""
+    """A batch cannot be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class Unreadable:
     Attributes
     ----------
     offset
-        Where reading stops.
+        The offset at which reading stops.
     next
-        The offset after it, as far as that can be known; None where it cannot.
+        The offset after the batch; None where it is not known.
     error
-        Why, in a few words.
+        The reason, in a few words.
     batch
-        Its bytes, as far as the broker gave them.
+        The bytes that the broker gave of it.
     """
 
     offset: int
@@ -59,14 +59,14 @@ class Unreadable:
 
 
 def readable(data: bytes, position: int) -> tuple[bytes, Unreadable | None]:
-    """As much of a fetched answer as can be read, unpacked, and what then stops reading.
+    """The readable batches at the start of a fetched answer, unpacked, and the unreadable one after them.
 
     Parameters
     ----------
     data
-        Batches one after the other; the last one may be cut off.
+        Batches one after the other; the last one may be incomplete.
     position
-        The offset that was asked for, which the first batch may begin before.
+        The requested offset; the first batch may begin before it.
 
     Examples
     --------
@@ -96,19 +96,19 @@ def readable(data: bytes, position: int) -> tuple[bytes, Unreadable | None]:
 
 
 def unpack(codec: int, packed: bytes, limit: int = MAX_UNPACKED) -> bytes:
-    """The records of a batch as they were before they were packed.
+    """The unpacked records of a batch.
 
     Parameters
     ----------
     codec
         1 gzip, 2 snappy, 3 lz4, 4 zstd.
     limit
-        Bytes that they may take.
+        Largest size of the result, in bytes.
 
     Raises
     ------
     BatchError
-        When they would take more, or the codec is none of these.
+        When the result is larger, or the codec is none of these.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def unpack(codec: int, packed: bytes, limit: int = MAX_UNPACKED) -> bytes:
 
 
 def _unsnappy(packed: bytes, limit: int) -> bytes:
-    """Snappy as Java clients frame it, in blocks, or one block alone; each block tells its size beforehand."""
+    """Snappy in the frames of Java clients, or a single block; each block states its unpacked size first."""
     blocks = [packed]
     if packed.startswith(_XERIAL) and len(packed) >= _XERIAL_HEADER:
         blocks, at = [], _XERIAL_HEADER
@@ -154,7 +154,7 @@ def _unsnappy(packed: bytes, limit: int) -> bytes:
 
 
 def _grown(into: Callable[[bytes, bytearray], int], packed: bytes, limit: int) -> bytes:
-    """Unpack into a buffer that grows to the limit: neither format says how large it becomes."""
+    """Unpack into a buffer that grows to the limit: neither format states the unpacked size."""
     size = min(limit, max(16 * len(packed), 65_536))
     while True:
         buffer = bytearray(size)
@@ -173,7 +173,7 @@ def _too_large(limit: int) -> BatchError:
 
 
 def _checked(batch: bytes, version: int) -> bytes:
-    """A batch whose every record was read once; where it was packed, unpacked."""
+    """The batch, unpacked, after each of its records was read once."""
     if version in (0, 1):
         _walk_legacy(batch, version)
         return batch
@@ -219,13 +219,13 @@ def _with_room(batch: bytes) -> memoryview:
 
 
 def _with_readable_names(batch: bytes, count: int) -> bytes:
-    """The same batch, where bytes of header names that are no UTF-8 are question marks: some clients send any bytes."""
+    """The same batch with question marks in header names that are not UTF-8, since some clients send any bytes."""
     found, at = bytearray(batch), _HEADER.size
 
     def number() -> int:
         nonlocal at
         value = shift = 0
-        while shift < 70:  # the library's own reads beyond the end
+        while shift < 70:  # the library's own function reads beyond the end
             byte = found[at]
             value, at, shift = value | (byte & 0x7F) << shift, at + 1, shift + 7
             if byte < 0x80:
@@ -233,7 +233,7 @@ def _with_readable_names(batch: bytes, count: int) -> bytes:
         raise BatchError("a number in it has no end")
 
     def part() -> int:
-        """Pass over a length and as many bytes; returns where they begin."""
+        """Skip a length and as many bytes; returns the place of the first one."""
         nonlocal at
         size = max(0, number())
         at += size
@@ -258,7 +258,7 @@ def _with_readable_names(batch: bytes, count: int) -> bytes:
 
 
 def _next(data: bytes, at: int, end: int, offset: int) -> int | None:
-    """The offset after a batch: where the following one begins, else what its own header says."""
+    """The offset after a batch: the next batch's base offset, else the one that the batch's own header states."""
     if at + _OVERHEAD < end <= len(data) - _START.size:
         base, length, _, version = _START.unpack_from(data, end)
         if base > offset and length > 0 and version in (0, 1, 2):

@@ -1,7 +1,7 @@
-"""Stepping over a batch that nobody can read, at an operator's word.
+"""Skips an unreadable batch on an operator's command.
 
-What is skipped is written to the dead-letter topic, as far as the broker gives it out; then the skip is written down,
-and every process that stands there, or comes there later, goes on behind it.
+Writes what the broker gives of the batch to the dead-letter topic, then writes the skip to its own topic. Every process
+that is stopped at the batch, or reaches it later, resumes behind it.
 """
 
 import asyncio
@@ -23,36 +23,36 @@ from streams.kafka.skips import Skip
 from streams.kafka.topics import Topics
 from streams.kafka.unreadable import ERROR
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 BASE = struct.Struct(">q")
-"""A batch's first offset, which it begins with."""
+"""A batch's base offset, its first field."""
 
 
 class SkipError(Exception):
-    """There is nothing to skip, or it is not known how far; its words say which."""
+    """There is nothing to skip, or the end of the batch is not known; the message says which."""
 
 
 def skip(config: StreamsConfig, topic: str, partition: int, offset: int, to: int | None = None) -> Skip:
-    """Have a batch skipped by all who read it; done once Kafka has it.
+    """Have all readers skip a batch; returns once Kafka has the skip.
 
     Parameters
     ----------
     topic, partition, offset
-        Where reading stops.
+        The place at which reading stops.
     to
-        Where it shall go on; where the batch ends, when not given.
+        The offset at which reading resumes; by default the end of the batch.
 
     Raises
     ------
     SkipError
-        When the offset can be read, is skipped already, or it cannot be told how far the batch reaches.
+        When the offset can be read, is skipped already, or the end of the batch is not known.
     kafka.errors.KafkaError
         When the broker is out of reach.
     """
     try:
         return asyncio.run(_skip(config, TopicPartition(topic, partition), offset, to))
     except (*KAFKA_ERRORS, TimeoutError, OSError) as error:
-        raise KafkaConnectionError(str(error) or f"no answer in {PATIENCE_S:g} s") from error
+        raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
 
 
 async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, to: int | None) -> Skip:
@@ -63,8 +63,8 @@ async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, t
     after = bad.next if to is None else to
     if after is None:
         raise SkipError(
-            f"{_name(partition)} cannot be read at offset {offset} ({bad.error}), and how far that reaches cannot be "
-            f"told: say where reading shall go on with --to; all that is there now ends at {end}"
+            f"{_name(partition)} cannot be read at offset {offset} ({bad.error}), and the end of the batch is not "
+            f"known: say where reading shall go on with --to; all that is there now ends at {end}"
         )
     if after <= offset:
         raise SkipError(f"--to {after} is not behind offset {offset}")
@@ -79,7 +79,7 @@ async def _skip(config: StreamsConfig, partition: TopicPartition, offset: int, t
 
 
 async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: int) -> tuple[Unreadable, int]:
-    """What stops reading at an offset, and where the partition ends."""
+    """The batch that stops reading at an offset, and the partition's end."""
     consumer = Consumer(config)
     try:
         await consumer.start()
@@ -92,8 +92,8 @@ async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: 
         if not begin <= offset < end:
             raise SkipError(f"{_name(partition)} holds offsets {begin} to {end - 1}")
         if (await consumer.ask(partition, offset)).silent(offset):
-            return Unreadable(offset, await _speaks(consumer, partition, offset, end), ERROR), end
-        async with asyncio.timeout(PATIENCE_S):
+            return Unreadable(offset, await _next_readable(consumer, partition, offset, end), ERROR), end
+        async with asyncio.timeout(TIMEOUT_S):
             while (bad := consumer.stopped.get(partition)) is None:
                 if await consumer.getmany(timeout_ms=100, max_records=1) or (consumer.at(partition) or 0) > offset:
                     raise SkipError(f"{_name(partition)} can be read at offset {offset}: there is nothing to skip")
@@ -102,11 +102,10 @@ async def _unreadable(config: StreamsConfig, partition: TopicPartition, offset: 
         await consumer.stop()
 
 
-async def _speaks(consumer: Consumer, partition: TopicPartition, silent: int, end: int) -> int | None:
+async def _next_readable(consumer: Consumer, partition: TopicPartition, silent: int, end: int) -> int | None:
     """The first offset behind a silent one from which the broker gives batches again; None where there is none.
 
-    It is looked for by asking, in strides that double and then by halves: as far as the broker is lost, it is silent
-    at each offset.
+    Found by exponential, then binary search, since the broker is silent at each offset of the damaged range.
     """
     found, stride = None, 1
     while found is None or found - silent > 1:
@@ -116,13 +115,13 @@ async def _speaks(consumer: Consumer, partition: TopicPartition, silent: int, en
         base = _base(await consumer.ask(partition, offset))
         if base is None:
             silent, stride = offset, 2 * stride
-        else:  # of a batch, or of one behind a gap
+        else:  # the offset's own batch, or the first one behind a gap
             found = base if base > silent else offset
     return found
 
 
 def _base(answer: Answer) -> int | None:
-    """Where the first batch of an answer begins; None where there is none."""
+    """The base offset of an answer's first batch; None where there is none."""
     return None if answer.code or len(answer.data) < BASE.size else int(BASE.unpack_from(answer.data)[0])
 
 

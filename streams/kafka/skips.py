@@ -1,7 +1,7 @@
-"""Skips: batches that nobody can read, and that an operator had stepped over.
+"""Skips: unreadable batches that an operator had skipped.
 
-Each is a record on ``liveshelf.skipped``, which is compacted: a process that comes to such a batch for the first time,
-years later, steps over it too. Pure.
+Each is a record on ``liveshelf.skipped``, which is compacted: a process that reaches such a batch for the first time,
+years later, skips it too. Pure.
 """
 
 from collections.abc import Iterable
@@ -24,12 +24,12 @@ _decode = msgspec.json.Decoder(Skip).decode
 
 
 def key(skip: Skip) -> bytes:
-    """The key of a skip's record: where it begins."""
+    """The key of a skip's record: its first offset's place."""
     return f"{skip.topic}:{skip.partition}:{skip.first}".encode()
 
 
 def skip_decoder(value: bytes | None) -> Skip | None:
-    """A skip from its record's value; None where it is none.
+    """A skip from its record's value; None where the value is not a skip.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def skip_decoder(value: bytes | None) -> Skip | None:
 
 
 def over(skips: Iterable[Skip], topic: str, partition: int, offset: int) -> int | None:
-    """Where reading goes on after an offset that cannot be read; None where it was not skipped.
+    """The offset at which reading resumes after an unreadable one; None where that is not skipped.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""A topic read in no group: all that it holds now, from its beginning or a moment on, or what comes, record by record.
+"""Reads a topic without a group: its present records, from the beginning or a time on, or continuously.
 
-`contents` is for the command line, where no event loop runs, `follow` for a role. A partition that cannot be read on is
-read as far as it can be.
+`contents` is for the command line, where no event loop runs, `follow` for a role. A partition with an unreadable batch
+is read up to that batch.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ READ_MS = 500
 
 
 def contents(config: StreamsConfig, topic: str, *, since_ms: int | None = None) -> Generator[Any]:
-    """All messages, oldest first in each partition; none where the topic is not there.
+    """All messages, oldest first in each partition; none where there is no such topic.
 
     Parameters
     ----------
     since_ms
-        Messages from before this moment (epoch ms, by their timestamps) are left out.
+        Messages with an earlier timestamp (epoch ms) are left out.
 
     Raises
     ------
@@ -70,12 +70,12 @@ T = TypeVar("T")
 
 
 async def follow(make: Callable[[], Consumer], guard: Guard[T], take: Callable[[T], object]) -> None:
-    """Hand what every record says on, until Kafka breaks it off; records that say nothing are the guard's.
+    """Pass each record's value to ``take``, until Kafka fails; the guard counts and logs records without one.
 
     Parameters
     ----------
     make
-        Makes a consumer, not started; another call may hand on what was handed on before.
+        Makes a consumer that is not started. After a second call, values may come again.
     """
     consumer = make()
     try:
@@ -84,6 +84,6 @@ async def follow(make: Callable[[], Consumer], guard: Guard[T], take: Callable[[
             for messages in (await consumer.getmany(timeout_ms=READ_MS, max_records=CHUNK)).values():
                 for message in messages:
                     guard.hand(message, take)
-            await asyncio.sleep(0)  # what is there already is handed out without a pause
+            await asyncio.sleep(0)  # getmany does not wait where records are buffered
     finally:
         await consumer.stop()

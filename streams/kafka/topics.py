@@ -1,8 +1,8 @@
 """Liveshelf's Kafka topics: their names, and their creation by an admin client.
 
-Topics are created here and nowhere else: brokers run with automatic creation off, and Faust is told not to declare
-any. A topic that is there already is left as it is, and what differs from the settings is told in one line, until
-somebody asks for it to be changed: :func:`apply` changes what loses nothing.
+Topics are created only here: brokers run without automatic creation, and Faust is set to declare none. An existing
+topic stays as it is, and one log line names its differences from the settings. :func:`apply` makes the changes that
+lose nothing.
 """
 
 import logging
@@ -18,7 +18,7 @@ from streams.kafka.errors import KAFKA_ERRORS
 log = logging.getLogger(__name__)
 
 DEAD_LETTER_HEADROOM = 65_536
-"""Bytes a dead letter may be larger than what it holds: its headers."""
+"""Bytes that a dead letter's headers may take besides the record that it holds."""
 
 PARTITIONS = "partitions"
 
@@ -27,20 +27,20 @@ MORE_PARTITIONS = (
     "out of order, and what they do is not joined with what they saw before: add partitions when few shoppers are "
     "there, and restart all roles afterwards. Partitions cannot be taken away again."
 )
-"""What there is to know before partitions are added."""
+"""A warning before partitions are added."""
 
 SEPARATOR = b"\0"
-"""In a key of ``liveshelf.embeddings``, between the item and the encoder's version; no item id has it, nor any other
-control character."""
+"""Separates the item from the encoder's version in a key of ``liveshelf.embeddings``; item ids have no control
+characters."""
 
 OVERHEAD_BYTES = 512
-"""What Kafka adds to a record's bytes, at most, keys and headers not counted."""
+"""The most that Kafka adds to a record's bytes, without key and headers."""
 
 
 BY_BROKERS_CLOCK = {"message.timestamp.type": "LogAppendTime"}
-"""Records of our own topics are dated by the broker: it refuses what a process dates an hour ahead of it, so one whose
-clock is wrong could write nothing. So are the shop's events: what tells of a time that has not come is told by when its
-record came, which nobody can set then, and is the same whenever the log is read. Items keep their producer's time."""
+"""The broker dates records of our own topics: it refuses timestamps an hour ahead of its clock, so a process with a
+wrong clock could write nothing. It also dates the shop's events: an event from the future is recognised by its record's
+timestamp, which then no producer can set, and which is the same at each reading. Items keep their producer's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ class Topics:
 
     @property
     def models(self) -> str:
-        """Which model version is in which slot."""
+        """The model version in each slot."""
         return f"{self.prefix}liveshelf.models"
 
     @property
     def metrics(self) -> str:
-        """Snapshots of what every role measures of itself."""
+        """Snapshots of each role's metrics."""
         return f"{self.prefix}liveshelf.metrics"
 
     @property
@@ -97,22 +97,22 @@ class Topics:
 
     @property
     def dead_letters(self) -> str:
-        """What could not be read, whole."""
+        """Records that could not be read, whole."""
         return f"{self.prefix}liveshelf.dead-letters"
 
     @property
     def skipped(self) -> str:
-        """Batches that nobody can read and that are stepped over."""
+        """Unreadable batches that are skipped."""
         return f"{self.prefix}liveshelf.skipped"
 
 
 def largest_record(config: TopicsConfig) -> int:
-    """Bytes of the largest record there can be: a dead letter is larger than what it holds."""
+    """Bytes of the largest possible record: a dead letter is larger than the record that it holds."""
     return config.max_message_bytes + DEAD_LETTER_HEADROOM
 
 
 def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
-    """All topics with partitions, retention and compaction as the settings say.
+    """All topics with their partitions, retention and compaction according to the settings.
 
     Examples
     --------
@@ -151,17 +151,17 @@ def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
 
 
 def create(kafka: KafkaConfig, config: TopicsConfig) -> list[str]:
-    """Create the topics that are missing; called by ``up`` and by every role before it starts.
+    """Create the missing topics; ``up`` and every role call it before they start.
 
     Returns
     -------
     list of str
-        The names that were created now.
+        The names of the created topics.
 
     Raises
     ------
     kafka.errors.KafkaError
-        When the broker is out of reach or refuses; nothing is half made that a second call would not mend.
+        When the broker is out of reach or refuses; a second call completes what is missing.
     """
     with Admin(kafka) as admin:
         there = set(admin.names())
@@ -171,12 +171,12 @@ def create(kafka: KafkaConfig, config: TopicsConfig) -> list[str]:
                 admin.create(missing)
         except TopicAlreadyExistsError:  # another role was faster
             return []
-        _tell(admin, {name: topic for name, topic in plan(config).items() if name in there})
+        _log_differences(admin, {name: topic for name, topic in plan(config).items() if name in there})
         return list(missing)
 
 
 class Change(Enum):
-    """What becomes of a difference between a topic and the settings."""
+    """How :func:`apply` handles a difference between a topic and the settings."""
 
     SAFE = "is changed"
     SHORTER = "is changed with --shorter: Kafka then deletes what is older"
@@ -186,7 +186,7 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that a topic has otherwise than the settings say; as text it is one line."""
+    """A difference between a topic and the settings; its text is one line."""
 
     topic: str
     what: str
@@ -199,7 +199,7 @@ class Difference:
 
 
 def differences(kafka: KafkaConfig, config: TopicsConfig) -> list[Difference]:
-    """Where the topics that are there differ from the settings.
+    """The differences of existing topics from the settings.
 
     Raises
     ------
@@ -213,20 +213,20 @@ def differences(kafka: KafkaConfig, config: TopicsConfig) -> list[Difference]:
 def apply(
     kafka: KafkaConfig, config: TopicsConfig, *, shorter: bool = False, partitions: bool = False
 ) -> list[Difference]:
-    """Change topics that are there to what the settings say, as far as nothing is lost by it.
+    """Change existing topics to the settings, as far as nothing is lost.
 
     Parameters
     ----------
     shorter
-        Shorten retention as well, upon which Kafka deletes what is older.
+        Also shorten retention; Kafka then deletes older records.
     partitions
-        Add partitions as well: an event then may lie in another partition than its shopper's before it, so their order
-        is lost over the change, and an outcome is not joined with an impression from before.
+        Also add partitions. A shopper's next event may then go to another partition than the earlier ones: their order
+        is lost over the change, and an outcome is not joined with an earlier impression.
 
     Returns
     -------
     list of Difference
-        What was changed.
+        The differences that were removed.
 
     Raises
     ------
@@ -244,8 +244,8 @@ def apply(
         return found
 
 
-def _tell(admin: Admin, planned: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say what differs, in one line; who may not look into topics is told nothing."""
+def _log_differences(admin: Admin, planned: Mapping[str, Mapping[str, Any]]) -> None:
+    """Log the differences in one line; only a notice where the broker does not let us describe topics."""
     try:
         found = _differences(admin, planned)
     except KAFKA_ERRORS as error:
@@ -271,7 +271,7 @@ def _of_topic(
             yield Difference(name, key, now[key], value, _change(key, now[key], value))
     count, copies = len(replicas), min(replicas, default=0)
     if count != wanted["num_partitions"]:
-        # Of a key, a compacted topic would keep one record in the old partition and one in the new, for ever.
+        # A compacted topic would keep a key's record in the old partition and in the new one, forever.
         may_grow = count < wanted["num_partitions"] and wanted["configs"]["cleanup.policy"] == "delete"
         change = Change.PARTITIONS if may_grow else Change.NEVER
         yield Difference(name, PARTITIONS, str(count), str(wanted["num_partitions"]), change)
@@ -283,6 +283,6 @@ def _change(key: str, now: str, wanted: str) -> Change:
     if key in ("max.message.bytes", *BY_BROKERS_CLOCK):
         return Change.SAFE
     if key == "retention.ms":
-        longer = int(now) >= 0 and int(wanted) > int(now)  # below 0 is for ever
+        longer = int(now) >= 0 and int(wanted) > int(now)  # below 0 means forever
         return Change.SAFE if longer else Change.SHORTER
     return Change.NEVER

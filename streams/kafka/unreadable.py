@@ -1,7 +1,7 @@
-"""What of Kafka cannot be read now: noticed, kept in one book of the process, reported, and put in words for people.
+"""Detects and reports Kafka partitions that cannot be read now, and describes them in sentences for people.
 
-A partition counts where a batch is refused, and where its broker answers without records although it holds more, as it
-does where a batch's length is damaged. Knows nothing of how records are read.
+A partition is unreadable where a batch is refused, and where its broker returns no records although it holds more, for
+example because a batch's length is damaged. Knows nothing of how records are read.
 """
 
 from collections.abc import Hashable, Iterable
@@ -15,17 +15,17 @@ NAME = "unreadable"
 
 
 class UnreadablePartitions:
-    """The partitions that stand still, by who reads them; a process has one book.
+    """The stopped partitions of each reader.
 
     Examples
     --------
-    >>> book = UnreadablePartitions()
-    >>> book.put("reader", TopicPartition("shop.events", 3), Unreadable(812, 822, "its checksum is wrong"))
-    >>> words(book.series())
+    >>> partitions = UnreadablePartitions()
+    >>> partitions.put("reader", TopicPartition("shop.events", 3), Unreadable(812, 822, "its checksum is wrong"))
+    >>> words(partitions.series())
     ['shop.events/3 cannot be read at offset 812: its checksum is wrong. To step over it: \
 liveshelf dead-letters skip shop.events 3 812']
-    >>> book.forget("reader")
-    >>> book.series()
+    >>> partitions.forget("reader")
+    >>> partitions.series()
     []
     """
 
@@ -33,21 +33,21 @@ liveshelf dead-letters skip shop.events 3 812']
         self._stopped: dict[tuple[int, TopicPartition], Unreadable] = {}
 
     def put(self, reader: object, partition: TopicPartition, bad: Unreadable) -> None:
-        """A partition stands still for a reader."""
+        """Record that a reader's partition is stopped."""
         self._stopped[id(reader), partition] = bad
 
-    def take(self, reader: object, partition: TopicPartition) -> None:
-        """It is read on."""
+    def remove(self, reader: object, partition: TopicPartition) -> None:
+        """Record that a reader's partition is read again."""
         self._stopped.pop((id(reader), partition), None)
 
     def forget(self, reader: object) -> None:
-        """A reader is closed."""
+        """Remove all partitions of a reader that is closed."""
         for one in list(self._stopped):
             if one[0] == id(reader):
                 self._stopped.pop(one, None)
 
     def series(self) -> list[Series]:
-        """One value for each partition that stands still, for a snapshot."""
+        """One value for each stopped partition, for a snapshot."""
         stopped = {partition: bad for (_, partition), bad in sorted(self._stopped.copy().items())}
         return [
             Series(
@@ -64,12 +64,12 @@ liveshelf dead-letters skip shop.events 3 812']
         ]
 
 
-book = UnreadablePartitions()
-"""This process's."""
+unreadable_partitions = UnreadablePartitions()
+"""The stopped partitions of this process."""
 
 
 def words(series: Iterable[Series]) -> list[str]:
-    """Sentences for people about what cannot be read, each once, from the series of any number of snapshots."""
+    """Sentences for people about unreadable partitions, each once, from the series of any number of snapshots."""
     return sorted(
         {
             f"{at['topic']}/{at['partition']} cannot be read at offset {at['offset']}: {at['error']}. "
@@ -81,21 +81,21 @@ def words(series: Iterable[Series]) -> list[str]:
 
 
 SILENT_S = 45.0
-"""So long a partition may bring nothing; shorter than the watchdog's time, after which a process is begun anew."""
+"""How long a partition may give no records; shorter than the watchdog's time, after which the process restarts."""
 
 ERROR = "the broker holds more, but gives no records from here on"
 
 
 class SilenceDetector:
-    """Where each partition has brought nothing, and since when.
+    """Detects partitions that give only empty answers although they hold more.
 
-    An open transaction is no silence, for what is behind it is not told as an end. A partition that is not asked for
-    gives no answers, and so none that are empty.
+    An open transaction is no silence, because the end that the broker reports is before it. A partition that is not
+    fetched gives no answers, and so no empty ones.
 
     Parameters
     ----------
     silent_s
-        After so long of empty answers at one offset a partition is suspected.
+        A partition is suspected after empty answers at one offset for so long.
 
     Examples
     --------
@@ -112,8 +112,7 @@ class SilenceDetector:
         self._since: dict[Hashable, tuple[int, float]] = {}
 
     def update(self, partition: Hashable, offset: int, end: int, now_s: float) -> bool:
-        """Take an answer without records from an offset on, and the partition's end as told with it; whether the
-        partition is suspected now."""
+        """Add an empty answer from an offset on, with the partition's end; whether the partition is suspected now."""
         if offset >= end:
             self.forget(partition)
             return False
@@ -124,5 +123,5 @@ class SilenceDetector:
         return now_s - since >= self.silent_s
 
     def forget(self, partition: Hashable) -> None:
-        """It brought something."""
+        """Start anew for a partition, since it gave records."""
         self._since.pop(partition, None)

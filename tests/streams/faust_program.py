@@ -14,7 +14,7 @@ from streams.kafka import consumer
 from streams.kafka.app import BatchTaker, caught_up, lag, make_app, run
 from streams.kafka.record import Record, Sent
 from streams.kafka.topics import Topics
-from streams.kafka.unreadable import book
+from streams.kafka.unreadable import unreadable_partitions
 
 
 def tell(**what: Any) -> None:
@@ -51,7 +51,12 @@ def main() -> int:
             await asyncio.sleep(0.2)
             mine = app.consumer.assignment()
             done = sorted(one.partition for one in mine if one.topic == topics.events and caught_up(app, one))
-            tell(lag=lag(app), partitions=len(mine), caught_up=done, unreadable=[one.labels for one in book.series()])
+            tell(
+                lag=lag(app),
+                partitions=len(mine),
+                caught_up=done,
+                unreadable=[one.labels for one in unreadable_partitions.series()],
+            )
 
     for agent, topic in ((on_events, topics.events), (on_items, topics.items)):
         app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=agent.__name__)(agent)

@@ -24,7 +24,7 @@ from streams.kafka import consumer, dead_letters, topics, unreadable
 from streams.kafka.consumer import Consumer
 from streams.kafka.skip_command import SkipError, skip
 from streams.kafka.topic_reader import contents
-from streams.kafka.unreadable import book
+from streams.kafka.unreadable import unreadable_partitions
 from tests.shop import until
 from tests.streams.broker import (
     CODECS,
@@ -343,7 +343,7 @@ def test_a_partition_whose_broker_falls_silent_is_told_of_and_can_be_skipped(
     open_one = open_transaction(broker, broker.topics.items, ["not yet"])
     with broker.faust(stall_s=4.0) as faust, Following(broker.config, topic) as following, open_one:
         faust.until(lambda: [one["offset"] for one in faust.state()["unreadable"]] == ["10"])
-        until(lambda: [one.labels["offset"] for one in book.series()] == ["10"])
+        until(lambda: [one.labels["offset"] for one in unreadable_partitions.series()] == ["10"])
         told = faust.state()["unreadable"][0]
         assert (told["topic"], told["partition"], told["error"]) == (topic, "0", unreadable.ERROR)
         assert len(following.values) == 10
