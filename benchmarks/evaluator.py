@@ -118,7 +118,7 @@ def produce(kafka: KafkaConfig, impressions: int, span_s: int, progress: Progres
     producer.flush()
     producer.close()
     join.advance(2 * wall_ms())
-    return join.get().closed
+    return join.get().attributed
 
 
 @contextmanager

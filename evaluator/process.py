@@ -1,7 +1,7 @@
-"""The evaluator process: a Faust agent on ``shop.events``, and what runs beside it.
+"""The evaluator process: a Faust agent on ``shop.events``, and the tasks that run beside it.
 
-Here, and only here, the join meets Faust. More evaluators share the partitions; what one leaves, another takes up where
-it was committed.
+The only module that connects the join with Faust. Several evaluators share the partitions; each goes on from the last
+commit of a partition that it gets. Knows nothing of how events are joined.
 """
 
 import asyncio
@@ -50,12 +50,12 @@ from streams.telemetry.meter import parse as parse_snapshot
 
 
 class SnapshotReader:
-    """Feeds the monitor of the system from Kafka; several evaluators see the same and report the same.
+    """Reads the processes' snapshots from Kafka for the monitor of the system; all evaluators get the same result.
 
     Attributes
     ----------
     clock
-        The brokers' time, from each process's snapshots every second.
+        The brokers' time, from the snapshots that each process sends every second.
     """
 
     def __init__(self, config: StreamsConfig) -> None:
@@ -66,7 +66,7 @@ class SnapshotReader:
         self._known = False
 
     async def run(self) -> None:
-        """Follow the snapshots, until Kafka breaks it off."""
+        """Follow the snapshots until Kafka fails."""
         consumer = Consumer(self.config, Topics(self.config.topics.prefix).metrics)
         try:
             await consumer.start()
@@ -87,7 +87,7 @@ class SnapshotReader:
             await consumer.stop()
 
     def alerts(self) -> list[Alert]:
-        """Alerts to publish now; none before the snapshots are read to their end."""
+        """Alerts to publish now; none until the snapshots have been read to their end."""
         return self.monitor.alerts(wall_ms()) if self._known else []
 
 
@@ -96,7 +96,7 @@ SETTLED_S = 0.2
 AGAIN_MS = 500
 
 SHELF_SLACK_S = 3_600
-"""How much longer than window and grace a shelf is known: it may be seen some time after it was made."""
+"""How much longer than window and grace a shelf is kept, because it may be seen some time after it was made."""
 
 
 class Evaluator:
@@ -117,7 +117,7 @@ class Evaluator:
         self.system = SnapshotReader(streams)
         if config.instance:
             self.meter.labels = {"instance": config.instance}
-        self.monitordog = Watchdog(config.stall_s)
+        self.watchdog = Watchdog(config.stall_s)
         self.app = make_app(streams, config)
         self._agents()
 
@@ -129,7 +129,7 @@ class Evaluator:
     def _agents(self) -> None:
         app, config = self.app, self.config
         self._ready = asyncio.Event()
-        taking = BatchTaker(config.batch_wait_s, self.monitordog.progress)
+        taking = BatchTaker(config.batch_wait_s, self.watchdog.progress)
 
         async def on_impressions(stream: Any) -> None:
             await self._ready.wait()
@@ -140,7 +140,7 @@ class Evaluator:
         app.on_partitions_revoked.connect(self._on_partitions_revoked)
 
     async def _serve_or_leave(self) -> None:
-        """Faust would go on without what runs beside the batches."""
+        """Run the other tasks, and end the process with them; Faust alone would keep running."""
         with or_leave("what runs beside the batches has ended"):
             await run_forever(self._serve(), "what runs beside the batches")
 
@@ -172,14 +172,14 @@ class Evaluator:
                 self._gone,
                 self._read_again,
                 self.streams.bots,
-                self.monitordog.progress,
+                self.watchdog.progress,
                 self.system.clock,
             )
-            self.monitor_state = MonitorState(store, join.figures, self.system.monitor.active, join.retry)
+            self.monitor_state = MonitorState(store, join.metrics, self.system.monitor.active, join.retry)
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
             shelves = ShelfConsumer(
-                self.streams, config, store.shelves, join.retry, self._took_shelves, self.meter, self.system.clock
+                self.streams, config, store.shelves, join.retry, self._on_shelves, self.meter, self.system.clock
             )
             async with asyncio.TaskGroup() as group:
                 for what, work in {
@@ -192,13 +192,13 @@ class Evaluator:
                     "reporting drift": self._save_and_report_drift(send),
                     "reporting on the system": self._report_system(send),
                     "reporting": self._report(send),
-                    "the watchdog": leave_when_stalled(self.app, self.monitordog, lambda: self.join.retry.paused),
+                    "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.retry.paused),
                 }.items():
                     group.create_task(vital(work, what))
                 group.create_task(self.outbound.run())
 
     async def _read_again(self, number: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
-        """A partition's events from an offset on, to before another or to where the partition ends now."""
+        """A partition's events from an offset up to before another; without the other up to the partition's end."""
         partition = TopicPartition(self.topics.events, number)
         consumer = Consumer(self.streams)
         try:
@@ -222,7 +222,7 @@ class Evaluator:
             await consumer.stop()
 
     async def _let_time_go_on(self) -> None:
-        """Every second; partitions that were read to their end both then and the second before are idle."""
+        """Advance idle partitions every second: those read to their end both now and a second ago."""
         before: set[int] = set()
         while True:
             await asyncio.sleep(1.0)
@@ -230,12 +230,12 @@ class Evaluator:
             now = {one.partition for one in mine if caught_up(self.app, one)}
             with or_leave():
                 await self.join.keep(one.partition for one in mine)
-                for awaited in await self.join.close_idle(now & before):
+                for awaited in await self.join.advance_idle(now & before):
                     await awaited
             before = now
 
     def _on_partitions_revoked(self, *_: Any, **__: Any) -> None:
-        """Called by Faust; the first time before there is a join."""
+        """Called by Faust, the first time before there is a join."""
         if self._ready.is_set():
             self.join.revoked()
 
@@ -243,7 +243,7 @@ class Evaluator:
         return bool(await self.app.consumer.gone(TopicPartition(self.topics.events, number), offset))
 
     async def _follow_challenger(self) -> None:
-        """Take the slot's newest state, once no newer one has come for a moment: at the start all past ones come."""
+        """Take the slot's newest state, once no newer one has come for a moment: at the start all earlier ones come."""
         holding: asyncio.TimerHandle | None = None
         async for name, slot in announced(partial(Consumer, self.streams, self.topics.models), self.meter):
             if name == CHALLENGER:
@@ -251,20 +251,20 @@ class Evaluator:
                     holding.cancel()
                 holding = asyncio.get_running_loop().call_later(SETTLED_S, self.join.hold, slot)
 
-    def _took_shelves(self, batch: Batch) -> None:
+    def _on_shelves(self, batch: Batch) -> None:
         self.join.shelf_partitions = batch.partitions or self.join.shelf_partitions
-        self.join.made(batch.new)
+        self.join.update_shelves(batch.new)
         if batch.records:
-            self.monitordog.progress()  # events may be waiting for just these
+            self.watchdog.progress()  # events may be waiting for these shelves
 
     async def _save_and_report_drift(self, send: Send) -> None:
-        """Alerts go out after the state was kept, so that no other process reports them; only this waits for Redis."""
+        """Publish alerts after their state was saved, so that no other process publishes them too."""
         join, monitors = self.join, self.monitor_state
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
             await monitors.settle(join.assigned)
             if monitors.beside is not None:
-                await self._publish(send, join.figures.monitors.alerts(self.system.clock()))
+                await self._publish(send, join.metrics.monitors.alerts(self.system.clock()))
 
     async def _gather(self, send: Producer) -> None:
         while True:

@@ -1,1 +1,1 @@
-"""Attribution: impressions and outcomes joined in event time, kept in Redis, and told as labelled examples."""
+"""Attribution: joins impressions and outcomes in event time, keeps the state in Redis, and gives labelled examples."""

@@ -1,6 +1,6 @@
-"""One labelled example as it goes to ``liveshelf.examples``: what was shown, in which context, and what came of it.
+"""One labelled example of ``liveshelf.examples``: what was shown, in which context, and the outcome.
 
-Knows the shape and its bytes; texts are looked up by whoever trains.
+Knows the shape and its bytes; nothing of items' texts, which training looks up.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from streams.events.schema import Id, Position
 from streams.events.shelf import Chance, Items, Name, Query, ShelfRecord, Utility
 
 CONTEXT_LETTERS = 8_000
-"""Ids and past queries of a shelf together; a shopper's past as we keep it has some hundred letters."""
+"""Most letters of a shelf's ids and past queries together; a shopper's past as we keep it has some hundred."""
 
 
 class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What is kept of a shelf until its impressions are closed: a fifth of its record's bytes. ``chances`` are score,
-    buy and look of each item, float16 [n, 3]."""
+    """What is kept of a shelf until its impressions are attributed: a fifth of its record's bytes. ``chances`` are
+    score, buy and look of each item, float16 [n, 3]."""
 
     model: str
     arm: str
@@ -40,9 +40,9 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @classmethod
     def of(cls, record: ShelfRecord) -> "ShelfContext":
-        """From a shelf's record; without what it was ranked by where that is larger than any shopper's past."""
+        """From a shelf's record; without the shopper's past where that is larger than any past we keep."""
         shelf = record.shelf
-        if sum(map(len, (*record.history, *record.asked))) > CONTEXT_LETTERS:  # each of its examples would carry it
+        if sum(map(len, (*record.history, *record.asked))) > CONTEXT_LETTERS:  # each example has a copy
             record = msgspec.structs.replace(record, history=[], asked=[], weights=[])
         return cls(
             model=shelf.model,
@@ -64,27 +64,27 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return self.propensities[self.items.index(item_id)] if item_id in self.items else None
 
     def popular(self, item_id: str) -> float:
-        """How much the item was in demand when the shelf was made; 0 for an item that was not on the shelf."""
+        """The item's demand when the shelf was made; 0 for an item that was not on the shelf."""
         if item_id not in self.items or not self.popularity:
             return 0.0
         return round(float(np.frombuffer(self.popularity, "<f2")[self.items.index(item_id)]), 3)
 
-    def view(self, closed: tuple[AttributedImpression, ...]) -> View:
-        """Impressions of this shelf with what the model said of their items."""
+    def view(self, impressions: tuple[AttributedImpression, ...]) -> View:
+        """Impressions of this shelf with the model's predictions for their items."""
         rows = np.frombuffer(self.chances, "<f2").reshape(-1, 3).astype(float).tolist()
         chances = {item: Chances(*row) for item, row in zip(self.items, rows, strict=False)}
-        return View(closed, self.model, self.arm, self.query, self.made_at, chances, self.shopper)
+        return View(impressions, self.model, self.arm, self.query, self.made_at, chances, self.shopper)
 
 
 def _halves(values: Any) -> npt.NDArray[np.float16]:
-    """As float16, the largest of which stands for all beyond."""
-    found: npt.NDArray[np.float16] = np.clip(np.array(values, float), -65_504, 65_504).astype("<f2")
-    return found
+    """As float16, clipped to its range."""
+    halves: npt.NDArray[np.float16] = np.clip(np.array(values, float), -65_504, 65_504).astype("<f2")
+    return halves
 
 
 class LabelledExample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A closed impression. ``id`` is the same whenever the same impression is closed, so that repeated deliveries are
-    recognised; ``ts`` is when it was seen (epoch ms); ``intent`` is what it led to; ``value`` what was bought for.
+    """An attributed impression. ``id`` depends on the impression alone, so that repeated deliveries are recognised;
+    ``ts`` is when it was seen (epoch ms); ``intent`` is the strongest outcome; ``value`` is the revenue.
 
     ``query``, ``history``, ``asked``, ``weights``, ``popularity``, ``model``, ``arm`` and ``propensity`` are the
     shelf's as it was made; they are empty for shelves that are not ours.
@@ -119,67 +119,67 @@ def parse(message: Any, came_ms: int) -> LabelledExample:
     Raises
     ------
     ValueError
-        When it is none, or cannot be: seen in the future, or with weights that do not go with what they weigh.
+        When it is no example, was seen in the future, or has another number of weights than items and queries.
     """
     example = decoder.decode(message.value or b"")
     not_ahead(example.ts, came_ms, "the impression")
     if len(example.weights) not in (0, len(example.history) + len(example.asked)):
-        told = f"{len(example.history)} items and {len(example.asked)} queries"
-        raise ValueError(f"{len(example.weights)} weights of {told}")
+        past = f"{len(example.history)} items and {len(example.asked)} queries"
+        raise ValueError(f"{len(example.weights)} weights of {past}")
     return example
 
 
-known_encoder = msgspec.msgpack.Encoder()
-known_decoder = msgspec.msgpack.Decoder(ShelfContext)
+context_encoder = msgspec.msgpack.Encoder()
+context_decoder = msgspec.msgpack.Decoder(ShelfContext)
 
 
-def label(closed: AttributedImpression, known: ShelfContext | None) -> LabelledExample:
-    """The example of a closed impression.
+def label(impression: AttributedImpression, known: ShelfContext | None) -> LabelledExample:
+    """The example of an attributed impression, with what is known of its shelf.
 
     Examples
     --------
-    >>> made = label(AttributedImpression("u", "i", "s", "feed", 3, ts=7), None)
-    >>> made.intent, made.position, made == label(AttributedImpression("u", "i", "s", "feed", 3, ts=7), None)
+    >>> example = label(AttributedImpression("u", "i", "s", "feed", 3, ts=7), None)
+    >>> example.intent, example.position, example == label(AttributedImpression("u", "i", "s", "feed", 3, ts=7), None)
     ('ignore', 3, True)
     """
-    name = "\x1f".join((closed.shopper, closed.item_id, closed.shelf_id, str(closed.ts)))
-    made = LabelledExample(
+    name = "\x1f".join((impression.shopper, impression.item_id, impression.shelf_id, str(impression.ts)))
+    example = LabelledExample(
         id=hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest(),
-        ts=closed.ts,
-        shopper=closed.shopper,
-        item_id=closed.item_id,
-        shelf_id=closed.shelf_id,
-        surface=closed.surface,
-        position=closed.position,
-        intent=closed.intent,
-        value=closed.revenue,
+        ts=impression.ts,
+        shopper=impression.shopper,
+        item_id=impression.item_id,
+        shelf_id=impression.shelf_id,
+        surface=impression.surface,
+        position=impression.position,
+        intent=impression.intent,
+        value=impression.revenue,
     )
     if known is None:
-        return made
+        return example
     return msgspec.structs.replace(
-        made,
+        example,
         query=known.query,
         history=known.history,
         asked=known.asked,
         weights=known.weights,
-        popularity=known.popular(closed.item_id),
+        popularity=known.popular(impression.item_id),
         model=known.model,
         arm=known.arm,
-        propensity=known.propensity(closed.item_id),
+        propensity=known.propensity(impression.item_id),
     )
 
 
-def views(closed: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]) -> list[View]:
-    """Closed impressions by who saw which shelf when.
+def views(impressions: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]) -> list[View]:
+    """Group attributed impressions by shopper, shelf and time.
 
     Examples
     --------
     >>> both = [AttributedImpression("u", item, "s", "feed", place, ts=7) for place, item in enumerate("ab")]
-    >>> [len(view.closed) for view in views([*both, AttributedImpression("u", "a", "s", "feed", 0, ts=9)], {})]
+    >>> [len(view.impressions) for view in views([*both, AttributedImpression("u", "a", "s", "feed", 0, ts=9)], {})]
     [2, 1]
     """
     found: dict[tuple[str, str, int], list[AttributedImpression]] = {}
-    for one in closed:
+    for one in impressions:
         found.setdefault((one.shopper, one.shelf_id, one.ts), []).append(one)
     return [
         known[shelf_id].view(tuple(some)) if shelf_id in known else View(tuple(some))

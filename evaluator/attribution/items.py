@@ -1,7 +1,7 @@
-"""The items on sale as the evaluator knows them: title, brand, and the vector that the encoder made.
+"""The items on sale: title, brand, and the encoder's vector.
 
-Takes the records of ``liveshelf.embeddings``. Holds about a kilobyte an item; knows nothing of who reads the topic, of
-indexes or of how items are encoded.
+Takes the records of ``liveshelf.embeddings``. Holds about a kilobyte an item. Knows nothing of Kafka, of indexes or of
+how items are encoded.
 """
 
 from collections import Counter
@@ -27,9 +27,9 @@ class KnownItem:
 class Items:
     """Items by id.
 
-    While two encoders' records are on the topic, an item's last one counts; only those of the encoder that has made
-    most items have a vector, for vectors of two encoders cannot be compared. Nor have those of another width than most
-    of that encoder's: somebody wrote them by mistake.
+    While two encoders' records are on the topic, an item's last record counts. Vectors of two encoders cannot be
+    compared, so only items of the encoder with the most items have a vector. A vector that is not as wide as most of
+    that encoder's was written by mistake; its item has none.
     """
 
     def __init__(self) -> None:
@@ -67,22 +67,22 @@ class Items:
         Raises
         ------
         models.encoded.EncodedError
-            When its vectors are none; then it changes nothing.
+            When its vectors cannot be read; then nothing changes.
         """
-        (item_id, version, origin), made = entry
-        if made is None:
-            # Without an origin only one encoder's record of the item went; the item did not.
+        (item_id, version, origin), embedding = entry
+        if embedding is None:
+            # Without an origin only this encoder's record of the item was removed; the item is still on sale.
             if origin is not None:
                 self._forget(item_id)
             return
-        pooled = EncodedItem.from_bytes(made.vectors).pooled.copy()
+        pooled = EncodedItem.from_bytes(embedding.vectors).pooled.copy()
         self._forget(item_id)
-        self._known[item_id] = KnownItem(made.item.title, made.item.brand, version, pooled)
+        self._known[item_id] = KnownItem(embedding.item.title, embedding.item.brand, version, pooled)
         self._widths.setdefault(version, Counter())[len(pooled)] += 1
-        if self._made(version) > self._made(self.encoder):
+        if self._count(version) > self._count(self.encoder):
             self.encoder = version
 
-    def _made(self, encoder: str) -> int:
+    def _count(self, encoder: str) -> int:
         return self._widths[encoder].total() if encoder in self._widths else 0
 
     def _forget(self, item_id: str) -> None:

@@ -1,9 +1,9 @@
 """Which impression led to what: impressions and outcomes joined in event time.
 
-Pure: takes events and a watermark, knows nothing of Kafka, Redis or files. What is decided stands in three functions,
-`join_events`, `merge` and `settle`, over one immutable set for each shopper and item; `Attribution` only keeps such
-sets in a dictionary, so that another container, Redis, comes to the same answers. ``docs/attribution.md`` tells the
-rules.
+Pure: takes events and a watermark, knows nothing of Kafka, Redis or files. Three functions decide everything:
+`join_events`, `merge` and `settle`. They work on one immutable set of join events for each shopper and item.
+`Attribution` only keeps such sets in a dictionary, so a state that was stored in Redis gives the same results. The
+rules are in ``docs/attribution.md``.
 """
 
 import heapq
@@ -18,8 +18,8 @@ from streams.events.bots import Page
 from streams.events.schema import AnyEvent, Impression, Touch
 from streams.telemetry.meter import label_value
 
-MOST_FACTS = 512
-"""How much may wait of one shopper and item. It bounds what a single key can cost; people stay far below."""
+MOST_JOIN_EVENTS = 512
+"""Most join events of one shopper and item that may wait. It bounds the cost of a single key; people stay far below."""
 
 Key = tuple[str, str]
 """Shopper and item."""
@@ -36,7 +36,7 @@ class JoinWindow:
 
     @property
     def settled_ms(self) -> int:
-        """How far behind the watermark nothing waits any more, not even an outcome that belongs to no impression.
+        """How far behind the watermark everything is settled, also outcomes that belong to no impression.
 
         Examples
         --------
@@ -48,27 +48,27 @@ class JoinWindow:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What came of one shopper's and item's facts: closed impressions, outcomes that belong to none, and the facts that
-    are still needed."""
+    """The result for one shopper and item: attributed impressions with their outcomes, outcomes that belong to none,
+    and the join events that are still needed."""
 
-    closed: tuple[tuple[JoinEvent, tuple[JoinEvent, ...]], ...]
+    attributed: tuple[tuple[JoinEvent, tuple[JoinEvent, ...]], ...]
     orphans: tuple[JoinEvent, ...]
     rest: State
 
 
 @dataclass(slots=True)
 class _Group:
-    """An impression with its outcomes, or an outcome that belongs to none; with all facts that are part of it, those
-    that only repeat one too. It takes facts in up to the moment ``until``."""
+    """An impression with its outcomes, or an outcome that belongs to none. ``events`` has all its join events,
+    duplicates too. It takes events up to the time ``until``."""
 
     first: JoinEvent
     until: int
     outcomes: list[JoinEvent] = field(default_factory=list)
-    facts: list[JoinEvent] = field(default_factory=list)
+    events: list[JoinEvent] = field(default_factory=list)
 
 
 def join_events(event: AnyEvent) -> Iterator[tuple[Key, JoinEvent]]:
-    """What an event says of each item; searches and reviews say nothing here.
+    """The join events of an event, one for each item, with their keys; none for searches and reviews.
 
     Examples
     --------
@@ -79,8 +79,11 @@ def join_events(event: AnyEvent) -> Iterator[tuple[Key, JoinEvent]]:
     time = event.time_ms
     if isinstance(event, Impression):
         for shown in event.items:
-            fact = JoinEvent(time, "", event.event_id, event.shelf_id, label_value(event.surface), shown.position)
-            yield (event.shopper, shown.item_id), fact
+            surface = label_value(event.surface)
+            yield (
+                (event.shopper, shown.item_id),
+                JoinEvent(time, "", event.event_id, event.shelf_id, surface, shown.position),
+            )
     elif isinstance(event, Touch):
         value = (event.price or 0.0) * (event.quantity or 1)
         yield (
@@ -90,7 +93,7 @@ def join_events(event: AnyEvent) -> Iterator[tuple[Key, JoinEvent]]:
 
 
 def merge(state: State, more: Iterable[JoinEvent]) -> State:
-    """The union: any order and any repetition gives the same.
+    """The union, so order and duplicates do not matter.
 
     Examples
     --------
@@ -102,50 +105,50 @@ def merge(state: State, more: Iterable[JoinEvent]) -> State:
 
 
 def settle(state: State, horizon: int, rules: JoinWindow) -> Settled:
-    """Decide what can no longer change.
+    """Settle what can no longer change.
 
     Parameters
     ----------
     horizon
-        All events before it have arrived, or will be refused as late: the watermark less the grace, ms.
+        The watermark less the grace, ms. All events before it have arrived, or count as late.
 
     Examples
     --------
     >>> shown, clicked = JoinEvent(0, "", "e1", "s"), JoinEvent(9, "click", "e2", "s")
-    >>> settle(State([shown, clicked]), 10, JoinWindow(window_ms=20)).closed
+    >>> settle(State([shown, clicked]), 10, JoinWindow(window_ms=20)).attributed
     ()
-    >>> settle(State([shown, clicked]), 21, JoinWindow(window_ms=20)).closed == ((shown, (clicked,)),)
+    >>> settle(State([shown, clicked]), 21, JoinWindow(window_ms=20)).attributed == ((shown, (clicked,)),)
     True
     """
     groups: list[_Group] = []
-    views: dict[str, _Group] = {}
-    told: dict[tuple[str, str], _Group] = {}
-    for fact in sorted(state):
-        if fact.ts >= horizon:
+    latest: dict[str, _Group] = {}
+    by_id: dict[tuple[str, str], _Group] = {}
+    for event in sorted(state):
+        if event.ts >= horizon:
             break
-        name = fact.kind, fact.event_id
-        group = told.get(name)
-        if group is None or group.until < fact.ts:
-            group = _belongs(fact, views)
+        name = event.kind, event.event_id
+        group = by_id.get(name)
+        if group is None or group.until < event.ts:
+            group = _impression_of(event, latest)
             if group is None:
-                group = _Group(fact, _until(fact, rules))
+                group = _Group(event, _until(event, rules))
                 groups.append(group)
-            elif fact.kind:
-                group.outcomes.append(fact)
-            if not fact.kind:
-                views.pop(fact.shelf_id, None)
-                views[fact.shelf_id] = group
-            told[name] = group
-        group.facts.append(fact)
+            elif event.kind:
+                group.outcomes.append(event)
+            if not event.kind:
+                latest.pop(event.shelf_id, None)
+                latest[event.shelf_id] = group
+            by_id[name] = group
+        group.events.append(event)
     over = [group for group in groups if group.until < horizon]
-    closed = tuple((group.first, tuple(group.outcomes)) for group in over if not group.first.kind)
+    attributed = tuple((group.first, tuple(group.outcomes)) for group in over if not group.first.kind)
     orphans = tuple(group.first for group in over if group.first.kind)
-    return Settled(closed, orphans, state.difference(*(group.facts for group in over)))
+    return Settled(attributed, orphans, state.difference(*(group.events for group in over)))
 
 
-def pages(closed: Iterable[AttributedImpression]) -> Iterator[tuple[str, Page, list[AttributedImpression]]]:
-    """Closed impressions, as :meth:`Attribution.advance` gives them, by the shelf and the moment they were seen: the
-    shopper, what tells whether that is a bot, and the impressions.
+def pages(impressions: Iterable[AttributedImpression]) -> Iterator[tuple[str, Page, list[AttributedImpression]]]:
+    """Group impressions, in the order of :meth:`Attribution.advance`, by shopper, shelf and time: the shopper, the page
+    by which bots are recognised, and the impressions.
 
     Examples
     --------
@@ -155,42 +158,53 @@ def pages(closed: Iterable[AttributedImpression]) -> Iterator[tuple[str, Page, l
     >>> one[:2]
     ('u', Page(ts=5, shown=2, clicked=1))
     """
-    for (ts, shopper, _), items in groupby(closed, lambda one: (one.ts, one.shopper, one.shelf_id)):
+    for (ts, shopper, _), items in groupby(impressions, lambda one: (one.ts, one.shopper, one.shelf_id)):
         shown = list(items)
         yield shopper, Page(ts, len(shown), sum(bool(one.outcomes) for one in shown)), shown
 
 
-def _until(fact: JoinEvent, rules: JoinWindow) -> int:
-    """How long a fact is needed, should a group begin with it: an impression for its window; an outcome that belongs to
-    none for another grace, in which it may be told again. Milliseconds."""
-    return fact.ts + (rules.grace_ms if fact.kind else rules.window_ms)
+def _until(event: JoinEvent, rules: JoinWindow) -> int:
+    """Until when (ms) a join event is needed if a group begins with it. An impression is needed for its window; an
+    outcome that belongs to none for the grace, in which a duplicate of it may come."""
+    return event.ts + (rules.grace_ms if event.kind else rules.window_ms)
 
 
-def _belongs(fact: JoinEvent, views: dict[str, _Group]) -> _Group | None:
-    """The impression that a fact is part of: the latest one of its shelf, or, where an outcome names none, the one that
-    was seen last; None where that is too long ago.
+def _impression_of(event: JoinEvent, latest: dict[str, _Group]) -> _Group | None:
+    """The impression that a join event is part of; None where that is too long ago.
 
-    ``views`` has each shelf's latest impression, the one seen last at the end. What is found there to be over is taken
-    out, so that nobody looks at it again.
+    It is the latest impression of the event's shelf. An outcome without a shelf belongs to the impression seen last.
+    ``latest`` has each shelf's latest impression, sorted by time; those found to be over are removed from it.
     """
-    if fact.shelf_id or not fact.kind:
-        group = views.get(fact.shelf_id)
-        return group if group and fact.ts <= group.until else None
-    while views:
-        shelf_id, group = views.popitem()
-        if fact.ts <= group.until:
-            views[shelf_id] = group
+    if event.shelf_id or not event.kind:
+        group = latest.get(event.shelf_id)
+        return group if group and event.ts <= group.until else None
+    while latest:
+        shelf_id, group = latest.popitem()
+        if event.ts <= group.until:
+            latest[shelf_id] = group
             return group
     return None
 
 
 @dataclass(slots=True)
 class JoinCounts:
-    """What has been seen so far: closed impressions by intent, outcomes by kind that belong to no impression, events by
-    kind that came after the grace, impressions and outcomes that wait, and of the closed ones what was a bot's, as
-    ``REASON.impressions`` and ``REASON.clicks``."""
+    """Counts since the state began.
 
-    closed: Counter[str] = field(default_factory=Counter)
+    Attributes
+    ----------
+    attributed
+        Attributed impressions, by intent.
+    orphans
+        Outcomes that belong to no impression, by kind.
+    late
+        Events that came after the grace, by kind.
+    waiting
+        Join events that wait.
+    bots
+        Impressions and clicks of suspected bots among the attributed, as ``REASON.impressions`` and ``REASON.clicks``.
+    """
+
+    attributed: Counter[str] = field(default_factory=Counter)
     orphans: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
@@ -200,17 +214,17 @@ class JoinCounts:
 class Attribution:
     """Joins events as they come, in any order, each any number of times.
 
-    An event is late when the watermark is past its time by more than the grace; it is counted and not used. What has
-    been decided is forgotten, so memory is bounded by the events of one window and grace. So is what cannot be decided,
-    and counted in ``broken``: it may not hold up the rest. Nor may a shopper and item of which :data:`MOST_FACTS` facts
-    wait: what comes on top is not taken, and counted there too.
+    An event is late when the watermark is past its time by more than the grace; it is counted and not used. Settled
+    join events are forgotten, so memory is bounded by the events of one window and grace. Join events that cannot be
+    settled, because an exception is raised, are forgotten too and counted in ``broken``. Where
+    :data:`MOST_JOIN_EVENTS` of a shopper and item wait, further ones are ignored, and counted in ``broken`` as well.
 
     Attributes
     ----------
     changes
-        How many facts were taken in or settled since :meth:`drain`: how much it has to give, at most.
-    short
-        Whether :meth:`advance` stopped before all was settled that is due.
+        Join events that were taken in or settled since :meth:`drain`; an upper bound for what it gives.
+    more_due
+        Whether :meth:`advance` stopped before it had settled all that is due.
 
     Examples
     --------
@@ -229,110 +243,110 @@ class Attribution:
         self.rules = rules or JoinWindow()
         self.watermark = 0
         self.broken = self.changes = 0
-        self.short = False
+        self.more_due = False
         self._states: dict[Key, State] = {}
         self._changed: set[Key] = set()
         self._due: list[tuple[int, Key]] = []
-        self._closed: list[AttributedImpression] = []
+        self._attributed: list[AttributedImpression] = []
         self._counts = JoinCounts()
 
     @property
     def horizon(self) -> int:
-        """All events before it have arrived, or are late; ms."""
+        """All events before it have arrived, or count as late; ms."""
         return self.watermark - self.rules.grace_ms
 
     @property
-    def closed_until(self) -> int:
-        """All impressions seen before it are closed; ms."""
+    def attributed_until(self) -> int:
+        """All impressions seen before it are attributed; ms."""
         return self.horizon - self.rules.window_ms
 
     def update(self, event: AnyEvent) -> None:
         """Take an event in.
 
-        What is over by now is settled first: how much waits, and so what is taken, then depends on the events before
-        this one alone, and not on when :meth:`advance` was called.
+        It first settles what is due. So how much waits, and whether the event is taken, depends only on the events
+        before it, and not on when :meth:`advance` was called.
         """
         self._settle_due(self.watermark)
         if event.time_ms < self.horizon:
             if isinstance(event, Impression | Touch):
                 self._counts.late[event.kind] += 1
             return
-        for key, fact in list(join_events(event)):  # all or nothing, should one fail
+        for key, join_event in list(join_events(event)):  # a list: if one fails, none is taken in
             state = self._states.get(key, State())
-            if fact in state:
+            if join_event in state:
                 continue
-            if len(state) >= MOST_FACTS:
+            if len(state) >= MOST_JOIN_EVENTS:
                 self.broken += 1
                 continue
-            self._states[key] = merge(state, (fact,))
+            self._states[key] = merge(state, (join_event,))
             self._changed.add(key)
             self.changes += 1
             self._counts.waiting += 1
-            heapq.heappush(self._due, (_until(fact, self.rules), key))
+            heapq.heappush(self._due, (_until(join_event, self.rules), key))
 
     def advance(self, watermark: int, most: float = math.inf) -> list[AttributedImpression]:
-        """Take note of how far event time has come, and give the impressions that this closes, in order of time.
+        """Move the watermark, and give the impressions that are attributed now, in order of time.
 
         Parameters
         ----------
         watermark
-            No event is expected from before it, but for those that are late by up to the grace; epoch ms. It never
+            No event is expected from before it, except those that are late by up to the grace; epoch ms. It never
             goes back.
         most
-            About how many facts may be settled at once: only those of one moment and shopper are never parted. Where
-            more are due, it stops :attr:`short` of what was asked for, and nothing may be taken in until the rest was
-            asked for too: in any number of steps it comes to the same.
+            About how many join events may be settled at once. Those of one shopper and time always stay together.
+            Where more are due, :attr:`more_due` is set. Then no event may be taken in before further calls have
+            settled the rest. Any number of steps gives the same result.
         """
         self._settle_due(max(self.watermark, watermark), most)
-        closed, self._closed = self._closed, []
-        return sorted(closed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
+        attributed, self._attributed = self._attributed, []
+        return sorted(attributed, key=lambda one: (one.ts, one.shopper, one.shelf_id, one.position, one.item_id))
 
     def get(self) -> JoinCounts:
         """The counts so far."""
         counts = self._counts
-        found = Counter(counts.closed), Counter(counts.orphans), Counter(counts.late)
-        return JoinCounts(*found, counts.waiting, Counter(counts.bots))
+        copies = Counter(counts.attributed), Counter(counts.orphans), Counter(counts.late)
+        return JoinCounts(*copies, counts.waiting, Counter(counts.bots))
 
     def set_aside(self, reason: str, impressions: int, clicks: int) -> None:
-        """Count closed impressions that were a bot's."""
+        """Count attributed impressions of a suspected bot, and its clicks."""
         self._counts.bots[f"{reason}.impressions"] += impressions
         self._counts.bots[f"{reason}.clicks"] += clicks
 
     def drain(self) -> dict[Key, State]:
-        """What waits under each key that has changed since the last call; empty where nothing does any more."""
+        """The join events that wait, for each key that has changed since the last call; may be an empty set."""
         changed, self._changed, self.changes = self._changed, set(), 0
         return {key: self._states.get(key, State()) for key in changed}
 
     def restore(self, states: Mapping[Key, State], watermark: int, counts: JoinCounts) -> None:
-        """Go on from what was drained before, as if nothing had happened in between. Where more waits of a key than
-        may, as in a state from before there was a limit, the earliest facts are kept."""
+        """Go on from what :meth:`drain` gave. Where a key has more join events than may wait, as in a state from before
+        the limit existed, the earliest are kept."""
         self.watermark = watermark
         self._states = {key: state for key, state in states.items() if state}
         for key, state in states.items():
-            if len(state) > MOST_FACTS:
-                self._states[key] = State(sorted(state)[:MOST_FACTS])
+            if len(state) > MOST_JOIN_EVENTS:
+                self._states[key] = State(sorted(state)[:MOST_JOIN_EVENTS])
                 self._changed.add(key)
-                self.broken += len(state) - MOST_FACTS
+                self.broken += len(state) - MOST_JOIN_EVENTS
         self._counts = JoinCounts(
-            Counter(counts.closed),
+            Counter(counts.attributed),
             Counter(counts.orphans),
             Counter(counts.late),
             sum(map(len, self._states.values())),
             Counter(counts.bots),
         )
-        self._due = [(_until(fact, self.rules), key) for key, state in self._states.items() for fact in state]
+        self._due = [(_until(event, self.rules), key) for key, state in self._states.items() for event in state]
         heapq.heapify(self._due)
 
     def _settle_due(self, watermark: int, most: float = math.inf) -> None:
-        """Settle every key of which something is over once the watermark is there; of ``most`` facts, those over first,
-        and the watermark comes as far as all is settled."""
+        """Settle every key that has something due at this watermark, in order of time. After about ``most`` join events
+        it stops, and the watermark moves only as far as all is settled."""
         horizon, due, count = watermark - self.rules.grace_ms, set[Key](), 0
-        moment, self.short = (0, ""), False
+        moment, self.more_due = (0, ""), False
         while self._due and self._due[0][0] < horizon:
             until, key = self._due[0]
             if 0 < most <= count and (until, key[0]) != moment:
                 horizon, watermark = moment[0] + 1, moment[0] + self.rules.grace_ms
-                self.short = True
+                self.more_due = True
                 break
             heapq.heappop(self._due)
             due.add(key)
@@ -341,9 +355,9 @@ class Attribution:
         self.changes += count
         for key in due:
             waiting = len(self._states.get(key, ()))
-            comes_later = self.short and key[0] > moment[1]  # what else its shopper saw at this moment has not come yet
+            comes_later = self.more_due and key[0] > moment[1]  # with the shopper's other items of this moment
             try:
-                self._closed += self._settle(key, horizon - comes_later)
+                self._attributed += self._settle(key, horizon - comes_later)
             except Exception:
                 self.broken += waiting
 
@@ -356,7 +370,7 @@ class Attribution:
             self._states[key] = settled.rest
             self._counts.waiting += len(settled.rest)
         self._counts.orphans.update(orphan.kind for orphan in settled.orphans)
-        for shown, outcomes in settled.closed:
+        for shown, outcomes in settled.attributed:
             one = AttributedImpression(*key, shown.shelf_id, shown.surface, shown.position, shown.ts, outcomes)
-            self._counts.closed[one.intent] += 1
+            self._counts.attributed[one.intent] += 1
             yield one

@@ -1,6 +1,7 @@
-"""Closed impressions with what the shopper was about at the time: training examples.
+"""Training examples from attributed impressions: adds the query and the shopper's history of that time.
 
-Pure: takes events, shelf records and items' texts. The same classes label a file of history and the live stream.
+Pure: takes events, shelf records and items' texts; knows nothing of where they come from. A file of history and the
+live stream are labelled by the same code.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,7 +19,7 @@ from streams.events.shelf import ShelfRecord
 from streams.ranking.context import Past
 
 RECENT = 10
-"""Distinct items of a shopper's past that make a history: what the worker ranks by (``worker.recent_items``)."""
+"""Most distinct items in a history; the worker ranks by as many (``worker.recent_items``)."""
 
 SEARCH = "search"
 SIMILAR = "shelf:similar:"
@@ -39,8 +40,8 @@ Acts = FIFOCache[str, list[_Act]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an impression was shown for: a normalised query, may be empty, and items touched and queries asked before,
-    newest first; how much each of the items, then of the queries, counted, none where that is not known."""
+    """What an impression was shown for: a normalised query, which may be empty; items touched and queries asked before,
+    newest first; the weight of each item, then of each query, empty where weights are not known."""
 
     query: str = ""
     items: tuple[str, ...] = ()
@@ -49,21 +50,21 @@ class Context:
 
 
 class Contexts:
-    """Remembers what shoppers asked and touched, and says what a shelf was shown for.
+    """Remembers shoppers' searches and touches, and gives the context of an impression.
 
-    A shelf's own record tells its query, what it was ranked by and, for similar items, the item it is about; where it
-    tells no history, that is the shopper's as it was then. Without a record, the query
-    is that of the shopper's search whose ``query_id`` is the shelf's id (as UBI and logged result lists have it), and,
-    on a surface whose name says search, else the last one within the window; other surfaces have no query. The history
-    is what the shopper had touched before the impression, in event time: what came after is no context, or a model
-    would learn to read the outcome from it.
+    A shelf's record has its query, the history that it was ranked by and, for similar items, the item that they are
+    similar to. Where the record has no history, the shopper's history at that time is used. Without a record, the query
+    is that of the shopper's search whose ``query_id`` is the shelf's id, as in UBI and in logged result lists.
+    Otherwise a surface with "search" in its name gets the shopper's last query within the window; other surfaces have
+    no query. The history has what the shopper touched before the impression, in event time. Later touches are left out:
+    a model would learn the outcome from them.
 
     Parameters
     ----------
     window_ms
         How old a shopper's last search may be.
     shoppers, shelves
-        How many of each are remembered; the longest untouched goes first.
+        How many of each are remembered; those untouched for longest are dropped first.
     acts
         How many acts and searches of a shopper are remembered.
 
@@ -82,15 +83,15 @@ class Contexts:
         self, window_ms: int = 30 * 60_000, shoppers: int = 1_000_000, shelves: int = 1_000_000, acts: int = 200
     ) -> None:
         self.window_ms, self.acts = window_ms, acts
-        self._asked: Acts = FIFOCache(shoppers)
+        self._searches: Acts = FIFOCache(shoppers)
         self._touched: Acts = FIFOCache(shoppers)
         self._records: FIFOCache[str, ShelfRecord] = FIFOCache(shelves)
 
     def update(self, event: AnyEvent) -> None:
         """Take an event in; in any order, repetitions change nothing."""
         if isinstance(event, Search):
-            asked = _Act(event.time_ms, event.event_id, normalise(event.query), event.query_id or "")
-            self._remember(self._asked, event.shopper, asked)
+            search = _Act(event.time_ms, event.event_id, normalise(event.query), event.query_id or "")
+            self._remember(self._searches, event.shopper, search)
         elif isinstance(event, Touch | Review):
             self._remember(self._touched, event.shopper, _Act(event.time_ms, event.event_id, event.item_id))
 
@@ -98,25 +99,25 @@ class Contexts:
         """Take in what is known of a shelf."""
         self._records[record.shelf.shelf_id] = record
 
-    def get(self, closed: AttributedImpression) -> Context:
+    def get(self, impression: AttributedImpression) -> Context:
         """What an impression was shown for."""
-        record = self._records.get(closed.shelf_id)
+        record = self._records.get(impression.shelf_id)
         if record is None:
-            return Context(self._query(closed), self._history(closed.shopper, closed.ts))
+            return Context(self._query(impression), self._history(impression.shopper, impression.ts))
         if record.history or record.asked:
             return Context(record.query or "", tuple(record.history), tuple(record.asked), tuple(record.weights))
         if record.key.startswith(SIMILAR):
             return Context(items=(unquote(record.key.removeprefix(SIMILAR)),))
-        history = self._history(record.shopper, closed.ts) if record.shopper else ()
+        history = self._history(record.shopper, impression.ts) if record.shopper else ()
         return Context(record.query or "", history)
 
-    def _query(self, closed: AttributedImpression) -> str:
-        past = self._asked.get(closed.shopper, [])
-        past = past[: bisect_right(past, closed.ts, key=lambda one: one.ts)]
-        for asked in reversed(past):
-            if asked.query_id == closed.shelf_id:
-                return asked.what
-        if SEARCH in closed.surface.lower() and past and past[-1].ts >= closed.ts - self.window_ms:
+    def _query(self, impression: AttributedImpression) -> str:
+        past = self._searches.get(impression.shopper, [])
+        past = past[: bisect_right(past, impression.ts, key=lambda one: one.ts)]
+        for search in reversed(past):
+            if search.query_id == impression.shelf_id:
+                return search.what
+        if SEARCH in impression.surface.lower() and past and past[-1].ts >= impression.ts - self.window_ms:
             return past[-1].what
         return ""
 
@@ -135,7 +136,7 @@ class Contexts:
 
 
 class Shown(Protocol):
-    """A closed impression, from wherever it is known."""
+    """An attributed impression: of the join, or of a stored example."""
 
     @property
     def shopper(self) -> str:
@@ -151,11 +152,11 @@ class Shown(Protocol):
 
     @property
     def intent(self) -> str:
-        """What it led to."""
+        """Its strongest outcome."""
 
 
-def example(closed: Shown, context: Context, text: Callable[[str], str | None]) -> Example | None:
-    """The training example of a closed impression; None where an item has no text, or nothing is known of the context.
+def example(shown: Shown, context: Context, text: Callable[[str], str | None]) -> Example | None:
+    """The training example of an attributed impression; None where its item has no text, or the context is empty.
 
     Parameters
     ----------
@@ -164,12 +165,12 @@ def example(closed: Shown, context: Context, text: Callable[[str], str | None]) 
 
     Examples
     --------
-    >>> closed = AttributedImpression("u", "i", "s", "search", 3, 0)
-    >>> made = example(closed, Context("hose"), {"i": "Garden hose"}.get)
-    >>> made.query, made.item, made.intent, made.position, made.shopper
+    >>> shown = AttributedImpression("u", "i", "s", "search", 3, 0)
+    >>> one = example(shown, Context("hose"), {"i": "Garden hose"}.get)
+    >>> one.query, one.item, one.intent, one.position, one.shopper
     ('hose', 'Garden hose', 'ignore', 3, 'u')
     """
-    item = text(closed.item_id)
+    item = text(shown.item_id)
     past = past_of(context.items, context.asked, context.weights, text)
     if not item or not (context.query.strip() or past.items or past.queries):
         return None
@@ -179,22 +180,22 @@ def example(closed: Shown, context: Context, text: Callable[[str], str | None]) 
         asked=past.queries,
         weights=past.weights,
         item=item,
-        intent=closed.intent,
-        position=closed.position,
-        shopper=closed.shopper,
+        intent=shown.intent,
+        position=shown.position,
+        shopper=shown.shopper,
     )
 
 
 def past_of(
     items: Sequence[str], asked: Sequence[str], weights: Sequence[float], text: Callable[[str], str | None]
 ) -> Past:
-    """A shopper's past with items' texts in place of ids; those without a text go, and their weights with them.
+    """A shopper's past with items' texts in place of ids. Items without a text are dropped with their weights.
 
     Examples
     --------
     >>> past_of(["a", "gone"], ["hose"], [0.6, 0.5, 0.8], {"a": "Tap"}.get)
     Past(items=('Tap',), queries=('hose',), weights=(0.6, 0.8))
     """
-    found = [(told, row) for row, item in enumerate(items) if (told := text(item))]
-    rows = [row for _, row in found] + list(range(len(items), len(weights)))
-    return Past(tuple(told for told, _ in found), tuple(asked), tuple(weights[row] for row in rows) if weights else ())
+    texts = {row: found for row, item in enumerate(items) if (found := text(item))}
+    rows = [*texts, *range(len(items), len(weights))]
+    return Past(tuple(texts.values()), tuple(asked), tuple(weights[row] for row in rows) if weights else ())

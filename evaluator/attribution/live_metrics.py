@@ -1,5 +1,5 @@
-"""Everything that one evaluator measures: rates, measures of ranking, monitors; and what all evaluators have counted of
-a running canary experiment.
+"""Everything that one evaluator measures: rates, metrics of ranking and monitors; and the running canary experiment of
+all evaluators.
 
 Pure: takes commits and views, gives labelled values and alerts. Knows nothing of Kafka, Redis or partitions.
 """
@@ -64,7 +64,7 @@ class ReorderBuffer(Generic[T]):
 MEASURES_EVERY_MS = 10_000
 
 MOST_WAITING = 10_000
-"""Views that may wait for partitions which are behind; some kilobytes each."""
+"""Most views that may wait for slower partitions; some kilobytes each."""
 
 CUT = ("surface", "arm", "model")
 SUMS = tuple(one.name for one in fields(Tally))
@@ -79,20 +79,20 @@ class LiveMetrics:
         All monitors.
     monitoring
         Whether the monitors' state is loaded. Until it is, views wait, and shelves and items are not monitored.
-    challenge
-        What all partitions know of the canary's challenger.
+    canary
+        The running canary experiment, added up over all partitions.
 
     Examples
     --------
     >>> from evaluator.metrics.impression import AttributedImpression
     >>> from evaluator.metrics.rates import cut, tally
-    >>> figures = LiveMetrics(EvaluatorConfig(), Items())
-    >>> closed = AttributedImpression("u", "i", "s", "feed", 0, ts=60_000)
-    >>> figures.count({(60_000, cut(closed, "champion", "m1")): tally(closed)})
-    >>> figures.load({}, {})
-    >>> figures.update([View((closed,), "m1", "champion")])
-    >>> figures.monitor(until=70_000)
-    >>> values = {one.name: one.value for one in figures.get(until=70_000, now=0) if one.labels.get("window") != "1m"}
+    >>> metrics = LiveMetrics(EvaluatorConfig(), Items())
+    >>> impression = AttributedImpression("u", "i", "s", "feed", 0, ts=60_000)
+    >>> metrics.count({(60_000, cut(impression, "champion", "m1")): tally(impression)})
+    >>> metrics.load({}, {})
+    >>> metrics.update([View((impression,), "m1", "champion")])
+    >>> metrics.monitor(until=70_000)
+    >>> values = {one.name: one.value for one in metrics.get(until=70_000, now=0) if one.labels.get("window") != "1m"}
     >>> values["rate_impressions"], values["rate_clicks"], values["drift_alarm"]
     (1, 0, 0.0)
     """
@@ -102,7 +102,7 @@ class LiveMetrics:
         self.measures = HourlyMetrics(items)
         self.monitors = MonitorRegistry(config.monitor_rules())
         self.monitoring = False
-        self.challenge = CanaryExperiment(int(config.experiment_block_s * 1_000))
+        self.canary = CanaryExperiment(int(config.experiment_block_s * 1_000))
         self._waiting: ReorderBuffer[View] = ReorderBuffer(MOST_WAITING)
         self._measured: list[Series] = []
         self._measured_at = -math.inf
@@ -121,13 +121,13 @@ class LiveMetrics:
     def monitor(self, until: float) -> None:
         """Give the monitors the views from before ``until`` (ms), in order of time.
 
-        A partition that is read ahead of others must not look like a change.
+        Otherwise a partition that is read ahead of others could look like a change.
         """
         for view in self._waiting.take(until) if self.monitoring else ():
             self.monitors.update(view)
 
     def update_shelf(self, record: ShelfRecord) -> None:
-        """Give the monitors a shelf that was made."""
+        """Give the monitors a new shelf."""
         if self.monitoring:
             self.monitors.update_shelf(record)
 
@@ -141,11 +141,11 @@ class LiveMetrics:
     def get(self, until: int, now: int) -> list[Series]:
         """All values, of windows that end at ``until`` (ms).
 
-        Measures that cost much are computed every ten seconds of ``now`` (ms) only.
+        Expensive metrics are computed only every ten seconds of ``now`` (ms).
         """
         if now - self._measured_at >= MEASURES_EVERY_MS:
             self._measured, self._measured_at = list(self.measures.get(until)), now
-        return [*self._rates(until), *self._measured, *self.monitors.get(), *self.challenge.get()]
+        return [*self._rates(until), *self._measured, *self.monitors.get(), *self.canary.get()]
 
     def save(self) -> dict[str, Any]:
         """States as plain values, without what :meth:`MonitorRegistry.references` gives."""

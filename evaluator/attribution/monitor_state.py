@@ -1,10 +1,10 @@
-"""Where what is under watch is kept: beside the lowest partition that a process works on, and it moves with that.
+"""Saves the state of a process's monitors, beside the lowest partition that the process works on.
 
-A process watches what it closes, of all its partitions together. No two processes work on one partition for long, so no
-two go on from the same state; should they for a moment, the one that keeps its state last is refused, and takes up what
-the other kept. So what a detector has seen counts in no other, and a successor goes on from it.
+A process monitors the attributed views of all its partitions together. The process that gets the lowest partition goes
+on from the saved state. Two processes may have one partition for a moment. Then the one that saves last is refused, and
+loads what the other has saved. So a view counts in at most one detector of a kind.
 
-Knows the store, and what is under watch; nothing of Kafka.
+Knows the store and the monitors; nothing of Kafka.
 """
 
 import logging
@@ -21,21 +21,21 @@ log = logging.getLogger(__name__)
 
 
 class MonitorState:
-    """Keeps the state of a process's monitors, and goes on from what another process has kept.
+    """Saves the state of a process's monitors, and loads what another process has saved.
 
     Parameters
     ----------
     active
-        The active alerts of the system itself, which are kept with it.
+        The active alerts of the system itself, which are saved with it.
 
     Attributes
     ----------
     beside
-        The partition that it is kept beside; None while this process has none, and monitors nothing.
+        The partition that it is saved beside; None while this process has none, and monitors nothing.
     """
 
-    def __init__(self, store: JoinStore, figures: LiveMetrics, active: ActiveAlerts, retry: RedisRetry) -> None:
-        self.store, self.figures, self.active, self.retry = store, figures, active, retry
+    def __init__(self, store: JoinStore, metrics: LiveMetrics, active: ActiveAlerts, retry: RedisRetry) -> None:
+        self.store, self.metrics, self.active, self.retry = store, metrics, active, retry
         self.beside: int | None = None
         self._name = b""
 
@@ -45,32 +45,32 @@ class MonitorState:
         return f"partition-{self.beside}"
 
     async def settle(self, partitions: Collection[int]) -> None:
-        """Keep the state as it is now; load what is kept beside the lowest of these partitions, where that is not the
-        partition of before or another process has written it."""
+        """Save the present state; load that of the lowest of these partitions where this is another than before, or
+        where another process has saved its state there."""
         lowest = min(partitions, default=None)
         kept = self.beside is not None and await self._keep(self.beside)
         if lowest is None:
             self.beside = None
-            self.figures.stop_monitoring()
+            self.metrics.stop_monitoring()
         elif not kept or lowest != self.beside:
-            await self._take_up(lowest)
+            await self._load(lowest)
 
     async def _keep(self, beside: int) -> bool:
         name = uuid.uuid4().hex.encode()
-        state = self.figures.save() | {"system": self.active.save()}
-        references = self.figures.monitors.references()
+        state = self.metrics.save() | {"system": self.active.save()}
+        references = self.metrics.monitors.references()
         keep = partial(self.store.keep, beside, self._name, name, state, references)
         try:
             if not await self.retry.until_done(keep):
-                self.figures.monitors.references_lost()
+                self.metrics.monitors.references_lost()
         except OutpacedError as outpaced:
-            log.warning("%s: taking it up again", outpaced)
+            log.warning("%s: loading it", outpaced)
             return False
         self._name = name
         return True
 
-    async def _take_up(self, lowest: int) -> None:
+    async def _load(self, lowest: int) -> None:
         kept = await self.retry.until_done(partial(self.store.kept, lowest))
         self.beside, (self._name, state, references) = lowest, kept
-        self.figures.load(state, references)
+        self.metrics.load(state, references)
         self.active.load(state.get("system", ()))

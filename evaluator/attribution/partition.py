@@ -1,10 +1,10 @@
 """One partition of ``shop.events``: its join, and what each batch changes.
 
-Pure: takes decoded events, gives a :class:`Commit` that the store writes in one step. Everything is decided by the
-order of offsets, never by how events fell into batches, so a batch that is taken again comes to the same.
+Pure: takes decoded events, gives a :class:`Commit` that the store writes in one step. Results depend on the order of
+offsets, never on how events fall into batches, so a batch that is taken again gives the same result.
 
-Impressions close in order of time whatever the order of arrival, and a suspected bot is known by its closed impressions
-alone: so what is set aside is the same after a restart, after repetitions and in any order too.
+Impressions are attributed in order of time, whatever the order of arrival. Bots are recognised by attributed
+impressions alone. So restarts, duplicates and another order do not change which impressions are set aside.
 """
 
 import itertools
@@ -29,24 +29,24 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
 MOST_CHANGES = 1_024
-"""About how many facts one commit takes in or settles. What a night's pause closes goes in many commits, and none holds
-Redis up for long."""
+"""About how many join events one commit takes in or settles. After a pause of a night much is due at once; it goes in
+many commits, so that none blocks Redis for long."""
 
-_fact_encoder = msgspec.msgpack.Encoder()
-_fact_decoder = msgspec.msgpack.Decoder(list[JoinEvent])
+_state_encoder = msgspec.msgpack.Encoder()
+_state_decoder = msgspec.msgpack.Decoder(list[JoinEvent])
 _track_encoder = msgspec.msgpack.Encoder()
 _track_decoder = msgspec.msgpack.Decoder(Track)
 _name_encoder = msgspec.msgpack.Encoder()
 _name_decoder = msgspec.msgpack.Decoder(tuple[str, str])
 
 RateKey = tuple[int, Slice]
-"""A minute (epoch ms of its beginning) and what was shown in it."""
+"""A minute (epoch ms of its beginning) and a slice of what was shown in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A partition's state as it stands in Redis after its last commit; ``offset`` is the last one taken, -1 before;
-    ``commit`` names that commit."""
+    """A partition's state in Redis after its last commit. ``offset`` is the last one taken, -1 where there is none;
+    ``commit`` is the name of that commit."""
 
     offset: int = -1
     commit: bytes = b""
@@ -59,13 +59,29 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a batch changes: from which offset on, to which; fields set and removed; totals; examples; rates' gains;
-    what is known of shoppers who may be bots, set and removed; what an experiment knows, and whether it is another.
+    """What a batch changes.
 
-    ``name`` is its own alone, and ``after`` the name of the one before it: one that only closes what is over leaves the
-    offset as it is, so the offset alone does not tell what a commit was computed from. ``broken`` counts facts and
-    impressions that could not be taken further and are left out, ``aside`` impressions of bots: neither makes an
-    example or counts in rates.
+    Attributes
+    ----------
+    before, after
+        Offset and name of the commit that it was computed from. The offset alone does not identify it: a commit that
+        only settles what is due leaves the offset as it is.
+    name, offset, watermark
+        Its own unique name; the last offset taken; how far event time has come.
+    set_, removed
+        Fields of the join's state.
+    totals
+        Counts since the state began.
+    examples, rates
+        Examples of attributed impressions, and what they add to the rates.
+    broken
+        Join events and impressions that raised an exception. They give no example, and do not count in rates.
+    tracks, forgotten
+        Shoppers' fields for the recognition of bots: those set, and those removed.
+    aside
+        Attributed impressions of suspected bots. They give no example, and do not count in rates.
+    experiment, new_experiment
+        Changed fields of the canary experiment; whether all of its fields from before are to be removed.
     """
 
     before: int
@@ -83,7 +99,7 @@ class Commit:
     forgotten: list[bytes] = field(default_factory=list)
     aside: int = 0
     experiment: dict[bytes, bytes] = field(default_factory=dict)
-    anew: bool = False
+    new_experiment: bool = False
 
 
 class Partition:
@@ -92,20 +108,20 @@ class Partition:
     Parameters
     ----------
     rates
-        What was counted of its last hours: which names they were counted by.
+        The rates of its last hours, for the names that they are counted by.
     bots
-        When a shopper is suspected to be one.
+        When a shopper is suspected to be a bot.
     by
-        What its commits are named by: of its own in all the processes there ever are.
+        Prefix of its commits' names, unique among all processes.
     block_ms
-        The experiment's blocks.
+        Length of the experiment's blocks.
 
     Attributes
     ----------
-    challenge
+    canary
         The experiment that is running, on this partition's shoppers.
     full
-        Whether :meth:`take` stopped where a commit is large enough: the same is to be taken again after it.
+        Whether :meth:`take` stopped because the commit is large enough. Commit, then take the same events again.
 
     Examples
     --------
@@ -114,9 +130,9 @@ class Partition:
     >>> shown = Impression(event_id="1", ts=0, user_id="u", shelf_id="s", surface="feed",
     ...     items=[Shown(item_id="a", position=0)])
     >>> first = partition.take([(0, shown), (1, Click(event_id="2", ts=9, user_id="u", item_id="a", shelf_id="s"))])
-    >>> [closed.intent for closed in first], partition.commit({}).offset
+    >>> [one.intent for one in first], partition.commit({}).offset
     ([], 1)
-    >>> [closed.intent for closed in partition.take([], watermark=5_000)]
+    >>> [one.intent for one in partition.take([], watermark=5_000)]
     ['look']
     """
 
@@ -134,18 +150,18 @@ class Partition:
         self._numbered = (f"{by}.{number}".encode() for number in itertools.count(1))
         self._join = Attribution(rules)
         states = {
-            _name_decoder.decode(name): State(_fact_decoder.decode(value)) for name, value in saved.states.items()
+            _name_decoder.decode(name): State(_state_decoder.decode(value)) for name, value in saved.states.items()
         }
         self._join.restore(states, saved.watermark, _counts(saved.counts))
-        self._closed: list[AttributedImpression] = []
+        self._attributed: list[AttributedImpression] = []
         self._names = LabelLimiter()
         self._names.restore(rates or {})
         self._bots = Bots(bots)
         self._bots.restore({_shopper(name): _track_decoder.decode(value) for name, value in saved.tracks.items()})
         self._seen: set[str] = set()
         self._aside = 0
-        self.challenge = CanaryExperiment(block_ms)
-        self.challenge.load(saved.experiment)
+        self.canary = CanaryExperiment(block_ms)
+        self.canary.load(saved.experiment)
 
     @property
     def watermark(self) -> int:
@@ -153,47 +169,47 @@ class Partition:
         return self._join.watermark
 
     @property
-    def horizon(self) -> int:
-        """Impressions seen before it are closed, epoch ms."""
-        return self._join.closed_until
+    def attributed_until(self) -> int:
+        """Impressions seen before it are attributed, epoch ms."""
+        return self._join.attributed_until
 
     def begin_anew(self) -> None:
-        """Take whatever comes next: the topic was made anew, and its offsets begin again."""
+        """Take events from any offset on: the topic was recreated, so its offsets begin again."""
         self.offset = -1
 
     def take(self, events: Iterable[tuple[int, AnyEvent | None]], watermark: int = 0) -> list[AttributedImpression]:
-        """Take events in by offset; None stands for a record that is no event. Those taken before are passed over.
+        """Take events in by offset; None stands for a record that is no event. Those taken before are skipped.
 
-        What an event closes is closed before the event is taken: whoever dies between two commits of that leaves the
-        event to be taken again.
+        Impressions that an event's time makes due are attributed before the event is taken. If the process dies between
+        two commits of that, the event is taken again.
 
         Parameters
         ----------
         watermark
-            How far event time is known to have come by other means, as when nothing arrives any more.
+            How far event time has come by another source, such as the clock when nothing arrives any more.
 
         Returns
         -------
         list of AttributedImpression
-            What this closes, until :meth:`commit` takes it, without what is a bot's.
+            Those attributed since the last :meth:`commit`, without those of suspected bots.
         """
         for offset, event in events:
             if offset <= self.offset:
                 continue
             if event is not None:
                 if not self._advance(event.time_ms):
-                    return list(self._closed)
+                    return list(self._attributed)
                 self._join.update(event)
             self.offset = offset
         self._advance(watermark)
-        return list(self._closed)
+        return list(self._attributed)
 
     def _advance(self, watermark: int) -> bool:
-        """Close what is over; False where that is more than fits into this commit."""
+        """Attribute the impressions that are due; False where they are more than fit into this commit."""
         room = MOST_CHANGES - self._join.changes
         if room > 0:
-            self._judge(self._join.advance(watermark, room))
-        self.full = room <= 0 or self._join.short
+            self._set_bots_aside(self._join.advance(watermark, room))
+        self.full = room <= 0 or self._join.more_due
         return not self.full
 
     def commit(self, known: Mapping[str, ShelfContext]) -> Commit:
@@ -202,23 +218,23 @@ class Partition:
         Parameters
         ----------
         known
-            The shelves of what was closed, by id, as far as they are known.
+            The attributed impressions' shelves by id, as far as they are known.
         """
-        closed, self._closed = self._closed, []
+        attributed, self._attributed = self._attributed, []
         aside, self._aside = self._aside, 0
         changed = self._join.drain()
-        seen, self._seen = self._seen.union(self._bots.forget(self.horizon, MOST_CHANGES)), set()
+        seen, self._seen = self._seen.union(self._bots.forget(self.attributed_until, MOST_CHANGES)), set()
         tracks = {shopper: self._bots.track(shopper) for shopper in seen}
-        examples, rates, broken = self._told(closed, known)
-        broken += self._tried(closed, known)
-        experiment, anew = self.challenge.drain()
-        found = Commit(
+        examples, rates, broken = self._label(attributed, known)
+        broken += self._update_canary(attributed, known)
+        experiment, new_experiment = self.canary.drain()
+        commit = Commit(
             before=self._committed,
             after=self._commit,
             name=next(self._numbered),
             offset=self.offset,
             watermark=self._join.watermark,
-            set_={_name(key): _fact_encoder.encode(sorted(state)) for key, state in changed.items() if state},
+            set_={_name(key): _state_encoder.encode(sorted(state)) for key, state in changed.items() if state},
             removed=[_name(key) for key, state in changed.items() if not state],
             totals=_totals(self._join.get()),
             examples=examples,
@@ -228,39 +244,39 @@ class Partition:
             forgotten=[_field(name) for name, track in tracks.items() if not track],
             aside=aside,
             experiment=experiment,
-            anew=anew,
+            new_experiment=new_experiment,
         )
-        self._committed, self._commit, self._join.broken = self.offset, found.name, 0
-        return found
+        self._committed, self._commit, self._join.broken = self.offset, commit.name, 0
+        return commit
 
     def counts(self) -> JoinCounts:
-        """What was seen so far."""
+        """The counts so far."""
         return self._join.get()
 
     def marked(self) -> Counter[str]:
-        """How many shoppers are marked as bots now, by reason."""
+        """Number of shoppers who are marked as bots now, by reason."""
         return self._bots.marked()
 
-    def _judge(self, closed: Iterable[AttributedImpression]) -> None:
-        """Set aside what is a bot's; that a shopper is one shows from this page on."""
-        for shopper, page, shown in pages(closed):
+    def _set_bots_aside(self, impressions: Iterable[AttributedImpression]) -> None:
+        """Count suspected bots' impressions apart, from the page on by which a shopper is recognised as one."""
+        for shopper, page, shown in pages(impressions):
             reason = self._bots.update(shopper, page)
             self._seen.add(shopper)
             if reason:
                 self._join.set_aside(reason, page.shown, page.clicked)
                 self._aside += len(shown)
             else:
-                self._closed += shown
+                self._attributed += shown
 
-    def _told(
-        self, closed: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]
+    def _label(
+        self, impressions: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]
     ) -> tuple[list[LabelledExample], dict[RateKey, Tally], int]:
-        """Examples and rates of closed impressions; one of which nothing can be told is left out, and counted: it would
-        break every later batch again."""
+        """Examples and rates of attributed impressions, and how many raised an exception. These are left out: they
+        would break every later batch."""
         examples: list[LabelledExample] = []
         rates: defaultdict[RateKey, Tally] = defaultdict(Tally)
         broken = 0
-        for one in closed:
+        for one in impressions:
             shelf = known.get(one.shelf_id)
             arm, model = (shelf.arm, shelf.model) if shelf else ("", "")
             try:
@@ -272,32 +288,32 @@ class Partition:
             rates[one.ts // MINUTE_MS * MINUTE_MS, self._names.of(one.ts, named)].add(sums)
         return examples, dict(rates), broken
 
-    def _tried(self, closed: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]) -> int:
-        """Let the experiment count what was closed; how many views it could not."""
+    def _update_canary(self, impressions: Iterable[AttributedImpression], known: Mapping[str, ShelfContext]) -> int:
+        """Count attributed impressions in the experiment; gives how many views raised an exception."""
         broken = 0
-        for view in views(closed, known):
+        for view in views(impressions, known):
             try:
-                self.challenge.update(view)
+                self.canary.update(view)
             except Exception:
                 broken += 1
         return broken
 
 
 def checked_state(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A field of a saved state as it is, where it can be read.
+    """Check a field of a saved state.
 
     Raises
     ------
     ValueError, msgspec.MsgspecError
-        Where it cannot.
+        When it cannot be read.
     """
     _name_decoder.decode(name)
-    _fact_decoder.decode(value)
+    _state_decoder.decode(value)
     return name, value
 
 
 def checked_track(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """As :func:`checked_state`, of what is known of a shopper who may be a bot."""
+    """Check a shopper's field for the recognition of bots, as :func:`checked_state` does."""
     _shopper(name)
     _track_decoder.decode(value)
     return name, value
@@ -316,7 +332,7 @@ def _shopper(field: bytes) -> str:
 
 
 def _totals(counts: JoinCounts) -> dict[str, int]:
-    parts = {"closed": counts.closed, "orphan": counts.orphans, "late": counts.late, "bot": counts.bots}
+    parts = {"closed": counts.attributed, "orphan": counts.orphans, "late": counts.late, "bot": counts.bots}
     return {f"{part}.{name}": count for part, counter in parts.items() for name, count in counter.items()}
 
 

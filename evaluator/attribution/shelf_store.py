@@ -1,8 +1,8 @@
-"""What is known of shelves, in Redis: kept in buckets, each of which tells by itself up to where it has everything.
+"""What is known of shelves, in Redis: in buckets, each with marks up to which offset it is complete.
 
-All of a bucket lies in one hash slot, and so on one server; a script writes its shelves and its marks together. So a
-server that took a master's place without the last writes has lost both, and tells of it: a mark never stands above what
-is there. Knows Redis; nothing of Kafka but partitions and offsets.
+All of a bucket lies in one hash slot, and so on one server. A script writes its shelves and its marks together. A
+replica that takes a master's place without the last writes has lost both. So a mark is never above what is there, and
+a loss shows. Knows Redis; nothing of Kafka but partitions and offsets.
 """
 
 import logging
@@ -22,25 +22,26 @@ from streams.redis.lua import Scripts, replacing
 log = logging.getLogger(__name__)
 
 BUCKETS = 16
-"""Fixed for good: a shelf is looked for where its id belongs."""
+"""Never to be changed: a shelf is looked up in the bucket of its id."""
 
 SCRIPTS = ("remember", "known")
 
 
-class Stretch(NamedTuple):
-    """Part of a partition of the shelves, all of which a batch has.
+class OffsetRange(NamedTuple):
+    """A range of a partition of the shelves, which a batch has completely.
 
     Attributes
     ----------
-    first, behind
-        The offset it begins at, and the one behind its last.
+    first, end
+        Its first offset, and the one after its last.
     until
-        Up to when (epoch ms) the partition's shelves are known with it; None where it does not tell.
+        After it, all of the partition's shelves that were made before this time (epoch ms) are known; None where it
+        does not show how far the partition was read.
     """
 
     partition: int
     first: int
-    behind: int
+    end: int
     until: int | None = None
 
 
@@ -62,33 +63,33 @@ class ShelfStore:
         self._scripts = Scripts(client, "evaluator.attribution", SCRIPTS)
         self._every_mark = [self.marks(number) for number in range(BUCKETS)]
 
-    async def remember(self, shelves: Mapping[str, ShelfContext], stretches: Sequence[Stretch]) -> dict[int, int]:
-        """Keep shelves, by id, that were read in these stretches.
+    async def remember(self, shelves: Mapping[str, ShelfContext], ranges: Sequence[OffsetRange]) -> dict[int, int]:
+        """Keep shelves, by id, that were read in these ranges.
 
         Returns
         -------
         dict
-            For each partition the offset before which all buckets have everything; -1 where one has nothing. Lower
-            than a stretch's end where Redis has lost something before it: from there on it must be read again.
+            For each partition the offset before which all buckets are complete; -1 where one has nothing. It is lower
+            than a range's end where Redis has lost something before it. Then the partition must be read again from it.
         """
-        if not stretches:
+        if not ranges:
             return {}
         parts: list[dict[str, bytes]] = [{} for _ in range(BUCKETS)]
         for shelf_id, known in shelves.items():
-            parts[bucket(shelf_id)][shelf_id] = example.known_encoder.encode(known)
-        said = [word for one in stretches for word in (*one[:3], "" if one.until is None else one.until)]
+            parts[bucket(shelf_id)][shelf_id] = example.context_encoder.encode(known)
+        numbers = [word for one in ranges for word in (*one[:3], "" if one.until is None else one.until)]
 
         async def send(pipe: Any) -> list[Any]:
             for number, mine in enumerate(parts):
                 keys = [self.marks(number), *(self._shelf(number, shelf_id) for shelf_id in mine)]
-                self._scripts.add(pipe, "remember", keys, self.ttl_s, len(stretches), *said, *mine.values())
+                self._scripts.add(pipe, "remember", keys, self.ttl_s, len(ranges), *numbers, *mine.values())
             return list(await pipe.execute())
 
         answers = await self._scripts.run(send)
-        return {one.partition: min(has) for one, has in zip(stretches, zip(*answers, strict=True), strict=True)}
+        return {one.partition: min(has) for one, has in zip(ranges, zip(*answers, strict=True), strict=True)}
 
     async def lowest(self, partitions: Sequence[int]) -> dict[int, int]:
-        """For each partition the offset before which all buckets have everything; -1 where one has nothing."""
+        """For each partition the offset before which all buckets are complete; -1 where one has nothing."""
         if not partitions:
             return {}
         fields = [f"{partition}.offset" for partition in partitions]
@@ -104,7 +105,7 @@ class ShelfStore:
         return {partition: min(map(_offset, has)) for partition, has in marks}
 
     async def begin(self, partition: int, offset: int) -> None:
-        """Have a partition begin at an offset: nothing before it is missed, and up to when it is known is not told."""
+        """Begin a partition at an offset: all buckets are complete up to it, but not known to be up to any time."""
 
         async def write() -> None:
             async with self.client.pipeline(transaction=False) as pipe:
@@ -115,14 +116,14 @@ class ShelfStore:
         await replacing(self.client, write, self._every_mark)
 
     async def known(self, shelf_ids: Iterable[str], until: int, partitions: int) -> dict[str, ShelfContext | None]:
-        """What is known of shelves; None of one that is not ours.
+        """What is known of shelves; None for a shelf that is not ours.
 
         Parameters
         ----------
         until
-            A time (epoch ms); shelves whose bucket does not have all that were made before it are left out.
+            A time (epoch ms). Shelves are left out where their bucket lacks some that were made before it.
         partitions
-            How many the topic of shelves has; 0 where it is not there, and nothing is known.
+            Number of partitions of the topic of shelves; 0 where there is no topic, and nothing is known.
         """
         parts: defaultdict[int, list[str]] = defaultdict(list)
         for shelf_id in dict.fromkeys(shelf_ids):
@@ -143,7 +144,7 @@ class ShelfStore:
         }
 
     def marks(self, number: int) -> str:
-        """The key of a bucket's marks: by partition up to which offset, and up to when, it has everything."""
+        """The key of a bucket's marks: for each partition up to which offset, and up to when, it is complete."""
         return f"ls:{{{self.group}.shelves.{number}}}:marks"
 
     def _shelf(self, number: int, shelf_id: str) -> str:
@@ -151,7 +152,7 @@ class ShelfStore:
 
 
 def bucket(shelf_id: str) -> int:
-    """Where a shelf belongs.
+    """The bucket of a shelf.
 
     Examples
     --------
@@ -161,15 +162,15 @@ def bucket(shelf_id: str) -> int:
     return zlib.crc32(shelf_id.encode("utf-8", "surrogatepass")) % BUCKETS
 
 
-def _offset(told: bytes | None) -> int:
-    """Up to where a mark says that everything is there; -1 where it says nothing."""
-    return int(told) if told is not None and re.fullmatch(rb"[0-9]{1,18}", told) else -1
+def _offset(mark: bytes | None) -> int:
+    """The offset of a mark; -1 where there is none."""
+    return int(mark) if mark is not None and re.fullmatch(rb"[0-9]{1,18}", mark) else -1
 
 
 def _known(value: bytes | None) -> ShelfContext | None:
-    """What is kept of a shelf; None where nothing is, or what others put there."""
+    """What is kept of a shelf; None where there is nothing, or something that cannot be read."""
     try:
-        return example.known_decoder.decode(value) if value else None
+        return example.context_decoder.decode(value) if value else None
     except UNDECODABLE as error:
         log.error("Redis holds what is no shelf under a shelf's key, which counts as none: %s", error)
         return None

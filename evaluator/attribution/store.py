@@ -1,8 +1,8 @@
-"""The evaluator's state in Redis, and the only door to it: partitions, rates by the minute, and through
-``shelf_store`` what is known of shelves.
+"""The evaluator's state in Redis: partitions, rates by the minute, the monitors' state, and through ``shelf_store``
+what is known of shelves. Other modules use these two.
 
-A batch is committed in one script, and only on top of the commit that it was computed from: whatever dies, and whoever
-works on, each event counts once. Knows Redis; nothing of Kafka, nor of how events are joined.
+One script commits a batch, and only on top of the commit that it was computed from. So each event counts once,
+whichever process dies and whichever takes over. Knows Redis; nothing of Kafka, nor of how events are joined.
 """
 
 import logging
@@ -35,7 +35,7 @@ _slice_decoder = msgspec.msgpack.Decoder(tuple[int, str, str, str, str, str])
 
 
 class OutpacedError(RuntimeError):
-    """Another evaluator has gone on with the partition: what is in memory is of no use; load again."""
+    """Another evaluator has changed the state in the meantime: the state in memory is out of date; load again."""
 
 
 class JoinStore:
@@ -48,7 +48,7 @@ class JoinStore:
     group
         The evaluator's consumer group, part of every key.
     state_ttl_s, rates_ttl_s, shelf_ttl_s
-        Lifetimes of a partition nobody works on, of an hour's rates, and of what is known of a shelf.
+        Lifetimes of a partition that no process works on, of an hour's rates, and of what is known of a shelf.
 
     Attributes
     ----------
@@ -71,12 +71,12 @@ class JoinStore:
         keys = [self.key(partition, name) for name in ("state", "meta", "bots", "experiment")]
         states, meta, tracks, experiment = await self._hashes(keys)
         last = meta.pop(b"commit", b"")
-        told = await self._readable(keys[1], meta, _total)
+        totals = await self._readable(keys[1], meta, _total)
         states = await self._readable(keys[0], states, checked_state)
         tracks = await self._readable(keys[2], tracks, checked_track)
         experiment = await self._readable(keys[3], experiment, checked_piece)
-        offset, watermark = told.pop("offset", -1), told.pop("watermark", 0)
-        return Saved(offset, last, watermark, states, told, tracks, experiment)
+        offset, watermark = totals.pop("offset", -1), totals.pop("watermark", 0)
+        return Saved(offset, last, watermark, states, totals, tracks, experiment)
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """Write a batch in one step.
@@ -99,17 +99,17 @@ class JoinStore:
             [part for one in commit.examples for part in (one.id, example.encoder.encode(one))],
             [part for pair in commit.tracks.items() for part in pair],
             commit.forgotten,
-            ["1"] if commit.anew else [],
+            ["1"] if commit.new_experiment else [],
             [part for pair in commit.experiment.items() for part in pair],
             *hours.values(),
         ]
         keys = [self.key(partition, name) for name in ("state", "meta", "examples", "bots", "experiment")]
         keys += [self.key(partition, "rates", str(hour)) for hour in hours]
         head = [commit.before, commit.after, commit.offset, commit.name, commit.watermark]
-        words = [*head, self.state_ttl_s, self.rates_ttl_s, *(word for part in parts for word in (len(part), *part))]
+        arguments = [*head, self.state_ttl_s, self.rates_ttl_s, *(one for part in parts for one in (len(part), *part))]
 
         async def send(pipe: Any) -> list[Any]:
-            self._scripts.add(pipe, "commit", keys, *words)
+            self._scripts.add(pipe, "commit", keys, *arguments)
             return list(await pipe.execute())
 
         [done] = await self._scripts.run(send)
@@ -138,7 +138,7 @@ class JoinStore:
         return dict(found)
 
     async def experiments(self, partitions: Iterable[int]) -> list[bytes]:
-        """What each partition's experiment knows, without the filters; read, it is kept for longer."""
+        """The state of each partition's experiment, without the filters. Reading it renews its lifetime."""
         keys = [self.key(partition, "experiment") for partition in partitions]
 
         async def read() -> list[Any]:
@@ -154,80 +154,80 @@ class JoinStore:
     async def keep(
         self, partition: int, before: bytes, name: bytes, state: Mapping[str, Any], references: Mapping[str, Any]
     ) -> bool:
-        """Keep what is under watch beside a partition; a second's worth may be lost with the process.
+        """Save the state of a process's monitors in a partition's hashes.
 
         Parameters
         ----------
         before, name
-            What was kept last is called, empty for nothing; and what is kept now.
+            The name of the state that was saved last, empty where there was none; and the name of this one.
         references
-            Large values that are new, by name; those kept before stay.
+            Large values that are new, by name; those saved before stay.
 
         Returns
         -------
         bool
-            Whether what was kept before is there.
+            Whether the state that was saved before is still there.
 
         Raises
         ------
         OutpacedError
-            When what is in Redis is not what this was computed from.
+            When the state in Redis is not the one that this was computed from.
         """
         new = [part for key, value in references.items() for part in (key, msgspec.msgpack.encode(value))]
-        words = [before, name, msgspec.msgpack.encode(state), self.state_ttl_s, *new]
+        arguments = [before, name, msgspec.msgpack.encode(state), self.state_ttl_s, *new]
         keys = [self.key(partition, "watches"), self.key(partition, "references")]
 
         async def send(pipe: Any) -> list[Any]:
-            self._scripts.add(pipe, "keep", keys, *words)
+            self._scripts.add(pipe, "keep", keys, *arguments)
             return list(await pipe.execute())
 
         [done] = await self._scripts.run(send)
         if not done:
-            raise OutpacedError(f"what is watched beside partition {partition} is another's")
+            raise OutpacedError(f"another process has saved the state of the monitors in partition {partition}")
         return bool(done == 1)
 
     async def kept(self, partition: int) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
-        """Name, state and references that were kept last."""
+        """Name, state and references that :meth:`keep` saved last."""
         keys = [self.key(partition, "watches"), self.key(partition, "references")]
-        watches, references = await self._hashes(keys)
-        name = watches.pop(b"name", b"")
-        told = await self._readable(
-            keys[0], watches, lambda name, value: (name, msgspec.msgpack.decode(value, type=dict[str, Any]))
+        fields, references = await self._hashes(keys)
+        name = fields.pop(b"name", b"")
+        states = await self._readable(
+            keys[0], fields, lambda name, value: (name, msgspec.msgpack.decode(value, type=dict[str, Any]))
         )
         known = await self._readable(
             keys[1], references, lambda name, value: (name.decode(), msgspec.msgpack.decode(value, type=list[Any]))
         )
-        return name, told.get(b"state", {}), known
+        return name, states.get(b"state", {}), known
 
     async def _readable(
         self, key: str, fields: Mapping[bytes, bytes], decode: Callable[[bytes, bytes], tuple[K, T]]
     ) -> dict[K, T]:
-        """A hash's fields as values; those that are none of ours are removed, and told of."""
+        """A hash's fields, decoded; those that cannot be decoded are removed and logged."""
         found = {}
         for name, value in fields.items():
             try:
-                made, what = decode(name, value)
+                field, content = decode(name, value)
             except (*UNDECODABLE, ValueError, IndexError) as error:
                 log.error("Redis holds what is not ours in %r of %s, which is removed: %s", name[:100], key, error)
                 if key:
                     await cast(Any, self.client.hdel(key, cast(Any, name)))
             else:
-                found[made] = what
+                found[field] = content
         return found
 
     async def _hashes(self, keys: Sequence[str]) -> list[dict[bytes, bytes]]:
-        """What stands in hashes of one partition, all at one moment."""
+        """The fields of hashes of one partition, read in one step."""
 
         async def send(pipe: Any) -> list[Any]:
             self._scripts.add(pipe, "load", keys)
             return list(await pipe.execute())
 
         [found] = await self._scripts.run(send)
-        return [dict(zip(words[::2], words[1::2], strict=True)) for words in found]
+        return [dict(zip(pairs[::2], pairs[1::2], strict=True)) for pairs in found]
 
 
 def numbers(meta: Mapping[bytes, bytes]) -> dict[str, int]:
-    """What a partition's meta hash counts, with its offset and watermark: all but the name of the last commit.
+    """The numbers of a partition's meta hash: counts, offset and watermark; without the name of the last commit.
 
     Examples
     --------
@@ -238,7 +238,7 @@ def numbers(meta: Mapping[bytes, bytes]) -> dict[str, int]:
 
 
 def _total(name: bytes, value: bytes) -> tuple[str, int]:
-    """A number that scripts compare as it is written."""
+    """A number of the meta hash. Scripts compare its text, so it must be written in the usual way."""
     if str(found := int(value)).encode() != value:
         raise ValueError("it is not written as numbers are")
     return name.decode(), found

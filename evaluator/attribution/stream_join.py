@@ -1,8 +1,8 @@
 """The live join: batches of ``shop.events`` to committed partitions, examples and rates.
 
-Knows the store through its class and Kafka through ``Send``; nothing of Faust. When ``process`` returns, Redis has the
-batch; once what it returns is done, Kafka has its examples, and the batch's offsets may be committed. What was taken
-before is recognised by its offset, so to process anything again is harmless.
+When ``process`` returns, Redis has the batch. Once the returned sends are done, Kafka has its examples, and the batch's
+offsets may be committed. Events taken before are recognised by their offsets, so to process them again is harmless.
+Knows the store through its class and Kafka through ``Send``; nothing of Faust.
 """
 
 import asyncio
@@ -46,41 +46,41 @@ RATE_HOURS = WINDOWS["24h"] // HOUR_MS + 1
 
 LOOK_AGAIN_S = 0.05
 
-NOT_THE_EVENTS = (*KAFKA_ERRORS, OSError, OutpacedError, *connection.ERRORS)
-"""What may break while events are taken, and is not their fault."""
+INFRASTRUCTURE_ERRORS = (*KAFKA_ERRORS, OSError, OutpacedError, *connection.ERRORS)
+"""Errors that events do not cause."""
 
 Numbered = tuple[int, AnyEvent | None]
-"""An event with its offset; None is one that cannot be read."""
+"""An event with its offset; None for a record that cannot be read."""
 Take = Callable[[Partition], list[AttributedImpression]]
 ReadAgain = Callable[[int, int, int | None], AsyncGenerator[Sequence[Record]]]
-"""Reads a partition's events from an offset on: to before another, or to where the partition ends now."""
+"""Reads a partition's events from an offset up to before another; without the other up to the partition's end."""
 
 
 class StreamJoin:
     """Keeps the partitions that this process works on.
 
-    Redis may know less than Kafka has been told is done: a replica took a master's place without its last commits. So
-    whatever lies between what is loaded and what comes next is read again first.
+    Redis may have less than the offset that is committed in Kafka, where a replica took a master's place without its
+    last commits. So events between the loaded state and the next batch are read again first.
 
     Parameters
     ----------
     shelf_partitions
-        How many the topic of shelves has.
+        Number of partitions of the topic of shelves.
     gone
-        Whether an offset of a partition that was taken once is there no more, because its topic was made anew.
+        Whether an offset that was taken once is no longer in its partition, because the topic was recreated.
     read_again
-        Gives a partition's events from an offset on, to before another or to where the partition ends now.
+        Reads a partition's events again.
     progress
-        Called after each commit: what a pause of a night closes takes many, and is no standstill.
+        Called after each commit. After a pause of a night a batch takes many commits, which must not look like a stall.
     clock
-        What time it is, epoch milliseconds, where no record tells.
+        The time, epoch milliseconds, where no record has one.
 
     Attributes
     ----------
-    figures
-        What there is to say of all that is closed: rates also of what was closed before this process began.
+    metrics
+        Everything measured of attributed impressions. Rates include those attributed before this process began.
     assigned
-        The partitions that are this process's own.
+        The partitions that are assigned to this process.
     """
 
     def __init__(
@@ -107,29 +107,30 @@ class StreamJoin:
         self.rules = JoinWindow(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.retry = RedisRetry()
         self.partitions: dict[int, Partition] = {}
-        self.figures = LiveMetrics(config, items)
+        self.metrics = LiveMetrics(config, items)
         self.assigned: set[int] = set()
-        self._held = False
+        self._slot_known = False
         self._slot: Slot | None = None
-        self._begun: dict[int, tuple[int, float]] = {}
+        self._began: dict[int, tuple[int, float]] = {}
         self._loading = asyncio.Lock()
-        self._moved: dict[int, float] = {}
-        self._shown: dict[int, int] = {}
+        self._last_records: dict[int, float] = {}
+        self._measured_until: dict[int, int] = {}
         self._clock = clock
         self._revoked = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
         """Take a batch of events, of any partitions.
 
-        A batch that breaks is taken record by record; one that breaks alone is dead-lettered, and is no event.
+        A batch that raises an exception is taken record by record. A record that raises one alone is dead-lettered and
+        counts as no event.
         """
         try:
             return await self._process(records)
-        except NOT_THE_EVENTS:
-            raise  # not the events' fault, and nothing here can mend it: nothing may be committed
+        except INFRASTRUCTURE_ERRORS:
+            raise  # nothing may be committed
         except Exception as error:
             async with self._loading:
-                self._forget()  # what is in memory may be half changed
+                self._forget()  # what is in memory may be inconsistent
             if len(records) == 1:
                 log.exception("an event broke the join and goes to the dead letters")
                 return await self._give_up(records[0], error)
@@ -147,101 +148,99 @@ class StreamJoin:
             self.meter.count("refused" if event is None else "events")
             self.meter.time("delay", now - record.timestamp_ms)
             if isinstance(event, Touch):
-                self._figure(partial(self.figures.update_item, event))
+                self._update_metrics(partial(self.metrics.update_item, event))
         return sent
 
     async def _take(self, events: Mapping[int, Sequence[Numbered]]) -> Sent:
         sent: Sent = []
         async with self._loading:
             for number, some in events.items():
-                self._moved[number] = time.monotonic()
+                self._last_records[number] = time.monotonic()
                 sent += await self._commit(number, lambda partition, some=some: partition.take(some), some[0][0])  # type: ignore[misc]
         return sent
 
     async def _give_up(self, record: Record, error: Exception) -> Sent:
-        """The letter goes first: once the offset is committed, nobody looks at the record again."""
+        """Dead-letter a record, then take it as no event. Once its offset is committed, it is not read again."""
         await self._letters(record, refuse("internal", f"evaluator: {type(error).__name__}: {error}"))
         self.meter.count("refused")
         return await self._take({record.partition: [(record.offset, None)]})
 
-    def _figure(self, take: Callable[[], None]) -> None:
-        """Let figures take something in. They are told of what is committed already, so what breaks them is counted,
-        and holds nothing up."""
+    def _update_metrics(self, update: Callable[[], None]) -> None:
+        """Update the metrics with something that is committed already. An exception is counted and stops nothing."""
         try:
-            take()
+            update()
         except Exception:
             self.meter.count("figures.failed")
-            log.exception("something is missing from the figures")
+            log.exception("an update of the metrics failed")
 
-    def made(self, records: Sequence[ShelfRecord]) -> None:
-        """Tell the figures of shelves, once of each."""
+    def update_shelves(self, records: Sequence[ShelfRecord]) -> None:
+        """Update the metrics with shelves, each once."""
         for record in records:
-            self._figure(partial(self.figures.update_shelf, record))
+            self._update_metrics(partial(self.metrics.update_shelf, record))
         self.meter.count("shelves", len(records))
 
-    async def close_idle(self, caught_up: Iterable[int]) -> Sent:
-        """Let time go on in partitions where nothing arrives: the clock is their watermark then, for there is no record
-        to tell the time. So what a quiet partition makes late depends on when it was quiet."""
+    async def advance_idle(self, caught_up: Iterable[int]) -> Sent:
+        """Move the watermark of partitions where nothing arrives to the clock's time, as no record has a newer one.
+        Which later events count as late then depends on when the partition was idle."""
         now, sent = self._clock(), Sent()
         async with self._loading:
             for number in caught_up:
                 partition, left = await self._partition(number, None)
                 sent += left
-                quiet_s = time.monotonic() - self._moved.setdefault(number, time.monotonic())
-                waits = quiet_s < self.config.idle_s
-                if waits or not partition.counts().waiting:
+                idle_s = time.monotonic() - self._last_records.setdefault(number, time.monotonic())
+                if idle_s < self.config.idle_s or not partition.counts().waiting:
                     continue
                 sent += await self._commit(number, lambda partition: partition.take([], now), None)
         return sent
 
     async def keep(self, assigned: Iterable[int]) -> None:
-        """Forget partitions that are another's now."""
+        """Forget the partitions that are not assigned to this process any more."""
         async with self._loading:
             self.assigned = set(assigned)
             if set(self.partitions) - self.assigned:
                 self._forget()
-            self._watch()
+            self._update_monitors()
 
     def hold(self, slot: Slot | None) -> None:
-        """Take in what the challenger's slot holds now."""
-        self._held, self._slot = True, slot
-        for challenge in (self.figures.challenge, *(one.challenge for one in self.partitions.values())):
-            challenge.hold(slot)
+        """Take in the present state of the challenger's slot."""
+        self._slot_known, self._slot = True, slot
+        for canary in (self.metrics.canary, *(one.canary for one in self.partitions.values())):
+            canary.hold(slot)
 
     async def gather(self, partitions: Callable[[], Awaitable[int]]) -> None:
-        """Ask Redis what all partitions, which are so many, know of the experiment that is running."""
-        if self.figures.challenge.running:
+        """Add up the running experiment of all partitions, whose number is given, from Redis."""
+        if self.metrics.canary.running:
             numbers = range(await partitions())
             states = await self.retry.until_done(partial(self.store.experiments, numbers))
-            self._figure(partial(self.figures.challenge.gather, states))
+            self._update_metrics(partial(self.metrics.canary.gather, states))
 
     def revoked(self) -> None:
-        """Note that partitions may be another's for a while: what Redis has then is not what is known here."""
+        """Note that another process may have the partitions for a while: the state in memory may be out of date."""
         self._revoked = True
 
     def _forget(self) -> None:
-        """All partitions, to be loaded again with their rates: those of single ones cannot be taken out of the sums."""
+        """Drop all partitions and rates, to be loaded again: one partition's rates cannot be taken out of the sums."""
         self.partitions.clear()
-        self.figures.rates = RollingRates()
+        self.metrics.rates = RollingRates()
 
     def gauges(self) -> dict[str, float]:
         """Counts of the partitions, and of alerts."""
         counts = [partition.counts() for partition in self.partitions.values()]
-        found = {
-            "alerts": float(len(self.figures.monitors.active.get())),
+        return {
+            "alerts": float(len(self.metrics.monitors.active.get())),
             "waiting": float(sum(one.waiting for one in counts)),
+            "closed": float(sum(one.attributed.total() for one in counts)),
+            "orphans": float(sum(one.orphans.total() for one in counts)),
+            "late": float(sum(one.late.total() for one in counts)),
         }
-        for part in ("closed", "orphans", "late"):
-            found[part] = float(sum(getattr(one, part).total() for one in counts))
-        return found
 
     def series(self) -> list[Series]:
-        """What is measured, up to where closing has got to."""
-        until = max((partition.horizon for partition in self.partitions.values()), default=0)
-        return [*self._bots(), *self.figures.get(until, wall_ms())]
+        """All measurements, up to the time before which impressions are attributed."""
+        until = max((partition.attributed_until for partition in self.partitions.values()), default=0)
+        return [*self._bots(), *self.metrics.get(until, wall_ms())]
 
     def _bots(self) -> Iterator[Series]:
-        """Who is marked now, and what was set aside since the state began, by reason."""
+        """By reason: shoppers marked as bots now; their impressions and clicks set aside since the state began."""
         marked, aside = Counter[str](), Counter[str]()
         for partition in self.partitions.values():
             marked += partition.marked()
@@ -251,72 +250,72 @@ class StreamJoin:
             for what in ("impressions", "clicks"):
                 yield Series(f"bot_{what}", {"reason": reason}, float(aside[f"{reason}.{what}"]))
 
-    def _watch(self) -> None:
+    def _update_monitors(self) -> None:
         until = min((self._reached(number) for number in self.assigned), default=-math.inf)
-        self._figure(partial(self.figures.monitor, until))
+        self._update_metrics(partial(self.metrics.monitor, until))
 
     def _reached(self, number: int) -> float:
-        """Up to when a partition is closed; a partition without events holds nothing up."""
+        """Up to when a partition's impressions are attributed; infinity where it has no events, to delay no monitor."""
         partition = self.partitions.get(number)
         if partition is None:
             return -math.inf
-        return partition.horizon if partition.watermark else math.inf
+        return partition.attributed_until if partition.watermark else math.inf
 
     async def _commit(self, number: int, take: Take, before: int | None) -> Sent:
-        """Commit what a partition takes next, which stands at the offset ``before``; None where nothing comes next."""
+        """Take events into a partition and commit; ``before`` is the offset of the first, None where there is none."""
         while True:
             partition, sent = await self._partition(number, before)
             if await self.gone(number, partition.offset):
-                log.warning("partition %d of the events was made anew: it is read from its beginning", number)
+                log.warning("partition %d of the events was recreated: it is read from its beginning", number)
                 partition.begin_anew()
-                self._begun.pop(number, None)
+                self._began.pop(number, None)
             try:
                 return [*sent, *await self._step(number, partition, take)]
             except OutpacedError as outpaced:
                 self._outpaced(outpaced)
 
     async def _step(self, number: int, partition: Partition, take: Take) -> Sent:
-        """Take and commit, as often as it takes."""
+        """Take and commit, repeatedly while one commit is not enough."""
         sent = Sent()
         while True:
             started = time.perf_counter()
-            closed = take(partition)
+            attributed = take(partition)
             self.meter.time("join", (time.perf_counter() - started) * 1000)
-            known = await self._known(closed)
+            known = await self._known(attributed)
             commit = partition.commit(known)
             started = time.perf_counter()
             await self.retry.until_done(partial(self.store.commit, number, commit))
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
-            self._figure(partial(self._measure, number, commit, closed, known))
-            self._shown[number] = max(partition.horizon, self._shown.get(number, 0))
-            sent += self._published(number, commit.examples)
+            self._update_metrics(partial(self._measure, number, commit, attributed, known))
+            self._measured_until[number] = max(partition.attributed_until, self._measured_until.get(number, 0))
+            sent += self._publish(number, commit.examples)
             self._progress()
             if not partition.full:
                 return sent
 
     def _outpaced(self, outpaced: OutpacedError) -> None:
-        """Another process went on, this one's own commit arrived though its answer was lost, or Redis lost commits."""
+        """Reload: another process has committed, the answer to an own commit was lost, or Redis lost commits."""
         log.warning("%s: loading it again", outpaced)
         self._forget()
 
-    async def _known(self, closed: Sequence[AttributedImpression]) -> dict[str, ShelfContext]:
-        """What is known of shelves, once Redis has all that were made before what is closed was seen.
+    async def _known(self, attributed: Sequence[AttributedImpression]) -> dict[str, ShelfContext]:
+        """What is known of the impressions' shelves; waits until Redis has all shelves made before they were seen.
 
-        A backlog of events is read faster than that of the shelves which they name, and shelves that Redis lost are
-        read again; what is closed without its shelf would lack its model for ever.
+        A backlog of events is read faster than that of their shelves, and shelves that Redis lost are read again. An
+        example without its shelf would never get its model.
         """
         found: dict[str, ShelfContext | None] = {}
-        wanted, until = [one.shelf_id for one in closed], max((one.ts for one in closed), default=0)
+        wanted, until = [one.shelf_id for one in attributed], max((one.ts for one in attributed), default=0)
         while wanted:
-            ask = partial(self.store.shelves.known, wanted, until, self.shelf_partitions)
-            found |= await self.retry.until_done(ask)
+            lookup = partial(self.store.shelves.known, wanted, until, self.shelf_partitions)
+            found |= await self.retry.until_done(lookup)
             wanted = [shelf_id for shelf_id in wanted if shelf_id not in found]
             if wanted:
                 await asyncio.sleep(LOOK_AGAIN_S)
         return {shelf_id: known for shelf_id, known in found.items() if known is not None}
 
     async def _partition(self, number: int, before: int | None) -> tuple[Partition, Sent]:
-        """A partition as it stands; where it had to be loaded, with the examples that were left unsent."""
+        """The partition, loaded if it is not in memory; after loading also the sends of examples not yet in Kafka."""
         broken: set[int] | None = None
         if self._revoked:
             self._revoked = False
@@ -326,35 +325,36 @@ class StreamJoin:
             newest = max(0, saved.watermark - self.rules.grace_ms - self.rules.window_ms) // HOUR_MS
             hours = range(max(0, newest - RATE_HOURS), newest + 1)
             rates = await self.retry.until_done(partial(self.store.rates, number, hours))
-            by, block_ms = uuid.uuid4().hex, self.figures.challenge.block_ms
+            by, block_ms = uuid.uuid4().hex, self.metrics.canary.block_ms
             partition = self.partitions[number] = Partition(self.rules, saved, rates, self.bots, by, block_ms)
-            if self._held:
-                partition.challenge.hold(self._slot)
-            self.figures.count(rates)
-            left = await self.retry.until_done(lambda: self.store.examples(number))
+            if self._slot_known:
+                partition.canary.hold(self._slot)
+            self.metrics.count(rates)
+            unsent = await self.retry.until_done(lambda: self.store.examples(number))
             try:
                 missed = await self._take_missed(number, partition, before, broken)
             except OutpacedError as outpaced:
                 self._outpaced(outpaced)
-            except NOT_THE_EVENTS:
+            except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception:
-                log.exception("events that are taken again break the join: taking them one by one")
+                log.exception("events that are taken again raise an exception: taking them one by one")
                 self._forget()
                 broken = broken or set()
             else:
-                return partition, [*self._published(number, left), *missed]
+                return partition, [*self._publish(number, unsent), *missed]
         return self.partitions[number], []
 
     async def _take_missed(
         self, number: int, partition: Partition, before: int | None, broken: set[int] | None
     ) -> Sent:
-        """What Redis lost; nothing of the past of a partition that it never knew, before what was taken here first.
+        """Take the events again that Redis lost, up to before the offset ``before``.
 
         Parameters
         ----------
         broken
-            Where given, events are taken one by one, those that it has as none, and one that breaks is put there.
+            Offsets of events that count as none. Where it is given, events are taken one by one, and the offset of one
+            that raises an exception is added.
         """
         first, sent = self._first(number, partition, before), Sent()
         if first is None or (before is not None and before <= first):
@@ -369,7 +369,7 @@ class StreamJoin:
                     taken = part if broken is None or offset not in broken else [(offset, None)]
                     try:
                         sent += await self._step(number, partition, lambda one, taken=taken: one.take(taken))  # type: ignore[misc]
-                    except NOT_THE_EVENTS:
+                    except INFRASTRUCTURE_ERRORS:
                         raise
                     except Exception:
                         if broken is not None:
@@ -378,27 +378,27 @@ class StreamJoin:
         return sent
 
     def _first(self, number: int, partition: Partition, before: int | None) -> int | None:
-        """Where what Redis has of a partition ends; None where nobody can tell.
+        """The first offset that Redis lacks; None where it is not known.
 
-        Of one that Redis does not know at all it may have lost what was taken here from the first event on. That is
-        read again for as long as the shelves which it names are known.
+        Redis may have lost a partition altogether. Then it is the first offset that this process took, for as long as
+        the shelves of these events are known. Events before it are not taken.
         """
         if partition.offset >= 0:
             return partition.offset + 1
-        now, lasts_s = time.monotonic(), self.store.shelves.ttl_s
-        if number in self._begun and now - self._begun[number][1] > lasts_s:
-            del self._begun[number]
+        now = time.monotonic()
+        if number in self._began and now - self._began[number][1] > self.store.shelves.ttl_s:
+            del self._began[number]
         if before is not None:
-            self._begun.setdefault(number, (before, now))
-        return self._begun[number][0] if number in self._begun else None
+            self._began.setdefault(number, (before, now))
+        return self._began[number][0] if number in self._began else None
 
     def _decoded(self, record: Record, now: int) -> AnyEvent | None:
-        """An event; None where it cannot be read, or is from after its record came, which the worker dead-letters."""
+        """The event; None where it cannot be read or is later than its record. The worker dead-letters such records."""
         event = decode_event(record.value, record.came_ms(now), self.events)
         return None if isinstance(event, Refusal) else event
 
-    def _published(self, number: int, examples: Sequence[LabelledExample]) -> Sent:
-        """Examples on their way to Kafka; once all are there, Redis forgets them."""
+    def _publish(self, number: int, examples: Sequence[LabelledExample]) -> Sent:
+        """Start to send examples to Kafka; once all are there, they are removed from Redis."""
 
         async def publish() -> None:
             await asyncio.gather(
@@ -412,17 +412,17 @@ class StreamJoin:
         return [asyncio.ensure_future(publish())] if examples else []
 
     def _measure(
-        self, number: int, commit: Commit, closed: Sequence[AttributedImpression], known: Mapping[str, ShelfContext]
+        self, number: int, commit: Commit, attributed: Sequence[AttributedImpression], known: Mapping[str, ShelfContext]
     ) -> None:
-        """Let figures take in what a partition's commit has closed; of views those alone that they have not seen: what
-        Redis lost is closed again."""
+        """Update the metrics with a commit. Views measured before are skipped: after a loss in Redis, impressions are
+        attributed again."""
         self.meter.count("closed", len(commit.examples) + commit.aside)
         self.meter.count("broken", commit.broken)
-        views = example.views(closed, known)
+        views = example.views(attributed, known)
         self.meter.count("clicked", sum(sums.clicks for sums in commit.rates.values()))
         for view in views:
             if view.made_at is not None:
                 self.meter.time("freshness", view.ts - view.made_at)
-        self.figures.count(commit.rates)
-        self.figures.update([view for view in views if view.ts >= self._shown.get(number, 0)])
-        self._watch()
+        self.metrics.count(commit.rates)
+        self.metrics.update([view for view in views if view.ts >= self._measured_until.get(number, 0)])
+        self._update_monitors()

@@ -43,14 +43,14 @@ class Access:
     Examples
     --------
     >>> access = Access(DashboardConfig(host="0.0.0.0", token="0123456789abcdef"))
-    >>> access.judge(Request("shop.example", "", {}, None)), access.judge(Request("h", "", {}, "0123456789abcdef"))
+    >>> access.check(Request("shop.example", "", {}, None)), access.check(Request("h", "", {}, "0123456789abcdef"))
     ('deny', 'enter')
-    >>> access.judge(Request("shop.example", "Bearer 0123456789abcdef", {}, None))
+    >>> access.check(Request("shop.example", "Bearer 0123456789abcdef", {}, None))
     'allow'
-    >>> access.judge(Request("shop.example", "", {COOKIE: access.cookie}, None))
+    >>> access.check(Request("shop.example", "", {COOKIE: access.cookie}, None))
     'allow'
     >>> here = Access(DashboardConfig())
-    >>> here.judge(Request("127.0.0.1:8765", "", {}, None)), here.judge(Request("evil.example:8765", "", {}, None))
+    >>> here.check(Request("127.0.0.1:8765", "", {}, None)), here.check(Request("evil.example:8765", "", {}, None))
     ('allow', 'misdirected')
     """
 
@@ -60,7 +60,7 @@ class Access:
         digest = hmac.new((self._token or "").encode(), b"liveshelf dashboard", hashlib.sha256)
         self.cookie = digest.hexdigest()
 
-    def judge(self, request: Request) -> Answer:
+    def check(self, request: Request) -> Answer:
         """The answer to a request; ``enter`` means: set the cookie, and remove the token from the address.
 
         On loopback the header ``Host`` must be loopback too. Otherwise a foreign page whose name resolves to this
@@ -137,7 +137,7 @@ class Guard:
             connection.cookies,
             connection.query_params.get("token"),
         )
-        match self.access.judge(request):
+        match self.access.check(request):
             case "misdirected":
                 return PlainTextResponse(MISDIRECTED, 421)
             case "deny":

@@ -58,8 +58,8 @@ class CanaryExperiment:
     >>> canary = CanaryExperiment(block_ms=60_000)
     >>> canary.hold(Slot(Promotion("m2", datetime.fromtimestamp(0, UTC), "passed the gate", share=0.5)))
     >>> for number in range(100):
-    ...     closed = AttributedImpression(f"u{number}", "i", "s", "feed", 0, ts=9_000)
-    ...     canary.update(View((closed,), arm="canary", made_at=5_000, made_for=closed.shopper))
+    ...     impression = AttributedImpression(f"u{number}", "i", "s", "feed", 0, ts=9_000)
+    ...     canary.update(View((impression,), arm="canary", made_at=5_000, made_for=impression.shopper))
     >>> shown = next(one for one in canary.get() if one.labels["arm"] == "canary")
     >>> shown.name, shown.labels["challenger"], 35 < shown.value < 65
     ('experiment_impressions', 'm2', True)
@@ -96,7 +96,7 @@ class CanaryExperiment:
         if view.arm != belongs:
             experiment.meet(view.shopper, belongs)
             return
-        for one in view.closed:
+        for one in view.impressions:
             experiment.update(one, view.arm)
 
     def get(self) -> Iterator[Series]:

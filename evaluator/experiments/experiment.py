@@ -93,20 +93,20 @@ class Experiment:
         self._seen = bytearray(SEEN_BITS // 8)
         self._changed: set[int] = set()
 
-    def update(self, closed: AttributedImpression, arm: str) -> None:
+    def update(self, impression: AttributedImpression, arm: str) -> None:
         """Take one attributed impression in."""
         if arm not in self.shares:
             return
-        moment = closed.ts // self.block_ms
+        moment = impression.ts // self.block_ms
         if moment > self._open and not 0 < sum(shown for shown, _ in self._block.values()) < LEAST:
             self._end()
             self._open = moment
-        counts, block, clicked = self._counts[arm], self._block[arm], bool(closed.outcomes)
+        counts, block, clicked = self._counts[arm], self._block[arm], bool(impression.outcomes)
         counts[0] += 1
         counts[1] += clicked
         block[0] += 1
         block[1] += clicked
-        digest = _digest(closed.shopper)
+        digest = _digest(impression.shopper)
         self._spread[arm].update(digest[-1], clicked)
         counts[2] += self._is_new(digest)
 

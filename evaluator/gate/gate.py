@@ -19,7 +19,7 @@ from evaluator.gate.report import Check, Verdict, conclude
 from models.training.examples import Example, expected_level
 
 
-def judge(
+def decide(
     champion: Score,
     challenger: Score,
     examples: Sequence[Example],
@@ -56,10 +56,10 @@ def judge(
     >>> import numpy as np
     >>> shown = [Example(query=str(i), item=item, intent=item) for i in range(200) for item in ("buy", "ignore")]
     >>> def sure(p): return lambda some: [np.array([[p, 0, 0, 1 - p], [1 - p, 0, 0, p]], "f4")[:: -1] for _ in some]
-    >>> verdict = judge(sure(0.6), sure(0.8), shown, GateConfig(latency_p99=100, latency_median=100))
-    >>> verdict.decision, judge(sure(0.6), sure(0.6), shown, GateConfig()).decision
+    >>> verdict = decide(sure(0.6), sure(0.8), shown, GateConfig(latency_p99=100, latency_median=100))
+    >>> verdict.decision, decide(sure(0.6), sure(0.6), shown, GateConfig()).decision
     ('passed', 'refused')
-    >>> judge(sure(0.6), sure(0.8), shown[:60], GateConfig()).sentence
+    >>> decide(sure(0.6), sure(0.8), shown[:60], GateConfig()).sentence
     'Not enough examples: 200 queries are needed, there are 30. The slice has 30 queries.'
     """
     lists = ranked_lists(examples, config.most_contexts)

@@ -80,12 +80,12 @@ class HourlyMetrics:
 
     def update(self, views: Sequence[View]) -> None:
         """Take attributed views in, in any order."""
-        with_outcomes = (view for view in views if any(one.outcomes for one in view.closed))
-        gains = dict(zip(map(id, with_outcomes), ndcg([view.closed for view in views]), strict=True))
+        with_outcomes = (view for view in views if any(one.outcomes for one in view.impressions))
+        gains = dict(zip(map(id, with_outcomes), ndcg([view.impressions for view in views]), strict=True))
         self._compare(views)
         for view in views:
             self._rank(view, gains.get(id(view)))
-            for one in view.closed:
+            for one in view.impressions:
                 place = BUCKETS.index(bucket(one.position))
                 self._positions.update(f"{view.surface}|{view.query}", one.item_id, place, bool(one.outcomes))
 
@@ -119,8 +119,8 @@ class HourlyMetrics:
         rolling = self._shelves.get(surface)
         if rolling is None:
             rolling = self._shelves[surface] = Rolling(HOUR_MS, RankingMetrics, STEPS)
-        sums, items = rolling.part(view.ts), [one.item_id for one in view.closed]
-        sums.mrr.update(reciprocal_rank(view.closed))
+        sums, items = rolling.part(view.ts), [one.item_id for one in view.impressions]
+        sums.mrr.update(reciprocal_rank(view.impressions))
         sums.ndcg_10.update(gain)
         vectors = [vector for item in items if (vector := self.items.vector(item)) is not None]
         sums.diversity.update(diversity(np.stack(vectors)) if vectors else None)
@@ -132,7 +132,7 @@ class HourlyMetrics:
         """Take in predictions and outcomes of items, grouped by part of the hour."""
         by_part: defaultdict[int, list[tuple[Chances, str]]] = defaultdict(list)
         for view in views:
-            for one in view.closed:
+            for one in view.impressions:
                 if (chances := view.chances.get(one.item_id)) is not None:
                     by_part[view.ts // PART_MS].append((chances, one.intent))
         for number, pairs in by_part.items():

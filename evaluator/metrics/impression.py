@@ -70,7 +70,7 @@ class View:
     without entries for shelves that are not ours.
     """
 
-    closed: tuple[AttributedImpression, ...]
+    impressions: tuple[AttributedImpression, ...]
     model: str = ""
     arm: str = ""
     query: str = ""
@@ -81,14 +81,14 @@ class View:
     @property
     def shopper(self) -> str:
         """Who saw it."""
-        return self.closed[0].shopper
+        return self.impressions[0].shopper
 
     @property
     def surface(self) -> str:
         """Where it was seen."""
-        return self.closed[0].surface
+        return self.impressions[0].surface
 
     @property
     def ts(self) -> int:
         """When it was seen, epoch ms."""
-        return self.closed[0].ts
+        return self.impressions[0].ts

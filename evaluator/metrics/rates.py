@@ -87,16 +87,16 @@ def bucket(position: int) -> str:
     return next((name for last, name in PLACES if position <= last), BUCKETS[-1])
 
 
-def cut(closed: AttributedImpression, arm: str, model: str) -> Slice:
+def cut(impression: AttributedImpression, arm: str, model: str) -> Slice:
     """The slice that an attributed impression counts in."""
-    return Slice(label_value(closed.surface), label_value(arm), label_value(model), bucket(closed.position))
+    return Slice(label_value(impression.surface), label_value(arm), label_value(model), bucket(impression.position))
 
 
-def tally(closed: AttributedImpression) -> Tally:
+def tally(impression: AttributedImpression) -> Tally:
     """The sums of one attributed impression."""
-    clicked = int(bool(closed.outcomes))
-    bought = int(any(outcome.kind == "purchase" for outcome in closed.outcomes))
-    return Tally(1, clicked, bought, closed.revenue, closed.revenue**2)
+    clicked = int(bool(impression.outcomes))
+    bought = int(any(outcome.kind == "purchase" for outcome in impression.outcomes))
+    return Tally(1, clicked, bought, impression.revenue, impression.revenue**2)
 
 
 class Sums(Protocol):
@@ -182,9 +182,9 @@ class RollingRates:
         self.dropped = 0
         self._slices: dict[Slice, dict[str, Rolling[Tally]]] = {}
 
-    def update(self, closed: AttributedImpression, *, arm: str, model: str) -> None:
+    def update(self, impression: AttributedImpression, *, arm: str, model: str) -> None:
         """Count one attributed impression."""
-        self.add(cut(closed, arm, model), closed.ts, tally(closed))
+        self.add(cut(impression, arm, model), impression.ts, tally(impression))
 
     def add(self, key: Slice, ts: int, sums: Tally) -> None:
         """Add sums of a slice at ``ts`` (ms)."""

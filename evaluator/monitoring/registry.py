@@ -116,16 +116,16 @@ class MonitorRegistry:
         """Take an attributed view in."""
         key = Key("click_rate", view.surface, view.arm)
         clicks = self._of(RateMonitor, key, _challenger(view))
-        for one in view.closed:
+        for one in view.impressions:
             clicks.update(bool(one.outcomes), one.shopper)
             self._track(key, clicks)
         self._against_holdback(view)
         unseen = self._of(NewItemsMonitor, Key("unseen_items"))
-        for one in view.closed:
+        for one in view.impressions:
             unseen.update(one.item_id, one.shopper)
         self._track(Key("unseen_items"), unseen)
         # One of the view's impressions: those of one view are not independent.
-        one = view.closed[crc32(view.closed[0].shelf_id.encode("utf-8", "replace")) % len(view.closed)]
+        one = view.impressions[crc32(view.impressions[0].shelf_id.encode("utf-8", "replace")) % len(view.impressions)]
         if (chances := view.chances.get(one.item_id)) is not None:
             for intent in ("look", "buy"):
                 predicted = getattr(chances, intent), one.intent == intent, hashed(view.shopper)
@@ -223,7 +223,7 @@ class MonitorRegistry:
             versions = {key: self._versions[key] for key in self._monitors if key[:2] == ("holdback", view.surface)}
         for key, version in versions.items():
             monitor = self._of(HoldbackMonitor, key, version)
-            for one in view.closed:
+            for one in view.impressions:
                 hit = bool(one.outcomes)
                 monitor.update(hit, one.shopper, view.ts, held_back=view.arm == holdback)
             self._track(key, monitor)

@@ -59,9 +59,9 @@ def slices(examples: Sequence[LabelledExample], config: LearningConfig) -> Slice
 
     Examples
     --------
-    >>> made = [LabelledExample(id=f"{ts}{item}", ts=ts, shopper="u", item_id=item, shelf_id="s", surface="",
+    >>> examples = [LabelledExample(id=f"{ts}{item}", ts=ts, shopper="u", item_id=item, shelf_id="s", surface="",
     ...     position=0, intent="look") for ts in range(10) for item in "ab"]
-    >>> [len(some) for some in slices(made, LearningConfig())]
+    >>> [len(some) for some in slices(examples, LearningConfig())]
     [14, 2, 4]
 
     Raises

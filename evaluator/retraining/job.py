@@ -17,7 +17,7 @@ import msgspec
 from evaluator.gate import report as verdicts
 from evaluator.gate.checks.quality import calibrated
 from evaluator.gate.dataset import Score, Served
-from evaluator.gate.gate import judge
+from evaluator.gate.gate import decide
 from evaluator.gate.report import Verdict
 from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
@@ -183,7 +183,7 @@ class Job:
         if first:  # it was never calibrated, so any calibrated model would have a smaller loss
             baseline = calibrated(champion, dataset.calibrate, self.config.gate.most_contexts)
         weights = {str(intent): weight for intent, weight in self.config.streams.policy.intent_weights.items()}
-        verdict = judge(
+        verdict = decide(
             champion,
             challenger,
             dataset.gate,

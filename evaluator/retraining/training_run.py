@@ -31,10 +31,10 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Examples
     --------
-    >>> made = Trigger(reason="schedule", summary="No run for 24 h", evidence={"hours": 24.0}, at=5, examples=10)
-    >>> made.go, decoder.decode(encoder.encode(made)) == made
+    >>> trigger = Trigger(reason="schedule", summary="No run for 24 h", evidence={"hours": 24.0}, at=5, examples=10)
+    >>> trigger.go, decoder.decode(encoder.encode(trigger)) == trigger
     (True, True)
-    >>> waits = msgspec.structs.replace(made, held_back=[Hold(limit="cooldown", words="cooldown: 12 min left")])
+    >>> waits = msgspec.structs.replace(trigger, held_back=[Hold(limit="cooldown", words="cooldown: 12 min left")])
     >>> waits.go, waits.words
     (False, 'cooldown: 12 min left')
     """

@@ -126,9 +126,9 @@ def relevant_alerts(alerts: Iterable[Alert], config: TriggerConfig) -> list[Aler
 
     Examples
     --------
-    >>> made = [Alert(name="click_rate_drop", labels={"surface": "feed", "arm": arm}, state="firing", summary="",
+    >>> firing = [Alert(name="click_rate_drop", labels={"surface": "feed", "arm": arm}, state="firing", summary="",
     ...     evidence={}, since=5) for arm in ("champion", "canary")]
-    >>> [one.labels["arm"] for one in relevant_alerts(made, TriggerConfig())]
+    >>> [one.labels["arm"] for one in relevant_alerts(firing, TriggerConfig())]
     ['champion']
     """
     return [one for one in alerts if one.name in config.alarms and one.labels.get("arm") != CANARY]

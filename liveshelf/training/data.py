@@ -202,9 +202,9 @@ def _joined(
                 counts[f"of suspected bots ({reason}), left out"] += page.shown
             else:
                 yield from ((closed, contexts.get(closed)) for closed in shown)
-        bots.forget(join.closed_until)
+        bots.forget(join.attributed_until)
     found = join.get()
-    counts.update({intent: found.closed[intent] for intent in INTENTS})
+    counts.update({intent: found.attributed[intent] for intent in INTENTS})
     counts["orphan outcomes"] = found.orphans.total()
     counts["still open at the end"] = found.waiting
     if join.broken:

@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evaluator.attribution.items import Items
-from evaluator.attribution.shelf_store import Stretch
+from evaluator.attribution.shelf_store import OffsetRange
 from evaluator.attribution.shelves import Batch, ShelfConsumer
 from evaluator.config import EvaluatorConfig
 from evaluator.dashboard.feed import Feed
@@ -276,9 +276,9 @@ class Kept:
     def __init__(self) -> None:
         self.reached: list[int] = []
 
-    async def remember(self, _: Mapping[str, Any], stretches: Sequence[Stretch]) -> dict[int, int]:
-        self.reached += [one.until for one in stretches if one.until is not None]
-        return {one.partition: one.behind for one in stretches}
+    async def remember(self, _: Mapping[str, Any], ranges: Sequence[OffsetRange]) -> dict[int, int]:
+        self.reached += [one.until for one in ranges if one.until is not None]
+        return {one.partition: one.end for one in ranges}
 
     async def lowest(self, partitions: Sequence[int]) -> dict[int, int]:
         return dict.fromkeys(partitions, -1)

@@ -1,18 +1,18 @@
--- Commits one batch of one partition: all of it or nothing, and only on top of what it was computed from.
--- KEYS  state (hash), meta (hash), examples to be sent (hash), shoppers who may be bots (hash), what an experiment knows
---       (hash), then one hash of rates for each hour touched
+-- Commits one batch of one partition: all of it or nothing, and only on top of the commit that it was computed from.
+-- KEYS  state (hash), meta (hash), examples to be sent (hash), shoppers' fields for the recognition of bots (hash),
+--       the experiment (hash), then one hash of rates for each hour touched
 -- ARGV  offset and name of the last commit that the meta must have; offset and name of this one; watermark; the
---       state's ttl s; the rates' ttl s; then for each of state to set, state to remove, totals to set, examples to add,
---       shoppers to set, shoppers to remove, one argument where the experiment is another than before, what it knows to
---       set, and each hour's rates: how many arguments, and these; all but these single ones are pairs of a field and a
---       value
--- Returns  1 when committed, 0 when another evaluator has gone on meanwhile: load again.
--- What another has put there ends the script here, where nothing is written yet, if anywhere.
+--       state's ttl s; the rates' ttl s; then eight lists and one for each hour, each after its length: state to set,
+--       state to remove, totals to set, examples to add, shoppers to set, shoppers to remove, "1" where the
+--       experiment is a new one, the experiment's fields to set, and each hour's rates. Lists to remove have fields;
+--       the others have pairs of a field and a value.
+-- Returns  1 when committed, 0 when another evaluator has committed in the meantime: load again.
+-- A key of a wrong type raises its error in this loop, before anything is written.
 for _, key in ipairs(KEYS) do redis.call('HLEN', key) end
 local there = redis.call('HMGET', KEYS[2], 'offset', 'commit')
 if (there[1] or '-1') ~= ARGV[1] or (there[2] or '') ~= ARGV[2] then return 0 end
 local at = 8
--- A sum that is none is another's doing: it begins anew.
+-- A value that is no finite number was not written here: the sum starts again.
 local function add(key, field, value)
   local sum = redis.pcall('HINCRBYFLOAT', key, field, value)
   if type(sum) == 'table' or math.abs(tonumber(sum)) == math.huge then redis.call('HSET', key, field, value) end

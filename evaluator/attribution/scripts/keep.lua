@@ -1,8 +1,9 @@
--- Keeps what is under watch: only on top of what it was computed from, or where nothing is there any more.
--- KEYS  where it stands (hash), what it is compared with (hash)
--- ARGV  the name that it must have; the new one; where it stands; the ttl s; then pairs of a field and a value to be
---       compared with
--- Returns  1 when it is kept, 2 when it is kept and what was before is lost, 0 when another has gone on: load again.
+-- Saves the state of the monitors: only on top of the state that it was computed from, or where there is none any more.
+-- KEYS  name and state (hash), reference values of the monitors (hash)
+-- ARGV  the name that the saved state must have; the new name; the new state; the ttl s; then pairs of a field and a
+--       reference value
+-- Returns  1 when saved, 2 when saved and the earlier state is lost, 0 when another process has saved its own: load
+--          again.
 for _, key in ipairs(KEYS) do redis.call('HLEN', key) end
 local there = redis.call('HGET', KEYS[1], 'name')
 if there and there ~= ARGV[1] then return 0 end

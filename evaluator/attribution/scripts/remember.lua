@@ -1,8 +1,8 @@
--- Keeps shelves of one bucket, and tells up to where it has those of each partition: only on top of what it has.
+-- Keeps shelves of one bucket, and moves its marks by ranges of offsets: each only where it continues the mark.
 -- KEYS  marks (hash), then a key for each shelf
--- ARGV  the shelves' ttl s; how many stretches; of each its partition, the offset it begins at, the offset behind it,
---       and up to when (ms) its partition's shelves are known with it, empty where it does not tell; then the shelves
--- Returns  for each stretch the offset before which the bucket has all of the partition; -1 where nothing is told
+-- ARGV  the shelves' ttl s; number of ranges; for each its partition, its first offset, the offset after its last, and
+--       up to when (ms) the partition's shelves are known with it, empty where that is unknown; then the shelves
+-- Returns  for each range the offset before which the bucket has all of the partition; -1 where it has no mark
 local has, at = {}, 3
 for i = 1, tonumber(ARGV[2]) do
   local offset, time = ARGV[at] .. '.offset', ARGV[at] .. '.until'

@@ -70,6 +70,6 @@ setInterval(() => {
   }
 }, 1_000);
 
-for (const panel of [rates, latency, drift]) panel.watch(show);
+for (const panel of [rates, latency, drift]) panel.onChange(show);
 await begin();
 follow();

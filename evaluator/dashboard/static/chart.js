@@ -1,4 +1,4 @@
-// One chart over time: uPlot, a legend that tells the values under the cursor, and the same as a table.
+// One chart over time: uPlot, a legend with the values under the cursor, and a table of the same values.
 
 import uPlot from "./uplot/uPlot.esm.js";
 import { colour, h, rows, text } from "./dom.js";
@@ -58,7 +58,7 @@ export class Chart {
     } else {
       this.plot?.setData(this.data());
     }
-    this.tell(this.plot?.cursor.idx ?? null);
+    this.showLegend(this.plot?.cursor.idx ?? null);
     this.describe();
     this.tabulate();
   }
@@ -107,13 +107,13 @@ export class Chart {
           values: (_, splits) => splits.map((value) => this.tick(value)),
           ...(this.log ? { splits: (plot, axisNumber, low, high) => this.decades(low, high), filter: (plot, splits) => splits } : {}) },
       ],
-      hooks: { setCursor: [(plot) => this.tell(plot.cursor.idx ?? null)] },
+      hooks: { setCursor: [(plot) => this.showLegend(plot.cursor.idx ?? null)] },
     }, this.data(), this.canvas);
   }
 
   tick(value) {
-    const told = this.form(value);
-    return Math.abs(value) >= 10_000 && /^[\d,.]+$/.test(told) ? short(value) : told;
+    const text = this.form(value);
+    return Math.abs(value) >= 10_000 && /^[\d,.]+$/.test(text) ? short(value) : text;
   }
 
   /** Powers of ten, not more than there is room for. */
@@ -152,7 +152,7 @@ export class Chart {
     });
   }
 
-  tell(index) {
+  showLegend(index) {
     let number = 0;
     const found = this.at(index);
     const wanted = this.lines.length;

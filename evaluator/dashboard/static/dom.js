@@ -4,12 +4,12 @@ export const get = (id) => document.getElementById(id);
 
 /** An element with properties (`class`, `aria-…` and the like as attributes) and children. */
 export function h(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null) made.setAttribute(name, value);
+    if (value !== undefined && value !== null) element.setAttribute(name, value);
   }
-  made.append(...children);
-  return made;
+  element.append(...children);
+  return element;
 }
 
 /** Set text only where it changes: what a person selects or a screen reader reads is left alone. */
@@ -32,9 +32,9 @@ export function rows(table, wanted, empty = "Nothing yet.") {
     if (row.dataset.kinds !== kinds) {
       row.dataset.kinds = kinds;
       row.replaceChildren(...cells.map((cell, place) => {
-        const made = h(cell.head ? "th" : "td", { scope: cell.head ? "row" : null, colspan: cell.columns });
-        if (columns[place].classList.contains("n") && !cell.columns) made.className = "n";
-        return made;
+        const element = h(cell.head ? "th" : "td", { scope: cell.head ? "row" : null, colspan: cell.columns });
+        if (columns[place].classList.contains("n") && !cell.columns) element.className = "n";
+        return element;
       }));
     }
     cells.forEach((cell, place) => fill(row.cells[place], typeof cell === "string" ? { text: cell } : cell));

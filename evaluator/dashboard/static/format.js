@@ -40,9 +40,9 @@ export const withInterval = ([rate, low, high], form = percent) =>
 export const ENOUGH = Math.log10(20);
 
 /** A cell: how many times one rate is another. An end that is not known is open. */
-export function ratio(told) {
-  if (!told) return { text: NONE };
-  const [value, low, high] = told;
+export function ratio(estimate) {
+  if (!estimate) return { text: NONE };
+  const [value, low, high] = estimate;
   return { text: number(value), sub: known(high) ? range(low, high, number) : `more than ${number(low)}` };
 }
 

@@ -1,7 +1,7 @@
 """One alert; the active alerts of one reporter; and the view of all alerts that a reader of the alerts topic has.
 
 Each beginning and each end is published once, and a long alert is repeated. Several evaluators may report the same
-alert, and each repeats its alerts after a restart; a reader tells which records are news. Pure: takes alerts and a
+alert, and each repeats its alerts after a restart; a reader decides which records are news. Pure: takes alerts and a
 clock. Knows nothing of where they go, nor of where they are read from.
 """
 

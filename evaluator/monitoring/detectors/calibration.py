@@ -13,7 +13,7 @@ from models.training.reliability import expected_calibration_error
 
 BINS = 10
 GROUPS = 256
-"""Random groups of shoppers; so many that what they do not tell exactly costs hardly any power."""
+"""Random groups of shoppers; enough that the error of the estimated dispersion costs hardly any power."""
 
 EXPECTED = 5
 """Variance, in outcomes, that a bin has in each window at least; the chi-squared limit does not hold below (Cochran
@@ -97,7 +97,7 @@ def _p_value(
     weights = (2 * now - 1) / counts[now, bins] / np.sqrt(errors[bins])
     found = np.bincount(groups[some], apart * weights)
     expected = np.bincount(groups[some], variances[bins] * weights**2)
-    freedom = expected.sum() ** 2 / (expected**2).sum() - 1  # of groups of one size that tell as much (Kish)
+    freedom = expected.sum() ** 2 / (expected**2).sum() - 1  # effective number of groups (Kish) less one
     if freedom <= 0:
         return 1.0
     dispersion = max(1.0, (found**2).sum() / expected.sum() * (freedom + 1) / freedom)

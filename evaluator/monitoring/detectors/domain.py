@@ -49,7 +49,7 @@ class DomainClassifier(WindowTest[Input]):
 
     def __init__(self, size: int = 500, significance: float = 0.005) -> None:
         if significance < 1 / (PERMUTATIONS + 1):
-            raise ValueError(f"{PERMUTATIONS} permutations cannot tell a significance of {significance}")
+            raise ValueError(f"{PERMUTATIONS} permutations cannot show a significance of {significance}")
         super().__init__(size, significance)
 
     def _test(self, reference: Sequence[Input], window: Sequence[Input]) -> tuple[float, Evidence]:

@@ -50,7 +50,7 @@ class BelowHoldback:
 
     def __init__(self, run_length: float = 10_000, shifts: Sequence[float] = DROPS) -> None:
         if not shifts or not all(0 < shift < 1 for shift in shifts):
-            raise ValueError(f"watch for rate ratios below one, not {tuple(shifts)}")
+            raise ValueError(f"the rate ratios must be within 0 and 1, not {tuple(shifts)}")
         self.run_length, self.shifts = run_length, tuple(shifts)
         self.dispersion = 1.0
         self.reset()

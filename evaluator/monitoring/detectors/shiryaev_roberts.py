@@ -76,7 +76,7 @@ class ShiryaevRoberts:
         if not 0 < rate < 1:
             raise ValueError(f"the reference rate is {rate}; it must lie between 0 and 1")
         if not shifts or not (all(0 < shift < 1 for shift in shifts) or all(1 < shift < 1 / rate for shift in shifts)):
-            raise ValueError(f"watch for rates all below or all above the reference {rate}, within 0 and 1")
+            raise ValueError(f"the rates must all be below or all above the reference {rate}, within 0 and 1")
         if dispersion < 1:
             raise ValueError(f"a dispersion of {dispersion} is below that of independent outcomes, one")
         self.rate, self.run_length, self.shifts = rate, run_length, tuple(shifts)

@@ -43,9 +43,9 @@ def table(examples: Iterable[LabelledExample]) -> Any:
 
     Examples
     --------
-    >>> made = [LabelledExample(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="feed", position=0,
-    ...     intent="look", history=["a"]) for ts in (9, 5)]
-    >>> rows(table(made)) == made[::-1]
+    >>> examples = [LabelledExample(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="feed",
+    ...     position=0, intent="look", history=["a"]) for ts in (9, 5)]
+    >>> rows(table(examples)) == examples[::-1]
     True
     """
     ordered = sorted(examples, key=lambda one: tuple(getattr(one, name) for name in ORDER))

@@ -29,11 +29,11 @@ class Reservoir:
 
     Examples
     --------
-    >>> made = [LabelledExample(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
+    >>> examples = [LabelledExample(id=str(ts), ts=ts, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
     ...     intent="look") for ts in range(100)]
     >>> there, back = Reservoir(5), Reservoir(5)
-    >>> changes = [there.update(one) for one in made]
-    >>> for one in reversed(made + made): _ = back.update(one)
+    >>> changes = [there.update(one) for one in examples]
+    >>> for one in reversed(examples + examples): _ = back.update(one)
     >>> [one.id for one in there.get()], there.get() == back.get(), any(changes[-30:])
     (['0', '68', '75', '79', '99'], True, True)
     """

@@ -21,10 +21,10 @@ class Segment(NamedTuple):
 
     Examples
     --------
-    >>> made = Segment(1_764_129_600_000, 3_600_000, 3, 5)
-    >>> made.name
+    >>> segment = Segment(1_764_129_600_000, 3_600_000, 3, 5)
+    >>> segment.name
     '20251126T040000Z_3600s_000003-000005.parquet'
-    >>> Segment.parse(made.name) == made, Segment.parse("notes.txt")
+    >>> Segment.parse(segment.name) == segment, Segment.parse("notes.txt")
     (True, None)
     """
 

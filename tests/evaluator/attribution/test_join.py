@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.attribution import join as attribution
-from evaluator.attribution.join import MOST_FACTS, Attribution, JoinCounts, JoinWindow, State, join_events, pages
+from evaluator.attribution.join import MOST_JOIN_EVENTS, Attribution, JoinCounts, JoinWindow, State, join_events, pages
 from evaluator.metrics.impression import AttributedImpression, JoinEvent
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, Shown
 
@@ -65,7 +65,7 @@ def test_the_strongest_outcome_wins(kinds: list[str], intent: str) -> None:
     closed, counts = joined([seen(0, "a"), *(did(kind, 1 + place, "a") for place, kind in enumerate(kinds))])
     assert intents(closed) == [("a", intent)]
     assert [outcome.kind for outcome in closed[0].outcomes] == kinds
-    assert counts == JoinCounts(closed=Counter({intent: 1}))
+    assert counts == JoinCounts(attributed=Counter({intent: 1}))
 
 
 def test_an_impression_closes_when_the_watermark_is_past_window_and_grace() -> None:
@@ -194,7 +194,7 @@ def test_an_outcome_sent_again_with_another_time_or_value_counts_once(order: tup
     events: list[AnyEvent] = [seen(0, "a"), bought(5, "p"), bought(6, "p"), bought(5, "p", price=11.0)]
     [closed], counts = joined([events[place] for place in order])
     assert (closed.revenue, [outcome.ts for outcome in closed.outcomes]) == (10.0, [5]), "the earliest, then the least"
-    assert counts == JoinCounts(closed=Counter(buy=1))
+    assert counts == JoinCounts(attributed=Counter(buy=1))
 
 
 def test_ids_are_told_apart_by_kind_item_and_shopper() -> None:
@@ -245,26 +245,26 @@ def test_one_shopper_and_item_cost_little_and_change_nothing_for_others() -> Non
     assert [one for one in closed if one.shopper != "bot"] == alone.advance(10**6)
     assert join.get().orphans == alone.get().orphans == {"cart": 200}
     kept = sum(1 + len(one.outcomes) for one in closed if one.shopper == "bot")
-    assert (kept, join.broken) == (MOST_FACTS, 20_000 - MOST_FACTS), "the rest is counted"
+    assert (kept, join.broken) == (MOST_JOIN_EVENTS, 20_000 - MOST_JOIN_EVENTS), "the rest is counted"
 
 
 def test_a_full_key_takes_facts_again_once_its_first_are_over() -> None:
     join = Attribution(RULES)
-    for number in range(MOST_FACTS):
+    for number in range(MOST_JOIN_EVENTS):
         join.update(seen(0, "a", shelf=f"s{number}"))
     join.update(seen(40, "a"))
     assert join.broken == 1
     join.watermark = 41
     join.update(seen(40, "a", shelf="t"))
     assert join.broken == 1 and join.get().waiting == 1
-    assert len(join.advance(41)) == MOST_FACTS, "also what was settled on the way"
+    assert len(join.advance(41)) == MOST_JOIN_EVENTS, "also what was settled on the way"
 
 
 def test_a_state_from_before_the_limit_is_cut_to_the_earliest() -> None:
-    many = [fact for ts in range(MOST_FACTS + 3) for _, fact in join_events(seen(ts, "a", shelf=f"s{ts}"))]
+    many = [fact for ts in range(MOST_JOIN_EVENTS + 3) for _, fact in join_events(seen(ts, "a", shelf=f"s{ts}"))]
     join = Attribution(RULES)
     join.restore({("u", "a"): State(many), ("u", "b"): State(many[:2])}, 0, JoinCounts())
-    assert (join.broken, join.get().waiting, join.drain()) == (3, MOST_FACTS + 2, {("u", "a"): State(many[:-3])})
+    assert (join.broken, join.get().waiting, join.drain()) == (3, MOST_JOIN_EVENTS + 2, {("u", "a"): State(many[:-3])})
 
 
 @settings(max_examples=200, deadline=None)
@@ -289,7 +289,7 @@ def test_what_is_taken_of_a_full_key_depends_on_the_order_of_events_alone(
         return sorted(closed, key=repr), join.get(), broken + join.broken
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attribution, "MOST_FACTS", 2)
+        patch.setattr(attribution, "MOST_JOIN_EVENTS", 2)
         assert played(advanced, restarted) == played(set(), set())
 
 
@@ -301,7 +301,7 @@ def test_no_outcome_is_lost_or_counted_twice(events: list[AnyEvent]) -> None:
     used = [outcome.event_id for one in closed for outcome in one.outcomes]
     assert len(used) == len(set(used))
     assert len(used) + counts.orphans.total() == len(outcomes)
-    assert counts.closed.total() == len(closed)
+    assert counts.attributed.total() == len(closed)
     for one in closed:
         assert all(one.ts <= outcome.ts <= one.ts + RULES.window_ms for outcome in one.outcomes)
 
@@ -311,7 +311,7 @@ def in_steps(events: Sequence[AnyEvent], most: float) -> list[list[AttributedImp
     for event in events:
         join.update(event)
     steps = [join.advance(1_000, most)]
-    while join.short:
+    while join.more_due:
         steps.append(join.advance(1_000, most))
     assert join.watermark == 1_000
     return steps
@@ -349,7 +349,7 @@ def test_what_a_shorter_window_closes_at_once_is_closed_in_steps_too() -> None:
     join = Attribution(RULES)
     join.restore(before.drain(), before.watermark, before.get())
     steps = [len(join.advance(400, 4))]
-    while join.short:
+    while join.more_due:
         steps.append(len(join.advance(400, 4)))
     assert steps == [4, 4, 1] and join.watermark == 500
 

@@ -27,10 +27,10 @@ class Process:
     """One evaluator, as far as it watches."""
 
     def __init__(self, client: "Redis", group: str) -> None:
-        self.figures = LiveMetrics(EvaluatorConfig(watch_learn=200), Items())
+        self.metrics = LiveMetrics(EvaluatorConfig(watch_learn=200), Items())
         store = JoinStore(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
         self.active = ActiveAlerts()
-        self.monitor_state = MonitorState(store, self.figures, self.active, RedisRetry())
+        self.monitor_state = MonitorState(store, self.metrics, self.active, RedisRetry())
         self.shown = 0
 
     def close(self, count: int, clicked: bool = True) -> None:
@@ -38,13 +38,13 @@ class Process:
         for _ in range(count):
             self.shown += 1
             one = AttributedImpression(f"u{self.shown}", "i", "s", "feed", 0, self.shown, CLICKED if clicked else ())
-            self.figures.update([View((one,), arm="champion")])
-        self.figures.monitor(1 << 60)
+            self.metrics.update([View((one,), arm="champion")])
+        self.metrics.monitor(1 << 60)
 
     @property
     def seen(self) -> int:
         """How many impressions the detector of clicks knows of."""
-        watch = self.figures.monitors._monitors.get(Key("click_rate", "feed", "champion"))
+        watch = self.metrics.monitors._monitors.get(Key("click_rate", "feed", "champion"))
         assert watch is None or isinstance(watch, RateMonitor)
         return watch.seen if watch else 0
 

@@ -171,7 +171,7 @@ def test_what_a_pause_of_a_night_closes_goes_in_commits_of_a_bounded_size() -> N
         partition.take(batch)
         commits.append(partition.commit({}))
         while partition.full:
-            assert partition.horizon < night - RULES.window_ms - RULES.grace_ms
+            assert partition.attributed_until < night - RULES.window_ms - RULES.grace_ms
             partition.take(batch)
             commits.append(partition.commit({}))
     sizes = [len(one.set_) + len(one.removed) for one in commits]
@@ -229,7 +229,7 @@ def test_a_bots_impressions_are_counted_aside_from_the_page_on_that_gives_it_awa
     for sums in commit.rates.values():
         rates.add(sums)
     assert counts.bots == {"positions.impressions": 93, "positions.clicks": 93} and commit.aside == 93
-    assert rates.impressions + commit.aside == counts.closed.total() == 240
+    assert rates.impressions + commit.aside == counts.attributed.total() == 240
     assert rates.clicks == 20 + 27, "nine pages say too little"
     assert Counter(example.shopper for example in commit.examples) == {"u": 120, "bot": 27}
     assert partition.marked() == {"positions": 1}
@@ -310,7 +310,7 @@ def test_what_cannot_be_decided_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_one_shopper_and_item_bring_on_top_is_counted_and_never_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "MOST_FACTS", 3)
+    monkeypatch.setattr(join, "MOST_JOIN_EVENTS", 3)
     partition = Partition(RULES, Saved())
     partition.take((number, impression(number, 5, f"s{number}")) for number in range(5))
     commit = partition.commit({})
@@ -328,7 +328,7 @@ def test_batches_and_deaths_change_nothing_of_a_full_key(
     events: list[AnyEvent | None], cuts: set[int], deaths: set[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(join, "MOST_FACTS", 2)
+        patch.setattr(join, "MOST_JOIN_EVENTS", 2)
         assert play(events, cuts, deaths).told() == play(events, set(), set()).told()
 
 

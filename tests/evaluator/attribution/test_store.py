@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from evaluator.attribution.example import ShelfContext
 from evaluator.attribution.join import JoinWindow
 from evaluator.attribution.partition import HOUR_MS, Commit, Partition, Saved
-from evaluator.attribution.shelf_store import Stretch
+from evaluator.attribution.shelf_store import OffsetRange
 from evaluator.attribution.store import JoinStore, OutpacedError
 from evaluator.experiments.canary import CanaryExperiment
 from evaluator.experiments.experiment import BLOCK_MS
@@ -145,7 +145,7 @@ def test_what_an_experiment_counts_is_committed_with_what_it_is_of(redis_db: str
 
     async def fresh(store: JoinStore, version: str = "m2") -> Partition:
         partition = Partition(RULES, await store.load(0))
-        partition.challenge.hold(trial(version))
+        partition.canary.hold(trial(version))
         return partition
 
     async def work(store: JoinStore) -> None:
@@ -393,7 +393,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
         partition.take([], watermark=at + 500 if turn < 3 else at + HOUR_MS)
         await store.commit(3, partition.commit({"s": KNOWN}))
         await store.shelves.begin(0, 5)
-        await store.shelves.remember({"s1": KNOWN}, [Stretch(0, 5, 9, at)])
+        await store.shelves.remember({"s1": KNOWN}, [OffsetRange(0, 5, 9, at)])
         assert await store.shelves.lowest([0]) == {0: 9}
         assert await store.shelves.known(["s1", "s2"], at - 1, 1) == {"s1": KNOWN, "s2": None}
         name, _, _ = await store.kept(3)

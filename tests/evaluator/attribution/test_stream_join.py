@@ -14,7 +14,7 @@ from evaluator.attribution import partition
 from evaluator.attribution.items import Items
 from evaluator.attribution.join import Attribution
 from evaluator.attribution.live_metrics import LiveMetrics
-from evaluator.attribution.shelf_store import Stretch
+from evaluator.attribution.shelf_store import OffsetRange
 from evaluator.attribution.store import JoinStore
 from evaluator.attribution.stream_join import StreamJoin
 from evaluator.config import EvaluatorConfig
@@ -72,7 +72,7 @@ def state(
         client = Redis.from_url(url)
         store = JoinStore(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
         await store.shelves.begin(0, 0)
-        await store.shelves.remember({}, [Stretch(0, 0, 1, 10 * HOUR)])
+        await store.shelves.remember({}, [OffsetRange(0, 0, 1, 10 * HOUR)])
         streams = StreamsConfig(kafka=kafka, topics=config)
         async with Producer(streams, meter) as send:
             for number, batch in enumerate(batches):

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import AnswerError, GateRequest, Score
-from evaluator.gate.gate import judge
+from evaluator.gate.gate import decide
 from evaluator.gate.report import Verdict, decode, encode
 from models.scorer import Floats, utility
 from tests.evaluator.gate.world import FEATURES, World
@@ -31,7 +31,7 @@ def ticking() -> "count[int]":
 
 
 def verdict(world: World, champion: Score, challenger: Score, config: GateConfig = CONFIG) -> Verdict:
-    return judge(champion, challenger, world.examples(), config, clock=ticking().__next__)
+    return decide(champion, challenger, world.examples(), config, clock=ticking().__next__)
 
 
 def learned(world: World, rows: int, chance: np.random.Generator, shuffled: bool = False) -> Score:
@@ -83,13 +83,13 @@ def test_a_slice_that_is_too_small_is_not_judged() -> None:
     world = World(199, 0)
     found = verdict(world, world.scorer(0 * world.truth), world.scorer(world.truth))
     assert found.decision == "too_few" and not found.passed and found.checks[0].needed == 200
-    assert judge(world.scorer(world.truth), world.scorer(world.truth), [], CONFIG).decision == "too_few"
+    assert decide(world.scorer(world.truth), world.scorer(world.truth), [], CONFIG).decision == "too_few"
 
 
 def test_a_few_shoppers_are_too_few_however_much_they_see() -> None:
     world = World(250, 0)
     some = [msgspec.structs.replace(one, shopper=f"u{row % 31}") for row, one in enumerate(world.examples())]
-    found = judge(world.scorer(0.5 * world.truth), world.scorer(world.truth), some, CONFIG)
+    found = decide(world.scorer(0.5 * world.truth), world.scorer(world.truth), some, CONFIG)
     assert (found.decision, found.shoppers, found.queries) == ("too_few", 31, 250)
     assert found.sentence == "Not enough examples: 200 shoppers are needed, there are 31. The slice has 31 shoppers."
 
@@ -97,10 +97,10 @@ def test_a_few_shoppers_are_too_few_however_much_they_see() -> None:
 def test_few_queries_are_too_few_however_many_ask_them() -> None:
     world = World(100, 0)
     some = [msgspec.structs.replace(one, shopper=str(number)) for one in world.examples() for number in range(3)]
-    found = judge(world.scorer(0.5 * world.truth), world.scorer(world.truth), some, CONFIG)
+    found = decide(world.scorer(0.5 * world.truth), world.scorer(world.truth), some, CONFIG)
     assert (found.decision, found.shoppers, found.queries) == ("too_few", 3, 100)
     many = [msgspec.structs.replace(one, shopper=f"u{row % 250}") for row, one in enumerate(some)]
-    found = judge(world.scorer(0.5 * world.truth), world.scorer(world.truth), many, CONFIG)
+    found = decide(world.scorer(0.5 * world.truth), world.scorer(world.truth), many, CONFIG)
     assert found.sentence == "Not enough examples: 500 shoppers are needed, there are 250. The slice has 100 queries."
 
 
@@ -148,7 +148,7 @@ def test_better_on_every_figure_and_yet_over_a_budget_is_refused() -> None:
                 part[[brands[item] == "bolt" for item in ask.items]] = [0.01, 0, 0, 0.99]
         return found
 
-    found = judge(champion, boost, world.examples(), CONFIG, brands=brands, clock=ticking().__next__)
+    found = decide(champion, boost, world.examples(), CONFIG, brands=brands, clock=ticking().__next__)
     failed = [check.name for check in found.checks if not check.passed]
     assert found.decision == "refused" and failed == ["exposure_brand"] and "'acme', from 'bolt'" in found.sentence
 
@@ -156,7 +156,7 @@ def test_better_on_every_figure_and_yet_over_a_budget_is_refused() -> None:
 def test_items_are_ranked_by_what_they_are_worth_to_the_shop() -> None:
     """By a utility that is the other way round, a challenger with better probabilities has the worse shelves."""
     world = World(250, 3)
-    found = judge(
+    found = decide(
         world.scorer(0.2 * world.truth + world.chance.normal(size=world.truth.shape)),
         world.scorer(world.truth),
         world.examples(),

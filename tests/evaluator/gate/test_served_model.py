@@ -10,7 +10,7 @@ import pytest
 
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Score, Served
-from evaluator.gate.gate import judge
+from evaluator.gate.gate import decide
 from models.encoder import Encoder
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
@@ -57,9 +57,9 @@ def test_a_head_that_learned_passes_and_one_that_learned_noise_is_refused(
         return Served(Parts(head=folder / "saved" / "head"), encoder, items, "float32")
 
     champion = head("champion", [], aside)
-    good = judge(champion, head("good", kept, aside), held, SMALL)
+    good = decide(champion, head("good", kept, aside), held, SMALL)
     assert good.decision == "passed", good.sentence
-    noise = judge(champion, head("noise", shuffled(kept), shuffled(aside)), held, SMALL)
+    noise = decide(champion, head("noise", shuffled(kept), shuffled(aside)), held, SMALL)
     assert noise.decision == "refused" and "Log loss" in noise.sentence
 
 

@@ -61,14 +61,14 @@ def test_a_window_is_told_with_few_rows_and_all_impressions() -> None:
 
 
 def test_a_snapshot_fits_however_many_surfaces_shops_send() -> None:
-    figures = LiveMetrics(EvaluatorConfig(), Items())
+    metrics = LiveMetrics(EvaluatorConfig(), Items())
     meter = Meter("evaluator", "e", 0)
     for number in range(5_000):
         surface = f"{number:05}" + "\x01\x85\U0001f600" * 19
-        closed = AttributedImpression("u", "i", "s", label_value(surface), number % 20, ts=60_000)
+        impression = AttributedImpression("u", "i", "s", label_value(surface), number % 20, ts=60_000)
         model = "model " * 100 + str(number % 100)
-        figures.count({(60_000, cut(closed, f"arm {number % 90}", model)): tally(closed)})
-    meter.series = figures.get(until=70_000, now=0)
+        metrics.count({(60_000, cut(impression, f"arm {number % 90}", model)): tally(impression)})
+    meter.series = metrics.get(until=70_000, now=0)
     snapshot = meter.snapshot(1)
     value = fitted(snapshot, TopicsConfig().max_message_bytes)
     assert decoder.decode(value).series == snapshot.series, "nothing has to be left out"
@@ -85,11 +85,11 @@ def test_a_snapshot_fits_however_many_surfaces_shops_send() -> None:
 
 @pytest.mark.parametrize("limit", [700, 5_000, 50_000])
 def test_what_does_not_fit_is_left_out_and_counted(limit: int) -> None:
-    figures, meter = LiveMetrics(EvaluatorConfig(), Items()), Meter("evaluator", "e", 0)
+    metrics, meter = LiveMetrics(EvaluatorConfig(), Items()), Meter("evaluator", "e", 0)
     for number in range(40):
-        closed = AttributedImpression("u", "i", "s", f"s{number}", 0, ts=60_000)
-        figures.count({(60_000, cut(closed, "champion", "m")): tally(closed)})
-    meter.series = figures.get(until=70_000, now=0)
+        impression = AttributedImpression("u", "i", "s", f"s{number}", 0, ts=60_000)
+        metrics.count({(60_000, cut(impression, "champion", "m")): tally(impression)})
+    meter.series = metrics.get(until=70_000, now=0)
     snapshot = meter.snapshot(1)
     value = fitted(snapshot, limit)
     found = decoder.decode(value)

@@ -17,7 +17,7 @@ const all = get("drift-all");
 
 const title = ({ watch, surface, arm: whose }) => [words(watch), surface, whose].filter(Boolean).join(", ");
 
-/** Evidence of the alert that a watch has raised. */
+/** Evidence of the alert that a monitor has raised. */
 function behind(page, row) {
   const fits = page.alerts.filter(({ alert }) => alert.state === "firing"
     && (alert.labels.surface ?? "") === row.surface && (alert.labels.arm ?? "") === row.arm
@@ -56,4 +56,4 @@ export function show(store) {
   ]), "No detector has reported yet.");
 }
 
-export const watch = (again) => all.addEventListener("change", again);
+export const onChange = (again) => all.addEventListener("change", again);

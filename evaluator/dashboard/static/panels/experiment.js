@@ -20,8 +20,8 @@ export function show(store) {
     ...tests.map(({ key: [, test, name], values }) => ({ label: name && test === "clicks" ? `${names[test]}, ${name}` : names[test] ?? test, values })),
     { label: "enough", values: store.times.map(() => ENOUGH), limit: true },
   ]);
-  const told = (value) => (value === null ? "–" : { text: `${power(value)}-fold`, sub: value >= ENOUGH ? "enough" : "not enough" });
+  const evidence = (value) => (value === null ? "–" : { text: `${power(value)}-fold`, sub: value >= ENOUGH ? "enough" : "not enough" });
   rows(get("arms"), page.arms.map((row) => [
-    { text: arm(row.arm), head: true }, count(row.shoppers), count(row.impressions), withInterval(row.ctr), ratio(row.ratio), told(row.clicks_log10), told(row.traffic_log10),
+    { text: arm(row.arm), head: true }, count(row.shoppers), count(row.impressions), withInterval(row.ctr), ratio(row.ratio), evidence(row.clicks_log10), evidence(row.traffic_log10),
   ]));
 }

@@ -1,4 +1,4 @@
-// The header: one sentence; and what has changed, told once to those who listen.
+// The header: one sentence; and each change, announced once to screen readers.
 
 import { get, text } from "../dom.js";
 
@@ -15,19 +15,19 @@ let firing = null;
 export function show(page) {
   say(page.health.level, page.health.sentence);
   const now = new Map(page.alerts.filter(({ alert }) => alert.state === "firing").map(({ key, alert }) => [key, alert.summary]));
-  const told = [];
+  const changes = [];
   if (firing) {
-    for (const [key, summary] of now) if (!firing.has(key)) told.push(`Alert: ${summary}.`);
-    for (const [key, summary] of firing) if (!now.has(key)) told.push(`Ended: ${summary}.`);
+    for (const [key, summary] of now) if (!firing.has(key)) changes.push(`Alert: ${summary}.`);
+    for (const [key, summary] of firing) if (!now.has(key)) changes.push(`Ended: ${summary}.`);
   }
-  if (level !== null && level !== page.health.level) told.push(page.health.sentence);
-  if (told.length) text(get("announce"), told.join(" "));
+  if (level !== null && level !== page.health.level) changes.push(page.health.sentence);
+  if (changes.length) text(get("announce"), changes.join(" "));
   level = page.health.level;
   firing = now;
   text(get("nav-firing"), now.size ? `(${now.size} firing)` : "");
 }
 
-/** The page itself has something to say: it has lost its server. */
+/** Show a level and a sentence; the page itself does so where it has lost its server. */
 export function say(how, sentence) {
   const place = get("health");
   if (place.dataset.level !== how) {

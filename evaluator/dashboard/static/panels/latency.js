@@ -46,4 +46,4 @@ export function show(store) {
   ]), "Nothing was timed within the last minute.");
 }
 
-export const watch = (again) => pick.addEventListener("change", again);
+export const onChange = (again) => pick.addEventListener("change", again);

@@ -1,4 +1,4 @@
-// The learning loop: its stage, what set it off, the gate's verdict, how the canary does, and who came into charge.
+// The learning loop: its stage, its trigger, the gate's verdict, the canary's evidence, and the latest promotions.
 
 import { get, h, rows, text } from "../dom.js";
 import { ENOUGH, count, moment, number, percent, range, ratio, span, words } from "../format.js";
@@ -45,8 +45,8 @@ export function show({ page }) {
 
   const mine = page.arms.filter((row) => row.challenger && row.challenger === loop.challenger);
   const canary = mine.find((row) => row.arm !== CHAMPION);
-  const told = ({ arm, ctr, impressions }) => `${arm} ${percent(ctr[0])} (${range(ctr[1], ctr[2])}) of ${count(impressions)}`;
-  say("Clicks", canary ? told(canary) : "", canary ? mine.filter((row) => row !== canary).map(told).join("; ") : "");
+  const clicks = ({ arm, ctr, impressions }) => `${arm} ${percent(ctr[0])} (${range(ctr[1], ctr[2])}) of ${count(impressions)}`;
+  say("Clicks", canary ? clicks(canary) : "", canary ? mine.filter((row) => row !== canary).map(clicks).join("; ") : "");
   const evidence = canary?.clicks_log10 ?? null;
   const reached = evidence !== null && evidence >= ENOUGH;
   const power = (value) => (value >= 6 ? `10^${value.toFixed(0)}` : number(10 ** value));

@@ -61,10 +61,10 @@ function draw(svg, bins) {
   const [x, y] = [(value) => LEFT + at(value) * SIZE, (value) => TOP + (1 - at(value)) * SIZE];
   const parts = [];
   const add = (tag, attributes, label) => {
-    const made = document.createElementNS(NS, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    if (label) made.textContent = label;
-    parts.push(made);
+    const element = document.createElementNS(NS, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    if (label) element.textContent = label;
+    parts.push(element);
   };
   for (let decade = 0; decade <= decades; decade += 1) {
     const value = 10 ** (decade - decades);

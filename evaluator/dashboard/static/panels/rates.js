@@ -35,4 +35,4 @@ export function show(store) {
   ]), "No closed impression yet.");
 }
 
-export const watch = (again) => Object.values(pick).forEach((select) => select.addEventListener("change", again));
+export const onChange = (again) => Object.values(pick).forEach((select) => select.addEventListener("change", again));

@@ -7,7 +7,7 @@ import numpy as np
 from evaluator.gate.checks.quality import calibrated
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest
-from evaluator.gate.gate import judge
+from evaluator.gate.gate import decide
 from models.scorer import Floats, utility
 from models.training.examples import Example
 
@@ -52,7 +52,7 @@ def _liking(item: str) -> float:
 
 def test_what_knows_only_how_often_is_better_than_nothing_calibrated_but_not_than_the_same_calibrated() -> None:
     decided = {
-        (baseline is unsure, challenger): judge(unsure, challenger, shown(1), CONFIG, baseline=baseline).decision
+        (baseline is unsure, challenger): decide(unsure, challenger, shown(1), CONFIG, baseline=baseline).decision
         for baseline in (unsure, calibrated(unsure, shown(0), 1_000))
         for challenger in (usual, knowing)
     }
