@@ -109,6 +109,7 @@ class StreamJoin:
         self.partitions: dict[int, Partition] = {}
         self.metrics = LiveMetrics(config, items)
         self.assigned: set[int] = set()
+        self._idle: set[int] = set()
         self._slot_known = False
         self._slot: Slot | None = None
         self._began: dict[int, tuple[int, float]] = {}
@@ -156,6 +157,7 @@ class StreamJoin:
         async with self._loading:
             for number, some in events.items():
                 self._last_records[number] = time.monotonic()
+                self._idle.discard(number)
                 sent += await self._commit(number, lambda partition, some=some: partition.take(some), some[0][0])  # type: ignore[misc]
         return sent
 
@@ -184,11 +186,15 @@ class StreamJoin:
         Which later events count as late then depends on when the partition was idle."""
         now, sent = self._clock(), Sent()
         async with self._loading:
+            self._idle.clear()
             for number in caught_up:
                 partition, left = await self._partition(number, None)
                 sent += left
                 idle_s = time.monotonic() - self._last_records.setdefault(number, time.monotonic())
-                if idle_s < self.config.idle_s or not partition.counts().waiting:
+                if idle_s < self.config.idle_s:
+                    continue
+                if not partition.counts().waiting:
+                    self._idle.add(number)
                     continue
                 sent += await self._commit(number, lambda partition: partition.take([], now), None)
         return sent
@@ -255,11 +261,12 @@ class StreamJoin:
         self._update_metrics(partial(self.metrics.monitor, until))
 
     def _reached(self, number: int) -> float:
-        """Up to when a partition's impressions are attributed; infinity where it has no events, to delay no monitor."""
+        """Up to when a partition's impressions are attributed; infinity where it has no events, or is idle and nothing
+        waits in it, to delay no monitor."""
         partition = self.partitions.get(number)
         if partition is None:
             return -math.inf
-        return partition.attributed_until if partition.watermark else math.inf
+        return partition.attributed_until if partition.watermark and number not in self._idle else math.inf
 
     async def _commit(self, number: int, take: Take, before: int | None) -> Sent:
         """Take events into a partition and commit; ``before`` is the offset of the first, None where there is none."""

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+import msgspec
 import pytest
 import redis as sync
 from redis.asyncio import Redis
@@ -227,3 +228,33 @@ def test_figures_that_break_hold_nothing_up(
     assert found == plain
     assert counts["figures.failed"] == 1
     assert list(dead_letters.read(kafka, topics_config)) == [], "the decoder's refusals are the worker's to write"
+
+
+def test_an_idle_partition_delays_no_monitor(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig) -> None:
+    topics.create(kafka, topics_config)
+    first, now = records(topics_config, b"{}"), [10 * HOUR]
+
+    def seen(join: StreamJoin) -> list[str]:
+        return [one.labels["surface"] for one in join.metrics.monitors.get() if one.name == "drift_alarm"]
+
+    async def one_goes_idle(join: StreamJoin, _: "Redis") -> None:
+        join.metrics.load({}, {})
+        join.config = join.config.model_copy(update={"idle_s": 0.0})
+        await asyncio.gather(*await join.process([dataclasses.replace(one, partition=1) for one in first]))
+        await join.keep([0, 1])
+        for _attempt in range(2):
+            await asyncio.gather(*await join.advance_idle([1]))
+        assert seen(join) == []
+        now[0] = 20 * HOUR
+        await join.store.shelves.remember({}, [OffsetRange(0, 1, 2, 20 * HOUR)])
+        later = [
+            msgspec.json.decode(first[0].value or b"") | {"ts": hour * HOUR, "surface": "search"} for hour in (12, 14)
+        ]
+        some = [
+            dataclasses.replace(first[0], offset=20 + number, timestamp_ms=20 * HOUR, value=json.dumps(event).encode())
+            for number, event in enumerate(later)
+        ]
+        await asyncio.gather(*await join.process(some))
+        assert "search" in seen(join), "what partition 0 attributed waits for partition 1, which is idle"
+
+    state(kafka, redis_db, topics_config, [first, []], meanwhile=one_goes_idle, clock=lambda: now[0])
