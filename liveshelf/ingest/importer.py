@@ -78,7 +78,7 @@ def import_items(
         With ``sync``, when the broker is out of reach before anything is sent.
     """
     if sync is not None and limit is not None:
-        raise ValueError("sync needs the whole file, so it takes no limit")
+        raise ValueError("with a limit only part of a file is known, so sync could delete items of the rest")
     job = _Job(path, "items", mapping or MappingConfig(), events, limit)
     job.rate_limit = TokenBucket(rate) if rate and not dry_run else None
     job.dry_run = dry_run
