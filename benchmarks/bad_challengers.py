@@ -29,7 +29,7 @@ from evaluator.retraining.dataset import TrainingDataset
 from evaluator.retraining.job import BRANDS, DATASET, Job
 from evaluator.retraining.run_spec import SPEC, RunResult, RunSpec
 from evaluator.retraining.training_run import Trigger
-from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
+from liveshelf.demo.environment import FAST_SETTINGS, DemoEnvironment, demo_environment
 from liveshelf.demo.log import StoryLog
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import VISITS_PER_S
@@ -103,7 +103,9 @@ class Runs:
 def hurry(section: str) -> dict[str, str]:
     """A section of the settings that the scene's roles have."""
     prefix = f"{section}__"
-    return {name.removeprefix(prefix).lower(): value for name, value in HURRY.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix).lower(): value for name, value in FAST_SETTINGS.items() if name.startswith(prefix)
+    }
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -127,14 +129,14 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
 def trial(there: DemoEnvironment, shop: Shop, version: str, until_s: float) -> dict[str, str | float]:
     """Half of the shoppers get a challenger: what becomes of it, when, and after how many impressions."""
     notes, pushed_s = StoryLog(), math.nan
-    with shop.staffed():
+    with shop.running():
         for now in shopping(there, shop, until_s):
             if math.isnan(pushed_s):
                 there.promote(version, "past the gate, on purpose", CHALLENGER, share=0.5)
                 pushed_s = now
-            for note in (note for news in shop.watching.news() for note in notes.update(news)):
+            for note in (note for news in shop.listener.news() for note in notes.update(news)):
                 if note.kind in ENDS:
-                    shown = shop.tape.impressions(pushed_s, now)
+                    shown = shop.recorder.impressions(pushed_s, now)
                     return {"end": note.kind, "seconds": now - pushed_s, "impressions": shown, "why": note.text}
     return {"end": "none", "seconds": until_s, "impressions": 0, "why": ""}
 
@@ -142,9 +144,9 @@ def trial(there: DemoEnvironment, shop: Shop, version: str, until_s: float) -> d
 def learn(there: DemoEnvironment, shop: Shop, enough: int, tell: Callable[[float], None]) -> None:
     """Shop until there are examples enough; told how many there are."""
     examples = 0.0
-    with shop.staffed():
+    with shop.running():
         for _ in shopping(there, shop, LEARN_S):
-            said = [news.gauges for news in shop.watching.news() if isinstance(news, Snapshot)]
+            said = [news.gauges for news in shop.listener.news() if isinstance(news, Snapshot)]
             examples = max([examples, *(one.get("new_examples", 0) for one in said)])
             tell(examples)
             if examples >= enough:

@@ -24,7 +24,7 @@ from benchmarks.smoke import Scale, smoke
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import PublishedAlert
 from evaluator.monitoring.detectors.shiryaev_roberts import ShiryaevRoberts
-from liveshelf.demo.environment import HURRY, DemoEnvironment, demo_environment
+from liveshelf.demo.environment import FAST_SETTINGS, DemoEnvironment, demo_environment
 from liveshelf.demo.log import StoryLog
 from liveshelf.demo.recorder import Kind, Recorder
 from liveshelf.demo.shop import Shop
@@ -41,7 +41,7 @@ drift comes to."""
 LEAST_WINDOW_S = 3.0
 """So long that some visits fall into it, whatever the scale."""
 
-CLOSING_S = float(HURRY["EVALUATOR__WINDOW_S"]) + float(HURRY["EVALUATOR__GRACE_S"])
+CLOSING_S = float(FAST_SETTINGS["EVALUATOR__WINDOW_S"]) + float(FAST_SETTINGS["EVALUATOR__GRACE_S"])
 """Until an impression is judged, which no detector can be blamed for."""
 
 STREAMS = 200
@@ -89,7 +89,7 @@ class Strategy:
 
     def settings(self, scale: float) -> dict[str, str]:
         """Of the roles."""
-        env = {**HURRY, **self.env}
+        env = {**FAST_SETTINGS, **self.env}
         return env | {name: str(round(scale * float(env[name]))) for name in SCALED if name in env}
 
 
@@ -117,7 +117,7 @@ CALM = Strategy("calm", {"TRIGGERS__ENOUGH_EXAMPLES": "30000"}, drifts=False)
 
 @dataclass
 class Run:
-    """One shop's run: what was on the tape, and the first alarm after the drift.
+    """One shop's run: what was recorded, and the first alarm after the drift.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class Run:
         When the drift began, and it all ended; infinite until then.
     """
 
-    tape: Recorder
+    recorder: Recorder
     window_s: float
     start_ms: int = 0
     alarm: Alert | None = None
@@ -138,7 +138,7 @@ class Run:
 
     def share(self, since_s: float, until_s: float) -> float:
         """Expected clicks in those of the best there could be."""
-        return self.tape.of_oracle(since_s, until_s)
+        return self.recorder.of_oracle(since_s, until_s)
 
     def trough(self) -> float:
         """Of the best, in the worst window after the drift."""
@@ -148,17 +148,17 @@ class Run:
 
     def since_drift(self, kind: Kind) -> float:
         """Seconds from the drift to something; NaN where it did not happen."""
-        mark = self.tape.first(kind, self.drift_s) if math.isfinite(self.drift_s) else None
+        mark = self.recorder.first(kind, self.drift_s) if math.isfinite(self.drift_s) else None
         return mark.at_s - self.drift_s if mark else math.nan
 
     def judged(self, alarm: Alert) -> int:
         """Impressions of the alarm's surface, from the drift on, that were closed when it fired."""
         fired_s = (alarm.since - self.start_ms) / 1000
-        return self.tape.impressions(self.drift_s, fired_s - CLOSING_S, alarm.labels["surface"])
+        return self.recorder.impressions(self.drift_s, fired_s - CLOSING_S, alarm.labels["surface"])
 
     def usual_delay(self, alarm: Alert) -> float:
         """Impressions that its detector needs, by simulation, to see what happened to the click rate here."""
-        low = self.tape.ctr(self.drift_s, self.drift_s + self.window_s, alarm.labels["surface"]).rate
+        low = self.recorder.ctr(self.drift_s, self.drift_s + self.window_s, alarm.labels["surface"]).rate
         reference, dispersion = (float(alarm.evidence.get(name, 1.0)) for name in ("reference", "dispersion"))
         return statistics.median(_delay(reference, dispersion, low, seed) for seed in range(STREAMS))
 
@@ -166,7 +166,7 @@ class Run:
         """Of each promotion: the share of the best before its canary began, after it, and the chance, by Welch's test
         over seconds, of a fall like this or a larger one where there is none."""
         canary, window_s = math.nan, self.window_s
-        for mark in self.tape.marks:
+        for mark in self.recorder.marks:
             if mark.kind == "canary":
                 canary = mark.at_s
             elif mark.kind == "promoted" and canary >= window_s and mark.at_s <= self.end_s - window_s:
@@ -182,7 +182,7 @@ class Run:
 
 
 def _delay(reference: float, dispersion: float, rate: float, seed: int, most: int = 200_000) -> int:
-    run_length = float(HURRY["EVALUATOR__WATCH_RUN_LENGTH"])
+    run_length = float(FAST_SETTINGS["EVALUATOR__WATCH_RUN_LENGTH"])
     detector = ShiryaevRoberts(reference, run_length, dispersion=dispersion)
     for place, hit in enumerate((np.random.default_rng(seed).random(most) < rate).tolist(), 1):
         detector.update(hit)
@@ -198,8 +198,8 @@ def perform(strategy: Strategy, seed: int, pace: Pace, console: Console, folder:
         settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.settings(pace.scale)
     ) as there:
         shop = shop_of(there, seed, strategy.fashions, pace.visits)
-        run = Run(shop.tape, max(LEAST_WINDOW_S, pace.scale * WINDOW_S))
-        with shop.staffed():
+        run = Run(shop.recorder, max(LEAST_WINDOW_S, pace.scale * WINDOW_S))
+        with shop.running():
             _live(there, shop, strategy, pace, run, console)
     return run
 
@@ -207,9 +207,9 @@ def perform(strategy: Strategy, seed: int, pace: Pace, console: Console, folder:
 def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, pace: Pace, run: Run, console: Console) -> None:
     notes, promoted, steady_s, limit_s = StoryLog(), False, math.inf, math.inf
     for now in shopping(there, shop, math.inf):
-        for news in shop.watching.news():
+        for news in shop.listener.news():
             for note in notes.update(news):
-                shop.tape.mark(now, note.kind, note.text)
+                shop.recorder.mark(now, note.kind, note.text)
                 console.print(f"{strategy.name} {now:4.0f} s {note.text}", soft_wrap=True, markup=False)
                 promoted |= note.kind == "promoted"
                 if (
@@ -272,9 +272,9 @@ def figures(run: Run) -> dict[str, Value]:
     """What there is to say of a run."""
     alarm, promoted = run.since_drift("alarm"), run.since_drift("promoted")
     found: dict[str, Value] = {
-        "by_chance": run.tape.of_chance(run.end_s - run.window_s, run.end_s),
+        "by_chance": run.recorder.of_chance(run.end_s - run.window_s, run.end_s),
         "after": run.share(run.end_s - run.window_s, run.end_s),
-        "promotions": sum(mark.kind == "promoted" for mark in run.tape.marks),
+        "promotions": sum(mark.kind == "promoted" for mark in run.recorder.marks),
     }
     if math.isfinite(run.drift_s):
         found |= {"before": run.share(run.drift_s - run.window_s, run.drift_s), "trough": run.trough()}
@@ -282,7 +282,7 @@ def figures(run: Run) -> dict[str, Value]:
         judged, usual = run.judged(run.alarm), run.usual_delay(run.alarm)
         found |= {
             "drift_to_alarm_s": alarm,
-            "impressions_to_alarm": run.tape.impressions(run.drift_s, run.drift_s + alarm),
+            "impressions_to_alarm": run.recorder.impressions(run.drift_s, run.drift_s + alarm),
             "judged": judged,
             "usual_delay": usual,
             "of_usual": judged / usual,

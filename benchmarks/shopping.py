@@ -46,7 +46,7 @@ def shopping(there: DemoEnvironment, shop: Shop, until_s: float) -> Iterator[flo
         shop.check()
         if shop.is_open:
             yield shop.second
-        elif any(one.gauges.get("items", 0) >= len(shop.world.items) for one in shop.watching.lately):
+        elif any(one.gauges.get("items", 0) >= len(shop.world.items) for one in shop.listener.lately):
             shop.open()
         elif time.monotonic() > ready_by:
             raise RuntimeError("the worker was not ready in time")

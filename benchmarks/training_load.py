@@ -55,17 +55,17 @@ def main(
             shop = Shop(there.settings, made_up(1), 1, shoppers=300, per_s=visits)
             task = bar.add_task("shopping", total=seconds)
             stages: list[tuple[int, str]] = []
-            with shop.staffed():
+            with shop.running():
                 for second in shopping(there, shop, LATEST_S):
                     bar.update(task, completed=second)
-                    for news in shop.watching.news():
+                    for news in shop.listener.news():
                         if isinstance(news, Snapshot) and news.role == "trainer":
                             stages.append((news.to_ms, news.labels.get("stage", "")))
-                    both = (seconds_of(list(shop.watching.workers), stages, busy=busy) for busy in (True, False))
+                    both = (seconds_of(list(shop.listener.workers), stages, busy=busy) for busy in (True, False))
                     if second >= seconds and all(both):
                         break
             since = shop.world.start_ms + int(scale * WARM_UP_S * 1_000)
-            taken = [one for one in shop.watching.workers if one.from_ms >= since]
+            taken = [one for one in shop.listener.workers if one.from_ms >= since]
     told = {"usual": seconds_of(taken, stages, busy=False), "while training": seconds_of(taken, stages, busy=True)}
     usual = quantiles(told["usual"], "end_to_end", (0.99,))[0]
     for name, some in told.items():

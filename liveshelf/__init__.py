@@ -1,1 +1,1 @@
-"""The front door: command line, settings, the local stack, the demo and its simulated shoppers."""
+"""The program: command line, settings, the local stack, the demo and its simulated shoppers."""

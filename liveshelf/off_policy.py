@@ -1,6 +1,6 @@
 """``liveshelf ope``: what another policy would have earned, from files of logged decisions.
 
-Reads CSV or JSON lines; the arithmetic is ``evaluator.offpolicy``'s.
+Reads CSV or JSON lines; ``evaluator.experiments.off_policy`` computes the estimates.
 """
 
 from collections import Counter
@@ -20,16 +20,16 @@ from streams.events.decode import Refusal
 FIELDS = ("reward", "action", "place", "propensity")
 ESTIMATORS = {"ips": ips, "snips": snips, "dr": dr}
 LARGEST = 1e9
-"""The largest reward, and the smallest below 0: sums and squares of more mean nothing any more."""
+"""The largest absolute reward: beyond it, sums and squares lose their meaning."""
 
 
 class LogsError(ValueError):
-    """Logs that cannot be used; the message names the file and the line."""
+    """The logs cannot be used; the message names the file and the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One logged decision: what was done where, with which probability, and what came of it."""
+    """One logged decision: the action, its place, its probability, and its reward."""
 
     action: str
     place: str
@@ -39,7 +39,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Estimates by name, what the logging policy earned, and what the policy in question did where its log tells."""
+    """Estimates by name, the mean reward of the logging policy, and that of the estimated policy in its own log."""
 
     estimates: dict[str, Estimate]
     logged: float
@@ -47,7 +47,7 @@ class Answer:
     decisions: int
 
     def table(self) -> Table:
-        """For people."""
+        """The result as a table."""
         table = Table("estimator", "value", "95 % interval", "effective decisions", title="Off-policy")
         for name, found in self.estimates.items():
             table.add_row(name, f"{found.value:.5f}", f"{found.low:.5f} … {found.high:.5f}", f"{found.effective:,.0f}")
@@ -58,17 +58,17 @@ class Answer:
 
 
 def read(path: Path, fields: Mapping[str, str]) -> list[Decision]:
-    """Decisions of a file.
+    """The decisions in a file.
 
     Parameters
     ----------
     fields
-        Which column is an action, a place, a reward or a propensity, where it is not called so.
+        The columns of action, place, reward and propensity, where they have other names.
 
     Raises
     ------
     LogsError
-        When the file cannot be read, or a line is no decision.
+        When the file cannot be read, or a line is not a decision.
     """
     names = {name: fields.get(name, name) for name in FIELDS}
     try:
@@ -87,8 +87,8 @@ def read(path: Path, fields: Mapping[str, str]) -> list[Decision]:
 def answer(logged: list[Decision], target: list[Decision], *, clip: float, draws: int, seed: int = 0) -> Answer:
     """What the policy whose log is ``target`` would have earned, from another policy's log.
 
-    Its action probabilities are the frequencies of its own log, by place. That log's rewards are not used for the
-    estimates; their mean is told beside them as the truth, where there is one.
+    Its action probabilities are the frequencies in its own log, by place. The estimates do not use the rewards of that
+    log; the mean of these rewards is returned beside them as the truth.
     """
     policy = Frequencies()
     for one in target:
@@ -147,7 +147,7 @@ def _decision(row: dict[str, Any], names: Mapping[str, str], where: str) -> Deci
 
 
 def _number(value: Any, name: str, where: str) -> float:
-    """A cell's number, which may be infinite or none yet."""
+    """The number in a cell; the caller checks its range."""
     try:
         return float(value)
     except OverflowError:

@@ -1,7 +1,7 @@
-"""The contract as documents: JSON Schema of all that is on the wire, and one AsyncAPI document of all topics.
+"""The contract as documents: JSON Schemas of all messages, and one AsyncAPI document of all topics.
 
-Generated from the structs, so that what is published and what is enforced cannot drift apart. Knows shapes and topics;
-nothing of brokers.
+Generated from the structs that decode messages, so the documents match the code. Knows structs and topics; nothing of
+brokers.
 """
 
 import json
@@ -35,7 +35,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What one topic carries: the key in words, and the structs that its values hold, if they are JSON of ours."""
+    """What a topic carries: its key in words, and the structs of its values, if they are Liveshelf's JSON."""
 
     topic: str
     key: str
@@ -85,7 +85,7 @@ def channels(topics: Topics) -> list[Channel]:
 
 
 def components(reference: str) -> dict[str, Schema]:
-    """The schema of every struct by its name, referring to each other by ``reference``, e.g. ``#/$defs/{name}``."""
+    """The schema of every struct, by name; they refer to each other by ``reference``, e.g. ``#/$defs/{name}``."""
     structs = (*EVENT_TYPES, Item, Shelf, ShelfRecord)
     _, schemas = msgspec.json.schema_components(structs, ref_template=reference)
     for kind in EVENT_TYPES:
@@ -95,7 +95,7 @@ def components(reference: str) -> dict[str, Schema]:
 
 
 def document(*kinds: type[msgspec.Struct]) -> Schema:
-    """A self-contained JSON Schema of one struct, or of what may be any of several.
+    """A self-contained JSON Schema of one struct, or of any of several.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def asyncapi() -> Schema:
     config = TopicsConfig()
     planned = plan(config)
     schemas = components("#/components/schemas/{name}")
-    told: dict[str, Schema] = {}
+    described: dict[str, Schema] = {}
     operations: dict[str, Schema] = {}
     messages: dict[str, Schema] = {}
     for channel in channels(Topics(config.prefix)):
@@ -125,7 +125,7 @@ def asyncapi() -> Schema:
         messages |= named
         name = channel.topic.replace(".", "_").replace("-", "_")
         settings = planned[channel.topic]
-        told[name] = {
+        described[name] = {
             "address": channel.topic,
             "description": f"{channel.about} Key: {channel.key}.",
             "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in named},
@@ -154,7 +154,7 @@ def asyncapi() -> Schema:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": JSON,
-        "channels": told,
+        "channels": described,
         "operations": operations,
         "components": {"messages": messages, "schemas": schemas},
     }
@@ -169,17 +169,17 @@ def files() -> dict[str, Schema]:
 
 
 def text(schema: Schema) -> str:
-    """A document as it is written."""
+    """The text of a document."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path) -> list[Path]:
-    """Write all documents into a folder, made where missing; called by ``liveshelf schemas``.
+    """Write all documents into a folder, created if missing; ``liveshelf schemas`` calls this.
 
     Returns
     -------
     list of Path
-        What was written.
+        The written files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -214,7 +214,7 @@ def _binding(configs: dict[str, str]) -> Schema:
 
 
 def _refine_times(node: Any) -> None:
-    """Say as a pattern what ``format`` only hints at: most validators take a format for a remark."""
+    """Add a pattern where there is a ``format``: most validators do not check formats."""
     if isinstance(node, dict):
         if node.get("format") == "date-time":
             node["pattern"] = RFC3339

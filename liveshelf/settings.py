@@ -1,8 +1,8 @@
-"""Settings of the whole program: what there is to set is said by each package, where it is read from is said here.
+"""Settings of the whole program. Each package defines its own; this module reads them from their sources.
 
-The nearest wins: arguments, ``LIVESHELF_*`` in the environment, the well-known ``KAFKA_BOOTSTRAP_SERVERS`` and
-``REDIS_URL``, the file (``$LIVESHELF_CONFIG``, else ``liveshelf.toml`` in the working directory), and, for where Kafka
-and Redis are, a stack that runs in the stack's folder.
+The first source wins: arguments; ``LIVESHELF_*`` in the environment; the well-known ``KAFKA_BOOTSTRAP_SERVERS`` and
+``REDIS_URL``; the file (``$LIVESHELF_CONFIG``, else ``liveshelf.toml`` in the working directory); and, for the
+addresses of Kafka and Redis, a stack that runs in the stack's folder.
 """
 
 import json
@@ -37,7 +37,7 @@ WELL_KNOWN = {"KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"), "REDIS_
 
 
 class BadSettingsError(ValueError):
-    """A setting cannot be used; the message is one paragraph for a person: which, why, and where it came from."""
+    """A setting cannot be used; the message is one paragraph for the user: which, why, and where it came from."""
 
 
 class StackConfig(Config):
@@ -61,7 +61,7 @@ class StackConfig(Config):
 
 
 class _WellKnown(PydanticBaseSettingsSource):
-    """The two variables every hosting service sets."""
+    """The two variables that hosting services set."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         raise NotImplementedError
@@ -71,7 +71,7 @@ class _WellKnown(PydanticBaseSettingsSource):
 
 
 class _RunningStack(PydanticBaseSettingsSource):
-    """A stack that was started in the folder which the nearer sources name."""
+    """A stack that runs in the folder which the earlier sources name."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         raise NotImplementedError
@@ -86,7 +86,7 @@ class _RunningStack(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings, StreamsConfig):
-    """All settings. Made by `load`, which explains what is wrong; ``docs/settings.md`` lists them."""
+    """All settings. `load` makes them and explains what is wrong; ``docs/settings.md`` lists them."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
@@ -109,16 +109,16 @@ class Settings(BaseSettings, StreamsConfig):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  - not read: the file is TOML
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nearest first."""
+        """The sources, first wins."""
         file = InitSettingsSource(settings_cls, _read(config_file()))
         return init_settings, env_settings, _WellKnown(settings_cls), file, _RunningStack(settings_cls)
 
     def streams(self) -> StreamsConfig:
-        """What the streaming side needs of it."""
+        """The settings of the package ``streams``."""
         return StreamsConfig(**{name: getattr(self, name) for name in StreamsConfig.model_fields})
 
     def loop(self) -> LoopConfig:
-        """What the trainer needs of it."""
+        """The settings of the trainer."""
         return LoopConfig(
             self.streams(),
             self.learning,
@@ -130,7 +130,7 @@ class Settings(BaseSettings, StreamsConfig):
         )
 
     def at(self, bootstrap_servers: str, redis_url: str) -> "Settings":
-        """The same settings with Kafka and Redis elsewhere.
+        """The same settings with other addresses of Kafka and Redis.
 
         Examples
         --------
@@ -142,35 +142,35 @@ class Settings(BaseSettings, StreamsConfig):
         return self.model_copy(update={"kafka": kafka, "redis": redis})
 
     def own_kafka(self) -> str | None:
-        """Bootstrap servers that somebody set; None leaves it to the local stack to start one."""
+        """The bootstrap servers if they were set; with None the local stack starts its own."""
         return self.kafka.bootstrap_servers if "bootstrap_servers" in self.kafka.model_fields_set else None
 
     def own_redis(self) -> str | None:
-        """URL that somebody set; None leaves it to the local stack to start one."""
+        """The URL if it was set; with None the local stack starts its own."""
         return self.redis.url.get_secret_value() if "url" in self.redis.model_fields_set else None
 
     def dump(self) -> str:
-        """As TOML, secrets masked: what ``liveshelf config`` prints."""
+        """TOML with masked secrets, as ``liveshelf config`` prints it."""
         return "\n".join(_toml(self))
 
 
 def config_file() -> Path:
-    """The settings file: ``$LIVESHELF_CONFIG``, else ``liveshelf.toml`` here; it need not be there."""
+    """The settings file: ``$LIVESHELF_CONFIG``, else ``liveshelf.toml`` in the working directory; it may be missing."""
     return Path(os.environ.get(f"{PREFIX}CONFIG") or "liveshelf.toml")
 
 
 def load(**arguments: Any) -> Settings:
-    """Read the settings; what every command calls first.
+    """Read the settings; every command calls this first.
 
     Parameters
     ----------
     **arguments
-        Groups as nested mappings, ``stack={"workers": 2}``: these come before all other sources.
+        Groups as nested mappings, ``stack={"workers": 2}``: these win over all other sources.
 
     Raises
     ------
     BadSettingsError
-        With one paragraph that names the setting and where its value came from.
+        When a setting cannot be used; the message names it and the source of its value.
     """
     file = config_file()
     if os.environ.get(f"{PREFIX}CONFIG") and not file.is_file():
@@ -187,7 +187,7 @@ def load(**arguments: Any) -> Settings:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What a settings file says: nothing where it is not there."""
+    """The values in a settings file; empty if it is missing."""
     if not file.is_file():
         return {}
     try:
@@ -203,7 +203,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    """A slip inside a group is found by validation; one in the group's own name would be silently ignored."""
+    """Refuse unknown group names. Validation finds a typo inside a group; one in its name would be ignored silently."""
     for name in environ:
         group, nested, _ = name.removeprefix(PREFIX).partition("__")
         if name.startswith(PREFIX) and nested and group.lower() not in Settings.model_fields:
@@ -215,7 +215,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
 
 
 def _unreadable(error: SettingsError) -> str:
-    """A value that had to be JSON is not; pydantic-settings names only the group."""
+    """The message for a value that is not JSON; pydantic-settings names only the group."""
     quoted = str(error).split('"')
     group = quoted[1].upper() if len(quoted) > 1 else ""
     names = sorted(name for name in os.environ if name.upper().startswith(f"{PREFIX}{group}"))
@@ -223,18 +223,18 @@ def _unreadable(error: SettingsError) -> str:
 
 
 def _explain(error: ValidationError, arguments: Mapping[str, Any], file: Path) -> str:
-    told = []
+    problems = []
     for problem in error.errors(include_url=False):
         path = tuple(str(part) for part in problem["loc"])
         unknown = problem["type"] == "extra_forbidden"
         why = problem["msg"].removeprefix("Value error, ")
         reason = "there is no such setting" if unknown else why[:1].lower() + why[1:]
-        told.append(f"{'.'.join(path)} ({_origin(path, arguments, file)}): {reason}")
-    return masked(f"The settings cannot be used. {'; '.join(told)}.")
+        problems.append(f"{'.'.join(path)} ({_origin(path, arguments, file)}): {reason}")
+    return masked(f"The settings cannot be used. {'; '.join(problems)}.")
 
 
 def _origin(path: tuple[str, ...], arguments: Mapping[str, Any], file: Path) -> str:
-    """Where the value at ``path`` came from: the sources in the order in which they win."""
+    """The source of the value at ``path``: the first one in order that has it."""
     if _has(arguments, path):
         return "given as an argument"
     environ = {name.upper() for name in os.environ}

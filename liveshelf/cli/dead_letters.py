@@ -1,6 +1,6 @@
-"""The commands ``liveshelf dead-letters …``: what could not be read, and sending it again.
+"""The commands ``liveshelf dead-letters …``: list records that could not be read, send them again, skip some.
 
-Words and options live here; letters are read and sent by `streams.kafka.dead_letter_topic`.
+Help texts and options are here; `streams.kafka.dead_letter_topic` reads and sends the letters.
 """
 
 from datetime import datetime
@@ -11,16 +11,18 @@ from rich.table import Table
 
 from liveshelf.terminal import add_row, console, explain_errors, progress, reached, settings
 
-letters_app = typer.Typer(no_args_is_help=True, help="What could not be read, and sending it again.")
+letters_app = typer.Typer(
+    no_args_is_help=True, help="Records that could not be read: list them, send them again, skip them."
+)
 
-Reason = Annotated[str | None, typer.Option(help="Only those refused for this.")]
+Reason = Annotated[str | None, typer.Option(help="Only letters with this reason.")]
 
 
 @letters_app.command("ls")
 def letters_ls(
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
-    since: Annotated[datetime | None, typer.Option(help="Only those written since then, local time.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show at most, the newest ones.")] = 50,
+    since: Annotated[datetime | None, typer.Option(help="Only letters written since then, in local time.")] = None,
 ) -> None:
     """List the newest dead letters, the newest last. Example: `liveshelf dead-letters ls --reason malformed`"""
     from streams.kafka import dead_letter_topic
@@ -46,11 +48,11 @@ def letters_ls(
 @letters_app.command("replay")
 def letters_replay(
     reason: Reason = None,
-    again: Annotated[bool, typer.Option("--again", help="Also those replayed before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also letters that were replayed before.")] = False,
 ) -> None:
-    """Send dead letters to where they came from, once their cause is mended.
+    """Send dead letters back to their topics, once their cause is fixed.
 
-    Broken off, it goes on where it stopped. Example: `liveshelf dead-letters replay --reason future`
+    After an interruption it goes on where it stopped. Example: `liveshelf dead-letters replay --reason future`
     """
     from streams.kafka import dead_letter_topic
 
@@ -66,12 +68,12 @@ def letters_replay(
 
 @letters_app.command("skip")
 def letters_skip(
-    topic: Annotated[str, typer.Argument(help="The topic's whole name.")],
+    topic: Annotated[str, typer.Argument(help="The topic's full name.")],
     partition: Annotated[int, typer.Argument(min=0)],
-    offset: Annotated[int, typer.Argument(min=0, help="Where reading stopped.")],
-    to: Annotated[int | None, typer.Option(min=1, help="Where it goes on; behind the batch, when not given.")] = None,
+    offset: Annotated[int, typer.Argument(min=0, help="The offset where reading stopped.")],
+    to: Annotated[int | None, typer.Option(min=1, help="The offset to go on at; after the batch if not given.")] = None,
 ) -> None:
-    """Step over records that nobody can read; what they hold goes to the dead letters.
+    """Skip records that cannot be read; what is in them goes to the dead letters.
 
     All processes go on within seconds. Example: `liveshelf dead-letters skip shop.events 3 812`
     """

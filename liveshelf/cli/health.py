@@ -1,6 +1,6 @@
-"""What is wrong with the processes, in sentences: ``liveshelf health`` asks of one role, ``liveshelf status`` of all.
+"""What is wrong with the processes, in sentences: one role for ``liveshelf health``, all for ``liveshelf status``.
 
-What decides takes snapshots, a stack's record and a clock; `recent` alone reads Kafka, in bounded time.
+The checks are pure: they take snapshots, a stack's record and a clock. Only `recent` reads Kafka, in bounded time.
 """
 
 import queue
@@ -23,22 +23,22 @@ from streams.reporting import STARTED
 from streams.telemetry.meter import Snapshot, total
 
 BACK_S = 120.0
-"""How far back is looked."""
+"""How far back to read."""
 STILL_MS = 30_000
-"""Events that wait for so long while none is answered do not move."""
+"""A worker is stuck when events wait this long and none is answered."""
 LIMIT_S = 10.0
 ROLES = ("worker", "evaluator", "trainer")
 
 
 def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float = LIMIT_S) -> list[Snapshot]:
-    """The snapshots of these roles within the last :data:`BACK_S` seconds, and what began meanwhile, oldest first.
+    """The snapshots of these roles in the last :data:`BACK_S` seconds, and the starts of processes, oldest first.
 
     Raises
     ------
     UnreachableError
-        When Kafka gives them out too slowly.
+        When Kafka delivers them too slowly.
     kafka.errors.KafkaError
-        When it refuses.
+        When Kafka refuses.
     """
     found: queue.SimpleQueue[list[Snapshot] | Exception] = queue.SimpleQueue()
 
@@ -48,7 +48,7 @@ def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float
         except Exception as error:
             found.put(error)
 
-    threading.Thread(target=read, name="snapshots", daemon=True).start()  # it may hang, the command may not
+    threading.Thread(target=read, name="snapshots", daemon=True).start()  # reading may hang, the command must not
     try:
         got = found.get(timeout=limit_s)
     except queue.Empty:
@@ -62,18 +62,18 @@ def recent(config: StreamsConfig, roles: Collection[str] = ROLES, limit_s: float
 def unwell(
     taken: Sequence[Snapshot], host: str, role: str, now: int, fresh_s: float, record: StackRecord | None = None
 ) -> list[str]:
-    """Why a host's role is not well; empty where it is.
+    """What is wrong with a role on a host, in sentences; empty if nothing is.
 
     Parameters
     ----------
     taken
-        What `recent` gives.
+        What `recent` returns.
     now
         Epoch milliseconds.
     fresh_s
         How old the last snapshot may be.
     record
-        Of a stack that runs here.
+        The record of a stack that runs here.
 
     Examples
     --------
@@ -116,19 +116,21 @@ def _waiting(live: Sequence[Snapshot]) -> Iterator[str]:
 
 
 def _loops(begun: Sequence[Snapshot], role: str, now: int, record: StackRecord | None) -> Iterator[str]:
-    """Loops as the supervisor of this machine counts them, else as processes told how they begin."""
+    """Crash loops, as the supervisor of this machine counts them; else by the starts that processes reported."""
     kept = {} if record is None else record.restarts
-    told = [one.sentence for name, one in kept.items() if one.looping and (name.rpartition("-")[0] or name) == role]
-    if not told:
-        watch = SystemMonitor()
+    sentences = [
+        one.sentence for name, one in kept.items() if one.looping and (name.rpartition("-")[0] or name) == role
+    ]
+    if not sentences:
+        monitor = SystemMonitor()
         for snapshot in begun:
-            watch.update(snapshot, now)
-        told = [alert.summary for alert in watch.get(now) if alert.name == "crash_loop"]
-    yield from (f"{sentence.rstrip('.')}." for sentence in told)
+            monitor.update(snapshot, now)
+        sentences = [alert.summary for alert in monitor.get(now) if alert.name == "crash_loop"]
+    yield from (f"{sentence.rstrip('.')}." for sentence in sentences)
 
 
 def _still(mine: Sequence[Snapshot]) -> str:
-    """That events wait and none is answered, by one process's snapshots."""
+    """A sentence if events wait and none is answered, by the snapshots of one process; else empty."""
     last = mine[-1]
     moved = max((at for at, one in enumerate(mine) if not one.gauges.get("lag") or total([one], "events")), default=-1)
     waited = mine[moved + 1 :]
@@ -138,11 +140,11 @@ def _still(mine: Sequence[Snapshot]) -> str:
 
 
 def wrong(taken: Sequence[Snapshot], now: int, record: StackRecord | None = None) -> list[str]:
-    """What is wrong anywhere, for ``liveshelf status``."""
-    watch = SystemMonitor()
+    """What is wrong with any process, for ``liveshelf status``."""
+    monitor = SystemMonitor()
     for snapshot in taken:
-        watch.update(snapshot, now)
-    found = [f"{alert.summary[:1].upper()}{alert.summary[1:]}" for alert in watch.get(now)]
+        monitor.update(snapshot, now)
+    found = [f"{alert.summary[:1].upper()}{alert.summary[1:]}" for alert in monitor.get(now)]
     newest = {role: max(one.to_ms for one in taken if one.role == role) for role in {one.role for one in taken}}
     for role in ROLES:
         if role in newest and now - newest[role] > 15_000:
@@ -154,7 +156,7 @@ def wrong(taken: Sequence[Snapshot], now: int, record: StackRecord | None = None
 
 
 def processes(record: StackRecord) -> Table:
-    """The processes of a stack that runs here: their state, how often each was restarted, and why the last time."""
+    """The processes of a stack that runs here: state, number of restarts, and the reason of the last one."""
     table = Table("process", "pid", "state", "restarts", "last reason", title="Processes")
     for name in sorted({*record.processes, *record.restarts}):
         known, restarts = record.processes.get(name), record.restarts.get(name)
@@ -171,7 +173,7 @@ def processes(record: StackRecord) -> Table:
 
 
 def _state(process: psutil.Process) -> str:
-    """Whether it runs; a stopped one (SIGSTOP) is neither up nor ended."""
+    """Whether it runs; a process stopped by SIGSTOP is neither up nor ended."""
     try:
         return "stopped by a signal" if process.status() == psutil.STATUS_STOPPED else "up"
     except psutil.Error:

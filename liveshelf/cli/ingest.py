@@ -1,4 +1,4 @@
-"""The commands ``liveshelf import items`` and ``liveshelf replay``: their words and options."""
+"""The commands ``liveshelf import items`` and ``liveshelf replay``: help texts and options."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +9,13 @@ from liveshelf.terminal import console, explain_errors, reached, settings
 
 importing = typer.Typer(no_args_is_help=True, help="Send a catalogue to Kafka.")
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Plain, .gz or .xz.")]
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The file: plain, .gz or .xz.")]
 Preset = Annotated[str | None, typer.Option(help="A mapping that comes with Liveshelf, such as icecat.")]
-Mapping = Annotated[Path | None, typer.Option("--mapping", help="A mapping of your own, as TOML.")]
+Mapping = Annotated[Path | None, typer.Option("--mapping", help="Your own mapping, a TOML file.")]
 Fields = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN or FIELD='{template}'; repeatable.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Send at most so many.")]
-Rate = Annotated[float | None, typer.Option(min=0.001, help="Send at most so many a second.")]
-Refused = Annotated[Path | None, typer.Option(help="Where refused lines go; FILE.refused.jsonl unless given.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="How many records to send at most.")]
+Rate = Annotated[float | None, typer.Option(min=0.001, help="How many records to send a second at most.")]
+Refused = Annotated[Path | None, typer.Option(help="The file for refused lines; default FILE.refused.jsonl.")]
 
 
 @importing.command("items")
@@ -27,21 +27,23 @@ def import_items(
     limit: Limit = None,
     rate: Rate = None,
     refused: Refused = None,
-    sync: Annotated[bool, typer.Option("--sync", help="Then delete the items that the file does not have.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Then delete the items that are not in the file.")] = False,
     allow: Annotated[
         float | None,
-        typer.Option("--allow-deletes", min=0, max=1, help="The share of the live items that --sync may delete; 0.2."),
+        typer.Option(
+            "--allow-deletes", min=0, max=1, help="The share of the live items that --sync may delete; default 0.2."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent and deleted.")] = False,
 ) -> None:
-    """Send a catalogue: JSON lines in our own shape, or CSV and others through a mapping.
+    """Send a catalogue: JSON lines in Liveshelf's own format, or CSV and other formats through a mapping.
 
     Example: `liveshelf import items products.csv --map item_id=sku --map title=name --sync --dry-run`
     """
     if sync and limit is not None:
         raise typer.BadParameter("--sync needs the whole file, so it takes no --limit", param_hint="--sync")
     if allow is not None and not sync:
-        raise typer.BadParameter("it says how much --sync may delete, and needs that", param_hint="--allow-deletes")
+        raise typer.BadParameter("it limits what --sync may delete; give --sync too", param_hint="--allow-deletes")
     from liveshelf.ingest import importer, removals
     from streams.events.adapters.mapping import load as load_mapping
 
@@ -72,12 +74,16 @@ def replay(
     fields: Fields = None,
     limit: Limit = None,
     rate: Rate = None,
-    speed: Annotated[float | None, typer.Option(min=0.001, help="Times as fast as it happened.")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, with new event ids.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Move all times: the last event is dated when sent.")] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="Replay this many times as fast as it happened.")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end, with new event ids.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Move all times so that the last event is dated when it is sent.")
+    ] = False,
     refused: Refused = None,
 ) -> None:
-    """Send events: JSON lines in our own shape, CSV through a mapping, or an OpenSearch UBI bulk file.
+    """Send events: JSON lines in Liveshelf's own format, CSV through a mapping, or an OpenSearch UBI bulk file.
 
     Example: `liveshelf replay ubi.ndjson --preset ubi --rate 100`
     """

@@ -1,6 +1,6 @@
-"""The commands ``liveshelf items …``: taking items out of the catalogue.
+"""The commands ``liveshelf items …``: deleting items from the catalogue.
 
-Words and options live here; what an item's records are and how they are deleted, in `liveshelf.ingest.removals`.
+Help texts and options are here; `liveshelf.ingest.removals` finds an item's records and deletes them.
 """
 
 from collections.abc import Iterable
@@ -13,17 +13,17 @@ import typer
 from liveshelf.terminal import INTERRUPTED, console, explain_errors, plain, progress, reached, settings
 from streams.events.schema import Id
 
-items_app = typer.Typer(no_args_is_help=True, help="The catalogue on Kafka.")
+items_app = typer.Typer(no_args_is_help=True, help="Items of the catalogue in Kafka.")
 
 
 @items_app.command("delete")
 def items_delete(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Items to delete.", show_default=False)] = None,
     file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="More of them, one id a line, in UTF-8.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A file of more ids, one a line, in UTF-8.")
     ] = None,
 ) -> None:
-    """Delete items: a tombstone for each that is on `shop.items`; shelves lose them within seconds.
+    """Delete items: send a tombstone for each item on `shop.items`; they leave the shelves within seconds.
 
     Example: `liveshelf items delete 1234 987`
     """
@@ -50,7 +50,7 @@ def items_delete(
 
 
 def checked(ids: Iterable[str], option: str) -> dict[str, None]:
-    """These ids, each once, or a complaint about the first that is none.
+    """These ids, each once; BadParameter for the first that is not an item id.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def checked(ids: Iterable[str], option: str) -> dict[str, None]:
 
 
 def lines(file: Path) -> list[str]:
-    """A file's ids; blank lines are passed over."""
+    """The ids in a file; blank lines are skipped."""
     try:
         text = file.read_text("utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Versions of models as people read them: lists, pages and comparisons. Values in, rich renderables or JSON out."""
+"""Model versions as text: lists, pages and comparisons. Values in, rich renderables or JSON out."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from models.store.manifest import Manifest
 
 SHOWN_METRICS = 3
 Slots = Mapping[str, Mapping[str, float]]
-"""By version: the slots that it is in, and the share of the shoppers that it has there."""
+"""By version: its slots, and its share of the shoppers in each."""
 
 
 def listing(manifests: Sequence[Manifest], slots: Slots, metrics: Sequence[str] | None) -> Table:
-    """One line a version, in the order given; without chosen metrics, the first few that the first version has."""
+    """One row for each version, in the order given; without chosen metrics, the first few of the first version."""
     chosen = list(metrics or sorted(manifests[0].metrics if manifests else ())[:SHOWN_METRICS])
     table = Table("id", "slot", "method", "parent", title="Versions")
     for name in ("examples", *chosen, "size", "age"):
@@ -32,7 +32,7 @@ def listing(manifests: Sequence[Manifest], slots: Slots, metrics: Sequence[str] 
 
 
 def page(one: Manifest, slots: Slots) -> list[Table]:
-    """Everything known of a version."""
+    """All that is known about a version."""
     about = Table("what", "value", title=one.id)
     data = one.data
     window = f"{data.window_from or '…'} to {data.window_to or '…'}" if data.window_from or data.window_to else ""
@@ -67,7 +67,7 @@ def comparison(found: Difference) -> list[Table]:
     _row(about, "encoder", found.encoder, "")
     for group in (found.fields, {f"data {name}": change for name, change in found.data.items()}, found.libraries):
         for name, change in group.items():
-            _row(about, name, _told(change.before), _told(change.after))
+            _row(about, name, _text(change.before), _text(change.after))
     _row(about, "bytes", size(found.bytes.before), size(found.bytes.after))
     metrics = Table("metric", "before", "after", "difference", title="Metrics")
     for name, change in found.metrics.items():
@@ -80,13 +80,13 @@ def comparison(found: Difference) -> list[Table]:
 
 
 def record(one: Manifest, slots: Slots) -> dict[str, Any]:
-    """A manifest and the slots that its version is in, with its shares there, as plain values."""
+    """A manifest, the version's slots and its shares in them, as plain values."""
     shares = slots.get(one.id, {})
     return {**msgspec.to_builtins(one), "slots": list(shares), "shares": dict(shares)}
 
 
 def places(shares: Mapping[str, float]) -> str:
-    """The slots that a version is in, as people say them.
+    """The slots of a version, as text.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def places(shares: Mapping[str, float]) -> str:
 
 
 def as_json(value: Any) -> str:
-    """JSON that people can read.
+    """Indented JSON.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def as_json(value: Any) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four digits of a figure; nothing where there is none.
+    """A figure with four digits; empty if there is none.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def number(value: float | None) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes, as people say them.
+    """A number of bytes, with its unit.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def size(count: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """A length of time, in its largest unit.
+    """A duration, in its largest unit.
 
     Examples
     --------
@@ -151,11 +151,11 @@ def ago(seconds: float) -> str:
 
 
 def _row(table: Table, *cells: str) -> None:
-    """Cells as they are: a note is no markup, and may have lines."""
+    """Add cells as plain text: notes may have several lines, and are not markup."""
     table.add_row(*(Text("\n").join(map(plain, cell.splitlines())) for cell in cells))
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return NONE if value is None else str(value)
 
 

@@ -1,7 +1,7 @@
-"""The commands ``liveshelf models …``: what versions there are, which is in charge or on trial, and changing that.
+"""The commands ``liveshelf models …``: list model versions, and choose the champion and the challenger.
 
-Words, options and where the store is live here; how versions are shown is `liveshelf.cli.model_tables`, the work is the
-store's, and workers hear of it by `streams.serving.announcement`.
+Help texts and options are here. `liveshelf.cli.model_tables` formats versions, `models.store` does the work, and
+`streams.serving.announcement` notifies the workers.
 """
 
 import logging
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from models.store import Manifest, ModelStore
     from models.store.slots import Slot
 
-models_app = typer.Typer(no_args_is_help=True, help="Versions of models: which there are, and which is in charge.")
+models_app = typer.Typer(
+    no_args_is_help=True, help="Model versions: list them, and choose the champion and the challenger."
+)
 
-Version = Annotated[str, typer.Argument(metavar="ID", help="An id, the beginning of one, or champion.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, everything that is known.")]
-Reason = Annotated[str, typer.Option(help="Why; kept with the slot.")]
+Version = Annotated[str, typer.Argument(metavar="ID", help="An id, its first characters, or champion.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON with all fields.")]
+Reason = Annotated[str, typer.Option(help="The reason; stored with the slot.")]
 
 
 @models_app.command("ls")
@@ -54,7 +56,7 @@ def models_ls(
 
 @models_app.command("show")
 def models_show(version: Version, as_json: Json = False) -> None:
-    """Show all that is known of a version. Example: `liveshelf models show champion`"""
+    """Show all that is known about a version. Example: `liveshelf models show champion`"""
     from liveshelf.cli import model_tables
 
     with _store() as store:
@@ -68,7 +70,7 @@ def models_show(version: Version, as_json: Json = False) -> None:
 
 @models_app.command("diff")
 def models_diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="An id, the beginning of one, or champion.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="An id, its first characters, or champion.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
     as_json: Json = False,
 ) -> None:
@@ -86,7 +88,7 @@ def models_diff(
 
 @models_app.command("promote")
 def models_promote(version: Version, reason: Reason = "by hand") -> None:
-    """Make a version the champion, if it passes a check.
+    """Make a version the champion, if it passes the check.
 
     Example: `liveshelf models promote 20261124-1530`
     """
@@ -105,7 +107,7 @@ def models_promote(version: Version, reason: Reason = "by hand") -> None:
 
 @models_app.command("rollback")
 def models_rollback(reason: Reason = "by hand") -> None:
-    """Put back the version before the champion; before the first, the untrained weights of the settings.
+    """Make the previous champion the champion again; before the first one, the untrained weights of the settings.
 
     Example: `liveshelf models rollback --reason "clicks fell"`
     """
@@ -122,11 +124,11 @@ def models_rollback(reason: Reason = "by hand") -> None:
 def models_canary(
     version: Version,
     share: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the shoppers; with 0 nobody sees it (a shadow).")
+        float, typer.Option(min=0, max=1, help="Share of the shoppers; with 0 it runs in shadow and nobody sees it.")
     ] = 0.1,
     reason: Reason = "by hand",
 ) -> None:
-    """Let a version challenge the champion, if it passes a check.
+    """Make a version the challenger, if it passes the check.
 
     Example: `liveshelf models canary 20261124-1530 --share 0.1`
     """
@@ -145,7 +147,7 @@ def models_canary(
 
 @models_app.command("stop")
 def models_stop(reason: Reason = "by hand") -> None:
-    """End the challenger's trial. Example: `liveshelf models stop --reason "clicks fell"`"""
+    """End the canary or shadow. Example: `liveshelf models stop --reason "clicks fell"`"""
     from models.store.slots import CHALLENGER
 
     with _store() as store:
@@ -157,15 +159,15 @@ def models_stop(reason: Reason = "by hand") -> None:
 
 @models_app.command("gc")
 def models_gc(
-    keep: Annotated[int, typer.Option(min=0, help="Keep so many of the newest versions.")] = 10,
-    history: Annotated[int, typer.Option(min=0, help="Keep so many versions that were champion before.")] = 3,
-    grace_hours: Annotated[float, typer.Option(min=0, help="Leave unfinished versions younger than this.")] = 1.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep: Annotated[int, typer.Option(min=0, help="How many of the newest versions to keep.")] = 10,
+    history: Annotated[int, typer.Option(min=0, help="How many earlier champions to keep.")] = 3,
+    grace_hours: Annotated[float, typer.Option(min=0, help="Keep unfinished versions younger than this.")] = 1.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> None:
-    """Remove versions that nobody needs, and what writers that died have left.
+    """Remove versions that are no longer needed, and unfinished ones of writers that died.
 
-    The champion, those before it, the challenger, what the settings name, and every version whose encoder a kept one
-    uses stay. Example:
+    It keeps the champion and its predecessors, the challenger, the versions that the settings name, and every version
+    whose encoder a kept one uses. Example:
     `liveshelf models gc --keep 5 --dry-run`
     """
     from liveshelf.cli import model_tables
@@ -183,7 +185,7 @@ def models_gc(
 
 @contextmanager
 def _store() -> Iterator["ModelStore"]:
-    """The store of the settings; what a person can mend is told as by every other command."""
+    """The store of the settings; errors that the user can fix are shown as by every other command."""
     from liveshelf.terminal import explain_errors, settings
     from models.store import ModelStore, StoreError
 
@@ -196,7 +198,7 @@ def _store() -> Iterator["ModelStore"]:
 
 
 def _examined(store: "ModelStore", name: str) -> str:
-    """A version's id, once it has passed the check that a worker makes of it."""
+    """The id of a version that has passed the check which workers make."""
     from liveshelf.terminal import settings
     from models.store.slots import CHAMPION
     from streams.serving.loaded_model import examine
@@ -207,7 +209,7 @@ def _examined(store: "ModelStore", name: str) -> str:
 
 
 def _slots(store: "ModelStore") -> dict[str, dict[str, float]]:
-    """The slots that each version is in, and its share there."""
+    """The slots of each version, and its share in them."""
     found: dict[str, dict[str, float]] = {}
     for name in store.slots.names():
         current = store.slots.read(name).current
@@ -223,19 +225,19 @@ def _named(store: "ModelStore") -> set[str]:
 
     found = set()
     for name in (settings().model.version, settings().model.holdback_version):
-        with suppress(StoreError):  # a slot that is empty yet, a version that is gone
+        with suppress(StoreError):  # a slot that is still empty, a version that was removed
             found.add(store.find(name or ""))
     return found
 
 
 def _announce(slots: "Mapping[str, Slot]") -> None:
-    """Tell the workers; they would see it by themselves a little later."""
+    """Notify the workers; without this they see the change a little later."""
     from liveshelf.terminal import reached, settings
     from streams.connectivity import UnreachableError
     from streams.kafka.errors import KAFKA_ERRORS
     from streams.serving.announcement import announce_now
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are printed below, in one line
     config = settings()
     later = f"Workers look at the store every {config.model.watch_s:g} s."
     try:

@@ -1,4 +1,4 @@
-"""The command ``liveshelf ope``: its words and options; the work is done in `liveshelf.off_policy`."""
+"""The command ``liveshelf ope``: help texts and options; `liveshelf.off_policy` does the work."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ def ope(
     log: Log,
     policy: Annotated[
         Path,
-        typer.Option(exists=True, dir_okay=False, help="Decisions of the policy in question."),
+        typer.Option(exists=True, dir_okay=False, help="Logged decisions of the policy to estimate."),
     ],
     fields: Annotated[
         list[str] | None,
@@ -22,9 +22,9 @@ def ope(
     ] = None,
     clip: Annotated[float, typer.Option(min=1, help="Largest importance weight.")] = 100.0,
     draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws.")] = 2_000,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What another policy would have earned, from logs of one that explored.
+    """Estimate what another policy would have earned, from the logs of one that explored.
 
     IPS, SNIPS and doubly robust estimates with bootstrap intervals. Files are CSV or JSON lines, plain, .gz or .xz.
 

@@ -1,4 +1,4 @@
-"""Options of commands that are more than one word or number.
+"""Parsing of command options that are more than one word or number.
 
 Knows strings; nothing of what they are for.
 """
@@ -21,7 +21,7 @@ def pairs(given: list[str] | None, option: str) -> dict[str, str]:
 
 
 def number(text: str, option: str) -> float:
-    """A number, or a complaint that names the option."""
+    """A number; BadParameter that names the option if it is none."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The commands that run something until it is stopped: a local stack, the demo, and each role by itself."""
+"""The commands that run until they are stopped: a local stack, the demo, and each role by itself."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,10 @@ from liveshelf.terminal import console, explain_errors, reached_by_role, require
 
 
 def up(
-    workers: Annotated[int | None, typer.Option(min=1, help="How many worker processes.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where data and logs live.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="The number of worker processes.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="The folder for data and logs.")] = None,
 ) -> None:
-    """Start Kafka, Redis, workers, an evaluator, a trainer and the dashboard here; stop them all on Ctrl-C.
+    """Start Kafka, Redis, workers, an evaluator, a trainer and the dashboard on this machine; Ctrl-C stops them all.
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
@@ -29,13 +29,15 @@ def up(
 
 
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Let the shop go on until Ctrl-C.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the catalogue and the simulated shoppers.")] = 1,
-    out: Annotated[Path, typer.Option(help="Where the picture of the run goes.")] = Path("liveshelf-demo.png"),
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the shop running until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="The seed of the catalogue and the simulated shoppers.")] = 1,
+    out: Annotated[Path, typer.Option(help="The file for the picture of the run.")] = Path("liveshelf-demo.png"),
 ) -> None:
-    """See the whole story: a shop opens, learns, is hit by a drift, recovers, and takes a bad model back.
+    """Run the demo: a shop opens, learns, suffers a drift, recovers, and rolls a bad model back.
 
-    A local stack of its own, a catalogue, simulated shoppers; about five minutes. Example: `liveshelf demo --keep`
+    It runs its own local stack with a catalogue and simulated shoppers, for about five minutes.
+
+    Example: `liveshelf demo --keep`
     """
     with explain_errors():
         require("local", "train")
@@ -45,7 +47,7 @@ def demo(
 
 
 def worker() -> None:
-    """Answer events until stopped. More workers share the partitions.
+    """Answer events with shelves until stopped. Several workers share the partitions.
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf worker`
     """
@@ -62,7 +64,7 @@ def worker() -> None:
 
 
 def evaluator() -> None:
-    """Join impressions with what came of them, until stopped: click rates, and labelled examples to train on.
+    """Join impressions with their outcomes until stopped: click rates, and labelled examples for training.
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf evaluator`
     """
@@ -79,9 +81,12 @@ def evaluator() -> None:
 
 
 def trainer(
-    job: Annotated[bool, typer.Option("--job", hidden=True, help="Make the run whose folder is read.")] = False,
+    job: Annotated[
+        bool,
+        typer.Option("--job", hidden=True, help="Carry out the training run whose folder is given on standard input."),
+    ] = False,
 ) -> None:
-    """Learn from labelled examples until stopped: triggers, training, the gate, and the rollout of what passes.
+    """Learn from labelled examples until stopped: triggers, training, the gate, and the rollout of models that pass.
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 REDIS_URL=redis://cache/0 liveshelf trainer`
     """

@@ -1,6 +1,6 @@
-"""Every setting as a page of Markdown: ``liveshelf config --markdown``, and ``docs/settings.md``.
+"""All settings as a page of Markdown: ``liveshelf config --markdown``, and ``docs/settings.md``.
 
-Made from the settings' classes alone: knows no file and no environment, and shows no value that is in force.
+Made from the settings' classes alone: knows no file and no environment, and shows defaults, not the values in force.
 """
 
 import json
@@ -36,7 +36,7 @@ GUIDES = {
     "gate": "gate.md#the-checks",
     "rollout": "rollout.md",
 }
-"""By group, the page that explains it."""
+"""The page that explains a group, by the group's name."""
 
 INTRODUCTION = f"""# Settings
 
@@ -82,7 +82,7 @@ def _default(value: Any) -> str:
 
 
 def _values(field: Schema, schema: Schema) -> str:
-    """What a value may be, in words."""
+    """The allowed values, in words."""
     field = _resolved(field, schema)
     if "anyOf" in field:
         return " or ".join(_values(one, schema) for one in field["anyOf"] if one.get("type") != "null")
@@ -104,13 +104,13 @@ def _values(field: Schema, schema: Schema) -> str:
 def _bounds(field: Schema) -> Iterator[str]:
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     high, below = field.get("maximum"), field.get("exclusiveMaximum")
-    told = [
+    limits = [
         f"{word} {bound:,g}" if bound < 10**6 else f"{word} {bound:,.0f}"
         for word, bound in (("from", low), ("above", above), ("to", high), ("below", below))
         if bound is not None
     ]
-    if told:
-        yield " ".join(told)
+    if limits:
+        yield " ".join(limits)
 
 
 def _resolved(field: Schema, schema: Schema) -> Schema:
@@ -119,7 +119,7 @@ def _resolved(field: Schema, schema: Schema) -> Schema:
 
 
 def _text(docstring: str) -> str:
-    """A docstring as Markdown has it: one line, code between single backticks."""
+    """A docstring as Markdown: one line, code between single backticks."""
     return " ".join(docstring.split()).replace("``", "`")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from streams.events.shelf import Shelf
     from streams.redis.client import ShelfClient
 
-getting = typer.Typer(no_args_is_help=True, help="Read shelves as a frontend would.")
+getting = typer.Typer(no_args_is_help=True, help="Read shelves as a frontend does.")
 
 
 def show(shelf: "Shelf | None", as_json: bool) -> None:
@@ -35,40 +35,40 @@ def show(shelf: "Shelf | None", as_json: bool) -> None:
     console.print(table)
 
 
-Json = Annotated[bool, typer.Option("--json", help="The shelf as it stands in Redis.")]
-User = Annotated[str | None, typer.Option(help="Whose own ranking to read.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the shelf's JSON as it is in Redis.")]
+User = Annotated[str | None, typer.Option(help="The shopper whose ranking to read.")]
 
 
 @getting.command("feed")
 def get_feed(user: str, as_json: Json = False) -> None:
-    """A shopper's feed, else what is popular. Example: `liveshelf get feed u1`"""
+    """A shopper's feed; without one, the popular items. Example: `liveshelf get feed u1`"""
     with explain_errors():
         show(_shelf(lambda client: client.feed(user)), as_json)
 
 
 @getting.command("search")
 def get_search(query: str, user: User = None, as_json: Json = False) -> None:
-    """A query's results, else what is popular. Example: `liveshelf get search "hdmi cable" --user u1`"""
+    """The results of a query; without any, the popular items. Example: `liveshelf get search "hdmi cable" --user u1`"""
     with explain_errors():
         show(_shelf(lambda client: client.search(query, user)), as_json)
 
 
 @getting.command("similar")
 def get_similar(item: str, as_json: Json = False) -> None:
-    """Items like one, else what is popular. Example: `liveshelf get similar 1234`"""
+    """Items similar to one; without any, the popular items. Example: `liveshelf get similar 1234`"""
     with explain_errors():
         show(_shelf(lambda client: client.similar(item)), as_json)
 
 
 @getting.command("popular")
 def get_popular(segment: str = "all", as_json: Json = False) -> None:
-    """What is in demand. Example: `liveshelf get popular --segment Notebook`"""
+    """The popular items. Example: `liveshelf get popular --segment Notebook`"""
     with explain_errors():
         show(_shelf(lambda client: client.popular(segment)), as_json)
 
 
 def _shelf(get: "Callable[[ShelfClient], Shelf | None]") -> "Shelf | None":
-    """What a frontend would get, or exit code 1 and why, where Redis holds no shelf in its place."""
+    """What a frontend would get; exit code 1 and the reason if the value in Redis is no shelf."""
     from streams.events.decode import UNDECODABLE
     from streams.redis.client import ShelfClient
 

@@ -1,4 +1,4 @@
-"""Small pieces behind several commands: the processes of a stack, and what the system says of itself, as tables."""
+"""What the system reports about itself, as tables for ``liveshelf status``."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,7 @@ STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "
 
 
 def serving(snapshot: Snapshot) -> str:
-    """Which model a worker serves, which challenges it, and how far it is on its way to the next or with items that it
-    lacks.
+    """The model that a worker serves, its challenger, and the progress of a switch or of encoding missing items.
 
     Examples
     --------
@@ -44,7 +43,7 @@ def serving(snapshot: Snapshot) -> str:
 
 
 def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
-    """What the evaluators count, and click rates with their 95 % intervals by window, surface, arm and model.
+    """The evaluators' counts, and click rates with 95 % intervals by window, surface, arm and model.
 
     Examples
     --------
@@ -76,7 +75,7 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
 
 
 def stage_table(taken: Sequence[Snapshot]) -> Table:
-    """How long the workers' stages took.
+    """The duration of the workers' stages.
 
     Examples
     --------
@@ -90,7 +89,7 @@ def stage_table(taken: Sequence[Snapshot]) -> Table:
 
 
 def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
-    """What the workers did in the last seconds, how long stages took, and what Redis holds."""
+    """What the workers did in the last seconds, the duration of their stages, and what Redis holds."""
     taken = snapshots(config, wall_ms() - int(seconds * 1000))
     last = {snapshot.id: snapshot for snapshot in taken}
     workers = Table("worker", "model", "items", "lag", "events/s", "shelves/s", title="Workers")

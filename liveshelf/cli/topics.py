@@ -1,4 +1,4 @@
-"""The commands ``liveshelf topics …``: making Kafka's topics, and bringing them to what the settings say."""
+"""The commands ``liveshelf topics …``: create Kafka's topics, and change them to the settings."""
 
 from typing import Annotated
 
@@ -12,26 +12,26 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 
 @topics_app.command("create")
 def topics_create() -> None:
-    """Create the topics that are missing; those that are there stay as they are."""
+    """Create the missing topics; existing ones are not changed."""
     from streams.kafka import topics
 
     with explain_errors():
         config = reached(settings(), redis=False)
         made = topics.create(config.kafka, config.topics)
-    console.print("\n".join(made) if made else "All topics are there.")
+    console.print("\n".join(made) if made else "All topics exist.")
 
 
 @topics_app.command("apply")
 def topics_apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what differs.")] = False,
     shorter: Annotated[
-        bool, typer.Option("--shorter", help="Shorten retention too: Kafka deletes what is older.")
+        bool, typer.Option("--shorter", help="Also shorten retention: Kafka deletes what is older.")
     ] = False,
     partitions: Annotated[
-        bool, typer.Option("--partitions", help="Add partitions too: shoppers then change partition.")
+        bool, typer.Option("--partitions", help="Also add partitions: shoppers then change partition.")
     ] = False,
 ) -> None:
-    """Change existing topics to what the settings say, as far as nothing is lost by it.
+    """Change existing topics to the settings, as far as no data is lost.
 
     Example: `LIVESHELF_TOPICS__MAX_MESSAGE_BYTES=4194304 liveshelf topics apply --dry-run`
     """
@@ -46,4 +46,4 @@ def topics_apply(
     table = Table("topic", "what", "is now", "settings", "and")
     for one in found:
         table.add_row(one.topic, one.what, one.is_now, one.wanted, "changed" if one in done else one.change.value)
-    console.print(table if found else "All topics that are there are as the settings say.")
+    console.print(table if found else "All existing topics are as the settings say.")

@@ -1,4 +1,4 @@
-"""The command ``liveshelf train``: its words and options; the work is done in `liveshelf.training.run`."""
+"""The command ``liveshelf train``: help texts and options; `liveshelf.training.run` does the work."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,64 +20,74 @@ def train(
         Path | None, typer.Argument(exists=True, dir_okay=False, help="Examples as JSON lines, .gz or .xz.")
     ] = None,
     events: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Events instead of examples, as replay takes them.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Events instead of examples, in a format that replay takes."),
     ] = None,
     items: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="The catalogue, as import items takes it.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The catalogue, in a format that import items takes."),
     ] = None,
-    events_mapping: Annotated[str | None, typer.Option(help="Of the events: a preset, or a TOML file.")] = None,
-    items_mapping: Annotated[str | None, typer.Option(help="Of the items: a preset, or a TOML file.")] = None,
+    events_mapping: Annotated[
+        str | None, typer.Option(help="The mapping of the events: a preset, or a TOML file.")
+    ] = None,
+    items_mapping: Annotated[
+        str | None, typer.Option(help="The mapping of the items: a preset, or a TOML file.")
+    ] = None,
     shelves: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Records of liveshelf.shelves, as JSON lines.")
     ] = None,
     debias: Annotated[
-        bool, typer.Option("--debias", help="Weigh what was ignored by how often its place is looked at.")
+        bool, typer.Option("--debias", help="Weight ignored items by how often their position is looked at.")
     ] = False,
-    negatives: Annotated[int | None, typer.Option(min=1, help="Fill contexts up to so many negatives.")] = None,
+    negatives: Annotated[int | None, typer.Option(min=1, help="Fill contexts up to this many negatives.")] = None,
     mine: Annotated[
         Literal["lexical", "vector", "both", "random"] | None,
-        typer.Option(help="Where negatives are from; unless given, from the other contexts of a batch."),
+        typer.Option(help="The source of negatives; by default the other contexts of a batch."),
     ] = None,
-    dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Others to judge by.")] = None,
+    dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Examples to evaluate on.")] = None,
     method: Annotated[str, typer.Option(help=METHODS)] = "head",
     parent: Annotated[
-        str | None, typer.Option(help="The version to go on from: an id, its beginning, champion.")
+        str | None, typer.Option(help="The version to start from: an id, its first characters, or champion.")
     ] = None,
     fields: Pairs = None,
     grades: Annotated[str, typer.Option(help="Lowest and highest grade in the file.")] = "0:1",
     losses: Losses = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01, help="Unless given, the method's own.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Default: the method's own.")] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate of the encoder's weights.")] = None,
     head_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the head.")] = None,
-    contexts: Annotated[int | None, typer.Option(min=1, help="Queries in a batch.")] = None,
-    accumulation: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
-    patience: Annotated[int, typer.Option(min=0, help="Stop after so many evaluations without gain; 0 never.")] = 0,
+    contexts: Annotated[int | None, typer.Option(min=1, help="Contexts in a batch.")] = None,
+    accumulation: Annotated[int, typer.Option(min=1, help="Batches in a step.")] = 1,
+    patience: Annotated[int, typer.Option(min=0, help="Stop after this many evaluations without gain; 0: never.")] = 0,
     unlabelled: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Pairs that the described intents label.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Unlabelled pairs; descriptions of the intents label them."),
     ] = None,
     descriptions: Annotated[
-        list[str] | None, typer.Option("--describe", help="INTENT=WORDS around {query}, to label --unlabelled by.")
+        list[str] | None,
+        typer.Option("--describe", help="INTENT=WORDS around {query}: describes an intent for --unlabelled."),
     ] = None,
     older: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Examples from before, to be trained on again.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Older examples, to train on again.")
     ] = None,
-    older_share: Annotated[float, typer.Option(min=0, max=0.95, help="Of the contexts: drawn from --older.")] = 0.3,
+    older_share: Annotated[
+        float, typer.Option(min=0, max=0.95, help="Share of the contexts drawn from --older.")
+    ] = 0.3,
     keep: Annotated[
-        float, typer.Option(min=0, help="Weight of the parent's own answers: to --older where given, else to all.")
+        float, typer.Option(min=0, help="Weight of the parent's own predictions: on --older if given, else on all.")
     ] = 0.0,
-    l2_sp: Annotated[float, typer.Option(min=0, help="Pull towards the weights it started from.")] = 0.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most so many examples.")] = None,
-    folder: Annotated[Path, typer.Option(help="Checkpoints and logs.")] = Path(".liveshelf/training"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    l2_sp: Annotated[float, typer.Option(min=0, help="Weight of an L2 penalty towards the initial weights.")] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many examples to read at most.")] = None,
+    folder: Annotated[Path, typer.Option(help="The folder for checkpoints and logs.")] = Path(".liveshelf/training"),
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in the folder.")] = False,
     report_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow, none …")] = None,
-    search: Annotated[int, typer.Option(min=0, help="Look for rates and length first, by so many trials.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
-    notes: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+    search: Annotated[int, typer.Option(min=0, help="First search rates and length, in this many trials.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of order and dropout.")] = 0,
+    notes: Annotated[str, typer.Option(help="Stored with the version.")] = "",
 ) -> None:
     """Train a scorer on labelled examples and store it as a version.
 
     A line of the file is `{"query": "hose", "item": "Garden hose, 20 m", "intent": "buy"}`, or has a `grade` instead of
-    the intent. Watch a run with `tensorboard --logdir .liveshelf/training/logs`; on several GPUs start it with
+    the intent. Follow a run with `tensorboard --logdir .liveshelf/training/logs`; on several GPUs start it with
     `accelerate launch --multi_gpu -m liveshelf train …`.
 
     Example: `liveshelf train pairs.jsonl.xz --map item=title --map grade=relevance --grades 1:3 --method lora`
@@ -88,7 +98,7 @@ def train(
         require("train")
     from liveshelf.training.data import EventFiles, item_texts
     from liveshelf.training.run import Examples, Source, run_train
-    from liveshelf.training.steps import MINED, Describing, Mining, Remembering, Step
+    from liveshelf.training.steps import MINED, Describing, Mining, Rehearsal, Step
     from models.training.config import DEFAULT_LOSSES, TrainConfig
     from models.training.losses import LOSSES
     from models.training.methods import RECIPES
@@ -98,7 +108,7 @@ def train(
     if (file is None) == (events is None) or (events and not items) or (events and dev):
         raise typer.BadParameter("give a file of examples, or --events and --items; --dev goes with the former")
     if keep and not parent:
-        raise typer.BadParameter("there is no parent whose answers to keep; give --parent", param_hint="--keep")
+        raise typer.BadParameter("there is no parent whose predictions to keep; give --parent", param_hint="--keep")
     weights = {name: number(value, "--loss") for name, value in pairs(losses, "--loss").items()}
     if unknown := sorted(set(weights) - set(LOSSES)):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(LOSSES)}", param_hint="--loss")
@@ -141,7 +151,7 @@ def train(
         if mine:
             steps.append(Mining(mine, negatives or MINED, catalogue))
         if older or keep:
-            steps.append(Remembering(Source(older, None, *reading) if older else None, older_share))
+            steps.append(Rehearsal(Source(older, None, *reading) if older else None, older_share))
         run_train(settings(), source, config, steps=steps, trials=search, parent=parent, notes=notes, console=console)
 
 

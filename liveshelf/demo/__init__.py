@@ -1,1 +1,1 @@
-"""The story: a shop that opens, learns, is hit by a drift and recovers, told as it happens on a real stack."""
+"""The demo: a simulated shop opens, learns, suffers a drift and recovers, on a real stack."""

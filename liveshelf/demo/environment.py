@@ -1,6 +1,6 @@
-"""A stack of its own for simulated shoppers: servers, roles in a hurry, a page, in a folder that begins empty.
+"""A separate stack for simulated shoppers: servers, roles with fast settings, and the page, in an empty folder.
 
-What takes hours in a shop takes seconds here: impressions close soon, alarms learn soon, runs follow each other.
+What takes hours in a shop takes seconds here: impressions close soon, detectors learn soon, runs follow each other.
 """
 
 import shutil
@@ -30,7 +30,7 @@ from streams.kafka.topics import Topics
 from streams.serving.announcement import announce_now
 from streams.telemetry.meter import Snapshot, parse
 
-HURRY = {
+FAST_SETTINGS = {
     "EVALUATOR__WINDOW_S": "4",
     "EVALUATOR__GRACE_S": "1",
     "EVALUATOR__WATCH_LEARN": "4000",
@@ -70,12 +70,12 @@ HURRY = {
     "ROLLOUT__HORIZON_S": "90",
     "MODEL__WATCH_S": "1",
 }
-"""Settings of the roles, and their values here."""
+"""Settings of the roles: like a shop's, but in seconds instead of hours."""
 
 
 @dataclass(frozen=True)
 class DemoEnvironment:
-    """What runs: settings that lead to it, who keeps it running, its model store, and the page's address."""
+    """What runs: the settings to reach it, its supervisor, its model store, and the page's address."""
 
     settings: Settings
     supervisor: Supervisor
@@ -83,7 +83,7 @@ class DemoEnvironment:
     page: str
 
     def promote(self, version: str, reason: str, slot: str, share: float = 1.0) -> None:
-        """Put a version in a slot, and tell everybody."""
+        """Put a version in a slot, and announce it."""
         made = self.store.slots.promote(version, reason, slot, share)
         announce_now(self.settings.kafka, self.settings.topics, slot, made)
 
@@ -97,16 +97,16 @@ def demo_environment(
     env: Mapping[str, str] | None = None,
     roles: Sequence[Callable[[Settings], Sequence[Role]]] = (),
 ) -> Iterator[DemoEnvironment]:
-    """Start it all; leaving stops it.
+    """Start everything; leaving the block stops it.
 
     Parameters
     ----------
     name
-        Of the folder within the stack's.
+        The name of its folder in the stack's folder.
     env
-        Settings of the roles, without their prefix, instead of :data:`HURRY`'s.
+        Settings of the roles, without their prefix; they override :data:`FAST_SETTINGS`.
     roles
-        What runs; worker, evaluator, trainer and page unless given.
+        The roles to run; by default worker, evaluator, trainer and page.
 
     Raises
     ------
@@ -130,12 +130,12 @@ def demo_environment(
             }
         )
         topics.create(here.kafka, here.topics)
-        given = HURRY | dict(env or {}) | _places(config.folder)
+        given = FAST_SETTINGS | dict(env or {}) | _places(config.folder)
         ours = {f"LIVESHELF_{key}": value for key, value in given.items()}
         made = [role for kind in roles or ALL for role in kind(here)]
-        told = [replace(role, env=ours | dict(role.env)) for role in made]
-        with Supervisor(servers, told, say=say, stop_timeout_s=config.stop_timeout_s) as supervisor:
-            page = next((role.where for role in told if role.name == "dashboard"), "")
+        configured = [replace(role, env=ours | dict(role.env)) for role in made]
+        with Supervisor(servers, configured, say=say, stop_timeout_s=config.stop_timeout_s) as supervisor:
+            page = next((role.where for role in configured if role.name == "dashboard"), "")
             yield DemoEnvironment(here, supervisor, ModelStore(models), page)
 
 
@@ -144,7 +144,7 @@ def _places(folder: Path) -> dict[str, str]:
         "MODEL__STORE": str(folder / "models"),
         "EXAMPLES__FOLDER": str(folder / "examples"),
         "LEARNING__FOLDER": str(folder / "learning"),
-        "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",  # whatever a shop's own broker may want
+        "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",  # whatever the settings of a shop's own broker are
     }
 
 
@@ -156,11 +156,11 @@ ALL: tuple[Callable[[Settings], Sequence[Role]], ...] = (
 )
 
 LAST = 5
-"""Snapshots of a worker, one a second, that its live numbers are of."""
+"""How many snapshots of a worker, one a second, its live numbers cover."""
 
 
 class SnapshotListener:
-    """Follows ``liveshelf.metrics`` and ``liveshelf.alerts``; its attributes are read by other threads."""
+    """Follows ``liveshelf.metrics`` and ``liveshelf.alerts``; other threads read its attributes."""
 
     def __init__(self, settings: Settings) -> None:
         self._kafka = settings.kafka
@@ -171,16 +171,16 @@ class SnapshotListener:
 
     @property
     def lately(self) -> list[Snapshot]:
-        """What the workers said last."""
+        """The workers' last snapshots."""
         return list(self.workers)[-LAST:]
 
     def news(self) -> Iterator[Snapshot | PublishedAlert]:
-        """What the trainer and the evaluators said, and alerts, since this was asked last; in their order."""
+        """Snapshots of the trainer and the evaluators, and alerts, since the last call; in order."""
         while self._news:
             yield self._news.popleft()
 
     def run(self, closing: threading.Event) -> None:
-        """Follow until told to close."""
+        """Follow the topics until ``closing`` is set."""
         consumer = newest_consumer(self._kafka, self._topics.metrics, self._topics.alerts)
         try:
             while not closing.is_set():

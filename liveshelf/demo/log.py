@@ -1,4 +1,4 @@
-"""From what the trainer says of itself every second, and alerts, to the moments worth telling. Pure: knows no clock."""
+"""Turns the trainer's snapshots and alerts into the events of the story. Pure: knows no clock."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,22 +13,22 @@ ENDS: dict[str, Kind] = {"promoted": "promoted", "rolled_back": "rolled back", "
 
 
 class LogEntry(NamedTuple):
-    """Something that has happened, in words."""
+    """Something that happened, in words."""
 
     kind: Kind
     text: str
 
 
 class StoryLog:
-    """Tells changes from what was said before.
+    """Finds what is new in each snapshot and alert.
 
     Examples
     --------
-    >>> notes = StoryLog()
+    >>> log = StoryLog()
     >>> said = {"stage": "canary", "trigger": "fewer clicks", "verdict": "", "decision": ""}
     >>> one = Snapshot(role="trainer", id="t", from_ms=0, to_ms=1, counts={}, sketches={},
     ...     gauges={"trigger_at": 5.0, "canary_share": 0.5}, labels=said)
-    >>> [note.kind for note in notes.update(one)], list(notes.update(one))
+    >>> [entry.kind for entry in log.update(one)], list(log.update(one))
     (['trigger', 'canary'], [])
     """
 
@@ -39,22 +39,22 @@ class StoryLog:
         self._firing: set[str] = set()
 
     def update(self, news: Snapshot | PublishedAlert) -> Iterator[LogEntry]:
-        """Take something in that was said; what is new in it."""
+        """Add a snapshot or alert; returns what is new in it."""
         if isinstance(news, PublishedAlert):
             yield from self._alarm(news)
         elif news.role == "trainer":
             self.trainer = news
             yield from self._trainer(news)
 
-    def _alarm(self, told: PublishedAlert) -> Iterator[LogEntry]:
-        alert = told.alert
+    def _alarm(self, published: PublishedAlert) -> Iterator[LogEntry]:
+        alert = published.alert
         if alert.name != ALARM or alert.labels.get("arm") != "champion":
             return
         if alert.state == "firing" and alert.key not in self._firing:
             self._firing.add(alert.key)
             figures = {name: value for name, value in alert.evidence.items() if isinstance(value, int | float)}
-            told_of = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            yield LogEntry("alarm", f"{alert.summary} ({told_of})")
+            evidence = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            yield LogEntry("alarm", f"{alert.summary} ({evidence})")
         elif alert.state != "firing":
             self._firing.discard(alert.key)
 

@@ -1,6 +1,6 @@
-"""What happened in a simulated shop, second by second, and the moments worth a mark. Pure: values in, rates out.
+"""Records what happened in a simulated shop, second by second, and its events. Pure: values in, rates out.
 
-Written to by the shop's thread and read by others: each change is one step of the interpreter's.
+The shop's thread writes, others read: each change is one step of the interpreter.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ Kind = Literal[
 
 
 class Mark(NamedTuple):
-    """A moment, in seconds since the shop has opened."""
+    """An event, with its time in seconds since the shop opened."""
 
     at_s: float
     kind: Kind
@@ -25,8 +25,8 @@ class Mark(NamedTuple):
 
 @dataclass
 class Second:
-    """Sums over the visits of a second: what was shown and clicked, by surface, and, of some of them, expected clicks
-    per impression of what was shown, of the best there could be, and of chance."""
+    """Sums over the visits in a second: impressions and clicks by surface; and, of a sample of the visits, the expected
+    clicks per impression of the shown, of the best possible and of random shelves."""
 
     impressions: Counter[str] = field(default_factory=Counter)
     clicks: Counter[str] = field(default_factory=Counter)
@@ -41,11 +41,11 @@ class Recorder:
 
     Examples
     --------
-    >>> tape = Recorder()
+    >>> recorder = Recorder()
     >>> for second in range(10):
-    ...     tape.visit(second + 0.5, "feed", impressions=10, clicks=second % 2)
-    ...     tape.expect(second + 0.5, Rates(shown=0.06, oracle=0.10, random=0.02))
-    >>> tape.ctr(0, 10).rate, round(tape.of_oracle(0, 10), 3), round(tape.of_chance(0, 10), 3)
+    ...     recorder.visit(second + 0.5, "feed", impressions=10, clicks=second % 2)
+    ...     recorder.expect(second + 0.5, Rates(shown=0.06, oracle=0.10, random=0.02))
+    >>> recorder.ctr(0, 10).rate, round(recorder.of_oracle(0, 10), 3), round(recorder.of_chance(0, 10), 3)
     (0.05, 0.6, 0.2)
     """
 
@@ -59,37 +59,37 @@ class Recorder:
         second.clicks[surface] += clicks
 
     def expect(self, at_s: float, rates: Rates) -> None:
-        """Count what could be expected of a visit, before it takes place."""
+        """Add the expected click rates of a visit, before it takes place."""
         second = self.seconds[int(at_s)]
         second.shown += rates.shown
         second.oracle += rates.oracle
         second.random += rates.random
 
     def mark(self, at_s: float, kind: Kind, text: str) -> None:
-        """Note a moment."""
+        """Record an event."""
         self.marks.append(Mark(at_s, kind, text))
 
     def first(self, kind: Kind, after_s: float = 0.0) -> Mark | None:
-        """The first mark of a kind from a moment on."""
+        """The first event of a kind from a time on."""
         return next((mark for mark in self.marks if mark.kind == kind and mark.at_s >= after_s), None)
 
     def ctr(self, since_s: float, until_s: float, surface: str | None = None) -> Interval:
-        """Clicks per impression from one moment until before another, with Wilson's 95 % interval."""
+        """Clicks per impression from one time until before another, with Wilson's 95 % interval."""
         some = self._between(since_s, until_s)
         return wilson(_of(some.clicks, surface), _of(some.impressions, surface))
 
     def of_oracle(self, since_s: float, until_s: float) -> float:
-        """Expected clicks of what was shown in those of the best there could be; NaN where nothing was shown."""
+        """Expected clicks of the shown shelves, as a share of the best possible; NaN if nothing was shown."""
         some = self._between(since_s, until_s)
         return some.shown / some.oracle if some.oracle else float("nan")
 
     def of_chance(self, since_s: float, until_s: float) -> float:
-        """Expected clicks of random shelves in those of the best there could be; NaN where nothing was shown."""
+        """Expected clicks of random shelves, as a share of the best possible; NaN if nothing was shown."""
         some = self._between(since_s, until_s)
         return some.random / some.oracle if some.oracle else float("nan")
 
     def impressions(self, since_s: float, until_s: float, surface: str | None = None) -> int:
-        """How many there were."""
+        """The number of impressions."""
         return _of(self._between(since_s, until_s).impressions, surface)
 
     def _between(self, since_s: float, until_s: float) -> Second:

@@ -1,4 +1,4 @@
-"""A model that is bad on purpose: the champion's head with its opinion turned round, what it liked best last.
+"""A model that is bad on purpose: the champion's head with negated scores, so that its order is reversed.
 
 Knows models and their store; nothing of the story.
 """
@@ -17,7 +17,7 @@ from models.weights import fingerprint, resolve
 
 
 def sabotage(store: ModelStore) -> str:
-    """Put such a version into the store; its id."""
+    """Put such a version into the store; returns its id."""
     current = store.slots.read(CHAMPION).current
     base = parts(store, current.version) if current else Parts()
     head = LateInteraction.load(base.head) if base.head else LateInteraction()
@@ -32,6 +32,6 @@ def sabotage(store: ModelStore) -> str:
             encoder_fingerprint=fingerprint(resolve(base.weights)),
             data=Data("sabotage", examples=0),
             parent=base.version,
-            notes="The champion's head with its opinion turned round, on purpose.",
+            notes="The champion's head with negated scores, on purpose.",
         )
         return store.put(Path(folder), about).id

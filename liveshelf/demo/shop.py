@@ -1,6 +1,6 @@
-"""A shop of simulated people: sends the catalogue, lets them in, and keeps a tape of what they do.
+"""A shop with simulated shoppers: sends the catalogue, lets shoppers act, and records what they do.
 
-Reads and produces as a shop's backend and frontend would; knows nothing of the screen or of who runs the servers.
+Reads and produces as a shop's backend and frontend do; knows nothing of the screen or of the servers' supervisor.
 """
 
 import threading
@@ -30,28 +30,28 @@ from streams.redis.client import ShelfClient
 SHOPPERS = 60
 VISITS_PER_S = 25.0
 FOLLOWED_EVERY_S = 4.0
-"""Seconds between a click of the followed shopper and their next visit, so that people can read."""
+"""Seconds between a click of the followed shopper and their next visit, so that the output can be read."""
 
 SHELF_S = 20.0
-"""How long to wait for the shelf that a click leads to."""
+"""How long to wait for the shelf after a click."""
 
 SAMPLED = 4
-"""What could be expected is worked out for one visit in so many: it takes longer than the visit."""
+"""Expected click rates are computed for one visit in this many: that takes longer than the visit."""
 
 
 class Shop:
-    """The shop and those in it: sends the catalogue, lets shoppers act, and keeps what there is to show.
+    """A shop and its shoppers: sends the catalogue, lets shoppers act, and records what there is to show.
 
-    Runs in two threads, `shop` and the watching; others read the public attributes, each replaced whole.
+    Runs in two threads, `shop` and the listener; other threads read the public attributes, each replaced as a whole.
 
     Parameters
     ----------
     shoppers, per_s
-        How many there are, and their visits a second, all together.
+        The number of shoppers, and their visits a second in total.
     drifts
-        What changes; times are seconds since the shop has opened.
+        What changes; times are seconds since the shop opened.
     searches
-        Probability that a session goes on with a search.
+        The probability that a session goes on with a search.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Shop:
     ) -> None:
         self.settings, self.per_s = settings, per_s
         self.world = World(items, seed, shoppers, drifts, searches=searches)
-        self.watching = SnapshotListener(settings)
-        self.tape = Recorder()
+        self.listener = SnapshotListener(settings)
+        self.recorder = Recorder()
         self.moment: Moment | None = None
         self.first_shelf_at: float | None = None
         self.sent: Counter[str] = Counter()
@@ -80,10 +80,10 @@ class Shop:
         self._threads: list[Future[None]] = []
 
     @contextmanager
-    def staffed(self) -> Iterator[None]:
-        """Run the threads for as long as the block lasts."""
+    def running(self) -> Iterator[None]:
+        """Run the threads until the block ends."""
         with ThreadPoolExecutor(2, thread_name_prefix="shop") as pool:
-            self._threads = [pool.submit(self.watching.run, self._closing), pool.submit(self.shop)]
+            self._threads = [pool.submit(self.listener.run, self._closing), pool.submit(self.shop)]
             try:
                 yield
             finally:
@@ -91,32 +91,32 @@ class Shop:
                 self._open.set()
 
     def check(self) -> None:
-        """Raise what a thread has died of."""
+        """Raise the error of a thread that has failed."""
         for thread in self._threads:
             if thread.done():
                 thread.result()
 
     @property
     def is_open(self) -> bool:
-        """Whether shoppers come."""
+        """Whether the shop is open."""
         return self._open.is_set()
 
     def open(self) -> None:
-        """Let shoppers in; the shop's seconds count from now."""
+        """Open the shop; its seconds count from now."""
         self.world.start_ms = wall_ms()
         self._open.set()
 
     @property
     def second(self) -> float:
-        """Seconds since the shop has opened."""
+        """Seconds since the shop opened."""
         return (wall_ms() - self.world.start_ms) / 1000 if self.is_open else 0.0
 
     def drift(self, number: int) -> None:
-        """Let a drift begin now."""
+        """Start a drift now."""
         self.world.begin(number, wall_ms())
 
     def shop(self) -> None:
-        """Send the catalogue, then, once open, let one shopper after the other act."""
+        """Send the catalogue; once open, let one shopper after another act."""
         producer = admin.producer(self.settings.kafka)
         client = ShelfClient.from_url(self.settings.redis.url.get_secret_value())
         try:
@@ -126,9 +126,9 @@ class Shop:
             self._open.wait()
             visits = self.world.visits(self.per_s, self.world.start_ms)
             others = (name for _, name in visits if name != self._followed)
-            pace, due, number = TokenBucket(self.per_s), 0.0, 0
-            while not self._closing.wait(pace.delay(time.monotonic())):
-                with suppress(RedisError):  # the supervisor brings it back
+            rate_limit, due, number = TokenBucket(self.per_s), 0.0, 0
+            while not self._closing.wait(rate_limit.delay(time.monotonic())):
+                with suppress(RedisError):  # the supervisor restarts it
                     if time.monotonic() >= due:
                         clicked = self._followed_visit(producer, client)
                         due = time.monotonic() + (FOLLOWED_EVERY_S if clicked else 1.0)
@@ -142,7 +142,7 @@ class Shop:
             client.redis.close()
 
     def _look(self, client: ShelfClient, shopper: str) -> Shelf | None:
-        """What a frontend would show: results of what was asked for, things like the one just opened, else the feed."""
+        """What a frontend shows: the results of a query, items similar to the one just opened, or the feed."""
         aim = self.world.aim(shopper)
         if aim.query:
             shelf = client.search(aim.query, shopper)
@@ -153,14 +153,14 @@ class Shop:
         return shelf
 
     def _visit(self, shopper: str, shelf: Shelf | None, *, expect: bool) -> list[AnyEvent]:
-        """A visit, put on the tape."""
+        """Make a visit and record it."""
         now, at_s = wall_ms(), self.second
         if expect and shelf is not None and shelf.items:
-            self.tape.expect(at_s, self.world.rates([item.item_id for item in shelf.items], shopper, now))
+            self.recorder.expect(at_s, self.world.rates([item.item_id for item in shelf.items], shopper, now))
         events = self.world.act(shopper, shelf, now)
         shown = sum(len(event.items) for event in events if isinstance(event, Impression))
         clicks = sum(isinstance(event, Click) for event in events)
-        self.tape.visit(at_s, shelf.surface if shelf is not None else "", shown, clicks)
+        self.recorder.visit(at_s, shelf.surface if shelf is not None else "", shown, clicks)
         return events
 
     def _send(self, producer: Any, events: Sequence[AnyEvent]) -> None:
@@ -169,7 +169,7 @@ class Shop:
             self.sent[event.kind] += 1
 
     def _followed_visit(self, producer: Any, client: ShelfClient) -> bool:
-        """A visit that is watched from click to new feed; returns whether there was a click."""
+        """Make a visit, and time it from click to new feed; returns whether there was a click."""
         shopper = self._followed
         before, shelf = client.feed(shopper), self._look(client, shopper)
         events = self._visit(shopper, shelf, expect=False)

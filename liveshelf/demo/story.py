@@ -1,6 +1,6 @@
-"""The story from its beginning to its end: cold start, learning, drift, alarm, repair, and a bad model taken back.
+"""The whole story: cold start, learning, drift, alarm, repair, and the rollback of a bad model.
 
-One function a chapter, in their order; each waits for what has to happen, and says so when it does not.
+One function for each chapter, in order; each waits for what has to happen, and reports what does not.
 """
 
 import logging
@@ -20,7 +20,7 @@ from liveshelf.demo.log import StoryLog
 from liveshelf.demo.recorder import Kind
 from liveshelf.demo.results import WINDOW_S, draw, summary
 from liveshelf.demo.shop import Shop
-from liveshelf.demo.terminal_ui import Numbers, told
+from liveshelf.demo.terminal_ui import Numbers, describe
 from liveshelf.settings import Settings
 from liveshelf.simulation.drift import Fashion
 from liveshelf.stack.supervisor import Signals
@@ -31,13 +31,13 @@ from streams.events.schema import Item
 
 SHOPPERS, VISITS_PER_S, SEARCHES = 600, 80.0, 0.9
 DRIFTS = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
-"""Half of the brands are out of fashion from the beginning; the other half is from when the story says so."""
+"""Half of the brands are out of fashion from the beginning; later the other half is instead."""
 
 ENOUGH = 400
-"""Encoded items that the shop opens with."""
+"""The shop opens once this many items are encoded."""
 
-READY_S, CLICK_S, LEARN_S, ALARM_S, REPAIR_S, TRIAL_S = 300.0, 120.0, 300.0, 120.0, 300.0, 120.0
-"""How long the chapters wait for what has to happen."""
+READY_S, CLICK_S, LEARN_S, ALARM_S, REPAIR_S, CANARY_S = 300.0, 120.0, 300.0, 120.0, 300.0, 120.0
+"""The most seconds that a chapter waits for what has to happen."""
 
 STEADY_S = 15.0
 TICK_S = 0.25
@@ -47,27 +47,27 @@ RECOVERED = 0.95
 
 @dataclass
 class Story:
-    """The story as far as it has come.
+    """The story while it runs.
 
     Attributes
     ----------
     missed
-        What did not happen in its time.
+        What did not happen in time.
     title
-        The chapter that it is in.
+        The current chapter.
     """
 
     environment: DemoEnvironment
     shop: Shop
     say: Callable[[str, str], None]
     stopped: Callable[[float], bool]
-    notes: StoryLog = field(default_factory=StoryLog)
+    log: StoryLog = field(default_factory=StoryLog)
     missed: list[str] = field(default_factory=list)
     title: str = ""
     _line_at: float = 0.0
 
-    def tell(self) -> bool:
-        """All chapters, or as many as there are until it is stopped; whether they were told to the end."""
+    def run(self) -> bool:
+        """Run the chapters until the end or until stopped; returns whether it reached the end."""
         for chapter in (self.cold_start, self.learning, self.drift, self.repair, self.bad_model):
             chapter()
             if self.stopped(0):
@@ -75,7 +75,7 @@ class Story:
         return True
 
     def cold_start(self) -> None:
-        """A worker loads BERT and encodes the catalogue; the shop opens, and nobody knows what is in fashion."""
+        """A worker loads BERT and encodes the catalogue; the shop opens with an untrained model."""
         self.title = "Cold start"
         self.say("chapter", "Cold start: a worker loads BERT and encodes the catalogue")
         wanted = min(len(self.shop.world.on_sale(self.shop.world.start_ms)), ENOUGH)
@@ -87,12 +87,12 @@ class Story:
         self.shop.open()
         self.until(lambda: self.shop.moment is not None, CLICK_S, "a shelf after a click")
         if (moment := self.shop.moment) is not None:
-            self.say("note", told(moment))
+            self.say("note", describe(moment))
 
     def learning(self) -> None:
-        """Enough examples: the first model of the shop's own."""
-        self.chapter("It learns: what is clicked becomes examples, examples a model, shoppers its judges")
-        self.until(lambda: self.champion() is not None, LEARN_S, "a first model in charge")
+        """There are enough examples for the shop's first own model."""
+        self.chapter("It learns: clicks become examples, examples train a model, and shoppers' clicks decide on it")
+        self.until(lambda: self.champion() is not None, LEARN_S, "a first champion")
         self.wait(STEADY_S)
         if self.stopped(0):
             return
@@ -100,74 +100,74 @@ class Story:
         self.say("note", f"click rate {self.rate(since)}, {self.share(since)} of what is possible")
 
     def drift(self) -> None:
-        """Fashions change; the alarm finds out."""
-        self.chapter("Fashions change: what shoppers liked they like no longer")
-        self.mark("drift", "half of the brands are out, the other half is in again")
+        """Fashions change; an alarm fires."""
+        self.chapter("Fashions change: shoppers no longer like what they liked")
+        self.mark("drift", "half of the brands go out of fashion, the other half comes back")
         self.shop.drift(1)
         began = self.shop.second
-        if self.until(lambda: self.shop.tape.first("alarm", began) is not None, ALARM_S, "an alarm"):
-            alarm = self.shop.tape.first("alarm", began)
+        if self.until(lambda: self.shop.recorder.first("alarm", began) is not None, ALARM_S, "an alarm"):
+            alarm = self.shop.recorder.first("alarm", began)
             assert alarm is not None
-            shown = self.shop.tape.impressions(began, alarm.at_s)
+            shown = self.shop.recorder.impressions(began, alarm.at_s)
             self.say("note", f"alarm after {alarm.at_s - began:.0f} s and {shown:,} impressions")
 
     def repair(self) -> None:
-        """Models trained on what happens now, until the shop is as good as it was."""
-        self.chapter("Repair: fine-tune, gate, canary, and whoever is better is in charge")
+        """Models are trained on current events, until the shop is as good as before."""
+        self.chapter("Repair: fine-tune, gate, canary, and the better model becomes champion")
         drifted = self.at("drift")
-        before = self.shop.tape.of_oracle(drifted - WINDOW_S, drifted)
+        before = self.shop.recorder.of_oracle(drifted - WINDOW_S, drifted)
 
         def recovered() -> bool:
             now = self.shop.second
-            promoted = self.shop.tape.first("promoted", drifted)
-            return promoted is not None and self.shop.tape.of_oracle(now - WINDOW_S, now) >= RECOVERED * before
+            promoted = self.shop.recorder.first("promoted", drifted)
+            return promoted is not None and self.shop.recorder.of_oracle(now - WINDOW_S, now) >= RECOVERED * before
 
         self.until(recovered, REPAIR_S, f"{RECOVERED:.0%} of what was reached before")
 
     def bad_model(self) -> None:
-        """Somebody forces a bad model in front of shoppers; shoppers' clicks take it back."""
-        self.until(lambda: self.challenger() is None, REPAIR_S, "an end to the trial that goes on")
+        """A bad model is forced past the gate; the clicks of shoppers cause its rollback."""
+        self.until(lambda: self.challenger() is None, REPAIR_S, "the end of the running canary")
         if self.stopped(0):
             return
-        self.chapter("Sabotage: a model that likes best what nobody wants is forced past the gate")
-        from liveshelf.demo.sabotage import sabotage  # brings torch, which takes seconds
+        self.chapter("Sabotage: a model that ranks the worst items first is forced past the gate")
+        from liveshelf.demo.sabotage import sabotage  # imports torch, which takes seconds
 
         champion, began = self.champion(), self.shop.second
         bad = sabotage(self.environment.store)
         self.environment.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
-        if self.until(lambda: self.challenger() != bad, TRIAL_S, "an end to the bad model"):
-            kept = "the champion stays" if self.champion() == champion else "ANOTHER MODEL IS IN CHARGE"
-            shown = self.shop.tape.impressions(began, self.shop.second)
-            self.say("note", f"taken back after {self.shop.second - began:.0f} s, {shown:,} impressions in all: {kept}")
+        if self.until(lambda: self.challenger() != bad, CANARY_S, "the end of the bad model"):
+            kept = "the champion stays" if self.champion() == champion else "ANOTHER MODEL IS CHAMPION"
+            shown = self.shop.recorder.impressions(began, self.shop.second)
+            self.say("note", f"rolled back after {self.shop.second - began:.0f} s, {shown:,} impressions: {kept}")
         self.wait(STEADY_S / 2)
 
     @property
     def numbers(self) -> Numbers:
-        """The worker's, lately."""
-        return Numbers.of(self.shop.watching.lately)
+        """The worker's recent numbers."""
+        return Numbers.of(self.shop.listener.lately)
 
     def champion(self) -> str | None:
-        """The version in charge; None while no model was ever promoted."""
+        """The champion's version; None while no model was ever promoted."""
         current = self.environment.store.slots.read(CHAMPION).current
         return current.version if current else None
 
     def challenger(self) -> str | None:
-        """The version on trial."""
+        """The challenger's version; None without one."""
         current = self.environment.store.slots.read(CHALLENGER).current
         return current.version if current else None
 
     def rate(self, since_s: float) -> str:
-        """The click rate from a moment on, in words."""
-        rate, low, high = self.shop.tape.ctr(since_s, self.shop.second)
+        """The click rate since a time, as text."""
+        rate, low, high = self.shop.recorder.ctr(since_s, self.shop.second)
         return NONE if math.isnan(rate) else f"{rate:.2%} ({low:.2%} to {high:.2%})"
 
     def share(self, since_s: float) -> str:
-        """What of the possible is reached from a moment on, in words."""
-        return figure(self.shop.tape.of_oracle(since_s, self.shop.second), ".0%")
+        """The share of the possible since a time, as text."""
+        return figure(self.shop.recorder.of_oracle(since_s, self.shop.second), ".0%")
 
     def at(self, kind: Kind) -> float:
-        """When something happened first."""
-        mark = self.shop.tape.first(kind)
+        """The time of the first event of a kind; now if there is none."""
+        mark = self.shop.recorder.first(kind)
         return mark.at_s if mark else self.shop.second
 
     def chapter(self, text: str) -> None:
@@ -177,16 +177,16 @@ class Story:
         self.say("chapter", text)
 
     def mark(self, kind: Kind, text: str) -> None:
-        """Note a moment of now."""
-        self.shop.tape.mark(self.shop.second, kind, text)
+        """Record an event, now."""
+        self.shop.recorder.mark(self.shop.second, kind, text)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait, and keep the demo running."""
         ends = time.monotonic() + seconds
         self._while(lambda: time.monotonic() < ends)
 
     def until(self, happened: Callable[[], bool], limit_s: float, what: str) -> bool:
-        """Let time pass until something has happened; whether it did in its time."""
+        """Wait until something has happened; returns whether it did in time."""
         ends = time.monotonic() + limit_s
         self._while(lambda: not happened() and time.monotonic() < ends)
         if happened():
@@ -200,22 +200,22 @@ class Story:
         while goes_on() and not self.stopped(TICK_S):
             self.environment.supervisor.tick()
             self.shop.check()
-            for news in self.shop.watching.news():
-                for note in self.notes.update(news):
-                    self.mark(note.kind, note.text)
-                    self.say(note.kind, note.text)
+            for news in self.shop.listener.news():
+                for entry in self.log.update(news):
+                    self.mark(entry.kind, entry.text)
+                    self.say(entry.kind, entry.text)
             if time.monotonic() >= self._line_at and self.shop.is_open:
                 self._line_at = time.monotonic() + LINE_S
                 self.say("line", self._line())
 
     def _line(self) -> str:
         now = self.shop.second
-        trainer = self.notes.trainer
+        trainer = self.log.trainer
         stage = trainer.labels.get("stage", "") if trainer else ""
-        told = f"{stage}, " if stage not in ("", "idle") else ""
-        told += f"{trainer.gauges.get('new_examples', 0):,.0f} new examples" if trainer else "no trainer yet"
+        progress = f"{stage}, " if stage not in ("", "idle") else ""
+        progress += f"{trainer.gauges.get('new_examples', 0):,.0f} new examples" if trainer else "no trainer yet"
         since = now - LINE_S
-        return f"click rate {self.rate(since)}, {self.share(since)} of the possible; {told}"
+        return f"click rate {self.rate(since)}, {self.share(since)} of the possible; {progress}"
 
 
 COLOURS = {
@@ -232,29 +232,29 @@ COLOURS = {
 
 
 def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: Console) -> int:
-    """Run the story; what ``liveshelf demo`` does. Call it from the main thread.
+    """Run the story, for ``liveshelf demo``. Call it from the main thread.
 
     Parameters
     ----------
     seed
-        Of the catalogue and the shoppers.
+        The seed of the catalogue and the shoppers.
     keep
-        Let the shop go on after the last chapter, until Ctrl-C.
+        Keep the shop running after the last chapter, until Ctrl-C.
     out
-        Where the picture of the run goes.
+        The file for the picture of the run.
 
     Returns
     -------
     int
-        0 when everything happened in its time, 1 when something did not, and 128 and the signal's number, as 130
-        after Ctrl-C, when a signal broke the story off.
+        0 when everything happened in time, 1 when something did not; after a signal 128 plus its number, such as 130
+        for Ctrl-C.
 
     Raises
     ------
     StackError
         When a server or the worker does not start, or another demo runs in the same folder.
     """
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # what it mends by itself would tear the screen
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # errors that it recovers from would disturb the output
     began = time.monotonic()
     items = catalogue(seed)
 
@@ -274,8 +274,8 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
                 story = Story(there, shop, say, signals.stop.wait)
                 signals.calm = True
                 say("note", f"the live page is at {there.page}")
-                with shop.staffed():
-                    whole = story.tell()
+                with shop.running():
+                    whole = story.run()
                     if keep and whole:
                         story.chapter("The shop stays open until Ctrl-C")
                         story.wait(float("inf"))
@@ -283,7 +283,7 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
         except KeyboardInterrupt:
             console.print("Stopped before everything was up")
             return signals.exit_code
-    draw(shop.tape, out, "A shop that learns, drifts and recovers")
+    draw(shop.recorder, out, "A shop that learns, drifts and recovers")
     console.print(summary(story.shop, began, story.missed, "" if whole else story.title))
     console.print(Text(f"The whole run as a picture: {out}"), soft_wrap=True)
     if not whole:
@@ -292,7 +292,7 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
 
 
 def catalogue(seed: int) -> list[Item]:
-    """Real items where ``LIVESHELF_DATA`` names a folder that has them, else made-up ones."""
+    """Icecat's items if the folder ``LIVESHELF_DATA`` has them, else generated ones."""
     folder = os.environ.get("LIVESHELF_DATA")
     if folder and (Path(folder) / catalogs.ICECAT).is_file():
         return catalogs.icecat(Path(folder))

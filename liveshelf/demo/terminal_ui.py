@@ -1,4 +1,4 @@
-"""What the demo tells of the system: its numbers, and one shopper's shelves before and after a click. Pure."""
+"""What the demo shows of the system: its numbers, and one shopper's shelves before and after a click. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from streams.telemetry.meter import Snapshot, quantiles, total
 ROWS = 8
 
 STATE, MODELS = ("items", "challenger_ready"), ("model", "challenger")
-"""Gauges and labels of a worker that change while it starts, or changes models."""
+"""Gauges and labels of a worker that change while it starts or changes models."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A click of the followed shopper: the feed before it, the feed after it, and the milliseconds between the click's
-    sending and the new feed's being there to read in Redis."""
+    """A click of the followed shopper: the feeds before and after it, and the milliseconds from sending the click until
+    the new feed is in Redis."""
 
     shopper: str
     clicked: str
@@ -25,14 +25,14 @@ class Moment:
 
     @property
     def new(self) -> set[str]:
-        """Items on screen that were not on screen before."""
+        """Items on screen that were not there before."""
         before = {item.item_id for item in _top(self.before)}
         return {item.item_id for item in _top(self.after)} - before
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The system's rate and speed over some snapshots; rates a second, times in milliseconds."""
+    """The system's rates and times over some snapshots; rates a second, times in milliseconds."""
 
     events: float
     shelves: float
@@ -42,7 +42,7 @@ class Numbers:
 
     @classmethod
     def of(cls, snapshots: Sequence[Snapshot]) -> "Numbers":
-        """Of the snapshots of one worker, oldest first; quantiles are NaN while nothing was timed.
+        """From the snapshots of one worker, oldest first; quantiles are NaN if nothing was timed.
 
         Examples
         --------
@@ -64,9 +64,8 @@ class Numbers:
 
 
 def settled(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
-    """Of one worker's snapshots, oldest first, those without the start and the changes of models: without the seconds
-    in which it takes items in, or another model serves, challenges or is loaded, and those until what waited is
-    answered.
+    """The snapshots of one worker, oldest first, without its start and model changes: without the seconds in which it
+    reads items or another champion or challenger serves or loads, and those until the waiting events are answered.
 
     Examples
     --------
@@ -85,12 +84,12 @@ def settled(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
             before, waits = state, True
         elif not waits:
             yield one
-        else:  # the last one that answers what waited
+        else:  # the last one in which the waiting events are answered
             waits = one.gauges.get("lag", 0) > one.counts.get("events", 0)
 
 
-def told(moment: Moment) -> str:
-    """A moment as one line, for a console that cannot be redrawn."""
+def describe(moment: Moment) -> str:
+    """A click and its new feed, as one line of text."""
     return (
         f"{moment.shopper} clicks {moment.clicked!r}: {moment.took_ms:.0f} ms later the new feed is in Redis, "
         f"{len(moment.new)} of the first {len(_top(moment.after))} items are new"

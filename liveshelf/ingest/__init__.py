@@ -1,1 +1,1 @@
-"""A shop's files on their way to Kafka: imports and replays."""
+"""Sends a shop's files to Kafka: imports and replays."""

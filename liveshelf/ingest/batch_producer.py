@@ -1,6 +1,6 @@
-"""Sends records to one topic and keeps account of them: bounded in memory, every failure counted.
+"""Sends records to one topic and counts what was delivered and what failed, in bounded memory.
 
-Knows Kafka's producer; nothing of what the records say.
+Knows Kafka's producer; nothing of the records' content.
 """
 
 import time
@@ -14,33 +14,33 @@ from streams.kafka.admin import producer
 from streams.kafka.errors import KAFKA_ERRORS
 
 IN_FLIGHT = 20_000
-"""Records handed to the producer and not yet acknowledged, at most."""
+"""The most records that wait for an acknowledgement."""
 
 DELIVERY_S = 30.0
-"""Seconds a record may take until the broker has it, all retries included; a third of it for one request."""
+"""The most seconds until the broker has a record, with all retries; a third of it for one request."""
 
 FAILURES = 100
-"""Records the broker may refuse before the run is given up."""
+"""The most records that the broker may refuse before sending stops."""
 
 
 class BrokerError(Exception):
-    """The broker takes nothing any more, or refuses too much."""
+    """The broker no longer takes records, or refuses too many."""
 
 
 class BatchProducer:
-    """A producer that waits when the broker is slow and gives up when it is gone.
+    """A producer that waits while the broker is slow, and raises when it is away for too long.
 
     Attributes
     ----------
     delivered : int
-        Records that the broker has acknowledged, from all replicas.
+        Records that all replicas of the broker have acknowledged.
     failed : Counter
-        Records that it has not, by the error's name; complete after `close`.
+        Records that were not delivered, by the error's name; complete after `close`.
 
     Raises
     ------
     kafka.errors.KafkaError
-        When made, if the broker is out of reach.
+        When created, if the broker is out of reach.
     """
 
     def __init__(self, kafka: KafkaConfig, topic: str, max_bytes: int) -> None:
@@ -66,21 +66,21 @@ class BatchProducer:
     def send(
         self, key: bytes, value: bytes | None, partition: int | None = None, timestamp_ms: int | None = None
     ) -> None:
-        """Hand a record over; waits while too many are on their way.
+        """Send a record; waits while too many are not acknowledged yet.
 
         Parameters
         ----------
         value
             None for a tombstone.
         partition, timestamp_ms
-            Where and when it stands (epoch ms): by the key's hash, and now, unless given.
+            The record's partition and timestamp (epoch ms); by default the key's hash chooses, and now.
 
         Raises
         ------
         BrokerError
-            When nothing was acknowledged for longer than a delivery may take, or more than `FAILURES` were refused.
+            When nothing was acknowledged within `DELIVERY_S`, or more than `FAILURES` were refused.
         kafka.errors.KafkaError
-            When the producer itself will not take the record.
+            When the producer itself refuses the record.
         """
         with self._changed:
             if not self._on_the_way:
@@ -103,7 +103,7 @@ class BatchProducer:
         future.add_errback(self._settled)
 
     def close(self) -> None:
-        """Wait for what is on its way, at most as long as a delivery may take; the rest counts as failed."""
+        """Wait for outstanding acknowledgements, at most `DELIVERY_S`; the other records count as failed."""
         with self._changed:
             self._changed.wait_for(lambda: not self._on_the_way or self._stuck(), DELIVERY_S)
             done = not self._on_the_way

@@ -1,8 +1,8 @@
-"""``liveshelf import items`` and ``liveshelf replay``: a file's items or events, onto the shop's topics.
+"""``liveshelf import items`` and ``liveshelf replay``: send a file's items or events to the shop's topics.
 
-Reads through ``streams.events.adapters``, so that nothing is sent that the worker would refuse; keeps pace, counts, and
-writes down what was refused. What a line means is the adapters' business; how a history's times fit the present, that
-of ``time_profile``.
+Reads through ``streams.events.adapters``, so that it sends nothing that the worker would refuse. Limits the rate,
+counts, and writes refused lines to a file. The adapters interpret the lines; ``time_profile`` compares the times in a
+history with the present.
 """
 
 import time
@@ -17,7 +17,7 @@ from rich.console import Console
 from evaluator.config import EvaluatorConfig
 from liveshelf.ingest.batch_producer import BatchProducer, BrokerError
 from liveshelf.ingest.progress import Bar
-from liveshelf.ingest.rate_limit import Pace, ReplayClock, TokenBucket
+from liveshelf.ingest.rate_limit import RateLimit, ReplayClock, TokenBucket
 from liveshelf.ingest.removals import Verdict, delete, item_states, missing
 from liveshelf.ingest.summary import ImportSummary, RefusedFile
 from liveshelf.ingest.time_profile import Plan, TimeProfile, warnings
@@ -53,18 +53,18 @@ def import_items(
     Parameters
     ----------
     mapping
-        What the file's columns mean (`streams.events.adapters.mapping.load`); none for JSON lines in our own shape.
+        What the file's columns mean (`streams.events.adapters.mapping.load`); None for JSON lines in our own format.
     limit
-        Items to send at most.
+        The most items to send.
     rate
-        Items a second at most.
+        The most items a second.
     refused_path
-        Where refused lines go; none to only count them.
+        The file for refused lines; None only counts them.
     sync
-        Once the whole file is sent, delete the items that were on the topic before and are not in the file; the share
-        of the live items that may go so, 0 to 1 (`liveshelf.ingest.removals.missing`).
+        After the whole file is sent, delete the items that were on the topic before and are not in the file. The value
+        is the largest share of the live items to delete, 0 to 1 (`liveshelf.ingest.removals.missing`).
     dry_run
-        Send and delete nothing; only say what would be.
+        Send and delete nothing; only report what would be.
 
     Raises
     ------
@@ -78,9 +78,9 @@ def import_items(
         With ``sync``, when the broker is out of reach before anything is sent.
     """
     if sync is not None and limit is not None:
-        raise ValueError("what a part of a file does not have may be in the rest of it")
+        raise ValueError("with a limit only part of a file is known, so sync could delete items of the rest")
     job = _Job(path, "items", mapping or MappingConfig(), events, limit)
-    job.pace = TokenBucket(rate) if rate and not dry_run else None
+    job.rate_limit = TokenBucket(rate) if rate and not dry_run else None
     job.dry_run = dry_run
     if sync is None:
         return job.run(kafka, topics, refused_path, console, lambda _: job.entries())
@@ -119,14 +119,14 @@ def replay(
     Parameters
     ----------
     evaluator
-        The settings of whoever will judge the events; what it would count as late is told before anything is sent.
+        The settings of the evaluator; events that it would count as late are reported before anything is sent.
     rate, speed
-        Events a second at most; or as it happened, ``speed`` times as fast. Neither: as fast as it goes.
+        The most events a second; or ``speed`` times as fast as it happened. With neither, as fast as possible.
     loop
         Start again at the end, with new event ids, until interrupted or ``limit`` is reached.
     now
-        Move all times of a round by the same amount, so that the newest event is dated when it is sent, and none later
-        than it is sent (`TimeProfile.shift_ms`).
+        Move all times of a round by the same amount: the newest event gets the time when it is sent, and no event a
+        later time than it is sent (`TimeProfile.shift_ms`).
 
     Raises
     ------
@@ -139,11 +139,11 @@ def replay(
     plan = Plan(now, speed, loop)
     console = console or make_console(stderr=True)
 
-    def rounds(survey: TimeProfile | None) -> Iterator[Entry]:
+    def rounds(profile: TimeProfile | None) -> Iterator[Entry]:
         number = 0
         while True:
-            job.pace = TokenBucket(rate) if rate else ReplayClock(speed) if speed else None
-            job.shift_ms = survey.shift_ms(wall_ms(), speed) if survey and now else 0
+            job.rate_limit = TokenBucket(rate) if rate else ReplayClock(speed) if speed else None
+            job.shift_ms = profile.shift_ms(wall_ms(), speed) if profile and now else 0
             sent = False
             for entry in job.entries():
                 if isinstance(entry.outcome, Refusal | Item):
@@ -151,7 +151,7 @@ def replay(
                     continue
                 if not (number or sent):
                     for text in warnings(
-                        entry.outcome.time_ms, survey, plan, wall_ms(), evaluator or EvaluatorConfig()
+                        entry.outcome.time_ms, profile, plan, wall_ms(), evaluator or EvaluatorConfig()
                     ):
                         console.print(text, style="yellow", highlight=False)
                 sent = True
@@ -164,11 +164,11 @@ def replay(
 
 
 class _Job:
-    """One file on its way to one topic."""
+    """Sends one file to one topic."""
 
     def __init__(self, path: Path, kind: Kind, mapping: MappingConfig, events: EventsConfig, limit: int | None) -> None:
         self.path, self.kind, self.mapping, self.events, self.limit = path, kind, mapping, events, limit
-        self.pace: Pace | None = None
+        self.rate_limit: RateLimit | None = None
         self.position, self.size, self.shift_ms = 0, path.stat().st_size, 0
         self.dry_run = False
         self.ids: set[str] | None = None
@@ -179,7 +179,7 @@ class _Job:
                 self.position = source.position
                 yield entry
 
-    def survey(self, partitions: int, bar: Bar) -> TimeProfile:
+    def time_profile(self, partitions: int, bar: Bar) -> TimeProfile:
         found = TimeProfile(partitions)
         for entry in self.entries():
             bar.look(self.position)
@@ -204,16 +204,16 @@ class _Job:
         with ExitStack() as stack:
             refused = stack.enter_context(RefusedFile(refused_path))
             bar = stack.enter_context(Bar(console or make_console(stderr=True), self.path.name, self.size, self.limit))
-            outbox: BatchProducer | None = None
+            producer: BatchProducer | None = None
             try:
                 if not self.dry_run:
                     topic = names.items if self.kind == "items" else names.events
-                    outbox = BatchProducer(kafka, topic, topics.max_message_bytes)
+                    producer = BatchProducer(kafka, topic, topics.max_message_bytes)
                     create(kafka, topics)
-                survey = self.survey(topics.partitions, bar) if plan and (plan.now or plan.speed) else None
+                profile = self.time_profile(topics.partitions, bar) if plan and (plan.now or plan.speed) else None
                 started = time.monotonic()
-                bar.begin(survey, plan.speed if plan else None)
-                self._send_all(source(survey), outbox, refused, summary, bar)
+                bar.begin(profile, plan.speed if plan else None)
+                self._send_all(source(profile), producer, refused, summary, bar)
             except KeyboardInterrupt:
                 summary.interrupted = True
             except (*KAFKA_ERRORS, BrokerError) as error:
@@ -223,16 +223,16 @@ class _Job:
             except OSError as error:
                 summary.error = f"{self.path}: {type(error).__name__}: {error}"
             finally:
-                if outbox is not None:
-                    outbox.close()
-                    summary.sent, summary.failed = outbox.delivered, outbox.failed
+                if producer is not None:
+                    producer.close()
+                    summary.sent, summary.failed = producer.delivered, producer.failed
         summary.seconds = time.monotonic() - started
         return summary
 
     def _send_all(
         self,
         entries: Iterator[Entry],
-        outbox: BatchProducer | None,
+        producer: BatchProducer | None,
         refused: RefusedFile,
         summary: ImportSummary,
         bar: Bar,
@@ -243,8 +243,8 @@ class _Job:
             outcome = entry.outcome
             if not isinstance(outcome, Refusal):
                 self._wait(outcome, lambda s: self._show(bar, summary, handed, outcome, s))  # noqa: B023
-                if outbox is not None:
-                    outbox.send(_key(outcome), encoder.encode(outcome))
+                if producer is not None:
+                    producer.send(_key(outcome), encoder.encode(outcome))
                 else:
                     summary.sent += 1
                 if self.ids is not None and isinstance(outcome, Item):
@@ -261,10 +261,10 @@ class _Job:
         bar.end(handed, summary.refused.total())
 
     def _wait(self, outcome: AnyEvent | Item, quiet: Callable[[float], None]) -> None:
-        if self.pace is None:
+        if self.rate_limit is None:
             return
         time_ms = 0 if isinstance(outcome, Item) else outcome.time_ms
-        due = time.monotonic() + self.pace.delay(time.monotonic(), time_ms)
+        due = time.monotonic() + self.rate_limit.delay(time.monotonic(), time_ms)
         while (left := due - time.monotonic()) > 0:
             quiet(left)
             time.sleep(min(left, 0.5))
@@ -294,7 +294,7 @@ def _moved(entry: Entry, shift_ms: int, round_number: int) -> Entry:
 
 
 def refused_path(file: Path) -> Path:
-    """Where refused lines of a file go unless told: beside where the command is run.
+    """The default file for refused lines: in the working directory.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How far a file is on its way, as a line in the terminal: by its bytes, or by the history's own time.
+"""The progress of sending a file, as a line in the terminal: by its bytes, or by the times in the history.
 
 Knows the terminal; nothing of files, events or Kafka.
 """
@@ -17,14 +17,14 @@ EVERY_S = 0.1
 
 
 class Bar:
-    """One file's line.
+    """The progress line of one file.
 
     Parameters
     ----------
     name, size
-        The file's, in bytes as it is packed.
+        Of the file; the size in bytes, as compressed.
     limit
-        How many are sent at most.
+        The most records to send.
     """
 
     def __init__(self, console: Console, name: str, size: int, limit: int | None = None) -> None:
@@ -33,57 +33,57 @@ class Bar:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[told]}", markup=False),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=console,
         )
-        self._task = self._progress.add_task(name, total=self.size, told="")
-        self._survey: TimeProfile | None = None
+        self._task = self._progress.add_task(name, total=self.size, detail="")
+        self._profile: TimeProfile | None = None
         self._speed = 1.0
         self._began = self._at = time.monotonic()
 
     def look(self, position: int) -> None:
-        """So far the file is read, before anything is sent."""
+        """Show how far the times are read, before anything is sent."""
         if self._due():
-            self._progress.update(self._task, completed=position, told="reading the times, before anything is sent")
+            self._progress.update(self._task, completed=position, detail="reading the times, before anything is sent")
 
-    def begin(self, survey: TimeProfile | None = None, speed: float | None = None) -> None:
-        """From now on something is sent; at a speed, the survey says when the last event is due."""
-        self._survey, self._speed = survey if speed else None, speed or 1.0
-        total = max(1, self._survey.span_ms) if self._survey else self.limit or self.size
-        self._progress.reset(self._task, total=total, told="")
+    def begin(self, profile: TimeProfile | None = None, speed: float | None = None) -> None:
+        """Sending begins; with a speed, the profile says when the last event is due."""
+        self._profile, self._speed = profile if speed else None, speed or 1.0
+        total = max(1, self._profile.span_ms) if self._profile else self.limit or self.size
+        self._progress.reset(self._task, total=total, detail="")
         self._began = time.monotonic()
 
     def update(self, position: int, sent: int, refused: int, time_ms: int, quiet_s: float) -> None:
-        """So far the file is sent.
+        """Show how far the file is sent.
 
         Parameters
         ----------
         position
-            Bytes of it.
+            Bytes read.
         sent, refused
-            How many were.
+            Numbers of records.
         time_ms, quiet_s
-            When what is sent now or next happened, and in how many seconds it is due.
+            The time of the event sent now or next, and in how many seconds it is due.
         """
         if not self._due():
             return
         counts = _counts(sent, refused)
         spent = max(1e-3, time.monotonic() - self._began)
-        if self._survey is None:
+        if self._profile is None:
             done, total = (sent, self.limit) if self.limit else (position, self.size)
-            left = f", {_told(spent * (total / done - 1))} left" if done else ""
-            self._progress.update(self._task, completed=done, told=f"{sent / spent:,.0f}/s, {counts}{left}")
+            left = f", {_duration(spent * (total / done - 1))} left" if done else ""
+            self._progress.update(self._task, completed=done, detail=f"{sent / spent:,.0f}/s, {counts}{left}")
             return
-        done = time_ms - self._survey.first_ms
-        left_s = (self._survey.span_ms - done) / 1_000 / self._speed + quiet_s
-        quiet = f", quiet for {_told(quiet_s)}" if quiet_s >= 1 else ""
-        told = f"{_moment(time_ms)}, {counts}, {_told(left_s)} left{quiet}"
-        self._progress.update(self._task, completed=done, told=told)
+        done = time_ms - self._profile.first_ms
+        left_s = (self._profile.span_ms - done) / 1_000 / self._speed + quiet_s
+        quiet = f", quiet for {_duration(quiet_s)}" if quiet_s >= 1 else ""
+        detail = f"{_moment(time_ms)}, {counts}, {_duration(left_s)} left{quiet}"
+        self._progress.update(self._task, completed=done, detail=detail)
 
     def end(self, sent: int, refused: int) -> None:
-        """Nothing more will be sent."""
+        """Sending has ended."""
         total = self._progress.tasks[self._task].total
-        self._progress.update(self._task, completed=total, told=_counts(sent, refused))
+        self._progress.update(self._task, completed=total, detail=_counts(sent, refused))
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -106,7 +106,7 @@ def _counts(sent: int, refused: int) -> str:
     return f"{sent:,} sent, {refused:,} refused"
 
 
-def _told(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return str(timedelta(seconds=max(0, round(seconds))))
 
 

@@ -1,4 +1,4 @@
-"""How fast to send: so many a second, or as it once happened. Pure: the clock is an argument, the answer a delay."""
+"""How fast to send: at a rate, or as it once happened. Pure: takes the time, returns a delay."""
 
 
 class TokenBucket:
@@ -22,7 +22,7 @@ class TokenBucket:
         self._at: float | None = None
 
     def delay(self, now: float, _time_ms: int = 0) -> float:
-        """Take one token; seconds to wait before using it. When something happened plays no part."""
+        """Take one token; returns the seconds to wait. The time of the record does not matter."""
         if self._at is not None:
             self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
         self._at = now if self._at is None else max(now, self._at)
@@ -31,9 +31,9 @@ class TokenBucket:
 
 
 class ReplayClock:
-    """As it happened, ``speed`` times as fast: what was an hour apart is ``3600 / speed`` seconds apart.
+    """Replays at ``speed`` times the original speed: an hour becomes ``3600 / speed`` seconds.
 
-    What is dated before something already sent is due at once: order in the file is kept.
+    A record dated before one already sent is due at once: the order of the file is kept.
 
     Examples
     --------
@@ -49,11 +49,11 @@ class ReplayClock:
         self._start: tuple[float, int] | None = None
 
     def delay(self, now: float, time_ms: int) -> float:
-        """Seconds to wait before sending what happened at ``time_ms``."""
+        """Seconds to wait before sending a record of the time ``time_ms``."""
         if self._start is None:
             self._start = now, time_ms
         start, first_ms = self._start
         return max(0.0, start + (time_ms - first_ms) / 1000 / self.speed - now)
 
 
-Pace = TokenBucket | ReplayClock
+RateLimit = TokenBucket | ReplayClock

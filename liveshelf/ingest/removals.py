@@ -1,7 +1,7 @@
-"""Items that go: what stands on ``shop.items``, which of it a file no longer has, and the tombstones that delete it.
+"""Deletes items: reads ``shop.items``, finds the items that a file no longer has, and sends their tombstones.
 
-What is to go is decided by pure functions. Which of an item's records is its last is decided as the workers do it, by
-`streams.catalog.embedding.Origin`. Knows nothing of files or of the command line.
+Pure functions decide what to delete. `streams.catalog.embedding.Origin` decides which record of an item is the last, as
+in the workers. Knows nothing of files or of the command line.
 """
 
 from collections import Counter
@@ -21,23 +21,23 @@ from streams.kafka.topic_reader import contents
 from streams.kafka.topics import Topics
 
 ALLOWED = 0.2
-"""The share of the live items that a file may delete, unless another is given."""
+"""The default of the share of the live items that a file may delete."""
 
 Progress = Callable[[int, int | None], None]
-"""Takes how much is done and of how much, None where that is not known."""
+"""Called with how much is done and the total, None if the total is not known."""
 
 
 class ItemState(NamedTuple):
-    """How an item stands on ``shop.items``.
+    """The state of an item on ``shop.items``.
 
     Attributes
     ----------
     last
-        Where its last record is.
+        The place of its last record.
     live
-        Whether that has a value.
+        Whether that record has a value.
     holding
-        The partitions whose last record of it has a value, in order. There are several where producers hash keys
+        The partitions whose last record of the item has a value, in order. There are several if producers hash keys
         differently.
     """
 
@@ -48,8 +48,8 @@ class ItemState(NamedTuple):
     def tombstones(self, now_ms: int) -> Iterator[tuple[int, int]]:
         """The partition and timestamp (epoch ms) of each tombstone that deletes the item.
 
-        Each partition that holds the item gets one, else the item would be back once Kafka drops the tombstone. Each is
-        newer than all records of the item, also where a producer's clock is ahead.
+        Each partition that holds the item gets one, else the item would come back when Kafka drops the tombstone. Each
+        is newer than all records of the item, even if a producer's clock is ahead.
 
         Examples
         --------
@@ -61,7 +61,7 @@ class ItemState(NamedTuple):
 
 
 def item_state(known: ItemState | None, origin: Origin, live: bool) -> ItemState:
-    """How an item stands after one more of its records, taken in the order of each partition.
+    """The state of an item after one more of its records; records come in the order of each partition.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def item_state(known: ItemState | None, origin: Origin, live: bool) -> ItemState
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What shall be deleted, in the order of the ids, of how many live items; or why nothing may be."""
+    """The ids to delete, in order, and the number of live items; or why nothing may be deleted."""
 
     gone: tuple[str, ...]
     live: int
@@ -89,14 +89,14 @@ class Verdict:
 
 
 def missing(item_states: Mapping[str, ItemState], kept: Collection[str], allowed: float = ALLOWED) -> Verdict:
-    """The live items that a whole file does not have.
+    """Decide which live items to delete: those that are not in the whole file.
 
     Parameters
     ----------
     kept
         The ids of the file's items.
     allowed
-        The share of the live items that may go, 0 to 1.
+        The largest share of the live items to delete, 0 to 1.
 
     Examples
     --------
@@ -123,8 +123,7 @@ def missing(item_states: Mapping[str, ItemState], kept: Collection[str], allowed
 
 
 def item_states(config: StreamsConfig, progress: Progress) -> dict[str, ItemState]:
-    """How each item that has a record stands on ``shop.items``; records without an item's id as their key count for
-    nothing, as with the workers.
+    """The state of each item on ``shop.items``. Records whose key is not an item id are ignored, as in the workers.
 
     Raises
     ------
@@ -145,16 +144,16 @@ def item_states(config: StreamsConfig, progress: Progress) -> dict[str, ItemStat
 
 @dataclass(slots=True)
 class Removal:
-    """What came of deleting.
+    """The result of deleting.
 
     Parameters
     ----------
     items
-        How many items' tombstones were handed over.
+        The number of items whose tombstones were sent.
     failed
-        Tombstones that the broker has not, by the error's name.
+        Tombstones that were not delivered, by the error's name.
     error
-        Why it ended before all were sent, or nothing.
+        Why it ended before all were sent, else empty.
     """
 
     items: int = 0
@@ -164,11 +163,11 @@ class Removal:
 
     @property
     def whole(self) -> bool:
-        """Whether every item is deleted that was to be."""
+        """Whether all requested items are deleted."""
         return not (self.failed or self.error or self.interrupted)
 
     def sentences(self, asked: int) -> Iterator[str]:
-        """What came of it, for people.
+        """The result in sentences.
 
         Examples
         --------
@@ -186,14 +185,14 @@ class Removal:
 
 
 def delete(going: Mapping[str, ItemState], kafka: KafkaConfig, topics: TopicsConfig, progress: Progress) -> Removal:
-    """Send the tombstones of these items; errors are told in what is returned."""
+    """Send the tombstones of these items; the result holds the errors."""
     done = Removal()
-    outbox: BatchProducer | None = None
+    producer: BatchProducer | None = None
     try:
-        outbox = BatchProducer(kafka, Topics(topics.prefix).items, topics.max_message_bytes)
+        producer = BatchProducer(kafka, Topics(topics.prefix).items, topics.max_message_bytes)
         for item_id, one in going.items():
             for partition, timestamp_ms in one.tombstones(wall_ms()):
-                outbox.send(item_id.encode(), None, partition, timestamp_ms)
+                producer.send(item_id.encode(), None, partition, timestamp_ms)
             done.items += 1
             progress(done.items, len(going))
     except KeyboardInterrupt:
@@ -201,7 +200,7 @@ def delete(going: Mapping[str, ItemState], kafka: KafkaConfig, topics: TopicsCon
     except (*KAFKA_ERRORS, BrokerError) as error:
         done.error = f"Kafka at {kafka.bootstrap_servers}: {type(error).__name__}: {error}"
     finally:
-        if outbox is not None:
-            outbox.close()
-            done.failed = outbox.failed
+        if producer is not None:
+            producer.close()
+            done.failed = producer.failed
     return done

@@ -1,6 +1,6 @@
-"""What came of a file on its way to Kafka: what is counted, and the lines that were refused.
+"""The result of sending a file to Kafka: counts, and the file of refused lines.
 
-Knows entries and refusals; nothing of how either is sent or read.
+Knows entries and refusals; nothing of reading or sending them.
 """
 
 import json
@@ -20,15 +20,15 @@ from streams.events.adapters.gate import Entry
 from streams.events.decode import Refusal
 
 SHOWN = 20
-"""Ids that a dry run shows of those it would delete."""
+"""How many of the ids to delete a dry run shows."""
 
 
 @dataclass(slots=True)
 class ImportSummary:
-    """What came of a file. ``sent`` is what the broker has acknowledged; ``read`` counts the file's own records.
+    """The result of sending a file. ``sent`` counts records that the broker acknowledged; ``read`` the file's records.
 
-    In a dry run ``sent`` is what would have been. ``verdict`` is there where the file was to delete what it does not
-    have, ``removal`` where it did.
+    In a dry run ``sent`` counts what would be sent. ``verdict`` is set if items that the file does not have were to be
+    deleted, ``removal`` if they were.
     """
 
     read: int = 0
@@ -46,8 +46,8 @@ class ImportSummary:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 when nothing could be sent, the broker failed, the file is damaged, or what was to be deleted was
-        not; 130 after Ctrl-C."""
+        """0 for success; 1 when nothing was sent, the broker failed, the file is damaged, or items were not deleted;
+        130 after Ctrl-C."""
         if self.interrupted or (self.removal and self.removal.interrupted):
             return INTERRUPTED
         kept = (self.verdict and self.verdict.why_not) or (self.removal and not self.removal.whole)
@@ -55,7 +55,7 @@ class ImportSummary:
 
     @property
     def incomplete(self) -> str:
-        """Why it is not certain that all of the file's items were sent, or nothing.
+        """Why perhaps not all of the file's items were sent; empty if all were.
 
         Examples
         --------
@@ -73,7 +73,7 @@ class ImportSummary:
         return ""
 
     def table(self) -> Table:
-        """For people."""
+        """The result as a table."""
         table = Table(show_header=False, box=None)
         add_row(table, "read", f"{self.read:,}", f"{self.read / max(self.seconds, 1e-9):,.0f}/s")
         add_row(
@@ -115,9 +115,9 @@ class ImportSummary:
 
 
 class RefusedFile:
-    """The lines that were refused, whole, as JSON lines; made with the first of them.
+    """The refused lines, complete, as JSON lines; the file is created with the first of them.
 
-    ``source`` holds the line as text, or, where it is no UTF-8, in base64 with ``"encoding": "base64"`` beside it.
+    ``source`` holds the line as text; if it is not UTF-8, in base64 with ``"encoding": "base64"`` beside it.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -130,12 +130,12 @@ class RefusedFile:
             return
         if self._file is None:
             self._file = self.path.open("w", encoding="utf-8")
-        told = {"line": entry.line.number, "reason": refusal.reason, "detail": refusal.detail}
+        record = {"line": entry.line.number, "reason": refusal.reason, "detail": refusal.detail}
         try:
-            told["source"] = entry.line.raw.decode()
+            record["source"] = entry.line.raw.decode()
         except UnicodeDecodeError:
-            told |= {"source": b64encode(entry.line.raw).decode(), "encoding": "base64"}
-        self._file.write(json.dumps(told, ensure_ascii=False) + "\n")
+            record |= {"source": b64encode(entry.line.raw).decode(), "encoding": "base64"}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def __enter__(self) -> Self:
         return self

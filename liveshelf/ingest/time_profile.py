@@ -1,7 +1,7 @@
-"""What times a history has, found before it is replayed: how long it is, how quiet, and how that fits the present.
+"""The times in a history, before it is replayed: its span, its longest pause, and how they compare with the present.
 
-Pure: takes keys, times and a clock's value; gives numbers and words. Knows nothing of files, nor of Kafka but how keys
-fall to partitions.
+Pure: takes keys, times and the present time; returns numbers and messages. Knows nothing of files; of Kafka it knows
+only how keys map to partitions.
 """
 
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from streams.events.schema import iso
 
 
 class TimeProfile:
-    """The first and the newest time of a history, and how long a partition of it is quiet at most.
+    """The first and the newest time of a history, and the longest pause in one of its partitions.
 
     Parameters
     ----------
     partitions
-        How many partitions its events will fall to, by their keys.
+        The number of partitions that the events are sent to, by their keys.
 
     Examples
     --------
-    >>> survey = TimeProfile(partitions=1)
-    >>> for ts in (1_000, 5_000, 4_000, 61_000): survey.update(b"u1", ts)
-    >>> survey.count, survey.span_ms, survey.quiet_ms
+    >>> profile = TimeProfile(partitions=1)
+    >>> for ts in (1_000, 5_000, 4_000, 61_000): profile.update(b"u1", ts)
+    >>> profile.count, profile.span_ms, profile.quiet_ms
     (4, 60000, 56000)
     """
 
@@ -37,7 +37,7 @@ class TimeProfile:
         self._newest: dict[int, int] = {}
 
     def update(self, key: bytes, time_ms: int) -> None:
-        """Take the next event's key and time."""
+        """Add the key and time of the next event."""
         if not self.count:
             self.first_ms = time_ms
         self.count += 1
@@ -53,24 +53,24 @@ class TimeProfile:
         return max(0, self.newest_ms - self.first_ms)
 
     def shift_ms(self, now_ms: int, speed: float | None = None) -> int:
-        """By how much to move all times when sending begins now: the newest event is dated when it is sent, and none
-        later than it is sent.
+        """The amount by which to move all times if sending begins now: the newest event gets the time when it is sent,
+        and no event a later time than it is sent.
 
         Parameters
         ----------
         speed
-            How many times as fast as it happened the history is sent; all at once unless given.
+            How many times as fast as it happened; by default everything at once.
 
         Examples
         --------
-        >>> survey = TimeProfile(1)
-        >>> for ts in (0, 60_000): survey.update(b"u1", ts)
-        >>> survey.shift_ms(1_000_000), survey.shift_ms(1_000_000, speed=2)
+        >>> profile = TimeProfile(1)
+        >>> for ts in (0, 60_000): profile.update(b"u1", ts)
+        >>> profile.shift_ms(1_000_000), profile.shift_ms(1_000_000, speed=2)
         (940000, 970000)
 
-        At its own speed, or more slowly, it begins now:
+        At the original speed, or more slowly, the first event is dated now:
 
-        >>> survey.shift_ms(1_000_000, speed=1), survey.shift_ms(1_000_000, speed=0.5)
+        >>> profile.shift_ms(1_000_000, speed=1), profile.shift_ms(1_000_000, speed=0.5)
         (1000000, 1000000)
         """
         takes = 0 if speed is None else min(self.span_ms, self.span_ms / speed)
@@ -79,7 +79,7 @@ class TimeProfile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a history is to be replayed."""
+    """How to replay a history."""
 
     now: bool = False
     speed: float | None = None
@@ -87,24 +87,24 @@ class Plan:
 
 
 def warnings(
-    first_ms: int, survey: TimeProfile | None, plan: Plan, now_ms: int, evaluator: EvaluatorConfig
+    first_ms: int, profile: TimeProfile | None, plan: Plan, now_ms: int, evaluator: EvaluatorConfig
 ) -> Iterator[str]:
-    """What an evaluator with these settings would count as late, and what to do about it.
+    """Messages about what an evaluator with these settings would count as late, and what to do.
 
     Parameters
     ----------
     first_ms
-        When the first event happened.
-    survey
-        What is known of all of them; nothing, where they are sent as fast as it goes and as they are dated.
+        The time of the first event.
+    profile
+        The times of all events; None if they are sent as fast as possible and their times are not moved.
 
     Examples
     --------
-    >>> survey = TimeProfile(partitions=1)
-    >>> for ts in (0, 600_000): survey.update(b"u1", ts)
-    >>> list(warnings(0, survey, Plan(now=True, speed=1), 10**12, EvaluatorConfig()))
+    >>> profile = TimeProfile(partitions=1)
+    >>> for ts in (0, 600_000): profile.update(b"u1", ts)
+    >>> list(warnings(0, profile, Plan(now=True, speed=1), 10**12, EvaluatorConfig()))
     []
-    >>> next(warnings(0, survey, Plan(now=True, speed=2), 10**12, EvaluatorConfig()))[-73:]
+    >>> next(warnings(0, profile, Plan(now=True, speed=2), 10**12, EvaluatorConfig()))[-73:]
     'late: use --speed 21 or more, or a larger evaluator.idle_s (now 0:00:30).'
     >>> next(warnings(0, None, Plan(), 10**12, EvaluatorConfig()))[-32:]
     '--now moves them to the present.'
@@ -112,28 +112,28 @@ def warnings(
     if not plan.now and first_ms < now_ms - evaluator.grace_s * 1_000:
         yield (
             f"The events begin at {iso(first_ms)}. Where an evaluator has seen newer ones, they are late, and shelves "
-            "that were made of newer ones stay as they are: --now moves them to the present."
+            "that were made from newer ones stay as they are: --now moves them to the present."
         )
-    live = plan.now and plan.speed == 1  # each event is dated when it is sent
-    if survey and plan.speed and not live and survey.quiet_ms / plan.speed > evaluator.idle_s * 1_000:
-        quiet_s, idle_s = survey.quiet_ms / 1_000, evaluator.idle_s
+    live = plan.now and plan.speed == 1  # each event gets the time when it is sent
+    if profile and plan.speed and not live and profile.quiet_ms / plan.speed > evaluator.idle_s * 1_000:
+        quiet_s, idle_s = profile.quiet_ms / 1_000, evaluator.idle_s
         yield (
-            f"Partitions are quiet for up to {_told(quiet_s)} of the history, {_told(quiet_s / plan.speed)} of the "
-            "replay. An evaluator then goes by the clock, and what comes after that is late: use --speed "
-            f"{quiet_s / idle_s + 1:.0f} or more, or a larger evaluator.idle_s (now {_told(idle_s)})."
+            f"Partitions are quiet for up to {_duration(quiet_s)} of the history, {_duration(quiet_s / plan.speed)} of "
+            "the replay. An evaluator then goes by the clock, and what comes after that is late: use --speed "
+            f"{quiet_s / idle_s + 1:.0f} or more, or a larger evaluator.idle_s (now {_duration(idle_s)})."
         )
     if plan.loop and not live:
         yield (
             "Each round begins at older times than the last one ended with: from the second on, what is older than "
-            f"evaluator.grace_s ({_told(evaluator.grace_s)}) is late. With --now --speed 1 rounds follow one another."
+            f"evaluator.grace_s ({_duration(evaluator.grace_s)}) is late. With --now --speed 1 rounds do not overlap."
         )
 
 
-def _told(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
 @lru_cache(maxsize=100_000)
 def _partition(key: bytes, partitions: int) -> int:
-    """As Kafka's clients choose it."""
+    """The partition that Kafka's clients choose."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,1 +1,1 @@
-"""A shop's people, simulated with known truth: what they like, see and do, and how good any shelf could be."""
+"""Simulated shoppers with known truth: what they like, see and do, and how good any shelf is."""

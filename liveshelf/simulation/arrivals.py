@@ -1,6 +1,6 @@
-"""Who comes when: sessions of shoppers, and bots, which come as regularly as a clock and click whatever is on screen.
+"""Arrivals: visits of shoppers in sessions, and of bots, which come at regular intervals and click at random.
 
-Pure: times out, no clock, no waiting.
+Pure: yields times; has no clock and does not wait.
 """
 
 import heapq
@@ -20,7 +20,7 @@ CLICKS = 0.5
 
 
 class Bot:
-    """One bot, with a random source of its own.
+    """One bot, with its own random source.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class Bot:
         self._visits = 0
 
     def act(self, shelf: Shelf | None, items: Mapping[str, Item], now_ms: int) -> list[AnyEvent]:
-        """What it does on seeing a shelf; nothing without one."""
+        """The events of a bot that sees a shelf; none without a shelf."""
         self._visits += 1
         visit = Visit(self.id, 1, self._visits, now_ms)
         if shelf is not None and shelf.items:
@@ -49,25 +49,25 @@ class Bot:
 
 
 Due = tuple[float, str, Shopper | Bot, float, float]
-"""When one comes next, their id, who it is, their mean pause, and when they come no more."""
+"""The time of the next visit, the visitor's id, the visitor, their mean pause, and the time of the end."""
 
 
 def of_shoppers(shoppers: Iterable[Shopper], per_s: float, now_ms: int) -> list[Due]:
-    """First visits of shoppers who make so many visits a second together."""
+    """The first visit of each shopper; together they make ``per_s`` visits a second."""
     people = list(shoppers)
     mean_ms = len(people) * 1000 / per_s
     return [(now_ms + who.clock.random() * mean_ms, who.id, who, mean_ms, float("inf")) for who in people]
 
 
 def of_bots(bots: Iterable[Bot], drift: BotTraffic, per_s: float, now_ms: int, start_ms: int) -> list[Due]:
-    """First visits of bots who are to make the drift's share of all visits, of which shoppers make so many a second."""
+    """The first visit of each bot. Bots make the drift's share of all visits; shoppers make ``per_s`` a second."""
     every_ms = BOTS * 1000 / per_s * (1 - drift.share) / drift.share
     begin, end = max(now_ms, start_ms + drift.at_s * 1000), start_ms + drift.until_s * 1000
     return [(begin + k * every_ms / BOTS, bot.id, bot, every_ms, end) for k, bot in enumerate(bots)]
 
 
 def visits(due: list[Due]) -> Iterator[tuple[int, str]]:
-    """Visits in order of time, each one's next after they have acted."""
+    """Visits in order of time; a visitor's next visit is drawn after the current one."""
     heapq.heapify(due)
     while due:
         at_ms, name, visitor, mean_ms, end = due[0]

@@ -1,4 +1,4 @@
-"""What is on sale, when and at what price: the catalogue under the drifts. Knows nothing of shoppers."""
+"""What is on sale, when, and at what price: the catalogue under drifts. Knows nothing of shoppers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from liveshelf.simulation.drift import Drift, Fashion, NewCategory, PriceShock, 
 from streams.events.schema import Item
 
 LARGEST = 0.25
-"""Share of the items that a category which chance takes may hold at most."""
+"""The largest share of the items in a category that is drawn at random."""
 
 On = tuple[int, ...]
-"""Which drifts are on, by their number."""
+"""The numbers of the active drifts."""
 
 
 class Assortment:
-    """The items of a shop; those of new categories are held back until their time.
+    """The items of a shop; those of new categories go on sale at their time.
 
     Raises
     ------
     ValueError
-        When a drift names a category that no item is of, none is fit to be taken by chance, or nothing is left to sell
-        from the beginning.
+        When a drift names a category without items, no category can be drawn at random, or nothing is on sale at the
+        beginning.
 
     Examples
     --------
@@ -58,11 +58,11 @@ class Assortment:
         self._out = {k: halves[turn % 2] for turn, k in enumerate(fashions)}
 
     def on(self, second: float) -> On:
-        """The drifts that are on so many seconds after the shop has opened."""
+        """The drifts that are active this many seconds after the shop opened."""
         return tuple(k for k, drift in enumerate(self.drifts) if drift.at_s <= second < drift.until_s)
 
     def at(self, on: On) -> Mapping[str, Item]:
-        """What is on sale while these drifts are on."""
+        """What is on sale under these drifts."""
         if on not in self._at:
             dearer = self.dearer(on)
             more = [item for k in on if isinstance(self.drifts[k], NewCategory) for item in self.of[k]]
@@ -73,7 +73,7 @@ class Assortment:
         return self._at[on]
 
     def dearer(self, on: On) -> float:
-        """How many times as high prices are as they were."""
+        """The factor on all prices."""
         factor = 1.0
         for drift in (self.drifts[k] for k in on):
             if isinstance(drift, PriceShock):
@@ -81,11 +81,11 @@ class Assortment:
         return factor
 
     def begin(self, number: int, second: float) -> None:
-        """Let a drift begin at a moment instead of at its own."""
+        """Start a drift at another time than its own."""
         self.drifts[number] = replace_time(self.drifts[number], at_s=second)
 
     def appeal(self, item: Item, on: On) -> float:
-        """How many times as much an item is liked as its words alone say: by the last fashion that is on."""
+        """The factor on the liking of an item, by the last active fashion."""
         for k in reversed(on):
             drift = self.drifts[k]
             if isinstance(drift, Fashion):

@@ -1,4 +1,4 @@
-"""What may change in a shop from a moment on: seven drifts, as values. Knows nothing of how the world obeys them."""
+"""Drifts: seven kinds of changes in a shop, as values. Knows nothing of how the world applies them."""
 
 import math
 import re
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 ADOPTED = 1 / 3
-"""Share of the shoppers who take to a new category."""
+"""The share of the shoppers who become interested in a new category."""
 
 SEASONAL = 0.5
-"""Share of searches that are for what the season wants."""
+"""The share of searches for the season's category."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A change that lasts from one moment to another, in seconds since the shop has opened."""
+    """A change from one time to another, in seconds since the shop opened."""
 
     at_s: float
     until_s: float = math.inf
@@ -22,16 +22,16 @@ class Drift:
 
 @dataclass(frozen=True)
 class TasteShift(Drift):
-    """So large a share of the shoppers like other things."""
+    """A share of the shoppers get another taste."""
 
     share: float = 0.5
 
 
 @dataclass(frozen=True)
 class NewCategory(Drift):
-    """A category comes on sale that was held back before; a third of the shoppers take to it.
+    """A new category goes on sale; a third of the shoppers become interested in it.
 
-    ``category`` is its name; without one, chance takes one that holds at most a quarter of the items.
+    ``category`` is its name; without one, a category with at most a quarter of the items is drawn at random.
     """
 
     category: str = ""
@@ -39,36 +39,36 @@ class NewCategory(Drift):
 
 @dataclass(frozen=True)
 class Season(Drift):
-    """Half of the searches are for one category; without a name, for one that chance takes."""
+    """Half of the searches are for one category; without a name, for one drawn at random."""
 
     category: str = ""
 
 
 @dataclass(frozen=True)
 class Fashion(Drift):
-    """Half of the brands are out of fashion: their items are liked so many times as much. With the next such drift they
-    are in again, and the other half is out."""
+    """Half of the brands go out of fashion: the liking of their items is multiplied by the factor. With the next such
+    drift they come back, and the other half goes out."""
 
     factor: float = 0.25
 
 
 @dataclass(frozen=True)
 class PriceShock(Drift):
-    """All prices are so many times as high."""
+    """All prices are multiplied by the factor."""
 
     factor: float = 1.5
 
 
 @dataclass(frozen=True)
 class BrokenFrontend(Drift):
-    """Of so large a share of the pages the links are dead: impressions without clicks."""
+    """The links on a share of the pages are broken: impressions without clicks."""
 
     share: float = 1.0
 
 
 @dataclass(frozen=True)
 class BotTraffic(Drift):
-    """So large a share of the visits are by bots."""
+    """A share of the visits are by bots."""
 
     share: float = 0.3
 
@@ -87,12 +87,12 @@ _FORM = re.compile(r"(?P<name>\w+)(=(?P<value>[^@]+))?@(?P<at>[\d.]+)(-(?P<until
 
 
 def parse(text: str) -> Drift:
-    """A drift from ``NAME[=VALUE]@FROM[-TO]``, times in seconds since the shop has opened.
+    """A drift from ``NAME[=VALUE]@FROM[-TO]``, times in seconds since the shop opened.
 
     Raises
     ------
     ValueError
-        When it cannot be read; says what may be written.
+        When the text cannot be parsed; the message says what is allowed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One shopper: who they are, what they are at, what they opened lately, and their own sources of chance.
+"""One shopper: their taste, current aim, recently opened items, and own random sources.
 
 Pure. Knows neither shelves nor the world.
 """
@@ -11,13 +11,13 @@ from liveshelf.simulation.taste import FEED, Aim, Taste
 from liveshelf.simulation.visit import PAGE
 
 WORN = 0.7
-"""What is gone of an item's appeal when it has just been opened."""
+"""The share of its appeal that an item loses when it is opened."""
 
 RECOVERS = 5.0
-"""Visits in which what is gone falls to 1/e."""
+"""The number of visits after which the loss has fallen to 1/e."""
 
 FORGOTTEN = 25
-"""Visits after which an item is as good as new."""
+"""The number of visits after which an item has its full appeal again."""
 
 
 class Novelty:
@@ -35,14 +35,14 @@ class Novelty:
         self._opened: dict[str, int] = {}
 
     def update(self, item_id: str, visit: int) -> None:
-        """Note that an item was opened, and forget what was opened long ago."""
+        """Record that an item was opened, and forget items opened long ago."""
         self._opened.pop(item_id, None)
         self._opened[item_id] = visit
         while visit - self._opened[oldest := next(iter(self._opened))] >= FORGOTTEN:
             del self._opened[oldest]
 
     def get(self, item_id: str, visit: int) -> float:
-        """What is left of an item's appeal, in [0, 1]."""
+        """The remaining appeal of an item, in [0, 1]."""
         opened = self._opened.get(item_id)
         if opened is None or visit - opened >= FORGOTTEN:
             return 1.0
@@ -55,18 +55,18 @@ class Novelty:
 
 
 LEAVES = 0.25
-"""Probability that a visit is the last one of its session."""
+"""The probability that a visit is the last of its session."""
 
 THINKS = 0.25
-"""Mean time between visits of a session, as a share of that between all visits."""
+"""The mean time between visits in a session, as a share of the mean time between all visits."""
 
 READINESS = 4.0
-"""Shape of the gamma distribution, of mean 1, of how readily shoppers click: a coefficient of variation of a half."""
+"""Shape of the gamma distribution, with mean 1, of the readiness to click: coefficient of variation 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """All numbers in [0, 1) that a visit may need, drawn whatever happens, so that no happening shifts later ones."""
+    """All random numbers in [0, 1) that a visit may need. All are always drawn, so that no event shifts later draws."""
 
     click: list[float]
     follow: list[tuple[float, float, float]]
@@ -83,7 +83,7 @@ class Chances:
 
 @dataclass(slots=True)
 class Shopper:
-    """A shopper: the taste they came with, the interest that the session is about, and the number of the next visit."""
+    """A shopper: their initial taste, the interest of the current session, and the number of the next visit."""
 
     id: str
     taste: Taste
@@ -100,12 +100,12 @@ class Shopper:
 
     @classmethod
     def named(cls, name: str, seed: int, taste: Taste, random: Random) -> "Shopper":
-        """A shopper with what is not said drawn from their random source."""
+        """A shopper whose other attributes are drawn from their random source."""
         readiness = random.gammavariate(READINESS, 1 / READINESS)
         return cls(name, taste, readiness, random, Random(f"{seed}:{name}:clock"), taste.pick(random.random()))
 
     def chances(self) -> Chances:
-        """For the next visit."""
+        """The random numbers for the next visit."""
         one = self.random.random
         return Chances(
             [one() for _ in range(PAGE)],
@@ -114,6 +114,6 @@ class Shopper:
         )
 
     def pause(self, mean_ms: float) -> float:
-        """Milliseconds to the next visit, of the given mean over all: short within a session, long between two."""
+        """Milliseconds to the next visit: short in a session, long between two; the mean over all is given."""
         away = (1 - (1 - LEAVES) * THINKS) / LEAVES
         return self.clock.expovariate(1.0) * mean_ms * (away if self.rests else THINKS)

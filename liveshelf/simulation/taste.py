@@ -1,6 +1,7 @@
-"""What a shopper likes, and what they are after now: the latent truth that recommendations are to find.
+"""What a shopper likes, and what they look for now: the latent truth that recommendations have to find.
 
-Pure: items in, liking in [0, 1] out; how alike two things are in words is part of it. Knows neither shelves nor clocks.
+Pure: items in, liking in [0, 1] out. The liking uses the similarity of the items' words. Knows neither shelves nor
+clocks.
 """
 
 import math
@@ -14,21 +15,21 @@ from random import Random
 from streams.events.schema import Item
 
 SMALL = frozenset({"and", "for", "from", "set", "size", "the", "with"})
-"""Words that say nothing of what a thing is."""
+"""Words that do not describe an item."""
 
 KEPT = 1024
-"""Items whose likenesses to all others are remembered, those asked for last."""
+"""The size of the cache of an item's similarities to all others."""
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 class Likeness:
-    """Cosine of the items' words, of category and title, each weighted by how rare it is.
+    """The cosine similarity of items by the words of category and title, weighted by rarity.
 
     Parameters
     ----------
     items
-        Everything that is ever compared.
+        All items that are ever compared.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class Likeness:
         self.to = lru_cache(maxsize=KEPT)(self._to)
 
     def _to(self, item_id: str) -> Mapping[str, float]:
-        """To an item: the cosine of every item that shares a word with it."""
+        """The cosine of an item and each item that shares a word with it."""
         found: dict[str, float] = defaultdict(float)
         for word, weight in self._words[item_id].items():
             for other, value in self._holders[word]:
@@ -61,7 +62,7 @@ class Likeness:
 
 
 def words(brand: str, text: str) -> list[str]:
-    """Distinct words of a text in their order, without the brand, numbers and small words.
+    """The distinct words of a text in order, without the brand, numbers and stop words.
 
     Examples
     --------
@@ -73,18 +74,18 @@ def words(brand: str, text: str) -> list[str]:
 
 
 WEIGHTS = (1.0, 0.8, 0.5)
-"""Of a shopper's interests, the dearest first."""
+"""The weights of a shopper's interests, the largest first."""
 
 ASIDE = 0.6
-"""What is left of an interest while a session is about another one."""
+"""The factor on an interest while the session is about another one."""
 
 OTHER_BRAND = 0.7
-"""What is left of the liking for a thing of no favourite brand."""
+"""The factor on the liking of an item that is not of a favourite brand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """A few interests, each an item that everything alike in words is liked for, by weight, and favourite brands.
+    """A few interests, and favourite brands. An interest is an item with a weight; items with similar words are liked.
 
     Examples
     --------
@@ -108,11 +109,11 @@ class Taste:
         return min(1.0, alike if item.brand in self.brands else OTHER_BRAND * alike)
 
     def interest(self, focus: int) -> str:
-        """The thing that a session is about."""
+        """The item that a session is about."""
         return self.interests[focus % len(self.interests)][0]
 
     def pick(self, chance: float) -> int:
-        """One of the interests, by weight: the one at a share in [0, 1) of all the weight.
+        """Draw one of the interests by weight, with a random number in [0, 1).
 
         Examples
         --------
@@ -127,29 +128,29 @@ class Taste:
         return len(self.interests) - 1
 
     def also(self, item: Item) -> "Taste":
-        """With one interest more, as dear as the dearest."""
+        """The taste with one more interest, of the largest weight."""
         return replace(self, interests=(*self.interests, (item.item_id, WEIGHTS[0])), brands=self.brands | {item.brand})
 
 
 def drawn(random: Random, items: Sequence[Item]) -> Taste:
-    """A taste by chance."""
+    """A random taste."""
     things = [random.choice(items) for _ in WEIGHTS]
     interests = tuple((thing.item_id, weight) for thing, weight in zip(things, WEIGHTS, strict=True))
     return Taste(interests, frozenset(thing.brand for thing in things))
 
 
 PULL = 0.3
-"""How much of one's own taste there is in the liking of things that are looked for."""
+"""The weight of the shopper's own taste when they look for an item."""
 
 BRANDED = 0.2
-"""Share of searches that name the brand."""
+"""The share of searches that name the brand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A page and what is wanted of it: the start page, by taste; results for a query; things like one just opened.
+    """A page and what is wanted there: the start page, by taste; results for a query; items similar to one just opened.
 
-    ``about`` is the thing in mind, which the words of the query say only in part: the latent intent.
+    ``about`` is the item that the shopper has in mind; the query names it only partly: the latent intent.
     """
 
     surface: str = "feed"
@@ -161,7 +162,7 @@ FEED = Aim()
 
 
 def asked(item: Item, length: float, brand: float) -> Aim:
-    """A search for a thing: two or three of its words, at times its brand; both by a chance in [0, 1).
+    """A search for an item: two or three of its words, sometimes its brand; both by random numbers in [0, 1).
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The truth about any ranking: who would click what, the best there could be, and chance, all in closed form.
+"""The expected clicks of any ranking, of the best possible one and of a random one, all in closed form.
 
-Pure: shoppers as they are at the moment; knows nothing of time, but which drifts are on.
+Pure: takes shoppers as they are now. Knows nothing of time except which drifts are active.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from streams.events.schema import Item
 
 
 class Rates(NamedTuple):
-    """Expected clicks per impression: of what was shown, of the oracle, of a random shelf."""
+    """Expected clicks per impression of the shown shelf, of the oracle, and of a random shelf."""
 
     shown: float
     oracle: float
@@ -25,14 +25,14 @@ class Rates(NamedTuple):
 
 
 KEPT = 512
-"""Rankings of the whole shop that are remembered, those asked for last."""
+"""The size of the cache of rankings of the whole shop."""
 
 TASTES = 16_384
-"""Tastes under drifts that are remembered, those asked for last."""
+"""The size of the cache of tastes under drifts."""
 
 
 class Ranked(NamedTuple):
-    """All that is on sale, from the most tempting down while nothing has been opened, and the sum of how tempting."""
+    """All items on sale, by falling click probability while none has been opened, and the sum of these."""
 
     ids: Sequence[str]
     sum: float
@@ -44,9 +44,9 @@ class Truth:
     Parameters
     ----------
     shop
-        What is on sale when.
+        What is on sale, and when.
     seed
-        Of what drifts do to tastes.
+        The seed of the changes that drifts make to tastes.
     """
 
     def __init__(self, shop: Assortment, seed: int) -> None:
@@ -56,15 +56,15 @@ class Truth:
         self._ranked = lru_cache(maxsize=KEPT)(self._rank)
 
     def taste(self, who: Shopper, on: On) -> Taste:
-        """A shopper's taste while these drifts are on, later ones upon earlier ones."""
+        """A shopper's taste under these drifts, applied in order."""
         return self._drifted(who.id, who.taste, on) if on else who.taste
 
     def liking(self, who: Shopper, item: Item, aim: Aim, on: On) -> float:
-        """How much an item is liked on a page, in [0, 1]."""
+        """How much a shopper likes an item on a page, in [0, 1]."""
         return self._liking(self.taste(who, on), who.focus, item, aim, on)
 
     def tempted(self, who: Shopper, item_id: str, aim: Aim, on: On, fresh: bool = False) -> float:
-        """Probability that the next visit clicks an item that it looks at; ``fresh`` as if it was never opened."""
+        """The probability that a shopper clicks an item they look at; with ``fresh`` as if they never opened it."""
         item = self._shop.at(on).get(item_id)
         if item is None:
             return 0.0
@@ -72,19 +72,19 @@ class Truth:
         return tempted(self.liking(who, item, aim, on), novelty, who.readiness)
 
     def expected(self, who: Shopper, ranking: Sequence[str], aim: Aim, on: On) -> float:
-        """Expected clicks per impression of a ranking, of which the first `PAGE` are shown."""
+        """Expected clicks per impression of a ranking; the first `PAGE` items are shown."""
         shown = ranking[:PAGE]
         clicks = sum(look * self.tempted(who, item_id, aim, on) for look, item_id in zip(EXAMINED, shown, strict=False))
         return clicks / max(1, len(shown))
 
     def best(self, who: Shopper, aim: Aim, k: int, on: On) -> list[str]:
-        """The best ranking of what may be shown: the most tempting first, since attention only wanes."""
-        moved = len(who.novelty.worn) + len(who.bought)  # those can only have fallen
+        """The best ranking of what may be shown: by falling click probability, as attention falls with position."""
+        moved = len(who.novelty.worn) + len(who.bought)  # the ranks of these can only have fallen
         ids = [item_id for item_id in self._ranking(who, aim, on).ids[: k + moved] if item_id not in who.bought]
         return sorted(ids, key=lambda item_id: -self.tempted(who, item_id, aim, on))[:k]
 
     def chance(self, who: Shopper, aim: Aim, k: int, on: On) -> float:
-        """Expected clicks per impression of ``k`` distinct items drawn by chance from what may be shown."""
+        """Expected clicks per impression of ``k`` distinct items drawn at random from what may be shown."""
         ids, sum_ = self._ranking(who, aim, on)
         sale, left = self._shop.at(on), len(ids)
         for item_id in who.bought.union(who.novelty.worn):
@@ -127,5 +127,5 @@ class Truth:
 
 
 def _offered(item: Item, aim: Aim) -> bool:
-    """Whether a shop would show an item on a page: it can be had, and is not the one that the page is about."""
+    """Whether a shop may show an item on a page: it is in stock, and not the item that the page is about."""
     return item.in_stock and not (aim.surface == "similar" and item.item_id == aim.about)

@@ -1,7 +1,7 @@
-"""What comes of a shelf that is seen: how far down people look, what they click, read, add to the cart and buy.
+"""What a shopper does with a shelf: how far down they look, and what they click, read, add to the cart and buy.
 
-Pure: the position-based model (a place in, a probability of being looked at out), and the events of one visit. Knows
-nothing of why a thing is liked, or of where events go.
+Pure: the position-based model (the probability that a position is looked at), and the events of one visit. Knows
+nothing of why an item is liked, or of where events go.
 """
 
 from typing import Any
@@ -10,16 +10,16 @@ from streams.events.schema import AnyEvent, Cart, Click, Impression, Item, Purch
 from streams.events.shelf import Shelf
 
 PAGE = 10
-"""Items of a shelf that fit on the screen."""
+"""The number of items that fit on the screen."""
 
 SEVERITY = 0.6
 
 EXAMINED: tuple[float, ...] = tuple((place + 1) ** -SEVERITY for place in range(PAGE))
-"""Probability that a place is looked at, from the top of the screen down."""
+"""The probability that a position is looked at, from the top of the screen down."""
 
 
 def total(places: int) -> float:
-    """Expected number of places looked at, of the first so many.
+    """The expected number of positions looked at, of the first ``places``.
 
     Examples
     --------
@@ -30,17 +30,18 @@ def total(places: int) -> float:
 
 
 SLIP, TEMPTED = 0.01, 0.4
-"""Probability that a typical shopper clicks what they look at: not liked at all; liked without reserve."""
+"""The probabilities that a typical shopper clicks what they look at, for liking 0 and for liking 1."""
 
 READS, CARTS, BUYS = (0.4, 0.4), (0.05, 0.15), 0.12
-"""Probability to read what was clicked and to cart what was read, as base and what full liking adds; to buy it then."""
+"""The probabilities to read after a click and to cart after reading, as a base and what liking 1 adds; and to buy
+after carting."""
 
 ELASTICITY = 1.5
-"""A price so many times as high is paid with that many times to the power of -1.5 the probability."""
+"""A price times x lowers the probability to buy by the factor x ** -1.5."""
 
 
 def tempted(liking: float, novelty: float, readiness: float) -> float:
-    """Probability to click what one looks at; shoppers differ in readiness as if they had so many chances to.
+    """The probability to click what one looks at; a readiness of n is like n independent chances to click.
 
     Examples
     --------
@@ -51,7 +52,7 @@ def tempted(liking: float, novelty: float, readiness: float) -> float:
 
 
 def followed(liking: float, dearer: float) -> tuple[float, float, float]:
-    """Probabilities to read what was clicked, to cart what was read, and to buy what was carted.
+    """The probabilities to read after a click, to cart after reading, and to buy after carting.
 
     Examples
     --------
@@ -65,27 +66,27 @@ def followed(liking: float, dearer: float) -> tuple[float, float, float]:
 
 
 class Visit:
-    """The events of one visit, as they come, 1 ms apart."""
+    """The events of one visit, in order, 1 ms apart."""
 
     def __init__(self, shopper: str, session: int, number: int, now_ms: int) -> None:
         self.events: list[AnyEvent] = []
         self._shopper, self._session, self._number, self._now_ms = shopper, session, number, now_ms
 
     def see(self, shelf: Shelf) -> list[str]:
-        """Have a shelf on screen; the items there, from the top down."""
+        """See a shelf; returns the items on screen, from the top down."""
         seen = [item.item_id for item in shelf.items[:PAGE]]
         shown = [Shown(item_id=item_id, position=place) for place, item_id in enumerate(seen)]
         self.events.append(Impression(**self._common(), shelf_id=shelf.shelf_id, surface=shelf.surface, items=shown))
         return seen
 
     def open(self, item: Item, shelf: Shelf, place: int, steps: int) -> None:
-        """Click an item and go so many steps on: read, cart, purchase."""
+        """Click an item, and then make ``steps`` more steps: read, cart, purchase."""
         of: dict[str, Any] = {"item_id": item.item_id, "shelf_id": shelf.shelf_id, "position": place}
         for kind in (Click, Read, Cart, Purchase)[: steps + 1]:
             self.events.append(kind(**self._common(), **of, price=item.price))
 
     def search(self, query: str) -> None:
-        """Ask for something."""
+        """Search."""
         query_id = f"q-{self._shopper}-{self._number}-{self._now_ms}"
         self.events.append(Search(**self._common(), query=query, query_id=query_id))
 

@@ -1,6 +1,6 @@
-"""The simulated shop as a whole: who comes when, what they do on seeing a shelf, and the truth about any ranking.
+"""The whole simulated shop: who visits when, what they do with a shelf, and the expected clicks of any ranking.
 
-Pure: shelves and the clock's value in, events out. Knows nothing of Kafka, Redis, or how shelves are made.
+Pure: shelves and the time in, events out. Knows nothing of Kafka, Redis, or how shelves are made.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,33 +18,33 @@ from streams.events.schema import AnyEvent, Item
 from streams.events.shelf import Shelf
 
 SEARCHES, BROWSES = 0.3, 0.3
-"""Probability that a session goes on with a search, unless told otherwise; else, something having been opened, with
-things like it."""
+"""The default probability that a session goes on with a search; and otherwise, if an item was opened, the probability
+that it goes on with similar items."""
 
 
 class World:
-    """So many shoppers in one shop, and what changes there.
+    """The shoppers of one shop, and the drifts there.
 
     Parameters
     ----------
     items
-        The catalogue; at least one item. Those of a `NewCategory` are held back until its moment.
+        The catalogue; at least one item. Those of a `NewCategory` go on sale at its time.
     seed
-        Same seed, items, drifts, shelves and times: same events. Each shopper has random sources of their own, so what
-        one does depends on no other.
+        The same seed, items, drifts, shelves and times give the same events. Each shopper has their own random sources,
+        so what one does does not depend on others.
     n
-        How many shoppers; their ids are ``shopper-1`` to ``shopper-n``.
+        The number of shoppers; their ids are ``shopper-1`` to ``shopper-n``.
     drifts
         What changes, and when.
     searches
-        Probability that a session goes on with a search: how much of a search shop it is.
+        The probability that a session goes on with a search.
     start_ms
-        When the shop opens, which the drifts' moments count from; may be set until the first visit.
+        When the shop opens; the times of drifts count from it. It may be set until the first visit.
 
     Raises
     ------
     ValueError
-        When a drift is about a category that is not there.
+        When a drift names a category that does not exist.
 
     Examples
     --------
@@ -72,20 +72,20 @@ class World:
 
     @property
     def items(self) -> Mapping[str, Item]:
-        """All that is ever on sale, by item id."""
+        """All items that are ever on sale, by id."""
         return self._shop.items
 
     @property
     def ids(self) -> list[str]:
-        """All shoppers, without bots."""
+        """The ids of all shoppers, without bots."""
         return list(self._shoppers)
 
     def on_sale(self, now_ms: int) -> Mapping[str, Item]:
-        """The catalogue as it is now, by item id."""
+        """The current catalogue, by item id."""
         return self._shop.at(self._on(now_ms))
 
     def changed(self, after_ms: int, until_ms: int) -> dict[str, Item | None]:
-        """Items to send to the catalogue for what has changed between two moments; None for those no longer on sale."""
+        """The items that changed between two times, to send to the catalogue; None for those no longer on sale."""
         before, after = self.on_sale(after_ms), self.on_sale(until_ms)
         if before is after:
             return {}
@@ -93,28 +93,28 @@ class World:
         return gone | {item_id: item for item_id, item in after.items() if before.get(item_id) != item}
 
     def begin(self, number: int, now_ms: int) -> None:
-        """Let a drift, by its number, begin now, not at its time; bots come as `visits` planned all the same."""
+        """Start a drift, by its number, now instead of at its time. This does not change the visits of bots."""
         self._shop.begin(number, (now_ms - self.start_ms) / 1000)
 
     def aim(self, visitor: str) -> Aim:
-        """What a frontend would show now: the feed, results of a query, or things like the one just opened."""
+        """What a frontend shows now: the feed, the results of a query, or items similar to the one just opened."""
         who = self._shoppers.get(visitor)
         return FEED if who is None else who.aim
 
     def visits(self, per_s: float, now_ms: int) -> Iterator[tuple[int, str]]:
-        """Who comes when, for ever: sessions of shoppers, and bots while there are any, in order of time.
+        """Endless visits in order of time: of shoppers in sessions, and of bots while there are any.
 
         Parameters
         ----------
         per_s
-            Visits of shoppers a second, on average; those of bots come on top.
+            The mean number of visits of shoppers a second; visits of bots are added.
         now_ms
-            When the first may come.
+            The earliest time of a visit.
 
         Returns
         -------
         iterator of tuples
-            Milliseconds since the epoch, and who. Have them `act` before taking the next one.
+            Milliseconds since the epoch, and the visitor. Let them `act` before taking the next one.
         """
         due = arrivals.of_shoppers(self._shoppers.values(), per_s, now_ms)
         for drift in self._shop.drifts:
@@ -123,7 +123,7 @@ class World:
         return arrivals.visits(due)
 
     def act(self, visitor: str, shelf: Shelf | None, now_ms: int) -> list[AnyEvent]:
-        """What a shopper or a bot does on seeing a shelf; a shopper without one to see searches.
+        """What a shopper or a bot does with a shelf; without one, a shopper searches.
 
         Returns
         -------
@@ -142,34 +142,34 @@ class World:
         return visit.events
 
     def liking(self, shopper: str, item_id: str, aim: Aim, now_ms: int) -> float:
-        """How much a shopper likes an item on a page, in [0, 1]: the truth that recommendations are after."""
+        """How much a shopper likes an item on a page, in [0, 1]: the truth that recommendations have to find."""
         return self._truth.liking(self._shoppers[shopper], self._shop.items[item_id], aim, self._on(now_ms))
 
     def expected_ctr(self, ranking: Sequence[str], shopper: str, aim: Aim, now_ms: int) -> float:
-        """Expected clicks per impression if these items were shown now, in closed form; links that work are assumed.
+        """Expected clicks per impression if these items were shown now, in closed form; assumes that links work.
 
         Parameters
         ----------
         ranking
             Item ids from the top down; those that fit on the screen count.
         aim
-            The page that they are shown on; `aim` tells the shopper's own.
+            The page; the method `aim` returns the page that the shopper wants.
         """
         return self._truth.expected(self._shoppers[shopper], ranking, aim, self._on(now_ms))
 
     def oracle(self, shopper: str, aim: Aim, k: int, now_ms: int) -> list[str]:
-        """The ``k`` items of the highest expected click rate now, best first, of those that a shop may show.
+        """The ``k`` items with the highest expected click rate now, best first, of those that a shop may show.
 
-        Those are in stock, not bought before, and not what the page itself is about.
+        These are in stock, not bought before, and not the item that the page is about.
         """
         return self._truth.best(self._shoppers[shopper], aim, k, self._on(now_ms))
 
     def random_ctr(self, shopper: str, aim: Aim, k: int, now_ms: int) -> float:
-        """Expected clicks per impression of ``k`` items drawn by chance from those that a shop may show."""
+        """Expected clicks per impression of ``k`` items drawn at random from those that a shop may show."""
         return self._truth.chance(self._shoppers[shopper], aim, k, self._on(now_ms))
 
     def rates(self, ranking: Sequence[str], shopper: str, now_ms: int) -> Rates:
-        """Expected click rates, on the page that the shopper wants now, of a ranking, the oracle and chance."""
+        """Expected click rates of a ranking, the oracle and a random shelf, on the page that the shopper wants."""
         aim, k = self.aim(shopper), min(PAGE, len(ranking))
         best = self.oracle(shopper, aim, k, now_ms)
         shown, oracle = (self.expected_ctr(some, shopper, aim, now_ms) for some in (ranking, best))
@@ -183,7 +183,7 @@ class World:
         return Shopper.named(name, self._seed, drawn(random, self._shop.first), random)
 
     def _look(self, who: Shopper, shelf: Shelf, visit: Visit, chances: Chances, on: On) -> str | None:
-        """Look at a shelf, and open what tempts; the last thing opened."""
+        """Look at a shelf and open items; returns the last item opened."""
         seen, opened = visit.see(shelf), None
         dead = sum(drift.share for drift in (self._shop.drifts[k] for k in on) if isinstance(drift, BrokenFrontend))
         if chances.dead < dead:
@@ -205,7 +205,7 @@ class World:
         return opened
 
     def _go_on(self, who: Shopper, visit: Visit, chances: Chances, opened: str | None, on: On) -> None:
-        """What the shopper wants to see next, and whether that is another session's business."""
+        """Choose what the shopper wants next, and whether a new session begins."""
         who.aim, who.rests = FEED, False
         if visit.events and chances.leave < LEAVES:
             who.session, who.rests = who.session + 1, True
@@ -217,7 +217,7 @@ class World:
             who.aim = Aim("similar", "", opened)
 
     def _wanted(self, who: Shopper, chances: Chances, on: On) -> Item:
-        """What to search for: what the season wants, or what the session is about."""
+        """The item to search for: of the season's category, or what the session is about."""
         for k in on:
             if isinstance(self._shop.drifts[k], Season) and chances.season < SEASONAL:
                 return self._shop.of[k][int(chances.thing * len(self._shop.of[k]))]

@@ -1,1 +1,1 @@
-"""The local stack: real Kafka, real Redis and Liveshelf's own roles, started and kept by one supervisor."""
+"""The local stack: real Kafka, real Redis and Liveshelf's own roles, started and restarted by one supervisor."""

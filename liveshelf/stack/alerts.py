@@ -1,7 +1,6 @@
-"""The supervisor's alerts on their way to ``liveshelf.alerts``: sent by a thread, so that no broker holds up the stack.
+"""Sends the supervisor's alerts to ``liveshelf.alerts`` from a thread, so that a slow broker does not block the stack.
 
-While Kafka is away they wait, each thing's newest state only. Whether something is worth an alert is the supervisor's
-business.
+While Kafka is away, the newest state of each alert waits. The supervisor decides what is an alert.
 """
 
 import logging
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 5.0
 LAST_S = 3.0
-"""How long the end of the stack waits for what is not yet sent."""
+"""How long the stack, when it ends, waits for alerts that are not sent yet."""
 
 
 class AlertSender:
@@ -30,9 +29,9 @@ class AlertSender:
     Parameters
     ----------
     config
-        Where to.
+        Where Kafka is.
     source
-        Who tells them, the same after a restart.
+        The name of the sender, the same after a restart.
     """
 
     def __init__(self, config: StreamsConfig, source: str) -> None:
@@ -55,7 +54,7 @@ class AlertSender:
         self._thread.join(timeout=LAST_S)
 
     def send(self, alert: Alert) -> None:
-        """Hand an alert over; returns at once."""
+        """Queue an alert; returns at once."""
         with self._changed:
             self._waiting.pop(alert.key, None)
             self._waiting[alert.key] = alert
@@ -70,7 +69,7 @@ class AlertSender:
                 waiting = list(self._waiting.values())
             try:
                 self._deliver(waiting)
-            except Exception as error:  # whatever it is: else this thread, and with it every later alert, would end
+            except Exception as error:  # any error: without this the thread would end, and all later alerts be lost
                 expected = isinstance(error, (*KAFKA_ERRORS, OSError))
                 log.warning("%d alerts wait for Kafka: %s", len(waiting), error, exc_info=not expected)
                 with self._changed:
@@ -78,7 +77,7 @@ class AlertSender:
                         return
 
     def _deliver(self, alerts: list[Alert]) -> None:
-        """Send these, one after the other; a connection is made for it, for alerts are rare."""
+        """Send these in order, over a connection made for them: alerts are rare."""
 
         async def each(send: Send) -> None:
             for alert in alerts:

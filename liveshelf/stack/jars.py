@@ -1,7 +1,7 @@
-"""Kafka's jars: fetched by jgo from their Maven coordinates, exactly those that ``kafka.lock`` names, and checked.
+"""Kafka's jars: jgo fetches exactly those that ``kafka.lock`` names, by their Maven coordinates, and checks them.
 
-The lock is applied file by file, so nothing is resolved anew on the user's machine. Beside the jars lies an archive of
-Java's classes as they are in memory, so that a broker starts with half the work. Knows nothing of running them.
+The lock is applied file by file, so no dependency is resolved on the user's machine. An archive of loaded Java classes
+beside the jars halves the work of a broker's start. Knows nothing of running them.
 """
 
 import fcntl
@@ -26,17 +26,17 @@ PARALLEL = 8
 
 
 def kafka_jars(say: Callable[[str], None]) -> list[Path]:
-    """Paths of all jars of the class path, fetched where missing and checked against their SHA-256 sums.
+    """The paths of all jars of the class path. Missing ones are fetched; their SHA-256 sums are checked.
 
     Parameters
     ----------
     say : callable
-        Told once, when something has to be fetched: the first start on a machine.
+        Called once with a message when jars have to be fetched: at the first start on a machine.
 
     Raises
     ------
     StackError
-        When a jar cannot be fetched, or is not the one that was locked.
+        When a jar cannot be fetched, or its sum is not the locked one.
     """
     settings = GlobalSettings.load()
     context = MavenContext(
@@ -54,7 +54,7 @@ def kafka_jars(say: Callable[[str], None]) -> list[Path]:
 
 
 def beside() -> Path:
-    """A folder of ours beside the jars, for what is made of them."""
+    """Our folder beside the jars, for files made from them."""
     return Path(GlobalSettings.load().repo_cache) / ".liveshelf"
 
 
@@ -71,21 +71,21 @@ def _fetch(context: MavenContext, jar: LockedDependency) -> Path:
     artifact = _artifact(context, jar)
     path = Path(artifact.cached_path)
     if path.exists() and _sha256(path) != jar.sha256:
-        path.unlink()  # a fetch that was cut off
+        path.unlink()  # an interrupted download
     try:
         artifact.resolve()
     except (RuntimeError, OSError) as error:  # requests' errors are OSErrors
         path.unlink(missing_ok=True)
         raise StackError(
             f"Apache Kafka could not be fetched: {jar.artifactId} {jar.version}: {type(error).__name__}. "
-            "Check the network and start again (what is there already is kept); behind a mirror, name it as 'central' "
+            "Check the network and start again (fetched jars are kept); behind a mirror, name it as 'central' "
             "under [repositories] in jgo's settings file; or use your own broker: set KAFKA_BOOTSTRAP_SERVERS."
         ) from error
     if _sha256(path) != jar.sha256:
         path.unlink()
         raise StackError(
             f"The jar {jar.artifactId} {jar.version} is not the one that was locked (its SHA-256 sum differs), so it "
-            "was not run and is removed. Start again; if it comes again, the mirror it is fetched from is not sound."
+            "was not run and is removed. Start again; if this happens again, the mirror is damaged."
         )
     return path
 
@@ -98,26 +98,26 @@ def _sha256(path: Path) -> str:
 log = logging.getLogger(__name__)
 
 CLASSES = Path(__file__).with_name("kafka.classes")
-"""As ``-XX:DumpLoadedClassList`` writes it of a broker and of its format, names only, sorted."""
+"""The output of ``-XX:DumpLoadedClassList`` for a broker and for formatting its storage: names only, sorted."""
 
 MADE_WITHIN_S = 120.0
 
 
 def archive(java: Path, options: Sequence[str], jars: Sequence[Path], folder: Path) -> list[str]:
-    """Java's option that names the archive, made where it is missing: once on a machine, some seconds.
+    """Java's option that names the class archive. A missing one is made, once on a machine, in some seconds.
 
     Parameters
     ----------
     java, options, jars
-        The program, what it is started with, and its class path.
+        The program, its options, and its class path.
     folder
-        For the archive, 65 MB; others that lie there are of other versions, and are removed.
+        For the archive, 65 MB; archives of other versions there are removed.
     """
     file = folder / f"{_key(java, jars)}.jsa"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)  # who comes second finds what the first one made
+            fcntl.flock(turn, fcntl.LOCK_EX)  # the second of two processes finds the archive of the first
             if not file.exists():
                 _make(file, java, options, jars)
     except OSError as error:

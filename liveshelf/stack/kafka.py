@@ -1,6 +1,6 @@
-"""A real Apache Kafka on this machine: one node, KRaft, in a folder of its own, on a loopback port.
+"""A real Apache Kafka on this machine: one node with KRaft, in its own folder, on a loopback port.
 
-Knows how to start, check and stop the broker; nothing of topics or of who uses it.
+Knows how to start, check and stop the broker; nothing of topics or clients.
 """
 
 import uuid
@@ -79,18 +79,18 @@ class LocalKafka(Server):
     Parameters
     ----------
     folder : Path
-        Holds data, configuration and ``kafka.log``; made where missing.
+        Holds data, configuration and ``kafka.log``; created if missing.
     port : int
-        0 takes last time's port, else a free one.
+        0 takes the previous port, or a free one.
     heap_mb : int
-        Bound of the Java heap, MiB; the process takes about 150 MiB besides.
+        Maximal Java heap, MiB; the process takes about 150 MiB more.
     say : callable
-        Told of the one thing that may take long: the first fetch of Kafka.
+        Called with a message when Kafka is fetched for the first time, which may take long.
 
     Raises
     ------
     StackError
-        From `start`: the port is taken, Kafka cannot be fetched, or the broker gave up; with what to do.
+        From `start`: the port is taken, Kafka cannot be fetched, or the broker ended. The message says what to do.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class LocalKafka(Server):
         super().__init__(folder, port)
         self._heap_mb = heap_mb
         self._say = say
-        # Kafka reads 16 bytes of base64 and takes none that begins with a dash for an argument.
+        # 16 bytes as base64. A leading dash would read as an option.
         self._cluster = "L" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
     @property

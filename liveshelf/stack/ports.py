@@ -1,4 +1,4 @@
-"""Loopback ports: which is free, which was used last time, and whether somebody answers. Knows no server."""
+"""Loopback ports: which one is free, which one was used before, and whether a server answers. Knows no server."""
 
 import socket
 from contextlib import ExitStack
@@ -29,18 +29,18 @@ def answers(port: int) -> bool:
 
 
 def choose(wanted: int, remembered: Path, owner: str, setting: str, but_not: int = 0) -> int:
-    """The port to listen on: the wanted one, else last time's if still free, else any free one; remembered.
+    """The port to listen on: the wanted one, else the previous one if still free, else any free one. It is stored.
 
     Parameters
     ----------
     wanted : int
-        0 leaves the choice to us.
+        0 lets this function choose.
     remembered : Path
-        File that keeps the number between runs.
+        The file that stores the port between runs.
     owner, setting : str
-        For the message: who wants it, and which setting asked for it.
+        For the message: who listens, and the setting of the port.
     but_not : int
-        A port that is spoken for though nobody listens there yet.
+        A port that is reserved although nothing listens there yet.
 
     Raises
     ------
@@ -65,12 +65,12 @@ def choose(wanted: int, remembered: Path, owner: str, setting: str, but_not: int
 
 
 def several(count: int, first: int, owner: str, setting: str) -> list[int]:
-    """So many ports in a row from the first one on; where that is 0, any free ones, all different.
+    """``count`` ports in a row from the first one on; with 0, any free ones, all different.
 
     Raises
     ------
     StackError
-        When one of the row is taken or there is no such port.
+        When one of the row is taken or does not exist.
     """
     if not first:
         with ExitStack() as held:

@@ -1,6 +1,6 @@
-"""One child process: its own group, a log, a quick death with its parent, and an end by its own pid.
+"""One child process: with its own process group and log; it ends with its parent, and is signalled by its own pid.
 
-Knows nothing of what the process is. Processes are started and signalled by the pid we hold, never looked up by name.
+Knows nothing of what the process does. A process is never looked up by name.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 LOG_BYTES = 5_000_000
 LINE_BYTES = 65_536
-"""A longer line is cut into several."""
+"""Longer lines are split."""
 STOP_TIMEOUT_S = 10.0
 
 # Runs in the child before the program itself, which then takes its place under the same pid. PR_SET_PDEATHSIG is 1.
@@ -36,22 +36,22 @@ except OSError as error:
 class Process:
     """A started child process.
 
-    On Linux the kernel sends it ``on_orphaned`` when the thread that started it ends, also when that was by ``kill
-    -9``; so start processes from a thread that lives as long as they should. Elsewhere a killed parent leaves them
-    running, and the next start in the same folder clears them away.
+    On Linux the kernel sends it ``on_orphaned`` when the thread that started it ends, also after ``kill -9``. So start
+    processes from a thread that lives as long as they should. On other systems a killed parent leaves them running, and
+    the next start in the same folder ends them.
 
     Parameters
     ----------
     argv : sequence of str
         Program and arguments.
     log : Path
-        Output goes to the end of this file.
+        Output is appended to this file.
     env : mapping of str to str, optional
         Added to this process's own environment.
     echo : callable, optional
-        Called with every line of output, from a thread of its own, besides the log.
+        Called with every line of output, from another thread, in addition to the log.
     on_orphaned : signal.Signals
-        What the child gets when its parent is gone.
+        The signal that the child gets when its parent ends.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """As subprocess gives it: negative for a signal, None while running."""
+        """The exit code as in subprocess: negative for a signal, None while running."""
         return self._sweep(self._popen.poll())
 
     def terminate(self) -> None:
@@ -109,14 +109,14 @@ class Process:
             self._popen.terminate()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for its end; the exit code, or None when it still runs after ``timeout_s``."""
+        """Wait for its end; the exit code, or None if it still runs after ``timeout_s``."""
         try:
             return self._sweep(self._popen.wait(timeout_s))
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Ask it to end, wait, then end it and whatever it started; returns the exit code."""
+        """Ask it to end, wait, then kill it and all that it started; returns the exit code."""
         self.terminate()
         code = self.wait(timeout_s)
         if code is None:
@@ -128,12 +128,12 @@ class Process:
         return code
 
     def drain(self, timeout_s: float = 1.0) -> None:
-        """Wait until all that it printed before its end is in the log."""
+        """Wait until its output is completely in the log."""
         if self._pump:
             self._pump.join(timeout_s)
 
     def _sweep(self, code: int | None) -> int | None:
-        # What it started and left behind is still in its group. At once and only once: later the id may be another's.
+        # Kill what it started and left in its group. Only once and at once: later the group id may belong to others.
         if code is not None and not self._swept:
             self._swept = True
             with suppress(ProcessLookupError, PermissionError):
@@ -145,16 +145,16 @@ class Process:
         assert out is not None
         handler = RotatingFileHandler(self.log, maxBytes=LOG_BYTES, backupCount=1)
         with out:
-            while raw := out.readline(LINE_BYTES):  # whatever a role prints, memory is bounded
+            while raw := out.readline(LINE_BYTES):  # memory stays bounded, whatever a role prints
                 line = raw.decode(errors="replace").rstrip()
                 handler.emit(LogRecord(self.log.stem, 0, "", 0, line, None, None))
-                with suppress(Exception):  # a terminal that is gone; without a reader of its pipe the process would end
+                with suppress(Exception):  # a closed terminal; the pipe needs a reader, or the process ends
                     echo(line)
         handler.close()
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The end of a log, for an error message; empty where there is none."""
+    """The last lines of a log, for an error message; empty if there is no log."""
     if not log.exists():
         return ""
     with log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A real Redis server on this machine, in a folder of its own, on a loopback port, with bounded memory.
+"""A real Redis server on this machine, in its own folder, on a loopback port, with bounded memory.
 
 Knows how to start, check and stop the server; nothing of the keys in it.
 """
@@ -19,22 +19,22 @@ from liveshelf.stack_record import StackError
 class LocalRedis(Server):
     """A server in ``folder``; its data and, where still free, its port survive a restart.
 
-    When its memory is full, writes are refused and nothing is thrown away: Liveshelf's own state has a time to live
-    just as shelves have, so every policy that evicts would sooner or later evict state (see ``docs/stack.md``).
+    When its memory is full, it refuses writes and evicts nothing. Liveshelf's own state has a time to live, as shelves
+    have, so every eviction policy would sooner or later evict state (see ``docs/stack.md``).
 
     Parameters
     ----------
     folder : Path
-        Holds the append-only file and ``redis.log``; made where missing.
+        Holds the append-only file and ``redis.log``; created if missing.
     port : int
-        0 takes last time's port, else a free one.
+        0 takes the previous port, or a free one.
     memory_mb : int
-        Bound of the data's memory, MiB.
+        Maximal memory for data, MiB.
 
     Raises
     ------
     StackError
-        From `start`: the port is taken, no server program is there, or it gave up; with what to do.
+        From `start`: the port is taken, there is no server program, or the server ended. The message says what to do.
 
     Examples
     --------

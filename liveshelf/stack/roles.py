@@ -1,7 +1,6 @@
-"""The roles of a local stack: which processes there are, the command and environment of each, and one as a process that
-can be started again and again.
+"""The roles of a local stack: which processes there are, their commands and environments, and a restartable process.
 
-Knows the program's own commands; nothing of when a role is started again.
+Knows the program's own commands; nothing of when a role is restarted.
 """
 
 import sys
@@ -20,8 +19,8 @@ from streams.telemetry.metrics_server import metrics_address
 
 @dataclass(frozen=True)
 class Role:
-    """What to run: a name for people and logs, the program with its arguments, additions to the environment, and, for
-    people, where it can be reached. One that ``lasts`` has no reason to end by itself, not even with exit code 0."""
+    """What to run: a name for messages and logs, the program with its arguments, additions to the environment, and the
+    address to show. A role that ``lasts`` should not end by itself, not even with exit code 0."""
 
     name: str
     argv: tuple[str, ...]
@@ -31,16 +30,16 @@ class Role:
 
 
 class RoleProcess(Service):
-    """A role's process, in the shape that the local servers have too.
+    """The process of a role, with the same interface as the local servers.
 
     Parameters
     ----------
     role : Role
         What to run.
     log : Path
-        Gets its output.
+        The file for its output.
     env : mapping
-        Where Kafka and Redis are; the role's own ``env`` wins.
+        The addresses of Kafka and Redis; the role's own ``env`` wins.
     echo : callable, optional
         Called with every line of output, from another thread.
     """
@@ -59,18 +58,18 @@ class RoleProcess(Service):
         self._words = log.absolute().with_suffix(".last")
         self._role = role
         self._env = {**env, **role.env, VARIABLE: str(self._words)}
-        self._echo = echo or (lambda _: None)  # always through us, so that the log is bounded
+        self._echo = echo or (lambda _: None)  # output always passes through this process, so that the log is bounded
         self._began_at = 0
 
     def start(self) -> None:
-        """Start it, without waiting for anything."""
+        """Start it, without waiting."""
         self._began_at = self.log.stat().st_size if self.log.exists() else 0
         self._process = Process(self._role.argv, log=self.log, env=self._env, echo=self._echo)
 
     @property
     def last_words(self) -> str:
-        """Why the latest run ended, as it said itself; else the last line that it wrote; empty when a signal ended it
-        or it wrote nothing."""
+        """Why the latest run ended: the reason that it reported, else its last line of output; empty when a signal
+        ended it or it wrote nothing."""
         if words := read_last_words(self._words, self.pid):
             return words
         code = self.exit_code
@@ -87,8 +86,8 @@ class RoleProcess(Service):
 
 
 def program(*arguments: str) -> tuple[str, ...]:
-    """The command line that runs this program again, with modules from where Python has them, not from the working
-    directory: a folder of models may stand there, or anything else that somebody calls like a module.
+    """The command line that runs this program, without importing modules from the working directory: there may be a
+    folder ``models``, or something else with the name of a module.
 
     Examples
     --------
@@ -101,8 +100,8 @@ def program(*arguments: str) -> tuple[str, ...]:
 def worker_roles(count: int) -> list[Role]:
     """The worker processes of a local stack.
 
-    Each has a name in its consumer group that survives a restart, so a crashed worker that comes back takes its
-    partitions at once, instead of after the session of its predecessor has timed out.
+    Each is a static member of its consumer group. A crashed worker that is restarted gets its partitions back at once,
+    without waiting for a session timeout.
     """
     command = program("worker")
     names = [f"worker-{number}" for number in range(1, count + 1)]
@@ -122,7 +121,7 @@ def trainer_role() -> Role:
 
 
 def dashboard_role(config: DashboardConfig) -> Role:
-    """The live page of a local stack: on the port of the settings, or any free one where that is taken."""
+    """The live page of a local stack: on the port of the settings, or any free one if that is taken."""
     port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]
     command = program("dashboard")
     return Role(
@@ -131,7 +130,7 @@ def dashboard_role(config: DashboardConfig) -> Role:
 
 
 def with_metrics(roles: Sequence[Role], settings: Settings) -> list[Role]:
-    """The same roles, each with a port of its own where Prometheus reads its numbers.
+    """The same roles, each with its own port for Prometheus.
 
     Raises
     ------

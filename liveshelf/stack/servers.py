@@ -1,4 +1,4 @@
-"""The stack's servers: Kafka and Redis, started where nobody named others, in a folder that this process holds.
+"""The stack's servers: Kafka and Redis, started unless the settings name others, in a folder that this process locks.
 
 Knows nothing of topics, workers or the screen. Used by the supervisor, the demo and the tests.
 """
@@ -20,7 +20,7 @@ from liveshelf.stack_record import RunningProcess, StackRecord, clear_leftovers,
 
 @dataclass(frozen=True)
 class Servers:
-    """Where Kafka and Redis are, and which of them are ours."""
+    """Where Kafka and Redis are, and which of them this process started."""
 
     folder: Path
     bootstrap_servers: str
@@ -31,13 +31,13 @@ class Servers:
     def write_record(
         self, roles: tuple[Service, ...] = (), restarts: Mapping[str, Restarted] = MappingProxyType({})
     ) -> None:
-        """Write ``stack.json``, by which other commands in this folder find the stack."""
+        """Write ``stack.json``, where other commands in this folder find the stack."""
         processes = {}
         for member in (*self.started, *roles):
             if member.pid and member.running:
                 try:
                     processes[member.name] = RunningProcess.of(member.pid)
-                except psutil.NoSuchProcess:  # it has just ended
+                except psutil.NoSuchProcess:  # it ended just now
                     continue
         StackRecord(
             bootstrap_servers=self.bootstrap_servers,
@@ -57,7 +57,7 @@ def stack(
     redis_url: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Servers]:
-    """Hold the folder and run the servers in it; on leaving, stop them and let go.
+    """Lock the folder and run the servers in it; on leaving, stop them and unlock it.
 
     Call it from a thread that lives as long as the stack, best the main thread (see `liveshelf.stack.process`).
 
@@ -66,16 +66,16 @@ def stack(
     config : StackConfig
         Folder, ports, memory.
     bootstrap_servers, redis_url : str, optional
-        Servers that are there already: used, not started.
+        Existing servers: used, not started.
     say : callable
-        Told what takes long or is out of the ordinary.
+        Called with messages about what takes long or is unusual.
 
     Raises
     ------
     AlreadyRunningError
         When another process has a stack in the folder.
     StackError
-        When a server cannot be started; nothing is left running then.
+        When a server cannot be started; then nothing is left running.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def stack(
             say(f"an earlier stack here was killed; ended what it left: {', '.join(left)}")
         started: list[Service] = []
         if redis_url is None:
-            from liveshelf.stack.redis import LocalRedis  # brought by an extra, as Kafka is
+            from liveshelf.stack.redis import LocalRedis  # needs an extra, as Kafka does
 
             redis = LocalRedis(folder / "redis", config.redis_port, memory_mb=config.redis_memory_mb)
             running.enter_context(redis)

@@ -1,4 +1,4 @@
-"""What is common to everything the stack runs: it is started, looked at, and stopped; a server also waits to be ready.
+"""What all processes of the stack share: start, state and stop; a server also waits until it is ready.
 
 Knows processes; nothing of Kafka, Redis or roles.
 """
@@ -29,11 +29,11 @@ class Service(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it, also again; StackError says why not."""
+        """Start or restart it; StackError if that fails."""
 
     @property
     def pid(self) -> int | None:
-        """Of the latest run."""
+        """The process id of the latest run."""
         return self._process.pid if self._process else None
 
     @property
@@ -43,29 +43,29 @@ class Service(ABC):
 
     @property
     def exit_code(self) -> int | None:
-        """Of the latest run; None while it runs."""
+        """The exit code of the latest run; None while it runs."""
         return self._process.exit_code if self._process else None
 
     @property
     def last_words(self) -> str:
-        """Why the latest run ended, where it said so."""
+        """Why the latest run ended, if it reported a reason."""
         return ""
 
     def stop(self) -> None:
-        """End it and whatever it started; data stays."""
+        """End it and all that it started; data stays."""
         if self._process:
             self._process.stop(self._stop_timeout_s)
 
 
 class Server(Service):
-    """A service that listens on a loopback port and keeps its data in a folder; as a context manager it runs inside.
+    """A service with a loopback port and a folder for its data; as a context manager it runs in the block.
 
     Parameters
     ----------
     folder
-        For data, logs and the port it had; made when missing.
+        For data, logs and the previous port; created if missing.
     port
-        0 takes a free one and keeps it in the folder for the next start.
+        0 takes a free port and stores it in the folder for the next start.
     """
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -80,12 +80,12 @@ class Server(Service):
         """Where clients connect."""
 
     def start(self) -> None:
-        """Start it and wait until it answers; should its port be taken meanwhile, on another one.
+        """Start it and wait until it answers. If its port was taken meanwhile, try another one.
 
         Raises
         ------
         StackError
-            When it does not come up; with the end of its log.
+            When it does not come up; the message has the end of its log.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, STARTS + 1):
@@ -104,7 +104,7 @@ class Server(Service):
                 )
 
     def _wait_ready(self) -> bool:
-        """Wait until it answers; False when it ended or took too long."""
+        """Wait until it answers; False if it ended or took too long."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while self.running and time.monotonic() < deadline:
             if self._answers():
@@ -127,8 +127,8 @@ class Server(Service):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether it serves clients now; asked again and again until it does."""
+        """Whether it serves clients now; polled until it does."""
 
     @abstractmethod
     def _why(self) -> str:
-        """What to do when it did not come up, and the end of its log."""
+        """For a failed start: what to do, and the end of its log."""

@@ -1,7 +1,7 @@
 """The supervisor: keeps servers and roles running, and ends them all.
 
-`Supervisor` decides and acts one `tick` at a time, so the demo can drive it from its own loop; `run_stack` is the whole
-of ``liveshelf up``: servers, topics, roles, until Ctrl-C or SIGTERM.
+`Supervisor` works one `tick` at a time, so the demo can drive it from its own loop. `run_stack` is all of
+``liveshelf up``: servers, topics and roles, until Ctrl-C or SIGTERM.
 """
 
 import os
@@ -37,16 +37,16 @@ from streams.telemetry.masking import masked, masked_servers
 TICK_S = 0.1
 
 HEALTHY_S = 60.0
-"""After a run of this many seconds an end counts as the first one."""
+"""After a run of this many seconds, the backoff starts anew."""
 
 
 def restart_backoff(first_s: float = 0.5, longest_s: float = 30.0) -> Backoff:
-    """Waits before a crashed process is started again; without jitter, for one supervisor restarts few processes."""
+    """The waits before a crashed process is restarted; without jitter, since a supervisor restarts few processes."""
     return Backoff(longest_s, lambda: 1.0, first_s)
 
 
 class _Kept:
-    """One member, when it was started, and when it may be started again."""
+    """One server or role, when it was started, and when it may be restarted."""
 
     def __init__(self, member: Service, backoff: Backoff, restarts: Restarts, clock: Callable[[], float]) -> None:
         self.member = member
@@ -64,7 +64,7 @@ class _Kept:
         self.member.start()
 
     def ended(self, reason: str) -> float:
-        """Note a crash, or a start that failed; returns the wait."""
+        """Record a crash or a failed start; returns the wait in seconds."""
         now = self.clock()
         if now - self.started_at >= HEALTHY_S:
             self.backoff.reset()
@@ -75,31 +75,31 @@ class _Kept:
 
 
 class Supervisor:
-    """Starts roles beside running servers, and starts again whatever crashes, roles and servers alike.
+    """Starts roles beside running servers, and restarts roles and servers that crash.
 
-    A role that ends with exit code 0 has done its work and stays ended, unless it is one that lasts. Nothing is given
-    up: what keeps ending is started again and again, with waits up to the backoff's bound, and told of as a loop.
+    A role that ends with exit code 0 has done its work and stays ended, unless it ``lasts``. The supervisor never gives
+    up: what keeps ending is restarted again and again, with waits up to the backoff's limit, and reported as a loop.
 
     Parameters
     ----------
     servers : Servers
-        From `liveshelf.stack.servers.stack`; a crashed one is started again on its port, with its data.
+        From `liveshelf.stack.servers.stack`; a crashed one is restarted on its port, with its data.
     roles : sequence of Role
-        Started in this order, stopped in reverse. Each finds Kafka and Redis in its environment.
+        Started in this order, stopped in reverse. Each gets the addresses of Kafka and Redis in its environment.
     say : callable
-        Told of every start and every end.
+        Called with a message for every restart and every end.
     echo : callable, optional
-        Called with a role's name and a line of its output, from other threads; without it output goes to logs only.
+        Called with a role's name and a line of its output, from other threads; without it output goes only to logs.
     stop_timeout_s : float
         How long a role may take to end before it is killed.
     backoff : callable
-        Makes the waits of one member.
+        Makes the backoff of one server or role.
     alarm : callable, optional
-        Told of every beginning and end of a loop of restarts; must return at once.
+        Called with an alert at the start and the end of a crash loop; must return at once.
     window_s : float
         How long a restart counts.
     looping : collection of str
-        Members that an earlier supervisor, which was killed, left in a loop: its alerts are ended.
+        Names that an earlier supervisor, which was killed, left in a loop: its alerts are ended.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class Supervisor:
         looping: Collection[str] = (),
     ) -> None:
         self._servers = servers
-        self._alarm, self._book = alarm, ActiveAlerts()
+        self._alarm, self._active = alarm, ActiveAlerts()
         self._say = say
         env = {
             "LIVESHELF_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
@@ -151,11 +151,11 @@ class Supervisor:
         self._write_record()
         for kept in self._kept:
             if kept.member.name in self._left:
-                self._book.fire(self._alert(kept), wall_ms())
-                self._tell(self._book.resolve(self._alert(kept).key, wall_ms()))
+                self._active.fire(self._alert(kept), wall_ms())
+                self._send(self._active.resolve(self._alert(kept).key, wall_ms()))
 
     def tick(self) -> None:
-        """Look at everything once and start again what is due; returns soon unless a server has to be started."""
+        """Check everything once and restart what is due; returns soon unless a server has to be started."""
         for kept in self._kept:
             if kept.done:
                 continue
@@ -164,20 +164,19 @@ class Supervisor:
                     self._ended(kept)
                 elif kept.clock() >= kept.start_at:
                     self._restart(kept)
-            self._watch(kept)
+            self._check_loop(kept)
 
     def end(self, name: str) -> None:
-        """End one role for good."""
+        """End one role and do not restart it."""
         for kept in self._kept:
             if kept.member.name == name:
                 kept.done = True
                 kept.member.stop()
 
     def stop(self) -> None:
-        """End all roles: all are asked at once, the last started first, then each is waited for. What no longer runs is
-        in no loop."""
-        for alert in self._book.get():
-            self._tell(self._book.resolve(alert.key, wall_ms()))
+        """End all roles and their crash loops: ask all of them, the last started first, then wait for each."""
+        for alert in self._active.get():
+            self._send(self._active.resolve(alert.key, wall_ms()))
         for role in reversed(self.roles):
             role.terminate()
         for role in reversed(self.roles):
@@ -205,15 +204,15 @@ class Supervisor:
             words = member.last_words
             wait_s = kept.ended(words or _how(code))
             self._loop(kept)
-            told = f": {words}" if words else ""
-            self._say(f"{member.name} ended ({_how(code)}){told}; starting it again in {wait_s:g} s")
+            reason = f": {words}" if words else ""
+            self._say(f"{member.name} ended ({_how(code)}){reason}; starting it again in {wait_s:g} s")
         self._write_record()
 
     def _restart(self, kept: _Kept) -> None:
         try:
             kept.start()
         except (StackError, OSError) as error:
-            # An OSError is the machine's: no memory or no process left, a folder that cannot be written.
+            # OSError: no memory or no process left, or a folder that cannot be written.
             wait_s = kept.ended(bounded(f"cannot be started: {error}"))
             self._loop(kept)
             self._say(f"{kept.member.name} cannot be started, next attempt in {wait_s:g} s: {error}")
@@ -222,26 +221,26 @@ class Supervisor:
         self._write_record()
 
     def _loop(self, kept: _Kept) -> None:
-        """Say that a member is in a loop; each time it ends."""
+        """Report a crash loop, at each end of its process."""
         if kept.restarts.looping(now := self._clock()):
             kept.looping = True
             self._say(kept.restarts.get(now).sentence)
-            self._tell(self._book.fire(self._alert(kept), wall_ms()))
+            self._send(self._active.fire(self._alert(kept), wall_ms()))
 
-    def _watch(self, kept: _Kept) -> None:
-        """Notice that a loop is over."""
+    def _check_loop(self, kept: _Kept) -> None:
+        """Report the end of a crash loop."""
         if kept.looping and not kept.restarts.looping(self._clock()):
             kept.looping = False
             self._say(f"{kept.member.name} runs again: not restarted for {kept.restarts.window_s:g} s")
-            self._tell(self._book.resolve(self._alert(kept).key, wall_ms()))
+            self._send(self._active.resolve(self._alert(kept).key, wall_ms()))
             self._write_record()
 
     def _alert(self, kept: _Kept) -> Alert:
         name = kept.member.name
         return crash_loop(name.rpartition("-")[0] or name, name, kept.restarts, self._clock(), wall_ms())
 
-    def _tell(self, news: Sequence[Alert]) -> None:
-        for alert in news:
+    def _send(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
             self._alarm(alert)
 
     def _write_record(self) -> None:
@@ -250,17 +249,17 @@ class Supervisor:
         restarts = {name: one for name, one in known.items() if one.total}
         try:
             self._servers.write_record(self.roles, restarts)
-        except OSError as error:  # a full disk; the processes matter more
+        except OSError as error:  # a full disk must not end the processes
             self._say(f"stack.json cannot be written: {error}")
 
 
 def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) -> int:
-    """Run servers and roles until Ctrl-C or SIGTERM; what ``liveshelf up`` does. Call it from the main thread.
+    """Run servers and roles until Ctrl-C or SIGTERM, for ``liveshelf up``. Call it from the main thread.
 
     Returns
     -------
     int
-        Exit code: 0 when it was stopped, 1 when it could not start (the console says why).
+        Exit code: 0 when it was stopped, 1 when it could not start; the reason is on the console.
     """
 
     def say(message: str) -> None:
@@ -307,9 +306,9 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and a closed terminal: the first ends the stack, later ones must not disturb the clearing up.
+    """Ctrl-C, SIGTERM and a closed terminal: the first ends the stack, later ones do not disturb the cleanup.
 
-    While things start, which may take long, it interrupts; once ``calm``, the loop sees ``stop``.
+    During the start, which may take long, the first one raises KeyboardInterrupt; once ``calm``, it sets ``stop``.
     """
 
     HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -331,7 +330,7 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """Of what a signal broke off, as shells have it: 130 after Ctrl-C; 0 where none came."""
+        """The exit code after a signal, as in shells: 130 after Ctrl-C; 0 without one."""
         return 0 if self._first is None else 128 + self._first
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
@@ -344,7 +343,7 @@ class Signals:
 
 
 def _reach(settings: Settings) -> None:
-    """Make the topics and see Redis answer; servers that somebody named may not be there."""
+    """Check that Kafka and Redis answer, and create the topics; servers of the settings may be away."""
     try:
         kafka_connectivity.reach(settings.kafka)
         redis_connectivity.reach(settings.redis)
@@ -361,7 +360,7 @@ def _reach(settings: Settings) -> None:
 def _table(servers: Servers, supervisor: Supervisor) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("what", "where", "process", "log"):
-        table.add_column(column, overflow="fold", no_wrap=column == "where")  # an address is there to be copied
+        table.add_column(column, overflow="fold", no_wrap=column == "where")  # so that it can be copied
     ours = {member.name: member for member in servers.started}
     for name, where in (("kafka", masked_servers(servers.bootstrap_servers)), ("redis", masked(servers.redis_url))):
         if name in ours:

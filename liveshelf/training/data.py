@@ -1,4 +1,4 @@
-"""Events and items from files to training examples, by the same join and the same labels as the live loop.
+"""Turns files of events and items into training examples, with the join and the labels of the live loop.
 
 Reads through ``streams.events.adapters``, as ``import items`` and ``replay`` do; joins and labels with
 ``evaluator.attribution``.
@@ -37,11 +37,11 @@ DEV_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LabelledFiles:
-    """Examples by time: to train on and, newer, to judge by; from when to when the former were shown (``window``).
+    """Examples split by time: older ones to train on, newer ones to evaluate on; ``window`` is the time of the former.
 
-    ``name`` is the events' file, ``catalogue`` the texts of all items. ``counts`` has closed impressions by intent,
-    orphan outcomes, what was still open at the end of the file, closed impressions without text or context, and refused
-    records by reason. ``positions`` are those of the examples to train on.
+    ``name`` is the events' file, ``catalogue`` the texts of all items. ``counts`` has attributed impressions by intent,
+    orphan outcomes, impressions still open at the end of the file, attributed impressions without text or context, and
+    refused records by reason. ``positions`` are those of the examples to train on.
     """
 
     train: list[Example]
@@ -53,11 +53,11 @@ class LabelledFiles:
     catalogue: tuple[str, ...] = ()
 
     def read(self) -> tuple[list[Example], list[Example]]:
-        """Examples to train on, and others to judge by."""
+        """Examples to train on, and others to evaluate on."""
         return self.train, self.dev
 
     def table(self) -> Table:
-        """For people."""
+        """The counts as a table."""
         table = Table(show_header=False, box=None, title="From events")
         for name, count in self.counts.items():
             add_row(table, name, f"{count:,}")
@@ -68,22 +68,22 @@ class LabelledFiles:
 
 @dataclass(frozen=True, slots=True)
 class EventFiles:
-    """Files of what happened, and how to read them.
+    """Files of events and items, and how to read them.
 
     Attributes
     ----------
     events, items
-        What ``liveshelf replay`` and ``liveshelf import items`` take.
+        Files as ``liveshelf replay`` and ``liveshelf import items`` take them.
     events_mapping, items_mapping
-        A preset's name, or a TOML file; none for our own JSON lines.
+        A preset's name, or a TOML file; None for Liveshelf's own JSON lines.
     shelves
-        Shelf records as JSON lines, where they were kept.
+        Shelf records as JSON lines, if there are any.
     limit
-        Read at most so many events.
+        The most events to read.
     debias
-        Weigh the ``look`` examples by the inverse propensity of their position.
+        Weight the ``look`` examples by the inverse propensity of their position.
     bots
-        When a shopper is suspected to be one, and makes no examples any more.
+        When a shopper is suspected to be a bot; bots make no examples.
     """
 
     events: Path
@@ -97,12 +97,12 @@ class EventFiles:
     bots: BotsConfig = field(default_factory=BotsConfig)
 
     def label(self) -> LabelledFiles:
-        """Join, label and split by time: of the shelves seen, the newest tenth is set aside to judge by.
+        """Join, label and split by time: the newest tenth of the seen shelves is set aside for evaluation.
 
         Raises
         ------
         ExamplesError
-            When a file cannot be read, or no impression with a text and a context has closed.
+            When a file cannot be read, or no attributed impression has a text and a context.
         streams.events.adapters.mapping.MappingError
             When a mapping does not fit.
         """
@@ -112,10 +112,10 @@ class EventFiles:
         contexts = Contexts(self.rules.window_ms)
         self._read_shelves(contexts)
         shown = list(_joined(events, contexts, self.rules, Bots(self.bots), counts))
-        made = [(closed, one) for closed, context in shown if (one := example(closed, context, found.get))]
+        made = [(impression, one) for impression, context in shown if (one := example(impression, context, found.get))]
         counts["without text or context"] = len(shown) - len(made)
         if not made:
-            raise ExamplesError(f"{self.events} and {self.items} make no examples: {_told(counts)}")
+            raise ExamplesError(f"{self.events} and {self.items} make no examples: {_listed(counts)}")
         labelled = _split(made, counts, self.debias)
         return replace(labelled, name=self.events.name, catalogue=tuple(dict.fromkeys(found.values())))
 
@@ -138,16 +138,16 @@ class EventFiles:
 
 
 def item_texts(path: Path, mapping: str | None = None, counts: Counter[str] | None = None) -> dict[str, str]:
-    """What the encoder reads of each item of a file, by id; the last record of an item counts."""
+    """The text that the encoder reads, of each item in a file by id; the last record of an item counts."""
     read = records(path, "items", mapping, Counter() if counts is None else counts)
     return {item.item_id: text(item) for item in read if isinstance(item, Item)}
 
 
 def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -> Iterator[AnyEvent | Item]:
-    """Valid events or items of a file; what was refused is counted by its reason.
+    """Valid events or items of a file; refused records are counted by reason.
 
-    What is from the future is known by the wall clock: a file does not say when its lines were written, and what it
-    holds has happened by the time that it is read, or never did.
+    Records from the future are found by the wall clock: a file does not say when its lines were written, and what it
+    holds must have happened before it is read.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def _shelf_record(line: Line, path: Path) -> ShelfRecord:
 
 
 def mapped(mapping: str | None) -> MappingConfig:
-    """A mapping by a preset's name or a file's.
+    """A mapping, by the name of a preset or of a file.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def mapped(mapping: str | None) -> MappingConfig:
 def _joined(
     events: Sequence[AnyEvent], contexts: Contexts, rules: JoinWindow, bots: Bots, counts: Counter[str]
 ) -> Iterator[tuple[AttributedImpression, Context]]:
-    """Closed impressions with their contexts, as a live loop would have had them by the time of the newest event."""
+    """Attributed impressions with their contexts, as the live loop has them at the time of the newest event."""
     join = Attribution(rules)
     for event in sorted(events, key=lambda event: event.time_ms):
         contexts.update(event)
@@ -201,7 +201,7 @@ def _joined(
             if reason := bots.update(shopper, page):
                 counts[f"of suspected bots ({reason}), left out"] += page.shown
             else:
-                yield from ((closed, contexts.get(closed)) for closed in shown)
+                yield from ((impression, contexts.get(impression)) for impression in shown)
         bots.forget(join.attributed_until)
     found = join.get()
     counts.update({intent: found.attributed[intent] for intent in INTENTS})
@@ -212,18 +212,18 @@ def _joined(
 
 
 def _split(made: list[tuple[AttributedImpression, Example]], counts: Counter[str], debias: bool) -> LabelledFiles:
-    views = sorted({(closed.ts, closed.shopper, closed.shelf_id) for closed, _ in made})
+    views = sorted({(impression.ts, impression.shopper, impression.shelf_id) for impression, _ in made})
     cut = views[min(int((1 - DEV_SHARE) * len(views)), len(views) - 1)][0]
-    older = [(closed, one) for closed, one in made if closed.ts < cut]
-    newer = [one for closed, one in made if closed.ts >= cut]
+    older = [(impression, one) for impression, one in made if impression.ts < cut]
+    newer = [one for impression, one in made if impression.ts >= cut]
     if not older:
-        raise ExamplesError(f"all examples are of one moment, so none can be set aside by time: {_told(counts)}")
+        raise ExamplesError(f"all examples are of one moment, so none can be set aside by time: {_listed(counts)}")
     positions = PositionBiasModel()
-    for closed, one in older:
+    for impression, one in older:
         if one.query:
-            positions.update(one.query, closed.item_id, closed.position, one.intent != "ignore")
+            positions.update(one.query, impression.item_id, impression.position, one.intent != "ignore")
     train = [one for _, one in older]
-    times = [closed.ts for closed, _ in older]
+    times = [impression.ts for impression, _ in older]
     return LabelledFiles(
         weighed(train, positions) if debias else train,
         newer,
@@ -233,5 +233,5 @@ def _split(made: list[tuple[AttributedImpression, Example]], counts: Counter[str
     )
 
 
-def _told(counts: Counter[str]) -> str:
+def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "there is nothing in them"

@@ -1,6 +1,6 @@
-"""``liveshelf train``: labelled examples in, a version in the store out, with its figures on the terminal.
+"""``liveshelf train``: labelled examples in, a version in the store out, with its metrics on the terminal.
 
-Puts together what models, training and the store know; the only place that knows all three.
+Connects models, training and the store; no other module knows all three.
 """
 
 import math
@@ -38,15 +38,15 @@ DEV_SHARE = 0.1
 
 
 class Examples(Protocol):
-    """Where examples come from: a :class:`Source`, or :class:`liveshelf.training.data.LabelledFiles` events."""
+    """Where examples come from: a :class:`Source`, or a :class:`liveshelf.training.data.LabelledFiles`."""
 
     @property
     def name(self) -> str:
-        """What the manifest calls them."""
+        """Their name in the manifest."""
 
     @property
     def window(self) -> tuple[datetime | None, datetime | None]:
-        """From when to when what they tell of happened, where that is known."""
+        """The first and the last time of the events behind them, if known."""
 
     def read(self) -> tuple[list[Example], list[Example]]:
         """Examples to train on, and others to judge by."""
@@ -54,7 +54,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Files of examples and how to read them; without a dev file a tenth of the contexts is set aside."""
+    """Files of examples, and how to read them; without a dev file, a tenth of the contexts is set aside."""
 
     train: Path
     dev: Path | None = None
@@ -65,7 +65,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The file's."""
+        """The name of the file."""
         return self.train.name
 
     def read(self) -> tuple[list[Example], list[Example]]:
@@ -87,18 +87,18 @@ def run_train(
     notes: str = "",
     console: Console,
 ) -> Manifest | None:
-    """Train, tell how good it is, and put it into the store.
+    """Train a scorer, print its metrics, and put it into the store.
 
     Parameters
     ----------
     steps
-        What is done to the examples first, in this order.
+        Applied to the examples before training, in this order.
     trials
-        Look for rates, decay and length by so many trials first.
+        First search rates, weight decay and length, in this many trials.
 
     Returns
     -------
-    The new version's manifest; None in all but the first of several processes that train together.
+    The new version's manifest; None in all but the first of the processes of a distributed training.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def run_train(
     store = ModelStore(settings.model.store)
     base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
     examples, dev = source.read()
-    console.print(f"{len(examples):,} examples to train on, {len(dev):,} to judge by; method {config.method}")
+    console.print(f"{len(examples):,} examples to train on, {len(dev):,} to evaluate on; method {config.method}")
     start = Start(base, settings.model, config)
     for step in steps:
         examples = step.add(examples, dev, start)
@@ -132,7 +132,7 @@ def run_train(
         store, base, trained, Data(source.name, len(examples), *source.window, version.data_hash(examples)), notes
     )
     console.print(
-        Text.assemble("Stored as ", (made.id, "bold"), f". Put it in charge with: liveshelf models promote {made.id}")
+        Text.assemble("Stored as ", (made.id, "bold"), f". Promote it with: liveshelf models promote {made.id}")
     )
     return made
 
@@ -145,9 +145,9 @@ def _put(store: ModelStore, base: Parts, trained: Trained, data: Data, notes: st
 
 
 def tables(trained: Trained) -> list[Table]:
-    """Figures, a classification report and the reliability of each intent, on the dev examples."""
+    """Metrics, a classification report and the reliability of each intent, on the dev examples."""
     found, targets = probabilities(trained.cross_fitted), trained.targets
-    figures = Table("figure", "value", title=f"{trained.method}: on the examples set aside, each calibrated by others")
+    figures = Table("figure", "value", title=f"{trained.method}: on the dev examples, with cross-fitted calibration")
     for name, value in trained.metrics.items():
         figures.add_row(name.replace("_", " "), f"{value:.4f}")
     for name, value in trained.seconds.items():
@@ -156,7 +156,7 @@ def tables(trained: Trained) -> list[Table]:
 
 
 def searched(found: Searched) -> Table:
-    """Each trial's draw, and the log loss that it reached."""
+    """The parameters of each trial, and its log loss."""
     best = min((loss for _, loss in found.trials if math.isfinite(loss)), default=math.nan)
     table = Table(*found.trials[0][0], "log loss", title="Search")
     for drawn, loss in found.trials:

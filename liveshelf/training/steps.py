@@ -1,4 +1,4 @@
-"""What ``liveshelf train`` adds to the examples it was given: mined negatives, older examples, pairs without labels."""
+"""What ``liveshelf train`` adds to its examples: mined negatives, older examples, pairs labelled by descriptions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,33 +16,33 @@ from models.training.run import Run
 from models.training.start import Start
 
 MINED = 4
-"""Negatives a context, unless told otherwise."""
+"""The default number of negatives for a context."""
 
 
 class Readable(Protocol):
     """Where examples come from, such as :class:`liveshelf.training.run.Source`."""
 
     def read(self) -> tuple[list[Example], list[Example]]:
-        """Examples to train on, and others to judge by."""
+        """Examples to train on, and others to evaluate on."""
 
 
 class Step(Protocol):
-    """One thing done to the examples before training."""
+    """A step that changes the examples before training."""
 
     @property
     def what(self) -> str:
-        """What the examples are with then, such as "mined negatives"."""
+        """What the step adds, such as "mined negatives"."""
 
     def add(self, examples: list[Example], dev: list[Example], start: Start) -> list[Example]:
         """The examples to train on."""
 
     def after(self, run: Run, tower: nn.Module) -> dict[str, float]:
-        """What there is to say of it once the scorer is trained, by name."""
+        """Metrics of the step after training, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mining:
-    """Negatives: ``count`` a context, from ``catalogue`` (texts) and the examples' own items."""
+    """Adds ``count`` negatives to a context, from ``catalogue`` (texts) and the items of the examples."""
 
     how: Mine
     count: int
@@ -51,7 +51,7 @@ class Mining:
     what = "mined negatives"
 
     def add(self, examples: list[Example], dev: list[Example], start: Start) -> list[Example]:
-        """As :class:`Step`; the guard asks the scorer as it is so far."""
+        """As :class:`Step`; the guard uses the scorer before training."""
         pool = {text for one in examples for text in (one.item, *one.history)} | set(self.catalogue)
         items = start.encode(pool | {text for one in dev for text in (one.item, *one.history)})
         run, tower = start.served()
@@ -69,38 +69,38 @@ class Mining:
 
 
 @dataclass(slots=True)
-class Remembering:
-    """Against forgetting: ``share`` of the contexts trained on are older ones, and with the loss ``distil`` the scorer
-    so far is the teacher of these, or of all where there are none."""
+class Rehearsal:
+    """Reduces forgetting: a ``share`` of the training contexts are older ones. With the loss ``distil``, the scorer
+    before training is the teacher on these, or on all contexts if there are no older ones."""
 
     older: Readable | None
     share: float = 0.0
-    what = "what is to be remembered"
+    what = "older examples or the parent's predictions"
     before: float = field(default=0.0, init=False)
-    judged: list[Example] = field(default_factory=list, init=False)
+    dev: list[Example] = field(default_factory=list, init=False)
 
     def add(self, examples: list[Example], dev: list[Example], start: Start) -> list[Example]:  # noqa: ARG002
         """As :class:`Step`."""
         run, tower = start.served()
-        run.items = None  # it does not hold the older examples' items
+        run.items = None  # it does not have the items of the older examples
         keep = start.config.losses.get("distil", 0) > 0
         if self.older is None:
             return taught(run, tower, examples) if keep else examples
-        again, self.judged = self.older.read()
-        self.before = _loss(run, tower, self.judged)
+        again, self.dev = self.older.read()
+        self.before = _loss(run, tower, self.dev)
         drawn = rehearse(examples, again, self.share, start.config.seed)[len(examples) :]
         return [*examples, *(taught(run, tower, drawn) if keep and drawn else drawn)]
 
     def after(self, run: Run, tower: nn.Module) -> dict[str, float]:
-        """The older examples' log loss by what training started from, and by what it made."""
-        if not self.judged:
+        """The log loss on older examples, before and after training."""
+        if not self.dev:
             return {}
-        return {"older_log_loss_before": self.before, "older_log_loss_after": _loss(run, tower, self.judged)}
+        return {"older_log_loss_before": self.before, "older_log_loss_after": _loss(run, tower, self.dev)}
 
 
 @dataclass(frozen=True, slots=True)
 class Describing:
-    """Few labels: pairs without any, labelled by the intents' descriptions."""
+    """Adds unlabelled pairs, which the descriptions of the intents label."""
 
     unlabelled: Readable
     descriptions: Descriptions

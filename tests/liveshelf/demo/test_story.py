@@ -45,7 +45,7 @@ def test_before_anything_was_shown_a_line_has_dashes(shop: Shop) -> None:
     story = Story(cast(Any, None), shop, lambda *_: None, lambda _: False)
     assert (story.rate(0), story.share(0)) == ("-", "-")
     assert story._line() == "click rate -, - of the possible; no trainer yet"
-    shop.tape.visit(0.5, "feed", impressions=100, clicks=5)
+    shop.recorder.visit(0.5, "feed", impressions=100, clicks=5)
     shop.open()
     shop.world.start_ms -= 2_000
     assert story.rate(0).startswith("5.00% (")
@@ -55,10 +55,10 @@ def test_a_summary_of_nothing_has_dashes(shop: Shop) -> None:
     told = printed(summary(shop, 0.0, ["a shelf after a click"], "Cold start"))
     assert "nan" not in told
     assert "in the chapter 'Cold start'" in told and "a shelf after a click" in told
-    tape = Recorder()
-    tape.mark(20.0, "drift", "")
-    tape.mark(40.0, "chapter", "Sabotage")
-    assert {value for name, value in figures(tape, 60.0) if name != "drift to alarm"} == {"-"}
+    recorder = Recorder()
+    recorder.mark(20.0, "drift", "")
+    recorder.mark(40.0, "chapter", "Sabotage")
+    assert {value for name, value in figures(recorder, 60.0) if name != "drift to alarm"} == {"-"}
 
 
 def test_the_start_and_changes_of_models_are_told_apart_from_the_usual_time_to_a_shelf() -> None:
@@ -77,6 +77,6 @@ def test_the_start_and_changes_of_models_are_told_apart_from_the_usual_time_to_a
 def test_a_story_that_is_stopped_says_so_and_where(shop: Shop) -> None:
     said: list[str] = []
     story = Story(cast(Any, None), shop, lambda kind, text: said.append(f"{kind}: {text}"), lambda _: True)
-    assert not story.tell()
+    assert not story.run()
     assert story.title == "Cold start" and story.missed == []
     assert [line.partition(":")[0] for line in said] == ["chapter"]

@@ -2,7 +2,7 @@
 
 import math
 
-from liveshelf.demo.terminal_ui import Moment, Numbers, told
+from liveshelf.demo.terminal_ui import Moment, Numbers, describe
 from streams.events.shelf import Shelf, ShelfItem
 
 
@@ -14,7 +14,7 @@ def feed(ids: str) -> Shelf:
 def test_what_is_new_after_a_click_is_counted() -> None:
     moment = Moment("shopper-1", "[bold]Thing[/] a", feed("ab"), feed("bcx"), took_ms=12.3)
     assert moment.new == {"c", "x"}
-    assert told(moment) == (
+    assert describe(moment) == (
         "shopper-1 clicks '[bold]Thing[/] a': 12 ms later the new feed is in Redis, 2 of the first 3 items are new"
     )
     assert len(Moment("s", "t", None, feed("a"), 1.0).new) == 1
