@@ -2,7 +2,7 @@
 
 A simulated shop, live, makes examples; of the same ones the trainer's own job then makes run after run, some with
 labels as they are, the others with labels shuffled but for the gate's slice. Last, a challenger that knows nothing but
-shuffled labels is put in front of half of the shoppers, with one of right labels in charge.
+shuffled labels is put in front of half of the shoppers, with a model of right labels as champion.
 ``python -m benchmarks.bad_challengers --json F --runs 20``
 """
 

@@ -250,11 +250,11 @@ class Switcher:
             self._switching.cancel()
         self._switching = self.next = None
         if version == self.current.version:
-            log.warning("%s is in charge again and goes on", self.current.name)
+            log.warning("%s is the champion again and continues", self.current.name)
         elif version in self.cache.warm:
             self._replace(self.cache.held[version])
         else:
-            log.warning("%s is in charge: making it ready", self._name(version))
+            log.warning("%s is the champion: making it ready", self._name(version))
             self.next = version
             self._switching = self._group.create_task(self._switch())
 

@@ -393,7 +393,7 @@ def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Sho
     expect(facts).to_contain_text("canary 7.00 % (5.96 \u2013 8.20 %) of 2,000")
     expect(facts).to_contain_text("4.47 to 1, not enoughlog\u2081\u2080 0.65; 1.3, 20 to 1, is enough")
     expect(facts).to_contain_text("1.4 times the champion's click rate1.02 \u2013 1.93")
-    expect(facts).to_contain_text("in charge for 3.0 d")
+    expect(facts).to_contain_text("champion for 3.0 d")
     expect(page.locator("#arms tbody tr", has_text="canary")).to_contain_text("1.02 \u2013 1.93")
     expect(page.locator("#loop-lately tbody tr").first).to_contain_text("canary, 10.0 %")
     for scheme in ("light", "dark"):

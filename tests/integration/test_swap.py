@@ -83,7 +83,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Versions:
 
 @pytest.fixture
 def versions(stored: Versions, tmp_path: Path, request: pytest.FixtureRequest) -> Versions:
-    """The first head is in charge, unless a test wants none to be."""
+    """The first head is champion, unless a test wants none."""
     url = str(tmp_path / "models")
     shutil.copytree(stored.url, url)
     store = ModelStore(url)

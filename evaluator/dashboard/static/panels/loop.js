@@ -39,7 +39,7 @@ export function show({ page }) {
 
   say("Trigger", loop.trigger_at === null ? "" : loop.trigger, loop.trigger_at === null ? "" : [words(loop.trigger_reason), ago(loop.trigger_at)].filter(Boolean).join(", "));
   say("Gate", loop.verdict ? VERDICTS[loop.verdict] ?? words(loop.verdict) : "", loop.verdict_sentence);
-  say("Champion", loop.champion || "The untrained weights", loop.champion_at === null ? "" : `in charge for ${span(Math.max(0, now - loop.champion_at) / 1000)}`);
+  say("Champion", loop.champion || "The untrained weights", loop.champion_at === null ? "" : `champion for ${span(Math.max(0, now - loop.champion_at) / 1000)}`);
   const share = loop.share ? `canary, ${percent(loop.share)} of the shoppers` : "shadow: it answers, and nobody sees it";
   say("Challenger", loop.challenger, loop.challenger ? share : "");
 
