@@ -155,9 +155,9 @@ class StreamJoin:
     async def _take(self, events: Mapping[int, Sequence[Numbered]]) -> Sent:
         sent: Sent = []
         async with self._loading:
+            self._idle -= events.keys()  # before the first commit: it moves the monitors
             for number, some in events.items():
                 self._last_records[number] = time.monotonic()
-                self._idle.discard(number)
                 sent += await self._commit(number, lambda partition, some=some: partition.take(some), some[0][0])  # type: ignore[misc]
         return sent
 
@@ -205,7 +205,8 @@ class StreamJoin:
             self.assigned = set(assigned)
             if set(self.partitions) - self.assigned:
                 self._forget()
-            self._update_monitors()
+            if not self._revoked:
+                self._update_monitors()
 
     def hold(self, slot: Slot | None) -> None:
         """Take in the present state of the challenger's slot."""
@@ -227,6 +228,8 @@ class StreamJoin:
     def _forget(self) -> None:
         """Drop all partitions and rates, to be loaded again: one partition's rates cannot be taken out of the sums."""
         self.partitions.clear()
+        self._idle.clear()
+        self._last_records.clear()
         self.metrics.rates = RollingRates()
 
     def gauges(self) -> dict[str, float]:
@@ -262,7 +265,7 @@ class StreamJoin:
 
     def _reached(self, number: int) -> float:
         """Up to when a partition's impressions are attributed; infinity where it has no events, or is idle and nothing
-        waits in it, to delay no monitor."""
+        waits in it, to delay no monitor: events that come late to a partition that was idle reach the monitors late."""
         partition = self.partitions.get(number)
         if partition is None:
             return -math.inf

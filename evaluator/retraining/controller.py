@@ -24,6 +24,7 @@ from evaluator.retraining.training_run import Trigger
 from evaluator.retraining.triggers import TriggerInputs, decide, relevant_alerts, since
 from evaluator.rollout.controller import Rollout
 from models.store import ModelStore, StoreError
+from models.store.errors import NotFoundError, transient
 from models.store.slots import CHALLENGER, CHAMPION, Slot
 from streams.clock import wall_ms
 from streams.telemetry.meter import Meter, Snapshot
@@ -190,22 +191,27 @@ class RetrainingController:
                 await self.registry.end(current.spec.id, "failed")
                 self.status.failed()
             case "done":
-                await self._finish(current)
+                if not await self._finish(current):
+                    return
         self.run = None
 
-    async def _finish(self, current: TrainingRun) -> None:
-        """Start the rollout first, then end the run: a trainer that dies between the two does both again."""
+    async def _finish(self, current: TrainingRun) -> bool:
+        """Start the rollout first, then end the run: a trainer that dies between the two does both again. False where a
+        disk or network did not let the rollout start: the next step tries again."""
         result = current.result
         assert result is not None
         log.warning("run %s made %s: %s", current.spec.id, result.version, result.sentence)
         if result.decision == "passed" and not await asyncio.to_thread(self._was_rolled_out, result.version):
             try:
                 await self.rollout.begin(result.version, f"{current.spec.trigger.summary}; {result.sentence}")
-            except StoreError as error:
+            except (StoreError, OSError) as error:
                 log.warning("%s is not rolled out: %s", result.version, error)
+                if transient(error) and not isinstance(error, NotFoundError):
+                    return False
         if await self.registry.end(current.spec.id, "trained", result.through):
             self.status.verdict(result)
             self.status.trained(result)
+        return True
 
     async def _give_up(self, current: TrainingRun, why: str) -> None:
         log.warning("run %s is given up: %s", current.spec.id, why)

@@ -21,7 +21,7 @@ import msgspec
 
 from evaluator.retraining import run_spec
 from evaluator.retraining.run_registry import RunRegistry
-from evaluator.retraining.run_spec import RESULT, SPEC, RunResult, RunSpec
+from evaluator.retraining.run_spec import RESULT, SPEC, STARTED, RunResult, RunSpec
 from evaluator.retraining.training_run import Hold
 
 DEATH_SIGNAL = 1
@@ -124,6 +124,10 @@ log = logging.getLogger(__name__)
 TRIES = 3
 """Attempts without a result, whatever the exit code, after which a run has failed."""
 
+STARTS = 2 * TRIES
+"""Starts of a run's job by all trainers together, after which the run has failed. Else a job that ends its trainer, as
+where memory runs out, would be started for ever."""
+
 LEAVE_S = 1.0
 """How long an ending process tries to release its run."""
 
@@ -190,11 +194,14 @@ class TrainingRun:
             self.result = await asyncio.to_thread(run_spec.read, self.folder / RESULT, RunResult)
             if self.result is not None:
                 return "done"
-            if self._tries >= TRIES:
+            starts = await asyncio.to_thread(run_spec.read, self.folder / STARTED, int) or 0
+            if self._tries >= TRIES or starts >= STARTS:
+                self.error = self.error or f"it was started {starts} times and left no outcome"
                 return "failed"
             if self._tries:
                 log.warning("run %s: %s; it goes on from what it left", self.spec.id, self.error)
             self._tries += 1
+            await asyncio.to_thread(run_spec.write, self.folder / STARTED, starts + 1)
             self._child = await self.start()
             await self._child.give(self.folder)
         code = self._child.exit_code
@@ -212,6 +219,9 @@ class TrainingRun:
 
     async def leave(self) -> None:
         """As :meth:`stop`, and release the run, so that a successor need not wait until this process counts as dead."""
+        if self._child is not None:  # this start was broken off by us, and is no sign of a bad run
+            starts = await asyncio.to_thread(run_spec.read, self.folder / STARTED, int) or 1
+            await asyncio.to_thread(run_spec.write, self.folder / STARTED, starts - 1)
         await self.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_S):

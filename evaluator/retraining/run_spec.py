@@ -16,7 +16,7 @@ from models.store.storage import sync
 
 T = TypeVar("T")
 
-SPEC, RESULT = "order.json", "outcome.json"
+SPEC, RESULT, STARTED = "order.json", "outcome.json", "starts.json"
 
 SOURCE = "liveshelf.examples"
 """The source of the examples in these runs' manifests."""

@@ -66,7 +66,7 @@ def clear(
         needed = _needed(store, versions, keep, history, pinned)
         # Versions that carry an encoder are removed last, so that no version outlives the encoder it names.
         going = sorted((one for one in versions if one.id not in needed), key=lambda one: one.carrier == one.id)
-        leftovers = _leftovers(store, {one.id for one in versions}, time.time() - grace_s)
+        leftovers = _leftovers(store, {one.id for one in versions} | needed, time.time() - grace_s)
         paths = [manifest.folder_of(one.id) for one in going] + leftovers
         size = sum(sum(store.storage.sizes(path).values()) for path in paths)
         if not dry_run:
@@ -87,9 +87,9 @@ def _needed(store: ModelStore, versions: list[Manifest], keep: int, history: int
     return needed | {one.carrier for one in versions if one.id in needed and one.carrier}
 
 
-def _leftovers(store: ModelStore, versions: set[str], before: float) -> list[str]:
-    """Folders of versions without a manifest, and half-written files, last touched before a time."""
-    folders = [f"{manifest.FOLDER}/{name}" for name in store.storage.children(manifest.FOLDER) if name not in versions]
+def _leftovers(store: ModelStore, known: set[str], before: float) -> list[str]:
+    """Folders of no known version, and half-written files, last touched before a time."""
+    folders = [f"{manifest.FOLDER}/{name}" for name in store.storage.children(manifest.FOLDER) if name not in known]
     halves = [f"{TEMPORARY}/{name}" for name in store.storage.children(TEMPORARY)]
     found = []
     for path in folders + halves:

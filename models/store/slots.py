@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from models.store import ids
-from models.store.errors import StoreError
+from models.store.errors import NotFoundError, StoreError
 from models.store.manifest import When, path_of
 from models.store.storage import Storage
 
@@ -102,7 +102,7 @@ class Slots:
             raise StoreError(f"{share:g} is no share; one is from 0 to 1.")
         with self.storage.locked():
             if not self._exists(version):
-                raise StoreError(f"There is no version {version} in {self.storage.root}.")
+                raise NotFoundError(f"There is no version {version} in {self.storage.root}.")
             slot = self.read(name)
             made = Promotion(version, self.clock(), reason, share)
             if slot.current is None or slot.current.version != version:

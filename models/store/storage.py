@@ -33,8 +33,18 @@ class Storage:
         return f"{self.root}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
-        return bool(self.fs.exists(self.path(name)))
+        """Whether there is such a file.
+
+        Raises
+        ------
+        OSError
+            When the filesystem does not say, as where a network fails: that is no answer.
+        """
+        try:
+            self.fs.info(self.path(name))  # fsspec's own `exists` takes every error for "no"
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, name: str) -> bytes:
         """A file's bytes; FileNotFoundError when it is not there."""

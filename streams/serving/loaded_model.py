@@ -5,7 +5,6 @@ Knows the models and their store; nothing of Kafka, nor of when one loaded model
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +13,7 @@ from models.encoder import Encoder
 from models.factory import build
 from models.scorer import Scorer
 from models.store import ModelStore, StoreError
+from models.store.errors import transient
 from models.store.parts import Parts, parts
 from models.weights import WeightsError, require_finite, resolve
 from streams.catalog.catalog import Catalog
@@ -108,7 +108,7 @@ def examine(version: str, model: ModelConfig, champion: str | None = None) -> No
     Parameters
     ----------
     champion
-        The champion's version, if there is one. If it cannot be loaded, there is no comparison.
+        The champion's version, if there is one. If its files are refused, there is no comparison.
 
     Raises
     ------
@@ -117,8 +117,11 @@ def examine(version: str, model: ModelConfig, champion: str | None = None) -> No
     """
     before: LoadedModel | None = None
     if champion is not None and champion != version:
-        with suppress(StoreError, WeightsError, OSError, ValueError, RuntimeError):
+        try:
             before = load(fetch(champion, model), model)
+        except (StoreError, WeightsError, ValueError, RuntimeError) as error:
+            if transient(error):
+                raise
     try:
         candidate = load(fetch(version, model), model, [before] if before is not None else [])
         if before is not None:

@@ -198,7 +198,7 @@ class Switcher:
             version = None if self.slots is None else await asyncio.to_thread(self.slots.before, champion.version)
             loaded = champion if version is None else await self.cache.load(version)
         except Exception as error:
-            self._refuse("the version before", error)
+            self._load_failed("the version before", error)
             return
         if topic_index.held(loaded.encoder.version) <= topic_index.held(topic_index.encoder):
             return

@@ -231,30 +231,40 @@ def test_figures_that_break_hold_nothing_up(
 
 
 def test_an_idle_partition_delays_no_monitor(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig) -> None:
+    """And what it gets in a batch with others reaches the monitors in the order of time."""
     topics.create(kafka, topics_config)
-    first, now = records(topics_config, b"{}"), [10 * HOUR]
+    first, now, seen = records(topics_config, b"{}"), [10 * HOUR], list[tuple[str, float]]()
 
-    def seen(join: StreamJoin) -> list[str]:
-        return [one.labels["surface"] for one in join.metrics.monitors.get() if one.name == "drift_alarm"]
+    def shown(hours: Sequence[int], surface: str, partition: int) -> list[Record]:
+        events = [msgspec.json.decode(first[0].value or b"") | {"ts": at * HOUR, "surface": surface} for at in hours]
+        return [
+            dataclasses.replace(
+                first[0], partition=partition, offset=20 + at, timestamp_ms=now[0], value=json.dumps(event).encode()
+            )
+            for at, event in zip(hours, events, strict=True)
+        ]
 
     async def one_goes_idle(join: StreamJoin, _: "Redis") -> None:
         join.metrics.load({}, {})
+        update = join.metrics.monitors.update
+
+        def note(view: View) -> None:
+            seen.append((view.surface, view.ts / HOUR))
+            update(view)
+
+        join.metrics.monitors.update = note  # type: ignore[method-assign]
         join.config = join.config.model_copy(update={"idle_s": 0.0})
         await asyncio.gather(*await join.process([dataclasses.replace(one, partition=1) for one in first]))
         await join.keep([0, 1])
         for _attempt in range(2):
             await asyncio.gather(*await join.advance_idle([1]))
-        assert seen(join) == []
-        now[0] = 20 * HOUR
-        await join.store.shelves.remember({}, [OffsetRange(0, 1, 2, 20 * HOUR)])
-        later = [
-            msgspec.json.decode(first[0].value or b"") | {"ts": hour * HOUR, "surface": "search"} for hour in (12, 14)
-        ]
-        some = [
-            dataclasses.replace(first[0], offset=20 + number, timestamp_ms=20 * HOUR, value=json.dumps(event).encode())
-            for number, event in enumerate(later)
-        ]
-        await asyncio.gather(*await join.process(some))
-        assert "search" in seen(join), "what partition 0 attributed waits for partition 1, which is idle"
+        seen.clear()
+        now[0] = 30 * HOUR
+        await join.store.shelves.remember({}, [OffsetRange(0, 1, 2, 30 * HOUR)])
+        await asyncio.gather(*await join.process(shown((12, 14), "search", 0)))
+        assert ("search", 12.0) in seen, "what partition 0 attributed waits for partition 1, which is idle"
+        seen.clear()
+        await asyncio.gather(*await join.process([*shown((16, 18), "search", 0), *shown((15, 17), "feed", 1)]))
+        assert [time for _, time in seen] == sorted(time for _, time in seen) and ("feed", 15.0) in seen
 
     state(kafka, redis_db, topics_config, [first, []], meanwhile=one_goes_idle, clock=lambda: now[0])

@@ -71,3 +71,30 @@ def test_what_cannot_be_read_stops_it(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is no manifest"):
         clear(store, keep=0)
     assert store.ids() == ids
+
+
+def test_one_hiccup_removes_no_champion_and_rolls_back_to_no_older_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filesystem that fails once is no answer to whether a version is there."""
+    store = ModelStore(f"memory://{uuid.uuid4().hex}", clock=lambda: START)
+    old, good, champion = (version(store, number, "packaged") for number in range(3))
+    for id in (old, good, champion):
+        store.slots.promote(id, "a test")
+    info = store.storage.fs.info
+
+    def stale(path: str, **options: object) -> object:
+        if good in path or champion in path:
+            raise OSError(116, "Stale file handle")
+        return info(path, **options)
+
+    monkeypatch.setattr(store.storage.fs, "info", stale)
+    for broken in (lambda: clear(store, keep=0, history=0, grace_s=-1), lambda: store.slots.rollback("clicks fell")):
+        with pytest.raises(OSError, match="Stale"):
+            broken()
+    with pytest.raises(OSError, match="Stale"):
+        store.slots.promote(good, "again")
+    monkeypatch.undo()
+    assert set(store.ids()) == {old, good, champion}
+    current = store.slots.read().current
+    assert current is not None and current.version == champion
+    rolled = store.slots.rollback("clicks fell").current
+    assert rolled is not None and rolled.version == good
