@@ -59,7 +59,7 @@ class DashboardConfig(Config):
         if self.token is None and not loopback(self.host):
             raise ValueError(
                 f"anybody who reaches {self.host} could see the dashboard: set LIVESHELF_DASHBOARD__TOKEN to 16 "
-                "letters or more that people open it with, or LIVESHELF_DASHBOARD__HOST to 127.0.0.1"
+                "characters or more that people open it with, or LIVESHELF_DASHBOARD__HOST to 127.0.0.1"
             )
         return self
 

@@ -31,7 +31,7 @@ def wall_ms() -> int:
 
 
 def came_ms(timestamp_ms: int | None, timestamp_type: int | None, now_ms: int) -> int:
-    """When a record came, epoch milliseconds: what it tells of has happened by then.
+    """When a record came, epoch milliseconds: the event in it has happened by then.
 
     That is the broker's time where that dated it: no producer can set it, and it is the same whenever the record is
     read, and whatever clock its reader has. A producer may set any time, also one that has not come: then it is the
@@ -89,7 +89,7 @@ class BrokersClock:
 
 
 def not_ahead(time_ms: int, came_ms: int, what: str) -> None:
-    """Nothing where a time had come with the record that tells it, by any clock that is about right.
+    """Return if a time is not later than its record, give or take what clocks differ by.
 
     Raises
     ------

@@ -60,7 +60,7 @@ def announce(config: StreamsConfig, role: str, instance: str | None) -> None:
     try:
         send_now(config, lambda send: send(topic, STARTED.encode(), encoder.encode(started)))
     except (*KAFKA_ERRORS, OSError) as error:
-        log.warning("the beginning could not be told: %s", error)
+        log.warning("the start could not be reported: %s", error)
 
 
 class Reporter:

@@ -71,7 +71,7 @@ def models_show(version: Version, as_json: Json = False) -> None:
 @models_app.command("diff")
 def models_diff(
     a: Annotated[str, typer.Argument(metavar="A", help="An id, its first characters, or champion.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one, given in the same ways.")],
     as_json: Json = False,
 ) -> None:
     """Show what differs between two versions. Example: `liveshelf models diff champion 20261124-1530`"""

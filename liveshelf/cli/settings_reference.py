@@ -98,7 +98,7 @@ def _values(field: Schema, schema: Schema) -> str:
         case "integer" | "number":
             return " ".join([{"integer": "whole number", "number": "number"}[field["type"]], *_bounds(field)])
     text = {"password": "secret", "path": "path", "uri": "URL"}.get(field.get("format", ""), "text")
-    return f"{text} of {field['minLength']} letters or more" if field.get("minLength", 0) > 1 else text
+    return f"{text} of {field['minLength']} characters or more" if field.get("minLength", 0) > 1 else text
 
 
 def _bounds(field: Schema) -> Iterator[str]:

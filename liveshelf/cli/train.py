@@ -80,7 +80,9 @@ def train(
     folder: Annotated[Path, typer.Option(help="The folder for checkpoints and logs.")] = Path(".liveshelf/training"),
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in the folder.")] = False,
     report_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow, none …")] = None,
-    search: Annotated[int, typer.Option(min=0, help="First search rates and length, in this many trials.")] = 0,
+    search: Annotated[
+        int, typer.Option(min=0, help="Search learning rates and training length first, in this many trials.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="The seed of order and dropout.")] = 0,
     notes: Annotated[str, typer.Option(help="Stored with the version.")] = "",
 ) -> None:

@@ -25,7 +25,7 @@ from streams.kafka.consumer import Consumer
 from streams.kafka.guard import parsed
 from streams.kafka.record import Send
 from streams.kafka.topics import Topics
-from streams.runtime.tasks import run_forever
+from streams.runtime.tasks import Backoff, run_forever
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -62,12 +62,11 @@ class Backfill:
     async def run(self) -> None:
         """Fill in missing items, until cancelled."""
         await self.follower.ready.wait()
-        pause = PAUSE_S
+        pauses = Backoff(LONGEST_PAUSE_S, chance=lambda: 1.0, first_s=PAUSE_S)
         while True:
-            if self.follower.topic_index.lacks(self.owned()):
-                # A missing item may not be on the topic any more: then search less and less often.
-                pause = PAUSE_S if await self._pass() else min(2 * pause, LONGEST_PAUSE_S)
-            await asyncio.sleep(pause)
+            if not self.follower.topic_index.lacks(self.owned()) or await self._pass():
+                pauses.reset()  # a missing item may not be on the topic any more: else search less and less often
+            await asyncio.sleep(pauses.next())
 
     async def _pass(self) -> int:
         """Read the topic from its beginning until nothing is missing or it ends; returns how many items were sent."""

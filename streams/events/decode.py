@@ -45,7 +45,7 @@ def refuse(reason: str, detail: str) -> Refusal:
 
 
 def decode_event(raw: bytes | None, came_ms: int, config: EventsConfig) -> AnyEvent | Refusal:
-    """Decode one record of ``shop.events``, that came at a moment (epoch ms): what it tells of has happened by then.
+    """Decode one record of ``shop.events``, that came at a moment (epoch ms): the event in it has happened by then.
 
     Reasons: ``empty``, ``oversized``, ``malformed`` (not JSON), ``invalid`` (JSON, but no event), ``future``.
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from redis import exceptions
 
 from streams.redis.connection import ERRORS
+from streams.runtime.tasks import Backoff
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class RedisRetry:
         """
         task = asyncio.current_task()
         cancelled = 0 if task is None else task.cancelling()
-        wait = FIRST_WAIT_S
+        backoff = Backoff(LONGEST_WAIT_S, first_s=FIRST_WAIT_S)
         waiting = False
         try:
             while True:
@@ -144,8 +145,7 @@ class RedisRetry:
                     if waiting and self._waiting == 1:
                         log.warning("Redis is back")
                     return answer
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT_S)
+                await asyncio.sleep(backoff.next())
         finally:
             if waiting:
                 self._waiting -= 1

@@ -23,8 +23,8 @@ class AlertsConfig(Config):
     def _signed(self) -> Self:
         if self.webhook_url is not None and self.webhook_secret is None:
             raise ValueError(
-                "a webhook's messages are signed: set LIVESHELF_ALERTS__WEBHOOK_SECRET as well, to 16 letters or more "
-                "that the receiver knows too"
+                "a webhook's messages are signed: set LIVESHELF_ALERTS__WEBHOOK_SECRET as well, to 16 characters or "
+                "more that the receiver knows too"
             )
         if self.webhook_secret is not None:
             webhook.key(self.webhook_secret.get_secret_value())

@@ -22,6 +22,6 @@ def test_every_setting_is_on_the_page_with_what_it_may_be() -> None:
         for name in type(field.default).model_fields:
             assert any(line.startswith(f"| `LIVESHELF_{group}__{name}`".upper()) for line in lines), name
     assert GUIDES.keys() == Settings.model_fields.keys()
-    assert "| `LIVESHELF_DASHBOARD__TOKEN` | none | secret of 16 letters or more |" in lines
+    assert "| `LIVESHELF_DASHBOARD__TOKEN` | none | secret of 16 characters or more |" in lines
     assert "| `LIVESHELF_ROLLOUT__SHARE` | `0.1` | number above 0 below 1 |" in lines
     assert "| `LIVESHELF_REDIS__URL` or `REDIS_URL` | `redis://127.0.0.1:6379/0` | secret |" in lines

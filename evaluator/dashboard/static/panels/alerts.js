@@ -31,6 +31,6 @@ function entry({ alert, told }) {
   const labels = Object.entries(alert.labels).filter(([, value]) => value).map(([name, value]) => `${words(name)} ${value}`).join(", ");
   return h("li", { class: fires ? "alert firing" : "alert" },
     h("p", { class: "alert-head" }, h("span", { class: "tag" }, fires ? "Firing" : "Ended"), " ", h("strong", {}, alert.summary.charAt(0).toUpperCase() + alert.summary.slice(1))),
-    h("p", {}, when, h("span", { class: "sub" }, `${labels ? ` · ${labels}` : ""}${fires ? ` · last told ${moment(told)}` : ""}`)),
+    h("p", {}, when, h("span", { class: "sub" }, `${labels ? ` · ${labels}` : ""}${fires ? ` · last reported ${moment(told)}` : ""}`)),
     h("dl", {}, ...evidence(alert.evidence).map(([name, value]) => h("div", {}, h("dt", {}, name), " ", h("dd", {}, value)))));
 }

@@ -27,7 +27,7 @@ function stretches(values) {
 export function show(store) {
   const { page } = store;
   const [from, times] = [store.from, store.times.slice(store.from)];
-  const models = [...store.starting("model")].map(({ key, values }) => ({ model: key[1] || "not told", parts: stretches(values.slice(from)) }))
+  const models = [...store.starting("model")].map(({ key, values }) => ({ model: key[1] || "not reported", parts: stretches(values.slice(from)) }))
     .filter(({ parts }) => parts.length).sort((one, other) => other.parts.at(-1).to - one.parts.at(-1).to).slice(0, MOST);
   bars.replaceChildren(...models.flatMap(({ model, parts }, number) => [
     h("span", { class: "timeline-name" }, model),

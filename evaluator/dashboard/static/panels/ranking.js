@@ -15,7 +15,7 @@ export function show({ page }) {
   rows(get("measures"), surfaces.map((surface) => [{ text: surface || "all", head: true }, ...MEASURES.map((measure) => {
     const row = found.get(`${measure} ${surface}`);
     return row ? { text: row.mean.toFixed(3), sub: `${row.interval ? `${range(...row.interval, digits)}, ` : ""}n ${count(row.count)}` } : "–";
-  })]), "No closed shelf yet.");
+  })]), "No attributed shelf yet.");
   const coverage = found.get("coverage ");
   const between = coverage?.interval ? `, at most ${percent(coverage.interval[1])}: evaluators do not know what others saw` : "";
   text(get("coverage"), coverage ? `${percent(coverage.mean)} of the catalogue was shown${between}.` : "");
@@ -24,7 +24,7 @@ export function show({ page }) {
     { text: row.brand || "all others", head: true }, count(row.impressions),
     { text: percent(row.share[0]), sub: range(row.share[1], row.share[2]) }, row.brand ? { text: "", bar: row.share[0] / most } : "",
   ]), "No item with a brand was shown yet.");
-  text(get("calibration-empty"), page.calibration.length ? "" : "No closed impression with a prediction yet.");
+  text(get("calibration-empty"), page.calibration.length ? "" : "No attributed impression with a prediction yet.");
   page.calibration.forEach(reliability);
 }
 

@@ -22,17 +22,17 @@ export function show(store) {
   const none = !page.rates.length && !arms.length;
   get("rate-empty").hidden = !none;
   if (none) {
-    text(get("rate-empty"), `No impression has closed yet. One counts once its time for outcomes and for late events has passed: ${span(store.closesAfterS)} after it was seen.`);
+    text(get("rate-empty"), `No impression is attributed yet. One counts once its time for outcomes and for late events has passed: ${span(store.closesAfterS)} after it was seen.`);
   }
   const shown = page.rates.filter((row) => row.window === window && (surface === "*" || row.surface === surface));
   shown.sort((one, other) => (one.surface < other.surface ? -1 : one.surface > other.surface ? 1 : armOrder(one.arm, other.arm)));
   rows(get("rates"), shown.map((row) => [
     { text: row.surface, head: true }, arm(row.arm), { text: row.model || "–", cls: "long" }, count(row.impressions), count(row.clicks), count(row.purchases),
     withInterval(row.ctr), withInterval(row.cvr), withInterval(row.revenue, number), withInterval(row.debiased),
-  ]), "No closed impression in this window.");
+  ]), "No attributed impression in this window.");
   rows(get("positions"), page.positions.map((row) => [
     { text: row.position, head: true }, count(row.impressions), withInterval(row.ctr), number(row.propensity),
-  ]), "No closed impression yet.");
+  ]), "No attributed impression yet.");
 }
 
 export const onChange = (again) => Object.values(pick).forEach((select) => select.addEventListener("change", again));
