@@ -27,7 +27,8 @@ help: ## Say what there is
 $(VENV)/created:
 	@python="$(PYTHON)"; test -n "$$python" || \
 	  { echo "Python 3.11 or newer is needed; none was found on PATH. PYTHON=/path/to/python names one." >&2; exit 1; }; \
-	  "$$python" -m venv --clear $(VENV)
+	  test -x $(BIN)/python || "$$python" -m venv --clear $(VENV); \
+	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@touch $@
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created

@@ -119,9 +119,10 @@ def require(*extras: str) -> None:
     missing = {extra: [name for name in EXTRAS[extra] if not find_spec(name)] for extra in extras}
     if wanted := [extra for extra in extras if missing[extra]]:
         names = ", ".join(name for extra in wanted for name in missing[extra])
+        listed = ",".join(sorted(wanted))
         raise MissingExtraError(
-            f"This command needs libraries that are not installed ({names}). Install them with: "
-            f'pip install "liveshelf[{",".join(wanted)}]"'
+            f"This command needs libraries that are not installed ({names}). Install them with:\n"
+            f'    pip install "liveshelf[{listed}]"\nor in a checkout:\n    pip install ".[{listed}]"'
         )
 
 

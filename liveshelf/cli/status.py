@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from evaluator.metrics.intervals import wilson
-from liveshelf.terminal import add_row, figure
+from evaluator.metrics.rates import WINDOWS
+from liveshelf.terminal import NONE, add_row, figure
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.ranking.candidates import SOURCES
@@ -63,7 +64,7 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     for snapshot in last:
         add_row(joined, snapshot.id, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
     rates = Table(*CUT, "impressions", "click rate", "95 % interval", title="Click rate")
-    for cut, sums in sorted(added(last, "rate_", CUT, least=0.0).items()):
+    for cut, sums in sorted(added(last, "rate_", CUT, least=0.0).items(), key=_by_window):
         if shown := sums.get("impressions", 0.0):
             rate, low, high = wilson(min(sums.get("clicks", 0.0), shown), shown)
             add_row(rates, *cut, f"{shown:,.0f}", f"{rate:.2%}", f"{low:.2%} … {high:.2%}")
@@ -72,6 +73,11 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     for (reason,), counts in bots.items():
         add_row(suspected, reason, *(f"{counts.get(name.removeprefix('bot'), 0.0):,.0f}" for name in BOTS))
     return [joined, rates, *([suspected] if bots else [])]
+
+
+def _by_window(one: tuple[tuple[str, ...], object]) -> tuple[int, tuple[str, ...]]:
+    """Rows by the length of their window, then by name."""
+    return WINDOWS.get(one[0][0], 0), one[0]
 
 
 def stage_table(taken: Sequence[Snapshot]) -> Table:
@@ -99,6 +105,8 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
         rates = (f"{total(mine, what) / span:,.1f}" for what in ("events", "shelves"))
         counts = (f"{snapshot.gauges.get(what, 0):,.0f}" for what in ("items", "lag"))
         add_row(workers, name, serving(snapshot), *counts, *rates)
+    if not last:
+        add_row(workers, "none has reported yet", *[NONE] * 5)
     sources = Table("source", "share of first ten", title="Candidates")
     for source in (*SOURCES, "explore", "new"):
         add_row(sources, source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")

@@ -56,7 +56,7 @@ def brokers(config: KafkaConfig) -> list[tuple[str, int]]:
 
 async def _broker(host: str, port: int, config: KafkaConfig) -> None:
     where = f"Kafka at {host}:{port}"
-    await listens(host, port, where, "kafka.bootstrap_servers")
+    await listens(host, port, where, "kafka.bootstrap_servers (KAFKA_BOOTSTRAP_SERVERS)")
     context = _context(config)
     try:
         await _request_versions(host, port, context)

@@ -84,7 +84,7 @@ async def _server(host: str | None, port: int, address: Address) -> None:
 async def _talked(host: str | None, port: int, where: str, address: Address, options: dict[str, Any]) -> "aio.Redis":
     """A client that has had an answer, from a server of the kind that the URL says."""
     if host is not None:
-        await listens(host, port, where, "redis.url")
+        await listens(host, port, where, "redis.url (REDIS_URL)")
     client = _client(host, port, address.tls, options)
     try:
         await _answered(client, where, address)

@@ -80,7 +80,7 @@ def test_roles_do_without_extras() -> None:
     ("arguments", "extras"),
     [
         (("demo",), "local,train"),
-        (("up",), "train,local"),
+        (("up",), "local,train"),
         (("trainer",), "train"),
         (("train", "README.md"), "train"),
     ],
