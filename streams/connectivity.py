@@ -84,7 +84,8 @@ async def listens(host: str, port: int, where: str, setting: str) -> None:
         writer.close()
     except ConnectionRefusedError as error:
         raise UnreachableError(
-            f"{where}: nothing listens there. Start it (liveshelf up starts one here, within a minute), or correct {setting}.",
+            f"{where}: nothing listens there. Start it (liveshelf up starts one here, within a minute), "
+            f"or correct {setting}.",
             True,
         ) from error
     except (OSError, TimeoutError) as error:

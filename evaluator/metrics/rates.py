@@ -2,6 +2,7 @@
 
 Pure: takes attributed impressions and event time, no clock of its own. Impressions count only once they are attributed,
 so pending outcomes never lower a rate. A window ends at the attributed event time, not now.
+Intervals take impressions as independent: they are too narrow where shoppers differ.
 """
 
 import math
@@ -57,12 +58,12 @@ class Tally:
 
     @property
     def ctr(self) -> Interval:
-        """Impressions with any outcome, with Wilson's 95 % interval."""
+        """Impressions with any outcome, with Wilson's 95 % interval for independent impressions."""
         return wilson(self.clicks, self.impressions)
 
     @property
     def cvr(self) -> Interval:
-        """Impressions that led to a purchase, with Wilson's 95 % interval."""
+        """Impressions that led to a purchase, with Wilson's 95 % interval for independent impressions."""
         return wilson(self.purchases, self.impressions)
 
     @property

@@ -25,7 +25,7 @@ class MonitorRules:
     recover
         Impressions after an alarm over which the rate must be back at the reference to end it.
     scores, predictions, inputs
-        Values in a window: of scores, of predictions with their outcomes, and of queries or items.
+        Most values in a window: of scores, of predictions with their outcomes, and of queries or items.
     holdback
         The arm that others' click rates are also compared with; empty for none.
     minutes

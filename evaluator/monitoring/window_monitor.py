@@ -6,6 +6,7 @@ Pure: takes shoppers' values and event time.
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from evaluator.experiments.dispersion import hashed
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.detectors.window import WindowTest
 from evaluator.monitoring.monitor import Monitor, MonitorRules
@@ -13,15 +14,25 @@ from evaluator.monitoring.rate_monitor import RateMonitor
 
 T = TypeVar("T")
 
+LEAST, LONGEST_MS = 100, 86_400_000
+"""A window of independent values ends before it is full, where it has so many shoppers after so long."""
+
 SPACING_MS = 600_000
-"""Least time between two counted values of one shopper, so that a window is a sample of all shoppers."""
+"""Least time between two values of one shopper for a test that allows for their dependence."""
 
 SHOPPERS = 50_000
+FORMAT = 2
+"""Of stored references; one of another format is learned anew. Before 2 a shopper could give several values."""
+
 CALM = 2
 
 
 class WindowMonitor(Monitor, Generic[T]):
     """Values whose distribution must not change; the alarm ends after two windows in a row without a change.
+
+    Where the test takes values as independent, a shopper gives one to the reference and one to each window. Several
+    would be alike, so windows would differ by which shoppers they have. A shopper may be in the reference and in a
+    window: that makes the two more alike, which raises no false alarms.
 
     Parameters
     ----------
@@ -35,19 +46,41 @@ class WindowMonitor(Monitor, Generic[T]):
         self.test, self.every_ms = test, every_ms
         self._alarm: Reading | None = None
         self._calm = 0
-        self._from = 0
-        self._counted: dict[str, int] = {}
+        self._from = self._began = 0
+        self._counted: dict[int, int] = {}
 
     def update(self, shopper: str, ts: int, value: T) -> None:
         """Take one shopper's value at a time (ms) in."""
-        if ts < self._from or ts - self._counted.get(shopper, -SPACING_MS) < SPACING_MS:
+        if ts >= self._from and self._lasted(ts):
+            self.test.close()
+            self._end(ts)
+        who = hashed(shopper)
+        if ts < self._from or self._passed_over(who, ts):
             return
-        self._counted[shopper] = ts
+        if not self._counted:
+            self._began = ts
+        self._counted[who] = ts
         if len(self._counted) > SHOPPERS:
             self._counted = {one: when for one, when in self._counted.items() if ts - when < SPACING_MS}
-        windows = self.test.windows
         self.test.update(value)
-        if self.test.windows == windows:
+        if not self.test.gathered:
+            self._end(ts)
+
+    def _lasted(self, ts: int) -> bool:
+        """Whether the window has lasted long enough to end before it is full."""
+        return self.test.independent and self.test.gathered >= LEAST and ts - self._began >= LONGEST_MS
+
+    def _passed_over(self, who: int, ts: int) -> bool:
+        """Whether the shopper's present value is not taken, because of an earlier one."""
+        if self.test.independent:
+            return who in self._counted
+        return ts - self._counted.get(who, -SPACING_MS) < SPACING_MS
+
+    def _end(self, ts: int) -> None:
+        """Judge the window that has ended, unless it is the reference."""
+        if self.test.independent:
+            self._counted.clear()
+        if not self.test.windows:
             return
         self._from = ts + self.every_ms
         if self.test.drifted:
@@ -79,12 +112,21 @@ class WindowMonitor(Monitor, Generic[T]):
             self._alarm = Reading(True, statistic, self.test.significance, dict(evidence))
 
     def reference(self) -> list[Any] | None:
-        """The reference window, once it is complete."""
-        return self.test.save()
+        """The format and the reference window, once it is complete."""
+        reference = self.test.save()
+        return [FORMAT, reference] if reference is not None else None
 
     def restore(self, reference: list[Any]) -> None:
-        """Take a reference window."""
-        self.test.load(reference)
+        """Take what :meth:`reference` gave.
+
+        Raises
+        ------
+        ValueError
+            When it is of another format, or does not fit the test.
+        """
+        if len(reference) != 2 or reference[0] != FORMAT:
+            raise ValueError("a reference of another format")
+        self.test.load(reference[1])
 
 
 class NewItemsMonitor(Monitor):

@@ -17,6 +17,7 @@ from streams.telemetry.meter import Snapshot, added, latest, quantiles, total
 CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
 BOTS = ("bots", "bot_impressions", "bot_clicks")
+INDEPENDENT = "intervals for independent impressions; where shoppers differ, rates vary more"
 STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
 
 
@@ -63,7 +64,7 @@ def evaluator_tables(taken: Sequence[Snapshot]) -> list[Table]:
     joined = Table("evaluator", *COUNTED, title="Evaluators")
     for snapshot in last:
         add_row(joined, snapshot.id, *(f"{snapshot.gauges.get(what, 0):,.0f}" for what in COUNTED))
-    rates = Table(*CUT, "impressions", "click rate", "95 % interval", title="Click rate")
+    rates = Table(*CUT, "impressions", "click rate", "95 % interval", title="Click rate", caption=INDEPENDENT)
     for cut, sums in sorted(added(last, "rate_", CUT, least=0.0).items(), key=_by_window):
         if shown := sums.get("impressions", 0.0):
             rate, low, high = wilson(min(sums.get("clicks", 0.0), shown), shown)

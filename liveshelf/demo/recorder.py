@@ -74,7 +74,8 @@ class Recorder:
         return next((mark for mark in self.marks if mark.kind == kind and mark.at_s >= after_s), None)
 
     def ctr(self, since_s: float, until_s: float, surface: str | None = None) -> Interval:
-        """Clicks per impression from one time until before another, with Wilson's 95 % interval."""
+        """Clicks per impression from one time until before another, with Wilson's 95 % interval, as if impressions were
+        independent."""
         some = self._between(since_s, until_s)
         return wilson(_of(some.clicks, surface), _of(some.impressions, surface))
 

@@ -46,7 +46,12 @@ def draw(recorder: Recorder, path: Path, title: str) -> None:
     above.fill_between(
         middles, [100 * one.low for one in rates], [100 * one.high for one in rates], color="#268bd2", alpha=0.2, lw=0
     )
-    above.plot(middles, [100 * one.rate for one in rates], color="#268bd2", label="clicks per impression, 95 %")
+    above.plot(
+        middles,
+        [100 * one.rate for one in rates],
+        color="#268bd2",
+        label="clicks per impression, 95 % (independent impressions)",
+    )
     above.set_ylabel("click rate, %")
     above.set_ylim(bottom=0)
     shares = [100 * recorder.of_oracle(time, time + WIDTH_S) for time in times]

@@ -1,7 +1,7 @@
 """Probabilities that no longer mean what they say: predicted against observed, window by window."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,8 @@ class CalibrationShift(WindowTest[Predicted]):
     >>> detector.get().drifted
     True
     """
+
+    independent: ClassVar[bool] = False
 
     def __init__(self, size: int = 5_000, significance: float = 0.001) -> None:
         super().__init__(size, significance)

@@ -65,5 +65,5 @@ class Psi(WindowTest[float]):
         before, now = (np.bincount(np.searchsorted(edges, some), minlength=BINS) + 0.5 for some in (reference, window))
         before, now = before / before.sum(), now / now.sum()
         psi = float(((now - before) * np.log(now / before)).sum())
-        p = float(chdtrc(BINS - 1, psi / (2 / self.size)))
+        p = float(chdtrc(BINS - 1, psi / (1 / len(reference) + 1 / len(window))))
         return p, {"psi": psi, "mean": float(np.mean(window)), "mean before": float(np.mean(reference))}

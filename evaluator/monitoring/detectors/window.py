@@ -5,7 +5,7 @@ Knows values and a significance; each test defines in its own file what it compa
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from evaluator.monitoring.detectors.detector import Evidence, Reading
 
@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 
 class WindowTest(ABC, Generic[T]):
-    """Gathers a reference of ``size`` values, then tests each following window of ``size`` against it.
+    """Gathers a reference of ``size`` values, then tests each following window of ``size`` against it. :meth:`close`
+    ends the reference or a window with fewer.
 
     On a stable stream a window raises a false alarm with probability ``significance``, so there is one about every
     ``size / significance`` values. Windows do not overlap: each value is tested once, and the tests share only the
@@ -22,18 +23,21 @@ class WindowTest(ABC, Generic[T]):
     Parameters
     ----------
     size
-        Values in a window.
+        Most values in a window.
     significance
         Probability of a false alarm in one window.
 
     Attributes
     ----------
+    independent
+        Whether the test takes a window's values as independent, so that a shopper may give only one of them.
     windows
         Number of windows tested since the last reset.
     drifted
         Whether the alarm is on.
     """
 
+    independent: ClassVar[bool] = True
     windows: int
     drifted: bool
     _window: list[T]
@@ -48,17 +52,26 @@ class WindowTest(ABC, Generic[T]):
 
     def update(self, value: T) -> None:
         """Take one value in; the last one of a window tests it."""
-        if len(self._reference) < self.size:
-            self._reference.append(value)
-            return
         self._window.append(value)
         if len(self._window) == self.size:
-            window, self._window = self._window, []
-            p, evidence = self._test(self._reference, window)
-            self.windows += 1
-            if not self.drifted:
-                self.drifted = p < self.significance
-                self._reading = Reading(self.drifted, p, self.significance, evidence)
+            self.close()
+
+    def close(self) -> None:
+        """End the reference, or end and test a window, with the values that it has."""
+        window, self._window = self._window, []
+        if not self._reference:
+            self._reference = window
+            return
+        p, evidence = self._test(self._reference, window)
+        self.windows += 1
+        if not self.drifted:
+            self.drifted = p < self.significance
+            self._reading = Reading(self.drifted, p, self.significance, evidence)
+
+    @property
+    def gathered(self) -> int:
+        """Number of values in the reference that is not complete yet, or else in the present window."""
+        return len(self._window)
 
     def get(self) -> Reading:
         """The p-value of the last window, or of the one that raised the alarm; 1 before the first."""
@@ -72,9 +85,7 @@ class WindowTest(ABC, Generic[T]):
 
     def save(self) -> list[Any] | None:
         """The reference as plain values, once it is complete; a loaded test begins a new window."""
-        if len(self._reference) < self.size:
-            return None
-        return [self._plain(value) for value in self._reference]
+        return [self._plain(value) for value in self._reference] or None
 
     def load(self, reference: Sequence[Any]) -> None:
         """Go on with the reference that :meth:`save` gave.
@@ -82,10 +93,10 @@ class WindowTest(ABC, Generic[T]):
         Raises
         ------
         ValueError
-            When it is not as long as a window.
+            When it is empty or longer than a window.
         """
-        if len(reference) != self.size:
-            raise ValueError(f"{len(reference)} values are no reference of {self.size}")
+        if not 0 < len(reference) <= self.size:
+            raise ValueError(f"{len(reference)} values are no reference for windows of {self.size}")
         self._reference = [self._restored(value) for value in reference]
         self.reset()
 

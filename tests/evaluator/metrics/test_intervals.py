@@ -75,3 +75,15 @@ def test_debiased_intervals_cover_94_to_96_percent(rate: float, impressions: int
 def test_impossible_counts_are_refused(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match="successes"):
         wilson(successes, trials)
+
+
+@pytest.mark.parametrize(
+    ("unlike", "each", "least", "most"), [(0, 200, 0.92, 0.98), (0.5, 200, 0.6, 0.8), (1, 50, 0.6, 0.8)]
+)
+def test_wilsons_intervals_are_for_independent_impressions(unlike: float, each: int, least: float, most: float) -> None:
+    """Rates of shoppers vary by ``unlike`` times their mean, 5 %: what docs/evaluator.md says of 20,000 impressions."""
+    chance, shoppers, runs = np.random.default_rng(7), 20_000 // each, 500
+    factors = chance.gamma(1 / unlike**2, unlike**2, (runs, shoppers)) if unlike else np.ones((runs, shoppers))
+    clicks = chance.binomial(each, np.minimum(0.05 * factors, 1)).sum(axis=1)
+    found = [wilson(int(count), 20_000) for count in clicks]
+    assert least < np.mean([one.low <= 0.05 <= one.high for one in found]) < most

@@ -8,10 +8,9 @@ import pytest
 
 from evaluator.metrics.impression import AttributedImpression, Chances, JoinEvent, View
 from evaluator.monitoring.alerts.alert import Alert
-from evaluator.monitoring.detectors.distribution import Psi
 from evaluator.monitoring.monitor import MonitorRules
 from evaluator.monitoring.registry import MOST, MonitorRegistry
-from evaluator.monitoring.window_monitor import SPACING_MS, NewItemsMonitor, WindowMonitor
+from evaluator.monitoring.window_monitor import NewItemsMonitor
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, direction
 
 RULES = MonitorRules(learn=300, run_length=3_000, recover=300, scores=200, predictions=400, inputs=80)
@@ -107,16 +106,6 @@ def test_new_items_alarm() -> None:
     assert watch.drifted
     reference = watch.reference()
     assert reference is not None and len(reference) == 50
-
-
-def test_a_shopper_counts_once_in_a_while() -> None:
-    watch = WindowMonitor(Psi(50))
-    for number in range(1_000):
-        watch.update("the same", number, float(number))
-    assert watch.reference() is None
-    for number in range(50):
-        watch.update("the same", number * SPACING_MS + 1_000_000, float(number))
-    assert watch.reference() is not None
 
 
 def test_memory_is_bounded_whatever_surfaces_are_called() -> None:

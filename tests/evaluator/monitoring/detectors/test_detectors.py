@@ -252,7 +252,7 @@ def test_below_holdback_keeps_its_run_length_while_rates_and_shares_drift() -> N
 
 
 def test_below_holdback_refuses_what_it_cannot_use() -> None:
-    with pytest.raises(ValueError, match="below one"):
+    with pytest.raises(ValueError, match="within 0 and 1"):
         BelowHoldback(shifts=(1.2,))
     with pytest.raises(ValueError, match="no state"):
         BelowHoldback().load([1.0])
