@@ -113,11 +113,11 @@ def span(ms: float) -> str:
 
     Examples
     --------
-    >>> [span(ms) for ms in (400, 61_000, 3_600_000, 5_400_000, 172_800_000)]
-    ['1 s', '2 min', '1 h', '1 h 30 min', '48 h']
+    >>> [span(ms) for ms in (400, 90_000, 121_000, 3_600_000, 5_400_000, 172_800_000)]
+    ['1 s', '90 s', '3 min', '1 h', '1 h 30 min', '48 h']
     """
     seconds = math.ceil(ms / 1000)
-    if seconds < 60:
+    if seconds < 120:
         return f"{seconds} s"
     hours, minutes = divmod(math.ceil(seconds / 60), 60)
     return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)

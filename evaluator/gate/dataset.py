@@ -96,8 +96,8 @@ class Groups:
         return len(set(self.shoppers))
 
     def said(self, needed: int) -> str:
-        """In words: how many groups are needed, and how many there are."""
-        return f"{needed:,} {self.unit}, there are {self.count:,}"
+        """In words: how many groups are needed."""
+        return f"{needed:,} {self.unit}"
 
 
 def ranked_lists(examples: Sequence[Example], most: int) -> list[RankedList]:

@@ -60,7 +60,7 @@ def decide(
     >>> verdict.decision, decide(sure(0.6), sure(0.6), shown, GateConfig()).decision
     ('passed', 'refused')
     >>> decide(sure(0.6), sure(0.8), shown[:60], GateConfig()).sentence
-    'Not enough examples: 200 queries are needed, there are 30. The slice has 30 queries.'
+    'Not enough examples: 30 queries. 200 queries are needed.'
     """
     lists = ranked_lists(examples, config.most_contexts)
     groups = Groups.of(lists)
@@ -115,7 +115,7 @@ def _too_few(groups: Groups, config: GateConfig) -> Iterator[Check]:
                 limit=wanted,
                 passed=False,
                 needed=math.ceil(wanted * groups.count / count) if count else wanted,
-                sentence=f"The slice has {count:,} {unit}.",
+                sentence=f"{wanted:,} {unit} are needed.",
             )
 
 

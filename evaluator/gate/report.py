@@ -69,7 +69,7 @@ def conclude(checks: Sequence[Check], shoppers: int, queries: int, contexts: int
     >>> fine = Check(name="loss", value=-0.1, interval=(-0.2, -0.05), limit=0.0, passed=True, sentence="Better.")
     >>> open = Check(name="ndcg", value=0.0, interval=(-0.2, 0.2), limit=-0.1, passed=False, needed=900, sentence="?")
     >>> conclude([fine, open], 100, 110, 120, {}).sentence
-    'Not enough examples: 900 shoppers are needed, there are 100. ?'
+    'Not enough examples: 100 shoppers, 110 queries. ?'
     """
     failed = [check for check in checks if not check.passed]
     refused = [check for check in failed if check.needed is None]
@@ -80,10 +80,7 @@ def conclude(checks: Sequence[Check], shoppers: int, queries: int, contexts: int
         case "refused":
             said = "Refused."
         case "too_few":
-            most = max(check.needed or 0 for check in failed)
-            said = "Not enough examples"
-            count, unit = (shoppers, "shoppers") if shoppers else (queries, "queries")
-            said += f": {most:,} {unit} are needed, there are {count:,}." if most > count else "."
+            said = f"Not enough examples: {f'{shoppers:,} shoppers, ' if shoppers else ''}{queries:,} queries."
     sentence = " ".join([said, *(check.sentence for check in (refused or failed))])
     return Verdict(
         decision=decision,

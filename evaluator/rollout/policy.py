@@ -34,9 +34,9 @@ def decide(config: RolloutConfig, seen: CanaryEvidence, now: int) -> Decision:
     ('canary', "200 shelves in shadow, 0 failed, 1.25 times the champion's time: 10% of the shoppers get it")
     >>> canary = Canary(9_000, 0, 20_000, 2_000, 180_000, 14_400, 1.25, 1.02, 1.9, 0.1)
     >>> tried = CanaryEvidence("canary", "m2", since=0, share=0.1, workers=2, ready=2, canary=canary)
-    >>> decide(config, tried, 60_000)[:2]
-    ('promote',
-     'click rate 10.00% in 20,000 impressions, 8.00% of the champion: 1.25 times, evidence 79 to 1 of a difference')
+    >>> found = decide(config, tried, 60_000)
+    >>> found.action, found.words.partition(": ")[0]
+    ('promote', "click rate 10.00% in 20,000 impressions, against the champion's 8.00%")
     """
     if seen.stage == "none":
         return Decision("wait", "no challenger", {})
@@ -117,7 +117,9 @@ def _failing(config: RolloutConfig, stage: Shadow | Canary) -> bool:
 
 def _click_rates(canary: Canary) -> str:
     words = f"click rate {_rate(canary.clicks, canary.impressions)} in {canary.impressions:,} impressions, "
-    words += f"{_rate(canary.champion_clicks, canary.champion_impressions)} of the champion"
+    if not canary.champion_impressions:
+        return words + "the champion's is unknown"
+    words += f"against the champion's {_rate(canary.champion_clicks, canary.champion_impressions)}"
     if math.isfinite(canary.ratio):
         words += f": {canary.ratio:.2f} times, evidence {_odds(canary.log10_clicks)} of a difference"
     return words

@@ -9,6 +9,7 @@ from streams.telemetry.meter import Snapshot
 
 ALARM = "click_rate_drop"
 
+VERDICTS: dict[str, Kind] = {"passed": "gate", "too_few": "too few examples", "refused": "refused"}
 ENDS: dict[str, Kind] = {"promoted": "promoted", "rolled_back": "rolled back", "gave_up": "gave up"}
 
 
@@ -21,6 +22,13 @@ class LogEntry(NamedTuple):
 
 class StoryLog:
     """Finds what is new in each snapshot and alert.
+
+    Attributes
+    ----------
+    trainer
+        The trainer's last snapshot.
+    ends
+        How the rollout of each challenger ended.
 
     Examples
     --------
@@ -35,7 +43,8 @@ class StoryLog:
     def __init__(self) -> None:
         self.trainer: Snapshot | None = None
         self._trigger_at = 0.0
-        self._verdict = self._stage = ""
+        self.ends: dict[str, Kind] = {}
+        self._verdict = self._stage = self._challenger = ""
         self._firing: set[str] = set()
 
     def update(self, news: Snapshot | PublishedAlert) -> Iterator[LogEntry]:
@@ -66,11 +75,13 @@ class StoryLog:
         verdict = labels.get("verdict", "")
         if verdict and labels.get("verdict_sentence", "") != self._verdict:
             self._verdict = labels.get("verdict_sentence", "")
-            yield LogEntry("gate" if verdict == "passed" else "refused", f"the gate: {self._verdict}")
+            yield LogEntry(VERDICTS.get(verdict, "refused"), f"the gate: {self._verdict}")
         stage = labels.get("stage", "")
         if stage == "canary" and self._stage != "canary":
             yield LogEntry("canary", f"{gauges.get('canary_share', 0.0):.0%} of the shoppers get the challenger")
         self._stage = stage
         for count, kind in ENDS.items():
             if said.counts.get(count):
+                self.ends[self._challenger] = kind
                 yield LogEntry(kind, f"{kind}: {labels.get('decision', '')}")
+        self._challenger = labels.get("challenger", "")

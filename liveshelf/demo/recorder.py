@@ -11,7 +11,18 @@ from evaluator.metrics.intervals import Interval, wilson
 from liveshelf.simulation.truth import Rates
 
 Kind = Literal[
-    "chapter", "drift", "alarm", "trigger", "gate", "canary", "promoted", "refused", "rolled back", "gave up"
+    "chapter",
+    "drift",
+    "alarm",
+    "trigger",
+    "gate",
+    "too few examples",
+    "refused",
+    "canary",
+    "promoted",
+    "rolled back",
+    "gave up",
+    "recovered",
 ]
 
 

@@ -7,7 +7,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,14 +19,13 @@ from liveshelf.demo import catalogs
 from liveshelf.demo.environment import DemoEnvironment, demo_environment
 from liveshelf.demo.log import StoryLog
 from liveshelf.demo.recorder import Kind
-from liveshelf.demo.results import WINDOW_S, draw, summary
+from liveshelf.demo.results import ALARM, FIRST, ROLLBACK, WINDOW_S, draw, overload, summary
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.terminal_ui import Numbers, describe
 from liveshelf.settings import Settings
 from liveshelf.simulation.drift import Fashion
 from liveshelf.stack.supervisor import Signals
 from liveshelf.stack_record import StackError
-from liveshelf.terminal import NONE, figure
 from models.store.slots import CHALLENGER, CHAMPION
 from streams.events.schema import Item
 
@@ -44,6 +44,16 @@ TICK_S = 0.25
 LINE_S = 5.0
 RECOVERED = 0.95
 
+HEADINGS = {
+    "Cold start": "a worker loads BERT and encodes the catalogue",
+    "It learns": "clicks train a model, and clicks decide on it",
+    "Fashions change": "shoppers no longer like what they liked",
+    "Repair": "a newer model passes gate and canary, and becomes champion",
+    "Sabotage": "a model that reverses the order is forced past the gate",
+    "Open": "the shop goes on until Ctrl-C",
+}
+"""What each chapter is about; with its title it fits into a line of a terminal."""
+
 
 @dataclass
 class Story:
@@ -52,7 +62,7 @@ class Story:
     Attributes
     ----------
     missed
-        What did not happen in time.
+        What did not happen in time, and within how many seconds it was expected.
     title
         The current chapter.
     """
@@ -62,7 +72,7 @@ class Story:
     say: Callable[[str, str], None]
     stopped: Callable[[float], bool]
     log: StoryLog = field(default_factory=StoryLog)
-    missed: list[str] = field(default_factory=list)
+    missed: dict[str, float] = field(default_factory=dict)
     title: str = ""
     _line_at: float = 0.0
 
@@ -76,8 +86,7 @@ class Story:
 
     def cold_start(self) -> None:
         """A worker loads BERT and encodes the catalogue; the shop opens with an untrained model."""
-        self.title = "Cold start"
-        self.say("chapter", "Cold start: a worker loads BERT and encodes the catalogue")
+        self.announce("Cold start")
         wanted = min(len(self.shop.world.on_sale(self.shop.world.start_ms)), ENOUGH)
         if not self.until(lambda: self.numbers.items >= wanted, READY_S, f"{wanted} items encoded"):
             if self.stopped(0):
@@ -91,21 +100,20 @@ class Story:
 
     def learning(self) -> None:
         """There are enough examples for the shop's first own model."""
-        self.chapter("It learns: clicks become examples, examples train a model, and shoppers' clicks decide on it")
-        self.until(lambda: self.champion() is not None, LEARN_S, "a first champion")
+        self.chapter("It learns")
+        self.until(lambda: self.champion() is not None, LEARN_S, FIRST)
         self.wait(STEADY_S)
         if self.stopped(0):
             return
-        since = self.shop.second - WINDOW_S
-        self.say("note", f"click rate {self.rate(since)}, {self.share(since)} of what is possible")
+        self.say("note", self.clicks(WINDOW_S))
 
     def drift(self) -> None:
         """Fashions change; an alarm fires."""
-        self.chapter("Fashions change: shoppers no longer like what they liked")
+        self.chapter("Fashions change")
         self.mark("drift", "half of the brands go out of fashion, the other half comes back")
         self.shop.drift(1)
         began = self.shop.second
-        if self.until(lambda: self.shop.recorder.first("alarm", began) is not None, ALARM_S, "an alarm"):
+        if self.until(lambda: self.shop.recorder.first("alarm", began) is not None, ALARM_S, ALARM):
             alarm = self.shop.recorder.first("alarm", began)
             assert alarm is not None
             shown = self.shop.recorder.impressions(began, alarm.at_s)
@@ -113,7 +121,7 @@ class Story:
 
     def repair(self) -> None:
         """Models are trained on current events, until the shop is as good as before."""
-        self.chapter("Repair: fine-tune, gate, canary, and the better model becomes champion")
+        self.chapter("Repair")
         drifted = self.at("drift")
         before = self.shop.recorder.of_oracle(drifted - WINDOW_S, drifted)
 
@@ -122,24 +130,35 @@ class Story:
             promoted = self.shop.recorder.first("promoted", drifted)
             return promoted is not None and self.shop.recorder.of_oracle(now - WINDOW_S, now) >= RECOVERED * before
 
-        self.until(recovered, REPAIR_S, f"{RECOVERED:.0%} of what was reached before")
+        if self.until(recovered, REPAIR_S, f"{RECOVERED:.0%} of what was reached before"):
+            self.mark("recovered", f"{RECOVERED:.0%} of what was reached before")
 
     def bad_model(self) -> None:
         """A bad model is forced past the gate; the clicks of shoppers cause its rollback."""
         self.until(lambda: self.challenger() is None, REPAIR_S, "the end of the running canary")
         if self.stopped(0):
             return
-        self.chapter("Sabotage: a model that ranks the worst items first is forced past the gate")
+        self.chapter("Sabotage")
         from liveshelf.demo.sabotage import sabotage  # imports torch, which takes seconds
 
         champion, began = self.champion(), self.shop.second
         bad = sabotage(self.environment.store)
         self.environment.promote(bad, "pushed past the gate, on purpose", CHALLENGER, share=0.5)
-        if self.until(lambda: self.challenger() != bad, CANARY_S, "the end of the bad model"):
-            kept = "the champion stays" if self.champion() == champion else "ANOTHER MODEL IS CHAMPION"
-            shown = self.shop.recorder.impressions(began, self.shop.second)
-            self.say("note", f"rolled back after {self.shop.second - began:.0f} s, {shown:,} impressions: {kept}")
+        if self.until(lambda: bad in self.log.ends, CANARY_S, ROLLBACK):
+            self.ended(self.log.ends[bad], champion, began)
         self.wait(STEADY_S / 2)
+
+    def ended(self, how: Kind, champion: str | None, began: float) -> None:
+        """Say how the bad model ended, and what serves since; only a rollback is what had to happen."""
+        after, shown = self.shop.second - began, self.shop.recorder.impressions(began, self.shop.second)
+        kept = "the champion stays" if champion else "the untrained weights stay"
+        serves = kept if self.champion() == champion else "ANOTHER MODEL IS CHAMPION"
+        words = f"{how} after {after:.0f} s, {shown:,} impressions: {serves}"
+        if how == "rolled back":
+            self.say("note", words)
+        else:
+            self.missed[ROLLBACK] = CANARY_S
+            self.say("missed", f"not rolled back: {words}")
 
     @property
     def numbers(self) -> Numbers:
@@ -156,25 +175,30 @@ class Story:
         current = self.environment.store.slots.read(CHALLENGER).current
         return current.version if current else None
 
-    def rate(self, since_s: float) -> str:
-        """The click rate since a time, as text."""
-        rate, low, high = self.shop.recorder.ctr(since_s, self.shop.second)
-        return NONE if math.isnan(rate) else f"{rate:.2%} ({low:.2%} to {high:.2%})"
-
-    def share(self, since_s: float) -> str:
-        """The share of the possible since a time, as text."""
-        return figure(self.shop.recorder.of_oracle(since_s, self.shop.second), ".0%")
+    def clicks(self, seconds: float) -> str:
+        """The click rate and the share of the possible in the last seconds, as text."""
+        now = self.shop.second
+        rate, low, high = self.shop.recorder.ctr(now - seconds, now)
+        if math.isnan(rate):
+            return f"no impressions in these {seconds:.0f} s"
+        words = f"click rate {rate:.2%} ({low:.2%} to {high:.2%})"
+        share = self.shop.recorder.of_oracle(now - seconds, now)
+        return words if math.isnan(share) else f"{words}, {share:.0%} of the possible"
 
     def at(self, kind: Kind) -> float:
         """The time of the first event of a kind; now if there is none."""
         mark = self.shop.recorder.first(kind)
         return mark.at_s if mark else self.shop.second
 
-    def chapter(self, text: str) -> None:
-        """Begin a chapter."""
-        self.title = text.partition(":")[0]
-        self.mark("chapter", self.title)
-        self.say("chapter", text)
+    def chapter(self, title: str) -> None:
+        """Begin a chapter of the open shop."""
+        self.mark("chapter", title)
+        self.announce(title)
+
+    def announce(self, title: str) -> None:
+        """Say which chapter begins."""
+        self.title = title
+        self.say("chapter", f"{title}: {HEADINGS[title]}")
 
     def mark(self, kind: Kind, text: str) -> None:
         """Record an event, now."""
@@ -192,7 +216,7 @@ class Story:
         if happened():
             return True
         if not self.stopped(0):
-            self.missed.append(what)
+            self.missed[what] = limit_s
             self.say("missed", f"not within {limit_s:.0f} s: {what}")
         return False
 
@@ -209,13 +233,11 @@ class Story:
                 self.say("line", self._line())
 
     def _line(self) -> str:
-        now = self.shop.second
         trainer = self.log.trainer
         stage = trainer.labels.get("stage", "") if trainer else ""
         progress = f"{stage}, " if stage not in ("", "idle") else ""
         progress += f"{trainer.gauges.get('new_examples', 0):,.0f} new examples" if trainer else "no trainer yet"
-        since = now - LINE_S
-        return f"click rate {self.rate(since)}, {self.share(since)} of the possible; {progress}"
+        return f"{self.clicks(LINE_S)}; {progress}"
 
 
 COLOURS = {
@@ -226,6 +248,7 @@ COLOURS = {
     "promoted": "bold green",
     "rolled back": "magenta",
     "refused": "magenta",
+    "too few examples": "magenta",
     "line": "dim",
     "note": "cyan",
 }
@@ -274,21 +297,31 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
                 story = Story(there, shop, say, signals.stop.wait)
                 signals.calm = True
                 say("note", f"the live page is at {there.page}")
-                with shop.running():
+                with shop.running(), quiet_closing():
                     whole = story.run()
                     if keep and whole:
-                        story.chapter("The shop stays open until Ctrl-C")
+                        story.chapter("Open")
                         story.wait(float("inf"))
                     say("line", "closing")
         except KeyboardInterrupt:
             console.print("Stopped before everything was up")
             return signals.exit_code
-    draw(shop.recorder, out, "A shop that learns, drifts and recovers")
-    console.print(summary(story.shop, began, story.missed, "" if whole else story.title))
+    draw(shop.recorder, out)
+    loaded = overload(os.getloadavg()[0], os.cpu_count() or 1) if story.missed else ""
+    console.print(summary(story.shop, began, story.missed, "" if whole else story.title, loaded))
     console.print(Text(f"The whole run as a picture: {out}"), soft_wrap=True)
     if not whole:
         return signals.exit_code
     return 0 if shop.first_shelf_at is not None and not story.missed else 1
+
+
+@contextmanager
+def quiet_closing() -> Iterator[None]:
+    """Drop errors that kafka-python's connections log after the block: they read from sockets that it has closed."""
+    try:
+        yield
+    finally:
+        logging.getLogger("kafka.net.transport").setLevel(logging.CRITICAL)
 
 
 def catalogue(seed: int) -> list[Item]:

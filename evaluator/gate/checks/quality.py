@@ -74,7 +74,7 @@ def loss_check(
     passed = found.value < 0 and found.high < margin
     needed = bootstrap.needed(found, effect + margin)
     open_ = not passed and found.low < 0 and needed > found.groups
-    said = f"Log loss {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
+    said = _compared("Log loss", level, level + found.value, found)
     if passed:
         said += ", better."
     elif open_:
@@ -103,7 +103,7 @@ def ndcg_check(
     needed = math.ceil(bootstrap.needed(found, margin) * groups.count / found.groups)
     open_ = not passed and found.high > -margin and needed > groups.count
     level = float(np.nanmean(before))
-    said = f"nDCG@10 {level:.4f} of the champion, {level + found.value:.4f} of the challenger: {_signed(found)}"
+    said = _compared("nDCG@10", level, level + found.value, found)
     if passed:
         said += f", not worse by {margin:g}."
     elif open_:
@@ -140,7 +140,7 @@ def calibration_check(
     value = values[1] - values[0]
     found = Estimate(value, *combined(value, bounds, groups.groupings), groups.count)
     passed = found.low <= config.calibration_margin
-    said = f"Calibration error {values[0]:.4f} of the champion, {values[1]:.4f} of the challenger: {_signed(found)}"
+    said = _compared("Calibration error", values[0], values[1], found)
     said += "." if passed else f", more than {config.calibration_margin:g} worse."
     return _check("calibration", found, config.calibration_margin, passed, None, said)
 
@@ -186,8 +186,9 @@ def _check(name: str, found: Estimate, limit: float, passed: bool, needed: int |
     )
 
 
-def _signed(found: Estimate) -> str:
-    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+def _compared(what: str, champion: float, challenger: float, found: Estimate) -> str:
+    difference = f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+    return f"{what}: champion {champion:.4f}, challenger {challenger:.4f}, difference {difference}"
 
 
 def calibrated(score: Score, examples: Sequence[Example], most: int) -> Score:

@@ -109,7 +109,7 @@ def robustness_checks(
             strict=True,
         )
         yield _check(
-            f"robustness_{kind}_order", correlations, groupings, config.robustness_order, bootstrap, "rank correlation"
+            f"robustness_{kind}_order", correlations, groupings, config.robustness_order, bootstrap, "Rank correlation"
         )
         yield _check(f"robustness_{kind}_ndcg", ndcg_after, groupings, config.robustness_ndcg, bootstrap, "nDCG@10")
 
@@ -139,8 +139,8 @@ def _check(
     known = ~np.isnan(challenger - champion)
     passed = found.high >= -margin
     said = (
-        f"With changed {kind}, {what} {champion[known].mean():.4f} of the champion, {challenger[known].mean():.4f} of "
-        f"the challenger" + ("." if passed else f": more than {margin:g} worse.")
+        f"{what} with changed {kind}: champion {champion[known].mean():.4f}, challenger {challenger[known].mean():.4f}"
+        + ("." if passed else f", more than {margin:g} worse.")
     )
     return Check(
         name=name, value=found.value, interval=(found.low, found.high), limit=-margin, passed=passed, sentence=said

@@ -64,17 +64,17 @@ def test_a_canary_ends_by_its_evidence_in_the_direction_of_its_ratio() -> None:
     assert canary(ratio=0.8).action == "roll_back"
     assert canary(log10_clicks=1.3, ratio_low=0.9)[:2] == (
         "wait",
-        "click rate 10.00% in 20,000 impressions, 8.00% of the champion: 1.25 times, evidence 20 to 1 of a "
-        "difference; 20 to 1 is enough, or surely at least 0.98 times",
+        "click rate 10.00% in 20,000 impressions, against the champion's 8.00%: 1.25 times, evidence 20 to 1 "
+        "of a difference; 20 to 1 is enough, or surely at least 0.98 times",
     )
     assert canary(log10_clicks=1.302).action == "promote"
     assert canary(impressions=999).action == "wait"
     equal = canary(log10_clicks=-1.0, ratio=1.01, ratio_low=0.98)
     assert equal[:2] == (
         "promote",
-        "click rate 10.00% in 20,000 impressions, 8.00% of the champion: 1.01 times, evidence 0.1 to 1 of a "
-        "difference; surely at least 0.980 times, and 0.98 is enough: the gate shows whether it is better, the canary "
-        "whether shoppers lose by it",
+        "click rate 10.00% in 20,000 impressions, against the champion's 8.00%: 1.01 times, evidence 0.1 to 1 "
+        "of a difference; surely at least 0.980 times, and 0.98 is enough: the gate shows whether it is better, the "
+        "canary whether shoppers lose by it",
     )
     assert canary(log10_clicks=-1.0, ratio=1.01, ratio_low=0.979).action == "wait"
     assert canary(log10_clicks=1.4, ratio=0.99, ratio_low=0.985).action == "roll_back", "surely lower, if by little"
@@ -102,7 +102,14 @@ def test_nothing_waits_for_ever_and_a_new_champion_ends_the_comparison(stage: st
     assert decide(CONFIG, seen, horizon - 1).action == "wait"
     late = decide(CONFIG, seen, horizon)
     assert late.action == "give_up" and late.words.endswith("no answer in 168 h")
+    soon = decide(RolloutConfig(horizon_s=90), seen, 90_000)
+    assert soon.action == "give_up" and soon.words.endswith("no answer in 90 s")
     assert decide(CONFIG, seen._replace(champion_changed=True), 0).action == "give_up"
+
+
+def test_a_champion_without_impressions_has_no_click_rate() -> None:
+    found = canary(impressions=20, clicks=2, champion_impressions=0, champion_clicks=0, ratio=math.nan)
+    assert found.words.startswith("click rate 10.00% in 20 impressions, the champion's is unknown; ")
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

@@ -1,5 +1,6 @@
 """The figures are training's own, chance passes nobody, and a gain that matters is seen."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -169,6 +170,7 @@ def test_ndcg_may_not_fall_and_says_when_it_cannot_tell() -> None:
     assert ndcg(lists, champion, champion).passed
     worst = ndcg(lists, champion, [part[:, ::-1] for part in champion])
     assert not worst.passed and worst.needed is None and "worse" in worst.sentence
+    assert re.match(r"nDCG@10: champion 0\.\d{4}, challenger 0\.\d{4}, difference -0\.\d{4} \(", worst.sentence)
     unsure = ndcg(lists[:40], champion[:40], world.erring(0.5, 0.5)[:40])
     assert not unsure.passed and unsure.needed is not None and unsure.needed > 40
 
@@ -180,7 +182,9 @@ def test_without_anything_to_choose_between_nothing_is_told_of_ndcg() -> None:
     said = [np.full((2, 4), 0.25, np.float32)] * 9
     check = ndcg_check(lists, said, said, CONFIG, HOW, expected_level)
     assert not check.passed and check.value is None and check.needed == CONFIG.least_queries
-    assert conclude([check], 0, 500, 500, {}).sentence.startswith("Not enough examples. Nothing in the slice")
+    assert conclude([check], 0, 500, 500, {}).sentence.startswith(
+        "Not enough examples: 500 queries. Nothing in the slice"
+    )
 
 
 def test_a_challenger_that_promises_too_much_breaks_the_calibration_budget() -> None:
