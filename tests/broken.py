@@ -40,6 +40,7 @@ def break_off(target: str, how: str) -> None:
         if how == "is cancelled":
             raise asyncio.CancelledError
 
+    assert hasattr(owner, name), f"{owner.__name__} has no {name} any more"
     setattr(owner, name, broken)
 
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 REASON = {"raises": "broken", "is cancelled": "ended|cancelled|no more", "returns": "ended|no more"}
 HOW = tuple(REASON)
 READING = "aiokafka.consumer.fetcher:Fetcher._fetch_requests_routine"
-SENDING = "streams.kafka.producer:Producer._hand_on"
+SENDING = "streams.kafka.producer:Producer._pass_on"
 
 TASKS = {
     "worker": [
