@@ -70,6 +70,7 @@ class _Worker(faust.Worker):  # type: ignore[misc]
 def run(app: Any) -> int:
     """Run an app until SIGTERM or SIGINT; returns the exit code."""
     worker = _Worker(app, loglevel=logging.getLevelName(logging.getLogger().level), override_logging=False)
+    worker.spinner = None  # its signs of progress are control codes in a log
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
