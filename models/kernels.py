@@ -115,10 +115,23 @@ def overlap(
 
 def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> torch.Tensor:
     """:func:`match` of one query with restored float32 items, and :func:`overlap`, [C, K + 5]."""
-    restored = items.tokens.float() * items.scales.unsqueeze(-1)
-    similarity = torch.einsum("qd,cld->qcl", query.states, restored)
-    found = match(similarity, items.scales > 0, query.weights, kernels)
+    found = match(_similarity(query, items), items.scales > 0, query.weights, kernels)
     return torch.cat([found, _overlap(query, items)], dim=-1)
+
+
+def term_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
+    """What each pair of a query's and an item's token adds to MaxSim: the query token's weight times its similarity to
+    its best match, zero for all other tokens.
+
+    Returns
+    -------
+    float32 [C, Q, L]; an item's sum is its MaxSim.
+    """
+    similarity = _similarity(query, items).transpose(0, 1)
+    there = (items.scales > 0).unsqueeze(1)
+    best = similarity.masked_fill(~there, -torch.inf).argmax(-1, keepdim=True)
+    chosen = torch.zeros_like(similarity).scatter_(-1, best, 1.0) * there
+    return similarity * chosen * query.weights[None, :, None]
 
 
 class KernelTable:
@@ -167,6 +180,11 @@ class KernelTable:
             return query.states @ tokens.float().T
         values, scales = quantise(query.states.numpy())
         return torch._int_mm(torch.from_numpy(values), tokens.T).float().mul_(torch.from_numpy(scales).unsqueeze(-1))
+
+
+def _similarity(query: QueryTokens, items: Gathered) -> torch.Tensor:
+    restored = items.tokens.float() * items.scales.unsqueeze(-1)
+    return torch.einsum("qd,cld->qcl", query.states, restored)
 
 
 def _overlap(query: QueryTokens, items: Gathered) -> torch.Tensor:

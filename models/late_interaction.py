@@ -25,7 +25,7 @@ from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
 from models.intents import INTENTS
 from models.item_store import ItemStore
-from models.kernels import Kernels, KernelTable, QueryTokens, exact
+from models.kernels import Kernels, KernelTable, QueryTokens, exact, term_matches
 from models.projection import orthogonal
 from models.scorer import Floats, ScoreRequest
 from models.trigrams import share
@@ -270,6 +270,27 @@ class LateInteractionScorer:
         """The head's input for each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
         return self._features(request, {})
 
+    @torch.inference_mode()
+    def term_matches(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> Floats:
+        """What each pair of a query's and an item's word piece adds to the feature ``maxsim``, float32 [n, Q, L].
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from models.encoder import Encoder
+        >>> encoder = Encoder()
+        >>> item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        >>> item_store.put_many([0], encoder.encode_items(["blue garden hose"]))
+        >>> [query] = encoder.encode_queries(["hose"])
+        >>> LateInteractionScorer(item_store).term_matches(query, np.array([0]))[0, 0].argmax().item()
+        2
+        """
+        return term_matches(self._prepare(query), self.item_store.gather(candidates)).numpy()
+
+    def _prepare(self, query: EncodedQuery) -> QueryTokens:
+        there = torch.ones(len(query.tokens), dtype=torch.bool)
+        return self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
+
     def _features(self, request: ScoreRequest, matches: dict[tuple[int, int], _Match]) -> torch.Tensor:
         """As :meth:`features`; ``matches`` caches the match of a query with the same candidates, so that a query's
         personal shelves cost little more than its general one."""
@@ -300,8 +321,7 @@ class LateInteractionScorer:
 
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.item_store.gather(candidates)
-        there = torch.ones(len(query.tokens), dtype=torch.bool)
-        tokens = self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
+        tokens = self._prepare(query)
         features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
         trigrams = torch.from_numpy(share(query.trigrams, items.trigrams.numpy().view(np.uint64)))
         pooled = torch.from_numpy(query.pooled)

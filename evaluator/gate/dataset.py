@@ -192,7 +192,7 @@ class Served:
             parts.architecture,
             encoder,
             items.item_store,
-            list(items.slots).__getitem__,
+            items.texts.__getitem__,
             head=parts.head,
             cross_encoder=parts.cross_encoder,
             precision=precision,

@@ -12,10 +12,12 @@ import typer
 from liveshelf.cli.alerts import alerts_app
 from liveshelf.cli.dashboard import dashboard
 from liveshelf.cli.dead_letters import letters_app
+from liveshelf.cli.evaluate import evaluate
 from liveshelf.cli.ingest import importing, replay
 from liveshelf.cli.items import items_app
 from liveshelf.cli.models import models_app
 from liveshelf.cli.ope import ope
+from liveshelf.cli.prepare import prepare
 from liveshelf.cli.roles import demo, evaluator, trainer, up, worker
 from liveshelf.cli.shelves import getting
 from liveshelf.cli.topics import topics_app
@@ -37,7 +39,7 @@ app.add_typer(letters_app, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.add_typer(alerts_app, name="alerts")
-for command in (up, demo, worker, evaluator, trainer, replay, train, ope, dashboard):
+for command in (up, demo, worker, evaluator, trainer, replay, train, prepare, evaluate, ope, dashboard):
     app.command()(command)
 
 

@@ -224,10 +224,19 @@ class FrozenItems:
     """
 
     def __init__(self, encoder: Encoder, texts: Iterable[str], folder: Path | None = None) -> None:
-        unique = sorted(set(texts))
-        self.slots = {text: slot for slot, text in enumerate(unique)}
+        self._cache = ItemCache(encoder, folder)
+        self.texts: list[str] = []
+        self.slots: dict[str, int] = {}
         self.item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
-        self.item_store.put_many(range(len(unique)), ItemCache(encoder, folder).encode(unique))
+        self.add(texts)
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Encode those that are new, and store them in the slots behind the others."""
+        new = sorted(set(texts) - self.slots.keys())
+        first = len(self.texts)
+        self.texts += new
+        self.slots |= {text: slot for slot, text in enumerate(new, first)}
+        self.item_store.put_many(range(first, len(self.texts)), self._cache.encode(new))
 
     def tensors(self, texts: Sequence[str]) -> Batch:
         """``item_states`` float32 [m, L, T], ``item_mask`` bool and ``item_pieces`` int16 [m, L], ``item_pooled``

@@ -83,6 +83,8 @@ def test_roles_do_without_extras() -> None:
         (("up",), "local,train"),
         (("trainer",), "train"),
         (("train", "README.md"), "train"),
+        (("evaluate",), "evaluate"),
+        (("prepare", "README.md"), "evaluate"),
     ],
 )
 def test_a_command_whose_extra_is_missing_says_which_to_install(arguments: tuple[str, ...], extras: str) -> None:

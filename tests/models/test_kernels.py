@@ -4,7 +4,7 @@ import torch
 
 from models.encoded import EncodedItem, fold
 from models.item_store import Gathered, ItemStore
-from models.kernels import Kernels, KernelTable, QueryTokens, exact, match
+from models.kernels import Kernels, KernelTable, QueryTokens, exact, match, term_matches
 from models.trigrams import trigrams
 
 EVEN = torch.full((3,), 1 / 3)
@@ -75,3 +75,12 @@ def test_query_tokens_that_are_not_there_change_nothing() -> None:
     longer = torch.cat([similarity, torch.rand(2, 4, 5)])
     weights = torch.cat([EVEN, torch.zeros(2)])
     torch.testing.assert_close(match(similarity, mask, EVEN, Kernels()), match(longer, mask, weights, Kernels()))
+
+
+def test_term_matches_add_up_to_maxsim(problem: tuple[QueryTokens, Gathered]) -> None:
+    query, items = problem
+    found = term_matches(query, items)
+    kernels = Kernels()
+    torch.testing.assert_close(found.sum((1, 2)), exact(query, items, kernels)[:, kernels.count])
+    assert ((found != 0).sum(-1) <= 1).all()  # each token of the query has one best match
+    assert not found.transpose(1, 2)[items.scales == 0].any()

@@ -3,11 +3,12 @@
 Pure: takes lists of names by rank. A place's exposure is nDCG's discount, 1 / log2(1 + rank) (Singh and Joachims 2018).
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import shorten
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest
@@ -28,6 +29,18 @@ def top(requests: Sequence[GateRequest], scores: Sequence[Floats]) -> list[list[
     ]
 
 
+def discounts(count: int) -> npt.NDArray[np.float64]:
+    """The exposure of each of the first places.
+
+    Examples
+    --------
+    >>> discounts(3).round(2).tolist()
+    [1.0, 0.63, 0.5]
+    """
+    found: npt.NDArray[np.float64] = 1 / np.log2(1 + np.arange(1, count + 1))
+    return found
+
+
 def shares(shelves: Iterable[Sequence[str]]) -> dict[str, float]:
     """Each name's share of all exposure.
 
@@ -36,12 +49,12 @@ def shares(shelves: Iterable[Sequence[str]]) -> dict[str, float]:
     >>> {name: round(share, 2) for name, share in shares([["a", "b"], ["a", "c"]]).items()}
     {'a': 0.61, 'b': 0.19, 'c': 0.19}
     """
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for names in shelves:
-        for rank, name in enumerate(names, 1):
-            found[name] += 1 / np.log2(1 + rank)
+        for name, seen in zip(names, discounts(len(names)).tolist(), strict=True):
+            found[name] += seen
     total = sum(found.values())
-    return {name: float(seen / total) for name, seen in found.items()}
+    return {name: seen / total for name, seen in found.items()}
 
 
 def total_variation(one: Mapping[str, float], other: Mapping[str, float]) -> float:

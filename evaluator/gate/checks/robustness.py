@@ -15,59 +15,9 @@ from evaluator.gate.checks.quality import Worth, mean_difference, ndcgs
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Groups, RankedList, Score, answers
 from evaluator.gate.report import Check
+from evaluator.gate.typing_errors import KINDS, perturb
 from models.scorer import Floats
 from models.training.measures import spearman
-
-KINDS = ("typo", "keyboard", "case", "words", "spaces")
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_PLACES = {letter: (row, column) for row, letters in enumerate(_ROWS) for column, letter in enumerate(letters)}
-
-NEIGHBOURS = {
-    letter: "".join(
-        other
-        for other, (y, x) in _PLACES.items()
-        if other != letter and (abs(x - column) <= 1 if y == row else y - row in {-1, 1} and x - column in {0, row - y})
-    )
-    for letter, (row, column) in _PLACES.items()
-}
-"""Keys beside a letter's, on a QWERTY keyboard whose rows are each half a key further right."""
-
-
-def perturb(text: str, kind: str, chance: random.Random) -> str:
-    """A text with one change of a kind; the same text where there is nothing to change.
-
-    ``typo`` swaps two letters, drops one or doubles one, never a word's first; ``keyboard`` types a neighbouring key;
-    ``case`` changes to capitals or title case; ``words`` drops a word; ``spaces`` adds some around and between.
-
-    Examples
-    --------
-    >>> [perturb("garden hose reel", kind, random.Random(1)) for kind in KINDS]
-    ['gardden hose reel', 'gaeden hose reel', 'GARDEN HOSE REEL', 'hose reel', 'garden  hose  reel']
-    """
-    words = text.split()
-    match kind:
-        case "typo":
-            places = [i for i in range(1, len(text) - 1) if all(near.isalpha() for near in text[i - 1 : i + 2])]
-            if not places:
-                return text
-            at = chance.choice(places)
-            pair = text[at : at + 2]
-            return text[:at] + chance.choice((pair[::-1], pair[1], pair[0] + pair)) + text[at + 2 :]
-        case "keyboard":
-            places = [i for i, letter in enumerate(text) if letter.lower() in NEIGHBOURS]
-            if not places:
-                return text
-            at = chance.choice(places)
-            return text[:at] + chance.choice(NEIGHBOURS[text[at].lower()]) + text[at + 1 :]
-        case "case":
-            return chance.choice((text.upper(), text.title()))
-        case "words":
-            lost = chance.randrange(len(words)) if len(words) > 1 else -1
-            return " ".join(word for place, word in enumerate(words) if place != lost) if lost >= 0 else text
-        case "spaces":
-            return chance.choice(("", " ")) + "  ".join(words) + chance.choice(("", "  "))
-    raise ValueError(f"there is no kind {kind!r} of perturbation, only {', '.join(KINDS)}")
-
 
 Numbers = npt.NDArray[np.float64]
 

@@ -128,3 +128,14 @@ def test_reading_pairs_leaves_the_encoder_alone(pair_encoder: Encoder) -> None:
     before = pair_encoder.token_ids(["hose", "a long garden hose"], 16)
     PairCollator(pair_encoder, 8)(contexts([Example(query="q", item="long " * 30, grade=1)], 16))
     assert pair_encoder.token_ids(["hose", "a long garden hose"], 16) == before
+
+
+def test_items_that_are_added_later_stand_behind_the_others(encoder: Encoder) -> None:
+    items = FrozenItems(encoder, ["Tap", "Garden hose"])
+    before = items.tensors(["Tap"])["item_states"]
+    items.add(["Desk lamp", "Tap", "Axe"])
+    assert items.texts == ["Garden hose", "Tap", "Axe", "Desk lamp"]
+    assert items.slots == {text: slot for slot, text in enumerate(items.texts)}
+    assert torch.equal(items.tensors(["Tap"])["item_states"], before)
+    fresh = FrozenItems(encoder, ["Desk lamp"]).tensors(["Desk lamp"])["item_pooled"]
+    assert torch.allclose(items.tensors(["Desk lamp"])["item_pooled"], fresh)

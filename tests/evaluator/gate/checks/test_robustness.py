@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.checks.robustness import KINDS, robustness_checks
+from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, RankedList, Score, answers
 from evaluator.gate.report import Check
+from evaluator.gate.typing_errors import KINDS
 from models.scorer import Floats
 from models.training.examples import expected_level
 from tests.evaluator.gate.world import World, rows, sigmoid

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.gate.checks.robustness import KINDS, NEIGHBOURS, perturb
+from evaluator.gate.typing_errors import KINDS, NEIGHBOURS, perturb
 
 
 def some(text: str, kind: str) -> set[str]:

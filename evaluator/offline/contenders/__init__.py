@@ -1,0 +1,1 @@
+"""Contenders: everything that ranks, a file each. A module with a ``CONTENDERS`` mapping is picked up by itself."""

@@ -1,0 +1,242 @@
+"""BERT models as contenders: cosine of pooled vectors, our scorers untrained or from folders, versions of a store.
+
+Know texts, models and the store; nothing of measures.
+"""
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evaluator.gate.dataset import GateRequest, Served, answers
+from evaluator.offline.contenders.contender import ContenderError, Scores
+from evaluator.offline.data import Case, EvaluationData
+from models.cross_encoder import CrossEncoderScorer
+from models.encoder import Encoder
+from models.scorer import Architecture, ScoreRequest
+from models.store.parts import Parts, parts
+from models.store.store import ModelStore
+from models.training.batches import FrozenItems
+from models.training.examples import expected_level
+from models.weights import PACKAGED, quiet, resolve
+
+HISTORY = 10
+"""How many distinct past items make a shopper's context, as in a worker."""
+
+BATCH = 64
+
+MAX_TOKENS = 256
+"""Word pieces of a reranker's context and item together."""
+
+
+def history(case: Case) -> tuple[str, ...]:
+    """The newest distinct items of a case's past."""
+    return tuple(dict.fromkeys(case.history))[:HISTORY]
+
+
+class Cosine:
+    """A bi-encoder without training: the cosine of pooled vectors of query, or of the mean of the history, and item."""
+
+    def __init__(self, weights: str = "") -> None:
+        self.encoder = Encoder(weights or PACKAGED)
+
+    def fit(self, data: EvaluationData) -> None:
+        """Encode every item that is used."""
+        self._data = data
+        self._vectors: dict[str, Any] = {}
+        self._encode(data.used())
+
+    def score(self, cases: Sequence[Case]) -> list[Scores]:
+        """Cosines, -1 to 1."""
+        self._encode(item for case in cases for item in (*case.items, *history(case)))
+        texts = list(dict.fromkeys(case.query for case in cases if case.query))
+        queries = {text: one.pooled for text, one in zip(texts, self.encoder.encode_queries(texts), strict=True)}
+        found = []
+        for case in cases:
+            items = np.array([self._vectors[item] for item in case.items])
+            if case.query:
+                of = queries[case.query]
+            elif case.history:
+                of = np.mean([self._vectors[item] for item in history(case)], axis=0)
+            else:
+                of = np.zeros(items.shape[1], np.float32)
+            found.append((items @ of).astype(np.float64))
+        return found
+
+    def _encode(self, items: Iterable[str]) -> None:
+        new = list(dict.fromkeys(item for item in items if item not in self._vectors))
+        encoded = self.encoder.encode_items([self._data.items[item].text for item in new])
+        self._vectors |= {item: one.pooled.astype(np.float32) for item, one in zip(new, encoded, strict=True)}
+
+    def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
+        """Cosines of queries and texts."""
+        queries = dict.fromkeys(case.query for case in cases)
+        of = dict(zip(queries, self.encoder.encode_queries(list(queries)), strict=True))
+        known = dict.fromkeys(text for some in texts for text in some)
+        vectors = dict(zip(known, self.encoder.encode_items(list(known)), strict=True))
+        return [
+            np.array([vectors[text].pooled.astype(np.float64) @ of[case.query].pooled for text in some])
+            for case, some in zip(cases, texts, strict=True)
+        ]
+
+    def _vector(self, item: str) -> Any:
+        if item not in self._vectors:
+            [one] = self.encoder.encode_items([self._data.items[item].text])
+            self._vectors[item] = one.pooled.astype(np.float32)
+        return self._vectors[item]
+
+
+class ServedModel:
+    """One of our scorers as a worker serves it: ranks by the expected level of the four intents."""
+
+    def __init__(self, chosen: Parts) -> None:
+        self.parts = chosen
+        self.costly = chosen.architecture == "cross_encoder"
+
+    def fit(self, data: EvaluationData) -> None:
+        """Encode every item that is used."""
+        self._data = data
+        self._encoder = Encoder(self.parts.weights, adapter=self.parts.adapter)
+        self._texts = FrozenItems(self._encoder, [data.items[item].text for item in data.used()])
+        self.served = Served(self.parts, self._encoder, self._texts)
+
+    def probabilities(self, cases: Sequence[Case]) -> list[Scores]:
+        """float64 [n, 4] per case."""
+        items = self._data.items
+        requests = [
+            GateRequest(
+                case.query,
+                tuple(items[item].text for item in history(case)),
+                tuple(items[item].text for item in case.items),
+            )
+            for case in cases
+        ]
+        self._texts.add(text for one in requests for text in (*one.items, *one.history))
+        return [part.astype(np.float64) for part in answers(self.served, requests)]
+
+    def score(self, cases: Sequence[Case]) -> list[Scores]:
+        """The expected level, 0 to 1."""
+        return _levels(self.probabilities(cases))
+
+    def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
+        """The expected level of queries and texts."""
+        known = list(dict.fromkeys(text for some in texts for text in some))
+        if isinstance(self.served.scorer, CrossEncoderScorer):
+            return _levels(_pairs(self.served.scorer, known, cases, texts))
+        requests = [GateRequest(case.query, (), tuple(some)) for case, some in zip(cases, texts, strict=True)]
+        served = Served(self.parts, self._encoder, FrozenItems(self._encoder, known))
+        return _levels([part.astype(np.float64) for part in answers(served, requests)])
+
+
+def _levels(probabilities: Sequence[Scores]) -> list[Scores]:
+    return [expected_level(part.astype(np.float32)).astype(np.float64) for part in probabilities]
+
+
+def _pairs(
+    scorer: CrossEncoderScorer, known: Sequence[str], cases: Sequence[Case], texts: Sequence[Sequence[str]]
+) -> list[Scores]:
+    """Probabilities of a cross-encoder; nothing has to be encoded first, so its own pass is all the work."""
+    over = copy.copy(scorer)
+    over.item_text = known.__getitem__
+    slots = {text: slot for slot, text in enumerate(known)}
+    requests = [
+        ScoreRequest(np.array([slots[text] for text in some], np.int64), query_text=case.query)
+        for case, some in zip(cases, texts, strict=True)
+    ]
+    return [part.astype(np.float64) for part in over.score(requests)]
+
+
+class Reranker:
+    """Any cross-encoder of the transformers library with one output, as a folder or a hub name: its logit is the score.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        When there is no such model.
+    """
+
+    costly = True
+
+    def __init__(self, weights: str) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        folder = resolve(weights)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        with quiet():
+            self.model: Any = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval()
+        if self.model.config.num_labels != 1:
+            raise ContenderError(f"{weights} has {self.model.config.num_labels} outputs: a reranker has one.")
+
+    def fit(self, data: EvaluationData) -> None:
+        """Nothing to learn."""
+        self._data = data
+
+    def score(self, cases: Sequence[Case]) -> list[Scores]:
+        """Logits."""
+        return self.score_texts(cases, [self._data.texts(case) for case in cases])
+
+    @torch.inference_mode()
+    def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
+        """Logits of contexts and texts."""
+        pairs = [(self._context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
+        out = np.empty(len(pairs))
+        order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            batch = self.tokenizer(
+                [pairs[place] for place in places],
+                truncation=True,
+                max_length=MAX_TOKENS,
+                padding=True,
+                return_tensors="pt",
+            )
+            out[places] = self.model(**batch).logits[:, 0].float().numpy()
+        return np.split(out, np.cumsum([len(some) for some in texts])[:-1])
+
+    def _context(self, case: Case) -> str:
+        return case.query or "; ".join(self._data.items[item].text for item in history(case))
+
+
+def folder_or_hub(architecture: Architecture, name: str) -> "ServedModel | Reranker":
+    """A model from a folder or the hub: a head, a classifier of the four intents, a reranker, or bare weights."""
+    path = Path(name).expanduser()
+    if architecture == "late_interaction":
+        if name and _is_head(path):
+            return ServedModel(Parts(architecture=architecture, head=path))
+        return ServedModel(Parts(architecture=architecture, weights=name or PACKAGED))
+    folder = resolve(name or PACKAGED)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    if any("SequenceClassification" in one for one in config.get("architectures") or ()):
+        if len(config.get("id2label") or {0: ""}) == 1:
+            return Reranker(name)
+        return ServedModel(Parts(architecture="cross_encoder", cross_encoder=folder))
+    raise ContenderError(f"{name or PACKAGED} has no classification head: it is no cross-encoder. Use cosine:{name}.")
+
+
+def _is_head(path: Path) -> bool:
+    config = path / "config.json"
+    return config.is_file() and "kernels" in json.loads(config.read_text("utf-8"))
+
+
+def of_store(rest: str) -> ServedModel:
+    """A version of a store: ``STORE#NAME``, a name being an id, its beginning, or a slot such as ``champion``.
+
+    Raises
+    ------
+    models.store.errors.StoreError
+        When there is no such version, or it cannot be read.
+    """
+    store, _, name = rest.rpartition("#")
+    return ServedModel(parts(ModelStore(store), name))
+
+
+CONTENDERS = {
+    "cosine": Cosine,
+    "late_interaction": lambda rest: folder_or_hub("late_interaction", rest),
+    "cross_encoder": lambda rest: folder_or_hub("cross_encoder", rest),
+    "version": of_store,
+}

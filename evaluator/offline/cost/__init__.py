@@ -1,0 +1,1 @@
+"""Resource cost: the time of calls, energy, operations, and bytes held."""

@@ -1,0 +1,148 @@
+"""What contenders are evaluated on: ranking tasks with judged items, and the training part they may learn from.
+
+Values only; knows nothing of files, models or measures.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Task = Literal["graded", "clicks", "feed"]
+"""Search with graded judgements, search with clicks, or a feed whose gains are later purchases."""
+
+Gains = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An item as it is evaluated: the text that models read, and fields that measures group by.
+
+    Attributes
+    ----------
+    price
+        In one currency; NaN where it is not known.
+    first_seen
+        When it first appeared, epoch ms; None where it is not known.
+    """
+
+    text: str
+    brand: str = ""
+    category: str = ""
+    price: float = math.nan
+    first_seen: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One ranking task: a query or a shopper's past, the candidates, and what is known of how good each is.
+
+    Attributes
+    ----------
+    id
+        Names the case in reports; no text of a shopper.
+    items
+        Ids of the candidates. In a task with clicks they stand in the order in which they were shown.
+    gains
+        float64 [n], 0 or more, linear: a grade, a click, a purchase. NaN where nobody judged the item.
+    history
+        Ids of the items that the shopper acted on before, newest first; repetitions count.
+    shopper
+        Who was shown it; empty where that is not known. Cases of one shopper are resampled together.
+    ts
+        When, epoch ms; 0 where that is not known.
+    propensities
+        float64 [n]: the probability with which each item was shown where it stood; None where none are logged.
+    segments
+        Names of the groups that it belongs to, by the dimension of the grouping, such as ``{"query": "tail"}``.
+    """
+
+    id: str
+    items: tuple[str, ...]
+    gains: Gains
+    query: str = ""
+    history: tuple[str, ...] = ()
+    shopper: str = ""
+    ts: int = 0
+    propensities: Gains | None = None
+    segments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """What it is resampled with: all cases of its shopper, else of its query, else itself."""
+        return self.shopper or " ".join(self.query.casefold().split()) or self.id
+
+    @property
+    def decided(self) -> bool:
+        """Whether its judged items differ in gain, so that an order can be good or bad.
+
+        Examples
+        --------
+        >>> [Case("c", ("a", "b"), np.array(gains)).decided for gains in ([1.0, 0.0], [1.0, 1.0], [1.0, np.nan])]
+        [True, False, False]
+        """
+        judged = self.gains[~np.isnan(self.gains)]
+        return bool(len(judged) and np.ptp(judged) > 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationData:
+    """Cases to rank, cases to learn from, and the items of both.
+
+    Attributes
+    ----------
+    cases, train
+        No case of ``cases`` is in ``train``. Contenders may read ``train`` as they like; of ``cases`` they never see
+        the gains.
+    span
+        The smallest and the largest gain that a judgement can have, such as 1 to 3.
+    further
+        Items of ``items`` that no case has, but that dimensions have ranked.
+    """
+
+    name: str
+    task: Task
+    cases: Sequence[Case]
+    train: Sequence[Case]
+    items: Mapping[str, Document]
+    span: tuple[float, float] = (0.0, 1.0)
+    further: tuple[str, ...] = ()
+
+    def texts(self, case: Case) -> list[str]:
+        """The candidates' texts."""
+        return [self.items[item].text for item in case.items]
+
+    def used(self) -> Iterator[str]:
+        """Every item that may be asked for: those of cases, of their histories, and the further ones; each once."""
+        own = (item for case in self.cases for item in (*case.items, *case.history))
+        yield from dict.fromkeys([*own, *self.further])
+
+
+def problems(data: EvaluationData) -> list[str]:
+    """Why data cannot be evaluated, in sentences; empty where it can.
+
+    Examples
+    --------
+    >>> items = {"a": Document("A"), "b": Document("B")}
+    >>> for sentence in problems(EvaluationData("d", "graded", [Case("1", ("a", "b"), np.ones(2), "q")], [], items)):
+    ...     print(sentence)
+    One query only: nothing can be resampled. Give data with at least two.
+    All judgements of every case are equal: no order is better than another.
+    >>> problems(EvaluationData("d", "graded", [], [], {}))
+    ['There is no case to rank: the data is empty.']
+    """
+    if not data.cases:
+        return ["There is no case to rank: the data is empty."]
+    found = []
+    if len({case.group for case in data.cases}) < 2:
+        unit = "shopper" if data.cases[0].shopper else "query"
+        found.append(f"One {unit} only: nothing can be resampled. Give data with at least two.")
+    if not any(case.decided or case.propensities is not None for case in data.cases):
+        found.append("All judgements of every case are equal: no order is better than another.")
+    unknown = next((item for case in data.cases for item in case.items if item not in data.items), None)
+    if unknown is not None:
+        found.append(f"Item {unknown!r} is ranked, but is not among the items: give its text.")
+    return found

@@ -1,0 +1,326 @@
+"""Fairness: does exposure follow merit, are popular items pushed further, and does the order hang on names?
+
+Exposure is the gate's: 1 / log2(1 + rank) over the first ten (Singh and Joachims 2018). Merit is a group's share of the
+gains. Knows values, and ranks cases with swapped words; nothing of how contenders work.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from evaluator.gate.checks.exposure import DEPTH
+from evaluator.offline.data import Document, EvaluationData
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
+from evaluator.offline.fairness.exposure import Shares, centred, exposures, gini, merits, shared, shares_of
+from evaluator.offline.fairness.groups import Grouping, groupings, popularity, ranked
+from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, plan
+from evaluator.offline.measures.measure import judged
+from evaluator.offline.measures.ranking import ndcg
+from evaluator.offline.resampling import Interval, Numbers, interval
+
+NAME = "fairness"
+
+LEAST = 30
+"""Cases that a group or a segment needs for a figure of its own."""
+
+SHOWN = 5
+"""Groups of a grouping that have figures of their own, those with the most merit."""
+
+UNFAIR = 0.8
+"""The ratio of exposure to merit, a group's over the others', below which it is unfair: the four-fifths rule."""
+
+ATTAINABLE = 0.9
+"""A group is treated unfairly only where the best order would give it more than its exposure over this."""
+
+WEIGHTY = 0.05
+"""The share of merit or exposure that a brand needs for a finding."""
+
+AMPLIFIED = 1.5
+"""The ratio of the popularity of what is shown to that of what was chosen above which a reader is told."""
+
+GAP = 0.05
+"""The gap in nDCG@10 between segments above which a reader is told."""
+
+LEAST_SWAPS = 10
+"""Cases with swapped words that a figure needs."""
+
+FLIPPED = 0.25
+"""The share of pairs that turn round when names are swapped above which a reader is told."""
+
+Named = Mapping[str, Any]
+
+
+class Fairness:
+    """See the module."""
+
+    name = NAME
+
+    def further_items(self, data: EvaluationData, seed: int) -> Mapping[str, Document]:
+        """Items of the counterfactual cases."""
+        return plan(data, seed)[1]
+
+    def measure(self, bench: Bench) -> Part:
+        """Exposure and merit by group, concentration, popularity, gaps between segments, swapped words."""
+        part = Part()
+        for grouping in groupings(bench.data):
+            _by_group(bench, grouping, part)
+        bench.progress(0.4)
+        part.readings += [*_concentration(bench), *_popularity(bench, part)]
+        bench.progress(0.6)
+        _gaps(bench, part)
+        _swaps(bench, part)
+        return part
+
+
+def _reading(replicates: Numbers, **names: Any) -> Reading:
+    value = optional(replicates[0])
+    drawn = [] if value is None else np.where(np.isfinite(replicates), replicates, value).tolist()
+    return Reading(dimension=NAME, value=value, replicates=drawn, **names)
+
+
+def _by_group(bench: Bench, grouping: Grouping, part: Part) -> None:
+    shares = shares_of(bench.data, bench.scores, grouping.of)
+    if not shares.total.any():
+        return
+    exposure, merit, ideal = shares.replicates(bench.resampling)
+    counts = (shares.merit > 0).sum(axis=0)
+    distance = centred(np.abs(exposure - merit).sum(axis=1) / 2)
+    part.readings.append(
+        _reading(
+            distance,
+            measure=f"exposure gap by {grouping.name}",
+            better="lower",
+            count=int((shares.total > 0).sum()),
+            says="Half the sum of the differences between a group's share of the exposure and its share of the gains.",
+            note=grouping.note,
+        )
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = exposure / merit
+    enough = [place for place in np.argsort(-merit[0], kind="stable").tolist() if counts[place] >= LEAST]
+    for place in enough[:SHOWN]:
+        part.readings.append(
+            _reading(
+                ratio[:, place],
+                measure="exposure over merit",
+                segment=f"{grouping.name}: {shares.names[place]}",
+                better=None,
+                count=int(counts[place]),
+                says="Share of the exposure in the first ten over the share of the gains (Singh and Joachims 2018).",
+                note=grouping.note,
+            )
+        )
+    part.details[grouping.name] = _table(shares, exposure, merit, ideal, enough[:20])
+    part.findings += _unfair(grouping.name, shares, enough, (exposure, merit, ideal))
+
+
+def _table(shares: Shares, exposure: Numbers, merit: Numbers, ideal: Numbers, places: list[int]) -> list[Any]:
+    """A row a group: its shares of exposure, merit and ideal exposure, with intervals."""
+    rows = []
+    for place in places:
+        parts = {"exposure": exposure, "merit": merit, "ideal": ideal}
+        bounds = {name: [optional(one) for one in interval(values[:, place])] for name, values in parts.items()}
+        rows.append({"group": shares.names[place], "cases": int((shares.merit[:, place] > 0).sum()), **bounds})
+    return rows
+
+
+def _unfair(by: str, shares: Shares, enough: list[int], parts: tuple[Numbers, Numbers, Numbers]) -> Iterator[Finding]:
+    """The group that is treated worst, and for brands the one that is treated best, where that is sure."""
+    exposure, merit, ideal = (part[:, enough] for part in parts)
+    if not enough:
+        return
+    with np.errstate(invalid="ignore", divide="ignore"):
+        others = (exposure / merit) / ((1 - exposure) / (1 - merit))
+        reached = exposure / ideal
+    others, reached = (np.where(np.isfinite(part), part, np.nan) for part in (others, reached))
+    tail = 0.025 / len(enough)  # all groups are looked at: Bonferroni
+    worst = np.nanquantile(others[1:], 1 - tail, axis=0), np.nanquantile(reached[1:], 1 - tail, axis=0)
+    best = np.nanquantile(others[1:], tail, axis=0), np.nanquantile(reached[1:], tail, axis=0)
+    big = np.maximum(exposure[0], merit[0]) >= (WEIGHTY if by == "brand" else 0.0)
+    starved = big & (worst[0] < UNFAIR) & (worst[1] < ATTAINABLE)
+    if starved.any():
+        at = int(np.argmin(np.where(starved, others[0], np.inf)))
+        group = f"{shares.names[enough[at]]} items" if by == "age" else f"items of {by} “{shares.names[enough[at]]}”"
+        said = f"It is unfair to {group}: they get {_shares(exposure[:, at], merit[:, at], ideal[:, at])}"
+        name = f"unfair_to_{shares.names[enough[at]]}" if by == "age" else f"unfair_by_{by}"
+        yield Finding(dimension=NAME, name=name, severity=0.8 if worst[0][at] < 0.5 else 0.6, sentence=said)
+    favoured = big & (best[0] > 1 / UNFAIR) & (best[1] > 1 / ATTAINABLE)
+    if by == "brand" and favoured.any():
+        at = int(np.argmax(np.where(favoured, others[0], -np.inf)))
+        said = f"It favours the brand “{shares.names[enough[at]]}”, which gets "
+        said += _shares(exposure[:, at], merit[:, at], ideal[:, at])
+        yield Finding(dimension=NAME, name="favours_brand", severity=0.5, sentence=said)
+
+
+def _shares(exposure: Numbers, merit: Numbers, ideal: Numbers) -> str:
+    return (
+        f"{_percent(interval(exposure))} of the exposure for {_percent(interval(merit))} of the merit; "
+        f"the best order would give {ideal[0]:.1%}."
+    )
+
+
+def _percent(one: Interval) -> str:
+    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+
+
+def _concentration(bench: Bench) -> Iterator[Reading]:
+    """Gini's coefficient of exposure over all items that are ranked."""
+    number = {item: place for place, item in enumerate(ranked(bench.data))}
+    rows, places, values = [], [], []
+    for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
+        seen = exposures(scores)
+        for at in np.flatnonzero(seen):
+            rows.append(row)
+            places.append(number[case.items[at]])
+            values.append(seen[at])
+    shape = (len(number), len(bench.data.cases))
+    of = sparse.csr_matrix((values, (places, rows)), shape=shape)
+    of = of[np.flatnonzero(of.getnnz(axis=1))]
+    unseen = shape[0] - of.shape[0]
+    # Items without exposure stand first in the order; they add nothing but their number.
+    found = [
+        1 - (1 - gini(amounts)) * len(amounts) / (len(amounts) + unseen)
+        for amounts in ((of @ weights) for weights in bench.resampling.weights)
+    ]
+    yield _reading(
+        centred(np.array(found)),
+        measure="gini of exposure",
+        better=None,
+        count=len(number),
+        says="Gini's coefficient of the exposure of all candidates: 0 where all have as much, 1 where one has all.",
+    )
+
+
+def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
+    """How much more popular the first ten are than the candidates, and what is shown than what was chosen."""
+    sold = popularity(bench.data)
+    if not sold:
+        return
+    most = np.ones(DEPTH)
+    figures = np.full((4, len(bench.data.cases)), np.nan)
+    for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
+        of = np.array([sold[item] for item in case.items], np.float64)
+        if len(of) > 1:
+            figures[:2, row] = (of @ shared(scores, most)) / min(DEPTH, len(of)), of.mean()
+        gains, seen = merits(case, bench.data.span[0]), exposures(scores)
+        if case.decided and gains.any():
+            figures[2:, row] = (of @ seen) / seen.sum(), (of @ gains) / gains.sum()
+    means = [bench.resampling.mean(one) for one in figures]
+    note = "popularity: how often an item had a gain in the training part"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lift, amplified = means[0] / means[1], means[2] / means[3]
+    yield _reading(
+        lift,
+        measure="popularity lift",
+        better=None,
+        count=int((~np.isnan(figures[0])).sum()),
+        says="Mean popularity of the first ten over that of all candidates: 1 where popularity does not matter.",
+        note=note,
+    )
+    yield _reading(
+        amplified,
+        measure="popularity amplification",
+        better=None,
+        count=int((~np.isnan(figures[2])).sum()),
+        says="Mean popularity of what is shown, by exposure, over that of what was chosen, by gain.",
+        note=note,
+    )
+    bounds = interval(amplified)
+    if bounds.low > AMPLIFIED:
+        said = f"What it shows is {bounds.value:.1f} times as popular as what was chosen ({bounds.low:.1f} to "
+        said += f"{bounds.high:.1f} times): it amplifies popularity."
+        part.findings.append(Finding(dimension=NAME, name="amplifies_popularity", severity=0.4, sentence=said))
+
+
+def _gaps(bench: Bench, part: Part) -> None:
+    """The largest gap in nDCG@10 between segments, by each segmentation."""
+    least = bench.data.span[0]
+    values, chance = np.full((2, len(bench.data.cases)), np.nan)
+    for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
+        values[row] = ndcg(judged(case, scores, least).gains)
+        chance[row] = _random_ndcg(merits(case, least)[~np.isnan(case.gains)])
+    for by, names in _segmentations(bench).items():
+        counts = Counter(name for name, value in zip(names, values, strict=True) if name and not math.isnan(value))
+        means = {
+            name: (_mean(bench, values, names, name), _mean(bench, values - chance, names, name))
+            for name in sorted(counts)
+            if counts[name] >= LEAST
+        }
+        if len(means) < 2:
+            continue
+        best, worst = (pick(means, key=lambda name: means[name][0][0]) for pick in (max, min))
+        gap, beyond = (means[best][at] - means[worst][at] for at in (0, 1))
+        says = "nDCG@10 of the segment with the best less that of the one with the worst."
+        note = f"{best} less {worst}"
+        named: Named = {"measure": "ndcg@10 gap", "segment": by, "better": "lower", "says": says, "note": note}
+        part.readings.append(_reading(gap, count=counts[best] + counts[worst], **named))
+        one, two = interval(gap), interval(beyond)
+        if min(one.low, two.low) > GAP:
+            said = f"{by} “{worst}” is served worse than “{best}”: nDCG@10 lower by {one.value:.3f} ({one.low:.3f} to "
+            said += f"{one.high:.3f}), and by {two.value:.3f} beyond what a random order gives."
+            part.findings.append(Finding(dimension=NAME, name="quality_gap", severity=0.3, sentence=said))
+
+
+def _random_ndcg(gains: Numbers) -> float:
+    """The expected nDCG@10 of a random order."""
+    if not len(gains) or np.ptp(gains) == 0:
+        return math.nan
+    discounts = exposures(np.arange(len(gains), 0, -1, dtype=np.float64))
+    return float(gains.mean() * discounts.sum() / (np.sort(gains)[::-1] @ discounts))
+
+
+def _mean(bench: Bench, values: Numbers, names: list[str], name: str) -> Numbers:
+    return bench.resampling.mean(np.where(np.array(names) == name, values, np.nan))
+
+
+def _segmentations(bench: Bench) -> dict[str, list[str]]:
+    """The segments of the data, and shoppers with shorter and longer pasts."""
+    cases = bench.data.cases
+    found = {
+        by: [case.segments.get(by, "") for case in cases] for by in dict.fromkeys(b for c in cases for b in c.segments)
+    }
+    lengths = [len(case.history) for case in cases]
+    if any(lengths):
+        middle = float(np.median(lengths))
+        found["past"] = [f"up to {middle:.0f} items" if one <= middle else "longer" for one in lengths]
+    return found
+
+
+def _swaps(bench: Bench, part: Part) -> None:
+    swaps, _ = plan(bench.data, bench.seed)
+    if not swaps:
+        return
+    scores = bench.contender.score(cases_of(swaps))
+    for kind, found in by_kind(swaps, scores):
+        if len(found) < LEAST_SWAPS:
+            continue
+        values = np.full(len(bench.data.cases), np.nan)
+        values[[place for place, _ in found]] = [share for _, share in found]
+        replicates = bench.resampling.mean(values)
+        reading = _reading(
+            replicates,
+            measure=f"{kind} swap",
+            better="lower",
+            count=len(found),
+            says=f"Share of pairs that turn round when {_said(kind)} are swapped in all texts; queries name none.",
+            note=f"{len(found)} sampled cases of up to {MOST_ITEMS} candidates",
+        )
+        part.readings.append(reading)
+        bounds = interval(replicates)
+        if bounds.low > FLIPPED and len(found) >= LEAST:
+            said = (
+                f"It reads {kind}: {bounds.value:.0%} of pairs ({bounds.low:.0%} to {bounds.high:.0%}) turn round when "
+            )
+            said += f"{_said(kind)} are swapped in the items' texts, for queries that name none."
+            part.findings.append(Finding(dimension=NAME, name=f"reads_{kind}", severity=0.7, sentence=said))
+
+
+def _said(kind: str) -> str:
+    return "two brands' names" if kind == "brand" else "words of gender"
+
+
+DIMENSION = Fairness()

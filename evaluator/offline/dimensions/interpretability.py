@@ -1,0 +1,276 @@
+"""Interpretability: can a score be explained, and is the explanation faithful to what the model does?
+
+Some cases are drawn by the seed; of each, the contender's first item and its middle one are explained. Knows contenders
+through their scores and :mod:`evaluator.offline.explanations`.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evaluator.offline.data import Document, EvaluationData
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading
+from evaluator.offline.explanations import curves, reliance
+from evaluator.offline.explanations.ablation import Ablation
+from evaluator.offline.explanations.choice import explainer_of
+from evaluator.offline.explanations.explanation import Explained, Explainer, Side, target
+from evaluator.offline.explanations.faithfulness import cosine
+from evaluator.offline.explanations.sample import Sample, draw
+from evaluator.offline.explanations.simulation import accuracy, by_items, by_words
+from evaluator.offline.explanations.words import paraphrase
+from evaluator.offline.measures.measure import Better
+from evaluator.offline.resampling import Interval, Numbers, interval
+
+NAME = "interpretability"
+
+REPHRASED = 12
+"""Cases whose query is explained again in other words' order and case; an explanation costs more than a score."""
+
+PAIRS = 20
+"""Pairs of items of a case whose order is told from an explanation."""
+
+EXAMPLES = 10
+
+LEAST = 15
+"""Cases that a finding needs."""
+
+NO_BETTER = 0.7
+"""Random words beat random words half of the time; explanations are no better where this share is ruled out."""
+
+MOSTLY = 0.5
+"""The share of the attributions above which the brand is most of what is read."""
+
+RARELY = 0.1
+"""The share of the cases below which a query does not count."""
+
+WORDS: dict[Side, str] = {"query": "query words", "item": "item words", "history": "past items"}
+
+
+class Kind(NamedTuple):
+    """A reading: which way is better, its unit, what it says."""
+
+    better: Better | None
+    says: str
+    unit: str = ""
+
+
+KINDS = {
+    "comprehensiveness": Kind(
+        "higher",
+        "Fall of the score without the explanation's first 10, 20 and 50 % of the words, mean, in standard deviations "
+        "of the contender's scores within a case (DeYoung et al. 2020).",
+        "SD",
+    ),
+    "sufficiency": Kind(
+        "lower",
+        "Fall of the score when only the explanation's first 10, 20 and 50 % of the words are left, mean, in standard "
+        "deviations (DeYoung et al. 2020); the lower, the more they say alone.",
+        "SD",
+    ),
+    "deletion area": Kind(
+        "lower",
+        "Mean change of the score as words are taken out, the explanation's first ones first, in standard deviations "
+        "(Petsiuk et al. 2018).",
+        "SD",
+    ),
+    "insertion area": Kind(
+        "higher",
+        "Mean change from the whole text's score as words are put in, the explanation's first ones first, in standard "
+        "deviations (Petsiuk et al. 2018).",
+        "SD",
+    ),
+    "deletion over random": Kind("higher", "Deletion area of words in random order less the explanation's.", "SD"),
+    "deletion over length-matched": Kind(
+        "higher", "Deletion area of other words of the same lengths less the explanation's.", "SD"
+    ),
+    "insertion over random": Kind("higher", "Insertion area less that of words in random order.", "SD"),
+    "insertion over length-matched": Kind("higher", "Insertion area less that of other words of equal lengths.", "SD"),
+    "better than random": Kind(
+        "higher",
+        "Share of deletion and insertion curves that are better than those of a random order of the same words; "
+        "0.5 is chance.",
+    ),
+    "simulatability": Kind(
+        "higher",
+        "Share of pairs of other items whose order the explanation alone tells, by the sum of the attributions of what "
+        "an item shares; 0.5 is chance (after Doshi-Velez and Kim 2017).",
+    ),
+    "explained": Kind("higher", "Share of scores of which at least one word or past item says something."),
+    "completeness gap": Kind(
+        "lower",
+        "Difference between the attributions' sum and the score's difference to the baseline, as a share of this "
+        "(completeness, Sundararajan et al. 2017).",
+    ),
+    "stability": Kind(
+        "higher",
+        "Cosine of the attributions with those of the same query, words reversed and in capitals; 1 is the same.",
+    ),
+    "reads the query": Kind(
+        None, "Share of cases in which leaving out a query's word changes how far two items are apart."
+    ),
+    "brand share": Kind(
+        None,
+        "Share of the item's attributions, without their signs, that is on the brand, or on the first word where the "
+        "brand is not known; each word's is how much the score falls without it.",
+    ),
+}
+
+
+class Interpretability:
+    """See the module."""
+
+    name = NAME
+
+    def further_items(self, data: EvaluationData, seed: int) -> Mapping[str, Document]:
+        """As :func:`evaluator.offline.explanations.reliance.further_items`."""
+        return reliance.further_items(data, seed)
+
+    def measure(self, bench: Bench) -> Part:
+        """Explain, then measure the explanations."""
+        ablation = Ablation(bench.contender, bench.data)
+        explainer = explainer_of(bench.contender, bench.data, ablation)
+        sample = draw(bench, explainer, ablation)
+        bench.progress(0.4)
+        sides = curves.measured(sample)
+        bench.progress(0.7)
+        brand = reliance.brand_reliance(bench)
+        values = {
+            "explained": sample.values(lambda _, some: float(np.mean([_says(one) for one in some]))),
+            **{_name(side, name): some for side in sides for name, some in curves.values(sample, sides[side]).items()},
+            **{_name(side, "simulatability"): _simulatability(sample, side) for side in sides},
+            "completeness gap": sample.values(lambda _, some: float(np.mean([one.gap for one in some]))),
+            "stability": _stability(sample, explainer),
+            "reads the query": reliance.reads_query(sample),
+            "brand share": brand.shares,
+        }
+        readings = {
+            name: _reading(bench, name, some, _note(name, sample, explainer))
+            for name, some in values.items()
+            if np.isfinite(some).any()
+        }
+        details = {
+            "method": explainer.name,
+            "examples": [_example(sample, place) for place in list(sample.of)[:EXAMPLES]],
+            "curves": {WORDS[side]: curves.curves(of) for side, of in sides.items()},
+        }
+        return Part(readings=list(readings.values()), findings=list(_findings(readings, brand)), details=details)
+
+
+def _says(one: Explained) -> bool:
+    return any(side.says_something for side in one.sides.values())
+
+
+def _name(side: Side, name: str) -> str:
+    return f"{WORDS[side]}: {name}"
+
+
+def _simulatability(sample: Sample, side: Side) -> Numbers:
+    bench, items = sample.bench, sample.bench.data.items
+
+    def simulated(place: int, some: Sequence[Explained]) -> float:
+        known = [one.sides[side] for one in some if side in one.sides and one.sides[side].says_something]
+        if not known:
+            return math.nan
+        case, explained = bench.data.cases[place], {one.target.item for one in some}
+        others = [number for number, item in enumerate(case.items) if item not in explained]
+        says = by_items(known, lambda item: items[item].text) if side == "history" else by_words(known)
+        said = [says(items[case.items[number]].text) for number in others]
+        scores = np.asarray(bench.scores[place], np.float64)[others]
+        return accuracy(said, scores, PAIRS, np.random.default_rng([bench.seed, place]))
+
+    return sample.values(simulated)
+
+
+def _stability(sample: Sample, explainer: Explainer) -> Numbers:
+    """Of the first items of some searches."""
+    cases = sample.bench.data.cases
+    places = [place for place in sample.of if cases[place].query][:REPHRASED]
+    firsts = [sample.of[place][0] for place in places]
+    turned = [
+        target(cases[place], one.target.item, paraphrase(cases[place].query))
+        for place, one in zip(places, firsts, strict=True)
+    ]
+    found = np.full(len(cases), np.nan)
+    for place, one, other in zip(places, firsts, explainer.explain(turned), strict=True):
+        shown = [one.sides[side].attributions for side in one.sides]
+        again = [other.sides[side].attributions[:: -1 if side == "query" else 1] for side in one.sides]
+        found[place] = cosine(np.concatenate(shown), np.concatenate(again))
+    return found
+
+
+def _note(name: str, sample: Sample, explainer: Explainer) -> str:
+    if name == "brand share":
+        return f"leave one out, best items of {reliance.BRANDED} sampled cases at most"
+    if name == "stability":
+        return f"{explainer.name}, first items of {REPHRASED} sampled cases at most"
+    said = f"{explainer.name}, {len(sample.of)} sampled cases, first and middle item of each"
+    gaps = [one.gap for some in sample.of.values() for one in some]
+    return f"{said}; the largest gap is {max(gaps):.2%}" if name == "completeness gap" else said
+
+
+def _reading(bench: Bench, name: str, values: Numbers, note: str) -> Reading:
+    kind = KINDS[name.rpartition(": ")[2]]
+    return mean_reading(
+        values,
+        bench.resampling,
+        measure=name,
+        dimension=NAME,
+        better=kind.better,
+        unit=kind.unit,
+        says=kind.says,
+        note=note,
+    )
+
+
+def _findings(readings: Mapping[str, Reading], brand: reliance.BrandReliance) -> Iterator[Finding]:
+    def bounds(name: str) -> Interval | None:
+        one = readings.get(name)
+        known = one is not None and one.count >= LEAST
+        return interval(np.array(one.replicates, np.float64)) if one is not None and known else None
+
+    found = bounds("brand share")
+    if found and found.low > max(MOSTLY, 2 * brand.words):
+        said = (
+            f"It reads only the brand: {found.value:.0%} ({found.low:.0%} to {found.high:.0%}) of what items' scores "
+            f"depend on are brand words, which are {brand.words:.0%} of the words."
+        )
+        yield Finding(dimension=NAME, name="brand only", severity=0.8, sentence=said)
+    found = bounds("reads the query")
+    if found and brand.reads_items and found.high < RARELY:
+        said = (
+            f"It ignores the query: in {1 - found.value:.0%} of the cases no word of the query changes how far two "
+            "items' scores are apart."
+        )
+        yield Finding(dimension=NAME, name="ignores the query", severity=0.9, sentence=said)
+    for side in WORDS.values():
+        found = bounds(f"{side}: better than random")
+        if found and found.low <= 0.5 and found.high < NO_BETTER:
+            said = (
+                f"Its explanations by {side} are no better than random ones: they beat these in {found.value:.0%} "
+                f"({found.low:.0%} to {found.high:.0%}) of deletion and insertion curves, chance is 50%."
+            )
+            yield Finding(dimension=NAME, name="random explanations", severity=0.4, sentence=said)
+
+
+def _example(sample: Sample, place: int) -> dict[str, Any]:
+    """A case as the report shows it: its first and its middle item with the attributions of words or past items."""
+    data = sample.bench.data
+    case = data.cases[place]
+    scores = dict(zip(case.items, np.asarray(sample.bench.scores[place], np.float64).tolist(), strict=True))
+
+    def shown(one: Explained) -> dict[str, Any]:
+        sides = {
+            WORDS[side]: [
+                [data.items[part].text if side == "history" else part, round(value, 6)]
+                for part, value in zip(explanation.parts, explanation.attributions.tolist(), strict=True)
+            ]
+            for side, explanation in one.sides.items()
+        }
+        return {"item": data.items[one.target.item].text, "score": scores[one.target.item], "attributions": sides}
+
+    return {"case": case.id, "query": case.query, "items": [shown(one) for one in sample.of[place]]}
+
+
+DIMENSION = Interpretability()

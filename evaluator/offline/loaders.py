@@ -1,0 +1,191 @@
+"""Files to evaluation data: graded pairs, result lists with clicks, and transactions.
+
+Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines and Parquet, plain, ``.gz`` or ``.xz``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.segments import with_segments
+from evaluator.offline.spec import Spec
+from evaluator.preparation.purchases import purchases
+from evaluator.preparation.tables import DataError, fields, read_table
+
+PAST = 200
+"""How many past purchases of a shopper are kept."""
+
+LEAST_PAST = 5
+"""Purchases that a shopper needs before an invoice is a case of a feed."""
+
+TEST_SHARE = 0.2
+"""The newest share of the time of transactions that is ranked, where no split is given."""
+
+
+def load(spec: Spec) -> EvaluationData:
+    """The data of an evaluation.
+
+    Raises
+    ------
+    DataError
+        When a file is missing, is no table, or lacks a column.
+    """
+    makers = {"graded": _graded, "clicks": _clicks, "feed": _feed}
+    return with_segments(makers[spec.task](spec))
+
+
+def _graded(spec: Spec) -> EvaluationData:
+    wanted = ("query", "item", "text", "gain")
+    items: dict[str, Document] = {}
+    span: list[float] = []
+
+    def cases(path: str, unjudged: bool) -> list[Case]:
+        table = read_table(Path(path))
+        names = fields(table, spec.columns, wanted, path)
+        lists: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        for row in _rows(table, names):
+            gain = _number(row["gain"])
+            if not row["query"] or not row["item"] or (np.isnan(gain) and not unjudged):
+                continue
+            items.setdefault(row["item"], _document(row))
+            known = lists[row["query"]].get(row["item"], float("nan"))
+            lists[row["query"]][row["item"]] = known if np.isnan(gain) else gain
+        if not any(gain == gain for gains in lists.values() for gain in gains.values()):  # noqa: PLR0124
+            raise DataError(f"{path} has no row with a query, an item and a number as gain.")
+        span.extend(gain for gains in lists.values() for gain in gains.values() if not np.isnan(gain))
+        return [
+            Case(f"q{number}", tuple(gains), np.array(list(gains.values())), query)
+            for number, (query, gains) in enumerate(lists.items())
+        ]
+
+    train = cases(spec.train, unjudged=False) if spec.train else []
+    chosen = _limited(cases(spec.data, unjudged=True), spec)
+    return EvaluationData(Path(spec.data).name, "graded", chosen, train, items, (min(span), max(span)))
+
+
+def _clicks(spec: Spec) -> EvaluationData:
+    table = read_table(Path(spec.data))
+    names = fields(table, spec.columns, ("query", "item", "gain", "list", "rank"), spec.data)
+    texts = _texts(spec)
+    lists: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in _rows(table, names):
+        if row["item"] in texts or row.get("text"):
+            lists[row["list"]].append(row)
+    if not lists:
+        raise DataError(f"No item of {spec.data} has a text: give the items with --items.")
+    cases = [_list(f"c{number}", name, rows, texts) for number, (name, rows) in enumerate(lists.items())]
+    if "propensity" in names and all(len(case.items) == 1 for case in cases):
+        cases = [_with_others(case, tuple({item: None for one in cases for item in one.items})) for case in cases]
+    order = [cases[place] for place in np.random.default_rng(spec.seed).permutation(len(cases))]
+    cut = round(len(order) * (1 - TEST_SHARE))
+    chosen = _limited(order[cut:], spec)
+    return EvaluationData(Path(spec.data).name, "clicks", chosen, order[:cut][: 20 * max(1, len(chosen))], texts)
+
+
+def _list(name: str, shown_to: str, rows: list[dict[str, str]], texts: dict[str, Document]) -> Case:
+    """A list that was shown, in its order."""
+    rows.sort(key=lambda row: _number(row["rank"]))
+    for row in rows:
+        texts.setdefault(row["item"], _document(row))
+    gains = np.array([_truth(row["gain"]) for row in rows])
+    logged = np.array([_number(row.get("propensity", "")) for row in rows])
+    logged = np.where((logged > 0) & (logged <= 1), logged, np.nan)
+    given = None if np.isnan(logged).all() else logged
+    items, shopper = tuple(row["item"] for row in rows), rows[0].get("shopper") or shown_to
+    return Case(name, items, gains, rows[0]["query"], shopper=shopper, propensities=given)
+
+
+def _with_others(case: Case, every: tuple[str, ...]) -> Case:
+    """A decision on one item, as a choice among all that the log shows; nobody saw the others there."""
+    others = tuple(item for item in every if item != case.items[0])
+    gains, propensities = np.full(len(every), np.nan), np.full(len(every), np.nan)
+    gains[0] = case.gains[0]
+    propensities[0] = np.nan if case.propensities is None else case.propensities[0]
+    return Case(case.id, case.items + others, gains, case.query, shopper=case.shopper, propensities=propensities)
+
+
+def _feed(spec: Spec) -> EvaluationData:
+    table = read_table(Path(spec.data))
+    names = fields(table, spec.columns, ("item", "text", "list", "shopper", "time"), spec.data)
+    lines = [line | {"ts": int(line["time"].timestamp() * 1_000)} for line in purchases(table, names).to_dicts()]
+    if not lines:
+        raise DataError(f"{spec.data} has no usable line: each needs an item, a text, an order, a shopper and a time.")
+    items: dict[str, Document] = {}
+    orders: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        known = items.get(line["item"])
+        first = line["ts"] if known is None or known.first_seen is None else known.first_seen
+        items[line["item"]] = Document(line["text"], price=line.get("price", float("nan")), first_seen=first)
+        orders[line["shopper"], line["list"]].append(line)
+    cases, past = [], defaultdict[str, list[str]](list)
+    for (shopper, order), some in sorted(orders.items(), key=lambda one: (one[1][0]["ts"], one[0])):
+        bought = list(dict.fromkeys(line["item"] for line in some))
+        cases.append((shopper, order, some[0]["ts"], bought, tuple(reversed(past[shopper][-PAST:]))))
+        past[shopper] += bought
+    first, last = lines[0]["ts"], lines[-1]["ts"]
+    cut = last - int((last - first) * TEST_SHARE)
+    early = [case for case in cases if case[2] <= cut]
+    universe = tuple(item for item, one in items.items() if one.first_seen is not None and one.first_seen <= cut)
+    places = {item: place for place, item in enumerate(universe)}
+    train = [
+        Case(f"t{number}", tuple(bought), np.ones(len(bought)), history=history, shopper=shopper, ts=ts)
+        for number, (shopper, _, ts, bought, history) in enumerate(early)
+    ]
+    held = [case for case in cases if case[2] > cut and len(case[4]) >= LEAST_PAST]
+    chosen: list[Case] = []
+    for shopper, _, ts, bought, history in held:
+        gains = np.zeros(len(universe))
+        hits = [places[item] for item in bought if item in places]
+        gains[hits] = 1.0
+        if hits:
+            name = f"c{len(chosen)}"
+            chosen.append(Case(name, universe, gains, history=history, shopper=shopper, ts=ts))
+    if not chosen:
+        raise DataError(f"{spec.data}: no shopper with {LEAST_PAST} purchases buys in the newest fifth of its time.")
+    return EvaluationData(Path(spec.data).name, "feed", _limited(chosen, spec), train, items)
+
+
+def _texts(spec: Spec) -> dict[str, Document]:
+    if not spec.items:
+        return {}
+    table = read_table(Path(spec.items))
+    names = fields(table, spec.columns, ("item", "text"), spec.items)
+    return {row["item"]: _document(row) for row in _rows(table, names) if row["text"].strip()}
+
+
+def _rows(table: pl.DataFrame, names: Mapping[str, str]) -> Iterable[dict[str, str]]:
+    chosen = table.select(
+        [pl.col(column).cast(pl.String).fill_null("").alias(field) for field, column in names.items()]
+    )
+    return chosen.iter_rows(named=True)
+
+
+def _document(row: Mapping[str, str]) -> Document:
+    return Document(row.get("text", "").strip(), row.get("brand", "").strip(), price=_number(row.get("price", "")))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _truth(text: str) -> float:
+    word = text.strip().casefold()
+    if word in {"true", "false"}:
+        return float(word == "true")
+    value = _number(text)
+    return 0.0 if np.isnan(value) else value
+
+
+def _limited(cases: Sequence[Case], spec: Spec) -> list[Case]:
+    if not spec.limit or len(cases) <= spec.limit:
+        return list(cases)
+    chosen = np.random.default_rng(spec.seed).permutation(len(cases))[: spec.limit]
+    return [cases[place] for place in sorted(chosen.tolist())]

@@ -1,0 +1,1 @@
+"""Perturbations, a file or more each. A module with a ``PERTURBATIONS`` tuple is picked up by itself."""

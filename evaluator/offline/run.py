@@ -1,0 +1,280 @@
+"""A run: every contender in a process of its own, its results in files, so that a crash costs one row and a killed run
+goes on where it was.
+
+Knows processes and files; what is measured is the dimensions' business.
+"""
+
+import multiprocessing
+import os
+import re
+import resource
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from evaluator.offline.contenders import contender as contenders
+from evaluator.offline.contenders.contender import checked
+from evaluator.offline.data import Case, Document, EvaluationData, problems
+from evaluator.offline.dimensions import dimension as dimensions
+from evaluator.offline.dimensions.dimension import Bench, Part
+from evaluator.offline.loaders import load
+from evaluator.offline.resampling import Resampling
+from evaluator.offline.spec import Spec
+from evaluator.preparation.tables import DataError
+
+AT_ONCE = 256
+"""Cases scored between two reports of progress."""
+
+Say = Callable[[str, str, float], None]
+"""Takes a contender, a stage and the share of it that is done."""
+
+
+class Failure(msgspec.Struct, kw_only=True):
+    """Why a contender, or one dimension of it, has no figures."""
+
+    stage: str
+    error: str
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """All that a run has of one contender."""
+
+    contender: str
+    parts: dict[str, Part] = {}
+    failures: list[Failure] = []
+    seconds: dict[str, float] = {}
+    peak_mb: float = 0.0
+
+
+def prepare(spec: Spec, folder: Path) -> EvaluationData:
+    """Check what is asked for, and write it into the run's folder.
+
+    Raises
+    ------
+    DataError, evaluator.offline.contenders.contender.ContenderError
+        When the data cannot be evaluated, or a contender or dimension does not exist; nothing is written then.
+    """
+    kinds, known = contenders.kinds(), dimensions.every()
+    for name in spec.contenders:
+        if name.partition(":")[0] not in kinds:
+            raise contenders.ContenderError(f"There is no contender {name!r}; there are {', '.join(sorted(kinds))}.")
+    for name in spec.dimensions:
+        if name not in known:
+            raise DataError(f"There is no dimension {name!r}; there are {', '.join(sorted(known))}.")
+    data = load(spec)
+    if found := problems(data):
+        raise DataError(" ".join(found))
+    folder.mkdir(parents=True, exist_ok=True)
+    before = folder / "spec.json"
+    if before.is_file() and msgspec.json.decode(before.read_bytes(), type=Spec) != spec:
+        raise DataError(f"{folder} holds another evaluation. Name another folder, or remove it.")
+    write(before, msgspec.json.format(msgspec.json.encode(spec)))
+    return data
+
+
+def run(spec: Spec, folder: Path, say: Say) -> list[Result]:
+    """Evaluate every contender; what an earlier, interrupted run has left is not done again."""
+    return [_contender(spec, folder, name, say) for name in spec.contenders]
+
+
+def _contender(spec: Spec, folder: Path, name: str, say: Say) -> Result:
+    place = folder / "contenders" / slug(name)
+    if missing := _missing(spec, place):
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_child, args=(spec, place, name, missing, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        for stage, share in _messages(ours):
+            say(name, stage, share)
+        process.join()
+        if process.exitcode:
+            said = f"its process ended with exit code {process.exitcode}"
+            write(place / "failure-process.json", msgspec.json.encode(Failure(stage="process", error=said)))
+    return collected(spec, folder, name)
+
+
+def collected(spec: Spec, folder: Path, name: str) -> Result:
+    """What the files of a run have of one contender."""
+    place, result = folder / "contenders" / slug(name), Result(contender=name)
+    for wanted in _wanted(spec):
+        if (file := place / f"{wanted}.json").is_file():
+            result.parts[wanted] = msgspec.json.decode(file.read_bytes(), type=Part)
+    for file in sorted(place.glob("failure-*.json")):
+        result.failures.append(msgspec.json.decode(file.read_bytes(), type=Failure))
+    if (file := place / "times.json").is_file():
+        times = msgspec.json.decode(file.read_bytes(), type=dict[str, float])
+        result.peak_mb = times.pop("peak_mb", 0.0)
+        result.seconds = times
+    return result
+
+
+def scores_of(folder: Path, name: str, cases: Sequence[Case]) -> list[np.ndarray[Any, Any]] | None:
+    """A contender's scores of all cases, as its run left them; None where it failed."""
+    file = folder / "contenders" / slug(name) / "scores.npz"
+    if not file.is_file():
+        return None
+    with np.load(file) as arrays:
+        flat = arrays["scores"]
+    return np.split(flat, np.cumsum([len(case.items) for case in cases])[:-1])
+
+
+def slug(name: str) -> str:
+    """A contender's folder.
+
+    Examples
+    --------
+    >>> slug("version:/models#champion")
+    'version__models_champion'
+    """
+    return re.sub(r"[^A-Za-z0-9.-]", "_", name)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _wanted(spec: Spec) -> list[str]:
+    return spec.dimensions or list(dimensions.every())
+
+
+def _missing(spec: Spec, place: Path) -> list[str]:
+    done = {file.stem for file in place.glob("*.json")}
+    return [name for name in _wanted(spec) if name not in done and f"failure-{name}" not in done]
+
+
+def _messages(pipe: Any) -> Iterator[tuple[str, float]]:
+    while True:
+        try:
+            yield pipe.recv()
+        except EOFError:
+            return
+
+
+def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any) -> None:
+    """In a process of its own: fit, score, then each dimension; a failure of one leaves the others."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("EVALUATION_CACHE", str(place.parent.parent / "answers"))
+    for stale in place.glob("failure-*.json"):
+        stale.unlink()
+    try:
+        bench = _bench(spec, place, name, pipe)
+    except Exception as error:
+        _fail(place, "scoring", error)
+        return
+    known = dimensions.every()
+    for dimension in missing:
+        part_of = Bench(
+            bench.contender,
+            bench.data,
+            bench.scores,
+            bench.probabilities,
+            bench.resampling,
+            bench.seed,
+            bench.seconds,
+            lambda share, dimension=dimension: pipe.send((dimension, share)),  # type: ignore[misc]
+            bench.peak_mb,
+            bench.price_per_core_hour,
+        )
+        pipe.send((dimension, 0.0))
+        try:
+            content = msgspec.json.encode(known[dimension].measure(part_of), enc_hook=_plain)
+        except Exception as error:
+            _fail(place, dimension, error)
+        else:
+            write(place / f"{dimension}.json", content)
+        pipe.send((dimension, 1.0))
+
+
+def _plain(value: object) -> object:
+    """numpy's numbers and arrays as Python's, for JSON."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no value of a report")
+
+
+def _end_with_parent() -> None:
+    """End when the run is killed: a later one may already write the same files."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
+    data = with_further_items(load(spec), spec)
+    resampling = Resampling.of([case.group for case in data.cases], spec.draws, spec.seed)
+    contenders.kinds()  # imports their libraries, which is nobody's start-up
+    started, cpu = time.perf_counter(), time.process_time()
+    pipe.send(("fitting", 0.0))
+    contender = contenders.make(name)
+    contender.fit(blind(data))
+    fitted, fit_cpu = time.perf_counter(), time.process_time() - cpu
+    cases = blind(data).cases
+    scores = []
+    for start in range(0, len(cases), AT_ONCE):
+        some = cases[start : start + AT_ONCE]
+        scores += checked(contender.score(some), some)
+        pipe.send(("scoring", min(1.0, (start + AT_ONCE) / len(cases))))
+    scored = time.perf_counter()
+    probabilities = getattr(contender, "probabilities", None)
+    given = None if probabilities is None or data.task == "feed" else probabilities(cases)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
+    seconds = {"fit": fitted - started, "score": scored - fitted, "fit_cpu": fit_cpu}
+    write(place / "times.json", msgspec.json.encode(seconds | {"peak_mb": peak_mb}))
+    with (place / "scores.npz.part").open("wb") as file:
+        np.savez_compressed(file, scores=np.concatenate(scores).astype(np.float32))
+    (place / "scores.npz.part").replace(place / "scores.npz")
+    return Bench(
+        contender,
+        data,
+        scores,
+        given,
+        resampling,
+        spec.seed,
+        seconds,
+        peak_mb=peak_mb,
+        price_per_core_hour=spec.price_per_core_hour,
+    )
+
+
+def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
+    """The same data, with the items that its dimensions have ranked besides."""
+    further: dict[str, Document] = {}
+    for name in _wanted(spec):
+        further |= dimensions.every()[name].further_items(data, spec.seed)
+    return replace(data, items={**data.items, **further}, further=tuple(further))
+
+
+def blind(data: EvaluationData) -> EvaluationData:
+    """The same data, with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
+    hidden = [_without_gains(case) for case in data.cases]
+    return replace(data, cases=hidden)
+
+
+def _without_gains(case: Case) -> Case:
+    gains = np.full(len(case.items), np.nan)
+    return Case(
+        case.id, case.items, gains, case.query, case.history, case.shopper, case.ts, case.propensities, case.segments
+    )
+
+
+def _fail(place: Path, stage: str, error: BaseException) -> None:
+    said = str(error).strip() or type(error).__name__
+    if not isinstance(error, ValueError | RuntimeError | OSError):
+        said = f"{type(error).__name__}: {said}"
+    (place / "logs").mkdir(parents=True, exist_ok=True)
+    (place / "logs" / f"{stage}.txt").write_text(traceback.format_exc(), "utf-8")
+    write(place / f"failure-{stage}.json", msgspec.json.encode(Failure(stage=stage, error=said)))

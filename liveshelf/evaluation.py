@@ -1,0 +1,129 @@
+"""An offline evaluation from the terminal: progress, a table, and where the report lies.
+
+Knows the terminal and files; what is measured is the business of ``evaluator.offline``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from evaluator.offline import gate_file, history
+from evaluator.offline import run as runs
+from evaluator.offline.contenders import contender
+from evaluator.offline.gate_file import GateFile
+from evaluator.offline.report.render import write_comparison, write_report
+from evaluator.offline.spec import Spec
+from evaluator.offline.summary import Row, Summary, summarise
+from evaluator.preparation.tables import DataError
+from liveshelf.terminal import NONE, console, plain
+
+SHOWN = ("ndcg@10", "ndcg@20", "mrr", "recall@20")
+"""Measures of the terminal's table; the report has all."""
+
+
+def kinds_table() -> None:
+    """Show what kinds of contenders there are."""
+    table = Table(
+        title="Contenders", caption="A name is KIND or KIND:NAME, such as cosine:intfloat/multilingual-e5-small"
+    )
+    table.add_column("kind")
+    table.add_column("what")
+    for kind, make in sorted(contender.kinds().items()):
+        table.add_row(kind, (make.__doc__ or "").strip().partition("\n")[0])
+    console.print(table)
+
+
+def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
+    """Evaluate with a progress bar, write the summary and the report, and print what matters.
+
+    Raises
+    ------
+    DataError, evaluator.offline.contenders.contender.ContenderError
+        When something that was asked for cannot be done.
+    """
+    if (out / "spec.json").is_file() and not resume:
+        raise DataError(f"{out} holds an evaluation. Go on with it by --resume, or name another folder with --out.")
+    data = runs.prepare(spec, out)
+    console.print(
+        f"{len(data.cases):,} cases, {len(data.train):,} to learn from, {len(data.items):,} items", highlight=False
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn())
+    with Progress(*columns, transient=True, console=console) as progress:
+        tasks = {name: progress.add_task(str(plain(name)), total=1.0, stage="waits") for name in spec.contenders}
+
+        def say(name: str, stage: str, share: float) -> None:
+            progress.update(tasks[name], completed=share, stage=stage)
+
+        results = runs.run(spec, out, say)
+    summary = summarise(results, spec.task)
+    runs.write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
+    pages = write_report(spec, out, data, results, summary)
+    _print(summary, spec)
+    console.print(plain(f"Report: {' and '.join(map(str, pages))}"))
+    return summary
+
+
+def keeps(gate: GateFile, summary: Summary, spec: Spec, junit: Path | None) -> bool:
+    """Whether a run keeps the thresholds of a gate file; prints each, and writes them as JUnit XML where asked."""
+    checks = gate_file.check(gate, summary, spec.contenders)
+    table = Table("contender", "asked", "", "figures", title="Gate")
+    for one in checks:
+        style = "" if one.outcome == "passed" else "red"
+        table.add_row(plain(one.contender), plain(one.asked), one.outcome, plain(one.said), style=style)
+    console.print(table)
+    if junit is not None:
+        runs.write(junit, gate_file.junit(checks))
+    failed = sum(one.outcome != "passed" for one in checks)
+    said = "The gate is passed" if not failed else f"The gate is not passed: {failed} of {len(checks)} checks fail"
+    console.print(f"{said}.", style="bold" if not failed else "bold red", highlight=False)
+    return not failed
+
+
+def compare(folders: Sequence[Path], out: Path) -> None:
+    """Compare finished runs over time: print every contender's headline measure, write the page.
+
+    Raises
+    ------
+    DataError
+        When a folder holds no finished run.
+    """
+    found = history.history(history.read(folders))
+    table = Table("contender", "measure", title="Runs over time")
+    for name in (*(one.name for one in found.runs), "last change"):
+        table.add_column(plain(name))
+    for series in found.headlines:
+        change = NONE if series.change is None else f"{series.change:+.4f}{' *' if series.sure else ''}"
+        table.add_row(plain(series.contender), series.measure, *map(_cell_of_past, series.rows), change)
+    table.caption = "* p < 0.05 after Holm's correction" if found.same else "not all runs are of the same cases"
+    console.print(table)
+    pages = write_comparison(found, out)
+    console.print(plain(f"Comparison: {' and '.join(map(str, pages))}"))
+
+
+def _cell_of_past(row: Row | None) -> str:
+    return NONE if row is None or row.value is None else f"{row.value:.4f}"
+
+
+def _print(summary: Summary, spec: Spec) -> None:
+    rows = {(row.contender, row.measure): row for row in summary.rows if not row.segment}
+    shown = [name for name in SHOWN if any(measure == name for _, measure in rows)]
+    caption = f"* differs from {summary.reference}, p < 0.05 after Holm's correction"
+    table = Table("contender", *shown, title="Means and their 95 % intervals", caption=caption)
+    for name in spec.contenders:
+        if name in summary.failures and not any(who == name for who, _ in rows):
+            table.add_row(plain(name), plain(f"failed: {summary.failures[name][0]}"))
+        else:
+            table.add_row(plain(name), *(_cell(rows.get((name, measure))) for measure in shown))
+    console.print(table)
+    for one in summary.findings[:5]:
+        console.print(plain(f"{one.contender}: {one.finding.sentence}"), style="yellow")
+    console.print(plain(summary.verdict), style="bold")
+
+
+def _cell(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return NONE
+    return f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f}){' *' if row.sure else ''}"

@@ -1,0 +1,35 @@
+"""The interface: scores that cannot be used are refused, and classes of one's own are imported."""
+
+import numpy as np
+import pytest
+
+from evaluator.offline.contenders.contender import ContenderError, checked, make
+from evaluator.offline.data import Case
+
+CASE = Case("c", ("a", "b"), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([], "gave 0 lists of scores for 1 cases"),
+        ([np.zeros(3)], r"of shape \(3,\) for the 2 items of c"),
+        ([np.array([0.0, np.inf])], "no finite number for case c"),
+    ],
+)
+def test_scores_that_cannot_be_used_are_refused(scores: list[np.ndarray], said: str) -> None:
+    with pytest.raises(ContenderError, match=said):
+        checked(scores, [CASE])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("python:json", "give python:MODULE:CLASS"),
+        ("python:absent_module:A", "cannot be imported"),
+        ("python:collections:Counter", "has no method fit"),
+    ],
+)
+def test_classes_that_are_no_contenders_are_refused(name: str, said: str) -> None:
+    with pytest.raises(ContenderError, match=said):
+        make(name)

@@ -1,0 +1,97 @@
+"""No shopper leaves in a report: masks, secrets, and every file of a real run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evaluator.offline import run as runs
+from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.loaders import load
+from evaluator.offline.safety.privacy import leaks, redacted, secrets
+from evaluator.offline.spec import Spec
+
+SHOPPERS = [f"shopper-{number}-ä" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mail me at a.b+c@shop.example.com", "mail me at [e-mail]"),
+        ("see https://example.org/u?id=7 now", "see [link] now"),
+        ("call 0044 (20) 7946-0958", "call [number]"),
+        ("card 4111 1111 1111 1111", "card [number]"),
+        ("2x4 lumber 8 ft 10 in. 1.5 l", "2x4 lumber 8 ft 10 in. 1.5 l"),
+        ("iphone 15 pro 256", "iphone 15 pro 256"),
+    ],
+)
+def test_what_points_to_a_person_is_masked(text: str, expected: str) -> None:
+    assert redacted(text) == expected
+    assert redacted(expected) == expected
+
+
+def test_leaks_names_the_file_but_not_the_shopper(tmp_path: Path) -> None:
+    case = Case("c0", ("a", "b"), np.array([1.0, 0.0]), "mail ann@example.org", shopper="17850")
+    data = EvaluationData("d", "graded", [case, replace(case, shopper="two words")], [], {})
+    assert secrets(data) == {"17850", "two words", "ann@example.org"}
+    clean, id_in, words_in, mail_in = (tmp_path / name for name in ("clean", "id", "words", "mail"))
+    clean.write_text('{"value": 0.17850, "count": 178501, "id": "c0"}')
+    id_in.write_text('{"case": "17850/536365"}')
+    words_in.write_text("<td>two words</td>")
+    mail_in.write_text("<td>mail ann@example.org</td>")
+    said = list(leaks([clean, id_in, words_in, mail_in], data))
+    assert [one.split()[0] for one in said] == ["id", "words", "mail"]
+    assert not any(secret in one for one in said for secret in secrets(data))
+
+
+def transactions(folder: Path) -> Path:
+    """Orders of twelve shoppers over ten weeks, two items a week."""
+    rows = [
+        {
+            "item": f"{10_000 + (place * 7 + week * 3 + extra) % 30}",
+            "name": f"Thing {(place * 7 + week * 3 + extra) % 30}",
+            "order_id": f"order-{place}-{week}",
+            "user_id": shopper,
+            "date": f"2026-0{1 + week // 4}-{1 + 7 * (week % 4):02d}T10:00:00",
+        }
+        for place, shopper in enumerate(SHOPPERS)
+        for week in range(10)
+        for extra in (0, 1)
+    ]
+    pl.DataFrame(rows).write_csv(folder / "orders.csv")
+    return folder / "orders.csv"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Path, runs.Result]:
+    """A real run of one contender."""
+    folder = tmp_path_factory.mktemp("run")
+    spec = Spec(
+        data=str(transactions(folder)),
+        task="feed",
+        contenders=["popularity"],
+        dimensions=["cost", "effect", "fairness", "safety"],
+        draws=100,
+        price_per_core_hour=7.5,
+    )
+    runs.prepare(spec, folder / "out")
+    [result] = runs.run(spec, folder / "out", lambda *_: None)
+    return spec, folder / "out", result
+
+
+def test_no_file_of_a_run_names_a_shopper(done: tuple[Spec, Path, runs.Result]) -> None:
+    spec, out, result = done
+    data = load(spec)
+    assert {case.shopper for case in data.cases} <= set(SHOPPERS)
+    assert result.parts.keys() == set(spec.dimensions)
+    files = [file for file in out.rglob("*") if file.is_file()]
+    assert len(files) >= 7
+    assert list(leaks(files, data)) == []
+
+
+def test_a_run_gives_its_price_and_memory_to_the_cost(done: tuple[Spec, Path, runs.Result]) -> None:
+    figures = {one.measure: one for one in done[2].parts["cost"].readings}
+    assert figures["cost per million shelves"].note.endswith("7.5 per core-hour")
+    assert (figures["peak memory"].value or 0) > 50

@@ -1,0 +1,166 @@
+"""Thresholds of a gate file: what passes, what fails, what cannot be read, and the JUnit XML."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from junitparser import Error, Failure, JUnitXml
+
+from evaluator.offline import gate_file
+from evaluator.offline.dimensions.dimension import Finding
+from evaluator.offline.gate_file import GateFile, GateFileError, Threshold
+from evaluator.offline.summary import Named, Row, Summary
+
+CONTENDERS = ("base", "new", "broken")
+
+
+def row(contender: str, value: float | None, segment: str = "", **given: Any) -> Row:
+    """A figure with an interval of 0.02 around it."""
+    bounds = (None, None) if value is None else (value - 0.01, value + 0.01)
+    return Row(
+        contender=contender,
+        measure="ndcg@10",
+        dimension="effect",
+        segment=segment,
+        unit="",
+        better="higher",
+        value=value,
+        low=bounds[0],
+        high=bounds[1],
+        count=10,
+        note="",
+        says="",
+        **given,
+    )
+
+
+def summary(*rows: Row, severity: float = 0.0) -> Summary:
+    """A run of three contenders, one of which failed."""
+    found = Finding(dimension="robustness", name="stuffing", severity=severity, sentence="It is fooled.")
+    return Summary(
+        reference="base",
+        headline="ndcg@10",
+        winner="new",
+        verdict="",
+        rows=list(rows),
+        findings=[Named(contender="new", finding=found)] if severity else [],
+        failures={"broken": ["scoring: it burns"]},
+    )
+
+
+RUN = summary(
+    row("base", 0.9),
+    row("new", 0.92, difference=0.02, difference_low=-0.005, difference_high=0.045),
+    row("new", 0.8, "query: tail", difference=-0.03, difference_low=-0.05, difference_high=-0.01),
+    row("new", 0.95, "query: head"),
+)
+
+
+def outcomes(threshold: Threshold, run: Summary = RUN) -> dict[str, str]:
+    """What became of a threshold, by contender and segment."""
+    checks = gate_file.check(GateFile(threshold=[threshold]), run, CONTENDERS)
+    return {f"{one.contender} {one.asked}": one.outcome for one in checks}
+
+
+def only(threshold: Threshold) -> str:
+    """What became of a threshold that one figure is checked by."""
+    [outcome] = outcomes(threshold).values()
+    return outcome
+
+
+def test_bounds_of_figures_and_of_differences() -> None:
+    new = {"measure": "ndcg@10", "contender": "new"}
+    assert only(Threshold(**new, min=0.92)) == "passed", "the bound itself is kept"
+    assert only(Threshold(**new, min=0.93)) == "failed"
+    assert only(Threshold(**new, max=0.91)) == "failed"
+    assert only(Threshold(**new, min=0.5, max=0.91)) == "failed", "both are asked"
+    assert only(Threshold(**new, difference_min=0.0)) == "passed"
+    assert only(Threshold(**new, difference_min=0.0, by="interval")) == "failed"
+    assert only(Threshold(**new, difference_max=0.03)) == "passed"
+    assert only(Threshold(**new, difference_max=0.03, by="interval")) == "failed"
+    assert only(Threshold(**new, min=0.5, segment="query: tail")) == "passed"
+    assert only(Threshold(**new, difference_min=-0.01, segment="query: tail")) == "failed"
+
+
+def test_patterns_and_what_is_missing() -> None:
+    everyone = outcomes(Threshold(measure="ndcg@10", min=0.5))
+    assert list(everyone.values()) == ["passed", "passed", "missing"], "a contender that failed passes nothing"
+    assert "base" not in " ".join(outcomes(Threshold(measure="ndcg@10", difference_min=-1.0))), "it is the reference"
+    segments = outcomes(Threshold(measure="ndcg@10", contender="n*", segment="query: *", min=0.85))
+    assert sorted(segments.values()) == ["failed", "passed"]
+    assert only(Threshold(measure="ndcg@10", contender="nobody", min=0.5)) == "missing"
+    assert only(Threshold(measure="ndcg@10", contender="new", segment="query: head", difference_min=0.0)) == "missing"
+    [_, new, broken] = gate_file.check(GateFile(threshold=[Threshold(measure="ndgc@10", min=0.5)]), RUN, CONTENDERS)
+    assert "Did you mean 'ndcg@10'?" in new.said and "it burns" in broken.said
+    assert not gate_file.passed([new])
+
+
+def test_findings_count_where_asked() -> None:
+    def outcome(severity: float) -> list[str]:
+        checks = gate_file.check(GateFile(max_severity=0.5), summary(row("base", 0.9), severity=severity), CONTENDERS)
+        return [one.outcome for one in checks]
+
+    assert outcome(0.9) == ["failed"] and outcome(0.5) == ["passed"] and outcome(0.0) == ["passed"]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_figure_keeps_min_or_max(value: float, bound: float) -> None:
+    run = summary(row("new", value))
+    kept = [
+        list(outcomes(Threshold(measure="ndcg@10", contender="new", **limit), run).values()) == ["passed"]  # type: ignore[arg-type]
+        for limit in ({"min": bound}, {"max": bound})
+    ]
+    assert any(kept) and (all(kept) == (value == bound))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[threshold]\n", "is no TOML"),
+        ("", "has no [[threshold]]"),
+        ("[[threshold]]\nmeasure = 'mrr'\n", "threshold 1 (mrr) has no bound"),
+        ("[[threshold]]\nmin = 0.5\n", "measure"),
+        ("[[threshold]]\nmeasure = 'mrr'\nminimum = 0.5\n", "minimum"),
+        ("[[threshold]]\nmeasure = 'mrr'\nmin = 'high'\n", "min"),
+        ("[[threshold]]\nmeasure = 'mrr'\nmin = nan\n", "no number"),
+        ("[[threshold]]\nmeasure = 'mrr'\nmin = 1\nby = 'luck'\n", "luck"),
+        ("[threshold]\nmeasure = 'mrr'\nmin = 1\n", "threshold"),
+        ("[[thresholds]]\nmeasure = 'mrr'\nmin = 1\n", "thresholds"),
+    ],
+)
+def test_a_bad_file_is_explained(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(text)
+    with pytest.raises(GateFileError, match=r"gate\.toml") as error:
+        gate_file.read(file)
+    assert said in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(GateFileError, match="cannot be read"):
+        gate_file.read(tmp_path / "none.toml")
+
+
+def test_the_example_of_the_messages_is_a_gate_file(tmp_path: Path) -> None:
+    (tmp_path / "gate.toml").write_text(gate_file.EXAMPLE)
+    [threshold] = gate_file.read(tmp_path / "gate.toml").threshold
+    assert threshold.limits == [("min", 0.9)]
+
+
+def test_junit_counts_failures_and_errors(tmp_path: Path) -> None:
+    gate = GateFile(threshold=[Threshold(measure="ndcg@10", min=0.91), Threshold(measure="x\x00<&>", min=math.inf)])
+    checks = gate_file.check(gate, RUN, CONTENDERS)
+    file = tmp_path / "junit.xml"
+    file.write_bytes(gate_file.junit(checks))
+    xml = JUnitXml.fromfile(str(file))
+    cases = {(suite.name, case.name): [type(one) for one in case.result] for suite in xml for case in suite}
+    assert cases["base", "ndcg@10 min 0.91"] == [Failure] and cases["new", "ndcg@10 min 0.91"] == []
+    assert cases["broken", "ndcg@10 min 0.91"] == [Error]
+    assert {suite.name: (suite.tests, suite.failures, suite.errors) for suite in xml} == {
+        "base": (2, 1, 1),
+        "new": (2, 0, 1),
+        "broken": (2, 0, 2),
+    }
