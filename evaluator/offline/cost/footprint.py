@@ -34,7 +34,7 @@ def footprint(one: object) -> Footprint:
     >>> one = Contender()
     >>> one.model, one.index = torch.nn.Linear(4, 2), {"a": torch.zeros(8), "b": [torch.zeros(8)]}
     >>> footprint(one)
-    Footprint(model=40, index=64)
+    Footprint(models=40, arrays=64)
     """
     seen: set[int] = set()
     model, index = _walk(one, seen, 0)
