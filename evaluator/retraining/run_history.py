@@ -80,7 +80,7 @@ class RunHistory:
     >>> runs.begin(trigger, "run-1", "trainer-1", "p1", 0)
     []
     >>> [held.words for held in runs.begin(trigger, "run-2", "trainer-2", "p2", 60_000)]
-    ['running: trainer-1 trains since 1 min']
+    ['running: trainer-1 trains since 60 s']
     >>> runs.end("run-1", "p2", 60_000, "failed")
     False
     >>> runs.beat("run-1", "p1", 60_000), runs.end("run-1", "p1", 90_000, "trained", through=7)

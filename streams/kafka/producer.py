@@ -163,7 +163,8 @@ class Producer:
     def _give_up(self, task: "asyncio.Task[None]") -> None:
         """A task has ended too early: give its error to all present and later callers, who would wait forever."""
         error = None if task.cancelled() else task.exception()
-        self._ended = errors.KafkaError(f"records are no longer sent: {error!r}")
+        why = "the sending task was cancelled" if task.cancelled() else repr(error or "the sending task ended")
+        self._ended = errors.KafkaError(f"records are no longer sent: {why}")
         log.critical("%s", self._ended, exc_info=error)
         for waiting in list(self._waiting):
             if not waiting.done():

@@ -91,5 +91,5 @@ MEASURES = (
     Measure("ndcg@20", lambda one: ndcg(one.gains, 20), "nDCG of the first twenty, linear gain."),
     Measure("recall@20", lambda one: recall(one, 20), "Share of the relevant items that are among the first twenty."),
     Measure("auc", pairwise, "Share of unequal pairs in the right order, mean over cases."),
-    Measure("ndcg@20 of new items", new_items, "nDCG of the first twenty of what the shopper has not acted on before."),
+    Measure("ndcg@20 new items", new_items, "nDCG of the first twenty of what the shopper has not acted on before."),
 )

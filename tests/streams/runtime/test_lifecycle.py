@@ -80,4 +80,4 @@ def test_a_beginning_is_on_the_topic_with_the_words_of_the_run_before(
 
 def test_a_broker_that_is_away_does_not_hold_up_a_beginning(caplog: pytest.LogCaptureFixture) -> None:
     reporting.announce(StreamsConfig(kafka=KafkaConfig(bootstrap_servers="127.0.0.1:1")), "worker", None)
-    assert "could not be told" in caplog.text
+    assert "could not be reported" in caplog.text
