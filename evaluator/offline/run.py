@@ -61,10 +61,9 @@ def prepare(spec: Spec, folder: Path) -> EvaluationData:
     DataError, evaluator.offline.contenders.contender.ContenderError
         When the data cannot be evaluated, or a contender or dimension does not exist; nothing is written then.
     """
-    kinds, known = contenders.kinds(), dimensions.every()
+    known = dimensions.every()
     for name in spec.contenders:
-        if name.partition(":")[0] not in kinds:
-            raise contenders.ContenderError(f"There is no contender {name!r}; there are {', '.join(sorted(kinds))}.")
+        contenders.maker(name)
     for name in spec.dimensions:
         if name not in known:
             raise DataError(f"There is no dimension {name!r}; there are {', '.join(sorted(known))}.")
@@ -176,18 +175,7 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
         return
     known = dimensions.every()
     for dimension in missing:
-        part_of = Bench(
-            bench.contender,
-            bench.data,
-            bench.scores,
-            bench.probabilities,
-            bench.resampling,
-            bench.seed,
-            bench.seconds,
-            lambda share, dimension=dimension: pipe.send((dimension, share)),  # type: ignore[misc]
-            bench.peak_mb,
-            bench.price_per_core_hour,
-        )
+        part_of = replace(bench, progress=lambda share, dimension=dimension: pipe.send((dimension, share)))  # type: ignore[misc]
         pipe.send((dimension, 0.0))
         try:
             content = msgspec.json.encode(known[dimension].measure(part_of), enc_hook=_plain)
@@ -220,10 +208,10 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
     started, cpu = time.perf_counter(), time.process_time()
     pipe.send(("fitting", 0.0))
     contender = contenders.make(name)
-    contender.fit(blind(data))
+    hidden = blind(data)
+    contender.fit(hidden)
     fitted, fit_cpu = time.perf_counter(), time.process_time() - cpu
-    cases = blind(data).cases
-    scores = []
+    cases, scores = hidden.cases, []
     for start in range(0, len(cases), AT_ONCE):
         some = cases[start : start + AT_ONCE]
         scores += checked(contender.score(some), some)
@@ -260,15 +248,7 @@ def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
 
 def blind(data: EvaluationData) -> EvaluationData:
     """The same data, with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
-    hidden = [_without_gains(case) for case in data.cases]
-    return replace(data, cases=hidden)
-
-
-def _without_gains(case: Case) -> Case:
-    gains = np.full(len(case.items), np.nan)
-    return Case(
-        case.id, case.items, gains, case.query, case.history, case.shopper, case.ts, case.propensities, case.segments
-    )
+    return replace(data, cases=[replace(case, gains=np.full(len(case.items), np.nan)) for case in data.cases])
 
 
 def _fail(place: Path, stage: str, error: BaseException) -> None:

@@ -83,12 +83,6 @@ class Cosine:
             for case, some in zip(cases, texts, strict=True)
         ]
 
-    def _vector(self, item: str) -> Any:
-        if item not in self._vectors:
-            [one] = self.encoder.encode_items([self._data.items[item].text])
-            self._vectors[item] = one.pooled.astype(np.float32)
-        return self._vectors[item]
-
 
 class ServedModel:
     """One of our scorers as a worker serves it: ranks by the expected level of the four intents."""

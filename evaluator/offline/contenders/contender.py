@@ -88,10 +88,21 @@ def make(name: str) -> Contender:
     Traceback (most recent call last):
     evaluator.offline.contenders.contender.ContenderError: There is no contender 'randm'; there are ...
     """
-    known, (kind, _, rest) = kinds(), name.partition(":")
-    if kind not in known:
+    return maker(name)(name.partition(":")[2])
+
+
+def maker(name: str) -> Make:
+    """What makes a contender of this name.
+
+    Raises
+    ------
+    ContenderError
+        When there is no such kind.
+    """
+    known = kinds()
+    if (kind := name.partition(":")[0]) not in known:
         raise ContenderError(f"There is no contender {name!r}; there are {', '.join(sorted(known))}.")
-    return known[kind](rest)
+    return known[kind]
 
 
 def checked(scores: Sequence[Scores], cases: Sequence[Case]) -> list[Scores]:
