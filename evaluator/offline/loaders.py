@@ -15,7 +15,7 @@ from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.segments import with_segments
 from evaluator.offline.spec import Spec
 from evaluator.preparation.purchases import purchases
-from evaluator.preparation.tables import DataError, fields, read_table
+from evaluator.preparation.tables import DataError, match_columns, read_table
 
 PAST = 200
 """How many past purchases of a shopper are kept."""
@@ -46,7 +46,7 @@ def _graded(spec: Spec) -> EvaluationData:
 
     def cases(path: str, unjudged: bool) -> list[Case]:
         table = read_table(Path(path))
-        names = fields(table, spec.columns, wanted, path)
+        names = match_columns(table.columns, spec.columns, wanted, path)
         lists: defaultdict[str, dict[str, float]] = defaultdict(dict)
         for row in _rows(table, names):
             gain = _number(row["gain"])
@@ -70,7 +70,7 @@ def _graded(spec: Spec) -> EvaluationData:
 
 def _clicks(spec: Spec) -> EvaluationData:
     table = read_table(Path(spec.data))
-    names = fields(table, spec.columns, ("query", "item", "gain", "list", "rank"), spec.data)
+    names = match_columns(table.columns, spec.columns, ("query", "item", "gain", "list", "rank"), spec.data)
     texts = _texts(spec)
     lists: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for row in _rows(table, names):
@@ -111,7 +111,7 @@ def _with_others(case: Case, every: tuple[str, ...]) -> Case:
 
 def _feed(spec: Spec) -> EvaluationData:
     table = read_table(Path(spec.data))
-    names = fields(table, spec.columns, ("item", "text", "list", "shopper", "time"), spec.data)
+    names = match_columns(table.columns, spec.columns, ("item", "text", "list", "shopper", "time"), spec.data)
     lines = [line | {"ts": int(line["time"].timestamp() * 1_000)} for line in purchases(table, names).to_dicts()]
     if not lines:
         raise DataError(f"{spec.data} has no usable line: each needs an item, a text, an order, a shopper and a time.")
@@ -154,7 +154,7 @@ def _texts(spec: Spec) -> dict[str, Document]:
     if not spec.items:
         return {}
     table = read_table(Path(spec.items))
-    names = fields(table, spec.columns, ("item", "text"), spec.items)
+    names = match_columns(table.columns, spec.columns, ("item", "text"), spec.items)
     return {row["item"]: _document(row) for row in _rows(table, names) if row["text"].strip()}
 
 

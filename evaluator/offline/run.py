@@ -241,8 +241,9 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
 def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
     """The same data, with the items that its dimensions have ranked besides."""
     further: dict[str, Document] = {}
+    known = dimensions.every()
     for name in _wanted(spec):
-        further |= dimensions.every()[name].further_items(data, spec.seed)
+        further |= known[name].further_items(data, spec.seed)
     return replace(data, items={**data.items, **further}, further=tuple(further))
 
 

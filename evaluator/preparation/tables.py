@@ -221,7 +221,7 @@ def _check_text(file: IO[bytes], encoding: str, target: IO[bytes] | None) -> Non
     decoder.decode(b"", final=True)
 
 
-def fields(table: pl.DataFrame, given: Mapping[str, str], wanted: Iterable[str], path: str) -> dict[str, str]:
+def match_columns(columns: Sequence[str], given: Mapping[str, str], wanted: Iterable[str], path: str) -> dict[str, str]:
     """Each field's column: as given, else guessed by its name; fields that are not found are left out.
 
     Raises
@@ -231,25 +231,11 @@ def fields(table: pl.DataFrame, given: Mapping[str, str], wanted: Iterable[str],
 
     Examples
     --------
-    >>> fields(pl.DataFrame({"Query": ["a"], "relevance": [1]}), {}, ["query", "gain"], "f.csv")
+    >>> match_columns(["Query", "relevance"], {}, ["query", "gain"], "f.csv")
     {'query': 'Query', 'gain': 'relevance'}
-    >>> fields(pl.DataFrame({"q": ["a"]}), {}, ["gain"], "f.csv")
+    >>> match_columns(["q"], {}, ["gain"], "f.csv")
     Traceback (most recent call last):
     evaluator.preparation.tables.DataError: f.csv has no column for gain: it has q. Name one with --column gain=NAME.
-    """
-    return match_columns(table.columns, given, wanted, path)
-
-
-def match_columns(columns: list[str], given: Mapping[str, str], wanted: Iterable[str], path: str) -> dict[str, str]:
-    """The same as `fields` for a table of which only the columns are known.
-
-    Raises
-    ------
-    DataError
-        When a wanted field is not found, or a given column is not there.
-
-    Examples
-    --------
     >>> match_columns(["Invoice No", "StockCode", "x"], {"text": "x"}, [], "f.csv")
     {'item': 'StockCode', 'text': 'x', 'list': 'Invoice No'}
     """
