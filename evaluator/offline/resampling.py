@@ -66,8 +66,11 @@ class Resampling:
         names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
         place = np.array([names[name] for name in groups], np.intp)
         count = len(names)
-        drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-        return cls(np.vstack([np.ones(count), drawn]).astype(np.float64)[:, place])
+        chance, shares = np.random.default_rng(seed), np.full(count, 1 / count)
+        weights = np.ones((draws + 1, len(place)))
+        for row in weights[1:]:
+            row[:] = chance.multinomial(count, shares)[place]
+        return cls(weights)
 
     def mean(self, values: Sequence[float] | Numbers, masses: Numbers | None = None) -> Numbers:
         """Replicates of a mean over the cases where it is defined (not NaN): float64 [draws + 1].
