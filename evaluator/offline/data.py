@@ -145,4 +145,6 @@ def problems(data: EvaluationData) -> list[str]:
     unknown = next((item for case in data.cases for item in case.items if item not in data.items), None)
     if unknown is not None:
         found.append(f"Item {unknown!r} is ranked, but is not among the items: give its text.")
+    if not any(one.text for one in data.items.values()):
+        found.append("No item has a text. Name its column with --column text=NAME.")
     return found

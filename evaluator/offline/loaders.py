@@ -42,12 +42,16 @@ def load(spec: Spec) -> EvaluationData:
     makers = {"graded": _graded, "clicks": _clicks, "feed": _feed}
     if spec.task not in makers:
         raise DataError(f"There is no task {spec.task!r}; there are {', '.join(makers)}.")
+    if spec.train and spec.task != "graded":
+        raise DataError(f"--train is for graded data; data of the task {spec.task} is split by itself. Leave it out.")
+    if spec.items and spec.task == "feed":
+        raise DataError("--items is for searches; a feed takes its texts from the data itself. Leave it out.")
     return with_segments(makers[spec.task](spec))
 
 
 def _graded(spec: Spec) -> EvaluationData:
-    wanted = ("query", "item", "text", "gain")
-    items: dict[str, Document] = {}
+    items = _texts(spec)
+    wanted = ("query", "item", "gain") if spec.items else ("query", "item", "text", "gain")
     span: list[float] = []
 
     def cases(path: str, unjudged: bool) -> list[Case]:
@@ -58,7 +62,8 @@ def _graded(spec: Spec) -> EvaluationData:
             gain = row["gain"]
             if not row["query"] or not row["item"] or (np.isnan(gain) and not unjudged):
                 continue
-            items.setdefault(row["item"], _document(row))
+            if "text" in row:
+                items.setdefault(row["item"], _document(row))
             known = lists[row["query"]].get(row["item"], float("nan"))
             lists[row["query"]][row["item"]] = known if np.isnan(gain) else gain
         if not any(gain == gain for gains in lists.values() for gain in gains.values()):  # noqa: PLR0124

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from evaluator.gate.dataset import GateRequest, Served, answers
 from evaluator.offline.contenders.contender import Scores
-from evaluator.offline.contenders.weights import classifier, of_store, scorer_weights
+from evaluator.offline.contenders.names import classifier, of_store, scorer_weights
 from evaluator.offline.data import Case, EvaluationData
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder

@@ -147,3 +147,5 @@ def _grade(answer: Any, _: Body) -> list[float]:
 
 
 CONTENDERS = {"rerank": Rerank, "chat": Chat}
+
+CHECKS = {"rerank": Rerank, "chat": Chat}

@@ -1,10 +1,13 @@
-"""What a contender's name says of a model: a folder, a hub name or a version, found and checked before it is loaded.
+"""What follows the colon in a contender's name, checked before anything is loaded: a folder, a hub name, a version, a
+language, a number.
 
-Knows files of models and the store; loads nothing, so that a wrong name is told at once.
+Knows files of models and the store. Loads no model and no heavy library, so that a wrong name is told at once.
 """
 
 import json
 from pathlib import Path
+
+import Stemmer
 
 from evaluator.offline.contenders.contender import ContenderError, parameter
 from models.intents import INTENTS
@@ -93,7 +96,26 @@ def number(rest: str) -> float:
     return parameter(rest, 0.0)
 
 
+def language(rest: str) -> str:
+    """A language that words can be stemmed in; English without a name.
+
+    Raises
+    ------
+    ContenderError
+        When there are no stems of it.
+
+    Examples
+    --------
+    >>> language(""), language("german")
+    ('english', 'german')
+    """
+    if rest and rest not in (known := Stemmer.algorithms()):
+        raise ContenderError(f"There are no stems of the language {rest!r}; there are those of {', '.join(known)}.")
+    return rest or "english"
+
+
 CHECKS = {
+    "bm25": language,
     "cosine": encoder_weights,
     "late_interaction": scorer_weights,
     "cross_encoder": classifier,
