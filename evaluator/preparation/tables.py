@@ -105,7 +105,7 @@ def read_table(path: Path) -> pl.DataFrame:
         with OPENERS.get(path.suffix, Path.open)(path, "rb") as file:
             content = file.read()
         if not content.strip():
-            raise DataError(f"{path} is empty.")
+            raise DataError(f"{path} is empty. Give a file with rows.")
         if kind in SEPARATORS:
             found = pl.read_csv(content, separator=SEPARATORS[kind], infer_schema=False, encoding="utf8-lossy")
         elif kind in LINES:
@@ -115,7 +115,7 @@ def read_table(path: Path) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, *UNREADABLE) as error:
         raise DataError(unreadable(path, error)) from error
     if not found.height:
-        raise DataError(f"{path} has no rows.")
+        raise DataError(f"{path} has no rows. Give a file with some.")
     return found
 
 
