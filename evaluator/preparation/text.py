@@ -48,7 +48,7 @@ def without_markup(text: str) -> str:
 
 
 LOST_QUOTE = re.compile(r'^[^"\\]*(?:(?<![^\s\d])\\|\\(?![\w"]))(?:[^"\\]|\\")*"$', re.S)
-"""A text whose first quote is lost, with one too many at its end: ``\\"`` was read by a reader that knows only ``""``."""
+"""A text whose first quote is lost, with one too many at its end: its reader knew only ``""``, not ``\\"``."""
 
 
 def with_quotes(text: str) -> str:

@@ -51,6 +51,34 @@ class TextContender(Contender, Protocol):
         """As :meth:`score`, with a text in place of each candidate; as many texts per case as it has candidates."""
 
 
+class Asked(NamedTuple):
+    """What it took a service to score one case.
+
+    Attributes
+    ----------
+    seconds
+        From the first request to the last answer, as many requests at once as are allowed; without waits for a limit of
+        rate and without attempts that failed.
+    read, written
+        Tokens, as the service counts them; zero where it does not say.
+    price
+        In the currency of the prices that were given; NaN where none were.
+    """
+
+    seconds: float
+    read: int
+    written: int
+    price: float
+
+
+@runtime_checkable
+class PaidContender(Contender, Protocol):
+    """A contender that asks a service for each score. It is costly, and an answer is asked for once only."""
+
+    def asked(self, cases: Sequence[Case]) -> list[Asked]:
+        """What these cases took when they were scored; they were before."""
+
+
 Make = Callable[[str], Contender]
 """Makes a contender from what follows its kind in its name, such as the folder in ``cross_encoder:FOLDER``."""
 
@@ -69,8 +97,12 @@ class ContenderError(ValueError):
     """A contender that does not exist or cannot be used; the message says what there is instead."""
 
 
-class LimitError(ContenderError):
-    """A contender that has spent what it may spend, such as requests to a service; it says nothing of the model."""
+class ServiceError(ContenderError):
+    """A service that gives no answer that can be used; it says nothing of the model."""
+
+
+class LimitError(ServiceError):
+    """A contender that has spent what it may spend, such as requests to a service."""
 
 
 def kinds() -> dict[str, Kind]:

@@ -41,12 +41,27 @@ FILES: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "items without text": ("a.csv", csv([(q, i, "", g) for q, i, _, g in ROWS]), (), "No item has a text"),
     "another task": ("a.csv", csv(), ("--task", "clicks"), "has no column for list"),
     "another task, a feed": ("a.csv", csv(), ("--task", "feed"), "has no column for list"),
-    "an unknown task": ("a.csv", csv(), ("--task", "shelf"), "There is no task 'shelf'; there are graded, clicks, feed"),
-    "an unknown dimension": ("a.csv", csv(), ("--dimension", "beauty"), "There is no dimension 'beauty'; there are cost"),
+    "an unknown task": (
+        "a.csv",
+        csv(),
+        ("--task", "shelf"),
+        "There is no task 'shelf'; there are graded, clicks",
+    ),
+    "an unknown dimension": (
+        "a.csv",
+        csv(),
+        ("--dimension", "beauty"),
+        "There is no dimension 'beauty'; there",
+    ),
     "binary": ("a.csv", NOISE, (), "a.csv"),
     "binary Parquet": ("a.parquet", NOISE, (), "a.parquet cannot be read"),
     "binary JSON": ("a.jsonl", NOISE, (), "a.jsonl cannot be read"),
-    "a web page": ("a.csv", b"<!DOCTYPE html>\n<html><body><h1>404</h1></body></html>\n", (), "has no column for query"),
+    "a web page": (
+        "a.csv",
+        b"<!DOCTYPE html>\n<html><body><h1>404</h1></body></html>\n",
+        (),
+        "has no column for query",
+    ),
     "a web page, JSON": ("a.jsonl", b"<!DOCTYPE html>\n<html></html>\n", (), "a.jsonl cannot be read"),
     "a picture's name": ("a.png", NOISE, (), "Give .csv, .tsv, .jsonl or .parquet"),
     "a cut .xz": ("a.csv.xz", cut(lzma.compress(csv())), (), "a.csv.xz is damaged or cut off"),
@@ -150,7 +165,12 @@ HOSTILE = [
 
 def test_hostile_texts_and_other_languages_are_evaluated(here: Path) -> None:
     rows = [
-        {"query": f"{HOSTILE[n % 9]} {n % 9}", "id": f"{HOSTILE[n % 7][:50]}{n}", "title": HOSTILE[n % 5], "grade": n % 4}
+        {
+            "query": f"{HOSTILE[n % 9]} {n % 9}",
+            "id": f"{HOSTILE[n % 7][:50]}{n}",
+            "title": HOSTILE[n % 5],
+            "grade": n % 4,
+        }
         for n in range(90)
     ]
     (here / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
