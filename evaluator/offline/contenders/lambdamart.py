@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evaluator.offline.contenders.behaviour import Behaviour, Features, Sales, with_candidates
 from evaluator.offline.contenders.bm25 import BM25
-from evaluator.offline.contenders.contender import ContenderError, Scores
+from evaluator.offline.contenders.contender import ContenderError, Scores, parameter
 from evaluator.offline.contenders.simple import Popularity
 from evaluator.offline.data import Case, EvaluationData
 
@@ -43,7 +43,7 @@ class LambdaMART:
     """Gradient-boosted trees for ranking (Burges 2010), 100 trees of 15 leaves."""
 
     def __init__(self, seed: str = "") -> None:
-        self.seed = int(seed or 0)
+        self.seed = int(parameter(seed, 0))
         self._bm25, self._popularity = BM25(), Popularity()
         self._behaviour: Behaviour | None = None
 
