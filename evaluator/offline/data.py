@@ -27,6 +27,8 @@ class Document:
         In one currency; NaN where it is not known.
     first_seen
         When it first appeared, epoch ms; None where it is not known.
+    seller
+        Who sells it; empty where that is not known.
     """
 
     text: str
@@ -34,6 +36,7 @@ class Document:
     category: str = ""
     price: float = math.nan
     first_seen: int | None = None
+    seller: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +120,8 @@ class EvaluationData:
 
     def used(self) -> Iterator[str]:
         """Every item that may be asked for: those of cases, of their histories, and the further ones; each once."""
-        own = (item for case in self.cases for item in (*case.items, *case.history))
-        yield from dict.fromkeys([*own, *self.further])
+        lists = dict.fromkeys(some for case in self.cases for some in (case.items, case.history))  # many are shared
+        yield from dict.fromkeys([*(item for items in lists for item in items), *self.further])
 
 
 def problems(data: EvaluationData) -> list[str]:

@@ -4,6 +4,7 @@ Values are cleaned as ``liveshelf prepare`` cleans them, so that a raw file and 
 Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines and Parquet, plain, ``.gz`` or ``.xz``.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -83,38 +84,52 @@ def _graded(spec: Spec) -> EvaluationData:
 
 
 def _clicks(spec: Spec) -> EvaluationData:
-    table = read_table(Path(spec.data))
-    names = match_columns(table.columns, spec.columns, ("query", "item", "gain", "list", "rank"), spec.data)
     texts = _texts(spec)
-    lists: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in _rows(table, names, "behaviour"):
-        if row["item"] in texts or row.get("text"):
-            lists[row["list"]].append(row)
-    if not lists:
-        raise DataError(f"No item of {spec.data} has a text: give the items with --items.")
-    cases = [_list(f"c{number}", name, rows, texts) for number, (name, rows) in enumerate(lists.items())]
-    if "propensity" in names and all(len(case.items) == 1 for case in cases):
-        cases = [_with_others(case, tuple({item: None for one in cases for item in one.items})) for case in cases]
+    cases = _lists(spec.data, "c", spec, texts)
+    if all(len(case.items) == 1 for case in cases) and any(case.propensities is not None for case in cases):
+        every_item = tuple({item: None for case in cases for item in case.items})
+        cases = [_with_others(case, every_item) for case in cases]
     order = [cases[place] for place in np.random.default_rng(spec.seed).permutation(len(cases))]
-    cut = round(len(order) * (1 - TEST_SHARE))
-    chosen = _limited(order[cut:], spec)
-    return EvaluationData(Path(spec.data).name, "clicks", chosen, order[:cut][: 20 * max(1, len(chosen))], texts)
+    if spec.train:
+        chosen, train = _limited(order, spec), _lists(spec.train, "t", spec, texts)
+    else:
+        cut = round(len(order) * (1 - TEST_SHARE))
+        chosen = _limited(order[cut:], spec)
+        train = order[:cut][: 20 * max(1, len(chosen))]
+    return EvaluationData(Path(spec.data).name, "clicks", chosen, train, texts)
+
+
+def _lists(path: str, stem: str, spec: Spec, texts: dict[str, Document]) -> list[Case]:
+    """The lists of a file. A log with propensities needs neither queries, ranks nor texts, and each of its rows is a
+    decision of its own where it names no list."""
+    table = read_table(Path(path))
+    names = match_columns(table.columns, spec.columns, ("item", "gain"), path)
+    if not (logged := "propensity" in names):
+        names = match_columns(table.columns, spec.columns, ("query", "item", "gain", "list", "rank"), path)
+    lists: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for number, row in enumerate(_rows(table, names, "behaviour")):
+        row["text"] = row.get("text") or (row["item"] if logged else "")
+        if row["item"] in texts or row["text"]:
+            lists[row.get("list", str(number))].append(row)
+    if not lists:
+        raise DataError(f"No item of {path} has a text: give the items with --items.")
+    return [_list(f"{stem}{number}", name, rows, texts) for number, (name, rows) in enumerate(lists.items())]
 
 
 def _list(name: str, shown_to: str, rows: list[dict[str, Any]], texts: dict[str, Document]) -> Case:
     """A list that was shown, in its order. An item that it shows twice counts once, where it stands first."""
-    rows.sort(key=lambda row: np.nan_to_num(row["rank"], nan=np.inf))
+    rows.sort(key=lambda row: (math.isnan(row.get("rank", 0.0)), row.get("rank", 0.0)))
     clicked: dict[str, float] = {}
     for row in rows:
         texts.setdefault(row["item"], _document(row))
-        clicked[row["item"]] = max(clicked.get(row["item"], 0.0), np.nan_to_num(row["gain"]))
+        clicked[row["item"]] = max(clicked.get(row["item"], 0.0), row["gain"])  # of NaN, the first one stays
     rows = list({row["item"]: row for row in reversed(rows)}.values())[::-1]
     gains = np.array([clicked[row["item"]] for row in rows])
     logged = np.array([row.get("propensity", np.nan) for row in rows])
     logged = np.where((logged > 0) & (logged <= 1), logged, np.nan)
     given = None if np.isnan(logged).all() else logged
     items, shopper = tuple(row["item"] for row in rows), rows[0].get("shopper") or shown_to
-    return Case(name, items, gains, rows[0]["query"], shopper=shopper, propensities=given)
+    return Case(name, items, gains, rows[0].get("query", ""), shopper=shopper, propensities=given)
 
 
 def _with_others(case: Case, every: tuple[str, ...]) -> Case:
@@ -137,7 +152,8 @@ def _feed(spec: Spec) -> EvaluationData:
     for line in lines:
         known = items.get(line["item"])
         first = line["ts"] if known is None or known.first_seen is None else known.first_seen
-        items[line["item"]] = Document(line["text"], price=line.get("price", float("nan")), first_seen=first)
+        price, seller = line.get("price", float("nan")), line.get("seller") or ""
+        items[line["item"]] = Document(line["text"], line.get("brand") or "", "", price, first, seller)
         orders[line["shopper"], line["list"]].append(line)
     cases, past = [], defaultdict[str, list[str]](list)
     for (shopper, order), some in sorted(orders.items(), key=lambda one: (one[1][0]["ts"], one[0])):
@@ -182,7 +198,8 @@ def _rows(table: pl.DataFrame, names: Mapping[str, str], kind: Kind) -> Iterable
 
 
 def _document(row: Mapping[str, Any]) -> Document:
-    return Document(row.get("text", ""), row.get("brand", ""), price=row.get("price", np.nan))
+    price, seller = row.get("price", np.nan), row.get("seller", "")
+    return Document(row.get("text", ""), row.get("brand", ""), price=price, seller=seller)
 
 
 def _limited(cases: Sequence[Case], spec: Spec) -> list[Case]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import betaincinv, ndtr, ndtri
 
 Numbers = npt.NDArray[np.float64]
 
@@ -97,24 +97,44 @@ class Resampling:
         return np.array([statistic(row) for row in self.weights], np.float64)
 
 
-def interval(replicates: Numbers) -> Interval:
+def interval(replicates: Numbers, looks: int = 1) -> Interval:
     """The figure and its percentile interval (95 %).
 
     Parameters
     ----------
     replicates
         The data's own value first.
+    looks
+        Of how many such figures the most striking one is told: together their intervals hold 95 % (Bonferroni).
 
     Examples
     --------
     >>> interval(np.array([0.5, 0.4, 0.6, 0.5]))
     Interval(value=0.5, low=0.405, high=0.595)
+    >>> interval(np.array([0.5, 0.4, 0.6, 0.5]), looks=5).high
+    0.599
     """
     value, drawn = float(replicates[0]), replicates[1:][~np.isnan(replicates[1:])]
     if math.isnan(value) or not len(drawn):
         return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    tail = 0.025 / max(1, looks)
+    low, high = np.quantile(drawn, (tail, 1 - tail))
     return Interval(value, float(low), float(high))
+
+
+def share(hits: int, count: int, looks: int = 1) -> Interval:
+    """A share of independent cases with its exact interval (95 %, Clopper and Pearson 1934); of any count, also where
+    resampling cannot vary, as with no hit or with hits only.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in share(0, 40)], [round(bound, 3) for bound in share(3, 3)]
+    ([0.0, 0.0, 0.088], [1.0, 0.292, 1.0])
+    """
+    tail = 0.025 / max(1, looks)
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    return Interval(hits / count if count else math.nan, low, high)
 
 
 def compare(one: Numbers, other: Numbers) -> Comparison:

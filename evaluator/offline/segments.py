@@ -18,7 +18,23 @@ COLD = 5
 FEW_PURCHASES = 20
 """A shopper with fewer past purchases is told apart."""
 
-CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+SCRIPTS = {
+    "Japanese": r"[\u3040-\u30ff]",
+    "Korean": r"[\uac00-\ud7af\u1100-\u11ff]",
+    "Chinese": r"[\u3400-\u9fff]",
+    "Cyrillic letters": r"[\u0400-\u04ff]",
+    "Arabic letters": r"[\u0600-\u06ff]",
+    "Greek letters": r"[\u0370-\u03ff]",
+    "Hebrew letters": r"[\u0590-\u05ff]",
+    "Thai letters": r"[\u0e00-\u0e7f]",
+    "Indian letters": r"[\u0900-\u0dff]",
+}
+"""Letters that tell a language or a family of languages; kana stand before Chinese signs, which Japanese has too."""
+
+SOME = 0.2
+"""The share of a text's letters from which it is of a script: brands are written in Latin letters everywhere."""
+
+ACCENTED = "accented Latin letters"
 
 Group = Callable[[Case], str]
 """The group of a case; empty where it has none."""
@@ -31,10 +47,11 @@ def with_segments(data: EvaluationData) -> EvaluationData:
         "language": lambda case: language(case.query or " ".join(data.items[item].text for item in case.history[:10])),
         "price": _prices(data),
     }
+    groups["shopper"] = _known(data)
     if data.task == "feed":
-        groups |= {"orders": _again, "shopper": _purchases}
-    else:
-        groups |= {"query length": lambda case: _length(case.query), "words": _words(data), "shopper": _known(data)}
+        groups |= {"orders": _again, "past": _purchases}
+    elif any(case.query for case in data.cases):
+        groups |= {"query length": lambda case: _length(case.query), "words": _words(data)}
     if data.task == "clicks":
         groups["query"] = _frequency(data)
     found = [{by: name for by, group in groups.items() if (name := group(case))} for case in data.cases]
@@ -51,15 +68,14 @@ def language(text: str) -> str:
 
     Examples
     --------
-    >>> [language(text) for text in ("hose 20 m", "花园软管", "Schläuche", "iPhone 手机", "42")]
-    ['English letters', 'Chinese, Japanese or Korean', 'other letters', 'Chinese, Japanese or Korean', '']
+    >>> [language(text) for text in ("hose 20 m", "花园软管", "Schläuche", "iPhone 手机", "шланг", "ホース 園芸", "42")]
+    ['English letters', 'Chinese', 'accented Latin letters', 'Chinese', 'Cyrillic letters', 'Japanese', '']
     """
-    letters = [letter for letter in text if letter.isalpha()]
+    letters = "".join(letter for letter in text if letter.isalpha())
     if not letters:
         return ""
-    if len(CJK.findall(text)) > 0.2 * len(letters):
-        return "Chinese, Japanese or Korean"
-    return "English letters" if text.isascii() else "other letters"
+    found = next((name for name, one in SCRIPTS.items() if len(re.findall(one, letters)) > SOME * len(letters)), "")
+    return found or ("English letters" if letters.isascii() else ACCENTED)
 
 
 def thirds(counts: Mapping[str, int]) -> dict[str, str]:
@@ -79,8 +95,8 @@ def thirds(counts: Mapping[str, int]) -> dict[str, str]:
 
 def _relevant(case: Case) -> list[str]:
     """Items with more than half of the case's largest gain."""
-    gains = np.nan_to_num(case.gains)
-    return [case.items[place] for place in np.flatnonzero(gains > gains.max(initial=0.0) / 2)]
+    most = np.fmax.reduce(case.gains, initial=0.0)
+    return [case.items[place] for place in np.flatnonzero(case.gains > most / 2)]
 
 
 def _frequency(data: EvaluationData) -> Group:

@@ -15,7 +15,7 @@ SplitBy = Literal["time", "query", "user", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 IDS = ("item", "list", "shopper")
-TEXTS = ("query", "text", "brand")
+TEXTS = ("query", "text", "brand", "seller")
 SHOWN = 12
 """So many columns of a file are named in a sentence."""
 

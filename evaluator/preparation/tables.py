@@ -61,6 +61,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "price": ("price", "unitprice", "unit_price", "价格", "单价"),
     "currency": ("currency", "currency_code", "币种"),
     "brand": ("brand", "manufacturer", "supplier", "品牌"),
+    "seller": ("seller", "seller_id", "merchant", "vendor", "卖家", "商家"),
     "propensity": ("propensity", "propensity_score"),
 }
 """The columns in which a field is looked for, the likeliest first; the case of letters does not matter."""

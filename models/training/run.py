@@ -138,9 +138,9 @@ class Run:
         data = self.prepare(examples, dev)
         tower = self.start(data)
         trainer = self.trainer(data, model=tower)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         trainer.train(resume_from_checkpoint=self._resume())
-        self.seconds["train"] = time.perf_counter() - start
+        self.seconds |= {"train": time.perf_counter() - start, "train_cpu": time.process_time() - cpu}
         return self._finish(trainer, tower, data.dev)
 
     def predict(self, dev: Sequence[Example]) -> Trained:

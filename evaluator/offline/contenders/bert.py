@@ -4,7 +4,7 @@ Know texts, models and the store; nothing of measures.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
 from models.scorer import ScoreRequest
 from models.store.parts import Parts
+from models.store.store import ModelStore
 from models.training.batches import FrozenItems
 from models.training.examples import expected_level
 from models.weights import PACKAGED, quiet, resolve
@@ -84,10 +85,16 @@ class Cosine:
 
 
 class ServedModel:
-    """One of our scorers as a worker serves it: ranks by the expected level of the four intents."""
+    """One of our scorers as a worker serves it: ranks by the expected level of the four intents.
 
-    def __init__(self, chosen: Parts) -> None:
-        self.parts = chosen
+    Attributes
+    ----------
+    training
+        What the training that made it took, in seconds, as its version tells; empty where it is no version.
+    """
+
+    def __init__(self, chosen: Parts, training: Mapping[str, float] | None = None) -> None:
+        self.parts, self.training = chosen, training or {}
         self.costly = chosen.architecture == "cross_encoder"
 
     def fit(self, data: EvaluationData) -> None:
@@ -223,7 +230,9 @@ def version(rest: str) -> ServedModel:
     models.store.errors.StoreError
         When there is no such version, or it cannot be read.
     """
-    return ServedModel(of_store(rest))
+    folder, _, name = rest.rpartition("#")
+    chosen, store = of_store(rest), ModelStore(folder)
+    return ServedModel(chosen, store.manifest(store.find(name)).metrics)
 
 
 CONTENDERS = {

@@ -133,6 +133,10 @@ class Service:
         """How many of these requests have no kept answer; equal ones count once."""
         return sum(not file.is_file() for file in {self._file(body) for body in bodies})
 
+    def kept(self, bodies: Sequence[Body]) -> int:
+        """How many of these requests have a kept answer; equal ones count once."""
+        return len({self._file(body) for body in bodies}) - self.missing(bodies)
+
     def afford(self, bodies: Sequence[Body]) -> None:
         """Refuse before anything is paid for.
 

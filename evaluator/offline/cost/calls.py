@@ -15,7 +15,7 @@ from evaluator.offline.cost.energy import Joules
 from evaluator.offline.data import Case
 
 LONGEST = 2.0
-"""Seconds of one call above which its kind is not measured; the smallest kind always is."""
+"""Seconds of one call above which its kind is not measured; the first kind always is."""
 
 LEAST_CALLS = 3
 """Calls of a kind at least, unless they are longer than that; an interval needs as many."""
@@ -38,6 +38,8 @@ class Kind:
         Of each call: wall seconds, processor seconds, joules (none where they cannot be read), candidates, and cases.
     skipped
         Why it was not measured; empty where it was.
+    says
+        What is particular of its cases.
     """
 
     name: str
@@ -50,6 +52,16 @@ class Kind:
     pairs: list[int] = field(default_factory=list)
     shelves: list[int] = field(default_factory=list)
     skipped: str = ""
+    says: str = ""
+
+    @property
+    def note(self) -> str:
+        """What a reader of its figures has to know."""
+        if not self.times:
+            return self.skipped
+        size, varied = float(np.mean(self.pairs)), len(set(self.pairs)) > 1
+        said = f"{len(self.times)} calls of {size:.0f} candidates{' on average' if varied else ''}"
+        return "; ".join(filter(None, (said, self.says, self.skipped)))
 
     @property
     def open(self) -> bool:

@@ -1,4 +1,4 @@
-"""Resource cost: time of a call, throughput, memory, bytes, operations, energy and money.
+"""Resource cost: time of a call, throughput, memory, bytes, operations, training, energy and money.
 
 Calls are repeated with cases drawn by the seed; intervals are of a bootstrap over calls. They say how sure a figure is
 of this run on this machine, not of another machine. Knows a contender by its calls; nothing of how it works.
@@ -7,40 +7,35 @@ of this run on this machine, not of another machine. Knows a contender by its ca
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from evaluator.offline.contenders.contender import PaidContender
-from evaluator.offline.cost import service
+from evaluator.offline.cost import requests, service
 from evaluator.offline.cost.calls import LEAST_CALLS, LEAST_P99, Kind, measure, resampled
 from evaluator.offline.cost.energy import WATTS_PER_CORE, counter
 from evaluator.offline.cost.footprint import footprint
 from evaluator.offline.cost.operations import ceiling, counted
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
-from evaluator.offline.fairness.groups import ranked
 from evaluator.offline.resampling import Numbers
 
 NAME = "cost"
 
-BATCHES = (1, 8, 64)
-CANDIDATES = (10, 100, 1_000)
-
 SECONDS = (2.0, 0.8, 0.8)
 """Seconds for the calls of one, of eight, and of sixty-four cases."""
 
-SECONDS_CANDIDATES = 0.6
-
-MOST_CALLS = 400
-"""Calls of one case at most; of other kinds a quarter."""
+SECONDS_OTHER = 0.5
+"""Seconds for the calls of each number of candidates, and of short and of long texts."""
 
 COUNTED = 8
 """Cases whose operations are counted, at least."""
 
 SURE_P99 = 368
 """Calls from which the interval of a 99th percentile has an upper end."""
+
+ASSUMED = f"processor time, taken as {WATTS_PER_CORE:g} W a core"
 
 
 class Cost:
@@ -56,21 +51,24 @@ class Cost:
         """Calls of several sizes, then what is known without calls. A paid service is not called."""
         if isinstance(bench.contender, PaidContender):
             return Part(readings=[*service.readings(bench, bench.contender, NAME), *_fixed(bench)])
-        batches, lists = _kinds(bench)
+        data, seed, contender = bench.data, bench.seed, bench.contender
         joules, reference = counter(), Reference()
-        measure(bench.contender, batches, joules, reference)
-        bench.progress(0.6)
-        measure(bench.contender, lists, joules, reference)
+        batches = requests.batches(data, seed, SECONDS)
+        measure(contender, batches, joules, reference)
+        bench.progress(0.5)
+        further = [*requests.lengths(data, seed, SECONDS_OTHER), *requests.lists(data, seed, SECONDS_OTHER)]
+        measure(contender, further, joules, reference)
         bench.progress(0.9)
         largest = [kind for kind in batches if kind.times][-1]
         readings = [
-            *(reading for kind in (*batches, *lists) for reading in _latency(bench, kind)),
+            *(reading for kind in (*batches, *further) for reading in _latency(bench, kind)),
             *_per_shelf(bench, largest),
             *_operations(bench, largest),
             *_fixed(bench),
+            *_training(bench),
             reference.reading(bench),
         ]
-        calls = {kind.name or "one case": len(kind.times) for kind in (*batches, *lists)}
+        calls = {kind.name or "one case": len(kind.times) for kind in (*batches, *further)}
         return Part(readings=readings, details={"calls": calls, "cores": os.cpu_count()})
 
 
@@ -89,73 +87,25 @@ class Reference:
 
     def reading(self, bench: Bench) -> Reading:
         """Its median."""
-        return _resampled(
-            bench,
-            [self.times],
-            lambda times: 1e3 * np.median(times, axis=-1),
-            measure="reference p50",
-            unit="ms",
-            better=None,
-            says="Median time of sorting 20,000 numbers between the calls: how busy the machine was meanwhile.",
-        )
-
-
-def _kinds(bench: Bench) -> tuple[list[Kind], list[Kind]]:
-    """Calls by batch and by number of candidates; the cases are the same for all contenders."""
-    cases = bench.data.cases
-    blind = [replace(case, gains=np.full(len(case.items), np.nan)) for case in cases]
-    items = ranked(bench.data)
-
-    def batch(size: int) -> Callable[[], list[Case]]:
-        chance = np.random.default_rng([bench.seed, size])
-        return lambda: [blind[at] for at in chance.integers(0, len(blind), size).tolist()]
-
-    def listed(size: int) -> Callable[[], list[Case]]:
-        chance = np.random.default_rng([bench.seed, size])
-
-        def draw() -> list[Case]:
-            case = blind[int(chance.integers(0, len(blind)))]
-            shown = tuple(items[at] for at in chance.choice(len(items), size, replace=False).tolist())
-            return [replace(case, items=shown, gains=np.full(size, np.nan), propensities=None)]
-
-        return draw
-
-    batches = [
-        Kind("" if size == 1 else f"batch: {size}", batch(size), seconds, MOST_CALLS if size == 1 else MOST_CALLS // 4)
-        for size, seconds in zip(BATCHES, SECONDS, strict=True)
-    ]
-    lists = [
-        Kind(f"candidates: {size:,}", listed(size), SECONDS_CANDIDATES, MOST_CALLS // 4)
-        for size in CANDIDATES
-        if size <= len(items)
-    ]
-    return batches, lists
+        says = "Median time of sorting 20,000 numbers between the calls: how busy the machine was meanwhile."
+        return _milliseconds(bench, self.times, 0.5, measure="reference p50", better=None, says=says)
 
 
 def _latency(bench: Bench, kind: Kind) -> Iterator[Reading]:
+    """The median and, of enough calls, the 99th percentile."""
     calls = len(kind.times)
-    size = f"{kind.pairs[0] if len(set(kind.pairs)) == 1 else round(float(np.mean(kind.pairs)))}" if calls else ""
-    note = kind.skipped or f"{calls} calls of {size} candidates{'' if len(set(kind.pairs)) == 1 else ' on average'}"
-    common: dict[str, Any] = {"segment": kind.name, "unit": "ms", "better": "lower"}
-    yield _resampled(
-        bench,
-        [kind.times],
-        lambda times: 1e3 * np.median(times, axis=-1),
-        measure="latency p50",
-        says="Median time of one call of the model in this process, without a network.",
-        note=note,
-        **common,
-    )
+    common: dict[str, Any] = {"segment": kind.name, "better": "lower"}
+    says = "Median time of one call of the model in this process."
+    yield _milliseconds(bench, kind.times, 0.5, measure="latency p50", says=says, note=kind.note, **common)
     if calls >= LEAST_P99:
-        yield _resampled(
-            bench,
-            [kind.times],
-            lambda times: 1e3 * np.quantile(times, 0.99, axis=-1),
-            measure="latency p99",
-            says="99th percentile of the time of one call.",
-            note=note if calls >= SURE_P99 else f"{note}: too few for an upper end",
-            **common,
-        )
+        says = "99th percentile of the time of one call."
+        note = kind.note if calls >= SURE_P99 else f"{kind.note}: too few for an upper end"
+        yield _milliseconds(bench, kind.times, 0.99, measure="latency p99", says=says, note=note, **common)
+
+
+def _milliseconds(bench: Bench, times: Sequence[float], at: float, **names: Any) -> Reading:
+    """A quantile of times."""
+    return _resampled(bench, [times], lambda drawn: 1e3 * np.quantile(drawn, at, axis=-1), unit="ms", **names)
 
 
 def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
@@ -182,7 +132,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         unit="J",
         better="lower",
         says="Energy of a thousand ranked lists, without a network and without encoding the items.",
-        note=f"{note}; {how if kind.joules else f'processor time, taken as {WATTS_PER_CORE:g} W a core'}",
+        note=f"{note}; {how if kind.joules else ASSUMED}",
     )
     yield _resampled(
         bench,
@@ -229,49 +179,44 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
     held = footprint(bench.contender)
     used = sum(1 for _ in bench.data.used())
     indexed = getattr(bench.contender, "indexed", used)
-    start, cpu = bench.seconds["fit"], bench.seconds.get("fit_cpu", bench.seconds["fit"])
-    rows: list[tuple[str, float, str, str, str]] = [
-        (
-            "start-up",
-            start,
-            "s",
-            "Time to load, to learn from the training part, and to encode or index the items.",
-            f"once, {len(bench.data.train):,} training cases, {used:,} items",
-        ),
-        (
-            "start-up energy",
-            WATTS_PER_CORE * cpu,
-            "J",
-            "Energy to load, to learn from the training part, and to encode or index the items.",
-            f"processor time, taken as {WATTS_PER_CORE:g} W a core",
-        ),
-        (
-            "peak memory",
-            bench.peak_mb,
-            "MB",
-            "The most memory of the process up to the last score.",
-            "data and libraries included",
-        ),
-        ("model size", held.models / 1e6, "MB", "Bytes of the parameters as they are held in memory.", ""),
-        (
-            "index per item",
-            held.arrays / max(1, indexed),
-            "B",
-            "Bytes of all arrays besides the model's parameters, over the items that were encoded or indexed.",
-            f"{indexed:,} items; Python's own dictionaries are not counted",
-        ),
-    ]
-    for measure_name, value, unit, says, note in rows:
-        yield Reading(
-            measure=measure_name,
-            dimension=NAME,
-            value=optional(value),
-            unit=unit,
-            better="lower",
-            count=1,
-            says=says,
-            note=note,
-        )
+    cpu = bench.seconds.get("fit_cpu", bench.seconds["fit"])
+    what = "to load, to learn from the training part, and to encode or index the items"
+    of = f"once, {len(bench.data.train):,} training cases, {used:,} items"
+    yield _once("start-up", bench.seconds["fit"], "s", f"Time {what}.", of)
+    yield _once("start-up CPU", cpu, "s", f"Processor time of all cores {what}.", of)
+    yield _once("start-up energy", WATTS_PER_CORE * cpu, "J", f"Energy {what}.", ASSUMED)
+    says, note = "The most memory of the process up to the last score.", "data and libraries included"
+    yield _once("peak memory", bench.peak_mb, "MB", says, note)
+    yield _once("model size", held.models / 1e6, "MB", "Bytes of the parameters as they are held in memory.")
+    says = "Bytes of all arrays besides the model's parameters, over the items that were encoded or indexed."
+    note = f"{indexed:,} items; Python's own dictionaries are not counted"
+    yield _once("index per item", held.arrays / max(1, indexed), "B", says, note)
+
+
+def _training(bench: Bench) -> Iterator[Reading]:
+    """What training took before this evaluation, where the contender tells; what learns in it does so at start-up."""
+    took: Mapping[str, float] = getattr(bench.contender, "training", {})
+    if "train_s" in took:
+        yield _once("training", took["train_s"], "s", "Time of the training that made it.", "as its version tells")
+    if "train_cpu_s" in took:
+        cpu, says = took["train_cpu_s"], "Processor time of all cores of the training that made it."
+        yield _once("training CPU", cpu, "s", says, "as its version tells")
+        says = "Energy of the training that made it."
+        yield _once("training energy", WATTS_PER_CORE * cpu, "J", says, ASSUMED)
+
+
+def _once(measure: str, value: float, unit: str, says: str, note: str = "") -> Reading:
+    """A figure that was measured once, so that it has no interval."""
+    return Reading(
+        measure=measure,
+        dimension=NAME,
+        value=optional(value),
+        unit=unit,
+        better="lower",
+        count=1,
+        says=says,
+        note=note,
+    )
 
 
 def _resampled(

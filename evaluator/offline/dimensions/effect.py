@@ -15,7 +15,7 @@ from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading
 from evaluator.offline.effect import catalogue, honesty, logged, probabilities, unjudged
 from evaluator.offline.measures import measure
-from evaluator.offline.resampling import Numbers
+from evaluator.offline.resampling import Numbers, interval
 
 BY_SEGMENT = ("ndcg@10",)
 """Measures that are also told by segment."""
@@ -91,9 +91,11 @@ def _note(bench: Bench, name: str) -> str:
 
 def _ties(bench: Bench) -> Iterator[Finding]:
     """A model whose scores say nothing of most cases."""
-    flat = [np.ptp(scores) < 1e-12 for scores in bench.scores if len(scores) > 1]
-    if flat and np.mean(flat) > 0.5:
-        said = f"It gives all items of {float(np.mean(flat)):.0%} of the cases the same score."
+    flat = np.array([np.ptp(scores) < 1e-12 if len(scores) > 1 else np.nan for scores in bench.scores])
+    found = interval(bench.resampling.mean(flat))
+    if found.low > 0.5:
+        said = f"It gives all items of {found.value:.0%} ({found.low:.0%} to {found.high:.0%}) of the cases the same "
+        said += "score."
         yield Finding(dimension=NAME, name="constant", severity=0.9, sentence=said)
 
 

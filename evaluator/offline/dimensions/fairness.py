@@ -6,18 +6,21 @@ gains. Knows values, and ranks cases with swapped words; nothing of how contende
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from evaluator.gate.checks.exposure import DEPTH
+from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
+from evaluator.offline.effect.honesty import random_ndcg
 from evaluator.offline.fairness.exposure import Shares, centred, exposures, gini, merits, shared, shares_of
 from evaluator.offline.fairness.groups import Grouping, groupings, popularity, ranked
-from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, plan
+from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, fewer, plan
 from evaluator.offline.measures.measure import judged
 from evaluator.offline.measures.ranking import ndcg
 from evaluator.offline.resampling import Interval, Numbers, interval
@@ -30,6 +33,12 @@ LEAST = 30
 SHOWN = 5
 """Groups of a grouping that have figures of their own, those with the most merit."""
 
+TABLE = 20
+"""Groups of a grouping in the table."""
+
+NAMES = ("brand", "seller")
+"""Groupings with many small groups, of which only those with some weight are looked at for a finding."""
+
 UNFAIR = 0.8
 """The ratio of exposure to merit, a group's over the others', below which it is unfair: the four-fifths rule."""
 
@@ -37,13 +46,16 @@ ATTAINABLE = 0.9
 """A group is treated unfairly only where the best order would give it more than its exposure over this."""
 
 WEIGHTY = 0.05
-"""The share of merit or exposure that a brand needs for a finding."""
+"""The share of merit or exposure that a brand or a seller needs for a finding."""
 
 AMPLIFIED = 1.5
 """The ratio of the popularity of what is shown to that of what was chosen above which a reader is told."""
 
 GAP = 0.05
 """The gap in nDCG@10 between segments above which a reader is told."""
+
+PAID_SWAPS = 12
+"""Cases of each kind with swapped words that a service is asked for."""
 
 LEAST_SWAPS = 10
 """Cases with swapped words that a figure needs."""
@@ -65,9 +77,10 @@ class Fairness:
 
     def measure(self, bench: Bench) -> Part:
         """Exposure and merit by group, concentration, popularity, gaps between segments, swapped words."""
-        part = Part()
-        for grouping in groupings(bench.data):
-            _by_group(bench, grouping, part)
+        measured = list(_measured(bench))
+        part = Part(readings=[reading for one in measured for reading in _of_groups(one)])
+        part.details |= {one.grouping.name: _table(one) for one in measured}
+        part.findings += _unfair(measured)
         bench.progress(0.4)
         part.readings += [*_concentration(bench), *_popularity(bench, part)]
         bench.progress(0.6)
@@ -82,78 +95,115 @@ def _reading(replicates: Numbers, **names: Any) -> Reading:
     return Reading(dimension=NAME, value=value, replicates=drawn, **names)
 
 
-def _by_group(bench: Bench, grouping: Grouping, part: Part) -> None:
-    shares = shares_of(bench.data, bench.scores, grouping.of)
-    if not shares.total.any():
-        return
-    exposure, merit, ideal = shares.replicates(bench.resampling)
-    counts = (shares.merit > 0).sum(axis=0)
-    distance = centred(np.abs(exposure - merit).sum(axis=1) / 2)
-    part.readings.append(
-        _reading(
-            distance,
-            measure=f"exposure gap by {grouping.name}",
-            better="lower",
-            count=int((shares.total > 0).sum()),
-            says="Half the sum of the differences between a group's share of the exposure and its share of the gains.",
-            note=grouping.note,
-        )
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What the groups of one grouping got, by draw: float64 [draws + 1, groups] each.
+
+    Attributes
+    ----------
+    told
+        Places of the groups that have figures, those with the most merit first.
+    """
+
+    grouping: Grouping
+    shares: Shares
+    exposure: Numbers
+    merit: Numbers
+    ideal: Numbers
+    told: list[int]
+
+    @property
+    def counts(self) -> Numbers:
+        """How many cases each group has merit in."""
+        found: Numbers = (self.shares.merit > 0).sum(axis=0)
+        return found
+
+
+def _measured(bench: Bench) -> Iterator[Measured]:
+    """Every grouping of the data's items; none where no order is better than another."""
+    for grouping in groupings(bench.data):
+        shares = shares_of(bench.data, bench.scores, grouping.of)
+        if shares.total.any():
+            exposure, merit, ideal = shares.replicates(bench.resampling)
+            counts, order = (shares.merit > 0).sum(axis=0), np.argsort(-merit[0], kind="stable").tolist()
+            told = [place for place in order if counts[place] >= LEAST][:TABLE]
+            yield Measured(grouping, shares, exposure, merit, ideal, told)
+
+
+def _of_groups(one: Measured) -> Iterator[Reading]:
+    """How far exposure is from merit over all groups, and the ratio of both of the groups with the most merit."""
+    note = one.grouping.note
+    gap = np.abs(one.exposure - one.merit).sum(axis=1) / 2
+    larger = float(np.nanmean(gap[1:]) - gap[0])  # resampling adds as much as sampling did
+    yield _reading(
+        centred(gap),
+        measure=f"exposure gap by {one.grouping.name}",
+        better="lower",
+        count=int((one.shares.total > 0).sum()),
+        says="Half the sum of the differences between a group's share of the exposure and its share of the gains.",
+        note=f"{note}; about {max(0.0, larger):.4f} of it is chance",
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = exposure / merit
-    enough = [place for place in np.argsort(-merit[0], kind="stable").tolist() if counts[place] >= LEAST]
-    for place in enough[:SHOWN]:
-        part.readings.append(
-            _reading(
-                ratio[:, place],
-                measure="exposure over merit",
-                segment=f"{grouping.name}: {shares.names[place]}",
-                better=None,
-                count=int(counts[place]),
-                says="Share of the exposure in the first ten over the share of the gains (Singh and Joachims 2018).",
-                note=grouping.note,
-            )
+        ratio = one.exposure / one.merit
+    for place in one.told[:SHOWN]:
+        yield _reading(
+            ratio[:, place],
+            measure="exposure over merit",
+            segment=f"{one.grouping.name}: {one.shares.names[place]}",
+            better=None,
+            count=int(one.counts[place]),
+            says="Share of the exposure in the first ten over the share of the gains (Singh and Joachims 2018).",
+            note=note,
         )
-    part.details[grouping.name] = _table(shares, exposure, merit, ideal, enough[:20])
-    part.findings += _unfair(grouping.name, shares, enough, (exposure, merit, ideal))
 
 
-def _table(shares: Shares, exposure: Numbers, merit: Numbers, ideal: Numbers, places: list[int]) -> list[Any]:
+def _table(one: Measured) -> list[Any]:
     """A row a group: its shares of exposure, merit and ideal exposure, with intervals."""
-    rows = []
-    for place in places:
-        parts = {"exposure": exposure, "merit": merit, "ideal": ideal}
-        bounds = {name: [optional(one) for one in interval(values[:, place])] for name, values in parts.items()}
-        rows.append({"group": shares.names[place], "cases": int((shares.merit[:, place] > 0).sum()), **bounds})
-    return rows
+    parts = {"exposure": one.exposure, "merit": one.merit, "ideal": one.ideal}
+    return [
+        {"group": one.shares.names[place], "cases": int(one.counts[place])}
+        | {name: [optional(bound) for bound in interval(values[:, place])] for name, values in parts.items()}
+        for place in one.told
+    ]
 
 
-def _unfair(by: str, shares: Shares, enough: list[int], parts: tuple[Numbers, Numbers, Numbers]) -> Iterator[Finding]:
-    """The group that is treated worst, and for brands the one that is treated best, where that is sure."""
-    exposure, merit, ideal = (part[:, enough] for part in parts)
-    if not enough:
-        return
+def _unfair(measured: Sequence[Measured]) -> Iterator[Finding]:
+    """Of each grouping the group that is treated worst, and the brand or seller that is treated best, where that is
+    sure. Groups of too little weight are not looked at; the intervals are of all others together."""
+    looked_at = [(one, [place for place in one.told if _weighty(one, place)]) for one in measured]
+    looks = sum(len(places) for _, places in looked_at)
+    for one, places in looked_at:
+        if places:
+            yield from _unfair_by(one, places, looks)
+
+
+def _weighty(one: Measured, place: int) -> bool:
+    names = one.grouping.name in NAMES
+    return bool(max(one.exposure[0, place], one.merit[0, place]) >= (WEIGHTY if names else 0.0))
+
+
+def _unfair_by(one: Measured, places: list[int], looks: int) -> Iterator[Finding]:
+    by = one.grouping.name
+    exposure, merit, ideal = (part[:, places] for part in (one.exposure, one.merit, one.ideal))
     with np.errstate(invalid="ignore", divide="ignore"):
         others = (exposure / merit) / ((1 - exposure) / (1 - merit))
         reached = exposure / ideal
     others, reached = (np.where(np.isfinite(part), part, np.nan) for part in (others, reached))
-    tail = 0.025 / len(enough)  # all groups are looked at: Bonferroni
-    worst = np.nanquantile(others[1:], 1 - tail, axis=0), np.nanquantile(reached[1:], 1 - tail, axis=0)
-    best = np.nanquantile(others[1:], tail, axis=0), np.nanquantile(reached[1:], tail, axis=0)
-    big = np.maximum(exposure[0], merit[0]) >= (WEIGHTY if by == "brand" else 0.0)
-    starved = big & (worst[0] < UNFAIR) & (worst[1] < ATTAINABLE)
-    if starved.any():
-        at = int(np.argmin(np.where(starved, others[0], np.inf)))
-        group = f"{shares.names[enough[at]]} items" if by == "age" else f"items of {by} “{shares.names[enough[at]]}”"
-        said = f"It is unfair to {group}: they get {_shares(exposure[:, at], merit[:, at], ideal[:, at])}"
-        name = f"unfair_to_{shares.names[enough[at]]}" if by == "age" else f"unfair_by_{by}"
-        yield Finding(dimension=NAME, name=name, severity=0.8 if worst[0][at] < 0.5 else 0.6, sentence=said)
-    favoured = big & (best[0] > 1 / UNFAIR) & (best[1] > 1 / ATTAINABLE)
-    if by == "brand" and favoured.any():
-        at = int(np.argmax(np.where(favoured, others[0], -np.inf)))
-        said = f"It favours the brand “{shares.names[enough[at]]}”, which gets "
+    bounds = [(interval(others[:, at], looks), interval(reached[:, at], looks)) for at in range(len(places))]
+    starved = [at for at, (two, three) in enumerate(bounds) if two.high < UNFAIR and three.high < ATTAINABLE]
+    if starved:
+        at = min(starved, key=lambda at: others[0, at])
+        group = one.shares.names[places[at]]
+        said = f"{group} items" if by == "age" else f"items of {by} “{group}”"
+        said = f"It is unfair to {said}: they get {_shares(exposure[:, at], merit[:, at], ideal[:, at])}"
+        name = f"unfair_to_{group}" if by == "age" else f"unfair_by_{by}"
+        yield Finding(dimension=NAME, name=name, severity=0.8 if bounds[at][0].high < 0.5 else 0.6, sentence=said)
+    favoured = [at for at, (two, three) in enumerate(bounds) if two.low > 1 / UNFAIR and three.low > 1 / ATTAINABLE]
+    if by in NAMES and favoured:
+        at = max(favoured, key=lambda at: others[0, at])
+        said = f"It favours the {by} “{one.shares.names[places[at]]}”, which gets "
         said += _shares(exposure[:, at], merit[:, at], ideal[:, at])
-        yield Finding(dimension=NAME, name="favours_brand", severity=0.5, sentence=said)
+        yield Finding(dimension=NAME, name=f"favours_{by}", severity=0.5, sentence=said)
 
 
 def _shares(exposure: Numbers, merit: Numbers, ideal: Numbers) -> str:
@@ -202,8 +252,11 @@ def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
         return
     most = np.ones(DEPTH)
     figures = np.full((4, len(bench.data.cases)), np.nan)
+    amounts: dict[tuple[str, ...], Numbers] = {}  # cases of a feed share their candidates
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
-        of = np.array([sold[item] for item in case.items], np.float64)
+        if case.items not in amounts:
+            amounts[case.items] = np.array([sold[item] for item in case.items], np.float64)
+        of = amounts[case.items]
         if len(of) > 1:
             figures[:2, row] = (of @ shared(scores, most)) / min(DEPTH, len(of)), of.mean()
         gains, seen = merits(case, bench.data.span[0]), exposures(scores)
@@ -237,65 +290,69 @@ def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
 
 
 def _gaps(bench: Bench, part: Part) -> None:
-    """The largest gap in nDCG@10 between segments, by each segmentation."""
+    """The largest gap in nDCG@10 between segments, by each segmentation.
+
+    The best and the worst of several segments are apart by chance too: a finding needs intervals that hold for all
+    pairs of all segmentations together.
+    """
     least = bench.data.span[0]
-    values, chance = np.full((2, len(bench.data.cases)), np.nan)
+    values, beyond = np.full((2, len(bench.data.cases)), np.nan)
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
         values[row] = ndcg(judged(case, scores, least).gains)
-        chance[row] = _random_ndcg(merits(case, least)[~np.isnan(case.gains)])
-    for by, names in _segmentations(bench).items():
-        counts = Counter(name for name, value in zip(names, values, strict=True) if name and not math.isnan(value))
-        means = {
-            name: (_mean(bench, values, names, name), _mean(bench, values - chance, names, name))
-            for name in sorted(counts)
-            if counts[name] >= LEAST
-        }
-        if len(means) < 2:
+        beyond[row] = values[row] - random_ndcg(case, least)
+    means = {by: _means(bench, names, values, beyond) for by, names in _segmentations(bench).items()}
+    looks = sum(math.comb(len(some), 2) for some in means.values())
+    for by, some in means.items():
+        if len(some) < 2:
             continue
-        best, worst = (pick(means, key=lambda name: means[name][0][0]) for pick in (max, min))
-        gap, beyond = (means[best][at] - means[worst][at] for at in (0, 1))
+        best, worst = (pick(some, key=lambda name: some[name].values[0]) for pick in (max, min))
+        gap, more = some[best].values - some[worst].values, some[best].beyond - some[worst].beyond
         says = "nDCG@10 of the segment with the best less that of the one with the worst."
         note = f"{best} less {worst}"
         named: Named = {"measure": "ndcg@10 gap", "segment": by, "better": "lower", "says": says, "note": note}
-        part.readings.append(_reading(gap, count=counts[best] + counts[worst], **named))
-        one, two = interval(gap), interval(beyond)
+        part.readings.append(_reading(gap, count=some[best].cases + some[worst].cases, **named))
+        one, two = interval(gap, looks), interval(more, looks)
         if min(one.low, two.low) > GAP:
             said = f"{by} “{worst}” is served worse than “{best}”: nDCG@10 lower by {one.value:.3f} ({one.low:.3f} to "
             said += f"{one.high:.3f}), and by {two.value:.3f} beyond what a random order gives."
             part.findings.append(Finding(dimension=NAME, name="quality_gap", severity=0.3, sentence=said))
 
 
-def _random_ndcg(gains: Numbers) -> float:
-    """The expected nDCG@10 of a random order."""
-    if not len(gains) or np.ptp(gains) == 0:
-        return math.nan
-    discounts = exposures(np.arange(len(gains), 0, -1, dtype=np.float64))
-    return float(gains.mean() * discounts.sum() / (np.sort(gains)[::-1] @ discounts))
+class Segment(NamedTuple):
+    """Replicates of a segment's mean nDCG@10, of the same less a random order's, and how many cases it has."""
+
+    values: Numbers
+    beyond: Numbers
+    cases: int
 
 
-def _mean(bench: Bench, values: Numbers, names: list[str], name: str) -> Numbers:
-    return bench.resampling.mean(np.where(np.array(names) == name, values, np.nan))
+def _means(bench: Bench, names: Sequence[str], values: Numbers, beyond: Numbers) -> dict[str, Segment]:
+    """Segments with enough cases, in the order of their names."""
+    counts = Counter(name for name, value in zip(names, values, strict=True) if name and not math.isnan(value))
+    found = {}
+    for name in sorted(name for name, count in counts.items() if count >= LEAST):
+        inside = np.array(names) == name
+        own, more = (bench.resampling.mean(np.where(inside, some, np.nan)) for some in (values, beyond))
+        found[name] = Segment(own, more, counts[name])
+    return found
 
 
 def _segmentations(bench: Bench) -> dict[str, list[str]]:
-    """The segments of the data, and shoppers with shorter and longer pasts."""
+    """The segments of the data: of each segmentation every case's, empty where it has none."""
     cases = bench.data.cases
-    found = {
-        by: [case.segments.get(by, "") for case in cases] for by in dict.fromkeys(b for c in cases for b in c.segments)
-    }
-    lengths = [len(case.history) for case in cases]
-    if any(lengths):
-        middle = float(np.median(lengths))
-        found["past"] = [f"up to {middle:.0f} items" if one <= middle else "longer" for one in lengths]
-    return found
+    names = dict.fromkeys(by for case in cases for by in case.segments)
+    return {by: [case.segments.get(by, "") for case in cases] for by in names}
 
 
 def _swaps(bench: Bench, part: Part) -> None:
     swaps, _ = plan(bench.data, bench.seed)
+    if isinstance(bench.contender, PaidContender):
+        swaps = fewer(swaps, PAID_SWAPS)
     if not swaps:
         return
     scores = bench.contender.score(cases_of(swaps))
-    for kind, found in by_kind(swaps, scores):
+    kinds = list(by_kind(swaps, scores))
+    for kind, found in kinds:
         if len(found) < LEAST_SWAPS:
             continue
         values = np.full(len(bench.data.cases), np.nan)
@@ -310,7 +367,7 @@ def _swaps(bench: Bench, part: Part) -> None:
             note=f"{len(found)} sampled cases of up to {MOST_ITEMS} candidates",
         )
         part.readings.append(reading)
-        bounds = interval(replicates)
+        bounds = interval(replicates, looks=len(kinds))
         if bounds.low > FLIPPED and len(found) >= LEAST:
             said = (
                 f"It reads {kind}: {bounds.value:.0%} of pairs ({bounds.low:.0%} to {bounds.high:.0%}) turn round when "

@@ -21,7 +21,7 @@ from evaluator.offline.explanations.sample import Sample, draw
 from evaluator.offline.explanations.simulation import accuracy, by_items, by_words
 from evaluator.offline.explanations.words import paraphrase
 from evaluator.offline.measures.measure import Better
-from evaluator.offline.resampling import Interval, Numbers, interval
+from evaluator.offline.resampling import Interval, Numbers, interval, share
 
 NAME = "interpretability"
 
@@ -42,8 +42,8 @@ NO_BETTER = 0.7
 MOSTLY = 0.5
 """The share of the attributions above which the brand is most of what is read."""
 
-RARELY = 0.1
-"""The share of the cases below which a query does not count."""
+RARELY = 0.15
+"""The share of the queries below which queries do not count."""
 
 WORDS: dict[Side, str] = {"query": "query words", "item": "item words", "history": "past items"}
 
@@ -105,7 +105,8 @@ KINDS = {
     ),
     "stability": Kind(
         "higher",
-        "Cosine of the attributions with those of the same query, words reversed and in capitals; 1 is the same.",
+        "Cosine of the attributions with those of a paraphrase of the query: words reversed, in capitals, the last "
+        "noun in the other number; 1 is the same.",
     ),
     "reads the query": Kind(
         None, "Share of cases in which leaving out a query's word changes how far two items are apart."
@@ -155,7 +156,7 @@ class Interpretability:
             "examples": [_example(sample, place) for place in list(sample.of)[:EXAMPLES]],
             "curves": {WORDS[side]: curves.curves(of) for side, of in sides.items()},
         }
-        return Part(readings=list(readings.values()), findings=list(_findings(readings, brand)), details=details)
+        return Part(readings=list(readings.values()), findings=list(_findings(bench, readings, brand)), details=details)
 
 
 def _says(one: Explained) -> bool:
@@ -224,11 +225,11 @@ def _reading(bench: Bench, name: str, values: Numbers, note: str) -> Reading:
     )
 
 
-def _findings(readings: Mapping[str, Reading], brand: reliance.BrandReliance) -> Iterator[Finding]:
-    def bounds(name: str) -> Interval | None:
+def _findings(bench: Bench, readings: Mapping[str, Reading], brand: reliance.BrandReliance) -> Iterator[Finding]:
+    def bounds(name: str, looks: int = 1) -> Interval | None:
         one = readings.get(name)
         known = one is not None and one.count >= LEAST
-        return interval(np.array(one.replicates, np.float64)) if one is not None and known else None
+        return interval(np.array(one.replicates, np.float64), looks) if one is not None and known else None
 
     found = bounds("brand share")
     if found and found.low > max(MOSTLY, 2 * brand.words):
@@ -237,21 +238,34 @@ def _findings(readings: Mapping[str, Reading], brand: reliance.BrandReliance) ->
             f"depend on are brand words, which are {brand.words:.0%} of the words."
         )
         yield Finding(dimension=NAME, name="brand only", severity=0.8, sentence=said)
-    found = bounds("reads the query")
+    found = _reading_queries(bench, readings.get("reads the query"))
     if found and brand.reads_items and found.high < RARELY:
         said = (
-            f"It ignores the query: in {1 - found.value:.0%} of the cases no word of the query changes how far two "
-            "items' scores are apart."
+            f"It ignores the query: for {1 - found.value:.0%} of the queries ({1 - found.high:.0%} to "
+            f"{1 - found.low:.0%}) no word changes how far two items' scores are apart."
         )
         yield Finding(dimension=NAME, name="ignores the query", severity=0.9, sentence=said)
-    for side in WORDS.values():
-        found = bounds(f"{side}: better than random")
+    sides = [name for name in readings if name.endswith(": better than random")]
+    for name in sides:
+        side, found = name.partition(":")[0], bounds(name, looks=len(sides))
         if found and found.low <= 0.5 and found.high < NO_BETTER:
             said = (
                 f"Its explanations by {side} are no better than random ones: they beat these in {found.value:.0%} "
                 f"({found.low:.0%} to {found.high:.0%}) of deletion and insertion curves, chance is 50%."
             )
             yield Finding(dimension=NAME, name="random explanations", severity=0.4, sentence=said)
+
+
+def _reading_queries(bench: Bench, one: Reading | None) -> Interval | None:
+    """The share of queries of which a word matters in any of their cases, with its exact interval: where none does,
+    resampling has nothing to vary."""
+    if one is None:
+        return None
+    queries: dict[str, bool] = {}
+    for case, value in zip(bench.data.cases, one.cases, strict=True):
+        if value is not None:
+            queries[case.query] = queries.get(case.query, False) or value > 0
+    return share(sum(queries.values()), len(queries))
 
 
 def _example(sample: Sample, place: int) -> dict[str, Any]:

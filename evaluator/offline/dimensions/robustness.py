@@ -37,8 +37,15 @@ WORDS = 8
 SHOWN = 10
 """Queries and words that the report lists."""
 
+LEAST_IGNORED = 12
+"""Cases whose query is replaced that it takes to say that the query is ignored. A contender that another query moves in
+a quarter of the cases is moved in none of twelve with a chance of 3 %."""
+
 FOOLED = 0.25
 """A share of the places above a listing; a change that surely lifts it by more fools the contender."""
+
+LEAST_SENSITIVE = 30
+"""Cases with a slight change that it takes to say that the change costs much: an interval of fewer is too narrow."""
 
 SENSITIVE = 0.03
 """A loss of nDCG@10 by a slight change; a contender that surely loses more is sensitive to it."""
@@ -66,6 +73,8 @@ class Robustness:
     def measure(self, bench: Bench) -> Part:
         """Queries or pasts, then single words, then listings, then what a careful contender survives."""
         trial, kinds, places = Trial(bench), every(), sample(bench.data, bench.seed)
+        if not places:  # as in a log of single decisions: no order is known to be better than another
+            return Part()
         rewritings = [one for one in kinds if isinstance(one, Rewriting) and _concerns(one, bench.data)]
         listings = [one for one in kinds if isinstance(one, ListingPerturbation)]
         core = places[: trial.size(len(STRENGTHS) * len(rewritings) + 4)]
@@ -108,12 +117,13 @@ def _concerns(kind: Rewriting, data: EvaluationData) -> bool:
 def _copies(
     kind: Rewriting, bench: Bench, places: Sequence[int], most: int, lexicon: Lexicon
 ) -> Iterator[tuple[int, int, Case]]:
-    """Changed copies of the first cases to which a perturbation applies."""
+    """Changed copies of the first cases to which a perturbation applies; where a query comes again, it is changed
+    otherwise."""
     for place in places:
         case, copies = bench.data.cases[place], []
         for strength in STRENGTHS:
             if isinstance(kind, QueryPerturbation):
-                chance = seeded(bench.seed, kind.name, case.query)
+                chance = seeded(bench.seed, kind.name, case.query, case.id)
                 copy = blind(case, query=kind.of(Change(case.query, strength, chance, lexicon)))
             else:
                 chance = seeded(bench.seed, kind.name, case.id)
@@ -308,10 +318,11 @@ def _harmful_words(bench: Bench, without: Sequence[Outcome]) -> list[dict[str, A
 
 def _ignores(outcomes: Sequence[Outcome], replaced: Sequence[Outcome]) -> Iterator[Finding]:
     """A contender whose scores no query changes."""
-    if not replaced or any(found.moved for one in (*outcomes, *replaced) for found in one.shifts.values()):
+    count = len(replaced[0].shifts) if replaced else 0
+    if count < LEAST_IGNORED or any(one.moved for some in (*outcomes, *replaced) for one in some.shifts.values()):
         return
     said = (
-        f"It ignores the query: in none of {len(replaced[0].shifts)} cases does another query change a score, "
+        f"It ignores the query: in none of {count} cases does another query change a score, "
         f"nor does any of {len({one.name for one in outcomes})} ways to write it differently."
     )
     yield Finding(dimension=NAME, name="ignores the query", severity=0.95, sentence=said)
@@ -325,12 +336,11 @@ def _crashes(trial: Trial) -> Iterator[Finding]:
 def _fooled(bench: Bench, attacks: Sequence[tuple[ListingPerturbation, Sequence[Outcome]]]) -> Iterator[Finding]:
     """A contender that a seller lifts a listing in, at the strength that lifts it most."""
     cases = len(bench.data.cases)
-    for kind, outcomes in attacks:
-        if not kind.finding or not outcomes or not outcomes[0].gained:
-            continue
+    tried = [(kind, some) for kind, some in attacks if kind.finding and some and some[0].gained]
+    for kind, outcomes in tried:
         best = max(outcomes, key=lambda one: sum(one.gained.values()))
         gained, above = (bench.resampling.mean(_by_place(some, cases)) for some in (best.gained, best.above))
-        share = interval(gained / np.where(above > 0, above, np.nan))
+        share = interval(gained / np.where(above > 0, above, np.nan), looks=len(tried) * len(outcomes))
         if share.low > FOOLED:
             value, low, high = interval(gained)
             said = (
@@ -341,9 +351,10 @@ def _fooled(bench: Bench, attacks: Sequence[tuple[ListingPerturbation, Sequence[
 
 
 def _sensitive(bench: Bench, outcomes: Sequence[Outcome]) -> Iterator[Finding]:
-    """The slight change that surely costs most, if it costs much."""
-    slight = [one for one in outcomes if one.strength == STRENGTHS[0]]
-    found = [(interval(bench.resampling.mean(one.column("lost", len(bench.data.cases)))), one) for one in slight]
+    """The slight change that surely costs most, if it costs much; the intervals are of all slight changes together."""
+    slight = [one for one in outcomes if one.strength == STRENGTHS[0] and len(one.shifts) >= LEAST_SENSITIVE]
+    losses = [bench.resampling.mean(one.column("lost", len(bench.data.cases))) for one in slight]
+    found = [(interval(some, looks=len(slight)), one) for some, one in zip(losses, slight, strict=True)]
     surely = [(bounds, one) for bounds, one in found if bounds.low > SENSITIVE]
     if surely:
         (value, low, high), one = max(surely, key=lambda pair: pair[0].low)

@@ -7,6 +7,7 @@ how contenders work.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
@@ -93,11 +94,14 @@ def _per_case(
 ) -> tuple[Numbers, Numbers]:
     """Shares of exposure, float64 [cases, categories], and of the candidates, float64 [cases]; NaN if asked for."""
     number = {category: place for place, category in enumerate(names)}
+    numbers: dict[tuple[str, ...], npt.NDArray[np.intp]] = {}  # cases of a feed share their candidates
     seen, there = np.full((len(asked), len(names)), np.nan), np.full(len(asked), np.nan)
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
         if asked[row] or not case.items:
             continue
-        of = np.array([number.get(harm[item], len(names)) for item in case.items])
+        if case.items not in numbers:
+            numbers[case.items] = np.array([number.get(harm[item], len(names)) for item in case.items], np.intp)
+        of = numbers[case.items]
         exposed = exposures(scores)
         seen[row] = np.bincount(of, exposed, len(names) + 1)[:-1] / exposed.sum()
         there[row] = float((of < len(names)).mean())
@@ -109,9 +113,10 @@ def _examples(bench: Bench, harm: Mapping[str, str], asked: Sequence[bool]) -> l
     sums: dict[str, float] = {}
     for case, scores, wanted in zip(bench.data.cases, bench.scores, asked, strict=True):
         if not wanted:
-            for item, exposed in zip(case.items, exposures(scores).tolist(), strict=True):
-                if harm[item] and exposed:
-                    sums[item] = sums.get(item, 0.0) + exposed
+            seen = exposures(scores)
+            for place in np.flatnonzero(seen):
+                if harm[item := case.items[place]]:
+                    sums[item] = sums.get(item, 0.0) + float(seen[place])
     most = sorted(sums, key=lambda item: (-sums[item], item))[:EXAMPLES]
     return [
         {"item": item, "text": bench.data.items[item].text, "category": harm[item], "exposure": sums[item]}

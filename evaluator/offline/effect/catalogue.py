@@ -5,7 +5,7 @@ are shown: else the first ten are the same whoever ranks.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -30,11 +30,7 @@ def readings(bench: Bench) -> Iterator[Reading]:
     if len(shown) < LEAST:
         return
     yield _coverage(bench, shown)
-    says = "Mean Jaccard distance of the words of two of the first ten items: 0 where all texts have the same words."
-    words = {item: frozenset(_words(bench.data, item)) for some in shown.values() for item in some}
-    yield _mean(
-        bench, "diversity@10", says, {place: diversity([words[i] for i in some]) for place, some in shown.items()}
-    )
+    yield from _diversity(bench, shown)
     if bench.data.task == "graded" or not bench.data.train:
         return
     known = popularity(bench.data)
@@ -42,10 +38,7 @@ def readings(bench: Bench) -> Iterator[Reading]:
     total = known.total()
     yield _mean(bench, "novelty@10", says, {place: novelty(some, known, total) for place, some in shown.items()})
     says = "Share of the first ten that is relevant, new to the shopper and no best seller (Ge et al. 2010)."
-    found = {
-        place: serendipity(bench.data.cases[place], some, known, bench.data.span[0]) for place, some in shown.items()
-    }
-    yield _mean(bench, "serendipity@10", says, found, better=True)
+    yield _mean(bench, "serendipity@10", says, _serendipities(bench.data, shown, known), better=True)
 
 
 def firsts(bench: Bench) -> dict[int, tuple[str, ...]]:
@@ -75,24 +68,30 @@ def diversity(words: Sequence[frozenset[str]]) -> float:
     return float(np.mean(apart)) if apart else float("nan")
 
 
-def serendipity(case: Case, shown: Sequence[str], known: Counter[str], least: float) -> float:
-    """The share of the shown items that is relevant and unexpected.
+def serendipity(case: Case, shown: Sequence[str], best: Collection[str], least: float) -> float:
+    """The share of the shown items that is relevant and unexpected: not acted on before, and no best seller.
 
     Examples
     --------
     >>> case = Case("c", ("a", "b", "c"), np.array([1.0, 1.0, 0.0]), history=("a",))
-    >>> serendipity(case, ("a", "b", "c"), Counter(), 0.0)
+    >>> serendipity(case, ("a", "b", "c"), (), 0.0)
     0.3333333333333333
     """
-    gains = dict(zip(case.items, case.gains.tolist(), strict=True))
-    expected = set(case.history) | {item for item, _ in _best(case, known)}
-    hits = [item for item in shown if gains[item] > least and item not in expected]
-    return len(hits) / len(shown)
+    relevant = {case.items[place] for place in np.flatnonzero(case.gains > least)}
+    expected = {*case.history, *best}
+    return sum(item in relevant and item not in expected for item in shown) / len(shown)
 
 
-def _best(case: Case, known: Counter[str]) -> list[tuple[str, int]]:
-    counts = Counter({item: known[item] for item in case.items if known[item]})
-    return counts.most_common(AT)
+def _serendipities(data: EvaluationData, shown: Shown, known: Counter[str]) -> dict[int, float]:
+    best: dict[tuple[str, ...], list[str]] = {}  # cases of a feed share their candidates
+    found = {}
+    for place, some in shown.items():
+        case = data.cases[place]
+        if case.items not in best:
+            counts = Counter({item: known[item] for item in case.items if known[item]})
+            best[case.items] = [item for item, _ in counts.most_common(AT)]
+        found[place] = serendipity(case, some, best[case.items], data.span[0])
+    return found
 
 
 def _coverage(bench: Bench, shown: Shown) -> Reading:
@@ -108,12 +107,19 @@ def _coverage(bench: Bench, shown: Shown) -> Reading:
     )
 
 
+def _diversity(bench: Bench, shown: Shown) -> Iterator[Reading]:
+    """Nothing where no item has a text, as in logs of decisions: an id stands for each there."""
+    texts = {item: bench.data.items[item].text for some in shown.values() for item in some}
+    if all(text == item for item, text in texts.items()):
+        return
+    words = {item: frozenset(text.casefold().split()) for item, text in texts.items()}
+    values = {place: diversity([words[item] for item in some]) for place, some in shown.items()}
+    says = "Mean Jaccard distance of the words of two of the first ten items: 0 where all texts have the same words."
+    yield _mean(bench, "diversity@10", says, values)
+
+
 def _mean(bench: Bench, name: str, says: str, values: Mapping[int, float], better: bool = False) -> Reading:
     numbers: Numbers = np.full(len(bench.data.cases), np.nan)
     numbers[list(values)] = list(values.values())
     way = "higher" if better else None
     return mean_reading(numbers, bench.resampling, measure=name, dimension="effect", better=way, says=says)
-
-
-def _words(data: EvaluationData, item: str) -> list[str]:
-    return data.items[item].text.casefold().split()

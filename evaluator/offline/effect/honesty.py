@@ -4,14 +4,18 @@ are wrong although the order is right.
 Each is named only where its interval supports it. Knows a bench and the figures of all cases; nothing of files.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Reading
-from evaluator.offline.resampling import Numbers, interval
+from evaluator.offline.effect.probabilities import by_chance
+from evaluator.offline.resampling import Numbers, interval, share
+from models.intents import INTENTS
 
 EMPTY = "effect/empty"
 """The id of the item without a text."""
@@ -29,6 +33,10 @@ ROOM = 0.02
 """How far a random order has to be from perfect, so that a perfect one tells something."""
 
 MISCALIBRATED = 0.1
+"""A calibration error that surely is larger, by more than chance makes it, is told."""
+
+ENOUGH = 10
+"""Queries or shoppers with an imperfect case from which resampling varies enough."""
 
 PANELS = 20
 """How often a second panel of graders is simulated."""
@@ -63,18 +71,21 @@ def findings(bench: Bench, ndcg: Numbers, calibration: Sequence[Reading]) -> Ite
     yield from _empty_texts(bench)
 
 
-def overlap(data: EvaluationData) -> tuple[Numbers, int]:
-    """Of each case the share of its judged pairs of query and item that are in the training part too, and their sum.
+def overlap(data: EvaluationData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of each case how many of its judged pairs of query and item are in the training part too, and how many it has.
 
     A feed's cases have no query: an order is in both parts where shopper, time and an item are the same.
     """
-    known = {(_context(case), item) for case in data.train for item in _judged(case, data)}
-    found, total = np.zeros(len(data.cases)), 0
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    for case in data.train:
+        known[_context(case)].update(_judged(case, data))
+    shared, pairs = np.zeros((2, len(data.cases)), np.int64)
     for place, case in enumerate(data.cases):
-        pairs = _judged(case, data)
-        shared = sum((_context(case), item) in known for item in pairs)
-        found[place], total = shared / max(1, len(pairs)), total + shared
-    return found, total
+        judged = _judged(case, data)
+        pairs[place] = len(judged)
+        if (there := known.get(_context(case))) is not None:
+            shared[place] = sum(item in there for item in judged)
+    return shared, pairs
 
 
 def _context(case: Case) -> str:
@@ -83,8 +94,8 @@ def _context(case: Case) -> str:
 
 def _judged(case: Case, data: EvaluationData) -> list[str]:
     """Judged items; of a feed those that were bought."""
-    pairs = zip(case.items, case.gains.tolist(), strict=True)
-    return [item for item, gain in pairs if gain == gain and (data.task != "feed" or gain > data.span[0])]  # noqa: PLR0124
+    chosen = case.gains > data.span[0] if data.task == "feed" else ~np.isnan(case.gains)
+    return [case.items[place] for place in np.flatnonzero(chosen)]
 
 
 def _overlap(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
@@ -94,12 +105,12 @@ def _overlap(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
     """
     if bench.data.task == "clicks" or not bench.data.train:
         return
-    share, total = overlap(bench.data)
-    pairs = sum(len(_judged(case, bench.data)) for case in bench.data.cases)
+    shared, of = overlap(bench.data)
+    total, pairs = int(shared.sum()), int(of.sum())
     if total <= OVERLAP * pairs:
         return
     said = f"{total:,} of {pairs:,} judged pairs ({total / pairs:.0%}) are in the training part too."
-    seen, severity = share > 0.5, 0.6
+    seen, severity = shared > of / 2, 0.6
     gain = (ndcg - base) / np.maximum(1 - base, ROOM)
     sides = [np.where(side, gain, np.nan) for side in (seen, ~seen)]
     if all((side == side).sum() >= LEAST for side in sides):  # noqa: PLR0124
@@ -130,10 +141,25 @@ def _too_good(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
         said += f", and the graders' own order {limit:.3f} if graded anew"
         better = apart.low > 0
     else:
-        better = found.low > limit
+        better = min(found.low, _surely(bench, ndcg)) > limit
     if better:
         said = f"Its nDCG@10 of {found.value:.3f} is too good: {said}. It has probably been trained on the test data."
         yield Finding(dimension="effect", name="too good", severity=0.95, sentence=said)
+
+
+def _surely(bench: Bench, ndcg: Numbers) -> float:
+    """The least nDCG in truth where most cases are perfect: resampling does not vary what never happened.
+
+    As many queries or shoppers may have an imperfect case as their exact interval allows, each with the worst order.
+    """
+    known = ~np.isnan(ndcg)
+    groups = {case.group for case, inside in zip(bench.data.cases, known, strict=True) if inside}
+    imperfect = len({case.group for case, value in zip(bench.data.cases, ndcg, strict=True) if value < 1})
+    if imperfect >= ENOUGH:
+        return 1.0
+    decided = (case for case, inside in zip(bench.data.cases, known, strict=True) if inside)
+    worst = np.mean([_ndcg(np.sort(case.gains[~np.isnan(case.gains)]) - bench.data.span[0]) for case in decided])
+    return 1 - share(imperfect, len(groups)).high * float(1 - worst)
 
 
 def second_panel(data: EvaluationData, seed: int) -> Numbers | None:
@@ -170,13 +196,15 @@ def _ndcg(gains: Numbers, at: int = 10) -> float:
 
 
 def _miscalibrated(bench: Bench, ndcg: Numbers, base: Numbers, calibration: Sequence[Reading]) -> Iterator[Finding]:
-    """The intent whose probabilities are furthest from the truth."""
+    """The intent whose probabilities are furthest from the truth, beyond what chance makes of right ones."""
     worst = max(calibration, key=lambda one: one.value or 0.0, default=None)
-    if worst is None:
+    if worst is None or bench.probabilities is None:
         return
-    wrong = interval(np.array(worst.replicates, np.float64))
+    wrong = interval(np.array(worst.replicates, np.float64), looks=len(calibration))
     gain = interval(bench.resampling.mean(ndcg - base))
-    if wrong.low > MISCALIBRATED and gain.low > 0:
+    column = INTENTS.index(worst.segment.removeprefix("intent: "))
+    chance = float(by_chance(np.concatenate(bench.probabilities))[column])
+    if wrong.low - chance > MISCALIBRATED and gain.low > 0:
         said = (
             f"It ranks better than a random order (nDCG@10 {gain.value:+.3f}), but its probabilities are wrong: those "
             f"of {worst.segment.removeprefix('intent: ')} are off by {wrong.value:.2f} on average ({wrong.low:.2f} to "

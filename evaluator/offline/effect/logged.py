@@ -13,6 +13,7 @@ from evaluator.experiments.off_policy import Logs, effective_size
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, optional
+from evaluator.offline.resampling import share
 
 CLIP = 100.0
 """Importance weights at most."""
@@ -34,6 +35,11 @@ def readings(bench: Bench) -> Iterator[Reading]:
         replicates = (bench.resampling.weights @ gained) / (bench.resampling.weights @ masses)
     size = effective_size(logs, CLIP)
     note = f"{size:,.0f} effective of {len(rows):,} decisions; the log itself {logs.reward.mean():.4f}"
+    if size and not gained.any():
+        highest = float(logs.reward.max(initial=0.0))
+        note += (
+            f"; none of them was rewarded, which a value of {highest * share(0, int(size)).high:.4f} does not rule out"
+        )
     yield Reading(
         measure="off_policy_value",
         dimension="effect",

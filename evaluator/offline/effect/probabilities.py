@@ -12,12 +12,13 @@ import numpy as np
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
+from evaluator.offline.fairness.exposure import centred
 from evaluator.offline.measures.measure import Better
 from evaluator.offline.resampling import Numbers
 from models.intents import INTENTS
 from models.scorer import Floats
 from models.training.examples import LEVELS, soft_target
-from models.training.reliability import Reliability, expected_calibration_error
+from models.training.reliability import TENTHS, Reliability, bins_of, expected_calibration_error
 
 
 def targets(case: Case, data: EvaluationData) -> Numbers:
@@ -54,7 +55,7 @@ def part(bench: Bench) -> Part:
     lists = [RankedList(GateRequest("", (), ()), rows, np.ones(len(rows))) for rows in wanted]
     readings = [
         _log_loss(bench, log_losses(lists, _floats(given)), counts),
-        *_calibration(bench, gaps(lists, _floats(given)), counts),
+        *_calibration(bench, gaps(lists, _floats(given)), given, counts),
     ]
     cells = np.array([confusion(rows, found) for rows, found in zip(wanted, given, strict=True)])
     readings += _classes(bench, cells, counts)
@@ -68,16 +69,44 @@ def _log_loss(bench: Bench, sums: Numbers, counts: Numbers) -> Reading:
     return resampled("log_loss", replicates, counts, says, "lower", cases=[optional(value) for value in losses])
 
 
-def _calibration(bench: Bench, gaps: Numbers, counts: Numbers) -> Iterator[Reading]:
-    """The gate's figure, and that of each intent."""
+def _calibration(bench: Bench, gaps: Numbers, given: Sequence[Scores], counts: Numbers) -> Iterator[Reading]:
+    """The gate's figure, and that of each intent, beside what chance alone makes of right probabilities."""
     weights = bench.resampling.weights
     apart = (weights @ gaps).reshape(len(weights), len(INTENTS), -1)
     each = np.asarray(expected_calibration_error(apart, (weights @ counts)[:, None]), np.float64)
+    floor = by_chance(np.concatenate(given))
     says = "Expected calibration error in ten bins, mean over the four intents (Naeini et al. 2015)."
-    yield resampled("ece", each.mean(1), counts, says, "lower")
-    for name, column in zip(INTENTS, each.T, strict=True):
+    yield resampled("ece", centred(each.mean(1)), counts, says, "lower", note=_by_chance(float(floor.mean())))
+    for name, column, least in zip(INTENTS, each.T, floor.tolist(), strict=True):
         said = f"Expected calibration error of the intent {name}, in ten bins."
-        yield resampled("ece", column, counts, said, None, segment=f"intent: {name}")
+        more = {"segment": f"intent: {name}", "note": _by_chance(least)}
+        yield resampled("ece", centred(column), counts, said, None, **more)
+
+
+def by_chance(given: Numbers) -> Numbers:
+    """The calibration error that right probabilities have on average, as outcomes are whole, float64 [4].
+
+    Parameters
+    ----------
+    given
+        float64 [n, 4], the probabilities. The sum of predicted less observed in a bin is taken as normal.
+
+    Examples
+    --------
+    >>> by_chance(np.full((100, 4), 0.25)).round(3).tolist()
+    [0.035, 0.035, 0.035, 0.035]
+    """
+    bins = bins_of(given)
+    spread = given * (1 - given)
+    found = np.zeros(given.shape[1])
+    for column in range(len(found)):
+        variances = np.bincount(bins[:, column], spread[:, column], len(TENTHS) + 1)
+        found[column] = np.sqrt(2 * variances / np.pi).sum() / max(1, len(given))
+    return found
+
+
+def _by_chance(value: float) -> str:
+    return f"right probabilities have up to {value:.4f} by chance"
 
 
 def resampled(

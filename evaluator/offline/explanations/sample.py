@@ -49,10 +49,11 @@ class Sample:
 
 
 def draw(bench: Bench, explainer: Explainer, ablation: Ablation) -> Sample:
-    """Draw cases and explain."""
+    """Draw cases and explain: one of each query or past, as an explanation is the same where both texts are."""
     cases = bench.data.cases
     drawn = np.random.default_rng(bench.seed).permutation(len(cases)).tolist()
-    rich = [place for place in drawn if _rich(cases[place])][: affordable(bench, explainer.most)]
+    contexts = {(cases[place].query, past(cases[place])): place for place in reversed(drawn) if _rich(cases[place])}
+    rich = list(contexts.values())[::-1][: affordable(bench, explainer.most)]
     targets = {place: _targets(cases[place], bench.scores[place]) for place in sorted(rich)}
     explained = iter(explainer.explain([one for some in targets.values() for one in some]))
     of = {place: [next(explained) for _ in some] for place, some in targets.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evaluator.offline.explanations.explanation import plain
+from evaluator.offline.perturbations.inflection import other_number
 
 
 def brand_places(words: Sequence[str], brand: str) -> tuple[int, ...]:
@@ -40,11 +41,15 @@ def each_left_out(text: str) -> list[str]:
 
 
 def paraphrase(query: str) -> str:
-    """The same words, last first and in capitals.
+    """The same words, last first, in capitals, and the last noun in the other number.
 
     Examples
     --------
-    >>> paraphrase("red garden hose")
-    'HOSE GARDEN RED'
+    >>> paraphrase("red garden hose"), paraphrase("hoses 50 ft")
+    ('HOSES GARDEN RED', 'FT 50 HOSE')
     """
-    return " ".join(reversed(query.upper().split()))
+    words = query.split()
+    nouns = [place for place, word in enumerate(words) if word.isalpha() and len(word) >= 3]
+    if nouns:
+        words[nouns[-1]] = other_number(words[nouns[-1]])
+    return " ".join(reversed(words)).upper()

@@ -26,13 +26,16 @@ def shared(scores: Scores, worth: Numbers) -> Numbers:
     [0.4, 1.0, 0.4]
     """
     found = np.zeros(len(scores))
-    if not len(scores):
+    worth = worth[: len(scores)]
+    if not len(worth):
         return found
-    ranked = np.argsort(-scores, kind="stable")
-    places = np.zeros(len(scores))
-    places[: len(worth)] = worth[: len(scores)]
+    last = -np.partition(-scores, len(worth) - 1)[len(worth) - 1]
+    there = np.flatnonzero(scores >= last)  # all that share in a place which is worth something
+    ranked = there[np.argsort(-scores[there], kind="stable")]
+    places = np.zeros(len(ranked))
+    places[: len(worth)] = worth
     starts = np.flatnonzero(np.diff(-scores[ranked], prepend=-np.inf) != 0)
-    lengths = np.diff(starts, append=len(scores))
+    lengths = np.diff(starts, append=len(ranked))
     found[ranked] = np.repeat(np.add.reduceat(places, starts) / lengths, lengths)
     return found
 

@@ -1,4 +1,4 @@
-"""Groups of items between which exposure is compared: brands, price bands, new and old items.
+"""Groups of items between which exposure is compared: brands, sellers, price bands, new and old items.
 
 Knows items and the training part; nothing of rankings.
 """
@@ -21,7 +21,7 @@ FIRST = 0.8
 """The share of a mined brand's titles that begin with it: other first words, such as colours, stand elsewhere too."""
 
 COVERED = 1 / 3
-"""The share of the items whose brand must be known; where it is less, there is no grouping by brand."""
+"""The share of the items whose brand or seller must be known; where it is less, there is no grouping by it."""
 
 NEWEST = 0.2
 """The share of the items that are new, where it is known when they appeared first."""
@@ -49,7 +49,7 @@ class Grouping:
 def groupings(data: EvaluationData) -> list[Grouping]:
     """All groupings that the data has."""
     items = ranked(data)
-    found = [by_brand(data, items), by_price(data, items), by_age(data, items)]
+    found = [by_brand(data, items), by_seller(data, items), by_price(data, items), by_age(data, items)]
     return [one for one in found if len(set(one.of.values())) > 1]
 
 
@@ -68,6 +68,12 @@ def by_brand(data: EvaluationData, items: Sequence[str]) -> Grouping:
     first = {item: first_word(data.items[item].text) for item in items}
     of = {item: word for item, word in first.items() if word in known}
     return Grouping("brand", of, "a brand is the first word of titles, where it seldom stands elsewhere")
+
+
+def by_seller(data: EvaluationData, items: Sequence[str]) -> Grouping:
+    """Sellers as the items have them, where most are known."""
+    of = {item: seller for item in items if (seller := data.items[item].seller.casefold())}
+    return Grouping("seller", of if len(of) >= COVERED * len(items) else {}, "sellers as given")
 
 
 def catalogue(data: EvaluationData) -> Mapping[str, Document]:

@@ -193,6 +193,11 @@ def _as_written(old: str, new: str) -> str:
     return new.capitalize() if old[:1].isupper() and new.islower() else new
 
 
+def fewer(swaps: Sequence[Swap], most: int) -> list[Swap]:
+    """The first so many of each kind."""
+    return [swap for kind in KINDS for swap in [one for one in swaps if one.kind == kind][:most]]
+
+
 def cases_of(swaps: Sequence[Swap]) -> list[Case]:
     """All of them to be scored in one call: before and after, in turn."""
     return [case for swap in swaps for case in (swap.before, swap.after)]

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.offline import measures
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, Gains
 
 Better = Literal["higher", "lower"]
+
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,13 @@ class Judged:
     gains
         float64 [n]: gains above the smallest possible one, in the order of the ranking, best first. Ties are broken
         against the contender: of equal scores the lesser gain comes first.
-    items
-        Their ids, in the same order.
+    order
+        int64 [n]: their places among the case's candidates, in the same order.
     """
 
     case: Case
     gains: Gains
-    items: tuple[str, ...]
+    order: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +84,4 @@ def judged(case: Case, scores: Scores, least: float) -> Judged:
     """
     known = np.flatnonzero(~np.isnan(case.gains))
     order = known[np.lexsort((case.gains[known], -np.asarray(scores)[known]))]
-    return Judged(case, case.gains[order] - least, tuple(case.items[place] for place in order))
+    return Judged(case, case.gains[order] - least, order)

@@ -72,13 +72,14 @@ def new_items(one: Judged, at: int = 20) -> float:
     --------
     >>> from evaluator.offline.data import Case
     >>> case = Case("c", ("a", "b", "c"), np.array([1.0, 0.0, 1.0]), history=("a",))
-    >>> round(new_items(Judged(case, np.array([1.0, 0.0, 1.0]), ("a", "b", "c"))), 3)
+    >>> round(new_items(Judged(case, np.array([1.0, 0.0, 1.0]), np.arange(3))), 3)
     0.631
     """
     if not one.case.history:
         return math.nan
     past = set(one.case.history)
-    return ndcg(one.gains[[item not in past for item in one.items]], at)
+    new = np.array([item not in past for item in one.case.items])
+    return ndcg(one.gains[new[one.order]], at)
 
 
 MEASURES = (

@@ -39,3 +39,14 @@ def plural(word: str) -> str:
     if re.search(r"[^aeiou]y$", word):
         return f"{word[:-1]}ies"
     return f"{word}es" if re.search(r"(?:s|x|z|ch|sh)$", word) else f"{word}s"
+
+
+def other_number(word: str) -> str:
+    """The singular of a plural, else the plural.
+
+    Examples
+    --------
+    >>> other_number("hoses"), other_number("hose")
+    ('hose', 'hoses')
+    """
+    return one if (one := singular(word)) != word else plural(word)

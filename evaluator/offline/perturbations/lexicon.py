@@ -77,7 +77,8 @@ def roots(text: str) -> tuple[str, ...]:
 
 
 def _ranked(data: EvaluationData) -> Iterable[str]:
-    return dict.fromkeys(item for some in (data.train, data.cases) for case in some for item in case.items)
+    lists = dict.fromkeys(case.items for some in (data.train, data.cases) for case in some)  # a feed's cases share one
+    return dict.fromkeys(item for items in lists for item in items)
 
 
 def _synonyms(

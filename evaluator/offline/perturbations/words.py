@@ -3,7 +3,7 @@
 Pure; see the lexicon for what counts as a synonym.
 """
 
-from evaluator.offline.perturbations.inflection import plural, singular
+from evaluator.offline.perturbations.inflection import other_number, singular
 from evaluator.offline.perturbations.perturbation import Change, QueryPerturbation
 
 
@@ -19,8 +19,7 @@ def inflected(change: Change) -> str:
     words = change.text.split()
     places = [place for place, word in enumerate(words) if word.isalpha() and len(word) >= 3]
     for place in places[::-1][: change.strength]:
-        word = words[place]
-        words[place] = singular(word) if singular(word) != word else plural(word)
+        words[place] = other_number(words[place])
     return " ".join(words)
 
 

@@ -28,3 +28,35 @@ def test_decisions_on_one_item_choose_among_all_that_the_log_shows(tmp_path: Pat
         assert set(case.items) == {"0", "1", "2"} and np.isnan(case.gains[1:]).all() and not np.isnan(case.gains[0])
         assert case.propensities is not None and np.isnan(case.propensities[1:]).all()
         assert np.isnan(case.propensities[0]) == (case.items[0] == "0"), "1.5 is no propensity"
+
+
+def log_of_decisions(folder: Path, name: str, clicked: int) -> str:
+    """A log as bandits leave it: neither queries nor lists, a true propensity of each row."""
+    rows = ["timestamp,item_id,position,click,propensity_score"]
+    rows += [f"2019-11-24 00:00:{n:02d},{n % 4},{n % 3},{int(n % 4 == clicked)},0.25" for n in range(40)]
+    (folder / name).write_text("\n".join(rows))
+    return str(folder / name)
+
+
+def test_a_log_without_queries_and_texts_is_a_list_of_decisions(tmp_path: Path) -> None:
+    data = load(Spec(data=log_of_decisions(tmp_path, "log.csv", 1), task="clicks", contenders=[]))
+    assert len(data.cases) == 8 and len(data.train) == 32
+    for case in data.cases:
+        assert case.query == "" and set(case.items) == {"0", "1", "2", "3"}
+        assert case.gains[0] == float(case.items[0] == "1") and case.propensities is not None
+        assert case.propensities[0] == 0.25 and len({one.group for one in data.cases}) == 8
+    assert data.items["3"].text == "3", "an id stands for a text"
+
+
+def test_clicks_of_another_file_may_be_learned_from(tmp_path: Path) -> None:
+    files = [log_of_decisions(tmp_path, name, clicked) for clicked, name in enumerate(("log.csv", "train.csv"))]
+    data = load(Spec(data=files[0], train=files[1], task="clicks", contenders=[]))
+    assert len(data.cases) == 40 and len(data.train) == 40
+    assert sum(case.gains[0] for case in data.train if case.items[0] == "1") == 10
+
+
+def test_sellers_and_brands_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "judged.csv"
+    file.write_text("query,id,title,grade,seller,brand\ntv,1,A,3,Ann's,Acme\ntv,2,B,1,Bob's,")
+    data = load(Spec(data=str(file), task="graded", contenders=[]))
+    assert [(one.seller, one.brand) for one in data.items.values()] == [("Ann's", "Acme"), ("Bob's", "")]

@@ -3,11 +3,12 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.offline.data import Case, Document, EvaluationData
-from evaluator.offline.segments import thirds, with_segments
+from evaluator.offline.segments import language, thirds, with_segments
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1, 50), min_size=1))
@@ -31,7 +32,7 @@ def test_clicks() -> None:
     assert [case.segments["shopper"] for case in found] == ["known", "new", "new"]
     assert [case.segments["items"] for case in found] == ["none of them is cold", *2 * ["one of them is cold"]]
     assert [case.segments["price"] for case in found] == ["low", "middle", "high"]
-    assert [case.segments["language"] for case in found] == [*2 * ["English letters"], "Chinese, Japanese or Korean"]
+    assert [case.segments["language"] for case in found] == [*2 * ["English letters"], "Chinese"]
     assert "query length" not in found[0].segments, "one group only says nothing"
 
 
@@ -42,5 +43,36 @@ def test_feed() -> None:
     pasts = [("i0",) * 5, ("i1",) * 30]
     cases = [Case(f"{n}", universe, np.array([1.0, 0, 0, 0]), history=past) for n, past in enumerate(pasts)]
     found = with_segments(EvaluationData("d", "feed", cases, train, items)).cases
-    assert Counter(by for case in found for by in case.segments) == {"orders": 2, "shopper": 2}
+    assert Counter(by for case in found for by in case.segments) == {"orders": 2, "past": 2}
     assert found[0].segments["orders"] == "some bought before" and found[1].segments["orders"] != "some bought before"
+
+
+def test_a_feed_has_new_and_known_shoppers() -> None:
+    items = {f"i{n}": Document(f"item {n}") for n in range(4)}
+    train = [Case("t", ("i0",), np.ones(1), shopper="ann")]
+    gains = np.array([1.0, 0, 0, 0])
+    cases = [Case(name, tuple(items), gains, history=("i1",) * 5, shopper=name) for name in ("ann", "bob")]
+    found = with_segments(EvaluationData("d", "feed", cases, train, items)).cases
+    assert [case.segments["shopper"] for case in found] == ["known", "new"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("园艺 软管 20m", "Chinese"),
+        ("ガーデン ホース", "Japanese"),
+        ("정원 호스", "Korean"),
+        ("садовый шланг", "Cyrillic letters"),
+        ("خرطوم الحديقة", "Arabic letters"),
+        ("λάστιχο κήπου", "Greek letters"),
+        ("צינור גינה", "Hebrew letters"),
+        ("สายยาง", "Thai letters"),
+        ("बगीचे की नली", "Indian letters"),
+        ("tuyau d'arrosage à dévidoir", "accented Latin letters"),
+        ("DEWALT шуруповёрт", "Cyrillic letters"),
+        ("garden hose", "English letters"),
+        ("100 %", ""),
+    ],
+)
+def test_scripts_are_told_apart(text: str, name: str) -> None:
+    assert language(text) == name
