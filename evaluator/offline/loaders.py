@@ -43,8 +43,8 @@ def load(spec: Spec) -> EvaluationData:
     makers = {"graded": _graded, "clicks": _clicks, "feed": _feed}
     if spec.task not in makers:
         raise DataError(f"There is no task {spec.task!r}; there are {', '.join(makers)}.")
-    if spec.train and spec.task != "graded":
-        raise DataError(f"--train is for graded data; data of the task {spec.task} is split by itself. Leave it out.")
+    if spec.train and spec.task == "feed":
+        raise DataError("--train is for graded data and clicks; orders of a feed are split by time. Leave it out.")
     if spec.items and spec.task == "feed":
         raise DataError("--items is for searches; a feed takes its texts from the data itself. Leave it out.")
     return with_segments(makers[spec.task](spec))
