@@ -25,7 +25,9 @@ from evaluator.offline.data import Case, Document, EvaluationData, problems
 from evaluator.offline.dimensions import dimension as dimensions
 from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.loaders import load
+from evaluator.offline.message import Text, said
 from evaluator.offline.resampling import Resampling
+from evaluator.offline.safety.privacy import told_of
 from evaluator.offline.spec import Spec
 from evaluator.preparation.tables import DataError
 
@@ -37,10 +39,11 @@ Say = Callable[[str, str, float], None]
 
 
 class Failure(msgspec.Struct, kw_only=True):
-    """Why a contender, or one dimension of it, has no figures."""
+    """Why a contender, or one dimension of it, has no figures: what may be told of the error, never a text of a
+    shopper."""
 
     stage: str
-    error: str
+    error: Text
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -95,8 +98,8 @@ def _contender(spec: Spec, folder: Path, name: str, say: Say) -> Result:
             say(name, stage, share)
         process.join()
         if process.exitcode:
-            said = f"its process ended with exit code {process.exitcode}"
-            write(place / "failure-process.json", msgspec.json.encode(Failure(stage="process", error=said)))
+            error = said("its process ended with exit code {code}", code=process.exitcode)
+            write(place / "failure-process.json", msgspec.json.encode(Failure(stage="process", error=error)))
     return collected(spec, folder, name)
 
 
@@ -253,9 +256,6 @@ def blind(data: EvaluationData) -> EvaluationData:
 
 
 def _fail(place: Path, stage: str, error: BaseException) -> None:
-    said = str(error).strip() or type(error).__name__
-    if not isinstance(error, ValueError | RuntimeError | OSError):
-        said = f"{type(error).__name__}: {said}"
     (place / "logs").mkdir(parents=True, exist_ok=True)
     (place / "logs" / f"{stage}.txt").write_text(traceback.format_exc(), "utf-8")
-    write(place / f"failure-{stage}.json", msgspec.json.encode(Failure(stage=stage, error=said)))
+    write(place / f"failure-{stage}.json", msgspec.json.encode(Failure(stage=stage, error=told_of(error))))

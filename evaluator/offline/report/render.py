@@ -18,9 +18,9 @@ from evaluator.offline.report import charts, messages, page
 from evaluator.offline.report.disagreements import Disagreements, disagreements
 from evaluator.offline.report.messages import LANGUAGES, Language, Speaker
 from evaluator.offline.report.per_query import per_query
-from evaluator.offline.report.privacy import LEAST
 from evaluator.offline.report.provenance import provenance
 from evaluator.offline.run import Result, scores_of, write
+from evaluator.offline.safety.privacy import LEAST_ASKERS
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import Summary
 
@@ -30,6 +30,9 @@ CONTROLS = [code for code in range(0x20) if chr(code) not in "\t\n\r"]
 DIRECTIONS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 UNPRINTABLE = dict.fromkeys([*CONTROLS, 0x7F, *DIRECTIONS], "\ufffd")
 """Control characters, and those that turn the direction of the text that follows."""
+
+FIELDS_OF_WORDS = ("category", "group", "intent", "kind", "method", "says")
+"""Fields of details whose texts are words of the code; those of all others are data, and stay as they are."""
 
 MOST_ROWS = 40
 """Rows of a table of details, and numbers of a list of them."""
@@ -87,12 +90,13 @@ def _environment() -> Environment:
         "memory": messages.memory,
         "shown": messages.shown,
         "severity": page.severity,
-        "serious": page.SERIOUS,
+        "grave": page.GRAVE,
         "times": messages.times,
         "kind_of": kind_of,
         "columns_of": columns_of,
+        "fields_of_words": FIELDS_OF_WORDS,
         "line_of": _line,
-        "least_shoppers": LEAST,
+        "least_shoppers": LEAST_ASKERS,
         "most_rows": MOST_ROWS,
     }
     found.filters |= {"short_of": lambda name, short: short.get(name, name), "breakable": breakable}

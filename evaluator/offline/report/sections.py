@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluator.offline.message import Text
 from evaluator.offline.report import charts
 from evaluator.offline.report.charts import Axis, Tick, Whisker
 from evaluator.offline.run import Result
@@ -61,7 +62,7 @@ class Forest:
     ticks: list[Tick]
     reference: float | None
     lines: list[ForestLine]
-    notes: list[str]
+    notes: list[Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Section:
     forests: list[Forest]
     segments: list[SegmentTable]
     findings: list[Named]
-    failures: dict[str, str]
+    failures: dict[str, Text]
     details: dict[str, Mapping[str, Any]]
 
 
@@ -162,7 +163,7 @@ def forest(rows: Sequence[Row], marks: Mapping[str, int], reference: str) -> For
     scale = _scale(rows, charts.ROW_WIDTH)
     base = next((row.value for row in rows if row.contender == reference), None)
     lines = [ForestLine(row, charts.whisker(scale, row.value, row.low, row.high, marks[row.contender])) for row in rows]
-    notes = list(dict.fromkeys(row.note for row in rows if row.note))
+    notes = list({str(row.note): row.note for row in rows if row.note}.values())
     return Forest(rows[0], scale.ticks(4), None if base is None else scale.at(base), lines, notes)
 
 
