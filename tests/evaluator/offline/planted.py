@@ -12,8 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from evaluator.offline.contenders.contender import Scores
+from evaluator.offline.contenders.contender import Contender, Scores, checked
 from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.dimensions.dimension import Bench
+from evaluator.offline.loaders import load
+from evaluator.offline.resampling import Resampling
+from evaluator.offline.run import blind, with_further_items
+from evaluator.offline.spec import Spec
 from models.intents import INTENTS
 
 BRANDS = ("Acorn", "Birkdale", "Corvex", "Dunmore", "Eastline", "Fairholt", "Garnet", "Hollin")
@@ -24,6 +29,9 @@ SIZES = ("small", "large", "compact", "tall")
 
 EACH = 12
 """Judged items of a query."""
+
+COLUMNS = ("item=product_uid", "gain=relevance")
+"""What the command has to be told of the columns."""
 
 HEAD = 4
 """Words of a title that an honest model reads: what sellers add comes after them."""
@@ -201,3 +209,21 @@ DEFECTS = (
 def name(kind: type[Honest]) -> str:
     """As on the command line."""
     return f"python:{__name__}:{kind.__name__}"
+
+
+def spec_of(folder: Path, seed: int = 0) -> Spec:
+    """An evaluation of the small shop, whose files are written."""
+    data, train = write(folder, seed)
+    columns = dict(one.split("=") for one in COLUMNS)
+    return Spec(data=str(data), train=str(train), task="graded", columns=columns, contenders=["random"], draws=200)
+
+
+def bench_of(contender: Contender, spec: Spec) -> Bench:
+    """A contender on the bench, as a run puts it there, in this process."""
+    data = with_further_items(load(spec), spec)
+    hidden = blind(data)
+    contender.fit(hidden)
+    scores = checked(contender.score(hidden.cases), hidden.cases)
+    given = contender.probabilities(hidden.cases) if isinstance(contender, Overconfident) else None
+    resampling = Resampling.of([case.group for case in data.cases], spec.draws, spec.seed)
+    return Bench(contender, data, scores, given, resampling, spec.seed, {"fit": 0.01, "score": 0.01})

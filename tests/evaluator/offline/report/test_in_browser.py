@@ -1,13 +1,11 @@
 """The reports in a real browser: readable by everyone, on a phone, on paper, and without anything from elsewhere."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from evaluator.offline import history
 from evaluator.offline.report.render import write_comparison, write_report
@@ -30,20 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_comparison(history.history(history.read(runs)), folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium; skips where there is none, but fails in CI."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        told = "no Chromium on PATH to look at the report with; on Debian: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
