@@ -22,7 +22,7 @@ from evaluator.offline.report.provenance import provenance
 from evaluator.offline.run import Result, scores_of, write
 from evaluator.offline.safety.privacy import LEAST_ASKERS
 from evaluator.offline.spec import Spec
-from evaluator.offline.summary import Summary
+from evaluator.offline.summary import EFFECT, Summary
 
 FILES: dict[Language, str] = {"en": "{}.html", "zh": "{}.zh.html"}
 
@@ -91,6 +91,7 @@ def _environment() -> Environment:
         "shown": messages.shown,
         "severity": page.severity,
         "grave": page.GRAVE,
+        "summary_dimension": EFFECT,
         "times": messages.times,
         "kind_of": kind_of,
         "columns_of": columns_of,
@@ -115,8 +116,10 @@ def breakable(name: str) -> Markup:
     --------
     >>> breakable("kind:a/<b>")
     Markup('kind:<wbr>a/<wbr>&lt;b&gt;')
+    >>> breakable("TwoWords")
+    Markup('Two<wbr>Words')
     """
-    return Markup("<wbr>").join(re.split(r"(?<=[:/#])", name))
+    return Markup("<wbr>").join(re.split(r"(?<=[:/#_])|(?<=[a-z0-9])(?=[A-Z])", name))
 
 
 def _printable(value: object) -> object:

@@ -6,6 +6,7 @@ graders. Titles begin with a brand and end with a size; of the items that are ju
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import numpy as np
 import polars as pl
 
 from evaluator.offline.contenders.contender import Contender, Scores, checked
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.dimensions import dimension
 from evaluator.offline.dimensions.dimension import Bench
 from evaluator.offline.loaders import load
 from evaluator.offline.resampling import Resampling
-from evaluator.offline.run import blind, with_further_items
+from evaluator.offline.run import blind
 from evaluator.offline.spec import Spec
 from models.intents import INTENTS
 
@@ -220,10 +222,18 @@ def spec_of(folder: Path, seed: int = 0) -> Spec:
 
 def bench_of(contender: Contender, spec: Spec) -> Bench:
     """A contender on the bench, as a run puts it there, in this process."""
-    data = with_further_items(load(spec), spec)
+    return bench(contender, load(spec), list(dimension.every()), spec.draws, spec.seed)
+
+
+def bench(contender: Contender, data: EvaluationData, names: Sequence[str], draws: int = 200, seed: int = 0) -> Bench:
+    """The same, for data that is there and for some dimensions."""
+    further: dict[str, Document] = {}
+    for name in names:
+        further |= dimension.every()[name].further_items(data, seed)
+    data = replace(data, items={**data.items, **further}, further=tuple(further))
     hidden = blind(data)
     contender.fit(hidden)
     scores = checked(contender.score(hidden.cases), hidden.cases)
     given = contender.probabilities(hidden.cases) if isinstance(contender, Overconfident) else None
-    resampling = Resampling.of([case.group for case in data.cases], spec.draws, spec.seed)
-    return Bench(contender, data, scores, given, resampling, spec.seed, {"fit": 0.01, "score": 0.01})
+    resampling = Resampling.of([case.group for case in data.cases], draws, seed)
+    return Bench(contender, data, scores, given, resampling, seed, {"fit": 0.01, "score": 0.01})
