@@ -9,7 +9,7 @@ from typing import Union
 import msgspec
 import numpy as np
 
-Value = Union[str, int, float, "Message"]  # noqa: UP007 - a name that comes later
+Value = Union[str, int, float, "Message"]
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -27,13 +27,22 @@ SCREENS = {(1280, 800): 1, (390, 844): 2}
 TOLD = {
     planted.IgnoresTheQuery: (r"ignores the query: in none of \d+ cases", r"忽略查询：在 \d+ 个样例中"),
     planted.ReadsTheBrand: (r"reads only the brand: \d+% \(\d+% to \d+%\)", r"只看品牌：.*占 \d+%（\d+% 至 \d+%）"),
-    planted.SawTheTest: (r"nDCG@10 of 1\.000 is too good: .* trained on the test data", r"高达 1\.000.*用测试数据训练过"),
+    planted.SawTheTest: (
+        r"nDCG@10 of 1\.000 is too good: .* trained on the test data",
+        r"高达 1\.000.*用测试数据训练过",
+    ),
     planted.CrashesOnEmptyText: (
         r"on an item without a text: IndexError in planted\.py, line \d+",
         r"遇到无文本的商品时崩溃：planted\.py 第 \d+ 行抛出 IndexError",
     ),
-    planted.Overconfident: (r"probabilities are wrong: those of buy are off by 0\.\d\d", r"概率校准差：“购买”的概率平均偏差 0\.\d\d"),
-    planted.CountsWords: (r"A stuffed title fools it: an item rises \d+\.\d places", r"堆砌关键词的标题欺骗：商品上升 \d+\.\d 位"),
+    planted.Overconfident: (
+        r"probabilities are wrong: those of buy are off by 0\.\d\d",
+        r"概率校准差：“购买”的概率平均偏差 0\.\d\d",
+    ),
+    planted.CountsWords: (
+        r"A stuffed title fools it: an item rises \d+\.\d places",
+        r"堆砌关键词的标题欺骗：商品上升 \d+\.\d 位",
+    ),
     planted.DistrustsTheNew: (
         r"unfair to new items: they get \d+\.\d% of the exposure for \d+\.\d% of the merit",
         r"对新商品不公平：价值占 \d+\.\d%，曝光只占 \d+\.\d%",

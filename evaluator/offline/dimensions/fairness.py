@@ -276,8 +276,8 @@ def _gaps(bench: Bench, part: Part) -> None:
         one, two = interval(gap), interval(beyond)
         if min(one.low, two.low) > GAP:
             text = (
-                "It serves some cases worse: {by} “{worst}” has an nDCG@10 lower by {value:.3f} ({low:.3f} to {high:.3f}) "
-                "than “{best}”."
+                "It serves some cases worse: {by} “{worst}” has an nDCG@10 lower by {value:.3f} "
+                "({low:.3f} to {high:.3f}) than “{best}”."
             )
             told = said(text, by=by, worst=worst, best=best, **one._asdict())
             beyond_random = said("That is {value:.3f} beyond what a random order gives.", value=two.value)

@@ -239,13 +239,16 @@ def _findings(readings: Mapping[str, Reading], brand: reliance.BrandReliance) ->
 
     found = bounds("brand share")
     if found and found.low > max(MOSTLY, 2 * brand.words):
-        text = "It reads only the brand: {value:.0%} ({low:.0%} to {high:.0%}) of what moves its scores are brand words."
+        text = (
+            "It reads only the brand: {value:.0%} ({low:.0%} to {high:.0%}) of what moves its scores are brand words."
+        )
         words = said("Brand words are {share:.0%} of the words.", share=brand.words)
         yield finding(NAME, "brand only", 0.85, said(text, **found._asdict()), words)
     found = bounds("reads the query")
     if found and brand.reads_items and found.high < RARELY:
         text = (
-            "It ignores the query: in {share:.0%} of the cases no word of it changes how far two items' scores are apart."
+            "It ignores the query: in {share:.0%} of the cases no word of it changes how far two items' scores are "
+            "apart."
         )
         yield finding(NAME, "ignores the query", 0.9, said(text, share=1 - found.value))
     for side in WORDS.values():

@@ -182,7 +182,10 @@ def _miscalibrated(bench: Bench, ndcg: Numbers, base: Numbers, calibration: Sequ
     wrong = interval(np.array(worst.replicates, np.float64))
     gain = interval(bench.resampling.mean(ndcg - base))
     if wrong.low > MISCALIBRATED and gain.low > 0:
-        text = "Its probabilities are wrong: those of {intent} are off by {value:.2f} on average ({low:.2f} to {high:.2f})."
+        text = (
+            "Its probabilities are wrong: those of {intent} are off by {value:.2f} on average "
+            "({low:.2f} to {high:.2f})."
+        )
         off = said(text, intent=worst.segment.removeprefix("intent: "), **wrong._asdict())
         text = "It ranks better than a random order (nDCG@10 {gain:+.3f}): calibrate it."
         yield finding("effect", "miscalibrated", 0.7, off, said(text, gain=gain.value))
@@ -197,7 +200,11 @@ def _empty_texts(bench: Bench) -> Iterator[Finding]:
     bare = Case(case.id, case.items, hidden, shopper=case.shopper, ts=case.ts)
     items = (EMPTY, *case.items[1:])
     blank = Case(case.id, items, hidden, case.query, case.history, case.shopper, case.ts)
-    known = "It fails where the query is empty: {error}." if case.query else "It fails where the shopper has no past: {error}."
+    known = (
+        "It fails where the query is empty: {error}."
+        if case.query
+        else "It fails where the shopper has no past: {error}."
+    )
     kinds = (
         (blank, "empty text", "It fails where an item has no text: {error}.", 0.8),
         (bare, "empty query", known, 0.7),

@@ -132,7 +132,9 @@ def _classes(bench: Bench, cells: Numbers, counts: Numbers) -> Iterator[Reading]
     yield resampled("macro_f1", each.mean(1), counts, says, "higher")
     names = [name for name, occurs in zip(INTENTS, there, strict=True) if occurs]
     for name, column in zip(names, each.T, strict=True):
-        yield resampled("f1", column, counts, said("F1 of the intent {name}.", name=name), None, segment=f"intent: {name}")
+        yield resampled(
+            "f1", column, counts, said("F1 of the intent {name}.", name=name), None, segment=f"intent: {name}"
+        )
 
 
 def _report(cells: Numbers) -> list[dict[str, Any]]:

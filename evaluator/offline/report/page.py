@@ -220,8 +220,10 @@ def _kinds(summary: Summary, contender: str | None) -> list[Finding]:
 
 def _worst(one: Against) -> float:
     """Where nothing works, that comes first."""
-    return 1.0 if any(failure.stage in NO_DIMENSION for failure in one.failures) else max(
-        (found.severity for found in one.shown), default=0.0
+    return (
+        1.0
+        if any(failure.stage in NO_DIMENSION for failure in one.failures)
+        else max((found.severity for found in one.shown), default=0.0)
     )
 
 

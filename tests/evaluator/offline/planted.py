@@ -1,4 +1,4 @@
-"""A small shop with graded queries, and contenders with one defect each; ``python:tests.evaluator.offline.planted:NAME``.
+"""A small shop with graded queries, and contenders with one defect each.
 
 A query names a colour, a material and a thing; an item is the better the more of them it has. Grades are means of three
 graders. Titles begin with a brand and end with a size; of the items that are judged, some are new to the training part.
@@ -6,7 +6,6 @@ graders. Titles begin with a brand and end with a size; of the items that are ju
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -14,12 +13,10 @@ import numpy as np
 import polars as pl
 
 from evaluator.offline.contenders.contender import Contender, Scores, checked
-from evaluator.offline.data import Case, Document, EvaluationData
-from evaluator.offline.dimensions import dimension
+from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench
-from evaluator.offline.loaders import load
 from evaluator.offline.resampling import Resampling
-from evaluator.offline.run import blind
+from evaluator.offline.run import blind, with_further_items
 from evaluator.offline.spec import Spec
 from models.intents import INTENTS
 
@@ -50,7 +47,9 @@ def write(folder: Path, seed: int = 0, queries: int = 140) -> tuple[Path, Path]:
     catalogue = [
         {"brand": brand, "kind": kind, "title": f"{brand} {kind} {chance.choice(SIZES)}", "price": price}
         for kind in kinds
-        for brand, price in zip(chance.choice(BRANDS, 2, replace=False), chance.lognormal(3, 0.6, 2).round(2), strict=True)
+        for brand, price in zip(
+            chance.choice(BRANDS, 2, replace=False), chance.lognormal(3, 0.6, 2).round(2), strict=True
+        )
     ]
     for number, item in enumerate(catalogue):
         item["id"] = f"{10_000 + number}"
@@ -220,20 +219,12 @@ def spec_of(folder: Path, seed: int = 0) -> Spec:
     return Spec(data=str(data), train=str(train), task="graded", columns=columns, contenders=["random"], draws=200)
 
 
-def bench_of(contender: Contender, spec: Spec) -> Bench:
+def bench(contender: Contender, data: EvaluationData, spec: Spec) -> Bench:
     """A contender on the bench, as a run puts it there, in this process."""
-    return bench(contender, load(spec), list(dimension.every()), spec.draws, spec.seed)
-
-
-def bench(contender: Contender, data: EvaluationData, names: Sequence[str], draws: int = 200, seed: int = 0) -> Bench:
-    """The same, for data that is there and for some dimensions."""
-    further: dict[str, Document] = {}
-    for name in names:
-        further |= dimension.every()[name].further_items(data, seed)
-    data = replace(data, items={**data.items, **further}, further=tuple(further))
+    data = with_further_items(data, spec)
     hidden = blind(data)
     contender.fit(hidden)
     scores = checked(contender.score(hidden.cases), hidden.cases)
     given = contender.probabilities(hidden.cases) if isinstance(contender, Overconfident) else None
-    resampling = Resampling.of([case.group for case in data.cases], draws, seed)
-    return Bench(contender, data, scores, given, resampling, seed, {"fit": 0.01, "score": 0.01})
+    resampling = Resampling.of([case.group for case in data.cases], spec.draws, spec.seed)
+    return Bench(contender, data, scores, given, resampling, spec.seed, {"fit": 0.01, "score": 0.01})

@@ -6,6 +6,7 @@ import pytest
 
 from evaluator.offline.dimensions import dimension
 from evaluator.offline.dimensions.dimension import Finding
+from evaluator.offline.loaders import load
 from tests.evaluator.offline import planted
 
 SHOPS = 20
@@ -19,7 +20,8 @@ SLOW = "cost"
 
 def findings(kind: type[planted.Honest], folder: Path, seed: int) -> list[Finding]:
     """Of all dimensions, in this process."""
-    bench = planted.bench_of(kind(), planted.spec_of(folder, seed))
+    spec = planted.spec_of(folder, seed)
+    bench = planted.bench(kind(), load(spec), spec)
     return [found for name, one in dimension.every().items() if name != SLOW for found in one.measure(bench).findings]
 
 

@@ -78,7 +78,11 @@ def test_a_perfect_order_of_clicks_is_leaked() -> None:
     ("fails", "name", "said"),
     [
         ("query", "empty query", "It fails where the query is empty: IndexError in world.py, line "),
-        ("item", "empty text", "It fails where an item has no text: gave a score that is no finite number for case q0."),
+        (
+            "item",
+            "empty text",
+            "It fails where an item has no text: gave a score that is no finite number for case q0.",
+        ),
     ],
 )
 def test_crashes_on_empty_texts_are_named(fails: str, name: str, said: str) -> None:

@@ -122,7 +122,9 @@ def test_who_crashes_on_empty_text_is_named_and_still_measured() -> None:
 
     part = measured(Rule(rule))
     said = {one.name: one.sentence for one in part.findings}
-    assert said["empty text"].startswith("It crashes on an item without a text: ZeroDivisionError in test_robustness.py")
+    assert said["empty text"].startswith(
+        "It crashes on an item without a text: ZeroDivisionError in test_robustness.py"
+    )
     assert "an empty query" in said["empty query"] and "a query of spaces" in said["crashes on a query of spaces"]
     assert value(part, "ndcg@10 lost", "perturbation: swaps") > 0
 

@@ -3,13 +3,14 @@
 import ast
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import evaluator.offline
+from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, Document, EvaluationData, Task
 from evaluator.offline.dimensions import dimension
 from evaluator.offline.dimensions.dimension import Part
@@ -19,6 +20,7 @@ from evaluator.offline.perturbations import perturbation
 from evaluator.offline.report.messages import Speaker, words
 from evaluator.offline.report.render import FIELDS_OF_WORDS
 from evaluator.offline.segments import with_segments
+from evaluator.offline.spec import Spec
 from tests.evaluator.offline import planted
 
 CHINESE = Speaker("zh")
@@ -44,9 +46,9 @@ def sentences() -> Iterator[tuple[str, str]]:
         bare = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
         bare |= {id(part) for one in ast.walk(tree) if isinstance(one, ast.JoinedStr) for part in one.values}
         for one in ast.walk(tree):
-            if isinstance(one, ast.Constant) and isinstance(one.value, str) and id(one) not in bare:
-                if FIELD.search(one.value):
-                    yield file.name, one.value
+            told = one.value if isinstance(one, ast.Constant) and id(one) not in bare else None
+            if isinstance(told, str) and FIELD.search(told):
+                yield file.name, told
 
 
 def known(text: Text) -> bool:
@@ -95,7 +97,7 @@ def shop(task: Task) -> EvaluationData:
 class Careless(planted.Honest):
     """It reads titles by chance and fails on empty ones."""
 
-    def of(self, query: str, texts: list[str], case: Case) -> np.ndarray:  # type: ignore[override]
+    def of(self, query: str, texts: Sequence[str], case: Case) -> Scores:  # noqa: ARG002
         """Numbers of the texts' letters."""
         return np.array([ord(text[3]) + len(set(text) & set(query)) for text in texts], np.float64)
 
@@ -103,8 +105,10 @@ class Careless(planted.Honest):
 @pytest.fixture(params=["clicks", "feed"])
 def parts(request: pytest.FixtureRequest) -> dict[str, Part]:
     """All dimensions of a contender that has something wrong nearly everywhere."""
-    bench = planted.bench(Careless(), shop(request.param), [one for one in dimension.every() if one != "cost"])
-    return {name: one.measure(bench) for name, one in dimension.every().items() if name != "cost"}
+    names = [one for one in dimension.every() if one != "cost"]
+    spec = Spec(data="", task=request.param, contenders=["careless"], dimensions=names, draws=200)
+    bench = planted.bench(Careless(), shop(request.param), spec)
+    return {name: dimension.every()[name].measure(bench) for name in names}
 
 
 def test_all_that_the_dimensions_say_is_known_in_chinese(parts: dict[str, Part]) -> None:
@@ -132,5 +136,9 @@ def _names(value: object, field: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from _names(one)
-    elif isinstance(value, str) and field in FIELDS_OF_WORDS and value.casefold() not in map(str.casefold, planted.BRANDS):
+    elif (
+        isinstance(value, str)
+        and field in FIELDS_OF_WORDS
+        and value.casefold() not in map(str.casefold, planted.BRANDS)
+    ):
         yield value

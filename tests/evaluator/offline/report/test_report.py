@@ -53,7 +53,10 @@ def test_every_message_is_in_both_languages() -> None:
         assert '"' not in said["en"] + said["zh"], f"{key} may stand in an attribute"
         assert key == "other_language" or not re.search(r"[\u4e00-\u9fff]", said["en"]), key
     fields_only = re.compile(r"\{[^}]*\}|F1|GFLOP/s")
-    assert all(re.search(r"[\u4e00-\u9fff]", said) or not fields_only.sub("", english).strip("; ") for english, said in messages.words().items())
+    assert all(
+        re.search(r"[\u4e00-\u9fff]", said) or not fields_only.sub("", english).strip("; ")
+        for english, said in messages.words().items()
+    )
 
 
 def test_templates_say_only_messages_that_there_are_and_all_of_them() -> None:
@@ -144,6 +147,9 @@ def test_per_query_has_the_figures_of_every_case(folder: Path) -> None:
     assert mine["value"].to_list() == reading.cases and mine["case"].to_list() == list(range(len(data.cases)))
     assert mine["value"].mean() == pytest.approx(reading.value)
     assert {"query", "segment_query", "segment_words", "dimension", "candidates"} <= set(table.columns)
+    page_of_docs = Path("docs/evaluation.md").read_text("utf-8")
+    plain = {name for name in table.columns if not name.startswith("segment_")}
+    assert {name for name in plain if f"`{name}`" not in page_of_docs} == set(), "every column is documented"
     failed = [Result(contender="bm25", failures=[Failure(stage="scoring", error="no")])]
     assert per_query(data, failed).height == 0, "no figures, but the columns"
     assert per_query(data, failed).columns == table.columns

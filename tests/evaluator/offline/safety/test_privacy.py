@@ -159,7 +159,7 @@ def test_only_the_projects_own_errors_are_told_in_words() -> None:
         (lambda: _pretends(case), "ContenderError in test_privacy.py, line "),
         (lambda: np.zeros(2)[int(case.query)], "ValueError in test_privacy.py, line "),
     ):
-        with pytest.raises(Exception) as raised:  # noqa: PT011
+        with pytest.raises(Exception) as raised:
             wrong()
         told = str(told_of(raised.value))
         assert told.startswith(said) and "somebody" not in told
