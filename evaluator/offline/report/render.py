@@ -138,19 +138,24 @@ def _disagreements(
 
 
 def kind_of(value: object) -> str:
-    """How a value of a dimension's details is shown: as a curve, a table of records, pairs, a list or a figure.
+    """How a value of a dimension's details is shown: as a curve, a figure with its interval, a table of records, pairs,
+    a list or a figure.
 
     Examples
     --------
     >>> [kind_of(one) for one in ([1, 2, 3, 4.5], [{"a": 1}, {"a": 2}], {"a": {"b": 1}}, ["x"], 1.0, [[1], 2])]
     ['curve', 'records', 'pairs', 'list', 'figure', 'nested']
+    >>> kind_of([0.5, 0.4, 0.6]), kind_of([1, 2, 3])
+    ('interval', 'list')
     """
     if isinstance(value, Mapping):
         return "pairs"
     if not isinstance(value, Sequence) or isinstance(value, str):
         return "figure"
-    if len(value) > 3 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
-        return "curve"
+    if len(value) >= 3 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        if len(value) > 3:
+            return "curve"
+        return "interval" if value[1] <= value[0] <= value[2] else "list"
     if value and all(isinstance(one, Mapping) for one in value):
         return "records"
     return "nested" if any(kind_of(one) != "figure" for one in value) else "list"
