@@ -6,14 +6,17 @@ Pure: takes lists of names by rank. A place's exposure is nDCG's discount, 1 / l
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluator.gate.config import GateConfig
-from evaluator.gate.dataset import GateRequest
 from evaluator.gate.report import Check
 from models.scorer import Floats
+
+if TYPE_CHECKING:
+    from evaluator.gate.dataset import GateRequest  # at run time it would load torch, for those who read shares only
 
 DEPTH = 10
 
@@ -21,7 +24,7 @@ LONGEST = 60
 """Most letters of a name in a sentence."""
 
 
-def top(requests: Sequence[GateRequest], scores: Sequence[Floats]) -> list[list[str]]:
+def top(requests: "Sequence[GateRequest]", scores: Sequence[Floats]) -> list[list[str]]:
     """Each context's ten best items; ties keep the order of the request."""
     return [
         [request.items[place] for place in np.argsort(-score, kind="stable")[:DEPTH]]

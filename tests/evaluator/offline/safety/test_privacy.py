@@ -16,6 +16,7 @@ from evaluator.offline.report.render import write_report
 from evaluator.offline.safety.privacy import leaks, redacted, secrets, told_of
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import summarise
+from models.store.atomic import write_whole
 from tests.evaluator.offline import planted
 
 SHOPPERS = [f"shopper-{number}-ä" for number in range(12)]
@@ -130,7 +131,7 @@ def test_no_text_of_a_shopper_is_in_a_report_even_where_a_contender_repeats_it(t
     evaluated = runs.prepare(spec, out)
     results = runs.run(spec, out, lambda *_: None)
     summary = summarise(results, spec.task)
-    runs.write(out / "summary.json", msgspec.json.encode(summary))
+    write_whole(out / "summary.json", msgspec.json.encode(summary))
     write_report(spec, out, evaluated, results, summary)
     [told] = summary.failures[names[-1]]
     assert told.startswith("scoring: ValueError in planted.py, line ")
