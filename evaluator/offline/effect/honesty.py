@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData, spelled
 from evaluator.offline.dimensions.dimension import Bench, Finding, Reading, finding
 from evaluator.offline.message import Text, said
 from evaluator.offline.resampling import Numbers, interval
@@ -80,7 +80,7 @@ def overlap(data: EvaluationData) -> tuple[Numbers, int]:
 
 
 def _context(case: Case) -> str:
-    return " ".join(case.query.casefold().split()) or f"{case.shopper}/{case.ts}"
+    return spelled(case.query) or f"{case.shopper}/{case.ts}"
 
 
 def _judged(case: Case, data: EvaluationData) -> list[str]:

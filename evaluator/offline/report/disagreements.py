@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluator.offline.contenders.contender import Scores
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, EvaluationData, spelled
 from evaluator.offline.run import Result
-from evaluator.offline.safety.privacy import Showable, spelled
+from evaluator.offline.safety.privacy import Showable
 from evaluator.offline.summary import EFFECT, Decision
 
 MOST = 10

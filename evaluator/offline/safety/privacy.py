@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, EvaluationData, spelled
 from evaluator.offline.message import Message, Text, said
 
 SHORTEST = 4
@@ -75,11 +75,6 @@ class Showable:
         if self.task == "feed" or not case.query:
             return False
         return (self.task == "graded" and not case.shopper) or spelled(case.query) in self._enough
-
-
-def spelled(query: str) -> str:
-    """A query as it is counted: without case and double spaces."""
-    return " ".join(query.casefold().split())
 
 
 def told_of(error: BaseException) -> Text:
