@@ -22,7 +22,9 @@ def findings(kind: type[planted.Honest], folder: Path, seed: int) -> list[Findin
     """Of all dimensions, in this process."""
     spec = planted.spec_of(folder, seed)
     bench = planted.bench(kind(), load(spec), spec)
-    return [found for name, one in dimension.every().items() if name != SLOW for found in one.measure(bench).findings]
+    return [
+        found for name in dimension.names() if name != SLOW for found in dimension.named(name).measure(bench).findings
+    ]
 
 
 def test_an_honest_contender_is_accused_in_one_of_twenty_shops_at_most(tmp_path: Path) -> None:

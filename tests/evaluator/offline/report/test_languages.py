@@ -38,17 +38,27 @@ def fields(text: str) -> list[str]:
 
 
 def sentences() -> Iterator[tuple[str, str]]:
-    """Sentences with fields that stand in the code of the dimensions, each with its file."""
+    """Sentences that stand in the code of the dimensions, each with its file."""
     root = Path(evaluator.offline.__path__[0])
     files = [file for room in ROOMS for file in sorted((root / room).glob("*.py"))]
     for file in (*files, root / "run.py", root / "contenders" / "contender.py", root / "safety" / "privacy.py"):
         tree = ast.parse(file.read_text("utf-8"))
         bare = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
         bare |= {id(part) for one in ast.walk(tree) if isinstance(one, ast.JoinedStr) for part in one.values}
+        yield from ((file.name, text) for text in _told(tree))
         for one in ast.walk(tree):
             told = one.value if isinstance(one, ast.Constant) and id(one) not in bare else None
             if isinstance(told, str) and FIELD.search(told):
                 yield file.name, told
+
+
+def _told(tree: ast.Module) -> Iterator[str]:
+    """Sentences without fields that a reading says or notes."""
+    for one in ast.walk(tree):
+        named = isinstance(one, ast.keyword) and one.arg in {"says", "note"}
+        given = isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and one.targets[0].id == "says"
+        if (named or given) and isinstance(one.value, ast.Constant) and one.value.value:  # type: ignore[attr-defined]
+            yield one.value.value  # type: ignore[attr-defined]
 
 
 def known(text: Text) -> bool:
@@ -56,7 +66,7 @@ def known(text: Text) -> bool:
     return 'lang="en"' not in CHINESE.word(text)
 
 
-def test_every_sentence_with_figures_has_its_chinese() -> None:
+def test_every_sentence_has_its_chinese() -> None:
     found = dict(reversed(one) for one in sentences())
     assert len(found) > 40
     assert {text: file for text, file in found.items() if text not in words()} == {}
@@ -105,10 +115,10 @@ class Careless(planted.Honest):
 @pytest.fixture(params=["clicks", "feed"])
 def parts(request: pytest.FixtureRequest) -> dict[str, Part]:
     """All dimensions of a contender that has something wrong nearly everywhere."""
-    names = [one for one in dimension.every() if one != "cost"]
+    names = [one for one in dimension.names() if one != "cost"]
     spec = Spec(data="", task=request.param, contenders=["careless"], dimensions=names, draws=200)
     bench = planted.bench(Careless(), shop(request.param), spec)
-    return {name: dimension.every()[name].measure(bench) for name in names}
+    return {name: dimension.named(name).measure(bench) for name in names}
 
 
 def test_all_that_the_dimensions_say_is_known_in_chinese(parts: dict[str, Part]) -> None:
