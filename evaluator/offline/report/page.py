@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from evaluator.offline.data import Task
 from evaluator.offline.dimensions.dimension import Finding
 from evaluator.offline.effect import ties
+from evaluator.offline.message import Text
 from evaluator.offline.report import charts
 from evaluator.offline.report.charts import Costed, Front
 from evaluator.offline.report.disagreements import Disagreements
 from evaluator.offline.report.provenance import Provenance
-from evaluator.offline.report.sections import NO_DIMENSION, Forest, Section, forest, sections
+from evaluator.offline.report.sections import NO_DIMENSION, Forest, Section, common_note, forest, sections
 from evaluator.offline.run import Failure, Result
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import EFFECT, Row, Summary
@@ -37,6 +38,14 @@ class Cost:
     measure: str
     peak_mb: float
     fit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measure by one of its figures, and the note that all of its figures over all cases have."""
+
+    of: Row
+    note: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ class Page:
     on_front: list[str]
     sections: list[Section]
     disagreements: Disagreements | None
-    measures: list[Row]
+    measures: list[Measured]
     results: Sequence[Result]
 
 
@@ -134,7 +143,7 @@ def page(
         on_front=[one.name for one in charts.on_front(costed)],
         sections=sections(summary, results),
         disagreements=disagreed,
-        measures=list({(row.dimension, row.measure): row for row in reversed(summary.rows)}.values())[::-1],
+        measures=_measures(summary),
         results=results,
     )
 
@@ -187,6 +196,13 @@ def _costs(summary: Summary, results: Sequence[Result], cases: int) -> dict[str,
         if taken > 0:
             found[result.contender] = Cost(taken, chosen, result.peak_mb, result.seconds.get("fit", 0.0))
     return found
+
+
+def _measures(summary: Summary) -> list[Measured]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in summary.rows:
+        found.setdefault((row.dimension, row.measure), []).append(row)
+    return [Measured(rows[0], common_note(row for row in rows if not row.segment)) for rows in found.values()]
 
 
 def _ties(summary: Summary) -> dict[str, Ties]:
