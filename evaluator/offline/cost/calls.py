@@ -13,6 +13,7 @@ import numpy.typing as npt
 from evaluator.offline.contenders.contender import Contender
 from evaluator.offline.cost.energy import Joules
 from evaluator.offline.data import Case
+from evaluator.offline.message import Text, joined, said
 
 LONGEST = 2.0
 """Seconds of one call above which its kind is not measured; the first kind always is."""
@@ -51,17 +52,18 @@ class Kind:
     joules: list[float] = field(default_factory=list)
     pairs: list[int] = field(default_factory=list)
     shelves: list[int] = field(default_factory=list)
-    skipped: str = ""
-    says: str = ""
+    skipped: Text = ""
+    says: Text = ""
 
     @property
-    def note(self) -> str:
+    def note(self) -> Text:
         """What a reader of its figures has to know."""
         if not self.times:
             return self.skipped
-        size, varied = float(np.mean(self.pairs)), len(set(self.pairs)) > 1
-        said = f"{len(self.times)} calls of {size:.0f} candidates{' on average' if varied else ''}"
-        return "; ".join(filter(None, (said, self.says, self.skipped)))
+        same = len(set(self.pairs)) == 1
+        text = "{calls} calls of {size} candidates" if same else "{calls} calls of {size} candidates on average"
+        calls = said(text, calls=len(self.times), size=round(float(np.mean(self.pairs))))
+        return joined([calls, self.says]) if self.says else calls
 
     @property
     def open(self) -> bool:
@@ -94,7 +96,7 @@ def measure(
         first = kind.cases()
         expected = _expected(kinds, sum(len(case.items) for case in first))
         if expected > LONGEST:
-            kind.skipped = f"one call takes about {expected:.1f} s: not measured"
+            kind.skipped = said("one call takes about {seconds:.1f} s: not measured", seconds=expected)
             continue
         _call(contender, kind, first, joules, clock)
         while kind.open and len(kind.times) < LEAST_CALLS:

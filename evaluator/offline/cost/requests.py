@@ -12,6 +12,7 @@ from evaluator.offline.cost.calls import Kind
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.explanations.explanation import past
 from evaluator.offline.fairness.groups import ranked
+from evaluator.offline.message import said
 
 BATCHES = (1, 8, 64)
 CANDIDATES = (10, 100, 1_000)
@@ -63,7 +64,8 @@ def lengths(data: EvaluationData, seed: int, seconds: float) -> list[Kind]:
         letters = [np.mean([len(asked(case, data)) for case in of_cases])]
         letters.append(np.mean([len(data.items[item].text) for item in of_items]))
         of = "query" if of_cases[0].query else "past"
-        says = f"letters of the {of} {letters[0]:.0f}, of an item {letters[1]:.0f}, on average"
+        text = "letters of the {of} {asked:.0f}, of an item {item:.0f}, on average"
+        says = said(text, of=of, asked=letters[0], item=letters[1])
         draw = _drawn(of_cases, of_items, min(CANDIDATES[0], some), seed)
         found.append(Kind(f"texts: {name}", draw, seconds, MOST_CALLS // 4, says=says))
     return found

@@ -19,6 +19,7 @@ from evaluator.offline.cost.footprint import footprint
 from evaluator.offline.cost.operations import ceiling, counted
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
+from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Numbers
 
 NAME = "cost"
@@ -35,7 +36,8 @@ COUNTED = 8
 SURE_P99 = 368
 """Calls from which the interval of a 99th percentile has an upper end."""
 
-ASSUMED = f"processor time, taken as {WATTS_PER_CORE:g} W a core"
+BY_TIME = said("processor time, taken as {watts:g} W a core", watts=WATTS_PER_CORE)
+"""How energy is known where the processor does not tell it."""
 
 
 class Cost:
@@ -95,11 +97,11 @@ def _latency(bench: Bench, kind: Kind) -> Iterator[Reading]:
     """The median and, of enough calls, the 99th percentile."""
     calls = len(kind.times)
     common: dict[str, Any] = {"segment": kind.name, "better": "lower"}
-    says = "Median time of one call of the model in this process."
+    says = "Median time of one call of the model in this process, without a network."
     yield _milliseconds(bench, kind.times, 0.5, measure="latency p50", says=says, note=kind.note, **common)
     if calls >= LEAST_P99:
         says = "99th percentile of the time of one call."
-        note = kind.note if calls >= SURE_P99 else f"{kind.note}: too few for an upper end"
+        note = kind.note if calls >= SURE_P99 else said("{note}: too few for an upper end", note=kind.note)
         yield _milliseconds(bench, kind.times, 0.99, measure="latency p99", says=says, note=note, **common)
 
 
@@ -111,7 +113,8 @@ def _milliseconds(bench: Bench, times: Sequence[float], at: float, **names: Any)
 def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
     """Throughput, energy and money, in the largest batches that were measured."""
     size = kind.shelves[0]
-    note = f"in batches of {size} shelves of {np.mean(kind.pairs) / size:.0f} candidates, {len(kind.times)} calls"
+    text = "in batches of {size} shelves of {candidates:.0f} candidates, {calls} calls"
+    note = said(text, size=size, candidates=np.mean(kind.pairs) / size, calls=len(kind.times))
     yield _resampled(
         bench,
         [kind.times, kind.pairs],
@@ -123,7 +126,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         note=note,
     )
     read = kind.joules or [WATTS_PER_CORE * seconds for seconds in kind.cpu]
-    how = "read from the processor (RAPL), all that ran on the machine"
+    how: Text = "read from the processor (RAPL), all that ran on the machine"
     yield _resampled(
         bench,
         [read, kind.shelves],
@@ -132,7 +135,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         unit="J",
         better="lower",
         says="Energy of a thousand ranked lists, without a network and without encoding the items.",
-        note=f"{note}; {how if kind.joules else ASSUMED}",
+        note=joined([note, how if kind.joules else BY_TIME]),
     )
     yield _resampled(
         bench,
@@ -141,7 +144,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         measure="cost per million shelves",
         better="lower",
         says="Processor time of a million ranked lists at the price of a core's hour.",
-        note=f"{note}; {bench.price_per_core_hour:g} per core-hour",
+        note=joined([note, said("{price:g} per core-hour", price=bench.price_per_core_hour)]),
     )
 
 
@@ -161,7 +164,10 @@ def _operations(bench: Bench, kind: Kind) -> Iterator[Reading]:
         better="lower",
         count=len(cases),
         says="Floating-point operations of torch's matrix products for one ranked list, items already encoded.",
-        note=f"{pairs / len(cases):.0f} candidates; other libraries' and element-wise operations are not counted",
+        note=said(
+            "{candidates:.0f} candidates; other libraries' and element-wise operations are not counted",
+            candidates=pairs / len(cases),
+        ),
     )
     yield Reading(
         measure="share of ceiling",
@@ -170,7 +176,7 @@ def _operations(bench: Bench, kind: Kind) -> Iterator[Reading]:
         better=None,
         count=len(kind.times),
         says="Operations per second over those of a large matrix product on this machine.",
-        note=f"{pace / 1e9:.1f} of {most / 1e9:.0f} GFLOP/s",
+        note=said("{pace:.1f} of {most:.0f} GFLOP/s", pace=pace / 1e9, most=most / 1e9),
     )
 
 
@@ -179,18 +185,20 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
     held = footprint(bench.contender)
     used = sum(1 for _ in bench.data.used())
     indexed = getattr(bench.contender, "indexed", used)
-    cpu = bench.seconds.get("fit_cpu", bench.seconds["fit"])
-    what = "to load, to learn from the training part, and to encode or index the items"
-    of = f"once, {len(bench.data.train):,} training cases, {used:,} items"
-    yield _once("start-up", bench.seconds["fit"], "s", f"Time {what}.", of)
-    yield _once("start-up CPU", cpu, "s", f"Processor time of all cores {what}.", of)
-    yield _once("start-up energy", WATTS_PER_CORE * cpu, "J", f"Energy {what}.", ASSUMED)
+    start, cpu = bench.seconds["fit"], bench.seconds.get("fit_cpu", bench.seconds["fit"])
+    of = said("once, {train:,} training cases, {items:,} items", train=len(bench.data.train), items=used)
+    says = "Time to load, to learn from the training part, and to encode or index the items."
+    yield _once("start-up", start, "s", says, of)
+    says = "Processor time of all cores to load, to learn from the training part, and to encode or index the items."
+    yield _once("start-up CPU", cpu, "s", says, of)
+    says = "Energy to load, to learn from the training part, and to encode or index the items."
+    yield _once("start-up energy", WATTS_PER_CORE * cpu, "J", says, BY_TIME)
     says, note = "The most memory of the process up to the last score.", "data and libraries included"
     yield _once("peak memory", bench.peak_mb, "MB", says, note)
     yield _once("model size", held.models / 1e6, "MB", "Bytes of the parameters as they are held in memory.")
     says = "Bytes of all arrays besides the model's parameters, over the items that were encoded or indexed."
-    note = f"{indexed:,} items; Python's own dictionaries are not counted"
-    yield _once("index per item", held.arrays / max(1, indexed), "B", says, note)
+    counted_items = said("{items:,} items; Python's own dictionaries are not counted", items=indexed)
+    yield _once("index per item", held.arrays / max(1, indexed), "B", says, counted_items)
 
 
 def _training(bench: Bench) -> Iterator[Reading]:
@@ -202,10 +210,10 @@ def _training(bench: Bench) -> Iterator[Reading]:
         cpu, says = took["train_cpu_s"], "Processor time of all cores of the training that made it."
         yield _once("training CPU", cpu, "s", says, "as its version tells")
         says = "Energy of the training that made it."
-        yield _once("training energy", WATTS_PER_CORE * cpu, "J", says, ASSUMED)
+        yield _once("training energy", WATTS_PER_CORE * cpu, "J", says, BY_TIME)
 
 
-def _once(measure: str, value: float, unit: str, says: str, note: str = "") -> Reading:
+def _once(measure: str, value: float, unit: str, says: str, note: Text = "") -> Reading:
     """A figure that was measured once, so that it has no interval."""
     return Reading(
         measure=measure,

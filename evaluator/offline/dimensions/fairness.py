@@ -16,14 +16,15 @@ from scipy import sparse
 from evaluator.gate.checks.exposure import DEPTH
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
 from evaluator.offline.effect.honesty import random_ndcg
 from evaluator.offline.fairness.exposure import Shares, centred, exposures, gini, merits, shared, shares_of
 from evaluator.offline.fairness.groups import Grouping, groupings, popularity, ranked
 from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, fewer, plan
 from evaluator.offline.measures.measure import judged
 from evaluator.offline.measures.ranking import ndcg
-from evaluator.offline.resampling import Interval, Numbers, interval
+from evaluator.offline.message import Message, joined, said
+from evaluator.offline.resampling import Numbers, interval
 
 NAME = "fairness"
 
@@ -35,9 +36,6 @@ SHOWN = 5
 
 TABLE = 20
 """Groups of a grouping in the table."""
-
-NAMES = ("brand", "seller")
-"""Groupings with many small groups, of which only those with some weight are looked at for a finding."""
 
 UNFAIR = 0.8
 """The ratio of exposure to merit, a group's over the others', below which it is unfair: the four-fifths rule."""
@@ -62,6 +60,23 @@ LEAST_SWAPS = 10
 
 FLIPPED = 0.25
 """The share of pairs that turn round when names are swapped above which a reader is told."""
+
+SWAPPED = {"brand": "two brands' names", "gender": "words of gender"}
+
+UNFAIR_TO = {
+    "age": "It is unfair to {group} items: they get {exposure:.1%} of the exposure for {merit:.1%} of the merit.",
+    "brand": "It is unfair to items of brand “{group}”: they get {exposure:.1%} of the exposure for {merit:.1%} of the "
+    "merit.",
+    "seller": "It is unfair to items of seller “{group}”: they get {exposure:.1%} of the exposure for {merit:.1%} of "
+    "the merit.",
+    "price": "It is unfair to items of price “{group}”: they get {exposure:.1%} of the exposure for {merit:.1%} of the "
+    "merit.",
+}
+FAVOURED = {
+    "brand": "It favours the brand “{group}”: it gets {exposure:.1%} of the exposure for {merit:.1%} of the merit.",
+    "seller": "It favours the seller “{group}”: it gets {exposure:.1%} of the exposure for {merit:.1%} of the merit.",
+}
+"""Sentences of findings, by the grouping."""
 
 Named = Mapping[str, Any]
 
@@ -141,7 +156,7 @@ def _of_groups(one: Measured) -> Iterator[Reading]:
         better="lower",
         count=int((one.shares.total > 0).sum()),
         says="Half the sum of the differences between a group's share of the exposure and its share of the gains.",
-        note=f"{note}; about {max(0.0, larger):.4f} of it is chance",
+        note=joined([note, said("about {chance:.4f} of it is chance", chance=max(0.0, larger))]),
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = one.exposure / one.merit
@@ -178,7 +193,7 @@ def _unfair(measured: Sequence[Measured]) -> Iterator[Finding]:
 
 
 def _weighty(one: Measured, place: int) -> bool:
-    names = one.grouping.name in NAMES
+    names = one.grouping.name in FAVOURED  # many groups, most of them small
     return bool(max(one.exposure[0, place], one.merit[0, place]) >= (WEIGHTY if names else 0.0))
 
 
@@ -194,27 +209,26 @@ def _unfair_by(one: Measured, places: list[int], looks: int) -> Iterator[Finding
     if starved:
         at = min(starved, key=lambda at: others[0, at])
         group = one.shares.names[places[at]]
-        said = f"{group} items" if by == "age" else f"items of {by} “{group}”"
-        said = f"It is unfair to {said}: they get {_shares(exposure[:, at], merit[:, at], ideal[:, at])}"
+        told = _shares(UNFAIR_TO[by], (exposure[:, at], merit[:, at], ideal[:, at]), group)
         name = f"unfair_to_{group}" if by == "age" else f"unfair_by_{by}"
-        yield Finding(dimension=NAME, name=name, severity=0.8 if bounds[at][0].high < 0.5 else 0.6, sentence=said)
+        yield finding(NAME, name, 0.8 if bounds[at][0].high < 0.5 else 0.6, *told)
     favoured = [at for at, (two, three) in enumerate(bounds) if two.low > 1 / UNFAIR and three.low > 1 / ATTAINABLE]
-    if by in NAMES and favoured:
+    if by in FAVOURED and favoured:
         at = max(favoured, key=lambda at: others[0, at])
-        said = f"It favours the {by} “{one.shares.names[places[at]]}”, which gets "
-        said += _shares(exposure[:, at], merit[:, at], ideal[:, at])
-        yield Finding(dimension=NAME, name=f"favours_{by}", severity=0.5, sentence=said)
+        told = _shares(FAVOURED[by], (exposure[:, at], merit[:, at], ideal[:, at]), one.shares.names[places[at]])
+        yield finding(NAME, f"favours_{by}", 0.5, *told)
 
 
-def _shares(exposure: Numbers, merit: Numbers, ideal: Numbers) -> str:
-    return (
-        f"{_percent(interval(exposure))} of the exposure for {_percent(interval(merit))} of the merit; "
-        f"the best order would give {ideal[0]:.1%}."
+def _shares(text: str, parts: tuple[Numbers, Numbers, Numbers], group: str) -> Iterator[Message]:
+    """What a group gets of the exposure for which merit, and what it would get."""
+    exposure, merit, ideal = (interval(part) for part in parts)
+    yield said(text, group=group, exposure=exposure.value, merit=merit.value)
+    text = (
+        "The intervals are {low:.1%} to {high:.1%} of the exposure and {least:.1%} to {most:.1%} of the merit; "
+        "the best order would give {ideal:.1%}."
     )
-
-
-def _percent(one: Interval) -> str:
-    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+    bounds = {"low": exposure.low, "high": exposure.high, "least": merit.low, "most": merit.high}
+    yield said(text, **bounds, ideal=ideal.value)
 
 
 def _concentration(bench: Bench) -> Iterator[Reading]:
@@ -284,9 +298,11 @@ def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
     )
     bounds = interval(amplified)
     if bounds.low > AMPLIFIED:
-        said = f"What it shows is {bounds.value:.1f} times as popular as what was chosen ({bounds.low:.1f} to "
-        said += f"{bounds.high:.1f} times): it amplifies popularity."
-        part.findings.append(Finding(dimension=NAME, name="amplifies_popularity", severity=0.4, sentence=said))
+        text = (
+            "It amplifies popularity: what it shows is {value:.1f} times ({low:.1f} to {high:.1f}) as popular as what "
+            "was chosen."
+        )
+        part.findings.append(finding(NAME, "amplifies_popularity", 0.4, said(text, **bounds._asdict())))
 
 
 def _gaps(bench: Bench, part: Part) -> None:
@@ -308,14 +324,18 @@ def _gaps(bench: Bench, part: Part) -> None:
         best, worst = (pick(some, key=lambda name: some[name].values[0]) for pick in (max, min))
         gap, more = some[best].values - some[worst].values, some[best].beyond - some[worst].beyond
         says = "nDCG@10 of the segment with the best less that of the one with the worst."
-        note = f"{best} less {worst}"
+        note = said("{best} less {worst}", best=best, worst=worst)
         named: Named = {"measure": "ndcg@10 gap", "segment": by, "better": "lower", "says": says, "note": note}
         part.readings.append(_reading(gap, count=some[best].cases + some[worst].cases, **named))
         one, two = interval(gap, looks), interval(more, looks)
         if min(one.low, two.low) > GAP:
-            said = f"{by} “{worst}” is served worse than “{best}”: nDCG@10 lower by {one.value:.3f} ({one.low:.3f} to "
-            said += f"{one.high:.3f}), and by {two.value:.3f} beyond what a random order gives."
-            part.findings.append(Finding(dimension=NAME, name="quality_gap", severity=0.3, sentence=said))
+            text = (
+                "It serves some cases worse: {by} “{worst}” has an nDCG@10 lower by {value:.3f} "
+                "({low:.3f} to {high:.3f}) than “{best}”."
+            )
+            told = said(text, by=by, worst=worst, best=best, **one._asdict())
+            beyond_random = said("That is {value:.3f} beyond what a random order gives.", value=two.value)
+            part.findings.append(finding(NAME, "quality_gap", 0.3, told, beyond_random))
 
 
 class Segment(NamedTuple):
@@ -363,21 +383,21 @@ def _swaps(bench: Bench, part: Part) -> None:
             measure=f"{kind} swap",
             better="lower",
             count=len(found),
-            says=f"Share of pairs that turn round when {_said(kind)} are swapped in all texts; queries name none.",
-            note=f"{len(found)} sampled cases of up to {MOST_ITEMS} candidates",
+            says=said(
+                "Share of pairs that turn round when {what} are swapped in all texts; queries name none.",
+                what=SWAPPED[kind],
+            ),
+            note=said("{count} sampled cases of up to {most} candidates", count=len(found), most=MOST_ITEMS),
         )
         part.readings.append(reading)
         bounds = interval(replicates, looks=len(kinds))
         if bounds.low > FLIPPED and len(found) >= LEAST:
-            said = (
-                f"It reads {kind}: {bounds.value:.0%} of pairs ({bounds.low:.0%} to {bounds.high:.0%}) turn round when "
+            text = "It reads {kind}: {value:.0%} of pairs ({low:.0%} to {high:.0%}) turn round when {what} are swapped."
+            told = (
+                said(text, kind=kind, what=SWAPPED[kind], **bounds._asdict()),
+                said("They are swapped in all items' texts, for queries that name none."),
             )
-            said += f"{_said(kind)} are swapped in the items' texts, for queries that name none."
-            part.findings.append(Finding(dimension=NAME, name=f"reads_{kind}", severity=0.7, sentence=said))
-
-
-def _said(kind: str) -> str:
-    return "two brands' names" if kind == "brand" else "words of gender"
+            part.findings.append(finding(NAME, f"reads_{kind}", 0.7, *told))
 
 
 DIMENSION = Fairness()

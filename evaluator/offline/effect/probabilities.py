@@ -14,6 +14,7 @@ from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
 from evaluator.offline.fairness.exposure import centred
 from evaluator.offline.measures.measure import Better
+from evaluator.offline.message import Message, Text, said
 from evaluator.offline.resampling import Numbers
 from models.intents import INTENTS
 from models.scorer import Floats
@@ -78,9 +79,9 @@ def _calibration(bench: Bench, gaps: Numbers, given: Sequence[Scores], counts: N
     says = "Expected calibration error in ten bins, mean over the four intents (Naeini et al. 2015)."
     yield resampled("ece", centred(each.mean(1)), counts, says, "lower", note=_by_chance(float(floor.mean())))
     for name, column, least in zip(INTENTS, each.T, floor.tolist(), strict=True):
-        said = f"Expected calibration error of the intent {name}, in ten bins."
+        of_intent = said("Expected calibration error of the intent {name}, in ten bins.", name=name)
         more = {"segment": f"intent: {name}", "note": _by_chance(least)}
-        yield resampled("ece", centred(column), counts, said, None, **more)
+        yield resampled("ece", centred(column), counts, of_intent, None, **more)
 
 
 def by_chance(given: Numbers) -> Numbers:
@@ -105,12 +106,12 @@ def by_chance(given: Numbers) -> Numbers:
     return found
 
 
-def _by_chance(value: float) -> str:
-    return f"right probabilities have up to {value:.4f} by chance"
+def _by_chance(value: float) -> Message:
+    return said("right probabilities have up to {value:.4f} by chance", value=value)
 
 
 def resampled(
-    name: str, replicates: Numbers, counts: Numbers, says: str, better: Better | None, **more: Any
+    name: str, replicates: Numbers, counts: Numbers, says: Text, better: Better | None, **more: Any
 ) -> Reading:
     """A reading from its replicates; ``counts`` are the judged items of each case."""
     return Reading(
@@ -162,7 +163,9 @@ def _classes(bench: Bench, cells: Numbers, counts: Numbers) -> Iterator[Reading]
     yield resampled("macro_f1", each.mean(1), counts, says, "higher")
     names = [name for name, occurs in zip(INTENTS, there, strict=True) if occurs]
     for name, column in zip(names, each.T, strict=True):
-        yield resampled("f1", column, counts, f"F1 of the intent {name}.", None, segment=f"intent: {name}")
+        yield resampled(
+            "f1", column, counts, said("F1 of the intent {name}.", name=name), None, segment=f"intent: {name}"
+        )
 
 
 def _report(cells: Numbers) -> list[dict[str, Any]]:

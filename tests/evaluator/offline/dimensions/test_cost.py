@@ -93,7 +93,7 @@ def test_short_and_long_texts_are_those_of_the_ends() -> None:
         assert max(len(data.items[item].text) for item in little.items) <= texts[some - 1]
         assert min(len(data.items[item].text) for item in large.items) >= texts[-some]
         assert len(little.items) == len(large.items) == 10 and np.isnan(large.gains).all()
-    assert f"an item {np.mean(texts[:some]):.0f}, on average" in short.says
+    assert f"an item {np.mean(texts[:some]):.0f}, on average" in str(short.says)
     assert requests.lengths(shop(8), 0, 1.0) == []
 
 

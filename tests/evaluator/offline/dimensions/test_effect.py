@@ -43,7 +43,8 @@ def test_an_honest_contender_has_no_finding() -> None:
     data = graded()
     part = DIMENSION.measure(bench(data, noisy(data, 0.6), leveled(data, 1.0)))
     assert not part.findings, [one.sentence for one in part.findings]
-    assert "a random order has" in reading(part, "ndcg@10").note and "judged candidates" in reading(part, "mrr").note
+    assert "a random order has" in str(reading(part, "ndcg@10").note)
+    assert "judged candidates" in str(reading(part, "mrr").note)
 
 
 def test_an_order_as_good_as_the_grades_themselves_is_leaked() -> None:
@@ -76,13 +77,20 @@ def test_a_perfect_order_of_clicks_is_leaked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fails", "said"),
-    [("query", "the query is empty: IndexError: string index out of range."), ("item", "an item has no text: ")],
+    ("fails", "name", "said"),
+    [
+        ("query", "empty query", "It fails where the query is empty: IndexError in world.py, line "),
+        (
+            "item",
+            "empty text",
+            "It fails where an item has no text: gave a score that is no finite number for case q0.",
+        ),
+    ],
 )
-def test_crashes_on_empty_texts_are_named(fails: str, said: str) -> None:
+def test_crashes_on_empty_texts_are_named(fails: str, name: str, said: str) -> None:
     data = graded()
     [found] = DIMENSION.measure(bench(data, noisy(data, 0.6), fails=fails)).findings
-    assert found.name == "empty text" and said in found.sentence
+    assert found.name == name and found.sentence.startswith(said)
 
 
 def test_well_ranked_and_badly_calibrated_is_named() -> None:
