@@ -62,7 +62,7 @@ def evaluate(
             items=str(items or ""),
             columns=dict(pairs(column, "--column")),
             limit=limit,
-            contenders=list(dict.fromkeys(contenders)),
+            contenders=list(dict.fromkeys(contenders or ())),
             dimensions=list(dimension or ()),
             draws=draws,
             seed=seed,
