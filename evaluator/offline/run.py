@@ -200,7 +200,7 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
         part_of = replace(bench, progress=lambda share, dimension=dimension: pipe.send((dimension, share)))  # type: ignore[misc]
         pipe.send((dimension, 0.0))
         try:
-            content = msgspec.json.encode(dimensions.named(dimension).measure(part_of), enc_hook=_plain)
+            content = msgspec.json.encode(dimensions.named(dimension).measure(part_of), enc_hook=plain)
         except Exception as error:
             _fail(place, dimension, error)
         else:
@@ -209,7 +209,7 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
         pipe.send((dimension, 1.0))
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """numpy's numbers and arrays as Python's, for JSON."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()

@@ -171,6 +171,8 @@ class Reranker:
     @torch.inference_mode()
     def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
         """Logits of contexts and texts."""
+        if not cases:
+            return []
         pairs = [(self._context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
         out = np.empty(len(pairs))
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))

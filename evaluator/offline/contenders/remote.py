@@ -123,6 +123,8 @@ class Chat:
         ServiceError
             When more than :data:`MOST_UNREAD` of the answers have no grade.
         """
+        if not cases:
+            return []
         bodies = [body for case in cases for body in self._bodies(case)]
         grades = np.array([grade for [grade] in self._service.ask(bodies, _grade)], np.float64)
         unread = np.isnan(grades)
