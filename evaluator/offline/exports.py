@@ -102,7 +102,7 @@ def _mlflow(spec: Spec, summary: Summary, folder: Path) -> str:
 def _wandb(spec: Spec, summary: Summary, folder: Path) -> str:
     import wandb
 
-    project, urls = os.environ.get("WANDB_PROJECT", PROJECT), []
+    project, urls = os.environ.get("WANDB_PROJECT", PROJECT), list[str]()
     for contender in spec.contenders:
         run = wandb.init(
             project=project,
@@ -114,9 +114,10 @@ def _wandb(spec: Spec, summary: Summary, folder: Path) -> str:
         )
         run.log(dict(figures(summary, contender)))
         run.summary["verdict"] = summary.verdict
-        urls.append(None if run.offline else run.url)
+        if not run.offline and run.url:
+            urls.append(run.url)
         run.finish()
-    if all(urls):
+    if urls:
         return f"W&B project {project}: {', '.join(urls)}"
     return f"W&B files in {folder / 'wandb'}; send them with: wandb sync {folder / 'wandb'}/offline-run-*"
 

@@ -1,5 +1,7 @@
 """Every measure, perturbation, contender and dimension keeps its contract; a new file is found by itself."""
 
+import re
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -143,3 +145,39 @@ def test_a_new_file_is_found_by_itself(package: ModuleType, tmp_path: Path, monk
     (tmp_path / "always.py").write_text(imports + content)
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
     assert "always" in names()  # type: ignore[operator]
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "evaluation.md"
+EXAMPLES = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE.read_text("utf-8").partition("\n## Add a measure")[2], re.M)
+
+
+BY_PACKAGE = {
+    measures: ("MEASURES", "first"),
+    perturbations: ("PERTURBATIONS", "polite"),
+    contenders: ("CONTENDERS", "shortest"),
+    dimensions: ("DIMENSION", "brevity"),
+}
+"""What an example of each package defines, and its file."""
+
+
+@pytest.mark.parametrize("package", BY_PACKAGE, ids=lambda package: package.__name__)
+def test_an_example_of_the_documentation_keeps_its_contract(
+    package: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping, file = BY_PACKAGE[package]
+    [example] = [one for one in EXAMPLES if f"    {mapping} = " in one]
+    (tmp_path / f"{file}.py").write_text(textwrap.dedent(example))
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    if package is measures:
+        [one] = [one for one in measure.every() if one.name == file]
+        contracts.measure(one)
+    elif package is perturbations:
+        [one] = [one for one in perturbation.every() if one.name == file]
+        contracts.perturbation(one)
+    elif package is contenders:
+        assert contender.kinds()[file].says == "Items with short titles first."
+        for data in WORLDS.values():
+            contracts.contender(contender.make(file), data)
+    else:
+        part = contracts.dimension(dimension.named(file), WORLDS["searches"])
+        assert part.readings[0].value == pytest.approx(4.0)
