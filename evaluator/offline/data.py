@@ -5,14 +5,17 @@ Values only; knows nothing of files, models or measures.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Task = Literal["graded", "clicks", "feed"]
 """Search with graded judgements, search with clicks, or a feed whose gains are later purchases."""
+
+RECENT = 10
+"""How many distinct past items stand for a shopper."""
 
 Gains = npt.NDArray[np.float64]
 
@@ -87,6 +90,23 @@ class Case:
         judged = self.gains[~np.isnan(self.gains)]
         return bool(len(judged) and np.ptp(judged) > 0)
 
+    @property
+    def recent(self) -> tuple[str, ...]:
+        """The newest distinct items of the past: what stands for a shopper without a query, as in a worker.
+
+        Examples
+        --------
+        >>> Case("c", (), np.ones(0), history=("b", "a", "b")).recent
+        ('b', 'a')
+        """
+        return tuple(dict.fromkeys(self.history))[:RECENT]
+
+
+def blind(case: Case, **changed: Any) -> Case:
+    """A case, or a changed copy, as a contender sees it: without gains and propensities."""
+    items = changed.get("items", case.items)
+    return replace(case, gains=np.full(len(items), np.nan), propensities=None, **changed)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationData:
@@ -114,6 +134,14 @@ class EvaluationData:
     def texts(self, case: Case) -> list[str]:
         """The candidates' texts."""
         return [self.items[item].text for item in case.items]
+
+    def context(self, case: Case) -> str:
+        """A case's query; without one, the texts of its recent past."""
+        return case.query or "; ".join(self.items[item].text for item in case.recent)
+
+    def blind(self) -> "EvaluationData":
+        """The same with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
+        return replace(self, cases=[blind(case) for case in self.cases])
 
     def used(self) -> Iterator[str]:
         """Every item that may be asked for: those of cases, of their histories, and the further ones; each once."""

@@ -232,7 +232,7 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
     started, cpu = time.perf_counter(), time.process_time()
     pipe.send(("fitting", 0.0))
     contender = contenders.make(name)
-    hidden = blind(data)
+    hidden = data.blind()
     contender.fit(hidden)
     fitted, fit_cpu = time.perf_counter(), time.process_time() - cpu
     cases, scores = hidden.cases, []
@@ -267,11 +267,6 @@ def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
     for name in _wanted(spec):
         further |= dimensions.named(name).further_items(data, spec.seed)
     return replace(data, items={**data.items, **further}, further=tuple(further))
-
-
-def blind(data: EvaluationData) -> EvaluationData:
-    """The same data, with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
-    return replace(data, cases=[replace(case, gains=np.full(len(case.items), np.nan)) for case in data.cases])
 
 
 def _fail(place: Path, stage: str, error: BaseException) -> None:

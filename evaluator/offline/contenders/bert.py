@@ -23,18 +23,10 @@ from models.training.batches import FrozenItems
 from models.training.examples import expected_level
 from models.weights import PACKAGED, quiet, resolve
 
-HISTORY = 10
-"""How many distinct past items make a shopper's context, as in a worker."""
-
 BATCH = 64
 
 MAX_TOKENS = 256
 """Word pieces of a reranker's context and item together."""
-
-
-def history(case: Case) -> tuple[str, ...]:
-    """The newest distinct items of a case's past."""
-    return tuple(dict.fromkeys(case.history))[:HISTORY]
 
 
 class Cosine:
@@ -51,7 +43,7 @@ class Cosine:
 
     def score(self, cases: Sequence[Case]) -> list[Scores]:
         """Cosines, -1 to 1."""
-        self._encode(item for case in cases for item in (*case.items, *history(case)))
+        self._encode(item for case in cases for item in (*case.items, *case.recent))
         texts = list(dict.fromkeys(case.query for case in cases if case.query))
         queries = {text: one.pooled for text, one in zip(texts, self.encoder.encode_queries(texts), strict=True)}
         found = []
@@ -60,7 +52,7 @@ class Cosine:
             if case.query:
                 of = queries[case.query]
             elif case.history:
-                of = np.mean([self._vectors[item] for item in history(case)], axis=0)
+                of = np.mean([self._vectors[item] for item in case.recent], axis=0)
             else:
                 of = np.zeros(items.shape[1], np.float32)
             found.append((items @ of).astype(np.float64))
@@ -103,7 +95,7 @@ class ServedModel:
         requests = [
             GateRequest(
                 case.query,
-                tuple(items[item].text for item in history(case)),
+                tuple(items[item].text for item in case.recent),
                 tuple(items[item].text for item in case.items),
             )
             for case in cases
@@ -173,7 +165,7 @@ class Reranker:
         """Logits of contexts and texts."""
         if not cases:
             return []
-        pairs = [(self._context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
+        pairs = [(self._data.context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
         out = np.empty(len(pairs))
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
         for start in range(0, len(order), BATCH):
@@ -187,9 +179,6 @@ class Reranker:
             )
             out[places] = self.model(**batch).logits[:, 0].float().numpy()
         return np.split(out, np.cumsum([len(some) for some in texts])[:-1])
-
-    def _context(self, case: Case) -> str:
-        return case.query or "; ".join(self._data.items[item].text for item in history(case))
 
 
 def late_interaction(rest: str) -> ServedModel:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading, optional
 from evaluator.offline.perturbations import attack
 from evaluator.offline.perturbations.lexicon import Lexicon
@@ -24,7 +24,7 @@ from evaluator.offline.perturbations.perturbation import (
     seeded,
 )
 from evaluator.offline.perturbations.shift import FIRST, order
-from evaluator.offline.perturbations.trial import Outcome, Trial, blind, sample
+from evaluator.offline.perturbations.trial import Outcome, Trial, sample
 from evaluator.offline.resampling import Numbers, interval
 
 NAME = "robustness"

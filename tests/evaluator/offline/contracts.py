@@ -23,7 +23,7 @@ from evaluator.offline.perturbations.perturbation import (
     QueryPerturbation,
 )
 from evaluator.offline.resampling import Resampling
-from evaluator.offline.run import blind, plain
+from evaluator.offline.run import plain
 
 LEXICON = Lexicon({"hose": "tube", "tap": "faucet"}, ("garden", "white"))
 THINGS = ("garden hose", "desk lamp", "cordless drill", "brass tap", "circular saw")
@@ -119,7 +119,7 @@ def perturbation(one: Perturbation) -> None:
 
 def contender(one: Contender, data: EvaluationData) -> None:
     """A contender gives each candidate a finite score that depends on its case alone, and changes nothing."""
-    hidden = blind(data)
+    hidden = data.blind()
     before = [(case.items, case.query, case.history) for case in hidden.cases]
     one.fit(hidden)
     cases = hidden.cases
@@ -169,7 +169,7 @@ def dimension(one: Dimension, data: EvaluationData, draws: int = 100) -> Part:
     assert not further.keys() & data.items.keys() and further == dict(one.further_items(data, 0))
     widened = replace(data, items={**data.items, **further}, further=tuple(further))
     ranker, shares = Ranker(), list[float]()
-    ranker.fit(blind(widened))
+    ranker.fit(widened.blind())
     scores = ranker.score(widened.cases)
     resampling = Resampling.of([case.group for case in data.cases], draws)
     bench = Bench(ranker, widened, scores, None, resampling, 0, {"fit": 0.1, "score": 0.1}, shares.append)

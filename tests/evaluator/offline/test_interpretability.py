@@ -15,7 +15,6 @@ from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.dimensions.interpretability import DIMENSION
 from evaluator.offline.explanations.explanation import Explained, Explanation, Target
 from evaluator.offline.resampling import Resampling, interval
-from evaluator.offline.run import blind
 
 BRANDS = ["Acme", "Bolto", "Cosco", "Dexta", "Elmo"]
 THINGS = ["hose", "lamp", "rug", "saw", "tap", "vase"]
@@ -100,7 +99,7 @@ def shop(count: int = 60, task: str = "graded") -> EvaluationData:
 def measured(contender, data: EvaluationData) -> Part:
     items = {**data.items, **DIMENSION.further_items(data, 0)}
     data = EvaluationData(data.name, data.task, data.cases, data.train, items, data.span)
-    contender.fit(blind(data))
+    contender.fit(data.blind())
     scores = contender.score(data.cases)
     resampling = Resampling.of([case.group for case in data.cases], 200)
     part = DIMENSION.measure(Bench(contender, data, scores, None, resampling, 0, {"score": 0.1}))
