@@ -206,6 +206,29 @@ class _Match:
     pooled: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Contributions:
+    """What each part of a context adds to the base score of some items.
+
+    Attributes
+    ----------
+    pieces
+        float32 [n, Q]: what each of the query's word pieces adds to ``maxsim``; they add up to it.
+    weights
+        float32 [Q]: the pieces' weights in it.
+    past
+        float32 [n, h]: what each row of the history adds to the mean of ``history_max`` and ``history_mean``; they add
+        up to it.
+    cosines
+        float32 [n, h]: the items' cosines to these rows.
+    """
+
+    pieces: Floats
+    weights: Floats
+    past: Floats
+    cosines: Floats
+
+
 class LateInteractionScorer:
     """Scores items of an item store with a late-interaction head.
 
@@ -287,6 +310,66 @@ class LateInteractionScorer:
         """
         return term_matches(self._prepare(query), self.item_store.gather(candidates)).numpy()
 
+    @torch.inference_mode()
+    def contributions(self, requests: Sequence[ScoreRequest]) -> list[Contributions]:
+        """What each word piece of the query and each row of the history adds to each candidate's base score.
+
+        The learned part is left out: it has no share that is one word's alone. All candidates of a query are matched
+        once.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from models.encoder import Encoder
+        >>> encoder = Encoder()
+        >>> item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        >>> item_store.put_many([0, 1], encoder.encode_items(["blue garden hose", "desk lamp"]))
+        >>> [query] = encoder.encode_queries(["hose reel"])
+        >>> request = ScoreRequest(np.array([0]), query, history=item_store.pooled(np.array([1, 0])))
+        >>> [found] = LateInteractionScorer(item_store).contributions([request])
+        >>> found.pieces.argmax().item(), found.past.argmax().item()
+        (0, 1)
+        """
+        wanted: dict[int, list[int]] = {}
+        for place, request in enumerate(requests):
+            if request.query is not None and len(request.query.tokens):
+                wanted.setdefault(id(request.query), []).append(place)
+        slots = [np.unique(np.concatenate([requests[place].candidates for place in some])) for some in wanted.values()]
+        pieces: dict[int, tuple[Floats, Floats]] = {}
+        if slots:
+            items, start = self.item_store.gather(np.concatenate(slots)), 0
+            for some, own in zip(wanted.values(), slots, strict=True):
+                query = requests[some[0]].query
+                assert query is not None
+                tokens = self._prepare(query)
+                sums = term_matches(tokens, items.part(start, start + len(own))).sum(-1).numpy()
+                start += len(own)
+                for place in some:
+                    rows = np.searchsorted(own, requests[place].candidates)
+                    pieces[place] = sums[rows], tokens.weights.numpy()
+        past = self._past(requests)
+        nothing = np.zeros(0, np.float32)
+        return [
+            Contributions(*pieces.get(place, (np.zeros((len(request.candidates), 0), np.float32), nothing)), *past[place])
+            for place, request in enumerate(requests)
+        ]
+
+    def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
+        """What the rows of each history add, and their cosines."""
+        lengths = [0 if request.history is None else len(request.history) for request in requests]
+        with_past = [request.candidates for request, length in zip(requests, lengths, strict=True) if length]
+        pooled = self.item_store.pooled(np.concatenate(with_past)) if with_past else np.zeros((0, 0), np.float32)
+        found, start = [], 0
+        for request, length in zip(requests, lengths, strict=True):
+            count = len(request.candidates)
+            if not length or request.history is None:
+                found.append((np.zeros((count, 0), np.float32), np.zeros((count, 0), np.float32)))
+                continue
+            cosines = pooled[start : start + count] @ request.history.T
+            start += count
+            found.append((history_shares(cosines, request.weights), cosines))
+        return found
+
     def _prepare(self, query: EncodedQuery) -> QueryTokens:
         there = torch.ones(len(query.tokens), dtype=torch.bool)
         return self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
@@ -327,6 +410,29 @@ class LateInteractionScorer:
         pooled = torch.from_numpy(query.pooled)
         found = torch.cat([features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
         return _Match(found, items.pooled @ pooled, items.pooled)
+
+
+def history_shares(cosines: Floats, weights: Floats | None) -> Floats:
+    """What each past row adds to the mean of ``history_max`` and ``history_mean``, float32 [n, h].
+
+    Parameters
+    ----------
+    cosines
+        float32 [n, h]: the items' cosines to the rows.
+    weights
+        float32 [h], or None where all are one.
+
+    Examples
+    --------
+    >>> history_shares(np.array([[0.5, 1.0]], np.float32), np.array([1.0, 0.25], np.float32)).round(3)
+    array([[0.45, 0.1 ]], dtype=float32)
+    """
+    weight = np.ones(cosines.shape[1], np.float32) if weights is None else weights
+    weighted = cosines * weight
+    shares = weighted / max(float(weight.sum()), 1e-6)
+    rows, best = np.arange(len(weighted)), weighted.argmax(1)
+    shares[rows, best] += weighted[rows, best]
+    return (shares / 2).astype(np.float32)
 
 
 def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
