@@ -125,13 +125,25 @@ def term_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
 
     Returns
     -------
-    float32 [C, Q, L]; an item's sum is its MaxSim.
+    float32 [C, Q, L]; an item's sum is its MaxSim, and the sums over L are :func:`best_matches`.
     """
-    similarity = _similarity(query, items).transpose(0, 1)
-    there = (items.scales > 0).unsqueeze(1)
-    best = similarity.masked_fill(~there, -torch.inf).argmax(-1, keepdim=True)
-    chosen = torch.zeros_like(similarity).scatter_(-1, best, 1.0) * there
-    return similarity * chosen * query.weights[None, :, None]
+    similarity = _present(query, items)
+    best, where = similarity.max(-1, keepdim=True)
+    return torch.zeros_like(similarity).scatter_(-1, where, _weighed(best, query))
+
+
+def best_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
+    """What each of a query's tokens adds to MaxSim, float32 [C, Q]."""
+    return _weighed(_present(query, items).amax(-1, keepdim=True), query).squeeze(-1)
+
+
+def _present(query: QueryTokens, items: Gathered) -> torch.Tensor:
+    """Similarities [C, Q, L], minus infinity for absent tokens of items."""
+    return _similarity(query, items).transpose(0, 1).masked_fill((items.scales <= 0).unsqueeze(1), -torch.inf)
+
+
+def _weighed(best: torch.Tensor, query: QueryTokens) -> torch.Tensor:
+    return best.masked_fill(best.isinf(), 0.0) * query.weights[None, :, None]
 
 
 class KernelTable:
@@ -183,8 +195,9 @@ class KernelTable:
 
 
 def _similarity(query: QueryTokens, items: Gathered) -> torch.Tensor:
-    restored = items.tokens.float() * items.scales.unsqueeze(-1)
-    return torch.einsum("qd,cld->qcl", query.states, restored)
+    count, longest, dim = items.tokens.shape
+    products = query.states @ items.tokens.view(-1, dim).float().T
+    return products.view(-1, count, longest).mul_(items.scales)
 
 
 def _overlap(query: QueryTokens, items: Gathered) -> torch.Tensor:

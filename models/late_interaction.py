@@ -25,7 +25,7 @@ from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
 from models.intents import INTENTS
 from models.item_store import ItemStore
-from models.kernels import Kernels, KernelTable, QueryTokens, exact, term_matches
+from models.kernels import Kernels, KernelTable, QueryTokens, best_matches, exact, term_matches
 from models.projection import orthogonal
 from models.scorer import Floats, ScoreRequest
 from models.trigrams import share
@@ -41,6 +41,9 @@ LONG_QUERY = 8.0
 DROPOUT = 0.1
 TOPICS = 16
 """Features of a query alone and of an item alone, for the learned part: some queries and items are clicked more."""
+
+ALIKE = 0.3
+"""The cosine from which an item is said to be like another."""
 
 VOCABULARY = 65_536
 """How many numbers :func:`models.encoded.fold` can give to word pieces, as int16 indexes them."""
@@ -228,6 +231,12 @@ class Contributions:
     past: Floats
     cosines: Floats
 
+    def nearest(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Of each item the row of the past that adds most, int64 [n], and whether both are alike: their cosine is at
+        least :data:`ALIKE`. There must be a row."""
+        best = self.past.argmax(1)
+        return best, self.cosines[np.arange(len(best)), best] >= ALIKE
+
 
 class LateInteractionScorer:
     """Scores items of an item store with a late-interaction head.
@@ -330,29 +339,33 @@ class LateInteractionScorer:
         >>> found.pieces.argmax().item(), found.past.argmax().item()
         (0, 1)
         """
-        wanted: dict[int, list[int]] = {}
-        for place, request in enumerate(requests):
-            if request.query is not None and len(request.query.tokens):
-                wanted.setdefault(id(request.query), []).append(place)
-        slots = [np.unique(np.concatenate([requests[place].candidates for place in some])) for some in wanted.values()]
-        pieces: dict[int, tuple[Floats, Floats]] = {}
-        if slots:
-            items, start = self.item_store.gather(np.concatenate(slots)), 0
-            for some, own in zip(wanted.values(), slots, strict=True):
-                query = requests[some[0]].query
-                assert query is not None
-                tokens = self._prepare(query)
-                sums = term_matches(tokens, items.part(start, start + len(own))).sum(-1).numpy()
-                start += len(own)
-                for place in some:
-                    rows = np.searchsorted(own, requests[place].candidates)
-                    pieces[place] = sums[rows], tokens.weights.numpy()
-        past = self._past(requests)
+        pieces, past = self._pieces(requests), self._past(requests)
         nothing = np.zeros(0, np.float32)
         return [
-            Contributions(*pieces.get(place, (np.zeros((len(request.candidates), 0), np.float32), nothing)), *past[place])
-            for place, request in enumerate(requests)
+            Contributions(*pieces.get(place, (np.zeros((len(request.candidates), 0), np.float32), nothing)), *of_past)
+            for place, (request, of_past) in enumerate(zip(requests, past, strict=True))
         ]
+
+    def _pieces(self, requests: Sequence[ScoreRequest]) -> dict[int, tuple[Floats, Floats]]:
+        """By place of a request with a query: what the pieces add, and their weights."""
+        places: dict[int, list[int]] = {}
+        for place, request in enumerate(requests):
+            if request.query is not None and len(request.query.tokens):
+                places.setdefault(id(request.query), []).append(place)
+        if not places:
+            return {}
+        slots = [np.unique(np.concatenate([requests[place].candidates for place in some])) for some in places.values()]
+        items, start = self.item_store.gather(np.concatenate(slots)), 0
+        found = {}
+        for some, own in zip(places.values(), slots, strict=True):
+            query = requests[some[0]].query
+            assert query is not None
+            tokens = self._prepare(query)
+            matches = best_matches(tokens, items.part(start, start + len(own))).numpy()
+            start += len(own)
+            for place in some:
+                found[place] = matches[np.searchsorted(own, requests[place].candidates)], tokens.weights.numpy()
+        return found
 
     def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
         """What the rows of each history add, and their cosines."""

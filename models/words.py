@@ -7,6 +7,7 @@ it. Knows texts and places; nothing of tokenizers or of what is added up.
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -136,17 +137,32 @@ class Words:
         >>> [[word.text for word in item] for item in asked.named(np.array([[0.2, 0.9, 0.95], [0.1, 0.2, 0.3]]) / 3, even)]
         [['hose', 'garden'], []]
         """
-        sums, size = self.sums(matches), self.sums(np.asarray(weights))
-        unknown = self.sums((~self.known).astype(np.float64))
-        written = [any(map(str.isalnum, self.text[start:end])) for start, end in self.spans]
-        fit = (sums >= SAME * size) & (size > 0) & (unknown == 0) & np.array(written, bool)
-        return [self._named(row, which) for row, which in zip(sums, fit, strict=True)]
+        size, unknown = self.sums(np.stack([weights, ~self.known]))
+        written = np.array([any(map(str.isalnum, self.text[start:end])) for start, end in self.spans], bool)
+        sums = self.sums(matches)
+        fit = (sums >= SAME * size) & (written & (size > 0) & (unknown == 0))
+        order = np.argsort(np.where(fit, -sums, np.inf), axis=1, kind="stable").astype(np.int32)
+        order[~np.take_along_axis(fit, order, 1)] = -1
+        if not self._touching:
+            order = np.ascontiguousarray(order[:, :MOST_NAMED])
+        known: dict[bytes, tuple[Named, ...]] = {}  # many items match the same words
+        found = []
+        for row, values in zip(order, sums, strict=True):
+            key = row.tobytes()
+            if key not in known:
+                known[key] = self._named([place for place in row.tolist() if place >= 0], values)
+            found.append(known[key])
+        return found
 
-    def _named(self, sums: npt.NDArray[np.float64], fit: npt.NDArray[np.bool_]) -> tuple[Named, ...]:
+    @property
+    def _touching(self) -> bool:
+        return any(end == start for (_, end), (start, _) in pairwise(self.spans))
+
+    def _named(self, places: Sequence[int], sums: npt.NDArray[np.float64]) -> tuple[Named, ...]:
+        """Words as they are written; those that touch are one. The places are given best first."""
         runs: list[list[int]] = []
-        for place in np.flatnonzero(fit).tolist():
-            touches = runs and runs[-1][-1] == place - 1 and self.spans[place - 1][1] == self.spans[place][0]
-            if touches:
+        for place in sorted(places):
+            if runs and runs[-1][-1] == place - 1 and self.spans[place - 1][1] == self.spans[place][0]:
                 runs[-1].append(place)
             else:
                 runs.append([place])

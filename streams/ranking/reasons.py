@@ -5,8 +5,7 @@ It is ``KIND`` or ``KIND:PART:PART…``, each part escaped as the parts of Redis
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-
-import numpy as np
+from functools import cache, lru_cache
 
 from models.late_interaction import Contributions
 from models.words import Words
@@ -16,12 +15,10 @@ from streams.redis.keys import escape, unescape
 LONGEST_PART = 120
 """Bytes of an escaped part; a longer one is left out."""
 
-ALIKE = 0.3
-"""The cosine from which an item is said to be like another; two random items of a shop have 0.1 to 0.2."""
-
 _FOUND_BY_CONTENT = BITS["vector"] | BITS["lexical"]
 
 
+@lru_cache(maxsize=10_000)
 def reason(kind: str, *parts: str) -> str:
     """A reason; parts that are too long are left out.
 
@@ -30,8 +27,8 @@ def reason(kind: str, *parts: str) -> str:
     >>> reason("matches", "garden", "hose"), reason("like", "a:1 <b>"), reason("like", "x" * 200), reason("trending")
     ('matches:garden:hose', 'like:a%3A1%20%3Cb%3E', 'like', 'trending')
     """
-    escaped = (escape(part) for part in parts)
-    return ":".join((kind, *(part for part in escaped if 0 < len(part) <= LONGEST_PART)))
+    short = [part for part in parts if len(part) <= LONGEST_PART]
+    return ":".join((kind, *(escaped for part in short if 0 < len(escaped := escape(part)) <= LONGEST_PART)))
 
 
 def read(text: str) -> tuple[str, tuple[str, ...]]:
@@ -50,7 +47,7 @@ def of_search(masks: Sequence[int], words: Words, found: Contributions) -> list[
     """Of items found for a query, given the masks of their sources: the query's words that they match."""
     named = words.named(found.pieces, found.weights)
     return [
-        reason("explore") if mask & EXPLORED else reason("matches", *(one.text for one in some)) if some else of_sources(mask)
+        of_sources(mask) if mask & EXPLORED or not some else reason("matches", *(one.text for one in some))
         for mask, some in zip(masks, named, strict=True)
     ]
 
@@ -73,23 +70,23 @@ def of_past(
     together
         Of some past items, the items that others acted on with them.
     """
-    best = found.past.argmax(1)
-    alike = found.cosines[np.arange(len(items)), best] >= ALIKE
+    rows, alike = found.nearest()
+    of_rows = [reason(kind, part) for kind, part in past]
     reasons = []
-    for item, mask, row, near in zip(items, masks, best.tolist(), alike.tolist(), strict=True):
-        kind, part = past[row]
-        anchor = next((one for one, others in together.items() if item in others), None)
+    for item, mask, row, near in zip(items, masks, rows.tolist(), alike.tolist(), strict=True):
         if mask & EXPLORED:
-            reasons.append(reason("explore"))
+            reasons.append("explore")
         elif near and mask & _FOUND_BY_CONTENT:
-            reasons.append(reason("again") if kind == "like" and part == item else reason(kind, part))
-        elif mask & BITS["together"] and anchor is not None:
-            reasons.append(reason("together", anchor))
+            reasons.append("again" if past[row] == ("like", item) else of_rows[row])
+        elif mask & BITS["together"]:
+            anchor = next((one for one, others in together.items() if item in others), None)
+            reasons.append("together" if anchor is None else reason("together", anchor))
         else:
             reasons.append(of_sources(mask))
     return reasons
 
 
+@cache
 def of_sources(mask: int) -> str:
     """Where nothing else is known: the sources that found the item.
 
