@@ -39,10 +39,6 @@ class Gathered:
     ids: torch.Tensor
     trigrams: torch.Tensor
 
-    def part(self, start: int, stop: int) -> "Gathered":
-        """Some of the items, as views."""
-        return Gathered(*(getattr(self, name)[start:stop] for name in PARTS))
-
 
 class _Block:
     """A fixed run of slots. The operating system hands out the pages only when slots are written."""

@@ -6,6 +6,7 @@ the query's tokens, not sums, so that short and long queries give numbers of one
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -113,10 +114,20 @@ def overlap(
     return torch.einsum("...qc,...qf->...cf", shared, counted)
 
 
-def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> torch.Tensor:
-    """:func:`match` of one query with restored float32 items, and :func:`overlap`, [C, K + 5]."""
-    found = match(_similarity(query, items), items.scales > 0, query.weights, kernels)
-    return torch.cat([found, _overlap(query, items)], dim=-1)
+class Matched(NamedTuple):
+    """A query matched with items: :func:`match` and :func:`overlap` [C, K + 5], and the similarity of each of the
+    query's tokens to its best match, [Q, C], zero where an item has no token."""
+
+    features: torch.Tensor
+    best: torch.Tensor
+
+
+def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> Matched:
+    """One query with restored float32 items."""
+    similarity, there = _similarity(query, items), items.scales > 0
+    features = torch.cat([match(similarity, there, query.weights, kernels), _overlap(query, items)], dim=-1)
+    best = similarity.masked_fill(~there, -torch.inf).amax(-1)
+    return Matched(features, best.masked_fill(~there.any(-1), 0.0))
 
 
 def term_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
@@ -125,25 +136,13 @@ def term_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
 
     Returns
     -------
-    float32 [C, Q, L]; an item's sum is its MaxSim, and the sums over L are :func:`best_matches`.
+    float32 [C, Q, L]; an item's sum is its MaxSim.
     """
-    similarity = _present(query, items)
-    best, where = similarity.max(-1, keepdim=True)
-    return torch.zeros_like(similarity).scatter_(-1, where, _weighed(best, query))
-
-
-def best_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
-    """What each of a query's tokens adds to MaxSim, float32 [C, Q]."""
-    return _weighed(_present(query, items).amax(-1, keepdim=True), query).squeeze(-1)
-
-
-def _present(query: QueryTokens, items: Gathered) -> torch.Tensor:
-    """Similarities [C, Q, L], minus infinity for absent tokens of items."""
-    return _similarity(query, items).transpose(0, 1).masked_fill((items.scales <= 0).unsqueeze(1), -torch.inf)
-
-
-def _weighed(best: torch.Tensor, query: QueryTokens) -> torch.Tensor:
-    return best.masked_fill(best.isinf(), 0.0) * query.weights[None, :, None]
+    similarity = _similarity(query, items).transpose(0, 1)
+    there = (items.scales > 0).unsqueeze(1)
+    best = similarity.masked_fill(~there, -torch.inf).argmax(-1, keepdim=True)
+    chosen = torch.zeros_like(similarity).scatter_(-1, best, 1.0) * there
+    return similarity * chosen * query.weights[None, :, None]
 
 
 class KernelTable:
@@ -172,8 +171,8 @@ class KernelTable:
         self.table = torch.exp((similarity[:, None] - centres).square() * (-0.5 / kernels.width**2))
         self.table[0] = 0.0  # where absent tokens land
 
-    def __call__(self, query: QueryTokens, items: Gathered) -> torch.Tensor:
-        """As :func:`exact`, [C, K + 5]."""
+    def __call__(self, query: QueryTokens, items: Gathered) -> Matched:
+        """As :func:`exact`."""
         count, longest, dim = items.tokens.shape
         bins = self._products(query, items.tokens.view(-1, dim))
         scales = items.scales.view(-1)
@@ -185,7 +184,7 @@ class KernelTable:
         logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
         means = (query.weights @ logs.view(len(query.weights), -1)).view(count, -1)
         matches = torch.stack([query.weights @ best, best.amin(0)], dim=-1)
-        return torch.cat([means, matches, _overlap(query, items)], dim=-1)
+        return Matched(torch.cat([means, matches, _overlap(query, items)], dim=-1), best)
 
     def _products(self, query: QueryTokens, tokens: torch.Tensor) -> torch.Tensor:
         if not self.int8:
@@ -195,9 +194,8 @@ class KernelTable:
 
 
 def _similarity(query: QueryTokens, items: Gathered) -> torch.Tensor:
-    count, longest, dim = items.tokens.shape
-    products = query.states @ items.tokens.view(-1, dim).float().T
-    return products.view(-1, count, longest).mul_(items.scales)
+    restored = items.tokens.float() * items.scales.unsqueeze(-1)
+    return torch.einsum("qd,cld->qcl", query.states, restored)
 
 
 def _overlap(query: QueryTokens, items: Gathered) -> torch.Tensor:

@@ -24,8 +24,8 @@ from models import cpu
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
 from models.intents import INTENTS
-from models.item_store import ItemStore
-from models.kernels import Kernels, KernelTable, QueryTokens, best_matches, exact, term_matches
+from models.item_store import Gathered, ItemStore
+from models.kernels import Kernels, KernelTable, Matched, QueryTokens, exact, term_matches
 from models.projection import orthogonal
 from models.scorer import Floats, ScoreRequest
 from models.trigrams import share
@@ -210,6 +210,21 @@ class _Match:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What a query's pieces add to MaxSim of its candidates, [n, Q], and their weights, [Q]; of each slot the row."""
+
+    query: EncodedQuery
+    rows: dict[int, int]
+    pieces: Floats
+    weights: Floats
+
+
+def _read(query: EncodedQuery, slots: npt.NDArray[np.int64], tokens: QueryTokens, matched: Matched) -> _Read:
+    rows = {slot: row for row, slot in enumerate(slots.tolist())}
+    return _Read(query, rows, (matched.best.T * tokens.weights).numpy(), tokens.weights.numpy())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Contributions:
     """What each part of a context adds to the base score of some items.
 
@@ -285,6 +300,7 @@ class LateInteractionScorer:
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
         kernels = self.head.config.kernels
         self._no_query = torch.zeros(item_store.dim)
+        self._read: dict[int, _Read] = {}
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
 
     @torch.inference_mode()
@@ -292,6 +308,7 @@ class LateInteractionScorer:
         """Probabilities of the four intents, float32 [n, 4] per request."""
         if not requests:
             return []
+        self._read = {}
         matches: dict[tuple[int, int], _Match] = {}
         features = [self._features(request, matches) for request in requests]
         probabilities = self.head(torch.cat(features)).softmax(-1)
@@ -300,6 +317,7 @@ class LateInteractionScorer:
     @torch.inference_mode()
     def features(self, request: ScoreRequest) -> torch.Tensor:
         """The head's input for each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
+        self._read = {}
         return self._features(request, {})
 
     @torch.inference_mode()
@@ -323,8 +341,8 @@ class LateInteractionScorer:
     def contributions(self, requests: Sequence[ScoreRequest]) -> list[Contributions]:
         """What each word piece of the query and each row of the history adds to each candidate's base score.
 
-        The learned part is left out: it has no share that is one word's alone. All candidates of a query are matched
-        once.
+        The learned part is left out: it has no share that is one word's alone. What the last call of :meth:`score` has
+        matched is not matched again.
 
         Examples
         --------
@@ -339,49 +357,49 @@ class LateInteractionScorer:
         >>> found.pieces.argmax().item(), found.past.argmax().item()
         (0, 1)
         """
-        pieces, past = self._pieces(requests), self._past(requests)
-        nothing = np.zeros(0, np.float32)
         return [
-            Contributions(*pieces.get(place, (np.zeros((len(request.candidates), 0), np.float32), nothing)), *of_past)
-            for place, (request, of_past) in enumerate(zip(requests, past, strict=True))
+            Contributions(*self._pieces(request), *past)
+            for request, past in zip(requests, self._past(requests), strict=True)
         ]
 
-    def _pieces(self, requests: Sequence[ScoreRequest]) -> dict[int, tuple[Floats, Floats]]:
-        """By place of a request with a query: what the pieces add, and their weights."""
-        places: dict[int, list[int]] = {}
-        for place, request in enumerate(requests):
-            if request.query is not None and len(request.query.tokens):
-                places.setdefault(id(request.query), []).append(place)
-        if not places:
-            return {}
-        slots = [np.unique(np.concatenate([requests[place].candidates for place in some])) for some in places.values()]
-        items, start = self.item_store.gather(np.concatenate(slots)), 0
-        found = {}
-        for some, own in zip(places.values(), slots, strict=True):
-            query = requests[some[0]].query
-            assert query is not None
+    def _pieces(self, request: ScoreRequest) -> tuple[Floats, Floats]:
+        """What the pieces of the query add to each candidate's MaxSim, [n, Q], and their weights."""
+        query, slots = request.query, request.candidates
+        if query is None or not len(query.tokens):
+            return np.zeros((len(slots), 0), np.float32), np.zeros(0, np.float32)
+        read = self._read.get(id(query))
+        rows = [read.rows.get(slot, -1) for slot in slots.tolist()] if read and read.query is query else [-1]
+        if read is None or min(rows, default=0) < 0:
             tokens = self._prepare(query)
-            matches = best_matches(tokens, items.part(start, start + len(own))).numpy()
-            start += len(own)
-            for place in some:
-                found[place] = matches[np.searchsorted(own, requests[place].candidates)], tokens.weights.numpy()
-        return found
+            read = _read(query, slots, tokens, self._matched(tokens, self.item_store.gather(slots)))
+            rows = list(range(len(slots)))
+        return read.pieces[rows], read.weights
 
     def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
-        """What the rows of each history add, and their cosines."""
-        lengths = [0 if request.history is None else len(request.history) for request in requests]
-        with_past = [request.candidates for request, length in zip(requests, lengths, strict=True) if length]
-        pooled = self.item_store.pooled(np.concatenate(with_past)) if with_past else np.zeros((0, 0), np.float32)
-        found, start = [], 0
-        for request, length in zip(requests, lengths, strict=True):
-            count = len(request.candidates)
-            if not length or request.history is None:
-                found.append((np.zeros((count, 0), np.float32), np.zeros((count, 0), np.float32)))
-                continue
-            cosines = pooled[start : start + count] @ request.history.T
-            start += count
-            found.append((history_shares(cosines, request.weights), cosines))
+        """What the rows of each history add, and their cosines; computed together, padded with zeros."""
+        rows = [0 if request.history is None else len(request.history) for request in requests]
+        counts = [len(request.candidates) if own else 0 for request, own in zip(requests, rows, strict=True)]
+        with_past = [place for place, own in enumerate(rows) if own]
+        history = np.zeros((len(with_past), max(rows, default=0), self.item_store.dim), np.float32)
+        weights = np.zeros(history.shape[:2], np.float32)
+        pooled = np.zeros((len(with_past), max(counts, default=0), self.item_store.dim), np.float32)
+        for number, place in enumerate(with_past):
+            request, own = requests[place], rows[place]
+            history[number, :own] = request.history
+            weights[number, :own] = 1.0 if request.weights is None else request.weights
+        if with_past:
+            there = np.arange(pooled.shape[1]) < np.array(counts)[with_past, None]
+            pooled[there] = self.item_store.pooled(np.concatenate([requests[place].candidates for place in with_past]))
+        cosines = pooled @ history.transpose(0, 2, 1)
+        shares = history_shares(cosines, weights)
+        found = [(np.zeros((len(request.candidates), 0), np.float32),) * 2 for request in requests]
+        for number, place in enumerate(with_past):
+            own = np.s_[number, : counts[place], : rows[place]]
+            found[place] = shares[own], cosines[own]
         return found
+
+    def _matched(self, tokens: QueryTokens, items: Gathered) -> Matched:
+        return self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
 
     def _prepare(self, query: EncodedQuery) -> QueryTokens:
         there = torch.ones(len(query.tokens), dtype=torch.bool)
@@ -418,34 +436,38 @@ class LateInteractionScorer:
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.item_store.gather(candidates)
         tokens = self._prepare(query)
-        features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
+        matched = self._matched(tokens, items)
+        self._read[id(query)] = _read(query, candidates, tokens, matched)
         trigrams = torch.from_numpy(share(query.trigrams, items.trigrams.numpy().view(np.uint64)))
         pooled = torch.from_numpy(query.pooled)
-        found = torch.cat([features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
+        found = torch.cat([matched.features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
         return _Match(found, items.pooled @ pooled, items.pooled)
 
 
-def history_shares(cosines: Floats, weights: Floats | None) -> Floats:
-    """What each past row adds to the mean of ``history_max`` and ``history_mean``, float32 [n, h].
+def history_shares(cosines: Floats, weights: Floats) -> Floats:
+    """What each past row adds to the mean of ``history_max`` and ``history_mean``, float32 [..., n, h].
 
     Parameters
     ----------
     cosines
-        float32 [n, h]: the items' cosines to the rows.
+        float32 [..., n, h]: the items' cosines to the rows.
     weights
-        float32 [h], or None where all are one.
+        float32 [..., h], zero for a row that is no part of the past.
 
     Examples
     --------
     >>> history_shares(np.array([[0.5, 1.0]], np.float32), np.array([1.0, 0.25], np.float32)).round(3)
     array([[0.45, 0.1 ]], dtype=float32)
     """
-    weight = np.ones(cosines.shape[1], np.float32) if weights is None else weights
+    if not cosines.size:
+        return cosines
+    weight = weights[..., None, :]
     weighted = cosines * weight
-    shares = weighted / max(float(weight.sum()), 1e-6)
-    rows, best = np.arange(len(weighted)), weighted.argmax(1)
-    shares[rows, best] += weighted[rows, best]
-    return (shares / 2).astype(np.float32)
+    shares = weighted / np.maximum(weight.sum(-1, keepdims=True), 1e-6)
+    best = np.where(weight > 0, weighted, -np.inf).argmax(-1)[..., None]
+    np.put_along_axis(shares, best, np.take_along_axis(shares + weighted, best, -1), -1)
+    halves: Floats = shares / 2
+    return halves
 
 
 def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ it. Knows texts and places; nothing of tokenizers or of what is added up.
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ class Named(NamedTuple):
     places: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Words:
     """The words of a text's first pieces; of a longer text, the words that follow are left out.
 
@@ -111,8 +112,7 @@ class Words:
 
     def sums(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Sums of [..., p] by word, float64 [..., w]."""
-        member = (self.owner[:, None] == np.arange(len(self.spans))).astype(np.float64)
-        found: npt.NDArray[np.float64] = values @ member
+        found: npt.NDArray[np.float64] = values @ self._member
         return found
 
     def named(self, matches: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> list[tuple[Named, ...]]:
@@ -137,36 +137,48 @@ class Words:
         >>> [[word.text for word in item] for item in asked.named(np.array([[0.2, 0.9, 0.95], [0.1, 0.2, 0.3]]) / 3, even)]
         [['hose', 'garden'], []]
         """
-        size, unknown = self.sums(np.stack([weights, ~self.known]))
-        written = np.array([any(map(str.isalnum, self.text[start:end])) for start, end in self.spans], bool)
-        sums = self.sums(matches)
-        fit = (sums >= SAME * size) & (written & (size > 0) & (unknown == 0))
-        order = np.argsort(np.where(fit, -sums, np.inf), axis=1, kind="stable").astype(np.int32)
-        order[~np.take_along_axis(fit, order, 1)] = -1
-        if not self._touching:
-            order = np.ascontiguousarray(order[:, :MOST_NAMED])
-        known: dict[bytes, tuple[Named, ...]] = {}  # many items match the same words
+        least = (SAME * self.sums(weights)).tolist()
+        tellable = [place for place in self._tellable if least[place] > 0]
+        most = None if self._touching else MOST_NAMED
+        known: dict[tuple[int, ...], tuple[Named, ...]] = {}  # many items match the same words
         found = []
-        for row, values in zip(order, sums, strict=True):
-            key = row.tobytes()
+        for row in self.sums(matches).tolist():
+            fit = [place for place in tellable if row[place] >= least[place]]
+            fit.sort(key=row.__getitem__, reverse=True)
+            key = tuple(fit[:most])
             if key not in known:
-                known[key] = self._named([place for place in row.tolist() if place >= 0], values)
+                known[key] = self._named(key, row)
             found.append(known[key])
         return found
 
-    @property
+    @cached_property
+    def _member(self) -> npt.NDArray[np.float64]:
+        """Which piece belongs to which word, [p, w] of 0 and 1."""
+        return (self.owner[:, None] == np.arange(len(self.spans))).astype(np.float64)
+
+    @cached_property
+    def _tellable(self) -> list[int]:
+        """Places of the words with a letter or a digit whose pieces are all known."""
+        unknown = set(self.owner[~self.known].tolist())
+        return [
+            place
+            for place, (start, end) in enumerate(self.spans)
+            if place not in unknown and any(map(str.isalnum, self.text[start:end]))
+        ]
+
+    @cached_property
     def _touching(self) -> bool:
         return any(end == start for (_, end), (start, _) in pairwise(self.spans))
 
-    def _named(self, places: Sequence[int], sums: npt.NDArray[np.float64]) -> tuple[Named, ...]:
-        """Words as they are written; those that touch are one. The places are given best first."""
+    def _named(self, places: Sequence[int], sums: Sequence[float]) -> tuple[Named, ...]:
+        """Words as they are written, best first; those that touch are one."""
         runs: list[list[int]] = []
         for place in sorted(places):
             if runs and runs[-1][-1] == place - 1 and self.spans[place - 1][1] == self.spans[place][0]:
                 runs[-1].append(place)
             else:
                 runs.append([place])
-        runs.sort(key=lambda run: -float(sums[run].sum()))
+        runs.sort(key=lambda run: sum(sums[place] for place in run), reverse=True)
         return tuple(
             Named(self.text[self.spans[run[0]][0] : self.spans[run[-1]][1]], tuple(run)) for run in runs[:MOST_NAMED]
         )

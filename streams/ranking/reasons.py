@@ -46,10 +46,8 @@ def read(text: str) -> tuple[str, tuple[str, ...]]:
 def of_search(masks: Sequence[int], words: Words, found: Contributions) -> list[str]:
     """Of items found for a query, given the masks of their sources: the query's words that they match."""
     named = words.named(found.pieces, found.weights)
-    return [
-        of_sources(mask) if mask & EXPLORED or not some else reason("matches", *(one.text for one in some))
-        for mask, some in zip(masks, named, strict=True)
-    ]
+    told = {one: reason("matches", *(word.text for word in one)) for one in set(named) if one}
+    return [told[one] if one and not mask & EXPLORED else of_sources(mask) for mask, one in zip(masks, named, strict=True)]
 
 
 def of_past(

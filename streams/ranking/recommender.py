@@ -79,8 +79,8 @@ class RankResult:
 class _Context:
     """A request, with the vectors that its candidates are found and scored by.
 
-    ``places`` are the vectors' places in the past's weights. ``kept`` is what the policy made of the candidates, and
-    ``chances`` are the first three probabilities of these.
+    ``places`` are the vectors' places in the past's weights. ``kept`` is what the policy made of the candidates, ``items``
+    and ``chances`` are the ids and the first three probabilities of these.
     """
 
     request: RankRequest
@@ -92,6 +92,7 @@ class _Context:
     candidates: Candidates | None = None
     identity: str = ""
     kept: Ranking | None = None
+    items: list[str] = field(default_factory=list)
     chances: list[list[float]] = field(default_factory=list)
 
 
@@ -282,6 +283,7 @@ class Recommender:
         )
         row = {slot: i for i, slot in enumerate(candidates.slots.tolist())}
         places = [row[slot] for slot in kept.slots.tolist()]
+        context.items = [catalogue.item(slot).item_id for slot in kept.slots.tolist()]
         context.kept, context.chances = kept, rows[places, :3].astype(np.float64).round(4).tolist()
 
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -309,7 +311,7 @@ class Recommender:
             return [reasons.of_sources(mask) for mask in masks]
         past = [("like", item) for item in context.past.items] + [("searched", one) for one in context.past.queries]
         return reasons.of_past(
-            [self.catalogue.item(slot).item_id for slot in _kept(context).slots.tolist()],
+            context.items,
             masks,
             [past[place] for place in context.places],
             found,
@@ -320,10 +322,8 @@ class Recommender:
         request, kept = context.request, _kept(context)
         worth = kept.scores.astype(np.float64).round(5).tolist()
         items = [
-            ShelfItem(self.catalogue.item(slot).item_id, score, buy, read, look, reason)
-            for slot, score, (buy, read, look), reason in zip(
-                kept.slots.tolist(), worth, context.chances, why, strict=True
-            )
+            ShelfItem(item_id, score, buy, read, look, reason)
+            for item_id, score, (buy, read, look), reason in zip(context.items, worth, context.chances, why, strict=True)
         ]
         shelf = Shelf(
             shelf_id=context.identity,
