@@ -6,6 +6,7 @@ items again, at no cost per candidate.
 Knows vectors and features; nothing of texts, nor of the encoder that made the vectors.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -302,6 +303,12 @@ class LateInteractionScorer:
         self._no_query = torch.zeros(item_store.dim)
         self._read: dict[int, _Read] = {}
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
+
+    def over(self, item_store: ItemStore) -> "LateInteractionScorer":
+        """The same scorer of other items, encoded by the same encoder."""
+        other = copy.copy(self)
+        other.item_store, other._read = item_store, {}
+        return other
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:

@@ -6,11 +6,14 @@ It is ``KIND`` or ``KIND:PART:PART…``, each part escaped as the parts of Redis
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
-from models.late_interaction import Contributions
 from models.words import Words
 from streams.ranking.candidates import BITS, EXPLORED, source_names
 from streams.redis.keys import escape, unescape
+
+if TYPE_CHECKING:  # readers of reasons need no torch
+    from models.late_interaction import Contributions
 
 LONGEST_PART = 120
 """Bytes of an escaped part; a longer one is left out."""
@@ -43,7 +46,7 @@ def read(text: str) -> tuple[str, tuple[str, ...]]:
     return kind, tuple(map(unescape, parts))
 
 
-def of_search(masks: Sequence[int], words: Words, found: Contributions) -> list[str]:
+def of_search(masks: Sequence[int], words: Words, found: "Contributions") -> list[str]:
     """Of items found for a query, given the masks of their sources: the query's words that they match."""
     named = words.named(found.pieces, found.weights)
     told = {one: reason("matches", *(word.text for word in one)) for one in set(named) if one}
@@ -54,7 +57,7 @@ def of_past(
     items: Sequence[str],
     masks: Sequence[int],
     past: Sequence[tuple[str, str]],
-    found: Contributions,
+    found: "Contributions",
     together: Mapping[str, Iterable[str]],
 ) -> list[str]:
     """Of items that a shopper's past, or another item, brought: the part of the past that adds most to their score.
