@@ -31,8 +31,8 @@ Items = Meta(max_length=MOST)
 
 
 class ShelfItem(msgspec.Struct, frozen=True):
-    """One ranked item: its utility, the predicted probabilities, and what it owes its place to, as
-    :mod:`streams.ranking.reasons` writes it."""
+    """One ranked item: its utility, the predicted probabilities, and what it owes its place to, ``KIND`` or
+    ``KIND:PART:PART…`` with escaped parts."""
 
     item_id: Id
     score: Utility
