@@ -20,8 +20,8 @@ _CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a7
 _WORD = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
 
 SAME = 0.6
-"""The cosine from which two pieces are taken for one word: 98 % of the words that a title has to the letter reach it, and
-plurals, misspellings and synonyms, but few others (docs/scorer.md has the figures)."""
+"""The cosine from which two pieces are taken for one word: 98 % of the words that a title has to the letter reach it,
+and plurals, misspellings and synonyms, but few others (docs/scorer.md has the figures)."""
 
 MOST_NAMED = 3
 """Words that name a match."""
@@ -82,8 +82,8 @@ class Words:
     owner
         int64 [p]: the word of each piece; -1 for a piece that belongs to none.
     known
-        bool [p]: whether the vocabulary has the piece. A model takes all unknown pieces for the same one, so what it says
-        of them is true of the model but not of the word.
+        bool [p]: whether the vocabulary has the piece. A model takes all unknown pieces for the same one, so what it
+        says of them is true of the model but not of the word.
 
     Examples
     --------
@@ -134,7 +134,8 @@ class Words:
         --------
         >>> asked = Words.of("red garden hose", [(0, 3), (4, 10), (11, 15)])
         >>> even = np.full(3, 1 / 3)
-        >>> [[word.text for word in item] for item in asked.named(np.array([[0.2, 0.9, 0.95], [0.1, 0.2, 0.3]]) / 3, even)]
+        >>> matches = np.array([[0.2, 0.9, 0.95], [0.1, 0.2, 0.3]]) / 3
+        >>> [[word.text for word in item] for item in asked.named(matches, even)]
         [['hose', 'garden'], []]
         """
         least = (SAME * self.sums(weights)).tolist()

@@ -122,7 +122,8 @@ class Question(msgspec.Struct, frozen=True):
 class PlaceRow(msgspec.Struct, frozen=True):
     """One place of a shelf; ``title`` is None where the catalogue that was read has no such item.
 
-    ``why`` is the kind of its reason, ``parts`` are the reason's parts, and ``of`` is the title of the item that it names.
+    ``why`` is the kind of its reason, ``parts`` are the reason's parts, and ``of`` is the title of the item that it
+    names.
     """
 
     place: int

@@ -1,8 +1,8 @@
 """A search shelf word by word: which word of each item every word of the query matches, and how well.
 
-The model is loaded at the first question, since it takes seconds and a few hundred megabytes that a page of figures does
-not need. It is the champion, as a worker would serve it; an answer says where another version made the shelf. Knows the
-scorer and texts; nothing of Redis or HTTP.
+The model is loaded at the first question, since it takes seconds and a few hundred megabytes that a page of figures
+does not need. It is the champion, as a worker would serve it; an answer says where another version made the shelf.
+Knows the scorer and texts; nothing of Redis or HTTP.
 """
 
 import logging
@@ -65,11 +65,11 @@ class TermMatches:
         self._config = model.model_copy(update={"device": "cpu", "engine": "eager"})
         self._load = load or _load
         self._lock = threading.Lock()
-        self._loaded: "LoadedModel | None" = None
+        self._loaded: LoadedModel | None = None
         self._asked: str | None = None
 
     def get(self, query: str, items: Sequence[tuple[str, str | None]], version: str) -> Matches:
-        """Match a query with the items of a shelf, given their ids and texts, and the version of the scorer that made it.
+        """Match a query with a shelf's items, given their ids and texts, and the version of the scorer that made it.
 
         Raises
         ------

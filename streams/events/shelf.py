@@ -68,8 +68,8 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record of ``liveshelf.shelves``: the shelf, its shopper, and each item's propensity.
 
     ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` is at place ``i``;
-    inverse-propensity estimates divide by it. ``sources[i]`` names the sources that found ``items[i]``, joined by ``+``.
-    ``vector`` is the query's embedding.
+    inverse-propensity estimates divide by it. ``sources[i]`` names the sources that found ``items[i]``, joined by
+    ``+``. ``vector`` is the query's embedding.
 
     The context is kept as the model saw it, since training on the shelf's clicks needs the same input. ``history`` are
     the past items that the shelf was ranked by, newest first (for similar items, the item that they are similar to).

@@ -50,7 +50,9 @@ def of_search(masks: Sequence[int], words: Words, found: "Contributions") -> lis
     """Of items found for a query, given the masks of their sources: the query's words that they match."""
     named = words.named(found.pieces, found.weights)
     told = {one: reason("matches", *(word.text for word in one)) for one in set(named) if one}
-    return [told[one] if one and not mask & EXPLORED else of_sources(mask) for mask, one in zip(masks, named, strict=True)]
+    return [
+        told[one] if one and not mask & EXPLORED else of_sources(mask) for mask, one in zip(masks, named, strict=True)
+    ]
 
 
 def of_past(

@@ -19,8 +19,8 @@ from streams.config import StreamsConfig
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
-from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking import reasons
+from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.candidates import Candidates, Source, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
@@ -79,8 +79,8 @@ class RankResult:
 class _Context:
     """A request, with the vectors that its candidates are found and scored by.
 
-    ``places`` are the vectors' places in the past's weights. ``kept`` is what the policy made of the candidates, ``items``
-    and ``chances`` are the ids and the first three probabilities of these.
+    ``places`` are the vectors' places in the past's weights. ``kept`` is what the policy made of the candidates,
+    ``items`` and ``chances`` are the ids and the first three probabilities of these.
     """
 
     request: RankRequest
@@ -323,7 +323,9 @@ class Recommender:
         worth = kept.scores.astype(np.float64).round(5).tolist()
         items = [
             ShelfItem(item_id, score, buy, read, look, reason)
-            for item_id, score, (buy, read, look), reason in zip(context.items, worth, context.chances, why, strict=True)
+            for item_id, score, (buy, read, look), reason in zip(
+                context.items, worth, context.chances, why, strict=True
+            )
         ]
         shelf = Shelf(
             shelf_id=context.identity,

@@ -79,9 +79,7 @@ def put_shelves(shop: Shop) -> None:
     """A feed and what is popular, written as the worker writes them."""
     now = wall_ms()
     why = ["vector+lexical", "like:i99", "matches:kettle:number", "together:i98", "searched:a%20%3Cb%3Epot"]
-    items = [
-        ShelfItem(f"i{number}", 1 - number / 50, 0.01, 0.05, 0.1, why[number % len(why)]) for number in range(20)
-    ]
+    items = [ShelfItem(f"i{number}", 1 - number / 50, 0.01, 0.05, 0.1, why[number % len(why)]) for number in range(20)]
     shelves = [
         (
             key,

@@ -34,7 +34,8 @@ def problem() -> tuple[QueryTokens, Gathered]:
 @pytest.mark.parametrize("int8", [True, False])
 def test_the_table_agrees_with_the_formula(problem: tuple[QueryTokens, Gathered], int8: bool) -> None:
     query, items = problem
-    (slow, slow_best), (fast, fast_best) = exact(query, items, Kernels()), KernelTable(Kernels(), int8=int8)(query, items)
+    slow, slow_best = exact(query, items, Kernels())
+    fast, fast_best = KernelTable(Kernels(), int8=int8)(query, items)
     assert (slow_best - fast_best).abs().max() < 0.008
     assert torch.isfinite(fast).all()
     kernels = Kernels().count

@@ -35,11 +35,12 @@ def test_sums_over_words_lose_nothing(encoder: Encoder, text: str, limit: int) -
 
 
 def test_the_words_named_are_near_known_and_the_best_first() -> None:
-    asked = Words.of("a bb - cc 水管 dd", [(0, 1), (2, 4), (5, 6), (7, 9), (10, 11), (11, 12), (13, 15)], [1, 1, 1, 0, 1, 1, 1])
+    pieces = [(0, 1), (2, 4), (5, 6), (7, 9), (10, 11), (11, 12), (13, 15)]
+    asked = Words.of("a bb - cc 水管 dd", pieces, [True, True, True, False, True, True, True])
     even = np.full(7, 1 / 7)
     near = np.array([[0.65, 0.9, 0.99, 0.99, 0.7, 0.75, 0.59]])
     [named] = asked.named(near * even, even)
-    assert [one.text for one in named] == ["水管", "bb", "a"], "touching words are one; no dash, no unknown, none below 0.6"
+    assert [one.text for one in named] == ["水管", "bb", "a"], "touching words are one; no dash, no unknown, none far"
     assert [one.places for one in named] == [(4, 5), (1,), (0,)]
     assert len(named) == MOST_NAMED
 

@@ -25,8 +25,10 @@ Test = tuple[Reduced, Reduced, tuple[Reduced, ...], tuple[Reduced, ...]]
 
 def sides(sample: Sample) -> list[Side]:
     """The sides of which a worker makes reasons."""
-    found = (side for some in sample.of.values() for one in some for side in one.sides if one.sides[side].named is not None)
-    return list(dict.fromkeys(found))
+    every = (one.sides for some in sample.of.values() for one in some)
+    return list(
+        dict.fromkeys(side for of in every for side, explanation in of.items() if explanation.named is not None)
+    )
 
 
 def short(explanation: Explanation) -> Explanation:
