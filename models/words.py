@@ -155,7 +155,8 @@ class Words:
     @cached_property
     def _member(self) -> npt.NDArray[np.float64]:
         """Which piece belongs to which word, [p, w] of 0 and 1."""
-        return (self.owner[:, None] == np.arange(len(self.spans))).astype(np.float64)
+        member: npt.NDArray[np.float64] = (self.owner[:, None] == np.arange(len(self.spans))).astype(np.float64)
+        return member
 
     @cached_property
     def _tellable(self) -> list[int]:

@@ -169,9 +169,9 @@ def parse(message: Any, came_ms: int) -> ShelfRecord:
     record = record_decoder.decode(message.value or b"")
     not_ahead(max(record.shelf.made_at, record.shelf.event_ts), came_ms, "the shelf")
     count = len(record.shelf.items)
-    told = {"propensities": record.propensities, "popularities": record.popularity, "sources": record.sources}
-    if len(record.propensities) != count or any(len(some) not in (0, count) for some in told.values()):
-        raise ValueError(f"{count} items, but " + ", ".join(f"{len(some)} {what}" for what, some in told.items()))
+    told = len(record.propensities), len(record.popularity), len(record.sources)
+    if told[0] != count or not set(told) <= {0, count}:
+        raise ValueError(f"{count} items, but {told[0]} propensities, {told[1]} popularities and {told[2]} sources")
     if len(record.weights) not in (0, len(record.history) + len(record.asked)):
         raise ValueError(
             f"{len(record.weights)} weights of {len(record.history)} items and {len(record.asked)} queries"

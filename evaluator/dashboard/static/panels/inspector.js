@@ -87,7 +87,7 @@ function showMatches({ said, words, rows: found }) {
   rows(get("matches"), found.map((row) => [
     String(row.place), { text: row.text, sub: row.item_id, head: true },
     ...row.cells.map((cell) => (cell
-      ? { text: cell.word, sub: cell.cosine.toFixed(2), cls: cell.named ? "named" : "", bar: Math.max(0, cell.cosine) }
+      ? { text: cell.word, sub: `${cell.cosine.toFixed(2)}${cell.named ? ", named" : ""}`, cls: cell.named ? "named" : "", bar: Math.max(0, cell.cosine) }
       : { text: "not read", cls: "empty" })),
   ]));
 }
