@@ -95,7 +95,7 @@ def test_term_matches_add_up_to_maxsim_and_find_the_shared_words() -> None:
 
 
 def test_past_items_add_up_to_the_features_of_the_history() -> None:
-    contender = ServedModel(folder_or_hub("late_interaction", "").parts)
+    contender = ServedModel(late_interaction("").parts)
     cases = [
         Case("f", tuple(ITEMS), np.array([1.0, 0.0, 0.0]), history=("saw", "hose", "saw")),
         Case("g", ("lamp",), np.ones(1)),
@@ -119,7 +119,7 @@ def test_past_items_add_up_to_the_features_of_the_history() -> None:
 
 
 def test_what_a_reason_names_stands_beside_the_attributions() -> None:
-    contender = ServedModel(folder_or_hub("late_interaction", "").parts)
+    contender = ServedModel(late_interaction("").parts)
     found = {(one.target.case.id, one.target.item): one.sides for one in explained(contender, TermMatches)}
     hose, lamp = found["1", "hose"]["query"], found["1", "lamp"]["query"]
     assert hose.named is not None and {hose.parts[place] for place in hose.named} >= {"garden", "hose"}
