@@ -190,9 +190,7 @@ def told(name: str, snapshots: list[Snapshot]) -> None:
     log.info("%s: end to end p50 %.0f ms, p99 %.0f ms, longest %.0f ms", name, *waits)
 
 
-def test_a_new_head_serves_at_once_and_a_damaged_version_never(
-    shop: Shop, kafka: KafkaConfig, versions: Versions
-) -> None:
+def test_a_new_head_serves_at_once_and_a_damaged_version_never(shop: Shop, versions: Versions) -> None:
     encoded = shop.counted("items.encoded")
     with Visitors(shop).coming():
         until_ms = (time.time() + 3) * 1000
@@ -226,7 +224,7 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
 
 @pytest.mark.parametrize("shop", [{"items": COUNT}], indirect=True)
 def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_come_back(
-    shop: Shop, kafka: KafkaConfig, versions: Versions
+    shop: Shop, versions: Versions
 ) -> None:
     encoded = shop.counted("items.encoded")
     with Visitors(shop).coming():
@@ -334,7 +332,7 @@ STANDING_BY = {"LIVESHELF_MODEL__STANDBY_S": "3600", "LIVESHELF_MODEL__WATCH_S":
 
 @pytest.mark.parametrize("shop", [STANDING_BY], indirect=True)
 def test_a_rollback_is_heard_whatever_was_promoted_and_all_shelves_are_its_own_then(
-    shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = versions.first.id
     wanted: list[tuple[Looked, str]] = []
@@ -362,7 +360,7 @@ NOTHING_YET = STANDING_BY | {"LIVESHELF_MODEL__HOLDBACK_SHARE": "0.2"}
 @pytest.mark.parametrize("shop", [NOTHING_YET], indirect=True)
 @pytest.mark.parametrize("versions", [False], indirect=True)
 def test_from_nothing_to_a_challenger_a_champion_and_back(
-    shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untrained, second = head(versions, None), head(versions, versions.second)
     with Visitors(shop).coming():

@@ -210,8 +210,9 @@ def test_a_short_reason_is_measured_as_it_is_told(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(interpretability, "explainer_of", lambda *_, right=right: Names(right))
         told.append(figures(measured(WordMatch(), data)))
     true, false = told
-    for name in ("comprehensiveness", "comprehensiveness over random", "sufficiency over random", "simulatability"):
+    for name in ("comprehensiveness", "comprehensiveness over random", "sufficiency over random"):
         assert true[f"query words: reason {name}"] > false[f"query words: reason {name}"] + 0.1, name
+    assert true["query words: reason simulatability"] > max(0.75, false["query words: reason simulatability"])
     assert true["query words: reason sufficiency"] == pytest.approx(0, abs=1e-9), "the words named are all that counts"
     assert false["query words: reason comprehensiveness"] == pytest.approx(0, abs=1e-9)
     assert 0 < true["query words: reason given"] <= 1
