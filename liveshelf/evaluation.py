@@ -106,7 +106,8 @@ def _print(summary: Summary, spec: Spec) -> None:
         else:
             table.add_row(plain(name), *(_cell(rows.get((name, measure))) for measure in shown))
     console.print(table)
-    for one in summary.findings[:5]:
+    worst = {one.contender: one for one in reversed(summary.findings)}
+    for one in sorted(worst.values(), key=lambda named: -named.finding.severity):
         console.print(plain(f"{one.contender}: {one.finding.sentence}"), style="yellow")
     console.print(plain(summary.verdict), style="bold")
 

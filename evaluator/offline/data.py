@@ -76,7 +76,7 @@ class Case:
     @property
     def group(self) -> str:
         """What it is resampled with: all cases of its shopper, else of its query, else itself."""
-        return self.shopper or " ".join(self.query.casefold().split()) or self.id
+        return self.shopper or spelled(self.query) or self.id
 
     @property
     def decided(self) -> bool:
@@ -147,6 +147,17 @@ class EvaluationData:
         """Every item that may be asked for: those of cases, of their histories, and the further ones; each once."""
         own = (item for case in self.cases for item in (*case.items, *case.history))
         yield from dict.fromkeys([*own, *self.further])
+
+
+def spelled(query: str) -> str:
+    """A query as it is counted: without case and double spaces.
+
+    Examples
+    --------
+    >>> spelled("Garden  HOSE ")
+    'garden hose'
+    """
+    return " ".join(query.casefold().split())
 
 
 def problems(data: EvaluationData) -> list[str]:

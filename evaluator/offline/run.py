@@ -26,7 +26,9 @@ from evaluator.offline.data import Case, Document, EvaluationData, problems
 from evaluator.offline.dimensions import dimension as dimensions
 from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.loaders import load
+from evaluator.offline.message import Message, Text, said
 from evaluator.offline.resampling import Resampling
+from evaluator.offline.safety.privacy import told_of
 from evaluator.offline.sources import require_unchanged
 from evaluator.offline.spec import Spec
 from evaluator.preparation.tables import DataError
@@ -46,10 +48,11 @@ Say = Callable[[str, str, float], None]
 
 
 class Failure(msgspec.Struct, kw_only=True):
-    """Why a contender, or one dimension of it, has no figures."""
+    """Why a contender, or one dimension of it, has no figures: what may be told of the error, never a text of a
+    shopper."""
 
     stage: str
-    error: str
+    error: Text
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -164,17 +167,17 @@ def _missing(spec: Spec, place: Path) -> list[str]:
     return [name for name in _wanted(spec) if not (place / f"{name}.json").is_file()]
 
 
-def _ending(exit_code: int) -> str:
+def _ending(exit_code: int) -> Message:
     """What an exit code says.
 
     Examples
     --------
-    >>> _ending(7), _ending(-9)
+    >>> str(_ending(7)), str(_ending(-9))
     ('its process ended with exit code 7', 'its process was ended by SIGKILL')
     """
     if exit_code < 0:
-        return f"its process was ended by {signal.Signals(-exit_code).name}"
-    return f"its process ended with exit code {exit_code}"
+        return said("its process was ended by {signal}", signal=signal.Signals(-exit_code).name)
+    return said("its process ended with exit code {code}", code=exit_code)
 
 
 def _messages(pipe: Any) -> Iterator[tuple[str, float]]:
@@ -270,12 +273,9 @@ def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
 
 
 def _fail(place: Path, stage: str, error: BaseException) -> None:
-    said = str(error).strip() or type(error).__name__
-    if not isinstance(error, ValueError | RuntimeError | OSError):
-        said = f"{type(error).__name__}: {said}"
     (place / "logs").mkdir(parents=True, exist_ok=True)
     (place / "logs" / f"{stage}.txt").write_text(traceback.format_exc(), "utf-8")
-    _write_failure(place, Failure(stage=stage, error=said))
+    _write_failure(place, Failure(stage=stage, error=told_of(error)))
 
 
 def _write_failure(place: Path, failure: Failure) -> None:

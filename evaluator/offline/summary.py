@@ -11,6 +11,7 @@ import numpy as np
 
 from evaluator.offline.data import Task
 from evaluator.offline.dimensions.dimension import Finding, Reading, optional
+from evaluator.offline.message import Text
 from evaluator.offline.resampling import compare, holm, interval
 from evaluator.offline.run import Result
 
@@ -45,8 +46,8 @@ class Row(msgspec.Struct, kw_only=True):
     low: float | None
     high: float | None
     count: int
-    note: str
-    says: str
+    note: Text
+    says: Text
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None

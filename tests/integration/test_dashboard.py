@@ -1,9 +1,7 @@
 """The live page as people have it: the real command on real servers, looked at with a real browser."""
 
 import asyncio
-import os
 import re
-import shutil
 import socket
 import sys
 import time
@@ -36,6 +34,7 @@ from streams.redis import keys
 from streams.redis.connection import connect
 from streams.redis.store import StateStore
 from streams.telemetry import meter
+from tests.browsers import chromium
 from tests.clicks import browsing
 from tests.evaluator.dashboard.said import MODEL, evaluator, experiment, trainer, worker
 from tests.shop import HANG_S, Shop, databases, until
@@ -45,16 +44,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 TOKEN = "a-token-of-the-tests"
 DATABASE = 8
 SOON_MS = 240_000
-
-
-def chromium() -> str:
-    """A Chromium on PATH; skips the test where there is none, but fails in CI."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        told = "no Chromium on PATH to look at the page with; on Debian: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
-    return found
 
 
 @contextmanager

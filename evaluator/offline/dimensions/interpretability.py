@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading
 from evaluator.offline.explanations import curves, reasons, reliance
 from evaluator.offline.explanations.ablation import Ablation
 from evaluator.offline.explanations.choice import explainer_of
@@ -21,7 +21,9 @@ from evaluator.offline.explanations.sample import Sample, draw
 from evaluator.offline.explanations.simulation import accuracy, by_items, by_words
 from evaluator.offline.explanations.words import paraphrase
 from evaluator.offline.measures.measure import Better
+from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Interval, Numbers, interval
+from evaluator.offline.safety.privacy import Showable
 
 NAME = "interpretability"
 
@@ -170,9 +172,11 @@ class Interpretability:
             for name, some in values.items()
             if np.isfinite(some).any()
         }
+        may = Showable(bench.data)
+        shown = [place for place in sample.of if may(bench.data.cases[place])]
         details = {
             "method": explainer.name,
-            "examples": [_example(sample, place) for place in list(sample.of)[:EXAMPLES]],
+            "examples": [_example(sample, place) for place in shown[:EXAMPLES]],
             "curves": {WORDS[side]: curves.curves(of) for side, of in sides.items()},
         }
         return Part(readings=list(readings.values()), findings=list(_findings(readings, brand)), details=details)
@@ -197,9 +201,9 @@ def _simulatability(sample: Sample, side: Side, as_told: Callable[[Explanation],
         case, explained = bench.data.cases[place], {one.target.item for one in some}
         others = [number for number, item in enumerate(case.items) if item not in explained]
         says = by_items(known, lambda item: items[item].text) if side == "history" else by_words(known)
-        said = [says(items[case.items[number]].text) for number in others]
+        sums = [says(items[case.items[number]].text) for number in others]
         scores = np.asarray(bench.scores[place], np.float64)[others]
-        return accuracy(said, scores, PAIRS, np.random.default_rng([bench.seed, place]))
+        return accuracy(sums, scores, PAIRS, np.random.default_rng([bench.seed, place]))
 
     return sample.values(simulated)
 
@@ -221,17 +225,20 @@ def _stability(sample: Sample, explainer: Explainer) -> Numbers:
     return found
 
 
-def _note(name: str, sample: Sample, explainer: Explainer) -> str:
+def _note(name: str, sample: Sample, explainer: Explainer) -> Text:
     if name == "brand share":
-        return f"leave one out, best items of {reliance.BRANDED} sampled cases at most"
+        return said("leave one out, best items of {count} sampled cases at most", count=reliance.BRANDED)
     if name == "stability":
-        return f"{explainer.name}, first items of {REPHRASED} sampled cases at most"
-    said = f"{explainer.name}, {len(sample.of)} sampled cases, first and middle item of each"
+        text = "{method}, first items of {count} sampled cases at most"
+        return said(text, method=explainer.name, count=REPHRASED)
+    text = "{method}, {count} sampled cases, first and middle item of each"
+    told = said(text, method=explainer.name, count=len(sample.of))
     gaps = [one.gap for some in sample.of.values() for one in some]
-    return f"{said}; the largest gap is {max(gaps):.2%}" if name == "completeness gap" else said
+    largest = said("the largest gap is {gap:.2%}", gap=max(gaps))
+    return joined([told, largest]) if name == "completeness gap" else told
 
 
-def _reading(bench: Bench, name: str, values: Numbers, note: str) -> Reading:
+def _reading(bench: Bench, name: str, values: Numbers, note: Text) -> Reading:
     kind = KINDS[name.rpartition(": ")[2]]
     return mean_reading(
         values,
@@ -253,26 +260,26 @@ def _findings(readings: Mapping[str, Reading], brand: reliance.BrandReliance) ->
 
     found = bounds("brand share")
     if found and found.low > max(MOSTLY, 2 * brand.words):
-        said = (
-            f"It reads only the brand: {found.value:.0%} ({found.low:.0%} to {found.high:.0%}) of what items' scores "
-            f"depend on are brand words, which are {brand.words:.0%} of the words."
+        text = (
+            "It reads only the brand: {value:.0%} ({low:.0%} to {high:.0%}) of what moves its scores are brand words."
         )
-        yield Finding(dimension=NAME, name="brand only", severity=0.8, sentence=said)
+        words = said("Brand words are {share:.0%} of the words.", share=brand.words)
+        yield finding(NAME, "brand only", 0.85, said(text, **found._asdict()), words)
     found = bounds("reads the query")
     if found and brand.reads_items and found.high < RARELY:
-        said = (
-            f"It ignores the query: in {1 - found.value:.0%} of the cases no word of the query changes how far two "
-            "items' scores are apart."
+        text = (
+            "It ignores the query: in {share:.0%} of the cases no word of it changes how far two items' scores are "
+            "apart."
         )
-        yield Finding(dimension=NAME, name="ignores the query", severity=0.9, sentence=said)
+        yield finding(NAME, "ignores the query", 0.9, said(text, share=1 - found.value))
     for side in WORDS.values():
         found = bounds(f"{side}: better than random")
         if found and found.low <= 0.5 and found.high < NO_BETTER:
-            said = (
-                f"Its explanations by {side} are no better than random ones: they beat these in {found.value:.0%} "
-                f"({found.low:.0%} to {found.high:.0%}) of deletion and insertion curves, chance is 50%."
+            text = (
+                "Its explanations by {side} are no better than random ones: they beat these in {value:.0%} "
+                "({low:.0%} to {high:.0%}) of deletion and insertion curves, chance is 50%."
             )
-            yield Finding(dimension=NAME, name="random explanations", severity=0.4, sentence=said)
+            yield finding(NAME, "random explanations", 0.4, said(text, side=side, **found._asdict()))
 
 
 def _example(sample: Sample, place: int) -> dict[str, Any]:
@@ -291,7 +298,7 @@ def _example(sample: Sample, place: int) -> dict[str, Any]:
         }
         return {"item": data.items[one.target.item].text, "score": scores[one.target.item], "attributions": sides}
 
-    return {"case": case.id, "query": case.query, "items": [shown(one) for one in sample.of[place]]}
+    return {"query": case.query, "items": [shown(one) for one in sample.of[place]]}
 
 
 DIMENSION = Interpretability()

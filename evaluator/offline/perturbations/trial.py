@@ -11,8 +11,10 @@ import numpy as np
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
 from evaluator.offline.data import Case, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench
+from evaluator.offline.message import Text
 from evaluator.offline.perturbations.shift import NOTHING, Shift, same, shift
 from evaluator.offline.resampling import Numbers
+from evaluator.offline.safety.privacy import told_of
 
 AT_ONCE = 256
 """Cases scored in one call, as where all cases are scored."""
@@ -80,7 +82,7 @@ class Trial:
     """
 
     bench: Bench
-    crashes: dict[str, str] = field(default_factory=dict)
+    crashes: dict[str, Text] = field(default_factory=dict)
 
     def size(self, copies: int) -> int:
         """How many cases are tried, each in so many copies. It does not depend on the machine."""
@@ -105,8 +107,7 @@ class Trial:
         except ServiceError:
             raise
         except Exception as error:
-            said = str(error).strip().partition("\n")[0]
-            self.crashes[what] = f"{type(error).__name__}: {said}" if said else type(error).__name__
+            self.crashes[what] = told_of(error)
             return None
         return found
 

@@ -123,7 +123,7 @@ def test_a_sound_contender_has_faithful_explanations_and_no_finding() -> None:
     assert found["reads the query"] > 0.9
     [accuracy] = [one for one in part.readings if one.measure == "query words: simulatability"]
     assert interval(np.array(accuracy.replicates, float)).low > 0.5
-    assert accuracy.count <= 40 and "40 sampled cases" in accuracy.note
+    assert accuracy.count <= 40 and "40 sampled cases" in str(accuracy.note)
 
 
 def test_ten_examples_show_words_and_their_attributions() -> None:
@@ -182,8 +182,7 @@ def test_a_feed_is_explained_by_past_items() -> None:
     assert found["past items: better than random"] > 0.8
     assert found["past items: simulatability"] > 0.55
     assert not part.findings
-    shown = part.details["examples"][0]["items"][0]["attributions"]["past items"]
-    assert len(shown) == 5 and all(len(text.split()) == 5 for text, _ in shown)
+    assert part.details["examples"] == [], "a shopper's past is nobody else's to read"
 
 
 def test_a_short_reason_is_measured_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

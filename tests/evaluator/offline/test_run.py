@@ -84,7 +84,7 @@ def test_contenders_that_fail_are_rows_that_say_so(spec: Spec, tmp_path: Path) -
     results = run(asked, tmp_path / "out", lambda *_: None)
     summary = summarise(results, "graded")
     assert {name: said[0] for name, said in summary.failures.items()} == {
-        names[0]: "scoring: IndexError: list index out of range",
+        names[0]: "scoring: IndexError in own_contenders.py, line 13",
         names[1]: "process: its process ended with exit code 7",
         names[2]: "scoring: gave a score that is no finite number for case q0",
     }
