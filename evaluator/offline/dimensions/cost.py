@@ -243,7 +243,7 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
             "start-up",
             start,
             "s",
-            "Time to load, to learn from the training part, and to encode or index the items; libraries are imported before.",
+            "Time to load, to learn from the training part, and to encode or index the items, without imports.",
             said("once, {train:,} training cases, {items:,} items", train=len(bench.data.train), items=used),
         ),
         (
