@@ -217,36 +217,48 @@ class Memory:
 
 
 class Items:
-    """Sums by item; see the fields of :data:`GROUPS`."""
+    """Sums by item, all the same in whatever order visits arrive.
+
+    Attributes
+    ----------
+    bought, by_new
+        Visits with the item, and first visits of shoppers with it.
+    buyers, repeats, days
+        Shoppers; visits after their first; days from their first to their last visit with the item, summed.
+    """
 
     def __init__(self, count: int) -> None:
         self.bought, self.by_new = Decayed(HALF_LIVES, count), Decayed(BUYERS_HALF_LIVES, count)
-        self.buyers, self.repeats, self.intervals = np.zeros(count), np.zeros(count), np.zeros(count)
+        self.buyers, self.repeats, self.days = np.zeros(count), np.zeros(count), np.zeros(count)
         self.first_ms = np.full(count, np.inf)
         self.prices, self.lines, self.price = np.zeros(count), np.zeros(count), np.zeros(count)
         self._priced_ms = np.full(count, -np.inf)
 
     def add(self, places: Places, prices: Floats, memory: Memory, ts: int) -> None:
         """A visit; ``memory`` is the shopper's from before it."""
-        known = np.array([place in memory.own for place in places.tolist()], bool)
-        new, again = places[~known], places[known]
         self.bought.add(places, ts)
-        self.by_new.add(new, ts)
-        self.buyers[new] += 1
-        self.repeats[again] += 1
-        days = np.array([abs(ts - memory.own[place].last_ms) / DAY_MS for place in again.tolist()])
-        self.intervals[again] += np.log1p(days)
+        new = np.array([place not in memory.own for place in places.tolist()], bool)
+        self.by_new.add(places[new], ts)
+        self.buyers[places[new]] += 1
+        for place in places[~new].tolist():
+            known = memory.own[place]
+            self.repeats[place] += 1
+            self.days[place] += (max(0, ts - known.last_ms) + max(0, known.first_ms - ts)) / DAY_MS
+            if ts < known.first_ms:
+                self.by_new.add(np.array([place]), known.first_ms, -1.0)
+                self.by_new.add(np.array([place]), ts)
         self.first_ms[places] = np.minimum(self.first_ms[places], ts)
         self.prices[places] += prices
         self.lines[places] += 1
-        newer = ts >= self._priced_ms[places]
+        then = self._priced_ms[places]
+        newer = (ts > then) | ((ts == then) & (prices > self.price[places]))
         self.price[places[newer]] = prices[newer]
         self._priced_ms[places[newer]] = ts
 
     def interval(self) -> Floats:
         """Log of one and the usual days between a shopper's purchases of each item, shrunk towards the shop's."""
-        usual = self.intervals.sum() / max(1.0, self.repeats.sum())
-        found: Floats = (self.intervals + SHRINKAGE * usual) / (self.repeats + SHRINKAGE)
+        usual = self.days.sum() / max(1.0, self.repeats.sum())
+        found: Floats = np.log1p((self.days + SHRINKAGE * usual) / (self.repeats + SHRINKAGE))
         return found
 
 

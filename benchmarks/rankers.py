@@ -42,7 +42,13 @@ class Trees:
 
     @classmethod
     def train(
-        cls, asked: Sequence[Asked], columns: Places, reference: bool = False, rounds: int = 300, seed: int = 0
+        cls,
+        asked: Sequence[Asked],
+        columns: Places,
+        reference: bool = False,
+        rounds: int = 300,
+        rate: float = 0.05,
+        seed: int = 0,
     ) -> "Trees":
         """Learn from orders; of an order's candidates those bought and a sample of the others."""
         chance = np.random.default_rng(seed)
@@ -61,7 +67,7 @@ class Trees:
         settings: dict[str, Any] = {
             "objective": "rank_xendcg",
             "num_leaves": 15,
-            "learning_rate": 0.05,
+            "learning_rate": rate,
             "min_data_in_leaf": 100,
             "feature_fraction": 0.6,
             "bagging_fraction": 0.8,

@@ -228,9 +228,12 @@ class Bench:
             reference = Trees.train(learned, columns, reference=True)
             rankings[f"LightGBM, {name}"] = [one.rank(reference.scores(one.reference)) for one in asked]
         rankings["ours, first stage alone"] = [one.rank(first.scores(one.features)) for one in asked]
+        fewer = Trees.train(learned, np.arange(len(FEATURES)), rounds=100, rate=0.15)
+        rankings["ours, 100 trees"] = [staged(one, fewer, first) for one in asked]
         for name, hidden in (("linear", 0), ("network", 64)):
             net = Net(learned, hidden)
-            rankings[f"ours, {name}"] = [one.rank(net.scores(one.features)) for one in asked]
+            rankings[f"ours, {name}"] = [staged(one, net, first) for one in asked]
+            self.say(f"{name} learned")
         rankings["ours, trees, all candidates"] = [one.rank(trees.scores(one.features)) for one in asked]
         rankings["ours, trees"] = [staged(one, trees, first) for one in asked]
         self.resampling = Resampling.of([one.order.shopper for one in asked])
@@ -265,22 +268,24 @@ class Bench:
 
     def _sequences(self, epochs: Sequence[int]) -> dict[str, list[Ranked]]:
         """SASRec: how long to train is chosen on the first month; learned once before the month it ranks."""
-        best, model, gone = (-1.0, epochs[0]), Trained(self._orders(self.months.tune), len(self.history.ids)), 0
-        for count in epochs:
-            model.learn(count - gone)
-            gone = count
-            some = self.tuned[:TUNED_SEQUENCES]
-            tuned = self.of(some)
-            pairs = zip(tuned, some, strict=True)
-            found = [self._sequence(model, one, self._before(number)) for one, number in pairs]
-            value = _headline(table(found, [one.truth for one in tuned]))
-            self.report.row(part="tuning", system=f"SASRec, {count} epochs", of_all_and_new=value)
-            best = max(best, (value, count))
-            self.say(f"SASRec, {count} epochs: {value:.3f}")
+        length = epochs[0] if len(epochs) == 1 else self._tune_sequences(epochs)
         model = Trained(self._orders(self.months.report), len(self.history.ids))
-        model.learn(best[1])
+        model.learn(length)
         pairs = zip(self.of(self.reported), self.reported, strict=True)
         return {"SASRec": [self._sequence(model, one, self._before(number)) for one, number in pairs]}
+
+    def _tune_sequences(self, epochs: Sequence[int]) -> int:
+        model, some = Trained(self._orders(self.months.tune), len(self.history.ids)), self.tuned[:TUNED_SEQUENCES]
+        best, gone = (-1.0, epochs[0]), 0
+        for count in sorted(epochs):
+            model.learn(count - gone)
+            gone = count
+            pairs = zip(self.of(some), some, strict=True)
+            found = [self._sequence(model, one, self._before(number)) for one, number in pairs]
+            value = _headline(table(found, [one.truth for one in self.of(some)]))
+            self.report.row(part="tuning", system=f"SASRec, {count} epochs", of_all_and_new=value)
+            best = max(best, (value, count))
+        return best[1]
 
     def _orders(self, until: int) -> list[list[int]]:
         found = defaultdict[str, list[int]](list)
@@ -401,7 +406,7 @@ class Bench:
 COLD_SYSTEMS = ("best sellers, 7 days", "item-kNN by visit, decayed", "EASE")
 
 
-def staged(one: Asked, trees: Trees, first: FirstStage, allowed: Flags | None = None) -> Ranked:
+def staged(one: Asked, trees: Trees | Net, first: FirstStage, allowed: Flags | None = None) -> Ranked:
     """The first stage's hundred candidates, ranked by trees: of all, and of the new ones."""
     allowed = np.ones(len(one.places), bool) if allowed is None else allowed
     chosen = one.rank(first.scores(one.features), allowed)
