@@ -47,7 +47,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "price": ("price_of_usual", "price_deviation"),
     "own": ("times", "times_decayed", "times_a_visit", "times_a_visit_since", "days_since", "visits_since"),
     "due": ("due_of_item", "due_of_own", "due_of_visits", "interval"),
-    "together": ("together", "together_recent", "together_most", "together_lift", "together_last"),
+    "together": ("together", "together_recent", "together_most", "together_share", "together_last"),
     "linear": ("linear", "linear_month", "linear_week"),
     "text": ("text_centre", "text_nearest", "text_newest", "text_linear", "text_week"),
     "shopper": ("visits", "since_visit", "gap", "share_new", "items", "a_visit"),
@@ -302,7 +302,7 @@ class Scores:
     together: Floats
     together_recent: Floats
     together_most: Floats
-    together_lift: Floats
+    together_share: Floats
     together_last: Floats
     linear: Floats
     linear_month: Floats
@@ -358,7 +358,7 @@ class Behaviour:
             own,
             since,
             self.items.bought.at(ts),
-            *self._together(own, since, month, ts),
+            **self._together(own, since, month, ts),
             linear=rows.sum(0).astype(np.float64),
             linear_month=recent.astype(np.float64),
             linear_week=(week.astype(np.float32) @ rows).astype(np.float64),
@@ -368,17 +368,17 @@ class Behaviour:
             text_linear=self.text.smoothed(recent.astype(np.float64)),
         )
 
-    def _together(self, own: Places, since: Floats, month: Floats, ts: int) -> tuple[Floats, ...]:
+    def _together(self, own: Places, since: Floats, month: Floats, ts: int) -> dict[str, Floats]:
         count = len(self.linear)
-        found = tuple(np.zeros(count) for _ in range(5))
-        plain, recent, most, lift, last = found
+        found = {name: np.zeros(count) for name in GROUPS["together"]}
+        plain, recent, most, share, last = found.values()
         latest = since.min() + 1 / 24 if len(since) else 0.0
         for place, days, weight in zip(own.tolist(), since.tolist(), month.tolist(), strict=True):
-            others, cosines, lifts, _ = self.pairs.row(place, ts)
+            others, cosines, shares, _ = self.pairs.row(place, ts)
             plain[others] += cosines
             recent[others] += weight * cosines
             most[others] = np.maximum(most[others], (0.3 + weight) * cosines)
-            lift[others] += lifts
+            share[others] += shares
             if days <= latest:
                 last[others] += cosines
         return found

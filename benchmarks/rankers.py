@@ -45,9 +45,9 @@ class Trees:
         cls,
         asked: Sequence[Asked],
         columns: Places,
-        reference: bool = False,
         rounds: int = 300,
         rate: float = 0.05,
+        reference: bool = False,
         seed: int = 0,
     ) -> "Trees":
         """Learn from orders; of an order's candidates those bought and a sample of the others."""
@@ -90,7 +90,7 @@ class Trees:
 class Net:
     """A network over the features, linear without hidden units: a softmax over an order's candidates."""
 
-    def __init__(self, asked: Sequence[Asked], hidden: int, epochs: int = 12, seed: int = 0) -> None:
+    def __init__(self, asked: Sequence[Asked], hidden: int, epochs: int = 6, seed: int = 0) -> None:
         torch.manual_seed(seed)
         every = np.concatenate([one.features for one in asked[:400]])
         self._means, self._spreads = np.nanmean(every, 0), np.nanstd(every, 0) + 1e-3
@@ -105,7 +105,7 @@ class Net:
             if one.hits[some].any()
         ]
         for _ in range(epochs):
-            for batch in torch.randperm(len(lists)).split(16):
+            for batch in torch.split(torch.randperm(len(lists)), 16):
                 losses = []
                 for number in batch.tolist():
                     values, hits = lists[number]

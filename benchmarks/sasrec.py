@@ -66,7 +66,7 @@ class Trained:
         """Go over the sequences some more times."""
         self.model.train()
         for _ in range(epochs):
-            for some in torch.randperm(len(self._rows)).split(BATCH):
+            for some in torch.split(torch.randperm(len(self._rows)), BATCH):
                 before, after = self._rows[some, :-1], self._rows[some, 1:]
                 there = before != self.count
                 logits = self.model.logits(self.model(before)[there])
