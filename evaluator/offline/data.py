@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from models.measures.ranking import decided
+
 Task = Literal["graded", "clicks", "feed"]
 """Search with graded judgements, search with clicks, or a feed whose gains are later purchases."""
 
@@ -84,8 +86,7 @@ class Case:
         >>> [Case("c", ("a", "b"), np.array(gains)).decided for gains in ([1.0, 0.0], [1.0, 1.0], [1.0, np.nan])]
         [True, False, False]
         """
-        judged = self.gains[~np.isnan(self.gains)]
-        return bool(len(judged) and np.ptp(judged) > 0)
+        return decided(self.gains[~np.isnan(self.gains)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from evaluator.offline.data import Task
+from evaluator.gate.thresholds import Figure
+from evaluator.offline.data import EvaluationData, Task
 from evaluator.offline.dimensions.dimension import Finding, Reading, optional
 from evaluator.offline.resampling import compare, holm, interval
 from evaluator.offline.run import Result
@@ -24,32 +25,21 @@ SURE = 0.05
 """A corrected p-value below it makes a difference sure."""
 
 
-class Row(msgspec.Struct, kw_only=True):
+class Row(Figure, kw_only=True):
     """One contender's figure of one measure, and its difference from the reference's.
 
     Attributes
     ----------
+    better
+        Which way is better; None where neither is.
     p
         Two-sided, corrected for all comparisons of its dimension (Holm).
     detectable
         The smallest true difference that data of this size shows in four of five cases.
     """
 
-    contender: str
-    measure: str
-    dimension: str
-    segment: str
-    unit: str
     better: str | None
-    value: float | None
-    low: float | None
-    high: float | None
-    count: int
-    note: str
     says: str
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
     p: float | None = None
     detectable: float | None = None
 

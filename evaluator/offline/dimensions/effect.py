@@ -16,8 +16,9 @@ from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading
 from evaluator.offline.effect import catalogue, honesty, logged, probabilities, unjudged
 from evaluator.offline.measures import measure
 from evaluator.offline.resampling import Numbers
+from models.measures.names import ECE, NDCG
 
-BY_SEGMENT = ("ndcg@10",)
+BY_SEGMENT = (NDCG,)
 """Measures that are also told by segment."""
 
 LEAST = 30
@@ -54,8 +55,8 @@ class Effect:
         found.readings += of_probabilities.readings
         found.details |= of_probabilities.details
         bench.progress(0.8)
-        calibration = [one for one in of_probabilities.readings if one.measure == "ece" and one.segment]
-        found.findings += honesty.findings(bench, values["ndcg@10"], calibration)
+        calibration = [one for one in of_probabilities.readings if one.measure == ECE and one.segment]
+        found.findings += honesty.findings(bench, values[NDCG], calibration)
         return found
 
     def _segments(self, bench: Bench, values: Numbers, common: Mapping[str, Any]) -> Iterator[Reading]:
@@ -80,7 +81,7 @@ def _note(bench: Bench, name: str) -> str:
     said = []
     low, high = bench.data.span
     if name.startswith("ndcg@") and (at := name.removeprefix("ndcg@")).isdigit():
-        base = np.array([honesty.random_ndcg(case, low, int(at)) for case in bench.data.cases])
+        base = np.array([honesty.chance_ndcg(case, low, int(at)) for case in bench.data.cases])
         said.append(f"gains {low:g} to {high:g} less {low:g}; a random order has {np.nanmean(base):.4f}")
     if bench.data.task != "feed":
         count = np.mean([len(case.items) for case in bench.data.cases])

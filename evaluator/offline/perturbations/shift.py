@@ -11,9 +11,9 @@ import numpy as np
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
+from models.measures.ranking import DEPTH, ndcg
 
-FIRST = 10
+FIRST = DEPTH
 """Ranks that count; in lists shorter than twice as many, the first half."""
 
 ROUNDING = 1e-3

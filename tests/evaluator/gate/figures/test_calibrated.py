@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluator.gate.checks.quality import calibrated
+from evaluator.gate.figures.quality import calibrated
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest
 from evaluator.gate.gate import decide
