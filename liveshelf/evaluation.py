@@ -10,10 +10,11 @@ import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from evaluator.gate.thresholds import GateFile, passed
 from evaluator.offline import gate_file, history
 from evaluator.offline import run as runs
 from evaluator.offline.contenders import contender
-from evaluator.offline.gate_file import GateFile
+from evaluator.offline.held_out import as_the_gate
 from evaluator.offline.report.render import write_comparison, write_report
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import Row, Summary, summarise
@@ -59,6 +60,10 @@ def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
 
         results = runs.run(spec, out, say)
     summary = summarise(results, spec.task)
+    summary.counts = data.counts
+    if spec.task == "held_out":
+        with console.status("Measuring as the trainer's gate"):
+            as_the_gate(summary, spec, data)
     runs.write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
     pages = write_report(spec, out, data, results, summary)
     _print(summary, spec)
@@ -76,10 +81,10 @@ def keeps(gate: GateFile, summary: Summary, spec: Spec, junit: Path | None) -> b
     console.print(table)
     if junit is not None:
         runs.write(junit, gate_file.junit(checks))
-    failed = sum(one.outcome != "passed" for one in checks)
-    said = "The gate is passed" if not failed else f"The gate is not passed: {failed} of {len(checks)} checks fail"
-    console.print(f"{said}.", style="bold" if not failed else "bold red", highlight=False)
-    return not failed
+    kept, failed = passed(checks), sum(one.outcome != "passed" for one in checks)
+    said = "The gate is passed" if kept else f"The gate is not passed: {failed} of {len(checks)} checks fail"
+    console.print(f"{said}.", style="bold" if kept else "bold red", highlight=False)
+    return kept
 
 
 def compare(folders: Sequence[Path], out: Path) -> None:

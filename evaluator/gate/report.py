@@ -132,7 +132,8 @@ _OLD_NAMES = {
     "exposure_brand": (EXPOSURE_BY_BRAND, ""),
     **{
         f"robustness_{old}_{what}": (measure, perturbed(new))
-        for old, new in [(kind, kind) for kind in ("typo", "keyboard", "case", "spaces")] + [("words", "words left out")]
+        for old, new in [(kind, kind) for kind in ("typo", "keyboard", "case", "spaces")]
+        + [("words", "words left out")]
         for what, measure in (("order", RANK_CORRELATION), ("ndcg", NDCG))
     },
 }

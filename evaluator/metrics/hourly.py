@@ -28,6 +28,7 @@ BRANDS = 20
 CELLS = 20_000
 FIT_EVERY_MS = 60_000
 
+
 class HourlyMetrics:
     """Rolling measures of views.
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from evaluator.gate.thresholds import Check, GateFile, Threshold, checked
+from evaluator.gate.thresholds import Check, GateFile, Outcome, Threshold, checked
 from evaluator.offline.summary import Summary
 
 
@@ -27,17 +27,13 @@ def check(gate: GateFile, summary: Summary, contenders: Sequence[str]) -> list[C
 
 
 def _too_few(gate: GateFile, summary: Summary) -> Iterator[Check]:
-    for counted, count, least in (
-        ("shoppers", summary.shoppers, gate.least_shoppers),
-        ("queries", summary.queries, gate.least_queries),
-    ):
-        if least and (count or counted == "queries"):
-            outcome, said = ("passed", "there are") if count >= least else ("too_few", "there are only")
+    """Queries are counted for shoppers where no shopper is known."""
+    for counted, least in (("shoppers", gate.least_shoppers), ("queries", gate.least_queries)):
+        count = summary.counts.get(counted) or summary.counts.get("queries", 0)
+        if least:
+            outcome: Outcome = "passed" if count >= least else "too_few"
             yield Check(
-                contender="*",
-                asked=f"at least {least:,} {counted}",
-                outcome=outcome,  # type: ignore[arg-type]
-                said=f"{said} {count:,}",
+                contender="*", asked=f"at least {least:,} {counted}", outcome=outcome, said=f"there are {count:,}"
             )
 
 
@@ -53,9 +49,8 @@ def _of_threshold(asked: Threshold, summary: Summary, contenders: Sequence[str])
         for row in rows:
             yield checked(asked, row, reference=summary.reference)
         if not rows:
-            outcome = "passed" if asked.optional and name not in summary.failures else "missing"
-            said = _absent(asked, summary, name)
-            yield Check(contender=name, asked=asked.words(), outcome=outcome, said=said)  # type: ignore[arg-type]
+            outcome: Outcome = "passed" if asked.optional and name not in summary.failures else "missing"
+            yield Check(contender=name, asked=asked.words(), outcome=outcome, said=_absent(asked, summary, name))
 
 
 def _of_findings(most: float | None, summary: Summary) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""Files to evaluation data: graded pairs, result lists with clicks, and transactions.
+"""Files to evaluation data: graded pairs, result lists with clicks, transactions, and a trainer's held-out slice.
 
 Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines and Parquet, plain, ``.gz`` or ``.xz``.
 """
@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from evaluator.gate import held_out
+from evaluator.gate.dataset import RankedList, ranked_lists
+from evaluator.gate.figures.quality import levels
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.segments import with_segments
 from evaluator.offline.spec import Spec
@@ -35,7 +38,7 @@ def load(spec: Spec) -> EvaluationData:
     DataError
         When a file is missing, is no table, or lacks a column.
     """
-    makers = {"graded": _graded, "clicks": _clicks, "feed": _feed}
+    makers = {"graded": _graded, "clicks": _clicks, "feed": _feed, "held_out": _held_out}
     return with_segments(makers[spec.task](spec))
 
 
@@ -148,6 +151,37 @@ def _feed(spec: Spec) -> EvaluationData:
     if not chosen:
         raise DataError(f"{spec.data}: no shopper with {LEAST_PAST} purchases buys in the newest fifth of its time.")
     return EvaluationData(Path(spec.data).name, "feed", _limited(chosen, spec), train, items)
+
+
+def _held_out(spec: Spec) -> EvaluationData:
+    """The lists of a trainer's gate. Items are named by their texts, since models read nothing else."""
+    try:
+        held = held_out.read(Path(spec.data))
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    lists = ranked_lists(held.examples, held.settings.most_contexts)
+    cases = _limited([_ranked(f"c{number}", one) for number, one in enumerate(lists)], spec)
+    texts = dict.fromkeys(text for case in cases for text in (*case.items, *case.history))
+    items = {text: Document(text, brand=held.brands.get(text, "")) for text in texts}
+    return EvaluationData(Path(spec.data).name, "clicks", cases, [], items, intent_weights=held.intent_weights)
+
+
+def _ranked(name: str, one: RankedList) -> Case:
+    """A list of the gate as a case; its last impression comes first."""
+    request, last = one.request, slice(None, None, -1)
+    return Case(
+        name,
+        request.items[last],
+        levels(one)[last],
+        request.query,
+        request.history,
+        one.shopper,
+        asked=request.asked,
+        weights=request.weights,
+        popularity=dict(zip(request.items, request.popularity, strict=False)),
+        targets=one.targets[last],
+        masses=one.weights[last],
+    )
 
 
 def _texts(spec: Spec) -> dict[str, Document]:

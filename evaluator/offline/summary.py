@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 
 from evaluator.gate.thresholds import Figure
-from evaluator.offline.data import EvaluationData, Task
+from evaluator.offline.data import Source
 from evaluator.offline.dimensions.dimension import Finding, Reading, optional
 from evaluator.offline.resampling import compare, holm, interval
 from evaluator.offline.run import Result
+from models.measures.names import NDCG
 
-HEADLINE: dict[Task, str] = {"graded": "ndcg@10", "clicks": "ndcg@10", "feed": "ndcg@20"}
+HEADLINE: dict[Source, str] = {"graded": NDCG, "clicks": NDCG, "feed": "ndcg@20", "held_out": NDCG}
 """The measure that decides who wins, by task."""
 
 EFFECT = "effect"
@@ -91,6 +92,8 @@ class Summary(msgspec.Struct, kw_only=True):
         Who wins, by how much, and whether that is sure: one or two sentences.
     decision
         The same as values; None where no contender could be measured.
+    counts
+        How many shoppers and queries there are.
     """
 
     reference: str
@@ -101,9 +104,10 @@ class Summary(msgspec.Struct, kw_only=True):
     rows: list[Row]
     findings: list[Named]
     failures: dict[str, list[str]]
+    counts: dict[str, int] = {}
 
 
-def summarise(results: Sequence[Result], task: Task) -> Summary:
+def summarise(results: Sequence[Result], task: Source) -> Summary:
     """Figures, differences and verdict of a run; the first contender is the reference."""
     rows = list(_rows(results))
     _compare(rows, results)
@@ -168,6 +172,7 @@ def _compare(rows: Sequence[Row], results: Sequence[Result]) -> None:
         if row.contender == reference or own is None or base is None or row.better is None:
             continue
         found = compare(own, base)
+        row.reference = optional(base[0])
         row.difference, row.difference_low, row.difference_high, _, row.detectable = map(optional, found)
         families.setdefault(row.dimension, []).append((row, found.p))
     for family in families.values():

@@ -98,6 +98,11 @@ def reciprocal_rank(gains: Numbers) -> float:
     return float(1 / (np.argmax(relevant(gains)) + 1)) if decided(gains) else math.nan
 
 
+def correlation(before: Numbers, after: Numbers) -> float:
+    """The rank correlation of a list's scores before and after a change; NaN where all were equal before."""
+    return math.nan if np.ptp(before) == 0 else rank_correlation(before, after)
+
+
 def rank_correlation(one: Numbers, other: Numbers) -> float:
     """Spearman's rank correlation of two rows of scores; 0 where either is constant.
 

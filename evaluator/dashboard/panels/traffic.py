@@ -295,7 +295,9 @@ def exposure(snapshots: Sequence[Snapshot]) -> list[BrandRow]:
     largest = sorted((name for name in sums if name), key=lambda name: (-sums[name], name))[:MOST_BRANDS]
     found = {name: sums[name] for name in largest}
     found[""] = max(0.0, seen - sum(found.values()))
-    return [BrandRow(name, own, wilson(places * min(1.0, own / seen), places)) for name, own in found.items() if own > EQUAL]
+    return [
+        BrandRow(name, own, wilson(places * min(1.0, own / seen), places)) for name, own in found.items() if own > EQUAL
+    ]
 
 
 def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:

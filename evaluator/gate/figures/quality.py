@@ -36,12 +36,15 @@ def log_losses(lists: Sequence[RankedList], found: Sequence[Floats]) -> Numbers:
     )
 
 
-def of_orders(
-    measure: Callable[[Numbers], float], lists: Sequence[RankedList], scores: Sequence[Floats]
-) -> Numbers:
-    """A measure of each list's gains in the order of the scores; gains are levels from 0 to 1."""
-    levels = [expected_level(one.targets.astype(np.float32)).astype(np.float64) for one in lists]
-    return np.array([measure(gains[ranked(gains, part)]) for gains, part in zip(levels, scores, strict=True)])
+def of_orders(measure: Callable[[Numbers], float], lists: Sequence[RankedList], scores: Sequence[Floats]) -> Numbers:
+    """A measure of each list's gains in the order of the scores."""
+    gains = [levels(one) for one in lists]
+    return np.array([measure(of[ranked(of, part)]) for of, part in zip(gains, scores, strict=True)])
+
+
+def levels(one: RankedList) -> Numbers:
+    """The gains of a list's items: the mean levels of their outcomes, 0 to 1."""
+    return expected_level(one.targets.astype(np.float32)).astype(np.float64)
 
 
 def paired(

@@ -4,7 +4,6 @@ Changes are typos, capitals, missing words and stray spaces, which do not change
 scorers, which it calls. The champion's figures stand beside: a catalogue of difficult words is difficult for both.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from evaluator.gate.figures.quality import Worth, of_orders, paired
 from evaluator.gate.thresholds import Figure
 from evaluator.gate.typing_errors import KINDS, perturb, seeded
 from models.measures.names import NDCG, RANK_CORRELATION, perturbed
-from models.measures.ranking import ndcg, rank_correlation
+from models.measures.ranking import correlation, ndcg
 from models.scorer import Floats
 
 FEWEST = 3
@@ -54,11 +53,6 @@ def robustness_figures(
             after.append(of_orders(ndcg, some, now))
         for name, values in ((RANK_CORRELATION, correlations), (NDCG, after)):
             yield paired(name, values, groups, bootstrap, perturbed(kind), "there are no queries to change")
-
-
-def correlation(before: Floats, after: Floats) -> float:
-    """The rank correlation of scores; NaN where all were equal before."""
-    return math.nan if np.ptp(before) == 0 else rank_correlation(before, after)
 
 
 def _perturbed(request: GateRequest, kind: str, seed: int) -> GateRequest:

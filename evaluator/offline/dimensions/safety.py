@@ -10,10 +10,10 @@ import numpy as np
 
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
-from models.measures.shelves import shared
 from evaluator.offline.fairness.groups import ranked
 from evaluator.offline.resampling import Interval, Numbers, interval
 from evaluator.offline.safety.classifier import Classify, every
+from models.measures.shelves import shared
 
 NAME = "safety"
 

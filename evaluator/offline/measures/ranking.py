@@ -55,10 +55,10 @@ def new_items(one: Judged, at: int = 20) -> float:
 
 
 MEASURES = (
+    Measure(NDCG, lambda one: ndcg(one.gains), "nDCG of the first ten, linear gain (Järvelin, Kekäläinen 2002)."),
     Measure(
-        NDCG, lambda one: ndcg(one.gains), "nDCG of the first ten, linear gain (Järvelin, Kekäläinen 2002)."
+        MRR, lambda one: reciprocal_rank(one.gains), "One over the rank of the first relevant item (Voorhees 1999)."
     ),
-    Measure(MRR, lambda one: reciprocal_rank(one.gains), "One over the rank of the first relevant item (Voorhees 1999)."),
     Measure("map", average_precision, "Mean of the precisions at the relevant items' ranks."),
     Measure("recall@5", lambda one: recall(one, 5), "Share of the relevant items that are among the first five."),
     Measure("ndcg@20", lambda one: ndcg(one.gains, 20), "nDCG of the first twenty, linear gain."),

@@ -62,7 +62,9 @@ def test_equal_scorers_on_a_busy_machine_pass() -> None:
 @pytest.mark.parametrize(("slower", "passed"), [(1.1, True), (1.6, False)])
 def test_the_median_may_rise_by_a_quarter(slower: float, passed: bool) -> None:
     chance = np.random.default_rng(0)
-    (median, check), _ = checks(lambda: 0.01 * chance.uniform(0.9, 1.1), lambda: 0.01 * slower * chance.uniform(0.9, 1.1))
+    (median, check), _ = checks(
+        lambda: 0.01 * chance.uniform(0.9, 1.1), lambda: 0.01 * slower * chance.uniform(0.9, 1.1)
+    )
     assert check.outcome == ("passed" if passed else "failed")
     assert median.value is not None and median.reference is not None
     assert median.value / median.reference == pytest.approx(slower, rel=0.03)

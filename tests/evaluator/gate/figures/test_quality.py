@@ -60,7 +60,9 @@ def test_figures_are_those_of_training() -> None:
         assert np.nanmean(of_orders(ndcg_of, lists, scores)) == pytest.approx(wanted[-1]["ndcg_10"], abs=1e-6)
     champion_, challenger_ = wanted
     figures_ = [calibration(lists, champion, challenger)[0], loss(lists, champion, challenger)[0]]
-    for figure, name in zip([*figures_, ndcg(lists, champion, challenger)[0]], ("ece", "log_loss", "ndcg_10"), strict=True):
+    for figure, name in zip(
+        [*figures_, ndcg(lists, champion, challenger)[0]], ("ece", "log_loss", "ndcg_10"), strict=True
+    ):
         assert (figure.reference, figure.value) == pytest.approx((champion_[name], challenger_[name]), abs=1e-6)
 
 
