@@ -131,4 +131,5 @@ def _print(summary: Summary, spec: Spec) -> None:
 def _cell(row: Row | None) -> str:
     if row is None or row.value is None:
         return NONE
-    return f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f}){' *' if row.sure else ''}"
+    ends = "" if row.low is None or row.high is None else f" ({row.low:.4f} to {row.high:.4f})"
+    return f"{row.value:.4f}{ends}{' *' if row.sure else ''}"

@@ -108,8 +108,8 @@ def figures_of(
     yield calibration_figure(lists, before, after, bootstrap)
     yield from robustness_figures(lists, ((champion, before), (challenger, after)), config, bootstrap, worth)
     wide = pools(lists, config.pool, config.exposure_contexts, config.seed)
-    shelves = [top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger)]
-    yield from exposure_figures(*shelves, brands or {})
+    one, other = (top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger))
+    yield from exposure_figures(one, other, brands or {})
     calls = pools(lists, config.pool, config.latency_calls, config.seed)
     times = measure(champion, challenger, calls, config.latency_repeats, config.seed, clock)
     yield from latency_figures(*times, candidates(config.pool), bootstrap)

@@ -97,7 +97,7 @@ def encode(verdict: Verdict) -> bytes:
 
 
 def decode(data: bytes) -> Verdict:
-    """Read what :func:`encode` wrote, or an earlier version of it; ``msgspec.DecodeError`` where it is not a verdict."""
+    """Read what :func:`encode` wrote, now or before figures had names; ``msgspec.DecodeError`` for anything else."""
     verdict = msgspec.json.decode(data, type=dict[str, Any])
     if "figures" in verdict:
         return msgspec.convert(verdict, Verdict)

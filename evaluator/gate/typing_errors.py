@@ -52,7 +52,7 @@ def perturb(text: str, kind: str, chance: random.Random) -> str:
     """A text with one change of a kind; the same text where there is nothing to change.
 
     ``typo`` swaps two letters, drops one or doubles one, never a word's first; ``keyboard`` types a neighbouring key;
-    ``case`` changes to capitals or title case; ``words left out`` drops a word; ``spaces`` adds some around and between.
+    ``case`` changes to capitals or title case; ``words left out`` drops one; ``spaces`` adds some around and between.
 
     Examples
     --------

@@ -32,8 +32,9 @@ FIT_EVERY_MS = 60_000
 class HourlyMetrics:
     """Rolling measures of views.
 
-    Novelty is measured by how often a shelf's items were shown in the hour before. Propensities of positions are estimated once
-    a minute of event time, from items that were at several positions on the same surface for the same query.
+    Novelty is measured by how often a shelf's items were shown in the hour before. Propensities of positions are
+    estimated once a minute of event time, from items that were at several positions on the same surface for the same
+    query.
 
     Examples
     --------

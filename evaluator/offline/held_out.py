@@ -4,6 +4,7 @@ Knows served models and the summary; the figures are :mod:`evaluator.gate`'s. Ti
 both are in one process.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,10 +79,13 @@ def _of_reference(figure: Figure) -> Figure:
 
 
 def _put(rows: dict[Key, Row], figure: Figure, contender: str) -> None:
+    """In place of the row of the same name, whose interval stays where it is of the same cases."""
     key = contender, figure.measure, figure.segment
     own = {name: getattr(figure, name) for name in Figure.__struct_fields__ if name not in ("contender", "dimension")}
-    if key in rows:
-        rows[key] = msgspec.structs.replace(rows[key], **own)
+    if (row := rows.get(key)) is not None:
+        if row.value is not None and figure.value is not None and math.isclose(row.value, figure.value, rel_tol=1e-6):
+            own |= {"low": row.low, "high": row.high}
+        rows[key] = msgspec.structs.replace(row, **own)
     elif figure.value is not None or figure.difference is not None:
         dimension = DIMENSIONS.get(figure.measure, "robustness" if figure.segment else "effect")
         rows[key] = Row(contender=contender, dimension=dimension, better=None, says=SAYS, **own)

@@ -1,1 +1,1 @@
-"""Measures of rankings, probabilities and shelves: each has one definition and one name, offline, in the gate and live."""
+"""Measures of rankings, probabilities and shelves: one definition and one name each, offline, in the gate and live."""

@@ -72,7 +72,8 @@ def ece(gaps: Numbers, weight: float, edges: Sequence[float] = TENTHS) -> float:
     """
     if not weight:
         return float("nan")
-    whole = np.bincount(bins_of(np.array([0.0, *edges])), gaps, len(TENTHS) + 1)
+    whole: Numbers = np.zeros(len(TENTHS) + 1)
+    np.add.at(whole, bins_of(np.array([0.0, *edges])), gaps)
     return float(expected_calibration_error(whole, weight))
 
 

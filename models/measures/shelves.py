@@ -1,7 +1,7 @@
 """What shelves show: exposure, coverage, novelty and diversity of the first ten places.
 
-Knows names, scores and words, nothing of who ranked. A place's exposure is nDCG's discount, 1 / log2(1 + rank), and zero
-after the tenth (Singh and Joachims 2018, "Fairness of Exposure in Rankings").
+Knows names, scores and words, nothing of who ranked. A place's exposure is nDCG's discount,
+1 / log2(1 + rank), and zero after the tenth (Singh and Joachims 2018, "Fairness of Exposure in Rankings").
 """
 
 import math

@@ -40,13 +40,12 @@ def exposure_figures(
     brands
         An item's brand by its text; items without a brand count as one.
     """
-    shelves = champion, challenger
-    yield _figure(EXPOSURE_BY_ITEM, *(shares(some) for some in shelves), len(champion))
+    yield _figure(EXPOSURE_BY_ITEM, shares(champion), shares(challenger), len(champion))
     if not brands:
         yield Figure(measure=EXPOSURE_BY_BRAND, note="no brands are known")
         return
-    of_brands = (shares([brands.get(item, "") for item in names] for names in some) for some in shelves)
-    yield _figure(EXPOSURE_BY_BRAND, *of_brands, len(champion))
+    one, other = (shares([brands.get(item, "") for item in names] for names in some) for some in (champion, challenger))
+    yield _figure(EXPOSURE_BY_BRAND, one, other, len(champion))
 
 
 def _figure(measure: str, one: Mapping[str, float], other: Mapping[str, float], count: int) -> Figure:

@@ -1,6 +1,6 @@
 """Fairness: does exposure follow merit, are popular items pushed further, and does the order hang on names?
 
-Exposure is the live page's and the gate's: 1 / log2(1 + rank) of the first ten (Singh and Joachims 2018). Merit is a group's share of the
+Exposure is that of :mod:`models.measures.shelves`, as on the live page and in the gate. Merit is a group's share of the
 gains. Knows values, and ranks cases with swapped words; nothing of how contenders work.
 """
 

@@ -7,7 +7,7 @@ Pure: takes results, gives what templates draw. Knows nothing of languages or of
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluator.offline.data import Task
+from evaluator.offline.data import Source
 from evaluator.offline.report import charts
 from evaluator.offline.report.charts import Costed, Front
 from evaluator.offline.report.disagreements import Disagreements
@@ -58,7 +58,7 @@ class Page:
 
     spec: Spec
     data_name: str
-    task: Task
+    task: Source
     counts: tuple[int, int, int]
     made: Provenance
     summary: Summary

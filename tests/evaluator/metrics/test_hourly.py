@@ -86,9 +86,8 @@ def test_calibration_is_predicted_against_observed() -> None:
     assert values(measures, 100, "calibration_predicted", **of) == [pytest.approx(30)]
     assert values(measures, 100, "calibration_observed", **of) == [20]
     assert values(measures, 100, "calibration_observed", intent="buy") == [0]
-    assert [one.labels["bin"] for one in measures.get(100) if one.name == "calibration_count"][0] == str(
-        bins_of(np.array([0.3]), FINE)[0]
-    )
+    [bin, *_] = (one.labels["bin"] for one in measures.get(100) if one.name == "calibration_count")
+    assert bin == str(bins_of(np.array([0.3]), FINE)[0])
 
 
 def test_propensities_come_from_items_that_stood_at_several_places() -> None:
