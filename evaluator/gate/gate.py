@@ -79,7 +79,14 @@ def decide(
             checks = [_bad(error)]
         else:
             checks = check(gate, figures, config.confidence)
-    return conclude(checks, figures, groups, len(lists), config.model_dump(mode="json"))
+    return conclude(
+        checks,
+        figures,
+        shoppers=groups.count if groups.unit == "shoppers" else 0,
+        queries=len(set(groups.queries)),
+        contexts=len(lists),
+        config=config.model_dump(mode="json"),
+    )
 
 
 def figures_of(

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from evaluator.gate.dataset import Groups
 from evaluator.gate.thresholds import Check, Figure, Outcome
 from models.measures.names import (
     ECE,
@@ -57,7 +56,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def conclude(
-    checks: Sequence[Check], figures: Sequence[Figure], groups: Groups, contexts: int, config: dict[str, Any]
+    checks: Sequence[Check],
+    figures: Sequence[Figure],
+    *,
+    shoppers: int,
+    queries: int,
+    contexts: int,
+    config: dict[str, Any],
 ) -> Verdict:
     """One failed check refuses the challenger; otherwise one check without enough examples leaves the decision open.
 
@@ -65,10 +70,9 @@ def conclude(
     --------
     >>> fine = Check(asked="log_loss difference_below 0", outcome="passed", said="Better.")
     >>> open = Check(asked="ndcg@10 difference_min -0.01", outcome="too_few", needed=900, said="ndcg@10: ?")
-    >>> conclude([fine, open], [], Groups(("ann", "bob"), ("tv", "tv"), "shoppers"), 2, {}).sentence
-    'Not enough examples: 2 shoppers, 1 queries. ndcg@10: ?.'
+    >>> conclude([fine, open], [], shoppers=100, queries=110, contexts=120, config={}).sentence
+    'Not enough examples: 100 shoppers, 110 queries. ndcg@10: ?.'
     """
-    shoppers, queries = groups.count if groups.unit == "shoppers" else 0, len(set(groups.queries))
     open_ = [check for check in checks if check.outcome == "too_few"]
     refused = [check for check in checks if check.outcome in ("failed", "missing")]
     decision: Decision = "refused" if refused else "too_few" if open_ else "passed"

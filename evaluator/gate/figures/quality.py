@@ -1,4 +1,4 @@
-"""Is the challenger better? Log loss, nDCG@10, reciprocal rank and calibration beside the champion's, on the same lists.
+"""Is the challenger better? Log loss, nDCG@10, reciprocal rank and calibration of both versions on the same lists.
 
 A first model has no champion: it is compared with the untrained scorer once that scorer is calibrated. Pure: takes
 lists and both scorers' probabilities.

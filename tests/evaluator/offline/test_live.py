@@ -1,6 +1,5 @@
 """Live metrics and the offline evaluation measure the same shelves alike, by the same names."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -213,7 +213,7 @@ def test_without_anything_to_choose_between_nothing_is_told_of_ndcg() -> None:
     said = [np.full((2, 4), 0.25, np.float32)] * 9
     figure, found = ndcg(lists, said, said)
     assert figure.value is None and found.outcome == "too_few" and found.needed is None
-    assert conclude([found], [figure], Groups.of(lists), 9, {}).sentence == (
+    assert conclude([found], [figure], shoppers=0, queries=9, contexts=9, config={}).sentence == (
         "Not enough examples: 9 queries. ndcg@10, too few lists have outcomes that differ; "
         "there is no interval of its difference."
     )
