@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from evaluator.gate.thresholds import CHALLENGER, GateFile, GateFileError, Threshold, read
 from evaluator.gate.typing_errors import KINDS
@@ -57,11 +57,14 @@ class GateConfig(Config):
     exposure_brand: Share = 0.5
     exposure_item: Share = 0.8
     file: Path | None = None
+    _own: tuple[Threshold, ...] = PrivateAttr(())
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if self.file is not None:
-            _check(self.file, read(self.file), self.measured)
+            found = read(self.file)
+            _check(self.file, found, self.measured)
+            self._own = tuple(found.threshold)
         return self
 
     @property
@@ -99,7 +102,7 @@ class GateConfig(Config):
                 Threshold(measure=EXPOSURE_BY_BRAND, difference_max=self.exposure_brand, optional=True),
                 Threshold(measure=LATENCY_P50, segment=calls, ratio_max=self.latency_median, by="better_end"),
                 Threshold(measure=LATENCY_P99, segment=calls, ratio_max=self.latency_p99, by="better_end"),
-                *(read(self.file).threshold if self.file is not None else ()),
+                *self._own,
             ],
         )
 

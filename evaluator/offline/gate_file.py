@@ -47,7 +47,7 @@ def _of_threshold(asked: Threshold, summary: Summary, contenders: Sequence[str])
             continue
         rows = [row for row in summary.rows if row.contender == name and asked.matches(row)]
         for row in rows:
-            yield checked(asked, row, reference=summary.reference)
+            yield checked(asked, row, reference=summary.reference, confidence=summary.confidence)
         if not rows:
             outcome: Outcome = "passed" if asked.optional and name not in summary.failures else "missing"
             yield Check(contender=name, asked=asked.words(), outcome=outcome, said=_absent(asked, summary, name))

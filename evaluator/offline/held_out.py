@@ -54,7 +54,7 @@ def as_the_gate(summary: Summary, spec: Spec, data: EvaluationData) -> None:
                 _put(rows, _of_reference(figure), spec.contenders[0])
         except AnswerError as error:
             summary.failures.setdefault(name, []).append(f"gate: {error}")
-    summary.rows = list(rows.values())
+    summary.rows, summary.confidence = list(rows.values()), held.settings.confidence
 
 
 def _model(name: str, data: EvaluationData, summary: Summary) -> ServedModel | None:

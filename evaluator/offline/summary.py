@@ -94,6 +94,8 @@ class Summary(msgspec.Struct, kw_only=True):
         The same as values; None where no contender could be measured.
     counts
         How many shoppers and queries there are.
+    confidence
+        That of the intervals of differences.
     """
 
     reference: str
@@ -105,6 +107,7 @@ class Summary(msgspec.Struct, kw_only=True):
     findings: list[Named]
     failures: dict[str, list[str]]
     counts: dict[str, int] = {}
+    confidence: float = 0.95
 
 
 def summarise(results: Sequence[Result], task: Source) -> Summary:
