@@ -13,28 +13,15 @@ from rich.table import Table
 from evaluator.gate.thresholds import GateFile, passed
 from evaluator.offline import gate_file, history
 from evaluator.offline import run as runs
-from evaluator.offline.contenders import contender
-from evaluator.offline.held_out import as_the_gate
 from evaluator.offline.report.render import write_comparison, write_report
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import Row, Summary, summarise
 from evaluator.preparation.tables import DataError
 from liveshelf.terminal import NONE, console, plain
+from models.store.atomic import write_whole
 
 SHOWN = ("ndcg@10", "ndcg@20", "mrr", "recall@20")
 """Measures of the terminal's table; the report has all."""
-
-
-def kinds_table() -> None:
-    """Show what kinds of contenders there are."""
-    table = Table(
-        title="Contenders", caption="A name is KIND or KIND:NAME, such as cosine:intfloat/multilingual-e5-small"
-    )
-    table.add_column("kind")
-    table.add_column("what")
-    for kind, make in sorted(contender.kinds().items()):
-        table.add_row(kind, (make.__doc__ or "").strip().partition("\n")[0])
-    console.print(table)
 
 
 def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
@@ -45,7 +32,7 @@ def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
     DataError, evaluator.offline.contenders.contender.ContenderError
         When something that was asked for cannot be done.
     """
-    if (out / "spec.json").is_file() and not resume:
+    if (out / runs.SPEC).is_file() and not resume:
         raise DataError(f"{out} holds an evaluation. Go on with it by --resume, or name another folder with --out.")
     data = runs.prepare(spec, out)
     console.print(
@@ -62,9 +49,11 @@ def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
     summary = summarise(results, spec.task)
     summary.counts = data.counts
     if spec.task == "held_out":
+        from evaluator.offline.held_out import as_the_gate  # it loads torch, which other data may not need
+
         with console.status("Measuring as the trainer's gate"):
             as_the_gate(summary, spec, data)
-    runs.write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
+    write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
     pages = write_report(spec, out, data, results, summary)
     _print(summary, spec)
     console.print(plain(f"Report: {' and '.join(map(str, pages))}"))
@@ -80,7 +69,7 @@ def keeps(gate: GateFile, summary: Summary, spec: Spec, junit: Path | None) -> b
         table.add_row(plain(one.contender), plain(one.asked), one.outcome, plain(one.said), style=style)
     console.print(table)
     if junit is not None:
-        runs.write(junit, gate_file.junit(checks))
+        write_whole(junit, gate_file.junit(checks))
     kept, failed = passed(checks), sum(one.outcome != "passed" for one in checks)
     said = "The gate is passed" if kept else f"The gate is not passed: {failed} of {len(checks)} checks fail"
     console.print(f"{said}.", style="bold" if kept else "bold red", highlight=False)

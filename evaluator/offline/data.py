@@ -159,7 +159,7 @@ def problems(data: EvaluationData) -> list[str]:
     >>> for sentence in problems(EvaluationData("d", "graded", [Case("1", ("a", "b"), np.ones(2), "q")], [], items)):
     ...     print(sentence)
     One query only: nothing can be resampled. Give data with at least two.
-    All judgements of every case are equal: no order is better than another.
+    All judgements of every case are equal: no order is better than another. Give data in which they differ.
     >>> problems(EvaluationData("d", "graded", [], [], {}))
     ['There is no case to rank: the data is empty.']
     """
@@ -170,8 +170,11 @@ def problems(data: EvaluationData) -> list[str]:
         unit = "shopper" if data.cases[0].shopper else "query"
         found.append(f"One {unit} only: nothing can be resampled. Give data with at least two.")
     if not any(case.decided or case.propensities is not None for case in data.cases):
-        found.append("All judgements of every case are equal: no order is better than another.")
+        said = "All judgements of every case are equal: no order is better than another."
+        found.append(f"{said} Give data in which they differ.")
     unknown = next((item for case in data.cases for item in case.items if item not in data.items), None)
     if unknown is not None:
         found.append(f"Item {unknown!r} is ranked, but is not among the items: give its text.")
+    if not any(one.text for one in data.items.values()):
+        found.append("No item has a text. Name its column with --column text=NAME.")
     return found

@@ -15,6 +15,7 @@ from evaluator.offline.dimensions.dimension import optional
 from evaluator.offline.report.provenance import Provenance
 from evaluator.offline.report.provenance import read as read_provenance
 from evaluator.offline.resampling import compare, holm
+from evaluator.offline.run import SPEC
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import EFFECT, SURE, Row, Summary, numbers
 from evaluator.preparation.tables import DataError
@@ -111,7 +112,7 @@ def read(folders: Sequence[Path]) -> list[Past]:
             raise DataError(f"{folder} holds no finished evaluation: it has no summary.json and provenance.json.")
         try:
             summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
-            spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=Spec)
+            spec = msgspec.json.decode((folder / SPEC).read_bytes(), type=Spec)
         except (OSError, msgspec.MsgspecError) as error:
             raise DataError(f"{folder} holds an evaluation that cannot be read: {error}.") from error
         found.append(Past(folder.resolve().name, folder, spec, summary, made))

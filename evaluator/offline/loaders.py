@@ -1,24 +1,29 @@
 """Files to evaluation data: graded pairs, result lists with clicks, transactions, and a trainer's held-out slice.
 
+Values are cleaned as ``liveshelf prepare`` cleans them, so that a raw file and a prepared one are evaluated alike.
 Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines and Parquet, plain, ``.gz`` or ``.xz``.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from evaluator.gate import held_out
-from evaluator.gate.dataset import RankedList, ranked_lists
-from evaluator.gate.figures.quality import levels
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.segments import with_segments
 from evaluator.offline.spec import Spec
+from evaluator.preparation.cleaning import cleaned
 from evaluator.preparation.purchases import purchases
+from evaluator.preparation.schema import Kind
 from evaluator.preparation.tables import DataError, match_columns, read_table
+
+if TYPE_CHECKING:
+    from evaluator.gate.dataset import RankedList
 
 PAST = 200
 """How many past purchases of a shopper are kept."""
@@ -39,27 +44,37 @@ def load(spec: Spec) -> EvaluationData:
         When a file is missing, is no table, or lacks a column.
     """
     makers = {"graded": _graded, "clicks": _clicks, "feed": _feed, "held_out": _held_out}
+    if spec.task not in makers:
+        raise DataError(f"There is no task {spec.task!r}; there are {', '.join(makers)}.")
+    if spec.train and spec.task != "graded":
+        raise DataError(f"--train is for graded data; data of the task {spec.task} is split by itself. Leave it out.")
+    if spec.items and spec.task == "feed":
+        raise DataError("--items is for searches; a feed takes its texts from the data itself. Leave it out.")
     return with_segments(makers[spec.task](spec))
 
 
 def _graded(spec: Spec) -> EvaluationData:
-    wanted = ("query", "item", "text", "gain")
-    items: dict[str, Document] = {}
+    items = _texts(spec)
+    wanted = ("query", "item", "gain") if spec.items else ("query", "item", "text", "gain")
     span: list[float] = []
 
     def cases(path: str, unjudged: bool) -> list[Case]:
         table = read_table(Path(path))
         names = match_columns(table.columns, spec.columns, wanted, path)
         lists: defaultdict[str, dict[str, float]] = defaultdict(dict)
-        for row in _rows(table, names):
-            gain = _number(row["gain"])
+        for row in _rows(table, names, "pairs"):
+            gain = row["gain"]
             if not row["query"] or not row["item"] or (np.isnan(gain) and not unjudged):
                 continue
-            items.setdefault(row["item"], _document(row))
+            if "text" in row:
+                items.setdefault(row["item"], _document(row))
             known = lists[row["query"]].get(row["item"], float("nan"))
             lists[row["query"]][row["item"]] = known if np.isnan(gain) else gain
         if not any(gain == gain for gains in lists.values() for gain in gains.values()):  # noqa: PLR0124
-            raise DataError(f"{path} has no row with a query, an item and a number as gain.")
+            raise DataError(
+                f"{path} has no row with a query, an item and a number as gain. Gains are read from the column "
+                f"{names['gain']!r}; name another with --column gain=NAME."
+            )
         span.extend(gain for gains in lists.values() for gain in gains.values() if not np.isnan(gain))
         return [
             Case(f"q{number}", tuple(gains), np.array(list(gains.values())), query)
@@ -75,8 +90,8 @@ def _clicks(spec: Spec) -> EvaluationData:
     table = read_table(Path(spec.data))
     names = match_columns(table.columns, spec.columns, ("query", "item", "gain", "list", "rank"), spec.data)
     texts = _texts(spec)
-    lists: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in _rows(table, names):
+    lists: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in _rows(table, names, "behaviour"):
         if row["item"] in texts or row.get("text"):
             lists[row["list"]].append(row)
     if not lists:
@@ -90,13 +105,16 @@ def _clicks(spec: Spec) -> EvaluationData:
     return EvaluationData(Path(spec.data).name, "clicks", chosen, order[:cut][: 20 * max(1, len(chosen))], texts)
 
 
-def _list(name: str, shown_to: str, rows: list[dict[str, str]], texts: dict[str, Document]) -> Case:
-    """A list that was shown, in its order."""
-    rows.sort(key=lambda row: _number(row["rank"]))
+def _list(name: str, shown_to: str, rows: list[dict[str, Any]], texts: dict[str, Document]) -> Case:
+    """A list that was shown, in its order. An item that it shows twice counts once, where it stands first."""
+    rows.sort(key=lambda row: np.nan_to_num(row["rank"], nan=np.inf))
+    clicked: dict[str, float] = {}
     for row in rows:
         texts.setdefault(row["item"], _document(row))
-    gains = np.array([_truth(row["gain"]) for row in rows])
-    logged = np.array([_number(row.get("propensity", "")) for row in rows])
+        clicked[row["item"]] = max(clicked.get(row["item"], 0.0), np.nan_to_num(row["gain"]))
+    rows = list({row["item"]: row for row in reversed(rows)}.values())[::-1]
+    gains = np.array([clicked[row["item"]] for row in rows])
+    logged = np.array([row.get("propensity", np.nan) for row in rows])
     logged = np.where((logged > 0) & (logged <= 1), logged, np.nan)
     given = None if np.isnan(logged).all() else logged
     items, shopper = tuple(row["item"] for row in rows), rows[0].get("shopper") or shown_to
@@ -155,6 +173,8 @@ def _feed(spec: Spec) -> EvaluationData:
 
 def _held_out(spec: Spec) -> EvaluationData:
     """The lists of a trainer's gate. Items are named by their texts, since models read nothing else."""
+    from evaluator.gate.dataset import ranked_lists  # it loads torch, which other data does not need
+
     try:
         held = held_out.read(Path(spec.data))
     except ValueError as error:
@@ -166,8 +186,10 @@ def _held_out(spec: Spec) -> EvaluationData:
     return EvaluationData(Path(spec.data).name, "clicks", cases, [], items, intent_weights=held.intent_weights)
 
 
-def _ranked(name: str, one: RankedList) -> Case:
+def _ranked(name: str, one: "RankedList") -> Case:
     """A list of the gate as a case; its last impression comes first."""
+    from evaluator.gate.figures.quality import levels
+
     request, last = one.request, slice(None, None, -1)
     return Case(
         name,
@@ -189,33 +211,17 @@ def _texts(spec: Spec) -> dict[str, Document]:
         return {}
     table = read_table(Path(spec.items))
     names = match_columns(table.columns, spec.columns, ("item", "text"), spec.items)
-    return {row["item"]: _document(row) for row in _rows(table, names) if row["text"].strip()}
+    return {row["item"]: _document(row) for row in _rows(table, names, "items") if row["text"]}
 
 
-def _rows(table: pl.DataFrame, names: Mapping[str, str]) -> Iterable[dict[str, str]]:
-    chosen = table.select(
-        [pl.col(column).cast(pl.String).fill_null("").alias(field) for field, column in names.items()]
-    )
-    return chosen.iter_rows(named=True)
+def _rows(table: pl.DataFrame, names: Mapping[str, str], kind: Kind) -> Iterable[dict[str, Any]]:
+    """Rows by field, cleaned: texts and ids, empty where there is none, and numbers, NaN where there is none."""
+    rows = cleaned(table, names, kind)
+    return rows.with_columns(cs.string().fill_null(""), cs.float().fill_null(np.nan)).iter_rows(named=True)
 
 
-def _document(row: Mapping[str, str]) -> Document:
-    return Document(row.get("text", "").strip(), row.get("brand", "").strip(), price=_number(row.get("price", "")))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _truth(text: str) -> float:
-    word = text.strip().casefold()
-    if word in {"true", "false"}:
-        return float(word == "true")
-    value = _number(text)
-    return 0.0 if np.isnan(value) else value
+def _document(row: Mapping[str, Any]) -> Document:
+    return Document(row.get("text", ""), row.get("brand", ""), price=row.get("price", np.nan))
 
 
 def _limited(cases: Sequence[Case], spec: Spec) -> list[Case]:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 Numbers = npt.NDArray[np.float64]
 
 TINY = 1e-12
 
-DETECTABLE = float(norm.ppf(0.975) + norm.ppf(0.8))
+DETECTABLE = float(ndtri(0.975) + ndtri(0.8))
 """Standard errors that a true difference needs to be found in four of five data sets of this size."""
 
 
@@ -66,8 +66,11 @@ class Resampling:
         names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
         place = np.array([names[name] for name in groups], np.intp)
         count = len(names)
-        drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-        return cls(np.vstack([np.ones(count), drawn]).astype(np.float64)[:, place])
+        chance, shares = np.random.default_rng(seed), np.full(count, 1 / count)
+        weights = np.ones((draws + 1, len(place)))
+        for row in weights[1:]:
+            row[:] = chance.multinomial(count, shares)[place]
+        return cls(weights)
 
     def mean(self, values: Sequence[float] | Numbers, masses: Numbers | None = None) -> Numbers:
         """Replicates of a mean over the cases where it is defined (not NaN): float64 [draws + 1].
@@ -133,7 +136,7 @@ def compare(one: Numbers, other: Numbers) -> Comparison:
         return Comparison(value, low, high, math.nan, math.nan)
     if error < TINY:  # the two never differ, or always by the same
         return Comparison(value, low, high, float(abs(value) < TINY), 0.0)
-    p = float(2 * norm.sf(abs(value) / error))
+    p = float(2 * ndtr(-abs(value) / error))
     return Comparison(value, low, high, p, DETECTABLE * error)
 
 

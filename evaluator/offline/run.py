@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import threading
 import time
 import traceback
@@ -26,8 +27,16 @@ from evaluator.offline.dimensions import dimension as dimensions
 from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.loaders import load
 from evaluator.offline.resampling import Resampling
+from evaluator.offline.sources import require_unchanged
 from evaluator.offline.spec import Spec
 from evaluator.preparation.tables import DataError
+from models.store.atomic import replacing, write_whole
+
+SPEC = "spec.json"
+"""What a run was asked to do, in its folder."""
+
+SCORING, PROCESS = "scoring", "process"
+"""Stages of a contender besides its dimensions: fitting and scoring, and its process as a whole."""
 
 AT_ONCE = 256
 """Cases scored between two reports of progress."""
@@ -58,28 +67,37 @@ def prepare(spec: Spec, folder: Path) -> EvaluationData:
 
     Raises
     ------
-    DataError, evaluator.offline.contenders.contender.ContenderError
-        When the data cannot be evaluated, or a contender or dimension does not exist; nothing is written then.
+    DataError
+        When the data cannot be evaluated, the folder holds another evaluation, or it cannot be written to.
+    evaluator.offline.contenders.contender.ContenderError, models.weights.WeightsError, models.store.errors.StoreError
+        When a contender does not exist. Nothing is written then.
     """
-    known = dimensions.every()
     for name in spec.contenders:
-        contenders.maker(name)
+        contenders.require(name)
     for name in spec.dimensions:
-        if name not in known:
-            raise DataError(f"There is no dimension {name!r}; there are {', '.join(sorted(known))}.")
+        if name not in dimensions.names():
+            raise DataError(f"There is no dimension {name!r}; there are {', '.join(dimensions.names())}.")
+    before = folder / SPEC
+    if before.is_file() and msgspec.json.decode(before.read_bytes(), type=Spec) != spec:
+        raise DataError(f"{folder} holds another evaluation. Name another folder with --out, or remove it.")
     data = load(spec)
     if found := problems(data):
         raise DataError(" ".join(found))
-    folder.mkdir(parents=True, exist_ok=True)
-    before = folder / "spec.json"
-    if before.is_file() and msgspec.json.decode(before.read_bytes(), type=Spec) != spec:
-        raise DataError(f"{folder} holds another evaluation. Name another folder, or remove it.")
-    write(before, msgspec.json.format(msgspec.json.encode(spec)))
+    try:
+        write_whole(before, msgspec.json.format(msgspec.json.encode(spec)))
+        require_unchanged(spec, folder)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written to: {error.strerror}. Name another folder with --out.") from error
     return data
 
 
 def run(spec: Spec, folder: Path, say: Say) -> list[Result]:
-    """Evaluate every contender; what an earlier, interrupted run has left is not done again."""
+    """Evaluate every contender; what an earlier, interrupted run has finished is not done again.
+
+    What failed there is tried again, and counts as failed until it succeeds.
+    """
+    for left in folder.rglob("*.part"):  # of a run that was killed while it wrote
+        left.unlink()
     return [_contender(spec, folder, name, say) for name in spec.contenders]
 
 
@@ -95,8 +113,9 @@ def _contender(spec: Spec, folder: Path, name: str, say: Say) -> Result:
             say(name, stage, share)
         process.join()
         if process.exitcode:
-            said = f"its process ended with exit code {process.exitcode}"
-            write(place / "failure-process.json", msgspec.json.encode(Failure(stage="process", error=said)))
+            _write_failure(place, Failure(stage=PROCESS, error=_ending(process.exitcode)))
+        else:
+            _failure_file(place, PROCESS).unlink(missing_ok=True)
     return collected(spec, folder, name)
 
 
@@ -136,21 +155,26 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]", "_", name)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
-
-
 def _wanted(spec: Spec) -> list[str]:
-    return spec.dimensions or list(dimensions.every())
+    return spec.dimensions or dimensions.names()
 
 
 def _missing(spec: Spec, place: Path) -> list[str]:
-    done = {file.stem for file in place.glob("*.json")}
-    return [name for name in _wanted(spec) if name not in done and f"failure-{name}" not in done]
+    """The dimensions without a result: those that were not reached, and those that failed, which are tried again."""
+    return [name for name in _wanted(spec) if not (place / f"{name}.json").is_file()]
+
+
+def _ending(exit_code: int) -> str:
+    """What an exit code says.
+
+    Examples
+    --------
+    >>> _ending(7), _ending(-9)
+    ('its process ended with exit code 7', 'its process was ended by SIGKILL')
+    """
+    if exit_code < 0:
+        return f"its process was ended by {signal.Signals(-exit_code).name}"
+    return f"its process ended with exit code {exit_code}"
 
 
 def _messages(pipe: Any) -> Iterator[tuple[str, float]]:
@@ -166,23 +190,22 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("EVALUATION_CACHE", str(place.parent.parent / "answers"))
-    for stale in place.glob("failure-*.json"):
-        stale.unlink()
     try:
         bench = _bench(spec, place, name, pipe)
     except Exception as error:
-        _fail(place, "scoring", error)
+        _fail(place, SCORING, error)
         return
-    known = dimensions.every()
+    _failure_file(place, SCORING).unlink(missing_ok=True)
     for dimension in missing:
         part_of = replace(bench, progress=lambda share, dimension=dimension: pipe.send((dimension, share)))  # type: ignore[misc]
         pipe.send((dimension, 0.0))
         try:
-            content = msgspec.json.encode(known[dimension].measure(part_of), enc_hook=_plain)
+            content = msgspec.json.encode(dimensions.named(dimension).measure(part_of), enc_hook=_plain)
         except Exception as error:
             _fail(place, dimension, error)
         else:
-            write(place / f"{dimension}.json", content)
+            write_whole(place / f"{dimension}.json", content)
+            _failure_file(place, dimension).unlink(missing_ok=True)
         pipe.send((dimension, 1.0))
 
 
@@ -202,9 +225,10 @@ def _end_with_parent() -> None:
 
 
 def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
+    require_unchanged(spec, place.parent.parent)
     data = with_further_items(load(spec), spec)
     resampling = Resampling.of([case.group for case in data.cases], spec.draws, spec.seed)
-    contenders.kinds()  # imports their libraries, which is nobody's start-up
+    contenders.maker(name)  # imports its libraries, which is no part of the contender's start-up
     started, cpu = time.perf_counter(), time.process_time()
     pipe.send(("fitting", 0.0))
     contender = contenders.make(name)
@@ -221,10 +245,9 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
     given = None if probabilities is None or data.task == "feed" else probabilities(cases)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
     seconds = {"fit": fitted - started, "score": scored - fitted, "fit_cpu": fit_cpu}
-    write(place / "times.json", msgspec.json.encode(seconds | {"peak_mb": peak_mb}))
-    with (place / "scores.npz.part").open("wb") as file:
+    write_whole(place / "times.json", msgspec.json.encode(seconds | {"peak_mb": peak_mb}))
+    with replacing(place / "scores.npz") as file:
         np.savez_compressed(file, scores=np.concatenate(scores).astype(np.float32))
-    (place / "scores.npz.part").replace(place / "scores.npz")
     return Bench(
         contender,
         data,
@@ -241,9 +264,8 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
 def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
     """The same data, with the items that its dimensions have ranked besides."""
     further: dict[str, Document] = {}
-    known = dimensions.every()
     for name in _wanted(spec):
-        further |= known[name].further_items(data, spec.seed)
+        further |= dimensions.named(name).further_items(data, spec.seed)
     return replace(data, items={**data.items, **further}, further=tuple(further))
 
 
@@ -258,4 +280,12 @@ def _fail(place: Path, stage: str, error: BaseException) -> None:
         said = f"{type(error).__name__}: {said}"
     (place / "logs").mkdir(parents=True, exist_ok=True)
     (place / "logs" / f"{stage}.txt").write_text(traceback.format_exc(), "utf-8")
-    write(place / f"failure-{stage}.json", msgspec.json.encode(Failure(stage=stage, error=said)))
+    _write_failure(place, Failure(stage=stage, error=said))
+
+
+def _write_failure(place: Path, failure: Failure) -> None:
+    write_whole(_failure_file(place, failure.stage), msgspec.json.encode(failure))
+
+
+def _failure_file(place: Path, stage: str) -> Path:
+    return place / f"failure-{stage}.json"

@@ -134,6 +134,22 @@ def clean(raw: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, Counter[st
     return rows, +changes
 
 
+def cleaned(table: pl.DataFrame, names: Mapping[str, str], kind: Kind) -> pl.DataFrame:
+    """The fields of a whole table as :func:`clean` makes them; dates and decimal marks are read as its columns show.
+
+    Examples
+    --------
+    >>> table = pl.DataFrame({"q": ["caf\u00c3\u00a9 "], "stars": ["2,5"], "other": [1]})
+    >>> cleaned(table, {"query": "q", "gain": "stars"}, "pairs").rows()
+    [('café', 2.5)]
+    """
+    survey = Survey()
+    survey.add(table, names)
+    decimals = {field: marks.decimal for field, marks in survey.marks.items()}
+    chosen = table.select(list(dict.fromkeys(names.values())))
+    return clean(chosen, Reading(kind, names, order=survey.orders.order, decimals=decimals))[0]
+
+
 SENTENCES = text.SENTENCES | {
     "measures": "texts name a measure, which stands in the columns measure and measure_unit in base units",
     "currency": "prices were converted by a given rate",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from evaluator.preparation import rules
-from evaluator.preparation.cleaning import Reading, Survey, clean
+from evaluator.preparation.cleaning import cleaned
 
 
 def purchases(table: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
@@ -26,10 +26,7 @@ def purchases(table: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     >>> purchases(table, {name: name for name in line}).select("list", "item").rows()
     [('1', '85123A')]
     """
-    survey = Survey()
-    survey.add(table, names)
-    decimals = {field: marks.decimal for field, marks in survey.marks.items()}
-    rows, _ = clean(table, Reading("transactions", names, order=survey.orders.order, decimals=decimals))
+    rows = cleaned(table, names, "transactions")
     bad = rules.matches(rows, rules.for_kind("transactions", names)).select(pl.any_horizontal(pl.all())).to_series()
     return (
         rows.filter(~bad).unique(["list", "item"], keep="first", maintain_order=True).sort("time", maintain_order=True)

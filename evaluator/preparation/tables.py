@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import lzma
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,28 @@ class DataError(ValueError):
     """Data that cannot be used; the message names the file and what to do."""
 
 
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+"""What reading a file raises, packed or plain."""
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, in one sentence, and what to do.
+
+    Examples
+    --------
+    >>> unreadable(Path("a.csv.xz"), EOFError("Compressed file ended"))
+    'a.csv.xz is damaged or cut off: Compressed file ended. Fetch it again, or write it again.'
+    >>> unreadable(Path("a.csv"), pl.exceptions.ComputeError("no lines.\\nHint: more"))
+    'a.csv cannot be read as a table of this kind: no lines.'
+    """
+    said = str(error).strip().partition("\n")[0].rstrip(".")
+    if isinstance(error, EOFError | lzma.LZMAError | zlib.error | gzip.BadGzipFile):
+        return f"{path} is damaged or cut off: {said}. Fetch it again, or write it again."
+    if isinstance(error, OSError):
+        return f"{path} cannot be read: {error.strerror or said}."
+    return f"{path} cannot be read as a table of this kind: {said}."
+
+
 def read_table(path: Path) -> pl.DataFrame:
     """A file as a table.
 
@@ -81,16 +104,18 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         with OPENERS.get(path.suffix, Path.open)(path, "rb") as file:
             content = file.read()
+        if not content.strip():
+            raise DataError(f"{path} is empty. Give a file with rows.")
         if kind in SEPARATORS:
             found = pl.read_csv(content, separator=SEPARATORS[kind], infer_schema=False, encoding="utf8-lossy")
         elif kind in LINES:
             found = pl.read_ndjson(content, infer_schema_length=None)
         else:
             found = pl.read_parquet(content)
-    except (pl.exceptions.PolarsError, OSError, EOFError, lzma.LZMAError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+    except (pl.exceptions.PolarsError, *UNREADABLE) as error:
+        raise DataError(unreadable(path, error)) from error
     if not found.height:
-        raise DataError(f"{path} has no rows.")
+        raise DataError(f"{path} has no rows. Give a file with some.")
     return found
 
 
@@ -187,8 +212,8 @@ def open_source(path: Path, folder: Path, encoding: str = "utf-8") -> Source:
         ) from error
     except LookupError as error:
         raise DataError(f"{encoding} is no encoding. Known are for example utf-8, cp1252 and gb18030.") from error
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+    except UNREADABLE as error:
+        raise DataError(unreadable(path, error)) from error
     return Source(path, plain, kind, digest, _lines_schema(plain) if kind in LINES else None)
 
 

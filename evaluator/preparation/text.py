@@ -47,12 +47,40 @@ def without_markup(text: str) -> str:
     return ENTITY.sub(lambda found: html.unescape(found[0]), TAG.sub(" ", text))
 
 
+LOST_QUOTE = re.compile(r'^[^"\\]*(?:(?<![^\s\d])\\|\\(?![\w"]))(?:[^"\\]|\\")*"$', re.S)
+"""A text whose first quote is lost, with one too many at its end: its reader knew only ``""``, not ``\\"``."""
+
+
+def with_quotes(text: str) -> str:
+    r"""A text whose quotes a table had escaped by backslashes, the one that another way of reading loses in its place.
+
+    Examples
+    --------
+    >>> for text in ('6\\" hose', '36\\ x 72\\" Layout"', '\\Weird Al\\" - CD"', 'C:\\Tools "x"', 'AC\\DC'):
+    ...     print(with_quotes(text))
+    6" hose
+    36" x 72" Layout
+    "Weird Al" - CD
+    C:\Tools "x"
+    AC\DC
+    """
+    if LOST_QUOTE.match(text):
+        text = text.replace("\\", '\\"', 1)[:-1]
+    return text.replace('\\"', '"')
+
+
 STEPS: tuple[tuple[str, str, str, Callable[[pl.Series], pl.Series]], ...] = (
     (
         "mojibake",
         "UTF-8 that had been read as Windows-1252 was read again",
         r"[\u00c2\u00c3\u00e2][^\x00-\x7f]",
         lambda texts: texts.map_elements(repaired, return_dtype=pl.String),
+    ),
+    (
+        "quotes",
+        "quotes that a table had escaped by backslashes were read again",
+        r"\\",
+        lambda texts: texts.map_elements(with_quotes, return_dtype=pl.String),
     ),
     (
         "html",

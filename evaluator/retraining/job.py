@@ -31,6 +31,7 @@ from models import check
 from models.cpu import limit_threads
 from models.encoder import Encoder
 from models.store import Description, ModelStore, StoreError, files
+from models.store.atomic import write_whole
 from models.store.errors import NotFoundError, transient
 from models.store.manifest import OWN, Data
 from models.store.parts import Parts, parts
@@ -204,8 +205,7 @@ class Job:
         trigger = {"run": self.spec.id, "by": self.spec.by, **msgspec.to_builtins(self.spec.trigger)}
         slices = {"train": len(dataset.train), "calibrate": len(dataset.calibrate), "gate": len(dataset.gate)}
         run_spec.write(folder / "trigger.json", trigger | {"slices": slices | {"rehearsed": dataset.rehearsed}})
-        (folder / "gate.json.part").write_bytes(verdicts.encode(verdict))
-        (folder / "gate.json.part").replace(folder / "gate.json")
+        write_whole(folder / "gate.json", verdicts.encode(verdict))
         return verdict
 
     def _challenger(self, about: Description) -> Parts:

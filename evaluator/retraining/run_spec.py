@@ -3,8 +3,6 @@
 Knows values and their bytes; nothing of how a run is done.
 """
 
-import os
-import uuid
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +10,7 @@ import msgspec
 
 from evaluator.gate.report import Decision
 from evaluator.retraining.training_run import Trigger
-from models.store.storage import sync
+from models.store.atomic import write_whole
 
 T = TypeVar("T")
 
@@ -53,16 +51,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def write(path: Path, value: object) -> None:
     """Create or replace a file of JSON; it is synced to disk when this returns."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(msgspec.json.encode(value))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    write_whole(path, msgspec.json.encode(value))
 
 
 def read(path: Path, kind: type[T]) -> T | None:

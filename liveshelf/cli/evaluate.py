@@ -45,6 +45,9 @@ def evaluate(
 
     with explain_errors():
         require("evaluate")
+        if not contenders and not compare:
+            _show_kinds()
+            return
         from evaluator.gate import held_out
         from evaluator.gate.thresholds import read
         from evaluator.offline import exports
@@ -54,9 +57,8 @@ def evaluate(
         if compare:
             evaluation.compare([Path(one) for one in contenders or ()], out)
             return
-        if not contenders or data is None:
-            evaluation.kinds_table()
-            raise typer.Exit(0 if not contenders else 2)
+        if data is None:
+            raise typer.BadParameter("is missing: name the file that is ranked", param_hint="--data")
         spec = Spec(
             data=str(data),
             task="held_out" if data.name == held_out.FILE else task,  # type: ignore[arg-type]
@@ -64,7 +66,7 @@ def evaluate(
             items=str(items or ""),
             columns=dict(pairs(column, "--column")),
             limit=limit,
-            contenders=list(dict.fromkeys(contenders)),
+            contenders=list(dict.fromkeys(contenders or ())),
             dimensions=list(dimension or ()),
             draws=draws,
             seed=seed,
@@ -75,7 +77,23 @@ def evaluate(
         thresholds = None if gate is None else read(gate)
         exports.ready(export or [])
         summary = evaluation.carry_out(spec, out, resume)
+        if not summary.rows:
+            raise typer.Exit(1)
         for kind in export or ():
             console.print(plain(exports.export(kind, spec, summary, out)))
         if thresholds is not None and not evaluation.keeps(thresholds, summary, spec, junit):
             raise typer.Exit(1)
+
+
+def _show_kinds() -> None:
+    """What kinds of contenders there are; their libraries are not loaded."""
+    from rich.table import Table
+
+    from evaluator.offline.contenders import contender
+    from liveshelf.terminal import console
+
+    caption = "A name is KIND or KIND:NAME, such as cosine:intfloat/multilingual-e5-small"
+    table = Table("kind", "what", title="Contenders", caption=caption)
+    for name, kind in sorted(contender.kinds().items()):
+        table.add_row(name, kind.says)
+    console.print(table)

@@ -4,9 +4,7 @@ Knows paths and bytes; nothing of versions. Every name is relative to the URL, w
 """
 
 import fcntl
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -15,6 +13,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from models.store.atomic import replacing, sync
 from models.store.errors import StoreError
 
 TEMPORARY = "tmp"
@@ -129,17 +128,9 @@ class LocalStorage(Storage):
 
     def _place(self, source: BinaryIO, name: str) -> None:
         """Write a file beside its place, sync it, then rename it: no reader ever sees a part of it."""
-        target, temporary = self.folder / name, self.folder / TEMPORARY / uuid.uuid4().hex
-        for parent in (temporary.parent, target.parent):
-            parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as stream:
-                shutil.copyfileobj(source, stream, 1 << 20)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        target = self.folder / name
+        with replacing(target, self.folder / TEMPORARY) as stream:
+            shutil.copyfileobj(source, stream, 1 << 20)
         for folder in target.parents:
             sync(folder)
             if folder == self.folder:
@@ -177,12 +168,3 @@ def connect(url: str) -> Storage:
     except (ImportError, ValueError) as error:
         raise StoreError(f"The model store {url} cannot be opened: {error}.") from error
     return LocalStorage(fs, root) if "file" in fs.protocol else Storage(fs, root)
-
-
-def sync(folder: Path) -> None:
-    """Sync a folder, so that its entries survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

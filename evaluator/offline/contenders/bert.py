@@ -4,23 +4,22 @@ Know texts, models and the store; nothing of measures.
 """
 
 import copy
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from evaluator.gate.dataset import GateRequest, Served, answers
-from evaluator.offline.contenders.contender import ContenderError, Scores
+from evaluator.offline.contenders.contender import Scores
+from evaluator.offline.contenders.names import classifier, of_store, scorer_weights
 from evaluator.offline.data import Case, Document, EvaluationData
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
-from models.scorer import Architecture, ScoreRequest, utility
-from models.store.parts import Parts, parts
-from models.store.store import ModelStore
+from models.scorer import ScoreRequest, utility
+from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.examples import expected_level
 from models.weights import PACKAGED, quiet, resolve
@@ -167,14 +166,10 @@ class Reranker:
     costly = True
 
     def __init__(self, weights: str) -> None:
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
         folder = resolve(weights)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         with quiet():
             self.model: Any = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval()
-        if self.model.config.num_labels != 1:
-            raise ContenderError(f"{weights} has {self.model.config.num_labels} outputs: a reranker has one.")
 
     def fit(self, data: EvaluationData) -> None:
         """Nothing to learn."""
@@ -206,42 +201,45 @@ class Reranker:
         return case.query or "; ".join(self._data.items[item].text for item in history(case))
 
 
-def folder_or_hub(architecture: Architecture, name: str) -> "ServedModel | Reranker":
-    """A model from a folder or the hub: a head, a classifier of the four intents, a reranker, or bare weights."""
-    path = Path(name).expanduser()
-    if architecture == "late_interaction":
-        if name and _is_head(path):
-            return ServedModel(Parts(architecture=architecture, head=path))
-        return ServedModel(Parts(architecture=architecture, weights=name or PACKAGED))
-    folder = resolve(name or PACKAGED)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    if any("SequenceClassification" in one for one in config.get("architectures") or ()):
-        if len(config.get("id2label") or {0: ""}) == 1:
-            return Reranker(name)
-        return ServedModel(Parts(architecture="cross_encoder", cross_encoder=folder))
-    raise ContenderError(f"{name or PACKAGED} has no classification head: it is no cross-encoder. Use cosine:{name}.")
+def late_interaction(rest: str) -> ServedModel:
+    """Our late-interaction scorer: with the packaged weights and untrained, with weights of a name, or from a folder.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        When there are no such weights.
+    """
+    return ServedModel(scorer_weights(rest))
 
 
-def _is_head(path: Path) -> bool:
-    config = path / "config.json"
-    return config.is_file() and "kernels" in json.loads(config.read_text("utf-8"))
+def cross_encoder(rest: str) -> "ServedModel | Reranker":
+    """A cross-encoder as a folder or a hub name: ours where it has the four intents, else any with one output.
+
+    Raises
+    ------
+    models.weights.WeightsError, evaluator.offline.contenders.contender.ContenderError
+        When there is no such model, or it has no classification head.
+    """
+    folder, outputs = classifier(rest)
+    if outputs == 1:
+        return Reranker(rest)
+    return ServedModel(Parts(architecture="cross_encoder", cross_encoder=folder))
 
 
-def of_store(rest: str) -> ServedModel:
-    """A version of a store: ``STORE#NAME``, a name being an id, its beginning, or a slot such as ``champion``.
+def version(rest: str) -> ServedModel:
+    """A version of the model store as a worker serves it: STORE#NAME, an id, its beginning, or a slot.
 
     Raises
     ------
     models.store.errors.StoreError
         When there is no such version, or it cannot be read.
     """
-    store, _, name = rest.rpartition("#")
-    return ServedModel(parts(ModelStore(store), name))
+    return ServedModel(of_store(rest))
 
 
 CONTENDERS = {
     "cosine": Cosine,
-    "late_interaction": lambda rest: folder_or_hub("late_interaction", rest),
-    "cross_encoder": lambda rest: folder_or_hub("cross_encoder", rest),
-    "version": of_store,
+    "late_interaction": late_interaction,
+    "cross_encoder": cross_encoder,
+    "version": version,
 }

@@ -9,6 +9,7 @@ import bm25s
 import numpy as np
 import Stemmer
 
+from evaluator.offline.contenders import names
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 
@@ -17,7 +18,7 @@ class BM25:
     """BM25 (Robertson et al. 1994) in Lucene's form, over all items; a feed's query is the texts of the history."""
 
     def __init__(self, language: str = "") -> None:
-        self._stemmer = Stemmer.Stemmer(language or "english")
+        self._stemmer = Stemmer.Stemmer(names.language(language))
 
     def fit(self, data: EvaluationData) -> None:
         """Index every item."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from evaluator.offline.contenders.contender import ContenderError, Scores
+from evaluator.offline.contenders.contender import ContenderError, Scores, parameter
 from evaluator.offline.data import Case, EvaluationData
 
 MOST_ITEMS = 8_000
@@ -123,7 +123,7 @@ class ItemKNN(ByNeighbours):
     """
 
     def __init__(self, neighbours: str = "") -> None:
-        self.neighbours = int(neighbours or 100)
+        self.neighbours = int(parameter(neighbours, 100, least=1))
 
     def similarities(self, cases: Sequence[Case], least: float) -> tuple[Interactions, Any]:
         """Cosines without the diagonal."""
@@ -162,7 +162,7 @@ class EASE(ByNeighbours):
     """
 
     def __init__(self, regularisation: str = "") -> None:
-        self.regularisation = float(regularisation or LAMBDA)
+        self.regularisation = parameter(regularisation, LAMBDA)
 
     def similarities(self, cases: Sequence[Case], least: float) -> tuple[Interactions, Any]:
         """The weights B of the closed form: minus P / diag P, with P the inverse of the regularised Gram matrix."""

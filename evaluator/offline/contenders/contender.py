@@ -1,12 +1,17 @@
 """The interface of all contenders, and how they are found by name.
 
-Knows values only; nothing of files, processes or measures.
+Kinds are read from the modules' text, so that naming one imports its own module only: some need seconds and hundreds
+of megabytes for their libraries. Knows nothing of processes and measures.
 """
 
+import ast
 import importlib
+import importlib.util
+import math
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,30 +51,104 @@ class TextContender(Contender, Protocol):
         """As :meth:`score`, with a text in place of each candidate; as many texts per case as it has candidates."""
 
 
+class Asked(NamedTuple):
+    """What it took a service to score one case.
+
+    Attributes
+    ----------
+    seconds
+        From the first request to the last answer, as many requests at once as are allowed; without waits for a limit of
+        rate and without attempts that failed.
+    read, written
+        Tokens, as the service counts them; zero where it does not say.
+    price
+        In the currency of the prices that were given; NaN where none were.
+    """
+
+    seconds: float
+    read: int
+    written: int
+    price: float
+
+
+@runtime_checkable
+class PaidContender(Contender, Protocol):
+    """A contender that asks a service for each score. It is costly, and an answer is asked for once only."""
+
+    def asked(self, cases: Sequence[Case]) -> list[Asked]:
+        """What these cases took when they were scored; they were before."""
+
+
 Make = Callable[[str], Contender]
 """Makes a contender from what follows its kind in its name, such as the folder in ``cross_encoder:FOLDER``."""
+
+Check = Callable[[str], object]
+"""Takes the same and raises, with a sentence for the user, where no contender can be made of it; loads no model."""
+
+
+class Kind(NamedTuple):
+    """A kind of contenders: the module that has it, and the first line of its docstring."""
+
+    module: str
+    says: str
 
 
 class ContenderError(ValueError):
     """A contender that does not exist or cannot be used; the message says what there is instead."""
 
 
-class LimitError(ContenderError):
-    """A contender that has spent what it may spend, such as requests to a service; it says nothing of the model."""
+class ServiceError(ContenderError):
+    """A service that gives no answer that can be used; it says nothing of the model."""
 
 
-def kinds() -> Mapping[str, Make]:
-    """All kinds of contenders, by name: the ``CONTENDERS`` of every module of the package.
+class LimitError(ServiceError):
+    """A contender that has spent what it may spend, such as requests to a service."""
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds of contenders, by name: the keys of ``CONTENDERS`` of every module of the package.
 
     Examples
     --------
-    >>> {"random", "popularity", "bm25"} <= set(kinds())
-    True
+    >>> kinds()["random"]
+    Kind(module='evaluator.offline.contenders.simple', says='A random order, the same for the same case whatever ...')
     """
-    found: dict[str, Make] = {}
-    for module in pkgutil.iter_modules(contenders.__path__):
-        found |= getattr(importlib.import_module(f"{contenders.__name__}.{module.name}"), "CONTENDERS", {})
-    return found
+    return _listed("CONTENDERS")
+
+
+def _listed(mapping: str) -> dict[str, Kind]:
+    """The keys of a mapping at the top of the package's modules, without importing them."""
+    names = sorted(one.name for one in pkgutil.iter_modules(contenders.__path__))
+    modules = [f"{contenders.__name__}.{name}" for name in names]
+    return {key: Kind(module, says) for module in modules for key, says in _entries(module, mapping)}
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    spec = importlib.util.find_spec(module)
+    source = None if spec is None or spec.loader is None else spec.loader.get_source(module)  # type: ignore[attr-defined]
+    return ast.parse(source or "")
+
+
+def _entries(module: str, mapping: str) -> Iterator[tuple[str, str]]:
+    """The keys of a mapping at the top of a module, and what the functions or classes that they name say.
+
+    A mapping that is not written out is read by an import.
+    """
+    said = {
+        node.name: (ast.get_docstring(node) or "").partition("\n")[0]
+        for node in _tree(module).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+    for node in _tree(module).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if name == mapping:
+                if isinstance(node.value, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.value.keys):
+                    pairs = zip(map(ast.literal_eval, filter(None, node.value.keys)), node.value.values, strict=True)
+                    yield from ((key, said.get(ast.unparse(value), "")) for key, value in pairs)
+                else:
+                    made = getattr(importlib.import_module(module), mapping)
+                    yield from ((key, (make.__doc__ or "").partition("\n")[0]) for key, make in made.items())
 
 
 def make(name: str) -> Contender:
@@ -102,7 +181,49 @@ def maker(name: str) -> Make:
     known = kinds()
     if (kind := name.partition(":")[0]) not in known:
         raise ContenderError(f"There is no contender {name!r}; there are {', '.join(sorted(known))}.")
-    return known[kind]
+    made: Make = importlib.import_module(known[kind].module).CONTENDERS[kind]
+    return made
+
+
+def require(name: str) -> None:
+    """Check a contender's name, and what it is made of where the kind is among the ``CHECKS`` of a module.
+
+    Raises
+    ------
+    ContenderError, models.weights.WeightsError, models.store.errors.StoreError
+        When there is no such kind, folder, model or version.
+    """
+    kind, _, rest = name.partition(":")
+    if kind not in (known := kinds()):
+        raise ContenderError(f"There is no contender {name!r}; there are {', '.join(sorted(known))}.")
+    if kind in (checks := _listed("CHECKS")):
+        check: Check = importlib.import_module(checks[kind].module).CHECKS[kind]
+        check(rest)
+
+
+def parameter(text: str, default: float, least: float = 0.0) -> float:
+    """The number after a kind's colon, as in ``popularity:30``; the default where there is none.
+
+    Raises
+    ------
+    ContenderError
+        When it is no finite number, or below the least one.
+
+    Examples
+    --------
+    >>> parameter("30", 7.0), parameter("", 7.0)
+    (30.0, 7.0)
+    >>> parameter("abc", 7.0)
+    Traceback (most recent call last):
+    evaluator.offline.contenders.contender.ContenderError: 'abc' is no number from 0 up. Give one, ...
+    """
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        raise ContenderError(f"{text!r} is no number from {least:g} up. Give one, or leave it and the colon out.")
+    return value
 
 
 def checked(scores: Sequence[Scores], cases: Sequence[Case]) -> list[Scores]:

@@ -4,8 +4,9 @@ Knows how to import; the class is made without arguments and has the methods of 
 """
 
 import importlib
-import os
+import importlib.util
 import sys
+from pathlib import Path
 
 from evaluator.offline.contenders.contender import Contender, ContenderError
 
@@ -26,12 +27,7 @@ def imported(rest: str) -> Contender:
     Traceback (most recent call last):
     evaluator.offline.contenders.contender.ContenderError: The module evaluator.offline.contenders.simple has no Randm.
     """
-    module, _, name = rest.partition(":")
-    if not module or not name:
-        raise ContenderError(f"python:{rest} names no class: give python:MODULE:CLASS.")
-    here = str(os.getcwd())  # noqa: PTH109
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    module, name = found_module(rest)
     try:
         found = importlib.import_module(module)
     except ImportError as error:
@@ -46,4 +42,29 @@ def imported(rest: str) -> Contender:
     return contender
 
 
+def found_module(rest: str) -> tuple[str, str]:
+    """The module and the class that a text names; the module is there, and is not imported.
+
+    Raises
+    ------
+    ContenderError
+        When it is not there, or the text has another form.
+    """
+    module, _, name = rest.partition(":")
+    if not module or not name:
+        raise ContenderError(f"python:{rest} names no class: give python:MODULE:CLASS.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        there = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        there = False
+    if not there:
+        raise ContenderError(f"The module {module} cannot be imported: there is none here or on the path.")
+    return module, name
+
+
 CONTENDERS = {"python": imported}
+
+CHECKS = {"python": found_module}

@@ -6,6 +6,7 @@ they are those of ``behaviour``.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightgbm
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from evaluator.offline.contenders.behaviour import Behaviour, Features, Sales, with_candidates
 from evaluator.offline.contenders.bm25 import BM25
-from evaluator.offline.contenders.contender import ContenderError, Scores
+from evaluator.offline.contenders.contender import ContenderError, Scores, parameter
 from evaluator.offline.contenders.simple import Popularity
 from evaluator.offline.data import Case, EvaluationData
 
@@ -30,6 +31,10 @@ MOST_ORDERS = 600
 ORDERS_SHARE = 0.3
 """The newest share of a feed's orders that is learned from; similarities of items come from the older ones."""
 
+FOLDS = 5
+"""Parts of the training cases. A case's popularity is of the other parts: with only its own gains left out, trees read
+its labels from the difference to other cases of the same items."""
+
 LEAST_ORDERS = 20
 """Orders with a past that learning from a feed needs."""
 
@@ -38,7 +43,7 @@ class LambdaMART:
     """Gradient-boosted trees for ranking (Burges 2010), 100 trees of 15 leaves."""
 
     def __init__(self, seed: str = "") -> None:
-        self.seed = int(seed or 0)
+        self.seed = int(parameter(seed, 0))
         self._bm25, self._popularity = BM25(), Popularity()
         self._behaviour: Behaviour | None = None
 
@@ -62,14 +67,27 @@ class LambdaMART:
             raise ContenderError("LambdaMART needs training cases whose gains differ: give --train")
         self._bm25.fit(data)
         self.indexed = self._bm25.indexed
-        self._popularity.fit(data)
         rows, chosen = 0, []
         for case in reversed(train):
             rows += len(case.items)
             if rows > MOST_PAIRS:
                 break
             chosen.append(case)
-        self._train(chosen, data.span)
+        self._train(chosen, self._search_features(chosen, self._sold_in_other_parts(chosen)), data.span)
+        self._popularity.fit(data)
+
+    def _sold_in_other_parts(self, cases: Sequence[Case]) -> list[Scores]:
+        """The popularity of the items of training cases, each from the parts that the case is not in."""
+        parts, sold = np.random.default_rng(self.seed).permutation(len(cases)) % FOLDS, [np.zeros(0)] * len(cases)
+        for part in range(FOLDS):
+            popularity = Popularity()
+            popularity.fit(
+                replace(self._data, train=[case for case, own in zip(cases, parts, strict=True) if own != part])
+            )
+            own = np.flatnonzero(parts == part).tolist()
+            for place, counts in zip(own, popularity.score([cases[place] for place in own]), strict=True):
+                sold[place] = counts * FOLDS / (FOLDS - 1)
+        return sold
 
     def _fit_feed(self, data: EvaluationData) -> None:
         """Similarities for training come from older orders than those learned from; for ranking, from all."""
@@ -82,13 +100,14 @@ class LambdaMART:
         sales, chance = Sales(orders, least), np.random.default_rng(self.seed)
         self._behaviour = Behaviour(older, sales, data.items, least)
         drawn = [with_candidates(case, sales, chance) for case in newer]
-        self._train([case for case in drawn if case.decided], data.span)
+        chosen = [case for case in drawn if case.decided]
+        self._train(chosen, self._behaviour.features(chosen), data.span)
         self._behaviour = Behaviour(orders, sales, data.items, least)
 
-    def _train(self, cases: Sequence[Case], span: tuple[float, float]) -> None:
+    def _train(self, cases: Sequence[Case], given: Sequence[Features], span: tuple[float, float]) -> None:
         low, high = span
         judged = [~np.isnan(case.gains) for case in cases]
-        features = [part[known] for part, known in zip(self._features(cases, span[0]), judged, strict=True)]
+        features = [part[known] for part, known in zip(given, judged, strict=True)]
         gains = [case.gains[known] for case, known in zip(cases, judged, strict=True)]
         labels = np.rint((np.concatenate(gains) - low) / max(high - low, 1e-9) * GRADES).clip(0, GRADES)
         settings: dict[str, Any] = {
@@ -113,15 +132,13 @@ class LambdaMART:
         flat = np.asarray(self._trees.predict(np.concatenate(parts)), np.float64)
         return np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
 
-    def _features(self, cases: Sequence[Case], least: float | None = None) -> list[Features]:
-        """Features of cases; ``least`` is given for those of the training part, whose own gains the popularity has."""
+    def _features(self, cases: Sequence[Case]) -> list[Features]:
         if self._behaviour is not None:
             return self._behaviour.features(cases)
-        bm25, popular = self._bm25.score(cases), self._popularity.score(cases)
-        if least is not None:
-            pairs = zip(cases, popular, strict=True)
-            popular = [sold - np.nan_to_num(case.gains - least) for case, sold in pairs]
-        found = zip(cases, bm25, popular, strict=True)
+        return self._search_features(cases, self._popularity.score(cases))
+
+    def _search_features(self, cases: Sequence[Case], popular: Sequence[Scores]) -> list[Features]:
+        found = zip(cases, self._bm25.score(cases), popular, strict=True)
         return [self._of_texts(case, lexical, sold) for case, lexical, sold in found]
 
     def _of_texts(self, case: Case, lexical: Scores, sold: Scores) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from evaluator.offline.contenders.contender import ContenderError, Scores
+from evaluator.offline.contenders.contender import Asked, ContenderError, Scores, ServiceError
 from evaluator.offline.contenders.service import AnswerError, Body, Service
 from evaluator.offline.data import Case, EvaluationData
 
@@ -49,6 +49,8 @@ class Rerank:
         When the URL cannot be used.
     """
 
+    costly = True
+
     def __init__(self, rest: str) -> None:
         url, _, self.model = rest.partition("#")
         self._service = Service(url, "/v1/rerank")
@@ -63,6 +65,10 @@ class Rerank:
         bodies = [self._bodies(case) for case in cases]
         answers = iter(self._service.ask([body for some in bodies for body in some], _scores))
         return [np.array([score for _ in some for score in next(answers)], np.float64) for some in bodies]
+
+    def asked(self, cases: Sequence[Case]) -> list[Asked]:
+        """What these cases took when they were scored."""
+        return [self._service.took(self._bodies(case)) for case in cases]
 
     def _bodies(self, case: Case) -> list[Body]:
         query, texts = context(case, self._data), self._data.texts(case)
@@ -96,6 +102,8 @@ class Chat:
         When the URL cannot be used, or no model is named.
     """
 
+    costly = True
+
     def __init__(self, rest: str) -> None:
         url, _, self.model = rest.partition("#")
         if not self.model:
@@ -112,17 +120,21 @@ class Chat:
 
         Raises
         ------
-        ContenderError
+        ServiceError
             When more than :data:`MOST_UNREAD` of the answers have no grade.
         """
         bodies = [body for case in cases for body in self._bodies(case)]
         grades = np.array([grade for [grade] in self._service.ask(bodies, _grade)], np.float64)
         unread = np.isnan(grades)
         if unread.mean() > MOST_UNREAD and unread.sum() > 1:
-            raise ContenderError(f"{unread.sum():,} of {len(grades):,} answers have no grade from 0 to 3")
+            raise ServiceError(f"{unread.sum():,} of {len(grades):,} answers have no grade from 0 to 3")
         if unread.any():
             log.warning("%s: %d of %d answers have no grade and count as 0", self.model, unread.sum(), len(grades))
         return np.split(np.nan_to_num(grades), np.cumsum([len(case.items) for case in cases])[:-1])
+
+    def asked(self, cases: Sequence[Case]) -> list[Asked]:
+        """What these cases took when they were scored."""
+        return [self._service.took(self._bodies(case)) for case in cases]
 
     def _bodies(self, case: Case) -> list[Body]:
         query = context(case, self._data)
@@ -147,3 +159,5 @@ def _grade(answer: Any, _: Body) -> list[float]:
 
 
 CONTENDERS = {"rerank": Rerank, "chat": Chat}
+
+CHECKS = {"rerank": Rerank, "chat": Chat}

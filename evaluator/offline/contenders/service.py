@@ -1,10 +1,13 @@
 """Asking a service over HTTP: answers kept on disk, requests limited in number and rate, failures tried again.
 
 Knows HTTP and files; nothing of ranking. Settings come from the environment (``EVALUATION_…``). What is kept on disk
-are numbers under a hash; the key of the service and the texts that were sent are in no file and in no message.
+are numbers under a hash, and what the answer took, so that a kept answer does not look free. The key of the service and
+the texts that were sent are in no file and in no message.
 """
 
 import hashlib
+import heapq
+import math
 import re
 import threading
 import time
@@ -20,7 +23,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evaluator.monitoring.alerts.delivery import Answer
-from evaluator.offline.contenders.contender import ContenderError, LimitError
+from evaluator.offline.contenders.contender import Asked, ContenderError, LimitError, ServiceError
+from models.store.atomic import write_whole
 from streams.runtime.tasks import Backoff
 
 Body = dict[str, Any]
@@ -28,6 +32,37 @@ Body = dict[str, Any]
 
 LONGEST_WAIT_S = 30.0
 """The longest wait between two attempts, unless the service asks for more."""
+
+
+class Kept(msgspec.Struct, kw_only=True):
+    """What is kept of an answer: its numbers, None for NaN, and what it took.
+
+    Attributes
+    ----------
+    seconds
+        From the request that was answered to its answer.
+    read, written
+        Tokens, as the service counts them.
+    """
+
+    numbers: list[float | None]
+    seconds: float
+    read: int = 0
+    written: int = 0
+
+
+class Usage(msgspec.Struct):
+    """What services say of tokens: OpenAI's names, and Cohere's and Jina's ``total_tokens``."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Metered(msgspec.Struct):
+    """The part of an answer that says what it took."""
+
+    usage: Usage | None = None
 
 
 class AnswerError(ValueError):
@@ -51,6 +86,8 @@ class ServiceConfig(BaseSettings):
         Requests that start in a second; 0 for no limit.
     attempts
         How often a request is tried.
+    price_per_million_read, price_per_million_written, price_per_thousand_requests
+        What the service costs, in any currency; 0 where it does not cost that way.
     """
 
     model_config = SettingsConfigDict(env_prefix="EVALUATION_")
@@ -62,6 +99,9 @@ class ServiceConfig(BaseSettings):
     per_second: float = Field(default=0.0, ge=0)
     timeout_s: float = Field(default=60.0, gt=0)
     attempts: int = Field(default=5, ge=1)
+    price_per_million_read: float = Field(default=0.0, ge=0)
+    price_per_million_written: float = Field(default=0.0, ge=0)
+    price_per_thousand_requests: float = Field(default=0.0, ge=0)
 
 
 class Service:
@@ -114,7 +154,7 @@ class Service:
 
         Raises
         ------
-        ContenderError
+        ServiceError
             When the service does not answer, refuses, or answers something else. Answers until then are kept.
         """
         unique = {self._file(body): body for body in bodies}
@@ -126,35 +166,48 @@ class Service:
                 list(pool.map(lambda one: self._one(client, one[0], one[1], read), new))
             finally:
                 pool.shutdown(cancel_futures=True)
-        kept = {file: msgspec.json.decode(file.read_bytes(), type=list[float | None]) for file in unique}
-        return [[float("nan") if x is None else x for x in kept[self._file(body)]] for body in bodies]
+        kept = {file: _kept(file) for file in unique}
+        return [[float("nan") if x is None else x for x in kept[self._file(body)].numbers] for body in bodies]
+
+    def took(self, bodies: Sequence[Body]) -> Asked:
+        """What requests that were answered took together."""
+        kept = [_kept(self._file(body)) for body in bodies]
+        read, written = sum(one.read for one in kept), sum(one.written for one in kept)
+        prices = (
+            (read, self.config.price_per_million_read / 1e6),
+            (written, self.config.price_per_million_written / 1e6),
+            (len(kept), self.config.price_per_thousand_requests / 1e3),
+        )
+        price = sum(count * each for count, each in prices) if any(each for _, each in prices) else math.nan
+        return Asked(makespan([one.seconds for one in kept], self.config.at_once), read, written, price)
 
     def _one(self, client: httpx.Client, file: Path, body: Body, read: Callable[[Any, Body], list[float]]) -> None:
-        content = self._content(client, body)
+        content, seconds = self._content(client, body)
         try:
             numbers = read(msgspec.json.decode(content), body)
         except AnswerError as error:
-            raise ContenderError(f"{self.url} answered, but {error}.") from None
+            raise ServiceError(f"{self.url} answered, but {error}.") from None
         except (msgspec.MsgspecError, ValueError, KeyError, TypeError, IndexError):
-            raise ContenderError(f"{self.url} answered, but not in the form of its API.") from None
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{threading.get_ident()}.part")
-        part.write_bytes(msgspec.json.encode(numbers))
-        part.replace(file)
+            raise ServiceError(f"{self.url} answered, but not in the form of its API.") from None
+        read_tokens, written = usage(content)
+        kept = Kept(numbers=list(numbers), seconds=seconds, read=read_tokens, written=written)
+        write_whole(file, msgspec.json.encode(kept))
 
-    def _content(self, client: httpx.Client, body: Body) -> bytes:
+    def _content(self, client: httpx.Client, body: Body) -> tuple[bytes, float]:
+        """An answer, and the seconds that it took."""
         backoff = Backoff(LONGEST_WAIT_S, first_s=0.5)
         for attempt in range(self.config.attempts):
             self._take_turn()
+            started = time.perf_counter()
             content, answer = self._send(client, body)
             if answer.verdict == "delivered":
-                return content
+                return content, time.perf_counter() - started
             if answer.verdict == "refused":
-                raise ContenderError(f"{self.url} refuses: {answer.detail}.")
+                raise ServiceError(f"{self.url} refuses: {answer.detail}.")
             if attempt + 1 < self.config.attempts:
                 time.sleep(backoff.next(answer.asked_s(time.time())))
         tried = f"{self.config.attempts} attempts" if self.config.attempts > 1 else "one attempt"
-        raise ContenderError(f"{self.url} gives no answer after {tried}: {answer.detail}.")
+        raise ServiceError(f"{self.url} gives no answer after {tried}: {answer.detail}.")
 
     def _send(self, client: httpx.Client, body: Body) -> tuple[bytes, Answer]:
         try:
@@ -210,6 +263,39 @@ def whole(url: str, path: str) -> str:
         return url
     first, _, rest = path.strip("/").partition("/")
     return f"{url}/{rest}" if url.endswith(f"/{first}") else f"{url}{path}"
+
+
+def makespan(seconds: Sequence[float], at_once: int) -> float:
+    """How long requests take together, each started as soon as one of so many places is free.
+
+    Examples
+    --------
+    >>> makespan([1.0, 1.0, 1.0], 2), makespan([], 2)
+    (2.0, 0.0)
+    """
+    places = [0.0] * at_once
+    for one in seconds:
+        heapq.heapreplace(places, places[0] + one)
+    return max(places)
+
+
+def usage(content: bytes) -> tuple[int, int]:
+    """The tokens that an answer says were read and written; zeros where it says nothing that can be read.
+
+    Examples
+    --------
+    >>> usage(b'{"usage": {"prompt_tokens": 7, "completion_tokens": 1}}'), usage(b'{"usage": {"total_tokens": 9}}')
+    ((7, 1), (9, 0))
+    """
+    try:
+        said = msgspec.json.decode(content, type=Metered).usage or Usage()
+    except msgspec.MsgspecError:
+        return 0, 0
+    return said.prompt_tokens or max(0, said.total_tokens - said.completion_tokens), said.completion_tokens
+
+
+def _kept(file: Path) -> Kept:
+    return msgspec.json.decode(file.read_bytes(), type=Kept)
 
 
 def _here(host: str) -> bool:

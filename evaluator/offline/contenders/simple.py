@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluator.offline.contenders.contender import Scores
+from evaluator.offline.contenders.contender import Scores, parameter
 from evaluator.offline.data import Case, EvaluationData
 
 DAY_MS = 86_400_000
@@ -18,7 +18,7 @@ class Random:
     """A random order, the same for the same case whatever else is ranked."""
 
     def __init__(self, seed: str = "") -> None:
-        self.seed = int(seed or 0)
+        self.seed = int(parameter(seed, 0))
 
     def fit(self, data: EvaluationData) -> None:
         """Nothing to learn."""
@@ -38,7 +38,7 @@ class Popularity:
     """
 
     def __init__(self, days: str = "") -> None:
-        self.days = float(days) if days else None
+        self.days = parameter(days, 0) if days else None
         self._sums: Counter[str] = Counter()
 
     def fit(self, data: EvaluationData) -> None:
@@ -60,6 +60,9 @@ class Popularity:
 class AsShown:
     """The order in which the candidates stand: in logs of clicks, the shop's own ranking."""
 
+    def __init__(self, _: str = "") -> None:
+        pass
+
     def fit(self, data: EvaluationData) -> None:
         """Nothing to learn."""
 
@@ -68,4 +71,6 @@ class AsShown:
         return [-np.arange(len(case.items), dtype=np.float64) for case in cases]
 
 
-CONTENDERS = {"random": Random, "popularity": Popularity, "as_shown": lambda _: AsShown()}
+CONTENDERS = {"random": Random, "popularity": Popularity, "as_shown": AsShown}
+
+CHECKS = {"random": Random, "popularity": Popularity}

@@ -20,6 +20,9 @@ LONGEST = 2.0
 LEAST_CALLS = 3
 """Calls of a kind at least, unless they are longer than that; an interval needs as many."""
 
+LEAST_P99 = 100
+"""Calls that a 99th percentile needs."""
+
 
 @dataclass(slots=True)
 class Kind:

@@ -4,12 +4,15 @@ Walks through its attributes; knows torch modules, arrays, and whatever tells it
 as dictionaries of numbers, are not counted.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from evaluator.offline.data import EvaluationData
+
+if TYPE_CHECKING:
+    import torch
 
 DEPTH = 10
 
@@ -29,6 +32,7 @@ def footprint(one: object) -> Footprint:
 
     Examples
     --------
+    >>> import torch
     >>> class Contender:
     ...     model, index = None, None
     >>> one = Contender()
@@ -45,7 +49,8 @@ def _walk(one: object, seen: set[int], depth: int) -> tuple[int, int]:
     if depth > DEPTH or isinstance(one, LEAVES) or (callable(one) and not hasattr(one, "__dict__")) or id(one) in seen:
         return 0, 0
     seen.add(id(one))
-    if isinstance(one, torch.nn.Module):
+    torch = sys.modules.get("torch")  # not loaded where no contender uses it
+    if torch is not None and isinstance(one, torch.nn.Module):
         return sum(_tensors(module, seen) for module in one.modules()), 0
     size = getattr(one, "nbytes", None)
     if isinstance(size, int):
@@ -59,10 +64,12 @@ def _walk(one: object, seen: set[int], depth: int) -> tuple[int, int]:
     return model, index
 
 
-def _tensors(module: torch.nn.Module, seen: set[int]) -> int:
+def _tensors(module: "torch.nn.Module", seen: set[int]) -> int:
     """Parameters and buffers, and tensors that a module keeps as plain attributes, such as packed weights."""
+    from torch import Tensor
+
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    own += [value for value in vars(module).values() if isinstance(value, torch.Tensor)]
+    own += [value for value in vars(module).values() if isinstance(value, Tensor)]
     new = [tensor for tensor in own if id(tensor) not in seen]
     seen.update(id(tensor) for tensor in new)
     return sum(tensor.numel() * tensor.element_size() for tensor in new)

@@ -3,26 +3,32 @@
 Knows torch; nothing of contenders. Operations of other libraries and of element-wise steps are not counted.
 """
 
+import math
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from models.encoder import choose_dtype
+if TYPE_CHECKING:
+    import torch
 
 SIZE = 1_024
 
 
 def counted(call: Callable[[], object]) -> int:
-    """Operations of torch's matrix products and attention while something is called.
+    """Operations of torch's matrix products and attention while something is called; none where it is not loaded.
 
     Examples
     --------
+    >>> import torch
     >>> counted(lambda: torch.ones(2, 3) @ torch.ones(3, 4))
     48
     """
+    if "torch" not in sys.modules:
+        return 0
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     ours: dict[Any, Any] = {torch.ops.aten._int_mm: _product}
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         ours[torch.ops.mkldnn._linear_pointwise] = _linear
@@ -39,6 +45,10 @@ def ceiling(seconds: float = 0.3) -> float:
     >>> ceiling(0.01) > 1e6
     True
     """
+    import torch
+
+    from models.encoder import choose_dtype
+
     dtype = choose_dtype("auto", torch.device("cpu"))
     one, other = (torch.ones(SIZE, SIZE, dtype=dtype) for _ in range(2))
     best, end = 0.0, time.perf_counter() + seconds
@@ -49,9 +59,9 @@ def ceiling(seconds: float = 0.3) -> float:
     return best
 
 
-def _product(one: torch.Size, other: torch.Size, *_: object, **__: object) -> int:
+def _product(one: "torch.Size", other: "torch.Size", *_: object, **__: object) -> int:
     return 2 * one[0] * one[1] * other[1]
 
 
-def _linear(values: torch.Size, *_: object, out_shape: torch.Size, **__: object) -> int:
-    return 2 * torch.Size(out_shape).numel() * values[-1]
+def _linear(values: "torch.Size", *_: object, out_shape: "torch.Size", **__: object) -> int:
+    return 2 * math.prod(out_shape) * values[-1]

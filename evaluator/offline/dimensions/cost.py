@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.offline.cost.calls import LEAST_CALLS, Kind, measure, resampled
+from evaluator.offline.contenders.contender import PaidContender
+from evaluator.offline.cost import service
+from evaluator.offline.cost.calls import LEAST_CALLS, LEAST_P99, Kind, measure, resampled
 from evaluator.offline.cost.energy import WATTS_PER_CORE, counter
 from evaluator.offline.cost.footprint import footprint
 from evaluator.offline.cost.operations import ceiling, counted
@@ -37,10 +39,8 @@ MOST_CALLS = 400
 COUNTED = 8
 """Cases whose operations are counted, at least."""
 
-LEAST_P99 = 100
-"""Calls that a 99th percentile needs; its interval has an upper end from 368 on."""
-
 SURE_P99 = 368
+"""Calls from which the interval of a 99th percentile has an upper end."""
 
 
 class Cost:
@@ -53,7 +53,9 @@ class Cost:
         return {}
 
     def measure(self, bench: Bench) -> Part:
-        """Calls of several sizes, then what is known without calls."""
+        """Calls of several sizes, then what is known without calls. A paid service is not called."""
+        if isinstance(bench.contender, PaidContender):
+            return Part(readings=[*service.readings(bench, bench.contender, NAME), *_fixed(bench)])
         batches, lists = _kinds(bench)
         joules, reference = counter(), Reference()
         measure(bench.contender, batches, joules, reference)

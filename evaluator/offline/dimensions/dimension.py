@@ -123,7 +123,7 @@ class Dimension(Protocol):
     Attributes
     ----------
     name
-        As on the command line and in the report.
+        As on the command line and in the report; its module has the same.
     """
 
     name: str
@@ -138,19 +138,26 @@ class Dimension(Protocol):
         """Measure one contender."""
 
 
-def every() -> dict[str, Dimension]:
-    """All dimensions by name: the ``DIMENSION`` of every module of the package.
+def names() -> list[str]:
+    """The names of all dimensions: a dimension has the name of its module.
 
     Examples
     --------
-    >>> "effect" in every()
+    >>> "effect" in names()
     True
     """
-    found: dict[str, Dimension] = {}
-    for module in sorted(one.name for one in pkgutil.iter_modules(dimensions.__path__)):
-        one = getattr(importlib.import_module(f"{dimensions.__name__}.{module}"), "DIMENSION", None)
-        if one is not None:
-            found[one.name] = one
+    return sorted(one.name for one in pkgutil.iter_modules(dimensions.__path__) if one.name != __name__.split(".")[-1])
+
+
+def named(name: str) -> Dimension:
+    """A dimension: the ``DIMENSION`` of the module of its name.
+
+    Examples
+    --------
+    >>> named("effect").name
+    'effect'
+    """
+    found: Dimension = importlib.import_module(f"{dimensions.__name__}.{name}").DIMENSION
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from evaluator.offline.contenders.contender import LimitError, Scores, checked
+from evaluator.offline.contenders.contender import Scores, ServiceError, checked
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Reading
 from evaluator.offline.resampling import Numbers, interval
@@ -197,7 +197,7 @@ def crash(bench: Bench, case: Case) -> str | None:
     try:
         found: Sequence[Scores] = bench.contender.score([case])
         checked(found, [case])
-    except LimitError:
+    except ServiceError:
         return None
     except Exception as error:
         words = str(error).strip().partition("\n")[0][:200].rstrip(".")

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.gate.dataset import GateRequest, RankedList
-from evaluator.gate.figures.quality import gaps, log_losses
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
@@ -58,26 +56,30 @@ def part(bench: Bench) -> Part:
     counts = np.array([some.sum() for some in masses])
     if not counts.sum():
         return Part()
+    from evaluator.gate.dataset import GateRequest, RankedList
+    from evaluator.gate.figures.quality import gaps, log_losses  # they load torch, which most contenders do not need
+
     lists = [RankedList(GateRequest("", (), ()), rows, some) for rows, some in zip(wanted, masses, strict=True)]
-    readings = [_log_loss(bench, lists, given, counts), *_calibration(bench, lists, given, counts)]
+    readings = [
+        _log_loss(bench, log_losses(lists, _floats(given)), counts),
+        *_calibration(bench, gaps(lists, _floats(given)), counts),
+    ]
     cells = np.array([confusion(rows, found) for rows, found in zip(wanted, given, strict=True)])
     readings += _classes(bench, cells, counts)
     return Part(readings=readings, details={"report": _report(cells.sum(0)), "reliability": _curve(wanted, given)})
 
 
-def _log_loss(bench: Bench, lists: Sequence[RankedList], given: Sequence[Scores], counts: Numbers) -> Reading:
-    losses = np.where(counts > 0, log_losses(lists, _floats(given)) / np.where(counts > 0, counts, 1), np.nan)
+def _log_loss(bench: Bench, sums: Numbers, counts: Numbers) -> Reading:
+    losses = np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
     replicates = bench.resampling.mean(losses, counts)
     says = "Mean cross-entropy of the four intents, in nats; a grade is split between the two nearest intents."
     return resampled(LOG_LOSS, replicates, counts, says, "lower", cases=[optional(value) for value in losses])
 
 
-def _calibration(
-    bench: Bench, lists: Sequence[RankedList], given: Sequence[Scores], counts: Numbers
-) -> Iterator[Reading]:
+def _calibration(bench: Bench, gaps: Numbers, counts: Numbers) -> Iterator[Reading]:
     """The gate's figure, and that of each intent."""
     weights = bench.resampling.weights
-    apart = (weights @ gaps(lists, _floats(given))).reshape(len(weights), len(INTENTS), -1)
+    apart = (weights @ gaps).reshape(len(weights), len(INTENTS), -1)
     each = np.asarray(expected_calibration_error(apart, (weights @ counts)[:, None]), np.float64)
     says = "Expected calibration error in ten bins, mean over the four intents (Naeini et al. 2015)."
     yield resampled(ECE, each.mean(1), counts, says, "lower")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.offline.contenders.contender import Scores, checked
+from evaluator.offline.contenders.contender import Scores, ServiceError, checked
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench
 from evaluator.offline.perturbations.shift import NOTHING, Shift, same, shift
@@ -91,12 +91,20 @@ class Trial:
         return int(np.clip(pairs // each, LEAST, MOST))
 
     def score(self, what: str, cases: Sequence[Case]) -> list[Scores] | None:
-        """Scores of changed copies; None where the contender fails on them."""
+        """Scores of changed copies; None where the contender fails on them.
+
+        Raises
+        ------
+        ServiceError
+            Where its service fails: that says nothing of the change.
+        """
         found: list[Scores] = []
         try:
             for start in range(0, len(cases), AT_ONCE):
                 some = cases[start : start + AT_ONCE]
                 found += checked(self.bench.contender.score(some), some)
+        except ServiceError:
+            raise
         except Exception as error:
             said = str(error).strip().partition("\n")[0]
             self.crashes[what] = f"{type(error).__name__}: {said}" if said else type(error).__name__

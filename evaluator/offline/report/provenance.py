@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from evaluator.offline.run import write
+from evaluator.offline.sources import DataFile, sources
 from evaluator.offline.spec import Spec
+from models.store.atomic import write_whole
 
 FILE = "provenance.json"
 
@@ -31,15 +32,6 @@ PACKAGES = (
     "scikit-learn",
 )
 """Packages whose versions are told, where they are installed."""
-
-
-class DataFile(msgspec.Struct, kw_only=True):
-    """A file that was read. ``role`` is ``data``, ``train`` or ``items``."""
-
-    role: str
-    name: str
-    sha256: str
-    bytes: int
 
 
 class Provenance(msgspec.Struct, kw_only=True):
@@ -67,8 +59,7 @@ class Provenance(msgspec.Struct, kw_only=True):
 
 def provenance(spec: Spec, folder: Path) -> Provenance:
     """What a run was made of, written into its folder. A run that is reported again keeps its time."""
-    named = (("data", spec.data), ("train", spec.train), ("items", spec.items))
-    files = [_file(role, Path(path)) for role, path in named if path]
+    files = sources(spec, folder)
     made = Provenance(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
@@ -79,7 +70,7 @@ def provenance(spec: Spec, folder: Path) -> Provenance:
     before = read(folder)
     if before is not None and before.files == files:
         made.made_at = before.made_at
-    write(folder / FILE, msgspec.json.format(msgspec.json.encode(made)))
+    write_whole(folder / FILE, msgspec.json.format(msgspec.json.encode(made)))
     return made
 
 
@@ -105,12 +96,6 @@ def command(spec: Spec) -> str:
     words += [word for name in spec.dimensions for word in ("--dimension", name)]
     words += ["--limit", str(spec.limit)] if spec.limit else []
     return shlex.join([*words, "--draws", str(spec.draws), "--seed", str(spec.seed)])
-
-
-def _file(role: str, path: Path) -> DataFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return DataFile(role=role, name=path.name, sha256=digest, bytes=path.stat().st_size)
 
 
 def _versions() -> dict[str, str]:

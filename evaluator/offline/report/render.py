@@ -20,9 +20,10 @@ from evaluator.offline.report.messages import LANGUAGES, Language, Speaker
 from evaluator.offline.report.per_query import per_query
 from evaluator.offline.report.privacy import LEAST
 from evaluator.offline.report.provenance import provenance
-from evaluator.offline.run import Result, scores_of, write
+from evaluator.offline.run import Result, scores_of
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import Summary
+from models.store.atomic import replacing, write_whole
 
 FILES: dict[Language, str] = {"en": "{}.html", "zh": "{}.zh.html"}
 
@@ -43,9 +44,8 @@ def write_report(
     made = provenance(spec, folder)
     counts = (len(data.cases), len(data.train), len(data.items))
     shown = page.page(spec, counts, results, summary, made, _disagreements(folder, data, results, summary))
-    part = folder / "per_query.parquet.part"
-    per_query(data, results).write_parquet(part)
-    part.replace(folder / "per_query.parquet")
+    with replacing(folder / "per_query.parquet") as file:
+        per_query(data, results).write_parquet(file)
     return write_pages("report", folder, {"page": shown})
 
 
@@ -59,7 +59,7 @@ def write_pages(name: str, folder: Path, context: Mapping[str, Any]) -> list[Pat
     found = []
     for language in LANGUAGES:
         path = folder / FILES[language].format(name)
-        write(path, render(name, language, context).encode())
+        write_whole(path, render(name, language, context).encode())
         found.append(path)
     return found
 

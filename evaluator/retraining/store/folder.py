@@ -6,8 +6,6 @@ never holds one.
 """
 
 import fcntl
-import os
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ import pyarrow.parquet as pq
 
 from evaluator.retraining.store.columns import SCHEMA
 from evaluator.retraining.store.segment import Segment, not_replaced, stamp
-from models.store.storage import sync
+from models.store.atomic import replacing, sync
 from models.training.examples import ExamplesError
 
 REHEARSAL = "rehearsal.parquet"
@@ -106,19 +104,12 @@ class Folder:
         self._place(self.path / REHEARSAL, stamped.schema, [stamped])
 
     def _place(self, target: Path, schema: Any, tables: Iterable[Any]) -> None:
-        temporary = self._partial / uuid.uuid4().hex
-        try:
-            with temporary.open("xb") as stream:
-                with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-                    for table in tables:
-                        writer.write_table(table)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(target)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync(target.parent)
+        with (
+            replacing(target, self._partial) as stream,
+            pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+        ):
+            for table in tables:
+                writer.write_table(table)
 
 
 def _opened(path: Path) -> Any:

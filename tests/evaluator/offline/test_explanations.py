@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from evaluator.offline.contenders.bert import Cosine, Reranker, ServedModel, folder_or_hub
+from evaluator.offline.contenders.bert import Cosine, Reranker, ServedModel, cross_encoder, late_interaction
 from evaluator.offline.contenders.bm25 import BM25
 from evaluator.offline.contenders.contender import TextContender
 from evaluator.offline.data import Case, Document, EvaluationData
@@ -60,7 +60,7 @@ def explained(contender, method: type, targets: Sequence[Target] = TARGETS) -> l
 
 @pytest.mark.parametrize("labels", [1, 4])
 def test_integrated_gradients_of_cross_encoders_are_complete_within_one_percent(tmp_path: Path, labels: int) -> None:
-    contender = folder_or_hub("cross_encoder", str(classifier(tmp_path, labels)))
+    contender = cross_encoder(str(classifier(tmp_path, labels)))
     assert isinstance(contender, Reranker if labels == 1 else ServedModel)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     for one in explained(contender, Gradients, TARGETS[:2]):
@@ -79,7 +79,7 @@ def test_integrated_gradients_of_cross_encoders_are_complete_within_one_percent(
 
 
 def test_term_matches_add_up_to_maxsim_and_find_the_shared_words() -> None:
-    contender = ServedModel(folder_or_hub("late_interaction", "").parts)
+    contender = ServedModel(late_interaction("").parts)
     found = explained(contender, TermMatches)
     encoder, items = contender.served.encoder, contender.served.items
     reference = LateInteractionScorer(items.item_store, contender.served.scorer.head, precision="float32")
@@ -103,7 +103,7 @@ def test_bm25_is_explained_by_leaving_out_words_of_the_query() -> None:
     assert hose.attributions.sum() == pytest.approx(full.score(CASES[:1])[0][0], rel=1e-5)  # a sum over words
 
 
-@pytest.mark.parametrize("make", [Cosine, lambda: folder_or_hub("late_interaction", "")])
+@pytest.mark.parametrize("make", [Cosine, lambda: late_interaction("")])
 def test_whole_texts_score_as_items_do(make) -> None:
     contender = make()
     contender.fit(DATA)
@@ -113,7 +113,7 @@ def test_whole_texts_score_as_items_do(make) -> None:
 
 
 def test_a_cross_encoder_scores_whole_texts_as_it_scores_items(tmp_path: Path) -> None:
-    contender = folder_or_hub("cross_encoder", str(classifier(tmp_path, 4)))
+    contender = cross_encoder(str(classifier(tmp_path, 4)))
     contender.fit(DATA)
     as_texts = contender.score_texts(CASES, [DATA.texts(case) for case in CASES])
     np.testing.assert_allclose(np.array(as_texts), np.array(contender.score(CASES)), atol=2e-3)

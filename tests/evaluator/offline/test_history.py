@@ -7,9 +7,10 @@ import pytest
 
 from evaluator.offline import history
 from evaluator.offline.report.render import write_comparison, write_report
-from evaluator.offline.run import slug, write
+from evaluator.offline.run import slug
 from evaluator.offline.summary import summarise
 from evaluator.preparation.tables import DataError
+from models.store.atomic import write_whole
 from tests.evaluator.offline.report import made
 
 
@@ -18,14 +19,14 @@ def finished(folder: Path, made_at: str, better: float = 0.0, content: str = "{}
     spec, data, results = made.run(folder, better=better)
     Path(spec.data).write_text(content)
     summary = summarise(results, spec.task)
-    write(folder / "spec.json", msgspec.json.encode(spec))
-    write(folder / "summary.json", msgspec.json.encode(summary))
+    write_whole(folder / "spec.json", msgspec.json.encode(spec))
+    write_whole(folder / "summary.json", msgspec.json.encode(summary))
     for result in results:
         for name, part in result.parts.items():
-            write(folder / "contenders" / slug(result.contender) / f"{name}.json", msgspec.json.encode(part))
+            write_whole(folder / "contenders" / slug(result.contender) / f"{name}.json", msgspec.json.encode(part))
     write_report(spec, folder, data, results, summary)
     provenance = msgspec.json.decode((folder / "provenance.json").read_bytes()) | {"made_at": made_at}
-    write(folder / "provenance.json", msgspec.json.encode(provenance))
+    write_whole(folder / "provenance.json", msgspec.json.encode(provenance))
     return folder
 
 

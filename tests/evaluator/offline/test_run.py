@@ -8,18 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from evaluator.offline.run import Result, collected, prepare, run
+from evaluator.offline.dimensions import dimension as dimensions
+from evaluator.offline.run import SPEC, collected, prepare, run, slug
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import summarise
+from evaluator.preparation.tables import DataError
 
 MODULE = """
-import os, time
+import os, sys, time
+from pathlib import Path
 import numpy as np
+
+HERE = Path(__file__).parent
 
 class Honest:
     def fit(self, data): self.data = data
@@ -36,7 +42,25 @@ class GivesNaN(Honest):
 
 class Slow(Honest):
     def score(self, cases):
-        time.sleep(0.5)
+        open("scoring", "w").close()
+        time.sleep(3)
+        return super().score(cases)
+
+class Mended(Honest):
+    def score(self, cases):
+        mood = open(HERE / "mood").read()
+        if mood == "crash": raise IndexError("list index out of range")
+        if mood == "exit": os._exit(7)
+        if mood == "fail safety":
+            from evaluator.offline.dimensions import safety
+            def fail(bench): raise ValueError("no words")
+            safety.DIMENSION.measure = fail
+        return super().score(cases)
+
+class Light(Honest):
+    def score(self, cases):
+        heavy = {"torch", "transformers", "sklearn", "lightgbm", "captum"} & set(sys.modules)
+        (HERE / "modules").write_text(" ".join(heavy))
         return super().score(cases)
 """
 
@@ -68,47 +92,88 @@ def test_contenders_that_fail_are_rows_that_say_so(spec: Spec, tmp_path: Path) -
     assert measured == {"python:own_contenders:Honest"} and summary.winner in measured
 
 
-STARTED = """
-import sys
-import msgspec
-from pathlib import Path
-from evaluator.offline.run import prepare, run
-from evaluator.offline.spec import Spec
-
-if __name__ == "__main__":
-    spec = msgspec.json.decode(sys.argv[1], type=Spec)
-    sys.path.insert(0, str(Path(__file__).parent))
-    prepare(spec, Path(sys.argv[2]))
-    run(spec, Path(sys.argv[2]), lambda *_: None)
-"""
+def command(spec: Spec, out: Path, *options: str) -> list[str]:
+    """The real command that evaluates a specification."""
+    words = [sys.executable, "-m", "liveshelf", "evaluate", *spec.contenders, "--data", spec.data, "--out", str(out)]
+    words += [word for name in spec.dimensions for word in ("--dimension", name)]
+    return [*words, "--draws", str(spec.draws), *options]
 
 
-def figures(results: list[Result]) -> list[object]:
-    return [(one.contender, one.parts, one.failures) for one in results]
+def figures(folder: Path) -> dict[str, object]:
+    """What a run found, without how long it took."""
+    spec = msgspec.json.decode((folder / SPEC).read_bytes(), type=Spec)
+    results = [collected(spec, folder, name) for name in spec.contenders]
+    summary = msgspec.json.decode((folder / "summary.json").read_bytes())
+    return {"results": [(one.contender, one.parts, one.failures) for one in results], "summary": summary}
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_results(spec: Spec, tmp_path: Path) -> None:
-    asked = msgspec.structs.replace(spec, contenders=["random", "python:own_contenders:Slow"])
-    (tmp_path / "started.py").write_text(STARTED)
-    killed = tmp_path / "killed"
-    argv = [sys.executable, str(tmp_path / "started.py"), msgspec.json.encode(asked).decode(), str(killed)]
-    with subprocess.Popen(argv, start_new_session=True) as process:
-        while not (killed / "contenders" / "random" / "effect.json").is_file():
-            assert process.poll() is None
-            time.sleep(0.01)
+def test_a_command_that_is_killed_goes_on_to_the_same_results(spec: Spec, tmp_path: Path) -> None:
+    asked = msgspec.structs.replace(spec, contenders=["random", "python:own_contenders:Slow", "popularity"])
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    first = killed / "contenders" / "random" / "effect.json"
+    slow = killed / "contenders" / slug("python:own_contenders:Slow")
+    with subprocess.Popen(command(asked, killed), cwd=tmp_path, start_new_session=True) as process:
+        wait(lambda: first.is_file() and (tmp_path / "scoring").exists(), process)
         process.send_signal(signal.SIGKILL)
-    left = next(iter((killed / "contenders" / "random").glob("effect.json"))).stat().st_mtime_ns
-    prepare(asked, killed)
-    resumed = run(asked, killed, lambda *_: None)
-    assert (killed / "contenders" / "random" / "effect.json").stat().st_mtime_ns == left, "it is not done again"
-    prepare(asked, tmp_path / "whole")
-    assert figures(resumed) == figures(run(asked, tmp_path / "whole", lambda *_: None))
-    assert not list(killed.rglob("*.part"))
-    assert figures([collected(asked, killed, "random")]) == figures(resumed[:1])
-    deadline = time.monotonic() + 30
-    while _members(process.pid):
-        assert time.monotonic() < deadline, "the killed run's own processes end too"
-        time.sleep(0.05)
+    assert process.returncode == -signal.SIGKILL and not (slow / "effect.json").exists()
+    wait(lambda: not _members(process.pid))  # the killed run's own processes end too
+    left = first.stat().st_mtime_ns
+    subprocess.run(command(asked, killed, "--resume"), cwd=tmp_path, check=True, capture_output=True)
+    assert first.stat().st_mtime_ns == left, "what is finished is not done again"
+    subprocess.run(command(asked, whole), cwd=tmp_path, check=True, capture_output=True)
+    assert figures(killed) == figures(whole) and len(figures(whole)["results"]) == 3
+    names = sorted(path.relative_to(whole) for path in whole.rglob("*"))
+    assert sorted(path.relative_to(killed) for path in killed.rglob("*")) == names, "no half of a file is left"
+
+
+def wait(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until something is so, while a process runs."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline and (process is None or process.poll() is None)
+        time.sleep(0.01)
+
+
+def test_what_failed_is_tried_again_and_counts_as_failed_until_it_succeeds(spec: Spec, tmp_path: Path) -> None:
+    name, out = "python:own_contenders:Mended", tmp_path / "out"
+    asked = msgspec.structs.replace(spec, contenders=[name], dimensions=["effect", "safety"])
+    place = out / "contenders" / slug(name)
+    said: list[list[str]] = []
+    for mood in ("crash", "exit", "fail safety", "well"):
+        (tmp_path / "mood").write_text(mood)
+        prepare(asked, out)
+        stages: list[str] = []
+        [result] = run(asked, out, lambda _, stage, __, stages=stages: stages.append(stage))  # type: ignore[misc]
+        said.append([one.stage for one in result.failures])
+        assert set(result.parts) == {"fail safety": {"effect"}, "well": {"effect", "safety"}}.get(mood, set())
+        if mood == "well":
+            assert "safety" in stages and "effect" not in stages, "only what failed is done again"
+    assert said == [["scoring"], ["process", "scoring"], ["safety"], []]
+    assert not list(place.glob("failure-*"))
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_data_that_has_changed_is_refused(spec: Spec, tmp_path: Path, same_size: bool) -> None:
+    out, data = tmp_path / "out", Path(spec.data)
+    prepare(spec, out)
+    text = data.read_text()
+    data.write_text(text.replace("title 7 ", "title 8 ") if same_size else f"{text}\nquery 1,99,title,2")
+    with pytest.raises(DataError, match=r"judged.csv has changed since the evaluation in .*out began"):
+        prepare(spec, out)
+    [result] = run(spec, out, lambda *_: None)
+    assert "judged.csv has changed" in result.failures[0].error and not result.parts, "while it runs too"
+    data.write_text(text)
+    prepare(spec, out)
+    assert not run(spec, out, lambda *_: None)[0].failures
+
+
+def test_a_contender_without_torch_is_measured_without_it(spec: Spec, tmp_path: Path) -> None:
+    """Torch takes seconds to import, and 600 MB that would count as the contender's memory."""
+    asked = msgspec.structs.replace(spec, contenders=["python:own_contenders:Light"], dimensions=[])
+    prepare(asked, tmp_path / "out")
+    [result] = run(asked, tmp_path / "out", lambda *_: None)
+    assert not result.failures and set(result.parts) == set(dimensions.names())
+    assert (tmp_path / "modules").read_text().split() == []
 
 
 def _members(session: int) -> list[str]:

@@ -24,3 +24,18 @@ def test_items_that_are_judged_once_are_ranked_by_what_their_texts_say() -> None
     contender.fit(data)
     found = zip(data.cases, contender.score(data.cases), strict=True)
     assert np.nanmean([ndcg(judged(case, scores, 0.0).gains) for case, scores in found]) > 0.92
+
+
+def test_items_that_are_shown_again_and_again_are_ranked_by_how_often_they_are_clicked() -> None:
+    chance, names = np.random.default_rng(0), tuple("abcdefgh")
+    rates = np.linspace(0.05, 0.6, len(names))
+    items = {name: Document("garden hose") for name in names}
+    cases = [
+        Case(f"list {number}", names, (chance.random(len(names)) < rates).astype(float), "hose")
+        for number in range(1_000)
+    ]
+    data = EvaluationData("d", "clicks", cases[800:], cases[:800], items)
+    contender = LambdaMART()
+    contender.fit(data)
+    [scores] = contender.score(data.cases[:1])
+    assert np.corrcoef(np.argsort(np.argsort(scores)), np.arange(len(names)))[0, 1] > 0.9

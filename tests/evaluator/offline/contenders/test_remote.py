@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from starlette.routing import Route
 
 from evaluator.offline.contenders.contender import ContenderError, LimitError, make
 from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.dimensions import dimension
+from evaluator.offline.dimensions.dimension import Bench
+from evaluator.offline.resampling import Resampling
 
 ITEMS = {"a": Document("garden hose"), "b": Document("hose"), "c": Document("tap")}
 CASES = [
@@ -80,7 +84,9 @@ class Shelf:
             return instead
         pair = msgspec.json.decode(body["messages"][1]["content"])
         shared = len(set(pair["query"].split()) & set(pair["item"].split()))
-        return JSONResponse({"choices": [{"message": {"role": "assistant", "content": f"{min(3, shared)}"}}]})
+        content = f"{min(3, shared)}"
+        usage = {"prompt_tokens": 50, "completion_tokens": 1, "total_tokens": 51}
+        return JSONResponse({"choices": [{"message": {"role": "assistant", "content": content}}], "usage": usage})
 
 
 @pytest.fixture
@@ -232,3 +238,52 @@ def test_requests_are_limited_in_rate_and_number_at_once(shelf: Shelf, monkeypat
     shelf.wait_s, shelf.times = 0.0, []
     scores(f"chat:{shelf.url}#slow")
     assert np.diff(sorted(shelf.times)).min() > 0.05 and shelf.times[-1] - shelf.times[0] > 0.35
+
+
+def test_kept_answers_cost_what_they_cost_when_they_were_asked_for(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALUATION_AT_ONCE", "2")
+    shelf.wait_s = 0.1
+    scores(f"chat:{shelf.url}#m")
+    monkeypatch.setenv("EVALUATION_PRICE_PER_MILLION_READ", "2")
+    monkeypatch.setenv("EVALUATION_PRICE_PER_MILLION_WRITTEN", "10")
+    for _ in range(2):  # the second time all answers are from the disk
+        found = fitted(f"chat:{shelf.url}#m")
+        found.score(CASES)
+        first, second = found.asked(CASES)
+        assert 0.2 <= first.seconds < 2 and 0.1 <= second.seconds < 1, "three requests, two at once; two requests"
+        assert (first.read, first.written) == (150, 3) and first.price == pytest.approx(150 * 2e-6 + 3 * 10e-6)
+    assert len(shelf.requests) == 5
+    assert np.isnan(fitted(f"rerank:{shelf.url}").score(CASES)[0]).sum() == 0
+
+
+@pytest.mark.parametrize("kind", ["rerank", "chat"])
+def test_the_cost_of_a_service_is_measured_without_calling_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("EVALUATION_PRICE_PER_THOUSAND_REQUESTS", "3")
+    shelf.wait_s = 0.02
+    bench = bench_of(fitted(f"{kind}:{shelf.url}#m"))
+    sent = len(shelf.requests)
+    part = dimension.named("cost").measure(bench)
+    assert len(shelf.requests) == sent
+    of = {one.measure: one for one in part.readings}
+    assert of["latency p50"].value is not None and of["latency p50"].value >= 20
+    requests = {"rerank": 1.0, "chat": 2.5}[kind]
+    assert of["cost per million shelves"].value == pytest.approx(1e6 * requests * 0.003)
+    assert ("tokens per shelf" in of) == (kind == "chat") and "throughput" not in of
+
+
+def test_a_service_that_fails_is_no_finding_of_robustness(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALUATION_MOST_REQUESTS", "2")
+    cases = [replace(case, gains=np.arange(len(case.items), dtype=float)) for case in CASES]
+    bench = bench_of(fitted(f"rerank:{shelf.url}"), replace(DATA, cases=cases))
+    with pytest.raises(LimitError, match="All 2 requests"):
+        dimension.named("robustness").measure(bench)
+
+
+def bench_of(contender: Any, data: EvaluationData = DATA) -> Bench:
+    resampling = Resampling.of([case.group for case in data.cases], 100)
+    seconds = {"fit": 0.0, "score": 0.0}
+    return Bench(contender, data, contender.score(data.cases), None, resampling, 0, seconds)
