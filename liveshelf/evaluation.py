@@ -12,10 +12,10 @@ import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from evaluator.gate.thresholds import GateFile, passed
 from evaluator.offline import gate_file, history, prediction
 from evaluator.offline import run as runs
 from evaluator.offline.agreement import agreements
-from evaluator.offline.gate_file import GateFile
 from evaluator.offline.report.provenance import provenance
 from evaluator.offline.report.render import write_comparison, write_report
 from evaluator.offline.spec import Spec
@@ -61,6 +61,12 @@ def carry_out(spec: Spec, out: Path, resume: bool, store: str | None = None) -> 
 
         results = runs.run(spec, out, say)
     summary = summarise(results, spec.task)
+    summary.counts = data.counts
+    if spec.task == "held_out":
+        from evaluator.offline.held_out import as_the_gate  # it loads torch, which other data may not need
+
+        with console.status("Measuring as the trainer's gate"):
+            as_the_gate(summary, spec, data)
     write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
     predicted = _prediction(spec, out, summary, ids, store)
     pages = write_report(spec, out, data, results, summary, predicted)
@@ -127,10 +133,10 @@ def keeps(gate: GateFile, summary: Summary, spec: Spec, junit: Path | None) -> b
     console.print(table)
     if junit is not None:
         write_whole(junit, gate_file.junit(checks))
-    failed = sum(one.outcome != "passed" for one in checks)
-    said = "The gate is passed" if not failed else f"The gate is not passed: {failed} of {len(checks)} checks fail"
-    console.print(f"{said}.", style="bold" if not failed else "bold red", highlight=False)
-    return not failed
+    kept, failed = passed(checks), sum(one.outcome != "passed" for one in checks)
+    said = "The gate is passed" if kept else f"The gate is not passed: {failed} of {len(checks)} checks fail"
+    console.print(f"{said}.", style="bold" if kept else "bold red", highlight=False)
+    return kept
 
 
 def compare(folders: Sequence[Path], out: Path) -> None:
@@ -178,4 +184,5 @@ def _print(summary: Summary, spec: Spec) -> None:
 def _cell(row: Row | None) -> str:
     if row is None or row.value is None:
         return NONE
-    return f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f}){' *' if row.sure else ''}"
+    ends = "" if row.low is None or row.high is None else f" ({row.low:.4f} to {row.high:.4f})"
+    return f"{row.value:.4f}{ends}{' *' if row.sure else ''}"

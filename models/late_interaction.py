@@ -401,8 +401,8 @@ class LateInteractionScorer:
         shares = history_shares(cosines, weights)
         found = [(np.zeros((len(request.candidates), 0), np.float32),) * 2 for request in requests]
         for number, place in enumerate(with_past):
-            own = np.s_[number, : counts[place], : rows[place]]
-            found[place] = shares[own], cosines[own]
+            part = np.s_[number, : counts[place], : rows[place]]
+            found[place] = shares[part], cosines[part]
         return found
 
     def _matched(self, tokens: QueryTokens, items: Gathered) -> Matched:

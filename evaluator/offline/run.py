@@ -20,13 +20,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evaluator.message import Message, Text, said
 from evaluator.offline.contenders import contender as contenders
 from evaluator.offline.contenders.contender import checked
 from evaluator.offline.data import Case, Document, EvaluationData, problems
 from evaluator.offline.dimensions import dimension as dimensions
 from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.loaders import load
-from evaluator.offline.message import Message, Text, said
 from evaluator.offline.resampling import Resampling
 from evaluator.offline.safety.privacy import told_of
 from evaluator.offline.sources import require_unchanged

@@ -10,21 +10,15 @@ from evaluator.experiments.result import result
 from evaluator.gate.report import Verdict
 from evaluator.rollout.evidence import Canary
 from evaluator.rollout.policy import Action
+from models.measures.names import ECE, LOG_LOSS, NDCG, RANK_CORRELATION
 from models.store.experiments import Arm, Better, Ended, Figure, FinishedExperiment
 from models.store.slots import Promotion, Slot
 
 ENDS: dict[Action, Ended] = {"promote": "promoted", "roll_back": "rolled_back", "give_up": "given_up"}
 """The actions that end a canary."""
 
-CHECKS: dict[str, tuple[str, Better]] = {
-    "loss": ("log_loss", "lower"),
-    "ndcg": ("ndcg@10", "higher"),
-    "calibration": ("ece", "lower"),
-}
-"""The gate's checks of quality: the measure, and which way is better. Exposure has no better way."""
-
-PERTURBED: dict[str, str] = {"ndcg": "ndcg@10", "order": "rank correlation"}
-"""The measures under a perturbation, by the last word of the check's name; the higher, the better."""
+BETTER: dict[str, Better] = {LOG_LOSS: "lower", NDCG: "higher", ECE: "lower", RANK_CORRELATION: "higher"}
+"""The gate's figures of quality, and which way is better. Exposure has no better way."""
 
 
 def champion_of(champion: Slot, challenger: Promotion) -> str:
@@ -45,30 +39,25 @@ def figures(verdict: Verdict) -> Iterator[Figure]:
 
     Examples
     --------
-    >>> from evaluator.gate.report import Check, conclude
-    >>> check = Check(name="robustness_typo_ndcg", value=0.1, interval=None, limit=0, passed=True, sentence="")
-    >>> [(one.measure, one.segment) for one in figures(conclude([check], 0, 0, 0, {}))]
-    [('ndcg@10', 'perturbation: typo, strength 1')]
+    >>> from evaluator.gate.report import conclude
+    >>> from evaluator.gate.thresholds import Figure as OfGate
+    >>> loss = OfGate(measure="log_loss", value=1.0, reference=1.5, difference=-0.5)
+    >>> verdict = conclude([], [loss], shoppers=0, queries=0, contexts=0, config={})
+    >>> [(one.measure, one.champion, one.challenger, one.difference) for one in figures(verdict)]
+    [('log_loss', 1.5, 1.0, -0.5)]
     """
-    for check in verdict.checks:
-        first, _, rest = check.name.partition("_")
-        kind, _, last = rest.rpartition("_")
-        if first in CHECKS:
-            (measure, better), segment = CHECKS[first], ""
-        elif first == "robustness" and last in PERTURBED:
-            measure, better, segment = PERTURBED[last], "higher", f"perturbation: {kind}, strength 1"
-        else:
-            continue
-        if check.value is not None:
-            low, high = check.interval or (None, None)
+    for one in verdict.figures:
+        if one.measure in BETTER and one.difference is not None:
             yield Figure(
-                measure=measure,
-                segment=segment,
+                measure=one.measure,
+                segment=one.segment,
                 source="gate",
-                better=better,
-                difference=check.value,
-                low=low,
-                high=high,
+                better=BETTER[one.measure],
+                difference=one.difference,
+                low=one.difference_low,
+                high=one.difference_high,
+                champion=one.reference,
+                challenger=one.value,
             )
 
 

@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluator.gate import report
-from evaluator.gate.report import Check
+from evaluator.gate.thresholds import Figure
 from liveshelf.cli.app import app
+from models.measures.names import LOG_LOSS
 from models.store import Data, Manifest, ModelStore, manifest
 from models.store.experiments import FinishedExperiment
 from models.store.manifest import path_of
@@ -55,8 +56,8 @@ def store(shop: Shop, kafka: KafkaConfig, topics_config: TopicsConfig) -> Iterat
             files={},
         )
         store.storage.write(path_of(version), manifest.encode(made))
-    loss = Check(name="loss", value=-0.02, interval=(-0.03, -0.01), limit=0.0, passed=True, sentence="")
-    verdict = report.conclude([loss], 300, 300, 300, {})
+    loss = Figure(measure=LOG_LOSS, difference=-0.02, difference_low=-0.03, difference_high=-0.01)
+    verdict = report.conclude([], [loss], shoppers=300, queries=300, contexts=300, config={})
     store.storage.write(f"versions/{VERSION}/gate.json", report.encode(verdict))
     store.slots.promote(FIRST, "the first")
     slot = store.slots.promote(VERSION, "passed the gate", CHALLENGER, share=SHARE)

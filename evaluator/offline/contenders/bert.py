@@ -4,7 +4,8 @@ Know texts, models and the store; nothing of measures.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from evaluator.gate.dataset import GateRequest, Served, answers
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.contenders.names import classifier, of_store, scorer_weights
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
-from models.scorer import ScoreRequest
+from models.scorer import ScoreRequest, utility
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.examples import expected_level
@@ -76,7 +77,8 @@ class Cosine:
 
 
 class ServedModel:
-    """One of our scorers as a worker serves it: ranks by the expected level of the four intents."""
+    """One of our scorers as a worker serves it: ranks by the shop's worth of the four intents, else by the expected
+    level."""
 
     def __init__(self, chosen: Parts) -> None:
         self.parts = chosen
@@ -92,33 +94,42 @@ class ServedModel:
     def probabilities(self, cases: Sequence[Case]) -> list[Scores]:
         """float64 [n, 4] per case."""
         items = self._data.items
-        requests = [
-            GateRequest(
-                case.query,
-                tuple(items[item].text for item in case.recent),
-                tuple(items[item].text for item in case.items),
-            )
-            for case in cases
-        ]
+        requests = [request(case, items) for case in cases]
         self._texts.add(text for one in requests for text in (*one.items, *one.history))
         return [part.astype(np.float64) for part in answers(self.served, requests)]
 
     def score(self, cases: Sequence[Case]) -> list[Scores]:
-        """The expected level, 0 to 1."""
-        return _levels(self.probabilities(cases))
+        """What showing each item is worth; 0 to 1 by the expected level."""
+        return self._worth(self.probabilities(cases))
+
+    def _worth(self, probabilities: Sequence[Scores]) -> list[Scores]:
+        weights = self._data.intent_weights
+        worth = partial(utility, weights=weights) if weights else expected_level
+        return [worth(part.astype(np.float32)).astype(np.float64) for part in probabilities]
 
     def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
-        """The expected level of queries and texts."""
+        """The same of queries and texts."""
         known = list(dict.fromkeys(text for some in texts for text in some))
         if isinstance(self.served.scorer, CrossEncoderScorer):
-            return _levels(_pairs(self.served.scorer, known, cases, texts))
+            return self._worth(_pairs(self.served.scorer, known, cases, texts))
         requests = [GateRequest(case.query, (), tuple(some)) for case, some in zip(cases, texts, strict=True)]
         served = Served(self.parts, self._encoder, FrozenItems(self._encoder, known))
-        return _levels([part.astype(np.float64) for part in answers(served, requests)])
+        return self._worth([part.astype(np.float64) for part in answers(served, requests)])
 
 
-def _levels(probabilities: Sequence[Scores]) -> list[Scores]:
-    return [expected_level(part.astype(np.float32)).astype(np.float64) for part in probabilities]
+def request(case: Case, items: Mapping[str, Document]) -> GateRequest:
+    """A case as a worker asks for it.
+
+    What a worker knew besides query and past counts only as long as the past is the one that it knew.
+    """
+    past, candidates = case.history, tuple(items[item].text for item in case.items)
+    if len(case.weights) != len(past) + len(case.asked):
+        past = case.recent
+    weights = case.weights if len(case.weights) == len(past) + len(case.asked) else ()
+    popularity = tuple(case.popularity.get(item, 0.0) for item in case.items) if case.popularity else ()
+    return GateRequest(
+        case.query, tuple(items[item].text for item in past), candidates, case.asked, weights, popularity
+    )
 
 
 def _pairs(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.cost import service
 from evaluator.offline.cost.calls import LEAST_CALLS, LEAST_P99, Kind, measure, resampled
@@ -20,7 +21,6 @@ from evaluator.offline.cost.operations import ceiling, counted
 from evaluator.offline.data import Case, Document, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
 from evaluator.offline.fairness.groups import ranked
-from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Numbers
 
 NAME = "cost"

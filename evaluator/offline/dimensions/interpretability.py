@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading
 from evaluator.offline.explanations import curves, reasons, reliance
@@ -21,7 +22,6 @@ from evaluator.offline.explanations.sample import Sample, draw
 from evaluator.offline.explanations.simulation import accuracy, by_items, by_words
 from evaluator.offline.explanations.words import paraphrase
 from evaluator.offline.measures.measure import Better
-from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Interval, Numbers, interval
 from evaluator.offline.safety.privacy import Showable
 

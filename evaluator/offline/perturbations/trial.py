@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evaluator.message import Text
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
 from evaluator.offline.data import Case, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench
-from evaluator.offline.message import Text
 from evaluator.offline.perturbations.shift import NOTHING, Shift, same, shift
 from evaluator.offline.resampling import Numbers
 from evaluator.offline.safety.privacy import told_of

@@ -13,11 +13,12 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from evaluator.gate import report
-from evaluator.gate.report import Check
+from evaluator.gate.thresholds import Figure
 from evaluator.rollout.config import RolloutConfig
 from evaluator.rollout.controller import ANNOUNCE_EVERY_MS, Rollout, Tick
 from evaluator.rollout.evidence import Canary
 from evaluator.rollout.record import finished
+from models.measures.names import ECE, EXPOSURE_BY_ITEM, LATENCY_P50, LOG_LOSS, NDCG
 from models.store import Data, Manifest, ModelStore, StoreError, manifest
 from models.store.experiments import Arm, FinishedExperiment
 from models.store.manifest import path_of
@@ -317,15 +318,14 @@ def test_the_gates_figures_are_kept_if_it_compared_these_two(trial: Trial, paren
         libraries={},
         files={},
     )
-    checks = [
-        Check(name=name, value=value, interval=(-0.2, 0.3), limit=0.0, passed=True, sentence="")
-        for name, value in (("loss", -0.1), ("ndcg", 0.02), ("latency_median", 1.25), ("exposure_item", 0.3))
+    figures = [
+        Figure(measure=name, difference=value, difference_low=-0.2, difference_high=0.3)
+        for name, value in ((LOG_LOSS, -0.1), (NDCG, 0.02), (LATENCY_P50, 1.25), (EXPOSURE_BY_ITEM, 0.3))
     ]
-    checks.append(Check(name="calibration", value=None, interval=None, limit=0.0, passed=True, sentence=""))
+    figures.append(Figure(measure=ECE))
+    verdict = report.conclude([], figures, shoppers=300, queries=300, contexts=300, config={})
     trial.store.storage.write(path_of(VERSION), manifest.encode(made))
-    trial.store.storage.write(
-        f"versions/{VERSION}/gate.json", report.encode(report.conclude(checks, 300, 300, 300, {}))
-    )
+    trial.store.storage.write(f"versions/{VERSION}/gate.json", report.encode(verdict))
     trial.to_canary()
     trial.tick(*better(trial.at()))
     [record] = kept(trial)

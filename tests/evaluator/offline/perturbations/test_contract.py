@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluator.gate.typing_errors import seeded
 from evaluator.offline.perturbations.lexicon import Lexicon
 from evaluator.offline.perturbations.perturbation import (
     STRENGTHS,
@@ -15,7 +16,6 @@ from evaluator.offline.perturbations.perturbation import (
     ListingPerturbation,
     QueryPerturbation,
     every,
-    seeded,
 )
 
 LEXICON = Lexicon({"hose": "tube", "tap": "faucet"}, ("garden", "white"))

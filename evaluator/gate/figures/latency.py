@@ -1,4 +1,4 @@
-"""Latency of the challenger's calls relative to the champion's.
+"""Latency of the challenger's calls beside the champion's.
 
 Knows two scorers and a clock. Both answer the same calls one after the other. Who goes first is drawn for each call, so
 that other load on the machine affects both alike.
@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Score
-from evaluator.gate.report import Check
+from evaluator.gate.thresholds import Figure
+from models.measures.names import LATENCY_P50, LATENCY_P99
 
 Times = npt.NDArray[np.float64]
 
@@ -44,22 +44,26 @@ def measure(
     return times[0], times[1]
 
 
-def latency_checks(champion: Times, challenger: Times, config: GateConfig, bootstrap: Bootstrap) -> Iterator[Check]:
-    """Ratios of medians and of 99 % quantiles; they pass unless the ratio's whole interval is above its limit."""
-    for name, share, limit in (("median", 0.5, config.latency_median), ("p99", 0.99, config.latency_p99)):
+def latency_figures(champion: Times, challenger: Times, segment: str, bootstrap: Bootstrap) -> Iterator[Figure]:
+    """Medians and 99 % quantiles, in milliseconds. The interval is that of their ratio: calls are resampled."""
+    for name, share in ((LATENCY_P50, 0.5), (LATENCY_P99, 0.99)):
 
         def ratio(rows: npt.NDArray[np.intp], share: float = share) -> Times:
             drawn = (times[rows].reshape(*rows.shape[:-1], -1) for times in (challenger, champion))
             over, under = (np.quantile(some, share, axis=-1) for some in drawn)
             return np.asarray(over / under, np.float64)
 
-        count = len(champion)
-        value = float(ratio(np.arange(count)))
-        low, high = bootstrap.interval(ratio, count, "percentile", champion.shape[1])
-        passed = low <= limit
-        took = [1_000 * float(np.quantile(times, share)) for times in (champion, challenger)]
-        said = f"A call takes {took[0]:.2f} ms by the champion, {took[1]:.2f} ms by the challenger ({name}): "
-        said += f"{value:.2f} times ({low:.2f} to {high:.2f})" + ("." if passed else f", {limit:g} are allowed.")
-        yield Check(
-            name=f"latency_{name}", value=value, interval=(low, high), limit=limit, passed=passed, sentence=said
+        low, high = bootstrap.interval(ratio, len(champion), "percentile", champion.shape[1])
+        before, after = (1_000 * float(np.quantile(times, share)) for times in (champion, challenger))
+        yield Figure(
+            measure=name,
+            segment=segment,
+            unit="ms",
+            value=after,
+            reference=before,
+            difference=after - before,
+            difference_low=(low - 1) * before,
+            difference_high=(high - 1) * before,
+            count=len(champion),
+            counted="calls",
         )

@@ -9,29 +9,42 @@ import numpy as np
 import pytest
 
 from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.checks.quality import calibration_check, log_losses, loss_check, ndcg_check, ndcgs
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import Groups, RankedList, ranked_lists
-from evaluator.gate.report import Check, conclude
+from evaluator.gate.figures.quality import calibration_figure, log_losses, loss_figure, of_orders, order_figures
+from evaluator.gate.gate import check
+from evaluator.gate.report import conclude
+from evaluator.gate.thresholds import Check, Figure, needed
+from models.measures.names import ECE, LOG_LOSS, NDCG
+from models.measures.ranking import ndcg as ndcg_of
+from models.measures.ranking import reciprocal_rank
 from models.scorer import Floats
 from models.training.examples import Example, expected_level
 from models.training.figures import figures
-from tests.evaluator.gate.world import ITEMS, World
+from tests.evaluator.gate.world import ITEMS, World, asked
 
 CONFIG = GateConfig(draws=300)
 HOW = Bootstrap(draws=300)
 
 
-def loss(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
-    return loss_check(lists, champion, challenger, CONFIG, HOW)
+Pair = tuple[Figure, Check]
 
 
-def calibration(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
-    return calibration_check(lists, champion, challenger, CONFIG, HOW)
+def loss(
+    lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats], config: GateConfig = CONFIG
+) -> Pair:
+    figure = loss_figure(lists, champion, challenger, HOW)
+    return figure, asked(config, figure)[LOG_LOSS]
 
 
-def ndcg(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Check:
-    return ndcg_check(lists, champion, challenger, CONFIG, HOW, expected_level)
+def calibration(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Pair:
+    figure = calibration_figure(lists, champion, challenger, HOW)
+    return figure, asked(CONFIG, figure)[ECE]
+
+
+def ndcg(lists: Sequence[RankedList], champion: Sequence[Floats], challenger: Sequence[Floats]) -> Pair:
+    figure, _ = order_figures(lists, champion, challenger, HOW, expected_level)
+    return figure, asked(CONFIG, figure)[NDCG]
 
 
 def test_figures_are_those_of_training() -> None:
@@ -43,11 +56,14 @@ def test_figures_are_those_of_training() -> None:
         labels[:, :4], labels[:, 5] = np.concatenate([one.targets for one in lists]), np.repeat(range(250), ITEMS)
         wanted.append(figures(np.log(np.concatenate(found).clip(1e-9)), labels))
         assert log_losses(lists, found).sum() / labels.shape[0] == pytest.approx(wanted[-1]["log_loss"], abs=1e-6)
-        assert np.nanmean(ndcgs(lists, [expected_level(part) for part in found])) == pytest.approx(
-            wanted[-1]["ndcg_10"], abs=1e-9
-        )
-    error = calibration_check(lists, champion, challenger, CONFIG, HOW)
-    assert error.value == pytest.approx(wanted[1]["ece"] - wanted[0]["ece"], abs=1e-6)
+        scores = [expected_level(part) for part in found]
+        assert np.nanmean(of_orders(ndcg_of, lists, scores)) == pytest.approx(wanted[-1]["ndcg_10"], abs=1e-6)
+    champion_, challenger_ = wanted
+    figures_ = [calibration(lists, champion, challenger)[0], loss(lists, champion, challenger)[0]]
+    for figure, name in zip(
+        [*figures_, ndcg(lists, champion, challenger)[0]], ("ece", "log_loss", "ndcg_10"), strict=True
+    ):
+        assert (figure.reference, figure.value) == pytest.approx((champion_[name], challenger_[name]), abs=1e-6)
 
 
 def test_impressions_of_one_item_count_as_often_as_they_were() -> None:
@@ -90,7 +106,7 @@ def test_a_list_is_one_shoppers_and_without_shoppers_queries_are_counted() -> No
 
 
 @pytest.mark.parametrize("check", [loss, calibration, ndcg])
-def test_lists_of_one_shopper_are_resampled_as_one(check: Callable[..., Check]) -> None:
+def test_lists_of_one_shopper_are_resampled_as_one(check: Callable[..., Pair]) -> None:
     """The same five lists of each of 80 shoppers tell no more than one of them."""
     world = World(80, 6)
     once, champion, challenger = world.lists(), world.erring(0.6, 0.6), world.erring(0.5, 0.5)
@@ -99,18 +115,21 @@ def test_lists_of_one_shopper_are_resampled_as_one(check: Callable[..., Check]) 
         for row, one in enumerate(once)
         for number in range(5)
     ]
-    alone = check(once, champion, challenger)
-    five = check(own, *([part for part in some for _ in range(5)] for some in (champion, challenger)))
-    assert five.value == pytest.approx(alone.value) and five.interval == pytest.approx(alone.interval)
-    assert five.needed == alone.needed and five.sentence == alone.sentence.replace("queries", "shoppers")
+    alone, alone_asked = check(once, champion, challenger)
+    five, five_asked = check(own, *([part for part in some for _ in range(5)] for some in (champion, challenger)))
+    for name in ("value", "reference", "difference", "difference_low", "difference_high", "count"):
+        assert getattr(five, name) == pytest.approx(getattr(alone, name)), name
+    assert five_asked.needed == alone_asked.needed
+    assert five_asked.said == alone_asked.said.replace("queries", "shoppers")
 
 
 def test_ties_are_broken_against_the_model_and_lists_without_a_choice_are_left_out() -> None:
     shown = [Example(query="one", item=item, intent=i) for item, i in (("x", "buy"), ("y", "ignore"))]
     shown += [Example(query="two", item=item, intent="look") for item in "xy"]
     lists = ranked_lists(shown, 9)
-    values = ndcgs(lists, [np.zeros(2, np.float32)] * 2)
+    values = of_orders(ndcg_of, lists, [np.zeros(2, np.float32)] * 2)
     assert np.isnan(values[0]) and values[1] == pytest.approx(1 / np.log2(3))
+    assert of_orders(reciprocal_rank, lists, [np.zeros(2, np.float32)] * 2)[1] == 0.5
 
 
 def test_a_challenger_that_is_equal_passes_the_loss_check_in_at_most_one_of_twenty() -> None:
@@ -119,9 +138,9 @@ def test_a_challenger_that_is_equal_passes_the_loss_check_in_at_most_one_of_twen
     for seed in range(400):
         world = World(200, seed)
         lists, champion, challenger = world.lists(), world.erring(0.3, 0.7), world.erring(0.3, 0.7)
-        check = loss(lists, champion, challenger)
-        passed += check.passed
-        untold += check.needed is not None
+        _, check = loss(lists, champion, challenger)
+        passed += check.outcome == "passed"
+        untold += check.outcome == "too_few" and check.needed is not None
     assert passed / 400 <= 0.05
     assert untold > 0.8 * 400, "200 queries cannot show a gain of 1 %"
 
@@ -132,7 +151,7 @@ def test_a_better_challenger_passes_in_most_slices(queries: int, least: float) -
     passed = 0
     for seed in range(100):
         world = World(queries, seed)
-        passed += loss(world.lists(), world.erring(0.7, 0.7), world.erring(0.4, 0.4)).passed
+        passed += loss(world.lists(), world.erring(0.7, 0.7), world.erring(0.4, 0.4))[1].outcome == "passed"
     assert passed / 100 >= least
 
 
@@ -146,33 +165,45 @@ def test_as_many_queries_as_it_asks_for_show_the_gain() -> None:
         world.queries,
     )
     assert found is not None
-    needed = HOW.needed(found, found.value)
+    enough = needed((found.low, found.high), found.groups, found.value)
     passed = 0
     for seed in range(40):
-        world = World(needed, 100 + seed)
-        passed += loss_check(world.lists(), world.erring(0.6, 0.6), world.erring(0.4, 0.4), config, HOW).passed
+        world = World(enough, 100 + seed)
+        _, check = loss(world.lists(), world.erring(0.6, 0.6), world.erring(0.4, 0.4), config)
+        passed += check.outcome == "passed"
     assert 0.6 < passed / 40 < 0.97
 
 
 def test_a_worse_one_is_refused_and_one_that_is_the_same_is_not_better() -> None:
     world = World(300, 3)
     lists, champion = world.lists(), world.erring(0.5, 0.5)
-    worse = loss(lists, champion, world.erring(1.5, 1.5))
-    assert not worse.passed and worse.needed is None and worse.value is not None and worse.value > 0
-    same = loss(lists, champion, champion)
-    assert (same.value, same.interval, same.passed, same.needed) == (0.0, (0.0, 0.0), False, None)
+    worse, check = loss(lists, champion, world.erring(1.5, 1.5))
+    assert check.outcome == "failed" and worse.difference is not None and worse.difference > 0
+    same, check = loss(lists, champion, champion)
+    assert (same.difference, same.difference_low, same.difference_high) == (0.0, 0.0, 0.0)
+    assert check.outcome == "failed", "an equal one is not better"
+
+
+def test_a_margin_lets_a_gain_pass_that_may_be_none_but_no_loss() -> None:
+    world, wide = World(300, 3), GateConfig(draws=300, loss_margin=10.0)
+    lists, champion = world.lists(), world.erring(0.5, 0.5)
+    found = [
+        [one.outcome for one in check(wide.thresholds, [loss(lists, champion, world.erring(size, size))[0]], 0.95)]
+        for size in (0.45, 1.5)
+    ]
+    assert found == [["passed", "passed"], ["failed", "passed"]]
 
 
 def test_ndcg_may_not_fall_and_says_when_it_cannot_tell() -> None:
     world = World(400, 4)
     lists, champion = world.lists(), world.erring(0.5, 0.5)
 
-    assert ndcg(lists, champion, champion).passed
-    worst = ndcg(lists, champion, [part[:, ::-1] for part in champion])
-    assert not worst.passed and worst.needed is None and "worse" in worst.sentence
-    assert re.match(r"nDCG@10: champion 0\.\d{4}, challenger 0\.\d{4}, difference -0\.\d{4} \(", worst.sentence)
-    unsure = ndcg(lists[:40], champion[:40], world.erring(0.5, 0.5)[:40])
-    assert not unsure.passed and unsure.needed is not None and unsure.needed > 40
+    assert ndcg(lists, champion, champion)[1].outcome == "passed"
+    _, worst = ndcg(lists, champion, [part[:, ::-1] for part in champion])
+    assert worst.outcome == "failed" and "not all of it is ≥ -0.01" in worst.said
+    assert re.match(r"ndcg@10: champion 0\.\d{4}, challenger 0\.\d{4}, difference -0\.\d{4} \(", worst.said)
+    _, unsure = ndcg(lists[:40], champion[:40], world.erring(0.5, 0.5)[:40])
+    assert unsure.outcome == "too_few" and unsure.needed is not None and unsure.needed > 40
 
 
 def test_without_anything_to_choose_between_nothing_is_told_of_ndcg() -> None:
@@ -180,10 +211,11 @@ def test_without_anything_to_choose_between_nothing_is_told_of_ndcg() -> None:
         [Example(query=str(number), item=item, intent="ignore") for number in range(9) for item in "xy"], 9
     )
     said = [np.full((2, 4), 0.25, np.float32)] * 9
-    check = ndcg_check(lists, said, said, CONFIG, HOW, expected_level)
-    assert not check.passed and check.value is None and check.needed == CONFIG.least_queries
-    assert conclude([check], 0, 500, 500, {}).sentence.startswith(
-        "Not enough examples: 500 queries. Nothing in the slice"
+    figure, found = ndcg(lists, said, said)
+    assert figure.value is None and found.outcome == "too_few" and found.needed is None
+    assert conclude([found], [figure], shoppers=0, queries=9, contexts=9, config={}).sentence == (
+        "Not enough examples: 9 queries. ndcg@10, too few lists have outcomes that differ; "
+        "there is no interval of its difference."
     )
 
 
@@ -191,6 +223,7 @@ def test_a_challenger_that_promises_too_much_breaks_the_calibration_budget() -> 
     world = World(300, 5)
     lists, champion = world.lists(), world.erring(0, 0)
     boasting = [np.stack([p := np.sqrt(part[:, 0]), 0 * p, 0 * p, 1 - p], axis=1) for part in champion]
-    assert calibration_check(lists, champion, champion, CONFIG, HOW).passed
-    check = calibration_check(lists, champion, boasting, CONFIG, HOW)
-    assert not check.passed and check.interval is not None and check.interval[0] > check.limit
+    assert calibration(lists, champion, champion)[1].outcome == "passed"
+    figure, found = calibration(lists, champion, boasting)
+    assert found.outcome == "failed" and figure.difference_low is not None
+    assert figure.difference_low > CONFIG.calibration_margin

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.checks.latency import latency_checks, measure
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, Score
-from evaluator.gate.report import Check
+from evaluator.gate.figures.latency import latency_figures, measure
+from evaluator.gate.thresholds import Check, Figure
+from models.measures.names import candidates
 from models.scorer import Floats
+from tests.evaluator.gate.world import asked
 
 CALLS = [GateRequest(str(number), (), ("x",)) for number in range(60)]
 
@@ -34,13 +36,14 @@ class Clock:
         return score
 
 
-def checks(champion: Callable[[], float], challenger: Callable[[], float], seed: int = 0) -> list[Check]:
+def checks(champion: Callable[[], float], challenger: Callable[[], float], seed: int = 0) -> list[tuple[Figure, Check]]:
     clock = Clock()
     times = measure(clock.scorer("a", champion), clock.scorer("b", challenger), CALLS, 5, seed, clock)
     assert clock.order.count("a") == clock.order.count("b") == 5 * len(CALLS) + 3
     pairs = [clock.order[start : start + 2] for start in range(6, len(clock.order), 2)]
     assert set(pairs) == {"ab", "ba"} and 0.35 < pairs.count("ab") / len(pairs) < 0.65
-    return list(latency_checks(*times, GateConfig(), Bootstrap(draws=300)))
+    figures = latency_figures(*times, candidates(100), Bootstrap(draws=300))
+    return [(figure, *asked(GateConfig(), figure).values()) for figure in figures]
 
 
 def test_equal_scorers_on_a_busy_machine_pass() -> None:
@@ -52,19 +55,24 @@ def test_equal_scorers_on_a_busy_machine_pass() -> None:
         def takes(chance: np.random.Generator = chance) -> float:
             return float(0.01 * chance.lognormal(0, 0.5))
 
-        refused += not all(check.passed for check in checks(takes, takes, seed))
+        refused += not all(check.outcome == "passed" for _, check in checks(takes, takes, seed))
     assert refused == 0
 
 
 @pytest.mark.parametrize(("slower", "passed"), [(1.1, True), (1.6, False)])
 def test_the_median_may_rise_by_a_quarter(slower: float, passed: bool) -> None:
     chance = np.random.default_rng(0)
-    median, _ = checks(lambda: 0.01 * chance.uniform(0.9, 1.1), lambda: 0.01 * slower * chance.uniform(0.9, 1.1))
-    assert median.passed is passed and median.value == pytest.approx(slower, rel=0.03)
-    assert ("are allowed" in median.sentence) is not passed
+    (median, check), _ = checks(
+        lambda: 0.01 * chance.uniform(0.9, 1.1), lambda: 0.01 * slower * chance.uniform(0.9, 1.1)
+    )
+    assert check.outcome == ("passed" if passed else "failed")
+    assert median.value is not None and median.reference is not None
+    assert median.value / median.reference == pytest.approx(slower, rel=0.03)
+    assert ("as a ratio none of it is ≤ 1.25" in check.said) is not passed
 
 
 def test_a_challenger_that_is_seldom_very_slow_breaks_the_99_percent_budget_alone() -> None:
     chance = np.random.default_rng(0)
-    median, p99 = checks(lambda: 0.01, lambda: 0.01 if chance.random() > 0.04 else 0.05)
-    assert median.passed and not p99.passed and p99.name == "latency_p99" and p99.value == pytest.approx(5)
+    (_, median), (figure, p99) = checks(lambda: 0.01, lambda: 0.01 if chance.random() > 0.04 else 0.05)
+    assert (median.outcome, p99.outcome, p99.measure) == ("passed", "failed", "latency p99")
+    assert (figure.reference, figure.value, figure.unit) == (pytest.approx(10), pytest.approx(50), "ms")

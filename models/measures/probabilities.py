@@ -1,6 +1,6 @@
-"""Calibration of probabilities: predicted against observed shares, in bins of the prediction.
+"""Are probabilities right? Log loss, and predicted against observed shares in bins of the prediction.
 
-Knows numbers only. The caller chooses the bins; the default is ten equal ones.
+Knows numbers only. The expected calibration error is of ten equal bins; a reliability curve may have finer ones.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,23 @@ Numbers = npt.NDArray[np.floating]
 
 TENTHS = tuple(number / 10 for number in range(1, 10))
 """The edges of ten bins of equal width."""
+
+FINE = (0.002, 0.005, 0.01, 0.02, 0.05, *TENTHS)
+"""The same ten bins, the first one in six: clicks and purchases are rare."""
+
+SMALLEST = 1e-9
+"""A probability counts as no smaller, so that one surprise does not make a loss infinite."""
+
+
+def cross_entropies(probabilities: Numbers, targets: Numbers) -> Numbers:
+    """The log loss of each prediction in nats, from distributions [..., n] (Good 1952).
+
+    Examples
+    --------
+    >>> cross_entropies(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])).round(4).tolist()
+    [0.6931]
+    """
+    return np.asarray(-(targets * np.log(probabilities.clip(SMALLEST))).sum(-1))
 
 
 def bins_of(probabilities: Numbers, edges: Sequence[float] = TENTHS) -> npt.NDArray[np.intp]:
@@ -42,6 +59,22 @@ def expected_calibration_error(gaps: Numbers, weights: npt.ArrayLike) -> Numbers
     [0.1, 0.25]
     """
     return np.asarray(np.abs(gaps).sum(axis=-1) / np.asarray(weights))
+
+
+def ece(gaps: Numbers, weight: float, edges: Sequence[float] = TENTHS) -> float:
+    """The expected calibration error of one event, from sums of predicted minus observed in bins; those of one tenth
+    are taken together. NaN without weight.
+
+    Examples
+    --------
+    >>> ece(np.array([0.5, -0.5, *[0.0] * 12, 1.0]), 10, FINE)
+    0.1
+    """
+    if not weight:
+        return float("nan")
+    whole: Numbers = np.zeros(len(TENTHS) + 1)
+    np.add.at(whole, bins_of(np.array([0.0, *edges])), gaps)
+    return float(expected_calibration_error(whole, weight))
 
 
 class Reliability:
@@ -82,5 +115,4 @@ class Reliability:
     @property
     def ece(self) -> float:
         """Expected calibration error; NaN without predictions."""
-        total = self.counts.sum()
-        return float(expected_calibration_error(self.predicted - self.observed, total)) if total else float("nan")
+        return ece(self.predicted - self.observed, self.counts.sum(), self.edges)

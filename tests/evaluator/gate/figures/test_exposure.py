@@ -1,23 +1,12 @@
-"""Shares of exposure and how far apart they are."""
+"""The first ten of each list, and who gains exposure by which model."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from evaluator.gate.checks.exposure import exposure_checks, shares, top, total_variation
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, pools
-from tests.evaluator.gate.world import ITEMS, World
-
-SHELVES = st.lists(st.lists(st.sampled_from("abcdef"), unique=True, min_size=1), min_size=1, max_size=5)
-
-
-@given(SHELVES, SHELVES)
-def test_a_distance_of_shares(one: list[list[str]], other: list[list[str]]) -> None:
-    apart = total_variation(shares(one), shares(other))
-    assert 0 <= apart <= 1 + 1e-9 and apart == pytest.approx(total_variation(shares(other), shares(one)))
-    assert total_variation(shares(one), shares(one)) == 0 and sum(shares(one).values()) == pytest.approx(1)
+from evaluator.gate.figures.exposure import exposure_figures, top
+from tests.evaluator.gate.world import ITEMS, World, asked
 
 
 def test_ten_are_on_a_shelf_best_first() -> None:
@@ -29,14 +18,17 @@ def test_ten_are_on_a_shelf_best_first() -> None:
 def test_who_shows_one_brand_alone_is_refused_by_name() -> None:
     brands = {"a": "acme", "b": "acme", "c": "bolt"}
     champion, challenger = [["a", "c"], ["c", "b"]], [["a", "b"], ["b", "a"]]
-    item, brand = exposure_checks(champion, challenger, brands, GateConfig(exposure_brand=0.2))
-    assert brand.value == pytest.approx(0.5) and not brand.passed and "'acme', from 'bolt'" in brand.sentence
-    assert item.name == "exposure_item" and item.value == pytest.approx(0.5) and item.passed
+    figures = list(exposure_figures(champion, challenger, brands))
+    assert [one.difference for one in figures] == pytest.approx([0.5, 0.5])
+    item, brand = asked(GateConfig(exposure_brand=0.2), *figures).values()
+    assert (brand.measure, brand.outcome) == ("exposure by brand", "failed")
+    assert brand.said == "exposure by brand: difference +0.5000, most to 'acme', from 'bolt'; it is not ≤ 0.2"
+    assert (item.measure, item.outcome) == ("exposure by item", "passed")
 
 
 def test_without_brands_there_is_nothing_to_hold() -> None:
-    _, brand = exposure_checks([["a"]], [["a"]], {}, GateConfig())
-    assert brand.passed and brand.value is None
+    figures = list(exposure_figures([["a"]], [["a"]], {}))
+    assert asked(GateConfig(), *figures)["exposure by brand"].outcome == "passed" and figures[1].difference is None
 
 
 def test_pools_have_a_lists_own_items_and_others_as_a_seed_says() -> None:
