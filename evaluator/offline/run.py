@@ -4,6 +4,7 @@ goes on where it was.
 Knows processes and files; what is measured is the dimensions' business.
 """
 
+import hashlib
 import multiprocessing
 import os
 import re
@@ -148,14 +149,15 @@ def scores_of(folder: Path, name: str, cases: Sequence[Case]) -> list[np.ndarray
 
 
 def slug(name: str) -> str:
-    """A contender's folder.
+    """A contender's folder: another one for every name, of a length that every file system takes.
 
     Examples
     --------
-    >>> slug("version:/models#champion")
-    'version__models_champion'
+    >>> slug("bm25"), slug("version:/models#champion")
+    ('bm25', 'version__models_champion-b874596c')
     """
-    return re.sub(r"[^A-Za-z0-9.-]", "_", name)
+    safe = re.sub(r"[^A-Za-z0-9.-]", "_", name)[:100]
+    return safe if safe == name else f"{safe}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
 
 
 def _wanted(spec: Spec) -> list[str]:
@@ -173,8 +175,10 @@ def _ending(exit_code: int) -> Message:
     Examples
     --------
     >>> str(_ending(7)), str(_ending(-9))
-    ('its process ended with exit code 7', 'its process was ended by SIGKILL')
+    ('its process ended with exit code 7', 'its process was killed, as where memory runs out')
     """
+    if exit_code == -signal.SIGKILL:
+        return said("its process was killed, as where memory runs out")
     if exit_code < 0:
         return said("its process was ended by {signal}", signal=signal.Signals(-exit_code).name)
     return said("its process ended with exit code {code}", code=exit_code)
@@ -190,6 +194,7 @@ def _messages(pipe: Any) -> Iterator[tuple[str, float]]:
 
 def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any) -> None:
     """In a process of its own: fit, score, then each dimension; a failure of one leaves the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, with which this process ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("EVALUATION_CACHE", str(place.parent.parent / "answers"))
