@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from evaluator.message import said
 from evaluator.offline.cost.calls import Kind
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.explanations.explanation import past
 from evaluator.offline.fairness.groups import ranked
-from evaluator.offline.message import said
 
 BATCHES = (1, 8, 64)
 CANDIDATES = (10, 100, 1_000)

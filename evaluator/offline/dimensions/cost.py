@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.cost import requests, service
 from evaluator.offline.cost.calls import LEAST_CALLS, LEAST_P99, Kind, measure, resampled
@@ -19,7 +20,6 @@ from evaluator.offline.cost.footprint import footprint
 from evaluator.offline.cost.operations import ceiling, counted
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
-from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Numbers
 
 NAME = "cost"
@@ -187,7 +187,7 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
     indexed = getattr(bench.contender, "indexed", used)
     start, cpu = bench.seconds["fit"], bench.seconds.get("fit_cpu", bench.seconds["fit"])
     of = said("once, {train:,} training cases, {items:,} items", train=len(bench.data.train), items=used)
-    says = "Time to load, to learn from the training part, and to encode or index the items."
+    says = "Time to load, to learn from the training part, and to encode or index the items, without imports."
     yield _once("start-up", start, "s", says, of)
     says = "Processor time of all cores to load, to learn from the training part, and to encode or index the items."
     yield _once("start-up CPU", cpu, "s", says, of)

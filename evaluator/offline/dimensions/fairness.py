@@ -1,6 +1,6 @@
 """Fairness: does exposure follow merit, are popular items pushed further, and does the order hang on names?
 
-Exposure is the gate's: 1 / log2(1 + rank) over the first ten (Singh and Joachims 2018). Merit is a group's share of the
+Exposure is that of :mod:`models.measures.shelves`, as on the live page and in the gate. Merit is a group's share of the
 gains. Knows values, and ranks cases with swapped words; nothing of how contenders work.
 """
 
@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from evaluator.gate.checks.exposure import DEPTH
+from evaluator.message import Message, joined, said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
-from evaluator.offline.effect.honesty import random_ndcg
-from evaluator.offline.fairness.exposure import Shares, centred, exposures, gini, merits, shared, shares_of
+from evaluator.offline.fairness.exposure import Shares, centred, gini, merits, shares_of
 from evaluator.offline.fairness.groups import Grouping, groupings, popularity, ranked
 from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, fewer, plan
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
-from evaluator.offline.message import Message, joined, said
 from evaluator.offline.resampling import Numbers, interval
+from models.measures.ranking import DEPTH, ndcg, random_ndcg
+from models.measures.shelves import shared
 
 NAME = "fairness"
 
@@ -236,7 +235,7 @@ def _concentration(bench: Bench) -> Iterator[Reading]:
     number = {item: place for place, item in enumerate(ranked(bench.data))}
     rows, places, values = [], [], []
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
-        seen = exposures(scores)
+        seen = shared(scores)
         for at in np.flatnonzero(seen):
             rows.append(row)
             places.append(number[case.items[at]])
@@ -273,7 +272,7 @@ def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
         of = amounts[case.items]
         if len(of) > 1:
             figures[:2, row] = (of @ shared(scores, most)) / min(DEPTH, len(of)), of.mean()
-        gains, seen = merits(case, bench.data.span[0]), exposures(scores)
+        gains, seen = merits(case, bench.data.span[0]), shared(scores)
         if case.decided and gains.any():
             figures[2:, row] = (of @ seen) / seen.sum(), (of @ gains) / gains.sum()
     means = [bench.resampling.mean(one) for one in figures]
@@ -315,7 +314,7 @@ def _gaps(bench: Bench, part: Part) -> None:
     values, beyond = np.full((2, len(bench.data.cases)), np.nan)
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
         values[row] = ndcg(judged(case, scores, least).gains)
-        beyond[row] = values[row] - random_ndcg(case, least)
+        beyond[row] = values[row] - random_ndcg(merits(case, least)[~np.isnan(case.gains)])
     means = {by: _means(bench, names, values, beyond) for by, names in _segmentations(bench).items()}
     looks = sum(math.comb(len(some), 2) for some in means.values())
     for by, some in means.items():

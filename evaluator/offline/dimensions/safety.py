@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import Text, said
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
-from evaluator.offline.fairness.exposure import exposures
 from evaluator.offline.fairness.groups import ranked
-from evaluator.offline.message import Text, said
 from evaluator.offline.resampling import Interval, Numbers, interval
 from evaluator.offline.safety.classifier import Classify, every
+from models.measures.shelves import shared
 
 NAME = "safety"
 
@@ -104,7 +104,7 @@ def _per_case(
         if case.items not in numbers:
             numbers[case.items] = np.array([number.get(harm[item], len(names)) for item in case.items], np.intp)
         of = numbers[case.items]
-        exposed = exposures(scores)
+        exposed = shared(scores)
         seen[row] = np.bincount(of, exposed, len(names) + 1)[:-1] / exposed.sum()
         there[row] = float((of < len(names)).mean())
     return seen, there
@@ -115,7 +115,7 @@ def _examples(bench: Bench, harm: Mapping[str, str], asked: Sequence[bool]) -> l
     sums: dict[str, float] = {}
     for case, scores, wanted in zip(bench.data.cases, bench.scores, asked, strict=True):
         if not wanted:
-            seen = exposures(scores)
+            seen = shared(scores)
             for place in np.flatnonzero(seen):
                 if harm[item := case.items[place]]:
                     sums[item] = sums.get(item, 0.0) + float(seen[place])

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Message, Text, said
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
 from evaluator.offline.fairness.exposure import centred
 from evaluator.offline.measures.measure import Better
-from evaluator.offline.message import Message, Text, said
 from evaluator.offline.resampling import Numbers
 from models.intents import INTENTS
+from models.measures.names import ECE, LOG_LOSS
+from models.measures.probabilities import TENTHS, Reliability, bins_of, expected_calibration_error
 from models.scorer import Floats
 from models.training.examples import LEVELS, soft_target
-from models.training.reliability import TENTHS, Reliability, bins_of, expected_calibration_error
 
 
 def targets(case: Case, data: EvaluationData) -> Numbers:
@@ -33,8 +34,11 @@ def targets(case: Case, data: EvaluationData) -> Numbers:
     >>> targets(case, EvaluationData("d", "clicks", [case], [], {}, (1.0, 2.0)))[1].tolist()
     [0.0, 0.0, 1.0, 0.0]
     """
+    judged = ~np.isnan(case.gains)
+    if case.targets is not None:
+        return case.targets[judged]
     low, high = data.span
-    levels = (case.gains[~np.isnan(case.gains)] - low) / (high - low)
+    levels = (case.gains[judged] - low) / (high - low)
     if data.task != "graded":
         levels = np.where(levels > 0, LEVELS["look"], LEVELS["ignore"])
     return np.array([soft_target(level) for level in levels], np.float64).reshape(-1, len(INTENTS))
@@ -47,13 +51,17 @@ def part(bench: Bench) -> Part:
     judged = [~np.isnan(case.gains) for case in bench.data.cases]
     wanted = [targets(case, bench.data) for case in bench.data.cases]
     given = [found[known] for found, known in zip(bench.probabilities, judged, strict=True)]
-    counts = np.array([len(rows) for rows in wanted], np.float64)
+    masses = [
+        np.ones(known.sum()) if case.masses is None else case.masses[known]
+        for case, known in zip(bench.data.cases, judged, strict=True)
+    ]
+    counts = np.array([some.sum() for some in masses])
     if not counts.sum():
         return Part()
-    from evaluator.gate.checks.quality import gaps, log_losses  # they load torch, which most contenders do not need
     from evaluator.gate.dataset import GateRequest, RankedList
+    from evaluator.gate.figures.quality import gaps, log_losses  # they load torch, which most contenders do not need
 
-    lists = [RankedList(GateRequest("", (), ()), rows, np.ones(len(rows))) for rows in wanted]
+    lists = [RankedList(GateRequest("", (), ()), rows, some) for rows, some in zip(wanted, masses, strict=True)]
     readings = [
         _log_loss(bench, log_losses(lists, _floats(given)), counts),
         *_calibration(bench, gaps(lists, _floats(given)), given, counts),
@@ -64,10 +72,10 @@ def part(bench: Bench) -> Part:
 
 
 def _log_loss(bench: Bench, sums: Numbers, counts: Numbers) -> Reading:
-    losses = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    losses = np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
     replicates = bench.resampling.mean(losses, counts)
     says = "Mean cross-entropy of the four intents, in nats; a grade is split between the two nearest intents."
-    return resampled("log_loss", replicates, counts, says, "lower", cases=[optional(value) for value in losses])
+    return resampled(LOG_LOSS, replicates, counts, says, "lower", cases=[optional(value) for value in losses])
 
 
 def _calibration(bench: Bench, gaps: Numbers, given: Sequence[Scores], counts: Numbers) -> Iterator[Reading]:
@@ -77,11 +85,11 @@ def _calibration(bench: Bench, gaps: Numbers, given: Sequence[Scores], counts: N
     each = np.asarray(expected_calibration_error(apart, (weights @ counts)[:, None]), np.float64)
     floor = by_chance(np.concatenate(given))
     says = "Expected calibration error in ten bins, mean over the four intents (Naeini et al. 2015)."
-    yield resampled("ece", centred(each.mean(1)), counts, says, "lower", note=_by_chance(float(floor.mean())))
+    yield resampled(ECE, centred(each.mean(1)), counts, says, "lower", note=_by_chance(float(floor.mean())))
     for name, column, least in zip(INTENTS, each.T, floor.tolist(), strict=True):
         of_intent = said("Expected calibration error of the intent {name}, in ten bins.", name=name)
         more = {"segment": f"intent: {name}", "note": _by_chance(least)}
-        yield resampled("ece", centred(column), counts, of_intent, None, **more)
+        yield resampled(ECE, centred(column), counts, of_intent, None, **more)
 
 
 def by_chance(given: Numbers) -> Numbers:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from evaluator.offline.explanations.explanation import plain
 from evaluator.offline.perturbations.inflection import other_number
+from models.words import words
 
 
 def brand_places(words: Sequence[str], brand: str) -> tuple[int, ...]:
@@ -48,8 +49,8 @@ def paraphrase(query: str) -> str:
     >>> paraphrase("red garden hose"), paraphrase("hoses 50 ft")
     ('HOSES GARDEN RED', 'FT 50 HOSE')
     """
-    words = query.split()
-    nouns = [place for place, word in enumerate(words) if word.isalpha() and len(word) >= 3]
+    found = list(words(query))
+    nouns = [place for place, word in enumerate(found) if word.isalpha() and len(word) >= 3]
     if nouns:
-        words[nouns[-1]] = other_number(words[nouns[-1]])
-    return " ".join(reversed(words)).upper()
+        found[nouns[-1]] = other_number(found[nouns[-1]])
+    return " ".join(reversed(found)).upper()

@@ -125,7 +125,7 @@ def test_who_is_nearly_perfect_is_seldom_called_too_good(count: int) -> None:
     def accused(chance: np.random.Generator) -> list[Finding]:
         made = pairs(chance, [right] * count)
         ndcg = np.where([scores[0] > scores[1] for scores in made.scores], 1.0, WRONG)
-        base = np.array([honesty.random_ndcg(case, 0.0) for case in made.data.cases])
+        base = np.array([honesty.chance_ndcg(case, 0.0) for case in made.data.cases])
         return list(honesty._too_good(made, ndcg, base))
 
     assert rate(accused) <= ALLOWED

@@ -17,7 +17,7 @@ from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.dimensions import effect, fairness, robustness, safety
 from evaluator.offline.dimensions.dimension import Part
-from evaluator.offline.effect.honesty import random_ndcg
+from evaluator.offline.effect.honesty import chance_ndcg
 from evaluator.offline.perturbations.shift import place_of, shift
 from tests.evaluator.offline.dimensions.benches import Rank, bench, by_chance, shop
 from tests.evaluator.offline.world import bench as bench_of_scores
@@ -98,7 +98,7 @@ def test_the_ndcg_of_a_random_order_is_the_mean_over_all_orders(gains: list[int]
     case = Case("c", tuple(map(str, range(len(gains)))), np.array(gains, float))
     scores = list(permutations(range(len(gains))))
     mean = ndcg_score([gains] * len(scores), scores, k=10)
-    assert random_ndcg(case, 0.0) == pytest.approx(mean)
+    assert chance_ndcg(case, 0.0) == pytest.approx(mean)
 
 
 def test_off_policy_value_is_that_of_the_estimator() -> None:
