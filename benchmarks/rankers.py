@@ -1,4 +1,4 @@
-"""What ranks candidates by their features: boosted trees, a network, and the linear first stage.
+"""What ranks candidates by their features: boosted trees, and a network, linear without hidden units.
 
 Knows features and what was bought; nothing of how they came about.
 """
@@ -11,23 +11,11 @@ import lightgbm
 import numpy as np
 import torch
 
-from benchmarks.behaviour import FEATURES, Floats, Places
-from benchmarks.feeds import Asked, Flags, Reals
+from benchmarks.behaviour import Floats, Places
+from benchmarks.feeds import Asked, Reals
 
 SAMPLED = 100
 """Candidates of an order that trees learn from, beside those that were bought."""
-
-FIRST = (
-    "linear",
-    "linear_week",
-    "together_recent",
-    "times_decayed",
-    "bought_week",
-    "bought_day",
-    "text_nearest",
-    "age",
-)
-"""Features of the first stage, which is linear and chooses a hundred candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +115,15 @@ class Net:
         return np.asarray(self.model(self._input(features))[:, 0].numpy(), np.float64)
 
 
-class FirstStage:
-    """Least squares on a few features: chooses the candidates that are ranked."""
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Trees and a network, each scaled to mean 0 and deviation 1 over the candidates, added."""
 
-    def __init__(self, asked: Sequence[Asked]) -> None:
-        self._columns = np.array([FEATURES.index(name) for name in FIRST])
-        rows = np.concatenate([self._input(one.features) for one in asked])
-        hits = np.concatenate([one.hits for one in asked]).astype(np.float64)
-        self._spreads = rows.std(0) + 1e-6
-        rows = rows / self._spreads
-        self._weights = np.linalg.solve(rows.T @ rows + len(rows) * 1e-4 * np.eye(rows.shape[1]), rows.T @ hits)
-
-    def _input(self, features: Reals) -> Floats:
-        values = np.nan_to_num(features[:, self._columns].astype(np.float64))
-        values[:, -1] = np.log1p(values[:, -1])
-        return np.column_stack([values, np.sqrt(np.maximum(values[:, :4], 0)), np.ones(len(values))])
+    trees: Trees
+    net: Net
 
     def scores(self, features: Reals) -> Floats:
         """Of each row, float64 [n]."""
-        found: Floats = self._input(features) / self._spreads @ self._weights
+        both = (self.trees.scores(features), self.net.scores(features))
+        found: Floats = sum(((one - one.mean()) / max(float(one.std()), 1e-9) for one in both), np.zeros(len(features)))
         return found
-
-    def kept(self, one: Asked) -> tuple[Flags, Flags]:
-        """Which candidates are ranked: the best hundred of all, and of the new ones."""
-        scores = self.scores(one.features)
-        chosen = one.rank(scores)
-        return np.isin(one.places, chosen.every), np.isin(one.places, chosen.new)

@@ -22,7 +22,7 @@ from benchmarks.behaviour import FEATURES, GROUPS, Floats, Memory, Places, Text
 from benchmarks.data import PURCHASES, data_folder
 from benchmarks.feeds import REFERENCE, SHARES, SOURCES, Asked, Flags, Probe, Reals, Replay, dense
 from benchmarks.purchases import MEASURES, History, Order, Ranked, epoch_ms, ranked, read, table
-from benchmarks.rankers import FirstStage, Net, Trees
+from benchmarks.rankers import Blend, Net, Trees
 from benchmarks.report import Report, Value
 from benchmarks.sasrec import Trained
 from benchmarks.smoke import smoke
@@ -214,7 +214,7 @@ class Bench:
             best = max(best, (value, regularisation))
         return best[1]
 
-    def feeds(self, epochs: Sequence[int]) -> tuple[Trees, FirstStage]:
+    def feeds(self, epochs: Sequence[int]) -> tuple[Blend, Net]:
         """The table: every system on the reported month, chosen on the first."""
         report, tuned, asked = self.report, self.of(self.tuned), self.of(self.reported)
         truths = [one.truth for one in tuned]
@@ -224,28 +224,29 @@ class Bench:
         rankings |= self._sequences(epochs)
         learned = self.of(self.before_reported)
         begin = time.process_time()
-        first, trees = FirstStage(learned), Trees.train(learned, np.arange(len(FEATURES)))
+        first, trees = Net(learned, 0), Trees.train(learned, np.arange(len(FEATURES)))
         report.facts["training_cpu_s"] = time.process_time() - begin
         behaviour = np.arange(len(REFERENCE) - 2)
         for name, columns in (("13 features", behaviour), ("13 features, 2 cosines", np.arange(len(REFERENCE)))):
             reference = Trees.train(learned, columns, reference=True)
             rankings[f"LightGBM, {name}"] = [one.rank(reference.scores(one.reference)) for one in asked]
-        rankings["ours, first stage alone"] = [one.rank(first.scores(one.features)) for one in asked]
+        rankings["ours, linear (the first stage)"] = [one.rank(first.scores(one.features)) for one in asked]
         fewer = Trees.train(learned, np.arange(len(FEATURES)), *FEWER)
         rankings["ours, 100 trees"] = [staged(one, fewer, first) for one in asked]
-        for name, hidden in (("linear", 0), ("network", 64)):
-            net = Net(learned, hidden)
-            rankings[f"ours, {name}"] = [staged(one, net, first) for one in asked]
-            self.say(f"{name} learned")
-        rankings["ours, trees, all candidates"] = [one.rank(trees.scores(one.features)) for one in asked]
+        net = Net(learned, 64)
+        rankings["ours, network"] = [staged(one, net, first) for one in asked]
         rankings["ours, trees"] = [staged(one, trees, first) for one in asked]
+        both = Blend(trees, net)
+        rankings["ours"] = [staged(one, both, first) for one in asked]
+        rankings["ours, all candidates"] = [one.rank(both.scores(one.features)) for one in asked]
         self.resampling = Resampling.of([one.order.shopper for one in asked])
         self.tables = {name: table(some, [one.truth for one in asked]) for name, some in rankings.items()}
         for name, values in self.tables.items():
             report.row(part="feed", system=name, **figures(values, self.resampling))
-        self._compare("ours, trees", "LightGBM, 13 features")
-        self._compare("ours, trees", "EASE")
-        return trees, first
+        for one in ("ours", "ours, all candidates"):
+            for other in ("LightGBM, 13 features", "LightGBM, 13 features, 2 cosines", "EASE"):
+                self._compare(one, other)
+        return both, first
 
     def worker(self, most: int) -> None:
         """The worker's feed on a sample of the reported month, beside others on the same orders."""
@@ -254,7 +255,7 @@ class Bench:
         rankings = feeds(self.history, chosen, dict(zip(chosen, (one.old for one in asked), strict=True)))
         draws, kept = Resampling.of([one.order.shopper for one in asked]), np.isin(self.reported, chosen)
         tables = {name: table(some, [one.truth for one in asked]) for name, some in rankings.items()}
-        for name in ("best sellers, 30 days", "EASE", "LightGBM, 13 features", "ours, trees"):
+        for name in ("best sellers, 30 days", "EASE", "LightGBM, 13 features", "ours"):
             tables[name] = {measure: values[kept] for measure, values in self.tables[name].items()}
         for name, values in tables.items():
             self.report.row(part=f"worker, {len(asked)} orders", system=name, **figures(values, draws))
@@ -305,13 +306,13 @@ class Bench:
     def _sequence(self, model: Trained, one: Asked, before: Sequence[int]) -> Ranked:
         return ranked(model.scores(before), np.arange(len(one.old)), one.old)
 
-    def left_out(self, trees: Trees, first: FirstStage) -> None:
+    def left_out(self, ours: Blend, first: Net) -> None:
         """Each source and each group of features left out of ours; groups are learned without."""
         asked, learned = self.of(self.reported), self.of(self.before_reported)
         truths = [one.truth for one in asked]
         for bit, name in enumerate(SOURCES):
             kept = [one.masks != 1 << bit for one in asked]
-            rankings = [staged(one, trees, first, some) for one, some in zip(asked, kept, strict=True)]
+            rankings = [staged(one, ours, first, some) for one, some in zip(asked, kept, strict=True)]
             brought = np.mean([(one.masks >> bit & 1).mean() for one in asked])
             bought = np.concatenate([one.hits[one.masks == 1 << bit] for one in asked])
             row = figures(table(rankings, truths), self.resampling)
@@ -324,7 +325,7 @@ class Bench:
             self.report.row(part="without features", system=name, **figures(table(rankings, truths), self.resampling))
             self.say(f"without {name}")
 
-    def cold_items(self, trees: Trees) -> None:
+    def cold_items(self, ours: Blend) -> None:
         """Items first sold in the reported month: those chosen from text, beside random ones, at equal exposure."""
         names = (*GROUPS["text"], *GROUPS["price"], *GROUPS["shopper"])
         text = Trees.train(self.of(self.before_reported), np.array([FEATURES.index(name) for name in names]), *FEWER)
@@ -332,7 +333,7 @@ class Bench:
         systems: dict[str, Callable[[Reals], Floats]] = {
             "trees over text": text.scores,
             "nearest by text": lambda rows: rows[:, nearest].astype(np.float64),
-            "ours, trees": trees.scores,
+            "ours": ours.scores,
         }
         for name, scores in systems.items():
             found, chance, shoppers = [], [], []
@@ -356,7 +357,7 @@ class Bench:
             of_random = {"of_random": ratio.value, "of_random_low": ratio.low, "of_random_high": ratio.high}
             self.report.row(part="cold items", system=name, **row, **of_random)
 
-    def cold_shoppers(self, trees: Trees, first: FirstStage) -> None:
+    def cold_shoppers(self, ours: Blend, first: Net) -> None:
         """First orders of the reported month: after some of their items, the others."""
         every = self.answers.cold_shoppers
         early = [one for some in every.values() for one in some if one.order.ts < self.months.report]
@@ -366,7 +367,7 @@ class Bench:
             if not asked:
                 continue
             rankings = {name: [one.rankings[name] for one in asked] for name in COLD_SYSTEMS}
-            rankings["ours, trees"] = [staged(one, trees, first) for one in asked]
+            rankings["ours"] = [staged(one, ours, first) for one in asked]
             rankings["ours, 100 trees, learned on first visits too"] = [staged(one, mixed, first) for one in asked]
             draws = Resampling.of([one.order.shopper for one in asked])
             for name, found in rankings.items():
@@ -383,13 +384,11 @@ class Bench:
             at = interval(draws.mean(values))
             self.report.row(part="similar", system=name, recall_20=at.value, low=at.low, high=at.high)
 
-    def speed(self, trees: Trees, replay: Replay) -> None:
+    def speed(self, ours: Blend, first: Net, replay: Replay) -> None:
         """CPU milliseconds of one thread: candidates and features of a shopper, and ranking so many candidates."""
         features = np.concatenate([one.features for one in self.of(self.reported)[:50]])
         self.report.row(part="speed", system="candidates and features", cpu_ms=float(np.median(replay.seconds)) * 1_000)
-        net = Net(self.of(self.before_reported)[:50], 64, epochs=1)
-        first = FirstStage(self.of(self.before_reported)[:50])
-        for name, scores in (("trees", trees.scores), ("network", net.scores), ("first stage", first.scores)):
+        for name, scores in (("trees", ours.trees.scores), ("network", ours.net.scores), ("linear", first.scores)):
             for count in (100, 300):
                 rows, times = features[:count], []
                 for _ in range(50):
@@ -411,11 +410,11 @@ class Bench:
 COLD_SYSTEMS = ("best sellers, 7 days", "item-kNN by visit, decayed", "EASE")
 
 
-def staged(one: Asked, trees: Trees | Net, first: FirstStage, allowed: Flags | None = None) -> Ranked:
-    """The first stage's hundred candidates, ranked by trees: of all, and of the new ones."""
+def staged(one: Asked, ranker: Trees | Net | Blend, first: Net, allowed: Flags | None = None) -> Ranked:
+    """The first stage's hundred candidates, ranked: of all, and of the new ones."""
     allowed = np.ones(len(one.places), bool) if allowed is None else allowed
     chosen = one.rank(first.scores(one.features), allowed)
-    scores = trees.scores(one.features)
+    scores = ranker.scores(one.features)
     every, new = (one.rank(scores, np.isin(one.places, some)) for some in (chosen.every, chosen.new))
     return Ranked(every.every, new.new)
 
@@ -483,13 +482,13 @@ def main(
     say(f"λ {regularisation:.0f}")
     replay = bench.replay(encoded(history.texts), learned, limit, regularisation)
     report.facts |= {"asked": len(bench.reported), "learned_from": len(bench.before_reported)}
-    trees, first = bench.feeds(epochs or EPOCHS)
+    ours, first = bench.feeds(epochs or EPOCHS)
     bench.similar()
     report.write(json)
-    bench.cold_items(trees)
-    bench.cold_shoppers(trees, first)
-    bench.speed(trees, replay)
-    bench.left_out(trees, first)
+    bench.cold_items(ours)
+    bench.cold_shoppers(ours, first)
+    bench.speed(ours, first, replay)
+    bench.left_out(ours, first)
     if worker:
         bench.worker(worker)
     report.write(json)

@@ -4,13 +4,12 @@ All contenders have the same ones. Knows cases and items; nothing of clocks.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from evaluator.message import said
 from evaluator.offline.cost.calls import Kind
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, EvaluationData, blind
 from evaluator.offline.explanations.explanation import past
 from evaluator.offline.fairness.groups import ranked
 
@@ -28,7 +27,7 @@ Draw = Callable[[], list[Case]]
 
 def batches(data: EvaluationData, seed: int, seconds: Sequence[float]) -> list[Kind]:
     """Calls of one case and of several; ``seconds`` for the calls of each."""
-    cases = [_with(case, case.items) for case in data.cases]
+    cases = [blind(case) for case in data.cases]
 
     def batch(size: int) -> Draw:
         chance = np.random.default_rng([seed, size])
@@ -82,10 +81,7 @@ def _drawn(cases: Sequence[Case], items: Sequence[str], size: int, seed: int) ->
 
     def draw() -> list[Case]:
         case = cases[int(chance.integers(0, len(cases)))]
-        return [_with(case, tuple(items[at] for at in chance.choice(len(items), size, replace=False).tolist()))]
+        shown = tuple(items[at] for at in chance.choice(len(items), size, replace=False).tolist())
+        return [blind(case, items=shown)]
 
     return draw
-
-
-def _with(case: Case, items: tuple[str, ...]) -> Case:
-    return replace(case, items=items, gains=np.full(len(items), np.nan), propensities=None)
