@@ -13,8 +13,11 @@ import evaluator.offline
 from evaluator.message import Message, Text
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, Document, EvaluationData, Task
-from evaluator.offline.dimensions import dimension
+from evaluator.offline.dimensions import dimension, interpretability
 from evaluator.offline.dimensions.dimension import Part
+from evaluator.offline.explanations.gradients import Gradients
+from evaluator.offline.explanations.matches import PastMatches, TermMatches
+from evaluator.offline.explanations.occlusion import Occlusion
 from evaluator.offline.measures import measure
 from evaluator.offline.perturbations import perturbation
 from evaluator.offline.report.messages import Speaker, words
@@ -81,6 +84,12 @@ def test_measures_and_perturbations_are_told_in_chinese() -> None:
     texts = [one.says for one in measure.every()] + [one.says for one in perturbation.every()]
     names = [one.name for one in measure.every()] + [one.name for one in perturbation.every()]
     assert [text for text in (*texts, *names) if not known(text)] == []
+
+
+def test_all_that_explanations_may_say_is_told_in_chinese() -> None:
+    said = [*interpretability.KINDS, *(kind.says for kind in interpretability.KINDS.values())]
+    methods = [Gradients.name, Occlusion.name, PastMatches.name, TermMatches.name]
+    assert [text for text in (*said, *methods) if not known(text)] == []
 
 
 def shop(task: Task) -> EvaluationData:
