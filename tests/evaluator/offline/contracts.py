@@ -178,7 +178,7 @@ def dimension(one: Dimension, data: EvaluationData, draws: int = 100) -> Part:
     names = [(reading.measure, reading.segment) for reading in part.readings]
     assert len(set(names)) == len(names), "no figure is told twice"
     for reading in part.readings:
-        assert reading.dimension == one.name and reading.measure and reading.says.endswith(SENTENCE), reading
+        assert reading.dimension == one.name and reading.measure and str(reading.says).endswith(SENTENCE), reading
         assert len(reading.replicates) in {0, draws + 1} and len(reading.cases) in {0, len(data.cases)}, reading
         assert reading.better in {None, "higher", "lower"} and reading.count >= 0
     for finding in part.findings:
