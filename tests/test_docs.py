@@ -22,7 +22,7 @@ from streams.kafka.topics import plan
 ROOT = Path(__file__).parents[1]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")} - {ROOT / "CHANGELOG.md"})
 PACKAGES = ("models", "streams", "evaluator", "liveshelf", "benchmarks", "tests")
-EXAMPLES = {"torch.py", "benchmarks.NAME"}
+EXAMPLES = {"torch.py", "benchmarks.NAME", "mine.py"}
 """Names in the text that stand for others."""
 
 FILE = re.compile(r"(?<![\w/.-])((?:[\w-]+/)*[\w-]+\.(?:py|lua|js|md))(?:::(\w+))?(?![\w/])")
