@@ -266,8 +266,8 @@ def _bounds(drawn: Numbers) -> tuple[float, float]:
 
 
 def _perfect(value: float, count: int) -> tuple[float, float] | None:
-    """The interval where all ranks agree, or all are reversed: then every draw is so too, which says nothing. Bonett and
-    Wright's (2000), of one swap of neighbours less. None where ranks do not all agree.
+    """The interval where all ranks agree, or all are reversed; None elsewhere. A bootstrap says nothing there, as every
+    draw is perfect too. It is Bonett and Wright's (2000), of one swap of neighbours less.
 
     Examples
     --------
