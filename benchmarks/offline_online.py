@@ -192,7 +192,7 @@ def main(
     scale: Factor = 1.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Simulate, measure, compare; five minutes on two cores."""
+    """Simulate, measure, compare; about 20 seconds of CPU a shop."""
     report = Report("offline_online", shops=shops)
     one = partial(differences, scale=scale)
     if jobs == 1:

@@ -120,6 +120,13 @@ def test_unsure_pairs_weigh_little_and_mostly_noise_is_not_corrected() -> None:
     assert agreement("m", [*noisy, Pair(0.0, 0.5, 5.0, False)]).corrected is None
 
 
+def test_ten_pairs_in_one_order_are_not_surely_perfect() -> None:
+    for sign in (1, -1):
+        found = agreement("m", [Pair(place, sign * place, 0.1, True) for place in range(1, 11)]).correlation
+        assert found is not None and found.value == pytest.approx(sign)
+        assert 0.02 < found.high - found.low < 0.2 and max(abs(found.low), abs(found.high)) == 1.0
+
+
 def test_few_shops_are_few_however_many_pairs_they_have() -> None:
     pairs = [Pair(place, place + 0.1, 0.1, True, str(place % 3)) for place in range(60)]
     assert agreement("m", pairs).claim == "too_few"
