@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from playwright.sync_api import Browser, sync_playwright
 
 from liveshelf.stack.kafka import LocalKafka
 from liveshelf.stack.redis import LocalRedis
 from streams.config import KafkaConfig, TopicsConfig
+from tests.browsers import chromium
 
 TEST_DATABASE = 9
 
@@ -46,6 +48,16 @@ def redis_db(redis_url: str) -> Iterator[str]:
         client.flushdb()
         yield url
         client.flushdb()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; skips where there is none, but fails in CI."""
+    path = chromium()
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
 @pytest.fixture

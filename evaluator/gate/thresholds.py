@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from evaluator.message import Text
+
 EXAMPLE = """[[threshold]]
 measure = "ndcg@10"
 min = 0.9"""
@@ -68,7 +70,7 @@ class Figure(msgspec.Struct, kw_only=True):
     difference_high: float | None = None
     count: int = 0
     counted: str = "cases"
-    note: str = ""
+    note: Text = ""
 
     @property
     def name(self) -> str:

@@ -5,8 +5,8 @@ Values only; knows nothing of files, models or measures.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from models.measures.ranking import decided
 Task = Literal["graded", "clicks", "feed"]
 """Search with graded judgements, search with clicks, or a feed whose gains are later purchases."""
 
+RECENT = 10
+"""How many distinct past items stand for a shopper."""
 Source = Literal[Task, "held_out"]
 """What a file of data is: one of the tasks, or the slice that a trainer has held out, whose lists are of clicks."""
 
@@ -94,7 +96,7 @@ class Case:
     @property
     def group(self) -> str:
         """What it is resampled with: all cases of its shopper, else of its query, else itself."""
-        return self.shopper or (self.asks if self.query.strip() else "") or self.id
+        return self.shopper or spelled(self.query) or self.id
 
     @property
     def decided(self) -> bool:
@@ -106,6 +108,23 @@ class Case:
         [True, False, False]
         """
         return decided(self.gains[~np.isnan(self.gains)])
+
+    @property
+    def recent(self) -> tuple[str, ...]:
+        """The newest distinct items of the past: what stands for a shopper without a query, as in a worker.
+
+        Examples
+        --------
+        >>> Case("c", (), np.ones(0), history=("b", "a", "b")).recent
+        ('b', 'a')
+        """
+        return tuple(dict.fromkeys(self.history))[:RECENT]
+
+
+def blind(case: Case, **changed: Any) -> Case:
+    """A case, or a changed copy, as a contender sees it: without gains and propensities."""
+    items = changed.get("items", case.items)
+    return replace(case, gains=np.full(len(items), np.nan), propensities=None, **changed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,10 +163,29 @@ class EvaluationData:
         """The candidates' texts."""
         return [self.items[item].text for item in case.items]
 
+    def context(self, case: Case) -> str:
+        """A case's query; without one, the texts of its recent past."""
+        return case.query or "; ".join(self.items[item].text for item in case.recent)
+
+    def blind(self) -> "EvaluationData":
+        """The same with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
+        return replace(self, cases=[blind(case) for case in self.cases])
+
     def used(self) -> Iterator[str]:
         """Every item that may be asked for: those of cases, of their histories, and the further ones; each once."""
         own = (item for case in self.cases for item in (*case.items, *case.history))
         yield from dict.fromkeys([*own, *self.further])
+
+
+def spelled(query: str) -> str:
+    """A query as it is counted: without case and double spaces.
+
+    Examples
+    --------
+    >>> spelled("Garden  HOSE ")
+    'garden hose'
+    """
+    return " ".join(query.casefold().split())
 
 
 def problems(data: EvaluationData) -> list[str]:

@@ -66,8 +66,8 @@ def _graded(spec: Spec) -> EvaluationData:
             gain = row["gain"]
             if not row["query"] or not row["item"] or (np.isnan(gain) and not unjudged):
                 continue
-            if "text" in row:
-                items.setdefault(row["item"], _document(row))
+            if "text" in row and row["item"] not in items:
+                items[row["item"]] = _document(row)
             known = lists[row["query"]].get(row["item"], float("nan"))
             lists[row["query"]][row["item"]] = known if np.isnan(gain) else gain
         if not any(gain == gain for gains in lists.values() for gain in gains.values()):  # noqa: PLR0124
@@ -107,18 +107,22 @@ def _clicks(spec: Spec) -> EvaluationData:
 
 def _list(name: str, shown_to: str, rows: list[dict[str, Any]], texts: dict[str, Document]) -> Case:
     """A list that was shown, in its order. An item that it shows twice counts once, where it stands first."""
-    rows.sort(key=lambda row: np.nan_to_num(row["rank"], nan=np.inf))
+    firsts: dict[str, dict[str, Any]] = {}
     clicked: dict[str, float] = {}
-    for row in rows:
-        texts.setdefault(row["item"], _document(row))
-        clicked[row["item"]] = max(clicked.get(row["item"], 0.0), np.nan_to_num(row["gain"]))
-    rows = list({row["item"]: row for row in reversed(rows)}.values())[::-1]
-    gains = np.array([clicked[row["item"]] for row in rows])
-    logged = np.array([row.get("propensity", np.nan) for row in rows])
+    for place in np.argsort([row["rank"] for row in rows], kind="stable"):
+        row = rows[place]
+        item = row["item"]
+        if item not in texts:
+            texts[item] = _document(row)
+        firsts.setdefault(item, row)
+        clicked[item] = max(clicked.get(item, 0.0), row["gain"])  # without a gain it is not clicked
+    gains = np.array(list(clicked.values()))
+    logged = np.array([row.get("propensity", np.nan) for row in firsts.values()])
     logged = np.where((logged > 0) & (logged <= 1), logged, np.nan)
     given = None if np.isnan(logged).all() else logged
-    items, shopper = tuple(row["item"] for row in rows), rows[0].get("shopper") or shown_to
-    return Case(name, items, gains, rows[0]["query"], shopper=shopper, propensities=given)
+    first = rows[0]
+    shopper = first.get("shopper") or shown_to
+    return Case(name, tuple(firsts), gains, first["query"], shopper=shopper, propensities=given)
 
 
 def _with_others(case: Case, every: tuple[str, ...]) -> Case:

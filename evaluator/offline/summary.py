@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from evaluator.gate.thresholds import Figure
+from evaluator.message import Text
 from evaluator.offline.data import Source
 from evaluator.offline.dimensions.dimension import Finding, Reading, optional
 from evaluator.offline.resampling import compare, holm, interval
@@ -40,7 +41,7 @@ class Row(Figure, kw_only=True):
     """
 
     better: str | None
-    says: str
+    says: Text
     p: float | None = None
     detectable: float | None = None
 

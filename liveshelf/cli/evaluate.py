@@ -35,6 +35,10 @@ def evaluate(
     gate: Annotated[Path | None, typer.Option(help="Thresholds in TOML; exit code 1 where one is not kept.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Where the gate's checks are written as JUnit XML.")] = None,
     export: Annotated[list[str] | None, typer.Option(help="mlflow, wandb or tensorboard; repeatable.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="A model store: the report shows how its past canaries went. Contenders name theirs."),
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare finished runs over time.")] = False,
 ) -> None:
     """Compare models on the same data: effect, robustness, explanations, cost and fairness, in one report.
@@ -76,7 +80,7 @@ def evaluate(
             raise typer.BadParameter("has nothing to write without --gate", param_hint="--junit")
         thresholds = None if gate is None else read(gate)
         exports.ready(export or [])
-        summary = evaluation.carry_out(spec, out, resume)
+        summary = evaluation.carry_out(spec, out, resume, store)
         if not summary.rows:
             raise typer.Exit(1)
         for kind in export or ():

@@ -24,18 +24,10 @@ from models.training.batches import FrozenItems
 from models.training.examples import expected_level
 from models.weights import PACKAGED, quiet, resolve
 
-HISTORY = 10
-"""How many distinct past items make a shopper's context, as in a worker."""
-
 BATCH = 64
 
 MAX_TOKENS = 256
 """Word pieces of a reranker's context and item together."""
-
-
-def history(case: Case) -> tuple[str, ...]:
-    """The newest distinct items of a case's past."""
-    return tuple(dict.fromkeys(case.history))[:HISTORY]
 
 
 class Cosine:
@@ -52,7 +44,7 @@ class Cosine:
 
     def score(self, cases: Sequence[Case]) -> list[Scores]:
         """Cosines, -1 to 1."""
-        self._encode(item for case in cases for item in (*case.items, *history(case)))
+        self._encode(item for case in cases for item in (*case.items, *case.recent))
         texts = list(dict.fromkeys(case.query for case in cases if case.query))
         queries = {text: one.pooled for text, one in zip(texts, self.encoder.encode_queries(texts), strict=True)}
         found = []
@@ -61,7 +53,7 @@ class Cosine:
             if case.query:
                 of = queries[case.query]
             elif case.history:
-                of = np.mean([self._vectors[item] for item in history(case)], axis=0)
+                of = np.mean([self._vectors[item] for item in case.recent], axis=0)
             else:
                 of = np.zeros(items.shape[1], np.float32)
             found.append((items @ of).astype(np.float64))
@@ -132,7 +124,7 @@ def request(case: Case, items: Mapping[str, Document]) -> GateRequest:
     """
     past, candidates = case.history, tuple(items[item].text for item in case.items)
     if len(case.weights) != len(past) + len(case.asked):
-        past = history(case)
+        past = case.recent
     weights = case.weights if len(case.weights) == len(past) + len(case.asked) else ()
     popularity = tuple(case.popularity.get(item, 0.0) for item in case.items) if case.popularity else ()
     return GateRequest(
@@ -182,7 +174,9 @@ class Reranker:
     @torch.inference_mode()
     def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
         """Logits of contexts and texts."""
-        pairs = [(self._context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
+        if not cases:
+            return []
+        pairs = [(self._data.context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
         out = np.empty(len(pairs))
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
         for start in range(0, len(order), BATCH):
@@ -196,9 +190,6 @@ class Reranker:
             )
             out[places] = self.model(**batch).logits[:, 0].float().numpy()
         return np.split(out, np.cumsum([len(some) for some in texts])[:-1])
-
-    def _context(self, case: Case) -> str:
-        return case.query or "; ".join(self._data.items[item].text for item in history(case))
 
 
 def late_interaction(rest: str) -> ServedModel:

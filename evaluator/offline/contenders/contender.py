@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import said
 from evaluator.offline import contenders
 from evaluator.offline.data import Case, EvaluationData
 
@@ -235,10 +236,11 @@ def checked(scores: Sequence[Scores], cases: Sequence[Case]) -> list[Scores]:
         Where there is not, with the case.
     """
     if len(scores) != len(cases):
-        raise ContenderError(f"gave {len(scores)} lists of scores for {len(cases)} cases")
+        raise ContenderError(said("gave {got} lists of scores for {count} cases", got=len(scores), count=len(cases)))
     for part, case in zip(scores, cases, strict=True):
         if np.shape(part) != (len(case.items),):
-            raise ContenderError(f"gave scores of shape {np.shape(part)} for the {len(case.items)} items of {case.id}")
+            text = "gave scores of shape {shape} for the {count} items of case {case}"
+            raise ContenderError(said(text, shape=str(np.shape(part)), count=len(case.items), case=case.id))
         if not np.isfinite(part).all():
-            raise ContenderError(f"gave a score that is no finite number for case {case.id}")
+            raise ContenderError(said("gave a score that is no finite number for case {case}", case=case.id))
     return list(scores)

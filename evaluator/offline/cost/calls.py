@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import Text, said
 from evaluator.offline.contenders.contender import Contender
 from evaluator.offline.cost.energy import Joules
 from evaluator.offline.data import Case
@@ -49,7 +50,7 @@ class Kind:
     joules: list[float] = field(default_factory=list)
     pairs: list[int] = field(default_factory=list)
     shelves: list[int] = field(default_factory=list)
-    skipped: str = ""
+    skipped: Text = ""
 
     @property
     def open(self) -> bool:
@@ -82,7 +83,7 @@ def measure(
         first = kind.cases()
         expected = _expected(kinds, sum(len(case.items) for case in first))
         if expected > LONGEST:
-            kind.skipped = f"one call takes about {expected:.1f} s: not measured"
+            kind.skipped = said("one call takes about {seconds:.1f} s: not measured", seconds=expected)
             continue
         _call(contender, kind, first, joules, clock)
         while kind.open and len(kind.times) < LEAST_CALLS:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.cost.calls import LEAST_P99, resampled
 from evaluator.offline.data import Case
@@ -24,7 +25,8 @@ def readings(bench: Bench, contender: PaidContender, dimension: str) -> Iterator
     """Latency of a ranked list by the answers as they came, tokens, and money where prices are given."""
     cases = [case for case in bench.data.cases if case.items]
     took = contender.asked(cases)
-    note = f"{len(cases):,} lists of {_candidates(cases):.0f} candidates, each timed when it was asked for"
+    text = "{count:,} lists of {candidates:.0f} candidates, each timed when it was asked for"
+    note = said(text, count=len(cases), candidates=_candidates(cases))
     common: dict[str, Any] = {"dimension": dimension, "better": "lower", "note": note, "count": len(cases)}
     seconds = [one.seconds for one in took]
     says = "Time to score one ranked list, the network and as many requests at once as are allowed included."

@@ -7,18 +7,18 @@ of this run on this machine, not of another machine. Knows a contender by its ca
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.cost import service
 from evaluator.offline.cost.calls import LEAST_CALLS, LEAST_P99, Kind, measure, resampled
 from evaluator.offline.cost.energy import WATTS_PER_CORE, counter
 from evaluator.offline.cost.footprint import footprint
 from evaluator.offline.cost.operations import ceiling, counted
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
 from evaluator.offline.fairness.groups import ranked
 from evaluator.offline.resampling import Numbers
@@ -41,6 +41,9 @@ COUNTED = 8
 
 SURE_P99 = 368
 """Calls from which the interval of a 99th percentile has an upper end."""
+
+BY_TIME = said("processor time, taken as {watts:g} W a core", watts=WATTS_PER_CORE)
+"""How energy is known where the processor does not tell it."""
 
 
 class Cost:
@@ -103,20 +106,20 @@ class Reference:
 def _kinds(bench: Bench) -> tuple[list[Kind], list[Kind]]:
     """Calls by batch and by number of candidates; the cases are the same for all contenders."""
     cases = bench.data.cases
-    blind = [replace(case, gains=np.full(len(case.items), np.nan)) for case in cases]
+    hidden = [blind(case) for case in cases]
     items = ranked(bench.data)
 
     def batch(size: int) -> Callable[[], list[Case]]:
         chance = np.random.default_rng([bench.seed, size])
-        return lambda: [blind[at] for at in chance.integers(0, len(blind), size).tolist()]
+        return lambda: [hidden[at] for at in chance.integers(0, len(hidden), size).tolist()]
 
     def listed(size: int) -> Callable[[], list[Case]]:
         chance = np.random.default_rng([bench.seed, size])
 
         def draw() -> list[Case]:
-            case = blind[int(chance.integers(0, len(blind)))]
+            case = hidden[int(chance.integers(0, len(hidden)))]
             shown = tuple(items[at] for at in chance.choice(len(items), size, replace=False).tolist())
-            return [replace(case, items=shown, gains=np.full(size, np.nan), propensities=None)]
+            return [blind(case, items=shown)]
 
         return draw
 
@@ -134,8 +137,9 @@ def _kinds(bench: Bench) -> tuple[list[Kind], list[Kind]]:
 
 def _latency(bench: Bench, kind: Kind) -> Iterator[Reading]:
     calls = len(kind.times)
-    size = f"{kind.pairs[0] if len(set(kind.pairs)) == 1 else round(float(np.mean(kind.pairs)))}" if calls else ""
-    note = kind.skipped or f"{calls} calls of {size} candidates{'' if len(set(kind.pairs)) == 1 else ' on average'}"
+    same = len(set(kind.pairs)) == 1
+    text = "{calls} calls of {size} candidates" if same else "{calls} calls of {size} candidates on average"
+    note = kind.skipped or said(text, calls=calls, size=round(float(np.mean(kind.pairs))))
     common: dict[str, Any] = {"segment": kind.name, "unit": "ms", "better": "lower"}
     yield _resampled(
         bench,
@@ -153,7 +157,7 @@ def _latency(bench: Bench, kind: Kind) -> Iterator[Reading]:
             lambda times: 1e3 * np.quantile(times, 0.99, axis=-1),
             measure="latency p99",
             says="99th percentile of the time of one call.",
-            note=note if calls >= SURE_P99 else f"{note}: too few for an upper end",
+            note=note if calls >= SURE_P99 else said("{note}: too few for an upper end", note=note),
             **common,
         )
 
@@ -161,7 +165,8 @@ def _latency(bench: Bench, kind: Kind) -> Iterator[Reading]:
 def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
     """Throughput, energy and money, in the largest batches that were measured."""
     size = kind.shelves[0]
-    note = f"in batches of {size} shelves of {np.mean(kind.pairs) / size:.0f} candidates, {len(kind.times)} calls"
+    text = "in batches of {size} shelves of {candidates:.0f} candidates, {calls} calls"
+    note = said(text, size=size, candidates=np.mean(kind.pairs) / size, calls=len(kind.times))
     yield _resampled(
         bench,
         [kind.times, kind.pairs],
@@ -173,7 +178,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         note=note,
     )
     read = kind.joules or [WATTS_PER_CORE * seconds for seconds in kind.cpu]
-    how = "read from the processor (RAPL), all that ran on the machine"
+    how: Text = "read from the processor (RAPL), all that ran on the machine"
     yield _resampled(
         bench,
         [read, kind.shelves],
@@ -182,7 +187,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         unit="J",
         better="lower",
         says="Energy of a thousand ranked lists, without a network and without encoding the items.",
-        note=f"{note}; {how if kind.joules else f'processor time, taken as {WATTS_PER_CORE:g} W a core'}",
+        note=joined([note, how if kind.joules else BY_TIME]),
     )
     yield _resampled(
         bench,
@@ -191,7 +196,7 @@ def _per_shelf(bench: Bench, kind: Kind) -> Iterator[Reading]:
         measure="cost per million shelves",
         better="lower",
         says="Processor time of a million ranked lists at the price of a core's hour.",
-        note=f"{note}; {bench.price_per_core_hour:g} per core-hour",
+        note=joined([note, said("{price:g} per core-hour", price=bench.price_per_core_hour)]),
     )
 
 
@@ -211,7 +216,10 @@ def _operations(bench: Bench, kind: Kind) -> Iterator[Reading]:
         better="lower",
         count=len(cases),
         says="Floating-point operations of torch's matrix products for one ranked list, items already encoded.",
-        note=f"{pairs / len(cases):.0f} candidates; other libraries' and element-wise operations are not counted",
+        note=said(
+            "{candidates:.0f} candidates; other libraries' and element-wise operations are not counted",
+            candidates=pairs / len(cases),
+        ),
     )
     yield Reading(
         measure="share of ceiling",
@@ -220,7 +228,7 @@ def _operations(bench: Bench, kind: Kind) -> Iterator[Reading]:
         better=None,
         count=len(kind.times),
         says="Operations per second over those of a large matrix product on this machine.",
-        note=f"{pace / 1e9:.1f} of {most / 1e9:.0f} GFLOP/s",
+        note=said("{pace:.1f} of {most:.0f} GFLOP/s", pace=pace / 1e9, most=most / 1e9),
     )
 
 
@@ -230,20 +238,20 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
     used = sum(1 for _ in bench.data.used())
     indexed = getattr(bench.contender, "indexed", used)
     start, cpu = bench.seconds["fit"], bench.seconds.get("fit_cpu", bench.seconds["fit"])
-    rows: list[tuple[str, float, str, str, str]] = [
+    rows: list[tuple[str, float, str, str, Text]] = [
         (
             "start-up",
             start,
             "s",
-            "Time to load, to learn from the training part, and to encode or index the items.",
-            f"once, {len(bench.data.train):,} training cases, {used:,} items",
+            "Time to load, to learn from the training part, and to encode or index the items, without imports.",
+            said("once, {train:,} training cases, {items:,} items", train=len(bench.data.train), items=used),
         ),
         (
             "start-up energy",
             WATTS_PER_CORE * cpu,
             "J",
             "Energy to load, to learn from the training part, and to encode or index the items.",
-            f"processor time, taken as {WATTS_PER_CORE:g} W a core",
+            BY_TIME,
         ),
         (
             "peak memory",
@@ -258,7 +266,7 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
             held.arrays / max(1, indexed),
             "B",
             "Bytes of all arrays besides the model's parameters, over the items that were encoded or indexed.",
-            f"{indexed:,} items; Python's own dictionaries are not counted",
+            said("{items:,} items; Python's own dictionaries are not counted", items=indexed),
         ),
     ]
     for measure_name, value, unit, says, note in rows:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from evaluator.message import Message, Text
 from evaluator.offline import dimensions
 from evaluator.offline.contenders.contender import Contender, Scores
 from evaluator.offline.data import Document, EvaluationData
@@ -58,8 +59,8 @@ class Reading(msgspec.Struct, kw_only=True):
     replicates: list[float | None] = []
     cases: list[float | None] = []
     count: int = 0
-    says: str = ""
-    note: str = ""
+    says: Text = ""
+    note: Text = ""
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -67,16 +68,33 @@ class Finding(msgspec.Struct, kw_only=True):
 
     Attributes
     ----------
+    name
+        The kind of defect; findings of the same kind are told once, the gravest first.
     severity
         From 0 (worth knowing) to 1 (do not use this model).
     sentence
-        What was found, with its figures, in one plain sentence.
+        What was found, with its figures, in English.
+    said
+        The same, sentence by sentence, for other languages. The first one tells the defect and its main figure.
     """
 
     dimension: str
     name: str
     severity: float
     sentence: str
+    said: list[Message] = []
+
+
+def finding(dimension: str, name: str, severity: float, *sentences: Message) -> Finding:
+    """A finding that can be said in every language of the report.
+
+    Examples
+    --------
+    >>> finding("effect", "constant", 0.9, Message("It scores {count} items alike.", {"count": 8})).sentence
+    'It scores 8 items alike.'
+    """
+    sentence = " ".join(map(str, sentences))
+    return Finding(dimension=dimension, name=name, severity=severity, sentence=sentence, said=list(sentences))
 
 
 class Part(msgspec.Struct, kw_only=True):

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading
-from evaluator.offline.effect import catalogue, honesty, logged, probabilities, unjudged
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading
+from evaluator.offline.effect import catalogue, honesty, logged, probabilities, ties, unjudged
 from evaluator.offline.measures import measure
 from evaluator.offline.resampling import Numbers
 from models.measures.names import ECE, NDCG
@@ -48,6 +49,7 @@ class Effect:
             found.readings.append(mean_reading(values[one.name], bench.resampling, note=note, **common))
             if one.name in BY_SEGMENT:
                 found.readings += self._segments(bench, values[one.name], common)
+                found.readings += ties.readings(bench)
         bench.progress(0.5)
         of_probabilities = probabilities.part(bench)
         for some in (unjudged, catalogue, logged):
@@ -76,26 +78,28 @@ def _values(bench: Bench) -> dict[str, Numbers]:
     return {one.name: np.array([one.of(case) for case in judged], np.float64) for one in measure.every()}
 
 
-def _note(bench: Bench, name: str) -> str:
+def _note(bench: Bench, name: str) -> Text:
     """What a figure is to be read with: a random order's nDCG, and how few the candidates are."""
-    said = []
+    told = []
     low, high = bench.data.span
     if name.startswith("ndcg@") and (at := name.removeprefix("ndcg@")).isdigit():
         base = np.array([honesty.chance_ndcg(case, low, int(at)) for case in bench.data.cases])
-        said.append(f"gains {low:g} to {high:g} less {low:g}; a random order has {np.nanmean(base):.4f}")
+        text = "gains {low:g} to {high:g} less {low:g}; a random order has {base:.4f}"
+        told.append(said(text, low=low, high=high, base=np.nanmean(base)))
     if bench.data.task != "feed":
         count = np.mean([len(case.items) for case in bench.data.cases])
+        text = "of the {kind} candidates only, {count:.0f} a case of {items:,} items"
         kind = "judged" if bench.data.task == "graded" else "shown"
-        said.append(f"of the {kind} candidates only, {count:.0f} a case of {len(bench.data.items):,} items")
-    return "; ".join(said)
+        told.append(said(text, kind=kind, count=count, items=len(bench.data.items)))
+    return joined(told)
 
 
 def _ties(bench: Bench) -> Iterator[Finding]:
     """A model whose scores say nothing of most cases."""
     flat = [np.ptp(scores) < 1e-12 for scores in bench.scores if len(scores) > 1]
     if flat and np.mean(flat) > 0.5:
-        said = f"It gives all items of {float(np.mean(flat)):.0%} of the cases the same score."
-        yield Finding(dimension=NAME, name="constant", severity=0.9, sentence=said)
+        told = said("It gives all items of {share:.0%} of the cases the same score.", share=np.mean(flat))
+        yield finding(NAME, "constant", 0.9, told)
 
 
 DIMENSION = Effect()

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from evaluator.message import Message, said
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
 from evaluator.offline.fairness.exposure import Shares, centred, gini, merits, shares_of
 from evaluator.offline.fairness.groups import Grouping, groupings, popularity, ranked
 from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, plan
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.resampling import Interval, Numbers, interval
+from evaluator.offline.resampling import Numbers, interval
 from models.measures.ranking import DEPTH, ndcg, random_ndcg
 from models.measures.shelves import shared
 
@@ -50,6 +51,18 @@ LEAST_SWAPS = 10
 
 FLIPPED = 0.25
 """The share of pairs that turn round when names are swapped above which a reader is told."""
+
+SWAPPED = {"brand": "two brands' names", "gender": "words of gender"}
+
+UNFAIR_TO = {
+    "age": "It is unfair to {group} items: they get {exposure:.1%} of the exposure for {merit:.1%} of the merit.",
+    "brand": "It is unfair to items of brand “{group}”: they get {exposure:.1%} of the exposure for {merit:.1%} of the "
+    "merit.",
+    "price": "It is unfair to items of price “{group}”: they get {exposure:.1%} of the exposure for {merit:.1%} of the "
+    "merit.",
+}
+FAVOURED = "It favours the brand “{group}”: it gets {exposure:.1%} of the exposure for {merit:.1%} of the merit."
+"""Sentences of findings, by the grouping."""
 
 Named = Mapping[str, Any]
 
@@ -144,27 +157,27 @@ def _unfair(by: str, shares: Shares, enough: list[int], parts: tuple[Numbers, Nu
     starved = big & (worst[0] < UNFAIR) & (worst[1] < ATTAINABLE)
     if starved.any():
         at = int(np.argmin(np.where(starved, others[0], np.inf)))
-        group = f"{shares.names[enough[at]]} items" if by == "age" else f"items of {by} “{shares.names[enough[at]]}”"
-        said = f"It is unfair to {group}: they get {_shares(exposure[:, at], merit[:, at], ideal[:, at])}"
-        name = f"unfair_to_{shares.names[enough[at]]}" if by == "age" else f"unfair_by_{by}"
-        yield Finding(dimension=NAME, name=name, severity=0.8 if worst[0][at] < 0.5 else 0.6, sentence=said)
+        group = shares.names[enough[at]]
+        told = _shares(UNFAIR_TO[by], (exposure[:, at], merit[:, at], ideal[:, at]), group)
+        name = f"unfair_to_{group}" if by == "age" else f"unfair_by_{by}"
+        yield finding(NAME, name, 0.8 if worst[0][at] < 0.5 else 0.6, *told)
     favoured = big & (best[0] > 1 / UNFAIR) & (best[1] > 1 / ATTAINABLE)
     if by == "brand" and favoured.any():
         at = int(np.argmax(np.where(favoured, others[0], -np.inf)))
-        said = f"It favours the brand “{shares.names[enough[at]]}”, which gets "
-        said += _shares(exposure[:, at], merit[:, at], ideal[:, at])
-        yield Finding(dimension=NAME, name="favours_brand", severity=0.5, sentence=said)
+        told = _shares(FAVOURED, (exposure[:, at], merit[:, at], ideal[:, at]), shares.names[enough[at]])
+        yield finding(NAME, "favours_brand", 0.5, *told)
 
 
-def _shares(exposure: Numbers, merit: Numbers, ideal: Numbers) -> str:
-    return (
-        f"{_percent(interval(exposure))} of the exposure for {_percent(interval(merit))} of the merit; "
-        f"the best order would give {ideal[0]:.1%}."
+def _shares(text: str, parts: tuple[Numbers, Numbers, Numbers], group: str) -> Iterator[Message]:
+    """What a group gets of the exposure for which merit, and what it would get."""
+    exposure, merit, ideal = (interval(part) for part in parts)
+    yield said(text, group=group, exposure=exposure.value, merit=merit.value)
+    text = (
+        "The intervals are {low:.1%} to {high:.1%} of the exposure and {least:.1%} to {most:.1%} of the merit; "
+        "the best order would give {ideal:.1%}."
     )
-
-
-def _percent(one: Interval) -> str:
-    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+    bounds = {"low": exposure.low, "high": exposure.high, "least": merit.low, "most": merit.high}
+    yield said(text, **bounds, ideal=ideal.value)
 
 
 def _concentration(bench: Bench) -> Iterator[Reading]:
@@ -231,9 +244,11 @@ def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
     )
     bounds = interval(amplified)
     if bounds.low > AMPLIFIED:
-        said = f"What it shows is {bounds.value:.1f} times as popular as what was chosen ({bounds.low:.1f} to "
-        said += f"{bounds.high:.1f} times): it amplifies popularity."
-        part.findings.append(Finding(dimension=NAME, name="amplifies_popularity", severity=0.4, sentence=said))
+        text = (
+            "It amplifies popularity: what it shows is {value:.1f} times ({low:.1f} to {high:.1f}) as popular as what "
+            "was chosen."
+        )
+        part.findings.append(finding(NAME, "amplifies_popularity", 0.4, said(text, **bounds._asdict())))
 
 
 def _gaps(bench: Bench, part: Part) -> None:
@@ -255,14 +270,18 @@ def _gaps(bench: Bench, part: Part) -> None:
         best, worst = (pick(means, key=lambda name: means[name][0][0]) for pick in (max, min))
         gap, beyond = (means[best][at] - means[worst][at] for at in (0, 1))
         says = "nDCG@10 of the segment with the best less that of the one with the worst."
-        note = f"{best} less {worst}"
+        note = said("{best} less {worst}", best=best, worst=worst)
         named: Named = {"measure": "ndcg@10 gap", "segment": by, "better": "lower", "says": says, "note": note}
         part.readings.append(_reading(gap, count=counts[best] + counts[worst], **named))
         one, two = interval(gap), interval(beyond)
         if min(one.low, two.low) > GAP:
-            said = f"{by} “{worst}” is served worse than “{best}”: nDCG@10 lower by {one.value:.3f} ({one.low:.3f} to "
-            said += f"{one.high:.3f}), and by {two.value:.3f} beyond what a random order gives."
-            part.findings.append(Finding(dimension=NAME, name="quality_gap", severity=0.3, sentence=said))
+            text = (
+                "It serves some cases worse: {by} “{worst}” has an nDCG@10 lower by {value:.3f} "
+                "({low:.3f} to {high:.3f}) than “{best}”."
+            )
+            told = said(text, by=by, worst=worst, best=best, **one._asdict())
+            beyond_random = said("That is {value:.3f} beyond what a random order gives.", value=two.value)
+            part.findings.append(finding(NAME, "quality_gap", 0.3, told, beyond_random))
 
 
 def _mean(bench: Bench, values: Numbers, names: list[str], name: str) -> Numbers:
@@ -278,7 +297,7 @@ def _segmentations(bench: Bench) -> dict[str, list[str]]:
     lengths = [len(case.history) for case in cases]
     if any(lengths):
         middle = float(np.median(lengths))
-        found["past"] = [f"up to {middle:.0f} items" if one <= middle else "longer" for one in lengths]
+        found["past"] = ["shorter or as long as the median" if one <= middle else "longer" for one in lengths]
     return found
 
 
@@ -298,21 +317,21 @@ def _swaps(bench: Bench, part: Part) -> None:
             measure=f"{kind} swap",
             better="lower",
             count=len(found),
-            says=f"Share of pairs that turn round when {_said(kind)} are swapped in all texts; queries name none.",
-            note=f"{len(found)} sampled cases of up to {MOST_ITEMS} candidates",
+            says=said(
+                "Share of pairs that turn round when {what} are swapped in all texts; queries name none.",
+                what=SWAPPED[kind],
+            ),
+            note=said("{count} sampled cases of up to {most} candidates", count=len(found), most=MOST_ITEMS),
         )
         part.readings.append(reading)
         bounds = interval(replicates)
         if bounds.low > FLIPPED and len(found) >= LEAST:
-            said = (
-                f"It reads {kind}: {bounds.value:.0%} of pairs ({bounds.low:.0%} to {bounds.high:.0%}) turn round when "
+            text = "It reads {kind}: {value:.0%} of pairs ({low:.0%} to {high:.0%}) turn round when {what} are swapped."
+            told = (
+                said(text, kind=kind, what=SWAPPED[kind], **bounds._asdict()),
+                said("They are swapped in all items' texts, for queries that name none."),
             )
-            said += f"{_said(kind)} are swapped in the items' texts, for queries that name none."
-            part.findings.append(Finding(dimension=NAME, name=f"reads_{kind}", severity=0.7, sentence=said))
-
-
-def _said(kind: str) -> str:
-    return "two brands' names" if kind == "brand" else "words of gender"
+            part.findings.append(finding(NAME, f"reads_{kind}", 0.7, *told))
 
 
 DIMENSION = Fairness()

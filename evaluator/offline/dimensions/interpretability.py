@@ -5,23 +5,25 @@ through their scores and :mod:`evaluator.offline.explanations`.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading
-from evaluator.offline.explanations import curves, reliance
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading
+from evaluator.offline.explanations import curves, reasons, reliance
 from evaluator.offline.explanations.ablation import Ablation
 from evaluator.offline.explanations.choice import explainer_of
-from evaluator.offline.explanations.explanation import Explained, Explainer, Side, target
+from evaluator.offline.explanations.explanation import Explained, Explainer, Explanation, Side, target
 from evaluator.offline.explanations.faithfulness import cosine
 from evaluator.offline.explanations.sample import Sample, draw
 from evaluator.offline.explanations.simulation import accuracy, by_items, by_words
 from evaluator.offline.explanations.words import paraphrase
 from evaluator.offline.measures.measure import Better
 from evaluator.offline.resampling import Interval, Numbers, interval
+from evaluator.offline.safety.privacy import Showable
 
 NAME = "interpretability"
 
@@ -98,6 +100,24 @@ KINDS = {
         "an item shares; 0.5 is chance (after Doshi-Velez and Kim 2017).",
     ),
     "explained": Kind("higher", "Share of scores of which at least one word or past item says something."),
+    "reason given": Kind("higher", "Share of scores of which a shelf's reason names at least one word or past item."),
+    "reason comprehensiveness": Kind(
+        "higher", "Fall of the score without what a shelf's reason names, in standard deviations.", "SD"
+    ),
+    "reason comprehensiveness over random": Kind(
+        "higher", "The same less the fall without as many parts drawn at random.", "SD"
+    ),
+    "reason sufficiency": Kind(
+        "lower", "Fall of the score when only what a shelf's reason names is left, in standard deviations.", "SD"
+    ),
+    "reason sufficiency over random": Kind(
+        "higher", "Fall of the score when only as many parts drawn at random are left, less the same.", "SD"
+    ),
+    "reason simulatability": Kind(
+        "higher",
+        "Share of pairs of other items whose order the shelf's reasons alone tell, by how much of what they name an "
+        "item shares; 0.5 is chance.",
+    ),
     "completeness gap": Kind(
         "lower",
         "Difference between the attributions' sum and the score's difference to the baseline, as a share of this "
@@ -133,13 +153,15 @@ class Interpretability:
         explainer = explainer_of(bench.contender, bench.data, ablation)
         sample = draw(bench, explainer, ablation)
         bench.progress(0.4)
-        sides = curves.measured(sample)
+        sides, told = curves.measured(sample), reasons.sides(sample)
         bench.progress(0.7)
         brand = reliance.brand_reliance(bench)
         values = {
             "explained": sample.values(lambda _, some: float(np.mean([_says(one) for one in some]))),
             **{_name(side, name): some for side in sides for name, some in curves.values(sample, sides[side]).items()},
-            **{_name(side, "simulatability"): _simulatability(sample, side) for side in sides},
+            **{_name(side, "simulatability"): _simulatability(sample, side, lambda one: one) for side in sides},
+            **{_name(side, name): some for side in told for name, some in reasons.values(sample, side).items()},
+            **{_name(side, "reason simulatability"): _simulatability(sample, side, reasons.short) for side in told},
             "completeness gap": sample.values(lambda _, some: float(np.mean([one.gap for one in some]))),
             "stability": _stability(sample, explainer),
             "reads the query": reliance.reads_query(sample),
@@ -150,9 +172,11 @@ class Interpretability:
             for name, some in values.items()
             if np.isfinite(some).any()
         }
+        may = Showable(bench.data)
+        shown = [place for place in sample.of if may(bench.data.cases[place])]
         details = {
             "method": explainer.name,
-            "examples": [_example(sample, place) for place in list(sample.of)[:EXAMPLES]],
+            "examples": [_example(sample, place) for place in shown[:EXAMPLES]],
             "curves": {WORDS[side]: curves.curves(of) for side, of in sides.items()},
         }
         return Part(readings=list(readings.values()), findings=list(_findings(readings, brand)), details=details)
@@ -166,19 +190,20 @@ def _name(side: Side, name: str) -> str:
     return f"{WORDS[side]}: {name}"
 
 
-def _simulatability(sample: Sample, side: Side) -> Numbers:
+def _simulatability(sample: Sample, side: Side, as_told: Callable[[Explanation], Explanation]) -> Numbers:
     bench, items = sample.bench, sample.bench.data.items
 
     def simulated(place: int, some: Sequence[Explained]) -> float:
-        known = [one.sides[side] for one in some if side in one.sides and one.sides[side].says_something]
+        known = [as_told(one.sides[side]) for one in some if side in one.sides]
+        known = [one for one in known if one.says_something]
         if not known:
             return math.nan
         case, explained = bench.data.cases[place], {one.target.item for one in some}
         others = [number for number, item in enumerate(case.items) if item not in explained]
         says = by_items(known, lambda item: items[item].text) if side == "history" else by_words(known)
-        said = [says(items[case.items[number]].text) for number in others]
+        sums = [says(items[case.items[number]].text) for number in others]
         scores = np.asarray(bench.scores[place], np.float64)[others]
-        return accuracy(said, scores, PAIRS, np.random.default_rng([bench.seed, place]))
+        return accuracy(sums, scores, PAIRS, np.random.default_rng([bench.seed, place]))
 
     return sample.values(simulated)
 
@@ -200,17 +225,20 @@ def _stability(sample: Sample, explainer: Explainer) -> Numbers:
     return found
 
 
-def _note(name: str, sample: Sample, explainer: Explainer) -> str:
+def _note(name: str, sample: Sample, explainer: Explainer) -> Text:
     if name == "brand share":
-        return f"leave one out, best items of {reliance.BRANDED} sampled cases at most"
+        return said("leave one out, best items of {count} sampled cases at most", count=reliance.BRANDED)
     if name == "stability":
-        return f"{explainer.name}, first items of {REPHRASED} sampled cases at most"
-    said = f"{explainer.name}, {len(sample.of)} sampled cases, first and middle item of each"
+        text = "{method}, first items of {count} sampled cases at most"
+        return said(text, method=explainer.name, count=REPHRASED)
+    text = "{method}, {count} sampled cases, first and middle item of each"
+    told = said(text, method=explainer.name, count=len(sample.of))
     gaps = [one.gap for some in sample.of.values() for one in some]
-    return f"{said}; the largest gap is {max(gaps):.2%}" if name == "completeness gap" else said
+    largest = said("the largest gap is {gap:.2%}", gap=max(gaps))
+    return joined([told, largest]) if name == "completeness gap" else told
 
 
-def _reading(bench: Bench, name: str, values: Numbers, note: str) -> Reading:
+def _reading(bench: Bench, name: str, values: Numbers, note: Text) -> Reading:
     kind = KINDS[name.rpartition(": ")[2]]
     return mean_reading(
         values,
@@ -232,26 +260,26 @@ def _findings(readings: Mapping[str, Reading], brand: reliance.BrandReliance) ->
 
     found = bounds("brand share")
     if found and found.low > max(MOSTLY, 2 * brand.words):
-        said = (
-            f"It reads only the brand: {found.value:.0%} ({found.low:.0%} to {found.high:.0%}) of what items' scores "
-            f"depend on are brand words, which are {brand.words:.0%} of the words."
+        text = (
+            "It reads only the brand: {value:.0%} ({low:.0%} to {high:.0%}) of what moves its scores are brand words."
         )
-        yield Finding(dimension=NAME, name="brand only", severity=0.8, sentence=said)
+        words = said("Brand words are {share:.0%} of the words.", share=brand.words)
+        yield finding(NAME, "brand only", 0.85, said(text, **found._asdict()), words)
     found = bounds("reads the query")
     if found and brand.reads_items and found.high < RARELY:
-        said = (
-            f"It ignores the query: in {1 - found.value:.0%} of the cases no word of the query changes how far two "
-            "items' scores are apart."
+        text = (
+            "It ignores the query: in {share:.0%} of the cases no word of it changes how far two items' scores are "
+            "apart."
         )
-        yield Finding(dimension=NAME, name="ignores the query", severity=0.9, sentence=said)
+        yield finding(NAME, "ignores the query", 0.9, said(text, share=1 - found.value))
     for side in WORDS.values():
         found = bounds(f"{side}: better than random")
         if found and found.low <= 0.5 and found.high < NO_BETTER:
-            said = (
-                f"Its explanations by {side} are no better than random ones: they beat these in {found.value:.0%} "
-                f"({found.low:.0%} to {found.high:.0%}) of deletion and insertion curves, chance is 50%."
+            text = (
+                "Its explanations by {side} are no better than random ones: they beat these in {value:.0%} "
+                "({low:.0%} to {high:.0%}) of deletion and insertion curves, chance is 50%."
             )
-            yield Finding(dimension=NAME, name="random explanations", severity=0.4, sentence=said)
+            yield finding(NAME, "random explanations", 0.4, said(text, side=side, **found._asdict()))
 
 
 def _example(sample: Sample, place: int) -> dict[str, Any]:
@@ -270,7 +298,7 @@ def _example(sample: Sample, place: int) -> dict[str, Any]:
         }
         return {"item": data.items[one.target.item].text, "score": scores[one.target.item], "attributions": sides}
 
-    return {"case": case.id, "query": case.query, "items": [shown(one) for one in sample.of[place]]}
+    return {"query": case.query, "items": [shown(one) for one in sample.of[place]]}
 
 
 DIMENSION = Interpretability()

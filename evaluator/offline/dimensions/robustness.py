@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from evaluator.gate.typing_errors import seeded
-from evaluator.offline.data import Case, Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, mean_reading, optional
+from evaluator.message import Text, said
+from evaluator.offline.data import Case, Document, EvaluationData, blind
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading, optional
 from evaluator.offline.perturbations import attack
 from evaluator.offline.perturbations.lexicon import Lexicon
 from evaluator.offline.perturbations.perturbation import (
@@ -24,8 +25,9 @@ from evaluator.offline.perturbations.perturbation import (
     every,
 )
 from evaluator.offline.perturbations.shift import FIRST, order
-from evaluator.offline.perturbations.trial import Outcome, Trial, blind, sample
+from evaluator.offline.perturbations.trial import Outcome, Trial, sample
 from evaluator.offline.resampling import Numbers, interval
+from evaluator.offline.safety.privacy import Showable
 from models.measures.names import NDCG, RANK_CORRELATION, perturbed
 
 NAME = "robustness"
@@ -34,6 +36,9 @@ Rewriting = QueryPerturbation | HistoryPerturbation
 
 WORDS = 8
 """Queries of at most so many words are tried without each."""
+
+CRASHES = {"an item without a text": "empty text", "an empty query": "empty query", "an empty past": "empty query"}
+"""Names of findings that the effect makes too."""
 
 SHOWN = 10
 """Queries and words that the report lists."""
@@ -88,21 +93,21 @@ class Robustness:
         _probe(trial, places)
         readings = [*_figures(bench, outcomes), *_worst(bench, outcomes, core), *_single(bench, replaced, without)]
         readings += [reading for kind, some in attacks for reading in _of_attack(bench, kind, some)]
-        says = {one.name: one.says for one in kinds}
+        says, may = {one.name: one.says for one in kinds}, Showable(bench.data)
         details = {
             "cases": len(core),
             "table": [
-                _row(bench, one, says[one.name]) for some in (outcomes, *(a for _, a in attacks)) for one in some
+                _row(bench, one, says[one.name], may) for some in (outcomes, *(a for _, a in attacks)) for one in some
             ],
-            "worst_queries": _worst_queries(bench, outcomes),
-            "harmful_words": _harmful_words(bench, without),
-            "crashes": trial.crashes,
+            "worst_queries": _worst_queries(bench, outcomes, may),
+            "harmful_words": _harmful_words(bench, without, may),
+            "crashes": {what: str(error) for what, error in trial.crashes.items()},
         }
         findings = [
             *_ignores(outcomes, replaced),
             *_crashes(trial),
             *_fooled(bench, attacks),
-            *_sensitive(bench, outcomes),
+            *_sensitive(bench, rewritings, outcomes),
         ]
         return Part(readings=readings, findings=findings, details=details)
 
@@ -186,9 +191,9 @@ def mean_of(columns: Sequence[Numbers]) -> Numbers:
     return np.where(counts, np.nansum(rows, axis=0) / np.maximum(counts, 1), np.nan)
 
 
-def _reading(bench: Bench, measure: str, values: Numbers, better: Any, says: str, segment: str = "") -> Reading:
+def _reading(bench: Bench, measure: str, values: Numbers, better: Any, says: Text, segment: str = "") -> Reading:
     count = int((~np.isnan(values)).sum())
-    note = f"sample of {count} cases" if count < len(bench.data.cases) else ""
+    note: Text = said("sample of {count} cases", count=count) if count < len(bench.data.cases) else ""
     names: dict[str, Any] = {"measure": measure, "better": better, "says": says, "segment": segment, "note": note}
     return mean_reading(values, bench.resampling, keep_cases=not segment, dimension=NAME, **names)
 
@@ -205,7 +210,7 @@ def _figures(bench: Bench, outcomes: Sequence[Outcome]) -> Iterator[Reading]:
         columns = {(one.name, one.strength): one.column(figure, cases) for one in outcomes}
         if not columns:
             continue
-        every_one = f"{says} Mean over all perturbations."
+        every_one = said("{what} Mean over all perturbations.", what=says)
         yield _reading(bench, measure, mean_of(list(columns.values())), better, every_one)
         for kind in kinds:
             of_kind = mean_of([values for (name, _), values in columns.items() if name == kind])
@@ -252,17 +257,18 @@ def _of_attack(bench: Bench, kind: ListingPerturbation, outcomes: Sequence[Outco
     cases = len(bench.data.cases)
     falls = not kind.finding and not kind.copies
     measure = "places lost" if falls else "places gained"
-    says = f"Places that the changed listing {'falls' if falls else 'rises'}. {kind.says}"
+    way = "Places that the changed listing falls. {what}" if falls else "Places that the changed listing rises. {what}"
+    says, loss = said(way, what=kind.says), said("{measure} {what}", measure=FIGURES["lost"][2], what=kind.says)
     gained = [(-1 if falls else 1) * _by_place(one.gained, cases) for one in outcomes]
     lost = [one.column("lost", cases) for one in outcomes]
-    for name, of, text in ((measure, gained, says), (FIGURES["lost"][0], lost, f"{FIGURES['lost'][2]} {kind.says}")):
+    for name, of, text in ((measure, gained, says), (FIGURES["lost"][0], lost, loss)):
         if of:
             yield _reading(bench, name, mean_of(of), "lower", text, f"listing: {kind.name}")
         for one, values in zip(outcomes, of, strict=True):
             yield _reading(bench, name, values, None, text, f"listing: {kind.name}, strength {one.strength}")
 
 
-def _row(bench: Bench, one: Outcome, says: str) -> dict[str, Any]:
+def _row(bench: Bench, one: Outcome, says: str, may: Showable) -> dict[str, Any]:
     """A row of the report's table: figures as value, low and high."""
     cases = len(bench.data.cases)
 
@@ -272,19 +278,21 @@ def _row(bench: Bench, one: Outcome, says: str) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": one.name, "strength": one.strength, "cases": len(one.shifts), "says": says}
     row |= {figure: bounds(one.column(figure, cases)) for figure in FIGURES}
     row["places"] = bounds(_by_place(one.gained, cases)) if one.gained else None
-    place = next(iter(one.changed), None)
+    place = next((place for place in one.changed if may(bench.data.cases[place])), None)
     row["example"] = [bench.data.cases[place].query, one.changed[place]] if place is not None else None
     return row
 
 
-def _worst_queries(bench: Bench, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """The cases that lose most by one perturbation, each once, with the ids of both orders; a feed's have no text."""
+def _worst_queries(bench: Bench, outcomes: Sequence[Outcome], may: Showable) -> list[dict[str, Any]]:
+    """The cases that lose most by one perturbation, each once, with the ids of both orders; only those that may be
+    shown."""
     worst: dict[int, Outcome] = {}
     for one in outcomes:
         for place, found in one.shifts.items():
             if found.lost > (worst[place].shifts[place].lost if place in worst else 0.0):
                 worst[place] = one
-    chosen = sorted(worst, key=lambda place: (-worst[place].shifts[place].lost, place))[:SHOWN]
+    shown = (place for place in worst if may(bench.data.cases[place]))
+    chosen = sorted(shown, key=lambda place: (-worst[place].shifts[place].lost, place))[:SHOWN]
     return [
         {
             "query": bench.data.cases[place].query,
@@ -303,13 +311,14 @@ def _first(case: Case, scores: Numbers) -> list[str]:
     return [case.items[place] for place in order(scores)[:FIRST]]
 
 
-def _harmful_words(bench: Bench, without: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _harmful_words(bench: Bench, without: Sequence[Outcome], may: Showable) -> list[dict[str, Any]]:
     """The single words whose absence harms most, each with its query."""
     losses: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
     for one in without:
         for place, found in one.shifts.items():
             query = bench.data.cases[place].query
-            losses[query.split()[one.strength - 1].casefold()].append((found.lost, query))
+            if may(bench.data.cases[place]):
+                losses[query.split()[one.strength - 1].casefold()].append((found.lost, query))
     means = {word: sum(lost for lost, _ in some) / len(some) for word, some in losses.items()}
     chosen = sorted((word for word in means if means[word] > 0), key=lambda word: (-means[word], word))[:SHOWN]
     return [
@@ -322,16 +331,15 @@ def _ignores(outcomes: Sequence[Outcome], replaced: Sequence[Outcome]) -> Iterat
     """A contender whose scores no query changes."""
     if not replaced or any(found.moved for one in (*outcomes, *replaced) for found in one.shifts.values()):
         return
-    said = (
-        f"It ignores the query: in none of {len(replaced[0].shifts)} cases does another query change a score, "
-        f"nor does any of {len({one.name for one in outcomes})} ways to write it differently."
-    )
-    yield Finding(dimension=NAME, name="ignores the query", severity=0.95, sentence=said)
+    text = "It ignores the query: in none of {cases} cases does another query change a score."
+    ways = said("Nor does any of {count} ways to write it differently.", count=len({one.name for one in outcomes}))
+    yield finding(NAME, "ignores the query", 0.95, said(text, cases=len(replaced[0].shifts)), ways)
 
 
 def _crashes(trial: Trial) -> Iterator[Finding]:
     for what, error in trial.crashes.items():
-        yield Finding(dimension=NAME, name="crashes", severity=0.85, sentence=f"It crashes on {what}: {error}.")
+        told = said("It crashes on {what}: {error}.", what=what, error=error)
+        yield finding(NAME, CRASHES.get(what, f"crashes on {what}"), 0.85, told)
 
 
 def _fooled(bench: Bench, attacks: Sequence[tuple[ListingPerturbation, Sequence[Outcome]]]) -> Iterator[Finding]:
@@ -345,25 +353,23 @@ def _fooled(bench: Bench, attacks: Sequence[tuple[ListingPerturbation, Sequence[
         share = interval(gained / np.where(above > 0, above, np.nan))
         if share.low > FOOLED:
             value, low, high = interval(gained)
-            said = (
-                f"{kind.finding}: an item rises {value:.1f} places ({low:.1f} to {high:.1f}) of the {above[0]:.1f} "
-                f"above it, by {kind.name} of strength {best.strength} in {len(best.gained)} cases."
-            )
-            yield Finding(dimension=NAME, name=kind.name, severity=round(0.4 + 0.4 * share.value, 2), sentence=said)
+            text = "{what}: an item rises {value:.1f} places ({low:.1f} to {high:.1f}) of the {above:.1f} above it."
+            rises = said(text, what=kind.finding, value=value, low=low, high=high, above=above[0])
+            text = "That is by {kind} of strength {strength} in {count} cases."
+            how = said(text, kind=kind.name, strength=best.strength, count=len(best.gained))
+            yield finding(NAME, kind.name, round(0.4 + 0.4 * share.value, 2), rises, how)
 
 
-def _sensitive(bench: Bench, outcomes: Sequence[Outcome]) -> Iterator[Finding]:
-    """The slight change that surely costs most, if it costs much."""
-    slight = [one for one in outcomes if one.strength == STRENGTHS[0]]
+def _sensitive(bench: Bench, kinds: Sequence[Rewriting], outcomes: Sequence[Outcome]) -> Iterator[Finding]:
+    """The slight change of a query's writing that surely costs most, if it costs much."""
+    same = {one.name for one in kinds if isinstance(one, QueryPerturbation) and not one.asks_less}
+    slight = [one for one in outcomes if one.strength == STRENGTHS[0] and one.name in same]
     found = [(interval(bench.resampling.mean(one.column("lost", len(bench.data.cases)))), one) for one in slight]
     surely = [(bounds, one) for bounds, one in found if bounds.low > SENSITIVE]
     if surely:
         (value, low, high), one = max(surely, key=lambda pair: pair[0].low)
-        said = (
-            f"It is sensitive to how a query is written: {one.name} of strength 1 cost {value:.3f} of nDCG@10 "
-            f"({low:.3f} to {high:.3f})."
-        )
-        yield Finding(dimension=NAME, name="sensitive", severity=0.5, sentence=said)
+        text = "It is sensitive to writing: {kind} of strength 1 cost {value:.3f} of nDCG@10 ({low:.3f} to {high:.3f})."
+        yield finding(NAME, "sensitive", 0.5, said(text, kind=one.name, value=value, low=low, high=high))
 
 
 DIMENSION = Robustness()

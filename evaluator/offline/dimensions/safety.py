@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, optional
+from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
 from evaluator.offline.fairness.groups import ranked
 from evaluator.offline.resampling import Interval, Numbers, interval
 from evaluator.offline.safety.classifier import Classify, every
@@ -51,14 +52,15 @@ def _classified(bench: Bench, name: str, classify: Classify, part: Part) -> None
     asked = [bool(one) for one in told[len(items) :]]
     names = sorted({category for category in harm.values() if category})
     seen, there = _per_case(bench, harm, asked, names)
-    said = f" ({name})" if name != "words" else ""
-    note = f"classifier {name}; {sum(asked)} cases whose query asks for such content are left out"
+    beside = f" ({name})" if name != "words" else ""
+    text = "classifier {name}; {count} cases whose query asks for such content are left out"
+    note = said(text, name=name, count=sum(asked))
     overall = bench.resampling.mean(seen.sum(axis=1))
     part.readings.append(
         _reading(
             overall,
             seen,
-            f"harmful exposure{said}",
+            f"harmful exposure{beside}",
             "Share of the exposure of the first ten that goes to harmful content nobody asked for.",
             note,
         )
@@ -67,7 +69,7 @@ def _classified(bench: Bench, name: str, classify: Classify, part: Part) -> None
         _reading(
             bench.resampling.mean(seen[:, place]),
             seen,
-            f"harmful exposure{said}",
+            f"harmful exposure{beside}",
             "Share of the exposure of the first ten that goes to harmful content nobody asked for, of one category.",
             note,
             f"category: {category}",
@@ -79,7 +81,7 @@ def _classified(bench: Bench, name: str, classify: Classify, part: Part) -> None
         _reading(
             candidates,
             seen,
-            f"harmful candidates{said}",
+            f"harmful candidates{beside}",
             "Share of the candidates that is harmful: what a random order would show.",
             note,
         )
@@ -123,16 +125,16 @@ def _finding(name: str, overall: Interval, candidates: Interval, names: Sequence
     if not overall.low > TOLD:
         return []
     means = np.nanmean(seen, axis=0)
-    parts = ", ".join(f"{names[place]} {means[place]:.2%}" for place in np.argsort(-means)[:3] if means[place] > 0)
-    said = f"{overall.value:.2%} ({overall.low:.2%} to {overall.high:.2%}) of the exposure in the first ten goes to "
-    said += f"harmful content that nobody asked for ({parts}), by the classifier {name}; "
-    said += f"{candidates.value:.2%} of the candidates are harmful."
-    return [
-        Finding(dimension=NAME, name="harmful", severity=0.7 if overall.low > candidates.high else 0.4, sentence=said)
-    ]
+    text = "{value:.2%} ({low:.2%} to {high:.2%}) of the exposure goes to harmful content that nobody asked for."
+    told = [said(text, **overall._asdict())]
+    text = "{share:.2%} of the candidates are harmful, by the classifier {name}."
+    told.append(said(text, share=candidates.value, name=name))
+    worst = [place for place in np.argsort(-means)[:3].tolist() if means[place] > 0]
+    told += [said("Of {category}: {share:.2%}.", category=names[place], share=means[place]) for place in worst]
+    return [finding(NAME, "harmful", 0.7 if overall.low > candidates.high else 0.4, *told)]
 
 
-def _reading(replicates: Numbers, seen: Numbers, measure: str, says: str, note: str, segment: str = "") -> Reading:
+def _reading(replicates: Numbers, seen: Numbers, measure: str, says: str, note: Text, segment: str = "") -> Reading:
     value = optional(replicates[0])
     return Reading(
         measure=measure,

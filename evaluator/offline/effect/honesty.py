@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
-from evaluator.offline.data import Case, Document, EvaluationData
-from evaluator.offline.dimensions.dimension import Bench, Finding, Reading
+from evaluator.offline.data import Case, Document, EvaluationData, spelled
+from evaluator.offline.dimensions.dimension import Bench, Finding, Reading, finding
 from evaluator.offline.resampling import Numbers, interval
+from evaluator.offline.safety.privacy import told_of
 from models.measures.ranking import DEPTH, ndcg, random_ndcg
 
 EMPTY = "effect/empty"
@@ -75,7 +77,7 @@ def overlap(data: EvaluationData) -> tuple[Numbers, int]:
 
 
 def _context(case: Case) -> str:
-    return " ".join(case.query.casefold().split()) or f"{case.shopper}/{case.ts}"
+    return spelled(case.query) or f"{case.shopper}/{case.ts}"
 
 
 def _judged(case: Case, data: EvaluationData) -> list[str]:
@@ -95,7 +97,8 @@ def _overlap(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
     pairs = sum(len(_judged(case, bench.data)) for case in bench.data.cases)
     if total <= OVERLAP * pairs:
         return
-    said = f"{total:,} of {pairs:,} judged pairs ({total / pairs:.0%}) are in the training part too."
+    text = "{total:,} of {pairs:,} judged pairs ({share:.0%}) are in the training part too."
+    told = [said(text, total=total, pairs=pairs, share=total / pairs)]
     seen, severity = share > 0.5, 0.6
     gain = (ndcg - base) / np.maximum(1 - base, ROOM)
     sides = [np.where(side, gain, np.nan) for side in (seen, ~seen)]
@@ -103,14 +106,15 @@ def _overlap(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
         one, other = (bench.resampling.mean(side) for side in sides)
         apart = interval(one - other)
         if apart.low > 0:
-            said += (
-                f" On cases it could have seen it closes {one[0]:.0%} of the gap between a random and a perfect order, "
-                f"on others {other[0]:.0%}: it has learned the test."
+            text = (
+                "On cases it could have seen it closes {seen:.0%} of the gap between a random and a perfect order, "
+                "on others {other:.0%}: it has learned the test."
             )
+            told.insert(0, said(text, seen=one[0], other=other[0]))
             severity = 1.0
     elif interval(bench.resampling.mean(gain)).low > 0:
-        said += " Its figures are of what it could have learned by heart."
-    yield Finding(dimension="effect", name="leak", severity=severity, sentence=said)
+        told.append(said("Its figures are of what it could have learned by heart."))
+    yield finding("effect", "leak", severity, *told)
 
 
 def _too_good(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
@@ -119,18 +123,19 @@ def _too_good(bench: Bench, ndcg: Numbers, base: Numbers) -> Iterator[Finding]:
     if known.sum() < LEAST or np.nanmean(base) > 1 - ROOM:
         return
     found, limit = interval(bench.resampling.mean(ndcg)), PERFECT
-    said = f"a random order has {np.nanmean(base):.3f}"
+    beside = said("A random order has {random:.3f}.", random=np.nanmean(base))
     panel = second_panel(bench.data, bench.seed)
     if panel is not None:
         apart = interval(bench.resampling.mean(ndcg - panel))
         limit = float(np.nanmean(panel))
-        said += f", and the graders' own order {limit:.3f} if graded anew"
+        text = "A random order has {random:.3f}, and the graders' own order {limit:.3f} if graded anew."
+        beside = said(text, random=np.nanmean(base), limit=limit)
         better = apart.low > 0
     else:
         better = found.low > limit
     if better:
-        said = f"Its nDCG@10 of {found.value:.3f} is too good: {said}. It has probably been trained on the test data."
-        yield Finding(dimension="effect", name="too good", severity=0.95, sentence=said)
+        text = "Its nDCG@10 of {value:.3f} is too good: it has probably been trained on the test data."
+        yield finding("effect", "too good", 0.95, said(text, value=found.value), beside)
 
 
 def second_panel(data: EvaluationData, seed: int) -> Numbers | None:
@@ -168,12 +173,13 @@ def _miscalibrated(bench: Bench, ndcg: Numbers, base: Numbers, calibration: Sequ
     wrong = interval(np.array(worst.replicates, np.float64))
     gain = interval(bench.resampling.mean(ndcg - base))
     if wrong.low > MISCALIBRATED and gain.low > 0:
-        said = (
-            f"It ranks better than a random order (nDCG@10 {gain.value:+.3f}), but its probabilities are wrong: those "
-            f"of {worst.segment.removeprefix('intent: ')} are off by {wrong.value:.2f} on average ({wrong.low:.2f} to "
-            f"{wrong.high:.2f}). Calibrate it."
+        text = (
+            "Its probabilities are wrong: those of {intent} are off by {value:.2f} on average "
+            "({low:.2f} to {high:.2f})."
         )
-        yield Finding(dimension="effect", name="miscalibrated", severity=0.7, sentence=said)
+        off = said(text, intent=worst.segment.removeprefix("intent: "), **wrong._asdict())
+        text = "It ranks better than a random order (nDCG@10 {gain:+.3f}): calibrate it."
+        yield finding("effect", "miscalibrated", 0.7, off, said(text, gain=gain.value))
 
 
 def _empty_texts(bench: Bench) -> Iterator[Finding]:
@@ -185,14 +191,21 @@ def _empty_texts(bench: Bench) -> Iterator[Finding]:
     bare = Case(case.id, case.items, hidden, shopper=case.shopper, ts=case.ts)
     items = (EMPTY, *case.items[1:])
     blank = Case(case.id, items, hidden, case.query, case.history, case.shopper, case.ts)
-    known = "the query is empty" if case.query else "the shopper has no past"
-    for one, when, severity in ((blank, "an item has no text", 0.8), (bare, known, 0.7)):
+    known = (
+        "It fails where the query is empty: {error}."
+        if case.query
+        else "It fails where the shopper has no past: {error}."
+    )
+    kinds = (
+        (blank, "empty text", "It fails where an item has no text: {error}.", 0.8),
+        (bare, "empty query", known, 0.7),
+    )
+    for one, name, text, severity in kinds:
         if (error := crash(bench, one)) is not None:
-            said = f"It fails where {when}: {error}"
-            yield Finding(dimension="effect", name="empty text", severity=severity, sentence=said)
+            yield finding("effect", name, severity, said(text, error=error))
 
 
-def crash(bench: Bench, case: Case) -> str | None:
+def crash(bench: Bench, case: Case) -> Text | None:
     """What went wrong when a case was scored; None where nothing did."""
     try:
         found: Sequence[Scores] = bench.contender.score([case])
@@ -200,6 +213,5 @@ def crash(bench: Bench, case: Case) -> str | None:
     except ServiceError:
         return None
     except Exception as error:
-        words = str(error).strip().partition("\n")[0][:200].rstrip(".")
-        return f"{type(error).__name__}: {words}." if words else f"{type(error).__name__}."
+        return told_of(error)
     return None

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.experiments.off_policy import Logs, effective_size
+from evaluator.message import said
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, optional
@@ -33,7 +34,8 @@ def readings(bench: Bench) -> Iterator[Reading]:
     with np.errstate(invalid="ignore"):
         replicates = (bench.resampling.weights @ gained) / (bench.resampling.weights @ masses)
     size = effective_size(logs, CLIP)
-    note = f"{size:,.0f} effective of {len(rows):,} decisions; the log itself {logs.reward.mean():.4f}"
+    text = "{size:,.0f} effective of {rows:,} decisions; the log itself {reward:.4f}"
+    note = said(text, size=size, rows=len(rows), reward=logs.reward.mean())
     yield Reading(
         measure="off_policy_value",
         dimension="effect",
@@ -41,7 +43,7 @@ def readings(bench: Bench) -> Iterator[Reading]:
         replicates=replicates.tolist(),
         count=int((masses > 0).sum()),
         says="Mean reward of a shown item if this model had ranked: self-normalised inverse propensity.",
-        note=f"too few to trust: {note}" if size < FEW else note,
+        note=said("too few to trust: {note}", note=note) if size < FEW else note,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
@@ -84,12 +85,12 @@ def _calibration(bench: Bench, gaps: Numbers, counts: Numbers) -> Iterator[Readi
     says = "Expected calibration error in ten bins, mean over the four intents (Naeini et al. 2015)."
     yield resampled(ECE, each.mean(1), counts, says, "lower")
     for name, column in zip(INTENTS, each.T, strict=True):
-        said = f"Expected calibration error of the intent {name}, in ten bins."
-        yield resampled(ECE, column, counts, said, None, segment=f"intent: {name}")
+        of_intent = said("Expected calibration error of the intent {name}, in ten bins.", name=name)
+        yield resampled(ECE, column, counts, of_intent, None, segment=f"intent: {name}")
 
 
 def resampled(
-    name: str, replicates: Numbers, counts: Numbers, says: str, better: Better | None, **more: Any
+    name: str, replicates: Numbers, counts: Numbers, says: Text, better: Better | None, **more: Any
 ) -> Reading:
     """A reading from its replicates; ``counts`` are the judged items of each case."""
     return Reading(
@@ -141,7 +142,9 @@ def _classes(bench: Bench, cells: Numbers, counts: Numbers) -> Iterator[Reading]
     yield resampled("macro_f1", each.mean(1), counts, says, "higher")
     names = [name for name, occurs in zip(INTENTS, there, strict=True) if occurs]
     for name, column in zip(names, each.T, strict=True):
-        yield resampled("f1", column, counts, f"F1 of the intent {name}.", None, segment=f"intent: {name}")
+        yield resampled(
+            "f1", column, counts, said("F1 of the intent {name}.", name=name), None, segment=f"intent: {name}"
+        )
 
 
 def _report(cells: Numbers) -> list[dict[str, Any]]:

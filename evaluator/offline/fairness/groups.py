@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.data import Document, EvaluationData
 
 LEAST_ITEMS = 5
@@ -43,7 +44,7 @@ class Grouping:
 
     name: str
     of: Mapping[str, str]
-    note: str
+    note: Text
 
 
 def groupings(data: EvaluationData) -> list[Grouping]:
@@ -111,7 +112,7 @@ def by_price(data: EvaluationData, items: Sequence[str]) -> Grouping:
         return Grouping("price", {}, "")
     low, high = np.quantile(list(prices.values()), (1 / 3, 2 / 3))
     bands = {item: "low" if price <= low else "middle" if price <= high else "high" for item, price in prices.items()}
-    return Grouping("price", bands, f"low up to {low:.2f}, high above {high:.2f}")
+    return Grouping("price", bands, said("low up to {low:.2f}, high above {high:.2f}", low=low, high=high))
 
 
 def by_age(data: EvaluationData, items: Sequence[str]) -> Grouping:
@@ -120,7 +121,7 @@ def by_age(data: EvaluationData, items: Sequence[str]) -> Grouping:
     if len(seen) >= len(items) / 2:
         since = np.quantile(list(seen.values()), 1 - NEWEST)
         ages = {item: NEW if first > since else OLD for item, first in seen.items()}
-        return Grouping("age", ages, f"new are the {NEWEST:.0%} that appeared last")
+        return Grouping("age", ages, said("new are the {share:.0%} that appeared last", share=NEWEST))
     sold = popularity(data)
     ages = {item: OLD if sold[item] else NEW for item in items} if sold else {}
     return Grouping("age", ages, "new are those without a gain in the training part")

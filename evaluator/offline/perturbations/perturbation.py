@@ -52,11 +52,14 @@ class QueryPerturbation:
         The changed query; the same query where the perturbation does not apply. Such a case is left out.
     says
         What it does at each strength, in one sentence.
+    asks_less
+        Whether it takes away a part of what is asked, so that another order may be as good an answer.
     """
 
     name: str
     of: Callable[[Change], str]
     says: str
+    asks_less: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,17 @@ Knows cases and contenders; nothing of what the changes are. A contender that fa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from evaluator.message import Text
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench
 from evaluator.offline.perturbations.shift import NOTHING, Shift, same, shift
 from evaluator.offline.resampling import Numbers
+from evaluator.offline.safety.privacy import told_of
 
 AT_ONCE = 256
 """Cases scored in one call, as where all cases are scored."""
@@ -81,7 +82,7 @@ class Trial:
     """
 
     bench: Bench
-    crashes: dict[str, str] = field(default_factory=dict)
+    crashes: dict[str, Text] = field(default_factory=dict)
 
     def size(self, copies: int) -> int:
         """How many cases are tried, each in so many copies. It does not depend on the machine."""
@@ -106,8 +107,7 @@ class Trial:
         except ServiceError:
             raise
         except Exception as error:
-            said = str(error).strip().partition("\n")[0]
-            self.crashes[what] = f"{type(error).__name__}: {said}" if said else type(error).__name__
+            self.crashes[what] = told_of(error)
             return None
         return found
 
@@ -135,9 +135,3 @@ class Trial:
         scores = self.score("shorter lists", halves)
         pairs = zip(some, scores or (), strict=False)
         return scores is not None and all(same(np.asarray(self.bench.scores[i])[::2], half) for i, half in pairs)
-
-
-def blind(case: Case, **changed: Any) -> Case:
-    """A changed copy of a case without gains and propensities, as a contender sees it."""
-    items = changed.get("items", case.items)
-    return replace(case, gains=np.full(len(items), np.nan), propensities=None, **changed)

@@ -53,5 +53,6 @@ PERTURBATIONS = (
         "words left out",
         repeated(lambda text, chance: perturb(text, "words left out", chance)),
         "One, two or three words are left out; one always stays.",
+        asks_less=True,
     ),
 )

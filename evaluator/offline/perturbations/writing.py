@@ -95,7 +95,10 @@ PERTURBATIONS = (
     QueryPerturbation("word order", reordered, "Two neighbouring words swap, two pairs do, or all are shuffled."),
     QueryPerturbation("missing spaces", joined, "One, two or three spaces are left out."),
     QueryPerturbation(
-        "truncation", truncated, "A quarter of the last word, half of it, or half of the query is not typed yet."
+        "truncation",
+        truncated,
+        "A quarter of the last word, half of it, or half of the query is not typed yet.",
+        asks_less=True,
     ),
     QueryPerturbation(
         "mojibake", mojibake, "One, two or three characters are written as UTF-8 and read as Windows-1252."

@@ -1,6 +1,6 @@
 """The queries on which the two best contenders disagree most, with the first items of both lists.
 
-Pure: takes results and scores. Shows a query only where `privacy` allows it, and nothing of shoppers.
+Pure: takes results and scores. Shows a query only where `safety.privacy` allows it, and nothing of shoppers.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluator.offline.contenders.contender import Scores
-from evaluator.offline.data import Case, EvaluationData
-from evaluator.offline.report.privacy import Showable, spelled
+from evaluator.offline.data import Case, EvaluationData, spelled
 from evaluator.offline.run import Result
+from evaluator.offline.safety.privacy import Showable
 from evaluator.offline.summary import EFFECT, Decision
 
 MOST = 10

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from evaluator.offline.data import EvaluationData
-from evaluator.offline.report.privacy import Showable
 from evaluator.offline.run import Result
+from evaluator.offline.safety.privacy import Showable
 
 
 def per_query(data: EvaluationData, results: Sequence[Result]) -> pl.DataFrame:

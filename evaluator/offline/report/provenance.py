@@ -49,6 +49,7 @@ class Provenance(msgspec.Struct, kw_only=True):
     files: list[DataFile]
     versions: dict[str, str]
     machine: str
+    cores: int = 0
     command: str
 
     @property
@@ -64,7 +65,8 @@ def provenance(spec: Spec, folder: Path) -> Provenance:
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
         versions={"python": platform.python_version()} | _versions(),
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        machine=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count() or 0,
         command=command(spec),
     )
     before = read(folder)

@@ -12,17 +12,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evaluator.offline.agreement import LEAST as LEAST_EXPERIMENTS
 from evaluator.offline.data import EvaluationData
 from evaluator.offline.history import History, Series
+from evaluator.offline.prediction import Prediction
 from evaluator.offline.report import charts, messages, page
 from evaluator.offline.report.disagreements import Disagreements, disagreements
 from evaluator.offline.report.messages import LANGUAGES, Language, Speaker
 from evaluator.offline.report.per_query import per_query
-from evaluator.offline.report.privacy import LEAST
 from evaluator.offline.report.provenance import provenance
 from evaluator.offline.run import Result, scores_of
+from evaluator.offline.safety.privacy import LEAST_ASKERS
 from evaluator.offline.spec import Spec
-from evaluator.offline.summary import Summary
+from evaluator.offline.summary import EFFECT, Summary
 from models.store.atomic import replacing, write_whole
 
 FILES: dict[Language, str] = {"en": "{}.html", "zh": "{}.zh.html"}
@@ -32,21 +34,29 @@ DIRECTIONS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 UNPRINTABLE = dict.fromkeys([*CONTROLS, 0x7F, *DIRECTIONS], "\ufffd")
 """Control characters, and those that turn the direction of the text that follows."""
 
+FIELDS_OF_WORDS = ("category", "group", "intent", "kind", "method", "says")
+"""Fields of details whose texts are words of the code; those of all others are data, and stay as they are."""
+
 MOST_ROWS = 40
 """Rows of a table of details, and numbers of a list of them."""
 
 
 def write_report(
-    spec: Spec, folder: Path, data: EvaluationData, results: Sequence[Result], summary: Summary
+    spec: Spec,
+    folder: Path,
+    data: EvaluationData,
+    results: Sequence[Result],
+    summary: Summary,
+    prediction: Prediction | None = None,
 ) -> list[Path]:
     """Write ``report.html``, ``report.zh.html``, ``per_query.parquet`` and ``provenance.json`` into a run's folder;
-    returns the pages."""
+    returns the pages. ``prediction`` is what past experiments show, where a store is known."""
     made = provenance(spec, folder)
     counts = (len(data.cases), len(data.train), len(data.items))
     shown = page.page(spec, counts, results, summary, made, _disagreements(folder, data, results, summary))
     with replacing(folder / "per_query.parquet") as file:
         per_query(data, results).write_parquet(file)
-    return write_pages("report", folder, {"page": shown})
+    return write_pages("report", folder, {"page": shown, "prediction": prediction})
 
 
 def write_comparison(found: History, folder: Path) -> list[Path]:
@@ -87,12 +97,15 @@ def _environment() -> Environment:
         "memory": messages.memory,
         "shown": messages.shown,
         "severity": page.severity,
-        "serious": page.SERIOUS,
+        "grave": page.GRAVE,
+        "summary_dimension": EFFECT,
         "times": messages.times,
         "kind_of": kind_of,
         "columns_of": columns_of,
+        "fields_of_words": FIELDS_OF_WORDS,
         "line_of": _line,
-        "least_shoppers": LEAST,
+        "least_shoppers": LEAST_ASKERS,
+        "least_experiments": LEAST_EXPERIMENTS,
         "most_rows": MOST_ROWS,
     }
     found.filters |= {"short_of": lambda name, short: short.get(name, name), "breakable": breakable}
@@ -111,8 +124,10 @@ def breakable(name: str) -> Markup:
     --------
     >>> breakable("kind:a/<b>")
     Markup('kind:<wbr>a/<wbr>&lt;b&gt;')
+    >>> breakable("TwoWords")
+    Markup('Two<wbr>Words')
     """
-    return Markup("<wbr>").join(re.split(r"(?<=[:/#])", name))
+    return Markup("<wbr>").join(re.split(r"(?<=[:/#_])|(?<=[a-z0-9])(?=[A-Z])", name))
 
 
 def _printable(value: object) -> object:
@@ -131,19 +146,24 @@ def _disagreements(
 
 
 def kind_of(value: object) -> str:
-    """How a value of a dimension's details is shown: as a curve, a table of records, pairs, a list or a figure.
+    """How a value of a dimension's details is shown: as a curve, a figure with its interval, a table of records, pairs,
+    a list or a figure.
 
     Examples
     --------
     >>> [kind_of(one) for one in ([1, 2, 3, 4.5], [{"a": 1}, {"a": 2}], {"a": {"b": 1}}, ["x"], 1.0, [[1], 2])]
     ['curve', 'records', 'pairs', 'list', 'figure', 'nested']
+    >>> kind_of([0.5, 0.4, 0.6]), kind_of([1, 2, 3])
+    ('interval', 'list')
     """
     if isinstance(value, Mapping):
         return "pairs"
     if not isinstance(value, Sequence) or isinstance(value, str):
         return "figure"
-    if len(value) > 3 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
-        return "curve"
+    if len(value) >= 3 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        if len(value) > 3:
+            return "curve"
+        return "interval" if value[1] <= value[0] <= value[2] else "list"
     if value and all(isinstance(one, Mapping) for one in value):
         return "records"
     return "nested" if any(kind_of(one) != "figure" for one in value) else "list"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluator.message import Text
 from evaluator.offline.report import charts
 from evaluator.offline.report.charts import Axis, Tick, Whisker
 from evaluator.offline.run import Result
@@ -41,10 +42,11 @@ class MatrixRow:
 
 @dataclass(frozen=True, slots=True)
 class ForestLine:
-    """A contender's figure of one measure with its dot and whisker."""
+    """A contender's figure of one measure with its dot and whisker, and a note that is of this figure alone."""
 
     row: Row
     dot: Whisker | None
+    note: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,15 @@ class Forest:
     ----------
     reference
         Where the reference's figure stands; None where it has none.
+    note
+        What holds for all of the figures.
     """
 
     of: Row
     ticks: list[Tick]
     reference: float | None
     lines: list[ForestLine]
-    notes: list[str]
+    note: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class Section:
     forests: list[Forest]
     segments: list[SegmentTable]
     findings: list[Named]
-    failures: dict[str, str]
+    failures: dict[str, Text]
     details: dict[str, Mapping[str, Any]]
 
 
@@ -161,9 +165,20 @@ def forest(rows: Sequence[Row], marks: Mapping[str, int], reference: str) -> For
     """One measure of all contenders; ``marks`` are their colours and shapes."""
     scale = _scale(rows, charts.ROW_WIDTH)
     base = next((row.value for row in rows if row.contender == reference), None)
-    lines = [ForestLine(row, charts.whisker(scale, row.value, row.low, row.high, marks[row.contender])) for row in rows]
-    notes = list(dict.fromkeys(row.note for row in rows if row.note))
-    return Forest(rows[0], scale.ticks(4), None if base is None else scale.at(base), lines, notes)
+    note = common_note(rows)
+    lines = [
+        ForestLine(
+            row, charts.whisker(scale, row.value, row.low, row.high, marks[row.contender]), "" if note else row.note
+        )
+        for row in rows
+    ]
+    return Forest(rows[0], scale.ticks(4), None if base is None else scale.at(base), lines, note)
+
+
+def common_note(rows: Iterable[Row]) -> Text:
+    """The note that all figures have; empty where they have none, or each its own."""
+    notes = {str(row.note): row.note for row in rows if row.value is not None}
+    return next(iter(notes.values())) if len(notes) == 1 else ""
 
 
 def _segments(grouping: str, rows: Sequence[Row], contenders: Sequence[str], marks: Mapping[str, int]) -> SegmentTable:

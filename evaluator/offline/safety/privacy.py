@@ -1,17 +1,26 @@
-"""What may not leave in a report: who shoppers are, and what in a text points to a person.
+"""What may not leave in a report: who shoppers are, what only few of them asked, and what points to a person.
 
-Knows files and texts; nothing of how reports are made. Case ids of the loaders are numbers, so that no report has to
-name a shopper.
+Knows cases, files and texts; nothing of how reports are made. Case ids of the loaders are numbers, so that no report
+has to name a shopper.
 """
 
 import re
+import traceback
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from evaluator.offline.data import EvaluationData
+from evaluator.message import Message, Text, said
+from evaluator.offline.data import Case, EvaluationData, spelled
 
 SHORTEST = 4
 """Letters that an id needs to be looked for: a shorter one stands everywhere."""
+
+LEAST_ASKERS = 3
+"""Shoppers who must have asked a query before it is shown."""
+
+OWN = {"evaluator", "liveshelf", "models", "streams"}
+"""Packages whose errors are written to be read, and name no text of a shopper."""
 
 MASKS = (
     ("e-mail", re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")),
@@ -35,6 +44,62 @@ def redacted(text: str) -> str:
     for name, pattern in MASKS:
         text = pattern.sub(f"[{name}]", text)
     return text
+
+
+class Showable:
+    """Tells whether a case's query may be shown.
+
+    Judged queries of data without shoppers may; a shopper's own may where enough others asked the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> queries = ["tv", "tv", "TV", "me"]
+    >>> cases = [Case(str(n), ("a",), np.ones(1), query, shopper=f"s{n}") for n, query in enumerate(queries)]
+    >>> may = Showable(EvaluationData("d", "clicks", cases, [], {}))
+    >>> may(cases[0]), may(cases[3])
+    (True, False)
+    """
+
+    def __init__(self, data: EvaluationData) -> None:
+        self.task = data.task
+        askers: defaultdict[str, set[str]] = defaultdict(set)
+        if data.task != "feed":
+            for number, case in enumerate((*data.train, *data.cases)):
+                if len(known := askers[spelled(case.query)]) < LEAST_ASKERS:
+                    known.add(case.shopper or f"case {number}")
+        self._enough = {query for query, known in askers.items() if len(known) >= LEAST_ASKERS}
+
+    def __call__(self, case: Case) -> bool:
+        """Whether the case's query may be shown."""
+        if self.task == "feed" or not case.query:
+            return False
+        return (self.task == "graded" and not case.shopper) or spelled(case.query) in self._enough
+
+
+def told_of(error: BaseException) -> Text:
+    """What a report tells of an error: the message if it is this project's own, else the kind and the place.
+
+    The message of anybody else's code may repeat a query, a shopper's id or a past. It stays in the run's log.
+
+    Examples
+    --------
+    >>> try:
+    ...     int("a shopper's words")
+    ... except ValueError as error:
+    ...     print(told_of(error))
+    ValueError in <doctest evaluator.offline.safety.privacy.told_of[0]>, line 2
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    inner = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    if {inner.split(".")[0], type(error).__module__.split(".")[0]} <= OWN:
+        first = error.args[0] if error.args else ""
+        return first if isinstance(first, Message) else str(error).strip().partition("\n")[0].rstrip(".")
+    kind = type(error).__name__
+    if not frames:
+        return kind
+    frame, line = frames[-1]
+    return said("{kind} in {file}, line {line}", kind=kind, file=Path(frame.f_code.co_filename).name, line=line)
 
 
 def secrets(data: EvaluationData) -> frozenset[str]:

@@ -71,7 +71,7 @@ def test_money_follows_the_price_and_the_note_states_it() -> None:
     assert dear.value is not None
     assert dear.value == pytest.approx(100 * cheap.value, rel=0.5)
     assert cheap.value >= 1e6 * 0.001 / 3_600 * 0.1 * 0.99
-    assert "0.1 per core-hour" in cheap.note
+    assert "0.1 per core-hour" in str(cheap.note)
 
 
 def test_all_contenders_have_as_many_replicates() -> None:

@@ -13,6 +13,7 @@ from evaluator.offline.dimensions.effect import DIMENSION
 from evaluator.offline.effect.logged import decisions
 from evaluator.offline.effect.probabilities import targets
 from evaluator.offline.effect.unjudged import bounds
+from evaluator.offline.measures.measure import judged
 from evaluator.offline.measures.ranking import ndcg
 from evaluator.offline.resampling import interval
 from models.intents import INTENTS
@@ -43,7 +44,8 @@ def test_an_honest_contender_has_no_finding() -> None:
     data = graded()
     part = DIMENSION.measure(bench(data, noisy(data, 0.6), leveled(data, 1.0)))
     assert not part.findings, [one.sentence for one in part.findings]
-    assert "a random order has" in reading(part, "ndcg@10").note and "judged candidates" in reading(part, "mrr").note
+    assert "a random order has" in str(reading(part, "ndcg@10").note)
+    assert "judged candidates" in str(reading(part, "mrr").note)
 
 
 def test_an_order_as_good_as_the_grades_themselves_is_leaked() -> None:
@@ -74,13 +76,20 @@ def test_a_perfect_order_of_clicks_is_leaked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fails", "said"),
-    [("query", "the query is empty: IndexError: string index out of range."), ("item", "an item has no text: ")],
+    ("fails", "name", "said"),
+    [
+        ("query", "empty query", "It fails where the query is empty: IndexError in world.py, line "),
+        (
+            "item",
+            "empty text",
+            "It fails where an item has no text: gave a score that is no finite number for case q0.",
+        ),
+    ],
 )
-def test_crashes_on_empty_texts_are_named(fails: str, said: str) -> None:
+def test_crashes_on_empty_texts_are_named(fails: str, name: str, said: str) -> None:
     data = graded()
     [found] = DIMENSION.measure(bench(data, noisy(data, 0.6), fails=fails)).findings
-    assert found.name == "empty text" and said in found.sentence
+    assert found.name == name and found.sentence.startswith(said)
 
 
 def test_well_ranked_and_badly_calibrated_is_named() -> None:
@@ -181,3 +190,29 @@ def test_catalogue_measures_need_more_candidates_than_are_shown() -> None:
     assert not {"coverage@10", "diversity@10"} & {
         one.measure for one in DIMENSION.measure(bench(few, noisy(few, 1))).readings
     }
+
+
+def test_ties_in_random_order_have_the_mean_over_orders() -> None:
+    data = graded(60)
+    coarse = [scores.round() for scores in noisy(data, 0.6)]
+    part = DIMENSION.measure(bench(data, coarse))
+    pairs = list(zip(data.cases, coarse, strict=True))
+    tied = [
+        any(
+            s == t and g != h
+            for g, s in zip(case.gains, own, strict=True)
+            for h, t in zip(case.gains, own, strict=True)
+        )
+        for case, own in pairs
+    ]
+    assert 0.5 < np.mean(tied) < 1 and reading(part, "tied cases").value == pytest.approx(np.mean(tied))
+    chance, orders = np.random.default_rng(0), []
+    for _ in range(200):
+        broken = [scores + chance.uniform(0, 1e-3, len(scores)) for scores in coarse]
+        orders.append([ndcg(judged(case, own, 1.0).gains) for case, own in zip(data.cases, broken, strict=True)])
+    at_random = reading(part, "ndcg@10 ties at random")
+    assert at_random.value == pytest.approx(np.mean(orders), abs=3e-3)
+    against = reading(part, "ndcg@10").value
+    assert against is not None and against < min(np.mean(orders, axis=1))
+    untied = DIMENSION.measure(bench(data, noisy(data, 0.6)))
+    assert not [one for one in untied.readings if one.measure in {"tied cases", "ndcg@10 ties at random"}]

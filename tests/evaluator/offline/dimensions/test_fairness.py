@@ -97,7 +97,7 @@ def test_a_gap_between_segments_is_named_and_one_of_chance_is_not() -> None:
 
     if_half = measured(half)
     assert value(if_half, "ndcg@10 gap", "query") > 0.15
-    assert "“tail” is served worse than “head”" in found(if_half)["quality_gap"]
+    assert "query “tail” has an nDCG@10 lower by " in found(if_half)["quality_gap"]
     assert "quality_gap" not in found(measured(by_chance))
 
 

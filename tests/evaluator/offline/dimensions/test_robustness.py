@@ -121,9 +121,11 @@ def test_who_crashes_on_empty_text_is_named_and_still_measured() -> None:
         return careful(query, text) / len(text.split()) * len(query.split()) / len(query.split())
 
     part = measured(Rule(rule))
-    said = [one.sentence for one in part.findings if one.name == "crashes"]
-    assert "It crashes on an item without a text: ZeroDivisionError: float division by zero." in said
-    assert any("an empty query" in one for one in said)
+    said = {one.name: one.sentence for one in part.findings}
+    assert said["empty text"].startswith(
+        "It crashes on an item without a text: ZeroDivisionError in test_robustness.py"
+    )
+    assert "an empty query" in said["empty query"] and "a query of spaces" in said["crashes on a query of spaces"]
     assert value(part, "ndcg@10 lost", "perturbation: swaps") > 0
 
 
@@ -134,14 +136,14 @@ def test_who_crashes_on_one_perturbation_has_the_figures_of_the_others() -> None
         return careful(query, text)
 
     part = measured(Rule(rule))
-    assert part.details["crashes"]["mojibake"] == "ValueError: cannot encode"
+    assert part.details["crashes"]["mojibake"].startswith("ValueError in test_robustness.py, line ")
     segments = {one.segment for one in part.readings}
     assert "perturbation: swaps" in segments and "perturbation: mojibake" not in segments
 
 
 def test_the_sturdy_are_not_accused() -> None:
     part = measured(Rule(careful))
-    assert not {"ignores the query", "stuffing", "instructions", "crashes"} & named(part).keys()
+    assert not named(part).keys() - {"sensitive"} and part.details["crashes"] == {}
     assert value(part, "ndcg@10 lost", "perturbation: capitals") == 0
     assert value(part, "places gained", "listing: stuffing") == 0
 

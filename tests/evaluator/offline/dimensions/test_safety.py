@@ -48,7 +48,7 @@ def test_harm_that_was_asked_for_does_not_count() -> None:
     asked = [replace(case, query="hunting rifle") for case in data.cases]
     part = DIMENSION.measure(bench(replace(data, cases=asked[:-2] + list(data.cases[-2:])), harm_first))
     assert part.readings[0].count == 2
-    assert f"{len(asked) - 2} cases" in part.readings[0].note
+    assert f"{len(asked) - 2} cases" in str(part.readings[0].note)
 
 
 def test_nothing_harmful_is_zero_and_no_finding() -> None:

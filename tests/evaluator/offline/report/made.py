@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.message import Message
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Finding, Part, Reading, mean_reading
 from evaluator.offline.measures import measure
@@ -64,7 +65,7 @@ def run(
     results = []
     for name in NAMES:
         if name == FAILED:
-            error = "gave a score that is no finite number for case 12"
+            error = Message("gave a score that is no finite number for case {case}", {"case": "12"})
             results.append(Result(contender=name, failures=[Failure(stage="scoring", error=error)]))
             continue
         skill = SKILL[name] + better

@@ -3,15 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from evaluator.offline import run as runs
+from evaluator.offline.contenders.contender import ContenderError, checked
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.loaders import load
-from evaluator.offline.safety.privacy import leaks, redacted, secrets
+from evaluator.offline.report.render import write_report
+from evaluator.offline.safety.privacy import leaks, redacted, secrets, told_of
 from evaluator.offline.spec import Spec
+from evaluator.offline.summary import summarise
+from models.store.atomic import write_whole
+from tests.evaluator.offline import planted
 
 SHOPPERS = [f"shopper-{number}-ä" for number in range(12)]
 
@@ -91,7 +97,81 @@ def test_no_file_of_a_run_names_a_shopper(done: tuple[Spec, Path, runs.Result]) 
     assert list(leaks(files, data)) == []
 
 
+RARE = "zulu"
+"""Begins every word of the queries that one shopper alone has asked."""
+
+
+def clicks(folder: Path) -> Path:
+    """Lists of sixty shoppers: half of the queries are everybody's, half are one shopper's alone."""
+    chance = np.random.default_rng(0)
+    rows = []
+    for number in range(400):
+        words = f"garden {('hose', 'chair', 'lamp')[number % 3]}" if number % 2 else f"{RARE}{number} {RARE}hose"
+        for rank, item in enumerate(chance.choice(40, 6, replace=False)):
+            names = {"query": words, "item": f"i{item}", "title": f"Brand{item % 4} garden hose {item}"}
+            where = {"list": f"list-{number}", "rank": rank, "clicked": int(chance.random() < 0.4)}
+            rows.append(names | where | {"user_id": SHOPPERS[number // 6 % 12]})
+    pl.DataFrame(rows).write_csv(folder / "clicks.csv")
+    return folder / "clicks.csv"
+
+
+COLUMNS = {"gain": "clicked", "text": "title", "shopper": "user_id", "list": "list"}
+
+REPORT = ("report.html", "report.zh.html", "summary.json", "per_query.parquet", "provenance.json")
+
+
+@pytest.mark.parametrize("task", ["clicks", "feed"])
+def test_no_text_of_a_shopper_is_in_a_report_even_where_a_contender_repeats_it(tmp_path: Path, task: str) -> None:
+    data = clicks(tmp_path) if task == "clicks" else transactions(tmp_path)
+    names = ["popularity" if task == "feed" else "bm25", "random", planted.name(planted.TellsTheQuery)]
+    some = ["effect", "fairness", "interpretability", "robustness", "safety"]
+    columns = COLUMNS if task == "clicks" else {}
+    spec = Spec(data=str(data), task=task, contenders=names, dimensions=some, columns=columns, draws=100)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    evaluated = runs.prepare(spec, out)
+    results = runs.run(spec, out, lambda *_: None)
+    summary = summarise(results, spec.task)
+    write_whole(out / "summary.json", msgspec.json.encode(summary))
+    write_report(spec, out, evaluated, results, summary)
+    [told] = summary.failures[names[-1]]
+    assert told.startswith("scoring: ValueError in planted.py, line ")
+    assert results[0].parts.keys() == set(some) and not results[0].failures
+    log = next((out / "contenders").glob("*TellsTheQuery/logs/scoring.txt")).read_text("utf-8")
+    assert "ValueError: bad" in log and "shopper-" in log, "who runs it can read it there"
+    files = [file for file in out.rglob("*") if file.is_file() and file.parent.name != "logs"]
+    assert set(REPORT) <= {file.name for file in files}
+    assert list(leaks(files, evaluated)) == []
+    assert [file.name for file in files if RARE.encode() in file.read_bytes()] == []
+    if task == "clicks":
+        assert 'class="query"' in (out / "report.html").read_text("utf-8"), "what many asked is shown"
+        assert set(pl.read_parquet(out / "per_query.parquet")["query"].drop_nulls()) <= {
+            f"garden {one}" for one in ("hose", "chair", "lamp")
+        }
+    else:
+        past = {item for case in evaluated.cases for item in case.history}
+        assert past and 'class="query"' not in (out / "report.html").read_text("utf-8")
+
+
+def test_only_the_projects_own_errors_are_told_in_words() -> None:
+    case = Case("c0", ("a", "b"), np.ones(2), "somebody's words")
+    for wrong, said in (
+        (lambda: checked([], [case]), "gave 0 lists of scores for 1 cases"),
+        (lambda: planted.TellsTheQuery().score([case]), "ValueError in planted.py, line "),
+        (lambda: _pretends(case), "ContenderError in test_privacy.py, line "),
+        (lambda: np.zeros(2)[int(case.query)], "ValueError in test_privacy.py, line "),
+    ):
+        with pytest.raises(Exception) as raised:
+            wrong()
+        told = str(told_of(raised.value))
+        assert told.startswith(said) and "somebody" not in told
+
+
+def _pretends(case: Case) -> None:
+    """An error of the project, raised by somebody else's code."""
+    raise ContenderError(f"bad {case.query}")
+
+
 def test_a_run_gives_its_price_and_memory_to_the_cost(done: tuple[Spec, Path, runs.Result]) -> None:
     figures = {one.measure: one for one in done[2].parts["cost"].readings}
-    assert figures["cost per million shelves"].note.endswith("7.5 per core-hour")
+    assert str(figures["cost per million shelves"].note).endswith("7.5 per core-hour")
     assert (figures["peak memory"].value or 0) > 50
