@@ -22,7 +22,7 @@ from benchmarks.report import Report
 from benchmarks.shopping import shop_of, shopping
 from benchmarks.smoke import Scale, smoke
 from evaluator.gate.config import GateConfig
-from evaluator.gate.report import Check, Verdict
+from evaluator.gate.report import Verdict, decode
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LearningConfig
 from evaluator.retraining.dataset import TrainingDataset
@@ -35,6 +35,7 @@ from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import VISITS_PER_S
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.simulation.drift import Fashion
+from models.measures.names import LOG_LOSS
 from models.store.slots import CHALLENGER, CHAMPION
 from models.training.examples import Example
 from streams.telemetry.meter import Snapshot
@@ -88,16 +89,14 @@ class Runs:
         self.tick()
         return outcome
 
-    def checks(self, name: str) -> dict[str, Check]:
-        """What the gate found of a run's challenger, by name."""
-        verdict = run_spec.read(self.folder / name / "challenger" / "gate.json", Verdict)
-        assert verdict is not None
-        return {check.name: check for check in verdict.checks}
+    def verdict(self, name: str) -> Verdict:
+        """What the gate found of a run's challenger."""
+        return decode((self.folder / name / "challenger" / "gate.json").read_bytes())
 
     def loss(self, name: str) -> float:
         """By how much a run's challenger has a larger log loss than the champion; nothing where too few were seen."""
-        check = self.checks(name).get("loss")
-        return -math.inf if check is None or check.value is None else check.value
+        found = (one.difference for one in self.verdict(name).figures if one.measure == LOG_LOSS)
+        return next((one for one in found if one is not None), -math.inf)
 
 
 def hurry(section: str) -> dict[str, str]:
@@ -159,7 +158,8 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
     for number in range(count):
         lesson = made.folder / LEARNED if labels == "shuffled" else None
         outcomes.append(made.make(f"{name}-{number}", champion, lesson, number))
-        failed.update(check.name for check in made.checks(f"{name}-{number}").values() if not check.passed)
+        checks = made.verdict(f"{name}-{number}").checks
+        failed.update(check.measure for check in checks if check.outcome != "passed")
     # ``too_few`` goes no further than ``refused`` does: to no shopper.
     decided = {kind: sum(one.decision == kind for one in outcomes) for kind in ("passed", "refused", "too_few")}
     why = ", ".join(f"{check} {times}" for check, times in failed.most_common(4))

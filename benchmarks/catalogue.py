@@ -49,7 +49,7 @@ OVERHEAD_BYTES = 4_000
 """What an item is taken to need beside its vectors, to judge whether a size fits: facts, names, both indexes."""
 MEMORY_SHARE = 0.7
 NOW_MS = 1_700_000_000_000
-STAGES = ("candidates", "score", "policy")
+STAGES = ("candidates", "score", "policy", "reasons")
 Floats = npt.NDArray[np.float32]
 
 

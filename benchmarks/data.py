@@ -8,6 +8,7 @@ import lzma
 import os
 import random
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -18,8 +19,9 @@ from streams.events.schema import Item
 
 TRAIN, DEV = (Path("homedepot") / f"{name}.jsonl.xz" for name in ("train", "dev"))
 SESSIONS = Path("retrotech") / "sessions.csv.xz"
-ITEMS, TRAIN_QUERIES, DEV_QUERIES, LISTS, SHOWN = 120, 60, 30, 30, 8
-"""Sizes of what is made up; a list shows so many items."""
+PURCHASES = Path("online_retail") / "transactions_to_2011-09-30.csv.xz"
+ITEMS, TRAIN_QUERIES, DEV_QUERIES, LISTS, INVOICES, SHOWN = 120, 60, 30, 30, 400, 8
+"""Sizes of what is made up; a list shows so many items, and an invoice has so many."""
 
 GRADES = (3.0, 2.67, 2.0, 1.33)
 """Of a query's pairs: the item that it was made of, two of its category, and one of another."""
@@ -49,7 +51,7 @@ def products(count: int) -> list[Product]:
 
 
 def make_up(into: Path, seed: int = 1) -> None:
-    """Write small files in the form of the real ones: products, judged pairs and result lists.
+    """Write small files in the form of the real ones: products, judged pairs, result lists and invoices.
 
     Examples
     --------
@@ -57,7 +59,7 @@ def make_up(into: Path, seed: int = 1) -> None:
     >>> with tempfile.TemporaryDirectory() as name:
     ...     make_up(Path(name))
     ...     sorted(path.name for path in Path(name).glob("*/*"))
-    ['dev.jsonl.xz', 'products.jsonl.xz', 'sessions.csv.xz', 'train.jsonl.xz']
+    ['dev.jsonl.xz', 'products.jsonl.xz', 'sessions.csv.xz', 'train.jsonl.xz', 'transactions_to_2011-09-30.csv.xz']
     """
     chance, items = random.Random(seed), made_up(seed, ITEMS)
     chance.shuffle(items)
@@ -65,6 +67,7 @@ def make_up(into: Path, seed: int = 1) -> None:
     for name, queries in ((TRAIN, items[:TRAIN_QUERIES]), (DEV, items[-DEV_QUERIES:])):
         _write(into / name, (json.dumps(pair) for item in queries for pair in _pairs(item, items, chance)))
     _write(into / SESSIONS, _lists(items, chance))
+    _write(into / PURCHASES, _invoices(items, chance))
 
 
 def _product(item: Item) -> dict[str, object]:
@@ -97,6 +100,17 @@ def _lists(items: Sequence[Item], chance: random.Random) -> Iterable[str]:
     for number in range(LISTS):
         for rank, item in enumerate(chance.sample(range(10_000, 10_000 + len(items)), SHOWN)):
             yield f"{number},made up,{rank}.0,{item},{chance.random() < 0.2}"
+
+
+def _invoices(items: Sequence[Item], chance: random.Random) -> Iterable[str]:
+    yield "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
+    for number in range(INVOICES):
+        date = datetime(2011, 1, 1) + timedelta(days=270 * number / INVOICES)
+        shopper = chance.randrange(INVOICES // 8) if chance.random() < 0.8 else INVOICES + number
+        known = min(len(items), 30 + len(items) * number // INVOICES)
+        for place in chance.sample(range(known), SHOWN):
+            title = items[place].title.replace(",", "")
+            yield f"{number},{10_000 + place},{title},1,{date:%Y-%m-%d %H:%M:%S},{items[place].price},{shopper},France"
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

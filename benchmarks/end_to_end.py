@@ -38,7 +38,7 @@ from streams.kafka import topics
 from streams.kafka.topics import Topics
 from streams.telemetry.meter import Snapshot, decoder, quantiles, total
 
-STAGES = ("queue", "state", "encode", "candidates", "score", "policy", "write")
+STAGES = ("queue", "state", "encode", "candidates", "score", "policy", "reasons", "write")
 SHOPPERS = 500
 SEARCHES = 0.4
 SNAPSHOT_S = 0.2

@@ -44,21 +44,27 @@ class Report:
         return {"name": self.name, "made_at": made, "machine": machine(), "facts": self.facts, "rows": self.rows}
 
     def write(self, path: Path | None = None) -> None:
-        """Print the table; with a path, write the JSON there too."""
-        columns = list(dict.fromkeys(column for row in self.rows for column in row))
-        table = Table(title=self.name)
-        for column in columns:
-            numeric = any(isinstance(row.get(column), int | float) for row in self.rows)
-            table.add_column(column.replace("_", " "), justify="right" if numeric else "left")
-        for row in self.rows:
-            table.add_row(*(_shown(row.get(column)) for column in columns))
+        """Print the rows, those of each ``part`` as a table of their own; with a path, write the JSON there too."""
         console = Console() if sys.stdout.isatty() else Console(width=160)
-        console.print(table)
+        for part in dict.fromkeys(row.get("part") for row in self.rows):
+            rows = [{name: row[name] for name in row if name != "part"} for row in self.rows if row.get("part") == part]
+            console.print(_table(self.name if part is None else f"{self.name}: {part}", rows))
         for name, value in {**self.facts, **machine()}.items():
             console.print(f"{name.replace('_', ' ')}: {_shown(value)}", highlight=False)
         if path is not None:
             path.write_text(json.dumps(self.data(), indent=2) + "\n")
             console.print(f"written to {path}", highlight=False)
+
+
+def _table(title: str, rows: list[dict[str, Value]]) -> Table:
+    table = Table(title=title)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for column in columns:
+        numeric = any(isinstance(row.get(column), int | float) for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_shown(row.get(column)) for column in columns))
+    return table
 
 
 def machine() -> dict[str, Value]:

@@ -3,29 +3,42 @@
 Knows the terminal and files; what is measured is the business of ``evaluator.offline``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from evaluator.offline import gate_file, history
+from evaluator.gate.thresholds import GateFile, passed
+from evaluator.offline import gate_file, history, prediction
 from evaluator.offline import run as runs
-from evaluator.offline.gate_file import GateFile
+from evaluator.offline.agreement import agreements
+from evaluator.offline.report.provenance import provenance
 from evaluator.offline.report.render import write_comparison, write_report
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import Row, Summary, summarise
 from evaluator.preparation.tables import DataError
 from liveshelf.terminal import NONE, console, plain
+from models.store import ModelStore, StoreError
 from models.store.atomic import write_whole
 
 SHOWN = ("ndcg@10", "ndcg@20", "mrr", "recall@20")
 """Measures of the terminal's table; the report has all."""
 
+VERSIONS = "versions.json"
+"""The ids of versions, by contender, in a run's folder."""
 
-def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
+
+def carry_out(spec: Spec, out: Path, resume: bool, store: str | None = None) -> Summary:
     """Evaluate with a progress bar, write the summary and the report, and print what matters.
+
+    Parameters
+    ----------
+    store
+        A model store whose past experiments the report shows, beside those of the contenders' stores.
 
     Raises
     ------
@@ -35,6 +48,7 @@ def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
     if (out / runs.SPEC).is_file() and not resume:
         raise DataError(f"{out} holds an evaluation. Go on with it by --resume, or name another folder with --out.")
     data = runs.prepare(spec, out)
+    ids = _versions(spec, out)
     console.print(
         f"{len(data.cases):,} cases, {len(data.train):,} to learn from, {len(data.items):,} items", highlight=False
     )
@@ -47,11 +61,66 @@ def carry_out(spec: Spec, out: Path, resume: bool) -> Summary:
 
         results = runs.run(spec, out, say)
     summary = summarise(results, spec.task)
+    summary.counts = data.counts
+    if spec.task == "held_out":
+        from evaluator.offline.held_out import as_the_gate  # it loads torch, which other data may not need
+
+        with console.status("Measuring as the trainer's gate"):
+            as_the_gate(summary, spec, data)
     write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
-    pages = write_report(spec, out, data, results, summary)
+    predicted = _prediction(spec, out, summary, ids, store)
+    pages = write_report(spec, out, data, results, summary, predicted)
     _print(summary, spec)
     console.print(plain(f"Report: {' and '.join(map(str, pages))}"))
     return summary
+
+
+def _versions(spec: Spec, out: Path) -> dict[str, str]:
+    """The ids of the contenders that are versions of a store, as they were when the run began: slots change."""
+    file = out / VERSIONS
+    if file.is_file():
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    found = {}
+    for name, (url, version) in prediction.versions(spec.contenders).items():
+        with suppress(StoreError, OSError):  # the contender says so itself
+            found[name] = ModelStore(url).find(version)
+    write_whole(file, msgspec.json.encode(found))
+    return found
+
+
+def _prediction(
+    spec: Spec, out: Path, summary: Summary, ids: Mapping[str, str], store: str | None
+) -> prediction.Prediction | None:
+    """Keep the run's figures in the stores of its versions, and read what their past experiments show.
+
+    A store that cannot be written is said, and read all the same.
+    """
+    urls = {name: url for name, (url, _) in prediction.versions(spec.contenders).items()}
+    stores = list(dict.fromkeys([*([store] if store else []), *urls.values()]))
+    if not stores:
+        return None
+    made = provenance(spec, out)
+    found, problems = [], []
+    for url in stores:
+        own = {name: version for name, version in ids.items() if urls[name] == url}
+        at = datetime.fromisoformat(made.made_at)
+        kept = prediction.evaluation(summary, own, Path(spec.data).name, made.fingerprint, at)
+        try:
+            opened = ModelStore(url)
+            try:
+                if kept is not None:
+                    opened.experiments.keep(kept)
+            except (StoreError, OSError) as error:
+                problems.append(f"The figures of this run are not kept in {url}: {error}.")
+            experiments, unread = opened.experiments.get()
+        except (StoreError, OSError) as error:
+            problems.append(f"The store {url} cannot be read: {error}.")
+        else:
+            found += experiments
+            problems += unread
+    for one in problems:
+        console.print(plain(one), style="yellow")
+    return prediction.Prediction(found, agreements(found), problems)
 
 
 def keeps(gate: GateFile, summary: Summary, spec: Spec, junit: Path | None) -> bool:
@@ -64,10 +133,10 @@ def keeps(gate: GateFile, summary: Summary, spec: Spec, junit: Path | None) -> b
     console.print(table)
     if junit is not None:
         write_whole(junit, gate_file.junit(checks))
-    failed = sum(one.outcome != "passed" for one in checks)
-    said = "The gate is passed" if not failed else f"The gate is not passed: {failed} of {len(checks)} checks fail"
-    console.print(f"{said}.", style="bold" if not failed else "bold red", highlight=False)
-    return not failed
+    kept, failed = passed(checks), sum(one.outcome != "passed" for one in checks)
+    said = "The gate is passed" if kept else f"The gate is not passed: {failed} of {len(checks)} checks fail"
+    console.print(f"{said}.", style="bold" if kept else "bold red", highlight=False)
+    return kept
 
 
 def compare(folders: Sequence[Path], out: Path) -> None:
@@ -115,4 +184,5 @@ def _print(summary: Summary, spec: Spec) -> None:
 def _cell(row: Row | None) -> str:
     if row is None or row.value is None:
         return NONE
-    return f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f}){' *' if row.sure else ''}"
+    ends = "" if row.low is None or row.high is None else f" ({row.low:.4f} to {row.high:.4f})"
+    return f"{row.value:.4f}{ends}{' *' if row.sure else ''}"

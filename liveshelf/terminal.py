@@ -63,7 +63,7 @@ SHOWN_TO_USERS = (
     "evaluator.offline.contenders.contender:ContenderError",
     "evaluator.preparation.tables:DataError",
     "evaluator.offline.exports:ExportError",
-    "evaluator.offline.gate_file:GateFileError",
+    "evaluator.gate.thresholds:GateFileError",
     "liveshelf.terminal:MissingExtraError",
     "liveshelf.off_policy:LogsError",
     "liveshelf.settings:BadSettingsError",

@@ -21,6 +21,7 @@ from models.projection import orthogonal
 from models.reader import PackedReader, PrefixReader, Reader, batches
 from models.trigrams import trigrams
 from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
+from models.words import Words
 
 _Floats = npt.NDArray[np.float32]
 _Encoding = tuple[_Floats, _Floats, list[int]]
@@ -181,6 +182,22 @@ class Encoder:
                 for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
             ]
             for text, encoding in zip(readable, encodings, strict=True)
+        ]
+
+    def words(self, texts: Sequence[str], limit: int) -> list[Words]:
+        """The words of each text's first pieces, as many as are encoded, and which word each piece belongs to.
+
+        Examples
+        --------
+        >>> [found] = Encoder().words(["gardenhose 5ft long"], limit=5)
+        >>> found.owner.tolist(), found.text
+        ([0, 0, 0, 1, 1], 'gardenhose 5ft')
+        """
+        short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
+        encodings = self._pieces.encode_batch(short, add_special_tokens=False)
+        return [
+            Words.of(text, encoding.offsets[:limit], [piece != self._unknown for piece in encoding.tokens[:limit]])
+            for text, encoding in zip(short, encodings, strict=True)
         ]
 
     def _encode(self, texts: Sequence[str], limit: int, reader: Reader) -> list[_Encoding]:

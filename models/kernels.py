@@ -6,6 +6,7 @@ the query's tokens, not sums, so that short and long queries give numbers of one
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -113,10 +114,20 @@ def overlap(
     return torch.einsum("...qc,...qf->...cf", shared, counted)
 
 
-def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> torch.Tensor:
-    """:func:`match` of one query with restored float32 items, and :func:`overlap`, [C, K + 5]."""
-    found = match(_similarity(query, items), items.scales > 0, query.weights, kernels)
-    return torch.cat([found, _overlap(query, items)], dim=-1)
+class Matched(NamedTuple):
+    """A query matched with items: :func:`match` and :func:`overlap` [C, K + 5], and the similarity of each of the
+    query's tokens to its best match, [Q, C], zero where an item has no token."""
+
+    features: torch.Tensor
+    best: torch.Tensor
+
+
+def exact(query: QueryTokens, items: Gathered, kernels: Kernels) -> Matched:
+    """One query with restored float32 items."""
+    similarity, there = _similarity(query, items), items.scales > 0
+    features = torch.cat([match(similarity, there, query.weights, kernels), _overlap(query, items)], dim=-1)
+    best = similarity.masked_fill(~there, -torch.inf).amax(-1)
+    return Matched(features, best.masked_fill(~there.any(-1), 0.0))
 
 
 def term_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
@@ -160,8 +171,8 @@ class KernelTable:
         self.table = torch.exp((similarity[:, None] - centres).square() * (-0.5 / kernels.width**2))
         self.table[0] = 0.0  # where absent tokens land
 
-    def __call__(self, query: QueryTokens, items: Gathered) -> torch.Tensor:
-        """As :func:`exact`, [C, K + 5]."""
+    def __call__(self, query: QueryTokens, items: Gathered) -> Matched:
+        """As :func:`exact`."""
         count, longest, dim = items.tokens.shape
         bins = self._products(query, items.tokens.view(-1, dim))
         scales = items.scales.view(-1)
@@ -173,7 +184,7 @@ class KernelTable:
         logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
         means = (query.weights @ logs.view(len(query.weights), -1)).view(count, -1)
         matches = torch.stack([query.weights @ best, best.amin(0)], dim=-1)
-        return torch.cat([means, matches, _overlap(query, items)], dim=-1)
+        return Matched(torch.cat([means, matches, _overlap(query, items)], dim=-1), best)
 
     def _products(self, query: QueryTokens, tokens: torch.Tensor) -> torch.Tensor:
         if not self.int8:

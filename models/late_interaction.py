@@ -6,6 +6,7 @@ items again, at no cost per candidate.
 Knows vectors and features; nothing of texts, nor of the encoder that made the vectors.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -24,8 +25,8 @@ from models import cpu
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
 from models.intents import INTENTS
-from models.item_store import ItemStore
-from models.kernels import Kernels, KernelTable, QueryTokens, exact, term_matches
+from models.item_store import Gathered, ItemStore
+from models.kernels import Kernels, KernelTable, Matched, QueryTokens, exact, term_matches
 from models.projection import orthogonal
 from models.scorer import Floats, ScoreRequest
 from models.trigrams import share
@@ -41,6 +42,9 @@ LONG_QUERY = 8.0
 DROPOUT = 0.1
 TOPICS = 16
 """Features of a query alone and of an item alone, for the learned part: some queries and items are clicked more."""
+
+ALIKE = 0.3
+"""The cosine from which an item is said to be like another."""
 
 VOCABULARY = 65_536
 """How many numbers :func:`models.encoded.fold` can give to word pieces, as int16 indexes them."""
@@ -206,6 +210,50 @@ class _Match:
     pooled: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What a query's pieces add to MaxSim of its candidates, [n, Q], and their weights, [Q]; of each slot the row."""
+
+    query: EncodedQuery
+    rows: dict[int, int]
+    pieces: Floats
+    weights: Floats
+
+
+def _read(query: EncodedQuery, slots: npt.NDArray[np.int64], tokens: QueryTokens, matched: Matched) -> _Read:
+    rows = {slot: row for row, slot in enumerate(slots.tolist())}
+    return _Read(query, rows, (matched.best.T * tokens.weights).numpy(), tokens.weights.numpy())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contributions:
+    """What each part of a context adds to the base score of some items.
+
+    Attributes
+    ----------
+    pieces
+        float32 [n, Q]: what each of the query's word pieces adds to ``maxsim``; they add up to it.
+    weights
+        float32 [Q]: the pieces' weights in it.
+    past
+        float32 [n, h]: what each row of the history adds to the mean of ``history_max`` and ``history_mean``; they add
+        up to it.
+    cosines
+        float32 [n, h]: the items' cosines to these rows.
+    """
+
+    pieces: Floats
+    weights: Floats
+    past: Floats
+    cosines: Floats
+
+    def nearest(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Of each item the row of the past that adds most, int64 [n], and whether both are alike: their cosine is at
+        least :data:`ALIKE`. There must be a row."""
+        best = self.past.argmax(1)
+        return best, self.cosines[np.arange(len(best)), best] >= ALIKE
+
+
 class LateInteractionScorer:
     """Scores items of an item store with a late-interaction head.
 
@@ -253,13 +301,21 @@ class LateInteractionScorer:
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
         kernels = self.head.config.kernels
         self._no_query = torch.zeros(item_store.dim)
+        self._read: dict[int, _Read] = {}
         self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
+
+    def over(self, item_store: ItemStore) -> "LateInteractionScorer":
+        """The same scorer of other items, encoded by the same encoder."""
+        other = copy.copy(self)
+        other.item_store, other._read = item_store, {}
+        return other
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
         """Probabilities of the four intents, float32 [n, 4] per request."""
         if not requests:
             return []
+        self._read = {}
         matches: dict[tuple[int, int], _Match] = {}
         features = [self._features(request, matches) for request in requests]
         probabilities = self.head(torch.cat(features)).softmax(-1)
@@ -268,6 +324,7 @@ class LateInteractionScorer:
     @torch.inference_mode()
     def features(self, request: ScoreRequest) -> torch.Tensor:
         """The head's input for each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
+        self._read = {}
         return self._features(request, {})
 
     @torch.inference_mode()
@@ -286,6 +343,70 @@ class LateInteractionScorer:
         2
         """
         return term_matches(self._prepare(query), self.item_store.gather(candidates)).numpy()
+
+    @torch.inference_mode()
+    def contributions(self, requests: Sequence[ScoreRequest]) -> list[Contributions]:
+        """What each word piece of the query and each row of the history adds to each candidate's base score.
+
+        The learned part is left out: it has no share that is one word's alone. What the last call of :meth:`score` has
+        matched is not matched again.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from models.encoder import Encoder
+        >>> encoder = Encoder()
+        >>> item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+        >>> item_store.put_many([0, 1], encoder.encode_items(["blue garden hose", "desk lamp"]))
+        >>> [query] = encoder.encode_queries(["hose reel"])
+        >>> request = ScoreRequest(np.array([0]), query, history=item_store.pooled(np.array([1, 0])))
+        >>> [found] = LateInteractionScorer(item_store).contributions([request])
+        >>> found.pieces.argmax().item(), found.past.argmax().item()
+        (0, 1)
+        """
+        return [
+            Contributions(*self._pieces(request), *past)
+            for request, past in zip(requests, self._past(requests), strict=True)
+        ]
+
+    def _pieces(self, request: ScoreRequest) -> tuple[Floats, Floats]:
+        """What the pieces of the query add to each candidate's MaxSim, [n, Q], and their weights."""
+        query, slots = request.query, request.candidates
+        if query is None or not len(query.tokens):
+            return np.zeros((len(slots), 0), np.float32), np.zeros(0, np.float32)
+        read = self._read.get(id(query))
+        rows = [read.rows.get(slot, -1) for slot in slots.tolist()] if read and read.query is query else [-1]
+        if read is None or min(rows, default=0) < 0:
+            tokens = self._prepare(query)
+            read = _read(query, slots, tokens, self._matched(tokens, self.item_store.gather(slots)))
+            rows = list(range(len(slots)))
+        return read.pieces[rows], read.weights
+
+    def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
+        """What the rows of each history add, and their cosines; computed together, padded with zeros."""
+        rows = [0 if request.history is None else len(request.history) for request in requests]
+        counts = [len(request.candidates) if own else 0 for request, own in zip(requests, rows, strict=True)]
+        with_past = [place for place, own in enumerate(rows) if own]
+        history = np.zeros((len(with_past), max(rows, default=0), self.item_store.dim), np.float32)
+        weights = np.zeros(history.shape[:2], np.float32)
+        pooled = np.zeros((len(with_past), max(counts, default=0), self.item_store.dim), np.float32)
+        for number, place in enumerate(with_past):
+            request, own = requests[place], rows[place]
+            history[number, :own] = request.history
+            weights[number, :own] = 1.0 if request.weights is None else request.weights
+        if with_past:
+            there = np.arange(pooled.shape[1]) < np.array(counts)[with_past, None]
+            pooled[there] = self.item_store.pooled(np.concatenate([requests[place].candidates for place in with_past]))
+        cosines = pooled @ history.transpose(0, 2, 1)
+        shares = history_shares(cosines, weights)
+        found = [(np.zeros((len(request.candidates), 0), np.float32),) * 2 for request in requests]
+        for number, place in enumerate(with_past):
+            part = np.s_[number, : counts[place], : rows[place]]
+            found[place] = shares[part], cosines[part]
+        return found
+
+    def _matched(self, tokens: QueryTokens, items: Gathered) -> Matched:
+        return self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
 
     def _prepare(self, query: EncodedQuery) -> QueryTokens:
         there = torch.ones(len(query.tokens), dtype=torch.bool)
@@ -322,11 +443,38 @@ class LateInteractionScorer:
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.item_store.gather(candidates)
         tokens = self._prepare(query)
-        features = self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
+        matched = self._matched(tokens, items)
+        self._read[id(query)] = _read(query, candidates, tokens, matched)
         trigrams = torch.from_numpy(share(query.trigrams, items.trigrams.numpy().view(np.uint64)))
         pooled = torch.from_numpy(query.pooled)
-        found = torch.cat([features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
+        found = torch.cat([matched.features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
         return _Match(found, items.pooled @ pooled, items.pooled)
+
+
+def history_shares(cosines: Floats, weights: Floats) -> Floats:
+    """What each past row adds to the mean of ``history_max`` and ``history_mean``, float32 [..., n, h].
+
+    Parameters
+    ----------
+    cosines
+        float32 [..., n, h]: the items' cosines to the rows.
+    weights
+        float32 [..., h], zero for a row that is no part of the past.
+
+    Examples
+    --------
+    >>> history_shares(np.array([[0.5, 1.0]], np.float32), np.array([1.0, 0.25], np.float32)).round(3)
+    array([[0.45, 0.1 ]], dtype=float32)
+    """
+    if not cosines.size:
+        return cosines
+    weight = weights[..., None, :]
+    weighted = cosines * weight
+    shares = weighted / np.maximum(weight.sum(-1, keepdims=True), 1e-6)
+    best = np.where(weight > 0, weighted, -np.inf).argmax(-1)[..., None]
+    np.put_along_axis(shares, best, np.take_along_axis(shares + weighted, best, -1), -1)
+    halves: Floats = shares / 2
+    return halves
 
 
 def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -141,9 +141,9 @@ class Pipeline:
     def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
         """Count the top items that each candidate source found: ``top.vector`` of ``top``, and so on."""
         for record in records:
-            for item in record.shelf.items[:TOP]:
+            for sources in record.sources[:TOP]:
                 self.meter.count("top")
-                for source in item.reason.split("+"):
+                for source in sources.split("+"):
                     self.meter.count(f"top.{source}")
 
     def _marked(self, batch: Batch, retrying: bool) -> set[str]:

@@ -109,6 +109,7 @@ def shelf_record(shelf_id: str = "good", now: int | None = None) -> bytes:
         asked=["tv"],
         weights=[0.5, 0.8],
         popularity=[0.0, 0.5, 1.0],
+        sources=["vector", "lexical", "new"],
         vector=Vector("e", bytes(8)),
     )
     return shelf.encoder.encode(record)
@@ -125,6 +126,8 @@ def shelves() -> Iterator[Sent]:
         {"propensities": [1.0, 2.0, 3.0]},
         {"propensities": [1.0, "1", 1.0]},
         {"popularity": [0.5]},
+        {"sources": ["vector"]},
+        {"sources": ["v" * 100_000] * 3},
         {"weights": [1.0]},
         {"weights": [1e300, 1.0]},
         {"vector": ["e", ""]},

@@ -15,7 +15,7 @@ from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 from liveshelf.stack.process import Process
 from streams import reporting
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
-from streams.events.shelf import Shelf, shelf_decoder
+from streams.events.shelf import Shelf, ShelfRecord, record_decoder, shelf_decoder
 from streams.kafka import dead_letters, topics
 from streams.redis.connection import connect_now
 from streams.telemetry.meter import Snapshot, total
@@ -171,6 +171,23 @@ class Shop:
         """What stands under a key."""
         value = self.redis.get(key)
         return None if value is None else shelf_decoder.decode(value)
+
+    def published(self) -> list[ShelfRecord]:
+        """All shelves that are on the topic, in the order in which they were made."""
+        kafka = self.config.kafka.client()
+        consumer = KafkaConsumer(**kafka, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+        try:
+            topic = self.topics.shelves
+            partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            consumer.assign(partitions)
+            ends = consumer.end_offsets(partitions)
+            found: list[ShelfRecord] = []
+            while any(consumer.position(partition) < ends[partition] for partition in partitions):
+                for messages in consumer.poll(timeout_ms=500).values():
+                    found += [record_decoder.decode(message.value) for message in messages]
+        finally:
+            consumer.close()
+        return sorted(found, key=lambda record: record.shelf.made_at)
 
     def letters(self) -> list[dead_letters.DeadLetter]:
         """All dead letters."""

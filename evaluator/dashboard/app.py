@@ -6,6 +6,7 @@
 | ``/api/state`` | the whole state, as JSON |
 | ``/events`` | changes, once a second, as server-sent events |
 | ``/api/shelf?kind=&value=&user=`` | one shelf with titles |
+| ``/api/matches?kind=search&value=&user=`` | which words of a search shelf's items the query's words match |
 | ``/metrics`` | the page's own metrics, for Prometheus |
 | ``/healthz`` | 200 while the topics are read and changes are published, else 503 and the reason |
 """
@@ -34,7 +35,10 @@ from evaluator.config import DashboardConfig
 from evaluator.dashboard.access import Access, Guard
 from evaluator.dashboard.feed import Feed, Latest
 from evaluator.dashboard.history import History
-from evaluator.dashboard.inspector import LONGEST, Question, read_shelf
+from evaluator.dashboard.inspector import LONGEST, Question, explain_search, read_shelf
+from evaluator.dashboard.term_matches import TermMatches
+from models.store.errors import StoreError
+from models.weights import WeightsError
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.decode import UNDECODABLE
@@ -82,6 +86,7 @@ class Dashboard:
         self._exposition = Exposition()
         self._feed = Feed(streams, history, self._meter)
         self._client = ShelfClient.from_url(streams.redis.url.get_secret_value())
+        self._matches = TermMatches(streams.model)
         self._page = files("evaluator.dashboard").joinpath("static", "index.html").read_bytes()
         self.app = Starlette(
             routes=[
@@ -89,6 +94,7 @@ class Dashboard:
                 Route("/events", self.events),
                 Route("/api/state", self.state),
                 Route("/api/shelf", self.shelf),
+                Route("/api/matches", self.matches),
                 Route("/metrics", self.metrics),
                 Route("/healthz", self.health),
                 Mount("/static", _Static(packages=[("evaluator.dashboard", "static")])),
@@ -113,6 +119,18 @@ class Dashboard:
 
     async def shelf(self, request: Request) -> Response:
         """One shelf."""
+        return await self._answer(
+            request, lambda question: read_shelf(self._client, question, self.history.titles, wall_ms())
+        )
+
+    async def matches(self, request: Request) -> Response:
+        """A search shelf word by word. The first answer takes seconds: the model is loaded."""
+        return await self._answer(
+            request,
+            lambda question: explain_search(self._client, question, self.history.titles, self._matches),
+        )
+
+    async def _answer(self, request: Request, answer: Callable[[Question], Any]) -> Response:
         try:
             self._meter.count("questions")
             question = msgspec.convert(dict(request.query_params), Question)
@@ -123,10 +141,12 @@ class Dashboard:
         except ValueError as error:  # msgspec's errors are ones
             return _json({"error": str(error)}, 400)
         try:
-            found = await run_in_threadpool(read_shelf, self._client, question, self.history.titles, wall_ms())
+            return _json(await run_in_threadpool(answer, question))
         except (*connection.ERRORS, *UNDECODABLE) as error:
             return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
-        return _json(found)
+        except (StoreError, WeightsError, RuntimeError) as error:
+            log.exception("the model that explains shelves cannot be used")
+            return _json({"error": f"The model cannot be used: {error}"}, 503)
 
     async def metrics(self, _: Request) -> Response:
         """The page's own metrics."""

@@ -1,32 +1,44 @@
 """One shelf for people: items with titles, and a sentence on whether it is the wanted shelf or a fallback.
 
-Knows the reader of shelves and titles; nothing of HTTP.
+Knows the reader of shelves, titles and reasons; nothing of HTTP.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from streams.events.schema import Id
-from streams.events.shelf import Shelf
+from evaluator.dashboard.term_matches import Matches, TermMatches
+from streams.catalog.embedding import text
+from streams.events.schema import Id, Item, normalise
+from streams.events.shelf import Shelf, ShelfItem
+from streams.ranking import reasons
 from streams.redis import keys
 from streams.redis.client import ShelfClient
 
 LONGEST_TITLE = 160
+LONGEST_TEXT = 240
+"""Letters kept of an item's text, title included: about as many as an encoder reads."""
+
+SEPARATOR = "\x1f"
 
 
 class _Titled(msgspec.Struct):
     title: str
+    brand: str = ""
+    category: str = ""
+    description: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Titled)
 
 
 class Titled(NamedTuple):
-    """An item's title; None where the item was deleted."""
+    """An item's title, and what its text has beside it; None where the item was deleted."""
 
     item_id: str
     title: str | None
+    rest: str = ""
 
 
 def parse(message: Any, _came_ms: int) -> Titled:
@@ -38,7 +50,20 @@ def parse(message: Any, _came_ms: int) -> Titled:
         When it is no item.
     """
     item_id = msgspec.convert((message.key or b"").decode(), Id)
-    return Titled(item_id, None if message.value is None else _decoder.decode(message.value).title[:LONGEST_TITLE])
+    if message.value is None:
+        return Titled(item_id, None)
+    item = _decoder.decode(message.value)
+    title = item.title.replace(SEPARATOR, " ").strip()
+    whole = text(
+        Item(
+            item_id=item_id,
+            title=title,
+            brand=item.brand,
+            category=item.category,
+            description=item.description[:LONGEST_TEXT],
+        )
+    )
+    return Titled(item_id, title[:LONGEST_TITLE], whole[len(title) : LONGEST_TEXT])
 
 
 class Titles:
@@ -62,13 +87,19 @@ class Titles:
         """Take in an item's title."""
         self._titles.pop(item.item_id, None)
         if item.title is not None:
-            self._titles[item.item_id] = item.title
+            self._titles[item.item_id] = f"{item.title}{SEPARATOR}{item.rest}" if item.rest else item.title
             if len(self._titles) > self.most:
                 del self._titles[next(iter(self._titles))]
 
     def get(self, item: str) -> str | None:
         """An item's title, None where it is not known."""
-        return self._titles.get(item)
+        found = self._titles.get(item)
+        return found and found.partition(SEPARATOR)[0]
+
+    def text(self, item: str) -> str | None:
+        """The beginning of an item's text, as the encoder reads it; None where it is not known."""
+        found = self._titles.get(item)
+        return found and found.replace(SEPARATOR, "")
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -76,6 +107,8 @@ class Titles:
 
 LONGEST = 512
 Kind = Literal["feed", "search", "similar", "popular"]
+ABOUT_ITEMS = ("like", "together")
+"""Kinds of reasons that name an item."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -87,7 +120,11 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class PlaceRow(msgspec.Struct, frozen=True):
-    """One place of a shelf; ``title`` is None where the catalogue that was read has no such item."""
+    """One place of a shelf; ``title`` is None where the catalogue that was read has no such item.
+
+    ``why`` is the kind of its reason, ``parts`` are the reason's parts, and ``of`` is the title of the item that it
+    names.
+    """
 
     place: int
     item_id: str
@@ -96,7 +133,18 @@ class PlaceRow(msgspec.Struct, frozen=True):
     buy: float
     read: float
     look: float
-    reason: str
+    why: str
+    parts: tuple[str, ...] = ()
+    of: str | None = None
+
+
+class PastRow(msgspec.Struct, frozen=True):
+    """A past item or a past search to which some places of a shelf owe most."""
+
+    why: str
+    part: str
+    title: str | None
+    places: list[int]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -111,6 +159,7 @@ class Found(msgspec.Struct, frozen=True):
     model: str = ""
     arm: str = ""
     items: list[PlaceRow] = []
+    past: list[PastRow] = []
 
 
 def read_shelf(client: ShelfClient, question: Question, titles: Titles, now: int) -> Found:
@@ -160,6 +209,7 @@ def read_shelf(client: ShelfClient, question: Question, titles: Titles, now: int
 
 
 def _found(shelf: Shelf, said: str, key: str, titles: Titles, now: int) -> Found:
+    items = [_place(place, one, titles) for place, one in enumerate(shelf.items, 1)]
     return Found(
         said,
         False,
@@ -169,8 +219,40 @@ def _found(shelf: Shelf, said: str, key: str, titles: Titles, now: int) -> Found
         shelf.surface,
         shelf.model,
         shelf.arm,
-        [
-            PlaceRow(place, one.item_id, titles.get(one.item_id), one.score, one.buy, one.read, one.look, one.reason)
-            for place, one in enumerate(shelf.items, 1)
-        ],
+        items,
+        _past(items),
     )
+
+
+def _place(place: int, item: ShelfItem, titles: Titles) -> PlaceRow:
+    why, parts = reasons.read(item.reason)
+    of = titles.get(parts[0]) if why in ABOUT_ITEMS and parts else None
+    title = titles.get(item.item_id)
+    return PlaceRow(place, item.item_id, title, item.score, item.buy, item.read, item.look, why, parts, of)
+
+
+def _past(items: Sequence[PlaceRow]) -> list[PastRow]:
+    """What the reasons name of a past, that of most places first."""
+    found: dict[tuple[str, str], PastRow] = {}
+    for row in items:
+        if row.why in (*ABOUT_ITEMS, "searched") and row.parts:
+            key = row.why, row.parts[0]
+            found.setdefault(key, PastRow(*key, row.of, [])).places.append(row.place)
+    return sorted(found.values(), key=lambda one: -len(one.places))
+
+
+def explain_search(client: ShelfClient, question: Question, titles: Titles, matches: TermMatches) -> Matches:
+    """The words of a search shelf's items that the query's words match.
+
+    Raises
+    ------
+    redis.exceptions.RedisError
+        When Redis does not answer.
+    models.store.errors.StoreError, models.weights.WeightsError
+        When no model can be loaded.
+    """
+    shelf = client.search(question.value, question.user or None)
+    if shelf is None or shelf.surface != "search":
+        return Matches("There is no shelf of this query.")
+    items = [(one.item_id, titles.text(one.item_id)) for one in shelf.items]
+    return matches.get(normalise(question.value), items, shelf.model)

@@ -113,6 +113,7 @@ class CanaryExperiment:
             if arm in experiment.clicks:
                 yield Series("experiment_log10_evalue", {"test": "clicks", **labels}, report.log10_clicks)
                 ratio, low, high = experiment.clicks[arm].ratio()
+                yield Series("experiment_dispersion", labels, experiment.clicks[arm].dispersion)
                 for name, value in (("ratio", ratio), ("ratio_low", low), ("ratio_high", high)):
                     if math.isfinite(value):
                         yield Series(f"experiment_{name}", labels, value)

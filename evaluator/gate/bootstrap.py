@@ -1,18 +1,17 @@
-"""Confidence intervals by resampling whole groups of examples, and how many groups a narrow enough one takes.
+"""Confidence intervals by resampling whole groups of examples.
 
 Pure arithmetic around scipy's bootstrap (BCa: Efron 1987); knows nothing of what is measured. A group is a set
 of dependent rows, such as all lists of one shopper. Champion and challenger are measured on the same groups. Where rows
 are grouped in two ways, by shopper and by query, variances add up (Cameron, Gelbach and Miller 2011).
 """
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import bootstrap, norm
+from scipy.stats import bootstrap
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
@@ -21,9 +20,6 @@ Groupings = Sequence[Sequence[str]]
 """The name of each row's group, by one grouping or by two. Counts of groups are those of the first grouping."""
 
 Bounds = tuple[float, float]
-
-POWER = 0.8
-"""Probability that a large enough slice shows the effect looked for."""
 
 AT_ONCE = 2_000_000
 """Numbers resampled in one step, which bounds memory."""
@@ -97,19 +93,6 @@ class Bootstrap:
             rng=np.random.default_rng(self.seed),
         ).confidence_interval
         return float(found.low), float(found.high)
-
-    def needed(self, found: Estimate, distance: float) -> int:
-        """How many groups it takes until an interval excludes a bound at this distance from the true value, with
-        probability :data:`POWER`.
-
-        Examples
-        --------
-        >>> Bootstrap().needed(Estimate(0.0, -0.0196, 0.0196, 100), 0.028)
-        101
-        """
-        z = float(norm.ppf((1 + self.confidence) / 2))
-        error = (found.high - found.low) / (2 * z)
-        return math.ceil(found.groups * (error * (z + float(norm.ppf(POWER))) / distance) ** 2)
 
 
 def combined(value: float, bounds: Callable[[Rows], Bounds], groupings: Groupings) -> Bounds:

@@ -1,7 +1,7 @@
 """The gate: two scorers and the newest held-out examples in, a verdict out.
 
-Knows scorers as functions; nothing of models, stores or processes. Two rules: quality must be *shown*, so the worse end
-of its interval counts; budgets must not be shown *broken*, so the better end of theirs counts.
+Knows scorers as functions; nothing of models, stores or processes. What it measures are figures, what it asks are
+thresholds, as of any evaluation.
 """
 
 import math
@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from evaluator.gate.bootstrap import Bootstrap
-from evaluator.gate.checks.exposure import exposure_checks, top
-from evaluator.gate.checks.latency import latency_checks, measure
-from evaluator.gate.checks.quality import Worth, calibration_check, loss_check, ndcg_check
-from evaluator.gate.checks.robustness import robustness_checks
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import AnswerError, Groups, RankedList, Score, answers, pools, ranked_lists
-from evaluator.gate.report import Check, Verdict, conclude
+from evaluator.gate.figures.exposure import exposure_figures, top
+from evaluator.gate.figures.latency import latency_figures, measure
+from evaluator.gate.figures.quality import Worth, calibration_figure, loss_figure, order_figures
+from evaluator.gate.figures.robustness import robustness_figures
+from evaluator.gate.report import Verdict, conclude
+from evaluator.gate.thresholds import CHAMPION, Check, Figure, GateFile, checked
+from models.measures.names import candidates
 from models.training.examples import Example, expected_level
 
 
@@ -63,62 +65,88 @@ def decide(
     'Not enough examples: 30 queries. 200 queries are needed.'
     """
     lists = ranked_lists(examples, config.most_contexts)
-    groups = Groups.of(lists)
-    try:
-        checks = list(_too_few(groups, config)) or list(
-            _checks(lists, champion, challenger, baseline or champion, config, worth, brands or {}, clock)
-        )
-    except AnswerError as error:
-        if error.score is champion:
-            raise
-        checks = [_bad(error)]
-    shoppers = groups.count if groups.unit == "shoppers" else 0
-    return conclude(checks, shoppers, len(set(groups.queries)), len(lists), config.model_dump(mode="json"))
-
-
-def _checks(
-    lists: Sequence[RankedList],
-    champion: Score,
-    challenger: Score,
-    baseline: Score,
-    config: GateConfig,
-    worth: Worth,
-    brands: Mapping[str, str],
-    clock: Callable[[], float],
-) -> Iterator[Check]:
-    bootstrap = Bootstrap(config.confidence, config.draws, config.seed)
-    requests = [one.request for one in lists]
-    before, after = answers(champion, requests), answers(challenger, requests)
-    yield loss_check(lists, before if baseline is champion else answers(baseline, requests), after, config, bootstrap)
-    yield ndcg_check(lists, before, after, config, bootstrap, worth)
-    yield calibration_check(lists, before, after, config, bootstrap)
-    yield from robustness_checks(lists, ((champion, before), (challenger, after)), config, bootstrap, worth)
-    wide = pools(lists, config.pool, config.exposure_contexts, config.seed)
-    shelves = [top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger)]
-    yield from exposure_checks(shelves[0], shelves[1], brands, config)
-    calls = pools(lists, config.pool, config.latency_calls, config.seed)
-    yield from latency_checks(
-        *measure(champion, challenger, calls, config.latency_repeats, config.seed, clock), config, bootstrap
+    groups, gate = Groups.of(lists), config.thresholds
+    figures: list[Figure] = []
+    checks = list(_too_few(groups, gate))
+    if not checks:
+        try:
+            figures += figures_of(
+                champion, challenger, lists, config, baseline=baseline, worth=worth, brands=brands, clock=clock
+            )
+        except AnswerError as error:
+            if error.score is champion:
+                raise
+            checks = [_bad(error)]
+        else:
+            checks = check(gate, figures, config.confidence)
+    return conclude(
+        checks,
+        figures,
+        shoppers=groups.count if groups.unit == "shoppers" else 0,
+        queries=len(set(groups.queries)),
+        contexts=len(lists),
+        config=config.model_dump(mode="json"),
     )
 
 
-def _too_few(groups: Groups, config: GateConfig) -> Iterator[Check]:
+def figures_of(
+    champion: Score,
+    challenger: Score,
+    lists: Sequence[RankedList],
+    config: GateConfig,
+    *,
+    baseline: Score | None = None,
+    worth: Worth = expected_level,
+    brands: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Figure]:
+    """All figures of the challenger beside the champion's; parameters as of :func:`decide`.
+
+    Raises
+    ------
+    AnswerError
+        When answers are not probabilities.
+    """
+    bootstrap = Bootstrap(config.confidence, config.draws, config.seed)
+    requests = [one.request for one in lists]
+    before, after = answers(champion, requests), answers(challenger, requests)
+    yield loss_figure(lists, before if baseline is None else answers(baseline, requests), after, bootstrap)
+    yield from order_figures(lists, before, after, bootstrap, worth)
+    yield calibration_figure(lists, before, after, bootstrap)
+    yield from robustness_figures(lists, ((champion, before), (challenger, after)), config, bootstrap, worth)
+    wide = pools(lists, config.pool, config.exposure_contexts, config.seed)
+    one, other = (top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger))
+    yield from exposure_figures(one, other, brands or {})
+    calls = pools(lists, config.pool, config.latency_calls, config.seed)
+    times = measure(champion, challenger, calls, config.latency_repeats, config.seed, clock)
+    yield from latency_figures(*times, candidates(config.pool), bootstrap)
+
+
+def check(gate: GateFile, figures: Sequence[Figure], confidence: float) -> list[Check]:
+    """Every threshold checked on every figure that it asks."""
+    return [
+        checked(asked, figure, reference=CHAMPION, confidence=confidence)
+        for asked in gate.threshold
+        for figure in figures
+        if asked.matches(figure)
+    ]
+
+
+def _too_few(groups: Groups, gate: GateFile) -> Iterator[Check]:
     """A failed check for each count that is too small. Shoppers are assumed to grow in proportion to queries."""
-    least = {groups.unit: (groups.count, config.least_shoppers)}
-    least["queries"] = len(set(groups.queries)), config.least_queries
+    least = {groups.unit: (groups.count, gate.least_shoppers)}
+    least["queries"] = len(set(groups.queries)), gate.least_queries
     for unit, (count, wanted) in least.items():
         if count < wanted:
             yield Check(
-                name="examples",
-                value=count,
-                interval=None,
-                limit=wanted,
-                passed=False,
+                measure=unit,
+                asked=f"at least {wanted:,} {unit}",
+                outcome="too_few",
                 needed=math.ceil(wanted * groups.count / count) if count else wanted,
-                sentence=f"{wanted:,} {unit} are needed.",
+                said=f"{wanted:,} {unit} are needed",
             )
 
 
 def _bad(error: AnswerError) -> Check:
-    said = f"The challenger cannot be used: {error}."
-    return Check(name="answers", value=None, interval=None, limit=0, passed=False, sentence=said)
+    said = f"The challenger cannot be used: {error}"
+    return Check(measure="answers", asked="probabilities", outcome="failed", said=said)

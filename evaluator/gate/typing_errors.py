@@ -6,7 +6,7 @@ Pure: the caller gives the randomness. Knows nothing of models.
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-KINDS = ("typo", "keyboard", "case", "words", "spaces")
+KINDS = ("typo", "keyboard", "case", "words left out", "spaces")
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _PLACES = {letter: (row, column) for row, letters in enumerate(_ROWS) for column, letter in enumerate(letters)}
 
@@ -28,6 +28,11 @@ TYPOS: Mapping[str, Callable[[str], str]] = {
 """What becomes of two letters, by the kind of typo."""
 
 
+def seeded(*names: str | int) -> random.Random:
+    """Randomness of its own for whatever is named: the same names give the same."""
+    return random.Random("\n".join(map(str, names)))
+
+
 def misspell(text: str, chance: random.Random, ways: Sequence[str] = tuple(TYPOS)) -> str:
     """A text with one typo, never in a word's first letter; the same text where no word has three letters.
 
@@ -47,7 +52,7 @@ def perturb(text: str, kind: str, chance: random.Random) -> str:
     """A text with one change of a kind; the same text where there is nothing to change.
 
     ``typo`` swaps two letters, drops one or doubles one, never a word's first; ``keyboard`` types a neighbouring key;
-    ``case`` changes to capitals or title case; ``words`` drops a word; ``spaces`` adds some around and between.
+    ``case`` changes to capitals or title case; ``words left out`` drops one; ``spaces`` adds some around and between.
 
     Examples
     --------
@@ -66,7 +71,7 @@ def perturb(text: str, kind: str, chance: random.Random) -> str:
             return text[:at] + chance.choice(NEIGHBOURS[text[at].lower()]) + text[at + 1 :]
         case "case":
             return chance.choice((text.upper(), text.title()))
-        case "words":
+        case "words left out":
             lost = chance.randrange(len(words)) if len(words) > 1 else -1
             return " ".join(word for place, word in enumerate(words) if place != lost) if lost >= 0 else text
         case "spaces":

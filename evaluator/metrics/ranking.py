@@ -1,88 +1,56 @@
-"""Ranking metrics of shelves: reciprocal rank, nDCG, diversity, novelty, and exposure of items and brands.
+"""Sums of measures over shelves that were shown: means, exposure of brands, and how often each item was shown.
 
-Pure: takes shelves' attributed impressions, popularity, vectors and brands. nDCG is the same as in training.
+Pure: takes shelves' attributed impressions, popularity, titles and brands. The measures themselves are
+:mod:`models.measures`: the same as offline, by the same names.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluator.metrics.impression import AttributedImpression
-from models.training.ndcg import ndcgs
+from models.measures.names import DIVERSITY, MRR, NDCG, NOVELTY
+from models.measures.ranking import DEPTH, ndcg, reciprocal_rank
+from models.measures.shelves import EXPOSURE, coverage, diversity, novelty, words
+from models.training.examples import LEVELS
 
-GAINS = {"ignore": 0, "look": 1, "read": 2, "buy": 4}
-"""The gain of each intent, for nDCG."""
-
-
-def reciprocal_rank(shelf: Sequence[AttributedImpression]) -> float:
-    """One over the rank (from one) of the first item with an outcome; zero where there is none."""
-    places = [one.position + 1 for one in shelf if one.outcomes]
-    return 1 / min(places) if places else 0.0
+MEANS = (MRR, NDCG, DIVERSITY, NOVELTY)
 
 
-def ndcg(shelves: Sequence[Sequence[AttributedImpression]], depth: int = 10) -> list[float]:
-    """nDCG of outcomes in the order shown, of each shelf with an outcome; it is undefined for others.
+class Items(Protocol):
+    """A lookup of the items on sale."""
 
-    Examples
-    --------
-    >>> from evaluator.metrics.impression import JoinEvent
-    >>> shown = [AttributedImpression("u", item, "s", "feed", place, 0) for place, item in enumerate("ab")]
-    >>> clicked = AttributedImpression("u", "b", "s", "feed", 1, 0, (JoinEvent(1, "click", "e"),))
-    >>> [round(value, 3) for value in ndcg([shown, [shown[0], clicked]])]
-    [0.631]
-    """
-    with_outcomes = [shelf for shelf in shelves if any(one.outcomes for one in shelf)]
-    gains = [
-        np.array([GAINS[one.intent] for one in sorted(shelf, key=lambda one: one.position)]) for shelf in with_outcomes
-    ]
-    found: list[float] = ndcgs(gains, [-np.arange(len(gain)) for gain in gains], depth).tolist()
-    return found
+    def brand(self, item_id: str) -> str:
+        """An item's brand; empty where there is none."""
+
+    def title(self, item_id: str) -> str:
+        """An item's title; empty where it is not known."""
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, item_id: object) -> bool: ...
 
 
-def diversity(vectors: npt.NDArray[np.float32]) -> float:
-    """Mean cosine distance between a shelf's items, from unit-norm vectors [n, D]; NaN for fewer than two.
-
-    Examples
-    --------
-    >>> diversity(np.eye(3, dtype=np.float32)), diversity(np.ones((2, 1), np.float32))
-    (1.0, 0.0)
-    """
-    count = len(vectors)
-    if count < 2:
-        return math.nan
-    total = float(np.square(vectors.sum(axis=0)).sum() - np.square(vectors).sum())
-    return 1 - total / (count * (count - 1))
-
-
-def novelty(items: Iterable[str], popularity: Mapping[str, int], shown: int) -> float:
-    """Mean self-information of a shelf's items in bits: high for items that are rarely shown (Zhou et al. 2010).
-
-    Parameters
-    ----------
-    popularity, shown
-        Impressions of each item, and of all.
-    """
-    bits = [-math.log2(max(popularity.get(item, 0), 1) / max(shown, 1)) for item in items]
-    return sum(bits) / len(bits) if bits else math.nan
-
-
-MEANS = ("mrr", "ndcg_10", "diversity", "novelty")
+def gains(shelf: Sequence[AttributedImpression]) -> npt.NDArray[np.float64]:
+    """What the items that were seen turned out to be worth, in the order shown: the levels of their intents."""
+    return np.array([LEVELS[one.intent] for one in sorted(shelf, key=lambda one: one.position)])
 
 
 @dataclass(slots=True)
 class Mean:
-    """A running mean; undefined values (None or NaN) are left out."""
+    """A running mean; undefined values (NaN) are left out."""
 
     total: float = 0.0
     count: int = 0
 
-    def update(self, value: float | None) -> None:
+    def update(self, value: float) -> None:
         """Take one value in."""
-        if value is not None and not math.isnan(value):
+        if not math.isnan(value):
             self.total, self.count = self.total + value, self.count + 1
 
     def add(self, other: "Mean") -> None:
@@ -96,30 +64,67 @@ class Mean:
 
 @dataclass(slots=True)
 class RankingMetrics:
-    """Sums over shelves: means, how often each item and each brand was shown.
+    """Sums over shelves.
+
+    Attributes
+    ----------
+    means
+        By measure.
+    items
+        How often each item was shown in a first ten.
+    exposure, squares
+        Of each brand, and of items without one (an empty name): the exposure of its places, and its squares.
 
     Examples
     --------
-    >>> ranking = RankingMetrics(items=Counter(a=3, b=1), brands=Counter(acme=3))
+    >>> ranking = RankingMetrics(items=Counter(a=3, b=1))
     >>> ranking.add(RankingMetrics(items=Counter(c=2)))
-    >>> ranking.coverage(6), ranking.items.total()
+    >>> ranking.coverage(6), ranking.shown
     (0.5, 6)
     """
 
-    mrr: Mean = field(default_factory=Mean)
-    ndcg_10: Mean = field(default_factory=Mean)
-    diversity: Mean = field(default_factory=Mean)
-    novelty: Mean = field(default_factory=Mean)
+    means: dict[str, Mean] = field(default_factory=lambda: {name: Mean() for name in MEANS})
     items: Counter[str] = field(default_factory=Counter)
-    brands: Counter[str] = field(default_factory=Counter)
+    exposure: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    squares: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @property
+    def shown(self) -> int:
+        """How many impressions of known items there were."""
+        return self.items.total()
+
+    def update(self, shelf: Sequence[AttributedImpression], items: Items, before: "RankingMetrics") -> None:
+        """Take the impressions of one shelf in.
+
+        Parameters
+        ----------
+        items
+            The catalogue. Items that it does not know count as never shown, since events may name any number of them.
+        before
+            The sums by which novelty is measured.
+        """
+        first = sorted((one for one in shelf if one.position < DEPTH), key=lambda one: one.position)
+        shown, worth = [one.item_id for one in first], gains(shelf)
+        self.means[MRR].update(reciprocal_rank(worth))
+        self.means[NDCG].update(ndcg(worth))
+        self.means[DIVERSITY].update(diversity([words(text) for item in shown if (text := items.title(item))]))
+        if before.shown:
+            self.means[NOVELTY].update(novelty(shown, before.items, before.shown))
+        self.items.update(item for item in shown if item in items)
+        for one in first:
+            name, seen = items.brand(one.item_id), EXPOSURE[one.position]
+            self.exposure[name] += seen
+            self.squares[name] += seen**2
 
     def add(self, other: "RankingMetrics") -> None:
         """Take another's sums in."""
-        for name in MEANS:
-            getattr(self, name).add(getattr(other, name))
+        for name, mean in self.means.items():
+            mean.add(other.means[name])
         self.items.update(other.items)
-        self.brands.update(other.brands)
+        for ours, theirs in ((self.exposure, other.exposure), (self.squares, other.squares)):
+            for name, seen in theirs.items():
+                ours[name] += seen
 
     def coverage(self, catalogue: int) -> float:
-        """Share of the catalogue's items that were shown at all."""
-        return len(self.items) / catalogue if catalogue else math.nan
+        """Share of the catalogue's items that were in a first ten."""
+        return coverage(self.items, catalogue)

@@ -5,14 +5,21 @@ Values only; knows nothing of files, models or measures.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from models.measures.ranking import decided
+
 Task = Literal["graded", "clicks", "feed"]
 """Search with graded judgements, search with clicks, or a feed whose gains are later purchases."""
+
+RECENT = 10
+"""How many distinct past items stand for a shopper."""
+Source = Literal[Task, "held_out"]
+"""What a file of data is: one of the tasks, or the slice that a trainer has held out, whose lists are of clicks."""
 
 Gains = npt.NDArray[np.float64]
 
@@ -56,6 +63,12 @@ class Case:
         When, epoch ms; 0 where that is not known.
     propensities
         float64 [n]: the probability with which each item was shown where it stood; None where none are logged.
+    asked, weights, popularity
+        What a served model read besides, where a trainer's slice has it: past queries, newest first; how much each of
+        ``history`` and then of ``asked`` counts; and the demand for each candidate.
+    targets, masses
+        float64 [n, 4] and [n]: the outcomes as distributions over the four intents, and how much each counts. None
+        where the gains tell the outcomes, and all count the same.
     segments
         Names of the groups that it belongs to, by the dimension of the grouping, such as ``{"query": "tail"}``.
     """
@@ -68,7 +81,17 @@ class Case:
     shopper: str = ""
     ts: int = 0
     propensities: Gains | None = None
+    asked: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    popularity: Mapping[str, float] = field(default_factory=dict)
+    targets: Gains | None = None
+    masses: Gains | None = None
     segments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> str:
+        """The query without regard to case and spaces; without one, the past."""
+        return " ".join(self.query.casefold().split()) or "\n".join((*self.history, *self.asked))
 
     @property
     def group(self) -> str:
@@ -84,8 +107,24 @@ class Case:
         >>> [Case("c", ("a", "b"), np.array(gains)).decided for gains in ([1.0, 0.0], [1.0, 1.0], [1.0, np.nan])]
         [True, False, False]
         """
-        judged = self.gains[~np.isnan(self.gains)]
-        return bool(len(judged) and np.ptp(judged) > 0)
+        return decided(self.gains[~np.isnan(self.gains)])
+
+    @property
+    def recent(self) -> tuple[str, ...]:
+        """The newest distinct items of the past: what stands for a shopper without a query, as in a worker.
+
+        Examples
+        --------
+        >>> Case("c", (), np.ones(0), history=("b", "a", "b")).recent
+        ('b', 'a')
+        """
+        return tuple(dict.fromkeys(self.history))[:RECENT]
+
+
+def blind(case: Case, **changed: Any) -> Case:
+    """A case, or a changed copy, as a contender sees it: without gains and propensities."""
+    items = changed.get("items", case.items)
+    return replace(case, gains=np.full(len(items), np.nan), propensities=None, **changed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +138,8 @@ class EvaluationData:
         the gains.
     span
         The smallest and the largest gain that a judgement can have, such as 1 to 3.
+    intent_weights
+        The shop's worth of each intent, by which served models rank; without it they rank by the expected level.
     further
         Items of ``items`` that no case has, but that dimensions have ranked.
     """
@@ -109,11 +150,26 @@ class EvaluationData:
     train: Sequence[Case]
     items: Mapping[str, Document]
     span: tuple[float, float] = (0.0, 1.0)
+    intent_weights: Mapping[str, float] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many shoppers and queries there are; a past counts as a query where there is none."""
+        shoppers = {case.shopper for case in self.cases if case.shopper}
+        return {"shoppers": len(shoppers), "queries": len({case.asks for case in self.cases})}
 
     def texts(self, case: Case) -> list[str]:
         """The candidates' texts."""
         return [self.items[item].text for item in case.items]
+
+    def context(self, case: Case) -> str:
+        """A case's query; without one, the texts of its recent past."""
+        return case.query or "; ".join(self.items[item].text for item in case.recent)
+
+    def blind(self) -> "EvaluationData":
+        """The same with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
+        return replace(self, cases=[blind(case) for case in self.cases])
 
     def used(self) -> Iterator[str]:
         """Every item that may be asked for: those of cases, of their histories, and the further ones; each once."""

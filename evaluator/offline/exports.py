@@ -3,6 +3,7 @@
 Knows the three clients, which are optional; a run of theirs is one contender.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
@@ -39,8 +40,18 @@ def ready(kinds: list[str]) -> None:
 
 
 def export(kind: str, spec: Spec, summary: Summary, folder: Path) -> str:
-    """Export a run, each contender as a run of the tool; returns where it went, in words."""
-    return EXPORTS[kind](spec, summary, folder)
+    """Export a run, each contender as a run of the tool; returns where it went, in words.
+
+    Raises
+    ------
+    ExportError
+        When the client fails, such as for want of a login.
+    """
+    try:
+        return EXPORTS[kind](spec, summary, folder)
+    except Exception as error:
+        said = f"The export {kind} fails: {type(error).__name__}: {error}".rstrip(".")
+        raise ExportError(f"{said}. The evaluation is whole; export it again with --resume.") from error
 
 
 def figures(summary: Summary, contender: str) -> Iterator[tuple[str, float]]:
@@ -76,9 +87,8 @@ def _settings(spec: Spec, contender: str) -> dict[str, Any]:
 def _mlflow(spec: Spec, summary: Summary, folder: Path) -> str:
     import mlflow
 
-    if mlflow.get_experiment_by_name(PROJECT) is None:
-        mlflow.create_experiment(PROJECT)
-    mlflow.set_experiment(PROJECT)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+    mlflow.set_experiment(name)
     for contender in spec.contenders:
         with mlflow.start_run(run_name=contender):
             mlflow.log_params(_settings(spec, contender))
@@ -86,24 +96,30 @@ def _mlflow(spec: Spec, summary: Summary, folder: Path) -> str:
             mlflow.set_tag("verdict", summary.verdict)
             for file in sorted(folder.glob("report*.html")):
                 mlflow.log_artifact(str(file))
-    return f"MLflow experiment {PROJECT} at {mlflow.get_tracking_uri()}"
+    return f"MLflow experiment {name} at {mlflow.get_tracking_uri()}"
 
 
 def _wandb(spec: Spec, summary: Summary, folder: Path) -> str:
     import wandb
 
+    project, urls = os.environ.get("WANDB_PROJECT", PROJECT), list[str]()
     for contender in spec.contenders:
         run = wandb.init(
-            project=PROJECT,
+            project=project,
             name=contender,
             config=_settings(spec, contender),
             dir=str(folder),
             reinit="finish_previous",
+            settings=wandb.Settings(silent=True),
         )
         run.log(dict(figures(summary, contender)))
         run.summary["verdict"] = summary.verdict
+        if not run.offline and run.url:
+            urls.append(run.url)
         run.finish()
-    return f"W&B project {PROJECT}"
+    if urls:
+        return f"W&B project {project}: {', '.join(urls)}"
+    return f"W&B files in {folder / 'wandb'}; send them with: wandb sync {folder / 'wandb'}/offline-run-*"
 
 
 def _tensorboard(spec: Spec, summary: Summary, folder: Path) -> str:
@@ -111,7 +127,7 @@ def _tensorboard(spec: Spec, summary: Summary, folder: Path) -> str:
 
     logs = folder / "tensorboard"
     for contender in spec.contenders:
-        with SummaryWriter(str(logs / slug(contender))) as writer:
+        with SummaryWriter(str(logs / slug(contender)), purge_step=0) as writer:
             for name, value in figures(summary, contender):
                 writer.add_scalar(name, value, 0)
             writer.add_text("verdict", summary.verdict, 0)

@@ -1,4 +1,4 @@
-"""Files to evaluation data: graded pairs, result lists with clicks, and transactions.
+"""Files to evaluation data: graded pairs, result lists with clicks, transactions, and a trainer's held-out slice.
 
 Values are cleaned as ``liveshelf prepare`` cleans them, so that a raw file and a prepared one are evaluated alike.
 Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines and Parquet, plain, ``.gz`` or ``.xz``.
@@ -7,12 +7,13 @@ Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines an
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from evaluator.gate import held_out
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.segments import with_segments
 from evaluator.offline.spec import Spec
@@ -20,6 +21,9 @@ from evaluator.preparation.cleaning import cleaned
 from evaluator.preparation.purchases import purchases
 from evaluator.preparation.schema import Kind
 from evaluator.preparation.tables import DataError, match_columns, read_table
+
+if TYPE_CHECKING:
+    from evaluator.gate.dataset import RankedList
 
 PAST = 200
 """How many past purchases of a shopper are kept."""
@@ -39,7 +43,7 @@ def load(spec: Spec) -> EvaluationData:
     DataError
         When a file is missing, is no table, or lacks a column.
     """
-    makers = {"graded": _graded, "clicks": _clicks, "feed": _feed}
+    makers = {"graded": _graded, "clicks": _clicks, "feed": _feed, "held_out": _held_out}
     if spec.task not in makers:
         raise DataError(f"There is no task {spec.task!r}; there are {', '.join(makers)}.")
     if spec.train and spec.task != "graded":
@@ -62,8 +66,8 @@ def _graded(spec: Spec) -> EvaluationData:
             gain = row["gain"]
             if not row["query"] or not row["item"] or (np.isnan(gain) and not unjudged):
                 continue
-            if "text" in row:
-                items.setdefault(row["item"], _document(row))
+            if "text" in row and row["item"] not in items:
+                items[row["item"]] = _document(row)
             known = lists[row["query"]].get(row["item"], float("nan"))
             lists[row["query"]][row["item"]] = known if np.isnan(gain) else gain
         if not any(gain == gain for gains in lists.values() for gain in gains.values()):  # noqa: PLR0124
@@ -103,18 +107,22 @@ def _clicks(spec: Spec) -> EvaluationData:
 
 def _list(name: str, shown_to: str, rows: list[dict[str, Any]], texts: dict[str, Document]) -> Case:
     """A list that was shown, in its order. An item that it shows twice counts once, where it stands first."""
-    rows.sort(key=lambda row: np.nan_to_num(row["rank"], nan=np.inf))
+    firsts: dict[str, dict[str, Any]] = {}
     clicked: dict[str, float] = {}
-    for row in rows:
-        texts.setdefault(row["item"], _document(row))
-        clicked[row["item"]] = max(clicked.get(row["item"], 0.0), np.nan_to_num(row["gain"]))
-    rows = list({row["item"]: row for row in reversed(rows)}.values())[::-1]
-    gains = np.array([clicked[row["item"]] for row in rows])
-    logged = np.array([row.get("propensity", np.nan) for row in rows])
+    for place in np.argsort([row["rank"] for row in rows], kind="stable"):
+        row = rows[place]
+        item = row["item"]
+        if item not in texts:
+            texts[item] = _document(row)
+        firsts.setdefault(item, row)
+        clicked[item] = max(clicked.get(item, 0.0), row["gain"])  # without a gain it is not clicked
+    gains = np.array(list(clicked.values()))
+    logged = np.array([row.get("propensity", np.nan) for row in firsts.values()])
     logged = np.where((logged > 0) & (logged <= 1), logged, np.nan)
     given = None if np.isnan(logged).all() else logged
-    items, shopper = tuple(row["item"] for row in rows), rows[0].get("shopper") or shown_to
-    return Case(name, items, gains, rows[0]["query"], shopper=shopper, propensities=given)
+    first = rows[0]
+    shopper = first.get("shopper") or shown_to
+    return Case(name, tuple(firsts), gains, first["query"], shopper=shopper, propensities=given)
 
 
 def _with_others(case: Case, every: tuple[str, ...]) -> Case:
@@ -165,6 +173,41 @@ def _feed(spec: Spec) -> EvaluationData:
     if not chosen:
         raise DataError(f"{spec.data}: no shopper with {LEAST_PAST} purchases buys in the newest fifth of its time.")
     return EvaluationData(Path(spec.data).name, "feed", _limited(chosen, spec), train, items)
+
+
+def _held_out(spec: Spec) -> EvaluationData:
+    """The lists of a trainer's gate. Items are named by their texts, since models read nothing else."""
+    from evaluator.gate.dataset import ranked_lists  # it loads torch, which other data does not need
+
+    try:
+        held = held_out.read(Path(spec.data))
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    lists = ranked_lists(held.examples, held.settings.most_contexts)
+    cases = _limited([_ranked(f"c{number}", one) for number, one in enumerate(lists)], spec)
+    texts = dict.fromkeys(text for case in cases for text in (*case.items, *case.history))
+    items = {text: Document(text, brand=held.brands.get(text, "")) for text in texts}
+    return EvaluationData(Path(spec.data).name, "clicks", cases, [], items, intent_weights=held.intent_weights)
+
+
+def _ranked(name: str, one: "RankedList") -> Case:
+    """A list of the gate as a case; its last impression comes first."""
+    from evaluator.gate.figures.quality import levels
+
+    request, last = one.request, slice(None, None, -1)
+    return Case(
+        name,
+        request.items[last],
+        levels(one)[last],
+        request.query,
+        request.history,
+        one.shopper,
+        asked=request.asked,
+        weights=request.weights,
+        popularity=dict(zip(request.items, request.popularity, strict=False)),
+        targets=one.targets[last],
+        masses=one.weights[last],
+    )
 
 
 def _texts(spec: Spec) -> dict[str, Document]:

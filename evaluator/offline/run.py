@@ -4,6 +4,7 @@ goes on where it was.
 Knows processes and files; what is measured is the dimensions' business.
 """
 
+import hashlib
 import multiprocessing
 import os
 import re
@@ -20,13 +21,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evaluator.message import Message, Text, said
 from evaluator.offline.contenders import contender as contenders
 from evaluator.offline.contenders.contender import checked
 from evaluator.offline.data import Case, Document, EvaluationData, problems
 from evaluator.offline.dimensions import dimension as dimensions
 from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.loaders import load
-from evaluator.offline.message import Message, Text, said
 from evaluator.offline.resampling import Resampling
 from evaluator.offline.safety.privacy import told_of
 from evaluator.offline.sources import require_unchanged
@@ -148,14 +149,15 @@ def scores_of(folder: Path, name: str, cases: Sequence[Case]) -> list[np.ndarray
 
 
 def slug(name: str) -> str:
-    """A contender's folder.
+    """A contender's folder: another one for every name, of a length that every file system takes.
 
     Examples
     --------
-    >>> slug("version:/models#champion")
-    'version__models_champion'
+    >>> slug("bm25"), slug("version:/models#champion")
+    ('bm25', 'version__models_champion-b874596c')
     """
-    return re.sub(r"[^A-Za-z0-9.-]", "_", name)
+    safe = re.sub(r"[^A-Za-z0-9.-]", "_", name)[:100]
+    return safe if safe == name else f"{safe}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
 
 
 def _wanted(spec: Spec) -> list[str]:
@@ -173,8 +175,10 @@ def _ending(exit_code: int) -> Message:
     Examples
     --------
     >>> str(_ending(7)), str(_ending(-9))
-    ('its process ended with exit code 7', 'its process was ended by SIGKILL')
+    ('its process ended with exit code 7', 'its process was killed, as where memory runs out')
     """
+    if exit_code == -signal.SIGKILL:
+        return said("its process was killed, as where memory runs out")
     if exit_code < 0:
         return said("its process was ended by {signal}", signal=signal.Signals(-exit_code).name)
     return said("its process ended with exit code {code}", code=exit_code)
@@ -190,6 +194,7 @@ def _messages(pipe: Any) -> Iterator[tuple[str, float]]:
 
 def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any) -> None:
     """In a process of its own: fit, score, then each dimension; a failure of one leaves the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, with which this process ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("EVALUATION_CACHE", str(place.parent.parent / "answers"))
@@ -203,7 +208,7 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
         part_of = replace(bench, progress=lambda share, dimension=dimension: pipe.send((dimension, share)))  # type: ignore[misc]
         pipe.send((dimension, 0.0))
         try:
-            content = msgspec.json.encode(dimensions.named(dimension).measure(part_of), enc_hook=_plain)
+            content = msgspec.json.encode(dimensions.named(dimension).measure(part_of), enc_hook=plain)
         except Exception as error:
             _fail(place, dimension, error)
         else:
@@ -212,7 +217,7 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
         pipe.send((dimension, 1.0))
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """numpy's numbers and arrays as Python's, for JSON."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
@@ -235,7 +240,7 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
     started, cpu = time.perf_counter(), time.process_time()
     pipe.send(("fitting", 0.0))
     contender = contenders.make(name)
-    hidden = blind(data)
+    hidden = data.blind()
     contender.fit(hidden)
     fitted, fit_cpu = time.perf_counter(), time.process_time() - cpu
     cases, scores = hidden.cases, []
@@ -270,11 +275,6 @@ def with_further_items(data: EvaluationData, spec: Spec) -> EvaluationData:
     for name in _wanted(spec):
         further |= dimensions.named(name).further_items(data, spec.seed)
     return replace(data, items={**data.items, **further}, further=tuple(further))
-
-
-def blind(data: EvaluationData) -> EvaluationData:
-    """The same data, with the gains of the cases that are ranked hidden: no contender can read what it is judged by."""
-    return replace(data, cases=[replace(case, gains=np.full(len(case.items), np.nan)) for case in data.cases])
 
 
 def _fail(place: Path, stage: str, error: BaseException) -> None:

@@ -5,7 +5,7 @@ Values only.
 
 import msgspec
 
-from evaluator.offline.data import Task
+from evaluator.offline.data import Source
 
 
 class Spec(msgspec.Struct, kw_only=True, frozen=True):
@@ -30,7 +30,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     data: str
-    task: Task
+    task: Source
     train: str = ""
     items: str = ""
     columns: dict[str, str] = {}

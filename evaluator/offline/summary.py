@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from evaluator.offline.data import Task
+from evaluator.gate.thresholds import Figure
+from evaluator.message import Text
+from evaluator.offline.data import Source
 from evaluator.offline.dimensions.dimension import Finding, Reading, optional
-from evaluator.offline.message import Text
 from evaluator.offline.resampling import compare, holm, interval
 from evaluator.offline.run import Result
+from models.measures.names import NDCG
 
-HEADLINE: dict[Task, str] = {"graded": "ndcg@10", "clicks": "ndcg@10", "feed": "ndcg@20"}
+HEADLINE: dict[Source, str] = {"graded": NDCG, "clicks": NDCG, "feed": "ndcg@20", "held_out": NDCG}
 """The measure that decides who wins, by task."""
 
 EFFECT = "effect"
@@ -25,32 +27,21 @@ SURE = 0.05
 """A corrected p-value below it makes a difference sure."""
 
 
-class Row(msgspec.Struct, kw_only=True):
+class Row(Figure, kw_only=True):
     """One contender's figure of one measure, and its difference from the reference's.
 
     Attributes
     ----------
+    better
+        Which way is better; None where neither is.
     p
         Two-sided, corrected for all comparisons of its dimension (Holm).
     detectable
         The smallest true difference that data of this size shows in four of five cases.
     """
 
-    contender: str
-    measure: str
-    dimension: str
-    segment: str
-    unit: str
     better: str | None
-    value: float | None
-    low: float | None
-    high: float | None
-    count: int
-    note: Text
     says: Text
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
     p: float | None = None
     detectable: float | None = None
 
@@ -102,6 +93,10 @@ class Summary(msgspec.Struct, kw_only=True):
         Who wins, by how much, and whether that is sure: one or two sentences.
     decision
         The same as values; None where no contender could be measured.
+    counts
+        How many shoppers and queries there are.
+    confidence
+        That of the intervals of differences.
     """
 
     reference: str
@@ -112,9 +107,11 @@ class Summary(msgspec.Struct, kw_only=True):
     rows: list[Row]
     findings: list[Named]
     failures: dict[str, list[str]]
+    counts: dict[str, int] = {}
+    confidence: float = 0.95
 
 
-def summarise(results: Sequence[Result], task: Task) -> Summary:
+def summarise(results: Sequence[Result], task: Source) -> Summary:
     """Figures, differences and verdict of a run; the first contender is the reference."""
     rows = list(_rows(results))
     _compare(rows, results)
@@ -179,6 +176,7 @@ def _compare(rows: Sequence[Row], results: Sequence[Result]) -> None:
         if row.contender == reference or own is None or base is None or row.better is None:
             continue
         found = compare(own, base)
+        row.reference = optional(base[0])
         row.difference, row.difference_low, row.difference_high, _, row.detectable = map(optional, found)
         families.setdefault(row.dimension, []).append((row, found.p))
     for family in families.values():

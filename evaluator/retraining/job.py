@@ -8,16 +8,17 @@ import logging
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from evaluator.gate import held_out
 from evaluator.gate import report as verdicts
-from evaluator.gate.checks.quality import calibrated
 from evaluator.gate.dataset import Score, Served
+from evaluator.gate.figures.quality import calibrated
 from evaluator.gate.gate import decide
+from evaluator.gate.held_out import HeldOut
 from evaluator.gate.report import Verdict
 from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
@@ -29,7 +30,6 @@ from evaluator.retraining.store.archive import Archive
 from models import check
 from models.cpu import limit_threads
 from models.encoder import Encoder
-from models.scorer import utility
 from models.store import Description, ModelStore, StoreError, files
 from models.store.atomic import write_whole
 from models.store.errors import NotFoundError, transient
@@ -163,7 +163,8 @@ class Job:
         return about
 
     def _verdict(self) -> Verdict | None:
-        return run_spec.read(self.folder / CHALLENGER / "gate.json", Verdict)
+        file = self.folder / CHALLENGER / "gate.json"
+        return verdicts.decode(file.read_bytes()) if file.is_file() else None
 
     def _gate(self, start: Start, dataset: TrainingDataset, about: Description) -> Verdict:
         """The gate's verdict on champion and challenger, as they are served, on the newest slice.
@@ -180,18 +181,25 @@ class Job:
             check.within(checked.engaged, load(self.base, self.config.streams.model, [checked]).engaged)
         texts = _texts([*dataset.calibrate, *dataset.gate] if first else dataset.gate)
         champion, challenger = self._served(self.base, start, texts), self._served(challenger_parts, start, texts)
-        baseline: Score = champion
+        baseline: Score | None = None
         if first:  # it was never calibrated, so any calibrated model would have a smaller loss
             baseline = calibrated(champion, dataset.calibrate, self.config.gate.most_contexts)
-        weights = {str(intent): weight for intent, weight in self.config.streams.policy.intent_weights.items()}
+        held = HeldOut(
+            examples=dataset.gate,
+            brands=run_spec.read(self.folder / BRANDS, dict[str, str]) or {},
+            intent_weights={str(name): weight for name, weight in self.config.streams.policy.intent_weights.items()},
+            config=self.config.gate.model_dump(mode="json"),
+            champion=self.spec.champion,
+        )
+        run_spec.write(self.folder / held_out.FILE, held)
         verdict = decide(
             champion,
             challenger,
-            dataset.gate,
+            held.examples,
             self.config.gate,
             baseline=baseline,
-            worth=partial(utility, weights=weights),
-            brands=run_spec.read(self.folder / BRANDS, dict[str, str]) or {},
+            worth=held.worth,
+            brands=held.brands,
         )
         folder = self.folder / CHALLENGER
         trigger = {"run": self.spec.id, "by": self.spec.by, **msgspec.to_builtins(self.spec.trigger)}

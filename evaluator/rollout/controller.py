@@ -1,7 +1,9 @@
 """The rollout's controller: reads the slots, decides, changes them, and announces them. Only this module does I/O.
 
-All state that must survive is in the slots. If a process dies between two steps, the next :meth:`Rollout.tick`, of this
-process or another, finishes what was begun. Knows the store, and a function that announces; nothing of Kafka.
+All state that must survive is in the store: the slots, and a record of each canary that ended. The record is written
+before the slots, and a decision that is recorded stands. If a process dies between two steps, the next
+:meth:`Rollout.tick`, of this process or another, finishes what was begun. Knows the store, and a function that
+announces; nothing of Kafka.
 """
 
 import asyncio
@@ -9,11 +11,18 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, NamedTuple
 
+import msgspec
+
+from evaluator.gate import report
+from evaluator.gate.report import Verdict
 from evaluator.rollout.config import RolloutConfig
-from evaluator.rollout.evidence import CanaryEvidence, EvidenceReader
-from evaluator.rollout.policy import Decision, decide
+from evaluator.rollout.evidence import Canary, CanaryEvidence, EvidenceReader
+from evaluator.rollout.policy import Action, Decision, decide
+from evaluator.rollout.record import ENDS, champion_of, finished
 from models.store import ModelStore, StoreError
-from models.store.slots import CHALLENGER, CHAMPION, Slot
+from models.store.experiments import Ended, FinishedExperiment
+from models.store.manifest import folder_of
+from models.store.slots import CHALLENGER, CHAMPION, Promotion, Slot
 from streams.kafka.errors import KAFKA_ERRORS
 from streams.telemetry.meter import Snapshot
 
@@ -23,6 +32,8 @@ ANNOUNCE_EVERY_MS = 600_000
 """Slots are announced again at this interval, in case the topic has lost a record."""
 
 Event = Literal["canary", "promoted", "rolled_back", "gave_up"]
+
+ACTIONS: dict[Ended, Action] = {ended: action for action, ended in ENDS.items()}
 
 
 class Tick(NamedTuple):
@@ -47,8 +58,10 @@ class Rollout:
     def __init__(
         self, store: ModelStore, config: RolloutConfig, announce: Callable[[str, Slot], Awaitable[object]]
     ) -> None:
-        self.slots, self.config, self.announce = store.slots, config, announce
+        self.store, self.slots, self.config, self.announce = store, store.slots, config, announce
         self._reading: EvidenceReader | None = None
+        self._canary = Canary()
+        self._recorded: FinishedExperiment | None = None
         self._announced: dict[str, Slot] = {}
         self._announced_at: int | None = None
 
@@ -95,20 +108,72 @@ class Rollout:
             self.slots.promote(version, reason, CHALLENGER, share=0.0)
 
     def _tick(self, snapshots: Iterable[Snapshot], now: int) -> Tick:
-        champion, challenger = self.slots.read(CHAMPION), self.slots.read(CHALLENGER).current
-        if challenger is None:
-            self._reading = None
+        champion, slot = self.slots.read(CHAMPION), self.slots.read(CHALLENGER)
+        challenger = slot.current
+        self._follow(champion, slot, now)
+        if challenger is None or self._reading is None:
             return Tick(CanaryEvidence(), decide(self.config, CanaryEvidence(), now))
-        if self._reading is None or self._reading.challenger != challenger:
-            self._reading = EvidenceReader(challenger)
         self._reading.update(snapshots)
         seen = self._reading.get(now, champion)
+        self._canary = seen.canary
         if champion.current is not None and champion.current.version == challenger.version:
             # A process died after the promotion, or somebody else made it.
+            reason = champion.current.reason
+            self._record(champion, challenger, "promoted", reason, now)
             self.slots.clear(CHALLENGER, "promoted")
-            return Tick(seen, Decision("promote", champion.current.reason, {}), "promoted")
+            return Tick(seen, Decision("promote", reason, {}), "promoted")
         decision = decide(self.config, seen, now)
+        if self._recorded is None and decision.action in ENDS:
+            self._record(champion, challenger, ENDS[decision.action], decision.words, now)
+        if self._recorded is not None and self._recorded.ended in ACTIONS:
+            decision = Decision(ACTIONS[self._recorded.ended], self._recorded.reason, decision.evidence)
         return Tick(seen, decision, self._do(decision, challenger.version))
+
+    def _follow(self, champion: Slot, slot: Slot, now: int) -> None:
+        """Read the evidence on what the challenger's slot holds; a canary that somebody else has ended is recorded."""
+        before = self._reading.challenger if self._reading else None
+        if before == slot.current:
+            return
+        if before is not None and self._recorded is None:
+            promoted = champion.current is not None and champion.current.version == before.version
+            reason = slot.emptied if slot.current is None else slot.current.reason
+            self._record(champion, before, "promoted" if promoted else "stopped", reason, now)
+        self._canary, self._recorded = Canary(), self._known(slot.current)
+        self._reading = EvidenceReader(slot.current) if slot.current else None
+
+    def _known(self, challenger: Promotion | None) -> FinishedExperiment | None:
+        """The record of a canary whose process died before it changed the slots."""
+        if challenger is None or not challenger.share:
+            return None
+        try:
+            return self.store.experiments.find("canary", challenger.version, challenger.at)
+        except (StoreError, OSError) as error:
+            log.warning("whether the canary of %s has ended is unknown: %s", challenger.version, error)
+            return None
+
+    def _record(self, champion: Slot, challenger: Promotion, ended: Ended, reason: str, now: int) -> None:
+        """Keep the result of a canary. Where that fails the rollout goes on: models matter more than their records."""
+        if not challenger.share:
+            return
+        base = champion_of(champion, challenger)
+        made = finished(challenger, base, ended, reason, self._canary, self._verdict(base, challenger.version), now)
+        try:
+            self._recorded = self.store.experiments.record(made)
+        except (StoreError, OSError) as error:
+            self._recorded = made
+            log.warning("the result of the canary of %s is not kept: %s", challenger.version, error)
+
+    def _verdict(self, champion: str, challenger: str) -> Verdict | None:
+        """The gate's verdict on a version, if it was compared with this champion."""
+        try:
+            if (self.store.manifest(challenger).parent or "") != champion:
+                return None
+            return report.decode(self.store.storage.read(f"{folder_of(challenger)}/gate.json"))
+        except FileNotFoundError:
+            return None  # it was trained by hand
+        except (StoreError, OSError, msgspec.MsgspecError) as error:
+            log.warning("the gate's figures of %s are not kept: %s", challenger, error)
+            return None
 
     def _do(self, decision: Decision, version: str) -> Event | None:
         match decision.action:

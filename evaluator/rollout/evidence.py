@@ -35,7 +35,8 @@ class Canary(NamedTuple):
     """Shelves made for shoppers, and attempts that failed; impressions and clicks of both arms.
 
     ``ratio`` is its click rate over the champion's, ``ratio_low`` the lower confidence bound. ``log10_clicks`` is
-    evidence that the ratio is not one, ``log10_traffic`` that shoppers are not split as planned.
+    evidence that the ratio is not one, ``log10_traffic`` that shoppers are not split as planned. ``dispersion`` is how
+    many times as much the rates vary as those of independent clicks.
     """
 
     shelves: int = 0
@@ -48,6 +49,7 @@ class Canary(NamedTuple):
     ratio_low: float = 0.0
     log10_clicks: float = 0.0
     log10_traffic: float = 0.0
+    dispersion: float = 1.0
 
 
 class CanaryEvidence(NamedTuple):
@@ -180,6 +182,7 @@ class EvidenceReader:
             found["experiment_ratio_low canary"],
             found["experiment_log10_evalue clicks canary"],
             found["experiment_log10_evalue traffic canary"],
+            found.get("experiment_dispersion canary", 1.0),
         )
 
     def _about(self, series: Series) -> bool:

@@ -111,6 +111,10 @@ def show_config(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the reference of all settings instead, as in docs/settings.md.")
     ] = False,
+    gate: Annotated[
+        bool,
+        typer.Option("--gate", help="Print the thresholds of the trainer's gate instead, for `evaluate --gate`."),
+    ] = False,
 ) -> None:
     """Print all settings in force as TOML, as in liveshelf.toml; secrets are masked."""
     if markdown:
@@ -119,4 +123,4 @@ def show_config(
         sys.stdout.write(reference())
         return
     with explain_errors():
-        sys.stdout.write(settings().dump() + "\n")
+        sys.stdout.write(settings().gate.thresholds.toml() if gate else settings().dump() + "\n")

@@ -21,7 +21,9 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="What is ranked: CSV, JSON lines or Parquet.")] = None,
     train: Annotated[Path | None, typer.Option(help="What contenders may learn from.")] = None,
     items: Annotated[Path | None, typer.Option(help="Texts of the items, where the data has none.")] = None,
-    task: Annotated[str, typer.Option(help="graded, clicks or feed.")] = "graded",
+    task: Annotated[
+        str, typer.Option(help="graded, clicks, feed, or held_out for the slice of a trainer's gate.")
+    ] = "graded",
     column: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN of the file; repeatable.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results and the report.")] = Path("evaluation"),
     resume: Annotated[bool, typer.Option(help="Go on with the evaluation that the folder holds.")] = False,
@@ -33,6 +35,10 @@ def evaluate(
     gate: Annotated[Path | None, typer.Option(help="Thresholds in TOML; exit code 1 where one is not kept.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Where the gate's checks are written as JUnit XML.")] = None,
     export: Annotated[list[str] | None, typer.Option(help="mlflow, wandb or tensorboard; repeatable.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="A model store: the report shows how its past canaries went. Contenders name theirs."),
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare finished runs over time.")] = False,
 ) -> None:
     """Compare models on the same data: effect, robustness, explanations, cost and fairness, in one report.
@@ -46,7 +52,9 @@ def evaluate(
         if not contenders and not compare:
             _show_kinds()
             return
-        from evaluator.offline import exports, gate_file
+        from evaluator.gate import held_out
+        from evaluator.gate.thresholds import read
+        from evaluator.offline import exports
         from evaluator.offline.spec import Spec
         from liveshelf import evaluation
 
@@ -57,12 +65,12 @@ def evaluate(
             raise typer.BadParameter("is missing: name the file that is ranked", param_hint="--data")
         spec = Spec(
             data=str(data),
-            task=task,  # type: ignore[arg-type]
+            task="held_out" if data.name == held_out.FILE else task,  # type: ignore[arg-type]
             train=str(train or ""),
             items=str(items or ""),
             columns=dict(pairs(column, "--column")),
             limit=limit,
-            contenders=list(dict.fromkeys(contenders)),
+            contenders=list(dict.fromkeys(contenders or ())),
             dimensions=list(dimension or ()),
             draws=draws,
             seed=seed,
@@ -70,9 +78,9 @@ def evaluate(
         )
         if junit is not None and gate is None:
             raise typer.BadParameter("has nothing to write without --gate", param_hint="--junit")
-        thresholds = None if gate is None else gate_file.read(gate)
+        thresholds = None if gate is None else read(gate)
         exports.ready(export or [])
-        summary = evaluation.carry_out(spec, out, resume)
+        summary = evaluation.carry_out(spec, out, resume, store)
         if not summary.rows:
             raise typer.Exit(1)
         for kind in export or ():

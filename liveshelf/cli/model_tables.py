@@ -8,11 +8,26 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.offline.agreement import LEAST, Agreement, Claim, Correlation, Share
 from liveshelf.terminal import NONE, plain
 from models.store.difference import Change, Difference
+from models.store.experiments import Ended, FinishedExperiment
 from models.store.manifest import Manifest
 
 SHOWN_METRICS = 3
+
+ENDED: dict[Ended, str] = {
+    "promoted": "promoted",
+    "rolled_back": "rolled back",
+    "given_up": "given up",
+    "stopped": "stopped by hand",
+}
+CLAIMS: dict[Claim, str] = {
+    "too_few": "is from too few to say",
+    "predicts": "predicts",
+    "not_shown": "is not shown to predict",
+    "opposite": "predicts the opposite",
+}
 Slots = Mapping[str, Mapping[str, float]]
 """By version: its slots, and its share of the shoppers in each."""
 
@@ -77,6 +92,42 @@ def comparison(found: Difference) -> list[Table]:
         before, after = ("" if value is None else size(value) for value in (change.before, change.after))
         _row(files, name, before, after)
     return [about, *([metrics] if found.metrics else []), *([files] if found.files else [])]
+
+
+SHARES = "same sign: share of pairs whose challenger was better both offline and online, or worse in both"
+SELECTION = "only versions that passed the gate have a canary, so correlations are lower than among all versions"
+
+
+def experiments(found: Sequence[FinishedExperiment], agreed: Sequence[Agreement]) -> list[Table]:
+    """The experiments that have ended, the newest first, and how well each offline measure predicted them."""
+    table = Table("ended", "challenger", "champion", "how", title="Canaries and interleavings")
+    for name in ("click difference", "evidence", "impressions"):
+        table.add_column(name, justify="right")
+    for one in reversed(found):
+        online = one.online
+        told = [f"{one.ended_at:%Y-%m-%d %H:%M}", one.challenger, one.champion or "untrained", ENDED[one.ended]]
+        if online is None:
+            _row(table, *told, NONE, NONE, NONE)
+            continue
+        shown = f"{online.challenger.impressions:,} / {online.champion.impressions:,}"
+        difference = f"{online.difference:+.2%} ({online.low:+.2%} to {online.high:+.2%})"
+        _row(table, *told, difference, f"10^{online.log10_evalue:.1f} to 1", shown)
+    if not agreed:
+        return [table]
+    measures = Table("measure", "of", title="Does offline predict online?", caption=f"{SHARES}; {SELECTION}")
+    for name in ("pairs", "same sign", "decided", "rank correlation", "without noise"):
+        measures.add_column(name, justify="right")
+    measures.add_column("so it")
+    for of in agreed:
+        claim = f"{CLAIMS[of.claim]}: {LEAST} are needed" if of.claim == "too_few" else CLAIMS[of.claim]
+        name = f"{of.measure}, {of.segment}" if of.segment else of.measure
+        figures = (of.signs, of.decided, of.correlation, of.corrected)
+        _row(measures, name, f"{of.source}, {of.kind}", str(of.count), *map(_spread, figures), claim)
+    return [table, measures]
+
+
+def _spread(one: Share | Correlation | None) -> str:
+    return NONE if one is None else f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
 
 
 def record(one: Manifest, slots: Slots) -> dict[str, Any]:

@@ -68,6 +68,30 @@ def models_show(version: Version, as_json: Json = False) -> None:
         _print(*model_tables.page(found, slots))
 
 
+@models_app.command("history")
+def models_history(as_json: Json = False) -> None:
+    """Show the canaries that have ended, and how well each offline measure predicted their results.
+
+    Example: `liveshelf models history`
+    """
+    import msgspec
+
+    from evaluator.offline.agreement import agreements
+    from liveshelf.cli import model_tables
+
+    with _store() as store:
+        found, broken = store.experiments.get()
+    agreed = agreements(found)
+    if as_json:
+        claims = [msgspec.to_builtins(one) | {"claim": one.claim} for one in agreed]
+        _write(model_tables.as_json({"experiments": found, "agreements": claims}))
+    else:
+        _print(*model_tables.experiments(found, agreed))
+    if broken:
+        sys.stderr.write("\n".join(broken) + "\n")
+        raise typer.Exit(1)
+
+
 @models_app.command("diff")
 def models_diff(
     a: Annotated[str, typer.Argument(metavar="A", help="An id, its first characters, or champion.")],

@@ -18,7 +18,7 @@ CUT = ("window", "surface", "arm", "model")
 COUNTED = ("lag", "waiting", "closed", "orphans", "late", "alerts")
 BOTS = ("bots", "bot_impressions", "bot_clicks")
 INDEPENDENT = "intervals for independent impressions; where shoppers differ, rates vary more"
-STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "write", "end_to_end")
+STAGES = ("queue", "state", "wait", "encode", "candidates", "score", "policy", "reasons", "write", "end_to_end")
 
 
 def serving(snapshot: Snapshot) -> str:

@@ -1,6 +1,7 @@
 """The store: adds versions, finds them by name, returns them verified.
 
-Knows files and manifests; nothing of what a model computes. Slots and clearing are in modules of their own.
+Knows files and manifests; nothing of what a model computes. Slots, experiments and clearing are in modules of their
+own.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import msgspec
 
 from models.store import cache, files, ids
 from models.store.errors import NotFoundError, StoreError
+from models.store.experiments import Experiments
 from models.store.files import PARTS
 from models.store.manifest import (
     FOLDER,
@@ -74,6 +76,7 @@ class ModelStore:
         self.cache = cache_folder or cache.default()
         self.clock = clock
         self.slots = Slots(self.storage, clock)
+        self.experiments = Experiments(self.storage)
 
     def put(self, folder: Path, description: Description) -> Manifest:
         """Copy a folder in as a new version.

@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import log_softmax
 
 from models.intents import INTENTS
+from models.measures.probabilities import Reliability
 from models.scorer import Floats
-from models.training.reliability import Reliability
 
 FOLDS = 5
 """Parts of the examples; each is calibrated by a fit on the others."""

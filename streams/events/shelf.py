@@ -31,7 +31,8 @@ Items = Meta(max_length=MOST)
 
 
 class ShelfItem(msgspec.Struct, frozen=True):
-    """One ranked item: its utility, the predicted probabilities, and the sources of the candidate."""
+    """One ranked item: its utility, the predicted probabilities, and what it owes its place to, ``KIND`` or
+    ``KIND:PART:PART…`` with escaped parts."""
 
     item_id: Id
     score: Utility
@@ -67,7 +68,8 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record of ``liveshelf.shelves``: the shelf, its shopper, and each item's propensity.
 
     ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` is at place ``i``;
-    inverse-propensity estimates divide by it. ``vector`` is the query's embedding.
+    inverse-propensity estimates divide by it. ``sources[i]`` names the sources that found ``items[i]``, joined by
+    ``+``. ``vector`` is the query's embedding.
 
     The context is kept as the model saw it, since training on the shelf's clicks needs the same input. ``history`` are
     the past items that the shelf was ranked by, newest first (for similar items, the item that they are similar to).
@@ -85,6 +87,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[Utility] = []
     popularity: list[Chance] = []
     vector: Vector | None = None
+    sources: Annotated[list[Name], Items] = []
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
@@ -149,6 +152,7 @@ def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
             shelf=msgspec.structs.replace(record.shelf, items=record.shelf.items[:count]),
             propensities=record.propensities[:count],
             popularity=record.popularity[:count],
+            sources=record.sources[:count],
         )
         size = len(encoder.encode(record))
     return record
@@ -165,10 +169,9 @@ def parse(message: Any, came_ms: int) -> ShelfRecord:
     record = record_decoder.decode(message.value or b"")
     not_ahead(max(record.shelf.made_at, record.shelf.event_ts), came_ms, "the shelf")
     count = len(record.shelf.items)
-    if len(record.propensities) != count or len(record.popularity) not in (0, count):
-        raise ValueError(
-            f"{count} items, but {len(record.propensities)} propensities and {len(record.popularity)} popularities"
-        )
+    told = len(record.propensities), len(record.popularity), len(record.sources)
+    if told[0] != count or not set(told) <= {0, count}:
+        raise ValueError(f"{count} items, but {told[0]} propensities, {told[1]} popularities and {told[2]} sources")
     if len(record.weights) not in (0, len(record.history) + len(record.asked)):
         raise ValueError(
             f"{len(record.weights)} weights of {len(record.history)} items and {len(record.asked)} queries"

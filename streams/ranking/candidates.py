@@ -26,12 +26,12 @@ _NAMES = tuple(
 )
 
 
-def reason(mask: int) -> str:
-    """The names of a mask's sources, for the ``reason`` of a shelf's item.
+def source_names(mask: int) -> str:
+    """The names of a mask's sources; empty where no source found the item.
 
     Examples
     --------
-    >>> reason(BITS["vector"] | BITS["trending"]), reason(BITS["lexical"] | EXPLORED)
+    >>> source_names(BITS["vector"] | BITS["trending"]), source_names(BITS["lexical"] | EXPLORED)
     ('vector+trending', 'lexical+explore')
     """
     return _NAMES[mask]
@@ -80,7 +80,7 @@ def union(
     --------
     >>> found = {"vector": np.array([4, 5, 6]), "trending": np.array([5, 9])}
     >>> merged = union(found, CandidatesConfig(total=4), exclude={6})
-    >>> [(slot, reason(mask)) for slot, mask in zip(merged.slots.tolist(), merged.sources.tolist())]
+    >>> [(slot, source_names(mask)) for slot, mask in zip(merged.slots.tolist(), merged.sources.tolist())]
     [(4, 'vector'), (5, 'vector+trending'), (9, 'trending')]
     """
     limits = {"vector": caps.vector, "lexical": caps.lexical, "together": caps.together, "trending": caps.trending}

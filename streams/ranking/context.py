@@ -6,12 +6,14 @@ Pure: knows the catalogue and the encoder, nothing of where a shopper's past is 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from models.encoded import EncodedQuery
 from models.encoder import Encoder
 from models.intents import QUERY_WEIGHT, TOUCH_WEIGHTS
+from models.words import Words
 from streams.catalog.catalog import Catalog
 from streams.config import WorkerConfig
 from streams.features.shopper import Shopper
@@ -20,25 +22,34 @@ MOST_PIECES = 64
 """The most word pieces of a query that the lexical index searches for; a typical query has a dozen."""
 
 
+class ReadQuery(NamedTuple):
+    """A query as it was read: encoded, its word pieces for the lexical index, and its words."""
+
+    encoded: EncodedQuery
+    pieces: tuple[str, ...]
+    words: Words
+
+
 class Queries:
     """A cache of encoded queries, least recently used first out: a query is encoded once for all its shelves."""
 
     def __init__(self, encoder: Encoder, capacity: int = 10_000) -> None:
         self.encoder = encoder
         self.capacity = capacity
-        self._kept: OrderedDict[str, tuple[EncodedQuery, tuple[str, ...]]] = OrderedDict()
+        self._kept: OrderedDict[str, ReadQuery] = OrderedDict()
 
     def update(self, queries: Iterable[str]) -> int:
         """Encode the queries that are not cached, in one pass; returns how many there were."""
         new = [query for query in dict.fromkeys(queries) if query not in self._kept]
         if new:
-            pieces = self.encoder.word_pieces(new)
-            for query, encoded, split in zip(new, self.encoder.encode_queries(new), pieces, strict=True):
-                self._kept[query] = (encoded, tuple(split[:MOST_PIECES]))
+            encoded, pieces = self.encoder.encode_queries(new), self.encoder.word_pieces(new)
+            words = self.encoder.words(new, self.encoder.max_query_tokens)
+            for query, of, split, own in zip(new, encoded, pieces, words, strict=True):
+                self._kept[query] = ReadQuery(of, tuple(split[:MOST_PIECES]), own)
         return len(new)
 
-    def get(self, query: str) -> tuple[EncodedQuery, tuple[str, ...]]:
-        """A query's encoding and word pieces; ``update`` must have seen it in this batch."""
+    def get(self, query: str) -> ReadQuery:
+        """A query as it was read; ``update`` must have seen it in this batch."""
         self._kept.move_to_end(query)
         return self._kept[query]
 
@@ -94,22 +105,23 @@ class Past:
         return cls(tuple(items), tuple(past.query for past in queries), (*items.values(), *query_weights))
 
 
-def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """A past as vectors with weights; items that are not in the catalogue are left out.
 
     Returns
     -------
     vectors : float32 [h, dim], unit length
     weights : float32 [h], in (0, 1]
+    places : of each vector its place in ``past.weights``
     """
     found = [(slot, row) for row, item in enumerate(past.items) if (slot := catalogue.slot(item)) is not None]
     touched = catalogue.item_store.pooled(np.array([slot for slot, _ in found], dtype=np.int64)) if found else None
-    asked = [queries.get(query)[0].pooled[None, :] for query in past.queries]
+    asked = [queries.get(query).encoded.pooled[None, :] for query in past.queries]
     parts: Sequence[np.ndarray] = [part for part in (touched, *asked) if part is not None]
     if not parts:
-        return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32)
+        return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32), []
     rows = [row for _, row in found] + list(range(len(past.items), len(past.weights)))
-    return np.concatenate(parts).astype(np.float32), np.array(past.weights, dtype=np.float32)[rows]
+    return np.concatenate(parts).astype(np.float32), np.array(past.weights, dtype=np.float32)[rows], rows
 
 
 def centre(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Makes shelves: finds candidates, scores all of them in one call, applies the policy.
+"""Makes shelves: finds candidates, scores all of them in one call, applies the policy, names reasons.
 
 Pure: takes requests with the shoppers' past and a clock's value; returns shelf records and the time of each stage.
 Knows nothing of Kafka or Redis.
@@ -12,14 +12,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.late_interaction import Contributions, LateInteractionScorer
 from models.scorer import Scorer, ScoreRequest, utility
 from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
+from streams.ranking import reasons
 from streams.ranking.assignment import CHAMPION, SHARED
-from streams.ranking.candidates import Candidates, Source, reason, union
+from streams.ranking.candidates import Candidates, Source, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
 from streams.redis import keys
@@ -75,14 +77,23 @@ class RankResult:
 
 @dataclass(slots=True)
 class _Context:
-    """A request, with the vectors that its candidates are found and scored by."""
+    """A request, with the vectors that its candidates are found and scored by.
+
+    ``places`` are the vectors' places in the past's weights. ``kept`` is what the policy made of the candidates,
+    ``items`` and ``chances`` are the ids and the first three probabilities of these.
+    """
 
     request: RankRequest
     past: Past
     vectors: np.ndarray
     weights: np.ndarray
+    places: list[int]
     probes: list[np.ndarray]
     candidates: Candidates | None = None
+    identity: str = ""
+    kept: Ranking | None = None
+    items: list[str] = field(default_factory=list)
+    chances: list[list[float]] = field(default_factory=list)
 
 
 class Recommender:
@@ -148,9 +159,12 @@ class Recommender:
             if not numbers.all():
                 result.broken.add(here)
                 context.candidates = _candidates(context).keep(numbers)
-            result.records.append(self._shelf(context, rows[numbers], now_ms))
-        self.queries.trim()
+            self._place(context, rows[numbers])
         lap("policy")
+        for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
+            result.records.append(self._record(context, why, now_ms))
+        self.queries.trim()
+        lap("reasons")
         return result
 
     def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, now_ms: int) -> None:
@@ -177,15 +191,15 @@ class Recommender:
             past = Past((request.item_id or "",), (), (1.0,))
         else:
             past = Past.of(request.shopper, self.config.worker, without=request.query)
-        rows, weights = vectors(past, catalogue, self.queries)
+        rows, weights, places = vectors(past, catalogue, self.queries)
         if request.query:
-            probes = [self.queries.get(request.query)[0].pooled]
+            probes = [self.queries.get(request.query).encoded.pooled]
         elif len(rows) > 1:
             probes = [centre(rows, weights), *rows[:ANCHORS]]
         else:
             probes = list(rows)
         probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index searches finite vectors only
-        return _Context(request, past, rows, weights, probes)
+        return _Context(request, past, rows, weights, places, probes)
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
@@ -208,7 +222,7 @@ class Recommender:
                 sources["trending"] = trending
             candidates = self._union(sources, request)
             if not len(candidates):
-                candidates = self._union({"trending": self.catalogue.newest(caps.total)}, request)
+                candidates = self._newest(request)
             context.candidates = candidates
             if request.query:
                 by_query[request.query] = candidates
@@ -217,13 +231,20 @@ class Recommender:
         live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
         return union(live, self.config.candidates, self.catalogue.slots([request.item_id or ""]).tolist())
 
+    def _newest(self, request: RankRequest) -> Candidates:
+        """The newest items: no source found them."""
+        slots = self.catalogue.newest(self.config.candidates.total + 1)
+        shown = self.catalogue.live[slots] & (slots != self.catalogue.slot(request.item_id or ""))
+        slots = slots[shown][: self.config.candidates.total]
+        return Candidates(slots, np.zeros(len(slots), np.uint8))
+
     def _lexical(self, request: RankRequest) -> Slots:
         query = request.query or (
             request.shopper.asked[0].query if request.surface == "feed" and request.shopper.asked else None
         )
         if query is None or not self.config.candidates.lexical:
             return NOTHING
-        return self.catalogue.lexical.search(self.queries.get(query)[1], self.config.candidates.lexical)
+        return self.catalogue.lexical.search(self.queries.get(query).pieces, self.config.candidates.lexical)
 
     def _together(self, request: RankRequest, together: Mapping[str, Sequence[str]]) -> Slots:
         return _interleave([self.catalogue.slots(together[item]) for item in anchors(request) if item in together])
@@ -238,38 +259,76 @@ class Recommender:
             self._popularity = np.pad(self._popularity, (0, len(self.catalogue.live) - len(self._popularity)))
         return ScoreRequest(
             candidates=slots,
-            query=self.queries.get(request.query)[0] if request.query else None,
+            query=self.queries.get(request.query).encoded if request.query else None,
             query_text=request.query or "",
             history=context.vectors,
             weights=context.weights,
             popularity=self._popularity[slots],
         )
 
-    def _shelf(self, context: _Context, rows: np.ndarray, now_ms: int) -> ShelfRecord:
+    def _place(self, context: _Context, rows: np.ndarray) -> None:
+        """Apply the policy, given the candidates' probabilities."""
         request, candidates, catalogue = context.request, _candidates(context), self.catalogue
-        scores = utility(rows, self._intent_weights)
-        identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
+        context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
         kept = self.policy.apply(
-            Ranking.of(candidates.slots, scores, candidates.sources),
+            Ranking.of(candidates.slots, utility(rows, self._intent_weights), candidates.sources),
             PolicyContext(
                 in_stock=catalogue.in_stock.__getitem__,
                 brands=catalogue.brand.__getitem__,
                 vectors=catalogue.item_store.pooled,
                 bought=frozenset(catalogue.slots(list(request.shopper.bought)).tolist()),
-                seed=int(identity[:15], 16),
+                seed=int(context.identity[:15], 16),
                 length=self.config.policy.length,
             ),
         )
         row = {slot: i for i, slot in enumerate(candidates.slots.tolist())}
-        slots = kept.slots.tolist()
-        chances = rows[[row[slot] for slot in slots], :3].astype(np.float64).round(4).tolist()
+        places = [row[slot] for slot in kept.slots.tolist()]
+        context.items = [catalogue.item(slot).item_id for slot in kept.slots.tolist()]
+        context.kept, context.chances = kept, rows[places, :3].astype(np.float64).round(4).tolist()
+
+    def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
+        """Of each shelf the reasons of its items; those of all shelves are computed in one call.
+
+        Only late interaction says what a word or a past item adds; for other scorers reasons are the sources.
+        """
+        if not isinstance(self.scorer, LateInteractionScorer):
+            return [[reasons.of_sources(mask) for mask in _kept(one).reasons.tolist()] for one in contexts]
+        queries = [self.queries.get(one.request.query).encoded if one.request.query else None for one in contexts]
+        found = self.scorer.contributions(
+            [
+                # A search is explained by its words alone.
+                ScoreRequest(_kept(one).slots, query, history=None if query else one.vectors, weights=one.weights)
+                for one, query in zip(contexts, queries, strict=True)
+            ]
+        )
+        return [self._why(one, of, together) for one, of in zip(contexts, found, strict=True)]
+
+    def _why(self, context: _Context, found: Contributions, together: Mapping[str, Sequence[str]]) -> list[str]:
+        request, masks = context.request, _kept(context).reasons.tolist()
+        if request.query:
+            return reasons.of_search(masks, self.queries.get(request.query).words, found)
+        if not context.places:
+            return [reasons.of_sources(mask) for mask in masks]
+        past = [("like", item) for item in context.past.items] + [("searched", one) for one in context.past.queries]
+        return reasons.of_past(
+            context.items,
+            masks,
+            [past[place] for place in context.places],
+            found,
+            {item: together[item] for item in anchors(request) if item in together},
+        )
+
+    def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
+        request, kept = context.request, _kept(context)
         worth = kept.scores.astype(np.float64).round(5).tolist()
         items = [
-            ShelfItem(catalogue.item(slot).item_id, score, buy, read, look, reason(mask) or "new")
-            for slot, score, mask, (buy, read, look) in zip(slots, worth, kept.reasons.tolist(), chances, strict=True)
+            ShelfItem(item_id, score, buy, read, look, reason)
+            for item_id, score, (buy, read, look), reason in zip(
+                context.items, worth, context.chances, why, strict=True
+            )
         ]
         shelf = Shelf(
-            shelf_id=identity,
+            shelf_id=context.identity,
             surface=request.surface,
             model=self.scorer.version,
             arm=SHARED if request.shopper_id is None else self.arm,
@@ -288,12 +347,13 @@ class Recommender:
             weights=[round(weight, 3) for weight in context.past.weights],
             popularity=[round(float(value), 3) for value in self._popularity[kept.slots]],
             vector=self._vector(request),
+            sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
         )
 
     def _vector(self, request: RankRequest) -> Vector | None:
         if not request.query:
             return None
-        pooled = self.queries.get(request.query)[0].pooled
+        pooled = self.queries.get(request.query).encoded.pooled
         return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
 
 
@@ -309,6 +369,11 @@ def anchors(request: RankRequest) -> list[str]:
 def _candidates(context: _Context) -> Candidates:
     assert context.candidates is not None
     return context.candidates
+
+
+def _kept(context: _Context) -> Ranking:
+    assert context.kept is not None
+    return context.kept
 
 
 def _interleave(lists: Sequence[Slots]) -> Slots:

@@ -5,7 +5,7 @@ a key with an existing function. Knows nothing of what is stored under a key.
 """
 
 import zlib
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from streams.events.schema import normalise
 
@@ -19,6 +19,17 @@ def escape(part: str) -> str:
     'user%20%7B1%7D%3A%C3%A9'
     """
     return quote(part, safe="!~*'()", errors="replace")
+
+
+def unescape(part: str) -> str:
+    """What :func:`escape` was given.
+
+    Examples
+    --------
+    >>> unescape("user%20%7B1%7D%3A%C3%A9")
+    'user {1}:é'
+    """
+    return unquote(part, errors="replace")
 
 
 def feed(shopper: str) -> str:

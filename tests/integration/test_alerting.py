@@ -317,6 +317,7 @@ RARE = {
         "alertmanager_again",
         "alertmanager_refused",
         "experiment_clicks",
+        "experiment_dispersion",
         "experiment_impressions",
         "experiment_log10_evalue",
         "experiment_ratio",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -66,7 +67,8 @@ def served(
 def put_shelves(shop: Shop) -> None:
     """A feed and what is popular, written as the worker writes them."""
     now = wall_ms()
-    items = [ShelfItem(f"i{number}", 1 - number / 50, 0.01, 0.05, 0.1, "vector+lexical") for number in range(20)]
+    why = ["vector+lexical", "like:i99", "matches:kettle:number", "together:i98", "searched:a%20%3Cb%3Epot"]
+    items = [ShelfItem(f"i{number}", 1 - number / 50, 0.01, 0.05, 0.1, why[number % len(why)]) for number in range(20)]
     shelves = [
         (
             key,
@@ -83,7 +85,11 @@ def put_shelves(shop: Shop) -> None:
             ),
             now,
         )
-        for key, surface in ((keys.feed("u1"), "feed"), (keys.popular(), "popular"))
+        for key, surface in (
+            (keys.feed("u1"), "feed"),
+            (keys.popular(), "popular"),
+            (keys.search("kettle 水 zqxjv"), "search"),
+        )
     ]
 
     async def put() -> None:
@@ -189,6 +195,47 @@ def test_it_follows_without_a_reload(page: Page, shop: Shop) -> None:
     assert page.evaluate("window.sameDocument") is True
 
 
+def violations(page: Page) -> list[Any]:
+    """Of axe-core's rules."""
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+def ask(page: Page, kind: str, value: str) -> None:
+    expect(page.locator("#about")).to_contain_text("Titles of 100 items", timeout=SOON_MS)
+    page.select_option("#ask-kind", kind)
+    page.fill("#ask-value", value)
+    page.locator("#ask button").click()
+
+
+def test_the_inspector_tells_what_each_item_owes_its_place_to(page: Page) -> None:
+    ask(page, "feed", "u1")
+    rows = page.locator("#shelf tbody tr")
+    expect(rows.nth(1)).to_contain_text("like Kettle number 99")
+    expect(rows.nth(2)).to_contain_text("matches “kettle”, “number”")
+    expect(rows.nth(3)).to_contain_text("seen together with Kettle number 98")
+    expect(rows.nth(4)).to_contain_text("like the search “a <b>pot”")
+    past = page.locator("#past tbody tr")
+    expect(past).to_have_count(3)
+    expect(past.first).to_contain_text("Kettle number 99i99like it42, 7, 12, 17")
+    expect(page.locator("#explain")).to_be_hidden()
+
+
+def test_a_search_is_matched_word_by_word_on_demand(page: Page) -> None:
+    ask(page, "search", "Kettle 水 zqxjv")
+    expect(page.locator("#found-past")).to_be_visible()
+    page.locator("#explain").click()
+    matches = page.locator("#matches")
+    expect(matches.locator("thead th")).to_have_text(["Place", "Item", "“kettle”", "“水”", "“zqxjv”"], timeout=SOON_MS)
+    first = matches.locator("tbody tr").first
+    expect(first).to_contain_text("Kettle number 0")
+    expect(first.locator(".named")).to_have_text(["Kettle"])
+    expect(first).to_contain_text("named")
+    expect(page.locator("#matches-said")).to_contain_text("Another version made this shelf (" + MODEL)
+    ask(page, "feed", "u1")
+    expect(matches).to_be_hidden()
+
+
 def test_the_inspector_by_keyboard_alone(page: Page) -> None:
     expect(page.locator("#about")).to_contain_text("Titles of 100 items", timeout=SOON_MS)
     focused = "document.activeElement.id"
@@ -234,8 +281,11 @@ def test_it_can_be_read_by_everyone_in_light_and_dark(page: Page, scheme: str) -
     ground = "getComputedStyle(document.body).backgroundColor"
     light = max(map(int, re.findall(r"\d+", page.evaluate(ground))[:3])) > 128
     assert light == (scheme == "light")
-    violations = Axe().run(page).response["violations"]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+    assert violations(page) == []
+    ask(page, "search", "kettle 水 zqxjv")
+    page.locator("#explain").click()
+    expect(page.locator("#matches tbody tr")).to_have_count(20, timeout=SOON_MS)
+    assert violations(page) == []
     other = "dark" if scheme == "light" else "light"
     before = page.evaluate(ground)
     page.select_option("#theme", other)
@@ -387,8 +437,7 @@ def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Sho
     expect(page.locator("#loop-lately tbody tr").first).to_contain_text("canary, 10.0 %")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        violations = Axe().run(page).response["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+        assert violations(page) == []
     page.set_viewport_size({"width": 420, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     hold(challenger=Slot(None, (tried,), "fewer clicks than the champion, evidence 31 to 1"))

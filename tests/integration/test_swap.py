@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks.stirred import stirred
 from liveshelf.cli.models import models_canary, models_promote, models_rollback
@@ -155,27 +154,6 @@ class Visitors:
             self.queries.add(query)
 
 
-def shelves(shop: Shop, kafka: KafkaConfig) -> list[ShelfRecord]:
-    """All shelves that were published, in the order they were made."""
-    import msgspec
-
-    decode = msgspec.json.Decoder(ShelfRecord).decode
-    consumer = KafkaConsumer(**kafka.client(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        partitions = [
-            TopicPartition(shop.topics.shelves, n) for n in consumer.partitions_for_topic(shop.topics.shelves) or ()
-        ]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        found: list[ShelfRecord] = []
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for messages in consumer.poll(timeout_ms=500).values():
-                found += [decode(message.value) for message in messages]
-    finally:
-        consumer.close()
-    return sorted(found, key=lambda record: record.shelf.made_at)
-
-
 def serves(shop: Shop, version: Manifest) -> list[Snapshot]:
     """Wait until the worker says that it serves a version, and that no other catalogue is left in memory."""
     return shop.seen(lambda snapshot: snapshot.labels.get("model") == version.id and snapshot.gauges["catalogues"] == 1)
@@ -212,9 +190,7 @@ def told(name: str, snapshots: list[Snapshot]) -> None:
     log.info("%s: end to end p50 %.0f ms, p99 %.0f ms, longest %.0f ms", name, *waits)
 
 
-def test_a_new_head_serves_at_once_and_a_damaged_version_never(
-    shop: Shop, kafka: KafkaConfig, versions: Versions
-) -> None:
+def test_a_new_head_serves_at_once_and_a_damaged_version_never(shop: Shop, versions: Versions) -> None:
     encoded = shop.counted("items.encoded")
     with Visitors(shop).coming():
         until_ms = (time.time() + 3) * 1000
@@ -233,7 +209,7 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
         LateInteraction.load(Path(versions.url) / "versions" / made.id / "head").fingerprint()
         for made in (versions.first, versions.second)
     ]
-    made = [record for record in shelves(shop, kafka) if record.shopper]
+    made = [record for record in shop.published() if record.shopper]
     models = [record.shelf.model for record in made]
     assert [head for head in heads if head in models[0]] == heads[:1]
     assert [head for head in heads if head in models[-1]] == heads[1:]
@@ -248,7 +224,7 @@ def test_a_new_head_serves_at_once_and_a_damaged_version_never(
 
 @pytest.mark.parametrize("shop", [{"items": COUNT}], indirect=True)
 def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_come_back(
-    shop: Shop, kafka: KafkaConfig, versions: Versions
+    shop: Shop, versions: Versions
 ) -> None:
     encoded = shop.counted("items.encoded")
     with Visitors(shop).coming():
@@ -262,7 +238,7 @@ def test_a_new_encoder_serves_when_all_items_are_encoded_and_the_old_one_can_com
         during += serves(shop, versions.encoder)
         told("new encoder", during)
     assert during[-1].gauges["items"] == COUNT
-    models = [versions.encoder.encoder_fingerprint in record.shelf.model for record in shelves(shop, kafka)]
+    models = [versions.encoder.encoder_fingerprint in record.shelf.model for record in shop.published()]
     assert models == sorted(models) and {*models} == {False, True}, "one change, for good; the old one served before"
     for number, shown in asked(shop, {number: title(number) for number in range(COUNT)}).items():
         if number not in (7, 8):
@@ -330,7 +306,7 @@ def looked(shop: Shop, holds: Callable[[Snapshot], bool]) -> Looked:
     of the batch before may be published later."""
     shop.seen(holds)
     since = wall_ms()
-    until(lambda: len(made_in(shelves(shop, shop.config.kafka), Looked(since, wall_ms()))) >= LOOKED, every_s=0.5)
+    until(lambda: len(made_in(shop.published(), Looked(since, wall_ms()))) >= LOOKED, every_s=0.5)
     return Looked(since, wall_ms())
 
 
@@ -356,7 +332,7 @@ STANDING_BY = {"LIVESHELF_MODEL__STANDBY_S": "3600", "LIVESHELF_MODEL__WATCH_S":
 
 @pytest.mark.parametrize("shop", [STANDING_BY], indirect=True)
 def test_a_rollback_is_heard_whatever_was_promoted_and_all_shelves_are_its_own_then(
-    shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = versions.first.id
     wanted: list[tuple[Looked, str]] = []
@@ -373,7 +349,7 @@ def test_a_rollback_is_heard_whatever_was_promoted_and_all_shelves_are_its_own_t
         shop.seen(lambda snapshot: snapshot.gauges["catalogues"] == 2)
         command(shop, monkeypatch, models_rollback)
         wanted.append((looked(shop, model_is(first)), head(versions, versions.first)))
-    shown = shelves(shop, kafka)
+    shown = shop.published()
     for when, model in wanted:
         assert all(model in record.shelf.model for record in seen_in(shown, when))
 
@@ -384,7 +360,7 @@ NOTHING_YET = STANDING_BY | {"LIVESHELF_MODEL__HOLDBACK_SHARE": "0.2"}
 @pytest.mark.parametrize("shop", [NOTHING_YET], indirect=True)
 @pytest.mark.parametrize("versions", [False], indirect=True)
 def test_from_nothing_to_a_challenger_a_champion_and_back(
-    shop: Shop, kafka: KafkaConfig, versions: Versions, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untrained, second = head(versions, None), head(versions, versions.second)
     with Visitors(shop).coming():
@@ -401,7 +377,7 @@ def test_from_nothing_to_a_challenger_a_champion_and_back(
         assert shop.seen(lambda _: True)[-1].labels["challenger"] == ""
         command(shop, monkeypatch, models_rollback)
         back = looked(shop, model_is(PACKAGED))
-    made = shelves(shop, kafka)
+    made = shop.published()
 
     def arms(when: Looked) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

@@ -8,7 +8,7 @@ import torch
 
 from models.encoder import Encoder
 from models.item_store import ItemStore
-from models.late_interaction import HeadConfig, LateInteraction, LateInteractionScorer
+from models.late_interaction import Contributions, HeadConfig, LateInteraction, LateInteractionScorer
 from models.scorer import ScoreRequest, utility
 from models.weights import WeightsError
 
@@ -136,3 +136,40 @@ def test_it_ranks_a_real_catalogue_untrained(encoder: Encoder, data_folder: Path
         top = set(np.argsort(-reference)[:10]) & set(np.argsort(-ours)[:10])
         assert len(top) >= 9
         assert np.corrcoef(ours.argsort().argsort(), reference.argsort().argsort())[0, 1] > 0.999
+
+
+def test_contributions_add_up_to_the_features_with_and_without_a_score_before(encoder: Encoder) -> None:
+    store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
+    titles = ["garden hose 5 m", "hose reel", "desk lamp", ""]
+    store.put_many(range(4), encoder.encode_items(titles))
+    hose, lamp = encoder.encode_queries(["long garden hose", "lamp"])
+    slots = np.array([3, 0, 2])
+    past, weights = store.pooled(np.array([2, 1])), np.array([0.5, 1.0], np.float32)
+    requests = [
+        ScoreRequest(slots, hose, history=past, weights=weights),
+        ScoreRequest(slots[:1], lamp, history=past),
+        ScoreRequest(slots, history=past, weights=weights),
+        ScoreRequest(slots[:0], hose),
+        ScoreRequest(slots),
+    ]
+    scorer = LateInteractionScorer(store, precision="float32")
+    alone = scorer.contributions(requests)
+    names = scorer.head.names
+    for request, found in zip(requests, alone, strict=True):
+        features = scorer.features(request).numpy()
+        maxsim, high, mean = (features[:, names.index(name)] for name in ("maxsim", "history_max", "history_mean"))
+        np.testing.assert_allclose(found.pieces.sum(1), maxsim, atol=1e-5)
+        np.testing.assert_allclose(found.past.sum(1), (high + mean) / 2, atol=1e-5)
+    scorer.score([ScoreRequest(np.arange(4), hose), ScoreRequest(np.array([1]), lamp)])
+    for one, again in zip(alone, scorer.contributions(requests), strict=True):
+        np.testing.assert_allclose(one.pieces, again.pieces, atol=1e-6)
+        np.testing.assert_array_equal(one.weights, again.weights)
+        np.testing.assert_array_equal(one.past, again.past)
+
+
+def test_the_past_that_adds_most_may_be_unlike() -> None:
+    none = np.zeros((2, 0), np.float32)
+    past = np.array([[0.1, 0.4], [0.1, 0.05]], np.float32)
+    found = Contributions(none, none[0], past, np.array([[0.2, 0.6], [0.2, 0.9]], np.float32))
+    row, alike = found.nearest()
+    assert row.tolist() == [1, 0] and alike.tolist() == [True, False]

@@ -9,10 +9,12 @@ from dataclasses import fields
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.metrics.intervals import Interval, wilson
 from evaluator.metrics.rates import BUCKETS, WINDOWS, Tally
-from models.training.reliability import expected_calibration_error
+from models.measures.names import COVERAGE, DIVERSITY, ECE, EXPOSURE_BY_BRAND, MRR, NDCG, ONLINE
+from models.measures.probabilities import FINE, ece
 from streams.telemetry.meter import Series, Snapshot, added
 
 MOST_ROWS = 40
@@ -22,6 +24,7 @@ ALL = "*"
 """Stands for all surfaces."""
 
 Cut = tuple[str, str, str, str]
+Gaps = npt.NDArray[np.float64]
 
 
 class RateRow(msgspec.Struct, frozen=True):
@@ -201,9 +204,15 @@ def _ratio(values: Mapping[str, float]) -> Interval | None:
 
 
 MOST_BRANDS = 12
+BINS = tuple(str(number) for number in range(len(FINE) + 1))
+"""Labels of the bins of predictions."""
+
+EQUAL = 1e-9
+"""What is left of a sum of exposures by rounding."""
+
 CALIBRATION_ROWS = 60
 
-BOUNDED = {"mrr", "ndcg_10", "diversity"}
+BOUNDED = {MRR, NDCG, DIVERSITY}
 """Measures that lie between 0 and 1, for which Hoeffding's interval holds whatever their distribution."""
 
 
@@ -218,10 +227,10 @@ class MeasureRow(msgspec.Struct, frozen=True):
 
 
 class BrandRow(msgspec.Struct, frozen=True):
-    """A brand's share of the impressions of the last hour; "" is all other brands."""
+    """A brand's share of the exposure of the last hour; "" is all other brands, and items without one."""
 
     brand: str
-    impressions: int
+    exposure: float
     share: Interval
 
 
@@ -263,45 +272,51 @@ def measures(snapshots: Sequence[Snapshot]) -> list[MeasureRow]:
             mean = sums.get("sum", 0.0) / count
             interval = hoeffding(mean, count) if measure in BOUNDED else None
             found.append(MeasureRow(measure, surface, int(count), mean, interval))
-    shown = [series.value for snapshot in snapshots for series in snapshot.series if series.name == "coverage"]
+    shown = [series.value for snapshot in snapshots for series in snapshot.series if series.name == ONLINE[COVERAGE]]
     if shown:  # items of several evaluators overlap by an unknown part: the union is between the largest and the sum
         bounds = (max(shown), min(1.0, sum(shown)))
-        found.append(MeasureRow("coverage", "", len(shown), bounds[0], bounds if len(shown) > 1 else None))
+        found.append(MeasureRow(COVERAGE, "", len(shown), bounds[0], bounds if len(shown) > 1 else None))
     return found[:CALIBRATION_ROWS]
 
 
 def exposure(snapshots: Sequence[Snapshot]) -> list[BrandRow]:
-    """The brands shown most, and the rest."""
-    sums = {
-        key[0]: part.get("impressions", 0.0)
-        for key, part in added(snapshots, "exposure_", ("brand",), least=0.0).items()
-    }
-    shown = int(sum(sums.values()))
-    if not shown:
+    """The brands shown most, and the rest.
+
+    Places count by their exposure. The interval is Wilson's for the effective number of equal places.
+    """
+    sums: dict[str, float] = {}
+    seen = squares = 0.0
+    for (brand,), part in added(snapshots, f"{ONLINE[EXPOSURE_BY_BRAND]}_", ("brand",), least=0.0).items():
+        sums[brand] = part.get("sum", 0.0)
+        seen, squares = seen + part.get("sum", 0.0), squares + part.get("squared", 0.0)
+    places = seen * (seen / squares) if squares else 0.0
+    if not 0 < places < math.inf:
         return []
     largest = sorted((name for name in sums if name), key=lambda name: (-sums[name], name))[:MOST_BRANDS]
-    counts = {name: int(sums[name]) for name in largest}
-    counts[""] = shown - sum(counts.values())
-    return [BrandRow(name, count, wilson(count, shown)) for name, count in counts.items() if 0 < count <= shown]
+    found = {name: sums[name] for name in largest}
+    found[""] = max(0.0, seen - sum(found.values()))
+    return [
+        BrandRow(name, own, wilson(places * min(1.0, own / seen), places)) for name, own in found.items() if own > EQUAL
+    ]
 
 
 def calibration(snapshots: Sequence[Snapshot]) -> list[Calibration]:
-    """Reliability of each intent, with bins sorted by predicted probability."""
+    """Reliability of each intent, with bins sorted by predicted probability; the error is of ten equal bins."""
     bins: dict[str, list[BinRow]] = {}
-    gaps: dict[str, list[float]] = {}
-    for (intent, _), sums in sorted(added(snapshots, "calibration_", ("intent", "bin"), least=0.0).items()):
+    gaps: dict[str, Gaps] = {}
+    for (intent, number), sums in added(snapshots, f"{ONLINE[ECE]}_", ("intent", "bin"), least=0.0).items():
         count = int(sums.get("count", 0))
-        if count > 0:
+        if count > 0 and number in BINS:
             observed = min(sums.get("observed", 0.0), count)
             predicted = sums.get("predicted", 0.0)
             bins.setdefault(intent, []).append(BinRow(count, predicted / count, wilson(observed, count)))
-            gaps.setdefault(intent, []).append(predicted - observed)
+            gaps.setdefault(intent, np.zeros(len(BINS)))[int(number)] = predicted - observed
     return [
         Calibration(
             intent,
-            count := sum(row.count for row in rate_rows),
-            float(expected_calibration_error(np.array(gaps[intent]), count)),
-            sorted(rate_rows, key=lambda row: row.predicted),
+            count := sum(row.count for row in found),
+            ece(gaps[intent], count, FINE),
+            sorted(found, key=lambda row: row.predicted),
         )
-        for intent, rate_rows in bins.items()
+        for intent, found in sorted(bins.items())
     ]

@@ -9,7 +9,7 @@ from scipy.special import fdtrc
 
 from evaluator.monitoring.detectors.detector import Evidence
 from evaluator.monitoring.detectors.window import WindowTest
-from models.training.reliability import expected_calibration_error
+from models.measures.probabilities import expected_calibration_error
 
 BINS = 10
 GROUPS = 256

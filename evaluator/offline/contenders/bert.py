@@ -4,7 +4,8 @@ Know texts, models and the store; nothing of measures.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,27 +15,19 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from evaluator.gate.dataset import GateRequest, Served, answers
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.contenders.names import classifier, of_store, scorer_weights
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData
 from models.cross_encoder import CrossEncoderScorer
 from models.encoder import Encoder
-from models.scorer import ScoreRequest
+from models.scorer import ScoreRequest, utility
 from models.store.parts import Parts
 from models.training.batches import FrozenItems
 from models.training.examples import expected_level
 from models.weights import PACKAGED, quiet, resolve
 
-HISTORY = 10
-"""How many distinct past items make a shopper's context, as in a worker."""
-
 BATCH = 64
 
 MAX_TOKENS = 256
 """Word pieces of a reranker's context and item together."""
-
-
-def history(case: Case) -> tuple[str, ...]:
-    """The newest distinct items of a case's past."""
-    return tuple(dict.fromkeys(case.history))[:HISTORY]
 
 
 class Cosine:
@@ -51,7 +44,7 @@ class Cosine:
 
     def score(self, cases: Sequence[Case]) -> list[Scores]:
         """Cosines, -1 to 1."""
-        self._encode(item for case in cases for item in (*case.items, *history(case)))
+        self._encode(item for case in cases for item in (*case.items, *case.recent))
         texts = list(dict.fromkeys(case.query for case in cases if case.query))
         queries = {text: one.pooled for text, one in zip(texts, self.encoder.encode_queries(texts), strict=True)}
         found = []
@@ -60,7 +53,7 @@ class Cosine:
             if case.query:
                 of = queries[case.query]
             elif case.history:
-                of = np.mean([self._vectors[item] for item in history(case)], axis=0)
+                of = np.mean([self._vectors[item] for item in case.recent], axis=0)
             else:
                 of = np.zeros(items.shape[1], np.float32)
             found.append((items @ of).astype(np.float64))
@@ -84,7 +77,8 @@ class Cosine:
 
 
 class ServedModel:
-    """One of our scorers as a worker serves it: ranks by the expected level of the four intents."""
+    """One of our scorers as a worker serves it: ranks by the shop's worth of the four intents, else by the expected
+    level."""
 
     def __init__(self, chosen: Parts) -> None:
         self.parts = chosen
@@ -100,33 +94,42 @@ class ServedModel:
     def probabilities(self, cases: Sequence[Case]) -> list[Scores]:
         """float64 [n, 4] per case."""
         items = self._data.items
-        requests = [
-            GateRequest(
-                case.query,
-                tuple(items[item].text for item in history(case)),
-                tuple(items[item].text for item in case.items),
-            )
-            for case in cases
-        ]
+        requests = [request(case, items) for case in cases]
         self._texts.add(text for one in requests for text in (*one.items, *one.history))
         return [part.astype(np.float64) for part in answers(self.served, requests)]
 
     def score(self, cases: Sequence[Case]) -> list[Scores]:
-        """The expected level, 0 to 1."""
-        return _levels(self.probabilities(cases))
+        """What showing each item is worth; 0 to 1 by the expected level."""
+        return self._worth(self.probabilities(cases))
+
+    def _worth(self, probabilities: Sequence[Scores]) -> list[Scores]:
+        weights = self._data.intent_weights
+        worth = partial(utility, weights=weights) if weights else expected_level
+        return [worth(part.astype(np.float32)).astype(np.float64) for part in probabilities]
 
     def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
-        """The expected level of queries and texts."""
+        """The same of queries and texts."""
         known = list(dict.fromkeys(text for some in texts for text in some))
         if isinstance(self.served.scorer, CrossEncoderScorer):
-            return _levels(_pairs(self.served.scorer, known, cases, texts))
+            return self._worth(_pairs(self.served.scorer, known, cases, texts))
         requests = [GateRequest(case.query, (), tuple(some)) for case, some in zip(cases, texts, strict=True)]
         served = Served(self.parts, self._encoder, FrozenItems(self._encoder, known))
-        return _levels([part.astype(np.float64) for part in answers(served, requests)])
+        return self._worth([part.astype(np.float64) for part in answers(served, requests)])
 
 
-def _levels(probabilities: Sequence[Scores]) -> list[Scores]:
-    return [expected_level(part.astype(np.float32)).astype(np.float64) for part in probabilities]
+def request(case: Case, items: Mapping[str, Document]) -> GateRequest:
+    """A case as a worker asks for it.
+
+    What a worker knew besides query and past counts only as long as the past is the one that it knew.
+    """
+    past, candidates = case.history, tuple(items[item].text for item in case.items)
+    if len(case.weights) != len(past) + len(case.asked):
+        past = case.recent
+    weights = case.weights if len(case.weights) == len(past) + len(case.asked) else ()
+    popularity = tuple(case.popularity.get(item, 0.0) for item in case.items) if case.popularity else ()
+    return GateRequest(
+        case.query, tuple(items[item].text for item in past), candidates, case.asked, weights, popularity
+    )
 
 
 def _pairs(
@@ -171,7 +174,9 @@ class Reranker:
     @torch.inference_mode()
     def score_texts(self, cases: Sequence[Case], texts: Sequence[Sequence[str]]) -> list[Scores]:
         """Logits of contexts and texts."""
-        pairs = [(self._context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
+        if not cases:
+            return []
+        pairs = [(self._data.context(case), text) for case, some in zip(cases, texts, strict=True) for text in some]
         out = np.empty(len(pairs))
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]) + len(pairs[place][1]))
         for start in range(0, len(order), BATCH):
@@ -185,9 +190,6 @@ class Reranker:
             )
             out[places] = self.model(**batch).logits[:, 0].float().numpy()
         return np.split(out, np.cumsum([len(some) for some in texts])[:-1])
-
-    def _context(self, case: Case) -> str:
-        return case.query or "; ".join(self._data.items[item].text for item in history(case))
 
 
 def late_interaction(rest: str) -> ServedModel:

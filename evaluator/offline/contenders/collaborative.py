@@ -78,7 +78,16 @@ class Interactions:
 
 
 class ByNeighbours:
-    """Ranks by the summed similarity of a candidate to the items of the shopper's past."""
+    """Ranks by the summed similarity of a candidate to the items of the shopper's past.
+
+    Attributes
+    ----------
+    known, similar
+        After :meth:`fit`: the columns of items, and the similarities, row i those of all items to item i.
+    """
+
+    known: Interactions
+    similar: Any
 
     def similarities(self, cases: Sequence[Case], least: float) -> tuple[Interactions, Any]:
         """Learn; row i has the similarities of all items to item i."""
@@ -96,8 +105,8 @@ class ByNeighbours:
 
     def learn(self, cases: Sequence[Case], least: float) -> None:
         """As :meth:`fit`, from cases; ``least`` is the gain of an item that was not acted on."""
-        self._known, self._similar = self.similarities(cases, least)
-        if not self._known.columns:
+        self.known, self.similar = self.similarities(cases, least)
+        if not self.known.columns:
             raise ContenderError("it needs a training part in which items were bought or clicked: give --train")
 
     def score(self, cases: Sequence[Case]) -> list[Scores]:
@@ -105,11 +114,11 @@ class ByNeighbours:
         return [self._one(case) for case in cases]
 
     def _one(self, case: Case) -> Scores:
-        places = np.fromiter((self._known.columns.get(item, -1) for item in case.items), np.intp, len(case.items))
-        past = self._known.past(case)
+        places = np.fromiter((self.known.columns.get(item, -1) for item in case.items), np.intp, len(case.items))
+        past = self.known.past(case)
         if not past:
             return np.zeros(len(places))
-        sums = np.asarray(self._similar[past].sum(axis=0), np.float64).ravel()
+        sums = np.asarray(self.similar[past].sum(axis=0), np.float64).ravel()
         return np.where(places >= 0, sums[places], 0.0)
 
 

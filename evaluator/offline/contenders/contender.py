@@ -16,9 +16,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import said
 from evaluator.offline import contenders
 from evaluator.offline.data import Case, EvaluationData
-from evaluator.offline.message import said
 
 Scores = npt.NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import Text, said
 from evaluator.offline.contenders.contender import Contender
 from evaluator.offline.cost.energy import Joules
 from evaluator.offline.data import Case
-from evaluator.offline.message import Text, said
 
 LONGEST = 2.0
 """Seconds of one call above which its kind is not measured; the smallest kind always is."""

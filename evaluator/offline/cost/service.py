@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.message import said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.cost.calls import LEAST_P99, resampled
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, optional
-from evaluator.offline.message import said
 
 Statistic = Callable[[npt.NDArray[np.float64]], Any]
 """Takes the cases' numbers, the last axis that of the cases; gives a figure a draw."""

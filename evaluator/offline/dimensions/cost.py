@@ -7,21 +7,20 @@ of this run on this machine, not of another machine. Knows a contender by its ca
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.contenders.contender import PaidContender
 from evaluator.offline.cost import service
 from evaluator.offline.cost.calls import LEAST_CALLS, LEAST_P99, Kind, measure, resampled
 from evaluator.offline.cost.energy import WATTS_PER_CORE, counter
 from evaluator.offline.cost.footprint import footprint
 from evaluator.offline.cost.operations import ceiling, counted
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
 from evaluator.offline.fairness.groups import ranked
-from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Numbers
 
 NAME = "cost"
@@ -107,20 +106,20 @@ class Reference:
 def _kinds(bench: Bench) -> tuple[list[Kind], list[Kind]]:
     """Calls by batch and by number of candidates; the cases are the same for all contenders."""
     cases = bench.data.cases
-    blind = [replace(case, gains=np.full(len(case.items), np.nan)) for case in cases]
+    hidden = [blind(case) for case in cases]
     items = ranked(bench.data)
 
     def batch(size: int) -> Callable[[], list[Case]]:
         chance = np.random.default_rng([bench.seed, size])
-        return lambda: [blind[at] for at in chance.integers(0, len(blind), size).tolist()]
+        return lambda: [hidden[at] for at in chance.integers(0, len(hidden), size).tolist()]
 
     def listed(size: int) -> Callable[[], list[Case]]:
         chance = np.random.default_rng([bench.seed, size])
 
         def draw() -> list[Case]:
-            case = blind[int(chance.integers(0, len(blind)))]
+            case = hidden[int(chance.integers(0, len(hidden)))]
             shown = tuple(items[at] for at in chance.choice(len(items), size, replace=False).tolist())
-            return [replace(case, items=shown, gains=np.full(size, np.nan), propensities=None)]
+            return [blind(case, items=shown)]
 
         return draw
 
@@ -244,7 +243,7 @@ def _fixed(bench: Bench) -> Iterator[Reading]:
             "start-up",
             start,
             "s",
-            "Time to load, to learn from the training part, and to encode or index the items.",
+            "Time to load, to learn from the training part, and to encode or index the items, without imports.",
             said("once, {train:,} training cases, {items:,} items", train=len(bench.data.train), items=used),
         ),
         (

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from evaluator.message import Message, Text
 from evaluator.offline import dimensions
 from evaluator.offline.contenders.contender import Contender, Scores
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.measures.measure import Better
-from evaluator.offline.message import Message, Text
 from evaluator.offline.resampling import Numbers, Resampling
 
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading
 from evaluator.offline.effect import catalogue, honesty, logged, probabilities, ties, unjudged
 from evaluator.offline.measures import measure
-from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Numbers
+from models.measures.names import ECE, NDCG
 
-BY_SEGMENT = ("ndcg@10",)
+BY_SEGMENT = (NDCG,)
 """Measures that are also told by segment."""
 
 LEAST = 30
@@ -56,8 +57,8 @@ class Effect:
         found.readings += of_probabilities.readings
         found.details |= of_probabilities.details
         bench.progress(0.8)
-        calibration = [one for one in of_probabilities.readings if one.measure == "ece" and one.segment]
-        found.findings += honesty.findings(bench, values["ndcg@10"], calibration)
+        calibration = [one for one in of_probabilities.readings if one.measure == ECE and one.segment]
+        found.findings += honesty.findings(bench, values[NDCG], calibration)
         return found
 
     def _segments(self, bench: Bench, values: Numbers, common: Mapping[str, Any]) -> Iterator[Reading]:
@@ -82,7 +83,7 @@ def _note(bench: Bench, name: str) -> Text:
     told = []
     low, high = bench.data.span
     if name.startswith("ndcg@") and (at := name.removeprefix("ndcg@")).isdigit():
-        base = np.array([honesty.random_ndcg(case, low, int(at)) for case in bench.data.cases])
+        base = np.array([honesty.chance_ndcg(case, low, int(at)) for case in bench.data.cases])
         text = "gains {low:g} to {high:g} less {low:g}; a random order has {base:.4f}"
         told.append(said(text, low=low, high=high, base=np.nanmean(base)))
     if bench.data.task != "feed":

@@ -1,6 +1,6 @@
 """Fairness: does exposure follow merit, are popular items pushed further, and does the order hang on names?
 
-Exposure is the gate's: 1 / log2(1 + rank) over the first ten (Singh and Joachims 2018). Merit is a group's share of the
+Exposure is that of :mod:`models.measures.shelves`, as on the live page and in the gate. Merit is a group's share of the
 gains. Knows values, and ranks cases with swapped words; nothing of how contenders work.
 """
 
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from evaluator.gate.checks.exposure import DEPTH
+from evaluator.message import Message, said
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
-from evaluator.offline.fairness.exposure import Shares, centred, exposures, gini, merits, shared, shares_of
+from evaluator.offline.fairness.exposure import Shares, centred, gini, merits, shares_of
 from evaluator.offline.fairness.groups import Grouping, groupings, popularity, ranked
 from evaluator.offline.fairness.swaps import MOST_ITEMS, by_kind, cases_of, plan
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
-from evaluator.offline.message import Message, said
 from evaluator.offline.resampling import Numbers, interval
+from models.measures.ranking import DEPTH, ndcg, random_ndcg
+from models.measures.shelves import shared
 
 NAME = "fairness"
 
@@ -185,7 +185,7 @@ def _concentration(bench: Bench) -> Iterator[Reading]:
     number = {item: place for place, item in enumerate(ranked(bench.data))}
     rows, places, values = [], [], []
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
-        seen = exposures(scores)
+        seen = shared(scores)
         for at in np.flatnonzero(seen):
             rows.append(row)
             places.append(number[case.items[at]])
@@ -219,7 +219,7 @@ def _popularity(bench: Bench, part: Part) -> Iterator[Reading]:
         of = np.array([sold[item] for item in case.items], np.float64)
         if len(of) > 1:
             figures[:2, row] = (of @ shared(scores, most)) / min(DEPTH, len(of)), of.mean()
-        gains, seen = merits(case, bench.data.span[0]), exposures(scores)
+        gains, seen = merits(case, bench.data.span[0]), shared(scores)
         if case.decided and gains.any():
             figures[2:, row] = (of @ seen) / seen.sum(), (of @ gains) / gains.sum()
     means = [bench.resampling.mean(one) for one in figures]
@@ -257,7 +257,7 @@ def _gaps(bench: Bench, part: Part) -> None:
     values, chance = np.full((2, len(bench.data.cases)), np.nan)
     for row, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
         values[row] = ndcg(judged(case, scores, least).gains)
-        chance[row] = _random_ndcg(merits(case, least)[~np.isnan(case.gains)])
+        chance[row] = random_ndcg(merits(case, least)[~np.isnan(case.gains)])
     for by, names in _segmentations(bench).items():
         counts = Counter(name for name, value in zip(names, values, strict=True) if name and not math.isnan(value))
         means = {
@@ -282,14 +282,6 @@ def _gaps(bench: Bench, part: Part) -> None:
             told = said(text, by=by, worst=worst, best=best, **one._asdict())
             beyond_random = said("That is {value:.3f} beyond what a random order gives.", value=two.value)
             part.findings.append(finding(NAME, "quality_gap", 0.3, told, beyond_random))
-
-
-def _random_ndcg(gains: Numbers) -> float:
-    """The expected nDCG@10 of a random order."""
-    if not len(gains) or np.ptp(gains) == 0:
-        return math.nan
-    discounts = exposures(np.arange(len(gains), 0, -1, dtype=np.float64))
-    return float(gains.mean() * discounts.sum() / (np.sort(gains)[::-1] @ discounts))
 
 
 def _mean(bench: Bench, values: Numbers, names: list[str], name: str) -> Numbers:

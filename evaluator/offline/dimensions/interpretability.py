@@ -5,23 +5,23 @@ through their scores and :mod:`evaluator.offline.explanations`.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from evaluator.message import Text, joined, said
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading
-from evaluator.offline.explanations import curves, reliance
+from evaluator.offline.explanations import curves, reasons, reliance
 from evaluator.offline.explanations.ablation import Ablation
 from evaluator.offline.explanations.choice import explainer_of
-from evaluator.offline.explanations.explanation import Explained, Explainer, Side, target
+from evaluator.offline.explanations.explanation import Explained, Explainer, Explanation, Side, target
 from evaluator.offline.explanations.faithfulness import cosine
 from evaluator.offline.explanations.sample import Sample, draw
 from evaluator.offline.explanations.simulation import accuracy, by_items, by_words
 from evaluator.offline.explanations.words import paraphrase
 from evaluator.offline.measures.measure import Better
-from evaluator.offline.message import Text, joined, said
 from evaluator.offline.resampling import Interval, Numbers, interval
 from evaluator.offline.safety.privacy import Showable
 
@@ -100,6 +100,24 @@ KINDS = {
         "an item shares; 0.5 is chance (after Doshi-Velez and Kim 2017).",
     ),
     "explained": Kind("higher", "Share of scores of which at least one word or past item says something."),
+    "reason given": Kind("higher", "Share of scores of which a shelf's reason names at least one word or past item."),
+    "reason comprehensiveness": Kind(
+        "higher", "Fall of the score without what a shelf's reason names, in standard deviations.", "SD"
+    ),
+    "reason comprehensiveness over random": Kind(
+        "higher", "The same less the fall without as many parts drawn at random.", "SD"
+    ),
+    "reason sufficiency": Kind(
+        "lower", "Fall of the score when only what a shelf's reason names is left, in standard deviations.", "SD"
+    ),
+    "reason sufficiency over random": Kind(
+        "higher", "Fall of the score when only as many parts drawn at random are left, less the same.", "SD"
+    ),
+    "reason simulatability": Kind(
+        "higher",
+        "Share of pairs of other items whose order the shelf's reasons alone tell, by how much of what they name an "
+        "item shares; 0.5 is chance.",
+    ),
     "completeness gap": Kind(
         "lower",
         "Difference between the attributions' sum and the score's difference to the baseline, as a share of this "
@@ -135,13 +153,15 @@ class Interpretability:
         explainer = explainer_of(bench.contender, bench.data, ablation)
         sample = draw(bench, explainer, ablation)
         bench.progress(0.4)
-        sides = curves.measured(sample)
+        sides, told = curves.measured(sample), reasons.sides(sample)
         bench.progress(0.7)
         brand = reliance.brand_reliance(bench)
         values = {
             "explained": sample.values(lambda _, some: float(np.mean([_says(one) for one in some]))),
             **{_name(side, name): some for side in sides for name, some in curves.values(sample, sides[side]).items()},
-            **{_name(side, "simulatability"): _simulatability(sample, side) for side in sides},
+            **{_name(side, "simulatability"): _simulatability(sample, side, lambda one: one) for side in sides},
+            **{_name(side, name): some for side in told for name, some in reasons.values(sample, side).items()},
+            **{_name(side, "reason simulatability"): _simulatability(sample, side, reasons.short) for side in told},
             "completeness gap": sample.values(lambda _, some: float(np.mean([one.gap for one in some]))),
             "stability": _stability(sample, explainer),
             "reads the query": reliance.reads_query(sample),
@@ -170,11 +190,12 @@ def _name(side: Side, name: str) -> str:
     return f"{WORDS[side]}: {name}"
 
 
-def _simulatability(sample: Sample, side: Side) -> Numbers:
+def _simulatability(sample: Sample, side: Side, as_told: Callable[[Explanation], Explanation]) -> Numbers:
     bench, items = sample.bench, sample.bench.data.items
 
     def simulated(place: int, some: Sequence[Explained]) -> float:
-        known = [one.sides[side] for one in some if side in one.sides and one.sides[side].says_something]
+        known = [as_told(one.sides[side]) for one in some if side in one.sides]
+        known = [one for one in known if one.says_something]
         if not known:
             return math.nan
         case, explained = bench.data.cases[place], {one.target.item for one in some}

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.gate.typing_errors import seeded
+from evaluator.message import Text, said
+from evaluator.offline.data import Case, Document, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, mean_reading, optional
-from evaluator.offline.message import Text, said
 from evaluator.offline.perturbations import attack
 from evaluator.offline.perturbations.lexicon import Lexicon
 from evaluator.offline.perturbations.perturbation import (
@@ -22,12 +23,12 @@ from evaluator.offline.perturbations.perturbation import (
     ListingPerturbation,
     QueryPerturbation,
     every,
-    seeded,
 )
 from evaluator.offline.perturbations.shift import FIRST, order
-from evaluator.offline.perturbations.trial import Outcome, Trial, blind, sample
+from evaluator.offline.perturbations.trial import Outcome, Trial, sample
 from evaluator.offline.resampling import Numbers, interval
 from evaluator.offline.safety.privacy import Showable
+from models.measures.names import NDCG, RANK_CORRELATION, perturbed
 
 NAME = "robustness"
 
@@ -57,6 +58,12 @@ FIGURES = {
     ),
     "flipped": ("first place flips", "lower", "Share of cases in which another item comes first after the change."),
 }
+
+AS_THE_GATE = {
+    "correlation": (RANK_CORRELATION, "Rank correlation of the scores before and after the change (Spearman)."),
+    "after": (NDCG, "nDCG@10 after the change."),
+}
+"""What the gate measures of queries that are written differently, each with one slight change."""
 
 
 class Robustness:
@@ -194,7 +201,8 @@ def _reading(bench: Bench, measure: str, values: Numbers, better: Any, says: Tex
 def _figures(bench: Bench, outcomes: Sequence[Outcome]) -> Iterator[Reading]:
     """Over all perturbations, by perturbation, and nDCG also by strength.
 
-    Contenders are compared over all and by perturbation. Figures by strength are not compared: there are too many.
+    Contenders are compared over all and by perturbation. Figures by strength are not compared: there are too many. The
+    exception is what the gate measures, of the slightest change.
     """
     kinds = dict.fromkeys(one.name for one in outcomes)
     cases = len(bench.data.cases)
@@ -209,6 +217,10 @@ def _figures(bench: Bench, outcomes: Sequence[Outcome]) -> Iterator[Reading]:
             yield _reading(bench, measure, of_kind, better, says, f"perturbation: {kind}")
         for (name, strength), values in columns.items() if figure == "lost" else ():
             yield _reading(bench, measure, values, None, says, f"perturbation: {name}, strength {strength}")
+    for one in outcomes:
+        if one.strength == STRENGTHS[0]:
+            for figure, (measure, says) in AS_THE_GATE.items():
+                yield _reading(bench, measure, one.column(figure, cases), "higher", says, perturbed(one.name))
 
 
 def _worst(bench: Bench, outcomes: Sequence[Outcome], core: Sequence[int]) -> Iterator[Reading]:

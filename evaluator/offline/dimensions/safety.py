@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.data import Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, Reading, finding, optional
-from evaluator.offline.fairness.exposure import exposures
 from evaluator.offline.fairness.groups import ranked
-from evaluator.offline.message import Text, said
 from evaluator.offline.resampling import Interval, Numbers, interval
 from evaluator.offline.safety.classifier import Classify, every
+from models.measures.shelves import shared
 
 NAME = "safety"
 
@@ -100,7 +100,7 @@ def _per_case(
         if asked[row] or not case.items:
             continue
         of = np.array([number.get(harm[item], len(names)) for item in case.items])
-        exposed = exposures(scores)
+        exposed = shared(scores)
         seen[row] = np.bincount(of, exposed, len(names) + 1)[:-1] / exposed.sum()
         there[row] = float((of < len(names)).mean())
     return seen, there
@@ -111,7 +111,7 @@ def _examples(bench: Bench, harm: Mapping[str, str], asked: Sequence[bool]) -> l
     sums: dict[str, float] = {}
     for case, scores, wanted in zip(bench.data.cases, bench.scores, asked, strict=True):
         if not wanted:
-            for item, exposed in zip(case.items, exposures(scores).tolist(), strict=True):
+            for item, exposed in zip(case.items, shared(scores).tolist(), strict=True):
                 if harm[item] and exposed:
                     sums[item] = sums.get(item, 0.0) + exposed
     most = sorted(sums, key=lambda item: (-sums[item], item))[:EXAMPLES]

@@ -6,16 +6,15 @@ are shown: else the first ten are the same whoever ranks.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 
-from evaluator.metrics.ranking import novelty
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Reading, mean_reading
 from evaluator.offline.resampling import Numbers
-
-AT = 10
+from models.measures.names import COVERAGE, DIVERSITY, NOVELTY
+from models.measures.ranking import DEPTH
+from models.measures.shelves import coverage, diversity, novelty, words
 
 LEAST = 30
 """Cases with more candidates than are shown that these measures need."""
@@ -31,16 +30,14 @@ def readings(bench: Bench) -> Iterator[Reading]:
         return
     yield _coverage(bench, shown)
     says = "Mean Jaccard distance of the words of two of the first ten items: 0 where all texts have the same words."
-    words = {item: frozenset(_words(bench.data, item)) for some in shown.values() for item in some}
-    yield _mean(
-        bench, "diversity@10", says, {place: diversity([words[i] for i in some]) for place, some in shown.items()}
-    )
+    of = {item: words(bench.data.items[item].text) for some in shown.values() for item in some}
+    yield _mean(bench, DIVERSITY, says, {place: diversity([of[i] for i in some]) for place, some in shown.items()})
     if bench.data.task == "graded" or not bench.data.train:
         return
     known = popularity(bench.data)
     says = "Mean self-information of the first ten, in bits, by how often training shows them (Zhou et al. 2010)."
     total = known.total()
-    yield _mean(bench, "novelty@10", says, {place: novelty(some, known, total) for place, some in shown.items()})
+    yield _mean(bench, NOVELTY, says, {place: novelty(some, known, total) for place, some in shown.items()})
     says = "Share of the first ten that is relevant, new to the shopper and no best seller (Ge et al. 2010)."
     found = {
         place: serendipity(bench.data.cases[place], some, known, bench.data.span[0]) for place, some in shown.items()
@@ -52,8 +49,8 @@ def firsts(bench: Bench) -> dict[int, tuple[str, ...]]:
     """The first ten items of every case with more than ten candidates."""
     found = {}
     for place, (case, scores) in enumerate(zip(bench.data.cases, bench.scores, strict=True)):
-        if len(case.items) > AT:
-            order = np.argsort(-scores, kind="stable")[:AT]
+        if len(case.items) > DEPTH:
+            order = np.argsort(-scores, kind="stable")[:DEPTH]
             found[place] = tuple(case.items[rank] for rank in order)
     return found
 
@@ -61,18 +58,6 @@ def firsts(bench: Bench) -> dict[int, tuple[str, ...]]:
 def popularity(data: EvaluationData) -> Counter[str]:
     """How often each item is in the training part: shown in lists of clicks, bought in a feed's orders."""
     return Counter(item for case in data.train for item in case.items)
-
-
-def diversity(words: Sequence[frozenset[str]]) -> float:
-    """The mean Jaccard distance of pairs; NaN for fewer than two.
-
-    Examples
-    --------
-    >>> diversity([frozenset("ab"), frozenset("bc")]), diversity([frozenset("a")] * 2)
-    (0.6666666666666667, 0.0)
-    """
-    apart = [1 - len(one & other) / max(1, len(one | other)) for one, other in combinations(words, 2)]
-    return float(np.mean(apart)) if apart else float("nan")
 
 
 def serendipity(case: Case, shown: Sequence[str], known: Counter[str], least: float) -> float:
@@ -92,16 +77,16 @@ def serendipity(case: Case, shown: Sequence[str], known: Counter[str], least: fl
 
 def _best(case: Case, known: Counter[str]) -> list[tuple[str, int]]:
     counts = Counter({item: known[item] for item in case.items if known[item]})
-    return counts.most_common(AT)
+    return counts.most_common(DEPTH)
 
 
 def _coverage(bench: Bench, shown: Shown) -> Reading:
     candidates = {item for place in shown for item in bench.data.cases[place].items}
     return Reading(
-        measure="coverage@10",
+        measure=COVERAGE,
         dimension="effect",
         better=None,
-        value=len({item for some in shown.values() for item in some}) / len(candidates),
+        value=coverage({item for some in shown.values() for item in some}, len(candidates)),
         count=len(shown),
         says="Share of all candidates that is among the first ten of any case.",
         note="no interval: it grows with the number of cases",
@@ -113,7 +98,3 @@ def _mean(bench: Bench, name: str, says: str, values: Mapping[int, float], bette
     numbers[list(values)] = list(values.values())
     way = "higher" if better else None
     return mean_reading(numbers, bench.resampling, measure=name, dimension="effect", better=way, says=says)
-
-
-def _words(data: EvaluationData, item: str) -> list[str]:
-    return data.items[item].text.casefold().split()

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
 from evaluator.offline.data import Case, Document, EvaluationData, spelled
 from evaluator.offline.dimensions.dimension import Bench, Finding, Reading, finding
-from evaluator.offline.message import Text, said
 from evaluator.offline.resampling import Numbers, interval
 from evaluator.offline.safety.privacy import told_of
+from models.measures.ranking import DEPTH, ndcg, random_ndcg
 
 EMPTY = "effect/empty"
 """The id of the item without a text."""
@@ -41,24 +42,20 @@ def empty_item() -> dict[str, Document]:
     return {EMPTY: Document("")}
 
 
-def random_ndcg(case: Case, least: float, at: int = 10) -> float:
-    """The nDCG that a random order of the judged items has on average; NaN where no order is better than another.
+def chance_ndcg(case: Case, least: float, at: int = DEPTH) -> float:
+    """The nDCG that a random order of a case's judged items has on average; NaN where no order is better than another.
 
     Examples
     --------
-    >>> round(random_ndcg(Case("c", ("a", "b"), np.array([0.0, 1.0])), 0.0), 3)
+    >>> round(chance_ndcg(Case("c", ("a", "b"), np.array([0.0, 1.0])), 0.0), 3)
     0.815
     """
-    gains = case.gains[~np.isnan(case.gains)] - least
-    if not case.decided:
-        return float("nan")
-    discounts = 1 / np.log2(np.arange(2, min(at, len(gains)) + 2))
-    return float(gains.mean() * discounts.sum() / (np.sort(gains)[::-1][:at] @ discounts))
+    return random_ndcg(case.gains[~np.isnan(case.gains)] - least, at)
 
 
 def findings(bench: Bench, ndcg: Numbers, calibration: Sequence[Reading]) -> Iterator[Finding]:
     """All of them; ``ndcg`` is of each case, NaN where undefined; ``calibration`` of each intent."""
-    base = np.array([random_ndcg(case, bench.data.span[0]) for case in bench.data.cases])
+    base = np.array([chance_ndcg(case, bench.data.span[0]) for case in bench.data.cases])
     yield from _overlap(bench, ndcg, base)
     yield from _too_good(bench, ndcg, base)
     yield from _miscalibrated(bench, ndcg, base, calibration)
@@ -156,7 +153,7 @@ def second_panel(data: EvaluationData, seed: int) -> Numbers | None:
         gains = np.sort(case.gains[~np.isnan(case.gains)])[::-1]
         under = np.floor(gains)
         votes = under + chance.binomial(3, gains - under, (PANELS, len(gains))) / 3
-        found[place] = np.mean([_ndcg(row - data.span[0]) for row in votes])
+        found[place] = np.mean(np.nan_to_num([ndcg(row - data.span[0]) for row in votes], nan=1.0))
     return found
 
 
@@ -166,12 +163,6 @@ def _averaged(data: EvaluationData) -> bool:
     bounds = np.array(data.span)
     whole = bool((bounds == bounds.round()).all())
     return whole and float((gains != gains.round()).mean()) > 0.2 and bounds[1] - bounds[0] > 1
-
-
-def _ndcg(gains: Numbers, at: int = 10) -> float:
-    discounts = 1 / np.log2(np.arange(2, min(at, len(gains)) + 2))
-    best = np.sort(gains)[::-1][:at] @ discounts
-    return float(gains[:at] @ discounts / best) if best > 0 else 1.0
 
 
 def _miscalibrated(bench: Bench, ndcg: Numbers, base: Numbers, calibration: Sequence[Reading]) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.experiments.off_policy import Logs, effective_size
+from evaluator.message import said
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, optional
-from evaluator.offline.message import said
 
 CLIP = 100.0
 """Importance weights at most."""

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench, Part, Reading, optional
 from evaluator.offline.measures.measure import Better
-from evaluator.offline.message import Text, said
 from evaluator.offline.resampling import Numbers
 from models.intents import INTENTS
+from models.measures.names import ECE, LOG_LOSS
+from models.measures.probabilities import Reliability, expected_calibration_error
 from models.scorer import Floats
 from models.training.examples import LEVELS, soft_target
-from models.training.reliability import Reliability, expected_calibration_error
 
 
 def targets(case: Case, data: EvaluationData) -> Numbers:
@@ -32,8 +33,11 @@ def targets(case: Case, data: EvaluationData) -> Numbers:
     >>> targets(case, EvaluationData("d", "clicks", [case], [], {}, (1.0, 2.0)))[1].tolist()
     [0.0, 0.0, 1.0, 0.0]
     """
+    judged = ~np.isnan(case.gains)
+    if case.targets is not None:
+        return case.targets[judged]
     low, high = data.span
-    levels = (case.gains[~np.isnan(case.gains)] - low) / (high - low)
+    levels = (case.gains[judged] - low) / (high - low)
     if data.task != "graded":
         levels = np.where(levels > 0, LEVELS["look"], LEVELS["ignore"])
     return np.array([soft_target(level) for level in levels], np.float64).reshape(-1, len(INTENTS))
@@ -46,13 +50,17 @@ def part(bench: Bench) -> Part:
     judged = [~np.isnan(case.gains) for case in bench.data.cases]
     wanted = [targets(case, bench.data) for case in bench.data.cases]
     given = [found[known] for found, known in zip(bench.probabilities, judged, strict=True)]
-    counts = np.array([len(rows) for rows in wanted], np.float64)
+    masses = [
+        np.ones(known.sum()) if case.masses is None else case.masses[known]
+        for case, known in zip(bench.data.cases, judged, strict=True)
+    ]
+    counts = np.array([some.sum() for some in masses])
     if not counts.sum():
         return Part()
-    from evaluator.gate.checks.quality import gaps, log_losses  # they load torch, which most contenders do not need
     from evaluator.gate.dataset import GateRequest, RankedList
+    from evaluator.gate.figures.quality import gaps, log_losses  # they load torch, which most contenders do not need
 
-    lists = [RankedList(GateRequest("", (), ()), rows, np.ones(len(rows))) for rows in wanted]
+    lists = [RankedList(GateRequest("", (), ()), rows, some) for rows, some in zip(wanted, masses, strict=True)]
     readings = [
         _log_loss(bench, log_losses(lists, _floats(given)), counts),
         *_calibration(bench, gaps(lists, _floats(given)), counts),
@@ -63,10 +71,10 @@ def part(bench: Bench) -> Part:
 
 
 def _log_loss(bench: Bench, sums: Numbers, counts: Numbers) -> Reading:
-    losses = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    losses = np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
     replicates = bench.resampling.mean(losses, counts)
     says = "Mean cross-entropy of the four intents, in nats; a grade is split between the two nearest intents."
-    return resampled("log_loss", replicates, counts, says, "lower", cases=[optional(value) for value in losses])
+    return resampled(LOG_LOSS, replicates, counts, says, "lower", cases=[optional(value) for value in losses])
 
 
 def _calibration(bench: Bench, gaps: Numbers, counts: Numbers) -> Iterator[Reading]:
@@ -75,10 +83,10 @@ def _calibration(bench: Bench, gaps: Numbers, counts: Numbers) -> Iterator[Readi
     apart = (weights @ gaps).reshape(len(weights), len(INTENTS), -1)
     each = np.asarray(expected_calibration_error(apart, (weights @ counts)[:, None]), np.float64)
     says = "Expected calibration error in ten bins, mean over the four intents (Naeini et al. 2015)."
-    yield resampled("ece", each.mean(1), counts, says, "lower")
+    yield resampled(ECE, each.mean(1), counts, says, "lower")
     for name, column in zip(INTENTS, each.T, strict=True):
         of_intent = said("Expected calibration error of the intent {name}, in ten bins.", name=name)
-        yield resampled("ece", column, counts, of_intent, None, segment=f"intent: {name}")
+        yield resampled(ECE, column, counts, of_intent, None, segment=f"intent: {name}")
 
 
 def resampled(

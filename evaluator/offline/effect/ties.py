@@ -11,7 +11,8 @@ import numpy as np
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, mean_reading
-from evaluator.offline.fairness.exposure import shared
+from models.measures.ranking import discounts, ideal_dcg
+from models.measures.shelves import shared
 
 AT = 10
 
@@ -60,6 +61,6 @@ def ndcg(case: Case, scores: Scores, least: float) -> float:
         return float("nan")
     known = ~np.isnan(case.gains)
     gains = case.gains[known] - least
-    discounts = 1 / np.log2(np.arange(2, min(AT, len(gains)) + 2))
-    best = np.sort(gains)[::-1][:AT] @ discounts
-    return float(gains @ shared(np.asarray(scores)[known], discounts) / best) if best > 0 else float("nan")
+    best = ideal_dcg(gains, AT)
+    worth = discounts(min(AT, len(gains)))
+    return float(gains @ shared(np.asarray(scores)[known], worth) / best) if best > 0 else float("nan")

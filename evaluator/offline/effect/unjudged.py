@@ -11,8 +11,7 @@ from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, mean_reading
 from evaluator.offline.resampling import Numbers
-
-AT = 10
+from models.measures.ranking import DEPTH, dcg, ideal_dcg, ranked
 
 
 def readings(bench: Bench) -> Iterator[Reading]:
@@ -20,7 +19,7 @@ def readings(bench: Bench) -> Iterator[Reading]:
     if not any(np.isnan(case.gains).any() for case in bench.data.cases):
         return
     pairs = list(zip(bench.data.cases, bench.scores, strict=True))
-    share = np.array([np.isnan(case.gains[order(case, scores)][:AT]).mean() for case, scores in pairs])
+    share = np.array([np.isnan(case.gains[order(case, scores)][:DEPTH]).mean() for case, scores in pairs])
     found = np.array([bounds(case, scores, bench.data.span) for case, scores in pairs])
     says = "Share of the first ten that nobody judged."
     yield _reading(bench, "unjudged@10", share, says)
@@ -32,8 +31,7 @@ def readings(bench: Bench) -> Iterator[Reading]:
 
 def order(case: Case, scores: Scores) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """Places of the candidates, best first; of equal scores the lesser gain first, then the unjudged."""
-    found: np.ndarray[tuple[int], np.dtype[np.intp]] = np.lexsort((case.gains, -np.asarray(scores)))
-    return found
+    return ranked(case.gains, scores)
 
 
 def bounds(case: Case, scores: Scores, span: tuple[float, float]) -> tuple[float, float]:
@@ -53,10 +51,7 @@ def bounds(case: Case, scores: Scores, span: tuple[float, float]) -> tuple[float
     bad, perfect = np.where(unjudged, 0.0, gains), np.where(unjudged, high - low, gains)
     if not bad.any():
         return float("nan"), float("nan")
-    discounts = 1 / np.log2(np.arange(2, min(AT, len(gains)) + 2))
-    least, most = bad[:AT] @ discounts, perfect[:AT] @ discounts
-    ideal, larger = (np.sort(some)[::-1][:AT] @ discounts for some in (bad, perfect))
-    return float(least / larger), min(1.0, float(most / ideal))
+    return dcg(bad) / ideal_dcg(perfect), min(1.0, dcg(perfect) / ideal_dcg(bad))
 
 
 def _reading(bench: Bench, name: str, values: Numbers, says: str) -> Reading:

@@ -14,6 +14,7 @@ from evaluator.offline.contenders.contender import Contender, TextContender, che
 from evaluator.offline.data import EvaluationData
 from evaluator.offline.explanations.explanation import Side, Target, past
 from evaluator.offline.resampling import Numbers
+from models.words import kept, words
 
 
 class Reduced(NamedTuple):
@@ -43,9 +44,9 @@ class Ablation:
         """A target's parts of one side."""
         match side:
             case "query":
-                return tuple(target.case.query.split())
+                return words(target.case.query)
             case "item":
-                return tuple(self.data.items[target.item].text.split())
+                return words(self.data.items[target.item].text)
             case "history":
                 return past(target.case)
 
@@ -68,7 +69,7 @@ class Ablation:
         if not found or not isinstance(self.contender, TextContender):
             return []
         cases = [one.target.case for one in found]
-        texts = [[" ".join(self._kept(one))] for one in found]
+        texts = [[kept(self.data.items[one.target.item].text, one.kept)] for one in found]
         return [float(part[0]) for part in checked(self.contender.score_texts(cases, texts), cases)]
 
     def _of_cases(self, wanted: Iterable[Reduced]) -> list[float]:
@@ -76,12 +77,9 @@ class Ablation:
         for one in wanted:
             case = one.target.case
             if one.side == "query":
-                cases.append(replace(case, query=" ".join(self._kept(one))))
+                cases.append(replace(case, query=kept(case.query, one.kept)))
             else:
-                left = set(past(case)) - set(self._kept(one))
+                items = past(case)
+                left = set(items) - {items[place] for place in one.kept}
                 cases.append(replace(case, history=tuple(item for item in case.history if item not in left)))
         return [float(part[0]) for part in checked(self.contender.score(cases), cases)] if cases else []
-
-    def _kept(self, one: Reduced) -> list[str]:
-        parts = self.parts(one.target, one.side)
-        return [parts[place] for place in one.kept]

@@ -26,25 +26,26 @@ MODELS = "evaluator.offline.contenders.bert"
 
 
 def explainer_of(contender: Contender, data: EvaluationData, ablation: Ablation) -> Explainer:
-    """Gradients for cross-encoders, term matches for late interaction, else leaving one out; so too for every feed."""
-    own = _of_model(contender, data) if data.task != "feed" and MODELS in sys.modules else None
+    """The head's own matches for late interaction, gradients for cross-encoders in a search, else leaving one out."""
+    own = _of_model(contender, data) if MODELS in sys.modules else None
     return own or Occlusion(ablation)
 
 
 def _of_model(contender: Contender, data: EvaluationData) -> Explainer | None:
     from evaluator.offline.contenders.bert import Reranker, ServedModel
-    from evaluator.offline.explanations.matches import TermMatches
+    from evaluator.offline.explanations.matches import PastMatches, TermMatches
     from models.cross_encoder import CrossEncoderScorer
     from models.late_interaction import LateInteractionScorer
 
+    feed = data.task == "feed"
     if isinstance(contender, Reranker):
-        return _of_reranker(contender, data)
+        return None if feed else _of_reranker(contender, data)
     if isinstance(contender, ServedModel):
         match contender.served.scorer:
-            case CrossEncoderScorer() as scorer:
-                return _of_scorer(scorer, data)
             case LateInteractionScorer() as scorer:
-                return TermMatches(contender.served.encoder, scorer.head, data)
+                return (PastMatches if feed else TermMatches)(contender.served.encoder, scorer.head, data)
+            case CrossEncoderScorer() as scorer if not feed:
+                return _of_scorer(scorer, data)
     return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluator.offline.data import Case
 from evaluator.offline.resampling import Numbers
+from models.words import Words, word_spans
 
 Side = Literal["query", "item", "history"]
 """What is attributed to: the query's words, the item's words, or the shopper's past items."""
@@ -35,14 +36,17 @@ class Explanation:
     Attributes
     ----------
     parts
-        Words as they are written, or ids of past items, newest first.
+        Words as they are written (:mod:`models.words`), or ids of past items, newest first.
     attributions
         float64 [parts]: above zero where the part raises the score.
+    named
+        Places of the parts that a shelf's ``reason`` names; None where a worker gives this side no reason.
     """
 
     side: Side
     parts: tuple[str, ...]
     attributions: Numbers
+    named: tuple[int, ...] | None = None
 
     @property
     def says_something(self) -> bool:
@@ -108,7 +112,7 @@ def plain(word: str) -> str:
 
 
 def by_word(spans: Sequence[tuple[int, int]], values: Numbers, text: str) -> Numbers:
-    """Sums over word pieces by the word in which each begins; words are what stands between spaces.
+    """Sums over word pieces by the word in which each begins, for all words of a text.
 
     Parameters
     ----------
@@ -119,13 +123,12 @@ def by_word(spans: Sequence[tuple[int, int]], values: Numbers, text: str) -> Num
 
     Examples
     --------
-    >>> by_word([(0, 3), (3, 5), (6, 9)], np.array([1.0, 2.0, 4.0]), "tapes red").tolist()
-    [3.0, 4.0]
+    >>> by_word([(0, 3), (3, 5), (6, 9)], np.array([1.0, 2.0, 4.0]), "tapes red long").tolist()
+    [3.0, 4.0, 0.0]
     """
-    ends = [found.end() for found in re.finditer(r"\S+", text)]
-    sums = np.zeros(len(ends))
-    for (start, end), value in zip(spans, values, strict=True):
-        place = int(np.searchsorted(ends, start, side="right"))
-        if end > start and place < len(ends):
-            sums[place] += value
-    return sums
+    return for_all(Words.of(text, spans).sums(values), text)
+
+
+def for_all(values: Numbers, text: str) -> Numbers:
+    """Values of a text's first words, and zero for the others, of which nothing is known."""
+    return np.pad(values, (0, len(word_spans(text)) - len(values)))

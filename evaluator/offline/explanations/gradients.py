@@ -15,6 +15,7 @@ from captum.attr import IntegratedGradients
 
 from evaluator.offline.data import EvaluationData
 from evaluator.offline.explanations.explanation import Explained, Explanation, Side, Target, by_word
+from models.words import words
 
 TOLERANCE = 0.01
 """Largest gap between the attributions' sum and the score's difference, as a share of this."""
@@ -115,5 +116,5 @@ def _sides(batch: Any, row: int, texts: tuple[str, str], pieces: np.ndarray) -> 
         own = [place for place, owner in enumerate(owners) if owner == number]
         text = texts[number]
         values = by_word([tuple(spans[place]) for place in own], pieces[own], text)
-        found[side] = Explanation(side, tuple(text.split()), values)
+        found[side] = Explanation(side, words(text), values)
     return found

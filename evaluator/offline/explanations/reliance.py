@@ -91,7 +91,7 @@ def reads_query(sample: Sample) -> Numbers:
     if sample.bench.data.task == "feed":
         return np.full(len(sample.bench.data.cases), np.nan)
     wanted = {
-        place: [without_each(one.target, "query", len(one.target.case.query.split())) for one in some]
+        place: [without_each(one.target, "query", len(sample.ablation.parts(one.target, "query"))) for one in some]
         for place, some in sample.of.items()
     }
     sample.ablation.scores([one for some in wanted.values() for part in some for one in part])

@@ -15,6 +15,7 @@ from evaluator.offline.dimensions.dimension import Bench
 from evaluator.offline.explanations.ablation import Ablation
 from evaluator.offline.explanations.explanation import Explained, Explainer, Target, past, target
 from evaluator.offline.resampling import Numbers
+from models.words import words
 
 SLOW_S = 0.25
 """A contender that takes longer for a case is slow, such as a service."""
@@ -69,7 +70,7 @@ def affordable(bench: Bench, cases: int) -> int:
 
 def _rich(case: Case) -> bool:
     """Whether there are two items, and two words or past items to tell apart."""
-    parts = case.query.split() or past(case)
+    parts = words(case.query) or past(case)
     return len(case.items) > 1 and len(parts) > 1
 
 

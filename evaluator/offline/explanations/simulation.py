@@ -11,11 +11,12 @@ import numpy as np
 
 from evaluator.offline.explanations.explanation import Explanation, plain
 from evaluator.offline.resampling import Numbers
+from models.words import words
 
 
 def words_of(text: str) -> set[str]:
     """A text's words, to be compared."""
-    return {plain(word) for word in text.split()}
+    return {plain(word) for word in words(text)}
 
 
 def by_words(explanations: Iterable[Explanation]) -> Callable[[str], float]:

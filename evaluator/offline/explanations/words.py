@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evaluator.offline.explanations.explanation import plain
+from models.words import words
 
 
 def brand_places(words: Sequence[str], brand: str) -> tuple[int, ...]:
@@ -47,4 +48,4 @@ def paraphrase(query: str) -> str:
     >>> paraphrase("red garden hose")
     'HOSE GARDEN RED'
     """
-    return " ".join(reversed(query.upper().split()))
+    return " ".join(reversed(words(query.upper())))

@@ -1,8 +1,6 @@
 """Exposure and merit of groups of items, case by case.
 
-A place's exposure is the gate's, :func:`evaluator.gate.checks.exposure.discounts`, of the first ten places (Singh and
-Joachims 2018, "Fairness of Exposure in Rankings"). Items with equal scores share the exposure of their places: that is
-its expectation over random orders of them. Pure.
+A place's exposure is that of :mod:`models.measures.shelves`, as in the gate and on the live page. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,41 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.gate.checks.exposure import DEPTH, discounts
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.resampling import Numbers, Resampling
-
-
-def shared(scores: Scores, worth: Numbers) -> Numbers:
-    """What each item gets of the worth of the places, best place first; items with equal scores share.
-
-    Examples
-    --------
-    >>> shared(np.array([0.2, 0.9, 0.2]), np.array([1.0, 0.5, 0.3])).tolist()
-    [0.4, 1.0, 0.4]
-    """
-    found = np.zeros(len(scores))
-    if not len(scores):
-        return found
-    ranked = np.argsort(-scores, kind="stable")
-    places = np.zeros(len(scores))
-    places[: len(worth)] = worth[: len(scores)]
-    starts = np.flatnonzero(np.diff(-scores[ranked], prepend=-np.inf) != 0)
-    lengths = np.diff(starts, append=len(scores))
-    found[ranked] = np.repeat(np.add.reduceat(places, starts) / lengths, lengths)
-    return found
-
-
-def exposures(scores: Scores) -> Numbers:
-    """The exposure of each item of a case.
-
-    Examples
-    --------
-    >>> exposures(np.array([0.1, 0.9, 0.5])).round(2).tolist()
-    [0.5, 1.0, 0.63]
-    """
-    return shared(scores, discounts(min(DEPTH, len(scores))))
+from models.measures.shelves import shared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,9 +69,9 @@ def shares_of(data: EvaluationData, scores: Sequence[Scores], groups: Mapping[st
         of = numbers.get(case.items)
         if of is None:
             of = numbers[case.items] = np.array([number.get(groups.get(item, ""), len(names)) for item in case.items])
-        seen = exposures(own)
+        seen = shared(own)
         total[row] = seen.sum()
-        parts = seen, gains * (total[row] / gains.sum()), exposures(gains)
+        parts = seen, gains * (total[row] / gains.sum()), shared(gains)
         for place, part in enumerate(parts):
             found[place, row] = np.bincount(of, part, len(names) + 1)[:-1]
     return Shares(names, found[0], found[1], found[2], total)

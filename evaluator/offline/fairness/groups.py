@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluator.message import Text, said
 from evaluator.offline.data import Document, EvaluationData
-from evaluator.offline.message import Text, said
 
 LEAST_ITEMS = 5
 """Items that a brand needs to be mined from titles."""

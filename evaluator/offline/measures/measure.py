@@ -14,6 +14,7 @@ import numpy as np
 from evaluator.offline import measures
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, Gains
+from models.measures.ranking import ranked
 
 Better = Literal["higher", "lower"]
 
@@ -80,5 +81,5 @@ def judged(case: Case, scores: Scores, least: float) -> Judged:
     [0.0, 2.0]
     """
     known = np.flatnonzero(~np.isnan(case.gains))
-    order = known[np.lexsort((case.gains[known], -np.asarray(scores)[known]))]
+    order = known[ranked(case.gains[known], np.asarray(scores)[known])]
     return Judged(case, case.gains[order] - least, tuple(case.items[place] for place in order))

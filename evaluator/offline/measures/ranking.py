@@ -1,42 +1,15 @@
 """nDCG, MRR, MAP, recall and precision: how good the order is of the items that were judged.
 
-Knows one judged case. A relevant item has more than half of the largest gain of its case.
+Knows one judged case. nDCG, reciprocal rank and what is relevant are :mod:`models.measures.ranking`'s.
 """
 
 import math
 
 import numpy as np
 
-from evaluator.offline.data import Gains
 from evaluator.offline.measures.measure import Judged, Measure
-
-
-def ndcg(gains: Gains, at: int = 10) -> float:
-    """Discounted cumulative gain over the best possible one, linear gain, discount 1 / log2(1 + rank) (Järvelin and
-    Kekäläinen 2002); NaN where no gain is above the others.
-
-    Examples
-    --------
-    >>> round(ndcg(np.array([0.0, 1.0])), 3), ndcg(np.array([1.0, 1.0]))
-    (0.631, nan)
-    """
-    if not len(gains) or np.ptp(gains) == 0:
-        return math.nan
-    discounts = 1 / np.log2(np.arange(2, min(at, len(gains)) + 2))
-    best = np.sort(gains)[::-1][:at] @ discounts
-    return float(gains[:at] @ discounts / best) if best > 0 else math.nan
-
-
-def relevant(gains: Gains) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which items are relevant: their gain is more than half of the largest one."""
-    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = gains > gains.max(initial=0.0) / 2
-    return found
-
-
-def reciprocal_rank(one: Judged) -> float:
-    """One over the rank of the first relevant item (Voorhees 1999)."""
-    hits = np.flatnonzero(relevant(one.gains))
-    return float(1 / (hits[0] + 1)) if one.case.decided and len(hits) else math.nan
+from models.measures.names import MRR, NDCG
+from models.measures.ranking import ndcg, reciprocal_rank, relevant
 
 
 def average_precision(one: Judged) -> float:
@@ -82,10 +55,10 @@ def new_items(one: Judged, at: int = 20) -> float:
 
 
 MEASURES = (
+    Measure(NDCG, lambda one: ndcg(one.gains), "nDCG of the first ten, linear gain (Järvelin, Kekäläinen 2002)."),
     Measure(
-        "ndcg@10", lambda one: ndcg(one.gains, 10), "nDCG of the first ten, linear gain (Järvelin, Kekäläinen 2002)."
+        MRR, lambda one: reciprocal_rank(one.gains), "One over the rank of the first relevant item (Voorhees 1999)."
     ),
-    Measure("mrr", reciprocal_rank, "One over the rank of the first relevant item (Voorhees 1999)."),
     Measure("map", average_precision, "Mean of the precisions at the relevant items' ranks."),
     Measure("recall@5", lambda one: recall(one, 5), "Share of the relevant items that are among the first five."),
     Measure("ndcg@20", lambda one: ndcg(one.gains, 20), "nDCG of the first twenty, linear gain."),

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evaluator.gate.typing_errors import seeded
 from evaluator.offline.contenders.contender import Scores
-from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.data import Case, Document, EvaluationData, blind
 from evaluator.offline.perturbations.lexicon import Lexicon, common_words
-from evaluator.offline.perturbations.perturbation import STRENGTHS, Change, ListingPerturbation, every, seeded
+from evaluator.offline.perturbations.perturbation import STRENGTHS, Change, ListingPerturbation, every
 from evaluator.offline.perturbations.shift import place_of, shift
-from evaluator.offline.perturbations.trial import Outcome, Trial, blind, sample
+from evaluator.offline.perturbations.trial import Outcome, Trial, sample
 
 ATTACKED = 60
 """Cases in which a listing is changed."""

@@ -117,8 +117,3 @@ def every() -> list[Perturbation]:
     for module in sorted(one.name for one in pkgutil.iter_modules(perturbations.__path__)):
         found += getattr(importlib.import_module(f"{perturbations.__name__}.{module}"), "PERTURBATIONS", ())
     return found
-
-
-def seeded(*names: str | int) -> random.Random:
-    """Randomness of its own for whatever is named: the same names give the same."""
-    return random.Random("\n".join(map(str, names)))

@@ -11,9 +11,9 @@ import numpy as np
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
+from models.measures.ranking import DEPTH, correlation, ndcg
 
-FIRST = 10
+FIRST = DEPTH
 """Ranks that count; in lists shorter than twice as many, the first half."""
 
 ROUNDING = 1e-3
@@ -33,15 +33,21 @@ class Shift(NamedTuple):
         The probability that another item is first, where items of equal scores stand in an order drawn once for both.
     moved
         1 where any score changed, else 0.
+    correlation
+        The rank correlation of the scores before and after; NaN where all were equal before.
+    after
+        nDCG@10 after.
     """
 
     lost: float
     overlap: float
     flipped: float
     moved: float
+    correlation: float
+    after: float
 
 
-NOTHING = Shift(math.nan, math.nan, math.nan, math.nan)
+NOTHING = Shift(*[math.nan] * 6)
 
 
 def order(scores: Scores) -> list[int]:
@@ -72,16 +78,19 @@ def shift(case: Case, before: Scores, after: Scores, least: float) -> Shift:
     --------
     >>> case = Case("c", ("a", "b", "c"), np.array([1.0, 0.0, 0.0]))
     >>> shift(case, np.array([3.0, 2.0, 1.0]), np.array([3.0, 1.0, 2.0]), 0.0)
-    Shift(lost=0.0, overlap=0.5, flipped=0.0, moved=1.0)
+    Shift(lost=0.0, overlap=0.5, flipped=0.0, moved=1.0, correlation=0.5, after=1.0)
     """
     first = min(FIRST, math.ceil(len(before) / 2))
     kept = set(order(before)[:first]) & set(order(after)[:first])
     was, now = set(np.flatnonzero(before == before.max())), set(np.flatnonzero(after == after.max()))
+    good = quality(case, after, least)
     return Shift(
-        quality(case, before, least) - quality(case, after, least),
+        quality(case, before, least) - good,
         len(kept) / first,
         1 - len(was & now) / len(was | now),
         float(not same(before, after)),
+        correlation(before, after),
+        good,
     )
 
 

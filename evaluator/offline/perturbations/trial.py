@@ -4,15 +4,14 @@ Knows cases and contenders; nothing of what the changes are. A contender that fa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from evaluator.message import Text
 from evaluator.offline.contenders.contender import Scores, ServiceError, checked
-from evaluator.offline.data import Case, EvaluationData
+from evaluator.offline.data import Case, EvaluationData, blind
 from evaluator.offline.dimensions.dimension import Bench
-from evaluator.offline.message import Text
 from evaluator.offline.perturbations.shift import NOTHING, Shift, same, shift
 from evaluator.offline.resampling import Numbers
 from evaluator.offline.safety.privacy import told_of
@@ -136,9 +135,3 @@ class Trial:
         scores = self.score("shorter lists", halves)
         pairs = zip(some, scores or (), strict=False)
         return scores is not None and all(same(np.asarray(self.bench.scores[i])[::2], half) for i, half in pairs)
-
-
-def blind(case: Case, **changed: Any) -> Case:
-    """A changed copy of a case without gains and propensities, as a contender sees it."""
-    items = changed.get("items", case.items)
-    return replace(case, gains=np.full(len(items), np.nan), propensities=None, **changed)

@@ -18,7 +18,7 @@ def repeated(slip: Callable[[str, random.Random], str]) -> Callable[[Change], st
 
     Examples
     --------
-    >>> twice = repeated(lambda text, chance: perturb(text, "words", chance))
+    >>> twice = repeated(lambda text, chance: perturb(text, "words left out", chance))
     >>> twice(Change("green garden hose", 2, random.Random(0)))
     'green'
     """
@@ -51,7 +51,7 @@ PERTURBATIONS = (
     ),
     QueryPerturbation(
         "words left out",
-        repeated(lambda text, chance: perturb(text, "words", chance)),
+        repeated(lambda text, chance: perturb(text, "words left out", chance)),
         "One, two or three words are left out; one always stays.",
         asks_less=True,
     ),

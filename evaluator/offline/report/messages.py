@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from markupsafe import Markup
 
-from evaluator.offline.message import Message, Text
+from evaluator.message import Message, Text
 
 Language = Literal["en", "zh"]
 

@@ -7,10 +7,10 @@ Pure: takes results, gives what templates draw. Knows nothing of languages or of
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluator.offline.data import Task
+from evaluator.message import Text
+from evaluator.offline.data import Source
 from evaluator.offline.dimensions.dimension import Finding
 from evaluator.offline.effect import ties
-from evaluator.offline.message import Text
 from evaluator.offline.report import charts
 from evaluator.offline.report.charts import Costed, Front
 from evaluator.offline.report.disagreements import Disagreements
@@ -82,7 +82,7 @@ class Page:
 
     spec: Spec
     data_name: str
-    task: Task
+    task: Source
     counts: tuple[int, int, int]
     made: Provenance
     summary: Summary

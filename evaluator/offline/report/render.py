@@ -12,8 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evaluator.offline.agreement import LEAST as LEAST_EXPERIMENTS
 from evaluator.offline.data import EvaluationData
 from evaluator.offline.history import History, Series
+from evaluator.offline.prediction import Prediction
 from evaluator.offline.report import charts, messages, page
 from evaluator.offline.report.disagreements import Disagreements, disagreements
 from evaluator.offline.report.messages import LANGUAGES, Language, Speaker
@@ -40,16 +42,21 @@ MOST_ROWS = 40
 
 
 def write_report(
-    spec: Spec, folder: Path, data: EvaluationData, results: Sequence[Result], summary: Summary
+    spec: Spec,
+    folder: Path,
+    data: EvaluationData,
+    results: Sequence[Result],
+    summary: Summary,
+    prediction: Prediction | None = None,
 ) -> list[Path]:
     """Write ``report.html``, ``report.zh.html``, ``per_query.parquet`` and ``provenance.json`` into a run's folder;
-    returns the pages."""
+    returns the pages. ``prediction`` is what past experiments show, where a store is known."""
     made = provenance(spec, folder)
     counts = (len(data.cases), len(data.train), len(data.items))
     shown = page.page(spec, counts, results, summary, made, _disagreements(folder, data, results, summary))
     with replacing(folder / "per_query.parquet") as file:
         per_query(data, results).write_parquet(file)
-    return write_pages("report", folder, {"page": shown})
+    return write_pages("report", folder, {"page": shown, "prediction": prediction})
 
 
 def write_comparison(found: History, folder: Path) -> list[Path]:
@@ -98,6 +105,7 @@ def _environment() -> Environment:
         "fields_of_words": FIELDS_OF_WORDS,
         "line_of": _line,
         "least_shoppers": LEAST_ASKERS,
+        "least_experiments": LEAST_EXPERIMENTS,
         "most_rows": MOST_ROWS,
     }
     found.filters |= {"short_of": lambda name, short: short.get(name, name), "breakable": breakable}

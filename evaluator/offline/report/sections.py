@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluator.offline.message import Text
+from evaluator.message import Text
 from evaluator.offline.report import charts
 from evaluator.offline.report.charts import Axis, Tick, Whisker
 from evaluator.offline.run import Result

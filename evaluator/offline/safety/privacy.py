@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from evaluator.message import Message, Text, said
 from evaluator.offline.data import Case, EvaluationData, spelled
-from evaluator.offline.message import Message, Text, said
 
 SHORTEST = 4
 """Letters that an id needs to be looked for: a shorter one stands everywhere."""

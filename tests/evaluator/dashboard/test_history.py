@@ -177,14 +177,24 @@ NAMES = sorted(
         *(f"calibration_{name}" for name in ("count", "predicted", "observed")),
         *(f"experiment_{name}" for name in ("impressions", "clicks", "shoppers", "ratio", "ratio_low", "log10_evalue")),
         *(f"drift_{name}" for name in ("statistic", "limit", "alarm")),
-        *("coverage", "exposure_impressions", "propensity", "bots", "bot_clicks", "unreadable", "rate_other", "other"),
+        *(
+            "coverage",
+            "exposure_sum",
+            "exposure_squared",
+            "propensity",
+            "bots",
+            "bot_clicks",
+            "unreadable",
+            "rate_other",
+            "other",
+        ),
     }
 )
 LABELS = {
     "window": ("1h", "24h", "x"),
     "surface": ("feed", "", "*"),
     "position": ("1", "13+", "x"),
-    "measure": ("ndcg_10", "novelty", "x"),
+    "measure": ("ndcg@10", "novelty@10", "x"),
     "intent": ("look", "x"),
     "bin": ("0", "99", "x"),
     "arm": ("canary", "champion", ""),

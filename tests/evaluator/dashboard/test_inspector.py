@@ -46,7 +46,7 @@ def test_a_shelf_with_titles_and_its_age(client: ShelfClient) -> None:
     answer = found(client, "feed", "u1")
     assert answer.exact and answer.said == "The feed of u1." and answer.age_s == 60
     assert (answer.model, answer.arm, answer.shelf_id) == ("m1", "champion", "shelf:feed:u1")
-    assert [(row.place, row.item_id, row.title, row.reason) for row in answer.items] == [
+    assert [(row.place, row.item_id, row.title, row.why) for row in answer.items] == [
         (1, "i1", "A kettle", "vector+lexical"),
         (2, "i1", "A kettle", "vector+lexical"),
     ]

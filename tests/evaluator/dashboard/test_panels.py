@@ -106,7 +106,7 @@ def test_a_p_value_of_zero_is_as_near_as_can_be() -> None:
 def test_measures_carry_an_interval_where_one_holds() -> None:
     series = [
         one
-        for measure, total in (("mrr", 30.0), ("novelty", 800.0))
+        for measure, total in (("mrr", 30.0), ("novelty@10", 800.0))
         for one in (
             Series("measure_sum", {"measure": measure, "surface": "feed"}, total),
             Series("measure_count", {"measure": measure, "surface": "feed"}, 100.0),
@@ -115,17 +115,24 @@ def test_measures_carry_an_interval_where_one_holds() -> None:
     found = {row.measure: row for row in traffic.measures([evaluator(AT, series, "a"), evaluator(AT, series, "b")])}
     assert found["mrr"].mean == pytest.approx(0.3) and found["mrr"].count == 200
     assert found["mrr"].interval == pytest.approx(traffic.hoeffding(0.3, 200))
-    assert found["novelty"].interval is None
-    assert found["coverage"].interval == (0.25, 0.5), "two evaluators may have shown the same items or others"
+    assert found["novelty@10"].interval is None
+    assert found["coverage@10"].interval == (0.25, 0.5), "two evaluators may have shown the same items or others"
 
 
 def test_exposure_keeps_the_largest_brands_and_the_rest() -> None:
-    series = [Series("exposure_impressions", {"brand": f"b{number}"}, float(number)) for number in range(1, 31)]
-    series.append(Series("exposure_impressions", {"brand": ""}, 35.0))
+    def part(brand: str, places: int, each: float = 0.5) -> list[Series]:
+        labels = {"brand": brand}
+        return [
+            Series("exposure_sum", labels, places * each),
+            Series("exposure_squared", labels, places * each**2),
+        ]
+
+    series = [one for number in range(1, 31) for one in part(f"b{number}", number)] + part("", 35)
     found = traffic.exposure([evaluator(AT, series)])
     assert found[0].brand == "b30" and found[-1].brand == "" and len(found) == 13
-    assert sum(row.impressions for row in found) == 500
-    assert found[0].share == wilson(30, 500)
+    assert sum(row.exposure for row in found) == pytest.approx(250)
+    assert found[0].share == pytest.approx(wilson(30, 500)), "equal places are so many impressions"
+    assert traffic.exposure([evaluator(AT, [])]) == []
 
 
 def test_calibration_tells_reliability_and_its_error() -> None:
@@ -133,10 +140,12 @@ def test_calibration_tells_reliability_and_its_error() -> None:
         values = {"count": count, "predicted": predicted, "observed": observed}
         return [Series(f"calibration_{name}", {"intent": "look", "bin": bin}, value) for name, value in values.items()]
 
-    [found] = traffic.calibration([evaluator(AT, [*part("5", 100, 20, 30), *part("2", 100, 5, 5)])])
-    assert found.count == 200 and found.error == pytest.approx(10 / 200)
-    assert [row.predicted for row in found.bins] == pytest.approx([0.05, 0.2])
-    assert found.bins[1].observed == wilson(30, 100)
+    [found] = traffic.calibration(
+        [evaluator(AT, [*part("7", 100, 20, 30), *part("4", 100, 5, 5), *part("2", 100, 1, 0), *part("99", 9, 9, 0)])]
+    )
+    assert found.count == 300 and found.error == pytest.approx((10 + 1) / 300), "bins below a tenth are one"
+    assert [row.predicted for row in found.bins] == pytest.approx([0.01, 0.05, 0.2])
+    assert found.bins[2].observed == wilson(30, 100)
 
 
 def test_evidence_of_an_experiment_counts_once_though_several_evaluators_tell_of_it() -> None:

@@ -60,7 +60,7 @@ def test_a_head_that_learned_passes_and_one_that_learned_noise_is_refused(
     good = decide(champion, head("good", kept, aside), held, SMALL)
     assert good.decision == "passed", good.sentence
     noise = decide(champion, head("noise", shuffled(kept), shuffled(aside)), held, SMALL)
-    assert noise.decision == "refused" and "Log loss" in noise.sentence
+    assert noise.decision == "refused" and "log_loss" in noise.sentence
 
 
 def test_a_history_counts_and_an_item_that_was_not_given_is_an_error(encoder: Encoder) -> None:

@@ -26,7 +26,7 @@ def test_a_key_beside_is_hit() -> None:
 
 def test_case_words_and_spaces() -> None:
     assert some("red hose", "case") == {"RED HOSE", "Red Hose"}
-    assert some("red hose", "words") == {"red", "hose"} and some("hose", "words") == {"hose"}
+    assert some("red hose", "words left out") == {"red", "hose"} and some("hose", "words left out") == {"hose"}
     assert all(text.split() == ["red", "hose"] and text != "red hose" for text in some("red hose", "spaces"))
 
 

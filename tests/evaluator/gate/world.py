@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest, RankedList
+from evaluator.gate.gate import check
+from evaluator.gate.thresholds import Check, Figure
 from models.scorer import Floats
 from models.training.examples import Example
 
@@ -13,6 +16,12 @@ Numbers = npt.NDArray[np.float64]
 ITEMS, FEATURES = 6, 4
 SLOPES = np.array([1.5, -1.0, 0.7, 0.0])
 WORDS = ("garden", "hose", "lamp", "drill", "chair", "kettle", "ladder", "carpet", "window", "paint")
+
+
+def asked(config: GateConfig, *figures: Figure) -> dict[str, Check]:
+    """What the settings ask of figures, by the figures' names."""
+    found = check(config.thresholds, figures, config.confidence)
+    return {f"{one.measure} ({one.segment})" if one.segment else one.measure: one for one in found}
 
 
 def sigmoid(logits: Numbers) -> Numbers:

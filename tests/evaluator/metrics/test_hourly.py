@@ -6,19 +6,19 @@ import pytest
 from evaluator.metrics.cardinality import OTHER
 from evaluator.metrics.hourly import BRANDS, SURFACES, HourlyMetrics
 from evaluator.metrics.impression import AttributedImpression, Chances, JoinEvent, View
-from models.training.reliability import Reliability
+from models.measures.probabilities import FINE, bins_of
 
 HOUR = 3_600_000
 
 
 class Shop:
-    """Items i0, i1 and so on, each with a direction and a brand of its own."""
+    """Items i0, i1 and so on, each with a title and a brand of its own."""
 
     def brand(self, item_id: str) -> str:
         return f"brand {item_id}"
 
-    def vector(self, item_id: str) -> np.ndarray:
-        return np.eye(40, dtype=np.float32)[int(item_id[1:]) % 40]
+    def title(self, item_id: str) -> str:
+        return item_id
 
     def __len__(self) -> int:
         return 40
@@ -49,23 +49,28 @@ def test_means_coverage_and_exposure_are_those_of_the_hour() -> None:
     measures.update([view(HOUR, [0, 1, 2], 2), view(HOUR, [3, 4], None)])
     until = HOUR + 1
     assert values(measures, until, "measure_sum", measure="mrr") == [pytest.approx(1 / 3)], "what is older fell out"
-    assert values(measures, until, "measure_count", measure="mrr") == [2]
-    assert values(measures, until, "measure_sum", measure="ndcg_10") == [pytest.approx(0.5)]
-    assert values(measures, until, "measure_sum", measure="diversity") == [pytest.approx(2)]
-    assert values(measures, until, "measure_sum", measure="novelty")[0] == pytest.approx(
+    assert values(measures, until, "measure_count", measure="mrr") == [1], "the other shelf says nothing of an order"
+    assert values(measures, until, "measure_sum", measure="ndcg@10") == [pytest.approx(0.5)]
+    assert values(measures, until, "measure_sum", measure="diversity@10") == [pytest.approx(2)]
+    assert values(measures, until, "measure_sum", measure="novelty@10")[0] == pytest.approx(
         np.log2(3) + (np.log2(3) * 2) / 2
     ), "by how often the hour before had shown them"
     assert values(measures, until, "coverage") == [5 / 40]
-    assert sorted(values(measures, until, "exposure_impressions")) == [1] * 5
+    place = [1, 1 / np.log2(3), 0.5]
+    assert sorted(values(measures, until, "exposure_sum")) == pytest.approx(sorted([*place, *place[:2]]))
+    assert sorted(values(measures, until, "exposure_squared")) == pytest.approx(
+        sorted([*(p**2 for p in [*place, *place[:2]])])
+    )
 
 
 def test_only_the_largest_brands_and_first_surfaces_have_names() -> None:
     measures = HourlyMetrics(Shop())
-    measures.update([view(0, [*range(30)], None), view(0, [1, 2], None)])
+    measures.update([view(0, [*range(start, start + 10)], None) for start in (0, 10, 20)])
     measures.update([view(0, [1], None, f"surface {number}") for number in range(2 * SURFACES)])
-    shown = [one for one in measures.get(0) if one.name == "exposure_impressions"]
+    shown = [one for one in measures.get(0) if one.name == "exposure_sum"]
     assert len(shown) == BRANDS + 1 and shown[-1].labels == {"brand": ""}
-    assert sum(one.value for one in shown) == 30 + 2 + 2 * SURFACES
+    of_ten = sum(1 / np.log2(1 + rank) for rank in range(1, 11))
+    assert sum(one.value for one in shown) == pytest.approx(3 * of_ten + 2 * SURFACES)
     surfaces = {one.labels["surface"] for one in measures.get(0) if one.name == "measure_sum"}
     assert len(surfaces) == SURFACES + 1 and OTHER in surfaces
     list(measures.get(2 * HOUR))
@@ -81,10 +86,8 @@ def test_calibration_is_predicted_against_observed() -> None:
     assert values(measures, 100, "calibration_predicted", **of) == [pytest.approx(30)]
     assert values(measures, 100, "calibration_observed", **of) == [20]
     assert values(measures, 100, "calibration_observed", intent="buy") == [0]
-    one = Reliability()
-    for number in range(100):
-        one.update(0.3, number % 5 == 0)
-    assert one.ece == pytest.approx(0.1)
+    [bin, *_] = (one.labels["bin"] for one in measures.get(100) if one.name == "calibration_count")
+    assert bin == str(bins_of(np.array([0.3]), FINE)[0])
 
 
 def test_propensities_come_from_items_that_stood_at_several_places() -> None:

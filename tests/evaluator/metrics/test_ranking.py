@@ -1,58 +1,81 @@
-"""Measures of shelves, against what they are by hand."""
+"""Sums of measures over shelves, against what they are by hand."""
 
 import math
 
-import numpy as np
 import pytest
 
 from evaluator.metrics.impression import AttributedImpression, JoinEvent
-from evaluator.metrics.ranking import RankingMetrics, diversity, ndcg, novelty, reciprocal_rank
+from evaluator.metrics.ranking import RankingMetrics, gains
 
 
-def shelf(*kinds: str) -> list[AttributedImpression]:
+class Shop:
+    """Four items, two of one brand; all titles are of one word."""
+
+    def brand(self, item_id: str) -> str:
+        return {"i0": "acme", "i1": "bolt", "i2": "acme"}.get(item_id, "")
+
+    def title(self, item_id: str) -> str:
+        return {"i0": "red hose", "i1": "red lamp"}.get(item_id, "")
+
+    def __len__(self) -> int:
+        return 4
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in {f"i{number}" for number in range(4)}
+
+
+def shelf(*kinds: str, first: int = 0) -> list[AttributedImpression]:
     return [
         AttributedImpression(
-            "u", f"i{place}", "s", "feed", place, 0, (JoinEvent(1, kind, f"e{place}"),) if kind else ()
+            "u", f"i{place}", "s", "feed", first + place, 0, (JoinEvent(1, kind, f"e{place}"),) if kind else ()
         )
         for place, kind in enumerate(kinds)
     ]
 
 
-def test_ndcg_weighs_outcomes_by_what_they_were_worth() -> None:
-    gains = [0, 1, 4]
-    got = sum(gain / math.log2(place + 2) for place, gain in enumerate(gains))
-    best = sum(gain / math.log2(place + 2) for place, gain in enumerate(sorted(gains, reverse=True)))
-    shelves = [shelf("", "click", "purchase"), shelf("", ""), shelf("purchase", "click", ""), []]
-    assert ndcg(shelves) == pytest.approx([got / best, 1]), "of those where something was done"
-    assert ndcg([shelf("", "click", "purchase")[::-1]]) == pytest.approx([got / best]), "by position"
+def taken(*shelves: list[AttributedImpression]) -> RankingMetrics:
+    found, before = RankingMetrics(), RankingMetrics()
+    for one in shelves:
+        found.update(one, Shop(), before)
+    return found
 
 
-def test_reciprocal_rank_is_of_the_first_outcome() -> None:
-    assert [reciprocal_rank(shelf(*kinds)) for kinds in (("click",), ("", "", "read", "click"), ("", ""))] == [
-        1,
-        1 / 3,
-        0,
-    ]
+def test_gains_are_levels_in_the_order_shown() -> None:
+    shown = shelf("", "click", "purchase")
+    assert gains(shown).tolist() == gains(shown[::-1]).tolist() == [0.0, 1 / 3, 1.0]
 
 
-def test_diversity_is_the_mean_of_all_pairs() -> None:
-    rows = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    pairs = [1 - float(rows[a] @ rows[b]) for a in range(6) for b in range(a)]
-    assert diversity(rows) == pytest.approx(np.mean(pairs), abs=1e-6)
-    assert math.isnan(diversity(rows[:1]))
+def test_orders_are_judged_where_outcomes_differ() -> None:
+    found = taken(shelf("", "click"), shelf("", ""), shelf("purchase", "click", "")).means
+    assert (found["mrr"].total, found["mrr"].count) == (1.5, 2)
+    assert found["ndcg@10"].get() == pytest.approx((1 / math.log2(3) + 1) / 2)
 
 
-def test_novelty_is_bits_of_rarity() -> None:
-    assert novelty(["a", "b"], {"a": 50, "b": 25}, 100) == pytest.approx(1.5)
-    assert math.isnan(novelty([], {}, 10))
+def test_places_are_worth_their_exposure_the_first_ten() -> None:
+    found = taken(shelf("", "", "", ""), shelf("", first=9), shelf("", "", first=10))
+    assert found.exposure == pytest.approx(
+        {"acme": 1 + 0.5 + 1 / math.log2(11), "bolt": 1 / math.log2(3), "": 1 / math.log2(5)}
+    )
+    assert found.squares["acme"] == pytest.approx(1 + 0.25 + 1 / math.log2(11) ** 2)
+    assert found.items == {"i0": 2, "i1": 1, "i2": 1, "i3": 1}, "those after the tenth place are not shown"
+    assert found.coverage(4) == 1.0
+
+
+def test_words_of_titles_are_compared_and_unknown_items_have_none() -> None:
+    assert taken(shelf("", "", "", "")).means["diversity@10"].get() == pytest.approx(2 / 3)
+    assert taken(shelf("")).means["diversity@10"].count == 0
+
+
+def test_novelty_is_bits_by_what_was_shown_before() -> None:
+    found, before = RankingMetrics(), taken(shelf("", ""), shelf("", ""))
+    found.update(shelf("", "", ""), Shop(), before)
+    assert found.means["novelty@10"].get() == pytest.approx((1 + 1 + 2) / 3)
+    assert before.means["novelty@10"].count == 0
 
 
 def test_sums_over_shelves_add_up() -> None:
-    one, other = RankingMetrics(), RankingMetrics()
-    one.mrr.update(1.0)
-    one.novelty.update(math.nan)
-    other.mrr.update(0.0)
-    other.items.update(["i1", "i2", "i1"])
+    one, other = taken(shelf("click", ""), shelf("", "")), taken(shelf("", "click"))
+    both = taken(shelf("click", ""), shelf("", ""), shelf("", "click"))
     one.add(other)
-    assert (one.mrr.get(), one.novelty.count, one.coverage(4)) == (0.5, 0, 0.5) and math.isnan(one.coverage(0))
+    assert one == both and one.means["mrr"].get() == 0.75
+    assert math.isnan(one.coverage(0)) and math.isnan(RankingMetrics().means["mrr"].get())

@@ -18,14 +18,35 @@ def test_tensorboard_has_the_figures_of_every_contender(tmp_path: Path) -> None:
     summary = summarise(results, spec.task)
     exports.ready(["tensorboard"])
     assert str(tmp_path / "run") in exports.export("tensorboard", spec, summary, tmp_path / "run")
-    read = loader.EventAccumulator(str(tmp_path / "run" / "tensorboard" / slug("bm25")))
-    read.Reload()
-    [scalar] = read.Scalars("effect/ndcg_at_10")
-    value = next(row.value for row in summary.rows if row.contender == "bm25" and row.measure == "ndcg@10")
-    assert scalar.value == pytest.approx(value)
-    assert {"effect/ndcg_at_10/low", "effect/ndcg_at_10/high", "effect/ndcg_at_10/query_tail"} <= set(
-        read.Tags()["scalars"]
-    )
+    exports.export("tensorboard", spec, summary, tmp_path / "run")  # again, as with --resume
+    for contender in made.NAMES:
+        read = loader.EventAccumulator(str(tmp_path / "run" / "tensorboard" / slug(contender)))
+        read.Reload()
+        wanted = dict(exports.figures(summary, contender))
+        found = {name: [one.value for one in read.Scalars(name)] for name in read.Tags()["scalars"]}
+        assert found == {name: [pytest.approx(value, rel=1e-6)] for name, value in wanted.items()}
+    assert {"effect/ndcg_at_10", "effect/ndcg_at_10/low", "effect/ndcg_at_10/query_tail"} <= {*wanted}
+
+
+def test_mlflow_has_the_figures_of_every_contender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'runs.db'}")
+    spec, _, results = made.run(tmp_path / "run")
+    summary = summarise(results, spec.task)
+    assert "experiment mine" in exports.export("mlflow", spec, summary, tmp_path / "run")
+    found = mlflow.search_runs(experiment_names=["mine"], output_format="list")
+    assert {one.data.params["contender"] for one in found} == set(made.NAMES)
+    for one in found:
+        wanted = dict(exports.figures(summary, one.data.params["contender"]))
+        assert one.data.metrics == pytest.approx(wanted)
+
+
+def test_a_client_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, _, results = made.run(tmp_path / "run")
+    (tmp_path / "run" / "tensorboard").write_text("a file where a folder is needed")
+    with pytest.raises(ExportError, match=r"The export tensorboard fails: .* export it again with --resume"):
+        exports.export("tensorboard", spec, summarise(results, spec.task), tmp_path / "run")
 
 
 def test_every_figure_has_a_name_of_its_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 
+from evaluator.gate import thresholds
+from evaluator.gate.thresholds import GateFile, GateFileError, Threshold
 from evaluator.offline import gate_file
 from evaluator.offline.dimensions.dimension import Finding
-from evaluator.offline.gate_file import GateFile, GateFileError, Threshold
 from evaluator.offline.summary import Named, Row, Summary
 
 CONTENDERS = ("base", "new", "broken")
@@ -53,7 +55,7 @@ def summary(*rows: Row, severity: float = 0.0) -> Summary:
 
 RUN = summary(
     row("base", 0.9),
-    row("new", 0.92, difference=0.02, difference_low=-0.005, difference_high=0.045),
+    row("new", 0.92, reference=0.9, difference=0.02, difference_low=-0.005, difference_high=0.045),
     row("new", 0.8, "query: tail", difference=-0.03, difference_low=-0.05, difference_high=-0.01),
     row("new", 0.95, "query: head"),
 )
@@ -81,6 +83,12 @@ def test_bounds_of_figures_and_of_differences() -> None:
     assert only(Threshold(**new, difference_min=0.0, by="interval")) == "failed"
     assert only(Threshold(**new, difference_max=0.03)) == "passed"
     assert only(Threshold(**new, difference_max=0.03, by="interval")) == "failed"
+    assert only(Threshold(**new, difference_min=0.03, by="better_end")) == "passed", "it may be so"
+    assert only(Threshold(**new, difference_min=0.05, by="better_end")) == "failed", "it is surely not"
+    assert only(Threshold(**new, difference_below=0.02)) == "failed", "the bound itself is not below it"
+    assert only(Threshold(**new, difference_max=0.02)) == "passed"
+    assert only(Threshold(**new, ratio_max=1.03)) == "passed"
+    assert only(Threshold(**new, ratio_max=1.03, by="interval")) == "failed", "0.945 over 0.9"
     assert only(Threshold(**new, min=0.5, segment="query: tail")) == "passed"
     assert only(Threshold(**new, difference_min=-0.01, segment="query: tail")) == "failed"
 
@@ -95,7 +103,50 @@ def test_patterns_and_what_is_missing() -> None:
     assert only(Threshold(measure="ndcg@10", contender="new", segment="query: head", difference_min=0.0)) == "missing"
     [_, new, broken] = gate_file.check(GateFile(threshold=[Threshold(measure="ndgc@10", min=0.5)]), RUN, CONTENDERS)
     assert "Did you mean 'ndcg@10'?" in new.said and "it burns" in broken.said
-    assert not gate_file.passed([new])
+    assert not thresholds.passed([new])
+
+
+def test_data_that_is_too_small_is_told_from_a_model_that_is_bad() -> None:
+    new = {"measure": "ndcg@10", "contender": "new", "by": "interval"}
+    assert only(Threshold(**new, difference_min=0.0)) == "failed"
+    assert only(Threshold(**new, difference_min=0.0, enough_for=0.01)) == "too_few", "0.009 needs more than ten"
+    assert only(Threshold(**new, difference_min=0.0, enough_for=0.2)) == "failed", "0.18 would have been seen"
+    assert only(Threshold(**new, difference_min=0.05, enough_for=0.01)) == "failed", "it is surely too small a gain"
+    [one] = gate_file.check(GateFile(threshold=[Threshold(**new, difference_min=0.0, enough_for=0.01)]), RUN, ["new"])
+    assert one.needed is not None and one.needed > 10 and f"{one.needed:,} cases would decide it" in one.said
+    assert only(Threshold(**new | {"segment": "query: head"}, difference_min=0.0, enough_for=0.01)) == "too_few"
+    assert only(Threshold(**new | {"segment": "query: head"}, difference_min=0.0, optional=True)) == "passed"
+    assert only(Threshold(**new | {"measure": "mrr"}, difference_min=0.0, optional=True)) == "passed"
+
+
+def test_a_count_may_be_too_small() -> None:
+    def outcomes(counts: dict[str, int]) -> list[str]:
+        run = summary(row("base", 0.9))
+        run.counts = counts
+        return [one.outcome for one in gate_file.check(GateFile(least_shoppers=5, least_queries=8), run, CONTENDERS)]
+
+    assert outcomes({"shoppers": 5, "queries": 8}) == ["passed", "passed"]
+    assert outcomes({"shoppers": 4, "queries": 8}) == ["too_few", "passed"]
+    assert outcomes({"shoppers": 0, "queries": 7}) == ["passed", "too_few"], "who is not known is counted by queries"
+
+
+@given(
+    st.builds(
+        Threshold,
+        measure=st.sampled_from(["mrr", 'a "quoted" one', "ndcg@10\n"]),
+        segment=st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), max_size=9),
+        min=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        ratio_max=st.floats(0, 9),
+        by=st.sampled_from(["value", "interval", "better_end"]),
+        enough_for=st.none() | st.floats(0, 1),
+        optional=st.booleans(),
+    )
+)
+def test_a_file_that_is_written_is_read_as_it_was(one: Threshold) -> None:
+    gate = GateFile(least_queries=3, max_severity=0.5, threshold=[one, Threshold(measure="mrr", min=0.5)])
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "gate.toml").write_text(gate.toml(), "utf-8", newline="")
+        assert thresholds.read(Path(folder) / "gate.toml") == gate
 
 
 def test_findings_count_where_asked() -> None:
@@ -135,19 +186,19 @@ def test_a_bad_file_is_explained(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "gate.toml"
     file.write_text(text)
     with pytest.raises(GateFileError, match=r"gate\.toml") as error:
-        gate_file.read(file)
+        thresholds.read(file)
     assert said in str(error.value)
 
 
 def test_a_file_that_is_not_there_is_explained(tmp_path: Path) -> None:
     with pytest.raises(GateFileError, match="cannot be read"):
-        gate_file.read(tmp_path / "none.toml")
+        thresholds.read(tmp_path / "none.toml")
 
 
 def test_the_example_of_the_messages_is_a_gate_file(tmp_path: Path) -> None:
-    (tmp_path / "gate.toml").write_text(gate_file.EXAMPLE)
-    [threshold] = gate_file.read(tmp_path / "gate.toml").threshold
-    assert threshold.limits == [("min", 0.9)]
+    (tmp_path / "gate.toml").write_text(thresholds.EXAMPLE)
+    [threshold] = thresholds.read(tmp_path / "gate.toml").threshold
+    assert [(limit.name, bound) for limit, bound in threshold.limits] == [("min", 0.9)]
 
 
 def test_junit_counts_failures_and_errors(tmp_path: Path) -> None:

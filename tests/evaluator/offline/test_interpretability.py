@@ -15,7 +15,6 @@ from evaluator.offline.dimensions.dimension import Bench, Part
 from evaluator.offline.dimensions.interpretability import DIMENSION
 from evaluator.offline.explanations.explanation import Explained, Explanation, Target
 from evaluator.offline.resampling import Resampling, interval
-from evaluator.offline.run import blind
 
 BRANDS = ["Acme", "Bolto", "Cosco", "Dexta", "Elmo"]
 THINGS = ["hose", "lamp", "rug", "saw", "tap", "vase"]
@@ -100,7 +99,7 @@ def shop(count: int = 60, task: str = "graded") -> EvaluationData:
 def measured(contender, data: EvaluationData) -> Part:
     items = {**data.items, **DIMENSION.further_items(data, 0)}
     data = EvaluationData(data.name, data.task, data.cases, data.train, items, data.span)
-    contender.fit(blind(data))
+    contender.fit(data.blind())
     scores = contender.score(data.cases)
     resampling = Resampling.of([case.group for case in data.cases], 200)
     part = DIMENSION.measure(Bench(contender, data, scores, None, resampling, 0, {"score": 0.1}))
@@ -184,6 +183,41 @@ def test_a_feed_is_explained_by_past_items() -> None:
     assert found["past items: simulatability"] > 0.55
     assert not part.findings
     assert part.details["examples"] == [], "a shopper's past is nobody else's to read"
+
+
+def test_a_short_reason_is_measured_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Names:
+        """Names the query's words that an item has, or those that it lacks."""
+
+        name, most = "names", 40
+
+        def __init__(self, right: bool) -> None:
+            self.right = right
+
+        def explain(self, targets: Sequence[Target]) -> list[Explained]:
+            found = []
+            for one in targets:
+                words, text = tuple(one.case.query.split()), data.items[one.item].text.split()
+                named = tuple(place for place, word in enumerate(words) if (word in text) == self.right)
+                found.append(Explained(one, {"query": Explanation("query", words, np.ones(len(words)), named)}))
+            return found
+
+    data = shop()
+    told = []
+    for right in (True, False):
+        monkeypatch.setattr(interpretability, "explainer_of", lambda *_, right=right: Names(right))
+        told.append(figures(measured(WordMatch(), data)))
+    true, false = told
+    for name in ("comprehensiveness", "comprehensiveness over random", "sufficiency over random"):
+        assert true[f"query words: reason {name}"] > false[f"query words: reason {name}"] + 0.1, name
+    assert true["query words: reason simulatability"] > max(0.75, false["query words: reason simulatability"])
+    assert true["query words: reason sufficiency"] == pytest.approx(0, abs=1e-9), "the words named are all that counts"
+    assert false["query words: reason comprehensiveness"] == pytest.approx(0, abs=1e-9)
+    assert 0 < true["query words: reason given"] <= 1
+
+
+def test_explainers_without_reasons_have_no_figures_of_them() -> None:
+    assert not any("reason" in name for name in figures(measured(WordMatch(), shop())))
 
 
 def test_a_slow_contender_is_asked_less() -> None:

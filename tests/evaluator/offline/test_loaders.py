@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from evaluator.offline.loaders import load
 from evaluator.offline.spec import Spec
+from evaluator.preparation import run as preparation
 
 
 def test_pairs_without_a_grade_are_candidates_that_nobody_judged(tmp_path: Path) -> None:
@@ -28,3 +30,35 @@ def test_decisions_on_one_item_choose_among_all_that_the_log_shows(tmp_path: Pat
         assert set(case.items) == {"0", "1", "2"} and np.isnan(case.gains[1:]).all() and not np.isnan(case.gains[0])
         assert case.propensities is not None and np.isnan(case.propensities[1:]).all()
         assert np.isnan(case.propensities[0]) == (case.items[0] == "0"), "1.5 is no propensity"
+
+
+def test_a_list_stands_as_it_was_shown_and_an_item_shown_twice_counts_once(tmp_path: Path) -> None:
+    shown = [("b", 1, "False"), ("a", 0, "True"), ("c", "", "True"), ("b", 3, "true"), ("d", 2, "")]
+    rows = ["query,id,title,clicked,sess_id,rank"]
+    rows += [f"q{n % 7},{item},T {item},{click},s{n},{rank}" for n in range(10) for item, rank, click in shown]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    for case in load(Spec(data=str(tmp_path / "log.csv"), task="clicks", contenders=[])).cases:
+        assert case.items == ("a", "b", "d", "c") and case.gains.tolist() == [1, 1, 0, 1]
+
+
+RAW = [
+    ("caf\u00c3\u00a9 ", " 7.0", '3.125\\ Case Fan"', "2,5"),
+    ("\uff34\uff36", "8", "Black &amp; Decker <b>drill</b>", "1"),
+    ("tv", "9", "zero\u200bwidth\x07", "3"),
+]
+
+
+def test_texts_are_those_of_a_preparation(tmp_path: Path) -> None:
+    table = pl.DataFrame(RAW, schema=["query", "item_id", "title", "relevance"], orient="row")
+    table.write_csv(tmp_path / "raw.csv")
+    data = load(Spec(data=str(tmp_path / "raw.csv"), task="graded", contenders=[]))
+    assert {item: one.text for item, one in data.items.items()} == {
+        "7": '3.125" Case Fan',
+        "8": "Black & Decker drill",
+        "9": "zerowidth",
+    }
+    assert [case.query for case in data.cases] == ["caf\u00e9", "TV", "tv"] and data.span == (1.0, 3.0)
+    preparation.run(preparation.Spec(files=(tmp_path / "raw.csv",), split="none"), tmp_path / "ready")
+    [file] = [file for file in (tmp_path / "ready").glob("*.parquet") if file.stem != "dropped"]
+    again = load(Spec(data=str(file), task="graded", contenders=[]))
+    assert again.items == data.items, "a raw file and a prepared one are evaluated alike"

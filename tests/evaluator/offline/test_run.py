@@ -126,9 +126,27 @@ def test_a_command_that_is_killed_goes_on_to_the_same_results(spec: Spec, tmp_pa
     assert sorted(path.relative_to(killed) for path in killed.rglob("*")) == names, "no half of a file is left"
 
 
+def test_ctrl_c_ends_all_at_once_without_a_traceback(spec: Spec, tmp_path: Path) -> None:
+    asked = msgspec.structs.replace(spec, contenders=["python:own_contenders:Slow"])
+    with subprocess.Popen(
+        command(asked, tmp_path / "out"), cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        wait((tmp_path / "scoring").exists, process)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in said, said
+    wait(lambda: not _members(process.pid))
+
+
+@pytest.mark.parametrize(("one", "other"), [("a:b/c", "a:b_c"), ("x" * 300, "x" * 301)])
+def test_every_contender_has_a_folder_of_its_own(one: str, other: str) -> None:
+    assert slug(one) != slug(other) and len(slug(one)) < 120
+
+
 def wait(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
     """Wait until something is so, while a process runs."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline and (process is None or process.poll() is None)
         time.sleep(0.01)

@@ -250,7 +250,7 @@ def test_damaged_and_missing_files_and_a_used_folder(transactions: Path, tmp_pat
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(gzip.compress(b"sku,title\n1,a\n")[:-6])
     for path, sentence in (
-        (broken, "cannot be read"),
+        (broken, "is damaged or cut off"),
         (tmp_path / "none.csv", "is not there"),
         (Path(__file__), "no table"),
     ):

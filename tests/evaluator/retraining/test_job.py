@@ -39,7 +39,9 @@ def trained(folder: Path, id: str) -> Path:
     )
     run_spec.write(run / ABOUT, about)
     run_spec.write(run / CHALLENGER / "trigger.json", {"run": id})
-    (run / CHALLENGER / "gate.json").write_bytes(encode(conclude([], 8, 10, 12, {})))
+    (run / CHALLENGER / "gate.json").write_bytes(
+        encode(conclude([], [], shoppers=8, queries=10, contexts=12, config={}))
+    )
     return run
 
 

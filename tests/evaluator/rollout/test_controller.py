@@ -2,22 +2,31 @@
 
 import asyncio
 import itertools
+import math
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from evaluator.gate import report
+from evaluator.gate.thresholds import Figure
 from evaluator.rollout.config import RolloutConfig
 from evaluator.rollout.controller import ANNOUNCE_EVERY_MS, Rollout, Tick
-from models.store import ModelStore, StoreError
+from evaluator.rollout.evidence import Canary
+from evaluator.rollout.record import finished
+from models.measures.names import ECE, EXPOSURE_BY_ITEM, LATENCY_P50, LOG_LOSS, NDCG
+from models.store import Data, Manifest, ModelStore, StoreError, manifest
+from models.store.experiments import Arm, FinishedExperiment
 from models.store.manifest import path_of
 from models.store.slots import Slot
 from streams.telemetry.meter import Snapshot
 from tests.evaluator.rollout.test_evidence import AT, START
 from tests.evaluator.rollout.told import CHAMPION, VERSION, evaluator, worker
+from tests.logged import logged
 
 OTHER = "20261124-170000-full-9a8b7c6d"
 CONFIG = RolloutConfig(shadow_shelves=10, share=0.25)
@@ -31,9 +40,10 @@ class DiedError(Exception):
 class Trial:
     """A store with a champion, a clock that goes on a minute with each look, and what was announced."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "") -> None:
         minutes = itertools.count()
-        self.store = ModelStore(f"memory://{uuid.uuid4().hex}", clock=lambda: AT + timedelta(minutes=next(minutes)))
+        url = url or f"memory://{uuid.uuid4().hex}"
+        self.store = ModelStore(url, clock=lambda: AT + timedelta(minutes=next(minutes)))
         for version in (CHAMPION, VERSION, OTHER):
             self.store.storage.write(path_of(version), b"{}")
         self.store.slots.promote(CHAMPION, "the first")
@@ -173,7 +183,7 @@ def dying(store: ModelStore, after: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.5])
-@pytest.mark.parametrize("writes", [0, 1])
+@pytest.mark.parametrize("writes", [0, 1, 2])
 def test_it_is_mended_wherever_it_died(
     trial: Trial, ratio: float, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,14 +192,146 @@ def test_it_is_mended_wherever_it_died(
     with monkeypatch.context() as patched:
         patched.setattr(trial.store.storage, "write", dying(trial.store, writes))
         died = ends(trial, better(at, ratio))
-    assert died is (writes == 0 or ratio > 1)
+    assert died is (writes < 2 or ratio > 1)
     trial.restart()
     trial.announced.clear()
     done = trial.tick(*better(at + 1_000, ratio))
     assert done.event in ("promoted", "rolled_back", None)
+    [record] = kept(trial)
+    assert record.ended == ("promoted" if ratio > 1 else "rolled_back")
     assert trial.current("challenger") is None
     assert trial.current("champion") == (VERSION if ratio > 1 else CHAMPION)
     assert dict(trial.announced) == {name: trial.store.slots.read(name) for name in ("champion", "challenger")}
+
+
+def kept(trial: Trial) -> list[FinishedExperiment]:
+    """The records of the store, all of them readable."""
+    found, problems = trial.store.experiments.get()
+    assert problems == []
+    return found
+
+
+def test_a_canary_that_ends_leaves_its_result_once(trial: Trial) -> None:
+    trial.begin()
+    assert trial.tick(worker("w", trial.at(), counts={"shadow.failed": 10})).event == "rolled_back"
+    assert kept(trial) == [], "nobody saw the shadow"
+    trial.to_canary()
+    slot = trial.store.slots.read("challenger").current
+    assert slot is not None and kept(trial) == []
+    at = trial.at()
+    done = trial.tick(*better(at))
+    trial.tick(*better(at + 1_000))
+    [record] = kept(trial)
+    assert (record.champion, record.challenger, record.ended) == (CHAMPION, VERSION, "promoted")
+    assert (record.begun_at, record.share, record.reason) == (slot.at, 0.25, done.decision.words)
+    online = record.online
+    assert online is not None and (online.champion, online.challenger) == (Arm(15_000, 1_200), Arm(5_000, 600))
+    assert online.difference == pytest.approx(0.04) and 0 < online.low < 0.04 < online.high
+    assert online.log10_evalue == 3.0 and online.log_ratio == pytest.approx(math.log(1.5))
+    assert online.error == pytest.approx(math.sqrt(2.0 * (1 / 600 + 1 / 1_200))), "with the dispersion"
+    assert record.offline == (), "no gate has compared the two"
+
+
+def test_a_decision_that_was_recorded_stands(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evidence of the next process is another one: without the record it would wait."""
+    trial.to_canary()
+    at = trial.at()
+    with monkeypatch.context() as patched:
+        patched.setattr(trial.store.storage, "write", dying(trial.store, 1))
+        assert ends(trial, better(at, 0.5))
+    assert [one.ended for one in kept(trial)] == ["rolled_back"] and trial.current("challenger") == VERSION
+    trial.restart()
+    assert trial.tick(worker("w", at + 1_000)).event == "rolled_back"
+    assert trial.current("challenger") is None and len(kept(trial)) == 1
+
+
+def test_two_controllers_record_one_result(trial: Trial) -> None:
+    trial.to_canary()
+    other = Rollout(trial.store, CONFIG, trial.announce)
+    at = trial.at()
+    asyncio.run(other.tick([worker("w", at)], at))
+    assert trial.tick(*better(at, 0.5)).event == "rolled_back"
+    asyncio.run(other.tick(better(at + 1_000, 1.5), at + 1_000))
+    assert [one.ended for one in kept(trial)] == ["rolled_back"]
+
+
+@pytest.mark.parametrize("by_hand", ["stop", "promote", "replace", "share"])
+def test_a_canary_that_is_ended_by_hand_is_recorded_too(trial: Trial, by_hand: str) -> None:
+    trial.to_canary()
+    counted = evaluator("e", trial.at(), canary=(800, 64), champion=(7_200, 570), clicks=0.1)
+    assert trial.tick(worker("w", trial.at()), counted).event is None
+    slots = trial.store.slots
+    match by_hand:
+        case "stop":
+            slots.clear("challenger", "clicks fell")
+        case "promote":
+            slots.promote(VERSION, "clicks fell")
+            slots.clear("challenger", "clicks fell")
+        case "replace":
+            slots.promote(OTHER, "clicks fell", "challenger", share=0.5)
+        case "share":
+            slots.promote(VERSION, "clicks fell", "challenger", share=0.5)
+    trial.tick()
+    [record] = kept(trial)
+    assert record.ended == ("promoted" if by_hand == "promote" else "stopped") and record.reason == "clicks fell"
+    assert record.challenger == VERSION and record.champion == CHAMPION
+    assert record.online is not None and record.online.challenger == Arm(800, 64)
+
+
+def test_the_rollout_goes_on_where_no_record_can_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trial = Trial(str(tmp_path))
+    (tmp_path / "experiments").write_text("a file where the folder would be")
+    trial.to_canary()
+    assert trial.tick(*better(trial.at())).event == "promoted"
+    assert trial.current("champion") == VERSION
+    said = logged(caplog, "evaluator.rollout.controller")
+    assert any("the result of the canary" in one and "is not kept" in one for one in said)
+
+
+def test_a_damaged_record_does_not_stop_the_rollout(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
+    trial.to_canary()
+    slot = trial.store.slots.read("challenger").current
+    assert slot is not None
+    made = finished(slot, CHAMPION, "given_up", "", Canary(), None, 0)
+    trial.store.experiments.record(made)
+    [name] = trial.store.storage.children("experiments")
+    trial.store.storage.write(f"experiments/{name}", b"{")
+    trial.restart()
+    assert trial.tick(*better(trial.at())).event == "promoted"
+    assert any("is unknown" in one for one in logged(caplog, "evaluator.rollout.controller"))
+    found, problems = trial.store.experiments.get()
+    assert found == [] and len(problems) == 1 and name in problems[0]
+
+
+@pytest.mark.parametrize(("parent", "known"), [(CHAMPION, True), (OTHER, False), (None, False)])
+def test_the_gates_figures_are_kept_if_it_compared_these_two(trial: Trial, parent: str | None, known: bool) -> None:
+    made = Manifest(
+        method="lora",
+        architecture="late_interaction",
+        encoder="packaged",
+        encoder_fingerprint="0a1b2c3d",
+        data=Data("events", 10),
+        parent=parent,
+        format=1,
+        id=VERSION,
+        created_at=AT,
+        libraries={},
+        files={},
+    )
+    figures = [
+        Figure(measure=name, difference=value, difference_low=-0.2, difference_high=0.3)
+        for name, value in ((LOG_LOSS, -0.1), (NDCG, 0.02), (LATENCY_P50, 1.25), (EXPOSURE_BY_ITEM, 0.3))
+    ]
+    figures.append(Figure(measure=ECE))
+    verdict = report.conclude([], figures, shoppers=300, queries=300, contexts=300, config={})
+    trial.store.storage.write(path_of(VERSION), manifest.encode(made))
+    trial.store.storage.write(f"versions/{VERSION}/gate.json", report.encode(verdict))
+    trial.to_canary()
+    trial.tick(*better(trial.at()))
+    [record] = kept(trial)
+    found = {one.measure: (one.better, one.difference, one.low) for one in record.offline}
+    wanted = {"log_loss": ("lower", -0.1, -0.2), "ndcg@10": ("higher", 0.02, -0.2)}
+    assert found == (wanted if known else {})
 
 
 def ends(trial: Trial, snapshots: Iterable[Snapshot]) -> bool:

@@ -61,7 +61,8 @@ def evaluator(
             Series("experiment_log10_evalue", {"test": test, "arm": arm, "challenger": version}, of)
             for arm, of in (("champion", 0.0 if test == "clicks" else value), ("canary", value))
         ]
-    series.append(Series("experiment_ratio", {"arm": "canary", "challenger": version}, ratio))
+    for what, value in (("ratio", ratio), ("dispersion", 2.0)):
+        series.append(Series(f"experiment_{what}", {"arm": "canary", "challenger": version}, value))
     return Snapshot(
         role="evaluator",
         id=name,

@@ -4,6 +4,8 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -192,3 +194,38 @@ def test_a_pair_that_is_judged_twice_has_its_last_grade(here: Path) -> None:
         [part] = (here / name / "contenders").glob("*/effect.json")
         figures.append([one["value"] for one in json.loads(part.read_text())["readings"]])
     assert figures[0] == figures[1]
+
+
+ROWS_OF_A_LARGE_FILE = 1_000_000
+MOST_MB = 1_200
+"""Memory of the command and of each process that it starts; the file has 60 MB."""
+
+
+def test_a_million_rows_are_evaluated_in_bounded_memory(here: Path) -> None:
+    with (here / "large.csv").open("w", encoding="utf-8") as file:
+        file.write(f"{HEADER}\n")
+        for query in range(ROWS_OF_A_LARGE_FILE // 10):
+            lines = ((7 * query + 31 * place) % 200_000 for place in range(10))
+            file.writelines(f"oak lamp {query},i{item},white steel lamp number {item},{item % 4}\n" for item in lines)
+    words = ["evaluate", "random", "--data", "large.csv", "--dimension", "effect", "--draws", "100"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words, "--limit", "1000"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "1,000 cases" in done.stdout and "199,999" not in done.stdout, done.stdout
+    own, children = (float(word) / 1_024 for word in done.stdout.split()[-2:])
+    assert 0 < own < MOST_MB and 0 < children < MOST_MB
+
+
+MEASURED = """
+import resource
+from liveshelf.cli.app import app
+
+if __name__ == "__main__":
+    try:
+        app()
+    except SystemExit as ended:
+        peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        print(*peaks)
+        raise
+"""
+"""The command, then the largest memory of its process and of those that it has started, in KiB."""

@@ -1,6 +1,8 @@
 """What ``liveshelf evaluate`` leaves and how it ends: report, gate, JUnit XML, exports, runs over time."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,38 @@ def test_what_is_wrong_is_told_before_anything_is_evaluated(run: Path) -> None:
     code, said = evaluate(run, "--out", str(run / "other"), "--junit", str(run / "junit.xml"))
     assert code == 2 and "--gate" in said
     assert not (run / "other").exists()
+
+
+LIGHT = """
+import sys
+from liveshelf.cli.app import app
+
+try:
+    app({words})
+except SystemExit as ended:
+    print(ended.code, [one for one in ("torch", "scipy", "polars", "sklearn", "jinja2") if one in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [(["evaluate"], 0), (["evaluate", "random", "--wrong"], 2)])
+def test_what_needs_no_library_loads_none(words: list[str], code: int) -> None:
+    """Of the kinds of contenders only the names are shown: importing them takes seconds."""
+    done = subprocess.run([sys.executable, "-c", LIGHT.format(words=words)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{code} []"
+
+
+def test_a_run_without_data_is_asked_for_it() -> None:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["evaluate", "random"])
+    assert done.exit_code == 2 and "--data" in done.output
+
+
+def test_a_run_in_which_nothing_could_be_measured_fails(run: Path) -> None:
+    (run / "broken_contender.py").write_text(
+        "class Broken:\n    def fit(self, data): 1 / 0\n    def score(self, c): 0\n"
+    )
+    words = [sys.executable, "-m", "liveshelf", "evaluate", "python:broken_contender:Broken", "--data", "data.jsonl"]
+    done = subprocess.run([*words, *SMALL, "--out", "broken"], cwd=run, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stdout and (run / "broken" / "report.html").is_file()
 
 
 def test_runs_are_compared_over_time(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 import pytest
 
+from models.words import MOST_NAMED
 from streams.config import TopicsConfig
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, bounded, encoder, record_decoder
 from streams.kafka.topics import OVERHEAD_BYTES
+from streams.ranking.candidates import SOURCES
+from streams.ranking.reasons import LONGEST_PART
 
 LONGEST = "\U0001f600" * 256
+REASON = "matches" + (":" + "%" * LONGEST_PART) * MOST_NAMED
 
 
 def record() -> ShelfRecord:
-    items = [ShelfItem(f"{number:03}{LONGEST[3:]}", 1.0, 0.1, 0.2, 0.3, "lexical+vector") for number in range(20)]
+    items = [ShelfItem(f"{number:03}{LONGEST[3:]}", 1.0, 0.1, 0.2, 0.3, REASON) for number in range(20)]
     shelf = Shelf(shelf_id="s" * 24, surface="search", model="m", arm="a", made_at=1, event_ts=1, items=items)
     return ShelfRecord(
         key="shelf:search:" + "%F0%9F%98%80" * 768,
@@ -22,6 +26,7 @@ def record() -> ShelfRecord:
         asked=[LONGEST * 2] * 10,
         weights=[0.5] * 60,
         popularity=[number / 20 for number in range(20)],
+        sources=["+".join((*SOURCES, "explore"))] * 20,
     )
 
 
@@ -38,5 +43,6 @@ def test_what_is_left_fits_and_belongs_together(limit: int) -> None:
     assert left.shelf.items == whole.shelf.items[:count]
     assert left.propensities == whole.propensities[:count]
     assert left.popularity == whole.popularity[:count]
+    assert left.sources == whole.sources[:count]
     assert len(left.weights) == len(left.history) + len(left.asked)
     assert record_decoder.decode(encoder.encode(left)) == left

@@ -111,7 +111,7 @@ def test_each_shopper_is_answered_by_one_arm_and_all_see_alike_what_is_shared(
     asks = batch(60)
     made = arms.recommend(asks, {}, NOW)
     assert [record.key for record in made.records] == [ask.key for ask in asks]
-    assert set(made.stages) == {"encode", "candidates", "score", "policy"}
+    assert set(made.stages) == {"encode", "candidates", "score", "policy", "reasons"}
     models = {"champion": "old", "canary": "new", "holdback": "untrained", "shared": "old"}
     seen = Counter(record.shelf.arm for record in made.records)
     for ask, record in zip(asks, made.records, strict=True):

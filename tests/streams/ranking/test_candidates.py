@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.config import CandidatesConfig
-from streams.ranking.candidates import BITS, EXPLORED, SOURCES, Source, SourceRecall, reason, union
+from streams.ranking.candidates import BITS, EXPLORED, SOURCES, Source, SourceRecall, source_names, union
 
 slots = st.lists(st.integers(0, 40), unique=True, max_size=30).map(lambda found: np.array(found, dtype=np.int64))
 found_by_source = st.dictionaries(st.sampled_from(SOURCES), slots)
@@ -55,7 +55,7 @@ def test_nothing_found() -> None:
 
 
 def test_every_mask_has_words() -> None:
-    names = [reason(mask) for mask in range(2 * EXPLORED)]
+    names = [source_names(mask) for mask in range(2 * EXPLORED)]
     assert len(set(names)) == len(names)
     assert names[0] == ""
 

@@ -101,7 +101,7 @@ def test_a_batch_of_all_surfaces_gives_one_shelf_an_ask_in_order(recommender: Re
     assert [record.key for record in made.records] == [ask.key for ask in asks]
     assert [record.shelf.arm for record in made.records] == ["a", "a", "shared", "shared", "shared"]
     assert all(record.shelf.items for record in made.records)
-    assert set(made.stages) == {"encode", "candidates", "score", "policy"}
+    assert set(made.stages) == {"encode", "candidates", "score", "policy", "reasons"}
     assert recommender.recommend([], {}, NOW).records == []
 
 

@@ -5,7 +5,7 @@ import { get, options, rows } from "../dom.js";
 import { count, ms, number, words } from "../format.js";
 
 const LEVELS = ["p50", "p90", "p99"];
-const ORDER = ["end_to_end", "end_to_end.search", "queue", "state", "wait", "encode", "candidates", "score", "policy", "write"];
+const ORDER = ["end_to_end", "end_to_end.search", "queue", "state", "wait", "encode", "candidates", "score", "policy", "reasons", "write"];
 const TITLES = { freshness: "shelf's age when seen", delay: "event to joined", join: "join a batch", commit: "commit a batch" };
 const pick = get("stage");
 const small = { height: 120 };

@@ -4,7 +4,7 @@ import { get, h, rows, text } from "../dom.js";
 import { count, percent, range } from "../format.js";
 
 const NS = "http://www.w3.org/2000/svg";
-const MEASURES = ["mrr", "ndcg_10", "diversity", "novelty"];
+const MEASURES = ["mrr", "ndcg@10", "diversity@10", "novelty@10"];
 const [SIZE, LEFT, TOP] = [170, 44, 8];
 const panels = new Map();
 
@@ -16,12 +16,12 @@ export function show({ page }) {
     const row = found.get(`${measure} ${surface}`);
     return row ? { text: row.mean.toFixed(3), sub: `${row.interval ? `${range(...row.interval, digits)}, ` : ""}n ${count(row.count)}` } : "–";
   })]), "No attributed shelf yet.");
-  const coverage = found.get("coverage ");
+  const coverage = found.get("coverage@10 ");
   const between = coverage?.interval ? `, at most ${percent(coverage.interval[1])}: evaluators do not know what others saw` : "";
-  text(get("coverage"), coverage ? `${percent(coverage.mean)} of the catalogue was shown${between}.` : "");
+  text(get("coverage"), coverage ? `${percent(coverage.mean)} of the catalogue was in a first ten${between}.` : "");
   const most = Math.max(...page.exposure.filter((row) => row.brand).map((row) => row.share[0]), 0);
   rows(get("exposure"), page.exposure.map((row) => [
-    { text: row.brand || "all others", head: true }, count(row.impressions),
+    { text: row.brand || "all others", head: true }, row.exposure.toFixed(1),
     { text: percent(row.share[0]), sub: range(row.share[1], row.share[2]) }, row.brand ? { text: "", bar: row.share[0] / most } : "",
   ]), "No item with a brand was shown yet.");
   text(get("calibration-empty"), page.calibration.length ? "" : "No attributed impression with a prediction yet.");

@@ -1,13 +1,13 @@
-"""Exposure of the evaluation is the gate's; ties share; Gini's coefficient; bounds by Hypothesis."""
+"""Exposure of the evaluation is that of shelves; ties share; Gini's coefficient; bounds by Hypothesis."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.gate.checks.exposure import shares, total_variation
 from evaluator.offline.data import Case, Document, EvaluationData
-from evaluator.offline.fairness.exposure import centred, exposures, gini, shares_of
+from evaluator.offline.fairness.exposure import centred, gini, shares_of
 from evaluator.offline.resampling import Resampling
+from models.measures.shelves import shared, shares, total_variation
 
 AMOUNTS = st.lists(st.floats(0, 100), min_size=1, max_size=30).map(np.array)
 
@@ -25,7 +25,7 @@ def lists(draw: np.random.Generator, count: int) -> tuple[EvaluationData, list[n
 
 
 @given(st.integers(0, 10_000))
-def test_shares_equal_those_of_the_gate(seed: int) -> None:
+def test_shares_equal_those_of_shelves(seed: int) -> None:
     data, scores = lists(np.random.default_rng(seed), 6)
     brands = {item: document.brand for item, document in data.items.items()}
     found = shares_of(data, scores, brands)
@@ -42,9 +42,9 @@ def test_shares_equal_those_of_the_gate(seed: int) -> None:
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=14), st.randoms())
 def test_exposure_of_ties_is_its_mean_over_orders(scores: list[float], chance: object) -> None:
-    seen = exposures(np.array(scores))
+    seen = shared(np.array(scores))
     generator = np.random.default_rng(len(scores))
-    tries = [exposures(np.array(scores) + 1e-6 * generator.permutation(len(scores))) for _ in range(3)]
+    tries = [shared(np.array(scores) + 1e-6 * generator.permutation(len(scores))) for _ in range(3)]
     for level in set(scores):
         inside = np.array(scores) == level
         assert np.ptp(seen[inside]) < 1e-12

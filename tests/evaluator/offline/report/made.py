@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.message import Message
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.dimensions.dimension import Finding, Part, Reading, mean_reading
 from evaluator.offline.measures import measure
-from evaluator.offline.message import Message
 from evaluator.offline.resampling import Resampling
 from evaluator.offline.run import Failure, Result, slug
 from evaluator.offline.spec import Spec

@@ -10,8 +10,10 @@ from playwright.sync_api import Browser, Page
 from evaluator.offline import history
 from evaluator.offline.report.render import write_comparison, write_report
 from evaluator.offline.summary import summarise
+from models.store import ModelStore
 from tests.evaluator.offline.report import made
 from tests.evaluator.offline.test_history import finished
+from tests.evaluator.offline.test_prediction import filled
 
 PAGES = ("report.html", "report.zh.html", "compare.html", "compare.zh.html")
 
@@ -21,7 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report and a comparison of two runs."""
     folder = tmp_path_factory.mktemp("report")
     spec, data, results = made.run(folder)
-    write_report(spec, folder, data, results, summarise(results, spec.task))
+    past = filled(ModelStore("memory://in-browser"), 14)
+    write_report(spec, folder, data, results, summarise(results, spec.task), past)
     runs = [
         finished(folder / "one", "2026-01-01T00:00:00+00:00"),
         finished(folder / "two", "2026-02-01T00:00:00+00:00", 0.6),

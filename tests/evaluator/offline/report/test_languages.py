@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import evaluator.offline
+from evaluator.message import Message, Text
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case, Document, EvaluationData, Task
 from evaluator.offline.dimensions import dimension
 from evaluator.offline.dimensions.dimension import Part
 from evaluator.offline.measures import measure
-from evaluator.offline.message import Message, Text
 from evaluator.offline.perturbations import perturbation
 from evaluator.offline.report.messages import Speaker, words
 from evaluator.offline.report.render import FIELDS_OF_WORDS

@@ -1,0 +1,267 @@
+"""Orders to predict, as every recommender knew them before: candidates, features, and the simple systems' rankings.
+
+A replay takes all orders in time and answers probes before each. Nothing in an answer is from the order or after it.
+Knows statistics and the contenders of ``liveshelf evaluate``; nothing of what is learned from the features.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.behaviour import DAY_MS, Behaviour, Floats, Memory, Places, Scores, Text
+from benchmarks.purchases import History, Order, Ranked, ranked
+from evaluator.offline.contenders.collaborative import EASE, ByNeighbours, ItemKNN
+
+REFIT_MS = 7 * DAY_MS
+"""How often item-to-item models are learned anew."""
+
+ROW = 200
+"""The largest weights of EASE that are kept for each item, where all of them are too many."""
+
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Of best sellers beside EASE; the best sellers' counts are scaled to one at most."""
+
+REFERENCE = (
+    *("sold_1", "sold_7", "sold_30", "change", "knn", "knn_decayed", "ease", "ease_decayed", "knn_newest"),
+    *("times", "days_since", "age", "price_of_usual", "cosine_centre", "cosine_nearest"),
+)
+"""What a team would give LightGBM first: thirteen features of behaviour, and two text cosines."""
+
+SOURCES: dict[str, int] = {
+    "own": 120,
+    "linear": 100,
+    "together": 60,
+    "week": 60,
+    "month": 30,
+    "day": 30,
+    "text": 30,
+    "text_linear": 30,
+    "new": 30,
+}
+"""Sources of candidates, and how many each brings."""
+
+Reals = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """An order to predict, as it was known before it.
+
+    Attributes
+    ----------
+    places, masks
+        Candidates, and by bit which sources brought each.
+    features, reference
+        float32 [n, F] and [n, 15] of the candidates.
+    rankings
+        By system.
+    """
+
+    order: Order
+    old: Flags
+    places: Places
+    masks: npt.NDArray[np.int64]
+    features: Reals
+    reference: Reals
+    rankings: dict[str, Ranked] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> tuple[Places, Places]:
+        """What was bought, and what of it was new to the shopper."""
+        items = self.order.items
+        return items, items[~self.old[items]]
+
+    @property
+    def hits(self) -> Flags:
+        """Which candidates were bought."""
+        found: Flags = np.isin(self.places, self.order.items)
+        return found
+
+    def rank(self, scores: Floats, kept: Flags | None = None) -> Ranked:
+        """Rank the candidates, or some of them."""
+        places, scores = (self.places, scores) if kept is None else (self.places[kept], scores[kept])
+        return ranked(scores, places, self.old[places])
+
+
+Probe = Callable[["Replay", Order], None]
+"""Asks a replay something before an order."""
+
+
+class Days:
+    """Purchases of each item by day, up to now."""
+
+    def __init__(self, orders: Sequence[Order], count: int) -> None:
+        self._first = orders[0].ts // DAY_MS
+        self._cells = np.zeros((orders[-1].ts // DAY_MS - self._first + 1, count), np.int32)
+
+    def add(self, order: Order) -> None:
+        """Count an order."""
+        self._cells[order.ts // DAY_MS - self._first, order.items] += 1
+
+    def sold(self, ts: int, days: int) -> Floats:
+        """Of each item in the last days, the day of a time among them."""
+        day = ts // DAY_MS - self._first
+        return np.asarray(self._cells[max(0, day - days + 1) : day + 1].sum(0), np.float64)
+
+
+class Replay:
+    """All orders in time: what every system knew before each order that is asked for.
+
+    Attributes
+    ----------
+    seconds
+        CPU time that candidates and features took, by order.
+    """
+
+    def __init__(self, history: History, text: Text, regularisation: float) -> None:
+        self.history, self.regularisation = history, regularisation
+        self.behaviour, self.count = Behaviour(text), len(history.ids)
+        self.days = Days(history.orders, self.count)
+        self.neighbours = np.zeros((self.count, self.count), np.float32)
+        self.cut = np.zeros((self.count, self.count), np.float32)
+        self.seconds: list[float] = []
+        self._learned_ms = -REFIT_MS
+
+    def run(self, wanted: Mapping[int, Sequence[Probe]], say: Callable[[str], None]) -> None:
+        """Answer the probes of orders, by number."""
+        for number, order in enumerate(self.history.orders):
+            if number in wanted:
+                if order.ts - self._learned_ms >= REFIT_MS:
+                    self.learn(self.history.orders[:number])
+                    self._learned_ms = order.ts
+                    say(f"{number} of {len(self.history.orders)} orders")
+                for probe in wanted[number]:
+                    probe(self, order)
+            self.days.add(order)
+            self.behaviour.update(order.shopper, order.items, order.prices, order.ts)
+
+    def learn(self, orders: Sequence[Order]) -> None:
+        """Learn the item-to-item models from orders."""
+        cases = [order.case for order in orders]
+        for model in (EASE(str(self.regularisation)), ItemKNN()):
+            model.learn(cases, 0.0)
+            if isinstance(model, EASE):
+                self.behaviour.linear = dense(model, self.count)
+                least = np.partition(self.behaviour.linear, -min(ROW, self.count), axis=1)[:, -min(ROW, self.count)]
+                self.cut = np.where(self.behaviour.linear >= least[:, None], self.behaviour.linear, 0)
+            else:
+                self.neighbours = dense(model, self.count)
+
+    @property
+    def known(self) -> Places:
+        """Items that were sold before."""
+        return np.flatnonzero(np.isfinite(self.behaviour.items.first_ms))
+
+    def ask(self, order: Order, memory: Memory) -> tuple[Asked, Scores]:
+        """Candidates and features for an order, given what is remembered of its shopper."""
+        clock = time.process_time()
+        scores = self.behaviour.scores(memory, order.ts)
+        old = np.zeros(self.count, bool)
+        old[scores.own] = True
+        places, masks = candidates(self.behaviour, scores, old)
+        features = self.behaviour.features(scores, places)
+        self.seconds.append(time.process_time() - clock)
+        return Asked(order, old, places, masks, features, self._reference(scores, places)), scores
+
+    def rank(self, asked: Asked, scores: Scores) -> None:
+        """Rank all known items by every simple system."""
+        known = self.known
+        for name, values in self._simple(scores).items():
+            asked.rankings[name] = ranked(values[known], known, asked.old[known])
+
+    def _simple(self, scores: Scores) -> dict[str, Floats]:
+        week, month = self.days.sold(scores.ts, 7), self.days.sold(scores.ts, 30)
+        times = np.zeros(self.count)
+        times[scores.own] = [one.times + 1 / (2 + days) for one, days in zip(_owned(scores), scores.since, strict=True)]
+        best = week / max(1.0, week.max())
+        recent = scores.linear_week / max(1e-9, scores.linear_week.max())
+        with_best = {f"EASE, recency, {share} best sellers": recent + share * best for share in SHARES}
+        return {
+            "best sellers, 7 days": week,
+            "best sellers, 30 days": month,
+            "own frequency": times,
+            "own, then best sellers": times + 0.5 * best,
+            "item-kNN": self.neighbours[scores.own].sum(0).astype(np.float64),
+            "item-kNN by visit, decayed": scores.together_recent,
+            "EASE": scores.linear,
+            f"EASE, {ROW} a row": self.cut[scores.own].sum(0).astype(np.float64),
+            "EASE, recency": scores.linear_week,
+            **with_best,
+        }
+
+    def _reference(self, scores: Scores, places: Places) -> Reals:
+        """As :data:`REFERENCE`."""
+        day, week, month = (self.days.sold(scores.ts, days)[places] for days in (1, 7, 30))
+        memory, items = scores.memory, self.behaviour.items
+        rows = self.neighbours[scores.own]
+        month_weights = (2.0 ** (-scores.since / 30)).astype(np.float32)
+        newest = np.argsort(scores.since, kind="stable")[:15]
+        times, since = np.zeros(self.count), np.full(self.count, np.nan)
+        times[scores.own] = [one.times for one in _owned(scores)]
+        since[scores.own] = scores.since
+        price = items.prices[places] / np.maximum(1, items.lines[places])
+        return np.column_stack(
+            [
+                np.log1p(day),
+                np.log1p(week),
+                np.log1p(month),
+                np.log((week + 1) / (month * 7 / 30 + 1)),
+                rows.sum(0)[places],
+                (month_weights @ rows)[places],
+                scores.linear[places],
+                scores.linear_month[places],
+                rows[newest].mean(0)[places],
+                times[places],
+                since[places],
+                (scores.ts - items.first_ms[places]) / DAY_MS,
+                price - memory.prices / max(1, memory.lines),
+                scores.text_centre[places],
+                scores.text_nearest[places],
+            ]
+        ).astype(np.float32)
+
+
+def _owned(scores: Scores) -> list[Any]:
+    return [scores.memory.own[place] for place in scores.own.tolist()]
+
+
+def dense(model: ByNeighbours, count: int) -> Reals:
+    """A model's similarities by place, float32 [n, n]."""
+    places = np.array([int(item) for item in model.known.columns])
+    similar = model.similar if isinstance(model.similar, np.ndarray) else model.similar.toarray()
+    found = np.zeros((count, count), np.float32)
+    found[np.ix_(places, places)] = similar
+    return found
+
+
+def candidates(behaviour: Behaviour, scores: Scores, old: Flags) -> tuple[Places, npt.NDArray[np.int64]]:
+    """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""
+    known = np.isfinite(behaviour.items.first_ms)
+    own = np.zeros(len(old))
+    own[scores.own] = [
+        one.decayed * 2.0 ** (-since / 30) for one, since in zip(_owned(scores), scores.since, strict=True)
+    ]
+    values = {
+        "own": (own, known & old),
+        "linear": (scores.linear_week, known & ~old),
+        "together": (scores.together_recent, known & ~old),
+        "week": (scores.bought[:, 2], known & ~old),
+        "month": (scores.bought[:, 3], known & ~old),
+        "day": (scores.bought[:, 1], known & ~old),
+        "text": (scores.text_nearest, known & ~old),
+        "text_linear": (scores.text_linear, known & ~old),
+        "new": (behaviour.items.first_ms, known & ~old),
+    }
+    masks = np.zeros(len(old), np.int64)
+    for bit, (name, most) in enumerate(SOURCES.items()):
+        value, allowed = values[name]
+        among = np.flatnonzero(allowed)
+        best = among[np.argpartition(-value[among], min(most, len(among) - 1))[:most]] if len(among) else among
+        masks[best] |= 1 << bit
+    places = np.flatnonzero(masks)
+    return places, masks[places]
