@@ -16,7 +16,7 @@ from evaluator.offline.contenders.contender import Contender, Scores, checked
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions.dimension import Bench
 from evaluator.offline.resampling import Resampling
-from evaluator.offline.run import blind, with_further_items
+from evaluator.offline.run import with_further_items
 from evaluator.offline.spec import Spec
 from models.intents import INTENTS
 
@@ -222,7 +222,7 @@ def spec_of(folder: Path, seed: int = 0) -> Spec:
 def bench(contender: Contender, data: EvaluationData, spec: Spec) -> Bench:
     """A contender on the bench, as a run puts it there, in this process."""
     data = with_further_items(data, spec)
-    hidden = blind(data)
+    hidden = data.blind()
     contender.fit(hidden)
     scores = checked(contender.score(hidden.cases), hidden.cases)
     given = contender.probabilities(hidden.cases) if isinstance(contender, Overconfident) else None
