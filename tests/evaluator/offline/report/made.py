@@ -119,12 +119,12 @@ def robustness(name: str, resampling: Resampling, chance: np.random.Generator) -
         said = "It ranks the same whatever is asked: nDCG falls by 0.000 when queries are exchanged."
         findings.append(Finding(dimension="robustness", name="ignores_query", severity=0.9, sentence=said))
     if name == NAMES[4]:
-        for severity, said in (
-            (0.75, "A stuffed title gains 4.2 places (3.1 to 5.3) on average: sellers can buy rank with words."),
-            (0.45, f"It is fooled by {HOSTILE} in a title."),
-            (0.1, "It is slower on queries of more than eight words."),
+        for kind, severity, said in (
+            ("stuffing", 0.75, "A stuffed title gains 4.2 places (3.1 to 5.3) on average."),
+            ("instructions", 0.45, f"It is fooled by {HOSTILE} in a title."),
+            ("slow", 0.1, "It is slower on queries of more than eight words."),
         ):
-            findings.append(Finding(dimension="robustness", name="stuffing", severity=severity, sentence=said))
+            findings.append(Finding(dimension="robustness", name=kind, severity=severity, sentence=said))
     details = {
         "worst_words": [{"word": "drill", "loss": 0.21, "cases": 14}, {"word": HOSTILE, "loss": 0.1, "cases": 2}],
         "deletion_curve": [0.9, 0.7, 0.55, 0.5, 0.48],
