@@ -145,6 +145,8 @@ class EvaluationData:
         The shop's worth of each intent, by which served models rank; without it they rank by the expected level.
     further
         Items of ``items`` that no case has, but that dimensions have ranked.
+    hide_texts
+        Whether no query and no item's text may be shown.
     """
 
     name: str
@@ -155,6 +157,7 @@ class EvaluationData:
     span: tuple[float, float] = (0.0, 1.0)
     intent_weights: Mapping[str, float] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    hide_texts: bool = False
 
     @property
     def counts(self) -> dict[str, int]:

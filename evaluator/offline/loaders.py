@@ -6,6 +6,7 @@ Knows polars, files and columns; nothing of contenders. Reads CSV, JSON lines an
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def load(spec: Spec) -> EvaluationData:
         )
     if spec.items and spec.task == "feed":
         raise DataError("--items is for searches; a feed takes its texts from the data itself. Leave it out.")
-    return with_segments(makers[spec.task](spec))
+    return replace(with_segments(makers[spec.task](spec)), hide_texts=spec.hide_texts)
 
 
 def _graded(spec: Spec) -> EvaluationData:

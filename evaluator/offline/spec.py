@@ -27,6 +27,8 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
         Draws of the bootstrap.
     price_per_core_hour
         What an hour of one core costs, in any currency.
+    hide_texts
+        Whether queries and items' texts stay out of the report, so that it may be given to others.
     """
 
     data: str
@@ -40,3 +42,4 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
     draws: int = 1_000
     seed: int = 0
     price_per_core_hour: float = 0.05
+    hide_texts: bool = False

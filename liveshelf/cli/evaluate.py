@@ -32,6 +32,9 @@ def evaluate(
     draws: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     price_per_core_hour: Annotated[float, typer.Option(min=0.0, help="What an hour of one core costs.")] = 0.05,
+    hide_texts: Annotated[
+        bool, typer.Option("--hide-texts", help="No query and no item's text in the report, to give it to others.")
+    ] = False,
     gate: Annotated[Path | None, typer.Option(help="Thresholds in TOML; exit code 1 where one is not kept.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Where the gate's checks are written as JUnit XML.")] = None,
     export: Annotated[list[str] | None, typer.Option(help="mlflow, wandb or tensorboard; repeatable.")] = None,
@@ -75,6 +78,7 @@ def evaluate(
             draws=draws,
             seed=seed,
             price_per_core_hour=price_per_core_hour,
+            hide_texts=hide_texts,
         )
         if junit is not None and gate is None:
             raise typer.BadParameter("has nothing to write without --gate", param_hint="--junit")

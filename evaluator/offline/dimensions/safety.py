@@ -87,7 +87,7 @@ def _classified(bench: Bench, name: str, classify: Classify, part: Part) -> None
             note,
         )
     )
-    part.details[name] = _examples(bench, harm, asked)
+    part.details[name] = [] if bench.data.hide_texts else _examples(bench, harm, asked)
     part.findings += _finding(name, interval(overall), interval(candidates), names, seen)
 
 

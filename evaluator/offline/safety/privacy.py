@@ -49,7 +49,8 @@ def redacted(text: str) -> str:
 class Showable:
     """Tells whether a case's query may be shown.
 
-    Judged queries of data without shoppers may; a shopper's own may where enough others asked the same.
+    Judged queries of data without shoppers may; a shopper's own may where enough others asked the same. None may where
+    the data is not to be shown at all.
 
     Examples
     --------
@@ -62,7 +63,7 @@ class Showable:
     """
 
     def __init__(self, data: EvaluationData) -> None:
-        self.task = data.task
+        self.task, self.hidden = data.task, data.hide_texts
         askers: defaultdict[str, set[str]] = defaultdict(set)
         if data.task != "feed":
             for number, case in enumerate((*data.train, *data.cases)):
@@ -72,7 +73,7 @@ class Showable:
 
     def __call__(self, case: Case) -> bool:
         """Whether the case's query may be shown."""
-        if self.task == "feed" or not case.query:
+        if self.hidden or self.task == "feed" or not case.query:
             return False
         return (self.task == "graded" and not case.shopper) or spelled(case.query) in self._enough
 

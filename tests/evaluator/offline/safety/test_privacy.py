@@ -152,6 +152,30 @@ def test_no_text_of_a_shopper_is_in_a_report_even_where_a_contender_repeats_it(t
         assert past and 'class="query"' not in (out / "report.html").read_text("utf-8")
 
 
+def test_no_text_of_the_data_is_in_a_report_that_hides_texts(tmp_path: Path) -> None:
+    spec = Spec(
+        data=str(clicks(tmp_path)),
+        task="clicks",
+        contenders=["bm25", "cosine"],
+        dimensions=["effect", "fairness", "interpretability", "robustness", "safety"],
+        columns=COLUMNS,
+        draws=100,
+        hide_texts=True,
+    )
+    out = tmp_path / "out"
+    evaluated = runs.prepare(spec, out)
+    results = runs.run(spec, out, lambda *_: None)
+    summary = summarise(results, spec.task)
+    assert not summary.failures
+    write_whole(out / "summary.json", msgspec.json.encode(summary))
+    pages = write_report(spec, out, evaluated, results, summary)
+    files = [file for file in out.rglob("*") if file.is_file()]
+    words = {word.encode() for case in evaluated.cases for word in case.query.split() if len(word) > 5}
+    assert b"garden" in words
+    assert [file.name for file in files for word in words if word in file.read_bytes()] == []
+    assert "were left out when this report was made" in pages[0].read_text("utf-8")
+
+
 def test_only_the_projects_own_errors_are_told_in_words() -> None:
     case = Case("c0", ("a", "b"), np.ones(2), "somebody's words")
     for wrong, said in (
