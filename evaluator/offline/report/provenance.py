@@ -97,6 +97,7 @@ def command(spec: Spec) -> str:
     words += [word for pair in spec.columns.items() for word in ("--column", "=".join(pair))]
     words += [word for name in spec.dimensions for word in ("--dimension", name)]
     words += ["--limit", str(spec.limit)] if spec.limit else []
+    words += ["--hide-texts"] if spec.hide_texts else []
     return shlex.join([*words, "--draws", str(spec.draws), "--seed", str(spec.seed)])
 
 
