@@ -66,7 +66,9 @@ def test_a_loss_that_is_not_above_the_limit_is_seldom_told_whichever_change_is_w
         outcomes = [Outcome(kind.name, 1) for kind in kinds]
         for one in outcomes:
             losses = robustness.SENSITIVE + 0.08 * chance.standard_exponential(60) - 0.08
-            one.shifts = {place: Shift(lost, 1.0, 0.0, 1.0, math.nan, math.nan) for place, lost in enumerate(losses.tolist())}
+            one.shifts = {
+                place: Shift(lost, 1.0, 0.0, 1.0, math.nan, math.nan) for place, lost in enumerate(losses.tolist())
+            }
         made = SimpleNamespace(resampling=resampled(60), data=SimpleNamespace(cases=range(60)))
         return list(robustness._sensitive(made, kinds, outcomes))  # type: ignore[arg-type]
 
