@@ -217,7 +217,7 @@ def sentence(decision: Decision | None) -> str:
         return said
     low, high = (_shown(bound, "+") for bound in (decision.difference_low, decision.difference_high))
     said += f" That is {_shown(decision.difference)} above {decision.second} ({low} to {high}), "
-    unsure = f"which is not sure: data of this size shows {_shown(decision.detectable)}."
+    unsure = f"which is not sure: data of this size can only show {_shown(decision.detectable)} or more."
     return said + ("which is sure." if decision.sure else unsure)
 
 

@@ -29,6 +29,9 @@ TEXTS_COMPARED = 50_000
 
 HASHES = ("_prepare_first", "_prepare_second")
 KEY, LIST, PLACE, REASON = "_prepare_key", "_prepare_list", "_prepare_place", "_prepare_reason"
+SPLIT_COLUMNS: dict[SplitBy, str] = {"time": "time", "query": "query", "user": "shopper"}
+"""The column that differs between splits because they are made by it: its drift says nothing."""
+
 INTERNAL = (*HASHES, KEY, LIST, PLACE, FOREIGN)
 """Columns that only the steps need."""
 
@@ -100,7 +103,7 @@ class Preparation:
         plan = self.plan
         columns = distributions.described(files)
         self.say("looking at the splits", 0, plan.total)
-        drift = distributions.drifts([one for one in columns if plan.split != "time" or one.name != "time"])
+        drift = distributions.drifts([one for one in columns if one.name != SPLIT_COLUMNS.get(plan.split)])
         dropped = np.bincount(self.reason, minlength=len(plan.rules) + 1)
         return Card(
             kind=plan.reading.kind,

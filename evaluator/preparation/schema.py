@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from evaluator.preparation.tables import DataError, match_columns
+from evaluator.preparation.tables import ALIASES, DataError, match_columns
 
 Kind = Literal["transactions", "behaviour", "profiles", "items", "pairs"]
 SplitBy = Literal["time", "query", "user", "none"]
@@ -96,7 +96,7 @@ def resolve(
     if chosen is None:
         raise DataError(
             f"{path} has {shown}: this is no kind of data that is known. Give its kind with --kind "
-            f"({', '.join(KINDS)}), and its columns with --column FIELD=NAME."
+            f"({', '.join(KINDS)}), and its columns with --column FIELD=NAME. Fields are {', '.join(ALIASES)}."
         )
     for need in SHAPES[chosen].needs:
         anyone = (need,) if isinstance(need, str) else need

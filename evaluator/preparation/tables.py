@@ -108,7 +108,8 @@ def read_table(path: Path) -> pl.DataFrame:
         if not content.strip():
             raise DataError(f"{path} is empty. Give a file with rows.")
         if kind in SEPARATORS:
-            found = pl.read_csv(content, separator=SEPARATORS[kind], infer_schema=False, encoding="utf8-lossy")
+            separator = separator_of(content.partition(b"\n")[0], kind)
+            found = pl.read_csv(content, separator=separator, infer_schema=False, encoding="utf8-lossy")
         elif kind in LINES:
             found = pl.read_ndjson(content, infer_schema_length=None)
         else:
@@ -134,6 +135,20 @@ def table_kind(path: Path) -> str:
     if kind not in (*SEPARATORS, *LINES, ".parquet"):
         raise DataError(f"{path}: {kind or 'no suffix'} is read as no table. Give .csv, .tsv, .jsonl or .parquet.")
     return kind
+
+
+def separator_of(header: bytes, kind: str) -> str:
+    """What separates the columns: in a ``.csv`` what its first line has more of, commas or semicolons.
+
+    Spreadsheets write semicolons where the decimal mark is a comma. What stands in quotes does not count.
+
+    Examples
+    --------
+    >>> separator_of(b'Artikel;"Preis, netto";Menge', ".csv"), separator_of(b"a;b,c,d", ".csv")
+    (';', ',')
+    """
+    bare = b"".join(header.split(b'"')[::2])
+    return ";" if kind == ".csv" and bare.count(b";") > bare.count(b",") else SEPARATORS[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +178,9 @@ class Source:
     def scan(self) -> pl.LazyFrame:
         """All rows, read when they are needed. Columns of CSV are text."""
         if self.kind in SEPARATORS:
-            return pl.scan_csv(self.plain, separator=SEPARATORS[self.kind], infer_schema=False, glob=False)
+            with self.plain.open("rb") as file:
+                separator = separator_of(file.readline(CHUNK), self.kind)
+            return pl.scan_csv(self.plain, separator=separator, infer_schema=False, glob=False)
         if self.kind in LINES:
             return pl.scan_ndjson(self.plain, schema=self.schema)
         return pl.scan_parquet(self.plain, glob=False)

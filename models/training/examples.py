@@ -21,6 +21,7 @@ from models.scorer import Floats
 
 LEVELS = {"buy": 1.0, "read": 2 / 3, "look": 1 / 3, "ignore": 0.0}
 OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+TABLES = (".csv", ".tsv", ".parquet")
 SAMPLE = '{"query": "hose", "item": "Garden hose, 20 m", "intent": "buy"}'
 
 
@@ -145,6 +146,9 @@ def read_examples(
     ExamplesError
         On the first line that is not an example, or where there is no example at all.
     """
+    kind = (file.with_suffix("") if file.suffix in OPENERS else file).suffix.lower()
+    if kind in TABLES:
+        raise ExamplesError(f"{file}: examples are JSON lines, not {kind}; write it as lines like {SAMPLE}")
     if grades[0] == grades[1]:
         raise ExamplesError(f"{file}: its lowest and its highest grade cannot both be {grades[0]:g}; give two")
     names = {name: name for name in Example.__struct_fields__} | dict(fields or {})

@@ -81,7 +81,9 @@ def of_store(rest: str) -> Parts:
     """
     store, _, name = rest.rpartition("#")
     if not store or not name:
-        raise ContenderError("A version is named by STORE#NAME, such as version:models#champion.")
+        raise ContenderError(
+            "A version is named by its store's folder and its name, such as version:.liveshelf/models#champion."
+        )
     return parts(ModelStore(store), name)
 
 

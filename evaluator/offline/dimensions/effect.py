@@ -90,7 +90,8 @@ def _note(bench: Bench, name: str) -> Text:
         count = np.mean([len(case.items) for case in bench.data.cases])
         text = "of the {kind} candidates only, {count:.0f} a case of {items:,} items"
         kind = "judged" if bench.data.task == "graded" else "shown"
-        told.append(said(text, kind=kind, count=count, items=len(bench.data.items)))
+        items = len(bench.data.items) - len(bench.data.further)
+        told.append(said(text, kind=kind, count=count, items=items))
     return joined(told)
 
 

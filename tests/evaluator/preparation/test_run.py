@@ -214,6 +214,31 @@ def test_the_page_takes_nothing_from_elsewhere_and_names_no_text_of_a_user(tmp_p
     assert not re.search(r"(?:src|href)=|url\(|@import", html) and card.rows_out == 60
 
 
+def test_a_table_with_semicolons_and_decimal_commas_is_the_same_table(tmp_path: Path) -> None:
+    """A spreadsheet writes it so in much of Europe, often in its old encoding."""
+    columns = {"list": "Bestellung", "shopper": "Kunde", "time": "Datum", "item": "Artikel", "price": "Preis"}
+    rows = [(f"B{n}", f"K{n % 5}", f"{n % 28 + 1:02}.01.2025", f"Größe {n % 7}", f"{n},95") for n in range(1, 40)]
+    commas, semicolons = tmp_path / "commas.csv", tmp_path / "semicolons.csv"
+    quoted = [",".join(f'"{value}"' for value in row) for row in (tuple(columns.values()), *rows)]
+    commas.write_text("\n".join(quoted), "utf-8")
+    semicolons.write_text("\n".join(";".join(row) for row in (tuple(columns.values()), *rows)), "cp1252")
+    for file, encoding in ((commas, "utf-8"), (semicolons, "cp1252")):
+        run(Spec(files=(file,), columns=columns, encoding=encoding), tmp_path / file.stem)
+    one, other = (pl.read_parquet(tmp_path / name / "train.parquet") for name in ("commas", "semicolons"))
+    assert one.equals(other) and dict(one.select("list", "price").iter_rows())["B7"] == 7.95
+    assert set(one["item"]) == {f"Größe {n}" for n in range(7)}
+
+
+def test_a_drift_of_what_the_split_is_made_by_is_not_told(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"query": f"q{number // 8}", "item_id": f"{number % 9}", "title": f"A {number % 9}", "relevance": number % 4}
+        for number in range(480)
+    ]
+    card = run(Spec(files=(pairs_file(tmp_path / "pairs.jsonl", rows),)), tmp_path / "out")
+    assert card.split == "query" and {one.column for one in card.drift} >= {"gain"}
+    assert "query" not in {one.column for one in card.drift}
+
+
 @pytest.mark.parametrize(
     ("content", "spec", "sentence"),
     [

@@ -71,6 +71,8 @@ def test_what_is_no_example_is_told_with_its_line(tmp_path: Path, wrong: dict[st
         ("a.jsonl", b"", "a.jsonl holds no examples; a line of it should be like .*intent"),
         ("a.jsonl", b"\n \n", "a.jsonl holds no examples; a line of it should be like .*intent"),
         ("a.jsonl.gz", b"", "a.jsonl.gz holds no examples"),
+        ("a.csv", b"query,item\n", "a.csv: examples are JSON lines, not .csv; write it as lines like "),
+        ("a.parquet", b"PAR1", "a.parquet: examples are JSON lines, not .parquet; write it as lines like "),
         ("a.jsonl", b"{", "a.jsonl, line 1 is no example: .*truncated"),
         ("a.jsonl", LINE + b"[1]\n", "a.jsonl, line 2 is no example: Expected `object`"),
         ("a.jsonl", LINE + b"\n\xff\xfe\n", "a.jsonl, line 3 is not UTF-8: .*; save the file as UTF-8"),

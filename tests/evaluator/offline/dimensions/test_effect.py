@@ -1,5 +1,7 @@
 """The effect dimension: planted defects are named and honest contenders are not, bounds hold, values are recovered."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -218,3 +220,11 @@ def test_ties_in_random_order_have_the_mean_over_orders() -> None:
     assert against is not None and against < min(np.mean(orders, axis=1))
     untied = DIMENSION.measure(bench(data, noisy(data, 0.6)))
     assert not [one for one in untied.readings if one.measure in {"tied cases", "ndcg@10 ties at random"}]
+
+
+def test_the_note_counts_the_shops_own_items_only() -> None:
+    data = graded()
+    further = {"attack": Document("a stuffed title")}
+    widened = replace(data, items={**data.items, **further}, further=tuple(further))
+    note = str(reading(DIMENSION.measure(bench(widened, noisy(widened, 0.6))), "mrr").note)
+    assert f"of {len(data.items):,} items" in note
