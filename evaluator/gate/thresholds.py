@@ -170,11 +170,14 @@ class GateFile(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     ----------
     max_severity
         Findings of a higher severity fail; None lets all pass.
+    severity_of
+        A pattern of the contenders whose findings count, such as ``version:*``; ``*`` is all.
     least_shoppers, least_queries
         With fewer of them in the data nothing is decided.
     """
 
     max_severity: float | None = None
+    severity_of: str = "*"
     least_shoppers: int = 0
     least_queries: int = 0
     threshold: list[Threshold] = []

@@ -23,7 +23,7 @@ def check(gate: GateFile, summary: Summary, contenders: Sequence[str]) -> list[C
         All of the run, those that failed too.
     """
     found = [one for threshold in gate.threshold for one in _of_threshold(threshold, summary, contenders)]
-    return [*_too_few(gate, summary), *found, *_of_findings(gate.max_severity, summary)]
+    return [*_too_few(gate, summary), *found, *_of_findings(gate, summary, contenders)]
 
 
 def _too_few(gate: GateFile, summary: Summary) -> Iterator[Check]:
@@ -40,8 +40,7 @@ def _too_few(gate: GateFile, summary: Summary) -> Iterator[Check]:
 def _of_threshold(asked: Threshold, summary: Summary, contenders: Sequence[str]) -> Iterator[Check]:
     chosen = [name for name in contenders if fnmatchcase(name, asked.contender)]
     if not chosen:
-        said = f"No contender of the run is {asked.contender!r}; there are {', '.join(contenders)}."
-        yield Check(contender=asked.contender, asked=asked.words(), outcome="missing", said=said)
+        yield _nobody(asked.contender, asked.words(), contenders)
     for name in chosen:
         if asked.relative and name == summary.reference:
             continue
@@ -53,16 +52,25 @@ def _of_threshold(asked: Threshold, summary: Summary, contenders: Sequence[str])
             yield Check(contender=name, asked=asked.words(), outcome=outcome, said=_absent(asked, summary, name))
 
 
-def _of_findings(most: float | None, summary: Summary) -> Iterator[Check]:
-    if most is None:
+def _of_findings(gate: GateFile, summary: Summary, contenders: Sequence[str]) -> Iterator[Check]:
+    if (most := gate.max_severity) is None:
         return
-    found = [one for one in summary.findings if one.finding.severity > most]
+    if not any(fnmatchcase(name, gate.severity_of) for name in contenders):
+        yield _nobody(gate.severity_of, f"no finding above {most:g}", contenders)
+        return
+    counted = [one for one in summary.findings if fnmatchcase(one.contender, gate.severity_of)]
+    found = [one for one in counted if one.finding.severity > most]
     asked = f"no finding above {most:g}"
     for one in found:
         said = f"{one.finding.dimension} {one.finding.name} ({one.finding.severity:g}): {one.finding.sentence}"
         yield Check(contender=one.contender, asked=asked, outcome="failed", said=said)
     if not found:
-        yield Check(contender="*", asked=asked, outcome="passed", said="none was found")
+        yield Check(contender=gate.severity_of, asked=asked, outcome="passed", said="none was found")
+
+
+def _nobody(pattern: str, asked: str, contenders: Sequence[str]) -> Check:
+    said = f"No contender of the run is {pattern!r}; there are {', '.join(contenders)}."
+    return Check(contender=pattern, asked=asked, outcome="missing", said=said)
 
 
 def _absent(asked: Threshold, summary: Summary, contender: str) -> str:

@@ -150,11 +150,13 @@ def test_a_file_that_is_written_is_read_as_it_was(one: Threshold) -> None:
 
 
 def test_findings_count_where_asked() -> None:
-    def outcome(severity: float) -> list[str]:
-        checks = gate_file.check(GateFile(max_severity=0.5), summary(row("base", 0.9), severity=severity), CONTENDERS)
+    def outcome(severity: float, of: str = "*") -> list[str]:
+        gate = GateFile(max_severity=0.5, severity_of=of)
+        checks = gate_file.check(gate, summary(row("base", 0.9), severity=severity), CONTENDERS)
         return [one.outcome for one in checks]
 
     assert outcome(0.9) == ["failed"] and outcome(0.5) == ["passed"] and outcome(0.0) == ["passed"]
+    assert outcome(0.9, "n*") == ["failed"] and outcome(0.9, "base") == ["passed"] and outcome(0.9, "z") == ["missing"]
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

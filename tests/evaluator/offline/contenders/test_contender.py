@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluator.offline.contenders.contender import ContenderError, checked, make
-from evaluator.offline.data import Case
+from evaluator.offline.data import Case, Document, EvaluationData
 
 CASE = Case("c", ("a", "b"), np.ones(2))
 
@@ -33,3 +33,17 @@ def test_scores_that_cannot_be_used_are_refused(scores: list[np.ndarray], said: 
 def test_classes_that_are_no_contenders_are_refused(name: str, said: str) -> None:
     with pytest.raises(ContenderError, match=said):
         make(name)
+
+
+def test_items_that_dimensions_rank_besides_change_no_score_of_the_data() -> None:
+    items = {name: Document(text) for name, text in (("a", "green hose"), ("b", "hose reel"), ("c", "tap"))}
+    cases = [Case("q", ("a", "b", "c"), np.array([1.0, 0.0, 0.0]), "green hose")]
+    stuffed = {f"x{number}": Document("green hose green") for number in range(20)}
+    for name in ("bm25", "cosine"):
+        found = []
+        for further in ({}, stuffed):
+            contender = make(name)
+            contender.fit(EvaluationData("d", "graded", cases, [], {**items, **further}, further=tuple(further)))
+            found.append(contender.score(cases)[0])
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-3)
+        assert contender.score([Case("q", ("x0", "c"), np.zeros(2), "green hose")])[0][0] > 0
