@@ -3,6 +3,7 @@
 Knows the terminal and files; what is measured is the business of ``evaluator.offline``.
 """
 
+import errno
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -16,6 +17,7 @@ from evaluator.gate.thresholds import GateFile, passed
 from evaluator.offline import gate_file, history, prediction
 from evaluator.offline import run as runs
 from evaluator.offline.agreement import agreements
+from evaluator.offline.data import EvaluationData
 from evaluator.offline.report.provenance import provenance
 from evaluator.offline.report.render import write_comparison, write_report
 from evaluator.offline.spec import Spec
@@ -28,12 +30,17 @@ from models.store.atomic import write_whole
 SHOWN = ("ndcg@10", "ndcg@20", "mrr", "recall@20")
 """Measures of the terminal's table; the report has all."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes no more."""
+
 VERSIONS = "versions.json"
 """The ids of versions, by contender, in a run's folder."""
 
 
 def carry_out(spec: Spec, out: Path, resume: bool, store: str | None = None) -> Summary:
     """Evaluate with a progress bar, write the summary and the report, and print what matters.
+
+    A disk that is full ends it with a sentence; what is written stays for ``resume``.
 
     Parameters
     ----------
@@ -48,6 +55,17 @@ def carry_out(spec: Spec, out: Path, resume: bool, store: str | None = None) -> 
     if (out / runs.SPEC).is_file() and not resume:
         raise DataError(f"{out} holds an evaluation. Go on with it by --resume, or name another folder with --out.")
     data = runs.prepare(spec, out)
+    try:
+        return _carried_out(spec, out, data, store)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DataError(
+            f"{out} cannot be written to: {error.strerror}. Make room, then go on with --resume."
+        ) from error
+
+
+def _carried_out(spec: Spec, out: Path, data: EvaluationData, store: str | None) -> Summary:
     ids = _versions(spec, out)
     console.print(
         f"{len(data.cases):,} cases, {len(data.train):,} to learn from, {len(data.items):,} items", highlight=False
@@ -170,7 +188,7 @@ def _print(summary: Summary, spec: Spec) -> None:
     caption = f"* differs from {summary.reference}, p < 0.05 after Holm's correction"
     table = Table("contender", *shown, title="Means and their 95 % intervals", caption=caption)
     for name in spec.contenders:
-        if name in summary.failures and not any(who == name for who, _ in rows):
+        if name in summary.failures and not any((name, measure) in rows for measure in shown):
             table.add_row(plain(name), plain(f"failed: {summary.failures[name][0]}"))
         else:
             table.add_row(plain(name), *(_cell(rows.get((name, measure))) for measure in shown))

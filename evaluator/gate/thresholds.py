@@ -248,6 +248,10 @@ def read(path: Path) -> GateFile:
         raise GateFileError(f"{path}: {error}. A [[threshold]] may have {fields}.") from error
     if not found.threshold and found.max_severity is None:
         raise GateFileError(f"{path} has no [[threshold]]. One looks like this:\n{EXAMPLE}")
+    if found.max_severity is not None and math.isnan(found.max_severity):
+        raise GateFileError(f"{path}: max_severity is no number. Give one from 0 to 1.")
+    if found.least_shoppers < 0 or found.least_queries < 0:
+        raise GateFileError(f"{path}: least_shoppers and least_queries are counts. Give numbers from 0 up.")
     for number, one in enumerate(found.threshold, 1):
         where = f"{path}: threshold {number} ({one.measure})"
         if not one.limits:

@@ -125,9 +125,9 @@ class Case:
 
 
 def blind(case: Case, **changed: Any) -> Case:
-    """A case, or a changed copy, as a contender sees it: without gains and propensities."""
+    """A case, or a changed copy, as a contender sees it: without gains, outcomes and propensities."""
     items = changed.get("items", case.items)
-    return replace(case, gains=np.full(len(items), np.nan), propensities=None, **changed)
+    return replace(case, gains=np.full(len(items), np.nan), targets=None, masses=None, propensities=None, **changed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

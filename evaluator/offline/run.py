@@ -23,7 +23,7 @@ import numpy as np
 
 from evaluator.message import Message, Text, said
 from evaluator.offline.contenders import contender as contenders
-from evaluator.offline.contenders.contender import checked
+from evaluator.offline.contenders.contender import checked, checked_chances
 from evaluator.offline.data import Case, Document, EvaluationData, problems
 from evaluator.offline.dimensions import dimension as dimensions
 from evaluator.offline.dimensions.dimension import Bench, Part
@@ -43,6 +43,9 @@ SCORING, PROCESS = "scoring", "process"
 
 AT_ONCE = 256
 """Cases scored between two reports of progress."""
+
+PATIENCE = 0.2
+"""Seconds without a message after which it is asked whether a process still runs."""
 
 Say = Callable[[str, str, float], None]
 """Takes a contender, a stage and the share of it that is done."""
@@ -106,18 +109,18 @@ def run(spec: Spec, folder: Path, say: Say) -> list[Result]:
 
 
 def _contender(spec: Spec, folder: Path, name: str, say: Say) -> Result:
-    place = folder / "contenders" / slug(name)
+    place = folder.absolute() / "contenders" / slug(name)  # a contender may change its working folder
     if missing := _missing(spec, place):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_child, args=(spec, place, name, missing, theirs), daemon=True)
         process.start()
         theirs.close()
-        for stage, share in _messages(ours):
+        for stage, share in _messages(ours, process):
             say(name, stage, share)
         process.join()
-        if process.exitcode:
-            _write_failure(place, Failure(stage=PROCESS, error=_ending(process.exitcode)))
+        if process.exitcode or _unsaid(missing, place):
+            _write_failure(place, Failure(stage=PROCESS, error=_ending(process.exitcode or 0)))
         else:
             _failure_file(place, PROCESS).unlink(missing_ok=True)
     return collected(spec, folder, name)
@@ -184,11 +187,20 @@ def _ending(exit_code: int) -> Message:
     return said("its process ended with exit code {code}", code=exit_code)
 
 
-def _messages(pipe: Any) -> Iterator[tuple[str, float]]:
-    while True:
+def _unsaid(missing: Sequence[str], place: Path) -> bool:
+    """Whether a process has ended without a result or a failure of what it was to measure."""
+    if _failure_file(place, SCORING).is_file():
+        return False
+    return not all((place / f"{one}.json").is_file() or _failure_file(place, one).is_file() for one in missing)
+
+
+def _messages(pipe: Any, process: Any) -> Iterator[tuple[str, float]]:
+    """What a process says until it ends; others that it started may hold its pipe open for longer."""
+    while pipe.poll(PATIENCE) or process.is_alive():
         try:
-            yield pipe.recv()
-        except EOFError:
+            if pipe.poll():
+                yield pipe.recv()
+        except (EOFError, OSError):
             return
 
 
@@ -209,6 +221,7 @@ def _child(spec: Spec, place: Path, name: str, missing: Sequence[str], pipe: Any
         pipe.send((dimension, 0.0))
         try:
             content = msgspec.json.encode(dimensions.named(dimension).measure(part_of), enc_hook=plain)
+            msgspec.json.decode(content, type=Part)  # what cannot be read again is a failure of this dimension
         except Exception as error:
             _fail(place, dimension, error)
         else:
@@ -250,12 +263,12 @@ def _bench(spec: Spec, place: Path, name: str, pipe: Any) -> Bench:
         pipe.send(("scoring", min(1.0, (start + AT_ONCE) / len(cases))))
     scored = time.perf_counter()
     probabilities = getattr(contender, "probabilities", None)
-    given = None if probabilities is None or data.task == "feed" else probabilities(cases)
+    given = None if probabilities is None or data.task == "feed" else checked_chances(probabilities(cases), cases)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
     seconds = {"fit": fitted - started, "score": scored - fitted, "fit_cpu": fit_cpu}
     write_whole(place / "times.json", msgspec.json.encode(seconds | {"peak_mb": peak_mb}))
     with replacing(place / "scores.npz") as file:
-        np.savez_compressed(file, scores=np.concatenate(scores).astype(np.float32))
+        np.savez_compressed(file, scores=np.concatenate(scores))
     return Bench(
         contender,
         data,

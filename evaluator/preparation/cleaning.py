@@ -13,6 +13,7 @@ from evaluator.preparation import numbers, text, times
 from evaluator.preparation.numbers import Decimal, Marks
 from evaluator.preparation.rules import FOREIGN
 from evaluator.preparation.schema import IDS, NUMBERS, TEXTS, Kind
+from evaluator.preparation.tables import DataError
 from evaluator.preparation.times import DateOrder, Orders
 
 MEASURES = ("measure", "measure_unit")
@@ -94,6 +95,11 @@ class Reading:
 def clean(raw: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, Counter[str]]:
     """A batch as fields and the file's other columns, and how many values each step has changed.
 
+    Raises
+    ------
+    DataError
+        When the column of a field holds lists or objects.
+
     Examples
     --------
     >>> raw = pl.DataFrame({"sku": [" 7 "], "title": ["a&amp;b"], "cost": ["1,50 €"], "date": ["1.2.2011"], "x": ["q"]})
@@ -106,6 +112,11 @@ def clean(raw: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, Counter[st
     columns: list[pl.Series] = []
     for one, name in reading.names.items():
         column = raw.get_column(name)
+        if column.dtype.is_nested():
+            raise DataError(
+                f"The column {name!r} holds lists or objects, and cannot be the {one} of a row. "
+                f"Name another with --column {one}=NAME, or make it a text first."
+            )
         if one in IDS:
             column, counts = text.identifiers(column)
         elif one in TEXTS:

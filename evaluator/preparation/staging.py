@@ -21,8 +21,17 @@ class Parts:
         self.sizes: list[int] = []
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Write a batch."""
-        rows.write_parquet(self._path(len(self.sizes)), compression="lz4", statistics=False)
+        """Write a batch.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written, as where the disk is full.
+        """
+        try:
+            rows.write_parquet(self._path(len(self.sizes)), compression="lz4", statistics=False)
+        except pl.exceptions.PolarsError as error:
+            raise OSError(str(error).strip().partition("\n")[0]) from error
         self.sizes.append(rows.height)
 
     @property

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import math
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -19,8 +19,12 @@ import numpy.typing as npt
 from evaluator.message import said
 from evaluator.offline import contenders
 from evaluator.offline.data import Case, EvaluationData
+from models.intents import INTENTS
 
 Scores = npt.NDArray[np.float64]
+
+ROUNDING = 1e-3
+"""By how much probabilities may be off, such as those of half precision."""
 
 
 class Contender(Protocol):
@@ -227,20 +231,73 @@ def parameter(text: str, default: float, least: float = 0.0) -> float:
     return value
 
 
-def checked(scores: Sequence[Scores], cases: Sequence[Case]) -> list[Scores]:
-    """Scores as they are, where there is one finite number for each candidate.
+def checked(scores: Iterable[npt.ArrayLike], cases: Sequence[Case]) -> list[Scores]:
+    """Scores as float64, where there is one finite number for each candidate.
 
     Raises
     ------
     ContenderError
         Where there is not, with the case.
+
+    Examples
+    --------
+    >>> case = Case("c", ("a", "b"), np.zeros(2))
+    >>> checked([np.array([0, 2], np.uint8)], [case])[0].tolist()
+    [0.0, 2.0]
+    >>> checked([["high", "low"]], [case])
+    Traceback (most recent call last):
+    evaluator.offline.contenders.contender.ContenderError: gave scores that are no numbers for case c
     """
-    if len(scores) != len(cases):
-        raise ContenderError(said("gave {got} lists of scores for {count} cases", got=len(scores), count=len(cases)))
-    for part, case in zip(scores, cases, strict=True):
-        if np.shape(part) != (len(case.items),):
+    parts = _each(scores, cases)
+    for part, case in zip(parts, cases, strict=True):
+        if part.shape != (len(case.items),):
             text = "gave scores of shape {shape} for the {count} items of case {case}"
-            raise ContenderError(said(text, shape=str(np.shape(part)), count=len(case.items), case=case.id))
+            raise ContenderError(said(text, shape=str(part.shape), count=len(case.items), case=case.id))
         if not np.isfinite(part).all():
             raise ContenderError(said("gave a score that is no finite number for case {case}", case=case.id))
-    return list(scores)
+    return parts
+
+
+def checked_chances(chances: Iterable[npt.ArrayLike], cases: Sequence[Case]) -> list[Scores]:
+    """Probabilities of the intents as float64, where each candidate has four that sum to one.
+
+    Raises
+    ------
+    ContenderError
+        Where one has not, with the case.
+
+    Examples
+    --------
+    >>> checked_chances([[[0.5, 0.25, 0.25, 0.25]]], [Case("c", ("a",), np.zeros(1))])
+    Traceback (most recent call last):
+    evaluator.offline.contenders.contender.ContenderError: gave probabilities that are none for case c
+    """
+    parts = _each(chances, cases)
+    for part, case in zip(parts, cases, strict=True):
+        if part.shape != (len(case.items), len(INTENTS)):
+            text = "gave probabilities of shape {shape} for the {count} items of case {case}"
+            raise ContenderError(said(text, shape=str(part.shape), count=len(case.items), case=case.id))
+        if not ((part >= -ROUNDING).all() and (abs(part.sum(1) - 1) <= ROUNDING).all()):
+            raise ContenderError(said("gave probabilities that are none for case {case}", case=case.id))
+    return parts
+
+
+def _each(found: Iterable[npt.ArrayLike], cases: Sequence[Case]) -> list[Scores]:
+    """A list of numbers per case as float64, copied: the contender may use its arrays again."""
+    try:
+        some = list(found)
+    except TypeError:
+        raise ContenderError("gave no list of scores") from None
+    if len(some) != len(cases):
+        raise ContenderError(said("gave {got} lists of scores for {count} cases", got=len(some), count=len(cases)))
+    return [_numbers(part, case) for part, case in zip(some, cases, strict=True)]
+
+
+def _numbers(part: npt.ArrayLike, case: Case) -> Scores:
+    try:
+        values = np.asarray(part)
+    except ValueError:  # rows of unlike lengths
+        values = np.array([""])
+    if values.size and values.dtype.kind not in "biuf":
+        raise ContenderError(said("gave scores that are no numbers for case {case}", case=case.id))
+    return np.array(values, np.float64)

@@ -179,6 +179,8 @@ def test_a_figure_keeps_min_or_max(value: float, bound: float) -> None:
         ("[[threshold]]\nmeasure = 'mrr'\nminimum = 0.5\n", "minimum"),
         ("[[threshold]]\nmeasure = 'mrr'\nmin = 'high'\n", "min"),
         ("[[threshold]]\nmeasure = 'mrr'\nmin = nan\n", "no number"),
+        ("max_severity = nan\n", "max_severity is no number"),
+        ("max_severity = 0.5\nleast_queries = -1\n", "numbers from 0 up"),
         ("[[threshold]]\nmeasure = 'mrr'\nmin = 1\nby = 'luck'\n", "luck"),
         ("[threshold]\nmeasure = 'mrr'\nmin = 1\n", "threshold"),
         ("[[thresholds]]\nmeasure = 'mrr'\nmin = 1\n", "thresholds"),

@@ -88,3 +88,8 @@ def test_another_file_is_told(tmp_path: Path, text: str) -> None:
         load(spec(tmp_path / FILE))
     with pytest.raises(DataError, match="cannot be read"):
         load(spec(tmp_path / "none.json"))
+
+
+def test_contenders_see_no_outcome_of_a_slice(data: EvaluationData) -> None:
+    for case in data.blind().cases:
+        assert np.isnan(case.gains).all() and case.targets is None and case.masses is None

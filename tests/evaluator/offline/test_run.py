@@ -57,6 +57,43 @@ class Mended(Honest):
             safety.DIMENSION.measure = fail
         return super().score(cases)
 
+class Leaves(Honest):
+    def score(self, cases): os._exit(0)
+
+class Quits(Honest):
+    def fit(self, data): sys.exit(0)
+
+class Text(Honest):
+    def score(self, cases): return [["high"] * len(case.items) for case in cases]
+
+class Imaginary(Honest):
+    def score(self, cases): return [np.arange(len(case.items)) * 1j for case in cases]
+
+class Nothing(Honest):
+    def score(self, cases): return None
+
+class NoChances(Honest):
+    def probabilities(self, cases): return [np.full((len(case.items), 4), np.nan) for case in cases]
+
+class Moves(Honest):
+    def fit(self, data):
+        self.data = data
+        os.chdir("/")
+
+class Bytes(Honest):
+    def score(self, cases): return [np.arange(len(case.items), dtype=np.uint8) for case in cases]
+
+class Lists(Honest):
+    def score(self, cases): return (list(range(len(case.items))) for case in cases)
+
+class LeavesChild(Honest):
+    def fit(self, data):
+        self.data = data
+        if not (child := os.fork()):
+            time.sleep(600)
+            os._exit(0)
+        (HERE / "child").write_text(str(child))
+
 class Light(Honest):
     def score(self, cases):
         heavy = {"torch", "transformers", "sklearn", "lightgbm", "captum"} & set(sys.modules)
@@ -90,6 +127,45 @@ def test_contenders_that_fail_are_rows_that_say_so(spec: Spec, tmp_path: Path) -
     }
     measured = {row.contender for row in summary.rows if row.value is not None}
     assert measured == {"python:own_contenders:Honest"} and summary.winner in measured
+
+
+ODD = {
+    "Leaves": "process: its process ended with exit code 0",
+    "Quits": "process: its process ended with exit code 0",
+    "Text": "scoring: gave scores that are no numbers for case q0",
+    "Imaginary": "scoring: gave scores that are no numbers for case q0",
+    "Nothing": "scoring: gave no list of scores",
+    "NoChances": "scoring: gave probabilities that are none for case q0",
+}
+
+
+def test_contenders_that_end_without_a_word_or_give_no_numbers_are_rows_that_say_so(spec: Spec, tmp_path: Path) -> None:
+    asked = msgspec.structs.replace(spec, contenders=[f"python:own_contenders:{name}" for name in ODD])
+    prepare(asked, tmp_path / "out")
+    summary = summarise(run(asked, tmp_path / "out", lambda *_: None), "graded")
+    assert {name.rpartition(":")[2]: said[0] for name, said in summary.failures.items()} == ODD
+    assert not summary.rows
+
+
+def test_scores_of_any_numbers_are_ranked_alike(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small unsigned numbers, lists, a working folder that changes: the figures are those of plain scores."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"python:own_contenders:{name}" for name in ("Honest", "Bytes", "Lists", "Moves")]
+    asked = msgspec.structs.replace(spec, contenders=names)
+    prepare(asked, Path("out"))
+    honest, *others = run(asked, Path("out"), lambda *_: None)
+    assert honest.parts and all(one.parts == honest.parts and not one.failures for one in others)
+
+
+def test_a_process_that_a_contender_leaves_behind_holds_nothing_up(spec: Spec, tmp_path: Path) -> None:
+    asked = msgspec.structs.replace(spec, contenders=["python:own_contenders:LeavesChild"])
+    prepare(asked, tmp_path / "out")
+    try:
+        [found] = run(asked, tmp_path / "out", lambda *_: None)
+        os.kill(child := int((tmp_path / "child").read_text()), 0)  # it still runs
+    finally:
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    assert child and found.parts and not found.failures
 
 
 def command(spec: Spec, out: Path, *options: str) -> list[str]:

@@ -58,6 +58,18 @@ FILES: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "binary": ("a.csv", NOISE, (), "a.csv"),
     "binary Parquet": ("a.parquet", NOISE, (), "a.parquet cannot be read"),
     "binary JSON": ("a.jsonl", NOISE, (), "a.jsonl cannot be read"),
+    "lists as texts": (
+        "a.jsonl",
+        b'{"query": "q", "id": "1", "title": ["a", "b"], "grade": 1}\n',
+        (),
+        "The column 'title' holds lists or objects",
+    ),
+    "objects as texts": (
+        "a.jsonl",
+        b'{"query": "q", "id": "1", "title": {"en": "a"}, "grade": 1}\n',
+        (),
+        "The column 'title' holds lists or objects",
+    ),
     "a web page": (
         "a.csv",
         b"<!DOCTYPE html>\n<html><body><h1>404</h1></body></html>\n",
