@@ -34,7 +34,8 @@ class Past:
     @property
     def cases(self) -> tuple[object, ...]:
         """Equal for runs of the same cases and the same draws."""
-        return (self.made.fingerprint, self.spec.task, self.spec.limit, self.spec.seed, self.spec.draws)
+        columns = tuple(sorted(self.spec.columns.items()))
+        return (self.made.fingerprint, self.spec.task, columns, self.spec.limit, self.spec.seed, self.spec.draws)
 
 
 @dataclass(slots=True)

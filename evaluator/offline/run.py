@@ -113,12 +113,17 @@ def _contender(spec: Spec, folder: Path, name: str, say: Say) -> Result:
     if missing := _missing(spec, place):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(spec, place, name, missing, theirs), daemon=True)
-        process.start()
+        process = context.Process(target=_child, args=(spec, place, name, missing, theirs))
+        process.start()  # no daemon: a contender may have processes of its own
         theirs.close()
-        for stage, share in _messages(ours, process):
-            say(name, stage, share)
-        process.join()
+        try:
+            for stage, share in _messages(ours, process):
+                say(name, stage, share)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.join()
         if process.exitcode or _unsaid(missing, place):
             _write_failure(place, Failure(stage=PROCESS, error=_ending(process.exitcode or 0)))
         else:

@@ -15,7 +15,7 @@ DEPTH = 10
 """The first places of a list: those that a shopper sees without asking for more."""
 
 EQUAL = 1e-6
-"""Gains that differ by no more are equal: they differ by rounding."""
+"""Gains that differ by no more than this share of the largest are equal: they differ by rounding."""
 
 
 def discounts(count: int) -> npt.NDArray[np.float64]:
@@ -31,8 +31,14 @@ def discounts(count: int) -> npt.NDArray[np.float64]:
 
 
 def decided(gains: Numbers) -> bool:
-    """Whether gains differ, so that an order of them can be good or bad."""
-    return bool(len(gains) and np.ptp(gains) > EQUAL)
+    """Whether gains differ, so that an order of them can be good or bad.
+
+    Examples
+    --------
+    >>> [decided(np.array(gains)) for gains in ([1e-9, 2e-9], [0.3, 0.1 + 0.2], [0.0, 0.0], [])]
+    [True, False, False, False]
+    """
+    return bool(len(gains) and np.ptp(gains) > EQUAL * np.abs(gains).max())
 
 
 def ranked(gains: Numbers, scores: Numbers) -> npt.NDArray[np.intp]:

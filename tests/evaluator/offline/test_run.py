@@ -21,7 +21,7 @@ from evaluator.offline.summary import summarise
 from evaluator.preparation.tables import DataError
 
 MODULE = """
-import os, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 import numpy as np
 
@@ -85,6 +85,13 @@ class Bytes(Honest):
 
 class Lists(Honest):
     def score(self, cases): return (list(range(len(case.items))) for case in cases)
+
+def places(case): return np.arange(len(case.items), dtype=float)
+
+class Splits(Honest):
+    def score(self, cases):
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            return pool.map(places, cases)
 
 class LeavesChild(Honest):
     def fit(self, data):
@@ -150,7 +157,7 @@ def test_contenders_that_end_without_a_word_or_give_no_numbers_are_rows_that_say
 def test_scores_of_any_numbers_are_ranked_alike(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small unsigned numbers, lists, a working folder that changes: the figures are those of plain scores."""
     monkeypatch.chdir(tmp_path)
-    names = [f"python:own_contenders:{name}" for name in ("Honest", "Bytes", "Lists", "Moves")]
+    names = [f"python:own_contenders:{name}" for name in ("Honest", "Bytes", "Lists", "Moves", "Splits")]
     asked = msgspec.structs.replace(spec, contenders=names)
     prepare(asked, Path("out"))
     honest, *others = run(asked, Path("out"), lambda *_: None)
