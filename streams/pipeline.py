@@ -85,8 +85,9 @@ class Pipeline:
         bots = self._marked(batch, retrying)
         if batch.by_shopper:
             shoppers, uncounted = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
-            self.meter.count("acts.late", uncounted.late)
-            self.meter.count("acts.beyond", uncounted.beyond)
+            if not retrying:
+                self.meter.count("acts.late", uncounted.late)
+                self.meter.count("acts.beyond", uncounted.beyond)
             requests = rank_requests(batch, shoppers, self._similar, now)
             together = await self._together(requests, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}

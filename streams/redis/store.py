@@ -30,8 +30,8 @@ SHOWN_KEPT = 512
 """Shelves kept for an item and epoch: the most integers that Redis keeps in one array (``set-max-intset-entries``)."""
 
 COMPACT = 127
-"""The most items seen together with one that stay a listpack: at one more than 128 (``zset-max-listpack-entries``) Redis
-makes a skiplist of a sorted set, of ten times the bytes, and leaves it one however much is removed."""
+"""The most items seen together with one that stay a listpack. With more than 128 (``zset-max-listpack-entries``) Redis
+makes a sorted set a skiplist, of ten times the bytes, and leaves it one however many are removed."""
 
 NUMBER_DIGITS = 16
 """The most digits of a shelf's number; a longer value, or one that is not a number, is not ours."""
@@ -282,8 +282,8 @@ class StateStore:
 
 
 def most_together(cap: int) -> int:
-    """How many items seen together may be held before they are cut to ``cap``: twice as many, so that new ones have time
-    to grow, but no more than are held in few bytes.
+    """How many items seen together may be held before they are cut to ``cap``: twice as many, so that new ones have
+    time to grow, but no more than are held in few bytes.
 
     Examples
     --------
