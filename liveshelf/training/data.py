@@ -125,9 +125,9 @@ class EventFiles:
             said = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
             return (
                 f"{self.events} has no impressions ({said}), so there is nothing to learn from: an example is an item "
-                "that a shopper was shown, with what they did about it or did not. Give a file with an impression event "
-                "for each list that was shown (docs/events.md). A history without impressions still tells workers what is "
-                "in demand and what is bought together: liveshelf replay"
+                "that a shopper was shown, with what they did about it or did not. Give a file with an impression "
+                "event for each list that was shown (docs/events.md). A history without impressions still tells "
+                "workers what is in demand and what is bought together: liveshelf replay"
             )
         return f"{self.events} and {self.items} make no examples: {_listed(counts)}"
 
