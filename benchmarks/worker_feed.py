@@ -78,7 +78,7 @@ class Worker:
         counts = await self.store.trend([current - age for age in range(self.config.state.trend_buckets)])
         for bucket, by_item in counts.items():
             self.trending.update("all", bucket, by_item)
-        past = await self.store.remember({order.shopper: []}, self.config.worker.recent_items)
+        past, _ = await self.store.remember({order.shopper: []}, self.config.worker.recent_items)
         request = RankRequest("feed", f"ask-{number}", order.ts, order.shopper, past[order.shopper])
         together = await self.store.together(anchors(request), self.config.candidates.together)
         found = {}

@@ -84,7 +84,10 @@ class Pipeline:
         together: dict[str, list[str]] = {}
         bots = self._marked(batch, retrying)
         if batch.by_shopper:
-            shoppers = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
+            shoppers, uncounted = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
+            if not retrying:
+                self.meter.count("acts.late", uncounted.late)
+                self.meter.count("acts.beyond", uncounted.beyond)
             requests = rank_requests(batch, shoppers, self._similar, now)
             together = await self._together(requests, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}

@@ -115,9 +115,21 @@ class EventFiles:
         made = [(impression, one) for impression, context in shown if (one := example(impression, context, found.get))]
         counts["without text or context"] = len(shown) - len(made)
         if not made:
-            raise ExamplesError(f"{self.events} and {self.items} make no examples: {_listed(counts)}")
+            raise ExamplesError(self._why_none(Counter(event.kind for event in events), counts))
         labelled = _split(made, counts, self.debias)
         return replace(labelled, name=self.events.name, catalogue=tuple(dict.fromkeys(found.values())))
+
+    def _why_none(self, kinds: Counter[str], counts: Counter[str]) -> str:
+        """Why no example could be made, and what to do about it."""
+        if kinds and not kinds["impression"]:
+            said = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+            return (
+                f"{self.events} has no impressions ({said}), so there is nothing to learn from: an example is an item "
+                "that a shopper was shown, with what they did about it or did not. Give a file with an impression "
+                "event for each list that was shown (docs/events.md). A history without impressions still tells "
+                "workers what is in demand and what is bought together: liveshelf replay"
+            )
+        return f"{self.events} and {self.items} make no examples: {_listed(counts)}"
 
     def _events(self, counts: Counter[str]) -> Iterator[AnyEvent]:
         for number, event in enumerate(records(self.events, "events", self.events_mapping, counts)):

@@ -16,6 +16,10 @@ CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p",
 KINDS = {code: kind for kind, code in CODES.items()}
 SEPARATOR = "\x1f"
 
+ACTS = "".join(f"{CODES[kind]}{weight}" for kind, weight in TREND_WEIGHTS.items())
+"""The code and weight of each kind of act, as the script takes them. Cells keep a kind by its place here: add new kinds
+at the end of ``TREND_WEIGHTS``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Touched:
@@ -57,18 +61,37 @@ class Shopper:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """How many acts of a call do not count as demand.
+
+    Attributes
+    ----------
+    late
+        Acts of an hour that is closed, whether they are repeated or not.
+    beyond
+        Acts on further items of an hour in which the shopper counts for as many as may count.
+    """
+
+    late: int = 0
+    beyond: int = 0
+
+    def __add__(self, other: "Uncounted") -> "Uncounted":
+        return Uncounted(self.late + other.late, self.beyond + other.beyond)
+
+
 def remembered(event: AnyEvent) -> bool:
     """Whether the event changes a shopper's past. Impressions do not; the evaluator reads them."""
     return not isinstance(event, Impression)
 
 
 def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
-    """The script's arguments for one shopper's events, five for each event.
+    """The script's arguments for one shopper's events, four for each event.
 
     Examples
     --------
     >>> arguments([Search(event_id="e1", ts=7, user_id="u", query="A  b")])
-    ['s', 7, 's\\x1fa b\\x1fe1', 'a b', 0]
+    ['s', 7, 's\\x1fa b\\x1fe1', 'a b']
     """
     flat: list[str | int] = []
     for event in events:
@@ -77,24 +100,25 @@ def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
         what = normalise(event.query) if isinstance(event, Search) else event.item_id
         code = CODES[event.kind]
         member = SEPARATOR.join((code, what, event.event_id))
-        flat += (code, event.time_ms, member, what, TREND_WEIGHTS.get(event.kind, 0))
+        flat += (code, event.time_ms, member, what)
     return flat
 
 
-def parse(reply: Sequence[Any]) -> Shopper:
-    """The script's reply as a value; members that are no interactions are skipped.
+def parse(reply: Sequence[Any]) -> tuple[Shopper, Uncounted]:
+    """The script's reply as values; members that are no interactions are skipped.
 
     Examples
     --------
-    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1]).touched
+    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1, 0])[0].touched
     (Touched(time_ms=3, kind='click', item_id='i1'),)
     """
-    items, queries, bought = reply[:3]
-    return Shopper(
+    items, queries, bought, late, beyond = reply
+    shopper = Shopper(
         tuple(Touched(time, KINDS[code], what) for time, code, what in _interactions(items) if code in KINDS),
         tuple(Asked(time, what) for time, _, what in _interactions(queries)),
         frozenset(item.decode("utf-8", "replace") for item in bought),
     )
+    return shopper, Uncounted(late, beyond)
 
 
 def _interactions(flat: Sequence[bytes]) -> Iterator[tuple[int, str, str]]:

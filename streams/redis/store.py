@@ -29,6 +29,10 @@ SCRIPTS = ("remember", "top", "put_shelf", "note_shown", "take_shown", "take_out
 SHOWN_KEPT = 512
 """Shelves kept for an item and epoch: the most integers that Redis keeps in one array (``set-max-intset-entries``)."""
 
+COMPACT = 127
+"""The most items seen together with one that stay a listpack. With more than 128 (``zset-max-listpack-entries``) Redis
+makes a sorted set a skiplist, of ten times the bytes, and leaves it one however many are removed."""
+
 NUMBER_DIGITS = 16
 """The most digits of a shelf's number; a longer value, or one that is not a number, is not ours."""
 
@@ -57,8 +61,8 @@ class StateStore:
 
     async def remember(
         self, events: Mapping[str, Sequence[AnyEvent]], newest: int, bots: Set[str] = frozenset()
-    ) -> dict[str, memory.Shopper]:
-        """Add events to their shoppers' past and return it, in one round trip.
+    ) -> tuple[dict[str, memory.Shopper], memory.Uncounted]:
+        """Add events to their shoppers' past and return it, in one round trip; with how many acts count for nothing.
 
         Parameters
         ----------
@@ -74,7 +78,7 @@ class StateStore:
         async def send(pipe: Any) -> list[Any]:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
-                keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought"))
+                keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought", "clock"))
                 self._scripts.add(
                     pipe,
                     "remember",
@@ -85,20 +89,25 @@ class StateStore:
                     config.history_queries,
                     config.bought_items,
                     config.together_items,
+                    most_together(config.together_items),
                     config.trend_bucket_s * 1000,
                     config.trend_bucket_s * config.trend_buckets * 2,
                     newest,
-                    own(number, "counted", shopper),
+                    own(number, "cells", shopper),
                     config.counted_items,
                     own(number, "bot", shopper),
                     self.marked_s if shopper in bots else 0,
+                    memory.ACTS,
                     *memory.arguments(mine),
                 )
             replies: list[Any] = await pipe.execute()
             return replies
 
-        replies = await self._with_retry(send)
-        return {shopper: memory.parse(reply) for shopper, reply in zip(events, replies, strict=True)}
+        shoppers, uncounted = {}, memory.Uncounted()
+        for shopper, reply in zip(events, await self._with_retry(send), strict=True):
+            shoppers[shopper], mine = memory.parse(reply)
+            uncounted += mine
+        return shoppers, uncounted
 
     async def together(self, items: Sequence[str], k: int) -> dict[str, list[str]]:
         """Items seen in the same visit as each of these, the most frequent first.
@@ -270,6 +279,18 @@ class StateStore:
 
     async def _with_retry(self, send: Callable[[Any], Awaitable[T]]) -> T:
         return await self.retry.until_done(lambda: self._scripts.run(send))
+
+
+def most_together(cap: int) -> int:
+    """How many items seen together may be held before they are cut to ``cap``: twice as many, so that new ones have
+    time to grow, but no more than are held in few bytes.
+
+    Examples
+    --------
+    >>> [most_together(cap) for cap in (50, 100, 127, 128, 200)]
+    [100, 127, 127, 256, 400]
+    """
+    return 2 * cap if cap > COMPACT else min(2 * cap, COMPACT)
 
 
 def shelf_number(key: str) -> int:

@@ -46,6 +46,8 @@ def test_what_is_similar_is_made_and_nobody_counts_twice_though_their_batch_brok
     now, meter = wall_ms(), Meter("worker", "w", 0)
     events = [
         {"type": "click", "event_id": "e0", "ts": now, "user_id": "u", "item_id": "hdmi"},
+        {"type": "search", "event_id": "e2", "ts": now, "user_id": "w", "query": "cable"},
+        {"type": "click", "event_id": "late", "ts": now - 3 * 86_400_000, "user_id": "w", "item_id": "hdmi"},
         {"type": "search", "event_id": "e1", "ts": now, "user_id": "v", "query": BREAKS},
     ]
     records = [Record("t", 0, at, now, None, json.dumps(event).encode()) for at, event in enumerate(events)]
@@ -67,3 +69,4 @@ def test_what_is_similar_is_made_and_nobody_counts_twice_though_their_batch_brok
     with connect_now(config.redis) as redis:
         assert redis.exists(keys.feed("u")) and redis.exists(keys.similar("hdmi"))
     assert meter.gauges["bots"] == 0
+    assert meter.snapshot(wall_ms()).counts["acts.late"] == 1

@@ -174,6 +174,22 @@ def test_what_makes_no_examples_is_told(items: Path, tmp_path: Path) -> None:
         ).label()
 
 
+def test_purchases_without_impressions_are_refused_with_the_reason_and_what_to_do(items: Path, tmp_path: Path) -> None:
+    about = {"item_id": "hose", "price": 1.0}
+    rows: list[dict[str, object]] = [
+        {"type": "purchase", "event_id": f"e{n}", "ts": START + n * MINUTE, "user_id": f"u{n % 40}"} | about
+        for n in range(2_000)
+    ]
+    rows.append({"type": "search", "event_id": "s", "ts": START, "user_id": "u1", "query": "hose"})
+    orders = write(tmp_path / "orders.jsonl", rows)
+    told = CliRunner().invoke(app, ["train", "--events", str(orders), "--items", str(items)])
+    assert told.exit_code == 1
+    said = " ".join(told.output.split())
+    assert "orders.jsonl has no impressions (2,000 purchase, 1 search)" in said
+    assert "an impression event for each list that was shown (docs/events.md)" in said
+    assert "liveshelf replay" in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b'"caf\xe9"'], ids=["no text", "too deep", "Latin-1"])
 def test_a_shelf_record_that_cannot_be_read_is_named(line: bytes, items: Path, tmp_path: Path) -> None:
     shelves = tmp_path / "shelves.jsonl"

@@ -20,11 +20,11 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
 from streams.events.shelf import Shelf, ShelfItem, encoder
-from streams.features.shopper import CODES, SEPARATOR, Shopper, remembered
+from streams.features.shopper import CODES, SEPARATOR, Shopper, Uncounted, remembered
 from streams.redis.connection import connect
 from streams.redis.keys import own
 from streams.redis.retry import passing
-from streams.redis.store import SHOWN_KEPT, StateStore
+from streams.redis.store import SHOWN_KEPT, StateStore, most_together
 from tests.logged import logged
 from tests.shop import HANG_S
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
@@ -58,7 +58,7 @@ makers: dict[type[AnyEvent], st.SearchStrategy[dict[str, Any]]] = {
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> list[AnyEvent]:
+def stories(draw: st.DrawFn, moments: st.SearchStrategy[int] = moments) -> list[AnyEvent]:
     """Events with ids of their own, in order of nothing."""
     events = []
     for n in range(draw(st.integers(1, 14))):
@@ -76,41 +76,49 @@ class Model:
     queries: dict[str, dict[str, int]] = field(default_factory=dict)
     bought: dict[str, dict[str, int]] = field(default_factory=dict)
     beside: dict[str, dict[str, int]] = field(default_factory=dict)
-    counted: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+    cells: dict[tuple[str, int], dict[str, set[str]]] = field(default_factory=dict)
     trend: dict[int, dict[str, int]] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
+    late: int = 0
 
     def remember(self, event: AnyEvent) -> None:
         config, who = self.config, event.shopper
         if isinstance(event, Impression):
             return
+        self.newest[who] = max(event.time_ms, self.newest.get(who, 0))
         if isinstance(event, Search):
             member = SEPARATOR.join((CODES["search"], normalise(event.query), event.event_id))
             enters(self.queries.setdefault(who, {}), member, event.time_ms, config.history_queries)
             return
         member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id))
-        new = enters(self.items.setdefault(who, {}), member, event.time_ms, config.history_items)
-        self.demand(event.time_ms // (config.trend_bucket_s * 1000), who, event, new)
-        if new and isinstance(event, Purchase):
+        enters(self.items.setdefault(who, {}), member, event.time_ms, config.history_items)
+        self.demand(who, event)
+        if isinstance(event, Purchase):
             bought = self.bought.setdefault(who, {})
             bought[event.item_id] = max(event.time_ms, bought.get(event.item_id, 0))
             cut(bought, config.bought_items)
 
-    def demand(self, bucket: int, who: str, event: Any, new: bool) -> None:
-        mine = self.counted.get((who, bucket), {})
-        weight, before = TREND_WEIGHTS[event.kind], mine.get(event.item_id, 0)
-        if weight <= before or (not before and (len(mine) >= self.config.counted_items or not (mine or new))):
+    def demand(self, who: str, event: Any) -> None:
+        bucket = event.time_ms // (self.config.trend_bucket_s * 1000)
+        if bucket + 1 + 2 * self.config.trend_buckets <= self.newest[who] / (self.config.trend_bucket_s * 1000):
+            self.late += 1
+            return
+        mine = self.cells.get((who, bucket), {})
+        before = mine.get(event.item_id, set())
+        if event.kind in before or (not before and len(mine) >= self.config.counted_items):
             return
         for other in [] if before else list(mine):
             self.pair(event.item_id, other)
             self.pair(other, event.item_id)
-        self.counted[who, bucket] = mine | {event.item_id: weight}
+        self.cells[who, bucket] = mine | {event.item_id: before | {event.kind}}
         trend = self.trend.setdefault(bucket, {})
-        trend[event.item_id] = trend.get(event.item_id, 0) + weight - before
+        more = TREND_WEIGHTS[event.kind] - max((TREND_WEIGHTS[kind] for kind in before), default=0)
+        trend[event.item_id] = trend.get(event.item_id, 0) + max(more, 0)
 
     def pair(self, item: str, other: str) -> None:
         counts = self.beside.setdefault(item, {})
         counts[other] = counts.get(other, 0) + 1
-        if len(counts) > 2 * self.config.together_items:
+        if len(counts) > most_together(self.config.together_items):
             cut(counts, self.config.together_items)
 
 
@@ -119,13 +127,9 @@ def cut(scored: dict[str, int], cap: int) -> None:
         del scored[name]
 
 
-def enters(scored: dict[str, int], member: str, time_ms: int, cap: int) -> bool:
-    if scored.get(member, time_ms + 1) <= time_ms:
-        return False
-    new = member not in scored
-    scored[member] = time_ms
+def enters(scored: dict[str, int], member: str, time_ms: int, cap: int) -> None:
+    scored[member] = min(time_ms, scored.get(member, time_ms))
     cut(scored, cap)
-    return new and member in scored
 
 
 def told(url: str, config: StateConfig, work: Callable[[StateStore], Awaitable[Any]]) -> Any:
@@ -141,8 +145,10 @@ def told(url: str, config: StateConfig, work: Callable[[StateStore], Awaitable[A
     return asyncio.run(main())
 
 
-def lived(url: str, config: StateConfig, batches: Sequence[Sequence[AnyEvent]]) -> dict[str, Any]:
-    """All state after the batches, from an empty database."""
+def lived(
+    url: str, config: StateConfig, batches: Sequence[Sequence[AnyEvent]], late: list[int] | None = None
+) -> dict[str, Any]:
+    """All state after the batches, from an empty database; and how many acts of each were late."""
     with redis.Redis.from_url(url) as client:
         client.flushdb()
 
@@ -153,14 +159,16 @@ def lived(url: str, config: StateConfig, batches: Sequence[Sequence[AnyEvent]]) 
                 if remembered(event):
                     by_shopper.setdefault(event.shopper, []).append(event)
             if by_shopper:
-                await store.remember(by_shopper, 10)
+                _, uncounted = await store.remember(by_shopper, 10)
+                if late is not None:
+                    late.append(uncounted.late)
 
     told(url, config, work)
     return state(url)
 
 
 def state(url: str) -> dict[str, Any]:
-    """All keys with their values; none may be without an end."""
+    """All keys with their values, but for clocks, which depend on the time of day; none may be without an end."""
     with redis.Redis.from_url(url, decode_responses=True) as client:
         held: dict[str, Any] = {}
         for key in client.scan_iter("ls:*"):
@@ -170,8 +178,8 @@ def state(url: str) -> dict[str, Any]:
                     held[key] = {name: int(weight) for name, weight in client.hgetall(key).items()}
                 case "zset":
                     held[key] = {name: int(score) for name, score in client.zrange(key, 0, -1, withscores=True)}
-                case _:
-                    held[key] = client.get(key)
+                case kind:
+                    assert kind == "string" and ":clock:" in key
         return held
 
 
@@ -182,7 +190,8 @@ def expected(model: Model) -> dict[str, Any]:
         held |= {own(0, kind, who): scored for who, scored in by_shopper.items() if scored}
     held |= {f"{own(0)}with:{item}": counts for item, counts in model.beside.items()}
     held |= {own(0, "trend", str(bucket)): counts for bucket, counts in model.trend.items()}
-    held |= {own(0, "counted", who, str(bucket)): mine for (who, bucket), mine in model.counted.items()}
+    for (who, bucket), mine in model.cells.items():
+        held[own(0, "cells", who, str(bucket))] = {item: mask(kinds) for item, kinds in mine.items()}
     return held
 
 
@@ -229,43 +238,115 @@ def test_a_batch_again_changes_nothing_even_beyond_the_caps(redis_db: str, event
 def test_demand_is_an_offline_count_of_shoppers(redis_db: str, events: list[AnyEvent], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(events), max_size=8))
     shuffled = data.draw(st.permutations(events + again))
-    roomy = ROOMY.model_copy(update={"history_items": 2})  # what the history forgets counts no second time
+    roomy = ROOMY.model_copy(update={"history_items": 1})  # what the history forgets counts all the same, and once
     held = lived(redis_db, roomy, grouped(shuffled, data.draw(st.integers(1, 6))))
 
-    hours: dict[int, dict[str, dict[str, int]]] = {}
+    cells: dict[tuple[str, str], dict[str, set[str]]] = {}
     for event in events:
         if not isinstance(event, Search | Impression):
-            mine = hours.setdefault(event.time_ms // 10_000, {}).setdefault(event.shopper, {})
-            mine[event.item_id] = max(mine.get(event.item_id, 0), TREND_WEIGHTS[event.kind])
+            mine = cells.setdefault((event.shopper, str(event.time_ms // 10_000)), {})
+            mine.setdefault(event.item_id, set()).add(event.kind)
     trends: dict[str, Counter[str]] = {}
     pairs: dict[str, Counter[str]] = {}
-    for hour, shoppers in hours.items():
-        for mine in shoppers.values():
-            trends.setdefault(own(0, "trend", str(hour)), Counter()).update(mine)
-            for item, other in itertools.permutations(mine, 2):
-                pairs.setdefault(f"{own(0)}with:{item}", Counter())[other] += 1
-    told = {key: counts for key, counts in held.items() if ":trend:" in key}
-    if all(fresh(events, shuffled, hour) for hour in hours):
-        assert told == trends
-        assert {key: counts for key, counts in held.items() if ":with:" in key} == pairs
-    for key, counts in told.items():
-        assert all(count <= trends[key][item] for item, count in counts.items()), "never more than there were"
+    for (_, hour), mine in cells.items():
+        weights = {item: max(TREND_WEIGHTS[kind] for kind in kinds) for item, kinds in mine.items()}
+        trends.setdefault(own(0, "trend", hour), Counter()).update(weights)
+        for item, other in itertools.permutations(mine, 2):
+            pairs.setdefault(f"{own(0)}with:{item}", Counter())[other] += 1
+    assert {key: counts for key, counts in held.items() if ":trend:" in key} == trends
+    assert {key: counts for key, counts in held.items() if ":with:" in key} == pairs
+    told = {key: mine for key, mine in held.items() if ":cells:" in key}
+    assert told == {
+        own(0, "cells", who, hour): {item: mask(kinds) for item, kinds in mine.items()}
+        for (who, hour), mine in cells.items()
+    }
 
 
-def fresh(events: Sequence[AnyEvent], order: Sequence[AnyEvent], hour: int) -> bool:
-    """Whether of every shopper the first act of an hour to come is among the two newest so far."""
-    for who in {event.shopper for event in events}:
-        seen: list[tuple[int, bytes]] = []
-        for event in order:
-            if isinstance(event, Search | Impression) or event.shopper != who:
-                continue
-            member = SEPARATOR.join((CODES[event.kind], event.item_id, event.event_id)).encode()
-            seen = sorted({*seen, (event.time_ms, member)})
-            if event.time_ms // 10_000 == hour:
-                if (event.time_ms, member) not in seen[-2:]:
-                    return False
-                break
-    return True
+def mask(kinds: set[str]) -> int:
+    """Kinds of acts as a cell's hash keeps them."""
+    return sum(1 << place for place, kind in enumerate(TREND_WEIGHTS) if kind in kinds)
+
+
+@fast
+@given(stories(st.integers(0, 30).map(lambda hour: hour * 3_600_000 + 1_800_000)), st.data())
+def test_acts_of_a_closed_hour_are_late_and_all_others_count(
+    redis_db: str, events: list[AnyEvent], data: st.DataObject
+) -> None:
+    """Hours that stay open for six more, acts spread over thirty; in the middle of hours, as the wall clock goes on."""
+    config = ROOMY.model_copy(update={"trend_bucket_s": 3_600, "trend_buckets": 3})
+    again = data.draw(st.lists(st.sampled_from(events), max_size=8))
+    order = data.draw(st.permutations(events + again))
+    model = Model(config)
+    for event in order:
+        model.remember(event)
+    late: list[int] = []
+    assert lived(redis_db, config, grouped(order, 1), late) == expected(model)
+    assert sum(late) == model.late
+
+
+def test_an_order_of_eighty_lines_counts_whole_in_any_order(redis_db: str) -> None:
+    """All of one millisecond, so the history of fifty keeps some by their names alone."""
+    lines = [Purchase(event_id=f"e{n:02d}", ts=5_000, user_id="u", item_id=f"i{n:02d}") for n in range(80)]
+    ascending = lived(redis_db, StateConfig(shards=1), [lines])
+    assert len(ascending["ls:{0}:trend:0"]) == len(ascending["ls:{0}:bought:u"]) == 80
+    for batches in (grouped(lines[::-1], 1), grouped(lines[::2] + lines[::-1], 7)):
+        held = lived(redis_db, StateConfig(shards=1), batches)
+        assert held["ls:{0}:trend:0"] == ascending["ls:{0}:trend:0"] == {line.item_id: 5 for line in lines}
+        assert held["ls:{0}:cells:u:0"] == ascending["ls:{0}:cells:u:0"]
+        assert held["ls:{0}:bought:u"] == ascending["ls:{0}:bought:u"]
+
+
+def test_what_comes_again_after_its_hour_was_forgotten_counts_no_second_time(redis_db: str) -> None:
+    """No newer act moves the shopper's clock: it is the wall clock that closes the hour."""
+    config = StateConfig(shards=1, trend_bucket_s=1, trend_buckets=1)
+
+    async def work(store: StateStore) -> tuple[list[Uncounted], Any, Any]:
+        now = wall_ms()
+        acts: list[AnyEvent] = [Click(event_id=item, ts=now, user_id="u", item_id=item) for item in "ab"]
+        first = msgspec.structs.replace(acts[0], event_id="first", item_id="c")
+        _, at_once = await store.remember({"u": acts}, 1)
+        async with asyncio.timeout(HANG_S):
+            while await store.client.keys("ls:{0}:cells:*"):
+                await asyncio.sleep(0.05)
+        _, again = await store.remember({"u": [*acts, first]}, 1)
+        newer = [Click(event_id=f"new {item}", ts=wall_ms(), user_id="u", item_id=item) for item in "bd"]
+        _, fresh = await store.remember({"u": newer}, 1)
+        rows = {item: await store.client.zrange(f"ls:{{0}}:with:{item}", 0, -1, withscores=True) for item in "abc"}
+        trend = await store.trend([now // 1_000])
+        return [at_once, again, fresh], rows, trend[now // 1_000].get("c", 0)
+
+    uncounted, rows, late_item = told(redis_db, config, work)
+    assert uncounted == [Uncounted(), Uncounted(late=3), Uncounted()]
+    assert rows == {"a": [(b"b", 1.0)], "b": [(b"a", 1.0), (b"d", 1.0)], "c": []} and late_item == 0
+
+
+@pytest.mark.parametrize("cap", [2, 50, 64, 100, 127])
+def test_items_seen_together_are_held_in_few_bytes(redis_db: str, cap: int) -> None:
+    """A row stays a listpack however many items come by, so its bytes are in proportion to its cap."""
+    config = StateConfig(shards=1, together_items=cap)
+
+    async def work(store: StateStore) -> None:
+        for n in range(300):
+            pair = [Click(event_id=f"{n}{item}", ts=5, user_id=f"u{n}", item_id=item) for item in ("x", f"{n:08d}")]
+            await store.remember({f"u{n}": pair}, 1)
+            if n % 10 == 9 or n > 290:
+                assert await store.client.zcard("ls:{0}:with:x") <= most_together(cap)
+                encoding = await store.client.object("encoding", "ls:{0}:with:x")
+                assert encoding in (b"ziplist", b"listpack"), (n, encoding)
+        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 14 * 2 * cap
+
+    told(redis_db, config, work)
+
+
+def test_of_one_shopper_no_more_items_count_than_may(redis_db: str) -> None:
+    clicks = [Click(event_id=f"e{n}", ts=n, user_id="u", item_id=f"i{n}") for n in range(8)]
+
+    async def work(store: StateStore) -> tuple[Uncounted, Any]:
+        _, uncounted = await store.remember({"u": clicks}, 1)
+        return uncounted, await store.trend([0])
+
+    uncounted, trend = told(redis_db, SMALL, work)
+    assert uncounted == Uncounted(beyond=5) and trend[0].keys() == {"i0", "i1", "i2"}
 
 
 @fast
@@ -299,8 +380,8 @@ def test_what_a_marked_shopper_does_is_remembered_and_makes_no_demand(redis_db: 
 
     async def work(store: StateStore) -> tuple[Any, Any, int]:
         await store.remember({"bot": [click(1, "a")]}, 1)
-        marked = await store.remember({"bot": [click(2, "b"), click(3, "a")], "u": [click(4, "b", "u")]}, 5, {"bot"})
-        again = await store.remember({"bot": [click(5, "c")]}, 5)  # as after a restart of whoever marked it
+        marked, _ = await store.remember({"bot": [click(2, "b"), click(3, "a")], "u": [click(4, "b", "u")]}, 5, {"bot"})
+        again, _ = await store.remember({"bot": [click(5, "c")]}, 5)  # as after a restart of whoever marked it
         assert [len(one.touched) for one in (marked["bot"], again["bot"])] == [3, 4]
         return await store.trend([0]), await store.together(["a"], 5), await store.client.ttl("ls:{0}:bot:bot")
 
@@ -317,8 +398,8 @@ def test_what_a_shopper_has_counted_for_takes_few_bytes(redis_db: str) -> None:
         for some in (ids[:1], ids[:13], ids):
             now = [Click(event_id=f"e{n}{len(some)}", ts=1_000, user_id="u", item_id=id) for n, id in enumerate(some)]
             await store.remember({"u": now}, 1)
-            found.append(await store.client.memory_usage("ls:{0}:counted:u:0"))
-        assert await store.client.hlen("ls:{0}:counted:u:0") == store.config.counted_items == 100
+            found.append(await store.client.memory_usage("ls:{0}:cells:u:0"))
+        assert await store.client.hlen("ls:{0}:cells:u:0") == store.config.counted_items == 100
         return found
 
     few, usual, most = told(redis_db, StateConfig(shards=1), work)
@@ -334,7 +415,7 @@ def test_what_is_remembered_comes_back_newest_first_and_bounded(redis_db: str) -
 
     async def work(store: StateStore) -> Shopper:
         await store.remember({"u": events, "v": []}, 10)
-        return (await store.remember({"u": []}, 1))["u"]
+        return (await store.remember({"u": []}, 1))[0]["u"]
 
     shopper = told(redis_db, StateConfig(), work)
     assert [touched.item_id for touched in shopper.touched] == ["b"]
@@ -405,7 +486,7 @@ def test_scripts_come_back_after_a_flush(redis_db: str) -> None:
         await store.client.script_flush()
         await store.put([("k", shelf(1), 1)], 60)
         await store.client.script_flush()
-        return (await store.remember({"u": [CLICK]}, 1))["u"]
+        return (await store.remember({"u": [CLICK]}, 1))[0]["u"]
 
     assert told(redis_db, SMALL, work).touched[0].item_id == "i"
     assert state(redis_db)["ls:{0}:trend:0"] == {"i": 1}
@@ -422,7 +503,7 @@ def test_a_restart_of_redis_is_a_pause(tmp_path: Path, caplog: pytest.LogCapture
                 await asyncio.sleep(0.05)
             assert not waiting.done()
             server.start()  # here and not in a thread: the server would end with the thread that started it
-            shopper = (await asyncio.wait_for(waiting, HANG_S))["u"]
+            shopper = (await asyncio.wait_for(waiting, HANG_S))[0]["u"]
             assert not store.retry.paused
             assert len(shopper.touched) == 2, "what was acknowledged before is still there"
 
@@ -445,7 +526,7 @@ def test_full_memory_is_a_pause_and_takes_nothing_away(tmp_path: Path) -> None:
             assert await store.client.get("old") == shelf(1)
             await store.client.config_set("maxmemory", 64_000_000)
             assert await asyncio.wait_for(waiting, HANG_S) == [True]
-            assert len((await asyncio.wait_for(remembering, HANG_S))["u"].touched) == 1
+            assert len((await asyncio.wait_for(remembering, HANG_S))[0]["u"].touched) == 1
             assert not store.retry.paused
 
         told(server.address, SMALL, work)
@@ -556,7 +637,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
             events[who].append(Click(event_id=f"c{turn}.{number}", item_id=item, **at))
             events[who].append(Search(event_id=f"s{turn}.{number}", query="red lamp", **at))
             events[who].append(Purchase(event_id=f"p{turn}.{number}", item_id=item, price=1.0, **at))
-        known = await store.remember(events, 10, {"u3"})
+        known, _ = await store.remember(events, 10, {"u3"})
         shelf = b'{"event_ts":%d,"items":[{"item_id":"i1","x":1}]}' % turn
         shelves = [(f"shelf:feed:{who}", shelf, turn) for who in events]
         written = await store.put(shelves, 600, [["i1"], ["i1"]])
