@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from evaluator.offline.data import Case, Document, EvaluationData
+from evaluator.offline.dimensions.dimension import Reading
+from evaluator.offline.effect import ties
 from evaluator.offline.report import messages, page, render
 from evaluator.offline.report.disagreements import MOST
 from evaluator.offline.report.messages import LANGUAGES
@@ -205,3 +207,16 @@ def test_an_item_of_any_length_is_cut(tmp_path: Path) -> None:
     [english, _] = render.write_report(spec, tmp_path, long, results, summarise(results, spec.task))
     assert max(map(len, re.findall(r'class="item" dir="auto">([^<]*)', english.read_text("utf-8")))) <= 161
     assert np.isfinite(english.stat().st_size)
+
+
+def test_the_verdict_says_where_it_depends_on_ties(tmp_path: Path) -> None:
+    spec, data, results = made.run(tmp_path)
+    bm25 = next(one for one in results if one.contender == "bm25").parts["effect"]
+    for value, told in ((0.99, True), (0.01, False)):
+        kept = [one for one in bm25.readings if one.measure not in (ties.TIED, ties.AT_RANDOM)]
+        shown = (ties.TIED, 0.93), (ties.AT_RANDOM, value)
+        bm25.readings = kept + [Reading(measure=name, dimension="effect", value=share) for name, share in shown]
+        pages = render.write_report(spec, tmp_path, data, results, summarise(results, spec.task))
+        english, chinese = (first_screen(path.read_text("utf-8")) for path in pages)
+        assert ("bm25 has equal scores in 93 % of the cases" in english) == told
+        assert ("bm25 在 93% 的样例中出现同分" in chinese) == told
