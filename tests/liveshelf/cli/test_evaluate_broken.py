@@ -127,7 +127,7 @@ CONTENDERS = {
     "cross_encoder:packaged": "has no classification head",
     "late_interaction:./no": "no model folder at ./no",
     "version:no-store#champion": "no-store",
-    "version:champion": "STORE#NAME",
+    "version:champion": "such as version:.liveshelf/models#champion",
     "rerank:localhost": "rerank:http://localhost:8000#MODEL",
     "chat:http://localhost:1": "URL#MODEL",
     "python:absent_module:A": "absent_module cannot be imported",
