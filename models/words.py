@@ -54,14 +54,21 @@ def kept(text: str, places: Collection[int]) -> str:
 
     Examples
     --------
-    >>> kept("red garden hose", {0, 2}), kept("花园水管", {0, 1, 3})
-    ('red hose', '花园管')
+    >>> kept("red garden hose", {0, 2}), kept("花园水管", {0, 1, 3}), kept("9水9", {0, 2})
+    ('red hose', '花园管', '9 9')
     """
-    chosen, parts, end = set(places), list[str](), 0
+    chosen, found, end = set(places), "", 0
     for place, (start, stop) in enumerate(word_spans(text)):
-        parts += [" " if start > end else "", text[start:stop] if place in chosen else ""]
-        end = stop
-    return " ".join("".join(parts).split())
+        if place in chosen:
+            word = text[start:stop]
+            apart = any(letter.isspace() for letter in text[end:start]) or _one_word(found[-1:] + word[0])
+            found += f" {word}" if found and apart else word
+            end = stop
+    return found
+
+
+def _one_word(text: str) -> bool:
+    return len(list(word_spans(text))) < 2
 
 
 class Named(NamedTuple):

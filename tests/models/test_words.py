@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.encoder import Encoder
@@ -19,6 +19,7 @@ def test_words_are_what_stands_between_spaces_and_each_chinese_character(text: s
 
 
 @given(TEXTS, st.sets(st.integers(0, 20)))
+@example("9水9", {0, 2})
 def test_a_text_of_some_words_has_just_these(text: str, places: set[int]) -> None:
     assert list(words(kept(text, places))) == [word for place, word in enumerate(words(text)) if place in places]
     assert kept(text, range(40)) == " ".join(text.split())
