@@ -166,7 +166,7 @@ def test_figures_of_one_name_are_the_same(trained: Trained, evaluated: Path) -> 
 def test_what_effect_measures_by_itself_is_what_the_gate_measures(trained: Trained, evaluated: Path) -> None:
     """Each contender in a process of its own, from the cases: before the gate's figures are put in their place."""
     for run in ("good", "noise"):
-        [folder] = (evaluated / "out" / "contenders").glob(f"*{trained.versions[run]}")
+        [folder] = (evaluated / "out" / "contenders").glob(f"*{trained.versions[run]}*")
         readings = json.loads((folder / "effect.json").read_bytes())["readings"]
         found = {one["measure"]: one["value"] for one in readings if not one["segment"]}
         for figure in trained.verdicts[run].figures:
