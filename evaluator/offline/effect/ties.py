@@ -11,12 +11,11 @@ import numpy as np
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.data import Case
 from evaluator.offline.dimensions.dimension import Bench, Reading, mean_reading
-from models.measures.ranking import discounts, ideal_dcg
+from models.measures.names import NDCG
+from models.measures.ranking import ideal_dcg
 from models.measures.shelves import shared
 
-AT = 10
-
-OF, TIED, AT_RANDOM = "ndcg@10", "tied cases", "ndcg@10 ties at random"
+OF, TIED, AT_RANDOM = NDCG, "tied cases", "ndcg@10 ties at random"
 """The measure that ties change, and the names of the readings."""
 
 
@@ -61,6 +60,5 @@ def ndcg(case: Case, scores: Scores, least: float) -> float:
         return float("nan")
     known = ~np.isnan(case.gains)
     gains = case.gains[known] - least
-    best = ideal_dcg(gains, AT)
-    worth = discounts(min(AT, len(gains)))
-    return float(gains @ shared(np.asarray(scores)[known], worth) / best) if best > 0 else float("nan")
+    best = ideal_dcg(gains)
+    return float(gains @ shared(np.asarray(scores)[known]) / best) if best > 0 else float("nan")
