@@ -24,5 +24,5 @@ def test_kill_9_three_times_loses_and_doubles_nothing(
 ) -> None:
     with Shop(kafka, databases(redis_url, [6])[0], topics_config, tmp_path).open() as shop:
         state = live_through(shop, story, KILLS)
-    assert {key.split(b":")[2] for key in state} == {b"items", b"queries", b"bought", b"counted", b"with", b"trend"}
+    assert {key.split(b":")[2] for key in state} == {b"items", b"queries", b"bought", b"cells", b"with", b"trend"}
     assert state == undisturbed
