@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.behaviour import DAY_MS, Behaviour, Floats, Memory, Places, Scores, Text
 from benchmarks.purchases import History, Order, Ranked, ranked
 from evaluator.offline.contenders.collaborative import EASE, ByNeighbours, ItemKNN
+from streams.features.behaviour import DAY_MS, Behaviour, Floats, Memory, Places, Scores, Text
 
 REFIT_MS = 7 * DAY_MS
 """How often item-to-item models are learned anew."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.behaviour import Floats, Places
 from evaluator.offline.data import Case
 from evaluator.preparation.purchases import purchases
 from evaluator.preparation.tables import match_columns, read_table
+from streams.features.behaviour import Floats, Places
 
 FIELDS = ("item", "text", "list", "shopper", "time")
 SHELF, SHORT, CANDIDATES = 20, 10, 100

@@ -18,7 +18,6 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from benchmarks.behaviour import FEATURES, GROUPS, Floats, Memory, Places, Text
 from benchmarks.data import PURCHASES, data_folder
 from benchmarks.feeds import REFERENCE, SHARES, SOURCES, Asked, Flags, Probe, Reals, Replay, dense
 from benchmarks.purchases import MEASURES, History, Order, Ranked, epoch_ms, ranked, read, table
@@ -31,6 +30,7 @@ from evaluator.offline.contenders.collaborative import EASE
 from evaluator.offline.data import Case
 from evaluator.offline.resampling import Resampling, compare, interval
 from models.encoder import Encoder
+from streams.features.behaviour import FEATURES, GROUPS, Floats, Memory, Places, Text
 
 LEAST_PAST = 5
 LAMBDAS = (100.0, 200.0, 500.0, 1_000.0)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.behaviour import DAY_MS, FEATURES, GROUPS, Behaviour, Memory, Text
+from streams.features.behaviour import DAY_MS, FEATURES, GROUPS, Behaviour, Memory, Text
 
 ITEMS = 5
 TEXT = Text.of(np.eye(ITEMS, dtype=np.float32), count=2)
