@@ -7,14 +7,23 @@ Knows statistics and the contenders of ``liveshelf evaluate``; nothing of what i
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.purchases import History, Order, Ranked, ranked
 from evaluator.offline.contenders.collaborative import EASE, ByNeighbours, ItemKNN
-from streams.features.behaviour import DAY_MS, Behaviour, Floats, Memory, Places, Scores, Text
+from streams.features.behaviour import (
+    NEWEST,
+    PAIRED_OWN,
+    ItemModel,
+    Reals,
+    Scores,
+    ShopHistory,
+    text_matches,
+)
+from streams.features.items import DAY_MS, FIRST, Floats, Places
+from streams.features.own import OwnItems
 
 REFIT_MS = 7 * DAY_MS
 """How often item-to-item models are learned anew."""
@@ -31,20 +40,15 @@ REFERENCE = (
 )
 """What a team would give LightGBM first: thirteen features of behaviour, and two text cosines."""
 
-SOURCES: dict[str, int] = {
-    "own": 120,
-    "linear": 100,
-    "together": 60,
-    "week": 60,
-    "month": 30,
-    "day": 30,
-    "text": 30,
-    "text_linear": 30,
-    "new": 30,
-}
-"""Sources of candidates, and how many each brings."""
+LIMITS = {"own": 120, "linear": 100, "together": 60, "week": 60, "day": 30, "new": 30}
+"""How many candidates each source of behaviour brings."""
 
-Reals = npt.NDArray[np.float32]
+BY_TEXT = 30
+"""How many the nearest by text are."""
+
+SOURCES = (*LIMITS, "text")
+"""Sources of candidates, by bit."""
+
 Flags = npt.NDArray[np.bool_]
 
 
@@ -118,11 +122,16 @@ class Replay:
         CPU time that candidates and features took, by order.
     """
 
-    def __init__(self, history: History, text: Text, regularisation: float) -> None:
+    def __init__(self, history: History, vectors: Reals, regularisation: float) -> None:
         self.history, self.regularisation = history, regularisation
-        self.behaviour, self.count = Behaviour(text), len(history.ids)
+        self.vectors, self.count = vectors, len(history.ids)
+        self.past = ShopHistory()
+        self.ids = [str(place) for place in range(self.count)]
+        self.past.items.places(self.ids)
+        self.behaviour = self.past.behaviour
         self.days = Days(history.orders, self.count)
         self.neighbours = np.zeros((self.count, self.count), np.float32)
+        self.linear = np.zeros((self.count, self.count), np.float32)
         self.cut = np.zeros((self.count, self.count), np.float32)
         self.seconds: list[float] = []
         self._learned_ms = -REFIT_MS
@@ -135,10 +144,11 @@ class Replay:
                     self.learn(self.history.orders[:number])
                     self._learned_ms = order.ts
                     say(f"{number} of {len(self.history.orders)} orders")
+                self.behaviour.refresh(order.ts)
                 for probe in wanted[number]:
                     probe(self, order)
             self.days.add(order)
-            self.behaviour.update(order.shopper, order.items, order.prices, order.ts)
+            self.past.update(order.shopper, [self.ids[place] for place in order.items.tolist()], order.prices, order.ts)
 
     def learn(self, orders: Sequence[Order]) -> None:
         """Learn the item-to-item models from orders."""
@@ -146,27 +156,47 @@ class Replay:
         for model in (EASE(str(self.regularisation)), ItemKNN()):
             model.learn(cases, 0.0)
             if isinstance(model, EASE):
-                self.behaviour.linear = dense(model, self.count)
-                least = np.partition(self.behaviour.linear, -min(ROW, self.count), axis=1)[:, -min(ROW, self.count)]
-                self.cut = np.where(self.behaviour.linear >= least[:, None], self.behaviour.linear, 0)
+                self.linear = dense(model, self.count)
+                self.behaviour.linear = ItemModel.cut(self.linear, ROW)
+                least = np.partition(self.linear, -min(ROW, self.count), axis=1)[:, -min(ROW, self.count)]
+                self.cut = np.where(self.linear >= least[:, None], self.linear, 0)
             else:
                 self.neighbours = dense(model, self.count)
 
     @property
     def known(self) -> Places:
         """Items that were sold before."""
-        return np.flatnonzero(np.isfinite(self.behaviour.items.first_ms))
+        return np.flatnonzero(self.past.items.known)
 
-    def ask(self, order: Order, memory: Memory) -> tuple[Asked, Scores]:
+    def ask(self, order: Order, own: OwnItems) -> tuple[Asked, Scores]:
         """Candidates and features for an order, given what is remembered of its shopper."""
         clock = time.process_time()
-        scores = self.behaviour.scores(memory, order.ts)
-        old = np.zeros(self.count, bool)
-        old[scores.own] = True
-        places, masks = candidates(self.behaviour, scores, old)
-        features = self.behaviour.features(scores, places)
+        scores = self.behaviour.scores(own, order.ts)
+        places, masks = self._candidates(scores)
+        features = self.features(scores, places)
         self.seconds.append(time.process_time() - clock)
+        old = np.zeros(self.count, bool)
+        old[own.places] = True
         return Asked(order, old, places, masks, features, self._reference(scores, places)), scores
+
+    def features(self, scores: Scores, places: Places) -> Reals:
+        """Features of some items."""
+        nearest = scores.own.places[:PAIRED_OWN]
+        text = text_matches(self.vectors[places], self.vectors[nearest], scores.since[: len(nearest)])
+        return self.behaviour.features(scores, places, text)
+
+    def _candidates(self, scores: Scores) -> tuple[Places, npt.NDArray[np.int64]]:
+        """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""
+        found = self.behaviour.candidates(scores, LIMITS)
+        own = scores.own.places[:PAIRED_OWN]
+        others = self.known[~np.isin(self.known, scores.own.places)]
+        near = text_matches(self.vectors[others], self.vectors[own], scores.since[: len(own)])[:, 0]
+        found["text"] = others[np.argsort(-near, kind="stable")[:BY_TEXT]]
+        masks = np.zeros(self.count, np.int64)
+        for bit, name in enumerate(SOURCES):
+            masks[found.get(name, np.zeros(0, np.int64))] |= 1 << bit
+        places = np.flatnonzero(masks)
+        return places, masks[places]
 
     def rank(self, asked: Asked, scores: Scores) -> None:
         """Rank all known items by every simple system."""
@@ -175,36 +205,42 @@ class Replay:
             asked.rankings[name] = ranked(values[known], known, asked.old[known])
 
     def _simple(self, scores: Scores) -> dict[str, Floats]:
+        own = scores.own
         week, month = self.days.sold(scores.ts, 7), self.days.sold(scores.ts, 30)
         times = np.zeros(self.count)
-        times[scores.own] = [one.times + 1 / (2 + days) for one, days in zip(_owned(scores), scores.since, strict=True)]
+        times[own.places] = own.times + 1 / (2 + scores.since)
+        month_weights = np.exp2(-scores.since / 30).astype(np.float32)
+        week_weights = (0.2 + np.exp2(-scores.since / 7)).astype(np.float32)
+        rows = self.linear[own.places]
         best = week / max(1.0, week.max())
-        recent = scores.linear_week / max(1e-9, scores.linear_week.max())
+        by_week = (week_weights @ rows).astype(np.float64)
+        recent = by_week / max(1e-9, float(by_week.max(initial=0.0)))
         with_best = {f"EASE, recency, {share} best sellers": recent + share * best for share in SHARES}
         return {
             "best sellers, 7 days": week,
             "best sellers, 30 days": month,
             "own frequency": times,
             "own, then best sellers": times + 0.5 * best,
-            "item-kNN": self.neighbours[scores.own].sum(0).astype(np.float64),
-            "item-kNN by visit, decayed": scores.together_recent,
-            "EASE": scores.linear,
-            f"EASE, {ROW} a row": self.cut[scores.own].sum(0).astype(np.float64),
-            "EASE, recency": scores.linear_week,
+            "item-kNN": self.neighbours[own.places].sum(0).astype(np.float64),
+            "item-kNN by visit, decayed": scores.together[1],
+            "EASE": rows.sum(0).astype(np.float64),
+            "EASE, decayed": (month_weights @ rows).astype(np.float64),
+            f"EASE, {ROW} a row": self.cut[own.places].sum(0).astype(np.float64),
+            "EASE, recency": by_week,
             **with_best,
         }
 
     def _reference(self, scores: Scores, places: Places) -> Reals:
         """As :data:`REFERENCE`."""
         day, week, month = (self.days.sold(scores.ts, days)[places] for days in (1, 7, 30))
-        memory, items = scores.memory, self.behaviour.items
-        rows = self.neighbours[scores.own]
-        month_weights = (2.0 ** (-scores.since / 30)).astype(np.float32)
-        newest = np.argsort(scores.since, kind="stable")[:15]
+        own, items = scores.own, self.past.items
+        rows, linear = self.neighbours[own.places], self.linear[own.places]
+        month_weights = np.exp2(-scores.since / 30).astype(np.float32)
         times, since = np.zeros(self.count), np.full(self.count, np.nan)
-        times[scores.own] = [one.times for one in _owned(scores)]
-        since[scores.own] = scores.since
-        price = items.prices[places] / np.maximum(1, items.lines[places])
+        times[own.places], since[own.places] = own.times, scores.since
+        prices = items.prices[own.places]
+        usual = float((own.times * prices).sum() / max(1.0, own.times.sum()))
+        text = text_matches(self.vectors[places], self.vectors[own.places], scores.since)
         return np.column_stack(
             [
                 np.log1p(day),
@@ -213,21 +249,17 @@ class Replay:
                 np.log((week + 1) / (month * 7 / 30 + 1)),
                 rows.sum(0)[places],
                 (month_weights @ rows)[places],
-                scores.linear[places],
-                scores.linear_month[places],
-                rows[newest].mean(0)[places],
+                linear.sum(0)[places],
+                (month_weights @ linear)[places],
+                rows[:NEWEST].mean(0)[places],
                 times[places],
                 since[places],
-                (scores.ts - items.first_ms[places]) / DAY_MS,
-                price - memory.prices / max(1, memory.lines),
-                scores.text_centre[places],
-                scores.text_nearest[places],
+                (scores.ts - items.values[places, FIRST]) / DAY_MS,
+                items.prices[places] - usual,
+                text[:, 0],
+                text[:, 1],
             ]
         ).astype(np.float32)
-
-
-def _owned(scores: Scores) -> list[Any]:
-    return [scores.memory.own[place] for place in scores.own.tolist()]
 
 
 def dense(model: ByNeighbours, count: int) -> Reals:
@@ -237,31 +269,3 @@ def dense(model: ByNeighbours, count: int) -> Reals:
     found = np.zeros((count, count), np.float32)
     found[np.ix_(places, places)] = similar
     return found
-
-
-def candidates(behaviour: Behaviour, scores: Scores, old: Flags) -> tuple[Places, npt.NDArray[np.int64]]:
-    """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""
-    known = np.isfinite(behaviour.items.first_ms)
-    own = np.zeros(len(old))
-    own[scores.own] = [
-        one.decayed * 2.0 ** (-since / 30) for one, since in zip(_owned(scores), scores.since, strict=True)
-    ]
-    values = {
-        "own": (own, known & old),
-        "linear": (scores.linear_week, known & ~old),
-        "together": (scores.together_recent, known & ~old),
-        "week": (scores.bought[:, 2], known & ~old),
-        "month": (scores.bought[:, 3], known & ~old),
-        "day": (scores.bought[:, 1], known & ~old),
-        "text": (scores.text_nearest, known & ~old),
-        "text_linear": (scores.text_linear, known & ~old),
-        "new": (behaviour.items.first_ms, known & ~old),
-    }
-    masks = np.zeros(len(old), np.int64)
-    for bit, (name, most) in enumerate(SOURCES.items()):
-        value, allowed = values[name]
-        among = np.flatnonzero(allowed)
-        best = among[np.argpartition(-value[among], min(most, len(among) - 1))[:most]] if len(among) else among
-        masks[best] |= 1 << bit
-    places = np.flatnonzero(masks)
-    return places, masks[places]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from evaluator.offline.data import Case
 from evaluator.preparation.purchases import purchases
 from evaluator.preparation.tables import match_columns, read_table
-from streams.features.behaviour import Floats, Places
+from streams.features.items import Floats, Places
 
 FIELDS = ("item", "text", "list", "shopper", "time")
 SHELF, SHORT, CANDIDATES = 20, 10, 100

@@ -11,8 +11,9 @@ import lightgbm
 import numpy as np
 import torch
 
-from benchmarks.feeds import Asked, Reals
-from streams.features.behaviour import Floats, Places
+from benchmarks.feeds import Asked
+from streams.features.behaviour import Reals
+from streams.features.items import Floats, Places
 
 SAMPLED = 100
 """Candidates of an order that trees learn from, beside those that were bought."""

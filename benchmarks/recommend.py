@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.data import PURCHASES, data_folder
-from benchmarks.feeds import REFERENCE, SHARES, SOURCES, Asked, Flags, Probe, Reals, Replay, dense
+from benchmarks.feeds import REFERENCE, SHARES, SOURCES, Asked, Flags, Probe, Replay, dense
 from benchmarks.purchases import MEASURES, History, Order, Ranked, epoch_ms, ranked, read, table
 from benchmarks.rankers import Blend, Net, Trees
 from benchmarks.report import Report, Value
@@ -30,7 +30,9 @@ from evaluator.offline.contenders.collaborative import EASE
 from evaluator.offline.data import Case
 from evaluator.offline.resampling import Resampling, compare, interval
 from models.encoder import Encoder
-from streams.features.behaviour import FEATURES, GROUPS, Floats, Memory, Places, Text
+from streams.features.behaviour import FEATURES, GROUPS, Reals
+from streams.features.items import FIRST, VISITS, Floats, Places
+from streams.features.own import Memory
 
 LEAST_PAST = 5
 LAMBDAS = (100.0, 200.0, 500.0, 1_000.0)
@@ -108,7 +110,7 @@ class Bench:
             found = sorted(np.random.default_rng(0).choice(found, most, replace=False).tolist())
         return found
 
-    def replay(self, text: Text, learned: int, limit: int, regularisation: float) -> Replay:
+    def replay(self, vectors: Reals, learned: int, limit: int, regularisation: float) -> Replay:
         """Ask all there is to ask, in one pass."""
         months = self.months
         self.tuned = self.between(months.tune, months.report, limit)
@@ -129,20 +131,20 @@ class Bench:
         by_visit = dense(visits, len(self.history.ids))
         for number in self.reported:
             wanted[number].append(self._similar(number, by_visit))
-        replay = Replay(self.history, text, regularisation)
+        replay = Replay(self.history, vectors, regularisation)
         replay.run(wanted, self.say)
         return replay
 
     def _feed(self, number: int, rank: bool) -> Probe:
         def probe(replay: Replay, order: Order) -> None:
-            asked, scores = replay.ask(order, replay.behaviour.shoppers[order.shopper])
+            asked, scores = replay.ask(order, replay.past.shoppers[order.shopper].get())
             self.answers.asked[number] = asked
             if rank:
                 replay.rank(asked, scores)
             if order.ts >= self.months.report:
-                fresh = np.flatnonzero(replay.behaviour.items.first_ms >= self.months.report)
-                pool = fresh[np.isfinite(replay.behaviour.items.first_ms[fresh]) & ~asked.old[fresh]]
-                self.answers.cold_items[number] = pool, replay.behaviour.features(scores, pool)
+                fresh = np.flatnonzero(replay.past.items.values[:, FIRST] >= self.months.report)
+                pool = fresh[~asked.old[fresh]]
+                self.answers.cold_items[number] = pool, replay.features(scores, pool)
 
         return probe
 
@@ -150,9 +152,9 @@ class Bench:
         def probe(replay: Replay, order: Order) -> None:
             for events in COLD_EVENTS:
                 memory = Memory()
-                memory.add(order.items[:events], order.prices[:events], order.ts - REMEMBERED_MS)
+                memory.add(order.items[:events], order.ts - REMEMBERED_MS)
                 rest = Order(order.shopper, order.ts, order.items[events:], order.prices[events:])
-                asked, scores = replay.ask(rest, memory)
+                asked, scores = replay.ask(rest, memory.get())
                 replay.rank(asked, scores)
                 self.answers.cold_shoppers[events].append(asked)
 
@@ -165,16 +167,16 @@ class Bench:
             others = order.items[order.items != given]
             if not len(others):
                 return
-            places, cosines, _, counts = replay.behaviour.pairs.row(given, order.ts)
+            places, counts = replay.past.pairs.row(given)
             by_cosine, by_count = np.zeros(replay.count), np.zeros(replay.count)
-            by_cosine[places], by_count[places] = cosines, counts
-            behaviour = replay.behaviour
-            near = behaviour.text.vectors @ behaviour.text.vectors[given]
+            visits = replay.past.items.values[:, VISITS]
+            by_cosine[places], by_count[places] = counts / np.sqrt(visits[places] * visits[given]), counts
+            near = replay.vectors @ replay.vectors[given]
             systems = {
                 "best sellers, 7 days": replay.days.sold(order.ts, 7),
                 "nearest by text": near.astype(np.float64),
                 "item-kNN": replay.neighbours[given].astype(np.float64),
-                "EASE": behaviour.linear[given].astype(np.float64),
+                "EASE": replay.linear[given].astype(np.float64),
                 "EASE of visits": by_visit[given].astype(np.float64),
                 "together, counts": by_count,
                 "together, cosine": by_cosine,
@@ -398,8 +400,8 @@ class Bench:
                 self.report.row(
                     part="speed", system=f"{name}, {count} candidates", cpu_ms=float(np.median(times)) * 1_000
                 )
-        lengths = replay.behaviour.pairs.stored()
-        own = [len(memory.own) for memory in replay.behaviour.shoppers.values()]
+        lengths = replay.past.pairs.stored()
+        own = [len(memory.rows) for memory in replay.past.shoppers.values()]
         self.report.facts |= {
             "neighbours_mean": float(np.mean(lengths)),
             "own_items_mean": float(np.mean(own)),
@@ -445,13 +447,14 @@ def _alone(order: Order) -> Case:
     return Case(f"{order.ts} {order.shopper}", case.items, case.gains, ts=order.ts)
 
 
-def encoded(texts: Sequence[str]) -> Text:
-    """Items' vectors by the packaged encoder."""
+def encoded(texts: Sequence[str]) -> Reals:
+    """Items' unit vectors by the packaged encoder, float32 [n, D]."""
     encoder, found = Encoder(), []
     for start in range(0, len(texts), 256):
         found += [item.pooled for item in encoder.encode_items(texts[start : start + 256])]
     vectors = np.stack(found).astype(np.float32)
-    return Text.of(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
+    unit: Reals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return unit
 
 
 @smoke(learned=60, limit=40, worker=10, epochs=[1, 2])

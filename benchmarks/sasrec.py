@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from streams.features.behaviour import Floats
+from streams.features.items import Floats
 
 LENGTH, WIDTH, BLOCKS, HEADS = 50, 64, 2, 2
 BATCH = 128

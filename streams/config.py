@@ -127,10 +127,12 @@ class StateConfig(Config):
 
     shards: Few = 8
     ttl_s: WholeSeconds = 30 * 86_400
+    buyer_ttl_s: WholeSeconds = 400 * 86_400
     history_items: Size = 50
+    own_items: Size = 400
     history_queries: Size = 10
     bought_items: Size = 200
-    together_items: Size = 50
+    together_items: Size = 100
     counted_items: Size = 100
     trend_bucket_s: WholeSeconds = 3_600
     trend_buckets: Size = 24

@@ -1,55 +1,68 @@
-"""Statistics of purchases that grow with each visit, and the features of items for a shopper that are read from them.
+"""Features of items for a shopper, from what shoppers did: one definition for replays of histories and for the worker.
 
-A visit is what one shopper bought in one order. All sums decay lazily and are weighted by the time of the visit, not
-by when it arrives, so visits may come in any order. Of an item so many neighbours are kept, of a shopper so many items.
-Knows places of items, times and prices; nothing of files, models or of what is measured with it.
+Knows places of items, times and vectors; nothing of files, models, Redis, or of what is ranked with the features.
 """
 
-import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+from streams.features.items import (
+    BUYERS,
+    DAY_MS,
+    FIRST,
+    REPEATS,
+    VISITS,
+    VISITS_HALF_LIFE,
+    Floats,
+    ItemStatistics,
+    Places,
+    forward,
+)
+from streams.features.own import HALF_LIFE, Memory, OwnItems
 
-DAY_MS = 86_400_000
-HALF_LIVES = (1 / 24, 1.0, 7.0, 30.0, 91.0)
-"""Of an item's counts, in days: an hour, a day, a week, a month, a quarter."""
+Reals = npt.NDArray[np.float32]
 
-BUYERS_HALF_LIVES = (7.0, 30.0)
-PAIRS_HALF_LIFE = 90.0
-OWN_HALF_LIFE = 30.0
-MOST_REBASED = 200.0
-"""Half-lives from a counter's origin to its newest visit, at which the origin moves on."""
+PAIRED_OWN = 30
+"""So many of a shopper's newest items are looked up among the pairs, and compared by text."""
 
+LINEAR_OWN = 100
+"""So many of a shopper's newest items are looked up in the linear model."""
+
+NEWEST = 15
 MOST_PAIRED = 100
-"""Items of a visit that are paired."""
+"""Items of a visit that count."""
 
-MOST_NEIGHBOURS = 200
-"""Neighbours of an item; a row of twice as many is cut to those of the highest cosine."""
+MOST_NEIGHBOURS = 100
+"""Neighbours of an item; a longer row is cut once it holds :data:`CUT_AT`."""
 
-MOST_OWN = 400
-"""Items of a shopper: those bought last."""
-
-MOST_VISITS = 64
-SHRINKAGE = 5.0
-"""How many repeats an item's own interval needs to weigh as much as the shop's."""
+CUT_AT = 127
+LISTED = 600
+"""Items in the lists of the most bought and the newest, from which each shopper's candidates are taken."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "popularity": (
-        *(f"bought_{name}" for name in ("hour", "day", "week", "month", "quarter")),
+        *(f"demand_{name}" for name in ("hour", "day", "week", "month", "quarter")),
         *("day_of_week", "week_of_month", "month_of_quarter", "buyers_week", "buyers_month", "buyers"),
     ),
-    "item": ("age", "price", "price_change", "repeated"),
+    "item": ("age", "price", "repeated"),
     "price": ("price_of_usual", "price_deviation"),
-    "own": ("times", "times_decayed", "times_a_visit", "times_a_visit_since", "days_since", "visits_since"),
+    "own": (
+        "times",
+        "demand_own",
+        "times_a_visit",
+        "times_a_visit_since",
+        "days_since",
+        "visits_since",
+        "days_touched",
+    ),
     "due": ("due_of_item", "due_of_own", "due_of_visits", "interval"),
     "together": ("together", "together_recent", "together_most", "together_share", "together_last"),
     "linear": ("linear", "linear_month", "linear_week"),
-    "text": ("text_centre", "text_nearest", "text_newest", "text_linear", "text_week"),
+    "text": ("text_centre", "text_nearest", "text_newest"),
     "shopper": ("visits", "since_visit", "gap", "share_new", "items", "a_visit"),
 }
 """Features by group, in the order of the columns."""
@@ -57,402 +70,390 @@ GROUPS: dict[str, tuple[str, ...]] = {
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
 
 
-class Decayed:
-    """Sums that halve in each half-life, for many places; a sum is only touched when something is added.
+class Rows(Protocol):
+    """Of each item, others with a value."""
 
-    A visit at time t adds ``2 ** ((t - origin) / half_life)``; reading at a time divides by that of the time (forward
-    decay, Cormode et al. 2009). So the order in which visits arrive does not matter.
-
-    Examples
-    --------
-    >>> one, other = Decayed((1.0,), 1), Decayed((1.0,), 1)
-    >>> for time in (0, 3 * DAY_MS):
-    ...     one.add(np.array([0]), time)
-    >>> for time in (3 * DAY_MS, 0):
-    ...     other.add(np.array([0]), time)
-    >>> one.at(3 * DAY_MS).tolist(), other.at(4 * DAY_MS).tolist()
-    ([[1.125]], [[0.5625]])
-    """
-
-    def __init__(self, half_lives: Sequence[float], count: int) -> None:
-        self._half_lives = np.asarray(half_lives) * DAY_MS
-        self._sums = np.zeros((count, len(half_lives)))
-        self._origins = np.full(len(half_lives), np.nan)
-
-    def add(self, places: Places, ts: int, weight: float = 1.0) -> None:
-        """Add a weight to distinct places at a time, epoch ms."""
-        self._origins = np.where(np.isnan(self._origins), ts, self._origins)
-        ahead = (ts - self._origins) / self._half_lives
-        if (ahead > MOST_REBASED).any():
-            moved = np.where(ahead > MOST_REBASED, ahead, 0.0)
-            self._sums *= 2.0**-moved
-            self._origins += moved * self._half_lives
-            ahead -= moved
-        self._sums[places] += weight * 2.0**ahead
-
-    def at(self, ts: int, places: Places | slice = slice(None)) -> Floats:
-        """The sums at a time, float64 [n, half-lives]; at a time before a visit its weight is above one."""
-        if np.isnan(self._origins[0]):
-            return self._sums[places]
-        found: Floats = self._sums[places] * 2.0 ** (-(ts - self._origins) / self._half_lives)
-        return found
+    def row(self, place: int) -> tuple[Places, Floats]:
+        """The others' places, int64 [k], and their values, float64 [k]; empty where nothing is known."""
 
 
 class Pairs:
-    """How often two items were bought in one visit, decayed; of each item the neighbours of the highest cosine.
+    """How often two items were touched in one visit, forward-decayed; each visit adds to all pairs of its items.
 
-    Exact until a row is cut. The cosine is ``pairs / sqrt(visits of one * visits of the other)``: a raw count would
-    keep what is popular.
+    Exact until a row is cut: it then keeps the pairs of the highest cosine. A raw count would keep what is popular.
 
     Examples
     --------
-    >>> pairs = Pairs(3)
-    >>> pairs.add(np.array([0, 1]), 0)
-    >>> pairs.add(np.array([0, 2]), 0)
-    >>> places, cosines, *_ = pairs.row(0, 0)
-    >>> places.tolist(), cosines.round(3).tolist()
-    ([1, 2], [0.707, 0.707])
+    >>> items = ItemStatistics()
+    >>> pairs = Pairs(items)
+    >>> pairs.add(items.places(["a", "b"]), 1_577_836_800_000)
+    >>> [found.tolist() for found in pairs.row(0)]
+    [[1], [1.0]]
     """
 
-    def __init__(self, count: int, most: int = MOST_NEIGHBOURS) -> None:
-        self.most = most
-        self.visits = Decayed((PAIRS_HALF_LIFE,), count)
-        self._rows: list[dict[int, float]] = [{} for _ in range(count)]
-        self._origin: int | None = None
+    def __init__(self, items: ItemStatistics, most: int = MOST_NEIGHBOURS, cut_at: int = CUT_AT) -> None:
+        self._items, self._most, self._cut_at = items, most, cut_at
+        self._rows: dict[int, dict[int, float]] = {}
 
-    def add(self, places: Places, ts: int) -> None:
-        """Pair all items of a visit with each other."""
-        self._origin = ts if self._origin is None else self._origin
-        weight = float(2.0 ** ((ts - self._origin) / (PAIRS_HALF_LIFE * DAY_MS)))
-        self.visits.add(places, ts)
-        paired = places[-MOST_PAIRED:].tolist()
-        for one in paired:
-            row = self._rows[one]
-            for other in paired:
-                row[other] = row.get(other, 0.0) + weight
-            del row[one]
-            if len(row) > 2 * self.most:
-                self._cut(one, ts)
+    def add(self, places: Places, ts: int, before: Sequence[int] = ()) -> None:
+        """Pair distinct items of a visit at a time (ms) with each other, and with those that were in it before."""
+        weight = float(forward(ts, VISITS_HALF_LIFE))
+        new, known = places.tolist(), list(before)
+        for one in new:
+            for other in known:
+                for a, b in ((one, other), (other, one)):
+                    row = self._rows.setdefault(a, {})
+                    row[b] = row.get(b, 0.0) + weight
+                    if len(row) > self._cut_at:
+                        self._cut(a)
+            known.append(one)
 
-    def row(self, place: int, ts: int) -> tuple[Places, Floats, Floats, Floats]:
-        """An item's neighbours: places, cosines, the share of their visits that had it too, shrunk, and counts."""
+    def row(self, place: int) -> tuple[Places, Floats]:
+        """An item's neighbours and their forward-decayed counts."""
+        row = self._rows.get(place, {})
+        return np.fromiter(row, np.int64, len(row)), np.fromiter(row.values(), np.float64, len(row))
+
+    def _cut(self, place: int) -> None:
+        others, counts = self.row(place)
+        worth = counts / np.sqrt(np.maximum(counts, self._items.values[others, VISITS]))
         row = self._rows[place]
-        others = np.fromiter(row, np.int64, len(row))
-        counts = np.fromiter(row.values(), np.float64, len(row))
-        counts *= 2.0 ** (-(ts - (self._origin or 0)) / (PAIRS_HALF_LIFE * DAY_MS))
-        theirs = self.visits.at(ts, others)[:, 0]
-        own = float(self.visits.at(ts, np.array([place]))[0, 0])
-        cosines = counts / np.sqrt(np.maximum(theirs * own, 1e-12))
-        return others, cosines, counts / (theirs + 1.0), counts
-
-    def _cut(self, place: int, ts: int) -> None:
-        others, cosines, *_ = self.row(place, ts)
-        kept = others[np.argsort(-cosines, kind="stable")[: self.most]].tolist()
-        row = self._rows[place]
+        kept = others[np.lexsort((others, -worth))[: self._most]].tolist()
         self._rows[place] = {other: row[other] for other in kept}
 
     def stored(self) -> list[int]:
         """The length of each row."""
-        return [len(row) for row in self._rows]
+        return [len(row) for row in self._rows.values()]
 
 
-@dataclass(slots=True)
-class Own:
-    """What a shopper did with one item: how often, how often decayed as of ``last_ms``, first and last time."""
+class ItemModel:
+    """A linear item-to-item model, such as EASE: of each item the weights it gives to others.
 
-    times: int
-    decayed: float
-    first_ms: int
-    last_ms: int
-
-    def add(self, ts: int) -> None:
-        """One more visit, at any time."""
-        ahead = 2.0 ** (-abs(ts - self.last_ms) / (OWN_HALF_LIFE * DAY_MS))
-        self.decayed = self.decayed * ahead + 1.0 if ts >= self.last_ms else self.decayed + ahead
-        self.times += 1
-        self.first_ms, self.last_ms = min(self.first_ms, ts), max(self.last_ms, ts)
-
-
-@dataclass(slots=True)
-class Memory:
-    """A shopper: items by place, times of visits ascending, sums over lines.
-
-    Examples
-    --------
-    >>> memory = Memory()
-    >>> memory.add(np.array([4, 7]), np.zeros(2), 2 * DAY_MS)
-    >>> memory.add(np.array([4]), np.zeros(1), DAY_MS)
-    >>> memory.visits, memory.own[4].times, memory.lines, memory.new
-    ([86400000, 172800000], 2, 3, 2)
-    """
-
-    own: dict[int, Own] = field(default_factory=dict)
-    visits: list[int] = field(default_factory=list)
-    lines: int = 0
-    new: int = 0
-    prices: float = 0.0
-    squares: float = 0.0
-
-    def add(self, places: Places, prices: Floats, ts: int) -> None:
-        """A visit: places and logarithms of prices."""
-        bisect.insort(self.visits, ts)
-        del self.visits[:-MOST_VISITS]
-        self.lines += len(places)
-        self.prices += float(prices.sum())
-        self.squares += float(np.square(prices).sum())
-        for place in places.tolist():
-            if (known := self.own.get(place)) is not None:
-                known.add(ts)
-            else:
-                self.new += 1
-                self.own[place] = Own(1, 1.0, ts, ts)
-        if len(self.own) > MOST_OWN:
-            newest = sorted(self.own, key=lambda place: self.own[place].last_ms)[-MOST_OWN:]
-            self.own = {place: self.own[place] for place in sorted(newest)}
-
-    def copy(self) -> "Memory":
-        """One that can be added to alone."""
-        own = {place: Own(one.times, one.decayed, one.first_ms, one.last_ms) for place, one in self.own.items()}
-        return Memory(own, list(self.visits), self.lines, self.new, self.prices, self.squares)
-
-
-class Items:
-    """Sums by item, all the same in whatever order visits arrive.
-
-    Attributes
+    Parameters
     ----------
-    bought, by_new
-        Visits with the item, and first visits of shoppers with it.
-    buyers, repeats, days
-        Shoppers; visits after their first; days from their first to their last visit with the item, summed.
+    others, weights
+        int64 and float32 [n, k], row i of item i; weights of zero count for nothing.
     """
 
-    def __init__(self, count: int) -> None:
-        self.bought, self.by_new = Decayed(HALF_LIVES, count), Decayed(BUYERS_HALF_LIVES, count)
-        self.buyers, self.repeats, self.days = np.zeros(count), np.zeros(count), np.zeros(count)
-        self.first_ms = np.full(count, np.inf)
-        self.prices, self.lines, self.price = np.zeros(count), np.zeros(count), np.zeros(count)
-        self._priced_ms = np.full(count, -np.inf)
-
-    def add(self, places: Places, prices: Floats, memory: Memory, ts: int) -> None:
-        """A visit; ``memory`` is the shopper's from before it."""
-        self.bought.add(places, ts)
-        new = np.array([place not in memory.own for place in places.tolist()], bool)
-        self.by_new.add(places[new], ts)
-        self.buyers[places[new]] += 1
-        for place in places[~new].tolist():
-            known = memory.own[place]
-            self.repeats[place] += 1
-            self.days[place] += (max(0, ts - known.last_ms) + max(0, known.first_ms - ts)) / DAY_MS
-            if ts < known.first_ms:
-                self.by_new.add(np.array([place]), known.first_ms, -1.0)
-                self.by_new.add(np.array([place]), ts)
-        self.first_ms[places] = np.minimum(self.first_ms[places], ts)
-        self.prices[places] += prices
-        self.lines[places] += 1
-        then = self._priced_ms[places]
-        newer = (ts > then) | ((ts == then) & (prices > self.price[places]))
-        self.price[places[newer]] = prices[newer]
-        self._priced_ms[places[newer]] = ts
-
-    def interval(self) -> Floats:
-        """Log of one and the usual days between a shopper's purchases of each item, shrunk towards the shop's."""
-        usual = self.days.sum() / max(1.0, self.repeats.sum())
-        found: Floats = np.log1p((self.days + SHRINKAGE * usual) / (self.repeats + SHRINKAGE))
-        return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Text:
-    """Unit vectors of all items, float32 [n, D], their cosines [n, n] (0 to itself), and of each item its nearest by
-    text: places and cosines [n, k]."""
-
-    vectors: npt.NDArray[np.float32]
-    cosines: npt.NDArray[np.float32]
-    nearest: Places
-    nearness: Floats
+    def __init__(self, others: Places, weights: Reals) -> None:
+        self.others, self.weights = others, weights
 
     @classmethod
-    def of(cls, vectors: npt.NDArray[np.float32], count: int = 10) -> "Text":
-        """From unit vectors."""
-        cosines = vectors @ vectors.T
-        np.fill_diagonal(cosines, 0)
-        nearest = np.argsort(-cosines, axis=1)[:, :count]
-        nearness = np.maximum(np.take_along_axis(cosines, nearest, 1), 1e-6).astype(np.float64)
-        return cls(vectors, cosines, nearest, nearness)
+    def cut(cls, dense: Reals, k: int) -> "ItemModel":
+        """From all weights, float32 [n, n]: the k largest positive ones of each row.
 
-    def smoothed(self, values: Floats) -> Floats:
-        """Of each item the mean of its neighbours' values, weighted by cosine."""
-        found: Floats = (values[self.nearest] * self.nearness).sum(1) / self.nearness.sum(1)
-        return found
+        Examples
+        --------
+        >>> model = ItemModel.cut(np.array([[0, 2, 1], [1, 0, 0], [0, 0, 0]], np.float32), 1)
+        >>> model.others[:2].tolist(), model.weights.tolist()
+        ([[1], [0]], [[2.0], [1.0], [0.0]])
+        """
+        k = min(k, dense.shape[1])
+        others = np.argpartition(-dense, k - 1, axis=1)[:, :k]
+        return cls(others, np.maximum(np.take_along_axis(dense, others, 1), 0))
+
+    def sums(self, places: Places, weightings: Floats, count: int) -> Floats:
+        """Of each of ``count`` items the weight that some items give it; once for each weighting of these.
+
+        Parameters
+        ----------
+        places, weightings
+            int64 [m] and float64 [w, m].
+
+        Returns
+        -------
+        float64 [w, count]
+        """
+        inside = places < len(self.others)
+        places, weightings = places[inside], weightings[:, inside]
+        others, weights = self.others[places], self.weights[places]
+        flat = others.ravel()
+        return (
+            np.stack([np.bincount(flat, (one[:, None] * weights).ravel(), count)[:count] for one in weightings])
+            if len(flat)
+            else np.zeros((len(weightings), count))
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What is known of every item for one shopper at one time; float64 [n] each.
-
-    ``own`` are the places of the shopper's items, ``since`` the days since each was bought last.
-    """
+    """What is known of every item for one shopper at a time (ms); ``together`` and ``linear`` are float64 [5, n] and
+    [3, n], rows as in :data:`GROUPS`; ``linear`` is None without a model."""
 
     ts: int
-    memory: Memory
-    own: Places
+    own: OwnItems
     since: Floats
-    bought: Floats
     together: Floats
-    together_recent: Floats
-    together_most: Floats
-    together_share: Floats
-    together_last: Floats
-    linear: Floats
-    linear_month: Floats
-    linear_week: Floats
-    text_centre: Floats
-    text_nearest: Floats
-    text_newest: Floats
-    text_linear: Floats
+    linear: Floats | None
+
+
+@dataclass(slots=True)
+class Lists:
+    """What is the same for all shoppers at a time: the places of the most bought and the newest items, best first."""
+
+    ts: int = 0
+    week: Places = field(default_factory=lambda: np.zeros(0, np.int64))
+    day: Places = field(default_factory=lambda: np.zeros(0, np.int64))
+    new: Places = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Behaviour:
     """All statistics of a shop, and what they say of items for a shopper.
 
-    Parameters
-    ----------
-    text
-        Of all items; a place stands for an item.
-
     Attributes
     ----------
+    items
+        By place.
+    pairs
+        Items touched in one visit.
     linear
-        An item-to-item model, float32 [n, n], row i the weights of all items given item i; learned elsewhere.
+        An item-to-item model over the same places; None until one is learned.
     """
 
-    def __init__(self, text: Text) -> None:
-        count = len(text.vectors)
-        self.text, self.items, self.pairs = text, Items(count), Pairs(count)
-        self.shoppers: dict[str, Memory] = {}
-        self.linear = np.zeros((count, count), np.float32)
+    def __init__(self, items: ItemStatistics | None = None, pairs: Rows | None = None) -> None:
+        self.items = ItemStatistics() if items is None else items
+        self.pairs = Pairs(self.items) if pairs is None else pairs
+        self.linear: ItemModel | None = None
+        self.lists = Lists()
 
-    def update(self, shopper: str, places: Places, prices: Floats, ts: int) -> None:
-        """Take a visit in: distinct places and the logarithms of their prices."""
-        memory = self.shoppers.setdefault(shopper, Memory())
-        self.items.add(places, prices, memory, ts)
-        self.pairs.add(places, ts)
-        memory.add(places, prices, ts)
-
-    def scores(self, memory: Memory, ts: int) -> Scores:
-        """What is known of every item for a shopper."""
-        own = np.fromiter(memory.own, np.int64, len(memory.own))
-        last = np.array([one.last_ms for one in memory.own.values()], np.float64)
-        since = (ts - last) / DAY_MS
-        month, week = 2.0 ** (-since / 30), 0.2 + 2.0 ** (-since / 7)
-        newest = np.argsort(since, kind="stable")[:15]
-        near = self.text.cosines[own]
-        centre = self.text.vectors[own].T @ month.astype(np.float32)
-        centre /= max(float(np.linalg.norm(centre)), 1e-9)
-        rows = self.linear[own]
-        recent = month.astype(np.float32) @ rows
-        return Scores(
+    def refresh(self, ts: int) -> None:
+        """Compute what is the same for all shoppers as of a time (ms)."""
+        known = np.flatnonzero(self.items.known)
+        demand = self.items.demand(ts, known)
+        self.lists = Lists(
             ts,
-            memory,
-            own,
-            since,
-            self.items.bought.at(ts),
-            **self._together(own, since, month, ts),
-            linear=rows.sum(0).astype(np.float64),
-            linear_month=recent.astype(np.float64),
-            linear_week=(week.astype(np.float32) @ rows).astype(np.float64),
-            text_centre=(self.text.vectors @ centre).astype(np.float64),
-            text_nearest=(near * (0.5 + 0.5 * month[:, None])).max(0, initial=0.0).astype(np.float64),
-            text_newest=near[newest].max(0, initial=0.0).astype(np.float64),
-            text_linear=self.text.smoothed(recent.astype(np.float64)),
+            _best(known, demand[:, 2], LISTED),
+            _best(known, demand[:, 1], LISTED),
+            _best(known, self.items.values[known, FIRST], LISTED),
         )
 
-    def _together(self, own: Places, since: Floats, month: Floats, ts: int) -> dict[str, Floats]:
-        count = len(self.linear)
-        found = {name: np.zeros(count) for name in GROUPS["together"]}
-        plain, recent, most, share, last = found.values()
-        latest = since.min() + 1 / 24 if len(since) else 0.0
-        for place, days, weight in zip(own.tolist(), since.tolist(), month.tolist(), strict=True):
-            others, cosines, shares, _ = self.pairs.row(place, ts)
-            plain[others] += cosines
-            recent[others] += weight * cosines
-            most[others] = np.maximum(most[others], (0.3 + weight) * cosines)
-            share[others] += shares
-            if days <= latest:
-                last[others] += cosines
+    def scores(self, own: OwnItems, ts: int) -> Scores:
+        """What is known of every item for a shopper."""
+        since = own.since(ts)
+        linear = None
+        if self.linear is not None:
+            places, days = own.places[:LINEAR_OWN], since[:LINEAR_OWN]
+            weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), 0.2 + np.exp2(-days / 7)])
+            linear = self.linear.sums(places, weightings, len(self.items))
+        return Scores(ts, own, since, self._together(own, since, ts), linear)
+
+    def _together(self, own: OwnItems, since: Floats, ts: int) -> Floats:
+        count, values = len(self.items), self.items.values
+        found = np.zeros((len(GROUPS["together"]), count))
+        places = own.places[:PAIRED_OWN]
+        rows = [self.pairs.row(place) for place in places.tolist()]
+        lengths = [len(others) for others, _ in rows]
+        if not sum(lengths):
+            return found
+        others = np.concatenate([row[0] for row in rows])
+        counts = np.concatenate([row[1] for row in rows])
+        number = np.repeat(np.arange(len(places)), lengths)
+        theirs = np.maximum(counts, values[others, VISITS])
+        mine = np.maximum(counts, values[places, VISITS][number])
+        cosines = counts / np.sqrt(theirs * mine)
+        unit = float(forward(ts, VISITS_HALF_LIFE))
+        shares = counts / unit / (theirs / unit + 1.0)
+        month = np.exp2(-since[: len(places)] / 30)[number]
+        last = since[: len(places)][number] <= since[0] + 1 / 24
+        found[0] = np.bincount(others, cosines, count)
+        found[1] = np.bincount(others, month * cosines, count)
+        np.maximum.at(found[2], others, (0.3 + month) * cosines)
+        found[3] = np.bincount(others, shares, count)
+        found[4] = np.bincount(others, last * cosines, count)
         return found
 
-    def features(self, scores: Scores, places: Places) -> npt.NDArray[np.float32]:
-        """Features of some items, float32 [n, F], columns as :data:`FEATURES`; NaN where something is not known."""
-        items, memory, ts = self.items, scores.memory, scores.ts
-        bought = scores.bought[places]
-        _, day, week, month, quarter = bought.T
-        price = np.where(items.lines[places] > 0, items.prices[places] / np.maximum(items.lines[places], 1), np.nan)
-        mean = memory.prices / max(1, memory.lines)
-        spread = np.sqrt(max(0.01, memory.squares / max(1, memory.lines) - mean**2))
-        repeated = items.repeats.sum() / max(1.0, items.buyers.sum())
-        first = items.first_ms[places]
+    def candidates(self, scores: Scores, limits: Mapping[str, int]) -> dict[str, Places]:
+        """The best items of each source that is named with a limit, best first.
+
+        ``own`` are the shopper's items by demand; ``linear``, ``together``, ``week``, ``day`` and ``new`` are others.
+        """
+        own = np.zeros(len(self.items), np.bool_)
+        own[scores.own.places] = True
+        found: dict[str, Places] = {}
+        for source, limit in limits.items():
+            match source:
+                case "own":
+                    found[source] = _best(scores.own.places, scores.own.demand, limit)
+                case "together":
+                    found[source] = _positive(scores.together[1], own, limit)
+                case "linear" if scores.linear is not None:
+                    found[source] = _positive(scores.linear[2], own, limit)
+                case "week" | "day" | "new":
+                    listed: Places = getattr(self.lists, source)
+                    found[source] = listed[~own[listed]][:limit]
+        return found
+
+    def features(self, scores: Scores, places: Places, text: Floats) -> Reals:
+        """Features of some items, float32 [n, F], columns as :data:`FEATURES`; NaN where something is not known.
+
+        Parameters
+        ----------
+        text
+            float [n, 3]: :func:`text_matches` of the same items.
+        """
+        items, own, ts = self.items, scores.own, scores.ts
+        values = items.values[places]
+        demand = items.demand(ts, places)
+        _, day, week, month, quarter = demand.T
+        at = np.full(len(items), -1)
+        at[own.places] = np.arange(len(own.places))
+        mine = at[places]
+        price = items.prices[places]
+        weights = np.where(np.isnan(items.prices[own.places]), 0.0, np.maximum(own.times, 0.2))
+        usual, spread = _mean_and_spread(np.nan_to_num(items.prices[own.places]), weights)
+        repeated = items.values[:, REPEATS].sum() / max(1.0, items.values[:, BUYERS].sum())
+        together = scores.together[:, places]
+        linear = np.full((3, len(places)), np.nan) if scores.linear is None else scores.linear[:, places]
         columns = [
-            *np.log1p(bought).T,
+            *np.log1p(demand).T,
             np.log((day + 0.5) / (week / 7 + 0.5)),
             np.log((week + 1) / (month * 7 / 30 + 1)),
             np.log((month + 2) / (quarter * 30 / 91 + 2)),
-            *np.log1p(items.by_new.at(ts, places)).T,
-            np.log1p(items.buyers[places]),
-            np.where(np.isfinite(first), (ts - first) / DAY_MS, np.nan),
+            *np.log1p(np.maximum(0.0, items.bought_by_new(ts, places))).T,
+            np.log1p(values[:, BUYERS]),
+            np.where(values[:, FIRST] > 0, np.maximum(0.0, ts - values[:, FIRST]) / DAY_MS, np.nan),
             price,
-            items.price[places] - price,
-            (items.repeats[places] + 10 * repeated) / (items.buyers[places] + 10),
-            price - mean,
-            np.abs(price - mean) / spread,
-            *self._own(memory, places, ts),
-            *(getattr(scores, name)[places] for name in (*GROUPS["together"], *GROUPS["linear"])),
-            *(getattr(scores, name)[places] for name in GROUPS["text"][:-1]),
-            np.log1p(scores.bought[self.text.nearest[places], 2]).mean(1),
+            (values[:, REPEATS] + 10 * repeated) / (values[:, BUYERS] + 10),
+            price - usual,
+            np.abs(price - usual) / spread,
+            *self._own(own, mine, ts),
+            *self._due(own, mine, places, ts),
+            *together,
+            *linear,
+            *text.T,
         ]
-        gap = _gap(memory)
-        lines = max(1, memory.lines)
-        visits = len(memory.visits)
-        of_shopper = (
-            visits,
-            (ts - memory.visits[-1]) / DAY_MS if visits else np.nan,
-            gap,
-            memory.new / lines,
-            len(memory.own),
-            lines / max(1, visits),
-        )
-        columns += [np.full(len(places), value) for value in of_shopper]
+        columns += [np.full(len(places), value) for value in _of_shopper(own, ts)]
         return np.column_stack(columns).astype(np.float32)
 
-    def _own(self, memory: Memory, places: Places, ts: int) -> list[Floats]:
-        found = np.full((10, len(places)), np.nan)
-        found[:4] = 0.0
-        interval, gap = self.items.interval()[places], _gap(memory)
-        visits = memory.visits
-        for at, place in enumerate(places.tolist()):
-            one = memory.own.get(place)
-            if one is None:
-                continue
-            since = (ts - one.last_ms) / DAY_MS
-            own = (one.last_ms - one.first_ms) / DAY_MS / (one.times - 1) if one.times > 1 else np.nan
-            found[:, at] = (
-                one.times,
-                one.decayed * 2.0 ** (-since / OWN_HALF_LIFE),
-                one.times / max(1, len(visits)),
-                one.times / max(1, len(visits) - bisect.bisect_left(visits, one.first_ms)),
-                since,
-                len(visits) - bisect.bisect_right(visits, one.last_ms),
-                np.log1p(since) - interval[at],
-                since / (own + 1),
-                since / (gap + 1),
-                0.0,
-            )
-        found[9] = interval
-        return list(found)
+    def _own(self, own: OwnItems, mine: Places, ts: int) -> list[Floats]:
+        """The group ``own``; ``mine`` are the numbers of the items among the shopper's, -1 where there is none."""
+        visits = own.visits_ms
+        count = len(visits)
+        first, last = np.nan_to_num(own.first_ms), np.nan_to_num(own.last_ms)
+        bought = own.times > 0
+        known = {
+            "times": own.times,
+            "demand_own": own.demand / forward(ts, HALF_LIFE),
+            "times_a_visit": own.times / max(1, count),
+            "times_a_visit_since": own.times / np.maximum(1, count - np.searchsorted(visits, first, "left")),
+            "days_since": np.where(bought, np.maximum(0.0, ts - last) / DAY_MS, np.nan),
+            "visits_since": np.where(bought, count - np.searchsorted(visits, last, "right"), np.nan),
+            "days_touched": own.since(ts),
+        }
+        empty = dict.fromkeys(("times", "demand_own", "times_a_visit", "times_a_visit_since"), 0.0)
+        return [_taken(values, mine, empty.get(name, np.nan)) for name, values in known.items()]
+
+    def _due(self, own: OwnItems, mine: Places, places: Places, ts: int) -> list[Floats]:
+        """The group ``due``: the time since the last purchase against usual intervals."""
+        intervals = np.log1p(self.items.intervals(places))
+        since = np.where(own.times > 0, np.maximum(0.0, ts - own.last_ms) / DAY_MS, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            interval = np.where(own.times > 1, (own.last_ms - own.first_ms) / DAY_MS / (own.times - 1), np.nan)
+        of_own = _taken(since / (interval + 1), mine, np.nan)
+        since_each = _taken(since, mine, np.nan)
+        return [np.log1p(since_each) - intervals, of_own, since_each / (own.gap() + 1), intervals]
 
 
-def _gap(memory: Memory) -> float:
-    """Mean days between visits; NaN for one visit."""
-    visits = memory.visits
-    return (visits[-1] - visits[0]) / DAY_MS / (len(visits) - 1) if len(visits) > 1 else float("nan")
+def text_matches(vectors: Reals, own: Reals, since: Floats) -> Floats:
+    """The group ``text``: cosines of items to a shopper's newest items, float64 [n, 3].
+
+    Parameters
+    ----------
+    vectors, own, since
+        Unit vectors of the items, float32 [n, D], and of the shopper's, [m, D], newest first, with days [m] since each
+        was touched. A vector of zeros is not known.
+    """
+    found = np.full((len(vectors), 3), np.nan)
+    if len(own) and len(vectors):
+        weights = np.exp2(-since / 30)
+        centre = own.T @ weights.astype(np.float32)
+        cosines = vectors @ own.T
+        found[:, 0] = vectors @ (centre / max(float(np.linalg.norm(centre)), 1e-9))
+        found[:, 1] = (cosines * (0.5 + 0.5 * weights)).max(1)
+        found[:, 2] = cosines[:, :NEWEST].max(1)
+    return found
+
+
+def _taken(values: Floats, mine: Places, empty: float) -> Floats:
+    """The values of the shopper's items at some items; elsewhere the empty one."""
+    if not len(values):
+        return np.full(len(mine), empty)
+    found: Floats = np.where(mine >= 0, values[mine], empty)
+    return found
+
+
+def _best(places: Places, values: Floats, limit: int) -> Places:
+    """The places of the highest values, best first; equal ones by place."""
+    if len(places) > limit:
+        kept = np.argpartition(-values, limit - 1)[:limit]
+        places, values = places[kept], values[kept]
+    found: Places = places[np.lexsort((places, -values))]
+    return found
+
+
+def _positive(values: Floats, own: npt.NDArray[np.bool_], limit: int) -> Places:
+    """The places of the highest values above zero that are not the shopper's own."""
+    others = np.flatnonzero((values > 0) & ~own)
+    return _best(others, values[others], limit)
+
+
+def _mean_and_spread(values: Floats, weights: Floats) -> tuple[float, float]:
+    """The weighted mean, NaN without weight, and deviation, at least 0.1."""
+    total = float(weights.sum())
+    if not total:
+        return float("nan"), 0.1
+    mean = float((weights * values).sum() / total)
+    return mean, float(np.sqrt(max(0.01, float((weights * values**2).sum() / total) - mean**2)))
+
+
+def _of_shopper(own: OwnItems, ts: int) -> tuple[float, ...]:
+    """The group ``shopper``."""
+    visits, lines = len(own.visits_ms), max(1.0, float(own.times.sum()))
+    return (
+        visits,
+        max(0.0, ts - own.visits_ms[-1]) / DAY_MS if visits else float("nan"),
+        own.gap(),
+        float((own.times > 0).sum()) / lines,
+        len(own.places),
+        lines / max(1, visits),
+    )
+
+
+class ShopHistory:
+    """Behaviour that grows by visits in which items were bought, with every shopper's memory: what replays keep.
+
+    Parameters
+    ----------
+    hour_ms
+        A shopper counts once for an item in an hour of this length, at its middle; what was touched in one hour is one
+        visit.
+
+    Examples
+    --------
+    >>> history = ShopHistory()
+    >>> for minute in (5, 6):
+    ...     history.update("u1", ["a", "b"], np.zeros(2), minute * 60_000)
+    >>> history.shoppers["u1"].get().times.tolist()
+    [1.0, 1.0]
+    """
+
+    def __init__(self, hour_ms: int = 3_600_000) -> None:
+        self.items = ItemStatistics()
+        self.pairs = Pairs(self.items)
+        self.behaviour = Behaviour(self.items, self.pairs)
+        self.shoppers: dict[str, Memory] = {}
+        self._hour_ms = hour_ms
+        self._cells: dict[tuple[str, int], list[int]] = {}
+
+    def update(self, shopper: str, ids: Sequence[str], prices: Floats, ts: int) -> None:
+        """Take purchases of one time (ms) in: distinct items and the logarithms of their prices."""
+        hour = ts // self._hour_ms
+        middle = hour * self._hour_ms + self._hour_ms // 2
+        places = self.items.places(ids)
+        self.items.prices[places] = prices
+        counted = self._cells.setdefault((shopper, hour), [])
+        new = places[~np.isin(places, counted)][: MOST_PAIRED - len(counted)]
+        firsts, lasts = self.shoppers.setdefault(shopper, Memory()).add(new, middle)
+        self.items.purchase(new, middle, firsts, lasts)
+        self.items.touch(new, middle)
+        self.pairs.add(new, middle, counted)
+        counted += new.tolist()

@@ -5,12 +5,13 @@ arithmetic of caps and counts, is in ``scripts/remember.lua``; the connection is
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.intents import TREND_WEIGHTS
 from streams.events.schema import AnyEvent, Impression, Search, normalise
+from streams.features.own import ROW
 
 CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p", "review": "v"}
 KINDS = {code: kind for kind, code in CODES.items()}
@@ -40,11 +41,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """A shopper's past: newest first, bounded."""
+    """A shopper's past: newest first, bounded.
+
+    ``own`` is the value of each item that the shopper touched, and ``visits`` are the times (s) of their visits: what
+    :class:`streams.features.own.OwnItems` is made of.
+    """
 
     touched: tuple[Touched, ...] = ()
     asked: tuple[Asked, ...] = ()
     bought: frozenset[str] = frozenset()
+    own: Mapping[str, bytes] = field(default_factory=dict)
+    visits: tuple[int, ...] = ()
 
     @property
     def newest_ms(self) -> int:
@@ -109,14 +116,20 @@ def parse(reply: Sequence[Any]) -> tuple[Shopper, Uncounted]:
 
     Examples
     --------
-    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1, 0])[0].touched
+    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1, 0, [], []])[0].touched
     (Touched(time_ms=3, kind='click', item_id='i1'),)
     """
-    items, queries, bought, late, beyond = reply
+    items, queries, bought, late, beyond, own, visits = reply
     shopper = Shopper(
         tuple(Touched(time, KINDS[code], what) for time, code, what in _interactions(items) if code in KINDS),
         tuple(Asked(time, what) for time, _, what in _interactions(queries)),
         frozenset(item.decode("utf-8", "replace") for item in bought),
+        {
+            item.decode("utf-8", "replace"): value
+            for item, value in zip(own[::2], own[1::2], strict=True)
+            if len(value) == ROW.itemsize
+        },
+        tuple(int(at) for at in visits if at.isdigit()),
     )
     return shopper, Uncounted(late, beyond)
 

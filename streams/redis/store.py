@@ -13,12 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from redis.asyncio import Redis
 
 from streams.clock import wall_ms
 from streams.config import BotsConfig, StateConfig
 from streams.events.schema import AnyEvent
 from streams.features import shopper as memory
+from streams.features.items import WIDTH
+from streams.features.own import MOST_VISITS
 from streams.redis.keys import own, shard
 from streams.redis.lua import Scripts, wrong_kind
 from streams.redis.retry import RedisRetry
@@ -78,16 +82,20 @@ class StateStore:
         async def send(pipe: Any) -> list[Any]:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
-                keys = (own(number, kind, shopper) for kind in ("items", "queries", "bought", "clock"))
+                kinds = ("items", "queries", "bought", "clock", "own", "visits")
+                keys = (own(number, kind, shopper) for kind in kinds)
                 self._scripts.add(
                     pipe,
                     "remember",
                     list(keys),
                     own(number),
                     config.ttl_s,
+                    max(config.ttl_s, config.buyer_ttl_s),
                     config.history_items,
                     config.history_queries,
                     config.bought_items,
+                    config.own_items,
+                    MOST_VISITS,
                     config.together_items,
                     most_together(config.together_items),
                     config.trend_bucket_s * 1000,
@@ -109,28 +117,49 @@ class StateStore:
             uncounted += mine
         return shoppers, uncounted
 
-    async def together(self, items: Sequence[str], k: int) -> dict[str, list[str]]:
-        """Items seen in the same visit as each of these, the most frequent first.
-
-        Returns
-        -------
-        dict
-            For each item, at most ``k`` others.
-        """
-        sums = await self._top([f"with:{item}" for item in items], k)
+    async def together(self, items: Sequence[str]) -> dict[str, dict[str, float]]:
+        """For each of these items those seen in the same visit, with forward-decayed counts, the highest first."""
+        sums = await self._top([f"with:{item}" for item in items], most_together(self.config.together_items))
         return {
-            item: sorted(counts, key=lambda name: (-counts[name], name))[:k]
+            item: {name: counts[name] for name in sorted(counts, key=lambda name: (-counts[name], name))}
             for item, counts in zip(items, sums, strict=True)
         }
+
+    async def changed(self, since_ms: int) -> set[str]:
+        """Items whose statistics changed at or after a time of Redis' clock."""
+
+        async def send(pipe: Any) -> list[Any]:
+            for number in range(self.config.shards):
+                pipe.zrangebyscore(own(number, "changed"), since_ms, "+inf")
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        replies = await self._with_retry(send)
+        return {item.decode("utf-8", "replace") for reply in replies for item in reply}
+
+    async def statistics(self, items: Sequence[str]) -> dict[str, list[npt.NDArray[np.float64]]]:
+        """For each item the statistics that the shards hold, float64 [WIDTH] each; none for values that are not ours."""
+        shards = range(self.config.shards)
+        found = await self.values([f"{own(number)}stats:{item}" for item in items for number in shards])
+        parts = [np.frombuffer(one, "<f8") if one and len(one) == 8 * WIDTH else None for one in found]
+        rows = (parts[start : start + len(shards)] for start in range(0, len(parts), len(shards)))
+        return {item: [part for part in row if part is not None] for item, row in zip(items, rows, strict=True)}
 
     async def trend(self, buckets: Iterable[int]) -> dict[int, dict[str, int]]:
         """Weighted counts of touches by item for each time bucket, for the most touched items of each shard."""
         wanted = list(buckets)
         return dict(
-            zip(wanted, await self._top([f"trend:{bucket}" for bucket in wanted], self.config.trend_items), strict=True)
+            zip(
+                wanted,
+                (
+                    {item: int(count) for item, count in counts.items()}
+                    for counts in await self._top([f"trend:{bucket}" for bucket in wanted], self.config.trend_items)
+                ),
+                strict=True,
+            )
         )
 
-    async def _top(self, names: Sequence[str], k: int) -> list[dict[str, int]]:
+    async def _top(self, names: Sequence[str], k: int) -> list[dict[str, float]]:
         """For each named sorted set, the ``k`` highest members of every shard, with their scores summed over shards."""
 
         async def send(pipe: Any) -> list[Any]:
@@ -140,13 +169,13 @@ class StateStore:
             replies: list[Any] = await pipe.execute()
             return replies
 
-        sums: list[dict[str, int]] = [{} for _ in names]
+        sums: list[dict[str, float]] = [{} for _ in names]
         for reply in await self._with_retry(send) if names else ():
             for counts, flat in zip(sums, reply, strict=True):
                 for member, score in zip(flat[::2], flat[1::2], strict=True):
                     if math.isfinite(count := float(score)):
                         name = member.decode("utf-8", "replace")
-                        counts[name] = counts.get(name, 0) + int(count)
+                        counts[name] = counts.get(name, 0.0) + count
         return sums
 
     async def put(

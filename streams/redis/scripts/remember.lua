@@ -13,25 +13,30 @@
 -- and goes on with the wall clock, as the life of a key does. What comes for a closed hour is late, and does not count,
 -- whether it is repeated or not. So nothing counts twice.
 --
--- KEYS  items, queries, bought, clock     (of one shopper)
--- ARGV  prefix of the shard's keys, ttl s, caps: items, queries, bought, together, and together before it is cut;
---       trend bucket ms, trend ttl s, which is also for how long cells are kept; how many newest items to return; prefix
---       of the shopper's cells by bucket, how many items of one bucket may count; the key that marks the shopper as a
---       bot, s to mark it for from now on (0: as it is); code and weight of each kind of act; then per event: code,
---       time ms, member, item id or query
+-- Sums that decay grow forward: what counts at time t adds 2 ^ ((t - origin) / half-life), and a reader divides by the
+-- weight of its own time. So the order of events does not matter. docs/behaviour.md has the layout of all values.
+--
+-- KEYS  items, queries, bought, clock, own, visits     (of one shopper)
+-- ARGV  prefix of the shard's keys, ttl s, ttl s of who has bought, caps: items, queries, bought, own, visits, together,
+--       and together before it is cut; trend bucket ms, trend ttl s, which is also for how long cells are kept; how many
+--       newest items to return; prefix of the shopper's cells by bucket, how many items of one bucket may count; the key
+--       that marks the shopper as a bot, s to mark it for from now on (0: as it is); code and weight of each kind of
+--       act; then per event: code, time ms, member, item id or query
 -- Returns  {items and scores, queries and scores, bought: each newest first; number of late acts, number of acts on
---       items beyond those that may count}
+--       items beyond those that may count; own items and their values; times of visits, s, ascending}
 
-local items, queries, bought, clock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local prefix, ttl = ARGV[1], ARGV[2]
-local cap_items, cap_queries, cap_bought = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local cap_together, most_together = tonumber(ARGV[6]), tonumber(ARGV[7])
-local bucket_ms, trend_ttl, newest = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local cells, cap_counted, mark, mark_s = ARGV[11], tonumber(ARGV[12]), ARGV[13], tonumber(ARGV[14])
-local bits, weights = {}, {}
-for code, weight in string.gmatch(ARGV[15], '(%a)(%d+)') do
+local items, queries, bought, clock, own, visits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local prefix, ttl, buyer_ttl = ARGV[1], ARGV[2], ARGV[3]
+local cap_items, cap_queries, cap_bought = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local cap_own, cap_visits = tonumber(ARGV[7]), tonumber(ARGV[8])
+local cap_together, most_together = tonumber(ARGV[9]), tonumber(ARGV[10])
+local bucket_ms, trend_ttl, newest = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local cells, cap_counted, mark, mark_s = ARGV[14], tonumber(ARGV[15]), ARGV[16], tonumber(ARGV[17])
+local bits, weights, top = {}, {}, 0
+for code, weight in string.gmatch(ARGV[18], '(%a)(%d+)') do
   bits[code] = 2 ^ #weights
   weights[#weights + 1] = tonumber(weight)
+  top = math.max(top, tonumber(weight))
 end
 local late, beyond = 0, 0
 
@@ -43,18 +48,105 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ahead = tonumber(redis.call('GET', clock) or '') or -math.huge
 if ahead ~= ahead or ahead == math.huge then ahead = -math.huge end
 
+local DAY, ORIGIN = 86400000, 1577836800000 -- ms; 2020-01-01
+local MOST = 1000 -- half-lives that a double can hold
+
+local function forward(at, days, origin)
+  return 2 ^ math.max(-MOST, math.min(MOST, (at - (origin or ORIGIN)) / (days * DAY)))
+end
+
+-- An item's statistics: see streams/features/items.py for the columns.
+local ITEM = '<dddddddddddddd'
+local WEEK, MONTH, QUARTER, NEW_WEEK, NEW_MONTH, VISITS = 3, 4, 5, 6, 7, 8
+local BUYERS, REPEATS, DAYS, FIRST = 11, 12, 13, 14
+local SHORT = { { 1, 1 / 24, 9 }, { 2, 1, 10 } } -- column, half-life in days, column of its origin
+local REBASED = 200 -- half-lives after which an origin moves on
+local statistics, changed = {}, {}
+
+local function of_item(item)
+  local row = statistics[item]
+  if not row then
+    local held = redis.call('GET', prefix .. 'stats:' .. item)
+    row = held and #held == 112 and { struct.unpack(ITEM, held) } or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    statistics[item] = row
+  end
+  return row
+end
+
+local function demanded(row, at, amount)
+  for _, one in ipairs(SHORT) do
+    local column, days, origin = one[1], one[2], one[3]
+    if row[origin] == 0 then row[origin] = at end
+    if (at - row[origin]) / (days * DAY) > REBASED then
+      row[column] = row[column] * 2 ^ (-(at - row[origin]) / (days * DAY))
+      row[origin] = at
+    end
+    row[column] = row[column] + amount * forward(at, days, row[origin])
+  end
+  row[WEEK] = row[WEEK] + amount * forward(at, 7)
+  row[MONTH] = row[MONTH] + amount * forward(at, 30)
+  row[QUARTER] = row[QUARTER] + amount * forward(at, 91)
+end
+
+-- What a shopper did with an item: purchases, decayed demand, first and last purchase, last touch, s.
+local OWN = '<I4dI4I4I4'
+local mine = {}
+
+local function of_shopper(item)
+  local row = mine[item]
+  if not row then
+    local held = redis.call('HGET', own, item)
+    row = held and #held == 24 and { struct.unpack(OWN, held) } or { 0, 0, 0, 0, 0 }
+    mine[item] = row
+  end
+  return row
+end
+
+local function purchased(row, one, at)
+  local s = math.floor(at / 1000)
+  if one[1] == 0 then
+    row[BUYERS] = row[BUYERS] + 1
+    row[NEW_WEEK] = row[NEW_WEEK] + forward(at, 7)
+    row[NEW_MONTH] = row[NEW_MONTH] + forward(at, 30)
+    one[3], one[4] = s, s
+  else
+    row[REPEATS] = row[REPEATS] + 1
+    row[DAYS] = row[DAYS] + (math.max(0, s - one[4]) + math.max(0, one[3] - s)) / 86400
+    if s < one[3] then
+      local first = one[3] * 1000
+      row[NEW_WEEK] = row[NEW_WEEK] + forward(at, 7) - forward(first, 7)
+      row[NEW_MONTH] = row[NEW_MONTH] + forward(at, 30) - forward(first, 30)
+    end
+    one[3], one[4] = math.min(one[3], s), math.max(one[4], s)
+  end
+  one[1] = one[1] + 1
+end
+
 local function remember(key, score, member, cap)
   redis.call('ZADD', key, 'LT', score, member)
   redis.call('ZREMRANGEBYRANK', key, 0, -cap - 1)
 end
 
-local function pair(a, b)
-  local key = prefix .. 'with:' .. a
-  redis.call('ZINCRBY', key, 1, b)
-  if redis.call('ZCARD', key) > most_together then
-    redis.call('ZREMRANGEBYRANK', key, 0, -cap_together - 1)
+-- Keep those that were seen together most often for how often they were seen at all: of counts alone, what is popular
+-- would stay.
+local function cut(key)
+  local held, worth = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), {}
+  for i = 1, #held, 2 do
+    local count = tonumber(held[i + 1])
+    worth[#worth + 1] = { held[i], count / math.sqrt(math.max(count, of_item(held[i])[VISITS])) }
   end
-  redis.call('EXPIRE', key, ttl)
+  table.sort(worth, function(a, b)
+    if a[2] ~= b[2] then return a[2] > b[2] end
+    return a[1] < b[1]
+  end)
+  for i = cap_together + 1, #worth do redis.call('ZREM', key, worth[i][1]) end
+end
+
+local function pair(a, b, weight)
+  local key = prefix .. 'with:' .. a
+  redis.call('ZINCRBY', key, string.format('%.17g', weight), b)
+  if redis.call('ZCARD', key) > most_together then cut(key) end
+  redis.call('EXPIRE', key, buyer_ttl)
 end
 
 local function holds(mask, bit) return math.floor(mask / bit) % 2 == 1 end
@@ -67,7 +159,8 @@ local function weigh(mask)
   return most
 end
 
-local function count(at, item, bit)
+local function count(at, item, code)
+  local bit = bits[code]
   local number = math.floor(at / bucket_ms)
   local open_ms = (number + 1) * bucket_ms + trend_ttl * 1000 - (now + ahead)
   if open_ms <= 0 then
@@ -75,37 +168,64 @@ local function count(at, item, bit)
     return
   end
   local bucket = string.format('%.0f', number)
-  local mine = cells .. ':' .. bucket
-  local before = tonumber(redis.call('HGET', mine, item) or 0) or 0
+  local hour = cells .. ':' .. bucket
+  local before = tonumber(redis.call('HGET', hour, item) or 0) or 0
   if holds(before, bit) then return end
+  local middle = math.max(0, (number + 0.5) * bucket_ms)
+  local row, one = of_item(item), of_shopper(item)
   if before == 0 then
-    local others = redis.call('HKEYS', mine)
+    local others = redis.call('HKEYS', hour)
     if #others >= cap_counted then
       beyond = beyond + 1
       return
     end
+    local weight = forward(middle, 90)
+    row[VISITS] = row[VISITS] + weight
     for _, other in ipairs(others) do
-      pair(item, other)
-      pair(other, item)
+      pair(item, other, weight)
+      pair(other, item, weight)
     end
+    if row[FIRST] == 0 or middle < row[FIRST] then row[FIRST] = middle end
+    local s = math.floor(middle / 1000)
+    one[5] = math.max(one[5], s)
+    redis.call('ZADD', visits, s, string.format('%.0f', s))
+    redis.call('ZREMRANGEBYRANK', visits, 0, -cap_visits - 1)
   end
-  redis.call('HSET', mine, item, before + bit)
-  redis.call('PEXPIRE', mine, string.format('%.0f', open_ms))
+  redis.call('HSET', hour, item, before + bit)
+  redis.call('PEXPIRE', hour, string.format('%.0f', open_ms))
+  changed[item] = true
+  if code == 'p' then purchased(row, one, middle) end
   local more = weigh(before + bit) - weigh(before)
   if more > 0 then
+    demanded(row, middle, more / top)
+    one[2] = one[2] + more / top * forward(middle, 30)
     redis.call('ZINCRBY', prefix .. 'trend:' .. bucket, more, item)
     redis.call('EXPIRE', prefix .. 'trend:' .. bucket, trend_ttl)
   end
 end
 
-for i = 16, #ARGV, 4 do
+-- Keep the items touched last.
+local function cut_own()
+  local held, touched = redis.call('HGETALL', own), {}
+  for i = 1, #held, 2 do
+    local last = #held[i + 1] == 24 and select(5, struct.unpack(OWN, held[i + 1])) or 0
+    touched[#touched + 1] = { held[i], last }
+  end
+  table.sort(touched, function(a, b)
+    if a[2] ~= b[2] then return a[2] > b[2] end
+    return a[1] < b[1]
+  end)
+  for i = cap_own + 1, #touched do redis.call('HDEL', own, touched[i][1]) end
+end
+
+for i = 19, #ARGV, 4 do
   local code, at, member, what = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
   ahead = math.max(ahead, at - now)
   if code == 's' then
     remember(queries, at, member, cap_queries)
   else
     remember(items, at, member, cap_items)
-    if not bot then count(at, what, bits[code]) end
+    if not bot then count(at, what, code) end
     if code == 'p' then
       redis.call('ZADD', bought, 'GT', at, what)
       redis.call('ZREMRANGEBYRANK', bought, 0, -cap_bought - 1)
@@ -113,14 +233,28 @@ for i = 16, #ARGV, 4 do
   end
 end
 
+local changes = false
+for item in pairs(changed) do
+  changes = true
+  redis.call('SET', prefix .. 'stats:' .. item, struct.pack(ITEM, unpack(statistics[item])), 'EX', buyer_ttl)
+  redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item])))
+  redis.call('ZADD', prefix .. 'changed', string.format('%.0f', now), item)
+end
+if changes then
+  if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
+  redis.call('ZREMRANGEBYSCORE', prefix .. 'changed', '-inf', string.format('%.0f', now - buyer_ttl * 1000))
+  redis.call('EXPIRE', prefix .. 'changed', buyer_ttl)
+end
+
+if redis.call('EXISTS', bought) == 1 then ttl = buyer_ttl end
 if ahead > -math.huge then redis.call('SET', clock, string.format('%.0f', ahead), 'EX', ttl) end
-redis.call('EXPIRE', items, ttl)
-redis.call('EXPIRE', queries, ttl)
-redis.call('EXPIRE', bought, ttl)
+for _, key in ipairs({ items, queries, bought, own, visits }) do redis.call('EXPIRE', key, ttl) end
 return {
   redis.call('ZREVRANGE', items, 0, newest - 1, 'WITHSCORES'),
   redis.call('ZREVRANGE', queries, 0, cap_queries - 1, 'WITHSCORES'),
   redis.call('ZREVRANGE', bought, 0, -1),
   late,
   beyond,
+  redis.call('HGETALL', own),
+  redis.call('ZRANGE', visits, 0, -1),
 }

@@ -1,50 +1,122 @@
-"""The statistics of the benchmark of feeds are the same in whatever order visits arrive."""
+"""Statistics and features of behaviour are the same in whatever order, and however often, visits arrive."""
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.features.behaviour import DAY_MS, FEATURES, GROUPS, Behaviour, Memory, Text
+from streams.features.behaviour import FEATURES, GROUPS, ItemModel, Pairs, ShopHistory, text_matches
+from streams.features.items import DAY_MS, ORIGIN_MS, WIDTH, ItemStatistics
+from streams.features.own import Memory
 
-ITEMS = 5
-TEXT = Text.of(np.eye(ITEMS, dtype=np.float32), count=2)
+ITEMS = [*"abcde"]
+HOUR_MS = DAY_MS // 24
 
 visits = st.lists(
     st.tuples(
         st.sampled_from("uvw"),
-        st.integers(0, 400 * 24).map(lambda hours: hours * DAY_MS // 24),
-        st.sets(st.integers(0, ITEMS - 1), min_size=1),
+        st.integers(0, 400 * 24).map(lambda hours: ORIGIN_MS + hours * HOUR_MS),
+        st.sets(st.sampled_from(ITEMS), min_size=1),
     ),
     min_size=1,
     max_size=12,
-    unique_by=lambda visit: (visit[0], visit[1]),
 )
 
 
-def taken_in(order: list[tuple[str, int, set[int]]]) -> Behaviour:
-    behaviour = Behaviour(TEXT)
+def taken_in(order: list[tuple[str, int, set[str]]]) -> ShopHistory:
+    history = ShopHistory()
+    history.items.places(ITEMS)
     for shopper, ts, items in order:
-        places = np.array(sorted(items))
-        behaviour.update(shopper, places, np.log1p(places + ts / DAY_MS), ts)
-    return behaviour
+        ids = sorted(items)
+        history.update(shopper, ids, np.array([float(ord(one)) for one in ids]), ts)
+    return history
 
 
+def features(history: ShopHistory, shopper: str, now: int) -> np.ndarray:
+    """Of all items, without texts."""
+    history.behaviour.refresh(now)
+    scores = history.behaviour.scores(history.shoppers.get(shopper, Memory()).get(), now)
+    return history.behaviour.features(scores, np.arange(len(ITEMS)), np.full((len(ITEMS), 3), np.nan))
+
+
+@settings(deadline=None)
 @given(visits, st.randoms())
-def test_features_do_not_depend_on_the_order_of_arrival(order, chance) -> None:
-    shuffled = chance.sample(order, len(order))
+def test_features_depend_neither_on_order_nor_on_repeats(order, chance) -> None:
+    shuffled = chance.sample(order, len(order)) + order[:2]
     now = max(ts for _, ts, _ in order) + DAY_MS
-    found = []
-    for behaviour in (taken_in(order), taken_in(shuffled)):
-        memory = behaviour.shoppers[order[0][0]]
-        found.append(behaviour.features(behaviour.scores(memory, now), np.arange(ITEMS)))
+    found = [features(taken_in(some), order[0][0], now) for some in (order, shuffled)]
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
 
 
+@settings(deadline=None)
+@given(visits)
+def test_statistics_of_shards_add_up(order) -> None:
+    now = max(ts for _, ts, _ in order)
+    whole, parts = taken_in(order), [taken_in([one for one in order if one[0] == shopper]) for shopper in "uvw"]
+    added = ItemStatistics()
+    for item in ITEMS:
+        [place] = added.places([item]).tolist()
+        added.put(place, [part.items.values[place] for part in parts])
+    for measure in (ItemStatistics.demand, ItemStatistics.bought_by_new):
+        np.testing.assert_allclose(measure(added, now), measure(whole.items, now), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(added.values[:, 7:8], whole.items.values[:, 7:8], rtol=1e-9)
+    np.testing.assert_allclose(added.values[:, 10:], whole.items.values[:, 10:], rtol=1e-9)
+
+
+@pytest.mark.parametrize("spoilt", [np.full(WIDTH, np.nan), np.zeros(3), np.full(WIDTH, np.inf)])
+def test_spoilt_statistics_count_for_nothing(spoilt) -> None:
+    items = ItemStatistics()
+    good = taken_in([("u", ORIGIN_MS, {"a"})]).items.values[0]
+    items.places(["a"])
+    items.put(0, [spoilt, good])
+    np.testing.assert_array_equal(items.values[0], good)
+
+
+def test_a_century_of_touches_stays_finite() -> None:
+    items = ItemStatistics()
+    places = items.places(["a"])
+    for year in (-50, 0, 19, 100):
+        items.touch(places, ORIGIN_MS + year * 365 * DAY_MS)
+    assert np.isfinite(items.values).all() and np.isfinite(items.demand(ORIGIN_MS + 101 * 365 * DAY_MS)).all()
+
+
 def test_every_feature_is_a_column() -> None:
-    behaviour = taken_in([("u", 0, {0, 1}), ("v", DAY_MS, {1, 2})])
-    features = behaviour.features(behaviour.scores(Memory(), 2 * DAY_MS), np.arange(ITEMS))
-    assert features.shape == (ITEMS, len(FEATURES)) == (ITEMS, sum(map(len, GROUPS.values())))
-    known = dict(zip(FEATURES, features[1], strict=True))
+    history = taken_in([("u", ORIGIN_MS, {"a", "b"}), ("v", ORIGIN_MS + DAY_MS, {"b", "c"})])
+    found = features(history, "w", ORIGIN_MS + 2 * DAY_MS)
+    assert found.shape == (len(ITEMS), len(FEATURES)) == (len(ITEMS), sum(map(len, GROUPS.values())))
+    known = dict(zip(FEATURES, found[1], strict=True))
     assert known["buyers"] == np.float32(np.log1p(2))
     assert known["times"] == 0
-    assert np.isnan(known["days_since"])
+    assert np.isnan(known["days_since"]) and np.isnan(known["linear"])
+    own = dict(zip(FEATURES, features(history, "u", ORIGIN_MS + 2 * DAY_MS)[1], strict=True))
+    assert own["times"] == 1 and own["days_since"] == pytest.approx(2 - 0.5 / 24)
+
+
+def test_candidates_name_their_sources_and_leave_own_items_to_own() -> None:
+    history = taken_in([("u", ORIGIN_MS, {"a"}), ("v", ORIGIN_MS, {"a", "b"}), ("w", ORIGIN_MS + DAY_MS, {"c"})])
+    now = ORIGIN_MS + 2 * DAY_MS
+    history.behaviour.refresh(now)
+    history.behaviour.linear = ItemModel.cut(np.eye(5, k=3, dtype=np.float32), 2)
+    scores = history.behaviour.scores(history.shoppers["u"].get(), now)
+    found = history.behaviour.candidates(scores, dict.fromkeys(("own", "linear", "together", "week", "new"), 2))
+    named = {source: [ITEMS[place] for place in places.tolist()] for source, places in found.items()}
+    assert named == {"own": ["a"], "linear": ["d"], "together": ["b"], "week": ["c", "b"], "new": ["c", "b"]}
+
+
+def test_a_long_row_keeps_what_goes_together_and_not_what_is_popular() -> None:
+    items = ItemStatistics()
+    pairs = Pairs(items, most=2, cut_at=3)
+    for number in range(50):  # "popular" is in every visit
+        items.touch(items.places([f"x{number}", "popular"]), ORIGIN_MS)
+    for other in ("friend", "popular", "mate", "rare"):
+        both = items.places(["cup", other])
+        items.touch(both, ORIGIN_MS)
+        pairs.add(both, ORIGIN_MS)
+    kept = {items.ids[place] for place in pairs.row(items.places(["cup"])[0])[0].tolist()}
+    assert "popular" not in kept and len(kept) == 2
+
+
+def test_text_of_nothing_is_not_known() -> None:
+    vectors = np.eye(2, dtype=np.float32)
+    assert np.isnan(text_matches(vectors, vectors[:0], np.zeros(0))).all()
+    assert text_matches(vectors, vectors[:1], np.zeros(1)).tolist() == [[1, 1, 1], [0, 0, 0]]

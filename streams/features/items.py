@@ -1,0 +1,180 @@
+"""Statistics of items: demand over several half-lives, who bought again, how long each has been sold.
+
+Sums decay forward: a touch at time t adds ``2 ** ((t - origin) / half_life)``, and a reader divides by the weight of
+its own time (Cormode et al., "Forward decay", ICDE 2009). So neither the order of touches nor their split over shards
+matters. ``remember.lua`` keeps the same values for each shard and item. Knows nothing of Redis, shoppers or catalogues.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+DAY_S = 86_400.0
+DAY_MS = 86_400_000
+ORIGIN_MS = 1_577_836_800_000
+"""2020-01-01, from which all weights of a week's half-life and longer grow."""
+
+MOST_HALF_LIVES = 1_000.0
+"""From an origin; a double holds no more."""
+
+REBASED = 200.0
+"""Half-lives after which the origin of a short half-life moves on."""
+
+HALF_LIVES = (1 / 24, 1.0, 7.0, 30.0, 91.0)
+"""Of demand, in days: an hour, a day, a week, a month, a quarter."""
+
+NEW_HALF_LIVES = (7.0, 30.0)
+"""Of first purchases, in days."""
+
+VISITS_HALF_LIFE = 90.0
+SHRINKAGE = 5.0
+"""How many repeats an item's own interval needs to weigh as much as the shop's."""
+
+DEMAND, NEW, VISITS, ORIGINS = slice(0, 5), slice(5, 7), 7, slice(8, 10)
+BUYERS, REPEATS, DAYS, FIRST = 10, 11, 12, 13
+WIDTH = 14
+"""Columns of an item: :data:`DEMAND` by half-life in units of a purchase, shoppers' first purchases (:data:`NEW`),
+visits in which it was touched, origins (ms) of the two short half-lives, shoppers who bought it, their further
+purchases, days from each one's first purchase to the last, and the time (ms) of the first touch; 0: never."""
+
+
+def forward(ts: int | float | Floats, days: float | Floats, origin: float | Floats = ORIGIN_MS) -> Floats:
+    """The weight of what happens at a time (ms): doubles each half-life of so many days from the origin.
+
+    Examples
+    --------
+    >>> float(forward(ORIGIN_MS + 14 * DAY_MS, 7.0))
+    4.0
+    """
+    halves = (np.asarray(ts, np.float64) - origin) / (np.asarray(days) * DAY_MS)
+    weights: Floats = np.exp2(np.clip(halves, -MOST_HALF_LIVES, MOST_HALF_LIVES))
+    return weights
+
+
+class ItemStatistics:
+    """Statistics of items by place: the number that an item's id has here. Grows with the ids.
+
+    Attributes
+    ----------
+    values
+        float64 [n, :data:`WIDTH`].
+    prices
+        float64 [n], logarithms of the prices now; NaN where there is none.
+
+    Examples
+    --------
+    >>> items = ItemStatistics()
+    >>> for day in (3, 0):
+    ...     items.touch(items.places(["a"]), ORIGIN_MS + day * DAY_MS)
+    >>> items.demand(ORIGIN_MS + 3 * DAY_MS).round(3).tolist()
+    [[1.0, 1.125, 1.743, 1.933, 1.977]]
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self._places: dict[str, int] = {}
+        self._values, self._prices = np.zeros((64, WIDTH)), np.full(64, np.nan)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def values(self) -> Floats:
+        """float64 [n, WIDTH]; a view."""
+        return self._values[: len(self.ids)]
+
+    @property
+    def prices(self) -> Floats:
+        """float64 [n]; a view."""
+        return self._prices[: len(self.ids)]
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which items were ever touched, bool [n]."""
+        found: npt.NDArray[np.bool_] = self.values[:, FIRST] > 0
+        return found
+
+    def places(self, ids: Sequence[str]) -> Places:
+        """The places of ids, new ones too, int64 [m]."""
+        return np.fromiter((self._place(name) for name in ids), np.int64, len(ids))
+
+    def find(self, ids: Sequence[str]) -> Places:
+        """The places of those ids that have one, in their order."""
+        get = self._places.get
+        return np.array([place for name in ids if (place := get(name)) is not None], np.int64)
+
+    def _place(self, name: str) -> int:
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = len(self.ids)
+            self.ids.append(name)
+            if place >= len(self._values):
+                self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+                self._prices = np.concatenate([self._prices, np.full_like(self._prices, np.nan)])
+        return place
+
+    def put(self, place: int, shards: Sequence[Floats]) -> None:
+        """Replace an item's statistics by the sum of what the shards hold, float64 [WIDTH] each."""
+        total = np.zeros(WIDTH)
+        rows = [row for row in shards if len(row) == WIDTH and np.isfinite(row).all()]
+        if rows:
+            held = np.stack(rows)
+            origins = held[:, ORIGINS].max(0)
+            short = np.where(held[:, ORIGINS] > 0, held[:, :2] * forward(held[:, ORIGINS], _SHORT, origins), 0.0)
+            total = held.sum(0)
+            total[:2], total[ORIGINS] = short.sum(0), origins
+            firsts = held[:, FIRST]
+            total[FIRST] = firsts[firsts > 0].min(initial=np.inf) if (firsts > 0).any() else 0.0
+        self._values[place] = total
+
+    def touch(self, places: Places, ts: int, weight: float = 1.0) -> None:
+        """Shoppers touched distinct items in a visit at a time (ms); a purchase weighs one."""
+        values = self._values
+        origins = np.where(values[places, ORIGINS] == 0, ts, values[places, ORIGINS])
+        moved = (ts - origins) / (_SHORT * DAY_MS) > REBASED
+        values[places, :2] *= np.where(moved, forward(origins, _SHORT, float(ts)), 1.0)
+        origins = np.where(moved, ts, origins)
+        values[places, ORIGINS] = origins
+        values[places, :2] += weight * forward(ts, _SHORT, origins)
+        values[places, 2:5] += weight * forward(ts, _LONG)
+        values[places, VISITS] += forward(ts, VISITS_HALF_LIFE)
+        firsts = values[places, FIRST]
+        values[places, FIRST] = np.where(firsts > 0, np.minimum(firsts, ts), ts)
+
+    def purchase(self, places: Places, ts: int, firsts: Floats, lasts: Floats) -> None:
+        """A shopper bought distinct items at a time (ms), had bought them first and last at times (ms; NaN: never)."""
+        values = self._values
+        new = np.isnan(firsts)
+        values[places[new], NEW] += forward(ts, _NEW)
+        values[places[new], BUYERS] += 1
+        again, firsts, lasts = places[~new], firsts[~new], lasts[~new]
+        values[again, REPEATS] += 1
+        values[again, DAYS] += (np.maximum(0, ts - lasts) + np.maximum(0, firsts - ts)) / DAY_MS
+        earlier = ts < firsts
+        values[again[earlier], NEW] += forward(ts, _NEW) - forward(firsts[earlier][:, None], _NEW)
+
+    def demand(self, ts: int, places: Places | slice = slice(None)) -> Floats:
+        """Demand by half-life at a time (ms), float64 [n, 5]."""
+        values = self.values[places]
+        return np.concatenate(
+            [values[:, :2] / forward(ts, _SHORT, values[:, ORIGINS]), values[:, 2:5] / forward(ts, _LONG)], axis=1
+        )
+
+    def bought_by_new(self, ts: int, places: Places | slice = slice(None)) -> Floats:
+        """First purchases by half-life at a time (ms), float64 [n, 2]."""
+        found: Floats = self.values[places, NEW] / forward(ts, _NEW)
+        return found
+
+    def intervals(self, places: Places | slice = slice(None)) -> Floats:
+        """Usual days between a shopper's purchases of each item, shrunk towards the shop's, float64 [n]."""
+        values = self.values
+        usual = values[:, DAYS].sum() / max(1.0, values[:, REPEATS].sum())
+        found: Floats = (values[places, DAYS] + SHRINKAGE * usual) / (values[places, REPEATS] + SHRINKAGE)
+        return found
+
+
+_SHORT, _LONG, _NEW = np.array(HALF_LIVES[:2]), np.array(HALF_LIVES[2:]), np.array(NEW_HALF_LIVES)
