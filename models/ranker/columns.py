@@ -1,0 +1,116 @@
+"""Columns by name, and features brought to a like size.
+
+Knows arrays; nothing of what weighs the columns, nor of files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.weights import WeightsError
+
+Floats = npt.NDArray[np.float32]
+
+CLIP = 4.0
+"""Scaled values beyond this many spreads count as this many: so a shop unlike the one of training stays in range."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Where a ranker's features are among the known ones.
+
+    Examples
+    --------
+    >>> Columns.of(("price", "age"), ("age", "times", "price")).take(np.array([[1, 2, 3]], np.float32)).tolist()
+    [[3.0, 1.0]]
+    """
+
+    features: tuple[str, ...]
+    known: int
+    places: npt.NDArray[np.int64] | slice
+
+    @classmethod
+    def of(cls, features: Sequence[str], known: Sequence[str]) -> "Columns":
+        """By names.
+
+        Raises
+        ------
+        WeightsError
+            When a feature is not known or is named twice, or there is none.
+        """
+        if len(set(features)) != len(features) or not features:
+            raise WeightsError(f"a ranker names {len(features)} features, {len(set(features))} of them different")
+        if missing := [name for name in features if name not in known]:
+            raise WeightsError(
+                f"the ranker needs features that are not computed here: {', '.join(missing)}. "
+                "It is of another release of Liveshelf; train one with this release"
+            )
+        places = [known.index(name) for name in features]
+        whole = places == list(range(len(known)))
+        return cls(tuple(features), len(known), slice(None) if whole else np.array(places))
+
+    def take(self, features: Floats) -> Floats:
+        """Its columns, float32 [n, F].
+
+        Raises
+        ------
+        ValueError
+            When there are not as many columns as are known.
+        """
+        if features.ndim != 2 or features.shape[1] != self.known:
+            raise ValueError(f"features of shape {features.shape} for {self.known} known columns")
+        found: Floats = features[:, self.places]
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """Brings features to a like size: less the mean, by the spread, clipped; and a flag for what is not known.
+
+    Attributes
+    ----------
+    means, spreads
+        float32 [F]; spreads are positive.
+    relative
+        bool [F]: those whose mean and spread are taken over the rows of each request instead. They have no scale of
+        their own, so counts of a shop with a hundred times the sales look the same.
+
+    Examples
+    --------
+    >>> scaling = Scaling(np.zeros(2, np.float32), np.ones(2, np.float32), np.array([False, True]))
+    >>> scaling(np.array([[9, 10], [np.nan, 30]], np.float32)).tolist()
+    [[4.0, -1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]
+    """
+
+    means: Floats
+    spreads: Floats
+    relative: npt.NDArray[np.bool_]
+
+    def __call__(self, values: Floats, sizes: Sequence[int] | None = None) -> Floats:
+        """float32 [n, 2 F]: scaled values, zero where not known; then one where not known."""
+        missing = np.isnan(values)
+        scaled = (values - self.means) / self.spreads
+        if self.relative.any():
+            scaled[:, self.relative] = _within(values[:, self.relative], sizes)
+        scaled[missing] = 0.0
+        found: Floats = np.concatenate([np.clip(scaled, -CLIP, CLIP), missing], axis=1, dtype=np.float32)
+        return found
+
+
+def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
+    """Scaled over the rows of each request; zero where all are alike."""
+    ends = np.cumsum([len(values)] if sizes is None else sizes, dtype=np.int64)
+    if len(values) != (ends[-1] if len(ends) else 0):
+        raise ValueError(f"requests of {int(ends[-1]) if len(ends) else 0} rows together, and {len(values)} rows")
+    found = np.zeros_like(values)
+    for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        rows = values[start:end].astype(np.float64)
+        there = np.isfinite(rows)
+        counted = np.maximum(there.sum(0), 1)
+        mean = np.where(there, rows, 0.0).sum(0) / counted
+        apart = rows - mean
+        spread = np.sqrt(np.square(np.where(there, apart, 0.0)).sum(0) / counted)
+        found[start:end] = apart / np.maximum(spread, 1e-6)
+    return found

@@ -1,0 +1,210 @@
+"""The three kinds of ranker: a weighted sum, a small network, boosted trees.
+
+Know columns and numbers; nothing of files, nor of how they are learned.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from models.ranker.columns import Columns, Floats, Scaling
+from models.weights import WeightsError
+
+Kind = Literal["linear", "network", "trees"]
+
+
+class Ranker(Protocol):
+    """What scores candidates by their features. It may be called from several threads."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which of the three it is."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features it uses."""
+
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
+        """A score of each row; only differences between the rows of one request mean anything.
+
+        Parameters
+        ----------
+        features
+            float32 [n, F], columns as the ``known`` that it was loaded with; NaN is "not known".
+        sizes
+            Rows of each request, where rows of several stand one after the other; by default all are of one.
+
+        Returns
+        -------
+        float32 [n]
+
+        Raises
+        ------
+        ValueError
+            When there are not as many columns as ``known``, or the sizes do not add up to the rows.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """A weighted sum of scaled features, and a weight for each that is not known.
+
+    Attributes
+    ----------
+    weights
+        float32 [2 F].
+
+    Examples
+    --------
+    >>> plain = Scaling(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros(1, bool))
+    >>> ranker = Linear(Columns.of(("times",), ("age", "times")), plain, np.array([2, -1], np.float32))
+    >>> ranker.scores(np.array([[5, 1.5], [5, np.nan]], np.float32)).tolist()
+    [3.0, -1.0]
+    """
+
+    columns: Columns
+    scaling: Scaling
+    weights: Floats
+
+    @property
+    def kind(self) -> Kind:
+        """As :class:`Ranker`."""
+        return "linear"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """As :class:`Ranker`."""
+        return self.columns.features
+
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
+        """As :class:`Ranker`."""
+        found: Floats = self.scaling(self.columns.take(features), sizes) @ self.weights
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """Scaled features and flags through one hidden layer (GELU).
+
+    Attributes
+    ----------
+    inner, inner_bias, outer
+        float32 [2 F, H], [H] and [H].
+    """
+
+    columns: Columns
+    scaling: Scaling
+    inner: Floats
+    inner_bias: Floats
+    outer: Floats
+
+    @property
+    def kind(self) -> Kind:
+        """As :class:`Ranker`."""
+        return "network"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """As :class:`Ranker`."""
+        return self.columns.features
+
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
+        """As :class:`Ranker`."""
+        from scipy.special import erf
+
+        hidden = self.scaling(self.columns.take(features), sizes) @ self.inner + self.inner_bias
+        found: Floats = (0.5 * hidden * (1.0 + erf(hidden / np.float32(2**0.5)))).astype(np.float32) @ self.outer
+        return found
+
+
+class Trees:
+    """Boosted trees in LightGBM's own text, which is checked before LightGBM reads it: it trusts its files.
+
+    Parameters
+    ----------
+    columns
+        Of the features, in the order of the text's.
+    text
+        As :meth:`lightgbm.Booster.model_to_string` writes it.
+
+    Raises
+    ------
+    WeightsError
+        When the text is cut off, is of other features, or has a node that leads nowhere or a number that is not finite.
+    """
+
+    def __init__(self, columns: Columns, text: str) -> None:
+        import lightgbm
+
+        _check(text, columns.features)
+        self.columns, self.text = columns, text
+        try:
+            self._model: Any = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        except lightgbm.basic.LightGBMError as error:
+            raise WeightsError(f"LightGBM does not read the trees: {error}") from error
+
+    @property
+    def kind(self) -> Kind:
+        """As :class:`Ranker`."""
+        return "trees"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """As :class:`Ranker`."""
+        return self.columns.features
+
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:  # noqa: ARG002
+        """As :class:`Ranker`; sizes make no difference."""
+        values = self.columns.take(features)
+        if not len(values):
+            return np.zeros(0, np.float32)
+        return np.asarray(self._model.predict(values, num_threads=1, raw_score=True), np.float32)
+
+
+def _check(text: str, features: Sequence[str]) -> None:
+    head, *trees = re.split(r"^Tree=\d+$", text, flags=re.MULTILINE)
+    fields = _fields(head)
+    if fields.get("feature_names", "").split() != list(features):
+        raise WeightsError("the trees are of other features than the config names")
+    sizes = [int(size) for size in fields.get("tree_sizes", "").split() if size.isdigit()]
+    if not trees or len(trees) != len(sizes) or "end of trees" not in trees[-1]:
+        raise WeightsError(f"the trees are cut off: {len(trees)} of {len(sizes)} are there")
+    for number, tree in enumerate(trees):
+        try:
+            _check_tree(_fields(tree.partition("end of trees")[0]), len(features))
+        except (ValueError, KeyError) as error:
+            raise WeightsError(f"tree {number} is damaged: {error}") from error
+
+
+def _fields(text: str) -> dict[str, str]:
+    return {name: value for name, equals, value in (line.partition("=") for line in text.splitlines()) if equals}
+
+
+def _check_tree(fields: dict[str, str], features: int) -> None:
+    leaves = int(fields["num_leaves"])
+    if fields.get("num_cat", "0") != "0" or fields.get("is_linear", "0") != "0":
+        raise ValueError("it is of a kind that is not used here")
+    _numbers(fields, "leaf_value", leaves)
+    if leaves == 1:
+        return
+    nodes = leaves - 1
+    _numbers(fields, "threshold", nodes)
+    split = _numbers(fields, "split_feature", nodes)
+    if (split < 0).any() or (split >= features).any():
+        raise ValueError("it splits a feature that is not there")
+    _numbers(fields, "decision_type", nodes)
+    for side in ("left_child", "right_child"):
+        child = _numbers(fields, side, nodes)
+        inner = child >= 0
+        if (child[inner] <= np.flatnonzero(inner)).any() or (child >= nodes).any() or (child < -leaves).any():
+            raise ValueError("a node leads nowhere")
+
+
+def _numbers(fields: dict[str, str], name: str, count: int) -> Floats:
+    found = np.array([float(value) for value in fields[name].split()])
+    if len(found) != count or not np.isfinite(found).all():
+        raise ValueError(f"{name} has {len(found)} numbers of {count}, or some that are not finite")
+    return found
