@@ -133,6 +133,7 @@ class Replay:
         self.neighbours = np.zeros((self.count, self.count), np.float32)
         self.linear = np.zeros((self.count, self.count), np.float32)
         self.cut = np.zeros((self.count, self.count), np.float32)
+        self.model: ItemModel | None = None
         self.seconds: list[float] = []
         self._learned_ms = -REFIT_MS
 
@@ -157,7 +158,7 @@ class Replay:
             model.learn(cases, 0.0)
             if isinstance(model, EASE):
                 self.linear = dense(model, self.count)
-                self.behaviour.linear = ItemModel.cut(self.linear, ROW)
+                self.model = ItemModel.cut(self.linear, ROW)
                 least = np.partition(self.linear, -min(ROW, self.count), axis=1)[:, -min(ROW, self.count)]
                 self.cut = np.where(self.linear >= least[:, None], self.linear, 0)
             else:
@@ -171,7 +172,7 @@ class Replay:
     def ask(self, order: Order, own: OwnItems) -> tuple[Asked, Scores]:
         """Candidates and features for an order, given what is remembered of its shopper."""
         clock = time.process_time()
-        scores = self.behaviour.scores(own, order.ts)
+        scores = self.behaviour.scores(own, order.ts, self.model)
         places, masks = self._candidates(scores)
         features = self.features(scores, places)
         self.seconds.append(time.process_time() - clock)

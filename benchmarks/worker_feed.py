@@ -19,8 +19,10 @@ from streams.catalog.catalog import Catalog, Change
 from streams.catalog.embedding import Embedding, text, text_hash
 from streams.config import PolicyConfig, StreamsConfig
 from streams.events.schema import AnyEvent, Item, Purchase
+from streams.features.behaviour import Behaviour
 from streams.features.trending import Trending
-from streams.ranking.recommender import RankRequest, Recommender, anchors
+from streams.ranking.live_behaviour import LiveBehaviour
+from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from streams.redis.store import StateStore
 
 BATCH = 32
@@ -42,8 +44,15 @@ class Worker:
         self.catalogue = Catalog(encoder)
         self.trending = Trending(self.config.state.trend_bucket_s, self.config.state.trend_buckets)
         scorer = LateInteractionScorer(self.catalogue.item_store, encoder_version=encoder.version)
+        self.live = LiveBehaviour(self.store, Behaviour(), self.config.state)
         self.recommenders = {
-            name: Recommender(self.catalogue, scorer, self.trending, self.config.model_copy(update={"policy": policy}))
+            name: Recommender(
+                self.catalogue,
+                scorer,
+                self.trending,
+                self.config.model_copy(update={"policy": policy}),
+                behaviour=self.live.behaviour,
+            )
             for name, policy in POLICIES.items()
         }
         items = [Item(item_id=str(place), title=title) for place, title in enumerate(history.texts)]
@@ -80,7 +89,9 @@ class Worker:
             self.trending.update("all", bucket, by_item)
         past, _ = await self.store.remember({order.shopper: []}, self.config.worker.recent_items)
         request = RankRequest("feed", f"ask-{number}", order.ts, order.shopper, past[order.shopper])
-        together = await self.store.together(anchors(request), self.config.candidates.together)
+        await self.live.refresh(order.ts)
+        await self.live.read(remembered_items(request), order.ts)
+        together = self.live.together(anchors(request), self.config.candidates.together)
         found = {}
         for name, recommender in self.recommenders.items():
             recommender.refresh(order.ts)

@@ -132,6 +132,7 @@ class StateConfig(Config):
     own_items: Size = 400
     history_queries: Size = 10
     bought_items: Size = 200
+    items: Size = 1_000_000
     together_items: Size = 100
     counted_items: Size = 100
     trend_bucket_s: WholeSeconds = 3_600
@@ -161,8 +162,13 @@ class CandidatesConfig(Config):
     total: Size = 100
     vector: SizeOrZero = 60
     lexical: SizeOrZero = 60
-    together: SizeOrZero = 30
+    together: SizeOrZero = 60
     trending: SizeOrZero = 20
+    own: SizeOrZero = 120
+    linear: SizeOrZero = 100
+    week: SizeOrZero = 60
+    day: SizeOrZero = 30
+    new: SizeOrZero = 30
 
 
 PolicyStep = Literal["in_stock", "already_bought", "brand_cap", "diversity", "exploration"]

@@ -12,8 +12,6 @@ import logging
 import time
 from collections.abc import Sequence
 
-from cachetools import FIFOCache
-
 from streams.batch import Batch, Recent, rank_requests
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
@@ -25,15 +23,14 @@ from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.record import Record, Send, Sent
 from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
-from streams.ranking.recommender import RankRequest, anchors
+from streams.ranking.live_behaviour import LiveBehaviour
+from streams.ranking.recommender import RankRequest, anchors, remembered_items
 from streams.redis import connection
 from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
 
-NEIGHBOURS_FRESH_MS = 30_000
-NEIGHBOURS_KEPT = 50_000
 BOTS_KEPT = 100_000
 TOP = 10
 
@@ -51,7 +48,7 @@ class Pipeline:
         self._dead_letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
-        self._neighbours: FIFOCache[str, tuple[int, list[str]]] = FIFOCache(NEIGHBOURS_KEPT)
+        self.behaviour = LiveBehaviour(store, arms.champion.behaviour, config.state)
 
     async def process(self, records: Sequence[Record], retrying: bool = False) -> Sent:
         """Process a batch: its results are in Redis on return, and in Kafka once the returned awaitables are done.
@@ -89,7 +86,9 @@ class Pipeline:
                 self.meter.count("acts.late", uncounted.late)
                 self.meter.count("acts.beyond", uncounted.beyond)
             requests = rank_requests(batch, shoppers, self._similar, now)
-            together = await self._together(requests, now)
+            await self.behaviour.read((item for one in requests for item in remembered_items(one)), now)
+            k = self.config.candidates.together
+            together = self.behaviour.together({item for one in requests for item in anchors(one)}, k)
             stages = {"state": (time.perf_counter() - clock) * 1000}
             result = self.arms.recommend(requests, together, now)
             clock = time.perf_counter()
@@ -161,11 +160,3 @@ class Pipeline:
 
     def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
         return [self._dead_letters(record, refusal) for record, refusal in refused]
-
-    async def _together(self, requests: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
-        items = dict.fromkeys(item for request in requests for item in anchors(request))
-        known = {item: self._neighbours.get(item, (0, [])) for item in items}
-        stale = [item for item, (since, _) in known.items() if now_ms - since > NEIGHBOURS_FRESH_MS]
-        found = await self.store.together(stale, self.config.candidates.together)
-        self._neighbours.update({item: (now_ms, others) for item, others in found.items()})
-        return {item: others for item, (_, others) in known.items()} | found

@@ -65,7 +65,9 @@ class Worker:
         limit_threads(model.threads)
         loaded, self.slots = first(model)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
-        champion = Recommender(loaded.catalogue, loaded.scorer, self.trending, config, queries=loaded.queries)
+        champion = Recommender(
+            loaded.catalogue, loaded.scorer, self.trending, config, queries=loaded.queries, feeds=loaded.feeds
+        )
         self.first, self.arms = loaded, Arms(champion, self.meter)
         self.watchdog = Watchdog(config.worker.stall_s)
         self._taking = BatchTaker(config.worker.batch_wait_s, self.watchdog.progress)
@@ -122,7 +124,9 @@ class Worker:
             )
             self.withdrawals = Withdrawals(self.store, self.switcher.serving, self._owned, self.meter, config)
             del self.first
-            demand = PopularShelves(self.store, self.trending, self.arms, self.pipeline.write, config)
+            demand = PopularShelves(
+                self.store, self.trending, self.arms, self.pipeline.behaviour, self.pipeline.write, config
+            )
             async with asyncio.TaskGroup() as group:
                 group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()

@@ -17,6 +17,12 @@ from tests.browsers import chromium
 TEST_DATABASE = 9
 
 
+def pytest_configure() -> None:
+    """Forget the 80 columns that readline sets in the process that starts test processes: consoles would keep them."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaConfig]:
     """A running broker: the one KAFKA_BOOTSTRAP_SERVERS names, else a local one for this session."""

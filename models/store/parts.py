@@ -23,6 +23,7 @@ class Parts:
     head: Path | None = None
     adapter: Path | None = None
     cross_encoder: Path | None = None
+    ranker: Path | None = None
 
 
 def parts(store: ModelStore, name: str) -> Parts:
@@ -51,4 +52,5 @@ def parts(store: ModelStore, name: str) -> Parts:
         head=part("head"),
         adapter=part("adapter"),
         cross_encoder=part("cross_encoder"),
+        ranker=part("ranker"),
     )

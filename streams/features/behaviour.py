@@ -130,12 +130,16 @@ class ItemModel:
 
     Parameters
     ----------
+    places
+        int64 [n], distinct: of which item each row is.
     others, weights
-        int64 and float32 [n, k], row i of item i; weights of zero count for nothing.
+        int64 and float32 [n, k]; weights of zero count for nothing.
     """
 
-    def __init__(self, others: Places, weights: Reals) -> None:
+    def __init__(self, places: Places, others: Places, weights: Reals) -> None:
         self.others, self.weights = others, weights
+        self._row = np.full(int(places.max(initial=-1)) + 1, -1)
+        self._row[places] = np.arange(len(places))
 
     @classmethod
     def cut(cls, dense: Reals, k: int) -> "ItemModel":
@@ -149,7 +153,7 @@ class ItemModel:
         """
         k = min(k, dense.shape[1])
         others = np.argpartition(-dense, k - 1, axis=1)[:, :k]
-        return cls(others, np.maximum(np.take_along_axis(dense, others, 1), 0))
+        return cls(np.arange(len(dense)), others, np.maximum(np.take_along_axis(dense, others, 1), 0))
 
     def sums(self, places: Places, weightings: Floats, count: int) -> Floats:
         """Of each of ``count`` items the weight that some items give it; once for each weighting of these.
@@ -163,9 +167,11 @@ class ItemModel:
         -------
         float64 [w, count]
         """
-        inside = places < len(self.others)
-        places, weightings = places[inside], weightings[:, inside]
-        others, weights = self.others[places], self.weights[places]
+        rows = np.full(len(places), -1)
+        inside = places < len(self._row)
+        rows[inside] = self._row[places[inside]]
+        rows, weightings = rows[rows >= 0], weightings[:, rows >= 0]
+        others, weights = self.others[rows], self.weights[rows]
         flat = others.ravel()
         return (
             np.stack([np.bincount(flat, (one[:, None] * weights).ravel(), count)[:count] for one in weightings])
@@ -205,14 +211,11 @@ class Behaviour:
         By place.
     pairs
         Items touched in one visit.
-    linear
-        An item-to-item model over the same places; None until one is learned.
     """
 
     def __init__(self, items: ItemStatistics | None = None, pairs: Rows | None = None) -> None:
         self.items = ItemStatistics() if items is None else items
         self.pairs = Pairs(self.items) if pairs is None else pairs
-        self.linear: ItemModel | None = None
         self.lists = Lists()
 
     def refresh(self, ts: int) -> None:
@@ -226,14 +229,14 @@ class Behaviour:
             _best(known, self.items.values[known, FIRST], LISTED),
         )
 
-    def scores(self, own: OwnItems, ts: int) -> Scores:
-        """What is known of every item for a shopper."""
+    def scores(self, own: OwnItems, ts: int, model: ItemModel | None = None) -> Scores:
+        """What is known of every item for a shopper; ``model`` is an item-to-item model over the same places."""
         since = own.since(ts)
         linear = None
-        if self.linear is not None:
+        if model is not None:
             places, days = own.places[:LINEAR_OWN], since[:LINEAR_OWN]
             weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), 0.2 + np.exp2(-days / 7)])
-            linear = self.linear.sums(places, weightings, len(self.items))
+            linear = model.sums(places, weightings, len(self.items))
         return Scores(ts, own, since, self._together(own, since, ts), linear)
 
     def _together(self, own: OwnItems, since: Floats, ts: int) -> Floats:

@@ -82,6 +82,9 @@ class ItemStatistics:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._places
+
     @property
     def values(self) -> Floats:
         """float64 [n, WIDTH]; a view."""

@@ -18,6 +18,7 @@ from streams.catalog.catalog import Catalog
 from streams.events.shelf import ShelfRecord
 from streams.ranking.assignment import CANARY, CHAMPION, HOLDBACK, SHARED, assign
 from streams.ranking.context import Queries
+from streams.ranking.feeds import FeedRanker
 from streams.ranking.recommender import RankRequest, RankResult, Recommender
 from streams.telemetry.meter import Meter
 
@@ -169,9 +170,9 @@ class Arms:
         ended = time.perf_counter()
         self._rested = ended + min(PAUSE * (ended - begun), LONGEST_PAUSE_S)
 
-    def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, now_ms: int) -> None:
+    def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, feeds: FeedRanker, now_ms: int) -> None:
         """Switch to another champion, between two batches."""
-        self.champion.serve(catalogue, scorer, queries, now_ms)
+        self.champion.serve(catalogue, scorer, queries, feeds, now_ms)
         self._begin()
 
     def refresh(self, now_ms: int) -> None:

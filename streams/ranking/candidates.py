@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streams.config import CandidatesConfig
 
-Source = Literal["vector", "lexical", "together", "trending"]
+Source = Literal["vector", "lexical", "together", "trending", "own", "linear", "week", "day", "new"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 BITS: dict[str, int] = {source: 1 << place for place, source in enumerate(SOURCES)}
 EXPLORED = 1 << len(SOURCES)
@@ -39,10 +39,10 @@ def source_names(mask: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The candidates of a shelf: distinct slots (int64, [n]) and the mask of each one's sources (uint8, [n])."""
+    """The candidates of a shelf: distinct slots (int64, [n]) and the mask of each one's sources (uint16, [n])."""
 
     slots: NDArray[np.int64]
-    sources: NDArray[np.uint8]
+    sources: NDArray[np.uint16]
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -53,7 +53,10 @@ class Candidates:
 
 
 def union(
-    sources: Mapping[Source, NDArray[np.int64]], caps: CandidatesConfig, exclude: Container[int] = frozenset()
+    sources: Mapping[Source, NDArray[np.int64]],
+    caps: CandidatesConfig,
+    exclude: Container[int] = frozenset(),
+    total: int | None = None,
 ) -> Candidates:
     """Merge what the sources found: every source's best, then every source's second best, and so on.
 
@@ -65,15 +68,17 @@ def union(
         The maximum number of slots in all, and of each source.
     exclude
         Slots to leave out, such as the item that similar items are searched for.
+    total
+        The maximum number of slots in all, if not ``caps.total``.
 
     Returns
     -------
     Candidates
-        At most ``caps.total``. An item's mask names all its sources, not just the first one that found it.
+        At most ``total``. An item's mask names all its sources, not just the first one that found it.
 
     Raises
     ------
-    KeyError
+    AttributeError
         When there is no source of such a name.
 
     Examples
@@ -83,16 +88,15 @@ def union(
     >>> [(slot, source_names(mask)) for slot, mask in zip(merged.slots.tolist(), merged.sources.tolist())]
     [(4, 'vector'), (5, 'vector+trending'), (9, 'trending')]
     """
-    limits = {"vector": caps.vector, "lexical": caps.lexical, "together": caps.together, "trending": caps.trending}
-    found = {source: slots[: limits[source]].tolist() for source, slots in sources.items()}
+    found = {source: slots[: getattr(caps, source)].tolist() for source, slots in sources.items()}
     masks = dict.fromkeys(chain.from_iterable(zip_longest(*found.values(), fillvalue=-1)), 0)
     masks.pop(-1, None)
     for source, slots in found.items():
         bit = BITS[source]
         for slot in slots:
             masks[slot] |= bit
-    kept = [slot for slot in masks if slot not in exclude][: caps.total]
-    return Candidates(np.array(kept, dtype=np.int64), np.array([masks[slot] for slot in kept], dtype=np.uint8))
+    kept = [slot for slot in masks if slot not in exclude][: caps.total if total is None else total]
+    return Candidates(np.array(kept, dtype=np.int64), np.array([masks[slot] for slot in kept], dtype=np.uint16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class SourceRecall:
     Examples
     --------
     >>> recall = SourceRecall()
-    >>> recall.update(np.array([BITS["vector"], BITS["vector"] | BITS["lexical"]], dtype=np.uint8))
+    >>> recall.update(np.array([BITS["vector"], BITS["vector"] | BITS["lexical"]], dtype=np.uint16))
     >>> recall.get()["vector"]
     SourceShare(brought=1.0, alone=0.5)
     >>> recall.get()["lexical"]
@@ -119,7 +123,7 @@ class SourceRecall:
     def __init__(self) -> None:
         self._counts = np.zeros(EXPLORED, dtype=np.int64)
 
-    def update(self, masks: NDArray[np.uint8]) -> None:
+    def update(self, masks: NDArray[np.uint16]) -> None:
         """Count the top items of one shelf, given the masks of their sources."""
         self._counts += np.bincount(masks & (EXPLORED - 1), minlength=EXPLORED)
 

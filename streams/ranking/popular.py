@@ -13,6 +13,7 @@ from streams.config import StreamsConfig
 from streams.events.shelf import ShelfRecord
 from streams.features.trending import ALL, Trending
 from streams.ranking.arms import Arms
+from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest
 from streams.redis.store import StateStore
 
@@ -28,10 +29,11 @@ class PopularShelves:
         store: StateStore,
         trending: Trending,
         arms: Arms,
+        behaviour: LiveBehaviour,
         write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
         config: StreamsConfig,
     ) -> None:
-        self.store, self.trending, self.arms = store, trending, arms
+        self.store, self.trending, self.arms, self.behaviour = store, trending, arms, behaviour
         self.write, self.config = write, config
         self._segments: list[str] = []
         self._ages: Sequence[int] = range(config.state.trend_buckets)
@@ -52,6 +54,7 @@ class PopularShelves:
         """Read the counts. The first call reads all buckets. Later calls read the newest ones and one older bucket in
         turn, since any worker may have changed it with a late event."""
         current = self.trending.bucket(now_ms)
+        await self.behaviour.refresh(now_ms)
         counts = await self.store.trend([current - age for age in self._ages])
         self._ages = (*range(CHANGING), next(self._turns))
         self._take(counts, now_ms)

@@ -17,12 +17,14 @@ from models.scorer import Scorer, ScoreRequest, utility
 from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
+from streams.features.behaviour import PAIRED_OWN, Behaviour
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
 from streams.ranking import reasons
 from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.candidates import Candidates, Source, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
+from streams.ranking.feeds import FeedRanker, feed
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
 from streams.redis import keys
 
@@ -79,7 +81,8 @@ class RankResult:
 class _Context:
     """A request, with the vectors that its candidates are found and scored by.
 
-    ``places`` are the vectors' places in the past's weights. ``kept`` is what the policy made of the candidates,
+    ``by_behaviour`` are the scores of a feed's candidates by behaviour, if there are any. ``places`` are the vectors'
+    places in the past's weights. ``kept`` is what the policy made of the candidates,
     ``items`` and ``chances`` are the ids and the first three probabilities of these.
     """
 
@@ -90,6 +93,7 @@ class _Context:
     places: list[int]
     probes: list[np.ndarray]
     candidates: Candidates | None = None
+    by_behaviour: NDArray[np.float32] | None = None
     identity: str = ""
     kept: Ranking | None = None
     items: list[str] = field(default_factory=list)
@@ -107,6 +111,8 @@ class Recommender:
         The experiment arm written to every personal shelf; on others it is ``shared``.
     queries
         Queries encoded by the scorer's encoder; by the catalogue's encoder unless given.
+    behaviour, feeds
+        The statistics of what shoppers did, kept up to date by the owner, and what ranks feeds by them.
     """
 
     def __init__(
@@ -117,11 +123,15 @@ class Recommender:
         config: StreamsConfig,
         arm: str = CHAMPION,
         queries: Queries | None = None,
+        behaviour: Behaviour | None = None,
+        feeds: FeedRanker | None = None,
     ) -> None:
         self.catalogue, self.scorer, self.trending = catalogue, scorer, trending
         self.config = config
         self.arm = arm
         self.queries = Queries(catalogue.encoder) if queries is None else queries
+        self.behaviour = Behaviour() if behaviour is None else behaviour
+        self.feeds = FeedRanker.packaged() if feeds is None else feeds
         self.policy = pipeline(config.policy)
         self._popularity = np.zeros(0, dtype=np.float32)
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
@@ -159,6 +169,8 @@ class Recommender:
             if not numbers.all():
                 result.broken.add(here)
                 context.candidates = _candidates(context).keep(numbers)
+                if context.by_behaviour is not None:
+                    context.by_behaviour = context.by_behaviour[numbers]
             self._place(context, rows[numbers])
         lap("policy")
         for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
@@ -167,12 +179,12 @@ class Recommender:
         lap("reasons")
         return result
 
-    def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, now_ms: int) -> None:
-        """Switch to another scorer, catalogue and query cache, all at once.
+    def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, feeds: FeedRanker, now_ms: int) -> None:
+        """Switch to another scorer, catalogue, query cache and ranker of feeds, all at once.
 
         Called on the event loop, where batches are computed, so between two of them.
         """
-        self.catalogue, self.scorer, self.queries = catalogue, scorer, queries
+        self.catalogue, self.scorer, self.queries, self.feeds = catalogue, scorer, queries, feeds
         self.refresh(now_ms)
 
     def refresh(self, now_ms: int) -> None:
@@ -220,12 +232,31 @@ class Recommender:
                 sources["trending"] = self._trending(now_ms, request.segment)
             elif request.surface == "feed":
                 sources["trending"] = trending
+                if self.behaviour.items.known.any():
+                    self._by_behaviour(context, sources, now_ms)
+                    continue
             candidates = self._union(sources, request)
             if not len(candidates):
                 candidates = self._newest(request)
             context.candidates = candidates
             if request.query:
                 by_query[request.query] = candidates
+
+    def _by_behaviour(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> None:
+        """Find a feed's candidates by behaviour too, and how these are ranked by it."""
+        request, caps = context.request, self.config.candidates
+        live = {source: slots[self.catalogue.live[slots]][: getattr(caps, source)] for source, slots in sources.items()}
+        context.candidates, context.by_behaviour = feed(
+            live,
+            request.shopper,
+            request.shopper.asked[: self.config.worker.recent_queries],
+            min(request.event_ts, now_ms),
+            catalogue=self.catalogue,
+            behaviour=self.behaviour,
+            ranker=self.feeds,
+            queries=self.queries,
+            caps=caps,
+        )
 
     def _union(self, sources: Mapping[Source, Slots], request: RankRequest) -> Candidates:
         live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
@@ -236,7 +267,7 @@ class Recommender:
         slots = self.catalogue.newest(self.config.candidates.total + 1)
         shown = self.catalogue.live[slots] & (slots != self.catalogue.slot(request.item_id or ""))
         slots = slots[shown][: self.config.candidates.total]
-        return Candidates(slots, np.zeros(len(slots), np.uint8))
+        return Candidates(slots, np.zeros(len(slots), np.uint16))
 
     def _lexical(self, request: RankRequest) -> Slots:
         query = request.query or (
@@ -270,8 +301,11 @@ class Recommender:
         """Apply the policy, given the candidates' probabilities."""
         request, candidates, catalogue = context.request, _candidates(context), self.catalogue
         context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
+        worth = utility(rows, self._intent_weights)
+        if context.by_behaviour is not None:
+            worth = self.feeds.order(context.by_behaviour, worth)
         kept = self.policy.apply(
-            Ranking.of(candidates.slots, utility(rows, self._intent_weights), candidates.sources),
+            Ranking.of(candidates.slots, worth, candidates.sources),
             PolicyContext(
                 in_stock=catalogue.in_stock.__getitem__,
                 brands=catalogue.brand.__getitem__,
@@ -364,6 +398,15 @@ def anchors(request: RankRequest) -> list[str]:
     if request.surface != "feed":
         return []
     return list(dict.fromkeys(touched.item_id for touched in request.shopper.touched))[: ANCHORS + 1]
+
+
+def remembered_items(request: RankRequest) -> list[str]:
+    """The items whose neighbours a request needs: its anchors, and a feed's shopper's items that were touched last."""
+    if request.surface != "feed":
+        return anchors(request)
+    own = request.shopper.own
+    newest = sorted(own, key=lambda item: (-int.from_bytes(own[item][-4:], "little"), item))[:PAIRED_OWN]
+    return [*anchors(request), *newest]
 
 
 def _candidates(context: _Context) -> Candidates:

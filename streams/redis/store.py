@@ -29,7 +29,7 @@ from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("remember", "top", "put_shelf", "note_shown", "take_shown", "take_out")
+SCRIPTS = ("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out")
 SHOWN_KEPT = 512
 """Shelves kept for an item and epoch: the most integers that Redis keeps in one array (``set-max-intset-entries``)."""
 
@@ -96,6 +96,7 @@ class StateStore:
                     config.bought_items,
                     config.own_items,
                     MOST_VISITS,
+                    config.items,
                     config.together_items,
                     most_together(config.together_items),
                     config.trend_bucket_s * 1000,
@@ -125,20 +126,31 @@ class StateStore:
             for item, counts in zip(items, sums, strict=True)
         }
 
-    async def changed(self, since_ms: int) -> set[str]:
-        """Items whose statistics changed at or after a time of Redis' clock."""
+    async def changed(self, since_ms: Sequence[int]) -> tuple[list[str], list[int]]:
+        """Items whose statistics changed, and when they did last, by shard.
+
+        Parameters
+        ----------
+        since_ms
+            For each shard the time by Redis' clock, epoch ms, from which on changes are wanted.
+        """
 
         async def send(pipe: Any) -> list[Any]:
-            for number in range(self.config.shards):
-                pipe.zrangebyscore(own(number, "changed"), since_ms, "+inf")
+            for number, since in enumerate(since_ms):
+                self._scripts.add(pipe, "changed", [own(number, "changed")], since)
             replies: list[Any] = await pipe.execute()
             return replies
 
-        replies = await self._with_retry(send)
-        return {item.decode("utf-8", "replace") for reply in replies for item in reply}
+        found: dict[str, None] = {}
+        last = list(since_ms)
+        for number, reply in enumerate(await self._with_retry(send)):
+            for item, at in zip(reply[::2], reply[1::2], strict=True):
+                found[item.decode("utf-8", "replace")] = None
+                last[number] = max(last[number], int(float(at)))
+        return list(found), last
 
     async def statistics(self, items: Sequence[str]) -> dict[str, list[npt.NDArray[np.float64]]]:
-        """For each item the statistics that the shards hold, float64 [WIDTH] each; none for values that are not ours."""
+        """For each item the statistics that shards hold, float64 [WIDTH] each; none for values that are not ours."""
         shards = range(self.config.shards)
         found = await self.values([f"{own(number)}stats:{item}" for item in items for number in shards])
         parts = [np.frombuffer(one, "<f8") if one and len(one) == 8 * WIDTH else None for one in found]

@@ -107,4 +107,13 @@ class CanaryController:
 
     def _recommend(self, loaded: LoadedModel, arm: str) -> Recommender:
         champion = self.arms.champion
-        return Recommender(loaded.catalogue, loaded.scorer, champion.trending, champion.config, arm, loaded.queries)
+        return Recommender(
+            loaded.catalogue,
+            loaded.scorer,
+            champion.trending,
+            champion.config,
+            arm,
+            loaded.queries,
+            champion.behaviour,
+            loaded.feeds,
+        )

@@ -19,12 +19,13 @@ from models.weights import WeightsError, require_finite, resolve
 from streams.catalog.catalog import Catalog
 from streams.config import ModelConfig
 from streams.ranking.context import Queries
+from streams.ranking.feeds import FeedRanker
 from streams.serving.slots import UNTRAINED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A version's parts, loaded, and queries encoded by its encoder.
+    """A version's parts, loaded, queries encoded by its encoder, and what ranks its feeds.
 
     ``sample`` is what it was checked on. ``engaged`` is the mean probability of an interaction it predicted there.
     """
@@ -34,6 +35,7 @@ class LoadedModel:
     catalogue: Catalog
     scorer: Scorer
     queries: Queries
+    feeds: FeedRanker
     sample: check.Sample
     engaged: float
 
@@ -99,7 +101,10 @@ def load(chosen: Parts, model: ModelConfig, loaded: Sequence[LoadedModel] = ()) 
     engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
     scorer = make(catalogue.item_store, catalogue.title)
     queries = same.queries if same is not None else Queries(encoder)
-    return LoadedModel(chosen, encoder, catalogue, scorer, queries, sample, engaged)
+    trained = chosen.head is not None or chosen.cross_encoder is not None
+    ranker = chosen.ranker
+    feeds = FeedRanker.packaged(trained=trained) if ranker is None else FeedRanker.load(ranker, trained=trained)
+    return LoadedModel(chosen, encoder, catalogue, scorer, queries, feeds, sample, engaged)
 
 
 def examine(version: str, model: ModelConfig, champion: str | None = None) -> None:

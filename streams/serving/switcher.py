@@ -303,7 +303,7 @@ class Switcher:
         self.cache.maintenance(self.current).follower.background = True
         self.cache.maintenance(loaded).follower.background = False
         loaded.catalogue.commit()
-        self.arms.serve(loaded.catalogue, loaded.scorer, loaded.queries, wall_ms())
+        self.arms.serve(loaded.catalogue, loaded.scorer, loaded.queries, loaded.feeds, wall_ms())
         self.current = loaded
 
     def _fallbacks(self) -> Iterator[Recommender]:
@@ -324,7 +324,9 @@ class Switcher:
 
     def _fallback(self, catalogue: Catalog, scorer: Scorer, queries: Queries) -> Recommender:
         champion = self.arms.champion
-        recommender = Recommender(catalogue, scorer, champion.trending, champion.config, queries=queries)
+        recommender = Recommender(
+            catalogue, scorer, champion.trending, champion.config, queries=queries, behaviour=champion.behaviour
+        )
         recommender.refresh(wall_ms())
         return recommender
 

@@ -34,17 +34,17 @@ class Ranking:
 
     slots: Slots
     scores: Floats
-    reasons: NDArray[np.uint8]
+    reasons: NDArray[np.uint16]
     propensities: Floats
     front: int
 
     @classmethod
-    def of(cls, slots: Slots, scores: NDArray[np.floating], reasons: NDArray[np.uint8]) -> Self:
+    def of(cls, slots: Slots, scores: NDArray[np.floating], reasons: NDArray[np.uint16]) -> Self:
         """Rank candidates by score, best first. Equal scores keep their order; scores that are not finite are left out.
 
         Examples
         --------
-        >>> Ranking.of(np.array([4, 5, 6]), np.array([0.1, np.nan, 0.3]), np.zeros(3, np.uint8)).slots.tolist()
+        >>> Ranking.of(np.array([4, 5, 6]), np.array([0.1, np.nan, 0.3]), np.zeros(3, np.uint16)).slots.tolist()
         [6, 4]
         """
         order = np.argsort(-scores, kind="stable")

@@ -17,8 +17,8 @@
 -- weight of its own time. So the order of events does not matter. docs/behaviour.md has the layout of all values.
 --
 -- KEYS  items, queries, bought, clock, own, visits     (of one shopper)
--- ARGV  prefix of the shard's keys, ttl s, ttl s of who has bought, caps: items, queries, bought, own, visits, together,
---       and together before it is cut; trend bucket ms, trend ttl s, which is also for how long cells are kept; how many
+-- ARGV  prefix of the shard's keys, ttl s, ttl s of who has bought, caps: items, queries, bought, own, visits, items of
+--       the shard with statistics, together, and together before it is cut; trend bucket ms, trend ttl s, which is also for how long cells are kept; how many
 --       newest items to return; prefix of the shopper's cells by bucket, how many items of one bucket may count; the key
 --       that marks the shopper as a bot, s to mark it for from now on (0: as it is); code and weight of each kind of
 --       act; then per event: code, time ms, member, item id or query
@@ -29,11 +29,11 @@ local items, queries, bought, clock, own, visits = KEYS[1], KEYS[2], KEYS[3], KE
 local prefix, ttl, buyer_ttl = ARGV[1], ARGV[2], ARGV[3]
 local cap_items, cap_queries, cap_bought = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local cap_own, cap_visits = tonumber(ARGV[7]), tonumber(ARGV[8])
-local cap_together, most_together = tonumber(ARGV[9]), tonumber(ARGV[10])
-local bucket_ms, trend_ttl, newest = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local cells, cap_counted, mark, mark_s = ARGV[14], tonumber(ARGV[15]), ARGV[16], tonumber(ARGV[17])
+local cap_statistics, cap_together, most_together = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local bucket_ms, trend_ttl, newest = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local cells, cap_counted, mark, mark_s = ARGV[15], tonumber(ARGV[16]), ARGV[17], tonumber(ARGV[18])
 local bits, weights, top = {}, {}, 0
-for code, weight in string.gmatch(ARGV[18], '(%a)(%d+)') do
+for code, weight in string.gmatch(ARGV[19], '(%a)(%d+)') do
   bits[code] = 2 ^ #weights
   weights[#weights + 1] = tonumber(weight)
   top = math.max(top, tonumber(weight))
@@ -218,7 +218,7 @@ local function cut_own()
   for i = cap_own + 1, #touched do redis.call('HDEL', own, touched[i][1]) end
 end
 
-for i = 19, #ARGV, 4 do
+for i = 20, #ARGV, 4 do
   local code, at, member, what = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
   ahead = math.max(ahead, at - now)
   if code == 's' then
@@ -243,6 +243,9 @@ end
 if changes then
   if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
   redis.call('ZREMRANGEBYSCORE', prefix .. 'changed', '-inf', string.format('%.0f', now - buyer_ttl * 1000))
+  local held = redis.call('ZRANGE', prefix .. 'changed', 0, -cap_statistics - 1)
+  for _, item in ipairs(held) do redis.call('DEL', prefix .. 'stats:' .. item, prefix .. 'with:' .. item) end
+  redis.call('ZREMRANGEBYRANK', prefix .. 'changed', 0, -cap_statistics - 1)
   redis.call('EXPIRE', prefix .. 'changed', buyer_ttl)
 end
 

@@ -164,7 +164,7 @@ def test_an_items_states_are_those_that_are_stored_whatever_shares_its_row(
             )
             assert stored.tokens.shape == item.tokens.shape
             assert np.abs(stored.tokens.astype(int) - item.tokens).max() <= 1
-            assert (stored.tokens != item.tokens).mean() < 0.001
+            assert (stored.tokens != item.tokens).mean() < 0.005
             np.testing.assert_allclose(stored.pooled, item.pooled, atol=1e-4)
 
 

@@ -96,8 +96,8 @@ def test_candidates_name_their_sources_and_leave_own_items_to_own() -> None:
     history = taken_in([("u", ORIGIN_MS, {"a"}), ("v", ORIGIN_MS, {"a", "b"}), ("w", ORIGIN_MS + DAY_MS, {"c"})])
     now = ORIGIN_MS + 2 * DAY_MS
     history.behaviour.refresh(now)
-    history.behaviour.linear = ItemModel.cut(np.eye(5, k=3, dtype=np.float32), 2)
-    scores = history.behaviour.scores(history.shoppers["u"].get(), now)
+    model = ItemModel.cut(np.eye(5, k=3, dtype=np.float32), 2)
+    scores = history.behaviour.scores(history.shoppers["u"].get(), now, model)
     found = history.behaviour.candidates(scores, dict.fromkeys(("own", "linear", "together", "week", "new"), 2))
     named = {source: [ITEMS[place] for place in places.tolist()] for source, places in found.items()}
     assert named == {"own": ["a"], "linear": ["d"], "together": ["b"], "week": ["c", "b"], "new": ["c", "b"]}

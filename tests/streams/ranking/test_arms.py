@@ -307,7 +307,7 @@ def test_where_the_champion_breaks_a_spare_answers_and_in_the_end_it_is_given_up
             assert set(labels(made)) == {("shared", "before")} and all(one.shelf.items for one in made.records)
     assert given_up == [True] and len(logged(caplog, "streams.ranking.arms")) == 1, "each is said once"
     assert counted(meter)["model.failed"] == 2 * len(asks)
-    arms.serve(catalogue, Numbered("new"), arms.champion.queries, NOW)
+    arms.serve(catalogue, Numbered("new"), arms.champion.queries, arms.champion.feeds, NOW)
     assert {model for _, model in labels(arms.recommend(asks, {}, NOW))} == {"new"}
     assert "model.failed" not in counted(meter)
 

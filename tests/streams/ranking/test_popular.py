@@ -12,6 +12,7 @@ from streams.events.schema import Click
 from streams.events.shelf import ShelfRecord
 from streams.features.trending import Ranked, Trending
 from streams.ranking.arms import Arms
+from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.popular import PopularShelves
 from streams.ranking.recommender import Recommender
 from streams.redis.connection import connect
@@ -39,7 +40,10 @@ def test_what_is_processed_hours_late_counts_as_after_a_restart(
     def starting(store: StateStore) -> PopularShelves:
         trending = Trending(config.state.trend_bucket_s, buckets)
         champion = Recommender(catalogue, ConstantScorer(), trending, config)
-        return PopularShelves(store, trending, Arms(champion, Meter("worker", "w", 0)), write, config)
+        arms = Arms(champion, Meter("worker", "w", 0))
+        return PopularShelves(
+            store, trending, arms, LiveBehaviour(store, champion.behaviour, config.state), write, config
+        )
 
     def told(demand: PopularShelves) -> list[Ranked]:
         return [demand.trending.get(segment, NOW, 10) for segment in ("all", "Mice", "Cables")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,8 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
 from streams.events.shelf import Shelf, ShelfItem, encoder
+from streams.features.items import DAY_MS, HALF_LIVES, NEW_HALF_LIVES, VISITS_HALF_LIFE, forward
+from streams.features.own import ROW
 from streams.features.shopper import CODES, SEPARATOR, Shopper, Uncounted, remembered
 from streams.redis.connection import connect
 from streams.redis.keys import own
@@ -75,7 +79,7 @@ class Model:
     items: dict[str, dict[str, int]] = field(default_factory=dict)
     queries: dict[str, dict[str, int]] = field(default_factory=dict)
     bought: dict[str, dict[str, int]] = field(default_factory=dict)
-    beside: dict[str, dict[str, int]] = field(default_factory=dict)
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)
     cells: dict[tuple[str, int], dict[str, set[str]]] = field(default_factory=dict)
     trend: dict[int, dict[str, int]] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
@@ -107,19 +111,69 @@ class Model:
         before = mine.get(event.item_id, set())
         if event.kind in before or (not before and len(mine) >= self.config.counted_items):
             return
-        for other in [] if before else list(mine):
-            self.pair(event.item_id, other)
-            self.pair(other, event.item_id)
         self.cells[who, bucket] = mine | {event.item_id: before | {event.kind}}
+        for other in [] if before else list(mine):
+            self.pair(event.item_id, other, bucket)
+            self.pair(other, event.item_id, bucket)
         trend = self.trend.setdefault(bucket, {})
         more = TREND_WEIGHTS[event.kind] - max((TREND_WEIGHTS[kind] for kind in before), default=0)
         trend[event.item_id] = trend.get(event.item_id, 0) + max(more, 0)
 
-    def pair(self, item: str, other: str) -> None:
+    def pair(self, item: str, other: str, bucket: int) -> None:
         counts = self.beside.setdefault(item, {})
-        counts[other] = counts.get(other, 0) + 1
+        counts[other] = counts.get(other, 0) + grown(self.middle(bucket), VISITS_HALF_LIFE)
         if len(counts) > most_together(self.config.together_items):
-            cut(counts, self.config.together_items)
+            worth = {name: count / math.sqrt(max(count, self.visits(name))) for name, count in counts.items()}
+            order = sorted(counts, key=lambda name: (-worth[name], name.encode()))
+            self.beside[item] = {name: counts[name] for name in order[: self.config.together_items]}
+
+    def middle(self, bucket: int) -> int:
+        return int((bucket + 0.5) * self.config.trend_bucket_s * 1000)
+
+    def visits(self, item: str) -> float:
+        return sum(
+            grown(self.middle(bucket), VISITS_HALF_LIFE) for (_, bucket), mine in self.cells.items() if item in mine
+        )
+
+    def statistics(self, item: str) -> list[float]:
+        """What the cells say of an item, by definition."""
+        touched = [(who, self.middle(bucket), mine[item]) for (who, bucket), mine in self.cells.items() if item in mine]
+        bought: dict[str, list[int]] = {}
+        for who, at, kinds in touched:
+            if "purchase" in kinds:
+                bought.setdefault(who, []).append(at)
+        demand = [sum(weight(kinds) * grown(at, days) for _, at, kinds in touched) for days in HALF_LIVES]
+        new = [sum(grown(min(times), days) for times in bought.values()) for days in NEW_HALF_LIVES]
+        repeats = sum(len(times) - 1 for times in bought.values())
+        days = sum(max(times) - min(times) for times in bought.values()) / DAY_MS
+        first = min(at for _, at, _ in touched)
+        return [*demand, *new, self.visits(item), len(bought), repeats, days, first]
+
+    def own(self, who: str) -> dict[str, list[float]]:
+        """What the cells say of a shopper's items, by definition."""
+        found: dict[str, list[float]] = {}
+        for (shopper, bucket), mine in self.cells.items():
+            for item, kinds in mine.items() if shopper == who else ():
+                at, bought = self.middle(bucket) // 1000, "purchase" in kinds
+                one = found.setdefault(item, [0, 0.0, 0, 0, 0])
+                one[0] += bought
+                one[1] += weight(kinds) * grown(self.middle(bucket), 30)
+                one[2:4] = [min(one[2] or at, at), max(one[3], at)] if bought else one[2:4]
+                one[4] = max(one[4], at)
+        return found
+
+
+def weight(kinds: set[str]) -> float:
+    """The weight of a cell, of which a purchase's is one."""
+    return max(TREND_WEIGHTS[kind] for kind in kinds) / TREND_WEIGHTS["purchase"]
+
+
+def grown(at: int, days: float) -> float:
+    """A weight as `streams.features.items.forward`, relative to one of the tests' time; short ones have that origin."""
+    return float(forward(at, days, TIME)) if days <= 1 else float(forward(at, days) / forward(TIME, days))
+
+
+TIME = 15_000
 
 
 def cut(scored: dict[str, int], cap: int) -> None:
@@ -169,18 +223,54 @@ def lived(
 
 def state(url: str) -> dict[str, Any]:
     """All keys with their values, but for clocks, which depend on the time of day; none may be without an end."""
-    with redis.Redis.from_url(url, decode_responses=True) as client:
+    with redis.Redis.from_url(url, decode_responses=True) as client, redis.Redis.from_url(url) as raw:
         held: dict[str, Any] = {}
+        changed: list[str] = []
         for key in client.scan_iter("ls:*"):
             assert client.ttl(key) > 0, key
             match client.type(key):
+                case "hash" if ":own:" in key:
+                    held[key] = {name.decode(): own_row(row) for name, row in raw.hgetall(key).items()}
                 case "hash":
                     held[key] = {name: int(weight) for name, weight in client.hgetall(key).items()}
+                case "zset" if ":with:" in key:
+                    unit = float(forward(TIME, VISITS_HALF_LIFE))
+                    rows = client.zrange(key, 0, -1, withscores=True)
+                    held[key] = {name: near(score / unit) for name, score in rows}
+                case "zset" if key.endswith(":changed"):
+                    changed = client.zrange(key, 0, -1)
                 case "zset":
                     held[key] = {name: int(score) for name, score in client.zrange(key, 0, -1, withscores=True)}
                 case kind:
-                    assert kind == "string" and ":clock:" in key
+                    assert kind == "string"
+                    if ":stats:" in key:
+                        held[key] = item_row(raw.get(key))
+                    else:
+                        assert ":clock:" in key
+        assert sorted(changed) == sorted(key.partition(":stats:")[2] for key in held if ":stats:" in key)
         return held
+
+
+def own_row(value: bytes) -> list[float]:
+    """A shopper's item as held, with demand relative to the tests' time."""
+    [row] = np.frombuffer(value, ROW).tolist()
+    return [row[0], near(row[1] / float(forward(TIME, 30))), *row[2:]]
+
+
+def near(value: float) -> float:
+    """A sum of floats without what depends on the order of its parts."""
+    return float(f"{value:.8g}")
+
+
+def item_row(value: bytes) -> list[float]:
+    """An item's statistics as held, relative to the tests' time."""
+    row = np.frombuffer(value, "<f8")
+    short = [row[n] * grown(row[origin], HALF_LIVES[n]) for n, origin in ((0, 8), (1, 9))]
+    long = [row[n] / float(forward(TIME, days)) for n, days in zip((2, 3, 4, 5, 6, 7), LONG, strict=True)]
+    return [near(float(one)) for one in (*short, *long, *row[10:])]
+
+
+LONG = (*HALF_LIVES[2:], *NEW_HALF_LIVES, VISITS_HALF_LIFE)
 
 
 def expected(model: Model) -> dict[str, Any]:
@@ -188,7 +278,15 @@ def expected(model: Model) -> dict[str, Any]:
     held: dict[str, Any] = {}
     for kind, by_shopper in (("items", model.items), ("queries", model.queries), ("bought", model.bought)):
         held |= {own(0, kind, who): scored for who, scored in by_shopper.items() if scored}
-    held |= {f"{own(0)}with:{item}": counts for item, counts in model.beside.items()}
+    for item, counts in model.beside.items():
+        held[f"{own(0)}with:{item}"] = {name: near(count) for name, count in counts.items()}
+    for item in {item for mine in model.cells.values() for item in mine}:
+        held[f"{own(0)}stats:{item}"] = [near(one) for one in model.statistics(item)]
+    for who in {who for who, _ in model.cells}:
+        rows = model.own(who).items()
+        held[own(0, "own", who)] = {item: [near(one) for one in row] for item, row in rows}
+        visits = {model.middle(bucket) // 1000 for shopper, bucket in model.cells if shopper == who}
+        held[own(0, "visits", who)] = {str(at): at for at in visits}
     held |= {own(0, "trend", str(bucket)): counts for bucket, counts in model.trend.items()}
     for (who, bucket), mine in model.cells.items():
         held[own(0, "cells", who, str(bucket))] = {item: mask(kinds) for item, kinds in mine.items()}
@@ -254,7 +352,8 @@ def test_demand_is_an_offline_count_of_shoppers(redis_db: str, events: list[AnyE
         for item, other in itertools.permutations(mine, 2):
             pairs.setdefault(f"{own(0)}with:{item}", Counter())[other] += 1
     assert {key: counts for key, counts in held.items() if ":trend:" in key} == trends
-    assert {key: counts for key, counts in held.items() if ":with:" in key} == pairs
+    rows = {key: counts for key, counts in held.items() if ":with:" in key}
+    assert {key: {name: round(count) for name, count in row.items()} for key, row in rows.items()} == pairs
     told = {key: mine for key, mine in held.items() if ":cells:" in key}
     assert told == {
         own(0, "cells", who, hour): {item: mask(kinds) for item, kinds in mine.items()}
@@ -311,13 +410,13 @@ def test_what_comes_again_after_its_hour_was_forgotten_counts_no_second_time(red
         _, again = await store.remember({"u": [*acts, first]}, 1)
         newer = [Click(event_id=f"new {item}", ts=wall_ms(), user_id="u", item_id=item) for item in "bd"]
         _, fresh = await store.remember({"u": newer}, 1)
-        rows = {item: await store.client.zrange(f"ls:{{0}}:with:{item}", 0, -1, withscores=True) for item in "abc"}
+        rows = {item: await store.client.zrange(f"ls:{{0}}:with:{item}", 0, -1) for item in "abc"}
         trend = await store.trend([now // 1_000])
         return [at_once, again, fresh], rows, trend[now // 1_000].get("c", 0)
 
     uncounted, rows, late_item = told(redis_db, config, work)
     assert uncounted == [Uncounted(), Uncounted(late=3), Uncounted()]
-    assert rows == {"a": [(b"b", 1.0)], "b": [(b"a", 1.0), (b"d", 1.0)], "c": []} and late_item == 0
+    assert rows == {"a": [b"b"], "b": [b"a", b"d"], "c": []} and late_item == 0
 
 
 @pytest.mark.parametrize("cap", [2, 50, 64, 100, 127])
@@ -333,7 +432,7 @@ def test_items_seen_together_are_held_in_few_bytes(redis_db: str, cap: int) -> N
                 assert await store.client.zcard("ls:{0}:with:x") <= most_together(cap)
                 encoding = await store.client.object("encoding", "ls:{0}:with:x")
                 assert encoding in (b"ziplist", b"listpack"), (n, encoding)
-        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 14 * 2 * cap
+        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 25 * 2 * cap
 
     told(redis_db, config, work)
 
@@ -383,10 +482,10 @@ def test_what_a_marked_shopper_does_is_remembered_and_makes_no_demand(redis_db: 
         marked, _ = await store.remember({"bot": [click(2, "b"), click(3, "a")], "u": [click(4, "b", "u")]}, 5, {"bot"})
         again, _ = await store.remember({"bot": [click(5, "c")]}, 5)  # as after a restart of whoever marked it
         assert [len(one.touched) for one in (marked["bot"], again["bot"])] == [3, 4]
-        return await store.trend([0]), await store.together(["a"], 5), await store.client.ttl("ls:{0}:bot:bot")
+        return await store.trend([0]), await store.together(["a"]), await store.client.ttl("ls:{0}:bot:bot")
 
     trend, together, ttl = told(redis_db, StateConfig(shards=1), work)
-    assert trend == {0: {"a": 1, "b": 1}} and together == {"a": []}
+    assert trend == {0: {"a": 1, "b": 1}} and together == {"a": {}}
     assert 0 < ttl <= BotsConfig().marked_s
 
 
@@ -430,10 +529,11 @@ def test_together_and_trend_are_summed_over_shards(redis_db: str) -> None:
             pair = [Click(event_id=f"{n}{item}", ts=1_000, user_id=f"u{n}", item_id=item) for item in ("x", "y")]
             await store.remember({f"u{n}": pair}, 1)
         await store.remember({"w": [Cart(event_id=item, ts=1_000, user_id="w", item_id=item) for item in "xz"]}, 1)
-        return await store.together(["x", "nobody"], 2), await store.together([], 5), await store.trend([0, 1])
+        return await store.together(["x", "nobody"]), await store.together([]), await store.trend([0, 1])
 
     together, nothing, trend = told(redis_db, StateConfig(), work)
-    assert together == {"x": ["y", "z"], "nobody": []}
+    assert {item: list(others) for item, others in together.items()} == {"x": ["y", "z"], "nobody": []}
+    assert together["x"]["y"] / together["x"]["z"] == pytest.approx(20)
     assert nothing == {}
     assert trend == {0: {"x": 23, "y": 20, "z": 3}, 1: {}}
 
@@ -641,7 +741,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
         shelf = b'{"event_ts":%d,"items":[{"item_id":"i1","x":1}]}' % turn
         shelves = [(f"shelf:feed:{who}", shelf, turn) for who in events]
         written = await store.put(shelves, 600, [["i1"], ["i1"]])
-        together, trend = await store.together(["i1", "i2"], 5), await store.trend([0])
+        together, trend = await store.together(["i1", "i2"]), await store.trend([0])
         passed = [key async for some in store.every_shelf() for key in some]
         shown, _ = await store.take_shown(["i1"], 600)
         taken = await store.take_out(shown)

@@ -45,5 +45,5 @@ def test_items_that_dimensions_rank_besides_change_no_score_of_the_data() -> Non
             contender = make(name)
             contender.fit(EvaluationData("d", "graded", cases, [], {**items, **further}, further=tuple(further)))
             found.append(contender.score(cases)[0])
-        np.testing.assert_allclose(found[0], found[1], rtol=1e-3)
+        np.testing.assert_allclose(found[0], found[1], rtol=5e-3)
         assert contender.score([Case("q", ("x0", "c"), np.zeros(2), "green hose")])[0][0] > 0

@@ -1,0 +1,177 @@
+"""Candidates of a feed from text and behaviour, and their order by what shoppers did.
+
+Knows a worker's catalogue and statistics; nothing of the scorer, of the policy, nor of where statistics come from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packaged
+from streams.catalog.catalog import Catalog
+from streams.config import CandidatesConfig
+from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, ItemModel, text_matches
+from streams.features.items import DAY_MS, ItemStatistics
+from streams.features.own import ROW, OwnItems
+from streams.features.shopper import Asked, Shopper
+from streams.ranking.candidates import Candidates, Source, union
+from streams.ranking.context import Queries
+
+BY_BEHAVIOUR: tuple[Source, ...] = ("own", "linear", "together", "week", "day", "new")
+MOST = 500
+"""Candidates of one feed before they are cut to ``candidates.total`` by what ranks them."""
+
+Slots = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(slots=True, eq=False)
+class FeedRanker:
+    """What ranks feeds by behaviour, of one version of the model.
+
+    Attributes
+    ----------
+    ranker, first
+        What ranks, and what cuts the candidates before; without the latter the former does both.
+    weights
+        The version's item-to-item model, if it has one.
+    trained
+        Whether the version's scorer learned from this shop. Then its utilities count as much as the ranker; those of an
+        untrained scorer do not count.
+    """
+
+    ranker: Ranker
+    first: Linear | None = None
+    weights: ItemWeights | None = None
+    trained: bool = False
+    _model: tuple[ItemStatistics, ItemModel] | None = field(default=None, init=False)
+
+    @classmethod
+    def packaged(cls, *, trained: bool = False) -> "FeedRanker":
+        """The one that comes with Liveshelf."""
+        return cls(packaged(FEATURES), trained=trained)
+
+    @classmethod
+    def load(cls, folder: Path, *, trained: bool) -> "FeedRanker":
+        """The one in a version's folder.
+
+        Raises
+        ------
+        models.weights.WeightsError
+            When a file is missing or damaged, or needs features that are not computed here.
+        """
+        return cls(load(folder, FEATURES), first_stage(folder, FEATURES), ItemWeights.load(folder), trained)
+
+    def model(self, items: ItemStatistics) -> ItemModel | None:
+        """The item-to-item model over the places of these items."""
+        if self.weights is None:
+            return None
+        if self._model is None or self._model[0] is not items:
+            places = items.places(self.weights.ids)
+            some = self.weights.slots >= 0
+            others = np.where(some, places[np.maximum(self.weights.slots, 0)], 0)
+            weights = np.where(some, self.weights.weights, 0).astype(np.float32)
+            self._model = items, ItemModel(places, others, np.maximum(weights, 0))
+        return self._model[1]
+
+    def order(self, by_behaviour: Floats, utilities: Floats) -> Floats:
+        """What a feed is ordered by, given scores by behaviour and the scorer's utilities, float32 [n] each."""
+        if not self.trained:
+            return by_behaviour
+        return _scaled(by_behaviour) + _scaled(np.log(np.maximum(utilities, 1e-9)))
+
+
+def feed(
+    sources: Mapping[Source, Slots],
+    shopper: Shopper,
+    asked: Sequence[Asked],
+    ts: int,
+    *,
+    catalogue: Catalog,
+    behaviour: Behaviour,
+    ranker: FeedRanker,
+    queries: Queries,
+    caps: CandidatesConfig,
+) -> tuple[Candidates, Floats]:
+    """The best candidates of a feed by behaviour, at most ``caps.total``, and their scores, float32 [n].
+
+    Parameters
+    ----------
+    sources
+        What sources beside behaviour found.
+    asked
+        The shopper's queries that count; they are encoded.
+    ts
+        The time of the feed, epoch ms.
+    """
+    items = behaviour.items
+    for slots in sources.values():
+        items.places([catalogue.item(slot).item_id for slot in slots.tolist()])
+    own = OwnItems.of(
+        items.places(list(shopper.own)), np.frombuffer(b"".join(shopper.own.values()), ROW), shopper.visits
+    )
+    _price(items, catalogue, [items.ids[place] for place in own.places.tolist()])
+    scores = behaviour.scores(own, ts, ranker.model(items))
+    limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
+    found: dict[Source, Slots] = dict(sources)
+    for source, places in behaviour.candidates(scores, limits).items():
+        slots = catalogue.slots([items.ids[place] for place in places.tolist()])
+        name: Source = source  # type: ignore[assignment]
+        found[name] = np.array(list(dict.fromkeys([*found.get(name, ()), *slots.tolist()])), np.int64)
+    merged = union(found, caps, total=MOST)
+    ids = [catalogue.item(slot).item_id for slot in merged.slots.tolist()]
+    _price(items, catalogue, ids)
+    text = _text(merged.slots, own, asked, ts, items=items, catalogue=catalogue, queries=queries)
+    features = behaviour.features(scores, items.places(ids), text)
+    order = (ranker.first or ranker.ranker).scores(features)
+    if len(merged) > caps.total:
+        kept = np.zeros(len(merged), np.bool_)
+        kept[np.argpartition(-order, caps.total)[: caps.total]] = True
+        merged, features, order = merged.keep(kept), features[kept], order[kept]
+    return merged, order if ranker.first is None else ranker.ranker.scores(features)
+
+
+def _price(items: ItemStatistics, catalogue: Catalog, ids: Sequence[str]) -> None:
+    """Take the prices of items from the catalogue."""
+    for item, place in zip(ids, items.places(ids).tolist(), strict=True):
+        slot = catalogue.slot(item)
+        price = catalogue.item(slot).price if slot is not None else None
+        if price is not None:
+            items.prices[place] = np.log(price + 0.01)
+
+
+def _text(
+    slots: Slots,
+    own: OwnItems,
+    asked: Sequence[Asked],
+    ts: int,
+    *,
+    items: ItemStatistics,
+    catalogue: Catalog,
+    queries: Queries,
+) -> NDArray[np.float64]:
+    """How candidates match the shopper's newest items and queries by text, float64 [n, 3]."""
+    vectors, since = [], []
+    days = own.since(ts)
+    for place, day in zip(own.places[:PAIRED_OWN].tolist(), days.tolist(), strict=False):
+        if (slot := catalogue.slot(items.ids[place])) is not None:
+            vectors.append(catalogue.item_store.pooled(np.array([slot]))[0])
+            since.append(day)
+    for one in asked:
+        vectors.append(queries.get(one.query).encoded.pooled)
+        since.append(max(0, ts - one.time_ms) / DAY_MS)
+    if not vectors:
+        return np.full((len(slots), 3), np.nan)
+    order = np.argsort(since, kind="stable")
+    mine = np.nan_to_num(np.stack(vectors).astype(np.float32))[order]
+    pooled = np.nan_to_num(catalogue.item_store.pooled(slots).astype(np.float32))
+    return text_matches(pooled, mine, np.asarray(since)[order])
+
+
+def _scaled(values: Floats) -> Floats:
+    """Less the mean, by the deviation; zero where all are alike."""
+    spread = float(values.std()) if len(values) else 0.0
+    return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
