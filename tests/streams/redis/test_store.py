@@ -432,7 +432,7 @@ def test_items_seen_together_are_held_in_few_bytes(redis_db: str, cap: int) -> N
                 assert await store.client.zcard("ls:{0}:with:x") <= most_together(cap)
                 encoding = await store.client.object("encoding", "ls:{0}:with:x")
                 assert encoding in (b"ziplist", b"listpack"), (n, encoding)
-        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 25 * 2 * cap
+        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 34 * most_together(cap)
 
     told(redis_db, config, work)
 
