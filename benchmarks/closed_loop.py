@@ -9,16 +9,16 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 from scipy import stats
 
-from benchmarks.limits import Limits
+from benchmarks.limits import TASTES, Sample, Tastes, of_stopped, shares
 from benchmarks.report import Report, Value
 from benchmarks.shopping import shop_of, shopping
 from benchmarks.smoke import Scale, smoke
@@ -32,7 +32,6 @@ from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import SHOPPERS, VISITS_PER_S
 from liveshelf.settings import Settings, StackConfig
 from liveshelf.simulation.drift import Drift, Fashion
-from liveshelf.simulation.preferences import BEHAVIOUR, TEXT_ONLY, Preferences
 
 OLD, NEW = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
 WINDOW_S = 20.0
@@ -114,14 +113,6 @@ class Pace:
     scale: float
 
 
-Tastes = Literal["all", "text"]
-
-DAY_MS = 2_000.0
-"""A simulated day, so that things are used up and bought again during a run."""
-
-TASTES: Mapping[Tastes, Preferences] = {"all": replace(BEHAVIOUR, day_ms=DAY_MS), "text": TEXT_ONLY}
-
-
 @dataclass(frozen=True)
 class Habits:
     """What shoppers like, the probability that a session goes on with a search, and on how many visits it is looked at
@@ -147,7 +138,7 @@ class Run:
         When the shop has opened.
     drift_s, end_s
         When the drift began, and it all ended; infinite until then.
-    limits
+    samples
         What keeps shelves from the best possible at the end.
     """
 
@@ -157,7 +148,7 @@ class Run:
     alarm: Alert | None = None
     drift_s: float = math.inf
     end_s: float = math.inf
-    limits: list[dict[str, Value]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     def share(self, since_s: float, until_s: float) -> float:
         """Expected clicks in those of the best there could be."""
@@ -225,7 +216,7 @@ def perform(strategy: Strategy, seed: int, pace: Pace, habits: Habits, console: 
         with shop.running():
             _live(there, shop, strategy, pace, run, console)
         if habits.limits:
-            run.limits = list(Limits(there.settings, shop.world, seed).rows(habits.limits))
+            run.samples = of_stopped(there.settings, shop.world, habits.limits, seed)
     return run
 
 
@@ -256,7 +247,7 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, pace: Pace, ru
             return
 
 
-@smoke(seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.05, limits=20)
+@smoke(seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.05)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Shops, each with all strategies.")] = 5,
@@ -268,7 +259,7 @@ def main(
     scale: Scale = 1.0,
     tastes: Annotated[Tastes, typer.Option(help="What shoppers like: also what text does not say, or text.")] = "all",
     searches: Annotated[float, typer.Option(min=0, max=1, help="How often a session goes on with a search.")] = 0.45,
-    limits: Annotated[int, typer.Option(min=0, help="Visits to look at what keeps shelves from the best.")] = 300,
+    limits: Annotated[int, typer.Option(min=0, help="Visits to look at what keeps shelves from the best.")] = 0,
 ) -> None:
     """Run it."""
     console, pace, habits = Console(), Pace(visits, patience, scale), Habits(tastes, searches, limits)
@@ -289,7 +280,7 @@ def main(
                 report.row(strategy=strategy.name, seed=seed, **figures(run))
                 for row in by_page(run):
                     report.row(part="by page", strategy=strategy.name, seed=seed, **row)
-                for row in run.limits:
+                for row in shares(run.samples):
                     report.row(part="limits", strategy=strategy.name, seed=seed, **row)
         for seed in range(first, first + calm):
             run = perform(CALM, seed, pace, habits, console, Path(name))

@@ -55,8 +55,9 @@ class Preferences:
     together
         The probability that with an item each missing item of its set is bought at once, without a shelf.
     repeats
-        In [0, 1]. How much a shopper likes what is used up; before, it loses this share of its liking. When it is used
-        up, a shopper buys it without a shelf with the probability `KEEPS`.
+        In [0, 1]. How much a shopper likes what is used up; before, and what is never used up for good, it loses this
+        share of its liking. When it is used up, a shopper buys it without a shelf with the probability `KEEPS`. With a
+        weight of 0 a bought item is liked as before, and the best shelf leaves it out.
     eager
         The factor on the probabilities to cart after reading, and to buy after carting.
     day_ms
@@ -121,7 +122,7 @@ def used_up(days: float, interval: float) -> float:
     >>> [round(used_up(days, interval=10.0), 2) for days in (0.0, 8.0, 10.0, 14.0, 31.0)]
     [0.0, 0.13, 0.5, 0.95, 0.0]
     """
-    if not 0 < days <= LAPSED * interval:
+    if not 0 < days <= LAPSED * interval < math.inf:
         return 0.0
     return float(NormalDist().cdf(math.log(days / interval) / SPREAD))
 
@@ -194,9 +195,8 @@ class Traits:
         bought
             The day of the last purchase of each item that the shopper bought.
         """
-        due = 0.0
-        last, interval = bought.get(item_id), self.intervals.get(item_id)
-        if last is not None and interval is not None and self.weights.repeats and day - last <= LAPSED * interval:
+        due, last, interval = 0.0, bought.get(item_id), self.intervals.get(item_id, math.inf)
+        if last is not None and day - last <= LAPSED * interval:
             due = used_up(day - last, interval)
             liking *= 1 - self.weights.repeats * (1 - due)
         if not feed:
@@ -214,13 +214,9 @@ class Traits:
             found.update(other for item_id in recent for other in self.complements.get(item_id, ()))
         return found
 
-    def again(self, item_id: str) -> bool:
-        """Whether an item that was bought is offered again."""
-        return self.weights.repeats > 0 and item_id in self.intervals
-
     def lasts(self, item_id: str, random: Random) -> float:
         """The days until a shopper buys an item again without a shelf; infinite if they never do."""
-        if not self.again(item_id) or random.random() >= KEEPS:
+        if not self.weights.repeats or item_id not in self.intervals or random.random() >= KEEPS:
             return math.inf
         return self.intervals[item_id] * math.exp(SPREAD * random.gauss(0.0, 1.0))
 

@@ -77,6 +77,10 @@ class Truth:
         liking = self._liking(self.taste(who, at.on), who.focus, item, aim, at.on)
         return self._traits.now(liking, item.item_id, who.bought, at.day, feed=aim.surface == "feed")
 
+    def in_words(self, who: Shopper, item: Item, aim: Aim, at: Moment) -> float:
+        """The part of a liking that text expresses, in [0, 1]."""
+        return self._in_words(self.taste(who, at.on), who.focus, item, aim)
+
     def tempted(self, who: Shopper, item_id: str, aim: Aim, at: Moment) -> float:
         """The probability that a shopper clicks an item they look at."""
         item = self._shop.at(at.on).get(item_id)
@@ -130,8 +134,8 @@ class Truth:
         return tempted(self._liking(self.taste(who, on), who.focus, item, aim, on), 1.0, who.readiness)
 
     def _left(self, who: Shopper, item_id: str) -> bool:
-        """Whether a shop may still show an item to a shopper: not what they bought, unless it is bought again."""
-        return item_id not in who.bought or self._traits.again(item_id)
+        """Whether a shop may still show an item: what was bought is left out only where nothing is bought again."""
+        return item_id not in who.bought or self._traits.weights.repeats > 0
 
     def _raised(self, who: Shopper, aim: Aim, at: Moment) -> set[str]:
         """The items that purchases have made more liked, of those that a shop may show."""
@@ -153,12 +157,15 @@ class Truth:
 
     def _liking(self, taste: Taste, focus: int, item: Item, aim: Aim, on: On) -> float:
         """How much an item is liked by a shopper who has bought nothing."""
+        appeal = self._shop.appeal(item, on) * self._traits.appeal(taste.profile, item, self._qualities(on))
+        liking = min(1.0, self._in_words(taste, focus, item, aim) * appeal)
+        return self._traits.beside(liking, aim.about or "", item.item_id) if aim.surface == "similar" else liking
+
+    def _in_words(self, taste: Taste, focus: int, item: Item, aim: Aim) -> float:
         liking = taste.liking(item, self._likeness, focus)
         if aim.about is not None:
             liking = PULL * liking + (1 - PULL) * self._likeness.to(aim.about).get(item.item_id, 0.0)
-        appeal = self._shop.appeal(item, on) * self._traits.appeal(taste.profile, item, self._qualities(on))
-        liking = min(1.0, liking * appeal)
-        return self._traits.beside(liking, aim.about or "", item.item_id) if aim.surface == "similar" else liking
+        return liking
 
     def _drift(self, shopper: str, taste: Taste, on: On) -> Taste:
         for k in on:

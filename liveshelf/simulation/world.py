@@ -186,6 +186,10 @@ class World:
         """How much a shopper likes an item on a page, in [0, 1]: the truth that recommendations have to find."""
         return self._truth.liking(self._shoppers[shopper], self._shop.items[item_id], aim, self._at(now_ms))
 
+    def in_words(self, shopper: str, item_id: str, aim: Aim, now_ms: int) -> float:
+        """The part of a liking that text expresses, in [0, 1], whatever is in fashion."""
+        return self._truth.in_words(self._shoppers[shopper], self._shop.items[item_id], aim, self._at(now_ms))
+
     def expected_ctr(self, ranking: Sequence[str], shopper: str, aim: Aim, now_ms: int) -> float:
         """Expected clicks per impression if these items were shown now, in closed form; assumes that links work.
 
@@ -201,7 +205,7 @@ class World:
     def oracle(self, shopper: str, aim: Aim, k: int, now_ms: int) -> list[str]:
         """The ``k`` items with the highest expected click rate now, best first, of those that a shop may show.
 
-        These are in stock, not the item that the page is about, and not bought before, unless they are bought again.
+        These are in stock, not the item that the page is about, and not bought before, where nothing is bought again.
         """
         return self._truth.best(self._shoppers[shopper], aim, k, self._at(now_ms))
 
