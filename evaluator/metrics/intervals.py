@@ -74,7 +74,7 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interva
     --------
     >>> share, low, high = ratio([1, 2, 3, 2], [2, 4, 5, 5])
     >>> f"{share:.2f} in {low:.2f} … {high:.2f}"
-    '0.50 in 0.36 … 0.64'
+    '0.50 in 0.34 … 0.66'
     """
     n, whole = len(denominators), sum(denominators)
     if not whole:
