@@ -60,8 +60,18 @@ OTHERS = 40
 SHOWN, ANEW = "as shown", "without exploration"
 BARE, KEPT = "also without diversity and brand cap", "also with bought items kept"
 WHOLE, OWN, BEST = "the same scores over all items", "best order of the shelf's 20", "best order of the candidates"
-WORDS, ALL = "best by text alone", "best for all shoppers alike"
-ORDER = (SHOWN, ANEW, BARE, KEPT, WHOLE, OWN, BEST, WORDS, ALL)
+ALL, CHANCE = "best for all shoppers alike", "random"
+
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "best by text": (),
+    "best by text and quality": ("quality",),
+    "best by text, brand and price": ("brand", "price"),
+    "best by text and needs": ("complements", "repeats", "day_ms"),
+    "best but for needs": ("quality", "brand", "price"),
+}
+"""What each ranking knows beside text, of the tastes; needs are what completes a set or is used up."""
+
+ORDER = (SHOWN, ANEW, BARE, KEPT, WHOLE, OWN, BEST, *KNOWN, ALL, CHANCE)
 
 
 @dataclass(frozen=True)
@@ -121,10 +131,14 @@ class Rankings:
         tempting = {one: self.world.expected_ctr([one], shopper, aim, now_ms) for one in self.world.items}
         found[OWN] = sorted(found[SHOWN], key=lambda one: -tempting[one])
         found[BEST] = sorted(found[KEPT], key=lambda one: -tempting[one])
-        found[WORDS] = sorted(tempting, key=lambda one: -self.world.in_words(shopper, one, aim, now_ms))
+        for name, known in KNOWN.items():
+            weights = {one: getattr(self.world.preferences, one) for one in known}
+            liked = self.world.likings(shopper, aim, now_ms, replace(TEXT_ONLY, **weights))
+            found[name] = sorted(liked, key=lambda one: -liked[one])
         found[ALL] = self._for_all(aim, now_ms)
         best = self.world.oracle(shopper, aim, PAGE, now_ms)
-        clicks = {name: self.world.expected_ctr(found[name], shopper, aim, now_ms) for name in ORDER}
+        clicks = {name: self.world.expected_ctr(found[name], shopper, aim, now_ms) for name in found}
+        clicks[CHANCE] = self.world.random_ctr(shopper, aim, PAGE, now_ms)
         return Sample(aim.surface, clicks, self.world.expected_ctr(best, shopper, aim, now_ms))
 
     @cached_property

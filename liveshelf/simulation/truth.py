@@ -77,10 +77,6 @@ class Truth:
         liking = self._liking(self.taste(who, at.on), who.focus, item, aim, at.on)
         return self._traits.now(liking, item.item_id, who.bought, at.day, feed=aim.surface == "feed")
 
-    def in_words(self, who: Shopper, item: Item, aim: Aim, at: Moment) -> float:
-        """The part of a liking that text expresses, in [0, 1]."""
-        return self._in_words(self.taste(who, at.on), who.focus, item, aim)
-
     def tempted(self, who: Shopper, item_id: str, aim: Aim, at: Moment) -> float:
         """The probability that a shopper clicks an item they look at."""
         item = self._shop.at(at.on).get(item_id)
@@ -157,15 +153,12 @@ class Truth:
 
     def _liking(self, taste: Taste, focus: int, item: Item, aim: Aim, on: On) -> float:
         """How much an item is liked by a shopper who has bought nothing."""
-        appeal = self._shop.appeal(item, on) * self._traits.appeal(taste.profile, item, self._qualities(on))
-        liking = min(1.0, self._in_words(taste, focus, item, aim) * appeal)
-        return self._traits.beside(liking, aim.about or "", item.item_id) if aim.surface == "similar" else liking
-
-    def _in_words(self, taste: Taste, focus: int, item: Item, aim: Aim) -> float:
         liking = taste.liking(item, self._likeness, focus)
         if aim.about is not None:
             liking = PULL * liking + (1 - PULL) * self._likeness.to(aim.about).get(item.item_id, 0.0)
-        return liking
+        appeal = self._shop.appeal(item, on) * self._traits.appeal(taste.profile, item, self._qualities(on))
+        liking = min(1.0, liking * appeal)
+        return self._traits.beside(liking, aim.about or "", item.item_id) if aim.surface == "similar" else liking
 
     def _drift(self, shopper: str, taste: Taste, on: On) -> Taste:
         for k in on:

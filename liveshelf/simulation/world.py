@@ -77,6 +77,7 @@ class World:
         self._shop = Assortment(items, drifts, seed)
         self.traits = Traits(items, seed, preferences)
         self._truth = Truth(self._shop, seed, self.traits)
+        self._other_truths: dict[Preferences, Truth] = {}
         self._shoppers = {name: self._shopper(name) for name in (f"shopper-{k}" for k in range(1, n + 1))}
         self._bots = {name: Bot(name, seed) for name in (f"bot-{k}" for k in range(1, BOTS + 1))}
 
@@ -186,9 +187,14 @@ class World:
         """How much a shopper likes an item on a page, in [0, 1]: the truth that recommendations have to find."""
         return self._truth.liking(self._shoppers[shopper], self._shop.items[item_id], aim, self._at(now_ms))
 
-    def in_words(self, shopper: str, item_id: str, aim: Aim, now_ms: int) -> float:
-        """The part of a liking that text expresses, in [0, 1], whatever is in fashion."""
-        return self._truth.in_words(self._shoppers[shopper], self._shop.items[item_id], aim, self._at(now_ms))
+    def likings(self, shopper: str, aim: Aim, now_ms: int, preferences: Preferences) -> dict[str, float]:
+        """How much a shopper would like each item on sale if these preferences counted instead of the shop's own: what
+        one could know who knows the tastes but for the rest."""
+        if preferences not in self._other_truths:
+            traits = Traits(list(self._shop.items.values()), self.seed, preferences)
+            self._other_truths[preferences] = Truth(self._shop, self.seed, traits)
+        truth, who, at = self._other_truths[preferences], self._shoppers[shopper], self._at(now_ms)
+        return {item_id: truth.liking(who, item, aim, at) for item_id, item in self._shop.at(at.on).items()}
 
     def expected_ctr(self, ranking: Sequence[str], shopper: str, aim: Aim, now_ms: int) -> float:
         """Expected clicks per impression if these items were shown now, in closed form; assumes that links work.

@@ -214,6 +214,14 @@ def test_a_history_is_the_seeds_valid_ordered_and_goes_on_in_the_shop() -> None:
             assert after < before
 
 
+def test_likings_by_other_weights_are_those_of_a_shop_with_these_weights() -> None:
+    world, other = (World(ITEMS, 1, 3, preferences=one) for one in (BEHAVIOUR, replace(TEXT_ONLY, quality=0.7)))
+    for who in world.ids:
+        found = world.likings(who, FEED, 0, replace(TEXT_ONLY, quality=0.7))
+        assert found == {item_id: other.liking(who, item_id, FEED, 0) for item_id in IDS}
+        assert world.likings(who, FEED, 0, BEHAVIOUR) == {one: world.liking(who, one, FEED, 0) for one in IDS} != found
+
+
 @pytest.mark.parametrize(("name", "value"), [("quality", 1.1), ("repeats", -0.1), ("eager", 0.0), ("day_ms", math.nan)])
 def test_a_weight_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} is "):
