@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from scipy import stats
 
+from benchmarks.limits import TASTES, Sample, Tastes, of_stopped, shares
 from benchmarks.report import Report, Value
 from benchmarks.shopping import shop_of, shopping
 from benchmarks.smoke import Scale, smoke
@@ -112,6 +113,16 @@ class Pace:
     scale: float
 
 
+@dataclass(frozen=True)
+class Habits:
+    """What shoppers like, the probability that a session goes on with a search, and on how many visits it is looked at
+    what keeps shelves from the best possible."""
+
+    tastes: Tastes = "all"
+    searches: float = 0.45
+    limits: int = 0
+
+
 CALM = Strategy("calm", {"TRIGGERS__ENOUGH_EXAMPLES": "30000"}, drifts=False)
 
 
@@ -127,6 +138,8 @@ class Run:
         When the shop has opened.
     drift_s, end_s
         When the drift began, and it all ended; infinite until then.
+    samples
+        What keeps shelves from the best possible at the end.
     """
 
     recorder: Recorder
@@ -135,6 +148,7 @@ class Run:
     alarm: Alert | None = None
     drift_s: float = math.inf
     end_s: float = math.inf
+    samples: list[Sample] = field(default_factory=list)
 
     def share(self, since_s: float, until_s: float) -> float:
         """Expected clicks in those of the best there could be."""
@@ -191,16 +205,18 @@ def _delay(reference: float, dispersion: float, rate: float, seed: int, most: in
     return most
 
 
-def perform(strategy: Strategy, seed: int, pace: Pace, console: Console, folder: Path) -> Run:
+def perform(strategy: Strategy, seed: int, pace: Pace, habits: Habits, console: Console, folder: Path) -> Run:
     """Run one shop from its opening to its end."""
     settings = Settings(stack=StackConfig(folder=folder))
     with demo_environment(
         settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.settings(pace.scale)
     ) as there:
-        shop = shop_of(there, seed, strategy.fashions, pace.visits)
+        shop = shop_of(there, seed, strategy.fashions, pace.visits, habits.searches, TASTES[habits.tastes])
         run = Run(shop.recorder, max(LEAST_WINDOW_S, pace.scale * WINDOW_S))
         with shop.running():
             _live(there, shop, strategy, pace, run, console)
+        if habits.limits:
+            run.samples = of_stopped(there.settings, shop.world, habits.limits, seed)
     return run
 
 
@@ -241,13 +257,18 @@ def main(
     visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = VISITS_PER_S,
     patience: Annotated[float, typer.Option(help="Seconds after which it goes on without a promotion.")] = 300.0,
     scale: Scale = 1.0,
+    tastes: Annotated[Tastes, typer.Option(help="What shoppers like: also what text does not say, or text.")] = "all",
+    searches: Annotated[float, typer.Option(min=0, max=1, help="How often a session goes on with a search.")] = 0.45,
+    limits: Annotated[int, typer.Option(min=0, help="Visits to look at what keeps shelves from the best.")] = 0,
 ) -> None:
     """Run it."""
-    console, pace = Console(), Pace(visits, patience, scale)
+    console, pace, habits = Console(), Pace(visits, patience, scale), Habits(tastes, searches, limits)
     report = Report(
         "closed loop",
         shoppers=SHOPPERS,
         visits_per_s=visits,
+        tastes=tastes,
+        searches=searches,
         drift_after_s=scale * STEADY_S,
         end_after_s=scale * LONG_S,
     )
@@ -255,14 +276,18 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         for seed in range(first, first + seeds):
             for strategy in chosen:
-                run = perform(strategy, seed, pace, console, Path(name))
+                run = perform(strategy, seed, pace, habits, console, Path(name))
                 report.row(strategy=strategy.name, seed=seed, **figures(run))
+                for row in by_page(run):
+                    report.row(part="by page", strategy=strategy.name, seed=seed, **row)
+                for row in shares(run.samples):
+                    report.row(part="limits", strategy=strategy.name, seed=seed, **row)
         for seed in range(first, first + calm):
-            run = perform(CALM, seed, pace, console, Path(name))
+            run = perform(CALM, seed, pace, habits, console, Path(name))
             for before, after, chance in run.promotions():
                 report.row(strategy="calm", seed=seed, before=before, after=after, chance_of_no_fall=chance)
     for strategy in chosen:
-        mine = [row for row in report.rows if row["strategy"] == strategy.name]
+        mine = [row for row in report.rows if row["strategy"] == strategy.name and "part" not in row]
         if len(mine) > 1:
             report.row(strategy=f"{strategy.name}, median", **medians(mine))
     report.write(json)
@@ -289,6 +314,21 @@ def figures(run: Run) -> dict[str, Value]:
             "alarm_to_promoted_s": promoted - alarm,
         }
     return found
+
+
+def by_page(run: Run) -> Iterator[dict[str, Value]]:
+    """Each page's share of the best possible, before the drift and at the end, with 95 % intervals over seconds."""
+    times = {"before": run.drift_s, "after": run.end_s}
+    for page in ("search", "feed", "similar"):
+        for name, until_s in times.items():
+            if math.isinf(until_s):
+                continue
+            window = until_s - run.window_s, until_s, page
+            share, low, high = run.recorder.share(*window)
+            if not math.isnan(low):
+                chance, visits = run.recorder.of_chance(*window), run.recorder.sampled(*window)
+                found: dict[str, Value] = {"page": page, "when": name, "share": share, "low": low, "high": high}
+                yield found | {"by_chance": chance, "visits": visits}
 
 
 def medians(rows: list[dict[str, Value]]) -> dict[str, Value]:

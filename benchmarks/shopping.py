@@ -8,13 +8,21 @@ from liveshelf.demo.environment import DemoEnvironment
 from liveshelf.demo.shop import Shop
 from liveshelf.demo.story import SEARCHES, SHOPPERS, VISITS_PER_S
 from liveshelf.simulation.drift import Drift
+from liveshelf.simulation.preferences import TEXT_ONLY, Preferences
 
 READY_S = 300.0
 TICK_S = 0.2
 
 
-def shop_of(there: DemoEnvironment, seed: int, drifts: Sequence[Drift] = (), per_s: float = VISITS_PER_S) -> Shop:
-    """A shop like the story's, of made-up items, its doors still closed."""
+def shop_of(
+    there: DemoEnvironment,
+    seed: int,
+    drifts: Sequence[Drift] = (),
+    per_s: float = VISITS_PER_S,
+    searches: float = SEARCHES,
+    preferences: Preferences = TEXT_ONLY,
+) -> Shop:
+    """A shop of made-up items, its doors still closed; by default like the story's."""
     return Shop(
         there.settings,
         made_up(seed),
@@ -22,7 +30,8 @@ def shop_of(there: DemoEnvironment, seed: int, drifts: Sequence[Drift] = (), per
         shoppers=SHOPPERS,
         per_s=per_s,
         drifts=drifts,
-        searches=SEARCHES,
+        searches=searches,
+        preferences=preferences,
     )
 
 

@@ -56,12 +56,7 @@ class Worker:
             for name, policy in POLICIES.items()
         }
         items = [Item(item_id=str(place), title=title) for place, title in enumerate(history.texts)]
-        self.changes: list[Change] = []
-        for start in range(0, len(items), 256):
-            some = items[start : start + 256]
-            for item, one in zip(some, encoder.encode_items([text(item) for item in some]), strict=True):
-                embedding = Embedding(item, encoder.version, text_hash(text(item)), one.to_bytes())
-                self.changes.append(Change(item.item_id, embedding, None))
+        self.changes = changes(items, encoder)
 
     async def remember(self, orders: Sequence[tuple[int, Order]]) -> None:
         """Take orders in, by number; items are on sale from their first order on."""
@@ -98,6 +93,17 @@ class Worker:
             [record] = recommender.recommend([request], together, order.ts).records
             found[name] = [int(item.item_id) for item in record.shelf.items]
         return found
+
+
+def changes(items: Sequence[Item], encoder: Encoder) -> list[Change]:
+    """What puts items into a catalogue, encoded."""
+    found: list[Change] = []
+    for start in range(0, len(items), 256):
+        some = items[start : start + 256]
+        for item, one in zip(some, encoder.encode_items([text(item) for item in some]), strict=True):
+            embedding = Embedding(item, encoder.version, text_hash(text(item)), one.to_bytes())
+            found.append(Change(item.item_id, embedding, None))
+    return found
 
 
 def feeds(history: History, wanted: Collection[int], old: Mapping[int, np.ndarray]) -> dict[str, list[Ranked]]:

@@ -4,7 +4,10 @@ Pure arithmetic; knows nothing of what is counted.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from scipy.special import stdtrit
 
 Z95 = 1.959963984540054
 """Standard normal quantile of a two-sided 95 % interval."""
@@ -51,3 +54,34 @@ def wilson(successes: float, trials: float, z: float = Z95) -> Interval:
     centre = (rate + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials))
     return Interval(rate, min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half)))
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
+    """The ratio of two sums with its 95 % interval: linearised variance (Cochran 1977, section 6.3), Student's t.
+
+    Parameters
+    ----------
+    numerators, denominators
+        Of independent groups, in the same order.
+
+    Returns
+    -------
+    Interval
+        The ratio is NaN where the denominators are zero, the bounds with fewer than two groups; bounds may be outside
+        0..1.
+
+    Examples
+    --------
+    >>> share, low, high = ratio([1, 2, 3, 2], [2, 4, 5, 5])
+    >>> f"{share:.2f} in {low:.2f} … {high:.2f}"
+    '0.50 in 0.34 … 0.66'
+    """
+    n, whole = len(denominators), sum(denominators)
+    if not whole:
+        return Interval(math.nan, math.nan, math.nan)
+    found = sum(numerators) / whole
+    if n < 2:
+        return Interval(found, math.nan, math.nan)
+    off = sum((one - found * of) ** 2 for one, of in zip(numerators, denominators, strict=True))
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(off * n / (n - 1)) / whole
+    return Interval(found, found - half, found + half)

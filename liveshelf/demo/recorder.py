@@ -3,11 +3,13 @@
 The shop's thread writes, others read: each change is one step of the interpreter.
 """
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Literal, NamedTuple
 
-from evaluator.metrics.intervals import Interval, wilson
+from evaluator.metrics.intervals import Interval, ratio, wilson
 from liveshelf.simulation.truth import Rates
 
 Kind = Literal[
@@ -34,16 +36,28 @@ class Mark(NamedTuple):
     text: str
 
 
+NOTHING = Rates(0.0, 0.0, 0.0)
+
+
 @dataclass
 class Second:
-    """Sums over the visits in a second: impressions and clicks by surface; and, of a sample of the visits, the expected
-    clicks per impression of the shown, of the best possible and of random shelves."""
+    """Sums over the visits in a second: impressions and clicks by the shelf's surface; and, of a sample of the visits,
+    by the page that was wanted, the expected clicks per impression, and how many visits these are of."""
 
     impressions: Counter[str] = field(default_factory=Counter)
     clicks: Counter[str] = field(default_factory=Counter)
-    shown: float = 0.0
-    oracle: float = 0.0
-    random: float = 0.0
+    expected: dict[str, Rates] = field(default_factory=dict)
+    sampled: Counter[str] = field(default_factory=Counter)
+
+    def rates(self, surface: str | None = None) -> Rates:
+        """The expected clicks per impression, summed; of all pages unless one is named."""
+        some = [rates for page, rates in self.expected.items() if surface in (None, page)]
+        return reduce(_plus, some, NOTHING)
+
+    def expect(self, surface: str, rates: Rates, visits: int = 1) -> None:
+        """Add rates."""
+        self.expected[surface] = _plus(self.expected.get(surface, NOTHING), rates)
+        self.sampled[surface] += visits
 
 
 @dataclass
@@ -69,12 +83,9 @@ class Recorder:
         second.impressions[surface] += impressions
         second.clicks[surface] += clicks
 
-    def expect(self, at_s: float, rates: Rates) -> None:
-        """Add the expected click rates of a visit, before it takes place."""
-        second = self.seconds[int(at_s)]
-        second.shown += rates.shown
-        second.oracle += rates.oracle
-        second.random += rates.random
+    def expect(self, at_s: float, rates: Rates, surface: str = "") -> None:
+        """Add the expected click rates of a visit to a page, before it takes place."""
+        self.seconds[int(at_s)].expect(surface, rates)
 
     def mark(self, at_s: float, kind: Kind, text: str) -> None:
         """Record an event."""
@@ -90,15 +101,28 @@ class Recorder:
         some = self._between(since_s, until_s)
         return wilson(_of(some.clicks, surface), _of(some.impressions, surface))
 
-    def of_oracle(self, since_s: float, until_s: float) -> float:
+    def of_oracle(self, since_s: float, until_s: float, surface: str | None = None) -> float:
         """Expected clicks of the shown shelves, as a share of the best possible; NaN if nothing was shown."""
-        some = self._between(since_s, until_s)
-        return some.shown / some.oracle if some.oracle else float("nan")
+        some = self._between(since_s, until_s).rates(surface)
+        return some.shown / some.oracle if some.oracle else math.nan
 
-    def of_chance(self, since_s: float, until_s: float) -> float:
+    def of_chance(self, since_s: float, until_s: float, surface: str | None = None) -> float:
         """Expected clicks of random shelves, as a share of the best possible; NaN if nothing was shown."""
-        some = self._between(since_s, until_s)
-        return some.random / some.oracle if some.oracle else float("nan")
+        some = self._between(since_s, until_s).rates(surface)
+        return some.random / some.oracle if some.oracle else math.nan
+
+    def share(self, since_s: float, until_s: float, surface: str | None = None) -> Interval:
+        """`of_oracle` with its 95 % interval, whose bounds are NaN with fewer than two seconds of visits.
+
+        Seconds count as independent, which holds where a shopper comes at most about once in the time.
+        """
+        of = (self.seconds[second] for second in range(int(since_s), int(until_s)) if second in self.seconds)
+        some = [rates for second in of if (rates := second.rates(surface)).oracle]
+        return ratio([rates.shown for rates in some], [rates.oracle for rates in some])
+
+    def sampled(self, since_s: float, until_s: float, surface: str | None = None) -> int:
+        """The number of visits whose expected rates were recorded."""
+        return _of(self._between(since_s, until_s).sampled, surface)
 
     def impressions(self, since_s: float, until_s: float, surface: str | None = None) -> int:
         """The number of impressions."""
@@ -110,11 +134,14 @@ class Recorder:
             if (one := self.seconds.get(second)) is not None:
                 found.impressions += one.impressions
                 found.clicks += one.clicks
-                found.shown += one.shown
-                found.oracle += one.oracle
-                found.random += one.random
+                for page, rates in one.expected.items():
+                    found.expect(page, rates, one.sampled[page])
         return found
 
 
 def _of(counts: Counter[str], surface: str | None) -> int:
     return counts.total() if surface is None else counts[surface]
+
+
+def _plus(one: Rates, other: Rates) -> Rates:
+    return Rates(one.shown + other.shown, one.oracle + other.oracle, one.random + other.random)

@@ -19,6 +19,7 @@ from liveshelf.demo.terminal_ui import Moment
 from liveshelf.ingest.rate_limit import TokenBucket
 from liveshelf.settings import Settings
 from liveshelf.simulation.drift import Drift
+from liveshelf.simulation.preferences import TEXT_ONLY, Preferences
 from liveshelf.simulation.world import SEARCHES, World
 from streams.clock import wall_ms
 from streams.events.schema import AnyEvent, Click, Impression, Item, encoder
@@ -52,6 +53,8 @@ class Shop:
         What changes; times are seconds since the shop opened.
     searches
         The probability that a session goes on with a search.
+    preferences
+        The weights of tastes that text does not say.
     """
 
     def __init__(
@@ -64,9 +67,10 @@ class Shop:
         per_s: float = VISITS_PER_S,
         drifts: Sequence[Drift] = (),
         searches: float = SEARCHES,
+        preferences: Preferences = TEXT_ONLY,
     ) -> None:
         self.settings, self.per_s = settings, per_s
-        self.world = World(items, seed, shoppers, drifts, searches=searches)
+        self.world = World(items, seed, shoppers, drifts, searches=searches, preferences=preferences)
         self.listener = SnapshotListener(settings)
         self.recorder = Recorder()
         self.moment: Moment | None = None
@@ -156,7 +160,8 @@ class Shop:
         """Make a visit and record it."""
         now, at_s = wall_ms(), self.second
         if expect and shelf is not None and shelf.items:
-            self.recorder.expect(at_s, self.world.rates([item.item_id for item in shelf.items], shopper, now))
+            rates = self.world.rates([item.item_id for item in shelf.items], shopper, now)
+            self.recorder.expect(at_s, rates, self.world.aim(shopper).surface)
         events = self.world.act(shopper, shelf, now)
         shown = sum(len(event.items) for event in events if isinstance(event, Impression))
         clicks = sum(isinstance(event, Click) for event in events)

@@ -1,4 +1,4 @@
-"""Drifts: seven kinds of changes in a shop, as values. Knows nothing of how the world applies them."""
+"""Drifts: eight kinds of changes in a shop, as values. Knows nothing of how the world applies them."""
 
 import math
 import re
@@ -22,7 +22,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class TasteShift(Drift):
-    """A share of the shoppers get another taste."""
+    """A share of the shoppers get another taste: other interests, brands and price band."""
 
     share: float = 0.5
 
@@ -53,6 +53,13 @@ class Fashion(Drift):
 
 
 @dataclass(frozen=True)
+class QualityShift(Drift):
+    """A share of the items exchange their hidden quality: others sell well."""
+
+    share: float = 0.5
+
+
+@dataclass(frozen=True)
 class PriceShock(Drift):
     """All prices are multiplied by the factor."""
 
@@ -78,6 +85,7 @@ DRIFTS: Mapping[str, type[Drift]] = {
     "category": NewCategory,
     "season": Season,
     "fashion": Fashion,
+    "quality": QualityShift,
     "prices": PriceShock,
     "frontend": BrokenFrontend,
     "bots": BotTraffic,

@@ -83,26 +83,33 @@ class Chances:
 
 @dataclass(slots=True)
 class Shopper:
-    """A shopper: their initial taste, the interest of the current session, and the number of the next visit."""
+    """A shopper: their initial taste, the interest of the current session, and the number of the next visit.
+
+    ``bought`` is the day of the last purchase of each item, ``due`` the day on which each is used up; ``needs`` is the
+    random source of what they buy without a shelf.
+    """
 
     id: str
     taste: Taste
     readiness: float
     random: Random
     clock: Random
+    needs: Random
     focus: int
     aim: Aim = FEED
     visit: int = 1
     session: int = 1
     rests: bool = True
     novelty: Novelty = field(default_factory=Novelty)
-    bought: set[str] = field(default_factory=set)
+    bought: dict[str, float] = field(default_factory=dict)
+    due: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def named(cls, name: str, seed: int, taste: Taste, random: Random) -> "Shopper":
         """A shopper whose other attributes are drawn from their random source."""
         readiness = random.gammavariate(READINESS, 1 / READINESS)
-        return cls(name, taste, readiness, random, Random(f"{seed}:{name}:clock"), taste.pick(random.random()))
+        clock, needs = (Random(f"{seed}:{name}:{of}") for of in ("clock", "needs"))
+        return cls(name, taste, readiness, random, clock, needs, taste.pick(random.random()))
 
     def chances(self) -> Chances:
         """The random numbers for the next visit."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 
+from liveshelf.simulation.preferences import NEUTRAL, Profile
 from streams.events.schema import Item
 
 SMALL = frozenset({"and", "for", "from", "set", "size", "the", "with"})
@@ -86,6 +87,7 @@ OTHER_BRAND = 0.7
 @dataclass(frozen=True, slots=True)
 class Taste:
     """A few interests, and favourite brands. An interest is an item with a weight; items with similar words are liked.
+    What text does not say is in the profile.
 
     Examples
     --------
@@ -97,6 +99,7 @@ class Taste:
 
     interests: tuple[tuple[str, float], ...]
     brands: frozenset[str]
+    profile: Profile = NEUTRAL
 
     def liking(self, item: Item, likeness: Likeness, focus: int) -> float:
         """How much an item is liked, in [0, 1], in a session about one of the interests."""

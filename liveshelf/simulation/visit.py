@@ -51,8 +51,10 @@ def tempted(liking: float, novelty: float, readiness: float) -> float:
     return 1.0 - float((1.0 - SLIP - (TEMPTED - SLIP) * liking * novelty) ** readiness)
 
 
-def followed(liking: float, dearer: float) -> tuple[float, float, float]:
+def followed(liking: float, dearer: float, eager: float = 1.0) -> tuple[float, float, float]:
     """The probabilities to read after a click, to cart after reading, and to buy after carting.
+
+    ``eager`` is a factor on the last two.
 
     Examples
     --------
@@ -62,7 +64,7 @@ def followed(liking: float, dearer: float) -> tuple[float, float, float]:
     0.04
     """
     read, cart = (base + more * liking for base, more in (READS, CARTS))
-    return read, cart, min(1.0, BUYS * dearer**-ELASTICITY)
+    return read, min(1.0, eager * cart), min(1.0, eager * BUYS * dearer**-ELASTICITY)
 
 
 class Visit:
@@ -84,6 +86,10 @@ class Visit:
         of: dict[str, Any] = {"item_id": item.item_id, "shelf_id": shelf.shelf_id, "position": place}
         for kind in (Click, Read, Cart, Purchase)[: steps + 1]:
             self.events.append(kind(**self._common(), **of, price=item.price))
+
+    def buy(self, item: Item) -> None:
+        """Buy an item without a shelf."""
+        self.events.append(Purchase(**self._common(), item_id=item.item_id, price=item.price))
 
     def search(self, query: str) -> None:
         """Search."""

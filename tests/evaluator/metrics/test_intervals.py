@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from evaluator.metrics.intervals import Interval, wilson
+from evaluator.metrics.intervals import Interval, ratio, wilson
 from evaluator.metrics.rates import Tally
 
 RUNS = 4_000
@@ -87,3 +87,19 @@ def test_wilsons_intervals_are_for_independent_impressions(unlike: float, each: 
     clicks = chance.binomial(each, np.minimum(0.05 * factors, 1)).sum(axis=1)
     found = [wilson(int(count), 20_000) for count in clicks]
     assert least < np.mean([one.low <= 0.05 <= one.high for one in found]) < most
+
+
+def test_intervals_of_a_ratio_cover_95_percent() -> None:
+    """Twenty groups of different sizes; of 2,000 draws, within four standard errors and a percent for so few groups."""
+    chance = np.random.default_rng(1)
+    visits = chance.poisson(20, (2_000, 20))
+    shown = visits * (0.6 + 0.1 * chance.standard_normal(visits.shape)) + chance.standard_normal(visits.shape)
+    found = [ratio(above.tolist(), below.tolist()) for above, below in zip(shown, visits, strict=True)]
+    covered = np.mean([one.low <= 0.6 <= one.high for one in found])
+    assert abs(covered - 0.95) < 4 * (0.95 * 0.05 / 2_000) ** 0.5 + 0.01
+
+
+def test_a_ratio_of_nothing_and_of_one_group_has_no_interval() -> None:
+    assert all(math.isnan(one) for one in ratio([], []))
+    share, low, high = ratio([1.0], [2.0])
+    assert share == 0.5 and math.isnan(low) and math.isnan(high)

@@ -179,3 +179,15 @@ def test_a_story_that_is_stopped_says_so_and_where(shop: Shop) -> None:
     assert not story.run()
     assert story.title == "Cold start" and story.missed == {}
     assert [line.partition(":")[0] for line in said] == ["chapter"]
+
+
+def test_shares_of_the_possible_are_known_by_page() -> None:
+    recorder = Recorder()
+    for at in range(20):
+        for page, shown in (("search", 0.08), ("feed", 0.02 + 0.0004 * at)):
+            recorder.expect(at + 0.5, Rates(shown=shown, oracle=0.10, random=0.01), page)
+    assert recorder.of_oracle(0, 20) == pytest.approx((0.8 + 0.238) / 2)
+    assert recorder.share(0, 20, "search") == pytest.approx((0.8, 0.8, 0.8))
+    share, low, high = recorder.share(0, 20, "feed")
+    assert share == pytest.approx(0.238) and 0.22 < low < share < high < 0.255
+    assert recorder.sampled(0, 20) == 40 and recorder.sampled(0, 10, "feed") == 10
