@@ -30,7 +30,8 @@ BATCH = 32
 
 POLICIES: Mapping[str, PolicyConfig] = {
     "worker's feed": PolicyConfig(exploration=0.0),
-    "worker's feed, bought items kept": PolicyConfig(steps=("in_stock", "diversity", "brand_cap")),
+    "worker's feed, bought items kept": PolicyConfig(offer_again="always", exploration=0.0),
+    "worker's feed, bought items left out": PolicyConfig(offer_again="never", exploration=0.0),
     "worker's candidates, as scored": PolicyConfig(steps=(), length=CANDIDATES),
 }
 

@@ -171,13 +171,19 @@ class CandidatesConfig(Config):
     new: SizeOrZero = 30
 
 
+OfferAgain = Literal["never", "due", "always"]
 PolicyStep = Literal["in_stock", "already_bought", "brand_cap", "diversity", "exploration"]
 
 
 class PolicyConfig(Config):
-    """The steps from scores to a shelf, their order and their strengths."""
+    """The steps from scores to a shelf, their order and their strengths.
+
+    ``offer_again`` is what the step ``already_bought`` does with what the shopper has bought: ``never`` shows it,
+    ``due`` shows it once it is due by the usual interval of its buyers, ``always`` shows it.
+    """
 
     steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "diversity", "brand_cap", "exploration")
+    offer_again: OfferAgain = "due"
     length: Size = 20
     intent_weights: dict[Intent, Weight] = UTILITY
     brand_cap: Size = 6

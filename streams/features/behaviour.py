@@ -33,6 +33,12 @@ LINEAR_OWN = 100
 """So many of a shopper's newest items are looked up in the linear model."""
 
 NEWEST = 15
+REPEATED, DUE = 0.05, 0.2
+"""From which share of repeats an item is bought again and again, and after which share of its usual interval."""
+
+SHRUNK = 10.0
+"""How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
+
 MOST_PAIRED = 100
 """Items of a visit that count."""
 
@@ -239,6 +245,22 @@ class Behaviour:
             linear = model.sums(places, weightings, len(self.items))
         return Scores(ts, own, since, self._together(own, since, ts), linear)
 
+    def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
+        """Which of a shopper's items may be offered again, bool [m]: bought ones only once they are due.
+
+        An item is due when its buyers come back for it, at least :data:`REPEATED` of them (shrunk towards the shop's
+        share), and :data:`DUE` of the usual interval between two purchases of it has passed.
+        """
+        values = self.items.values
+        usual = values[:, REPEATS].sum() / max(1.0, values[:, BUYERS].sum())
+        mine = values[own.places]
+        repeated = (mine[:, REPEATS] + SHRUNK * usual) / (mine[:, BUYERS] + SHRUNK)
+        since = np.where(own.times > 0, (ts - np.nan_to_num(own.last_ms)) / DAY_MS, np.inf)
+        found: npt.NDArray[np.bool_] = (own.times == 0) | (
+            (repeated >= REPEATED) & (since >= DUE * self.items.intervals(own.places))
+        )
+        return found
+
     def _together(self, own: OwnItems, since: Floats, ts: int) -> Floats:
         count, values = len(self.items), self.items.values
         found = np.zeros((len(GROUPS["together"]), count))
@@ -315,7 +337,7 @@ class Behaviour:
             np.log1p(values[:, BUYERS]),
             np.where(values[:, FIRST] > 0, np.maximum(0.0, ts - values[:, FIRST]) / DAY_MS, np.nan),
             price,
-            (values[:, REPEATS] + 10 * repeated) / (values[:, BUYERS] + 10),
+            (values[:, REPEATS] + SHRUNK * repeated) / (values[:, BUYERS] + SHRUNK),
             price - usual,
             np.abs(price - usual) / spread,
             *self._own(own, mine, ts),

@@ -110,9 +110,7 @@ def feed(
     items = behaviour.items
     for slots in sources.values():
         items.places([catalogue.item(slot).item_id for slot in slots.tolist()])
-    own = OwnItems.of(
-        items.places(list(shopper.own)), np.frombuffer(b"".join(shopper.own.values()), ROW), shopper.visits
-    )
+    own = own_items(items, shopper)
     _price(items, catalogue, [items.ids[place] for place in own.places.tolist()])
     scores = behaviour.scores(own, ts, ranker.model(items))
     limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
@@ -132,6 +130,12 @@ def feed(
         kept[np.argpartition(-order, caps.total)[: caps.total]] = True
         merged, features, order = merged.keep(kept), features[kept], order[kept]
     return merged, order if ranker.first is None else ranker.ranker.scores(features)
+
+
+def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
+    """What a shopper did with each item, by its place among these."""
+    rows = np.frombuffer(b"".join(shopper.own.values()), ROW)
+    return OwnItems.of(items.places(list(shopper.own)), rows, shopper.visits)
 
 
 def _price(items: ItemStatistics, catalogue: Catalog, ids: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from streams.ranking import reasons
 from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.candidates import Candidates, Source, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
-from streams.ranking.feeds import FeedRanker, feed
+from streams.ranking.feeds import FeedRanker, feed, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
 from streams.redis import keys
 
@@ -171,7 +171,7 @@ class Recommender:
                 context.candidates = _candidates(context).keep(numbers)
                 if context.by_behaviour is not None:
                     context.by_behaviour = context.by_behaviour[numbers]
-            self._place(context, rows[numbers])
+            self._place(context, rows[numbers], now_ms)
         lap("policy")
         for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
             result.records.append(self._record(context, why, now_ms))
@@ -297,7 +297,7 @@ class Recommender:
             popularity=self._popularity[slots],
         )
 
-    def _place(self, context: _Context, rows: np.ndarray) -> None:
+    def _place(self, context: _Context, rows: np.ndarray, now_ms: int) -> None:
         """Apply the policy, given the candidates' probabilities."""
         request, candidates, catalogue = context.request, _candidates(context), self.catalogue
         context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
@@ -310,7 +310,7 @@ class Recommender:
                 in_stock=catalogue.in_stock.__getitem__,
                 brands=catalogue.brand.__getitem__,
                 vectors=catalogue.item_store.pooled,
-                bought=frozenset(catalogue.slots(list(request.shopper.bought)).tolist()),
+                bought=self._not_again(request, now_ms),
                 seed=int(context.identity[:15], 16),
                 length=self.config.policy.length,
             ),
@@ -319,6 +319,19 @@ class Recommender:
         places = [row[slot] for slot in kept.slots.tolist()]
         context.items = [catalogue.item(slot).item_id for slot in kept.slots.tolist()]
         context.kept, context.chances = kept, rows[places, :3].astype(np.float64).round(4).tolist()
+
+    def _not_again(self, request: RankRequest, now_ms: int) -> frozenset[int]:
+        """The slots of what the shopper has bought and is not to be offered again."""
+        mode, shopper = self.config.policy.offer_again, request.shopper
+        if mode == "always" or not shopper.bought:
+            return frozenset()
+        bought = set(shopper.bought)
+        if mode == "due":
+            items = self.behaviour.items
+            own = own_items(items, shopper)
+            due = own.places[self.behaviour.due(own, min(request.event_ts, now_ms))]
+            bought.difference_update(items.ids[place] for place in due.tolist())
+        return frozenset(self.catalogue.slots(list(bought)).tolist())
 
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Of each shelf the reasons of its items; those of all shelves are computed in one call.

@@ -28,7 +28,7 @@ class PolicyContext:
     vectors
         Unit vectors, [n, D].
     bought
-        Slots the shopper has bought.
+        Slots that the shopper has bought and that are not to be offered again.
     seed
         Seed of the random generator; made from the shelf's id, so that a replay makes the same shelf.
     length
@@ -52,7 +52,7 @@ class Step(Protocol):
 
 
 class AlreadyBought:
-    """Removes what the shopper has bought."""
+    """Removes what the shopper has bought and is not to be offered again."""
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""

@@ -103,6 +103,18 @@ def test_candidates_name_their_sources_and_leave_own_items_to_own() -> None:
     assert named == {"own": ["a"], "linear": ["d"], "together": ["b"], "week": ["c", "b"], "new": ["c", "b"]}
 
 
+def test_what_buyers_come_back_for_is_due_after_a_share_of_their_interval() -> None:
+    monthly = [(who, ORIGIN_MS + 30 * month * DAY_MS, {"a"}) for who in "uvw" for month in range(4)]
+    once = [(who, ORIGIN_MS + 90 * DAY_MS, {"b"}) for who in "uvwxyz"] * 2
+    history = taken_in([*monthly, *once])
+    history.items.values[1, 10] = 1_000  # of a thousand buyers nobody came back
+    own = history.shoppers["u"].get()
+    named = [ITEMS[place] for place in own.places.tolist()]
+    for days, wanted in ((91, set()), (93, set()), (97, {"a"}), (400, {"a"})):
+        due = history.behaviour.due(own, ORIGIN_MS + days * DAY_MS)
+        assert {name for name, yes in zip(named, due.tolist(), strict=True) if yes} == wanted, days
+
+
 def test_a_long_row_keeps_what_goes_together_and_not_what_is_popular() -> None:
     items = ItemStatistics()
     pairs = Pairs(items, most=2, cut_at=3)

@@ -50,7 +50,7 @@ def test_best_of_each_first() -> None:
 def test_nothing_found() -> None:
     merged = union({}, CandidatesConfig())
     assert merged.slots.dtype == np.int64
-    assert merged.sources.dtype == np.uint8
+    assert merged.sources.dtype == np.uint16
     assert len(merged) == 0
 
 
@@ -63,8 +63,8 @@ def test_every_mask_has_words() -> None:
 def test_recall_counts_shares() -> None:
     recall = SourceRecall()
     assert all(share.brought == share.alone == 0 for share in recall.get().values())
-    recall.update(np.array([BITS["vector"], BITS["vector"] | BITS["lexical"] | EXPLORED], dtype=np.uint8))
-    recall.update(np.array([BITS["trending"], BITS["lexical"]], dtype=np.uint8))
+    recall.update(np.array([BITS["vector"], BITS["vector"] | BITS["lexical"] | EXPLORED], dtype=np.uint16))
+    recall.update(np.array([BITS["trending"], BITS["lexical"]], dtype=np.uint16))
     shares = recall.get()
     assert recall.n == 4
     assert (shares["vector"].brought, shares["vector"].alone) == (0.5, 0.25)

@@ -34,7 +34,7 @@ def context(**changes: Any) -> PolicyContext:
 
 
 def ranking(n: int) -> Ranking:
-    return Ranking.of(np.arange(n), np.linspace(1, 0, n), np.ones(n, dtype=np.uint8))
+    return Ranking.of(np.arange(n), np.linspace(1, 0, n), np.ones(n, dtype=np.uint16))
 
 
 @st.composite
@@ -44,7 +44,7 @@ def cases(draw: st.DrawFn) -> tuple[Ranking, np.ndarray, np.ndarray, PolicyConte
     stock = np.array(draw(st.lists(st.booleans(), min_size=SLOTS, max_size=SLOTS)))
     brands = np.array(draw(st.lists(st.integers(-1, 4), min_size=SLOTS, max_size=SLOTS)), dtype=np.int32)
     found = Ranking.of(
-        np.array(slots, dtype=np.int64), np.array(scores[: len(slots)]), np.ones(len(slots), dtype=np.uint8)
+        np.array(slots, dtype=np.int64), np.array(scores[: len(slots)]), np.ones(len(slots), dtype=np.uint16)
     )
     return (
         found,
@@ -109,7 +109,7 @@ def test_refuses_orders_that_cannot_be_true(steps: tuple[PolicyStep, ...]) -> No
 
 def test_unusable_scores_are_left_out() -> None:
     scores = np.array([0.2, np.nan, np.inf, 0.3, -np.inf])
-    assert Ranking.of(np.arange(5), scores, np.zeros(5, dtype=np.uint8)).slots.tolist() == [3, 0]
+    assert Ranking.of(np.arange(5), scores, np.zeros(5, dtype=np.uint16)).slots.tolist() == [3, 0]
 
 
 def test_overflow_of_a_brand_goes_behind_in_its_order_and_fills_a_short_shelf() -> None:
@@ -144,7 +144,7 @@ def textbook_mmr(found: Ranking, strength: float, length: int) -> list[int]:
 @pytest.mark.parametrize("strength", [0.1, 0.5, 0.9])
 def test_diversity_is_textbook_mmr(strength: float) -> None:
     scores = np.random.default_rng(5).random(40)
-    found = Ranking.of(np.arange(40), scores, np.zeros(40, dtype=np.uint8))
+    found = Ranking.of(np.arange(40), scores, np.zeros(40, dtype=np.uint16))
     diverse = Diversity(strength).apply(found, context(length=12))
     assert diverse.slots[:12].tolist() == textbook_mmr(found, strength, 12)
     assert sorted(diverse.slots.tolist()) == list(range(40))
@@ -155,13 +155,13 @@ def test_diversity_is_textbook_mmr(strength: float) -> None:
 def test_diversity_parts_twins_and_off_changes_nothing() -> None:
     twins = np.eye(8, dtype=np.float32)[[0, 0, 1, 2]]
     facts = context(vectors=twins.__getitem__, length=3)
-    found = Ranking.of(np.arange(4), np.array([1.0, 0.99, 0.9, 0.0]), np.zeros(4, dtype=np.uint8))
+    found = Ranking.of(np.arange(4), np.array([1.0, 0.99, 0.9, 0.0]), np.zeros(4, dtype=np.uint16))
     assert Diversity(0.3).apply(found, facts).slots.tolist()[:2] == [0, 2]
     assert Diversity(0.0).apply(found, facts) is found
 
 
 def test_diversity_survives_equal_scores() -> None:
-    found = Ranking.of(np.arange(6), np.full(6, 0.5), np.zeros(6, dtype=np.uint8))
+    found = Ranking.of(np.arange(6), np.full(6, 0.5), np.zeros(6, dtype=np.uint16))
     assert sorted(Diversity(1.0).apply(found, context()).slots.tolist()) == list(range(6))
 
 
