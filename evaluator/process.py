@@ -40,6 +40,7 @@ from streams.kafka.record import Record, Send
 from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.connection import connect
+from streams.redis.store import StateStore
 from streams.reporting import Reporter
 from streams.runtime.lifecycle import or_leave, vital
 from streams.runtime.tasks import restart_on_error, run_forever
@@ -174,6 +175,7 @@ class Evaluator:
                 self.streams.bots,
                 self.watchdog.progress,
                 self.system.clock,
+                StateStore(redis, self.streams.state).forgotten,
             )
             self.monitor_state = MonitorState(store, join.metrics, self.system.monitor.active, join.retry)
             self._ready.set()

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from streams.config import TopicsConfig
-from streams.events.schema import EVENT_TYPES, Event, Item
+from streams.events.receipt import Receipt
+from streams.events.schema import EVENT_TYPES, SEGMENT, SEGMENT_LETTERS, Event, Item
 from streams.events.shelf import Shelf, ShelfRecord
 from streams.kafka.topics import Topics, plan
 
@@ -77,6 +78,12 @@ def channels(topics: Topics) -> list[Channel]:
             content="application/octet-stream",
         ),
         Channel(
+            topics.forgotten,
+            "user_id, else session_id",
+            "Receipts of shoppers that were forgotten; trainers drop their examples.",
+            (Receipt,),
+        ),
+        Channel(
             topics.skipped,
             "topic:partition:offset",
             "Batches that nobody can read and that an operator had stepped over. Liveshelf's own, and may change.",
@@ -86,10 +93,12 @@ def channels(topics: Topics) -> list[Channel]:
 
 def components(reference: str) -> dict[str, Schema]:
     """The schema of every struct, by name; they refer to each other by ``reference``, e.g. ``#/$defs/{name}``."""
-    structs = (*EVENT_TYPES, Item, Shelf, ShelfRecord)
+    structs = (*EVENT_TYPES, Item, Shelf, ShelfRecord, Receipt)
     _, schemas = msgspec.json.schema_components(structs, ref_template=reference)
     for kind in EVENT_TYPES:
         schemas[kind.__name__] |= {"anyOf": _SHOPPER}
+    segment = {"type": ["string", "null"], "maxLength": SEGMENT_LETTERS, "pattern": r"\S"}
+    schemas["Profile"]["properties"]["attributes"]["properties"] = {SEGMENT: segment}
     _refine_times(schemas)
     return schemas
 
@@ -165,6 +174,7 @@ def files() -> dict[str, Schema]:
     named: dict[str, Schema] = {f"{kind.__struct_config__.tag}.json": document(kind) for kind in EVENT_TYPES}
     named |= {"event.json": document(*EVENT_TYPES), "item.json": document(Item)}
     named |= {"shelf.json": document(Shelf), "shelf-record.json": document(ShelfRecord)}
+    named["receipt.json"] = document(Receipt)
     return named | {"asyncapi.json": asyncapi()}
 
 

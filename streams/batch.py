@@ -11,7 +11,7 @@ from cachetools import FIFOCache
 
 from streams.config import EventsConfig
 from streams.events.decode import Refusal, decode_event
-from streams.events.schema import AnyEvent, Impression, Search, normalise
+from streams.events.schema import AnyEvent, Forget, Profile, Review, Search, Touch, normalise
 from streams.features.shopper import Shopper, remembered
 from streams.kafka.record import Record
 from streams.ranking.recommender import RankRequest
@@ -21,13 +21,15 @@ E = TypeVar("E", bound=AnyEvent)
 
 @dataclass(slots=True)
 class Batch:
-    """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, and the
-    records of searches."""
+    """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, the records
+    of searches, profiles, and who is to be forgotten."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
     searches: list[Record] = field(default_factory=list)
     events: list[AnyEvent] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+    forgets: list[Forget] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Sequence[Record], now_ms: int, config: EventsConfig) -> "Batch":
@@ -43,7 +45,21 @@ class Batch:
                 batch.searches.append(record)
             if remembered(event):
                 batch.by_shopper.setdefault(event.shopper, []).append(event)
+            elif isinstance(event, Profile):
+                batch.profiles.append(event)
+            elif isinstance(event, Forget):
+                batch.forgets.append(event)
         return batch
+
+    def drop_forgotten(self, shoppers: Mapping[str, Shopper]) -> int:
+        """Leave out the events from before their shopper was forgotten; returns how many."""
+        before = sum(map(len, self.by_shopper.values()))
+        kept = {
+            name: [event for event in events if event.time_ms > shoppers[name].forgotten_ms]
+            for name, events in self.by_shopper.items()
+        }
+        self.by_shopper = {name: events for name, events in kept.items() if events}
+        return before - sum(map(len, self.by_shopper.values()))
 
 
 class Recent:
@@ -101,7 +117,7 @@ def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent
                 query = normalise(event.query)
                 _keep_newest(searches, query, event)
                 _keep_newest(general, query, event)
-            elif not isinstance(event, Impression):
+            elif isinstance(event, Touch | Review):
                 _keep_newest(touched, event.item_id, event)
         for query, event in searches.items():
             if shopper.touched or any(asked.query != query for asked in shopper.asked):

@@ -123,7 +123,9 @@ class EventsConfig(Config):
 
 
 class StateConfig(Config):
-    """How much of shoppers and items is stored in Redis, and for how long."""
+    """How much of shoppers and items is stored in Redis, and for how long. ``profile_keys`` are a profile's attributes,
+    ``segments`` the segments of shoppers that count in one bucket and shard; ``forgotten_s`` is for how long events
+    from before a shopper was forgotten are ignored."""
 
     shards: Few = 8
     ttl_s: WholeSeconds = 30 * 86_400
@@ -138,6 +140,9 @@ class StateConfig(Config):
     trend_bucket_s: WholeSeconds = 3_600
     trend_buckets: Size = 24
     trend_items: Size = 500
+    profile_keys: Size = 32
+    segments: Size = 64
+    forgotten_s: WholeSeconds = 90 * 86_400
     trend_refresh_s: Seconds = 2.0
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from streams.batch import Batch, Recent, rank_requests
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
+from streams.events import receipt
 from streams.events.bots import Bots, Pages
 from streams.events.decode import Refusal
 from streams.events.shelf import ShelfRecord, bounded, encoder, fitted
@@ -26,6 +27,7 @@ from streams.ranking.arms import Arms
 from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest, anchors, remembered_items
 from streams.redis import connection
+from streams.redis.identity import Identity, logins
 from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
@@ -45,6 +47,7 @@ class Pipeline:
         self.arms, self.store, self.send = arms, store, send
         self.meter, self.config = meter, config
         self.topics = Topics(config.topics.prefix)
+        self.identity = Identity(store)
         self._dead_letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
@@ -80,9 +83,16 @@ class Pipeline:
         requests: list[RankRequest] = []
         together: dict[str, list[str]] = {}
         bots = self._marked(batch, retrying)
-        if batch.by_shopper:
-            shoppers, uncounted = await self.store.remember(batch.by_shopper, self.config.worker.recent_items, bots)
+        await self._forget(batch)
+        if batch.profiles:
+            await self.identity.update_profiles(batch.profiles)
+        logged_in = logins(batch.events)
+        if batch.by_shopper or logged_in:
+            recent = self.config.worker.recent_items
+            shoppers, uncounted = await self.identity.remember(batch.by_shopper, logged_in, recent, bots)
+            ignored = batch.drop_forgotten(shoppers)
             if not retrying:
+                self.meter.count("events.forgotten", ignored)
                 self.meter.count("acts.late", uncounted.late)
                 self.meter.count("acts.beyond", uncounted.beyond)
             requests = rank_requests(batch, shoppers, self._similar, now)
@@ -112,6 +122,18 @@ class Pipeline:
             self.arms.shadow(requests, together, now)
         # Last, since a batch that raises is processed again one by one: each dead letter is sent once and awaited.
         return self._refuse(batch.refused)
+
+    async def _forget(self, batch: Batch) -> None:
+        """Forget shoppers before the batch's other events are remembered: those up to its time are then ignored."""
+        for event in batch.forgets:
+            told = await self.identity.forget(event)
+            log.info("forgotten: %s", receipt.encoder.encode(told).decode())
+            refused = await self.send(
+                self.topics.forgotten, event.shopper.encode("utf-8", "replace"), receipt.encoder.encode(told)
+            )
+            if refused is not None:
+                raise ValueError(f"the receipt of a shopper that was forgotten is not on Kafka: {refused}")
+            self.meter.count("forgotten")
 
     async def write(self, records: Sequence[ShelfRecord]) -> None:
         """Write shelves to Kafka, then to Redis. Empty shelves are not written, so that a frontend falls back and shows

@@ -6,6 +6,7 @@ Knows the store through its class and Kafka through ``Send``; nothing of Faust.
 """
 
 import asyncio
+import dataclasses
 import logging
 import math
 import time
@@ -52,8 +53,14 @@ INFRASTRUCTURE_ERRORS = (*KAFKA_ERRORS, OSError, OutpacedError, *connection.ERRO
 Numbered = tuple[int, AnyEvent | None]
 """An event with its offset; None for a record that cannot be read."""
 Take = Callable[[Partition], list[AttributedImpression]]
+Forgotten = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 ReadAgain = Callable[[int, int, int | None], AsyncGenerator[Sequence[Record]]]
 """Reads a partition's events from an offset up to before another; without the other up to the partition's end."""
+
+
+async def nobody(_: Sequence[str]) -> Mapping[str, int]:
+    """No shopper was forgotten."""
+    return {}
 
 
 class StreamJoin:
@@ -74,6 +81,8 @@ class StreamJoin:
         Called after each commit. After a pause of a night a batch takes many commits, which must not look like a stall.
     clock
         The time, epoch milliseconds, where no record has one.
+    forgotten
+        Which of some shoppers were forgotten, and up to when (ms): what they saw until then gives no example.
 
     Attributes
     ----------
@@ -99,6 +108,7 @@ class StreamJoin:
         bots: BotsConfig | None = None,
         progress: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = wall_ms,
+        forgotten: Forgotten = nobody,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.bots = config, events, bots
@@ -116,7 +126,7 @@ class StreamJoin:
         self._loading = asyncio.Lock()
         self._last_records: dict[int, float] = {}
         self._measured_until: dict[int, int] = {}
-        self._clock = clock
+        self._clock, self._forgotten = clock, forgotten
         self._revoked = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
@@ -292,7 +302,7 @@ class StreamJoin:
             attributed = take(partition)
             self.meter.time("join", (time.perf_counter() - started) * 1000)
             known = await self._known(attributed)
-            commit = partition.commit(known)
+            commit = await self._without_forgotten(partition.commit(known))
             started = time.perf_counter()
             await self.retry.until_done(partial(self.store.commit, number, commit))
             self.meter.time("commit", (time.perf_counter() - started) * 1000)
@@ -302,6 +312,17 @@ class StreamJoin:
             self._progress()
             if not partition.full:
                 return sent
+
+    async def _without_forgotten(self, commit: Commit) -> Commit:
+        """The commit without examples of shoppers that were forgotten since. They stay in the rates, which name
+        nobody."""
+        shoppers = sorted({one.shopper for one in commit.examples})
+        if not shoppers or not (gone := await self.retry.until_done(partial(self._forgotten, shoppers))):
+            return commit
+        kept = [one for one in commit.examples if one.ts > gone.get(one.shopper, -1)]
+        for name in ("closed", "examples.forgotten"):
+            self.meter.count(name, len(commit.examples) - len(kept))
+        return dataclasses.replace(commit, examples=kept)
 
     def _outpaced(self, outpaced: OutpacedError) -> None:
         """Reload: another process has committed, the answer to an own commit was lost, or Redis lost commits."""

@@ -15,8 +15,10 @@ from evaluator.attribution.example import LabelledExample, parse
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.store.archive import Archive
 from evaluator.retraining.store.store import ExampleStore
+from models.training.examples import ExamplesError
 from streams.clock import wall_ms
 from streams.events.decode import Refusal
+from streams.events.receipt import Receipt
 from streams.kafka.consumer import Consumer
 from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.guard import Guard
@@ -26,7 +28,7 @@ from streams.telemetry.meter import Meter
 log = logging.getLogger(__name__)
 
 READ_MS = 500
-AGAIN_S = 1.0
+AGAIN_S, LATER_S = 1.0, 30.0
 END = 1 << 62
 
 
@@ -47,6 +49,7 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._safe: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._counted: dict[int, int] = {}
+        self._forgotten: dict[str, int] = {}
 
     async def run(self) -> None:
         """Read until Kafka fails."""
@@ -68,6 +71,29 @@ class ExampleConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Called by aiokafka; nothing to do, reading goes on at the committed offsets."""
+
+    def forget(self, receipt: Receipt) -> None:
+        """Take in that shoppers were forgotten; `forgetting` removes their examples."""
+        for shopper in receipt.shoppers:
+            self._forgotten[shopper] = max(receipt.before, self._forgotten.get(shopper, receipt.before))
+
+    async def forgetting(self) -> None:
+        """Remove the examples of forgotten shoppers, those of a second at a time."""
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            if not self._forgotten:
+                continue
+            gone, self._forgotten = self._forgotten, {}
+            async with self._lock:
+                try:
+                    removed = await asyncio.to_thread(self.store.forget, gone)
+                except (OSError, ExamplesError) as error:
+                    log.error("examples of forgotten shoppers are not all removed yet: %s; trying again", error)
+                    self._forgotten = gone | self._forgotten
+                    await asyncio.sleep(LATER_S)
+                else:
+                    self.meter.count("examples.forgotten", removed)
+                    self._counted = {}
 
     async def flush(self) -> None:
         """Write and commit all that was read."""

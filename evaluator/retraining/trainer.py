@@ -28,6 +28,7 @@ from evaluator.rollout.controller import Rollout
 from models.store import ModelStore, StoreError
 from models.training.examples import ExamplesError
 from streams.clock import wall_ms
+from streams.events import receipt
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard
 from streams.kafka.producer import Producer
@@ -113,10 +114,16 @@ class Trainer:
             closing.push_async_callback(controller.stop)
             controller.restore_status()
             alerts = partial(Consumer, streams, self.topics.alerts)
+            receipts = partial(Consumer, streams, self.topics.forgotten)
             snapshots = Guard("snapshots", parse_snapshot, self.meter)
             async with asyncio.TaskGroup() as group:
                 for what, work in {
                     "reading examples": restart_on_error(consumer.run, "examples"),
+                    "reading receipts": restart_on_error(
+                        partial(follow, receipts, Guard("receipts", receipt.parse, self.meter), consumer.forget),
+                        "receipts",
+                    ),
+                    "forgetting": consumer.forgetting(),
                     "reading alerts": restart_on_error(
                         partial(follow, alerts, alerts_guard(self.meter), self._alert), "alerts"
                     ),

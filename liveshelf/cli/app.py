@@ -13,6 +13,7 @@ from liveshelf.cli.alerts import alerts_app
 from liveshelf.cli.dashboard import dashboard
 from liveshelf.cli.dead_letters import letters_app
 from liveshelf.cli.evaluate import evaluate
+from liveshelf.cli.forget import forget
 from liveshelf.cli.ingest import importing, replay
 from liveshelf.cli.items import items_app
 from liveshelf.cli.models import models_app
@@ -39,7 +40,7 @@ app.add_typer(letters_app, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.add_typer(alerts_app, name="alerts")
-for command in (up, demo, worker, evaluator, trainer, replay, train, prepare, evaluate, ope, dashboard):
+for command in (up, demo, worker, evaluator, trainer, replay, train, prepare, evaluate, ope, dashboard, forget):
     app.command()(command)
 
 

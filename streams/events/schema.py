@@ -27,6 +27,17 @@ LongText = Annotated[str, Meta(max_length=20_000)]
 QUERY_LETTERS = 512
 Query = Annotated[str, Meta(max_length=QUERY_LETTERS, pattern=r"\S")]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
+ProfileKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+(?![\s\S])")]
+ProfileValue = (
+    Annotated[str, Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*(?![\s\S])")]
+    | Annotated[int, Meta(ge=-(2**53), le=2**53)]
+    | Annotated[float, Meta(ge=-1e15, le=1e15)]
+    | bool
+    | None
+)
+"""An attribute of a shopper's profile."""
+SEGMENT, SEGMENT_LETTERS = "segment", 64
+"""The attribute of a profile that names the shopper's segment, and its most characters."""
 Position = Annotated[int, Meta(ge=0, le=1_000_000, description="Zero-based place on the shelf, as seen on screen.")]
 Timestamp = (
     Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset.")]
@@ -143,8 +154,43 @@ class Review(Event, frozen=True, kw_only=True, tag="review"):
     touches: ClassVar[bool] = True
 
 
-AnyEvent = Search | Impression | Click | Read | Cart | Purchase | Review
-EVENT_TYPES: tuple[type[Event], ...] = (Search, Impression, Click, Read, Cart, Purchase, Review)
+class Profile(Event, frozen=True, kw_only=True, tag="profile"):
+    """What the shop knows of a shopper: flat attributes, each kept with the event's time, the newest value of each.
+    ``null`` removes an attribute. ``segment`` is a text: popular items are also counted by it.
+
+    Raises
+    ------
+    ValueError
+        When the segment is no text of 1 to 64 characters (msgspec turns it into a ``ValidationError``).
+    """
+
+    attributes: Annotated[dict[ProfileKey, ProfileValue], Meta(min_length=1, max_length=32)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        segment = self.attributes.get(SEGMENT)
+        if segment is None:
+            return
+        if not isinstance(segment, str) or len(segment) > SEGMENT_LETTERS or not re.search(r"\S", segment):
+            raise ValueError(f"segment is a text of 1 to {SEGMENT_LETTERS} characters, not blank, or null")
+
+
+class Forget(Event, frozen=True, kw_only=True, tag="forget"):
+    """The shopper is to be forgotten: all that happened up to the event's time. With both ids, user and session are."""
+
+
+AnyEvent = Search | Impression | Click | Read | Cart | Purchase | Review | Profile | Forget
+EVENT_TYPES: tuple[type[Event], ...] = (
+    Search,
+    Impression,
+    Click,
+    Read,
+    Cart,
+    Purchase,
+    Review,
+    Profile,
+    Forget,
+)
 
 
 class Sponsorship(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from models.intents import TREND_WEIGHTS
-from streams.events.schema import AnyEvent, Impression, Search, normalise
+from streams.events.schema import AnyEvent, ProfileValue, Review, Search, Touch, normalise
 from streams.features.own import ROW
 
 CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p", "review": "v"}
@@ -45,6 +47,17 @@ class Shopper:
 
     ``own`` is the value of each item that the shopper touched, and ``visits`` are the times (s) of their visits: what
     :class:`streams.features.own.OwnItems` is made of.
+
+    Attributes
+    ----------
+    profile
+        The newest value of each attribute.
+    user
+        For a session: the first user that it logged in as; None for one that did not, and for users.
+    forgotten_ms
+        Events up to this time are ignored, since the shopper was forgotten; below every time for most.
+    ahead_ms
+        The largest difference of an event's time to its arrival.
     """
 
     touched: tuple[Touched, ...] = ()
@@ -52,6 +65,10 @@ class Shopper:
     bought: frozenset[str] = frozenset()
     own: Mapping[str, bytes] = field(default_factory=dict)
     visits: tuple[int, ...] = ()
+    profile: Mapping[str, ProfileValue] = field(default_factory=dict)
+    user: str | None = None
+    forgotten_ms: int = -1
+    ahead_ms: float = field(default=-math.inf, compare=False)
 
     @property
     def newest_ms(self) -> int:
@@ -88,8 +105,8 @@ class Uncounted:
 
 
 def remembered(event: AnyEvent) -> bool:
-    """Whether the event changes a shopper's past. Impressions do not; the evaluator reads them."""
-    return not isinstance(event, Impression)
+    """Whether the event enters a shopper's history. Impressions do not; the evaluator reads them."""
+    return isinstance(event, Search | Touch | Review)
 
 
 def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
@@ -102,7 +119,7 @@ def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
     """
     flat: list[str | int] = []
     for event in events:
-        if isinstance(event, Impression):
+        if not isinstance(event, Search | Touch | Review):
             continue
         what = normalise(event.query) if isinstance(event, Search) else event.item_id
         code = CODES[event.kind]
@@ -116,10 +133,10 @@ def parse(reply: Sequence[Any]) -> tuple[Shopper, Uncounted]:
 
     Examples
     --------
-    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1, 0, [], []])[0].touched
+    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1, 0, [], [], [], [], b"-1", b"0"])[0].touched
     (Touched(time_ms=3, kind='click', item_id='i1'),)
     """
-    items, queries, bought, late, beyond, own, visits = reply
+    items, queries, bought, late, beyond, own, visits, profile, users, forgotten, ahead = reply
     shopper = Shopper(
         tuple(Touched(time, KINDS[code], what) for time, code, what in _interactions(items) if code in KINDS),
         tuple(Asked(time, what) for time, _, what in _interactions(queries)),
@@ -130,8 +147,34 @@ def parse(reply: Sequence[Any]) -> tuple[Shopper, Uncounted]:
             if len(value) == ROW.itemsize
         },
         tuple(int(at) for at in visits if at.isdigit()),
+        profile_of(profile),
+        users[0].decode("utf-8", "replace") if users else None,
+        int(forgotten),
+        float(ahead),
     )
     return shopper, Uncounted(late, beyond)
+
+
+def profile_of(flat: Sequence[bytes]) -> dict[str, ProfileValue]:
+    """A profile as it is kept, a time before each value; attributes that were removed, or are not ours, are left out.
+
+    Examples
+    --------
+    >>> profile_of([b"segment", b'7:"gold"', b"region", b"9:null", b"junk", b"x"])
+    {'segment': 'gold'}
+    """
+    found: dict[str, ProfileValue] = {}
+    for name, kept in zip(flat[::2], flat[1::2], strict=True):
+        try:
+            value = _value_decoder.decode(kept.partition(b":")[2])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if value is not None:
+            found[name.decode("utf-8", "replace")] = value
+    return found
+
+
+_value_decoder: msgspec.json.Decoder[ProfileValue] = msgspec.json.Decoder(ProfileValue)
 
 
 def _interactions(flat: Sequence[bytes]) -> Iterator[tuple[int, str, str]]:

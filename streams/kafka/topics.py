@@ -101,6 +101,11 @@ class Topics:
         return f"{self.prefix}liveshelf.dead-letters"
 
     @property
+    def forgotten(self) -> str:
+        """Receipts of shoppers that were forgotten."""
+        return f"{self.prefix}liveshelf.forgotten"
+
+    @property
     def skipped(self) -> str:
         """Unreadable batches that are skipped."""
         return f"{self.prefix}liveshelf.skipped"
@@ -143,6 +148,7 @@ def plan(config: TopicsConfig) -> dict[str, dict[str, Any]]:
         topics.metrics: topic(1, kept(config.retention_hours)),
         topics.alerts: topic(1, kept(config.retention_hours)),
         topics.dead_letters: topic(narrow, kept(config.retention_hours, DEAD_LETTER_HEADROOM)),
+        topics.forgotten: topic(1, kept(config.examples_retention_hours)),
         topics.skipped: topic(1, compact),
     }
     for one in (shops[topics.events], *own.values()):

@@ -8,6 +8,8 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from cachetools import FIFOCache
+
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events.shelf import ShelfRecord
@@ -16,6 +18,9 @@ from streams.ranking.arms import Arms
 from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest
 from streams.redis.store import StateStore
+
+CATEGORIES_KNOWN = 100_000
+"""The most categories whose names are kept: a segment of shoppers with the name of one has no shelf."""
 
 CHANGING = 2
 """How many of the newest buckets most events fall into."""
@@ -35,6 +40,8 @@ class PopularShelves:
     ) -> None:
         self.store, self.trending, self.arms, self.behaviour = store, trending, arms, behaviour
         self.write, self.config = write, config
+        self._categories: list[str] = []
+        self._known_categories: FIFOCache[str, None] = FIFOCache(CATEGORIES_KNOWN)
         self._segments: list[str] = []
         self._ages: Sequence[int] = range(config.state.trend_buckets)
         self._turns = itertools.cycle(range(CHANGING, max(config.state.trend_buckets, CHANGING + 1)))
@@ -55,15 +62,21 @@ class PopularShelves:
         turn, since any worker may have changed it with a late event."""
         current = self.trending.bucket(now_ms)
         await self.behaviour.refresh(now_ms)
-        counts = await self.store.trend([current - age for age in self._ages])
+        buckets = [current - age for age in self._ages]
+        counts = await self.store.trend(buckets)
+        by_segment = await self.store.segment_trend(buckets, self.config.shelf.segments)
         self._ages = (*range(CHANGING), next(self._turns))
         self._take(counts, now_ms)
+        self._take_segments(by_segment, now_ms)
+        self.arms.refresh(now_ms)
 
     async def popular(self, now_ms: int) -> None:
-        """Write the popular shelf of everything and of the categories most in demand."""
+        """Write the popular shelf of everything, of the categories most in demand and of the shoppers' segments that
+        act most."""
         for segment in (
             ALL,
-            *filter(self._sells, self._segments),
+            *filter(self._sells, self._categories),
+            *self._segments,
         ):  # one by one, so that no shopper waits for all of them
             request = RankRequest("popular", f"{segment}:{now_ms}", now_ms, segment=segment)
             await self.write(self.arms.recommend([request], {}, now_ms).records)
@@ -89,9 +102,21 @@ class PopularShelves:
                 category = catalogue.item(slot).category if slot is not None else ""
                 if category and category != ALL:  # such a category's shelf would replace the shelf of all items
                     by_category.setdefault(category, {})[item_id] = count
+                    self._known_categories[category] = None
                     if bucket > self.trending.bucket(now_ms) - CHANGING:
                         demand[category] += count
             for category, category_counts in by_category.items():
                 self.trending.update(category, bucket, category_counts)
-        self._segments = [category for category, _ in demand.most_common(self.config.shelf.segments)]
-        self.arms.refresh(now_ms)
+        self._categories = [category for category, _ in demand.most_common(self.config.shelf.segments)]
+
+    def _take_segments(self, counts: Mapping[int, Mapping[str, Mapping[str, int]]], now_ms: int) -> None:
+        """Take in the demand of shoppers' segments. A category of the same name keeps its shelf, as does ``all``."""
+        demand: Counter[str] = Counter()
+        for bucket, by_segment in counts.items():
+            for segment, by_item in by_segment.items():
+                if segment == ALL or segment in self._known_categories:
+                    continue
+                self.trending.update(segment, bucket, by_item)
+                if bucket > self.trending.bucket(now_ms) - CHANGING:
+                    demand[segment] += sum(by_item.values())
+        self._segments = [segment for segment, _ in demand.most_common(self.config.shelf.segments)]

@@ -30,6 +30,12 @@ from streams.redis.retry import RedisRetry
 log = logging.getLogger(__name__)
 
 SCRIPTS = ("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out")
+REMEMBERED = ("items", "queries", "bought", "clock", "own", "visits", "profile", "users", "forgotten", "searched")
+"""The kinds of keys that ``remember`` takes of each shopper, in its order."""
+
+SEARCHED_KEPT = 200
+"""The newest queries of a shopper whose personal shelves are found without a scan."""
+
 SHOWN_KEPT = 512
 """Shelves kept for an item and epoch: the most integers that Redis keeps in one array (``set-max-intset-entries``)."""
 
@@ -64,7 +70,11 @@ class StateStore:
         self._scripts = Scripts(client, "streams.redis", SCRIPTS)
 
     async def remember(
-        self, events: Mapping[str, Sequence[AnyEvent]], newest: int, bots: Set[str] = frozenset()
+        self,
+        events: Mapping[str, Sequence[AnyEvent]],
+        newest: int,
+        bots: Set[str] = frozenset(),
+        brought: Mapping[str, Sequence[Any]] | None = None,
     ) -> tuple[dict[str, memory.Shopper], memory.Uncounted]:
         """Add events to their shoppers' past and return it, in one round trip; with how many acts count for nothing.
 
@@ -76,14 +86,15 @@ class StateStore:
             How many of the newest touched items to return.
         bots
             Shoppers that are marked from now on: their events are remembered, but do not count as demand.
+        brought
+            By shopper, more arguments of the script, four for each event (`streams.redis.identity`).
         """
-        config = self.config
+        config, brought = self.config, brought or {}
 
         async def send(pipe: Any) -> list[Any]:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
-                kinds = ("items", "queries", "bought", "clock", "own", "visits")
-                keys = (own(number, kind, shopper) for kind in kinds)
+                keys = (own(number, kind, shopper) for kind in REMEMBERED)
                 self._scripts.add(
                     pipe,
                     "remember",
@@ -107,7 +118,10 @@ class StateStore:
                     own(number, "bot", shopper),
                     self.marked_s if shopper in bots else 0,
                     memory.ACTS,
+                    config.segments,
+                    SEARCHED_KEPT,
                     *memory.arguments(mine),
+                    *brought.get(shopper, ()),
                 )
             replies: list[Any] = await pipe.execute()
             return replies
@@ -170,6 +184,33 @@ class StateStore:
                 strict=True,
             )
         )
+
+    async def segment_trend(self, buckets: Sequence[int], segments: int) -> dict[int, dict[str, dict[str, int]]]:
+        """The counts of `trend` by the segment of who touched, for each bucket's segments of highest demand."""
+        named = await self._top([f"segments:{bucket}" for bucket in buckets], segments)
+        wanted = [
+            (bucket, segment)
+            for bucket, counts in zip(buckets, named, strict=True)
+            for segment in sorted(counts, key=lambda name: (-counts[name], name))[:segments]
+        ]
+        names = [f"trend:{bucket}:{segment}" for bucket, segment in wanted]
+        found: dict[int, dict[str, dict[str, int]]] = {}
+        for (bucket, segment), counts in zip(wanted, await self._top(names, self.config.trend_items), strict=True):
+            found.setdefault(bucket, {})[segment] = {item: int(count) for item, count in counts.items()}
+        return found
+
+    async def forgotten(self, shoppers: Sequence[str]) -> dict[str, int]:
+        """Those of some shoppers that were forgotten, and up to when (epoch ms): events until then are ignored."""
+        names = [own(shard(one, self.config.shards), "forgotten", one) for one in shoppers]
+
+        async def send(pipe: Any) -> list[Any]:
+            for name in names:
+                pipe.hget(name, "at")
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        found = zip(shoppers, await self._with_retry(send) if names else (), strict=True)
+        return {shopper: int(at) for shopper, at in found if at is not None and at.isdigit()}
 
     async def _top(self, names: Sequence[str], k: int) -> list[dict[str, float]]:
         """For each named sorted set, the ``k`` highest members of every shard, with their scores summed over shards."""

@@ -135,6 +135,10 @@ NEAR_CLICKS = st.builds(
     lambda changed: CLICK | changed,
     st.fixed_dictionaries({}, optional={"ts": TIMES, "user_id": ANYTHING, "position": SCALARS, "price": SCALARS}),
 )
+NEAR_PROFILES = st.builds(
+    lambda attributes: CLICK | {"type": "profile", "attributes": attributes},
+    st.one_of(ANYTHING, st.dictionaries(st.one_of(IDS, st.sampled_from(["segment", "x" * 65])), ANYTHING, max_size=3)),
+)
 NEAR_ITEMS = st.builds(
     lambda changed: ITEM | changed,
     st.fixed_dictionaries(
@@ -159,7 +163,8 @@ def test_schema_and_decoder_read_the_same_times(moment: str) -> None:
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(st.one_of(NEAR_EVENTS, NEAR_CLICKS))
+@given(st.one_of(NEAR_EVENTS, NEAR_CLICKS, NEAR_PROFILES))
+@example(CLICK | {"type": "profile", "attributes": {"segment": "gold", "born": 1980, "vip": True, "region": None}})
 @example(CLICK)
 @example(CLICK | {"user_id": None})
 @example(CLICK | {"user_id": None, "session_id": "s"})

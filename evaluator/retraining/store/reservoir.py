@@ -56,6 +56,23 @@ class Reservoir:
             self._drop()
         return True
 
+    def remove(self, examples: Iterable[LabelledExample]) -> None:
+        """Take examples out; the sample stays uniform, of one that is smaller until new ones come.
+
+        Examples
+        --------
+        >>> one = LabelledExample(id="1", ts=5, shopper="u", item_id="i", shelf_id="s", surface="", position=0,
+        ...     intent="look")
+        >>> reservoir = Reservoir(5, [one])
+        >>> reservoir.remove([one])
+        >>> reservoir.get()
+        []
+        """
+        gone = {example.id for example in examples}
+        self._kept = {id: example for id, example in self._kept.items() if id not in gone}
+        self._highest = [(place, id) for place, id in self._highest if id not in gone]
+        heapq.heapify(self._highest)
+
     def get(self) -> list[LabelledExample]:
         """The sample, the oldest first."""
         return sorted(self._kept.values(), key=lambda one: (one.ts, one.id))

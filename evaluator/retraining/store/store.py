@@ -6,9 +6,14 @@ are recognised by id and ignored.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cachetools import FIFOCache
 
 from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.config import ExamplesConfig
@@ -21,6 +26,9 @@ from models.training.examples import ExamplesError
 
 FUTURE_MS = 3_600_000
 """An example that is further in the future than this is refused."""
+
+FORGOTTEN_KEPT = 1_000_000
+"""The most shoppers that were forgotten and whose late examples are refused, the last ones."""
 
 FIXED_BYTES = 600
 """Memory of an example, without its query and history."""
@@ -81,6 +89,12 @@ class Buffer:
             found[example.ts // span * span][id] = example
         return dict(sorted(found.items()))
 
+    def remove(self, unwanted: Callable[[LabelledExample], bool]) -> int:
+        """Drop the examples that a function is true of; returns how many."""
+        kept = {id: example for id, example in self.examples.items() if not unwanted(example)}
+        removed, self.examples = len(self.examples) - len(kept), kept
+        return removed
+
     def clear(self) -> None:
         """Empty the buffer."""
         self.examples, self.offsets, self._bytes, self._since = {}, {}, 0, None
@@ -94,7 +108,7 @@ class ExampleStore:
     """The only writer of a folder, as a context manager; leaving it writes nothing more.
 
     ``counts`` says how many examples were ``written``, were there already (``again``), were too ``old`` to be kept
-    except for rehearsal, or were ``refused``.
+    except for rehearsal, were ``refused``, or were those of shoppers that are ``forgotten``.
 
     Raises
     ------
@@ -109,6 +123,7 @@ class ExampleStore:
         self._archive = Archive(self._folder.path)
         self._buffer = Buffer(config)
         self._safe: dict[int, int] = {}
+        self._forgotten: FIFOCache[str, int] = FIFOCache(FORGOTTEN_KEPT)
         with ExitStack() as stack:
             stack.enter_context(self._folder.writing())
             self._check_span()
@@ -136,7 +151,9 @@ class ExampleStore:
             When writing fails; nothing is lost, and the next call tries again.
         """
         for partition, offset, example in records:
-            if not self._buffer.update(partition, offset, example, now):
+            forgotten = example is not None and self._is_forgotten(example)
+            self.counts["forgotten"] += forgotten
+            if not self._buffer.update(partition, offset, None if forgotten else example, now):
                 self.counts["refused"] += 1
         if self._buffer.due(now):
             self.flush(now)
@@ -156,6 +173,59 @@ class ExampleStore:
         self._buffer.clear()
         self._tidy(now, spans.keys())
         return dict(self._safe)
+
+    def forget(self, shoppers: Mapping[str, int]) -> int:
+        """Remove the examples of shoppers that were seen up to a time (epoch ms), and refuse those that come later.
+
+        Segments are rewritten one by one: a killed process leaves the remaining ones, and is to be told again.
+
+        Returns
+        -------
+        int
+            How many examples were removed.
+
+        Raises
+        ------
+        OSError
+            When writing fails; a repetition goes on.
+        """
+        for shopper, at in shoppers.items():
+            self._forgotten[shopper] = max(at, self._forgotten.get(shopper, at))
+        removed = self._buffer.remove(self._is_forgotten)
+        names = pa.array(list(shoppers), pa.string())
+        times = pa.array([self._forgotten[shopper] for shopper in shoppers], pa.int64())
+        for one in not_replaced(self._folder.segments()):
+            removed += self._rewrite(one, names, times)
+        if gone := [one for one in self._reservoir.get() if self._is_forgotten(one)]:
+            self._reservoir.remove(gone)
+            self._saved = False
+            self._folder.write_rehearsal(table(self._reservoir.get()), self._reservoir.bound)
+            self._saved = True
+        self.counts["forgotten"] += removed
+        return removed
+
+    def _rewrite(self, segment: Segment, names: Any, times: Any) -> int:
+        """Leave out of a segment what is forgotten; returns how much that was. Segments without it are not written."""
+        with self._folder.open(segment) as file:
+            if not pc.any(pc.is_in(file.read(["shopper"])["shopper"], value_set=names)).as_py():
+                return 0
+            kept = []
+            for batch in file.iter_batches(ROW_GROUP):
+                until = times.take(pc.index_in(batch["shopper"], value_set=names))
+                gone = pc.fill_null(pc.less_equal(batch["ts"], until), False)
+                kept.append(pa.Table.from_batches([batch]).filter(pc.invert(gone)))
+            removed = int(file.metadata.num_rows) - sum(map(len, kept))
+        if not removed:
+            return 0
+        if any(map(len, kept)):
+            self._folder.write(segment, kept)
+        else:
+            self._folder.remove([segment])
+        return removed
+
+    def _is_forgotten(self, example: LabelledExample) -> bool:
+        at = self._forgotten.get(example.shopper)
+        return at is not None and example.ts <= at
 
     def waiting(self, since: int) -> int:
         """How many examples of the buffer were seen from ``since`` on (epoch ms)."""

@@ -16,16 +16,26 @@
 -- Sums that decay grow forward: what counts at time t adds 2 ^ ((t - origin) / half-life), and a reader divides by the
 -- weight of its own time. So the order of events does not matter. docs/behaviour.md has the layout of all values.
 --
--- KEYS  items, queries, bought, clock, own, visits     (of one shopper)
+-- What happened up to the time at which the shopper was forgotten is ignored.
+--
+-- KEYS  items, queries, bought, clock, own, visits, profile, users that the session logged in as, forgotten,
+--       searched     (of one shopper)
 -- ARGV  prefix of the shard's keys, ttl s, ttl s of who has bought, caps: items, queries, bought, own, visits, items of
---       the shard with statistics, together, and together before it is cut; trend bucket ms, trend ttl s, which is also for how long cells are kept; how many
+--       the shard with statistics, together, and together before it is cut; trend bucket ms, trend ttl s, which is also
+--       for how long cells are kept; how many
 --       newest items to return; prefix of the shopper's cells by bucket, how many items of one bucket may count; the key
 --       that marks the shopper as a bot, s to mark it for from now on (0: as it is); code and weight of each kind of
---       act; then per event: code, time ms, member, item id or query
+--       act; how many segments may count in a bucket; how many queries to keep whose shelves are found by them; then per
+--       event: code, time ms, member, item id or query. An event
+--       without a member counts and does not enter the history. One whose code is a capital enters it and does not
+--       count: it was brought from a session, with what it counts for
 -- Returns  {items and scores, queries and scores, bought: each newest first; number of late acts, number of acts on
---       items beyond those that may count; own items and their values; times of visits, s, ascending}
+--       items beyond those that may count; own items and their values; times of visits, s, ascending;
+--       profile, first of the users, time up to which events are ignored, clock}
 
 local items, queries, bought, clock, own, visits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local profile, users = KEYS[7], KEYS[8]
+local forgotten = tonumber(redis.call('HGET', KEYS[9], 'at') or '') or -1
 local prefix, ttl, buyer_ttl = ARGV[1], ARGV[2], ARGV[3]
 local cap_items, cap_queries, cap_bought = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local cap_own, cap_visits = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -38,7 +48,11 @@ for code, weight in string.gmatch(ARGV[19], '(%a)(%d+)') do
   weights[#weights + 1] = tonumber(weight)
   top = math.max(top, tonumber(weight))
 end
+local cap_segments, cap_searched = tonumber(ARGV[20]), tonumber(ARGV[21])
 local late, beyond = 0, 0
+local held = string.match(redis.call('HGET', profile, 'segment') or '', '^%d+:(".*")$')
+local known, segment = pcall(cjson.decode, held or 'null')
+if not known or type(segment) ~= 'string' then segment = nil end
 
 if mark_s > 0 then redis.call('SET', mark, 1, 'EX', mark_s) end
 local bot = redis.call('EXISTS', mark) == 1
@@ -61,7 +75,7 @@ local WEEK, MONTH, QUARTER, NEW_WEEK, NEW_MONTH, VISITS = 3, 4, 5, 6, 7, 8
 local BUYERS, REPEATS, DAYS, FIRST = 11, 12, 13, 14
 local SHORT = { { 1, 1 / 24, 9 }, { 2, 1, 10 } } -- column, half-life in days, column of its origin
 local REBASED = 200 -- half-lives after which an origin moves on
-local statistics, changed = {}, {}
+local statistics, changed, brought = {}, {}, {}
 
 local function of_item(item)
   local row = statistics[item]
@@ -159,6 +173,15 @@ local function weigh(mask)
   return most
 end
 
+local function count_segment(bucket, item, more)
+  local segments, trend = prefix .. 'segments:' .. bucket, prefix .. 'trend:' .. bucket .. ':' .. segment
+  if not redis.call('ZSCORE', segments, segment) and redis.call('ZCARD', segments) >= cap_segments then return end
+  redis.call('ZINCRBY', segments, more, segment)
+  redis.call('ZINCRBY', trend, more, item)
+  redis.call('EXPIRE', segments, trend_ttl)
+  redis.call('EXPIRE', trend, trend_ttl)
+end
+
 local function count(at, item, code)
   local bit = bits[code]
   local number = math.floor(at / bucket_ms)
@@ -201,7 +224,25 @@ local function count(at, item, code)
     one[2] = one[2] + more / top * forward(middle, 30)
     redis.call('ZINCRBY', prefix .. 'trend:' .. bucket, more, item)
     redis.call('EXPIRE', prefix .. 'trend:' .. bucket, trend_ttl)
+    if segment then count_segment(bucket, item, more) end
   end
+end
+
+-- An act of a session whose hour is closed: it counts for the session for good, and only the user's own items grow.
+local function bring(at, item, code)
+  local number = math.floor(at / bucket_ms)
+  if (number + 1) * bucket_ms + trend_ttl * 1000 - (now + ahead) > 0 then return end
+  local one, middle = of_shopper(item), math.max(0, (number + 0.5) * bucket_ms)
+  local s = math.floor(middle / 1000)
+  one[2] = one[2] + weights[math.log(bits[code]) / math.log(2) + 1] / top * forward(middle, 30)
+  one[5] = math.max(one[5], s)
+  if code == 'p' then
+    one[3], one[4] = one[1] == 0 and s or math.min(one[3], s), math.max(one[4], s)
+    one[1] = one[1] + 1
+  end
+  redis.call('ZADD', visits, s, string.format('%.0f', s))
+  redis.call('ZREMRANGEBYRANK', visits, 0, -cap_visits - 1)
+  brought[item] = true
 end
 
 -- Keep the items touched last.
@@ -218,21 +259,37 @@ local function cut_own()
   for i = cap_own + 1, #touched do redis.call('HDEL', own, touched[i][1]) end
 end
 
-for i = 20, #ARGV, 4 do
-  local code, at, member, what = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
+local function act(code, at, member, what)
   ahead = math.max(ahead, at - now)
   if code == 's' then
     remember(queries, at, member, cap_queries)
-  else
+    redis.call('ZADD', KEYS[10], 'GT', at, what)
+    redis.call('ZREMRANGEBYRANK', KEYS[10], 0, -cap_searched - 1)
+    redis.call('EXPIRE', KEYS[10], ttl)
+    return
+  end
+  local kind = string.lower(code)
+  if member ~= '' then
+    local new = code ~= kind and not redis.call('ZSCORE', items, member)
     remember(items, at, member, cap_items)
-    if not bot then count(at, what, code) end
-    if code == 'p' then
-      redis.call('ZADD', bought, 'GT', at, what)
-      redis.call('ZREMRANGEBYRANK', bought, 0, -cap_bought - 1)
-    end
+    if new and bits[kind] and redis.call('ZSCORE', items, member) then bring(at, what, kind) end
+  end
+  if code == kind and not bot then count(at, what, code) end
+  if kind == 'p' then
+    redis.call('ZADD', bought, 'GT', at, what)
+    redis.call('ZREMRANGEBYRANK', bought, 0, -cap_bought - 1)
   end
 end
 
+for i = 22, #ARGV, 4 do
+  local at = tonumber(ARGV[i + 1])
+  if at > forgotten then act(ARGV[i], at, ARGV[i + 2], ARGV[i + 3]) end
+end
+
+for item in pairs(brought) do
+  if not changed[item] then redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item]))) end
+end
+if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
 local changes = false
 for item in pairs(changed) do
   changes = true
@@ -260,4 +317,8 @@ return {
   beyond,
   redis.call('HGETALL', own),
   redis.call('ZRANGE', visits, 0, -1),
+  redis.call('HGETALL', profile),
+  redis.call('ZRANGE', users, 0, 0),
+  string.format('%.0f', forgotten),
+  string.format('%.0f', ahead),
 }

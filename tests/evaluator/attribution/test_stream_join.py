@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import pytest
@@ -27,6 +27,7 @@ from streams.kafka import dead_letters, topics
 from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record
+from streams.kafka.topic_reader import contents
 from streams.kafka.topics import Topics
 from streams.telemetry.meter import Meter
 
@@ -57,6 +58,7 @@ def state(
     meanwhile: Callable[[StreamJoin, "Redis"], Awaitable[None]] | None = None,
     progress: Callable[[], None] = lambda: None,
     clock: Callable[[], int] = wall_ms,
+    forgotten: Mapping[str, int] | None = None,
 ) -> tuple[dict[bytes, dict[bytes, bytes]], dict[str, int]]:
     """What Redis holds after batches, and what was counted; a process for each, that may read again what there was. Or
     one for all, and something happens before the last batch."""
@@ -64,6 +66,9 @@ def state(
 
     async def gone(*_: int) -> bool:
         return False
+
+    async def gone_shoppers(_: Sequence[str]) -> Mapping[str, int]:
+        return forgotten or {}
 
     async def read_again(_: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
         assert before is not None
@@ -81,6 +86,7 @@ def state(
                     join = StreamJoin(
                         store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
                         DeadLetterWriter(send, config), gone, read_again, None, progress, clock,
+                        gone_shoppers,
                     )  # fmt: skip
                 if meanwhile is not None and number == len(batches) - 1:
                     await meanwhile(join, client)
@@ -126,6 +132,26 @@ def test_an_event_that_breaks_alone_is_as_if_it_were_none(
     assert again == plain, "however they fall into batches, and taken again"
     healed, _ = state(kafka, redis_db, topics_config, [given[:2], given[7:8], given[10:]], given)
     assert healed == plain, "what Redis lost is read again, and what broke then breaks nothing now"
+
+
+def test_what_a_forgotten_shopper_saw_gives_no_example_and_counts_in_the_rates(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig
+) -> None:
+    topics.create(kafka, topics_config)
+    given = records(topics_config, b"{")
+    later = json.dumps({"type": "click", "event_id": "l", "ts": 3 * HOUR, "user_id": "v", "item_id": "i"}).encode()
+    given.append(Record(given[0].topic, 0, 12, 9 * HOUR, b"v", later))
+    whole, counts = state(kafka, redis_db, topics_config, [given])
+    config = topics_config.model_copy(update={"prefix": f"{topics_config.prefix}x-"})
+    topics.create(kafka, config)
+    without, fewer = state(kafka, redis_db, config, [given], forgotten={"u0": HOUR + 3, "u2": HOUR - 1, "nobody": HOUR})
+    assert (counts["closed"], fewer["closed"], fewer["examples.forgotten"]) == (3, 3, 1)
+    assert without == whole, "rates and totals are the same"
+    made = [
+        json.loads(one.value)["shopper"]
+        for one in contents(StreamsConfig(kafka=kafka, topics=config), Topics(config.prefix).examples)
+    ]
+    assert sorted(made) == ["u1", "u2"], "of u2 an earlier time was forgotten"
 
 
 def test_a_partition_that_redis_lost_altogether_is_taken_again_from_where_it_was_begun(

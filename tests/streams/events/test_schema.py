@@ -16,6 +16,7 @@ NOW = 1_750_000_000_000
 CONFIG = EventsConfig()
 GOOD: dict[str, Any] = {"type": "click", "event_id": "e1", "ts": NOW, "user_id": "u1", "item_id": "a1"}
 SEARCH: dict[str, Any] = {"type": "search", "event_id": "e1", "ts": NOW, "user_id": "u1", "query": "tv"}
+PROFILE: dict[str, Any] = {"type": "profile", "event_id": "e1", "ts": NOW, "user_id": "u1", "attributes": {"x": 1}}
 IMPRESSION: dict[str, Any] = GOOD | {
     "type": "impression",
     "shelf_id": "s",
@@ -91,6 +92,13 @@ BAD_EVENTS: dict[str, tuple[bytes | None, str, str]] = {
     "price a little beyond reason": (raw(GOOD | {"price": 1_000_000_000_001}), "invalid", "$.price"),
     "price as text": (raw(GOOD | {"price": "9.99"}), "invalid", "$.price"),
     "rating above 5": (raw(GOOD | {"type": "review", "rating": 6}), "invalid", "$.rating"),
+    "profile of nothing": (raw(PROFILE | {"attributes": {}}), "invalid", "$.attributes"),
+    "profile of too much": (raw(PROFILE | {"attributes": {str(n): n for n in range(33)}}), "invalid", "$.attributes"),
+    "profile not flat": (raw(PROFILE | {"attributes": {"likes": ["tv"]}}), "invalid", "$.attributes"),
+    "profile with a long text": (raw(PROFILE | {"attributes": {"x": "x" * 257}}), "invalid", "$.attributes"),
+    "profile beyond reason": (raw(PROFILE | {"attributes": {"x": 10**30}}), "invalid", "$.attributes"),
+    "segment a number": (raw(PROFILE | {"attributes": {"segment": 3}}), "invalid", "segment is a text"),
+    "forget nobody": (raw({"type": "forget", "event_id": "e", "ts": NOW}), "invalid", "user_id or session_id"),
     "ts without a zone": (raw(GOOD | {"ts": "2025-06-15T12:00:00"}), "invalid", "timezone"),
     "ts no time": (raw(GOOD | {"ts": "yesterday"}), "invalid", "$.ts"),
     "ts on no calendar": (raw(GOOD | {"ts": "2025-02-30T12:00:00Z"}), "invalid", "$.ts"),
@@ -186,7 +194,14 @@ def test_limits_follow_the_settings() -> None:
 
 
 def test_every_type_survives_a_round_trip() -> None:
-    more = {"query": "tv", "rating": 4, "shelf_id": "s", "surface": "feed", "items": IMPRESSION["items"]}
+    more = {
+        "attributes": {"segment": "gold", "born": 1980},
+        "query": "tv",
+        "rating": 4,
+        "shelf_id": "s",
+        "surface": "feed",
+        "items": IMPRESSION["items"],
+    }
     for kind in EVENT_TYPES:
         event = decode_event(raw(GOOD | more | {"type": kind.__struct_config__.tag}), NOW, CONFIG)
         assert type(event) is kind

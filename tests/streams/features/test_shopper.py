@@ -30,6 +30,12 @@ def test_parse_survives_separators_in_a_query() -> None:
         [b"i\xc3\xbc"],
         2,
         1,
+        [b"a", bytes(24), b"b", b"junk"],
+        [b"7", b"x"],
+        [b"segment", b'5:"gold"', b"age", b"x"],
+        [b"u1"],
+        b"4",
+        b"-inf",
     ]
     shopper, uncounted = parse(reply)
     assert uncounted == Uncounted(late=2, beyond=1)
@@ -37,5 +43,10 @@ def test_parse_survives_separators_in_a_query() -> None:
         (Touched(1_700_000_000_000, "purchase", "iü"), Touched(5, "review", "x")),
         (Asked(6, "odd\x1fquery"),),
         frozenset({"iü"}),
+        {"a": bytes(24)},
+        (7,),
+        {"segment": "gold"},
+        "u1",
+        4,
     )
-    assert parse([[], [], [], 0, 0])[0].newest_ms == 0
+    assert parse([[], [], [], 0, 0, [], [], [], [], b"-1", b"-inf"])[0].newest_ms == 0

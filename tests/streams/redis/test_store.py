@@ -228,6 +228,8 @@ def state(url: str) -> dict[str, Any]:
         changed: list[str] = []
         for key in client.scan_iter("ls:*"):
             assert client.ttl(key) > 0, key
+            if ":searched:" in key:
+                continue
             match client.type(key):
                 case "hash" if ":own:" in key:
                     held[key] = {name.decode(): own_row(row) for name, row in raw.hgetall(key).items()}

@@ -242,6 +242,27 @@ def test_nothing_is_removed_while_a_reader_opens_files(tmp_path: Path) -> None:
         assert files(tmp_path) == []
 
 
+def test_examples_of_who_was_forgotten_go_wherever_they_are_and_come_no_more(tmp_path: Path) -> None:
+    some = [example(n, ts=n * 350_000 % (4 * HOUR_MS), shopper=f"u{n % 3}") for n in range(60)]
+    until = {"u1": some[31].ts, "u2": NOW, "unknown": NOW}
+    kept = [one for one in some if one.ts > until.get(one.shopper, 0)]
+    with ExampleStore(config(tmp_path, flush_rows=25)) as store:
+        store.update(records(some[:50]), NOW)
+        store.update(records(some[50:], first=50), NOW)
+        before = files(tmp_path)
+        assert store.forget(until) == 60 - len(kept)
+        assert store.forget(until) == 0
+        store.update(records(some, first=60), NOW)
+        store.flush(NOW)
+        assert files(tmp_path)[0] in before, "rewritten in place"
+        assert store.counts["forgotten"] == 2 * (60 - len(kept))
+    assert read(tmp_path) == in_order(kept)
+    assert {one.id for one in Archive(tmp_path).rehearsal(END)} <= {one.id for one in kept}
+    with ExampleStore(config(tmp_path)) as again:  # it starts anew, and is told again
+        assert again.forget({"u0": NOW, "u1": NOW}) == len(kept)
+    assert read(tmp_path) == [] == Archive(tmp_path).rehearsal(END) and files(tmp_path) == []
+
+
 def test_what_is_too_old_or_too_much_goes_but_is_rehearsed(tmp_path: Path) -> None:
     by_hour = [[example(10 * hour + number, ts=hour * HOUR_MS) for number in range(3)] for hour in range(10)]
     with ExampleStore(config(tmp_path, keep_s=8.5 * 3_600)) as store:
