@@ -152,7 +152,8 @@ class ExampleStore:
         """
         for partition, offset, example in records:
             forgotten = example is not None and self._is_forgotten(example)
-            self.counts["forgotten"] += forgotten
+            if forgotten:
+                self.counts["forgotten"] += 1
             if not self._buffer.update(partition, offset, None if forgotten else example, now):
                 self.counts["refused"] += 1
         if self._buffer.due(now):
