@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from streams.config import TopicsConfig
-from streams.events.schema import EVENT_TYPES, Event, Item
+from streams.events.schema import EVENT_TYPES, Event, Item, Search
 from streams.events.shelf import Shelf, ShelfRecord
 from streams.kafka.topics import Topics, plan
 
@@ -28,6 +28,14 @@ RFC3339 = (
 _SHOPPER = [
     {"required": [name], "properties": {name: {"type": "string"}}, "title": f"with {name}"}
     for name in ("user_id", "session_id")
+]
+_ASKED = [
+    {"required": ["query"], "properties": {"query": {"type": "string", "pattern": r"\S"}}, "title": "with a query"},
+    {
+        "required": ["filters"],
+        "properties": {"filters": {"type": "object", "minProperties": 1}},
+        "title": "with filters",
+    },
 ]
 
 Schema = dict[str, Any]
@@ -90,6 +98,7 @@ def components(reference: str) -> dict[str, Schema]:
     _, schemas = msgspec.json.schema_components(structs, ref_template=reference)
     for kind in EVENT_TYPES:
         schemas[kind.__name__] |= {"anyOf": _SHOPPER}
+    schemas[Search.__name__] |= {"allOf": [{"anyOf": _ASKED}]}
     _refine_times(schemas)
     return schemas
 
