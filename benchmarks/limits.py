@@ -39,9 +39,11 @@ from streams.clock import wall_ms
 from streams.config import CandidatesConfig, PolicyConfig, StreamsConfig
 from streams.events.schema import AnyEvent, normalise
 from streams.events.shelf import Shelf
+from streams.features.behaviour import Behaviour
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
-from streams.ranking.recommender import RankRequest, Recommender, anchors
+from streams.ranking.live_behaviour import LiveBehaviour
+from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from streams.redis.client import ShelfClient
 from streams.redis.store import StateStore
 from streams.serving.loaded_model import LoadedModel, fetch, load
@@ -98,15 +100,25 @@ class Rankings:
         self.config, self.world, self.store = config, world, store
         self._random = random.Random(seed)
         self._trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
+        self._live = LiveBehaviour(self.store, Behaviour(), config.state)
         settings = dict(_configs(config, len(world.items)))
         self._recommenders = {
-            name: Recommender(model.catalogue, model.scorer, self._trending, of, queries=model.queries)
+            name: Recommender(
+                model.catalogue,
+                model.scorer,
+                self._trending,
+                of,
+                queries=model.queries,
+                behaviour=self._live.behaviour,
+                feeds=model.feeds,
+            )
             for name, of in settings.items()
         }
         self._for: dict[Aim, list[str]] = {}
 
     async def refresh(self, now_ms: int) -> None:
-        """Read the demand."""
+        """Read the demand and the statistics of behaviour."""
+        await self._live.refresh(now_ms)
         current = self._trending.bucket(now_ms)
         counts = await self.store.trend([current - age for age in range(self.config.state.trend_buckets)])
         for bucket, by_item in counts.items():
@@ -118,7 +130,8 @@ class Rankings:
         """The shelves of the named recommenders for a page."""
         past, _ = await self.store.remember({shopper: []}, self.config.worker.recent_items)
         request = _request(shopper, aim, past[shopper], now_ms)
-        together = await self.store.together(anchors(request), self.config.candidates.together)
+        await self._live.read(remembered_items(request), now_ms)
+        together = self._live.together(anchors(request), self.config.candidates.together)
         some = {name: one for name, one in self._recommenders.items() if name in names}
         return {name: one.recommend([request], together, now_ms).records[0].shelf for name, one in some.items()}
 
