@@ -188,9 +188,13 @@ class _Lines:
 
 
 def _log_prices(prices: Floats, what: npt.NDArray[np.int32], catalogue: Sequence[float]) -> Floats:
-    """Logarithms; a purchase without a price has the catalogue's, or else none (NaN)."""
-    found: Floats = np.log(np.where(np.isnan(prices), np.array(catalogue)[what], prices) + 0.01)
-    return found
+    """Logarithms; without a price the catalogue's, else the mean of the item's other purchases, else none (NaN)."""
+    logs: Floats = np.log(np.where(np.isnan(prices), np.array(catalogue)[what], prices) + 0.01)
+    there = ~np.isnan(logs)
+    count = np.bincount(what[there], minlength=len(catalogue))
+    sums = np.bincount(what[there], logs[there], len(catalogue))
+    means = np.divide(sums, count, out=np.full(len(catalogue), np.nan), where=count > 0)
+    return np.where(there, logs, means[what])
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -135,12 +135,15 @@ def test_a_shoppers_hour_is_an_order_and_what_is_left_out_is_told(tmp_path: Path
 
 def test_a_csv_is_read_by_a_mapping(tmp_path: Path) -> None:
     table = tmp_path / "orders.csv"
-    table.write_text("who,sku,when,paid\nann,a,2026-01-02T10:00:00Z,3.5\nann,b,2026-01-02T10:00:00Z,\n")
+    table.write_text(
+        "who,sku,when,paid\nann,a,2026-01-02T10:00:00Z,3.5\nann,b,2026-01-02T10:00:00Z,\nann,a,2026-01-03T10:00:00Z,\n"
+    )
     items = written(tmp_path / "items.jsonl", [{"item_id": one, "title": f"lamp {one}"} for one in "ab"])
     names = ("type==purchase", "user_id=who", "item_id=sku", "ts=when", "price=paid", "event_id={who}-{sku}-{when}")
     read = HistoryFiles([table], items, mapping.load(fields=names)).read(lambda _done, _total: None)
-    assert [order.items.tolist() for order in read.orders] == [[0, 1]]
-    assert np.allclose(read.orders[0].prices, np.log(3.51))
+    assert [order.items.tolist() for order in read.orders] == [[0, 1], [0]]
+    prices = np.concatenate([order.prices for order in read.orders])
+    assert np.allclose(prices, np.log([3.51, np.nan, 3.51]), equal_nan=True)
 
 
 @pytest.mark.parametrize(
