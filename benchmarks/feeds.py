@@ -5,28 +5,20 @@ Knows statistics and the contenders of ``liveshelf evaluate``; nothing of what i
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.purchases import History, Order, Ranked, ranked
-from evaluator.offline.contenders.collaborative import EASE, ByNeighbours, ItemKNN
-from streams.features.behaviour import (
-    NEWEST,
-    PAIRED_OWN,
-    ItemModel,
-    Reals,
-    Scores,
-    ShopHistory,
-    text_matches,
-)
+from benchmarks.purchases import History, Ranked, case, ranked
+from evaluator.offline.contenders.collaborative import ByNeighbours, ItemKNN
+from models.ranker import ease
+from streams.features import history
+from streams.features.behaviour import NEWEST, ItemModel, Reals, Scores, text_matches
+from streams.features.history import Flags, Order, bought
 from streams.features.items import DAY_MS, FIRST, Floats, Places
 from streams.features.own import OwnItems
-
-REFIT_MS = 7 * DAY_MS
-"""How often item-to-item models are learned anew."""
 
 ROW = 200
 """The largest weights of EASE that are kept for each item, where all of them are too many."""
@@ -40,53 +32,23 @@ REFERENCE = (
 )
 """What a team would give LightGBM first: thirteen features of behaviour, and two text cosines."""
 
-LIMITS = {"own": 120, "linear": 100, "together": 60, "week": 60, "day": 30, "new": 30}
-"""How many candidates each source of behaviour brings."""
-
-BY_TEXT = 30
-"""How many the nearest by text are."""
-
-SOURCES = (*LIMITS, "text")
-"""Sources of candidates, by bit."""
-
-Flags = npt.NDArray[np.bool_]
-
 
 @dataclass(slots=True, eq=False)
-class Asked:
-    """An order to predict, as it was known before it.
+class Asked(history.Asked):
+    """An order to predict, with what other systems say.
 
     Attributes
     ----------
-    places, masks
-        Candidates, and by bit which sources brought each.
-    features, reference
-        float32 [n, F] and [n, 15] of the candidates.
+    reference
+        float32 [n, 15] of the candidates, as :data:`REFERENCE`.
     rankings
         By system.
     """
 
-    order: Order
-    old: Flags
-    places: Places
-    masks: npt.NDArray[np.int64]
-    features: Reals
     reference: Reals
     rankings: dict[str, Ranked] = field(default_factory=dict)
 
-    @property
-    def truth(self) -> tuple[Places, Places]:
-        """What was bought, and what of it was new to the shopper."""
-        items = self.order.items
-        return items, items[~self.old[items]]
-
-    @property
-    def hits(self) -> Flags:
-        """Which candidates were bought."""
-        found: Flags = np.isin(self.places, self.order.items)
-        return found
-
-    def rank(self, scores: Floats, kept: Flags | None = None) -> Ranked:
+    def rank(self, scores: npt.NDArray[np.floating], kept: Flags | None = None) -> Ranked:
         """Rank the candidates, or some of them."""
         places, scores = (self.places, scores) if kept is None else (self.places[kept], scores[kept])
         return ranked(scores, places, self.old[places])
@@ -113,91 +75,43 @@ class Days:
         return np.asarray(self._cells[max(0, day - days + 1) : day + 1].sum(0), np.float64)
 
 
-class Replay:
-    """All orders in time: what every system knew before each order that is asked for.
+class Replay(history.Replay):
+    """A replay that knows what simple systems would say too.
 
     Attributes
     ----------
     seconds
-        CPU time that candidates and features took, by order.
+        CPU time that candidates and features took, by question.
     """
 
-    def __init__(self, history: History, vectors: Reals, regularisation: float) -> None:
-        self.history, self.regularisation = history, regularisation
-        self.vectors, self.count = vectors, len(history.ids)
-        self.past = ShopHistory()
-        self.ids = [str(place) for place in range(self.count)]
-        self.past.items.places(self.ids)
-        self.behaviour = self.past.behaviour
-        self.days = Days(history.orders, self.count)
-        self.neighbours = np.zeros((self.count, self.count), np.float32)
-        self.linear = np.zeros((self.count, self.count), np.float32)
-        self.cut = np.zeros((self.count, self.count), np.float32)
-        self.model: ItemModel | None = None
+    def __init__(self, purchases: History, vectors: Reals, regularisation: float) -> None:
+        super().__init__(purchases.orders, vectors, regularisation)
+        self.days = Days(purchases.orders, self.count)
+        self.neighbours, self.linear, self.cut = np.zeros((3, self.count, self.count), np.float32)
         self.seconds: list[float] = []
-        self._learned_ms = -REFIT_MS
 
-    def run(self, wanted: Mapping[int, Sequence[Probe]], say: Callable[[str], None]) -> None:
-        """Answer the probes of orders, by number."""
-        for number, order in enumerate(self.history.orders):
-            if number in wanted:
-                if order.ts - self._learned_ms >= REFIT_MS:
-                    self.learn(self.history.orders[:number])
-                    self._learned_ms = order.ts
-                    say(f"{number} of {len(self.history.orders)} orders")
-                self.behaviour.refresh(order.ts)
-                for probe in wanted[number]:
-                    probe(self, order)
-            self.days.add(order)
-            self.past.update(order.shopper, [self.ids[place] for place in order.items.tolist()], order.prices, order.ts)
+    def update(self, order: Order) -> None:
+        """Take an order in."""
+        self.days.add(order)
+        super().update(order)
 
     def learn(self, orders: Sequence[Order]) -> None:
-        """Learn the item-to-item models from orders."""
-        cases = [order.case for order in orders]
-        for model in (EASE(str(self.regularisation)), ItemKNN()):
-            model.learn(cases, 0.0)
-            if isinstance(model, EASE):
-                self.linear = dense(model, self.count)
-                self.model = ItemModel.cut(self.linear, ROW)
-                least = np.partition(self.linear, -min(ROW, self.count), axis=1)[:, -min(ROW, self.count)]
-                self.cut = np.where(self.linear >= least[:, None], self.linear, 0)
-            else:
-                self.neighbours = dense(model, self.count)
+        """Learn the item-to-item models from orders, EASE with all its weights too."""
+        self.linear = ease(bought(orders, self.count), self.regularisation)
+        self.model = ItemModel.cut(self.linear, ROW)
+        least = np.partition(self.linear, -min(ROW, self.count), axis=1)[:, -min(ROW, self.count)]
+        self.cut = np.where(self.linear >= least[:, None], self.linear, 0)
+        nearest = ItemKNN()
+        nearest.learn([case(order) for order in orders], 0.0)
+        self.neighbours = dense(nearest, self.count)
 
-    @property
-    def known(self) -> Places:
-        """Items that were sold before."""
-        return np.flatnonzero(self.past.items.known)
-
-    def ask(self, order: Order, own: OwnItems) -> tuple[Asked, Scores]:
-        """Candidates and features for an order, given what is remembered of its shopper."""
+    def question(self, order: Order, own: OwnItems) -> tuple[Asked, Scores]:
+        """As :meth:`ask`, with the features of the reference."""
         clock = time.process_time()
-        scores = self.behaviour.scores(own, order.ts, self.model)
-        places, masks = self._candidates(scores)
-        features = self.features(scores, places)
+        asked, scores = self.ask(order, own)
         self.seconds.append(time.process_time() - clock)
-        old = np.zeros(self.count, bool)
-        old[own.places] = True
-        return Asked(order, old, places, masks, features, self._reference(scores, places)), scores
-
-    def features(self, scores: Scores, places: Places) -> Reals:
-        """Features of some items."""
-        nearest = scores.own.places[:PAIRED_OWN]
-        text = text_matches(self.vectors[places], self.vectors[nearest], scores.since[: len(nearest)])
-        return self.behaviour.features(scores, places, text)
-
-    def _candidates(self, scores: Scores) -> tuple[Places, npt.NDArray[np.int64]]:
-        """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""
-        found = self.behaviour.candidates(scores, LIMITS)
-        own = scores.own.places[:PAIRED_OWN]
-        others = self.known[~np.isin(self.known, scores.own.places)]
-        near = text_matches(self.vectors[others], self.vectors[own], scores.since[: len(own)])[:, 0]
-        found["text"] = others[np.argsort(-near, kind="stable")[:BY_TEXT]]
-        masks = np.zeros(self.count, np.int64)
-        for bit, name in enumerate(SOURCES):
-            masks[found.get(name, np.zeros(0, np.int64))] |= 1 << bit
-        places = np.flatnonzero(masks)
-        return places, masks[places]
+        reference = self._reference(scores, asked.places)
+        return Asked(order, asked.old, asked.places, asked.masks, asked.features, reference), scores
 
     def rank(self, asked: Asked, scores: Scores) -> None:
         """Rank all known items by every simple system."""

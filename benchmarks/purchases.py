@@ -14,27 +14,18 @@ import numpy.typing as npt
 from evaluator.offline.data import Case
 from evaluator.preparation.purchases import purchases
 from evaluator.preparation.tables import match_columns, read_table
+from models.measures.ranking import ndcg_of_found
+from streams.features.history import Order
 from streams.features.items import Floats, Places
 
 FIELDS = ("item", "text", "list", "shopper", "time")
 SHELF, SHORT, CANDIDATES = 20, 10, 100
-DISCOUNTS = 1 / np.log2(np.arange(2, SHELF + 2))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Order:
-    """What a shopper bought at a time, epoch ms: distinct items by place, with the logarithms of their prices."""
-
-    shopper: str
-    ts: int
-    items: Places
-    prices: Floats
-
-    @property
-    def case(self) -> Case:
-        """For contenders; an item's id is its place."""
-        ids = tuple(map(str, self.items.tolist()))
-        return Case("", ids, np.ones(len(ids)), shopper=self.shopper, ts=self.ts)
+def case(order: Order) -> Case:
+    """An order for contenders; an item's id is its place."""
+    ids = tuple(map(str, order.items.tolist()))
+    return Case("", ids, np.ones(len(ids)), shopper=order.shopper, ts=order.ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ class Ranked:
     new: Places
 
 
-def ranked(scores: Floats, places: Places, old: npt.NDArray[np.bool_]) -> Ranked:
+def ranked(scores: npt.NDArray[np.floating], places: Places, old: npt.NDArray[np.bool_]) -> Ranked:
     """Rank places by their scores; ``old`` says which of them were bought before. Equal scores keep their order.
 
     Examples
@@ -107,10 +98,8 @@ def measures(found: Places, truth: Places) -> tuple[float, ...]:
     if not len(truth):
         return (np.nan,) * len(MEASURES)
     hits = np.isin(found, truth)
-    ideal = DISCOUNTS[: min(SHELF, len(truth))].sum()
-    gained = (hits[:SHELF] * DISCOUNTS[: len(hits[:SHELF])]).sum() / ideal
     recalls = [float(hits[:depth].sum() / len(truth)) for depth in (SHELF, CANDIDATES)]
-    return float(hits[:SHORT].any()), recalls[0], float(gained), recalls[1]
+    return float(hits[:SHORT].any()), recalls[0], ndcg_of_found(hits, len(truth), SHELF), recalls[1]
 
 
 def table(rankings: Sequence[Ranked], truths: Sequence[tuple[Places, Places]]) -> dict[str, Floats]:

@@ -19,9 +19,9 @@ import typer
 from rich.console import Console
 
 from benchmarks.data import PURCHASES, data_folder
-from benchmarks.feeds import REFERENCE, SHARES, SOURCES, Asked, Flags, Probe, Replay, dense
-from benchmarks.purchases import MEASURES, History, Order, Ranked, epoch_ms, ranked, read, table
-from benchmarks.rankers import Blend, Net, Trees
+from benchmarks.feeds import REFERENCE, SHARES, Asked, Probe, Replay, dense
+from benchmarks.purchases import MEASURES, History, Ranked, case, epoch_ms, ranked, read, table
+from benchmarks.rankers import Blend, linear, network, trees
 from benchmarks.report import Report, Value
 from benchmarks.sasrec import Trained
 from benchmarks.smoke import smoke
@@ -30,9 +30,10 @@ from evaluator.offline.contenders.collaborative import EASE
 from evaluator.offline.data import Case
 from evaluator.offline.resampling import Resampling, compare, interval
 from models.encoder import Encoder
+from models.ranker import Linear, Network, Trees
 from streams.features.behaviour import FEATURES, GROUPS, Reals
+from streams.features.history import COLD_EVENTS, SOURCES, Flags, Order
 from streams.features.items import FIRST, VISITS, Floats, Places
-from streams.features.own import Memory
 
 LEAST_PAST = 5
 LAMBDAS = (100.0, 200.0, 500.0, 1_000.0)
@@ -41,12 +42,8 @@ FEWER = (100, 0.15)
 """Trees and rate of a faster ranker; what is left out is compared with it."""
 
 TUNED_SEQUENCES = 300
-COLD_EVENTS = (1, 2, 5)
 COLD_SHOWN = 5
 """Unseen items that are shown beside an order's others, when unseen items are compared."""
-
-REMEMBERED_MS = 60_000
-"""How long before the question a cold shopper's events were."""
 
 Ranker = Callable[[Asked], Ranked]
 Say = Callable[[str], None]
@@ -132,12 +129,12 @@ class Bench:
         for number in self.reported:
             wanted[number].append(self._similar(number, by_visit))
         replay = Replay(self.history, vectors, regularisation)
-        replay.run(wanted, self.say)
+        replay.run(wanted, lambda gone: None if gone % 1_000 else self.say(f"{gone} orders"))
         return replay
 
     def _feed(self, number: int, rank: bool) -> Probe:
         def probe(replay: Replay, order: Order) -> None:
-            asked, scores = replay.ask(order, replay.past.shoppers[order.shopper].get())
+            asked, scores = replay.question(order, replay.past.shoppers[order.shopper].get())
             self.answers.asked[number] = asked
             if rank:
                 replay.rank(asked, scores)
@@ -151,10 +148,7 @@ class Bench:
     def _cold_shopper(self) -> Probe:
         def probe(replay: Replay, order: Order) -> None:
             for events in COLD_EVENTS:
-                memory = Memory()
-                memory.add(order.items[:events], order.ts - REMEMBERED_MS)
-                rest = Order(order.shopper, order.ts, order.items[events:], order.prices[events:])
-                asked, scores = replay.ask(rest, memory.get())
+                asked, scores = replay.question(*order.after(events))
                 replay.rank(asked, scores)
                 self.answers.cold_shoppers[events].append(asked)
 
@@ -201,7 +195,7 @@ class Bench:
         old = [order for order in self.history.orders if order.ts < start]
         for regularisation in LAMBDAS:
             model = EASE(str(regularisation))
-            model.learn([order.case for order in old], 0.0)
+            model.learn([case(order) for order in old], 0.0)
             weights, past = dense(model, len(self.history.ids)), defaultdict[str, set[int]](set)
             rankings, truths = [], []
             for number, order in enumerate(self.history.orders):
@@ -216,7 +210,7 @@ class Bench:
             best = max(best, (value, regularisation))
         return best[1]
 
-    def feeds(self, epochs: Sequence[int]) -> tuple[Blend, Net]:
+    def feeds(self, epochs: Sequence[int]) -> tuple[Blend, Linear]:
         """The table: every system on the reported month, chosen on the first."""
         report, tuned, asked = self.report, self.of(self.tuned), self.of(self.reported)
         truths = [one.truth for one in tuned]
@@ -226,19 +220,18 @@ class Bench:
         rankings |= self._sequences(epochs)
         learned = self.of(self.before_reported)
         begin = time.process_time()
-        first, trees = Net(learned, 0), Trees.train(learned, np.arange(len(FEATURES)))
+        first, slow = linear(learned), trees(learned)
         report.facts["training_cpu_s"] = time.process_time() - begin
-        behaviour = np.arange(len(REFERENCE) - 2)
-        for name, columns in (("13 features", behaviour), ("13 features, 2 cosines", np.arange(len(REFERENCE)))):
-            reference = Trees.train(learned, columns, reference=True)
+        for name, columns in (("13 features", REFERENCE[:-2]), ("13 features, 2 cosines", REFERENCE)):
+            reference = trees(learned, columns, reference=True)
             rankings[f"LightGBM, {name}"] = [one.rank(reference.scores(one.reference)) for one in asked]
         rankings["ours, linear (the first stage)"] = [one.rank(first.scores(one.features)) for one in asked]
-        fewer = Trees.train(learned, np.arange(len(FEATURES)), *FEWER)
+        fewer = trees(learned, FEATURES, *FEWER)
         rankings["ours, 100 trees"] = [staged(one, fewer, first) for one in asked]
-        net = Net(learned, 64)
+        net = network(learned)
         rankings["ours, network"] = [staged(one, net, first) for one in asked]
-        rankings["ours, trees"] = [staged(one, trees, first) for one in asked]
-        both = Blend(trees, net)
+        rankings["ours, trees"] = [staged(one, slow, first) for one in asked]
+        both = Blend(slow, net)
         rankings["ours"] = [staged(one, both, first) for one in asked]
         rankings["ours, all candidates"] = [one.rank(both.scores(one.features)) for one in asked]
         self.resampling = Resampling.of([one.order.shopper for one in asked])
@@ -308,7 +301,7 @@ class Bench:
     def _sequence(self, model: Trained, one: Asked, before: Sequence[int]) -> Ranked:
         return ranked(model.scores(before), np.arange(len(one.old)), one.old)
 
-    def left_out(self, ours: Blend, first: Net) -> None:
+    def left_out(self, ours: Blend, first: Linear) -> None:
         """Each source and each group of features left out of ours; groups are learned without."""
         asked, learned = self.of(self.reported), self.of(self.before_reported)
         truths = [one.truth for one in asked]
@@ -321,8 +314,7 @@ class Bench:
             alone = float(bought.mean()) if len(bought) else None
             self.report.row(part="without source", system=name, share=float(brought), bought_alone=alone, **row)
         for name in GROUPS:
-            columns = np.array([place for place, one in enumerate(FEATURES) if one not in GROUPS[name]])
-            without = Trees.train(learned, columns, *FEWER)
+            without = trees(learned, [one for one in FEATURES if one not in GROUPS[name]], *FEWER)
             rankings = [staged(one, without, first) for one in asked]
             self.report.row(part="without features", system=name, **figures(table(rankings, truths), self.resampling))
             self.say(f"without {name}")
@@ -330,9 +322,9 @@ class Bench:
     def cold_items(self, ours: Blend) -> None:
         """Items first sold in the reported month: those chosen from text, beside random ones, at equal exposure."""
         names = (*GROUPS["text"], *GROUPS["price"], *GROUPS["shopper"])
-        text = Trees.train(self.of(self.before_reported), np.array([FEATURES.index(name) for name in names]), *FEWER)
+        text = trees(self.of(self.before_reported), names, *FEWER)
         nearest = FEATURES.index("text_nearest")
-        systems: dict[str, Callable[[Reals], Floats]] = {
+        systems: dict[str, Callable[[Reals], Floats | Reals]] = {
             "trees over text": text.scores,
             "nearest by text": lambda rows: rows[:, nearest].astype(np.float64),
             "ours": ours.scores,
@@ -359,11 +351,11 @@ class Bench:
             of_random = {"of_random": ratio.value, "of_random_low": ratio.low, "of_random_high": ratio.high}
             self.report.row(part="cold items", system=name, **row, **of_random)
 
-    def cold_shoppers(self, ours: Blend, first: Net) -> None:
+    def cold_shoppers(self, ours: Blend, first: Linear) -> None:
         """First orders of the reported month: after some of their items, the others."""
         every = self.answers.cold_shoppers
         early = [one for some in every.values() for one in some if one.order.ts < self.months.report]
-        mixed = Trees.train([*self.of(self.before_reported), *early], np.arange(len(FEATURES)), *FEWER)
+        mixed = trees([*self.of(self.before_reported), *early], FEATURES, *FEWER)
         for events, some in every.items():
             asked = [one for one in some if one.order.ts >= self.months.report]
             if not asked:
@@ -386,11 +378,11 @@ class Bench:
             at = interval(draws.mean(values))
             self.report.row(part="similar", system=name, recall_20=at.value, low=at.low, high=at.high)
 
-    def speed(self, ours: Blend, first: Net, replay: Replay) -> None:
+    def speed(self, ours: Blend, first: Linear, replay: Replay) -> None:
         """CPU milliseconds of one thread: candidates and features of a shopper, and ranking so many candidates."""
         features = np.concatenate([one.features for one in self.of(self.reported)[:50]])
         self.report.row(part="speed", system="candidates and features", cpu_ms=float(np.median(replay.seconds)) * 1_000)
-        for name, scores in (("trees", ours.trees.scores), ("network", ours.net.scores), ("linear", first.scores)):
+        for name, scores in (("trees", ours.trees.scores), ("network", ours.network.scores), ("linear", first.scores)):
             for count in (100, 300):
                 rows, times = features[:count], []
                 for _ in range(50):
@@ -412,7 +404,7 @@ class Bench:
 COLD_SYSTEMS = ("best sellers, 7 days", "item-kNN by visit, decayed", "EASE")
 
 
-def staged(one: Asked, ranker: Trees | Net | Blend, first: Net, allowed: Flags | None = None) -> Ranked:
+def staged(one: Asked, ranker: Trees | Network | Blend, first: Linear, allowed: Flags | None = None) -> Ranked:
     """The first stage's hundred candidates, ranked: of all, and of the new ones."""
     allowed = np.ones(len(one.places), bool) if allowed is None else allowed
     chosen = one.rank(first.scores(one.features), allowed)
@@ -443,8 +435,8 @@ def _with(share: float) -> str:
 
 def _alone(order: Order) -> Case:
     """An order as a row of its own, whoever made it."""
-    case = order.case
-    return Case(f"{order.ts} {order.shopper}", case.items, case.gains, ts=order.ts)
+    one = case(order)
+    return Case(f"{order.ts} {order.shopper}", one.items, one.gains, ts=order.ts)
 
 
 def encoded(texts: Sequence[str]) -> Reals:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from redis.asyncio import Redis
 
-from benchmarks.purchases import CANDIDATES, History, Order, Ranked
+from benchmarks.purchases import CANDIDATES, History, Ranked
 from liveshelf.stack.redis import LocalRedis
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
@@ -20,6 +20,7 @@ from streams.catalog.embedding import Embedding, text, text_hash
 from streams.config import PolicyConfig, StreamsConfig
 from streams.events.schema import AnyEvent, Item, Purchase
 from streams.features.behaviour import Behaviour
+from streams.features.history import Order
 from streams.features.trending import Trending
 from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items

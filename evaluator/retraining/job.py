@@ -155,7 +155,7 @@ class Job:
         trained.metrics["afresh"] = float(trained is not tries[0])
         folder = self.folder / CHALLENGER
         shutil.rmtree(folder, ignore_errors=True)
-        version.save(trained, folder)
+        version.save(trained, self.base, folder)
         since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (dataset.since, dataset.until))
         data = Data(SOURCE, len(dataset.train), since, until, version.data_hash(dataset.train))
         about = version.describe(self.store, self.base, trained, folder, data)
@@ -220,6 +220,7 @@ class Job:
             head=part("head"),
             adapter=part("adapter"),
             cross_encoder=part("cross_encoder"),
+            ranker=part("ranker"),
         )
 
     def _served(self, chosen: Parts, start: Start, texts: set[str]) -> Served:

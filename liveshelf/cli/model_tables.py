@@ -56,6 +56,7 @@ def page(one: Manifest, slots: Slots) -> list[Table]:
         ("created", f"{one.created_at:%Y-%m-%d %H:%M:%S %Z}, {ago(time.time() - one.created_at.timestamp())} ago"),
         ("method", one.method),
         ("architecture", one.architecture),
+        ("parts", ", ".join(dict.fromkeys(path.partition("/")[0] for path in one.files if "/" in path))),
         ("parent", one.parent or ""),
         ("encoder", f"{one.encoder} @{one.encoder_fingerprint}"),
         ("data", f"{data.examples:,} examples of {data.source}"),

@@ -8,6 +8,9 @@ import typer
 from liveshelf.cli.options import number, pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.ranker import Kind
     from models.training.descriptions import Descriptions
 
 Pairs = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as item=title; repeatable.")]
@@ -23,6 +26,18 @@ def train(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Events instead of examples, in a format that replay takes."),
     ] = None,
+    from_history: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Purchases, to learn a ranker by behaviour from; in time, repeatable."
+        ),
+    ] = None,
+    ranker: Annotated[
+        Literal["linear", "trees", "network"], typer.Option(help="What ranks, with --from-history.")
+    ] = "trees",
+    orders: Annotated[
+        int, typer.Option(min=200, help="With --from-history: the newest orders that are learned from and judged by.")
+    ] = 2_000,
     items: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The catalogue, in a format that import items takes."),
@@ -107,6 +122,14 @@ def train(
 
     if method not in RECIPES:
         raise typer.BadParameter(f"{method!r} is none of {', '.join(RECIPES)}", param_hint="--method")
+    if from_history:
+        if file or events or not items:
+            raise typer.BadParameter("--from-history needs --items, and neither a file of examples nor --events")
+        with explain_errors():
+            _from_history(
+                from_history, items, events_mapping, items_mapping, fields or (), ranker, orders, parent, seed, notes
+            )
+        return
     if (file is None) == (events is None) or (events and not items) or (events and dev):
         raise typer.BadParameter("give a file of examples, or --events and --items; --dev goes with the former")
     if keep and not parent:
@@ -155,6 +178,27 @@ def train(
         if older or keep:
             steps.append(Rehearsal(Source(older, None, *reading) if older else None, older_share))
         run_train(settings(), source, config, steps=steps, trials=search, parent=parent, notes=notes, console=console)
+
+
+def _from_history(
+    files: "Sequence[Path]",
+    items: Path,
+    events_mapping: str | None,
+    items_mapping: str | None,
+    fields: "Sequence[str]",
+    kind: "Kind",
+    orders: int,
+    parent: str | None,
+    seed: int,
+    notes: str,
+) -> None:
+    from liveshelf.terminal import console, settings
+    from liveshelf.training.data import mapped
+    from liveshelf.training.from_history import run_history
+    from liveshelf.training.history import HistoryFiles
+
+    history = HistoryFiles(files, items, mapped(events_mapping).with_fields(fields), mapped(items_mapping))
+    run_history(settings(), history, kind=kind, orders=orders, parent=parent, seed=seed, notes=notes, console=console)
 
 
 def _described(given: list[str] | None) -> "Descriptions":

@@ -132,7 +132,7 @@ class EventFiles:
         return f"{self.events} and {self.items} make no examples: {_listed(counts)}"
 
     def _events(self, counts: Counter[str]) -> Iterator[AnyEvent]:
-        for number, event in enumerate(records(self.events, "events", self.events_mapping, counts)):
+        for number, event in enumerate(records(self.events, "events", mapped(self.events_mapping), counts)):
             if number == self.limit:
                 break
             if not isinstance(event, Item):
@@ -151,11 +151,11 @@ class EventFiles:
 
 def item_texts(path: Path, mapping: str | None = None, counts: Counter[str] | None = None) -> dict[str, str]:
     """The text that the encoder reads, of each item in a file by id; the last record of an item counts."""
-    read = records(path, "items", mapping, Counter() if counts is None else counts)
+    read = records(path, "items", mapped(mapping), Counter() if counts is None else counts)
     return {item.item_id: text(item) for item in read if isinstance(item, Item)}
 
 
-def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -> Iterator[AnyEvent | Item]:
+def records(path: Path, kind: Kind, mapping: MappingConfig, counts: Counter[str]) -> Iterator[AnyEvent | Item]:
     """Valid events or items of a file; refused records are counted by reason.
 
     Records from the future are found by the wall clock: a file does not say when its lines were written, and what it
@@ -168,7 +168,7 @@ def records(path: Path, kind: Kind, mapping: str | None, counts: Counter[str]) -
     """
     try:
         with Source(path) as source:
-            for entry in files.read(source, kind, mapped(mapping), wall_ms(), EventsConfig()):
+            for entry in files.read(source, kind, mapping, wall_ms(), EventsConfig()):
                 if isinstance(entry.outcome, Refusal):
                     counts[f"{entry.outcome.reason} {kind}"] += 1
                 else:

@@ -140,7 +140,7 @@ def run_train(
 def _put(store: ModelStore, base: Parts, trained: Trained, data: Data, notes: str) -> Manifest:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        version.save(trained, folder)
+        version.save(trained, base, folder)
         return store.put(folder, version.describe(store, base, trained, folder, data, notes))
 
 

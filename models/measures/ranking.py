@@ -72,6 +72,26 @@ def ndcg(gains: Numbers, at: int = DEPTH) -> float:
     return dcg(gains, at) / best if best > 0 else math.nan
 
 
+def ndcg_of_found(hits: npt.NDArray[np.bool_], wanted: int, at: int = DEPTH) -> float:
+    """nDCG where all that is wanted is worth the same, and what is not in the ranking counts as missed.
+
+    Parameters
+    ----------
+    hits
+        Of a ranking, best first: which are wanted.
+    wanted
+        How many there are; NaN is returned where there is none.
+
+    Examples
+    --------
+    >>> round(ndcg_of_found(np.array([False, True, False]), wanted=2), 3)
+    0.387
+    """
+    if not wanted:
+        return math.nan
+    return dcg(hits.astype(np.float64), at) / float(discounts(min(at, wanted)).sum())
+
+
 def random_ndcg(gains: Numbers, at: int = DEPTH) -> float:
     """The nDCG that a random order has on average; NaN where no order is better than another.
 

@@ -82,7 +82,7 @@ def packaged(known: Sequence[str]) -> Linear:
     Examples
     --------
     >>> from models.ranker import packaged
-    >>> packaged(["times_decayed"])
+    >>> packaged(["age"])
     Traceback (most recent call last):
     ...
     models.weights.WeightsError: the ranker needs features that are not computed here: ...
@@ -98,7 +98,7 @@ def packaged(known: Sequence[str]) -> Linear:
     return Linear(Columns.of(tuple(features), known), scaling, weights)
 
 
-def save(ranker: Ranker, folder: Path, first: Linear | None = None) -> None:
+def save(ranker: Ranker, first: Linear | None, folder: Path) -> None:
     """Write a ranker, and the linear one before it; equal rankers make equal bytes.
 
     Raises

@@ -52,14 +52,14 @@ class ItemWeights:
 
     @classmethod
     def of(cls, ids: tuple[str, ...], dense: Floats, kept: int = KEPT) -> "ItemWeights":
-        """The largest weights of float32 [n, n]; of equal ones those of the lowest slots."""
+        """The largest weights above zero of float32 [n, n]; of equal ones those of the lowest slots."""
         count = min(kept, len(ids))
         slots = np.zeros((len(ids), count), np.int32)
         for start in range(0, len(ids), 256):  # whole rows of places would take twice the memory of the weights
             slots[start : start + 256] = np.argsort(-dense[start : start + 256], axis=1, kind="stable")[:, :count]
         weights = np.take_along_axis(dense, slots.astype(np.int64), 1).astype(np.float16)
-        empty = weights == 0
-        return cls(ids, np.where(empty, np.int32(NONE), slots), weights)
+        weights[weights <= 0] = 0
+        return cls(ids, np.where(weights > 0, slots, np.int32(NONE)), weights)
 
     def dense(self) -> Floats:
         """As float32 [n, n], zero where no weight is kept."""

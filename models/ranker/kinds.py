@@ -142,7 +142,7 @@ class Trees:
         _check(text, columns.features)
         self.columns, self.text = columns, text
         try:
-            self._model: Any = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+            self._model: Any = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
             raise WeightsError(f"LightGBM does not read the trees: {error}") from error
 

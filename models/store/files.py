@@ -12,7 +12,7 @@ from models.store.errors import NotFoundError, StoreError
 from models.store.manifest import NAME, File, Manifest
 from models.weights import WeightsError, require_finite
 
-PARTS = ("encoder", "adapter", "head", "cross_encoder")
+PARTS = ("encoder", "adapter", "head", "cross_encoder", "ranker")
 REPORTS = frozenset({"gate.json", "trigger.json"})
 """Files that may be beside the parts: the reason for the version, and the gate's report."""
 ALLOWED = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
@@ -28,8 +28,8 @@ def scan(folder: Path) -> dict[str, File]:
     Raises
     ------
     StoreError
-        When the folder is not made of ``encoder/``, ``adapter/``, ``head/`` and ``cross_encoder/`` with safetensors,
-        has a file that may not be in a version, or weights that are not finite numbers.
+        When the folder is not made of :data:`PARTS` with safetensors (a ranker may be text instead), has a file that
+        may not be in a version, or weights that are not finite numbers.
 
     Examples
     --------
@@ -49,7 +49,8 @@ def scan(folder: Path) -> dict[str, File]:
     if not parts:
         raise StoreError(f"{folder} has none of the folders {', '.join(PARTS)}: there is nothing to put.")
     for part in sorted(parts):
-        if not any(path.startswith(f"{part}/") and path.endswith(".safetensors") for path in paths):
+        weights = (".safetensors", ".txt") if part == "ranker" else (".safetensors",)
+        if not any(path.startswith(f"{part}/") and path.endswith(weights) for path in paths):
             raise StoreError(f"{folder / part} has no *.safetensors file; save it with save_pretrained.")
         try:
             require_finite(folder / part)

@@ -86,7 +86,8 @@ class ModelStore:
         Parameters
         ----------
         folder
-            Has ``encoder/``, ``adapter/``, ``head/`` or ``cross_encoder/``, or several of them. It is not changed.
+            Has ``encoder/``, ``adapter/``, ``head/``, ``cross_encoder/`` or ``ranker/``, or several of them. It is not
+            changed.
 
         Raises
         ------

@@ -54,8 +54,10 @@ class Lists:
 
     Attributes
     ----------
-    rows, bought, choice
-        float32 [n, F], and of each row whether it was bought, and the number of its choice.
+    rows, bought
+        float32 [n, F], and bool [n].
+    sizes
+        Rows of each choice.
     lists
         Places of each list's rows: of each choice all of them, and again the new ones, where one of them was bought.
     """

@@ -18,11 +18,13 @@ from models.training.run import Trained
 from models.weights import fingerprint, resolve
 
 
-def save(trained: Trained, folder: Path) -> None:
-    """Write all parts of the version that are its own."""
+def save(trained: Trained, base: Parts, folder: Path) -> None:
+    """Write all parts of the version that are its own, and the ranker by behaviour of the parts it started from."""
     trained.save(folder)
     if trained.encoder.adapter is not None:
         shutil.copytree(trained.encoder.adapter, folder / "adapter")
+    if base.ranker is not None:
+        shutil.copytree(base.ranker, folder / "ranker")
 
 
 def describe(

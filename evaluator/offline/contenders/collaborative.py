@@ -8,19 +8,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from evaluator.offline.contenders.contender import ContenderError, Scores, parameter
 from evaluator.offline.data import Case, EvaluationData
+from models.ranker import ease
 
 MOST_ITEMS = 8_000
 """Items of EASE's dense matrix at most, those that most shoppers acted on; of others it knows nothing."""
 
 LAMBDA = 300.0
 """EASE's default regularisation."""
-
-Matrix = npt.NDArray[np.float32]
 
 
 class OwnHistory:
@@ -176,12 +174,7 @@ class EASE(ByNeighbours):
     def similarities(self, cases: Sequence[Case], least: float) -> tuple[Interactions, Any]:
         """The weights B of the closed form: minus P / diag P, with P the inverse of the regularised Gram matrix."""
         known = Interactions(cases, least, MOST_ITEMS)
-        gram = (known.matrix.T @ known.matrix).toarray().astype(np.float64)
-        gram[np.diag_indices_from(gram)] += self.regularisation
-        inverse = np.linalg.inv(gram) if len(gram) else gram
-        weights: Matrix = (-inverse / np.diag(inverse)).astype(np.float32)
-        np.fill_diagonal(weights, 0)
-        return known, weights
+        return known, ease(known.matrix, self.regularisation)
 
 
 CONTENDERS = {"own_history": OwnHistory, "item_knn": ItemKNN, "ease": EASE}

@@ -1,0 +1,202 @@
+"""Orders in time, replayed through the statistics: candidates and features as they were known before each.
+
+A replay takes all orders in time and answers probes before each. Nothing in an answer is from the order or after it.
+Knows statistics and which items were bought; nothing of files, nor of what is learned from the answers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.ranker import ItemWeights, ease
+from streams.features.behaviour import PAIRED_OWN, ItemModel, Reals, Scores, ShopHistory, text_matches
+from streams.features.items import DAY_MS, Floats, Places
+from streams.features.own import Memory, OwnItems
+
+REFIT_MS = 7 * DAY_MS
+"""How often the item-to-item model is learned anew."""
+
+LIMITS = {"own": 120, "linear": 100, "together": 60, "week": 60, "day": 30, "new": 30}
+"""How many candidates each source of behaviour brings."""
+
+BY_TEXT = 30
+"""How many the nearest by text are."""
+
+SOURCES = (*LIMITS, "text")
+"""Sources of candidates, by bit."""
+
+COLD_EVENTS = (1, 2, 5)
+"""After how many items of a shopper's first order its others are asked for."""
+
+REMEMBERED_MS = 60_000
+"""How long before the question those items were bought."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """What a shopper bought at a time, epoch ms: distinct items by place, with the logarithms of their prices."""
+
+    shopper: str
+    ts: int
+    items: Places
+    prices: Floats
+
+    def after(self, count: int) -> tuple["Order", OwnItems]:
+        """The rest of the order, and a shopper who has bought its first items and nothing else."""
+        memory = Memory()
+        memory.add(self.items[:count], self.ts - REMEMBERED_MS)
+        return Order(self.shopper, self.ts, self.items[count:], self.prices[count:]), memory.get()
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """An order to predict, as it was known before it.
+
+    Attributes
+    ----------
+    old
+        bool [items]: what the shopper had bought before.
+    places, masks
+        Candidates, and by bit which of :data:`SOURCES` brought each.
+    features
+        float32 [n, F] of the candidates.
+    """
+
+    order: Order
+    old: Flags
+    places: Places
+    masks: npt.NDArray[np.int64]
+    features: Reals
+
+    @property
+    def truth(self) -> tuple[Places, Places]:
+        """What was bought, and what of it was new to the shopper."""
+        items = self.order.items
+        return items, items[~self.old[items]]
+
+    @property
+    def hits(self) -> Flags:
+        """Which candidates were bought."""
+        found: Flags = np.isin(self.places, self.order.items)
+        return found
+
+    @property
+    def new(self) -> Flags:
+        """Which candidates were new to the shopper."""
+        found: Flags = ~self.old[self.places]
+        return found
+
+
+class Replay:
+    """All orders in time, and what was known before each that is asked for.
+
+    Parameters
+    ----------
+    orders
+        By time.
+    vectors
+        Unit vectors of the items' texts by place, float32 [n, D].
+    regularisation
+        Of the item-to-item model.
+
+    Attributes
+    ----------
+    past
+        The statistics; an item's id there is its place.
+    model
+        The item-to-item model of now; None before the first.
+    """
+
+    def __init__(self, orders: Sequence[Order], vectors: Reals, regularisation: float) -> None:
+        self.orders, self.vectors, self.regularisation = orders, vectors, regularisation
+        self.count = len(vectors)
+        self.ids = tuple(map(str, range(self.count)))
+        self.past = ShopHistory()
+        self.past.items.places(self.ids)
+        self.behaviour = self.past.behaviour
+        self.model: ItemModel | None = None
+        self._learned_ms = -REFIT_MS
+
+    def run(self, wanted: Mapping[int, Sequence[Callable[[Any, Order], None]]], say: Callable[[int], None]) -> None:
+        """Answer the probes of orders, by number; ``say`` is told the number of orders gone."""
+        for number, order in enumerate(self.orders):
+            if number in wanted:
+                if order.ts - self._learned_ms >= REFIT_MS:
+                    self.learn(self.orders[:number])
+                    self._learned_ms = order.ts
+                self.behaviour.refresh(order.ts)
+                for probe in wanted[number]:
+                    probe(self, order)
+            self.update(order)
+            say(number + 1)
+
+    def update(self, order: Order) -> None:
+        """Take an order in."""
+        self.past.update(order.shopper, [self.ids[place] for place in order.items.tolist()], order.prices, order.ts)
+
+    def learn(self, orders: Sequence[Order]) -> None:
+        """Learn the item-to-item model from orders, and keep of it what a worker has."""
+        weights = self.weights(orders, self.ids)
+        others, values = np.maximum(weights.slots, 0).astype(np.int64), weights.weights.astype(np.float32)
+        self.model = ItemModel(np.arange(self.count), others, values)
+
+    def weights(self, orders: Sequence[Order], ids: tuple[str, ...]) -> ItemWeights:
+        """The item-to-item model of orders; the ids are those of the places."""
+        return ItemWeights.of(ids, ease(bought(orders, self.count), self.regularisation))
+
+    @property
+    def known(self) -> Places:
+        """Items that were sold before."""
+        return np.flatnonzero(self.past.items.known)
+
+    def ask(self, order: Order, own: OwnItems) -> tuple[Asked, Scores]:
+        """Candidates and features for an order, given what is remembered of its shopper."""
+        scores = self.behaviour.scores(own, order.ts, self.model)
+        places, masks = self.candidates(scores)
+        old = np.zeros(self.count, bool)
+        old[own.places] = True
+        return Asked(order, old, places, masks, self.features(scores, places)), scores
+
+    def features(self, scores: Scores, places: Places) -> Reals:
+        """Features of some items."""
+        nearest = scores.own.places[:PAIRED_OWN]
+        text = text_matches(self.vectors[places], self.vectors[nearest], scores.since[: len(nearest)])
+        return self.behaviour.features(scores, places, text)
+
+    def candidates(self, scores: Scores) -> tuple[Places, npt.NDArray[np.int64]]:
+        """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""
+        found = self.behaviour.candidates(scores, LIMITS)
+        own = scores.own.places[:PAIRED_OWN]
+        others = self.known[~np.isin(self.known, scores.own.places)]
+        near = text_matches(self.vectors[others], self.vectors[own], scores.since[: len(own)])[:, 0]
+        found["text"] = others[np.argsort(-near, kind="stable")[:BY_TEXT]]
+        masks = np.zeros(self.count, np.int64)
+        for bit, name in enumerate(SOURCES):
+            masks[found.get(name, np.zeros(0, np.int64))] |= 1 << bit
+        places = np.flatnonzero(masks)
+        return places, masks[places]
+
+
+def bought(orders: Sequence[Order], count: int) -> Any:
+    """Which shoppers bought which items, zeros and ones, scipy's CSR [shoppers, items].
+
+    Examples
+    --------
+    >>> made = [Order(who, 0, np.array(items), np.zeros(len(items))) for who, items in (("u", [0, 2]), ("u", [2]))]
+    >>> bought(made, 3).toarray().tolist()
+    [[1.0, 0.0, 1.0]]
+    """
+    from scipy.sparse import csr_matrix
+
+    rows: dict[str, int] = {}
+    numbers = [rows.setdefault(order.shopper, len(rows)) for order in orders]
+    lengths = [len(order.items) for order in orders]
+    items = np.concatenate([order.items for order in orders]) if orders else np.zeros(0, np.int64)
+    matrix = csr_matrix((np.ones(len(items), np.float32), (np.repeat(numbers, lengths), items)), (len(rows), count))
+    matrix.data[:] = 1.0  # one that was bought twice is summed otherwise
+    return matrix
