@@ -14,7 +14,7 @@ import msgspec
 
 from streams.config import TopicsConfig
 from streams.events.receipt import Receipt
-from streams.events.schema import EVENT_TYPES, SEGMENT, SEGMENT_LETTERS, Event, Item
+from streams.events.schema import EVENT_TYPES, SEGMENT, SEGMENT_LETTERS, Event, Item, Search
 from streams.events.shelf import Shelf, ShelfRecord
 from streams.kafka.topics import Topics, plan
 
@@ -29,6 +29,14 @@ RFC3339 = (
 _SHOPPER = [
     {"required": [name], "properties": {name: {"type": "string"}}, "title": f"with {name}"}
     for name in ("user_id", "session_id")
+]
+_ASKED = [
+    {"required": ["query"], "properties": {"query": {"type": "string", "pattern": r"\S"}}, "title": "with a query"},
+    {
+        "required": ["filters"],
+        "properties": {"filters": {"type": "object", "minProperties": 1}},
+        "title": "with filters",
+    },
 ]
 
 Schema = dict[str, Any]
@@ -99,6 +107,7 @@ def components(reference: str) -> dict[str, Schema]:
         schemas[kind.__name__] |= {"anyOf": _SHOPPER}
     segment = {"type": ["string", "null"], "maxLength": SEGMENT_LETTERS, "pattern": r"\S"}
     schemas["Profile"]["properties"]["attributes"]["properties"] = {SEGMENT: segment}
+    schemas[Search.__name__] |= {"allOf": [{"anyOf": _ASKED}]}
     _refine_times(schemas)
     return schemas
 

@@ -3,7 +3,7 @@
 Pure: sorts decoded events and returns the shelves to make. The pipeline reads, waits and writes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,22 +11,25 @@ from cachetools import FIFOCache
 
 from streams.config import EventsConfig
 from streams.events.decode import Refusal, decode_event
+from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import AnyEvent, Forget, Profile, Review, Search, Touch, normalise
 from streams.features.shopper import Shopper, remembered
 from streams.kafka.record import Record
 from streams.ranking.recommender import RankRequest
 
 E = TypeVar("E", bound=AnyEvent)
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(slots=True)
 class Batch:
     """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, the records
-    of searches, profiles, and who is to be forgotten."""
+    of searches, by event id the filters of searches that have any, profiles, and who is to be forgotten."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
     searches: list[Record] = field(default_factory=list)
+    filters: dict[str, Filter] = field(default_factory=dict)
     events: list[AnyEvent] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     forgets: list[Forget] = field(default_factory=list)
@@ -43,6 +46,8 @@ class Batch:
             batch.events.append(event)
             if isinstance(event, Search):
                 batch.searches.append(record)
+                if event.filters:
+                    batch.filters[event.event_id] = Filter.of(event.filters)
             if remembered(event):
                 batch.by_shopper.setdefault(event.shopper, []).append(event)
             elif isinstance(event, Profile):
@@ -93,15 +98,18 @@ def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent
     """The shelves to make for a batch: one feed for each shopper, however many events they sent; one shelf for each
     query; a personal shelf of the query if the shopper has a past; and, if due, similar items for each touched item.
 
+    A query with a filter is another query. A filter without a query makes the shopper's page of what it keeps and, if
+    due, a page for all.
+
     Parameters
     ----------
     shoppers
         Each shopper's past, including this batch's events.
     similar
-        When each item's similar shelf was last made.
+        When each item's similar shelf was last made, and each filter's page for all.
     """
     requests: list[RankRequest] = []
-    general: dict[str, Search] = {}
+    general: dict[tuple[str, Filter], Search] = {}
     touched: dict[str, AnyEvent] = {}
     for name, events in batch.by_shopper.items():
         shopper = shoppers[name]
@@ -111,20 +119,27 @@ def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent
                 "feed", newest.event_id, max(shopper.newest_ms, newest.time_ms), shopper_id=name, shopper=shopper
             )
         )
-        searches: dict[str, Search] = {}
+        searches: dict[tuple[str, Filter], Search] = {}
         for event in events:
             if isinstance(event, Search):
-                query = normalise(event.query)
-                _keep_newest(searches, query, event)
-                _keep_newest(general, query, event)
+                asked = normalise(event.query or ""), batch.filters.get(event.event_id, NO_FILTER)
+                _keep_newest(searches, asked, event)
+                _keep_newest(general, asked, event)
             elif isinstance(event, Touch | Review):
                 _keep_newest(touched, event.item_id, event)
-        for query, event in searches.items():
-            if shopper.touched or any(asked.query != query for asked in shopper.asked):
+        for (query, wanted), event in searches.items():
+            if query and (shopper.touched or any(past.query != query for past in shopper.asked)):
                 requests.append(
-                    RankRequest("search", event.event_id, event.time_ms, shopper_id=name, shopper=shopper, query=query)
+                    RankRequest("search", event.event_id, event.time_ms, name, shopper, query, filter=wanted)
                 )
-    requests += [RankRequest("search", event.event_id, event.time_ms, query=query) for query, event in general.items()]
+            elif not query and wanted:
+                time_ms = max(shopper.newest_ms, event.time_ms)
+                requests.append(RankRequest("feed", event.event_id, time_ms, name, shopper, filter=wanted))
+    for (query, wanted), event in general.items():
+        if query:
+            requests.append(RankRequest("search", event.event_id, event.time_ms, query=query, filter=wanted))
+        elif wanted and similar.due(page_for_all(wanted), now_ms):
+            requests.append(RankRequest("popular", event.event_id, event.time_ms, filter=wanted))
     requests += [
         RankRequest("similar", event.event_id, event.time_ms, item_id=item)
         for item, event in touched.items()
@@ -133,10 +148,15 @@ def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent
     return requests
 
 
+def page_for_all(wanted: Filter) -> str:
+    """What a filter's page for all is called beside items; no item id begins like this."""
+    return f"\n{wanted.key}"
+
+
 def _time_order(event: AnyEvent) -> tuple[int, str]:
     return event.time_ms, event.event_id
 
 
-def _keep_newest(kept: dict[str, E], name: str, event: E) -> None:
+def _keep_newest(kept: dict[K, E], name: K, event: E) -> None:
     if name not in kept or _time_order(kept[name]) < _time_order(event):
         kept[name] = event

@@ -198,13 +198,17 @@ class PolicyConfig(Config):
 
 
 class ShelfConfig(Config):
-    """How long shelves are stored, how large they may be, how often similar and popular ones are refreshed, and the
-    number of categories with a popular one."""
+    """How long shelves are stored (under a filter less long, and so many of a shopper), how large they may be, how
+    often similar and popular ones are refreshed, whether similar items are of the item's own category, and the number
+    of categories with a popular one."""
 
     ttl_s: WholeSeconds = 7 * 86_400
+    filtered_ttl_s: WholeSeconds = 86_400
+    filtered: Size = 20
     max_bytes: Bytes = 32_768
     similar_refresh_s: Seconds = 600
     popular_refresh_s: Seconds = 5
+    similar_within_category: bool = False
     segments: Size = 20
 
 

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from streams.batch import Batch, Recent, rank_requests
+from streams.batch import Batch, Recent, page_for_all, rank_requests
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events import receipt
@@ -106,6 +106,8 @@ class Pipeline:
             for request in requests:
                 if request.surface == "similar" and request.item_id is not None:
                     self._similar.done(request.item_id, now)
+                elif request.surface == "popular":
+                    self._similar.done(page_for_all(request.filter), now)
             stages |= {**result.stages, "write": (time.perf_counter() - clock) * 1000}
             for stage, spent in stages.items():
                 self.meter.time(stage, spent, len(records))
@@ -118,6 +120,7 @@ class Pipeline:
         self.meter.count("events", len(batch.events))
         self.meter.count("refused", len(batch.refused))
         self.meter.count("batches")
+        self.meter.count("filters.malformed", sum(one.malformed for one in batch.filters.values()))
         if len(records) < self.config.worker.batch_events:  # else the next batch waits already
             self.arms.shadow(requests, together, now)
         # Last, since a batch that raises is processed again one by one: each dead letter is sent once and awaited.
@@ -137,7 +140,7 @@ class Pipeline:
 
     async def write(self, records: Sequence[ShelfRecord]) -> None:
         """Write shelves to Kafka, then to Redis. Empty shelves are not written, so that a frontend falls back and shows
-        no empty page.
+        no empty page; but one under a filter is written to Redis, since nothing is what matches.
 
         Every shelf that a shopper can see is on the topic. A worker that dies between the two writes may never make the
         same shelf again, since its event is then processed together with newer ones. A shelf that Kafka refuses is not
@@ -152,10 +155,17 @@ class Pipeline:
             )
         )
         taken = [record for record, why in zip(full, refused, strict=True) if why is None]
+        taken += [record for record in records if record.filter is not None and not record.shelf.items]
         limit = self.config.shelf.max_bytes
         values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in taken]
         shown = [[item.item_id for item in record.shelf.items] for record in taken]
-        written = await self.store.put(values, self.config.shelf.ttl_s, shown)
+        lives = {record.key: self.config.shelf.filtered_ttl_s for record in taken if record.filter is not None}
+        await self.store.limit_filtered(
+            [(record.shopper, record.key) for record in taken if record.filter is not None and record.shopper],
+            self.config.shelf.filtered,
+            self.config.shelf.filtered_ttl_s,
+        )
+        written = await self.store.put(values, self.config.shelf.ttl_s, shown, lives)
         self.meter.count("shelves", sum(written))
         self.meter.count("shelves.stale", len(taken) - sum(written))
         self.meter.count("shelves.empty", len(records) - len(full))

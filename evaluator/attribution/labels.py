@@ -90,7 +90,7 @@ class Contexts:
     def update(self, event: AnyEvent) -> None:
         """Take an event in; in any order, repetitions change nothing."""
         if isinstance(event, Search):
-            search = _Act(event.time_ms, event.event_id, normalise(event.query), event.query_id or "")
+            search = _Act(event.time_ms, event.event_id, normalise(event.query or ""), event.query_id or "")
             self._remember(self._searches, event.shopper, search)
         elif isinstance(event, Touch | Review):
             self._remember(self._touched, event.shopper, _Act(event.time_ms, event.event_id, event.item_id))

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from models.encoded import EncodedError, EncodedItem
 from models.encoder import Encoder
 from models.item_store import ItemStore
+from streams.catalog import filtered
+from streams.catalog.attributes import Attributes, Matching
 from streams.catalog.embedding import Embedding, Origin, text, vectors
 from streams.catalog.lexical_index import LexicalIndex
 from streams.catalog.vector_index import VectorIndex
+from streams.events.filters import IN_STOCK, Filter
 from streams.events.schema import Item
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class Catalog:
         self.item_store = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens)
         self.vectors = VectorIndex(encoder.dim)
         self.lexical = LexicalIndex()
+        self.attributes = Attributes()
         self.live = np.zeros(1024, dtype=bool)
         self.in_stock = np.zeros(1024, dtype=bool)
         self.brand = np.full(1024, -1, dtype=np.int32)
@@ -122,6 +126,19 @@ class Catalog:
     def newest(self, k: int) -> Slots:
         """The items that were added or changed last: shown when there are no other candidates."""
         return np.fromiter((slot for slot in list(self._slots.values())[: -k - 1 : -1]), dtype=np.int64)
+
+    def matching(self, wanted: Filter, in_stock: bool = False) -> Matching:
+        """The items that match a filter and, if so wanted, are in stock: under it `nearest` and `sharing` search, and
+        it has its own newest."""
+        return self.attributes.matching(wanted, self.in_stock if in_stock or IN_STOCK in wanted.values else self.live)
+
+    def nearest(self, queries: NDArray[np.float32], k: int, matching: Matching) -> list[Slots]:
+        """The matching items nearest to each of some vectors, best first; see `streams.catalog.filtered`."""
+        return filtered.nearest(self.vectors, self.item_store.pooled, queries, k, matching)
+
+    def sharing(self, pieces: Sequence[str], k: int, matching: Matching) -> Slots:
+        """The matching items that share word pieces with a query, best first."""
+        return filtered.lexical(self.lexical, pieces, k, matching)
 
     def encoded(self, item_id: str, text_hash: str) -> EncodedItem | None:
         """An item's vectors if this encoder encoded the same text before; else None."""
@@ -203,6 +220,7 @@ class Catalog:
         self.live[slot] = True
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self._brands.number(item.brand)
+        self.attributes.put(slot, item)
         return slot
 
     def _apply_fields(self, change: Change) -> bool:
@@ -229,6 +247,7 @@ class Catalog:
         self.item_store.drop(slot)
         self.vectors.drop(slot)
         self.lexical.drop(slot)
+        self.attributes.drop(slot)
         self._free.append(slot)
 
     def _grow(self) -> int:

@@ -75,7 +75,7 @@ class LexicalIndex:
             self._searcher = self._index.searcher()
             self._changed = False
 
-    def search(self, pieces: Sequence[str], k: int) -> Slots:
+    def search(self, pieces: Sequence[str], k: int, among: Sequence[int] | None = None) -> Slots:
         """Slots of the items that share pieces with the query, the best BM25 first.
 
         Parameters
@@ -84,6 +84,8 @@ class LexicalIndex:
             The query's word pieces; each counts once.
         k
             At most how many slots.
+        among
+            The slots to search, if not all; each takes some 15 µs.
 
         Returns
         -------
@@ -99,6 +101,10 @@ class LexicalIndex:
                 for piece in wanted
             ]
         )
+        if among is not None:
+            # Of no weight, so that scores are the same with and without it.
+            named = tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, "slot", among), 0.0)
+            query = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, named)])
         # Without the count tantivy skips blocks that cannot reach the top k.
         hits = self._searcher.search(query, k, count=False).hits
         return np.array(self._searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)

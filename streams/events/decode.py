@@ -69,10 +69,13 @@ def decode_event(raw: bytes | None, came_ms: int, config: EventsConfig) -> AnyEv
         return refuse("future", f"ts is {ahead_s:.0f} s ahead of when it came; {config.max_future_s:g} s are allowed")
     if event.time_ms < 0:
         return refuse("invalid", "Expected a time since 1970 - at `$.ts`")
-    if isinstance(event, Search) and not event.query.isascii():  # NFKC can turn one character into eighteen
+    if isinstance(event, Search) and event.query and not event.query.isascii():  # NFKC can turn one into eighteen
         length = len(normalise(event.query))
-        if not 1 <= length <= QUERY_LETTERS:
-            detail = f"Expected 1 to {QUERY_LETTERS} letters once it is spelled out (NFKC, lower case), not {length}"
+        least = 0 if event.filters else 1
+        if not least <= length <= QUERY_LETTERS:
+            detail = (
+                f"Expected {least} to {QUERY_LETTERS} letters once it is spelled out (NFKC, lower case), not {length}"
+            )
             return refuse("invalid", f"{detail} - at `$.query`")
     return event
 

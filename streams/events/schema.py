@@ -25,7 +25,7 @@ Id = Annotated[
 Text = Annotated[str, Meta(max_length=2_000)]
 LongText = Annotated[str, Meta(max_length=20_000)]
 QUERY_LETTERS = 512
-Query = Annotated[str, Meta(max_length=QUERY_LETTERS, pattern=r"\S")]
+Query = Annotated[str, Meta(max_length=QUERY_LETTERS)]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 ProfileKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+(?![\s\S])")]
 ProfileValue = (
@@ -94,11 +94,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 
 class Search(Event, frozen=True, kw_only=True, tag="search"):
-    """A shopper searched with a text query."""
+    """A shopper searched with a text query, with filters or not; or opened a page of filters alone, as of a category:
+    then there is no query, or a blank one."""
 
-    query: Query
+    query: Query | None = None
     query_id: Id | None = None
     filters: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.filters and not (self.query or "").strip():
+            raise ValueError("a `query` that is not blank, or `filters` are needed - at `$.query`")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +199,9 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 )
 
 
+Attribute = str | float | bool | None
+
+
 class Sponsorship(msgspec.Struct, frozen=True, kw_only=True):
     """What a seller pays to have the item shown."""
 
@@ -211,7 +220,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price: Amount | None = None
     currency: Annotated[str, Meta(max_length=8)] = ""
     in_stock: bool = True
-    attributes: dict[str, str | float | bool | None] = {}
+    attributes: dict[str, Attribute | list[Attribute]] = {}
     sponsored: Sponsorship | None = None
 
 

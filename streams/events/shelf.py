@@ -69,7 +69,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``propensities[i]`` is the probability, under the policy that made the shelf, that ``items[i]`` is at place ``i``;
     inverse-propensity estimates divide by it. ``sources[i]`` names the sources that found ``items[i]``, joined by
-    ``+``. ``vector`` is the query's embedding.
+    ``+``. ``vector`` is the query's embedding. ``filter`` names the filter that all items pass, as the key does.
 
     The context is kept as the model saw it, since training on the shelf's clicks needs the same input. ``history`` are
     the past items that the shelf was ranked by, newest first (for similar items, the item that they are similar to).
@@ -88,6 +88,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     popularity: list[Chance] = []
     vector: Vector | None = None
     sources: Annotated[list[Name], Items] = []
+    filter: Name | None = None
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:

@@ -121,7 +121,9 @@ def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
     for event in events:
         if not isinstance(event, Search | Touch | Review):
             continue
-        what = normalise(event.query) if isinstance(event, Search) else event.item_id
+        what = normalise(event.query or "") if isinstance(event, Search) else event.item_id
+        if not what:  # a page of filters alone: no words to remember
+            continue
         code = CODES[event.kind]
         member = SEPARATOR.join((code, what, event.event_id))
         flat += (code, event.time_ms, member, what)

@@ -51,6 +51,17 @@ class Candidates:
         """The candidates for which the mask, [n], is true."""
         return Candidates(self.slots[mask], self.sources[mask])
 
+    def filled(self, slots: NDArray[np.int64], total: int) -> "Candidates":
+        """The candidates and, without a source, the first of some distinct slots that are none yet, up to a total.
+
+        Examples
+        --------
+        >>> Candidates(np.array([4, 5]), np.array([1, 2], np.uint16)).filled(np.array([5, 7, 8]), 3).slots.tolist()
+        [4, 5, 7]
+        """
+        more = slots[~np.isin(slots, self.slots)][: max(0, total - len(self))]
+        return Candidates(np.concatenate([self.slots, more]), np.pad(self.sources, (0, len(more))))
+
 
 def union(
     sources: Mapping[Source, NDArray[np.int64]],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packaged
+from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, ItemModel, text_matches
@@ -23,6 +24,9 @@ from streams.ranking.context import Queries
 BY_BEHAVIOUR: tuple[Source, ...] = ("own", "linear", "together", "week", "day", "new")
 MOST = 500
 """Candidates of one feed before they are cut to ``candidates.total`` by what ranks them."""
+
+SEARCHED = 5_000
+"""Items that a source by behaviour gives where a filter leaves only some of them."""
 
 Slots = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -95,6 +99,7 @@ def feed(
     ranker: FeedRanker,
     queries: Queries,
     caps: CandidatesConfig,
+    matching: Matching | None = None,
 ) -> tuple[Candidates, Floats]:
     """The best candidates of a feed by behaviour, at most ``caps.total``, and their scores, float32 [n].
 
@@ -106,6 +111,8 @@ def feed(
         The shopper's queries that count; they are encoded.
     ts
         The time of the feed, epoch ms.
+    matching
+        The items that it may show, if not all; the newest of them fill places that are left.
     """
     items = behaviour.items
     for slots in sources.values():
@@ -115,11 +122,16 @@ def feed(
     scores = behaviour.scores(own, ts, ranker.model(items))
     limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
     found: dict[Source, Slots] = dict(sources)
-    for source, places in behaviour.candidates(scores, limits).items():
+    searched = limits if matching is None else {source: limit and SEARCHED for source, limit in limits.items()}
+    for source, places in behaviour.candidates(scores, searched).items():
         slots = catalogue.slots([items.ids[place] for place in places.tolist()])
+        if matching is not None:
+            slots = matching.keep(slots)[: limits[source]]
         name: Source = source  # type: ignore[assignment]
         found[name] = np.array(list(dict.fromkeys([*found.get(name, ()), *slots.tolist()])), np.int64)
     merged = union(found, caps, total=MOST)
+    if matching is not None:
+        merged = merged.filled(matching.newest(caps.total), caps.total)
     ids = [catalogue.item(slot).item_id for slot in merged.slots.tolist()]
     _price(items, catalogue, ids)
     text = _text(merged.slots, own, asked, ts, items=items, catalogue=catalogue, queries=queries)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from models.late_interaction import Contributions, LateInteractionScorer
 from models.scorer import Scorer, ScoreRequest, utility
+from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
+from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
 from streams.features.shopper import Shopper
@@ -41,7 +43,8 @@ class RankRequest:
     """One shelf to make.
 
     ``event_id`` and ``event_ts`` (ms) are those of the newest event that the shelf is made for. ``query`` is
-    normalised. ``item_id`` is the item to find similar items for. ``segment`` is for popular shelves.
+    normalised. ``item_id`` is the item to find similar items for. ``segment`` is for popular shelves. Under a filter
+    the shelf shows only what it keeps, and may be empty.
     """
 
     surface: Surface
@@ -52,17 +55,18 @@ class RankRequest:
     query: str | None = None
     item_id: str | None = None
     segment: str = "all"
+    filter: Filter = NO_FILTER
 
     @property
     def key(self) -> str:
         """The Redis key the shelf goes to."""
         if self.surface == "search":
-            return keys.search(self.query or "", self.shopper_id)
+            return keys.search(self.query or "", self.shopper_id, self.filter.key)
         if self.surface == "similar":
             return keys.similar(self.item_id or "")
         if self.surface == "popular":
-            return keys.popular(self.segment)
-        return keys.feed(self.shopper_id or "")
+            return keys.popular(self.segment, self.filter.key)
+        return keys.feed(self.shopper_id or "", self.filter.key)
 
 
 @dataclass(slots=True)
@@ -82,8 +86,8 @@ class _Context:
     """A request, with the vectors that its candidates are found and scored by.
 
     ``by_behaviour`` are the scores of a feed's candidates by behaviour, if there are any. ``places`` are the vectors'
-    places in the past's weights. ``kept`` is what the policy made of the candidates,
-    ``items`` and ``chances`` are the ids and the first three probabilities of these.
+    places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is what the policy
+    made of the candidates, ``items`` and ``chances`` are the ids and the first three probabilities of these.
     """
 
     request: RankRequest
@@ -92,6 +96,7 @@ class _Context:
     weights: np.ndarray
     places: list[int]
     probes: list[np.ndarray]
+    matching: Matching | None = None
     candidates: Candidates | None = None
     by_behaviour: NDArray[np.float32] | None = None
     identity: str = ""
@@ -211,41 +216,50 @@ class Recommender:
         else:
             probes = list(rows)
         probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index searches finite vectors only
-        return _Context(request, past, rows, weights, places, probes)
+        return _Context(request, past, rows, weights, places, probes, self._matching(request))
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
-        probes = [probe for context in contexts for probe in context.probes]
+        probes = [probe for context in contexts if context.matching is None for probe in context.probes]
         found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
         trending = self._trending(now_ms)
-        by_query: dict[str, Candidates] = {}
+        by_query: dict[tuple[str, Filter], Candidates] = {}
         for context in contexts:
             request = context.request
-            near = [next(found, NOTHING) for _ in context.probes]
-            if request.query and request.query in by_query:
-                context.candidates = by_query[request.query]
+            matching = context.matching
+            near = [next(found, NOTHING) for _ in context.probes] if matching is None else []
+            asked = request.query or "", request.filter
+            if request.query and asked in by_query:
+                context.candidates = by_query[asked]
                 continue
-            sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(request)}
+            if matching is not None and context.probes:
+                near = self.catalogue.nearest(np.stack(context.probes), caps.vector, matching)
+            sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(request, matching)}
             if not request.query:
                 sources["together"] = self._together(request, together)
             if request.surface == "popular":
                 sources["trending"] = self._trending(now_ms, request.segment)
             elif request.surface == "feed":
                 sources["trending"] = trending
-                if self.behaviour.items.known.any():
-                    self._by_behaviour(context, sources, now_ms)
-                    continue
-            candidates = self._union(sources, request)
-            if not len(candidates):
+            if matching is not None and "trending" in sources:
+                sources["trending"] = self._in_demand(matching)
+            if request.surface == "feed" and self.behaviour.items.known.any():
+                self._by_behaviour(context, sources, now_ms)
+                continue
+            candidates = self._union(sources, request, self.catalogue.live if matching is None else matching.mask)
+            if matching is not None:
+                candidates = self._filled(candidates, request, matching)
+            elif not len(candidates):
                 candidates = self._newest(request)
             context.candidates = candidates
             if request.query:
-                by_query[request.query] = candidates
+                by_query[asked] = candidates
 
     def _by_behaviour(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> None:
         """Find a feed's candidates by behaviour too, and how these are ranked by it."""
-        request, caps = context.request, self.config.candidates
-        live = {source: slots[self.catalogue.live[slots]][: getattr(caps, source)] for source, slots in sources.items()}
+        request, caps, matching = context.request, self.config.candidates, context.matching
+        shown = self.catalogue.live if matching is None else matching.mask
+        live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
         context.candidates, context.by_behaviour = feed(
             live,
             request.shopper,
@@ -256,10 +270,41 @@ class Recommender:
             ranker=self.feeds,
             queries=self.queries,
             caps=caps,
+            matching=matching,
         )
 
-    def _union(self, sources: Mapping[Source, Slots], request: RankRequest) -> Candidates:
-        live = {source: slots[self.catalogue.live[slots]] for source, slots in sources.items()}
+    def _matching(self, request: RankRequest) -> Matching | None:
+        """The items that a shelf may show, if not all: what its filter keeps, or those of the same category."""
+        in_stock = "in_stock" in self.config.policy.steps  # else what is sold out would take places of what is not
+        if request.filter:
+            return self.catalogue.matching(request.filter, in_stock)
+        slot = self.catalogue.slot(request.item_id or "")
+        if self.config.shelf.similar_within_category and slot is not None:
+            category = path(self.catalogue.item(slot).category)
+            while category:  # the narrowest one that fills a shelf beside the item itself
+                matching = self.catalogue.matching(Filter.of({CATEGORY: category}), in_stock)
+                if matching.count > self.config.policy.length:
+                    return matching
+                category = category.rpartition(">")[0]
+        return None
+
+    def _in_demand(self, matching: Matching) -> Slots:
+        """The matching items most in demand, best first."""
+        slots = matching.slots
+        slots = slots[slots < len(self._popularity)]
+        demand = self._popularity[slots]
+        best = np.argsort(-demand, kind="stable")[: np.count_nonzero(demand)]
+        return slots[best[: self.config.candidates.total]]
+
+    def _filled(self, candidates: Candidates, request: RankRequest, matching: Matching) -> Candidates:
+        """The candidates, and the newest matching items in the places that are left: no item that matches is missed
+        while there is room for it."""
+        total = self.config.candidates.total
+        newest = matching.newest(total + 1) if len(candidates) < total else NOTHING
+        return candidates.filled(newest[~np.isin(newest, self.catalogue.slots([request.item_id or ""]))], total)
+
+    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, shown: NDArray[np.bool_]) -> Candidates:
+        live = {source: slots[shown[slots]] for source, slots in sources.items()}
         return union(live, self.config.candidates, self.catalogue.slots([request.item_id or ""]).tolist())
 
     def _newest(self, request: RankRequest) -> Candidates:
@@ -269,13 +314,16 @@ class Recommender:
         slots = slots[shown][: self.config.candidates.total]
         return Candidates(slots, np.zeros(len(slots), np.uint16))
 
-    def _lexical(self, request: RankRequest) -> Slots:
+    def _lexical(self, request: RankRequest, matching: Matching | None) -> Slots:
         query = request.query or (
             request.shopper.asked[0].query if request.surface == "feed" and request.shopper.asked else None
         )
         if query is None or not self.config.candidates.lexical:
             return NOTHING
-        return self.catalogue.lexical.search(self.queries.get(query).pieces, self.config.candidates.lexical)
+        pieces, most = self.queries.get(query).pieces, self.config.candidates.lexical
+        if matching is not None:
+            return self.catalogue.sharing(pieces, most, matching)
+        return self.catalogue.lexical.search(pieces, most)
 
     def _together(self, request: RankRequest, together: Mapping[str, Sequence[str]]) -> Slots:
         return _interleave([self.catalogue.slots(together[item]) for item in anchors(request) if item in together])
@@ -387,6 +435,7 @@ class Recommender:
             key=request.key,
             shopper=request.shopper_id,
             query=request.query,
+            filter=request.filter.key or None,
             shelf=shelf,
             propensities=[round(p, 6) for p in kept.propensities.tolist()],
             history=list(context.past.items),

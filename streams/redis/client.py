@@ -3,13 +3,15 @@
 It is only a convenience: any language can build the keys (``docs/redis.md``). Knows only keys and the shelf.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from pydantic import SecretStr
 from redis import Redis
 
 from streams.config import RedisConfig
+from streams.events.filters import Filter
 from streams.events.shelf import Shelf, shelf_decoder
 from streams.redis import keys
 from streams.redis.connection import connect_now
@@ -53,14 +55,25 @@ class ShelfClient:
         if "redis" in self.__dict__:
             self.redis.close()
 
+    def page(self, filters: Mapping[str, Any], shopper: str | None = None) -> Shelf | None:
+        """The shopper's own page of what filters keep, else the page for all; nothing that the filters exclude."""
+        key = Filter.of(filters).key
+        if not key:
+            return self.popular() if shopper is None else self.feed(shopper)
+        return self._first([*([keys.feed(shopper, key)] if shopper is not None else []), keys.popular(filtered=key)])
+
     def feed(self, shopper: str, segment: str = "all") -> Shelf | None:
         """The shopper's feed, else the segment's popular shelf, else the popular shelf of all items."""
         return self._first([keys.feed(shopper), keys.popular(segment), keys.popular()])
 
-    def search(self, query: str, shopper: str | None = None) -> Shelf | None:
-        """The shopper's own ranking of the query, else the query's shelf for all, else the popular shelf."""
-        personal = [keys.search(query, shopper)] if shopper is not None else []
-        return self._first([*personal, keys.search(query), keys.popular()])
+    def search(self, query: str, shopper: str | None = None, filters: Mapping[str, Any] | None = None) -> Shelf | None:
+        """The shopper's own ranking of the query, else the query's shelf for all, else the popular shelf.
+
+        Under filters both are those of the query with these filters (``docs/filters.md``), and there is no other.
+        """
+        key = Filter.of(filters).key
+        personal = [keys.search(query, shopper, key)] if shopper is not None else []
+        return self._first([*personal, keys.search(query, None, key), *([] if key else [keys.popular()])])
 
     def similar(self, item_id: str, segment: str = "all") -> Shelf | None:
         """Items like this one, else the segment's popular shelf, else the popular shelf of all items."""

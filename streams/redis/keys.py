@@ -32,27 +32,34 @@ def unescape(part: str) -> str:
     return unquote(part, errors="replace")
 
 
-def feed(shopper: str) -> str:
-    """Key of a shopper's personal feed.
+def feed(shopper: str, filtered: str = "") -> str:
+    """Key of a shopper's personal feed; with a filter's key, of the shopper's page of what it keeps.
 
     Examples
     --------
-    >>> feed("u1")
-    'shelf:feed:u1'
+    >>> feed("u1"), feed("u1", "category=garden>hoses")
+    ('shelf:feed:u1', 'shelf:feed:u1:category=garden>hoses')
     """
-    return f"shelf:feed:{escape(shopper)}"
+    return f"shelf:feed:{escape(shopper)}{_part(filtered)}"
 
 
-def search(query: str, shopper: str | None = None) -> str:
-    """Key of a query's shelf; with a shopper, of that shopper's own ranking of it.
+def search(query: str, shopper: str | None = None, filtered: str = "") -> str:
+    """Key of a query's shelf; with a shopper, of that shopper's own ranking of it; with a filter's key, under it.
 
     Examples
     --------
     >>> search("HDMI cable"), search("HDMI cable", "u1")
     ('shelf:search:hdmi%20cable', 'shelf:search:hdmi%20cable:u1')
+    >>> search("HDMI cable", "u1", "brand=acme")
+    'shelf:search:hdmi%20cable:brand=acme:u1'
     """
-    base = f"shelf:search:{escape(normalise(query))}"
+    base = f"shelf:search:{escape(normalise(query))}{_part(filtered)}"
     return base if shopper is None else f"{base}:{escape(shopper)}"
+
+
+def _part(filtered: str) -> str:
+    """A filter's key as it stands in a shelf's: it holds ``=``, ``<`` or ``#``, which no escaped part does."""
+    return f":{filtered}" if filtered else ""
 
 
 def similar(item_id: str) -> str:
@@ -60,9 +67,15 @@ def similar(item_id: str) -> str:
     return f"shelf:similar:{escape(item_id)}"
 
 
-def popular(segment: str = "all") -> str:
-    """Key of a popular shelf; segments are ``all`` and the catalogue's categories."""
-    return f"shelf:popular:{escape(segment)}"
+def popular(segment: str = "all", filtered: str = "") -> str:
+    """Key of a popular shelf: of a segment, ``all`` or a category of the catalogue; or of what a filter keeps.
+
+    Examples
+    --------
+    >>> popular(), popular(filtered="brand=acme")
+    ('shelf:popular:all', 'shelf:popular:brand=acme')
+    """
+    return f"shelf:popular:{filtered or escape(segment)}"
 
 
 def shard(shopper: str, shards: int) -> int:

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,7 +30,7 @@ from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out")
+SCRIPTS = ("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out", "note_filtered")
 REMEMBERED = ("items", "queries", "bought", "clock", "own", "visits", "profile", "users", "forgotten", "searched")
 """The kinds of keys that ``remember`` takes of each shopper, in its order."""
 
@@ -232,7 +233,11 @@ class StateStore:
         return sums
 
     async def put(
-        self, shelves: Sequence[tuple[str, bytes, int]], ttl_s: int, shown: Sequence[Sequence[str]] = ()
+        self,
+        shelves: Sequence[tuple[str, bytes, int]],
+        ttl_s: int,
+        shown: Sequence[Sequence[str]] = (),
+        lives: Mapping[str, int] = MappingProxyType({}),
     ) -> list[bool]:
         """Write shelves ``(key, value, event time ms)``; a newer shelf under the key stays.
 
@@ -241,6 +246,8 @@ class StateStore:
         shown
             The ids of each shelf's items, so that an item can be removed later. They are written to the index first, so
             that the index knows every shelf.
+        lives
+            How long shelves live that live less than ``ttl_s``, in seconds, by key.
 
         Returns
         -------
@@ -254,11 +261,33 @@ class StateStore:
             for number, shown_items in by_shard.items():
                 self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, shown_items)
             for key, value, event_ts in shelves:
-                self._scripts.add(pipe, "put_shelf", [key], value, event_ts, ttl_s)
+                self._scripts.add(pipe, "put_shelf", [key], value, event_ts, min(lives.get(key, ttl_s), ttl_s))
             replies: list[Any] = await pipe.execute()
             return replies[len(by_shard) :]
 
         return [bool(reply) for reply in await self._with_retry(send)] if shelves else []
+
+    async def limit_filtered(self, shelves: Sequence[tuple[str, str]], most: int, ttl_s: int) -> None:
+        """Note shelves under filters ``(shopper, key)`` that will be written, and remove those beyond the newest
+        ``most`` of each shopper. What a lost connection leaves over expires."""
+        mine: dict[str, list[str]] = {}
+        for shopper, key in shelves:
+            mine.setdefault(shopper, []).append(key)
+        now = wall_ms()
+
+        async def note(pipe: Any) -> list[bytes]:
+            for shopper, keys in mine.items():
+                noted = own(shard(shopper, self.config.shards), "filtered", shopper)
+                self._scripts.add(pipe, "note_filtered", [noted], now, most, ttl_s, *keys)
+            return [key for old in await pipe.execute() for key in old]
+
+        async def remove(pipe: Any) -> None:
+            for key in old:
+                pipe.unlink(key)
+            await pipe.execute()
+
+        if mine and (old := await self._with_retry(note)):
+            await self._with_retry(remove)
 
     async def take_shown(self, items: Sequence[str], ttl_s: int) -> tuple[dict[str, list[str]], set[str]]:
         """Read and clear the index of some items.

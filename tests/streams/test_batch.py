@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from streams.batch import Batch, Recent, rank_requests
+from streams.batch import Batch, Recent, page_for_all, rank_requests
 from streams.clock import BY_BROKER
 from streams.config import EventsConfig
+from streams.events.filters import Filter
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.kafka.record import Record
 from streams.ranking.recommender import RankRequest
@@ -34,6 +35,27 @@ def search(offset: int, ts: int, query: str, user_id: str = "u") -> Record:
 def wanted(*records: Record, shopper: Shopper = Shopper(), similar: Recent | None = None) -> list[RankRequest]:  # noqa: B008
     found = batch(*records)
     return rank_requests(found, dict.fromkeys(found.by_shopper, shopper), similar or Recent(1), NOW)
+
+
+def test_a_query_with_filters_is_another_query_and_filters_alone_are_a_page() -> None:
+    old, pages = Shopper(touched=(Touched(3, "click", "x"),)), Recent(1_000)
+    events = [
+        record(0, type="search", ts=1, query="tv"),
+        record(1, type="search", ts=2, query="TV", filters={"brand": ["B", "a"]}),
+        record(2, type="search", ts=1, query=" tv", filters={"brand": ["A", "b", "b"], "price": "cheap"}),
+        record(3, type="search", ts=4, filters={"category": "Garden"}),
+        record(4, type="search", ts=4, query=" ", filters={"price": "cheap"}),
+    ]
+    found = {ask.key: ask.event_ts for ask in wanted(*events, shopper=old, similar=pages)}
+    assert found == {
+        "shelf:feed:u": 4, "shelf:feed:u:category=garden": 4, "shelf:popular:category=garden": 4,
+        "shelf:search:tv": 1, "shelf:search:tv:u": 1,
+        "shelf:search:tv:brand=a,b": 2, "shelf:search:tv:brand=a,b:u": 2,
+    }  # fmt: skip
+    assert sum(one.malformed for one in batch(*events).filters.values()) == 2
+    pages.done(page_for_all(Filter.of({"category": "Garden"})), NOW)
+    again = {ask.key for ask in wanted(*events[3:], similar=pages)}
+    assert again == {"shelf:feed:u", "shelf:feed:u:category=garden"}, "the page for all is made seldom"
 
 
 def test_what_is_from_the_future_is_told_by_when_its_record_came_not_by_who_reads_it() -> None:

@@ -1,16 +1,20 @@
 """The recommender on a small real catalogue: each surface, cold and warm, and what it must never show."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from models.factory import build
 from streams.catalog.catalog import Catalog, Change
-from streams.config import CandidatesConfig, StreamsConfig
+from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsConfig
+from streams.events.filters import NO_FILTER, Filter
+from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.features.trending import Trending
 from streams.ranking.recommender import RankRequest, Recommender, anchors
+from tests.streams.conftest import TITLES
 
 NOW = 1_700_000_000_000
 
@@ -134,3 +138,58 @@ def test_anchors_are_the_newest_different_items() -> None:
     assert anchors(RankRequest("feed", "e", 9, "u", Shopper(touched=touched))) == ["a", "b", "c"]
     assert anchors(RankRequest("similar", "e", 9, item_id="x")) == ["x"]
     assert anchors(RankRequest("search", "e", 9, "u", Shopper(touched=touched), query="q")) == []
+
+
+def under(recommender: Recommender, surface: Any, **more: Any) -> tuple[str, set[str]]:
+    record = shelf(recommender, RankRequest(surface, "e", 5, **more))
+    return record.key, set(shown(record))
+
+
+def test_a_filter_is_obeyed_on_every_surface_and_filled_from_what_passes(recommender: Recommender) -> None:
+    mice, acme = Filter.of({"category": "MICE"}), Filter.of({"brand": ["acme", "none"]})
+    fan = Shopper(touched=(Touched(5, "click", "hdmi"),), asked=(Asked(4, "hdmi cable"),))
+    together = {"hdmi": ["usb", "pad"]}
+    recommender.trending.update("all", NOW // 3_600_000, {"laptop": 9, "mouse": 1})
+    recommender.refresh(NOW)
+    assert under(recommender, "search", query="hdmi cable", filter=mice) == (
+        "shelf:search:hdmi%20cable:category=mice", {"mouse", "pad"},
+    )  # fmt: skip
+    assert under(recommender, "search", query="mouse", filter=acme)[1] == {"hdmi", "usb"}
+    key, items = under(recommender, "feed", shopper_id="u", shopper=fan, filter=mice)
+    assert (key, items) == ("shelf:feed:u:category=mice", {"mouse", "pad"})
+    assert under(recommender, "feed", shopper_id="u", filter=acme)[1] == {"hdmi", "usb"}
+    page = shelf(recommender, RankRequest("popular", "e", 5, filter=mice))
+    assert page.key == "shelf:popular:category=mice" and page.filter == "category=mice"
+    assert {item.item_id: item.reason for item in page.shelf.items} == {"mouse": "trending", "pad": "new"}
+    # In one batch none takes another's candidates.
+    asks = [RankRequest("search", "e", 5, query="mouse", filter=one) for one in (NO_FILTER, mice, acme)]
+    asks.append(RankRequest("feed", "e", 5, "u", fan, filter=mice))
+    found = [set(shown(one)) for one in recommender.recommend(asks, together, NOW).records]
+    assert found == [set(TITLES), {"mouse", "pad"}, {"hdmi", "usb"}, {"mouse", "pad"}]
+
+
+@pytest.mark.parametrize("surface", ["search", "feed", "popular"])
+def test_a_filter_that_keeps_nothing_makes_an_empty_shelf(recommender: Recommender, surface: Any) -> None:
+    fan = Shopper(touched=(Touched(5, "click", "hdmi"),))
+    ask = RankRequest(surface, "e", 5, "u", fan, "hdmi" if surface == "search" else None, filter=Filter.of({"a": "b"}))
+    assert shown(shelf(recommender, ask)) == []
+    full, empty = recommender.recommend([RankRequest("feed", "e", 5, "u", fan), ask], {}, NOW).records
+    assert shown(full) and not shown(empty)
+
+
+def test_similar_items_may_be_kept_to_the_narrowest_category_that_fills_a_shelf(
+    catalogue: Catalog, upsert: Callable[..., Change]
+) -> None:
+    kinds = {"a": "Home > Lamps > Desk", "b": "Home > Lamps > Desk", "c": "Home > Lamps", "d": "Home", "e": "Garden"}
+    catalogue.apply([upsert(Item(item_id=key, title=f"lamp {key}", category=kind)) for key, kind in kinds.items()])
+    catalogue.commit()
+
+    def near(item: str, length: int, within: bool = True) -> set[str]:
+        config = StreamsConfig(
+            policy=PolicyConfig(length=length, exploration=0), shelf=ShelfConfig(similar_within_category=within)
+        )
+        return set(shown(shelf(made_for(catalogue, config), RankRequest("similar", "e", 5, item_id=item))))
+
+    assert near("a", 1) == {"b"} and near("a", 2) == {"b", "c"} and near("a", 3) == {"b", "c", "d"}
+    assert len(near("a", 4)) == 4, "no category is that large, so all items count"
+    assert near("gone", 2) and "e" in near("a", 10, within=False)

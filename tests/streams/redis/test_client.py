@@ -47,6 +47,20 @@ def test_the_nearest_shelf_wins(client: ShelfClient) -> None:
     assert got(client.feed("ü {1}")) == keys.feed("ü {1}") and got(client.similar("i:1")) == keys.similar("i:1")
 
 
+def test_under_filters_nothing_is_shown_that_they_exclude(client: ShelfClient) -> None:
+    put(client, keys.popular(), keys.search("hose"), keys.search("hose", "u"), keys.feed("u"))
+    asked, key = {"brand": ["ACME", "acmé"]}, "brand=acm%C3%A9,acme"
+    assert client.search("hose", "u", asked) is client.page(asked, "u") is client.page(asked) is None
+    put(client, keys.search("hose", None, key), keys.popular(filtered=key))
+    assert got(client.search("HOSE", "u", asked)) == f"shelf:search:hose:{key}"
+    assert got(client.page(asked, "u")) == f"shelf:popular:{key}"
+    put(client, keys.search("hose", "u", key), keys.feed("u", key))
+    assert got(client.search("hose", "u", asked)) == f"shelf:search:hose:{key}:u"
+    assert got(client.page(asked, "u")) == f"shelf:feed:u:{key}"
+    assert got(client.search("hose", "u", {"brand": []})) == keys.search("hose", "u")
+    assert got(client.page({}, "u")) == keys.feed("u") and got(client.page({})) == keys.popular()
+
+
 def test_it_does_not_wait_long(redis_db: str) -> None:
     client = ShelfClient.from_url(redis_db)
     try:
