@@ -155,7 +155,8 @@ class Pipeline:
             )
         )
         taken = [record for record, why in zip(full, refused, strict=True) if why is None]
-        taken += [record for record in records if record.filter is not None and not record.shelf.items]
+        empty = [record for record in records if not record.shelf.items and record.filter is not None]
+        taken += empty
         limit = self.config.shelf.max_bytes
         values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in taken]
         shown = [[item.item_id for item in record.shelf.items] for record in taken]
@@ -168,7 +169,8 @@ class Pipeline:
         written = await self.store.put(values, self.config.shelf.ttl_s, shown, lives)
         self.meter.count("shelves", sum(written))
         self.meter.count("shelves.stale", len(taken) - sum(written))
-        self.meter.count("shelves.empty", len(records) - len(full))
+        self.meter.count("shelves.empty", len(records) - len(full) - len(empty))
+        self.meter.count("filters.empty", len(empty))
         self._count_sources(taken)
         self.meter.count("shelf_bytes", sum(len(value) for _, value, _ in values))
 

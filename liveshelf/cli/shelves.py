@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 from rich.table import Table
 
@@ -39,6 +40,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print the shelf's JSON as it
 User = Annotated[str | None, typer.Option(help="The shopper whose ranking to read.")]
 
 
+Filters = Annotated[str | None, typer.Option(help="The filters of the search, as they are in the event: JSON.")]
+
+
+def _object(filters: str | None) -> dict[str, Any] | None:
+    try:
+        return None if filters is None else msgspec.json.decode(filters, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise typer.BadParameter(f"the filters are no JSON object: {error}") from error
+
+
 @getting.command("feed")
 def get_feed(user: str, as_json: Json = False) -> None:
     """A shopper's feed; without one, the popular items. Example: `liveshelf get feed u1`"""
@@ -47,10 +58,20 @@ def get_feed(user: str, as_json: Json = False) -> None:
 
 
 @getting.command("search")
-def get_search(query: str, user: User = None, as_json: Json = False) -> None:
-    """The results of a query; without any, the popular items. Example: `liveshelf get search "hdmi cable" --user u1`"""
+def get_search(query: str, user: User = None, filters: Filters = None, as_json: Json = False) -> None:
+    """The results of a query; without any, the popular items; but none beside filters. Example: `liveshelf get search
+    "hdmi cable" --user u1 --filters '{"brand": "Acme"}'`"""
     with explain_errors():
-        show(_shelf(lambda client: client.search(query, user)), as_json)
+        asked = _object(filters)
+        show(_shelf(lambda client: client.search(query, user, asked)), as_json)
+
+
+@getting.command("page")
+def get_page(filters: str, user: User = None, as_json: Json = False) -> None:
+    """The page of what filters keep. Example: `liveshelf get page '{"category": "Garden > Hoses"}' --user u1`"""
+    with explain_errors():
+        asked = _object(filters)
+        show(_shelf(lambda client: client.page(asked or {}, user)), as_json)
 
 
 @getting.command("similar")

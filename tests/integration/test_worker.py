@@ -14,6 +14,7 @@ import pytest
 from liveshelf.stack.kafka import LocalKafka
 from models.intents import TREND_WEIGHTS
 from streams.config import KafkaConfig, TopicsConfig
+from streams.events.filters import Filter
 from streams.kafka.dead_letter_topic import replay
 from streams.redis import keys
 from tests.shop import Shop, databases, until
@@ -93,6 +94,36 @@ def test_updates_and_deletes_show_and_a_price_needs_no_encoding(shop: Shop) -> N
     until(lambda: shop.counted("items.deleted") == 1, every_s=0.3)
     assert shop.counted("items.encoded") == len(ITEMS) + 1
     assert shop.counted("items.reused") == 2
+
+
+def test_a_search_with_filters_has_a_shelf_of_its_own_that_obeys_them(shop: Shop) -> None:
+    teas = {f"tea{n}": item(f"tea{n}", f"Thé vert {n}", category="Épicerie > Thés", price=n) for n in range(8)}
+    lamp = {"lamp": item("lamp", "红色台灯", category="家居 > 灯具", brand="Ikea", attributes={"颜色": ["红", "白"]})}
+    shop.put_items(teas | lamp)
+    shop.ready(len(ITEMS) + len(teas) + 1)
+
+    def found(at: str, key: str, filters: dict[str, Any], **more: Any) -> set[str]:
+        """Send a search, and read what answers this very event."""
+        asked = int(time.time() * 1000)
+        event = {"type": "search", "event_id": at, "ts": asked, "user_id": "u", "filters": filters} | more
+        shop.produce(shop.topics.events, [("u", json.dumps(event).encode())])
+        shelf = until(lambda: (there := shop.shelf(key)) is not None and there.event_ts >= asked and there)
+        return {one.item_id for one in shelf.items}
+
+    def key_of(filters: dict[str, Any]) -> str:
+        return Filter.of(filters).key
+
+    tea = {"category": ["E\u0301PICERIE>the\u0301s"], "price": {"min": 2, "max": 4}}
+    key = "shelf:search:red%20usb:category=%C3%A9picerie>th%C3%A9s&price<=4&price>=2"
+    assert keys.search("red usb", None, key_of(tea)) == key
+    assert found("f1", key, tea, query="red USB") == {"tea2", "tea3", "tea4"}, "none of them is near the query"
+    shop.put_items({"tea3": item("tea3", "Thé vert 3", category="Épicerie > Thés", price=9)})
+    tries = itertools.count()
+    until(lambda: found(f"p{next(tries)}", key, tea, query="red usb") == {"tea2", "tea4"}, every_s=0.2)
+    red = {"category": "家居", "颜色": "红"}
+    assert found("f2", keys.feed("u", key_of(red)), red) == {"lamp"}
+    assert found("f3", keys.popular(filtered=key_of(red | {"brand": "no"})), red | {"brand": "no"}) == set()
+    assert shop.redis.get(keys.search("red usb")) is None, "a search with filters is none without"
 
 
 def test_a_restarted_worker_is_ready_without_encoding_anything_again(shop: Shop) -> None:

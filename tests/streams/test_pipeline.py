@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from models.constant import ConstantScorer
 from models.scorer import Floats, ScoreRequest
 from streams.catalog.catalog import Catalog
 from streams.clock import wall_ms
-from streams.config import BotsConfig, KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
+from streams.config import BotsConfig, KafkaConfig, RedisConfig, ShelfConfig, StreamsConfig, TopicsConfig
 from streams.features.trending import Trending
 from streams.kafka import dead_letters, topics
 from streams.kafka.producer import Producer
@@ -70,3 +71,46 @@ def test_what_is_similar_is_made_and_nobody_counts_twice_though_their_batch_brok
         assert redis.exists(keys.feed("u")) and redis.exists(keys.similar("hdmi"))
     assert meter.gauges["bots"] == 0
     assert meter.snapshot(wall_ms()).counts["acts.late"] == 1
+
+
+def test_under_filters_an_empty_shelf_is_written_and_a_shopper_has_no_more_than_some(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, catalogue: Catalog
+) -> None:
+    shelves = ShelfConfig(filtered=2, filtered_ttl_s=600)
+    config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_db), topics=topics_config, shelf=shelves)  # type: ignore[arg-type]
+    topics.create(kafka, topics_config)
+    meter, sent = Meter("worker", "w", 0), list[bytes]()
+
+    def record(at: int, **event: Any) -> Record:
+        event = {"type": "search", "event_id": f"e{at}", "ts": wall_ms(), "user_id": "u"} | event
+        return Record("t", 0, at, wall_ms(), None, json.dumps(event).encode())
+
+    async def run() -> None:
+        client = connect(config.redis)
+        try:
+            async with Producer(config, meter) as producer:
+
+                def send(topic: str, key: bytes | None, value: bytes | None, *more: Any) -> Any:
+                    sent.append(key or b"")
+                    return producer(topic, key, value, *more)
+
+                champion = Recommender(catalogue, ConstantScorer(), Trending(3_600, 24), config)
+                pipeline = Pipeline(Arms(champion, meter), StateStore(client, config.state), send, meter, config)
+                await pipeline.process([record(0, filters={"brand": "acme", "price": "cheap"})])
+                await pipeline.process([record(1, query="cable", filters={"brand": "nobody's"})])
+                await pipeline.process([record(2, filters={"category": "mice"}), record(3, filters={"brand": "bolt"})])
+        finally:
+            await client.aclose()
+
+    asyncio.run(run())
+    with connect_now(config.redis) as redis:
+        assert sorted(key.decode() for key in redis.scan_iter("shelf:feed:u:*")) == [
+            keys.feed("u", "brand=bolt"), keys.feed("u", "category=mice"),
+        ]  # fmt: skip
+        value = redis.get(keys.search("cable", None, "brand=nobody's"))
+        assert json.loads(value)["items"] == []
+        assert 0 < redis.ttl(keys.feed("u", "brand=bolt")) <= 600 < redis.ttl(keys.feed("u"))
+        assert redis.exists(keys.popular(filtered="brand=acme")) and not redis.exists(keys.search("cable"))
+    assert b"shelf:search:cable:brand=nobody's" not in sent and b"shelf:popular:brand=acme" in sent
+    counts = meter.snapshot(wall_ms()).counts
+    assert counts["filters.malformed"] == 1 and counts["filters.empty"] == 1 and counts.get("shelves.empty", 0) == 0

@@ -742,6 +742,7 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
         known, _ = await store.remember(events, 10, {"u3"})
         shelf = b'{"event_ts":%d,"items":[{"item_id":"i1","x":1}]}' % turn
         shelves = [(f"shelf:feed:{who}", shelf, turn) for who in events]
+        await store.limit_filtered([("u1", f"shelf:feed:u1:n={turn}"), ("u2", f"shelf:feed:u2:n={turn}")], 1, 600)
         written = await store.put(shelves, 600, [["i1"], ["i1"]])
         together, trend = await store.together(["i1", "i2"]), await store.trend([0])
         passed = [key async for some in store.every_shelf() for key in some]
