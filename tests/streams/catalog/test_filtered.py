@@ -84,7 +84,7 @@ def passes(item: Item, asked: Mapping[str, Any]) -> bool:
 )
 def test_what_matches_is_what_passes_one_by_one_after_any_changes(changes: list[Item | str], asked: list[Any]) -> None:
     attributes, held = Attributes(), dict[int, Item]()
-    live = np.zeros(8, dtype=bool)
+    live, in_stock = np.zeros(8, dtype=bool), np.zeros(8, dtype=bool)
     for change in changes:
         slot = int((change if isinstance(change, str) else change.item_id)[1:])
         held.pop(slot, None)
@@ -94,10 +94,10 @@ def test_what_matches_is_what_passes_one_by_one_after_any_changes(changes: list[
             held[slot] = change
             attributes.put(slot, change)
         live[slot] = slot in held
+        in_stock[slot] = slot in held and held[slot].in_stock
         for one in asked:
             wanted = Filter.of(one)
-            shown = np.array([at in held and (held[at].in_stock or IN_STOCK not in wanted.values) for at in range(8)])
-            matching = attributes.matching(wanted, shown)
+            matching = attributes.matching(wanted, in_stock if IN_STOCK in wanted.values else live)
             assert set(matching.slots.tolist()) == {at for at, item in held.items() if passes(item, one)}
             assert matching.newest(3).tolist() == [at for at in reversed(held) if matching.mask[at]][:3]
 

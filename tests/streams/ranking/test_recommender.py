@@ -193,3 +193,13 @@ def test_similar_items_may_be_kept_to_the_narrowest_category_that_fills_a_shelf(
     assert near("a", 1) == {"b"} and near("a", 2) == {"b", "c"} and near("a", 3) == {"b", "c", "d"}
     assert len(near("a", 4)) == 4, "no category is that large, so all items count"
     assert near("gone", 2) and "e" in near("a", 10, within=False)
+
+
+def test_what_is_sold_out_takes_no_places_under_a_filter(catalogue: Catalog, upsert: Callable[..., Change]) -> None:
+    items = [Item(item_id=f"m{n}", title=f"mouse {n}", category="Mice", in_stock=n < 2) for n in range(12)]
+    catalogue.apply([upsert(item) for item in items])
+    catalogue.commit()
+    recommender = made_for(catalogue, StreamsConfig(candidates=CandidatesConfig(total=4, vector=4, lexical=4)))
+    assert under(recommender, "search", query="mouse", filter=Filter.of({"category": "mice"}))[1] == {
+        "m0", "m1", "mouse", "pad",
+    }  # fmt: skip
