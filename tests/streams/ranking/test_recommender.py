@@ -141,7 +141,7 @@ def test_anchors_are_the_newest_different_items() -> None:
 
 
 def under(recommender: Recommender, surface: Any, **more: Any) -> tuple[str, set[str]]:
-    record = shelf(recommender, RankRequest(surface, "e", 5, **more))
+    record = shelf(recommender, RankRequest(surface, "e", NOW, **more))
     return record.key, set(shown(record))
 
 
@@ -203,3 +203,14 @@ def test_what_is_sold_out_takes_no_places_under_a_filter(catalogue: Catalog, ups
     assert under(recommender, "search", query="mouse", filter=Filter.of({"category": "mice"}))[1] == {
         "m0", "m1", "mouse", "pad",
     }  # fmt: skip
+
+
+def test_a_feed_by_behaviour_obeys_a_filter_and_is_filled(recommender: Recommender) -> None:
+    behaviour = recommender.behaviour
+    behaviour.items.touch(behaviour.items.places(["laptop", "toner", "pad"]), NOW, 3.0)
+    behaviour.refresh(NOW)
+    fan = Shopper(touched=(Touched(5, "click", "hdmi"),))
+    assert under(recommender, "feed", shopper_id="u", shopper=fan)[1] >= {"laptop", "toner"}
+    record = shelf(recommender, RankRequest("feed", "e", NOW, "u", fan, filter=Filter.of({"category": "mice"})))
+    assert shown(record) == ["pad", "mouse"], "what is in demand first"
+    assert under(recommender, "feed", shopper_id="u", shopper=fan, filter=Filter.of({"a": "b"}))[1] == set()
