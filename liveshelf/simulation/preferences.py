@@ -36,7 +36,7 @@ SPREAD = 0.2
 KEEPS = 0.8
 """The probability that what is used up is bought again without a shelf."""
 
-LAPSED = 3.0
+LAPSED = 2.0
 """After so many intervals a thing is no longer missed."""
 
 
@@ -89,7 +89,7 @@ class Preferences:
 
 
 TEXT_ONLY = Preferences()
-BEHAVIOUR = Preferences(quality=0.7, brand=0.5, price=0.5, complements=0.6, together=0.35, repeats=0.8, eager=4.0)
+BEHAVIOUR = Preferences(quality=0.7, brand=0.5, price=0.5, complements=0.3, together=0.35, repeats=0.4, eager=4.0)
 
 
 @dataclass(frozen=True, eq=False)
