@@ -39,9 +39,11 @@ from streams.clock import wall_ms
 from streams.config import CandidatesConfig, PolicyConfig, StreamsConfig
 from streams.events.schema import AnyEvent, normalise
 from streams.events.shelf import Shelf
+from streams.features.behaviour import Behaviour
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
-from streams.ranking.recommender import RankRequest, Recommender, anchors
+from streams.ranking.live_behaviour import LiveBehaviour
+from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from streams.redis.client import ShelfClient
 from streams.redis.store import StateStore
 from streams.serving.loaded_model import LoadedModel, fetch, load
@@ -49,10 +51,10 @@ from streams.serving.slots import UNTRAINED
 
 Tastes = Literal["all", "text"]
 
-DAY_MS = 2_000.0
-"""A simulated day, so that things are used up and bought again within minutes."""
+TASTES: Mapping[Tastes, Preferences] = {"all": BEHAVIOUR, "text": TEXT_ONLY}
 
-TASTES: Mapping[Tastes, Preferences] = {"all": replace(BEHAVIOUR, day_ms=DAY_MS), "text": TEXT_ONLY}
+AGO_MS = 100 * 86_400_000
+"""When the shop opens: so long ago that all visits are in the past."""
 
 OTHERS = 40
 """Shoppers whose mean liking is what everybody likes."""
@@ -98,15 +100,24 @@ class Rankings:
         self.config, self.world, self.store = config, world, store
         self._random = random.Random(seed)
         self._trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
+        self._live = LiveBehaviour(store, Behaviour(), config.state)
         settings = dict(_configs(config, len(world.items)))
         self._recommenders = {
-            name: Recommender(model.catalogue, model.scorer, self._trending, of, queries=model.queries)
+            name: Recommender(
+                model.catalogue,
+                model.scorer,
+                self._trending,
+                of,
+                queries=model.queries,
+                behaviour=self._live.behaviour,
+            )
             for name, of in settings.items()
         }
         self._for: dict[Aim, list[str]] = {}
 
     async def refresh(self, now_ms: int) -> None:
-        """Read the demand."""
+        """Read the demand and the statistics of behaviour."""
+        await self._live.refresh(now_ms)
         current = self._trending.bucket(now_ms)
         counts = await self.store.trend([current - age for age in range(self.config.state.trend_buckets)])
         for bucket, by_item in counts.items():
@@ -118,7 +129,8 @@ class Rankings:
         """The shelves of the named recommenders for a page."""
         past, _ = await self.store.remember({shopper: []}, self.config.worker.recent_items)
         request = _request(shopper, aim, past[shopper], now_ms)
-        together = await self.store.together(anchors(request), self.config.candidates.together)
+        await self._live.read(remembered_items(request), now_ms)
+        together = self._live.together(anchors(request), self.config.candidates.together)
         some = {name: one for name, one in self._recommenders.items() if name in names}
         return {name: one.recommend([request], together, now_ms).records[0].shelf for name, one in some.items()}
 
@@ -263,7 +275,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     items: Annotated[int, typer.Option(min=1, help="Of the shop.")] = 600,
     shoppers: Annotated[int, typer.Option(min=1, help="Of the shop.")] = 600,
-    per_s: Annotated[float, typer.Option(help="Visits a second of simulated time.")] = 80.0,
+    daily: Annotated[float, typer.Option(help="Visits of a shopper in a simulated day.")] = 0.5,
     visits: Annotated[int, typer.Option(min=2, help="Visits; the second half is sampled.")] = 24_000,
     every: Annotated[int, typer.Option(min=1, help="One visit in so many is sampled.")] = 20,
     searches: Annotated[float, typer.Option(min=0, max=1, help="How often a session goes on with a search.")] = 0.45,
@@ -271,12 +283,12 @@ def main(
     tastes: Annotated[list[str] | None, typer.Option(help="Only these: all, text.")] = None,
 ) -> None:
     """Run it."""
-    report = Report("limits", items=items, shoppers=shoppers, visits=visits, searches=searches, seed=seed)
+    report = Report("limits", items=items, shoppers=shoppers, visits=visits, daily=daily, searches=searches, seed=seed)
     for name, preferences in TASTES.items():
         if tastes and name not in tastes:
             continue
-        world = World(made_up(seed, items), seed, shoppers, (), wall_ms(), searches, preferences)
-        samples = asyncio.run(_of(world, per_s, visits, every))
+        world = World(made_up(seed, items), seed, shoppers, (), wall_ms() - AGO_MS, searches, preferences)
+        samples = asyncio.run(_of(world, shoppers * daily / 86_400, visits, every))
         for row in shares(samples):
             report.row(part=f"tastes: {name}", **row)
     report.write(json)
