@@ -9,7 +9,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -113,6 +113,10 @@ class Pace:
     scale: float
 
 
+DAY_MS = 2_000.0
+"""A simulated day, so that things are used up and bought again during a run."""
+
+
 @dataclass(frozen=True)
 class Habits:
     """What shoppers like, the probability that a session goes on with a search, and on how many visits it is looked at
@@ -211,7 +215,8 @@ def perform(strategy: Strategy, seed: int, pace: Pace, habits: Habits, console: 
     with demo_environment(
         settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.settings(pace.scale)
     ) as there:
-        shop = shop_of(there, seed, strategy.fashions, pace.visits, habits.searches, TASTES[habits.tastes])
+        tastes = replace(TASTES[habits.tastes], day_ms=DAY_MS)
+        shop = shop_of(there, seed, strategy.fashions, pace.visits, habits.searches, tastes)
         run = Run(shop.recorder, max(LEAST_WINDOW_S, pace.scale * WINDOW_S))
         with shop.running():
             _live(there, shop, strategy, pace, run, console)

@@ -51,10 +51,10 @@ from streams.serving.slots import UNTRAINED
 
 Tastes = Literal["all", "text"]
 
-DAY_MS = 2_000.0
-"""A simulated day, so that things are used up and bought again within minutes."""
+TASTES: Mapping[Tastes, Preferences] = {"all": BEHAVIOUR, "text": TEXT_ONLY}
 
-TASTES: Mapping[Tastes, Preferences] = {"all": replace(BEHAVIOUR, day_ms=DAY_MS), "text": TEXT_ONLY}
+AGO_MS = 100 * 86_400_000
+"""When the shop opens: so long ago that all visits are in the past."""
 
 OTHERS = 40
 """Shoppers whose mean liking is what everybody likes."""
@@ -100,7 +100,7 @@ class Rankings:
         self.config, self.world, self.store = config, world, store
         self._random = random.Random(seed)
         self._trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
-        self._live = LiveBehaviour(self.store, Behaviour(), config.state)
+        self._live = LiveBehaviour(store, Behaviour(), config.state)
         settings = dict(_configs(config, len(world.items)))
         self._recommenders = {
             name: Recommender(
@@ -276,7 +276,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     items: Annotated[int, typer.Option(min=1, help="Of the shop.")] = 600,
     shoppers: Annotated[int, typer.Option(min=1, help="Of the shop.")] = 600,
-    per_s: Annotated[float, typer.Option(help="Visits a second of simulated time.")] = 80.0,
+    daily: Annotated[float, typer.Option(help="Visits of a shopper in a simulated day.")] = 0.5,
     visits: Annotated[int, typer.Option(min=2, help="Visits; the second half is sampled.")] = 24_000,
     every: Annotated[int, typer.Option(min=1, help="One visit in so many is sampled.")] = 20,
     searches: Annotated[float, typer.Option(min=0, max=1, help="How often a session goes on with a search.")] = 0.45,
@@ -284,12 +284,12 @@ def main(
     tastes: Annotated[list[str] | None, typer.Option(help="Only these: all, text.")] = None,
 ) -> None:
     """Run it."""
-    report = Report("limits", items=items, shoppers=shoppers, visits=visits, searches=searches, seed=seed)
+    report = Report("limits", items=items, shoppers=shoppers, visits=visits, daily=daily, searches=searches, seed=seed)
     for name, preferences in TASTES.items():
         if tastes and name not in tastes:
             continue
-        world = World(made_up(seed, items), seed, shoppers, (), wall_ms(), searches, preferences)
-        samples = asyncio.run(_of(world, per_s, visits, every))
+        world = World(made_up(seed, items), seed, shoppers, (), wall_ms() - AGO_MS, searches, preferences)
+        samples = asyncio.run(_of(world, shoppers * daily / 86_400, visits, every))
         for row in shares(samples):
             report.row(part=f"tastes: {name}", **row)
     report.write(json)
