@@ -194,7 +194,9 @@ class Identity:
             for name in named:
                 pipe.hset(own(shard(name, self.config.shards), "forgotten", name), "receipt", value)
             for name in gone:
-                pipe.zremrangebyscore(own(shard(name, self.config.shards), "searched", name), "-inf", at)
+                number = shard(name, self.config.shards)
+                pipe.zremrangebyscore(own(number, "searched", name), "-inf", at)
+                pipe.zremrangebyscore(own(number, "filtered", name), "-inf", gone[name])
 
         await self._run(keep)
         return receipt
@@ -362,11 +364,14 @@ class Identity:
 
         def read(pipe: Any) -> None:
             for name in names:
-                pipe.zrange(own(shard(name, self.config.shards), "searched", name), 0, -1)
+                for kind in ("searched", "filtered"):
+                    pipe.zrange(own(shard(name, self.config.shards), kind, name), 0, -1)
 
         dropped = 0
-        for name, queries in zip(names, await self._run(read), strict=True):
+        replies = await self._run(read)
+        for name, queries, filtered in zip(names, replies[::2], replies[1::2], strict=True):
             found = [keys.feed(name), *(keys.search(query.decode("utf-8", "replace"), name) for query in queries)]
+            found += [key for one in filtered if (key := one.decode("utf-8", "replace")).startswith("shelf:")]
             dropped += await self._drop(found, gone[name])
             if len(queries) >= SEARCHED_KEPT:
                 ending = keys.escape(name).replace("*", r"\*")

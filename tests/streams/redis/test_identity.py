@@ -293,8 +293,10 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
     ]
     forget = Forget(event_id="f", ts=40, user_id=FIRST)
     mine = [keys.feed(FIRST), keys.search("tv", FIRST), keys.search("other", FIRST), keys.feed(SESSION)]
+    filtered = [(FIRST, keys.feed(FIRST, "n=1")), (SESSION, keys.search("tv", SESSION, "n=1"))]
     others = [
         keys.feed(SECOND),
+        keys.feed(SECOND, "n=1"),
         keys.search("tv", SECOND),
         keys.search("tv", f"x{FIRST}"),
         keys.search("tv", f"{FIRST}*"),
@@ -306,7 +308,8 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
     async def work(store: StateStore) -> list[Receipt]:
         identity = Identity(store)
         await take(identity, before)
-        await put_shelves(store, *mine, *others)
+        await store.limit_filtered([*filtered, (SECOND, keys.feed(SECOND, "n=1"))], 9, 600)
+        await put_shelves(store, *mine, *others, *(key for _, key in filtered))
         demand.append(await store.trend([0]))
         first = await identity.forget(forget)
         demand.append(await store.trend([0]))
@@ -329,7 +332,7 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
     assert first.known and first.shoppers == [FIRST, SESSION]
     removed = first.removed
     assert (removed.items, removed.queries, removed.bought, removed.attributes) == (5, 2, 1, 1)
-    assert (removed.shelves, removed.sessions, removed.hours) == (4, 2, 1)
+    assert (removed.shelves, removed.sessions, removed.hours) == (6, 2, 1)
     assert again == msgspec.structs.replace(first, removed=msgspec.structs.replace(removed, shelves=0))
     assert not nobody.known and nobody.shoppers == ["nobody", "none"]
     assert session.shoppers == ["of the second"]
