@@ -135,7 +135,7 @@ class StateConfig(Config):
     history_queries: Size = 10
     bought_items: Size = 200
     items: Size = 1_000_000
-    together_items: Size = 100
+    together_items: Few = 50
     counted_items: Size = 100
     trend_bucket_s: WholeSeconds = 3_600
     trend_buckets: Size = 24

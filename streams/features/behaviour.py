@@ -16,11 +16,11 @@ from streams.features.items import (
     FIRST,
     REPEATS,
     VISITS,
-    VISITS_HALF_LIFE,
     Floats,
     ItemStatistics,
     Places,
     forward,
+    visit_weight,
 )
 from streams.features.own import HALF_LIFE, Memory, OwnItems
 
@@ -103,7 +103,7 @@ class Pairs:
 
     def add(self, places: Places, ts: int, before: Sequence[int] = ()) -> None:
         """Pair distinct items of a visit at a time (ms) with each other, and with those that were in it before."""
-        weight = float(forward(ts, VISITS_HALF_LIFE))
+        weight = visit_weight(ts)
         new, known = places.tolist(), list(before)
         for one in new:
             for other in known:
@@ -275,7 +275,7 @@ class Behaviour:
         theirs = np.maximum(counts, values[others, VISITS])
         mine = np.maximum(counts, values[places, VISITS][number])
         cosines = counts / np.sqrt(theirs * mine)
-        unit = float(forward(ts, VISITS_HALF_LIFE))
+        unit = visit_weight(ts)
         shares = counts / unit / (theirs / unit + 1.0)
         month = np.exp2(-since[: len(places)] / 30)[number]
         last = since[: len(places)][number] <= since[0] + 1 / 24

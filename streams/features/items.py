@@ -31,6 +31,8 @@ NEW_HALF_LIVES = (7.0, 30.0)
 """Of first purchases, in days."""
 
 VISITS_HALF_LIFE = 90.0
+"""Of visits, in days. They halve in steps, at the end of each such time from 2020 on; earlier ones weigh alike."""
+
 SHRINKAGE = 5.0
 """How many repeats an item's own interval needs to weigh as much as the shop's."""
 
@@ -53,6 +55,17 @@ def forward(ts: int | float | Floats, days: float | Floats, origin: float | Floa
     halves = (np.asarray(ts, np.float64) - origin) / (np.asarray(days) * DAY_MS)
     weights: Floats = np.exp2(np.clip(halves, -MOST_HALF_LIVES, MOST_HALF_LIVES))
     return weights
+
+
+def visit_weight(ts: int) -> float:
+    """The weight of a visit at a time (ms): a power of two, so that sums of them are exact.
+
+    Examples
+    --------
+    >>> [visit_weight(ORIGIN_MS + days * DAY_MS) for days in (-900, 89, 90, 180)]
+    [1.0, 1.0, 2.0, 4.0]
+    """
+    return float(2.0 ** max(0, int((ts - ORIGIN_MS) // (VISITS_HALF_LIFE * DAY_MS))))
 
 
 class ItemStatistics:
@@ -144,7 +157,7 @@ class ItemStatistics:
         values[places, ORIGINS] = origins
         values[places, :2] += weight * forward(ts, _SHORT, origins)
         values[places, 2:5] += weight * forward(ts, _LONG)
-        values[places, VISITS] += forward(ts, VISITS_HALF_LIFE)
+        values[places, VISITS] += visit_weight(ts)
         firsts = values[places, FIRST]
         values[places, FIRST] = np.where(firsts > 0, np.minimum(firsts, ts), ts)
 

@@ -144,23 +144,34 @@ end
 -- Keep those that were seen together most often for how often they were seen at all: of counts alone, what is popular
 -- would stay.
 local function cut(key)
-  local held, worth = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), {}
+  local held, worth, keys = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), {}, {}
+  for i = 1, #held, 2 do keys[#keys + 1] = prefix .. 'stats:' .. held[i] end
+  local values = redis.call('MGET', unpack(keys))
   for i = 1, #held, 2 do
-    local count = tonumber(held[i + 1])
-    worth[#worth + 1] = { held[i], count / math.sqrt(math.max(count, of_item(held[i])[VISITS])) }
+    local count, visits, value = tonumber(held[i + 1]), 0, values[(i + 1) / 2]
+    if statistics[held[i]] then
+      visits = statistics[held[i]][VISITS]
+    elseif value and #value == 112 then
+      visits = struct.unpack('<d', value, 8 * VISITS - 7)
+    end
+    worth[#worth + 1] = { held[i], count / math.sqrt(math.max(count, visits)) }
   end
   table.sort(worth, function(a, b)
     if a[2] ~= b[2] then return a[2] > b[2] end
     return a[1] < b[1]
   end)
-  for i = cap_together + 1, #worth do redis.call('ZREM', key, worth[i][1]) end
+  local gone = {}
+  for i = cap_together + 1, #worth do gone[#gone + 1] = worth[i][1] end
+  if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
 end
+
+local rows = {} -- rows of items seen together that grew
 
 local function pair(a, b, weight)
   local key = prefix .. 'with:' .. a
-  redis.call('ZINCRBY', key, string.format('%.17g', weight), b)
+  redis.call('ZINCRBY', key, string.format('%.0f', weight), b)
   if redis.call('ZCARD', key) > most_together then cut(key) end
-  redis.call('EXPIRE', key, buyer_ttl)
+  rows[key] = true
 end
 
 local function holds(mask, bit) return math.floor(mask / bit) % 2 == 1 end
@@ -202,7 +213,8 @@ local function count(at, item, code)
       beyond = beyond + 1
       return
     end
-    local weight = forward(middle, 90)
+    -- A power of two, so that sums are exact and held as integers: sorted sets of fractions take several times as long.
+    local weight = 2 ^ math.max(0, math.floor((middle - ORIGIN) / (90 * DAY)))
     row[VISITS] = row[VISITS] + weight
     for _, other in ipairs(others) do
       pair(item, other, weight)
@@ -290,6 +302,7 @@ for item in pairs(brought) do
   if not changed[item] then redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item]))) end
 end
 if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
+for key in pairs(rows) do redis.call('EXPIRE', key, buyer_ttl) end
 local changes = false
 for item in pairs(changed) do
   changes = true

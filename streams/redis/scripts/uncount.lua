@@ -129,7 +129,7 @@ local function uncount(number, item, code, rest)
   if after > 0 then
     redis.call('HSET', hour, item, after)
   else
-    local weight = forward(middle, 90)
+    local weight = 2 ^ math.max(0, math.floor((middle - ORIGIN) / (90 * DAY)))
     lower(changed, VISITS, weight)
     redis.call('HDEL', hour, item)
     for _, other in ipairs(redis.call('HKEYS', hour)) do

@@ -22,7 +22,7 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
 from streams.events.shelf import Shelf, ShelfItem, encoder
-from streams.features.items import DAY_MS, HALF_LIVES, NEW_HALF_LIVES, VISITS_HALF_LIFE, forward
+from streams.features.items import DAY_MS, HALF_LIVES, NEW_HALF_LIVES, forward, visit_weight
 from streams.features.own import ROW
 from streams.features.shopper import CODES, SEPARATOR, Shopper, Uncounted, remembered
 from streams.redis.connection import connect
@@ -121,7 +121,7 @@ class Model:
 
     def pair(self, item: str, other: str, bucket: int) -> None:
         counts = self.beside.setdefault(item, {})
-        counts[other] = counts.get(other, 0) + grown(self.middle(bucket), VISITS_HALF_LIFE)
+        counts[other] = counts.get(other, 0) + visit_weight(self.middle(bucket))
         if len(counts) > most_together(self.config.together_items):
             worth = {name: count / math.sqrt(max(count, self.visits(name))) for name, count in counts.items()}
             order = sorted(counts, key=lambda name: (-worth[name], name.encode()))
@@ -131,9 +131,7 @@ class Model:
         return int((bucket + 0.5) * self.config.trend_bucket_s * 1000)
 
     def visits(self, item: str) -> float:
-        return sum(
-            grown(self.middle(bucket), VISITS_HALF_LIFE) for (_, bucket), mine in self.cells.items() if item in mine
-        )
+        return sum(visit_weight(self.middle(bucket)) for (_, bucket), mine in self.cells.items() if item in mine)
 
     def statistics(self, item: str) -> list[float]:
         """What the cells say of an item, by definition."""
@@ -236,9 +234,8 @@ def state(url: str) -> dict[str, Any]:
                 case "hash":
                     held[key] = {name: int(weight) for name, weight in client.hgetall(key).items()}
                 case "zset" if ":with:" in key:
-                    unit = float(forward(TIME, VISITS_HALF_LIFE))
                     rows = client.zrange(key, 0, -1, withscores=True)
-                    held[key] = {name: near(score / unit) for name, score in rows}
+                    held[key] = {name: near(score) for name, score in rows}
                 case "zset" if key.endswith(":changed"):
                     changed = client.zrange(key, 0, -1)
                 case "zset":
@@ -268,11 +265,11 @@ def item_row(value: bytes) -> list[float]:
     """An item's statistics as held, relative to the tests' time."""
     row = np.frombuffer(value, "<f8")
     short = [row[n] * grown(row[origin], HALF_LIVES[n]) for n, origin in ((0, 8), (1, 9))]
-    long = [row[n] / float(forward(TIME, days)) for n, days in zip((2, 3, 4, 5, 6, 7), LONG, strict=True)]
-    return [near(float(one)) for one in (*short, *long, *row[10:])]
+    long = [row[n] / float(forward(TIME, days)) for n, days in zip((2, 3, 4, 5, 6), LONG, strict=True)]
+    return [near(float(one)) for one in (*short, *long, row[7], *row[10:])]
 
 
-LONG = (*HALF_LIVES[2:], *NEW_HALF_LIVES, VISITS_HALF_LIFE)
+LONG = (*HALF_LIVES[2:], *NEW_HALF_LIVES)
 
 
 def expected(model: Model) -> dict[str, Any]:
@@ -434,7 +431,7 @@ def test_items_seen_together_are_held_in_few_bytes(redis_db: str, cap: int) -> N
                 assert await store.client.zcard("ls:{0}:with:x") <= most_together(cap)
                 encoding = await store.client.object("encoding", "ls:{0}:with:x")
                 assert encoding in (b"ziplist", b"listpack"), (n, encoding)
-        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 34 * most_together(cap)
+        assert await store.client.memory_usage("ls:{0}:with:x") < 200 + 20 * most_together(cap)
 
     told(redis_db, config, work)
 
