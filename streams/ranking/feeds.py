@@ -44,7 +44,7 @@ class FeedRanker:
         The version's item-to-item model, if it has one.
     trained
         Whether the version's scorer learned from this shop. Then its utilities count as much as the ranker; those of an
-        untrained scorer do not count.
+        untrained scorer count the less the more the shopper has bought.
     """
 
     ranker: Ranker
@@ -81,11 +81,16 @@ class FeedRanker:
             self._model = items, ItemModel(places, others, np.maximum(weights, 0))
         return self._model[1]
 
-    def order(self, by_behaviour: Floats, utilities: Floats) -> Floats:
-        """What a feed is ordered by, given scores by behaviour and the scorer's utilities, float32 [n] each."""
-        if not self.trained:
-            return by_behaviour
-        return _scaled(by_behaviour) + _scaled(np.log(np.maximum(utilities, 1e-9)))
+    def order(self, by_behaviour: Floats, utilities: Floats, bought: int) -> Floats:
+        """What a feed is ordered by, given scores by behaviour and the scorer's utilities, float32 [n] each.
+
+        Parameters
+        ----------
+        bought
+            Items that the shopper has bought. Who only looks around is known by what the texts have in common.
+        """
+        share = np.float32(1.0 if self.trained else 1.0 / (1.0 + bought))
+        return _scaled(by_behaviour) + share * _scaled(np.log(np.maximum(utilities, 1e-9)))
 
 
 def feed(

@@ -351,7 +351,7 @@ class Recommender:
         context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
         worth = utility(rows, self._intent_weights)
         if context.by_behaviour is not None:
-            worth = self.feeds.order(context.by_behaviour, worth)
+            worth = self.feeds.order(context.by_behaviour, worth, len(request.shopper.bought))
         kept = self.policy.apply(
             Ranking.of(candidates.slots, worth, candidates.sources),
             PolicyContext(
