@@ -37,7 +37,10 @@ CHOSEN = (
     *("together", "together_recent", "together_most", "together_share", "together_last"),
     *("text_centre", "text_nearest"),
 )
-PENALTY = 1e-3
+RISING = tuple(name for name in CHOSEN if name.startswith(("demand_", "buyers_", "times", "together", "text_")))
+"""More of these never lowers an item's place, whatever this shop's data say of one beside another."""
+
+PENALTY = 1e-2
 HEADER = """\
 # The ranker of a shop that has trained none: weights of features that are scaled over a request's candidates.
 # Learned by `python -m benchmarks.prior` from {orders:,} orders of Online Retail before {until:%Y-%m-%d} (Chen 2015,
@@ -105,7 +108,7 @@ class Prior:
 def learn(asked: Sequence[history.Asked]) -> Linear:
     """The ranker."""
     choices = [Choice(one.features, one.hits, one.new) for one in asked]
-    return train_linear(choices, Columns.of(CHOSEN, FEATURES), relative=CHOSEN, penalty=PENALTY)
+    return train_linear(choices, Columns.of(CHOSEN, FEATURES), relative=CHOSEN, rising=RISING, penalty=PENALTY)
 
 
 def written(ranker: Linear, header: str) -> str:

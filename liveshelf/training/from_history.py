@@ -46,8 +46,8 @@ LEAST = 20
 """Orders to judge by, below which there is no ranker."""
 
 FIRST_ORDERS = 300
-"""First orders of shoppers, the newest, that are learned from too: what follows the first of their items. Three times
-as many cost known shoppers 1 % (docs/log.md)."""
+"""First orders of shoppers, the newest, that are learned from too: what follows the first of their items. With them
+known shoppers lose 1 %, first orders gain a third (docs/log.md)."""
 
 REGULARISATION = 200.0
 ENCODED = 256

@@ -142,7 +142,12 @@ def train_trees(
 
 
 def train_linear(
-    choices: Sequence[Choice], columns: Columns, seed: int = 0, relative: Sequence[str] = (), penalty: float = PENALTY
+    choices: Sequence[Choice],
+    columns: Columns,
+    seed: int = 0,
+    relative: Sequence[str] = (),
+    rising: Sequence[str] = (),
+    penalty: float = PENALTY,
 ) -> Linear:
     """The weights of least loss, which are unique: a softmax over each list, with a penalty of squared weights.
 
@@ -150,6 +155,8 @@ def train_linear(
     ----------
     relative
         Features that are scaled over the rows of each request (:class:`models.ranker.Scaling`).
+    rising
+        Features whose weight may not be below zero.
     """
     from scipy.optimize import minimize
 
@@ -172,7 +179,10 @@ def train_linear(
         apart = np.bincount(places, chances - share, len(values))
         return float(value), values.T @ apart / len(ends) + 2 * penalty * weights
 
-    best = minimize(loss, np.zeros(values.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    least = [0.0 if name in rising else None for name in columns.features] + [None] * len(columns.features)
+    bounds = [(low, None) for low in least]
+    start = np.zeros(values.shape[1])
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
     return Linear(columns, scaling, best.x.astype(np.float32))
 
 

@@ -140,6 +140,12 @@ def test_a_folder_may_have_no_first_stage_and_no_item_to_item_model(tmp_path: Pa
     assert first_stage(tmp_path, NAMES) is None and ItemWeights.load(tmp_path) is None
 
 
+def test_a_weight_that_may_not_fall_stays_at_zero() -> None:
+    lowest = [Choice(one.features, one.features[:, 0] == one.features[:, 0].min(), one.new) for one in choices()]
+    columns = Columns.of(LEARNED, NAMES)
+    assert train_linear(lowest, columns).weights[0] < 0 == train_linear(lowest, columns, rising=["times"]).weights[0]
+
+
 def test_nothing_bought_is_nothing_to_learn() -> None:
     with pytest.raises(ValueError, match="nothing was bought"):
         train("linear", [Choice(np.zeros((3, 4), np.float32), np.zeros(3, bool), np.ones(3, bool))], NAMES, NAMES)
@@ -159,9 +165,9 @@ def test_the_packaged_ranker_knows_no_scale(sizes: list[int], scale: float, seed
     assert np.allclose(found, ranker.scores(rows * np.float32(scale) + 3, sizes), atol=0.05)
 
 
-def test_the_packaged_ranker_prefers_what_is_bought_again_and_what_sells() -> None:
+def test_the_packaged_ranker_prefers_what_sells_and_what_goes_with_the_shoppers_items() -> None:
     ranker, rows = packaged(FEATURES), np.zeros((50, len(FEATURES)), np.float32)
-    rows[7, [FEATURES.index(name) for name in ("times", "demand_own", "times_a_visit")]] = 3
-    rows[9, [FEATURES.index(name) for name in ("demand_day", "demand_week", "demand_month")]] = 2
+    rows[7, [FEATURES.index(name) for name in ("together", "together_share", "text_nearest")]] = 3
+    rows[9, [FEATURES.index(name) for name in ("demand_week", "demand_month", "buyers_week")]] = 2
     assert set(np.argsort(-ranker.scores(rows))[:2].tolist()) == {7, 9}
     assert isinstance(ranker, Linear) and len(ranker.features) >= 7
