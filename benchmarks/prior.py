@@ -1,9 +1,10 @@
 """Makes the ranker that comes with Liveshelf, and measures it.
 
 ``python -m benchmarks.prior --out models/ranker/prior.toml --json F``: learned from Online Retail before September
-2011, measured on the orders of September. Every feature is scaled over the candidates of a request, so nothing of this
-shop's volumes and prices is kept; absolute prices and what is of the shopper alone are left out. A shop that has
-trained nothing has no item-to-item model either, so there is none here.
+2011, measured on the orders of September. Features are scaled over the candidates of a request, so nothing of this
+shop's volumes and prices is kept, but for what a shopper did with an item: once is once in any shop. Absolute prices
+and what is of the shopper alone are left out. A shop that has trained nothing has no item-to-item model either, so
+there is none here. First orders are not learned from: in them nothing is bought again.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from evaluator.offline.resampling import Resampling
 from models.ranker import Columns, Linear
 from models.training.rankers import Choice, train_linear
 from streams.features import history
-from streams.features.behaviour import FEATURES, Reals
+from streams.features.behaviour import FEATURES, GROUPS, Reals
 from streams.features.history import COLD_EVENTS, Order, Replay
 from streams.features.items import Floats
 
@@ -37,6 +38,7 @@ CHOSEN = (
     *("together", "together_recent", "together_most", "together_share", "together_last"),
     *("text_centre", "text_nearest"),
 )
+OWN = tuple(name for group in ("own", "due") for name in GROUPS[group] if name in CHOSEN)
 RISING = tuple(name for name in CHOSEN if name.startswith(("demand_", "buyers_", "times", "together", "text_")))
 """More of these never lowers an item's place, whatever this shop's data say of one beside another."""
 
@@ -61,18 +63,15 @@ class Untrained(Replay):
 class Prior:
     """What is asked of one replay: orders to learn from before a time, and orders to judge by after it."""
 
-    def __init__(self, purchases: History, until: int, learned: int, first: int) -> None:
+    def __init__(self, purchases: History, until: int, learned: int) -> None:
         self.orders, self.until = purchases.orders, until
         shoppers, known, new = set[str](), list[int](), list[int]()
         for number, order in enumerate(self.orders):
             (known if order.shopper in shoppers else new).append(number)
             shoppers.add(order.shopper)
         before = [one for one in known if self.orders[one].ts < until][-learned:]
-        since = self.orders[before[0]].ts
         self.known = {*before, *(one for one in known if self.orders[one].ts >= until)}
-        self.first = [one for one in new if self.orders[one].ts >= since and len(self.orders[one].items) > 1]
-        early = [one for one in self.first if self.orders[one].ts < until]
-        self.first = [*early[-first:], *self.first[len(early) :]]
+        self.first = [one for one in new if self.orders[one].ts >= until and len(self.orders[one].items) > 1]
         self.learned: list[history.Asked] = []
         self.judged: dict[str, list[tuple[history.Asked, dict[str, Floats]]]] = {}
 
@@ -108,33 +107,38 @@ class Prior:
 def learn(asked: Sequence[history.Asked]) -> Linear:
     """The ranker."""
     choices = [Choice(one.features, one.hits, one.new) for one in asked]
-    return train_linear(choices, Columns.of(CHOSEN, FEATURES), relative=CHOSEN, rising=RISING, penalty=PENALTY)
+    relative = [name for name in CHOSEN if name not in OWN]
+    return train_linear(choices, Columns.of(CHOSEN, FEATURES), relative=relative, rising=RISING, penalty=PENALTY)
 
 
 def written(ranker: Linear, header: str) -> str:
     """As the package keeps it."""
     count = len(ranker.features)
     weights, missing = (part.tolist() for part in (ranker.weights[:count], ranker.weights[count:]))
+    scaling = ranker.scaling
+    scales = [
+        "" if relative else f", mean = {mean:.4f}, spread = {spread:.4f}"
+        for mean, spread, relative in zip(scaling.means, scaling.spreads, scaling.relative, strict=True)
+    ]
     lines = [
-        f"{name} = {{ weight = {weight:.4f}, missing = {absent:.4f} }}"
-        for name, weight, absent in zip(ranker.features, weights, missing, strict=True)
+        f"{name} = {{ weight = {weight:.4f}, missing = {absent:.4f}{scale} }}"
+        for name, weight, absent, scale in zip(ranker.features, weights, missing, scales, strict=True)
     ]
     return header + "\n".join(lines) + "\n"
 
 
-@smoke(learned=60, first=10)
+@smoke(learned=60)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the ranker here.")] = None,
     data: Annotated[Path | None, typer.Option(help="A file of transactions; Online Retail by default.")] = None,
     until: Annotated[datetime, typer.Option(help="Learned from what is before this day.")] = datetime(2011, 9, 1),
     learned: Annotated[int, typer.Option(help="Orders of known shoppers that are learned from, the newest.")] = 2_500,
-    first: Annotated[int, typer.Option(help="First orders that are learned from, the newest.")] = 300,
 ) -> None:
     """Learn, measure, and write what is wanted."""
     console = Console(stderr=True)
     purchases = read(data or data_folder() / PURCHASES)
-    prior = Prior(purchases, epoch_ms(until), learned, first)
+    prior = Prior(purchases, epoch_ms(until), learned)
     prior.replay(encoded(purchases.texts))
     console.print(f"{len(prior.learned):,} questions to learn from", highlight=False)
     ranker = learn(prior.learned)
