@@ -28,7 +28,7 @@ from streams.redis.store import StateStore
 pytestmark = pytest.mark.integration
 
 CONFIG = StateConfig(shards=4, trend_bucket_s=10, ttl_s=600, forgotten_s=900)
-fast = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 SESSION, FIRST, SECOND = "s {1}:x", "u1", "ü2"
 WHO: dict[str, dict[str, str]] = {

@@ -48,7 +48,7 @@ SMALL = StateConfig(
 ROOMY = SMALL.model_copy(
     update={"history_items": 50, "history_queries": 50, "bought_items": 50, "together_items": 50, "counted_items": 50}
 )
-fast = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fast = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 shoppers = st.sampled_from(["u", "ü {1}:x"])
 moments = st.integers(0, 30_000)
