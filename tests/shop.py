@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
@@ -16,6 +17,8 @@ from liveshelf.stack.process import Process
 from streams import reporting
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.events.shelf import Shelf, ShelfRecord, record_decoder, shelf_decoder
+from streams.features.items import FIRST, HALF_LIVES, forward
+from streams.features.own import ROW
 from streams.kafka import dead_letters, topics
 from streams.redis.connection import connect_now
 from streams.telemetry.meter import Snapshot, total
@@ -197,17 +200,44 @@ class Shop:
         """A count over all snapshots of all workers, dead ones too."""
         return total(reporting.snapshots(self.config, 0), name)
 
-    def state(self) -> dict[bytes, dict[bytes, float]]:
-        """All that is remembered and counted: Liveshelf's own state without the index of what shelves show."""
+    def state(self) -> dict[bytes, Any]:
+        """All that is remembered and counted: Liveshelf's own state without the index of what shelves show, and without
+        what depends on the time of day."""
 
-        def held(key: bytes) -> dict[bytes, float]:
-            if self.redis.type(key) == b"string":
-                return {b"": float(self.redis.get(key))}
+        def held(key: bytes, kind: bytes) -> Any:
+            if kind == b"stats":
+                return item_row(self.redis.get(key) or b"")
+            if kind == b"own":
+                return {name: own_row(row) for name, row in self.redis.hgetall(key).items()}
             if self.redis.type(key) == b"hash":
                 return {name: float(value) for name, value in self.redis.hgetall(key).items()}
             return dict(self.redis.zrange(key, 0, -1, withscores=True))
 
-        return {key: held(key) for key in self.redis.scan_iter("ls:*") if self.redis.type(key) in (b"hash", b"zset")}
+        kinds = {key: key.split(b":")[2] for key in self.redis.scan_iter("ls:*")}
+        return {
+            key: held(key, kind)
+            for key, kind in kinds.items()
+            if kind == b"stats" or (kind != b"changed" and self.redis.type(key) in (b"hash", b"zset"))
+        }
+
+
+def item_row(value: bytes) -> list[float]:
+    """An item's statistics as held, short half-lives as of the item's first touch, without what depends on the order of
+    sums."""
+    row = np.frombuffer(value, "<f8")
+    short = [row[n] * float(forward(row[8 + n], HALF_LIVES[n], row[FIRST])) for n in range(2)]
+    return [near(float(one)) for one in (*short, *row[2:8], *row[10:])]
+
+
+def own_row(value: bytes) -> list[float]:
+    """A shopper's item as held."""
+    [row] = np.frombuffer(value, ROW).tolist()
+    return [near(float(one)) for one in row]
+
+
+def near(value: float) -> float:
+    """A sum of floats without what depends on the order of its parts."""
+    return float(f"{value:.8g}")
 
 
 def databases(redis_url: str, numbers: Sequence[int]) -> list[str]:

@@ -24,5 +24,6 @@ def test_kill_9_three_times_loses_and_doubles_nothing(
 ) -> None:
     with Shop(kafka, databases(redis_url, [6])[0], topics_config, tmp_path).open() as shop:
         state = live_through(shop, story, KILLS)
-    assert {key.split(b":")[2] for key in state} == {b"items", b"queries", b"bought", b"cells", b"with", b"trend"}
+    kinds = {b"items", b"queries", b"bought", b"cells", b"with", b"trend", b"own", b"visits", b"stats", b"searched"}
+    assert {key.split(b":")[2] for key in state} == kinds
     assert state == undisturbed
