@@ -8,6 +8,7 @@ and any other pipeline asks ``SCRIPT EXISTS`` each time before it is sent, which
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar, cast
@@ -29,6 +30,9 @@ REPLACING = """local function replacing(...)
 end
 """
 """Stands in for ``redis.call`` once a key was found to be of another kind: each command's first argument is its key."""
+
+
+INCLUDED = re.compile(r"^-- include (\w+)\.lua$", re.MULTILINE)
 
 
 def wrong_kind(error: Exception) -> bool:
@@ -53,7 +57,8 @@ class Scripts:
     client
         A connected asyncio client, owned by the caller.
     package, names
-        The folder ``scripts`` of the package has each as ``NAME.lua``.
+        The folder ``scripts`` of the package has each as ``NAME.lua``. A line ``-- include OTHER.lua`` stands for the
+        text of that file.
     """
 
     def __init__(self, client: "Redis", package: str, names: Sequence[str]) -> None:
@@ -87,11 +92,14 @@ class Scripts:
     async def _load(self, replacing: bool) -> None:
         loaded = {}
         for name in self.names:
-            source = files(self.package).joinpath("scripts", f"{name}.lua").read_text("utf-8")
+            source = INCLUDED.sub(lambda found: self._source(found[1]), self._source(name))
             if replacing:
                 source = REPLACING + source.replace("redis.call(", "replacing(")
             loaded[name] = str(await self.client.script_load(source))
         self._loaded[replacing] = loaded
+
+    def _source(self, name: str) -> str:
+        return files(self.package).joinpath("scripts", f"{name}.lua").read_text("utf-8")
 
 
 async def replacing(

@@ -42,46 +42,27 @@ local cap_own, cap_visits = tonumber(ARGV[7]), tonumber(ARGV[8])
 local cap_statistics, cap_together, most_together = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local bucket_ms, trend_ttl, newest = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local cells, cap_counted, mark, mark_s = ARGV[15], tonumber(ARGV[16]), ARGV[17], tonumber(ARGV[18])
-local bits, weights, top = {}, {}, 0
-for code, weight in string.gmatch(ARGV[19], '(%a)(%d+)') do
-  bits[code] = 2 ^ #weights
-  weights[#weights + 1] = tonumber(weight)
-  top = math.max(top, tonumber(weight))
-end
+local acts = ARGV[19]
 local cap_segments, cap_searched = tonumber(ARGV[20]), tonumber(ARGV[21])
 local late, beyond = 0, 0
-local held = string.match(redis.call('HGET', profile, 'segment') or '', '^%d+:(".*")$')
-local known, segment = pcall(cjson.decode, held or 'null')
-if not known or type(segment) ~= 'string' then segment = nil end
+
+-- include layout.lua
+
+local segment = segment_of(profile)
 
 if mark_s > 0 then redis.call('SET', mark, 1, 'EX', mark_s) end
 local bot = redis.call('EXISTS', mark) == 1
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ahead = tonumber(redis.call('GET', clock) or '') or -math.huge
 if ahead ~= ahead or ahead == math.huge then ahead = -math.huge end
 
-local DAY, ORIGIN = 86400000, 1577836800000 -- ms; 2020-01-01
-local MOST = 1000 -- half-lives that a double can hold
-
-local function forward(at, days, origin)
-  return 2 ^ math.max(-MOST, math.min(MOST, (at - (origin or ORIGIN)) / (days * DAY)))
-end
-
--- An item's statistics: see streams/features/items.py for the columns.
-local ITEM = '<dddddddddddddd'
-local WEEK, MONTH, QUARTER, NEW_WEEK, NEW_MONTH, VISITS = 3, 4, 5, 6, 7, 8
-local BUYERS, REPEATS, DAYS, FIRST = 11, 12, 13, 14
-local SHORT = { { 1, 1 / 24, 9 }, { 2, 1, 10 } } -- column, half-life in days, column of its origin
 local REBASED = 200 -- half-lives after which an origin moves on
 local statistics, changed, brought = {}, {}, {}
 
 local function of_item(item)
   local row = statistics[item]
   if not row then
-    local held = redis.call('GET', prefix .. 'stats:' .. item)
-    row = held and #held == 112 and { struct.unpack(ITEM, held) } or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    row = item_row(redis.call('GET', prefix .. 'stats:' .. item)) or no_item()
     statistics[item] = row
   end
   return row
@@ -102,15 +83,12 @@ local function demanded(row, at, amount)
   row[QUARTER] = row[QUARTER] + amount * forward(at, 91)
 end
 
--- What a shopper did with an item: purchases, decayed demand, first and last purchase, last touch, s.
-local OWN = '<I4dI4I4I4'
 local mine = {}
 
 local function of_shopper(item)
   local row = mine[item]
   if not row then
-    local held = redis.call('HGET', own, item)
-    row = held and #held == 24 and { struct.unpack(OWN, held) } or { 0, 0, 0, 0, 0 }
+    row = own_row(redis.call('HGET', own, item))
     mine[item] = row
   end
   return row
@@ -174,16 +152,6 @@ local function pair(a, b, weight)
   rows[key] = true
 end
 
-local function holds(mask, bit) return math.floor(mask / bit) % 2 == 1 end
-
-local function weigh(mask)
-  local most = 0
-  for place, weight in ipairs(weights) do
-    if weight > most and holds(mask, 2 ^ (place - 1)) then most = weight end
-  end
-  return most
-end
-
 local function count_segment(bucket, item, more)
   local segments, trend = prefix .. 'segments:' .. bucket, prefix .. 'trend:' .. bucket .. ':' .. segment
   if not redis.call('ZSCORE', segments, segment) and redis.call('ZCARD', segments) >= cap_segments then return end
@@ -205,7 +173,7 @@ local function count(at, item, code)
   local hour = cells .. ':' .. bucket
   local before = tonumber(redis.call('HGET', hour, item) or 0) or 0
   if holds(before, bit) then return end
-  local middle = math.max(0, (number + 0.5) * bucket_ms)
+  local middle = middle_of(number)
   local row, one = of_item(item), of_shopper(item)
   if before == 0 then
     local others = redis.call('HKEYS', hour)
@@ -213,8 +181,7 @@ local function count(at, item, code)
       beyond = beyond + 1
       return
     end
-    -- A power of two, so that sums are exact and held as integers: sorted sets of fractions take several times as long.
-    local weight = 2 ^ math.max(0, math.floor((middle - ORIGIN) / (90 * DAY)))
+    local weight = visit_weight(middle)
     row[VISITS] = row[VISITS] + weight
     for _, other in ipairs(others) do
       pair(item, other, weight)
@@ -244,7 +211,7 @@ end
 local function bring(at, item, code)
   local number = math.floor(at / bucket_ms)
   if (number + 1) * bucket_ms + trend_ttl * 1000 - (now + ahead) > 0 then return end
-  local one, middle = of_shopper(item), math.max(0, (number + 0.5) * bucket_ms)
+  local one, middle = of_shopper(item), middle_of(number)
   local s = math.floor(middle / 1000)
   one[2] = one[2] + weights[math.log(bits[code]) / math.log(2) + 1] / top * forward(middle, 30)
   one[5] = math.max(one[5], s)
@@ -261,8 +228,7 @@ end
 local function cut_own()
   local held, touched = redis.call('HGETALL', own), {}
   for i = 1, #held, 2 do
-    local last = #held[i + 1] == 24 and select(5, struct.unpack(OWN, held[i + 1])) or 0
-    touched[#touched + 1] = { held[i], last }
+    touched[#touched + 1] = { held[i], own_row(held[i + 1])[5] }
   end
   table.sort(touched, function(a, b)
     if a[2] ~= b[2] then return a[2] > b[2] end
@@ -301,7 +267,6 @@ end
 for item in pairs(brought) do
   if not changed[item] then redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item]))) end
 end
-if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
 for key in pairs(rows) do redis.call('EXPIRE', key, buyer_ttl) end
 local changes = false
 for item in pairs(changed) do
@@ -310,8 +275,8 @@ for item in pairs(changed) do
   redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item])))
   redis.call('ZADD', prefix .. 'changed', string.format('%.0f', now), item)
 end
+if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
 if changes then
-  if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
   redis.call('ZREMRANGEBYSCORE', prefix .. 'changed', '-inf', string.format('%.0f', now - buyer_ttl * 1000))
   local held = redis.call('ZRANGE', prefix .. 'changed', 0, -cap_statistics - 1)
   for _, item in ipairs(held) do redis.call('DEL', prefix .. 'stats:' .. item, prefix .. 'with:' .. item) end

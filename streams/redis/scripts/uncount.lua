@@ -2,7 +2,7 @@
 --
 -- After a session was brought to its user, its cells go, since the user has them. What was brought to a user as whom the
 -- session did not log in first goes from that user's memory too; what the user did itself counts on. A cell that is not
--- there changes nothing, so all of it may come again. Values are laid out as in remember.lua. The time at which an item
+-- there changes nothing, so all of it may come again. Values are laid out as in layout.lua. The time at which an item
 -- was touched first stays: it is the same for whoever has the act.
 --
 -- KEYS  items, queries, bought, profile, own, visits     (of the shopper who loses them)
@@ -12,38 +12,11 @@
 --       time ms, member, item or query. With the code = they are a value and an attribute of the profile.
 local items, queries, bought, profile, own, visits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, cells, bucket_ms, trend_ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local buyer_ttl, memory, ahead = ARGV[5], ARGV[7] == 'memory', tonumber(ARGV[8]) or -math.huge
-local bits, weights, top = {}, {}, 0
-for code, weight in string.gmatch(ARGV[6], '(%a)(%d+)') do
-  bits[code] = 2 ^ #weights
-  weights[#weights + 1] = tonumber(weight)
-  top = math.max(top, tonumber(weight))
-end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local held = string.match(redis.call('HGET', profile, 'segment') or '', '^%d+:(".*")$')
-local known, segment = pcall(cjson.decode, held or 'null')
-if not known or type(segment) ~= 'string' then segment = nil end
+local buyer_ttl, acts, memory, ahead = ARGV[5], ARGV[6], ARGV[7] == 'memory', tonumber(ARGV[8]) or -math.huge
 
-local DAY, ORIGIN, MOST = 86400000, 1577836800000, 1000
-local ITEM, OWN = '<dddddddddddddd', '<I4dI4I4I4'
-local WEEK, MONTH, QUARTER, NEW_WEEK, NEW_MONTH, VISITS = 3, 4, 5, 6, 7, 8
-local BUYERS, REPEATS, DAYS = 11, 12, 13
-local SHORT = { { 1, 1 / 24, 9 }, { 2, 1, 10 } }
+-- include layout.lua
 
-local function forward(at, days, origin)
-  return 2 ^ math.max(-MOST, math.min(MOST, (at - (origin or ORIGIN)) / (days * DAY)))
-end
-
-local function holds(mask, bit) return math.floor(mask / bit) % 2 == 1 end
-
-local function weigh(mask)
-  local most = 0
-  for place, weight in ipairs(weights) do
-    if weight > most and holds(mask, 2 ^ (place - 1)) then most = weight end
-  end
-  return most
-end
+local segment = segment_of(profile)
 
 local function less(key, member, by)
   local score = tonumber(redis.call('ZSCORE', key, member) or '')
@@ -58,8 +31,6 @@ end
 local function lower(row, column, by)
   row[column] = row[column] - by > row[column] * 1e-9 and row[column] - by or 0
 end
-
-local function middle_of(number) return math.max(0, (number + 0.5) * bucket_ms) end
 
 -- One purchase less at a time, of a shopper whose other known purchases are at the times ``rest`` (s).
 local function unpurchase(row, one, at, rest)
@@ -85,15 +56,7 @@ local function unpurchase(row, one, at, rest)
   one[1], one[3], one[4] = one[1] - 1, first, last
 end
 
-local function row_of(item)
-  local packed = redis.call('GET', prefix .. 'stats:' .. item)
-  return packed and #packed == 112 and { struct.unpack(ITEM, packed) }
-end
-
-local function own_of(item)
-  local packed = redis.call('HGET', own, item)
-  return packed and #packed == 24 and { struct.unpack(OWN, packed) } or { 0, 0, 0, 0, 0 }
-end
+local function own_of(item) return own_row(redis.call('HGET', own, item)) end
 
 local function put_own(item, one)
   if one[1] == 0 and one[2] == 0 then
@@ -110,8 +73,8 @@ local function uncount(number, item, code, rest)
   if not bit or not holds(before, bit) then return false end
   if (number + 1) * bucket_ms + trend_ttl * 1000 <= now + ahead then return false end
   local after, middle = before - bit, middle_of(number)
-  local row, one, by = row_of(item), own_of(item), weigh(before) - weigh(after)
-  local changed = row or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  local row, one, by = item_row(redis.call('GET', prefix .. 'stats:' .. item)), own_of(item), weigh(before) - weigh(after)
+  local changed = row or no_item()
   if code == 'p' then unpurchase(changed, one, middle, rest) end
   if by > 0 then
     less(prefix .. 'trend:' .. bucket, item, by)
@@ -129,7 +92,7 @@ local function uncount(number, item, code, rest)
   if after > 0 then
     redis.call('HSET', hour, item, after)
   else
-    local weight = 2 ^ math.max(0, math.floor((middle - ORIGIN) / (90 * DAY)))
+    local weight = visit_weight(middle)
     lower(changed, VISITS, weight)
     redis.call('HDEL', hour, item)
     for _, other in ipairs(redis.call('HKEYS', hour)) do
@@ -187,7 +150,7 @@ local function take_back(code, at, member, item)
     local one = own_of(item)
     if one[5] > 0 then
       if counted == 0 then -- only the shopper's own items have grown by it
-        if kind == 'p' then unpurchase({ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, one, middle_of(number), rest) end
+        if kind == 'p' then unpurchase(no_item(), one, middle_of(number), rest) end
         lower(one, 2, weigh(bits[kind] or 0) / top * forward(middle_of(number), 30))
       end
       one[5] = newest
