@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 
 from benchmarks.report import Report, Value
 from benchmarks.smoke import smoke
-from benchmarks.worker_feed import changes
+from benchmarks.worker_feed import changes, read_demand
 from evaluator.metrics.intervals import ratio
 from liveshelf.demo.catalogs import made_up
 from liveshelf.settings import Settings
@@ -119,10 +119,7 @@ class Rankings:
     async def refresh(self, now_ms: int) -> None:
         """Read the demand and the statistics of behaviour."""
         await self._live.refresh(now_ms)
-        current = self._trending.bucket(now_ms)
-        counts = await self.store.trend([current - age for age in range(self.config.state.trend_buckets)])
-        for bucket, by_item in counts.items():
-            self._trending.update("all", bucket, by_item)
+        await read_demand(self.store, self._trending, self.config, now_ms)
         for recommender in self._recommenders.values():
             recommender.refresh(now_ms)
 

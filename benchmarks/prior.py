@@ -19,10 +19,12 @@ from rich.console import Console
 from benchmarks.data import PURCHASES, data_folder
 from benchmarks.feeds import Days
 from benchmarks.purchases import History, Ranked, epoch_ms, ranked, read, table
-from benchmarks.recommend import encoded, figures
+from benchmarks.recommend import figures
 from benchmarks.report import Report
 from benchmarks.smoke import smoke
 from evaluator.offline.resampling import Resampling
+from liveshelf.training.from_history import unit_vectors
+from models.encoder import Encoder
 from models.ranker import Columns, Linear
 from models.training.rankers import Choice, train_linear
 from streams.features import history
@@ -139,7 +141,7 @@ def main(
     console = Console(stderr=True)
     purchases = read(data or data_folder() / PURCHASES)
     prior = Prior(purchases, epoch_ms(until), learned)
-    prior.replay(encoded(purchases.texts))
+    prior.replay(unit_vectors(Encoder(), purchases.texts))
     console.print(f"{len(prior.learned):,} questions to learn from", highlight=False)
     ranker = learn(prior.learned)
     report = Report("prior", learned_from=len(prior.learned))

@@ -16,7 +16,7 @@ from evaluator.preparation.purchases import purchases
 from evaluator.preparation.tables import match_columns, read_table
 from models.measures.ranking import ndcg_of_found
 from streams.features.history import Order
-from streams.features.items import Floats, Places
+from streams.features.items import Floats, Places, log_price
 
 FIELDS = ("item", "text", "list", "shopper", "time")
 SHELF, SHORT, CANDIDATES = 20, 10, 100
@@ -51,7 +51,7 @@ def read(path: Path) -> History:
             texts.append(text)
         order = orders.setdefault((shopper, number), (int(time.timestamp() * 1_000), [], []))
         order[1].append(places[item])
-        order[2].append(float(np.log(price + 0.01)))
+        order[2].append(float(log_price(price)))
     found = [
         Order(shopper, ts, np.array(items), np.array(prices)) for (shopper, _), (ts, items, prices) in orders.items()
     ]

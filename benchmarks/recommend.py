@@ -29,6 +29,7 @@ from benchmarks.worker_feed import feeds
 from evaluator.offline.contenders.collaborative import EASE
 from evaluator.offline.data import Case
 from evaluator.offline.resampling import Resampling, compare, interval
+from liveshelf.training.from_history import unit_vectors
 from models.encoder import Encoder
 from models.ranker import Linear, Network, Trees
 from streams.features.behaviour import FEATURES, GROUPS, Reals
@@ -439,16 +440,6 @@ def _alone(order: Order) -> Case:
     return Case(f"{order.ts} {order.shopper}", one.items, one.gains, ts=order.ts)
 
 
-def encoded(texts: Sequence[str]) -> Reals:
-    """Items' unit vectors by the packaged encoder, float32 [n, D]."""
-    encoder, found = Encoder(), []
-    for start in range(0, len(texts), 256):
-        found += [item.pooled for item in encoder.encode_items(texts[start : start + 256])]
-    vectors = np.stack(found).astype(np.float32)
-    unit: Reals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return unit
-
-
 @smoke(learned=60, limit=40, worker=10, epochs=[1, 2])
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
@@ -475,7 +466,7 @@ def main(
     bench = Bench(history, months, report, say)
     regularisation = regularisation or bench.tune_linear()
     say(f"λ {regularisation:.0f}")
-    replay = bench.replay(encoded(history.texts), learned, limit, regularisation)
+    replay = bench.replay(unit_vectors(Encoder(), history.texts), learned, limit, regularisation)
     report.facts |= {"asked": len(bench.reported), "learned_from": len(bench.before_reported)}
     ours, first = bench.feeds(epochs or EPOCHS)
     bench.similar()

@@ -37,6 +37,14 @@ POLICIES: Mapping[str, PolicyConfig] = {
 }
 
 
+async def read_demand(store: StateStore, trending: Trending, config: StreamsConfig, now_ms: int) -> None:
+    """Read all buckets of demand that count at a time."""
+    current = trending.bucket(now_ms)
+    counts = await store.trend([current - age for age in range(config.state.trend_buckets)])
+    for bucket, by_item in counts.items():
+        trending.update("all", bucket, by_item)
+
+
 class Worker:
     """A catalogue, a store, and a recommender for each policy."""
 
@@ -80,10 +88,7 @@ class Worker:
 
     async def ask(self, number: int, order: Order) -> dict[str, list[int]]:
         """Rankings of items for a shopper just before an order, by policy."""
-        current = self.trending.bucket(order.ts)
-        counts = await self.store.trend([current - age for age in range(self.config.state.trend_buckets)])
-        for bucket, by_item in counts.items():
-            self.trending.update("all", bucket, by_item)
+        await read_demand(self.store, self.trending, self.config, order.ts)
         past, _ = await self.store.remember({order.shopper: []}, self.config.worker.recent_items)
         request = RankRequest("feed", f"ask-{number}", order.ts, order.shopper, past[order.shopper])
         await self.live.refresh(order.ts)

@@ -171,6 +171,11 @@ def encoded(settings: Settings, base: Parts, texts: Sequence[str], say: Say) -> 
         max_query_tokens=model.max_query_tokens,
         adapter=base.adapter,
     )
+    return unit_vectors(encoder, texts, say)
+
+
+def unit_vectors(encoder: Encoder, texts: Sequence[str], say: Say = lambda *_: None) -> Reals:
+    """Unit vectors of items' texts, float32 [n, D]; ``say`` is told how many are done, of how many."""
     found = []
     for start in range(0, len(texts), ENCODED):
         found += [item.pooled for item in encoder.encode_items(texts[start : start + ENCODED])]

@@ -22,7 +22,7 @@ from streams.catalog.embedding import text
 from streams.events.adapters.mapping import MappingConfig
 from streams.events.schema import Item, Purchase
 from streams.features.history import Order
-from streams.features.items import Floats
+from streams.features.items import Floats, log_price
 
 MOST_ITEMS = 8_000
 """Items that are learned from, those with most buyers: the item-to-item model takes memory of items times items."""
@@ -189,7 +189,7 @@ class _Lines:
 
 def _log_prices(prices: Floats, what: npt.NDArray[np.int32], catalogue: Sequence[float]) -> Floats:
     """Logarithms; without a price the catalogue's, else the mean of the item's other purchases, else none (NaN)."""
-    logs: Floats = np.log(np.where(np.isnan(prices), np.array(catalogue)[what], prices) + 0.01)
+    logs = log_price(np.where(np.isnan(prices), np.array(catalogue)[what], prices))
     there = ~np.isnan(logs)
     count = np.bincount(what[there], minlength=len(catalogue))
     sums = np.bincount(what[there], logs[there], len(catalogue))

@@ -14,7 +14,6 @@ from streams.features.items import (
     BUYERS,
     DAY_MS,
     FIRST,
-    REPEATS,
     VISITS,
     Floats,
     ItemStatistics,
@@ -35,9 +34,6 @@ LINEAR_OWN = 100
 NEWEST = 15
 REPEATED, DUE = 0.05, 0.2
 """From which share of repeats an item is bought again and again, and after which share of its usual interval."""
-
-SHRUNK = 10.0
-"""How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
 
 MOST_PAIRED = 100
 """Items of a visit that count."""
@@ -148,6 +144,18 @@ class ItemModel:
         self._row[places] = np.arange(len(places))
 
     @classmethod
+    def of(cls, places: Places, slots: npt.NDArray[np.int32], weights: npt.NDArray[np.floating]) -> "ItemModel":
+        """From numbers of rows, int32 [n, k], -1 where there is none, and their weights [n, k].
+
+        Examples
+        --------
+        >>> slots = np.array([[1], [-1]], np.int32)
+        >>> ItemModel.of(np.array([4, 7]), slots, np.array([[2.0], [0]])).others.tolist()
+        [[7], [4]]
+        """
+        return cls(places, places[np.maximum(slots, 0)], np.where(slots >= 0, weights, 0).astype(np.float32))
+
+    @classmethod
     def cut(cls, dense: Reals, k: int) -> "ItemModel":
         """From all weights, float32 [n, n]: the k largest positive ones of each row.
 
@@ -202,7 +210,6 @@ class Scores:
 class Lists:
     """What is the same for all shoppers at a time: the places of the most bought and the newest items, best first."""
 
-    ts: int = 0
     week: Places = field(default_factory=lambda: np.zeros(0, np.int64))
     day: Places = field(default_factory=lambda: np.zeros(0, np.int64))
     new: Places = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -229,7 +236,6 @@ class Behaviour:
         known = np.flatnonzero(self.items.known)
         demand = self.items.demand(ts, known)
         self.lists = Lists(
-            ts,
             _best(known, demand[:, 2], LISTED),
             _best(known, demand[:, 1], LISTED),
             _best(known, self.items.values[known, FIRST], LISTED),
@@ -251,10 +257,7 @@ class Behaviour:
         An item is due when its buyers come back for it, at least :data:`REPEATED` of them (shrunk towards the shop's
         share), and :data:`DUE` of the usual interval between two purchases of it has passed.
         """
-        values = self.items.values
-        usual = values[:, REPEATS].sum() / max(1.0, values[:, BUYERS].sum())
-        mine = values[own.places]
-        repeated = (mine[:, REPEATS] + SHRUNK * usual) / (mine[:, BUYERS] + SHRUNK)
+        repeated = self.items.repeated(own.places)
         since = np.where(own.times > 0, (ts - np.nan_to_num(own.last_ms)) / DAY_MS, np.inf)
         found: npt.NDArray[np.bool_] = (own.times == 0) | (
             (repeated >= REPEATED) & (since >= DUE * self.items.intervals(own.places))
@@ -325,7 +328,6 @@ class Behaviour:
         price = items.prices[places]
         weights = np.where(np.isnan(items.prices[own.places]), 0.0, np.maximum(own.times, 0.2))
         usual, spread = _mean_and_spread(np.nan_to_num(items.prices[own.places]), weights)
-        repeated = items.values[:, REPEATS].sum() / max(1.0, items.values[:, BUYERS].sum())
         together = scores.together[:, places]
         linear = np.full((3, len(places)), np.nan) if scores.linear is None else scores.linear[:, places]
         columns = [
@@ -337,7 +339,7 @@ class Behaviour:
             np.log1p(values[:, BUYERS]),
             np.where(values[:, FIRST] > 0, np.maximum(0.0, ts - values[:, FIRST]) / DAY_MS, np.nan),
             price,
-            (values[:, REPEATS] + SHRUNK * repeated) / (values[:, BUYERS] + SHRUNK),
+            items.repeated(places),
             price - usual,
             np.abs(price - usual) / spread,
             *self._own(own, mine, ts),

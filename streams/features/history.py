@@ -142,8 +142,7 @@ class Replay:
     def learn(self, orders: Sequence[Order]) -> None:
         """Learn the item-to-item model from orders, and keep of it what a worker has."""
         weights = self.weights(orders, self.ids)
-        others, values = np.maximum(weights.slots, 0).astype(np.int64), weights.weights.astype(np.float32)
-        self.model = ItemModel(np.arange(self.count), others, values)
+        self.model = ItemModel.of(np.arange(self.count), weights.slots, weights.weights)
 
     def weights(self, orders: Sequence[Order], ids: tuple[str, ...]) -> ItemWeights:
         """The item-to-item model of orders; the ids are those of the places."""

@@ -6,12 +6,14 @@ matters. ``remember.lua`` keeps the same values for each shard and item. Knows n
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+Number = TypeVar("Number", float, Floats)
 
 DAY_S = 86_400.0
 DAY_MS = 86_400_000
@@ -35,6 +37,9 @@ VISITS_HALF_LIFE = 90.0
 
 SHRINKAGE = 5.0
 """How many repeats an item's own interval needs to weigh as much as the shop's."""
+
+BUYERS_SHRINKAGE = 10.0
+"""How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
 
 DEMAND, NEW, VISITS, ORIGINS = slice(0, 5), slice(5, 7), 7, slice(8, 10)
 BUYERS, REPEATS, DAYS, FIRST = 10, 11, 12, 13
@@ -66,6 +71,18 @@ def visit_weight(ts: int) -> float:
     [1.0, 1.0, 2.0, 4.0]
     """
     return float(2.0 ** max(0, int((ts - ORIGIN_MS) // (VISITS_HALF_LIFE * DAY_MS))))
+
+
+def log_price(price: Number) -> Number:
+    """The logarithm of a price, which may be zero.
+
+    Examples
+    --------
+    >>> round(float(log_price(0.99)), 3)
+    0.0
+    """
+    found: Number = np.log(price + 0.01)
+    return found
 
 
 class ItemStatistics:
@@ -183,6 +200,13 @@ class ItemStatistics:
     def bought_by_new(self, ts: int, places: Places | slice = slice(None)) -> Floats:
         """First purchases by half-life at a time (ms), float64 [n, 2]."""
         found: Floats = self.values[places, NEW] / forward(ts, _NEW)
+        return found
+
+    def repeated(self, places: Places) -> Floats:
+        """Further purchases for each buyer of some items, shrunk towards the shop's, float64 [m]."""
+        values, some = self.values, self.values[places]
+        usual = values[:, REPEATS].sum() / max(1.0, values[:, BUYERS].sum())
+        found: Floats = (some[:, REPEATS] + BUYERS_SHRINKAGE * usual) / (some[:, BUYERS] + BUYERS_SHRINKAGE)
         return found
 
     def intervals(self, places: Places | slice = slice(None)) -> Floats:

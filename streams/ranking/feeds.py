@@ -5,6 +5,7 @@ Knows a worker's catalogue and statistics; nothing of the scorer, of the policy,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, ItemModel, text_matches
-from streams.features.items import DAY_MS, ItemStatistics
+from streams.features.items import DAY_MS, ItemStatistics, log_price
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.candidates import Candidates, Source, union
@@ -30,6 +31,11 @@ SEARCHED = 5_000
 
 Slots = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+@cache
+def _packaged() -> Linear:
+    return packaged(FEATURES)
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +62,7 @@ class FeedRanker:
     @classmethod
     def packaged(cls, *, trained: bool = False) -> "FeedRanker":
         """The one that comes with Liveshelf."""
-        return cls(packaged(FEATURES), trained=trained)
+        return cls(_packaged(), trained=trained)
 
     @classmethod
     def load(cls, folder: Path, *, trained: bool) -> "FeedRanker":
@@ -74,11 +80,8 @@ class FeedRanker:
         if self.weights is None:
             return None
         if self._model is None or self._model[0] is not items:
-            places = items.places(self.weights.ids)
-            some = self.weights.slots >= 0
-            others = np.where(some, places[np.maximum(self.weights.slots, 0)], 0)
-            weights = np.where(some, self.weights.weights, 0).astype(np.float32)
-            self._model = items, ItemModel(places, others, np.maximum(weights, 0))
+            weights = np.maximum(self.weights.weights, 0)
+            self._model = items, ItemModel.of(items.places(self.weights.ids), self.weights.slots, weights)
         return self._model[1]
 
     def order(self, by_behaviour: Floats, utilities: Floats, bought: int) -> Floats:
@@ -95,7 +98,7 @@ class FeedRanker:
 
 def feed(
     sources: Mapping[Source, Slots],
-    shopper: Shopper,
+    own: OwnItems,
     asked: Sequence[Asked],
     ts: int,
     *,
@@ -112,6 +115,8 @@ def feed(
     ----------
     sources
         What sources beside behaviour found.
+    own
+        What the shopper did with each item.
     asked
         The shopper's queries that count; they are encoded.
     ts
@@ -122,14 +127,13 @@ def feed(
     items = behaviour.items
     for slots in sources.values():
         items.places([catalogue.item(slot).item_id for slot in slots.tolist()])
-    own = own_items(items, shopper)
-    _price(items, catalogue, [items.ids[place] for place in own.places.tolist()])
+    _price(items, catalogue, own.places)
     scores = behaviour.scores(own, ts, ranker.model(items))
     limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
     found: dict[Source, Slots] = dict(sources)
     searched = limits if matching is None else {source: limit and SEARCHED for source, limit in limits.items()}
-    for source, places in behaviour.candidates(scores, searched).items():
-        slots = catalogue.slots([items.ids[place] for place in places.tolist()])
+    for source, best in behaviour.candidates(scores, searched).items():
+        slots = catalogue.slots([items.ids[place] for place in best.tolist()])
         if matching is not None:
             slots = matching.keep(slots)[: limits[source]]
         name: Source = source  # type: ignore[assignment]
@@ -137,10 +141,10 @@ def feed(
     merged = union(found, caps, total=MOST)
     if matching is not None:
         merged = merged.filled(matching.newest(caps.total), caps.total)
-    ids = [catalogue.item(slot).item_id for slot in merged.slots.tolist()]
-    _price(items, catalogue, ids)
+    places = items.places([catalogue.item(slot).item_id for slot in merged.slots.tolist()])
+    _price(items, catalogue, places)
     text = _text(merged.slots, own, asked, ts, items=items, catalogue=catalogue, queries=queries)
-    features = behaviour.features(scores, items.places(ids), text)
+    features = behaviour.features(scores, places, text)
     order = (ranker.first or ranker.ranker).scores(features)
     if len(merged) > caps.total:
         kept = np.zeros(len(merged), np.bool_)
@@ -155,13 +159,13 @@ def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
     return OwnItems.of(items.places(list(shopper.own)), rows, shopper.visits)
 
 
-def _price(items: ItemStatistics, catalogue: Catalog, ids: Sequence[str]) -> None:
+def _price(items: ItemStatistics, catalogue: Catalog, places: Slots) -> None:
     """Take the prices of items from the catalogue."""
-    for item, place in zip(ids, items.places(ids).tolist(), strict=True):
-        slot = catalogue.slot(item)
+    for place in places.tolist():
+        slot = catalogue.slot(items.ids[place])
         price = catalogue.item(slot).price if slot is not None else None
         if price is not None:
-            items.prices[place] = np.log(price + 0.01)
+            items.prices[place] = log_price(price)
 
 
 def _text(
@@ -175,15 +179,11 @@ def _text(
     queries: Queries,
 ) -> NDArray[np.float64]:
     """How candidates match the shopper's newest items and queries by text, float64 [n, 3]."""
-    vectors, since = [], []
-    days = own.since(ts)
-    for place, day in zip(own.places[:PAIRED_OWN].tolist(), days.tolist(), strict=False):
-        if (slot := catalogue.slot(items.ids[place])) is not None:
-            vectors.append(catalogue.item_store.pooled(np.array([slot]))[0])
-            since.append(day)
-    for one in asked:
-        vectors.append(queries.get(one.query).encoded.pooled)
-        since.append(max(0, ts - one.time_ms) / DAY_MS)
+    newest = zip(own.places[:PAIRED_OWN].tolist(), own.since(ts).tolist(), strict=False)
+    held = [(slot, day) for place, day in newest if (slot := catalogue.slot(items.ids[place])) is not None]
+    vectors = [*catalogue.item_store.pooled(np.array([slot for slot, _ in held], np.int64))] if held else []
+    vectors += [queries.get(one.query).encoded.pooled for one in asked]
+    since = [day for _, day in held] + [max(0, ts - one.time_ms) / DAY_MS for one in asked]
     if not vectors:
         return np.full((len(slots), 3), np.nan)
     order = np.argsort(since, kind="stable")

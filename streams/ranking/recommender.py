@@ -20,6 +20,7 @@ from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
+from streams.features.own import OwnItems
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
 from streams.ranking import reasons
@@ -85,9 +86,10 @@ class RankResult:
 class _Context:
     """A request, with the vectors that its candidates are found and scored by.
 
-    ``by_behaviour`` are the scores of a feed's candidates by behaviour, if there are any. ``places`` are the vectors'
-    places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is what the policy
-    made of the candidates, ``items`` and ``chances`` are the ids and the first three probabilities of these.
+    ``by_behaviour`` are the scores of a feed's candidates by behaviour, if there are any; ``own`` is what the shopper
+    did with each item, once it is asked for. ``places`` are the vectors' places in the past's weights. ``matching`` are
+    the items that it may show, if not all. ``kept`` is what the policy made of the candidates, ``items`` and
+    ``chances`` are the ids and the first three probabilities of these.
     """
 
     request: RankRequest
@@ -99,6 +101,7 @@ class _Context:
     matching: Matching | None = None
     candidates: Candidates | None = None
     by_behaviour: NDArray[np.float32] | None = None
+    own: OwnItems | None = None
     identity: str = ""
     kept: Ranking | None = None
     items: list[str] = field(default_factory=list)
@@ -223,6 +226,7 @@ class Recommender:
         probes = [probe for context in contexts if context.matching is None for probe in context.probes]
         found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
         trending = self._trending(now_ms)
+        counted = bool(self.behaviour.items.known.any())
         by_query: dict[tuple[str, Filter], Candidates] = {}
         for context in contexts:
             request = context.request
@@ -243,7 +247,7 @@ class Recommender:
                 sources["trending"] = trending
             if matching is not None and "trending" in sources:
                 sources["trending"] = self._in_demand(matching)
-            if request.surface == "feed" and self.behaviour.items.known.any():
+            if request.surface == "feed" and counted:
                 self._by_behaviour(context, sources, now_ms)
                 continue
             candidates = self._union(sources, request, self.catalogue.live if matching is None else matching.mask)
@@ -262,7 +266,7 @@ class Recommender:
         live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
         context.candidates, context.by_behaviour = feed(
             live,
-            request.shopper,
+            self._own(context),
             request.shopper.asked[: self.config.worker.recent_queries],
             min(request.event_ts, now_ms),
             catalogue=self.catalogue,
@@ -358,7 +362,7 @@ class Recommender:
                 in_stock=catalogue.in_stock.__getitem__,
                 brands=catalogue.brand.__getitem__,
                 vectors=catalogue.item_store.pooled,
-                bought=self._not_again(request, now_ms),
+                bought=self._not_again(context, now_ms),
                 seed=int(context.identity[:15], 16),
                 length=self.config.policy.length,
             ),
@@ -368,17 +372,22 @@ class Recommender:
         context.items = [catalogue.item(slot).item_id for slot in kept.slots.tolist()]
         context.kept, context.chances = kept, rows[places, :3].astype(np.float64).round(4).tolist()
 
-    def _not_again(self, request: RankRequest, now_ms: int) -> frozenset[int]:
+    def _own(self, context: _Context) -> OwnItems:
+        """What a request's shopper did with each item."""
+        if context.own is None:
+            context.own = own_items(self.behaviour.items, context.request.shopper)
+        return context.own
+
+    def _not_again(self, context: _Context, now_ms: int) -> frozenset[int]:
         """The slots of what the shopper has bought and is not to be offered again."""
-        mode, shopper = self.config.policy.offer_again, request.shopper
+        mode, shopper = self.config.policy.offer_again, context.request.shopper
         if mode == "always" or not shopper.bought:
             return frozenset()
         bought = set(shopper.bought)
         if mode == "due":
-            items = self.behaviour.items
-            own = own_items(items, shopper)
-            due = own.places[self.behaviour.due(own, min(request.event_ts, now_ms))]
-            bought.difference_update(items.ids[place] for place in due.tolist())
+            own, ids = self._own(context), self.behaviour.items.ids
+            due = own.places[self.behaviour.due(own, min(context.request.event_ts, now_ms))]
+            bought.difference_update(ids[place] for place in due.tolist())
         return frozenset(self.catalogue.slots(list(bought)).tolist())
 
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:

@@ -30,7 +30,7 @@ from streams.redis.keys import own
 from streams.redis.retry import passing
 from streams.redis.store import SHOWN_KEPT, StateStore, most_together
 from tests.logged import logged
-from tests.shop import HANG_S
+from tests.shop import HANG_S, near
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
 
 pytestmark = pytest.mark.integration
@@ -254,11 +254,6 @@ def own_row(value: bytes) -> list[float]:
     """A shopper's item as held, with demand relative to the tests' time."""
     [row] = np.frombuffer(value, ROW).tolist()
     return [row[0], near(row[1] / float(forward(TIME, 30))), *row[2:]]
-
-
-def near(value: float) -> float:
-    """A sum of floats without what depends on the order of its parts."""
-    return float(f"{value:.8g}")
 
 
 def item_row(value: bytes) -> list[float]:
