@@ -1,10 +1,10 @@
 """Makes the ranker that comes with Liveshelf, and measures it.
 
 ``python -m benchmarks.prior --out models/ranker/prior.toml --json F``: learned from Online Retail before September
-2011, measured on the orders of September. Features are scaled over the candidates of a request, so nothing of this
-shop's volumes and prices is kept, but for what a shopper did with an item: once is once in any shop. Absolute prices
-and what is of the shopper alone are left out. A shop that has trained nothing has no item-to-item model either, so
-there is none here. First orders are not learned from: in them nothing is bought again.
+2011, measured on the orders of September. Every feature is scaled over the candidates of a request, so nothing of this
+shop's volumes and prices is kept; absolute prices and what is of the shopper alone are left out. A shop that has
+trained nothing has no item-to-item model either, so there is none here. First orders are not learned from: in them
+nothing is bought again.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from models.encoder import Encoder
 from models.ranker import Columns, Linear
 from models.training.rankers import Choice, train_linear
 from streams.features import history
-from streams.features.behaviour import FEATURES, GROUPS, Reals
+from streams.features.behaviour import FEATURES, Reals
 from streams.features.history import COLD_EVENTS, Order, Replay
 from streams.features.items import Floats
 
@@ -40,7 +40,6 @@ CHOSEN = (
     *("together", "together_recent", "together_most", "together_share", "together_last"),
     *("text_centre", "text_nearest"),
 )
-OWN = tuple(name for group in ("own", "due") for name in GROUPS[group] if name in CHOSEN)
 RISING = tuple(name for name in CHOSEN if name.startswith(("demand_", "buyers_", "times", "together", "text_")))
 """More of these never lowers an item's place, whatever this shop's data say of one beside another."""
 
@@ -109,22 +108,16 @@ class Prior:
 def learn(asked: Sequence[history.Asked]) -> Linear:
     """The ranker."""
     choices = [Choice(one.features, one.hits, one.new) for one in asked]
-    relative = [name for name in CHOSEN if name not in OWN]
-    return train_linear(choices, Columns.of(CHOSEN, FEATURES), relative=relative, rising=RISING, penalty=PENALTY)
+    return train_linear(choices, Columns.of(CHOSEN, FEATURES), relative=CHOSEN, rising=RISING, penalty=PENALTY)
 
 
 def written(ranker: Linear, header: str) -> str:
     """As the package keeps it."""
     count = len(ranker.features)
     weights, missing = (part.tolist() for part in (ranker.weights[:count], ranker.weights[count:]))
-    scaling = ranker.scaling
-    scales = [
-        "" if relative else f", mean = {mean:.4f}, spread = {spread:.4f}"
-        for mean, spread, relative in zip(scaling.means, scaling.spreads, scaling.relative, strict=True)
-    ]
     lines = [
-        f"{name} = {{ weight = {weight:.4f}, missing = {absent:.4f}{scale} }}"
-        for name, weight, absent, scale in zip(ranker.features, weights, missing, scales, strict=True)
+        f"{name} = {{ weight = {weight:.4f}, missing = {absent:.4f} }}"
+        for name, weight, absent in zip(ranker.features, weights, missing, strict=True)
     ]
     return header + "\n".join(lines) + "\n"
 
