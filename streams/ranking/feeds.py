@@ -125,7 +125,9 @@ def feed(
         The items that it may show, if not all; the newest of them fill places that are left.
     """
     items = behaviour.items
-    for slots in sources.values():
+    newest = None if matching is None else matching.newest(caps.total)
+    # All that may be shown has a place before the shopper's scores are made, which are of every place.
+    for slots in sources.values() if newest is None else (*sources.values(), newest):
         items.places([catalogue.item(slot).item_id for slot in slots.tolist()])
     _price(items, catalogue, own.places)
     scores = behaviour.scores(own, ts, ranker.model(items))
@@ -139,8 +141,8 @@ def feed(
         name: Source = source  # type: ignore[assignment]
         found[name] = np.array(list(dict.fromkeys([*found.get(name, ()), *slots.tolist()])), np.int64)
     merged = union(found, caps, total=MOST)
-    if matching is not None:
-        merged = merged.filled(matching.newest(caps.total), caps.total)
+    if newest is not None:
+        merged = merged.filled(newest, caps.total)
     places = items.places([catalogue.item(slot).item_id for slot in merged.slots.tolist()])
     _price(items, catalogue, places)
     text = _text(merged.slots, own, asked, ts, items=items, catalogue=catalogue, queries=queries)

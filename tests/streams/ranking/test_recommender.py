@@ -214,3 +214,10 @@ def test_a_feed_by_behaviour_obeys_a_filter_and_is_filled(recommender: Recommend
     record = shelf(recommender, RankRequest("feed", "e", NOW, "u", fan, filter=Filter.of({"category": "mice"})))
     assert shown(record) == ["pad", "mouse"], "what is in demand first"
     assert under(recommender, "feed", shopper_id="u", shopper=fan, filter=Filter.of({"a": "b"}))[1] == set()
+
+
+def test_a_page_is_filled_with_items_that_nobody_has_touched(recommender: Recommender) -> None:
+    behaviour = recommender.behaviour
+    behaviour.items.touch(behaviour.items.places(["laptop"]), NOW, 3.0)
+    behaviour.refresh(NOW)
+    assert under(recommender, "feed", shopper_id="u", filter=Filter.of({"category": "mice"}))[1] == {"pad", "mouse"}
