@@ -347,7 +347,9 @@ def test_roles_show_what_the_page_of_metrics_lists(shop: Shop) -> None:
         shop.start(f"{role}-1", role)
     shop.ready(len(about))
     search = {"type": "search", "event_id": "s1", "ts": START, "user_id": "u1", "query": "usb cable"}
-    shop.produce(shop.topics.events, [("u1", json.dumps(search).encode()), ("u1", b"{broken")])
+    forget = {"type": "forget", "event_id": "f1", "ts": START, "user_id": "gone"}
+    sent = [("u1", json.dumps(search).encode()), ("u1", b"{broken"), ("gone", json.dumps(forget).encode())]
+    shop.produce(shop.topics.events, sent)
     events = browsing([(0.2, 900), (0.02, 570)])
     shop.produce(shop.topics.shelves, [(user, shelf(event)) for user, event in events if b'"impression"' in event])
     shop.produce(shop.topics.events, events)

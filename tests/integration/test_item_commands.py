@@ -13,7 +13,6 @@ from liveshelf.cli.app import app
 from liveshelf.ingest.importer import import_items
 from liveshelf.ingest.removals import ItemState, item_states
 from liveshelf.ingest.summary import ImportSummary
-from liveshelf.terminal import console
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.adapters.mapping import load
@@ -31,7 +30,7 @@ def settings(kafka: KafkaConfig, topics_config: TopicsConfig, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
     monkeypatch.setenv("LIVESHELF_TOPICS__PREFIX", topics_config.prefix)
-    monkeypatch.setattr(console, "width", 500)
+    monkeypatch.setenv("COLUMNS", "500")
     topics.create(kafka, topics_config)
 
 

@@ -8,14 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
-from liveshelf.terminal import console
 
 MAP = ("action=item_id", "place=position", "reward=click", "propensity=propensity_score")
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 def run(*arguments: str) -> Result:

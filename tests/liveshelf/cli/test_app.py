@@ -37,7 +37,6 @@ ALL = sorted(commands(typer.main.get_command(app)))
 @pytest.fixture(autouse=True)
 def clean(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings but those of the test, and lines wide enough not to be broken."""
-    monkeypatch.setattr(console, "width", 500)
     monkeypatch.setenv("COLUMNS", "500")
 
 

@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
-from liveshelf.terminal import console
 from models.late_interaction import HeadConfig, LateInteraction
 from models.store import Manifest, ModelStore
 from tests.models.store.conftest import description
@@ -18,7 +17,7 @@ from tests.models.store.conftest import description
 def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")  # where nobody answers
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture

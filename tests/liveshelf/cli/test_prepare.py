@@ -6,12 +6,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
-from liveshelf.terminal import console
 
 
 @pytest.fixture(autouse=True)
 def wide(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "width", 500)
+    monkeypatch.setenv("COLUMNS", "500")
 
 
 def prepare(*arguments: object) -> Result:

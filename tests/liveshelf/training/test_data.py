@@ -15,7 +15,6 @@ from typer.testing import CliRunner, Result
 
 from evaluator.attribution.join import JoinWindow
 from liveshelf.cli.app import app
-from liveshelf.terminal import console
 from liveshelf.training.data import EventFiles, LabelledFiles
 from models.store import Manifest, ModelStore
 from models.training.examples import ExamplesError
@@ -29,7 +28,7 @@ START = 1_700_000_000_000
 
 @pytest.fixture(autouse=True)
 def here(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:

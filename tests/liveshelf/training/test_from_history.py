@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
-from liveshelf.terminal import console
 from liveshelf.training.history import HistoryFiles
 from models.ranker import ItemWeights, first_stage, load
 from models.store import Manifest, ModelStore
@@ -28,7 +27,7 @@ WORDS = ("hose", "lamp", "drill", "chair", "kettle", "ladder", "fan", "rug")
 @pytest.fixture(autouse=True)
 def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 def purchase(shopper: int, item: int, ts: int) -> dict[str, object]:

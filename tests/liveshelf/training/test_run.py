@@ -27,7 +27,7 @@ COLOURS = ("red", "blue", "green")
 @pytest.fixture(autouse=True)
 def here(no_settings: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 def test_a_trial_that_came_to_no_number_has_a_dash_and_is_not_the_best() -> None:
