@@ -121,3 +121,29 @@ def span(ms: float) -> str:
         return f"{seconds} s"
     hours, minutes = divmod(math.ceil(seconds / 60), 60)
     return " ".join(f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min")) if count)
+
+
+class StreamClock:
+    """The time of a stream: that of its newest event, and what has gone by since that came. Live it is the wall clock;
+    while a history is replayed it goes with the history.
+
+    Examples
+    --------
+    >>> clock = StreamClock()
+    >>> clock.update(5_000, 9_000)
+    >>> clock.update(4_000, 9_500)
+    >>> clock.get(10_000)
+    6000
+    """
+
+    def __init__(self) -> None:
+        self.newest_ms, self._came_ms = 0, 0
+
+    def update(self, ts: int, now_ms: int) -> None:
+        """Take in an event of a time that came now, epoch ms both."""
+        if ts > self.newest_ms:
+            self.newest_ms, self._came_ms = ts, now_ms
+
+    def get(self, now_ms: int) -> int:
+        """The stream's time now, epoch ms; 0 before the first event."""
+        return self.newest_ms and self.newest_ms + max(0, now_ms - self._came_ms)

@@ -17,6 +17,7 @@ TEN_YEARS_S = 10 * 365 * 86_400
 
 Seconds = Annotated[float, Field(gt=0, le=TEN_YEARS_S)]
 WholeSeconds = Annotated[int, Field(ge=1, le=TEN_YEARS_S)]
+SecondsOrZero = Annotated[int, Field(ge=0, le=TEN_YEARS_S)]
 Hours = Annotated[float, Field(gt=0, le=TEN_YEARS_S / 3_600)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -200,9 +201,11 @@ class PolicyConfig(Config):
 class ShelfConfig(Config):
     """How long shelves are stored (under a filter less long, and so many of a shopper), how large they may be, how
     often similar and popular ones are refreshed, whether similar items are of the item's own category, and the number
-    of categories with a popular one."""
+    of categories with a popular one. ``renewed_s`` is for how long after a shopper's last event their feed is made
+    again from time to time, if they have bought; 0: never."""
 
     ttl_s: WholeSeconds = 7 * 86_400
+    renewed_s: SecondsOrZero = 90 * 86_400
     filtered_ttl_s: WholeSeconds = 86_400
     filtered: Size = 20
     max_bytes: Bytes = 32_768

@@ -10,10 +10,11 @@ nothing of Faust.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from streams.batch import Batch, Recent, page_for_all, rank_requests
-from streams.clock import wall_ms
+from streams.clock import StreamClock, wall_ms
 from streams.config import StreamsConfig
 from streams.events import receipt
 from streams.events.bots import Bots, Pages
@@ -26,6 +27,7 @@ from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
 from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest, anchors, remembered_items
+from streams.ranking.renewals import renewals
 from streams.redis import connection
 from streams.redis.identity import Identity, logins
 from streams.redis.store import StateStore
@@ -49,7 +51,7 @@ class Pipeline:
         self.topics = Topics(config.topics.prefix)
         self.identity = Identity(store)
         self._dead_letters = DeadLetterWriter(send, config.topics)
-        self._pages, self._bots, self._newest = Pages(), Bots(config.bots, BOTS_KEPT), 0
+        self._pages, self._bots, self.clock = Pages(), Bots(config.bots, BOTS_KEPT), StreamClock()
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self.behaviour = LiveBehaviour(store, arms.champion.behaviour, config.state)
 
@@ -82,7 +84,7 @@ class Pipeline:
         batch = Batch.of(records, now, self.config.events)
         requests: list[RankRequest] = []
         together: dict[str, list[str]] = {}
-        bots = self._marked(batch, retrying)
+        bots = self._marked(batch, retrying, now)
         await self._forget(batch)
         if batch.profiles:
             await self.identity.update_profiles(batch.profiles)
@@ -96,13 +98,11 @@ class Pipeline:
                 self.meter.count("acts.late", uncounted.late)
                 self.meter.count("acts.beyond", uncounted.beyond)
             requests = rank_requests(batch, shoppers, self._similar, now)
-            await self.behaviour.read((item for one in requests for item in remembered_items(one)), now)
-            k = self.config.candidates.together
-            together = self.behaviour.together({item for one in requests for item in anchors(one)}, k)
+            together = await self.together(requests, now)
             stages = {"state": (time.perf_counter() - clock) * 1000}
             result = self.arms.recommend(requests, together, now)
             clock = time.perf_counter()
-            await self.write(result.records)
+            await self.write(result.records, renewals(requests) if self.config.shelf.renewed_s else {})
             for request in requests:
                 if request.surface == "similar" and request.item_id is not None:
                     self._similar.done(request.item_id, now)
@@ -138,13 +138,19 @@ class Pipeline:
                 raise ValueError(f"the receipt of a shopper that was forgotten is not on Kafka: {refused}")
             self.meter.count("forgotten")
 
-    async def write(self, records: Sequence[ShelfRecord]) -> None:
+    async def together(self, requests: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
+        """Items seen together with those that requests are about, as far as known."""
+        await self.behaviour.read((item for one in requests for item in remembered_items(one)), now_ms)
+        wanted = {item for one in requests for item in anchors(one)}
+        return self.behaviour.together(wanted, self.config.candidates.together)
+
+    async def write(self, records: Sequence[ShelfRecord], renewals: Mapping[str, int] = MappingProxyType({})) -> None:
         """Write shelves to Kafka, then to Redis. Empty shelves are not written, so that a frontend falls back and shows
         no empty page; but one under a filter is written to Redis, since nothing is what matches.
 
         Every shelf that a shopper can see is on the topic. A worker that dies between the two writes may never make the
         same shelf again, since its event is then processed together with newer ones. A shelf that Kafka refuses is not
-        written to Redis.
+        written to Redis. ``renewals`` is when shoppers' feeds are to be made again, epoch ms.
         """
         limit = self.config.topics.max_message_bytes - KEY_AND_OVERHEAD
         full = [fit for record in records if (fit := bounded(record, limit)).shelf.items]
@@ -166,7 +172,7 @@ class Pipeline:
             self.config.shelf.filtered,
             self.config.shelf.filtered_ttl_s,
         )
-        written = await self.store.put(values, self.config.shelf.ttl_s, shown, lives)
+        written = await self.store.put(values, self.config.shelf.ttl_s, shown, lives, renewals)
         self.meter.count("shelves", sum(written))
         self.meter.count("shelves.stale", len(taken) - sum(written))
         self.meter.count("shelves.empty", len(records) - len(full) - len(empty))
@@ -182,13 +188,13 @@ class Pipeline:
                 for source in sources.split("+"):
                     self.meter.count(f"top.{source}")
 
-    def _marked(self, batch: Batch, retrying: bool) -> set[str]:
+    def _marked(self, batch: Batch, retrying: bool, now: int) -> set[str]:
         """The shoppers of a batch that this worker has marked as bots; each event counts once."""
         for event in batch.events if not retrying else ():
             for shopper, page in self._pages.update(event):
                 self._bots.update(shopper, page)
-        self._newest = max([self._newest, *(event.time_ms for event in batch.events)])
-        self._bots.forget(self._newest)
+            self.clock.update(event.time_ms, now)
+        self._bots.forget(self.clock.newest_ms)
         self.meter.gauges["bots"] = float(self._bots.marked().total())
         return {shopper for shopper in batch.by_shopper if self._bots.get(shopper)}
 

@@ -31,6 +31,7 @@ from streams.pipeline import Pipeline
 from streams.ranking.arms import Arms
 from streams.ranking.popular import PopularShelves
 from streams.ranking.recommender import Recommender
+from streams.ranking.renewals import Renewals
 from streams.ranking.withdrawals import Withdrawals
 from streams.redis.connection import connect
 from streams.redis.store import StateStore
@@ -127,6 +128,10 @@ class Worker:
             demand = PopularShelves(
                 self.store, self.trending, self.arms, self.pipeline.behaviour, self.pipeline.write, config
             )
+            pipeline = self.pipeline
+            renewals = Renewals(
+                self.store, self.arms, pipeline.clock, pipeline.together, pipeline.write, self.meter, config
+            )
             async with asyncio.TaskGroup() as group:
                 group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()
@@ -139,6 +144,8 @@ class Worker:
                 del loaded
                 group.create_task(vital(demand.run(), "reading demand"))
                 group.create_task(vital(self.withdrawals.run(), "taking items out of shelves"))
+                if config.shelf.renewed_s:
+                    group.create_task(vital(renewals.run(), "making feeds again"))
                 group.create_task(vital(self._report(send), "reporting"))
                 stalled = leave_when_stalled(self.app, self.watchdog, lambda: self.store.retry.paused)
                 group.create_task(vital(stalled, "the watchdog"))

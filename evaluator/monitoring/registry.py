@@ -133,9 +133,9 @@ class MonitorRegistry:
                 self._window(key, view.model, view.shopper, view.ts, predicted)
 
     def update_shelf(self, record: ShelfRecord) -> None:
-        """Take in a shelf that was made for a shopper: its best score, and its query."""
+        """Take in a shelf that was made for a shopper's event: its best score, and its query."""
         shelf, shopper = record.shelf, record.shopper
-        if shopper is None or not shelf.items:
+        if shopper is None or not shelf.items or record.renewed:
             return
         for name in ("score_psi", "score_ks"):
             key = Key(name, shelf.surface, shelf.arm)

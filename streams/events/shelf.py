@@ -74,7 +74,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     The context is kept as the model saw it, since training on the shelf's clicks needs the same input. ``history`` are
     the past items that the shelf was ranked by, newest first (for similar items, the item that they are similar to).
     ``asked`` are the past queries. ``weights`` are the weights of the items, then of the queries. ``popularity[i]`` is
-    the demand for ``items[i]``, 0 to 1.
+    the demand for ``items[i]``, 0 to 1. ``renewed`` is true of a feed that was made again without an event.
     """
 
     key: Key
@@ -89,6 +89,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     vector: Vector | None = None
     sources: Annotated[list[Name], Items] = []
     filter: Name | None = None
+    renewed: bool = False
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:

@@ -45,7 +45,8 @@ class RankRequest:
 
     ``event_id`` and ``event_ts`` (ms) are those of the newest event that the shelf is made for. ``query`` is
     normalised. ``item_id`` is the item to find similar items for. ``segment`` is for popular shelves. Under a filter
-    the shelf shows only what it keeps, and may be empty.
+    the shelf shows only what it keeps, and may be empty. ``renewed_ms`` is as of when a feed is made again without an
+    event; 0 for one that is made for its event.
     """
 
     surface: Surface
@@ -57,6 +58,12 @@ class RankRequest:
     item_id: str | None = None
     segment: str = "all"
     filter: Filter = NO_FILTER
+    renewed_ms: int = 0
+
+    @property
+    def ts(self) -> int:
+        """As of when the shelf is made, epoch ms."""
+        return self.renewed_ms or self.event_ts
 
     @property
     def key(self) -> str:
@@ -268,7 +275,7 @@ class Recommender:
             live,
             self._own(context),
             request.shopper.asked[: self.config.worker.recent_queries],
-            min(request.event_ts, now_ms),
+            min(request.ts, now_ms),
             catalogue=self.catalogue,
             behaviour=self.behaviour,
             ranker=self.feeds,
@@ -386,7 +393,7 @@ class Recommender:
         bought = set(shopper.bought)
         if mode == "due":
             own, ids = self._own(context), self.behaviour.items.ids
-            due = own.places[self.behaviour.due(own, min(context.request.event_ts, now_ms))]
+            due = own.places[self.behaviour.due(own, min(context.request.ts, now_ms))]
             bought.difference_update(ids[place] for place in due.tolist())
         return frozenset(self.catalogue.slots(list(bought)).tolist())
 
@@ -453,6 +460,7 @@ class Recommender:
             popularity=[round(float(value), 3) for value in self._popularity[kept.slots]],
             vector=self._vector(request),
             sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
+            renewed=bool(request.renewed_ms),
         )
 
     def _vector(self, request: RankRequest) -> Vector | None:

@@ -197,6 +197,7 @@ class Identity:
                 number = shard(name, self.config.shards)
                 pipe.zremrangebyscore(own(number, "searched", name), "-inf", at)
                 pipe.zremrangebyscore(own(number, "filtered", name), "-inf", gone[name])
+                pipe.zrem(own(number, "renewals"), name)
 
         await self._run(keep)
         return receipt

@@ -30,7 +30,10 @@ from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out", "note_filtered")
+SCRIPTS = (
+    *("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out", "note_filtered"),
+    *("renew", "take_due"),
+)
 REMEMBERED = ("items", "queries", "bought", "clock", "own", "visits", "profile", "users", "forgotten", "searched")
 """The kinds of keys that ``remember`` takes of each shopper, in its order."""
 
@@ -76,6 +79,8 @@ class StateStore:
         newest: int,
         bots: Set[str] = frozenset(),
         brought: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        kept: bool = True,
     ) -> tuple[dict[str, memory.Shopper], memory.Uncounted]:
         """Add events to their shoppers' past and return it, in one round trip; with how many acts count for nothing.
 
@@ -89,6 +94,8 @@ class StateStore:
             Shoppers that are marked from now on: their events are remembered, but do not count as demand.
         brought
             By shopper, more arguments of the script, four for each event (`streams.redis.identity`).
+        kept
+            Whether what is remembered of these shoppers lives on from now.
         """
         config, brought = self.config, brought or {}
 
@@ -101,7 +108,7 @@ class StateStore:
                     "remember",
                     list(keys),
                     own(number),
-                    config.ttl_s,
+                    config.ttl_s if kept else 0,
                     max(config.ttl_s, config.buyer_ttl_s),
                     config.history_items,
                     config.history_queries,
@@ -238,6 +245,7 @@ class StateStore:
         ttl_s: int,
         shown: Sequence[Sequence[str]] = (),
         lives: Mapping[str, int] = MappingProxyType({}),
+        renewals: Mapping[str, int] = MappingProxyType({}),
     ) -> list[bool]:
         """Write shelves ``(key, value, event time ms)``; a newer shelf under the key stays.
 
@@ -248,6 +256,8 @@ class StateStore:
             that the index knows every shelf.
         lives
             How long shelves live that live less than ``ttl_s``, in seconds, by key.
+        renewals
+            Shoppers whose feeds are to be made again, and when, epoch ms.
 
         Returns
         -------
@@ -262,10 +272,53 @@ class StateStore:
                 self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, shown_items)
             for key, value, event_ts in shelves:
                 self._scripts.add(pipe, "put_shelf", [key], value, event_ts, min(lives.get(key, ttl_s), ttl_s))
+            self._add_renewals(pipe, {shopper: (due, None) for shopper, due in renewals.items()})
             replies: list[Any] = await pipe.execute()
-            return replies[len(by_shard) :]
+            return replies[len(by_shard) :][: len(shelves)]
 
         return [bool(reply) for reply in await self._with_retry(send)] if shelves else []
+
+    async def take_due(self, number: int, now_ms: int, again_ms: int, most: int) -> dict[str, int]:
+        """Take shoppers of a shard whose feeds are to be made again.
+
+        Parameters
+        ----------
+        now_ms, again_ms
+            The time now, and when they are due again should they not be noted until then (`renew`).
+
+        Returns
+        -------
+        dict
+            By shopper the time (ms) at which it was due, the earliest first.
+        """
+
+        async def send(pipe: Any) -> list[Any]:
+            self._scripts.add(pipe, "take_due", [own(number, "renewals")], now_ms, again_ms, most)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        [flat] = await self._with_retry(send)
+        return {
+            name.decode("utf-8", "replace"): int(float(due)) for name, due in zip(flat[::2], flat[1::2], strict=True)
+        }
+
+    async def renew(self, renewals: Mapping[str, tuple[int | None, int]]) -> None:
+        """Note when feeds are made again, by shopper: the time (ms; None for never), and the one that it replaces."""
+
+        async def send(pipe: Any) -> None:
+            self._add_renewals(pipe, renewals)
+            await pipe.execute()
+
+        if renewals:
+            await self._with_retry(send)
+
+    def _add_renewals(self, pipe: Any, renewals: Mapping[str, tuple[int | None, int | None]]) -> None:
+        by_shard: dict[int, list[Any]] = {}
+        for shopper, (due, was) in renewals.items():
+            mine = by_shard.setdefault(shard(shopper, self.config.shards), [])
+            mine += (shopper.encode("utf-8", "replace"), "" if due is None else due, "" if was is None else was)
+        for number, mine in by_shard.items():
+            self._scripts.add(pipe, "renew", [own(number, "renewals")], self.config.buyer_ttl_s, *mine)
 
     async def limit_filtered(self, shelves: Sequence[tuple[str, str]], most: int, ttl_s: int) -> None:
         """Note shelves under filters ``(shopper, key)`` that will be written, and remove those beyond the newest

@@ -20,7 +20,7 @@
 --
 -- KEYS  items, queries, bought, clock, own, visits, profile, users that the session logged in as, forgotten,
 --       searched     (of one shopper)
--- ARGV  prefix of the shard's keys, ttl s, ttl s of who has bought, caps: items, queries, bought, own, visits, items of
+-- ARGV  prefix of the shard's keys, ttl s (0: without events, leaves lives as they are), ttl s of who has bought, caps: items, queries, bought, own, visits, items of
 --       the shard with statistics, together, and together before it is cut; trend bucket ms, trend ttl s, which is also
 --       for how long cells are kept; how many
 --       newest items to return; prefix of the shopper's cells by bucket, how many items of one bucket may count; the key
@@ -284,9 +284,11 @@ if changes then
   redis.call('EXPIRE', prefix .. 'changed', buyer_ttl)
 end
 
-if redis.call('EXISTS', bought) == 1 then ttl = buyer_ttl end
-if ahead > -math.huge then redis.call('SET', clock, string.format('%.0f', ahead), 'EX', ttl) end
-for _, key in ipairs({ items, queries, bought, own, visits }) do redis.call('EXPIRE', key, ttl) end
+if tonumber(ttl) > 0 then
+  if redis.call('EXISTS', bought) == 1 then ttl = buyer_ttl end
+  if ahead > -math.huge then redis.call('SET', clock, string.format('%.0f', ahead), 'EX', ttl) end
+  for _, key in ipairs({ items, queries, bought, own, visits }) do redis.call('EXPIRE', key, ttl) end
+end
 return {
   redis.call('ZREVRANGE', items, 0, newest - 1, 'WITHSCORES'),
   redis.call('ZREVRANGE', queries, 0, cap_queries - 1, 'WITHSCORES'),

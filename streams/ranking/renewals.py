@@ -1,0 +1,149 @@
+"""Makes feeds again while their shoppers are away: what is due, and what others buy, changes meanwhile.
+
+A feed lies in Redis as of its shopper's last event, and is read when the shopper comes back. The feed of a shopper who
+has bought is made again a day after that event, then at twice the age each time, and at least twice in a shelf's life.
+Time is that of the stream, so it goes with a history that is replayed. Knows how shelves are made and where what is due
+is noted; nothing of how they are ranked.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from streams.clock import StreamClock, wall_ms
+from streams.config import StreamsConfig
+from streams.events.shelf import ShelfRecord
+from streams.features.items import DAY_MS
+from streams.features.shopper import Shopper
+from streams.ranking.arms import Arms
+from streams.ranking.recommender import RankRequest
+from streams.redis import keys
+from streams.redis.store import StateStore
+from streams.telemetry.meter import Meter
+
+FIRST_MS = DAY_MS
+"""After how long a feed is made again for the first time."""
+
+AT_ONCE = 4
+"""Feeds that are made at once: a batch of events waits no longer than for these."""
+
+SHARE = 0.2
+"""The most of the time that is spent on this."""
+
+IDLE_S = 1.0
+"""How long to wait where nothing is due."""
+
+LEASE_MS = 600_000
+"""When a feed is due again should whoever took it die."""
+
+
+class _Lying(msgspec.Struct):
+    event_ts: int
+
+
+def renewals(requests: Sequence[RankRequest]) -> dict[str, int]:
+    """By shopper when the feeds that are made now are to be made again for the first time, epoch ms."""
+    return {
+        one.shopper_id: one.event_ts + FIRST_MS
+        for one in requests
+        if one.surface == "feed" and not one.filter and one.shopper_id is not None and one.shopper.bought
+    }
+
+
+def following(event_ms: int, due_ms: int, ttl_s: float) -> int:
+    """When a feed is due after it was due at a time; epoch ms.
+
+    Examples
+    --------
+    >>> ages, age = [], FIRST_MS
+    >>> for _ in range(5):
+    ...     ages.append(age / DAY_MS)
+    ...     age = following(0, age, 7 * 86_400)
+    >>> ages
+    [1.0, 2.0, 4.0, 7.5, 11.0]
+    """
+    longest = max(FIRST_MS, int(ttl_s * 1_000) // 2)
+    return due_ms + min(max(due_ms - event_ms, FIRST_MS), longest)
+
+
+class Renewals:
+    """Takes what is due from Redis, shard by shard.
+
+    Parameters
+    ----------
+    clock
+        The stream's time.
+    together, write
+        ``Pipeline.together`` and ``Pipeline.write``.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        arms: Arms,
+        clock: StreamClock,
+        together: Callable[[Sequence[RankRequest], int], Awaitable[Mapping[str, Sequence[str]]]],
+        write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
+        meter: Meter,
+        config: StreamsConfig,
+    ) -> None:
+        self.store, self.arms, self.clock, self.together, self.write = store, arms, clock, together, write
+        self.meter, self.config = meter, config
+        self._shards = itertools.cycle(range(config.state.shards))
+
+    async def run(self) -> None:
+        """Make what is due until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            made = await self.turn(wall_ms())
+            spent = loop.time() - started
+            await asyncio.sleep(spent / SHARE - spent if made else IDLE_S)
+
+    async def turn(self, now_ms: int) -> int:
+        """Make some feeds of one shard that are due; returns how many were."""
+        number, clock = next(self._shards), self.clock.get(now_ms)
+        due = await self.store.take_due(number, clock, clock + LEASE_MS, AT_ONCE) if clock else {}
+        if not due:
+            return 0
+        recent = self.config.worker.recent_items
+        # The feeds first: what one of these includes is then in its shopper's past.
+        lying = await self.store.values([keys.feed(name) for name in due])
+        shoppers, _ = await self.store.remember(dict.fromkeys(due, ()), recent, kept=False)
+        requests: list[RankRequest] = []
+        following_ms: dict[str, tuple[int | None, int]] = {}
+        for (name, due_ms), value in zip(due.items(), lying, strict=True):
+            request, then = self._renewed(name, shoppers[name], due_ms, _event_ts(value), clock)
+            following_ms[name] = then, clock + LEASE_MS
+            if request is not None:
+                requests.append(request)
+        together = await self.together(requests, now_ms)
+        await self.write(self.arms.recommend(requests, together, now_ms).records)
+        await self.store.renew(following_ms)
+        self.meter.count("renewed", len(requests))
+        return len(due)
+
+    def _renewed(
+        self, name: str, shopper: Shopper, due_ms: int, event_ts: int | None, clock: int
+    ) -> tuple[RankRequest | None, int | None]:
+        """What is made of a shopper that was taken, and when it is due then."""
+        event_ms, ttl_s = shopper.newest_ms if event_ts is None else event_ts, self.config.shelf.ttl_s
+        if event_ms >= due_ms:  # an event came first
+            return None, event_ms + FIRST_MS
+        last = event_ms + self.config.shelf.renewed_s * 1_000
+        while (then := following(event_ms, due_ms, ttl_s)) <= min(clock, last):
+            due_ms = then
+        if not shopper.bought or due_ms > last:
+            return None, None
+        event_id = f"renewed-{due_ms}"
+        return RankRequest("feed", event_id, event_ms, name, shopper, renewed_ms=due_ms), then if then <= last else None
+
+
+def _event_ts(shelf: bytes | None) -> int | None:
+    """The time of the newest event of a shelf; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(shelf or b"", type=_Lying).event_ts
+    except msgspec.DecodeError:
+        return None
