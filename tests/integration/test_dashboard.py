@@ -297,7 +297,7 @@ def test_it_can_be_read_by_everyone_in_light_and_dark(page: Page, scheme: str) -
 def test_a_narrow_screen_does_not_scroll_sideways(page: Page) -> None:
     page.set_viewport_size({"width": 420, "height": 800})
     expect(page.locator("#rates tbody tr", has_text="feed").first).to_be_visible(timeout=SOON_MS)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.wait_for_function("document.documentElement.scrollWidth <= 420", timeout=SOON_MS)
 
 
 def test_a_server_that_ends_is_told_and_found_again(browser: Browser, shop: Shop) -> None:
@@ -439,7 +439,7 @@ def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Sho
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         assert violations(page) == []
     page.set_viewport_size({"width": 420, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.wait_for_function("document.documentElement.scrollWidth <= 420", timeout=SOON_MS)
     hold(challenger=Slot(None, (tried,), "fewer clicks than the champion, evidence 31 to 1"))
     tell(trainer(wall_ms(), "idle"))
     expect(here).to_have_text("idle", timeout=SOON_MS)
