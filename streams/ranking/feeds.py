@@ -156,9 +156,11 @@ def feed(
 
 
 def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
-    """What a shopper did with each item, by its place among these."""
-    rows = np.frombuffer(b"".join(shopper.own.values()), ROW)
-    return OwnItems.of(items.places(list(shopper.own)), rows, shopper.visits)
+    """What a shopper did with each item, by its place among these; of those touched last at the same time the lowest id
+    comes first, as in :func:`streams.ranking.recommender.remembered_items`."""
+    ids = sorted(shopper.own)
+    rows = np.frombuffer(b"".join(shopper.own[item] for item in ids), ROW)
+    return OwnItems.of(items.places(ids), rows, shopper.visits)
 
 
 def _price(items: ItemStatistics, catalogue: Catalog, places: Slots) -> None:
