@@ -194,11 +194,11 @@ class ItemStatistics:
         values[again[earlier], NEW] += forward(ts, _NEW) - forward(firsts[earlier][:, None], _NEW)
 
     def demand(self, ts: int, places: Places | slice = slice(None)) -> Floats:
-        """Demand by half-life at a time (ms), float64 [n, 5]."""
+        """Demand by half-life at a time (ms), float64 [n, 5]. That of an hour and of a day is taken at most a half-life
+        before their origin: a late event's time may be so long before it that no double holds the quotient."""
         values = self.values[places]
-        return np.concatenate(
-            [values[:, :2] / forward(ts, _SHORT, values[:, ORIGINS]), values[:, 2:5] / forward(ts, _LONG)], axis=1
-        )
+        short = values[:, :2] / np.maximum(0.5, forward(ts, _SHORT, values[:, ORIGINS]))
+        return np.concatenate([short, values[:, 2:5] / forward(ts, _LONG)], axis=1)
 
     def order(self, column: int) -> Floats:
         """What orders all items by demand, whatever the time: :data:`DAY` or :data:`WEEK`, float64 [n].

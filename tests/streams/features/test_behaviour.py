@@ -80,6 +80,14 @@ def test_a_century_of_touches_stays_finite() -> None:
     assert np.isfinite(items.values).all() and np.isfinite(items.demand(ORIGIN_MS + 101 * 365 * DAY_MS)).all()
 
 
+def test_demand_before_its_origin_is_finite() -> None:
+    items = ItemStatistics()
+    for hour in range(180):
+        items.touch(items.places(["a"]), ORIGIN_MS + hour * HOUR_MS)
+    with np.errstate(over="raise"):
+        assert np.isfinite(items.demand(ORIGIN_MS - 400 * DAY_MS)).all()
+
+
 def test_every_feature_is_a_column() -> None:
     history = taken_in([("u", ORIGIN_MS, {"a", "b"}), ("v", ORIGIN_MS + DAY_MS, {"b", "c"})])
     found = features(history, "w", ORIGIN_MS + 2 * DAY_MS)
