@@ -542,8 +542,17 @@ class Plan:
 class Course:
     """The history, sent and replayed side by side."""
 
-    def __init__(self, shop: Shop, plan: Plan, rankings: int, offline: Offline, live: AsWorker, frontend: Frontend):
-        self.shop, self.plan, self.rankings = shop, plan, rankings
+    def __init__(
+        self,
+        shop: Shop,
+        plan: Plan,
+        rankings: int,
+        offline: Offline,
+        live: AsWorker,
+        frontend: Frontend,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.shop, self.plan, self.rankings, self.tell = shop, plan, rankings, tell
         self.offline, self.live, self.frontend = offline, live, frontend
         self.found, self.asked = Differences(), Asked()
         self._checkpoints, self._chance = 0, np.random.default_rng(1)
@@ -578,6 +587,10 @@ class Course:
         shoppers = sorted(replay.past.shoppers)
         some = self._chance.permutation(len(shoppers))[:due]
         compare([shoppers[one] for one in some], ts, replay, self.live, run, self.found)
+        self.tell(
+            f"{datetime.fromtimestamp(ts / 1_000):%Y-%m-%d}: {self.found.rankings} rankings, {self.frontend.sent} "
+            f"purchases, {self.frontend.system.kills} kills, first difference: {self.found.first or 'none'}"
+        )
 
     def _ask(self, number: int, run: Callable[[Any], Any]) -> None:
         order = self.shop.orders[number]
@@ -671,7 +684,9 @@ def main(
             live = AsWorker(shop, config, AsyncRedis.from_url(config.redis.url.get_secret_value()), encoder)
             live.rank_by(feeds)
             offline.replay.vectors = live.vectors
-            course = Course(shop, Plan.of(shop, orders, checkpoints, kills), rankings, offline, live, frontend)
+            course = Course(
+                shop, Plan.of(shop, orders, checkpoints, kills), rankings, offline, live, frontend, console.print
+            )
             task = progress.add_task("orders", total=len(shop.orders))
             course.run(lambda gone: progress.update(task, completed=gone))
             live.close()
