@@ -38,7 +38,7 @@ from rich.progress import Progress
 
 from benchmarks.data import PURCHASES, data_folder
 from benchmarks.feeds import Days
-from benchmarks.purchases import History, Ranked, epoch_ms, ranked, read, table
+from benchmarks.purchases import CANDIDATES, SHELF, History, Ranked, epoch_ms, ranked, read, table
 from benchmarks.recommend import figures
 from benchmarks.report import Report
 from benchmarks.smoke import smoke
@@ -74,10 +74,6 @@ from streams.redis import keys
 from streams.redis.store import StateStore, most_together
 
 SINCE = epoch_ms(datetime(2011, 9, 1))
-LENGTH = 60
-"""Of a feed here, so that twenty new items are left when those that were bought are taken out. The policy fills a feed
-from its top, so its first twenty are those of a feed of twenty."""
-
 CHUNK = 2_000
 """Purchases between two waits: so far the worker is behind at most, twice."""
 
@@ -266,15 +262,13 @@ class AsWorker:
         """Make the recommenders whose feeds are taken apart."""
         whole = self.config.policy
         without = tuple(step for step in whole.steps if step != "diversity")
+        bare = whole.model_copy(update={"steps": (), "length": CANDIDATES})
         policies: dict[str, tuple[PolicyConfig, FeedRanker]] = {
             "fresh": (whole, feeds),
             "fresh, bought items always": (whole.model_copy(update={"offer_again": "always"}), feeds),
             "fresh, without diversity": (whole.model_copy(update={"steps": without}), feeds),
-            "fresh, no policy": (whole.model_copy(update={"steps": ()}), feeds),
-            "fresh, no policy, no utilities": (
-                whole.model_copy(update={"steps": ()}),
-                ByBehaviour(feeds.ranker, feeds.first, feeds.weights),
-            ),
+            "fresh, no policy": (bare, feeds),
+            "fresh, no policy, no utilities": (bare, ByBehaviour(feeds.ranker, feeds.first, feeds.weights)),
         }
         trending = Trending(self.config.state.trend_bucket_s, self.config.state.trend_buckets)
         self.recommenders = {
@@ -462,10 +456,12 @@ class Offline:
         one, scores = replay.ask(order, own)
         replay.model = kept
         first = (self.feeds.first or self.feeds.ranker).scores(one.features)
-        shortlist = np.argsort(-first, kind="stable")[:100]
+        shortlist = np.argsort(-first, kind="stable")[:CANDIDATES]
         best = self.feeds.ranker.scores(one.features[shortlist])
         asked.add("offline, all candidates", ranked(first, one.places, old[one.places]).every, old)
-        asked.add("offline", one.places[shortlist[np.argsort(-best, kind="stable")]], old)
+        found = one.places[shortlist[np.argsort(-best, kind="stable")]]
+        asked.add("offline", found, old)
+        asked.add("offline, 20 shown", found[:SHELF], old)
         if order.ts - self._learned >= 7 * 86_400_000:
             self._linear = ease(bought(self.shop.orders[:number], len(old)), REGULARISATION)
             self._learned = order.ts
@@ -508,9 +504,9 @@ def running(shop: Shop, folder: Path, config: StreamsConfig) -> Iterator[tuple[S
         settings = {
             "LIVESHELF_STATE__TOGETHER_ITEMS": str(config.state.together_items),
             "LIVESHELF_STATE__TREND_REFRESH_S": str(config.state.trend_refresh_s),
-            "LIVESHELF_POLICY__LENGTH": str(config.policy.length),
             "LIVESHELF_POLICY__EXPLORATION": "0",
             "LIVESHELF_SHELF__SIMILAR_REFRESH_S": "86400",
+            "LIVESHELF_WORKER__BATCH_EVENTS": "512",  # a history waits for throughput alone
         }
         with Killed(servers, folder, settings).running() as system:
             frontend = Frontend(shop, config, system)
@@ -668,7 +664,7 @@ def main(
     config = StreamsConfig(
         topics=TopicsConfig(partitions=PARTITIONS),
         state=StateConfig(together_items=together or EVERY, trend_refresh_s=0.5),
-        policy=PolicyConfig(length=LENGTH, exploration=0.0),
+        policy=PolicyConfig(exploration=0.0),
     )
     pairs = Pairs(together, most_together(together)) if together else Pairs(EVERY, EVERY)
     with tempfile.TemporaryDirectory() as name, Progress(console=console, transient=True) as progress:

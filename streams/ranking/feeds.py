@@ -139,7 +139,8 @@ def feed(
         if matching is not None:
             slots = matching.keep(slots)[: limits[source]]
         name: Source = source  # type: ignore[assignment]
-        found[name] = np.array(list(dict.fromkeys([*found.get(name, ()), *slots.tolist()])), np.int64)
+        # What goes with all newest items comes before what goes with the last two, which would take all places.
+        found[name] = np.array(list(dict.fromkeys([*slots.tolist(), *found.get(name, ())])), np.int64)
     merged = union(found, caps, total=MOST)
     if newest is not None:
         merged = merged.filled(newest, caps.total)

@@ -12,7 +12,7 @@ from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsC
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
-from streams.features.behaviour import PAIRED_OWN
+from streams.features.behaviour import PAIRED_OWN, Pairs
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
 from streams.features.shopper import Asked, Shopper, Touched
@@ -235,3 +235,18 @@ def test_of_a_large_order_the_rows_that_are_read_are_those_that_are_looked_up() 
     items.places([f"i{n:03}" for n in (69, 3, 20)])  # some are known already, in another order
     newest = [items.ids[place] for place in own_items(items, shopper).places[:PAIRED_OWN].tolist()]
     assert newest == remembered_items(RankRequest("feed", "e", 1, "u", shopper))
+
+
+def test_what_goes_with_all_a_shopper_has_comes_before_what_goes_with_the_newest(catalogue: Catalog) -> None:
+    none = dict.fromkeys(("vector", "lexical", "trending", "own", "week", "day", "new"), 0)
+    recommender = made_for(catalogue, StreamsConfig(candidates=CandidatesConfig(together=1, **none)))
+    behaviour, pairs = recommender.behaviour, Pairs()
+    behaviour.pairs = pairs
+    for pair in (["usb", "mouse"], ["hdmi", "mouse"]):
+        places = behaviour.items.places(pair)
+        behaviour.items.touch(places, NOW)
+        pairs.add(places, NOW)
+    rows = {item: np.array([(1, 1.0, 9, 9, at)], ROW).tobytes() for item, at in (("usb", 8), ("hdmi", 9))}
+    shopper = Shopper(touched=(Touched(9_000, "click", "hdmi"),), own=rows)
+    record = shelf(recommender, RankRequest("feed", "e", NOW, "u", shopper), {"hdmi": ["toner", "pad"]})
+    assert shown(record) == ["mouse"]
