@@ -118,7 +118,7 @@ class Rankings:
 
     async def refresh(self, now_ms: int) -> None:
         """Read the demand and the statistics of behaviour."""
-        await self._live.refresh(now_ms)
+        await self._live.refresh()
         await read_demand(self.store, self._trending, self.config, now_ms)
         for recommender in self._recommenders.values():
             recommender.refresh(now_ms)

@@ -91,7 +91,7 @@ class Worker:
         await read_demand(self.store, self.trending, self.config, order.ts)
         past, _ = await self.store.remember({order.shopper: []}, self.config.worker.recent_items)
         request = RankRequest("feed", f"ask-{number}", order.ts, order.shopper, past[order.shopper])
-        await self.live.refresh(order.ts)
+        await self.live.refresh()
         await self.live.read(remembered_items(request), order.ts)
         together = self.live.together(anchors(request), self.config.candidates.together)
         found = {}

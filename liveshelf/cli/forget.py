@@ -27,9 +27,10 @@ def forget(
     from liveshelf.ingest.batch_producer import BatchProducer
     from streams.clock import wall_ms
     from streams.events import receipt
+    from streams.features.shopper import shard
     from streams.kafka.topics import Topics
     from streams.redis.connection import connect_now
-    from streams.redis.keys import own, shard
+    from streams.redis.keys import own
 
     event = Forget(event_id=f"forget-{uuid.uuid4().hex}", ts=wall_ms(), user_id=user, session_id=session)
     with explain_errors():

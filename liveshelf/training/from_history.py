@@ -175,14 +175,14 @@ def encoded(settings: Settings, base: Parts, texts: Sequence[str], say: Say) -> 
 
 
 def unit_vectors(encoder: Encoder, texts: Sequence[str], say: Say = lambda *_: None) -> Reals:
-    """Unit vectors of items' texts, float32 [n, D]; ``say`` is told how many are done, of how many."""
+    """Unit vectors of items' texts, as a worker's catalogue has them, float32 [n, D]; ``say`` is told how many
+    are done, and of how many."""
     found = []
     for start in range(0, len(texts), ENCODED):
         found += [item.pooled for item in encoder.encode_items(texts[start : start + ENCODED])]
         say(len(found), len(texts))
-    vectors = np.stack(found).astype(np.float32)
-    unit: Reals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return unit
+    vectors: Reals = np.stack(found).astype(np.float32)
+    return vectors
 
 
 def learn(

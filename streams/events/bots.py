@@ -13,7 +13,7 @@ import msgspec
 from cachetools import FIFOCache
 
 from streams.config import BotsConfig
-from streams.events.schema import AnyEvent, Impression, Touch
+from streams.events.schema import AnyEvent, Impression, Purchase, Touch
 
 MINUTE_MS = 60_000
 REASONS = ("rate", "regular", "positions")
@@ -172,6 +172,8 @@ class _Open(msgspec.Struct):
 class Pages:
     """Makes pages of events as they arrive, without waiting for late ones: a page ends when the next one is seen.
 
+    What is bought at one time is an order: one click, however many items it has.
+
     Parameters
     ----------
     capacity
@@ -191,6 +193,7 @@ class Pages:
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._open: FIFOCache[str, _Open] = FIFOCache(capacity)
+        self._ordered: FIFOCache[str, int] = FIFOCache(capacity)
 
     def update(self, event: AnyEvent) -> Iterator[tuple[str, Page]]:
         """Add an event; returns the pages that it ends, each with its shopper."""
@@ -200,10 +203,18 @@ class Pages:
             self._open[who] = _Open(event.time_ms, event.shelf_id, len(event.items), set())
             if before is not None:
                 yield who, Page(before.ts, before.shown, len(before.clicked))
-        elif isinstance(event, Touch):
+        elif isinstance(event, Touch) and not self._same_order(event):
             page = self._open.get(who)
             here = page is not None and event.shelf_id in (None, page.shelf_id)
             if page is not None and here and event.time_ms - page.ts <= PAGE_MS:
                 page.clicked.add(event.item_id)
             else:
                 yield who, Page(event.time_ms, 0, 1)
+
+    def _same_order(self, event: Touch) -> bool:
+        """Whether it buys at the time of the shopper's last purchase."""
+        if not isinstance(event, Purchase):
+            return False
+        before = self._ordered.get(event.shopper)
+        self._ordered[event.shopper] = event.time_ms
+        return before == event.time_ms

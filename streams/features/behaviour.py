@@ -3,6 +3,7 @@
 Knows places of items, times and vectors; nothing of files, models, Redis, or of what is ranked with the features.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,9 +13,11 @@ import numpy.typing as npt
 
 from streams.features.items import (
     BUYERS,
+    DAY,
     DAY_MS,
     FIRST,
     VISITS,
+    WEEK,
     Floats,
     ItemStatistics,
     Places,
@@ -22,6 +25,7 @@ from streams.features.items import (
     visit_weight,
 )
 from streams.features.own import HALF_LIFE, Memory, OwnItems
+from streams.features.shopper import shard
 
 Reals = npt.NDArray[np.float32]
 
@@ -38,10 +42,10 @@ REPEATED, DUE = 0.05, 0.2
 MOST_PAIRED = 100
 """Items of a visit that count."""
 
-MOST_NEIGHBOURS = 100
-"""Neighbours of an item; a longer row is cut once it holds :data:`CUT_AT`."""
+MOST_NEIGHBOURS, CUT_AT, SHARDS = 50, 100, 8
+"""Neighbours of an item in each shard; a longer row is cut once it holds more than the second number. The worker's
+defaults: ``state.together_items`` and ``state.shards``."""
 
-CUT_AT = 127
 LISTED = 600
 """Items in the lists of the most bought and the newest, from which each shopper's candidates are taken."""
 
@@ -83,48 +87,59 @@ class Pairs:
     """How often two items were touched in one visit, forward-decayed; each visit adds to all pairs of its items.
 
     Exact until a row is cut: it then keeps the pairs of the highest cosine. A raw count would keep what is popular.
+    Each shard has rows of its own, as in Redis, and an item's row is their sum.
+
+    Parameters
+    ----------
+    most, cut_at
+        Neighbours that a shard's row keeps when it is cut, and the length beyond which it is.
 
     Examples
     --------
-    >>> items = ItemStatistics()
-    >>> pairs = Pairs(items)
-    >>> pairs.add(items.places(["a", "b"]), 1_577_836_800_000)
-    >>> [found.tolist() for found in pairs.row(0)]
-    [[1], [1.0]]
+    >>> pairs = Pairs()
+    >>> for shard in (0, 3):
+    ...     pairs.add(np.array([4, 7]), 1_577_836_800_000, shard=shard)
+    >>> [found.tolist() for found in pairs.row(4)]
+    [[7], [2.0]]
     """
 
-    def __init__(self, items: ItemStatistics, most: int = MOST_NEIGHBOURS, cut_at: int = CUT_AT) -> None:
-        self._items, self._most, self._cut_at = items, most, cut_at
-        self._rows: dict[int, dict[int, float]] = {}
+    def __init__(self, most: int = MOST_NEIGHBOURS, cut_at: int = CUT_AT) -> None:
+        self._most, self._cut_at = most, cut_at
+        self._rows: dict[int, dict[int, dict[int, float]]] = {}
+        self._visits: dict[int, dict[int, float]] = {}
 
-    def add(self, places: Places, ts: int, before: Sequence[int] = ()) -> None:
+    def add(self, places: Places, ts: int, before: Sequence[int] = (), shard: int = 0) -> None:
         """Pair distinct items of a visit at a time (ms) with each other, and with those that were in it before."""
-        weight = visit_weight(ts)
+        weight, visits = visit_weight(ts), self._visits.setdefault(shard, {})
         new, known = places.tolist(), list(before)
         for one in new:
+            visits[one] = visits.get(one, 0.0) + weight
             for other in known:
                 for a, b in ((one, other), (other, one)):
-                    row = self._rows.setdefault(a, {})
+                    rows = self._rows.setdefault(a, {})
+                    row = rows.setdefault(shard, {})
                     row[b] = row.get(b, 0.0) + weight
                     if len(row) > self._cut_at:
-                        self._cut(a)
+                        rows[shard] = self._cut(row, visits)
             known.append(one)
 
     def row(self, place: int) -> tuple[Places, Floats]:
         """An item's neighbours and their forward-decayed counts."""
-        row = self._rows.get(place, {})
-        return np.fromiter(row, np.int64, len(row)), np.fromiter(row.values(), np.float64, len(row))
+        sums: dict[int, float] = {}
+        for row in self._rows.get(place, {}).values():
+            for other, count in row.items():
+                sums[other] = sums.get(other, 0.0) + count
+        return np.fromiter(sums, np.int64, len(sums)), np.fromiter(sums.values(), np.float64, len(sums))
 
-    def _cut(self, place: int) -> None:
-        others, counts = self.row(place)
-        worth = counts / np.sqrt(np.maximum(counts, self._items.values[others, VISITS]))
-        row = self._rows[place]
-        kept = others[np.lexsort((others, -worth))[: self._most]].tolist()
-        self._rows[place] = {other: row[other] for other in kept}
+    def _cut(self, row: dict[int, float], visits: Mapping[int, float]) -> dict[int, float]:
+        def order(other: int) -> tuple[float, int]:
+            return -row[other] / math.sqrt(max(row[other], visits[other])), other
+
+        return {other: row[other] for other in sorted(row, key=order)[: self._most]}
 
     def stored(self) -> list[int]:
-        """The length of each row."""
-        return [len(row) for row in self._rows.values()]
+        """The length of each shard's rows."""
+        return [len(row) for rows in self._rows.values() for row in rows.values()]
 
 
 class ItemModel:
@@ -228,17 +243,17 @@ class Behaviour:
 
     def __init__(self, items: ItemStatistics | None = None, pairs: Rows | None = None) -> None:
         self.items = ItemStatistics() if items is None else items
-        self.pairs = Pairs(self.items) if pairs is None else pairs
+        self.pairs = Pairs() if pairs is None else pairs
         self.lists = Lists()
 
-    def refresh(self, ts: int) -> None:
-        """Compute what is the same for all shoppers as of a time (ms)."""
-        known = np.flatnonzero(self.items.known)
-        demand = self.items.demand(ts, known)
+    def refresh(self) -> None:
+        """Compute what is the same for all shoppers. All demand falls alike, so its order is the same at any time."""
+        items = self.items
+        known = np.flatnonzero(items.known)
         self.lists = Lists(
-            _best(known, demand[:, 2], LISTED),
-            _best(known, demand[:, 1], LISTED),
-            _best(known, self.items.values[known, FIRST], LISTED),
+            _best(known, items.order(WEEK)[known], LISTED),
+            _best(known, items.order(DAY)[known], LISTED),
+            _best(known, items.values[known, FIRST], LISTED),
         )
 
     def scores(self, own: OwnItems, ts: int, model: ItemModel | None = None) -> Scores:
@@ -409,11 +424,11 @@ def _taken(values: Floats, mine: Places, empty: float) -> Floats:
 
 
 def _best(places: Places, values: Floats, limit: int) -> Places:
-    """The places of the highest values, best first; equal ones by place."""
-    if len(places) > limit:
-        kept = np.argpartition(-values, limit - 1)[:limit]
+    """The places of the highest values, best first; equal ones by place, also where the limit cuts them."""
+    if 0 < limit < len(places):
+        kept = values >= np.partition(values, -limit)[-limit]
         places, values = places[kept], values[kept]
-    found: Places = places[np.lexsort((places, -values))]
+    found: Places = places[np.lexsort((places, -values))][:limit]
     return found
 
 
@@ -453,6 +468,8 @@ class ShopHistory:
     hour_ms
         A shopper counts once for an item in an hour of this length, at its middle; what was touched in one hour is one
         visit.
+    pairs
+        Items bought together; rows are cut as a worker cuts them by default.
 
     Examples
     --------
@@ -463,9 +480,9 @@ class ShopHistory:
     [1.0, 1.0]
     """
 
-    def __init__(self, hour_ms: int = 3_600_000) -> None:
+    def __init__(self, hour_ms: int = 3_600_000, pairs: Pairs | None = None) -> None:
         self.items = ItemStatistics()
-        self.pairs = Pairs(self.items)
+        self.pairs = Pairs() if pairs is None else pairs
         self.behaviour = Behaviour(self.items, self.pairs)
         self.shoppers: dict[str, Memory] = {}
         self._hour_ms = hour_ms
@@ -482,5 +499,5 @@ class ShopHistory:
         firsts, lasts = self.shoppers.setdefault(shopper, Memory()).add(new, middle)
         self.items.purchase(new, middle, firsts, lasts)
         self.items.touch(new, middle)
-        self.pairs.add(new, middle, counted)
+        self.pairs.add(new, middle, counted, shard(shopper, SHARDS))
         counted += new.tolist()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.ranker import ItemWeights, ease
-from streams.features.behaviour import PAIRED_OWN, ItemModel, Reals, Scores, ShopHistory, text_matches
+from streams.features.behaviour import PAIRED_OWN, ItemModel, Pairs, Reals, Scores, ShopHistory, text_matches
 from streams.features.items import DAY_MS, Floats, Places
 from streams.features.own import Memory, OwnItems
 
@@ -103,6 +103,8 @@ class Replay:
         Unit vectors of the items' texts by place, float32 [n, D].
     regularisation
         Of the item-to-item model.
+    pairs
+        Items bought together, if they are not to be cut as by default.
 
     Attributes
     ----------
@@ -112,11 +114,13 @@ class Replay:
         The item-to-item model of now; None before the first.
     """
 
-    def __init__(self, orders: Sequence[Order], vectors: Reals, regularisation: float) -> None:
+    def __init__(
+        self, orders: Sequence[Order], vectors: Reals, regularisation: float, pairs: Pairs | None = None
+    ) -> None:
         self.orders, self.vectors, self.regularisation = orders, vectors, regularisation
         self.count = len(vectors)
         self.ids = tuple(map(str, range(self.count)))
-        self.past = ShopHistory()
+        self.past = ShopHistory(pairs=pairs)
         self.past.items.places(self.ids)
         self.behaviour = self.past.behaviour
         self.model: ItemModel | None = None
@@ -129,7 +133,7 @@ class Replay:
                 if order.ts - self._learned_ms >= REFIT_MS:
                     self.learn(self.orders[:number])
                     self._learned_ms = order.ts
-                self.behaviour.refresh(order.ts)
+                self.behaviour.refresh()
                 for probe in wanted[number]:
                     probe(self, order)
             self.update(order)

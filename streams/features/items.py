@@ -41,6 +41,9 @@ SHRINKAGE = 5.0
 BUYERS_SHRINKAGE = 10.0
 """How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
 
+DAY, WEEK = 1, 2
+"""Columns of demand whose order is asked for."""
+
 DEMAND, NEW, VISITS, ORIGINS = slice(0, 5), slice(5, 7), 7, slice(8, 10)
 BUYERS, REPEATS, DAYS, FIRST = 10, 11, 12, 13
 WIDTH = 14
@@ -191,11 +194,32 @@ class ItemStatistics:
         values[again[earlier], NEW] += forward(ts, _NEW) - forward(firsts[earlier][:, None], _NEW)
 
     def demand(self, ts: int, places: Places | slice = slice(None)) -> Floats:
-        """Demand by half-life at a time (ms), float64 [n, 5]."""
+        """Demand by half-life at a time (ms), float64 [n, 5]. That of an hour and of a day is taken at most a half-life
+        before their origin: a late event's time may be so long before it that no double holds the quotient."""
         values = self.values[places]
-        return np.concatenate(
-            [values[:, :2] / forward(ts, _SHORT, values[:, ORIGINS]), values[:, 2:5] / forward(ts, _LONG)], axis=1
-        )
+        short = values[:, :2] / np.maximum(0.5, forward(ts, _SHORT, values[:, ORIGINS]))
+        return np.concatenate([short, values[:, 2:5] / forward(ts, _LONG)], axis=1)
+
+    def order(self, column: int) -> Floats:
+        """What orders all items by demand, whatever the time: :data:`DAY` or :data:`WEEK`, float64 [n].
+
+        It is the logarithm of demand up to a constant. Differences that are those of rounding are left out.
+
+        Examples
+        --------
+        >>> items = ItemStatistics()
+        >>> for day, name in enumerate("ab"):
+        ...     items.touch(items.places([name]), ORIGIN_MS + day * DAY_MS)
+        >>> [np.diff(items.order(column)).round(3).tolist() for column in (DAY, WEEK)]
+        [[1.0], [0.143]]
+        """
+        values = self.values
+        with np.errstate(divide="ignore"):
+            found = np.log2(values[:, column])
+        if column == DAY:
+            found += (values[:, ORIGINS][:, DAY] - ORIGIN_MS) / DAY_MS
+        rounded: Floats = found.round(9)
+        return rounded
 
     def bought_by_new(self, ts: int, places: Places | slice = slice(None)) -> Floats:
         """First purchases by half-life at a time (ms), float64 [n, 2]."""

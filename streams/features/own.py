@@ -51,8 +51,9 @@ class OwnItems:
 
     @classmethod
     def of(cls, places: Places, rows: Rows, visits_s: Sequence[int]) -> "OwnItems":
-        """From the rows of items, [m] of :data:`ROW`, and the times of visits."""
-        order = np.lexsort((places, -rows["touched"].astype(np.int64)))
+        """From the rows of items, [m] of :data:`ROW`, and the times of visits. Items that were touched last at the same
+        time keep their order."""
+        order = np.argsort(-rows["touched"].astype(np.int64), kind="stable")
         places, rows = places[order], rows[order]
         bought = rows["times"] > 0
         return cls(
@@ -107,15 +108,16 @@ class Memory:
             if times:
                 before[:, column] = first * 1000.0, last * 1000.0
             self.rows[place] = (times + 1, demand + weight, min(first, at), max(last, at), max(touched, at))
-        if len(self.rows) > MOST_ITEMS * 5 // 4:
-            newest = sorted(self.rows, key=lambda place: (-self.rows[place][4], place))[:MOST_ITEMS]
-            self.rows = {place: self.rows[place] for place in newest}
+            if len(self.rows) > MOST_ITEMS * 5 // 4:  # at once, as the worker does
+                newest = sorted(self.rows, key=lambda one: (-self.rows[one][4], one))[:MOST_ITEMS]
+                self.rows = {one: self.rows[one] for one in newest}
         return before[0], before[1]
 
     def get(self) -> OwnItems:
-        """The items now."""
-        places = np.fromiter(self.rows, np.int64, len(self.rows))
-        return OwnItems.of(places, np.array(list(self.rows.values()), ROW), sorted(self.visits))
+        """The items now; of those touched last at the same time the lowest place comes first."""
+        places = sorted(self.rows)
+        rows = np.array([self.rows[place] for place in places], ROW)
+        return OwnItems.of(np.array(places, np.int64), rows, sorted(self.visits))
 
     def copy(self) -> "Memory":
         """One that can be added to alone."""

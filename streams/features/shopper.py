@@ -5,6 +5,7 @@ arithmetic of caps and counts, is in ``scripts/remember.lua``; the connection is
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,17 @@ SEPARATOR = "\x1f"
 ACTS = "".join(f"{CODES[kind]}{weight}" for kind, weight in TREND_WEIGHTS.items())
 """The code and weight of each kind of act, as the script takes them. Cells keep a kind by its place here: add new kinds
 at the end of ``TREND_WEIGHTS``."""
+
+
+def shard(shopper: str, shards: int) -> int:
+    """The shard of a shopper's state: the same in all processes, versions and partition counts.
+
+    Examples
+    --------
+    >>> shard("u1", 8) == shard("u1", 8) < 8
+    True
+    """
+    return zlib.crc32(shopper.encode("utf-8", "replace")) % shards
 
 
 @dataclass(frozen=True, slots=True)

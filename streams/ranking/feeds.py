@@ -139,7 +139,8 @@ def feed(
         if matching is not None:
             slots = matching.keep(slots)[: limits[source]]
         name: Source = source  # type: ignore[assignment]
-        found[name] = np.array(list(dict.fromkeys([*found.get(name, ()), *slots.tolist()])), np.int64)
+        # What goes with all newest items comes before what goes with the last two, which would take all places.
+        found[name] = np.array(list(dict.fromkeys([*slots.tolist(), *found.get(name, ())])), np.int64)
     merged = union(found, caps, total=MOST)
     if newest is not None:
         merged = merged.filled(newest, caps.total)
@@ -156,9 +157,11 @@ def feed(
 
 
 def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
-    """What a shopper did with each item, by its place among these."""
-    rows = np.frombuffer(b"".join(shopper.own.values()), ROW)
-    return OwnItems.of(items.places(list(shopper.own)), rows, shopper.visits)
+    """What a shopper did with each item, by its place among these; of those touched last at the same time the lowest id
+    comes first, as in :func:`streams.ranking.recommender.remembered_items`."""
+    ids = sorted(shopper.own)
+    rows = np.frombuffer(b"".join(shopper.own[item] for item in ids), ROW)
+    return OwnItems.of(items.places(ids), rows, shopper.visits)
 
 
 def _price(items: ItemStatistics, catalogue: Catalog, places: Slots) -> None:

@@ -65,7 +65,7 @@ class LiveBehaviour:
         behaviour.pairs = self.pairs
         self._since = [0] * config.shards
 
-    async def refresh(self, now_ms: int) -> None:
+    async def refresh(self) -> None:
         """Read the statistics of items that changed since the last call; of all items in the first one."""
         changed, self._since = await self.store.changed(self._since)
         items = self.behaviour.items
@@ -76,7 +76,7 @@ class LiveBehaviour:
             found = await self.store.statistics(wanted[start : start + CHUNK])
             for place, parts in zip(items.places(list(found)).tolist(), found.values(), strict=True):
                 items.put(place, parts)
-        self.behaviour.refresh(now_ms)
+        self.behaviour.refresh()
 
     async def read(self, wanted: Iterable[str], now_ms: int) -> None:
         """Read rows of items seen together that are not fresh, the first ones first."""

@@ -61,7 +61,7 @@ class PopularShelves:
         """Read the counts. The first call reads all buckets. Later calls read the newest ones and one older bucket in
         turn, since any worker may have changed it with a late event."""
         current = self.trending.bucket(now_ms)
-        await self.behaviour.refresh(now_ms)
+        await self.behaviour.refresh()
         buckets = [current - age for age in self._ages]
         counts = await self.store.trend(buckets)
         by_segment = await self.store.segment_trend(buckets, self.config.shelf.segments)

@@ -20,9 +20,9 @@ from streams.clock import wall_ms
 from streams.events.receipt import Receipt, Removed
 from streams.events.schema import AnyEvent, Forget, Profile
 from streams.features import shopper as memory
-from streams.features.shopper import Shopper, Uncounted
+from streams.features.shopper import Shopper, Uncounted, shard
 from streams.redis import keys
-from streams.redis.keys import own, shard
+from streams.redis.keys import own
 from streams.redis.lua import Scripts
 from streams.redis.store import SEARCHED_KEPT, StateStore, shelf_number
 

@@ -4,7 +4,6 @@ Ids and queries are escaped exactly as JavaScript's ``encodeURIComponent`` does,
 a key with an existing function. Knows nothing of what is stored under a key.
 """
 
-import zlib
 from urllib.parse import quote, unquote
 
 from streams.events.schema import normalise
@@ -76,17 +75,6 @@ def popular(segment: str = "all", filtered: str = "") -> str:
     ('shelf:popular:all', 'shelf:popular:brand=acme')
     """
     return f"shelf:popular:{filtered or escape(segment)}"
-
-
-def shard(shopper: str, shards: int) -> int:
-    """The shard of a shopper's state: the same in all processes, versions and partition counts.
-
-    Examples
-    --------
-    >>> shard("u1", 8) == shard("u1", 8) < 8
-    True
-    """
-    return zlib.crc32(shopper.encode("utf-8", "replace")) % shards
 
 
 def own(shard_number: int, *parts: str) -> str:

@@ -24,7 +24,8 @@ from streams.events.schema import AnyEvent
 from streams.features import shopper as memory
 from streams.features.items import WIDTH
 from streams.features.own import MOST_VISITS
-from streams.redis.keys import own, shard
+from streams.features.shopper import shard
+from streams.redis.keys import own
 from streams.redis.lua import Scripts, wrong_kind
 from streams.redis.retry import RedisRetry
 

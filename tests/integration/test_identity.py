@@ -14,8 +14,9 @@ from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.store.archive import Archive
 from streams.clock import wall_ms
 from streams.config import KafkaConfig, TopicsConfig
+from streams.features.shopper import shard
 from streams.redis import keys
-from streams.redis.keys import own, shard
+from streams.redis.keys import own
 from tests.shop import HANG_S, Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

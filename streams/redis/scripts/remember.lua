@@ -57,7 +57,7 @@ local ahead = tonumber(redis.call('GET', clock) or '') or -math.huge
 if ahead ~= ahead or ahead == math.huge then ahead = -math.huge end
 
 local REBASED = 200 -- half-lives after which an origin moves on
-local statistics, changed, brought = {}, {}, {}
+local statistics, changed = {}, {}
 
 local function of_item(item)
   local row = statistics[item]
@@ -83,15 +83,28 @@ local function demanded(row, at, amount)
   row[QUARTER] = row[QUARTER] + amount * forward(at, 91)
 end
 
-local mine = {}
+local owned = redis.call('HLEN', own)
 
-local function of_shopper(item)
-  local row = mine[item]
-  if not row then
-    row = own_row(redis.call('HGET', own, item))
-    mine[item] = row
+local function of_shopper(item) return own_row(redis.call('HGET', own, item)) end
+
+-- Keep the items touched last.
+local function cut_own()
+  local held, touched = redis.call('HGETALL', own), {}
+  for i = 1, #held, 2 do
+    touched[#touched + 1] = { held[i], own_row(held[i + 1])[5] }
   end
-  return row
+  table.sort(touched, function(a, b)
+    if a[2] ~= b[2] then return a[2] > b[2] end
+    return a[1] < b[1]
+  end)
+  for i = cap_own + 1, #touched do redis.call('HDEL', own, touched[i][1]) end
+  owned = math.min(cap_own, #touched)
+end
+
+-- Cut as soon as there are too many, not at the end of a call: which events come together must make no difference.
+local function keep_own(item, row)
+  owned = owned + redis.call('HSET', own, item, struct.pack(OWN, unpack(row)))
+  if owned > cap_own * 1.25 then cut_own() end
 end
 
 local function purchased(row, one, at)
@@ -205,6 +218,7 @@ local function count(at, item, code)
     redis.call('EXPIRE', prefix .. 'trend:' .. bucket, trend_ttl)
     if segment then count_segment(bucket, item, more) end
   end
+  keep_own(item, one)
 end
 
 -- An act of a session whose hour is closed: it counts for the session for good, and only the user's own items grow.
@@ -221,20 +235,7 @@ local function bring(at, item, code)
   end
   redis.call('ZADD', visits, s, string.format('%.0f', s))
   redis.call('ZREMRANGEBYRANK', visits, 0, -cap_visits - 1)
-  brought[item] = true
-end
-
--- Keep the items touched last.
-local function cut_own()
-  local held, touched = redis.call('HGETALL', own), {}
-  for i = 1, #held, 2 do
-    touched[#touched + 1] = { held[i], own_row(held[i + 1])[5] }
-  end
-  table.sort(touched, function(a, b)
-    if a[2] ~= b[2] then return a[2] > b[2] end
-    return a[1] < b[1]
-  end)
-  for i = cap_own + 1, #touched do redis.call('HDEL', own, touched[i][1]) end
+  keep_own(item, one)
 end
 
 local function act(code, at, member, what)
@@ -264,18 +265,13 @@ for i = 22, #ARGV, 4 do
   if at > forgotten then act(ARGV[i], at, ARGV[i + 2], ARGV[i + 3]) end
 end
 
-for item in pairs(brought) do
-  if not changed[item] then redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item]))) end
-end
 for key in pairs(rows) do redis.call('EXPIRE', key, buyer_ttl) end
 local changes = false
 for item in pairs(changed) do
   changes = true
   redis.call('SET', prefix .. 'stats:' .. item, struct.pack(ITEM, unpack(statistics[item])), 'EX', buyer_ttl)
-  redis.call('HSET', own, item, struct.pack(OWN, unpack(mine[item])))
   redis.call('ZADD', prefix .. 'changed', string.format('%.0f', now), item)
 end
-if redis.call('HLEN', own) > cap_own * 1.25 then cut_own() end
 if changes then
   redis.call('ZREMRANGEBYSCORE', prefix .. 'changed', '-inf', string.format('%.0f', now - buyer_ttl * 1000))
   local held = redis.call('ZRANGE', prefix .. 'changed', 0, -cap_statistics - 1)

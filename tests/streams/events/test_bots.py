@@ -12,7 +12,7 @@ from liveshelf.simulation.drift import parse
 from liveshelf.simulation.world import World
 from streams.config import BotsConfig
 from streams.events.bots import REASONS, Bots, Page, Pages, Track
-from streams.events.schema import Click, Impression, Item, Read, Shown
+from streams.events.schema import Click, Impression, Item, Purchase, Read, Shown
 from streams.events.shelf import Shelf, ShelfItem
 
 MINUTE = 60_000
@@ -154,3 +154,14 @@ def test_simulated_shoppers_are_never_marked_and_simulated_bots_are(
                 if why := found.update(shopper, page):
                     marked[shopper] = why
     assert sorted(marked) == [f"bot-{k}" for k in range(1, bots + 1)]
+
+
+def test_a_large_order_is_one_click_and_its_buyer_no_bot() -> None:
+    pages, bots = Pages(), Bots()
+    shelf = Impression(event_id="s", ts=MINUTE, user_id="u", shelf_id="s", surface="feed", items=[])
+    lines = [Purchase(event_id=f"{n}", ts=2 * MINUTE, user_id="u", item_id=f"i{n}") for n in range(300)]
+    later = [Purchase(event_id=f"l{n}", ts=50 * MINUTE, user_id="u", item_id=f"i{n}") for n in range(300)]
+    seen = [page for event in (shelf, *lines, *later, shelf) for _, page in pages.update(event)]
+    assert [page.clicked for page in seen] == [1, 1]
+    for page in seen:
+        assert not bots.update("u", page)

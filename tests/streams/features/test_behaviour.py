@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streams.features.behaviour import FEATURES, GROUPS, ItemModel, Pairs, ShopHistory, text_matches
 from streams.features.items import DAY_MS, ORIGIN_MS, WIDTH, ItemStatistics
-from streams.features.own import Memory
+from streams.features.own import ROW, Memory, OwnItems
 
 ITEMS = [*"abcde"]
 HOUR_MS = DAY_MS // 24
@@ -34,7 +34,7 @@ def taken_in(order: list[tuple[str, int, set[str]]]) -> ShopHistory:
 
 def features(history: ShopHistory, shopper: str, now: int) -> np.ndarray:
     """Of all items, without texts."""
-    history.behaviour.refresh(now)
+    history.behaviour.refresh()
     scores = history.behaviour.scores(history.shoppers.get(shopper, Memory()).get(), now)
     return history.behaviour.features(scores, np.arange(len(ITEMS)), np.full((len(ITEMS), 3), np.nan))
 
@@ -80,6 +80,14 @@ def test_a_century_of_touches_stays_finite() -> None:
     assert np.isfinite(items.values).all() and np.isfinite(items.demand(ORIGIN_MS + 101 * 365 * DAY_MS)).all()
 
 
+def test_demand_before_its_origin_is_finite() -> None:
+    items = ItemStatistics()
+    for hour in range(180):
+        items.touch(items.places(["a"]), ORIGIN_MS + hour * HOUR_MS)
+    with np.errstate(over="raise"):
+        assert np.isfinite(items.demand(ORIGIN_MS - 400 * DAY_MS)).all()
+
+
 def test_every_feature_is_a_column() -> None:
     history = taken_in([("u", ORIGIN_MS, {"a", "b"}), ("v", ORIGIN_MS + DAY_MS, {"b", "c"})])
     found = features(history, "w", ORIGIN_MS + 2 * DAY_MS)
@@ -95,7 +103,7 @@ def test_every_feature_is_a_column() -> None:
 def test_candidates_name_their_sources_and_leave_own_items_to_own() -> None:
     history = taken_in([("u", ORIGIN_MS, {"a"}), ("v", ORIGIN_MS, {"a", "b"}), ("w", ORIGIN_MS + DAY_MS, {"c"})])
     now = ORIGIN_MS + 2 * DAY_MS
-    history.behaviour.refresh(now)
+    history.behaviour.refresh()
     model = ItemModel.cut(np.eye(5, k=3, dtype=np.float32), 2)
     scores = history.behaviour.scores(history.shoppers["u"].get(), now, model)
     found = history.behaviour.candidates(scores, dict.fromkeys(("own", "linear", "together", "week", "new"), 2))
@@ -117,15 +125,42 @@ def test_what_buyers_come_back_for_is_due_after_a_share_of_their_interval() -> N
 
 def test_a_long_row_keeps_what_goes_together_and_not_what_is_popular() -> None:
     items = ItemStatistics()
-    pairs = Pairs(items, most=2, cut_at=3)
+    pairs = Pairs(most=2, cut_at=3)
     for number in range(50):  # "popular" is in every visit
-        items.touch(items.places([f"x{number}", "popular"]), ORIGIN_MS)
+        pairs.add(items.places([f"x{number}", "popular"]), ORIGIN_MS)
     for other in ("friend", "popular", "mate", "rare"):
-        both = items.places(["cup", other])
-        items.touch(both, ORIGIN_MS)
-        pairs.add(both, ORIGIN_MS)
+        pairs.add(items.places(["cup", other]), ORIGIN_MS)
     kept = {items.ids[place] for place in pairs.row(items.places(["cup"])[0])[0].tolist()}
     assert "popular" not in kept and len(kept) == 2
+
+
+def test_rows_of_shards_are_cut_alone_and_add_up() -> None:
+    pairs = Pairs(most=1, cut_at=2)
+    for shard, others in enumerate(((1, 2), (3, 4), (1, 1, 2, 3))):
+        for other in others:
+            pairs.add(np.array([0, other]), ORIGIN_MS, shard=shard)
+    found = dict(zip(*(some.tolist() for some in pairs.row(0)), strict=True))
+    assert found == {1: 3.0, 2: 1.0, 3: 1.0, 4: 1.0}  # the third shard kept its best
+
+
+@pytest.mark.parametrize("years", [-45, 0, 6, 100])
+def test_lists_of_the_most_bought_need_no_time(years: int) -> None:
+    def lists(since: int) -> list[list[str]]:
+        history = ShopHistory()
+        for hour, ids in enumerate((["a", "b", "d"], ["b", "a"], ["c"], ["c"], ["b"])):
+            history.update(f"u{hour}", ids, np.zeros(len(ids)), since + hour * 40 * HOUR_MS)
+        history.behaviour.refresh()
+        found = history.behaviour.lists
+        return [[history.items.ids[place] for place in places.tolist()] for places in (found.week, found.day)]
+
+    assert lists(ORIGIN_MS + years * 365 * DAY_MS)[1] == lists(ORIGIN_MS)[1] == ["b", "c", "a", "d"]
+    if years in (0, 6):
+        assert lists(ORIGIN_MS + years * 365 * DAY_MS) == lists(ORIGIN_MS)
+
+
+def test_items_touched_last_at_one_time_keep_their_order() -> None:
+    rows = np.array([(1, 1.0, 5, 5, at) for at in (5, 9, 9, 5)], ROW)
+    assert OwnItems.of(np.array([8, 3, 1, 2]), rows, [5, 9]).places.tolist() == [3, 1, 8, 2]
 
 
 def test_text_of_nothing_is_not_known() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.factory import build
@@ -11,9 +12,13 @@ from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsC
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
+from streams.features.behaviour import PAIRED_OWN, Pairs
+from streams.features.items import ItemStatistics
+from streams.features.own import ROW
 from streams.features.shopper import Asked, Shopper, Touched
 from streams.features.trending import Trending
-from streams.ranking.recommender import RankRequest, Recommender, anchors
+from streams.ranking.feeds import own_items
+from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from tests.streams.conftest import TITLES
 
 NOW = 1_700_000_000_000
@@ -208,7 +213,7 @@ def test_what_is_sold_out_takes_no_places_under_a_filter(catalogue: Catalog, ups
 def test_a_feed_by_behaviour_obeys_a_filter_and_is_filled(recommender: Recommender) -> None:
     behaviour = recommender.behaviour
     behaviour.items.touch(behaviour.items.places(["laptop", "toner", "pad"]), NOW, 3.0)
-    behaviour.refresh(NOW)
+    behaviour.refresh()
     fan = Shopper(touched=(Touched(5, "click", "hdmi"),))
     assert under(recommender, "feed", shopper_id="u", shopper=fan)[1] >= {"laptop", "toner"}
     record = shelf(recommender, RankRequest("feed", "e", NOW, "u", fan, filter=Filter.of({"category": "mice"})))
@@ -219,5 +224,29 @@ def test_a_feed_by_behaviour_obeys_a_filter_and_is_filled(recommender: Recommend
 def test_a_page_is_filled_with_items_that_nobody_has_touched(recommender: Recommender) -> None:
     behaviour = recommender.behaviour
     behaviour.items.touch(behaviour.items.places(["laptop"]), NOW, 3.0)
-    behaviour.refresh(NOW)
+    behaviour.refresh()
     assert under(recommender, "feed", shopper_id="u", filter=Filter.of({"category": "mice"}))[1] == {"pad", "mouse"}
+
+
+def test_of_a_large_order_the_rows_that_are_read_are_those_that_are_looked_up() -> None:
+    value = np.array([(1, 1.0, 9, 9, 9)], ROW).tobytes()
+    shopper = Shopper(own={f"i{n:03}": value for n in reversed(range(70))})
+    items = ItemStatistics()
+    items.places([f"i{n:03}" for n in (69, 3, 20)])  # some are known already, in another order
+    newest = [items.ids[place] for place in own_items(items, shopper).places[:PAIRED_OWN].tolist()]
+    assert newest == remembered_items(RankRequest("feed", "e", 1, "u", shopper))
+
+
+def test_what_goes_with_all_a_shopper_has_comes_before_what_goes_with_the_newest(catalogue: Catalog) -> None:
+    none = dict.fromkeys(("vector", "lexical", "trending", "own", "week", "day", "new"), 0)
+    recommender = made_for(catalogue, StreamsConfig(candidates=CandidatesConfig(together=1, **none)))
+    behaviour, pairs = recommender.behaviour, Pairs()
+    behaviour.pairs = pairs
+    for pair in (["usb", "mouse"], ["hdmi", "mouse"]):
+        places = behaviour.items.places(pair)
+        behaviour.items.touch(places, NOW)
+        pairs.add(places, NOW)
+    rows = {item: np.array([(1, 1.0, 9, 9, at)], ROW).tobytes() for item, at in (("usb", 8), ("hdmi", 9))}
+    shopper = Shopper(touched=(Touched(9_000, "click", "hdmi"),), own=rows)
+    record = shelf(recommender, RankRequest("feed", "e", NOW, "u", shopper), {"hdmi": ["toner", "pad"]})
+    assert shown(record) == ["mouse"]

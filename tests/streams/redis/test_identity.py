@@ -18,11 +18,11 @@ from streams.events.schema import AnyEvent, Cart, Click, Forget, Profile, Purcha
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
-from streams.features.shopper import Shopper, remembered
+from streams.features.shopper import Shopper, remembered, shard
 from streams.redis import keys
 from streams.redis.connection import connect
 from streams.redis.identity import SESSIONS_KEPT, Identity, logins
-from streams.redis.keys import own, shard
+from streams.redis.keys import own
 from streams.redis.store import StateStore
 
 pytestmark = pytest.mark.integration

@@ -22,9 +22,10 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
 from streams.events.shelf import Shelf, ShelfItem, encoder
-from streams.features.items import DAY_MS, HALF_LIVES, NEW_HALF_LIVES, forward, visit_weight
-from streams.features.own import ROW
+from streams.features.items import DAY_MS, HALF_LIVES, NEW_HALF_LIVES, ItemStatistics, forward, visit_weight
+from streams.features.own import ROW, Memory
 from streams.features.shopper import CODES, SEPARATOR, Shopper, Uncounted, remembered
+from streams.ranking.feeds import own_items
 from streams.redis.connection import connect
 from streams.redis.keys import own
 from streams.redis.retry import passing
@@ -716,6 +717,31 @@ def test_the_index_is_bounded_and_says_so(redis_db: str) -> None:
 
 
 SPOILS = {**KINDS, "what is not ours beside what is": None}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_own_items_are_cut_alike_however_events_are_batched_and_as_offline(redis_db: str, size: int) -> None:
+    chance, memory, events = np.random.default_rng(0), Memory(), list[AnyEvent]()
+    for visit in range(14):
+        places = chance.permutation(1_200)[:80]
+        memory.add(places, visit * DAY_MS + DAY_MS // 48)
+        events += [
+            Purchase(event_id=f"{visit}-{place}", ts=visit * DAY_MS, user_id="u", item_id=f"{place:04}")
+            for place in places.tolist()
+        ]
+
+    async def work(store: StateStore) -> Shopper:
+        for some in grouped(events, size):
+            await store.remember({"u": some}, 10)
+        return (await store.remember({"u": []}, 10))[0]["u"]
+
+    items = ItemStatistics()
+    items.places([f"{place:04}" for place in range(1_200)])
+    live, offline = own_items(items, told(redis_db, StateConfig(), work)), memory.get()
+    assert 400 <= len(live.places) <= 500
+    assert live.places.tolist() == offline.places.tolist()
+    for name in ("times", "demand", "first_ms", "last_ms", "visits_ms"):
+        np.testing.assert_allclose(getattr(live, name), getattr(offline, name), rtol=1e-12)
 
 
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
