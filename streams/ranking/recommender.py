@@ -369,6 +369,7 @@ class Recommender:
                 brands=catalogue.brand.__getitem__,
                 vectors=catalogue.item_store.pooled,
                 bought=self._not_again(context, now_ms),
+                overlooked=self._overlooked(request, now_ms),
                 seed=int(context.identity[:15], 16),
                 length=self.config.policy.length,
             ),
@@ -395,6 +396,15 @@ class Recommender:
             due = own.places[self.behaviour.due(own, min(context.request.event_ts, now_ms))]
             bought.difference_update(ids[place] for place in due.tolist())
         return frozenset(self.catalogue.slots(list(bought)).tolist())
+
+    def _overlooked(self, request: RankRequest, now_ms: int) -> dict[int, float]:
+        """By slot, how often a feed's shopper saw an item and did not touch it since."""
+        if request.surface != "feed" or not request.shopper.seen:
+            return {}
+        half_life, hour_ms = self.config.policy.fatigue_half_life_s, self.config.state.trend_bucket_s * 1000
+        found = request.shopper.overlooked(min(request.event_ts, now_ms), half_life, hour_ms)
+        slots = ((self.catalogue.slot(item), count) for item, count in found.items())
+        return {slot: count for slot, count in slots if slot is not None}
 
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Of each shelf the reasons of its items: of a feed by behaviour what its order owes most to; those of all

@@ -31,7 +31,10 @@ from streams.redis.retry import RedisRetry
 log = logging.getLogger(__name__)
 
 SCRIPTS = ("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out", "note_filtered")
-REMEMBERED = ("items", "queries", "bought", "clock", "own", "visits", "profile", "users", "forgotten", "searched")
+REMEMBERED = (
+    *("items", "queries", "bought", "clock", "own", "visits", "profile"),
+    *("users", "forgotten", "searched", "seen"),
+)
 """The kinds of keys that ``remember`` takes of each shopper, in its order."""
 
 SEARCHED_KEPT = 200

@@ -19,7 +19,7 @@
 -- What happened up to the time at which the shopper was forgotten is ignored.
 --
 -- KEYS  items, queries, bought, clock, own, visits, profile, users that the session logged in as, forgotten,
---       searched     (of one shopper)
+--       searched, seen     (of one shopper)
 -- ARGV  prefix of the shard's keys, ttl s, ttl s of who has bought, caps: items, queries, bought, own, visits, items of
 --       the shard with statistics, together, and together before it is cut; trend bucket ms, trend ttl s, which is also
 --       for how long cells are kept; how many
@@ -31,7 +31,7 @@
 --       count: it was brought from a session, with what it counts for
 -- Returns  {items and scores, queries and scores, bought: each newest first; number of late acts, number of acts on
 --       items beyond those that may count; own items and their values; times of visits, s, ascending;
---       profile, first of the users, time up to which events are ignored, clock}
+--       profile, first of the users, time up to which events are ignored, clock; pages seen and times, newest first}
 
 local items, queries, bought, clock, own, visits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local profile, users = KEYS[7], KEYS[8]
@@ -299,4 +299,5 @@ return {
   redis.call('ZRANGE', users, 0, 0),
   string.format('%.0f', forgotten),
   string.format('%.0f', ahead),
+  redis.call('ZREVRANGE', KEYS[11], 0, -1, 'WITHSCORES'),
 }
