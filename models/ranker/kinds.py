@@ -156,7 +156,9 @@ class Network:
         """As :class:`Ranker`."""
         scaled = self.scaling(self.columns.take(features))
         usual = np.where(np.tile(parts[:, self.columns.places], 2), scaled.mean(0), scaled[rows])
-        found: Floats = self._scores(scaled[rows]) - self._scores(usual)
+        some, again = np.unique(rows, return_inverse=True)
+        before, after = np.split(self._scores(np.concatenate([scaled[some], usual])), [len(some)])
+        found: Floats = before[again] - after
         return found
 
     def _scores(self, scaled: Floats) -> Floats:
@@ -214,11 +216,10 @@ class Trees:
         counts = known.sum(0)
         usual = np.where(known, values, 0.0).sum(0) / np.maximum(counts, 1)
         usual[2 * counts < len(values)] = np.nan
-        before, after = np.split(
-            self._scores(np.concatenate([values[rows], np.where(parts[:, self.columns.places], usual, values[rows])])),
-            2,
-        )
-        found: Floats = before - after
+        without = np.where(parts[:, self.columns.places], usual, values[rows])
+        some, again = np.unique(rows, return_inverse=True)
+        before, after = np.split(self._scores(np.concatenate([values[some], without])), [len(some)])
+        found: Floats = before[again] - after
         return found
 
     def _scores(self, values: Floats) -> Floats:

@@ -205,47 +205,59 @@ class ItemModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """What is known of every item for one shopper at a time (ms).
+class Anchors:
+    """What says which of a shopper's own items gives most to another one.
 
     Attributes
     ----------
-    together, linear
-        float64 [5, n] and [3, n], rows as in :data:`GROUPS`; ``linear`` is None without a model.
-    pairs
-        The pairs that ``together`` is of: the other item of each (int64), the number of the shopper's own one among
-        ``own`` (int64), and its value in ``together_most`` (float64); [p] each.
+    own, since
+        int64 [m] and float64 [m]: places of the shopper's items, the one touched last first, and days since.
+    others, number, worth
+        int64 [p], int64 [p] and float64 [p]: of each pair of items touched together the other item, the number of the
+        shopper's own one, and the pair's value in ``together_most``.
     model
-        What ``linear`` is of.
+        An item-to-item model, if there is one.
     """
+
+    own: Places
+    since: Floats
+    others: Places
+    number: Places
+    worth: Floats
+    model: ItemModel | None
+
+    def of(self, places: Places) -> Places:
+        """Of each of some distinct items the shopper's own item, by place, that gives most to it: of those it was
+        touched together with, or else by the item-to-item model; int64 [k], -1 where none does."""
+        found = np.full(len(places), -1)
+        if not len(places):
+            return found
+        order = np.argsort(places)
+        ordered = places[order]
+        at = np.minimum(np.searchsorted(ordered, self.others), len(places) - 1)
+        hit = np.flatnonzero(ordered[at] == self.others)
+        rising = hit[np.lexsort((-self.number[hit], self.worth[hit]))]
+        found[order[at[rising]]] = self.own[self.number[rising]]  # the last one, of the highest worth, stays
+        if self.model is not None:
+            mine, weights = self.own[:LINEAR_OWN], _recent(self.since[:LINEAR_OWN])
+            for row in np.flatnonzero(found < 0).tolist():
+                given = self.model.given(mine, int(places[row])) * weights
+                if given.any():
+                    found[row] = mine[given.argmax()]
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What is known of every item for one shopper at a time (ms); ``together`` and ``linear`` are float64 [5, n] and
+    [3, n], rows as in :data:`GROUPS`; ``linear`` is None without a model. ``anchors`` says what these are owed to."""
 
     ts: int
     own: OwnItems
     since: Floats
     together: Floats
     linear: Floats | None
-    pairs: tuple[Places, Places, Floats]
-    model: ItemModel | None
-
-    def anchors(self, places: Places) -> Places:
-        """Of each of some distinct items the shopper's own item, by place, that gives most to it: of those it was
-        touched together with, or else by the item-to-item model; int64 [k], -1 where none does."""
-        found = np.full(len(places), -1)
-        others, number, worth = self.pairs
-        order = np.argsort(places)
-        ordered = places[order]
-        at = np.minimum(np.searchsorted(ordered, others), max(0, len(places) - 1))
-        hit = np.flatnonzero(ordered[at] == others) if len(places) else at[:0]
-        rising = hit[np.lexsort((-number[hit], worth[hit]))]
-        found[order[at[rising]]] = self.own.places[number[rising]]  # the last one, of the highest worth, stays
-        if self.model is not None:
-            mine = self.own.places[:LINEAR_OWN]
-            weights = _recent(self.since[:LINEAR_OWN])
-            for row in np.flatnonzero(found < 0).tolist():
-                given = self.model.given(mine, int(places[row])) * weights
-                if given.any():
-                    found[row] = mine[given.argmax()]
-        return found
+    anchors: Anchors
 
 
 @dataclass(slots=True)
@@ -291,8 +303,9 @@ class Behaviour:
             places, days = own.places[:LINEAR_OWN], since[:LINEAR_OWN]
             weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), _recent(days)])
             linear = model.sums(places, weightings, len(self.items))
-        together, pairs = self._together(own, since, ts)
-        return Scores(ts, own, since, together, linear, pairs, model)
+        together, (others, number, worth) = self._together(own, since, ts)
+        anchors = Anchors(own.places, since, others, number, worth, model)
+        return Scores(ts, own, since, together, linear, anchors)
 
     def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
         """Which of a shopper's items may be offered again, bool [m]: bought ones only once they are due.

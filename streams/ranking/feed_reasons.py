@@ -90,17 +90,14 @@ def of_feed(
 
 def _holds(ranked: Ranked, shown: NDArray[np.int64], alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which kinds of reasons are true of each item, bool [k, kinds]; ``alike`` says it of ``like``."""
-    some, known, places = ranked.features[shown], ranked.known, ranked.places[shown]
+    some = ranked.features[shown]
     ages = ranked.features[:, _COLUMN["age"]]
     counted = np.isfinite(ages)
     usual = float(ages[counted].mean()) if counted.any() else 0.0
-    paired = known.together[0, places] > 0
-    if known.linear is not None:
-        paired |= known.linear[0, places] > 0
     return np.column_stack(
         [
             np.isfinite(some[:, _COLUMN["days_touched"]]),
-            paired,
+            (some[:, _COLUMN["together"]] > 0) | (some[:, _COLUMN["linear"]] > 0),
             alike,
             some[:, _COLUMN["demand_week"]] >= DEMANDED,
             some[:, _COLUMN["age"]] <= min(NEW_DAYS, usual / 2),

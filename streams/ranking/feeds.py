@@ -15,7 +15,7 @@ from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packag
 from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import CandidatesConfig
-from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, ItemModel, Scores, text_matches
+from streams.features.behaviour import FEATURES, PAIRED_OWN, Anchors, Behaviour, ItemModel, text_matches
 from streams.features.items import DAY_MS, ItemStatistics, log_price
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper
@@ -108,8 +108,8 @@ class Ranked:
         float32 [n] and [n, F].
     places
         int64 [n]: of the candidates among the statistics.
-    known
-        What is known of all items for the shopper.
+    owed
+        Which of the shopper's own items give most to others.
     past, vectors
         What of the shopper's past texts are compared with, newest first: the kind of reason and its part, such as
         ``("like", "i12")``, and the unit vector, float32 [h, D].
@@ -121,7 +121,7 @@ class Ranked:
     scores: Floats
     features: Floats
     places: Slots
-    known: Scores
+    owed: Anchors
     past: Sequence[tuple[str, str]]
     vectors: Floats
     items: ItemStatistics
@@ -129,7 +129,7 @@ class Ranked:
     def anchors(self, rows: Slots) -> list[str]:
         """Of each of some candidates the id of the shopper's own item that gives most to it by pairs, or by the
         item-to-item model; there must be one."""
-        return [self.items.ids[place] for place in self.known.anchors(self.places[rows]).tolist()]
+        return [self.items.ids[place] for place in self.owed.of(self.places[rows]).tolist()]
 
     def keep(self, mask: NDArray[np.bool_]) -> "Ranked":
         """The candidates for which the mask, [n], is true."""
@@ -195,7 +195,7 @@ def feed(
     pooled = np.nan_to_num(catalogue.item_store.pooled(merged.slots).astype(np.float32))
     features = behaviour.features(scores, places, text_matches(pooled, vectors, since))
     order = (ranker.first or ranker.ranker).scores(features)
-    ranked = Ranked(merged, order, features, places, scores, past, vectors, items)
+    ranked = Ranked(merged, order, features, places, scores.anchors, past, vectors, items)
     if len(merged) > caps.total:
         kept = np.zeros(len(merged), np.bool_)
         kept[np.argpartition(-order, caps.total)[: caps.total]] = True

@@ -462,7 +462,8 @@ def _session(name: str, reply: Sequence[Any], bucket_ms: int) -> Session:
         time, _, value = kept.partition(b":")
         if time.isdigit():
             values += [attribute, int(time), value]
-    pages = [part for member, time in zip(seen[::2], seen[1::2], strict=True) for part in (_whole(time), member)]
+    timed = [(time, member) for member, time in zip(seen[::2], seen[1::2], strict=True) if math.isfinite(float(time))]
+    pages = [part for time, member in timed for part in (_whole(time), member)]
     return Session(name, first, tuple(others), history, counted, values, pages)
 
 
