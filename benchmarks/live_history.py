@@ -330,9 +330,9 @@ class AsWorker:
 class ByBehaviour(FeedRanker):
     """A ranker that leaves out what the scorer says."""
 
-    def order(self, by_behaviour: Reals, utilities: Reals, bought: int) -> Reals:  # noqa: ARG002
+    def order(self, by_behaviour: Reals, utilities: Reals, bought: int) -> tuple[Reals, Reals]:  # noqa: ARG002
         """As by behaviour."""
-        return by_behaviour
+        return by_behaviour, np.zeros_like(by_behaviour)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from cachetools import FIFOCache
 from streams.config import EventsConfig
 from streams.events.decode import Refusal, decode_event
 from streams.events.filters import NO_FILTER, Filter
-from streams.events.schema import AnyEvent, Forget, Profile, Review, Search, Touch, normalise
+from streams.events.schema import AnyEvent, Forget, Impression, Profile, Review, Search, Touch, normalise
 from streams.features.shopper import Shopper, remembered
 from streams.kafka.record import Record
 from streams.ranking.recommender import RankRequest
@@ -24,7 +24,8 @@ K = TypeVar("K", bound=Hashable)
 @dataclass(slots=True)
 class Batch:
     """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, the records
-    of searches, by event id the filters of searches that have any, profiles, and who is to be forgotten."""
+    of searches, by event id the filters of searches that have any, profiles, who is to be forgotten, and impressions,
+    but those of searches: there the query says what is shown."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Batch:
     events: list[AnyEvent] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     forgets: list[Forget] = field(default_factory=list)
+    seen: list[Impression] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Sequence[Record], now_ms: int, config: EventsConfig) -> "Batch":
@@ -54,6 +56,8 @@ class Batch:
                 batch.profiles.append(event)
             elif isinstance(event, Forget):
                 batch.forgets.append(event)
+            elif isinstance(event, Impression) and event.surface != "search":
+                batch.seen.append(event)
         return batch
 
     def drop_forgotten(self, shoppers: Mapping[str, Shopper]) -> int:

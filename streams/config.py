@@ -126,7 +126,8 @@ class EventsConfig(Config):
 class StateConfig(Config):
     """How much of shoppers and items is stored in Redis, and for how long. ``profile_keys`` are a profile's attributes,
     ``segments`` the segments of shoppers that count in one bucket and shard; ``forgotten_s`` is for how long events
-    from before a shopper was forgotten are ignored."""
+    from before a shopper was forgotten are ignored. ``seen_pages`` are the newest pages of a shopper that are
+    remembered as seen, for ``seen_ttl_s`` after the last one."""
 
     shards: Few = 8
     ttl_s: WholeSeconds = 30 * 86_400
@@ -144,6 +145,8 @@ class StateConfig(Config):
     profile_keys: Size = 32
     segments: Size = 64
     forgotten_s: WholeSeconds = 90 * 86_400
+    seen_pages: Few = 10
+    seen_ttl_s: WholeSeconds = 7 * 86_400
     trend_refresh_s: Seconds = 2.0
 
 
@@ -178,18 +181,21 @@ class CandidatesConfig(Config):
 
 
 OfferAgain = Literal["never", "due", "always"]
-PolicyStep = Literal["in_stock", "already_bought", "brand_cap", "diversity", "exploration"]
+PolicyStep = Literal["in_stock", "already_bought", "fatigue", "brand_cap", "diversity", "exploration"]
 
 
 class PolicyConfig(Config):
     """The steps from scores to a shelf, their order and their strengths.
 
     ``offer_again`` is what the step ``already_bought`` does with what the shopper has bought: ``never`` shows it,
-    ``due`` shows it once it is due by the usual interval of its buyers, ``always`` shows it.
+    ``due`` shows it once it is due by the usual interval of its buyers, ``always`` shows it. ``fatigue`` is by how many
+    shelves an item moves back for each time that the shopper saw it and did not touch it since.
     """
 
-    steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "diversity", "brand_cap", "exploration")
+    steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "fatigue", "diversity", "brand_cap", "exploration")
     offer_again: OfferAgain = "due"
+    fatigue: Annotated[float, Field(ge=0, le=100)] = 0.5
+    fatigue_half_life_s: Seconds = 3 * 86_400.0
     length: Size = 20
     intent_weights: dict[Intent, Weight] = UTILITY
     brand_cap: Size = 6

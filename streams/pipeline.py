@@ -52,6 +52,7 @@ class Pipeline:
         self.identity = Identity(store)
         self._dead_letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self.clock = Pages(), Bots(config.bots, BOTS_KEPT), StreamClock()
+        self._tires = "fatigue" in config.policy.steps and config.policy.fatigue > 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self.behaviour = LiveBehaviour(store, arms.champion.behaviour, config.state)
 
@@ -88,6 +89,8 @@ class Pipeline:
         await self._forget(batch)
         if batch.profiles:
             await self.identity.update_profiles(batch.profiles)
+        if batch.seen and self._tires:
+            await self.identity.see(batch.seen)
         logged_in = logins(batch.events)
         if batch.by_shopper or logged_in:
             recent = self.config.worker.recent_items

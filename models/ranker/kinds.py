@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from models.ranker.columns import Columns, Floats, Scaling
 from models.weights import WeightsError
 
 Kind = Literal["linear", "network", "trees"]
+Flags = npt.NDArray[np.bool_]
 
 
 class Ranker(Protocol):
@@ -45,6 +47,25 @@ class Ranker(Protocol):
         ------
         ValueError
             When there are not as many columns as ``known``, or the sizes do not add up to the rows.
+        """
+
+    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+        """What scores owe to some features: by how much each falls when these are as usual among the request's rows.
+
+        A linear ranker's is exact: the weights times the scaled values less their mean over all rows. A network's
+        scaled values become that mean. For trees a feature becomes the mean of those that are known, or not known
+        where most are not.
+
+        Parameters
+        ----------
+        features
+            float32 [n, F]: all rows of one request.
+        rows, parts
+            int64 [m] and bool [m, F]: of which row, and which of the columns are as usual.
+
+        Returns
+        -------
+        float32 [m]
         """
 
 
@@ -84,6 +105,22 @@ class Linear:
         found: Floats = self.scaling(self.columns.take(features), sizes) @ self.weights
         return found
 
+    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+        """As :class:`Ranker`.
+
+        Examples
+        --------
+        >>> plain = Scaling(np.zeros(2, np.float32), np.ones(2, np.float32), np.zeros(2, bool))
+        >>> ranker = Linear(Columns.of(("age", "times"), ("age", "times")), plain, np.array([1, 2, 0, 0], np.float32))
+        >>> found = np.array([[0, 3], [2, 1]], np.float32)
+        >>> ranker.owed(found, np.array([0, 0]), np.array([[True, False], [False, True]])).tolist()
+        [-1.0, 2.0]
+        """
+        scaled = self.scaling(self.columns.take(features))
+        values, missing = np.split((scaled[rows] - scaled.mean(0)) * self.weights, 2, axis=1)
+        found: Floats = np.where(parts[:, self.columns.places], values + missing, 0.0).sum(1, dtype=np.float32)
+        return found
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
@@ -113,9 +150,21 @@ class Network:
 
     def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
         """As :class:`Ranker`."""
+        return self._scores(self.scaling(self.columns.take(features), sizes))
+
+    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+        """As :class:`Ranker`."""
+        scaled = self.scaling(self.columns.take(features))
+        usual = np.where(np.tile(parts[:, self.columns.places], 2), scaled.mean(0), scaled[rows])
+        some, again = np.unique(rows, return_inverse=True)
+        before, after = np.split(self._scores(np.concatenate([scaled[some], usual])), [len(some)])
+        found: Floats = before[again] - after
+        return found
+
+    def _scores(self, scaled: Floats) -> Floats:
         from scipy.special import erf
 
-        hidden = self.scaling(self.columns.take(features), sizes) @ self.inner + self.inner_bias
+        hidden = scaled @ self.inner + self.inner_bias
         found: Floats = (0.5 * hidden * (1.0 + erf(hidden / np.float32(2**0.5)))).astype(np.float32) @ self.outer
         return found
 
@@ -158,7 +207,22 @@ class Trees:
 
     def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:  # noqa: ARG002
         """As :class:`Ranker`; sizes make no difference."""
+        return self._scores(self.columns.take(features))
+
+    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+        """As :class:`Ranker`."""
         values = self.columns.take(features)
+        known = ~np.isnan(values)
+        counts = known.sum(0)
+        usual = np.where(known, values, 0.0).sum(0) / np.maximum(counts, 1)
+        usual[2 * counts < len(values)] = np.nan
+        without = np.where(parts[:, self.columns.places], usual, values[rows])
+        some, again = np.unique(rows, return_inverse=True)
+        before, after = np.split(self._scores(np.concatenate([values[some], without])), [len(some)])
+        found: Floats = before[again] - after
+        return found
+
+    def _scores(self, values: Floats) -> Floats:
         if not len(values):
             return np.zeros(0, np.float32)
         return np.asarray(self._model.predict(values, num_threads=1, raw_score=True), np.float32)
@@ -191,7 +255,7 @@ def _check_tree(fields: dict[str, str], features: int) -> None:
     if leaves == 1:
         return
     nodes = leaves - 1
-    _numbers(fields, "threshold", nodes)
+    _numbers(fields, "threshold", nodes, infinite=True)  # what is known stands on one side of it
     split = _numbers(fields, "split_feature", nodes)
     if (split < 0).any() or (split >= features).any():
         raise ValueError("it splits a feature that is not there")
@@ -203,8 +267,8 @@ def _check_tree(fields: dict[str, str], features: int) -> None:
             raise ValueError("a node leads nowhere")
 
 
-def _numbers(fields: dict[str, str], name: str, count: int) -> Floats:
+def _numbers(fields: dict[str, str], name: str, count: int, infinite: bool = False) -> Floats:
     found = np.array([float(value) for value in fields[name].split()])
-    if len(found) != count or not np.isfinite(found).all():
+    if len(found) != count or np.isnan(found).any() or not (infinite or np.isfinite(found).all()):
         raise ValueError(f"{name} has {len(found)} numbers of {count}, or some that are not finite")
     return found

@@ -13,7 +13,7 @@ from streams.events.schema import Id
 
 class Removed(msgspec.Struct, frozen=True):
     """How many things were removed: remembered actions on items, queries, items bought, attributes of the profile,
-    hours of counted cells, links to sessions, and shelves."""
+    hours of counted cells, links to sessions, shelves, and pages that were seen."""
 
     items: int = 0
     queries: int = 0
@@ -22,6 +22,7 @@ class Removed(msgspec.Struct, frozen=True):
     hours: int = 0
     shelves: int = 0
     sessions: int = 0
+    pages: int = 0
 
     def __add__(self, other: "Removed") -> "Removed":
         """

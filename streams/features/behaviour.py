@@ -208,17 +208,71 @@ class ItemModel:
             else np.zeros((len(weightings), count))
         )
 
+    def given(self, places: Places, other: int) -> Floats:
+        """The weight that each of some items gives to another one, float64 [m]."""
+        if not len(self._row):
+            return np.zeros(len(places))
+        inside = np.minimum(places, len(self._row) - 1)
+        rows = np.where(inside == places, self._row[inside], -1)
+        found: Floats = np.where(self.others[rows] == other, self.weights[rows], 0.0).max(1, initial=0.0)
+        found[rows < 0] = 0.0
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchors:
+    """What says which of a shopper's own items gives most to another one.
+
+    Attributes
+    ----------
+    own, since
+        int64 [m] and float64 [m]: places of the shopper's items, the one touched last first, and days since.
+    others, number, worth
+        int64 [p], int64 [p] and float64 [p]: of each pair of items touched together the other item, the number of the
+        shopper's own one, and the pair's value in ``together_most``.
+    model
+        An item-to-item model, if there is one.
+    """
+
+    own: Places
+    since: Floats
+    others: Places
+    number: Places
+    worth: Floats
+    model: ItemModel | None
+
+    def of(self, places: Places) -> Places:
+        """Of each of some distinct items the shopper's own item, by place, that gives most to it: of those it was
+        touched together with, or else by the item-to-item model; int64 [k], -1 where none does."""
+        found = np.full(len(places), -1)
+        if not len(places):
+            return found
+        order = np.argsort(places)
+        ordered = places[order]
+        at = np.minimum(np.searchsorted(ordered, self.others), len(places) - 1)
+        hit = np.flatnonzero(ordered[at] == self.others)
+        rising = hit[np.lexsort((-self.number[hit], self.worth[hit]))]
+        found[order[at[rising]]] = self.own[self.number[rising]]  # the last one, of the highest worth, stays
+        if self.model is not None:
+            mine, weights = self.own[:LINEAR_OWN], _recent(self.since[:LINEAR_OWN])
+            for row in np.flatnonzero(found < 0).tolist():
+                given = self.model.given(mine, int(places[row])) * weights
+                if given.any():
+                    found[row] = mine[given.argmax()]
+        return found
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """What is known of every item for one shopper at a time (ms); ``together`` and ``linear`` are float64 [5, n] and
-    [3, n], rows as in :data:`GROUPS`; ``linear`` is None without a model."""
+    [3, n], rows as in :data:`GROUPS`; ``linear`` is None without a model. ``anchors`` says what these are owed to."""
 
     ts: int
     own: OwnItems
     since: Floats
     together: Floats
     linear: Floats | None
+    anchors: Anchors
 
 
 @dataclass(slots=True)
@@ -262,9 +316,11 @@ class Behaviour:
         linear = None
         if model is not None:
             places, days = own.places[:LINEAR_OWN], since[:LINEAR_OWN]
-            weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), 0.2 + np.exp2(-days / 7)])
+            weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), _recent(days)])
             linear = model.sums(places, weightings, len(self.items))
-        return Scores(ts, own, since, self._together(own, since, ts), linear)
+        together, (others, number, worth) = self._together(own, since, ts)
+        anchors = Anchors(own.places, since, others, number, worth, model)
+        return Scores(ts, own, since, together, linear, anchors)
 
     def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
         """Which of a shopper's items may be offered again, bool [m]: bought ones only once they are due.
@@ -279,14 +335,14 @@ class Behaviour:
         )
         return found
 
-    def _together(self, own: OwnItems, since: Floats, ts: int) -> Floats:
+    def _together(self, own: OwnItems, since: Floats, ts: int) -> tuple[Floats, tuple[Places, Places, Floats]]:
         count, values = len(self.items), self.items.values
         found = np.zeros((len(GROUPS["together"]), count))
         places = own.places[:PAIRED_OWN]
         rows = [self.pairs.row(place) for place in places.tolist()]
         lengths = [len(others) for others, _ in rows]
         if not sum(lengths):
-            return found
+            return found, (places[:0], places[:0], since[:0])
         others = np.concatenate([row[0] for row in rows])
         counts = np.concatenate([row[1] for row in rows])
         number = np.repeat(np.arange(len(places)), lengths)
@@ -299,10 +355,11 @@ class Behaviour:
         last = since[: len(places)][number] <= since[0] + 1 / 24
         found[0] = np.bincount(others, cosines, count)
         found[1] = np.bincount(others, month * cosines, count)
-        np.maximum.at(found[2], others, (0.3 + month) * cosines)
+        most = (0.3 + month) * cosines
+        np.maximum.at(found[2], others, most)
         found[3] = np.bincount(others, shares, count)
         found[4] = np.bincount(others, last * cosines, count)
-        return found
+        return found, (others, number, most)
 
     def candidates(self, scores: Scores, limits: Mapping[str, int]) -> dict[str, Places]:
         """The best items of each source that is named with a limit, best first.
@@ -429,6 +486,12 @@ def _best(places: Places, values: Floats, limit: int) -> Places:
         kept = values >= np.partition(values, -limit)[-limit]
         places, values = places[kept], values[kept]
     found: Places = places[np.lexsort((places, -values))][:limit]
+    return found
+
+
+def _recent(days: Floats) -> Floats:
+    """How much a shopper's items that were touched so many days ago count in ``linear_week``."""
+    found: Floats = 0.2 + np.exp2(-days / 7)
     return found
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from models.intents import TREND_WEIGHTS
-from streams.events.schema import AnyEvent, ProfileValue, Review, Search, Touch, normalise
+from streams.events.schema import AnyEvent, Impression, ProfileValue, Review, Search, Touch, normalise
 from streams.features.own import ROW
 
 CODES = {"search": "s", "click": "c", "read": "r", "cart": "b", "purchase": "p", "review": "v"}
 KINDS = {code: kind for kind, code in CODES.items()}
 SEPARATOR = "\x1f"
+MOST_SEEN = 50
+"""Items of a page that are remembered as seen."""
 
 ACTS = "".join(f"{CODES[kind]}{weight}" for kind, weight in TREND_WEIGHTS.items())
 """The code and weight of each kind of act, as the script takes them. Cells keep a kind by its place here: add new kinds
@@ -54,6 +56,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """One remembered page: items that were on the shopper's screen at a time."""
+
+    time_ms: int
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shopper:
     """A shopper's past: newest first, bounded.
 
@@ -70,6 +80,8 @@ class Shopper:
         Events up to this time are ignored, since the shopper was forgotten; below every time for most.
     ahead_ms
         The largest difference of an event's time to its arrival.
+    seen
+        The newest pages, but those of searches.
     """
 
     touched: tuple[Touched, ...] = ()
@@ -81,6 +93,7 @@ class Shopper:
     user: str | None = None
     forgotten_ms: int = -1
     ahead_ms: float = field(default=-math.inf, compare=False)
+    seen: tuple[Page, ...] = ()
 
     @property
     def newest_ms(self) -> int:
@@ -95,6 +108,34 @@ class Shopper:
             self.touched[0].time_ms if self.touched else 0,
             self.asked[0].time_ms if self.asked else 0,
         )
+
+    def overlooked(self, ts: int, half_life_s: float, hour_ms: int) -> dict[str, float]:
+        """How often each item was seen at a time (ms) and not touched since; what is a half-life old counts half.
+
+        Parameters
+        ----------
+        hour_ms
+            The length of an hour in which touches count once. Where it is not known when in it an item was touched,
+            the whole of it counts as before.
+
+        Examples
+        --------
+        >>> seen = (Page(2_000, ("a", "b")), Page(1_000, ("a", "b")))
+        >>> Shopper((Touched(1_500, "click", "b"),), seen=seen).overlooked(2_000, 1.0, 100)
+        {'a': 1.5, 'b': 1.0}
+        """
+        last: dict[str, float] = {}
+        for touched in self.touched:
+            last[touched.item_id] = max(touched.time_ms, last.get(touched.item_id, 0))
+        found: dict[str, float] = {}
+        for one in self.seen:
+            weight = 2.0 ** (-max(0, ts - one.time_ms) / (half_life_s * 1000))
+            for item in one.items:
+                row = self.own.get(item)
+                counted = 0.0 if row is None else int.from_bytes(row[-4:], "little") * 1000 + hour_ms / 2
+                if one.time_ms > max(counted, last.get(item, 0)):
+                    found[item] = found.get(item, 0.0) + weight
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +160,20 @@ class Uncounted:
 def remembered(event: AnyEvent) -> bool:
     """Whether the event enters a shopper's history. Impressions do not; the evaluator reads them."""
     return isinstance(event, Search | Touch | Review)
+
+
+def page(event: Impression) -> str:
+    """An impression as it is remembered.
+
+    Examples
+    --------
+    >>> from streams.events.schema import Shown
+    >>> shown = [Shown(item_id=item, position=0) for item in "aba"]
+    >>> page(Impression(event_id="e1", ts=7, user_id="u", shelf_id="s", surface="feed", items=shown))
+    'e1\\x1fa\\x1fb'
+    """
+    items = dict.fromkeys(one.item_id for one in event.items)
+    return SEPARATOR.join((event.event_id, *list(items)[:MOST_SEEN]))
 
 
 def arguments(events: Sequence[AnyEvent]) -> list[str | int]:
@@ -147,10 +202,11 @@ def parse(reply: Sequence[Any]) -> tuple[Shopper, Uncounted]:
 
     Examples
     --------
-    >>> parse([[b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"], [], [b"i1"], 1, 0, [], [], [], [], b"-1", b"0"])[0].touched
+    >>> items = [b"c\\x1fi1\\x1fe1", b"3", b"junk", b"4"]
+    >>> parse([items, [], [b"i1"], 1, 0, [], [], [], [], b"-1", b"0", []])[0].touched
     (Touched(time_ms=3, kind='click', item_id='i1'),)
     """
-    items, queries, bought, late, beyond, own, visits, profile, users, forgotten, ahead = reply
+    items, queries, bought, late, beyond, own, visits, profile, users, forgotten, ahead, seen = reply
     shopper = Shopper(
         tuple(Touched(time, KINDS[code], what) for time, code, what in _interactions(items) if code in KINDS),
         tuple(Asked(time, what) for time, _, what in _interactions(queries)),
@@ -165,8 +221,15 @@ def parse(reply: Sequence[Any]) -> tuple[Shopper, Uncounted]:
         users[0].decode("utf-8", "replace") if users else None,
         int(forgotten),
         float(ahead),
+        tuple(_pages(seen)),
     )
     return shopper, Uncounted(late, beyond)
+
+
+def _pages(flat: Sequence[bytes]) -> Iterator[Page]:
+    for member, time in zip(flat[::2], flat[1::2], strict=True):
+        if math.isfinite(at := float(time)):
+            yield Page(int(at), tuple(member.decode("utf-8", "replace").split(SEPARATOR)[1 : 1 + MOST_SEEN]))
 
 
 def profile_of(flat: Sequence[bytes]) -> dict[str, ProfileValue]:

@@ -4,7 +4,7 @@ Knows a worker's catalogue and statistics; nothing of the scorer, of the policy,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packag
 from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import CandidatesConfig
-from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, ItemModel, text_matches
+from streams.features.behaviour import FEATURES, PAIRED_OWN, Anchors, Behaviour, ItemModel, text_matches
 from streams.features.items import DAY_MS, ItemStatistics, log_price
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper
@@ -84,8 +84,9 @@ class FeedRanker:
             self._model = items, ItemModel.of(items.places(self.weights.ids), self.weights.slots, weights)
         return self._model[1]
 
-    def order(self, by_behaviour: Floats, utilities: Floats, bought: int) -> Floats:
-        """What a feed is ordered by, given scores by behaviour and the scorer's utilities, float32 [n] each.
+    def order(self, by_behaviour: Floats, utilities: Floats, bought: int) -> tuple[Floats, Floats]:
+        """What a feed is ordered by, and the scorer's part of it, given scores by behaviour and the scorer's utilities,
+        float32 [n] each.
 
         Parameters
         ----------
@@ -93,7 +94,52 @@ class FeedRanker:
             Items that the shopper has bought. Who only looks around is known by what the texts have in common.
         """
         share = np.float32(1.0 if self.trained else 1.0 / (1.0 + bought))
-        return _scaled(by_behaviour) + share * _scaled(np.log(np.maximum(utilities, 1e-9)))
+        by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)))
+        return _scaled(by_behaviour) + by_scorer, by_scorer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """The candidates of a feed, their scores by behaviour, and what these are made of.
+
+    Attributes
+    ----------
+    scores, features
+        float32 [n] and [n, F].
+    places
+        int64 [n]: of the candidates among the statistics.
+    owed
+        Which of the shopper's own items give most to others.
+    past, vectors
+        What of the shopper's past texts are compared with, newest first: the kind of reason and its part, such as
+        ``("like", "i12")``, and the unit vector, float32 [h, D].
+    items
+        The statistics.
+    """
+
+    candidates: Candidates
+    scores: Floats
+    features: Floats
+    places: Slots
+    owed: Anchors
+    past: Sequence[tuple[str, str]]
+    vectors: Floats
+    items: ItemStatistics
+
+    def anchors(self, rows: Slots) -> list[str]:
+        """Of each of some candidates the id of the shopper's own item that gives most to it by pairs, or by the
+        item-to-item model; there must be one."""
+        return [self.items.ids[place] for place in self.owed.of(self.places[rows]).tolist()]
+
+    def keep(self, mask: NDArray[np.bool_]) -> "Ranked":
+        """The candidates for which the mask, [n], is true."""
+        return replace(
+            self,
+            candidates=self.candidates.keep(mask),
+            scores=self.scores[mask],
+            features=self.features[mask],
+            places=self.places[mask],
+        )
 
 
 def feed(
@@ -108,8 +154,8 @@ def feed(
     queries: Queries,
     caps: CandidatesConfig,
     matching: Matching | None = None,
-) -> tuple[Candidates, Floats]:
-    """The best candidates of a feed by behaviour, at most ``caps.total``, and their scores, float32 [n].
+) -> Ranked:
+    """The best candidates of a feed by behaviour, at most ``caps.total``.
 
     Parameters
     ----------
@@ -146,14 +192,16 @@ def feed(
         merged = merged.filled(newest, caps.total)
     places = items.places([catalogue.item(slot).item_id for slot in merged.slots.tolist()])
     _price(items, catalogue, places)
-    text = _text(merged.slots, own, asked, ts, items=items, catalogue=catalogue, queries=queries)
-    features = behaviour.features(scores, places, text)
+    past, vectors, since = _past(own, asked, ts, items=items, catalogue=catalogue, queries=queries)
+    pooled = np.nan_to_num(catalogue.item_store.pooled(merged.slots).astype(np.float32))
+    features = behaviour.features(scores, places, text_matches(pooled, vectors, since))
     order = (ranker.first or ranker.ranker).scores(features)
+    ranked = Ranked(merged, order, features, places, scores.anchors, past, vectors, items)
     if len(merged) > caps.total:
         kept = np.zeros(len(merged), np.bool_)
         kept[np.argpartition(-order, caps.total)[: caps.total]] = True
-        merged, features, order = merged.keep(kept), features[kept], order[kept]
-    return merged, order if ranker.first is None else ranker.ranker.scores(features)
+        ranked = ranked.keep(kept)
+    return ranked if ranker.first is None else replace(ranked, scores=ranker.ranker.scores(ranked.features))
 
 
 def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
@@ -173,8 +221,7 @@ def _price(items: ItemStatistics, catalogue: Catalog, places: Slots) -> None:
             items.prices[place] = log_price(price)
 
 
-def _text(
-    slots: Slots,
+def _past(
     own: OwnItems,
     asked: Sequence[Asked],
     ts: int,
@@ -182,19 +229,20 @@ def _text(
     items: ItemStatistics,
     catalogue: Catalog,
     queries: Queries,
-) -> NDArray[np.float64]:
-    """How candidates match the shopper's newest items and queries by text, float64 [n, 3]."""
+) -> tuple[list[tuple[str, str]], Floats, NDArray[np.float64]]:
+    """The shopper's newest items and queries that texts are compared with, newest first: kind of reason and part, unit
+    vectors, float32 [h, D], and days since, float64 [h]."""
     newest = zip(own.places[:PAIRED_OWN].tolist(), own.since(ts).tolist(), strict=False)
     held = [(slot, day) for place, day in newest if (slot := catalogue.slot(items.ids[place])) is not None]
     vectors = [*catalogue.item_store.pooled(np.array([slot for slot, _ in held], np.int64))] if held else []
     vectors += [queries.get(one.query).encoded.pooled for one in asked]
-    since = [day for _, day in held] + [max(0, ts - one.time_ms) / DAY_MS for one in asked]
+    since = np.array([day for _, day in held] + [max(0, ts - one.time_ms) / DAY_MS for one in asked])
     if not vectors:
-        return np.full((len(slots), 3), np.nan)
+        return [], np.zeros((0, catalogue.encoder.dim), np.float32), since
     order = np.argsort(since, kind="stable")
+    past = [("like", catalogue.item(slot).item_id) for slot, _ in held] + [("searched", one.query) for one in asked]
     mine = np.nan_to_num(np.stack(vectors).astype(np.float32))[order]
-    pooled = np.nan_to_num(catalogue.item_store.pooled(slots).astype(np.float32))
-    return text_matches(pooled, mine, np.asarray(since)[order])
+    return [past[number] for number in order.tolist()], mine, since[order]
 
 
 def _scaled(values: Floats) -> Floats:

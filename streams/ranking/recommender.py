@@ -27,7 +27,8 @@ from streams.ranking import reasons
 from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.candidates import Candidates, Source, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
-from streams.ranking.feeds import FeedRanker, feed, own_items
+from streams.ranking.feed_reasons import of_feed
+from streams.ranking.feeds import FeedRanker, Ranked, feed, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
 from streams.redis import keys
 
@@ -93,10 +94,11 @@ class RankResult:
 class _Context:
     """A request, with the vectors that its candidates are found and scored by.
 
-    ``by_behaviour`` are the scores of a feed's candidates by behaviour, if there are any; ``own`` is what the shopper
-    did with each item, once it is asked for. ``places`` are the vectors' places in the past's weights. ``matching`` are
-    the items that it may show, if not all. ``kept`` is what the policy made of the candidates, ``items`` and
-    ``chances`` are the ids and the first three probabilities of these.
+    ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
+    part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
+    are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
+    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates, the
+    ids and the first three probabilities of these.
     """
 
     request: RankRequest
@@ -107,10 +109,12 @@ class _Context:
     probes: list[np.ndarray]
     matching: Matching | None = None
     candidates: Candidates | None = None
-    by_behaviour: NDArray[np.float32] | None = None
+    by_behaviour: Ranked | None = None
+    by_scorer: NDArray[np.float32] | None = None
     own: OwnItems | None = None
     identity: str = ""
     kept: Ranking | None = None
+    rows: list[int] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     chances: list[list[float]] = field(default_factory=list)
 
@@ -185,7 +189,7 @@ class Recommender:
                 result.broken.add(here)
                 context.candidates = _candidates(context).keep(numbers)
                 if context.by_behaviour is not None:
-                    context.by_behaviour = context.by_behaviour[numbers]
+                    context.by_behaviour = context.by_behaviour.keep(numbers)
             self._place(context, rows[numbers], now_ms)
         lap("policy")
         for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
@@ -271,7 +275,7 @@ class Recommender:
         request, caps, matching = context.request, self.config.candidates, context.matching
         shown = self.catalogue.live if matching is None else matching.mask
         live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
-        context.candidates, context.by_behaviour = feed(
+        context.by_behaviour = feed(
             live,
             self._own(context),
             request.shopper.asked[: self.config.worker.recent_queries],
@@ -283,6 +287,7 @@ class Recommender:
             caps=caps,
             matching=matching,
         )
+        context.candidates = context.by_behaviour.candidates
 
     def _matching(self, request: RankRequest) -> Matching | None:
         """The items that a shelf may show, if not all: what its filter keeps, or those of the same category."""
@@ -362,7 +367,8 @@ class Recommender:
         context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
         worth = utility(rows, self._intent_weights)
         if context.by_behaviour is not None:
-            worth = self.feeds.order(context.by_behaviour, worth, len(request.shopper.bought))
+            bought = len(request.shopper.bought)
+            worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
         kept = self.policy.apply(
             Ranking.of(candidates.slots, worth, candidates.sources),
             PolicyContext(
@@ -370,14 +376,15 @@ class Recommender:
                 brands=catalogue.brand.__getitem__,
                 vectors=catalogue.item_store.pooled,
                 bought=self._not_again(context, now_ms),
+                overlooked=self._overlooked(request, now_ms),
                 seed=int(context.identity[:15], 16),
                 length=self.config.policy.length,
             ),
         )
         row = {slot: i for i, slot in enumerate(candidates.slots.tolist())}
-        places = [row[slot] for slot in kept.slots.tolist()]
+        context.rows = [row[slot] for slot in kept.slots.tolist()]
         context.items = [catalogue.item(slot).item_id for slot in kept.slots.tolist()]
-        context.kept, context.chances = kept, rows[places, :3].astype(np.float64).round(4).tolist()
+        context.kept, context.chances = kept, rows[context.rows, :3].astype(np.float64).round(4).tolist()
 
     def _own(self, context: _Context) -> OwnItems:
         """What a request's shopper did with each item."""
@@ -397,11 +404,31 @@ class Recommender:
             bought.difference_update(ids[place] for place in due.tolist())
         return frozenset(self.catalogue.slots(list(bought)).tolist())
 
+    def _overlooked(self, request: RankRequest, now_ms: int) -> dict[int, float]:
+        """By slot, how often a feed's shopper saw an item and did not touch it since."""
+        if request.surface != "feed" or not request.shopper.seen:
+            return {}
+        half_life, hour_ms = self.config.policy.fatigue_half_life_s, self.config.state.trend_bucket_s * 1000
+        found = request.shopper.overlooked(min(request.ts, now_ms), half_life, hour_ms)
+        slots = ((self.catalogue.slot(item), count) for item, count in found.items())
+        return {slot: count for slot, count in slots if slot is not None}
+
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
-        """Of each shelf the reasons of its items; those of all shelves are computed in one call.
+        """Of each shelf the reasons of its items: of a feed by behaviour what its order owes most to; those of all
+        other shelves are computed in one call.
 
         Only late interaction says what a word or a past item adds; for other scorers reasons are the sources.
         """
+        by_scorer = iter(self._by_scorer([one for one in contexts if one.by_behaviour is None], together))
+        return [next(by_scorer) if one.by_behaviour is None else self._by_ranker(one) for one in contexts]
+
+    def _by_ranker(self, context: _Context) -> list[str]:
+        ranked, by_scorer = context.by_behaviour, context.by_scorer
+        assert ranked is not None and by_scorer is not None
+        masks = _kept(context).reasons.tolist()
+        return of_feed(ranked, by_scorer, context.rows, masks, self.feeds.ranker, self.catalogue)
+
+    def _by_scorer(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
         if not isinstance(self.scorer, LateInteractionScorer):
             return [[reasons.of_sources(mask) for mask in _kept(one).reasons.tolist()] for one in contexts]
         queries = [self.queries.get(one.request.query).encoded if one.request.query else None for one in contexts]

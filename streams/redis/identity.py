@@ -18,7 +18,7 @@ from cachetools import FIFOCache
 
 from streams.clock import wall_ms
 from streams.events.receipt import Receipt, Removed
-from streams.events.schema import AnyEvent, Forget, Profile
+from streams.events.schema import AnyEvent, Forget, Impression, Profile
 from streams.features import shopper as memory
 from streams.features.shopper import Shopper, Uncounted, shard
 from streams.redis import keys
@@ -26,7 +26,7 @@ from streams.redis.keys import own
 from streams.redis.lua import Scripts
 from streams.redis.store import SEARCHED_KEPT, StateStore, shelf_number
 
-SCRIPTS = ("link", "session", "uncount", "profile", "forget", "drop_shelf")
+SCRIPTS = ("link", "session", "uncount", "profile", "forget", "drop_shelf", "see")
 
 USERS_KEPT = 8
 """Users of one session that are kept, those of the earliest logins."""
@@ -63,6 +63,8 @@ class Session:
         What it counts for: the same for each cell, at the beginning of its bucket.
     profile
         Attribute, time and JSON of each value.
+    seen
+        Time and member of each page that it saw.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Session:
     history: list[Any]
     cells: list[Any]
     profile: list[Any]
+    seen: list[Any]
 
     @property
     def arguments(self) -> list[Any]:
@@ -142,6 +145,20 @@ class Identity:
             self._known[pair] = now, ts
         return {name: shoppers[name] for name in events}, uncounted
 
+    async def see(self, impressions: Iterable[Impression]) -> None:
+        """Remember the pages that shoppers saw, in one round trip; in a second one, for the user of a session that has
+        logged in, what comes under the session alone."""
+        pages: dict[str, list[Any]] = {}
+        for one in impressions:
+            pages.setdefault(one.shopper, []).extend((one.time_ms, memory.page(one)))
+        users = await self._run(lambda pipe: self._add_pages(pipe, pages))
+        theirs: dict[str, list[Any]] = {}
+        for (name, mine), user in zip(pages.items(), users, strict=True):
+            if user and (first := user[0].decode("utf-8", "replace")) != name:
+                theirs.setdefault(first, []).extend(mine)
+        if theirs:
+            await self._run(lambda pipe: self._add_pages(pipe, theirs))
+
     async def update_profiles(self, profiles: Iterable[Profile]) -> None:
         """Keep the newest value of each attribute, in one round trip."""
         values: dict[str, list[Any]] = {}
@@ -168,13 +185,13 @@ class Identity:
             before: dict[str, list[int]] = {}
             for session in await self._sessions_of(name):
                 if session not in named and (reply := await self._forget(session, event, of=name)):
-                    before[session] = reply[:7]
-                    await self._unlink(session, reply[7], name)
+                    before[session] = reply[:8]
+                    await self._unlink(session, reply[8], name)
             # The user last: until then it is known which sessions are the user's, and then what was removed of them.
             *mine, users, sessions = await self._forget(name, event, before=msgspec.json.encode(before))
             for who, counts in (_sessions_decoder.decode(sessions or b"{}") | {name: mine}).items():
                 removed += _removed(counts)
-                gone[who] = counts[6]
+                gone[who] = counts[7]
             await self._unlink(name, users)
         removed = msgspec.structs.replace(removed, shelves=await self._drop_shelves(gone))
         receipt = Receipt(
@@ -239,7 +256,7 @@ class Identity:
             before(pipe)
             for name in names:
                 number = shard(name, config.shards)
-                kinds = ("items", "queries", "bought", "clock", "profile", "users")
+                kinds = ("items", "queries", "bought", "clock", "profile", "users", "seen")
                 self._scripts.add(
                     pipe,
                     "session",
@@ -264,24 +281,33 @@ class Identity:
         """Remember events and what sessions bring to their users, then take it from where it counted before."""
         brought: dict[str, list[Any]] = {}
         profiles: dict[str, list[Any]] = {}
+        pages: dict[str, list[Any]] = {}
         for one in sessions:
             if one.arguments:
                 brought.setdefault(one.user, []).extend(one.arguments)
             if one.profile:
                 profiles.setdefault(one.user, []).extend(one.profile)
-        if profiles:
-            await self._run(lambda pipe: self._add_profiles(pipe, profiles))
+            if one.seen:
+                pages.setdefault(one.user, []).extend(one.seen)
+
+        def give(pipe: Any) -> None:
+            self._add_profiles(pipe, profiles)
+            self._add_pages(pipe, pages)
+
+        if profiles or pages:
+            await self._run(give)
         everyone = {**events, **{user: () for user in brought if user not in events}}
-        if not everyone:
-            return {}, Uncounted()
-        shoppers, uncounted = await self.store.remember(everyone, newest, bots, brought)
+        shoppers, uncounted = dict[str, Shopper](), Uncounted()
+        if everyone:
+            shoppers, uncounted = await self.store.remember(everyone, newest, bots, brought)
 
         def settle(pipe: Any) -> None:
             for one in sessions:
                 if one.cells:
                     self._add_uncount(pipe, one.name, "cells", shoppers[one.user].ahead_ms, one.cells)
                 for other in one.others:
-                    self._add_uncount(pipe, other, "memory", -math.inf, one.history + _taken(one.profile))
+                    gone = one.history + _taken(one.profile) + _unseen(one.seen)
+                    self._add_uncount(pipe, other, "memory", -math.inf, gone)
 
         if any(one.cells or one.others for one in sessions):
             await self._run(settle)
@@ -292,7 +318,7 @@ class Identity:
         self._scripts.add(
             pipe,
             "uncount",
-            [own(number, kind, shopper) for kind in ("items", "queries", "bought", "profile", "own", "visits")],
+            [own(number, kind, shopper) for kind in ("items", "queries", "bought", "profile", "own", "visits", "seen")],
             own(number),
             own(number, "cells", shopper),
             config.trend_bucket_s * 1000,
@@ -311,6 +337,13 @@ class Identity:
             both = [own(number, "profile", shopper), own(number, "forgotten", shopper)]
             self._scripts.add(pipe, "profile", both, config.ttl_s, config.profile_keys, *mine)
 
+    def _add_pages(self, pipe: Any, pages: Mapping[str, Sequence[Any]]) -> None:
+        config = self.config
+        for shopper, mine in pages.items():
+            number = shard(shopper, config.shards)
+            kinds = [own(number, kind, shopper) for kind in ("seen", "forgotten", "users")]
+            self._scripts.add(pipe, "see", kinds, config.seen_ttl_s, config.seen_pages, *mine)
+
     async def _forget(self, shopper: str, event: Forget, of: str = "", before: bytes = b"") -> list[Any]:
         """What `forget.lua` returns; nothing for a session that is another user's."""
         config, number = self.config, shard(shopper, self.config.shards)
@@ -326,12 +359,13 @@ class Identity:
             "bot",
             "own",
             "visits",
+            "seen",
         )
         [reply] = await self._run(
             lambda pipe: self._scripts.add(
                 pipe,
                 "forget",
-                [own(number, kind, shopper) for kind in (*kinds, "own", "visits")],
+                [own(number, kind, shopper) for kind in kinds],
                 event.time_ms,
                 event.event_id,
                 config.forgotten_s,
@@ -405,7 +439,7 @@ class Identity:
 
 def _session(name: str, reply: Sequence[Any], bucket_ms: int) -> Session:
     """A session from the script's reply; what is not ours is left out."""
-    users, items, queries, bought, profile, *cells = reply
+    users, items, queries, bought, profile, seen, *cells = reply
     first, *others = (user.decode("utf-8", "replace") for user in users)
     history: list[Any] = []
     for flat in (items, queries):
@@ -429,7 +463,9 @@ def _session(name: str, reply: Sequence[Any], bucket_ms: int) -> Session:
         time, _, value = kept.partition(b":")
         if time.isdigit():
             values += [attribute, int(time), value]
-    return Session(name, first, tuple(others), history, counted, values)
+    timed = [(time, member) for member, time in zip(seen[::2], seen[1::2], strict=True) if math.isfinite(float(time))]
+    pages = [part for time, member in timed for part in (_whole(time), member)]
+    return Session(name, first, tuple(others), history, counted, values, pages)
 
 
 def _whole(score: bytes) -> int:
@@ -447,6 +483,14 @@ def _taken(profile: Sequence[Any]) -> list[Any]:
     return flat
 
 
+def _unseen(pages: Sequence[Any]) -> list[Any]:
+    """Pages as the script takes them that removes them."""
+    flat: list[Any] = []
+    for time, member in zip(pages[::2], pages[1::2], strict=True):
+        flat += ["i", time, member, b""]
+    return flat
+
+
 def _removed(reply: Sequence[int]) -> Removed:
-    items, queries, bought, attributes, hours, sessions = reply[:6]
-    return Removed(items, queries, bought, attributes, hours, sessions=sessions)
+    items, queries, bought, attributes, hours, sessions, pages = reply[:7]
+    return Removed(items, queries, bought, attributes, hours, sessions=sessions, pages=pages)

@@ -35,7 +35,10 @@ SCRIPTS = (
     *("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out", "note_filtered"),
     *("renew", "take_due"),
 )
-REMEMBERED = ("items", "queries", "bought", "clock", "own", "visits", "profile", "users", "forgotten", "searched")
+REMEMBERED = (
+    *("items", "queries", "bought", "clock", "own", "visits", "profile"),
+    *("users", "forgotten", "searched", "seen"),
+)
 """The kinds of keys that ``remember`` takes of each shopper, in its order."""
 
 SEARCHED_KEPT = 200

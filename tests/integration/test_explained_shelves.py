@@ -98,7 +98,7 @@ def test_reasons_equal_the_explanations_of_the_evaluation(shop: Shop) -> None:
         if kind in ("like", "again"):
             assert [past[place] for place in found[one.item_id].named or ()] == list(parts or [one.item_id])
         else:
-            assert kind in ("explore", "trending") or not found[one.item_id].named
+            assert kind in ("explore", "trending", "together", "popular") or not found[one.item_id].named
     assert {"like", "again"} <= kinds
 
 

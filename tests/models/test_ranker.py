@@ -70,6 +70,36 @@ def test_a_ranker_is_learned_and_kept_byte_by_byte(kind: Kind, tmp_path: Path) -
         ranker.scores(unseen[:, :3])
 
 
+def test_trees_may_split_what_is_known_from_what_is_not(tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    rows = chance.gamma(1.0, 2.0, (60, 8, len(FEATURES))).astype(np.float32)
+    rows[chance.random(rows.shape) < 0.2] = np.nan
+    some = [Choice(one, np.arange(8) == np.nanargmax(one[:, 1]), np.ones(8, bool)) for one in rows]
+    ranker = train("trees", some, FEATURES, FEATURES)
+    save(ranker, None, tmp_path)
+    assert " inf " in (tmp_path / "ranker.txt").read_text()
+    assert np.array_equal(load(tmp_path, FEATURES).scores(rows[0]), ranker.scores(rows[0]))
+
+
+@pytest.mark.parametrize("kind", ["linear", "network", "trees"])
+def test_what_scores_owe_to_features_is_how_far_they_fall_without(kind: Kind) -> None:
+    ranker, _ = once(kind)
+    rows = np.random.default_rng(2).normal(size=(40, len(NAMES))).astype(np.float32)
+    rows[::3, 1] = np.nan
+    rows[1:, 3] = np.nan
+    scores, every = ranker.scores(rows), np.arange(40)
+    alone = [ranker.owed(rows, every, np.tile(np.arange(4) == column, (40, 1))) for column in range(4)]
+    assert all(one.dtype == np.float32 and one.shape == (40,) for one in alone)
+    assert not alone[3].any(), "it is not one of the ranker's"
+    assert np.corrcoef(alone[0], rows[:, 0])[0, 1] > 0.7 and alone[0].std() > 2 * alone[2].std()
+    assert not ranker.owed(rows, every, np.zeros((40, 4), bool)).any()
+    whole = ranker.owed(rows, every, np.ones((40, 4), bool))
+    assert np.allclose(np.diff(whole), np.diff(scores), atol=1e-4), "without any, all are alike"
+    assert len(ranker.owed(rows, every[:0], np.zeros((0, 4), bool))) == 0
+    if kind == "linear":
+        assert np.allclose(sum(alone), scores - scores.mean(), atol=1e-4)
+
+
 def edited(name: str, change: Callable[[str], str]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         (folder / name).write_text(change((folder / name).read_text()))

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from models.constant import ConstantScorer
 from models.scorer import Floats, ScoreRequest
-from streams.catalog.catalog import Catalog
+from streams.catalog.catalog import Catalog, Change
 from streams.clock import wall_ms
-from streams.config import BotsConfig, KafkaConfig, RedisConfig, ShelfConfig, StreamsConfig, TopicsConfig
+from streams.config import BotsConfig, KafkaConfig, PolicyConfig, RedisConfig, ShelfConfig, StreamsConfig, TopicsConfig
+from streams.events.schema import Item
 from streams.features.trending import Trending
 from streams.kafka import dead_letters, topics
 from streams.kafka.producer import Producer
@@ -114,3 +116,65 @@ def test_under_filters_an_empty_shelf_is_written_and_a_shopper_has_no_more_than_
     assert b"shelf:search:cable:brand=nobody's" not in sent and b"shelf:popular:brand=acme" in sent
     counts = meter.snapshot(wall_ms()).counts
     assert counts["filters.malformed"] == 1 and counts["filters.empty"] == 1 and counts.get("shelves.empty", 0) == 0
+
+
+DAY_MS = 86_400_000
+
+
+def test_what_was_seen_again_and_again_makes_room_and_comes_back(
+    kafka: KafkaConfig,
+    redis_db: str,
+    topics_config: TopicsConfig,
+    catalogue: Catalog,
+    upsert: Callable[..., Change],
+) -> None:
+    catalogue.apply([upsert(Item(item_id=f"i{n}", title=f"lamp number {n}")) for n in range(60)])
+    catalogue.commit()
+    policy = PolicyConfig(exploration=0)
+    config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_db), topics=topics_config, policy=policy)  # type: ignore[arg-type]
+    topics.create(kafka, topics_config)
+    now = wall_ms()
+    sold = [
+        {"type": "click", "event_id": f"v{n}-{who}", "ts": now - DAY_MS + n, "user_id": f"v{who}", "item_id": f"i{n}"}
+        for n in range(60)
+        for who in range(1 + n % 7)
+    ]
+    last = {"type": "click", "event_id": "e", "ts": now, "user_id": "u", "item_id": "i5"}
+
+    def pages(items: Sequence[str], ts: int, surface: str = "feed") -> list[dict[str, Any]]:
+        shown = [{"item_id": item, "position": place} for place, item in enumerate(items)]
+        about = {"type": "impression", "user_id": "u", "shelf_id": "s", "surface": surface, "items": shown}
+        return [about | {"event_id": f"p{n}", "ts": ts + n} for n in range(3)]
+
+    def feed(*batches: Sequence[dict[str, Any]]) -> list[str]:
+        """What the shopper's feed shows after the batches and a click."""
+
+        async def run() -> None:
+            client, meter = connect(config.redis), Meter("worker", "w", 0)
+            try:
+                await client.flushdb()
+                async with Producer(config, meter) as send:
+                    champion = Recommender(catalogue, ConstantScorer(), Trending(3_600, 24), config)
+                    store = StateStore(client, config.state)
+                    pipeline = Pipeline(Arms(champion, meter), store, send, meter, config)
+                    for batch in [sold, *batches, [last]]:
+                        records = [Record("t", 0, 0, now, None, json.dumps(event).encode()) for event in batch]
+                        await asyncio.gather(*await pipeline.process(records))
+                        await pipeline.behaviour.refresh(now)
+            finally:
+                await client.aclose()
+
+        asyncio.run(run())
+        with connect_now(config.redis) as redis:
+            made = json.loads(redis.get(keys.feed("u")))
+            assert made["surface"] == "feed" and len(made["items"]) == 20
+            return [item["item_id"] for item in made["items"]]
+
+    before = feed()
+    seen = pages(before, now - 9_000)
+    after = feed(seen)
+    assert len({*after} - {*before}) > 10, "most of them are others"
+    shuffled = random.Random(3).sample(seen * 2, 6)
+    assert feed(shuffled[:2], shuffled[2:], seen) == after == feed([*seen, last]), "in any order, any number of times"
+    assert feed(pages(before, now - 30 * DAY_MS)) == before, "after ten half-lives"
+    assert feed(pages(before, now - 9_000, "search")) == before, "the query has chosen these"

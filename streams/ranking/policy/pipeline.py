@@ -7,11 +7,21 @@ from collections.abc import Callable, Sequence
 
 from streams.config import PolicyConfig, PolicyStep
 from streams.ranking.policy.ranking import Ranking
-from streams.ranking.policy.steps import AlreadyBought, BrandCap, Diversity, Exploration, InStock, PolicyContext, Step
+from streams.ranking.policy.steps import (
+    AlreadyBought,
+    BrandCap,
+    Diversity,
+    Exploration,
+    Fatigue,
+    InStock,
+    PolicyContext,
+    Step,
+)
 
 STEPS: dict[PolicyStep, Callable[[PolicyConfig], Step]] = {
     "in_stock": lambda _: InStock(),
     "already_bought": lambda _: AlreadyBought(),
+    "fatigue": lambda config: Fatigue(config.fatigue),
     "brand_cap": lambda config: BrandCap(config.brand_cap),
     "diversity": lambda config: Diversity(config.diversity),
     "exploration": lambda config: Exploration(config.exploration, config.exploration_position),

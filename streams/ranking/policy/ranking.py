@@ -22,7 +22,7 @@ class Ranking:
     slots
         The catalogue's row numbers, distinct.
     scores
-        Utilities. Descending at first; a step that reorders places keeps each item's score.
+        Utilities. Descending at first; a step that reorders places keeps each item's score, but ``fatigue`` lowers it.
     reasons
         Masks of sources, see :mod:`streams.ranking.candidates`.
     propensities

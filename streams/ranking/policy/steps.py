@@ -3,8 +3,8 @@
 Knows neither the order of steps nor how purchases, stock and brands are stored.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Protocol
 
@@ -29,6 +29,8 @@ class PolicyContext:
         Unit vectors, [n, D].
     bought
         Slots that the shopper has bought and that are not to be offered again.
+    overlooked
+        By slot, how often the shopper saw an item and did not touch it since, decayed; empty but for feeds.
     seed
         Seed of the random generator; made from the shelf's id, so that a replay makes the same shelf.
     length
@@ -39,6 +41,7 @@ class PolicyContext:
     brands: Callable[[Slots], NDArray[np.int32]]
     vectors: Callable[[Slots], NDArray[Any]]
     bought: frozenset[int]
+    overlooked: Mapping[int, float]
     seed: int
     length: int
 
@@ -68,6 +71,42 @@ class InStock:
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
         return ranking.keep(context.in_stock(ranking.slots))
+
+
+class Fatigue:
+    """Moves items back that the shopper saw and did not touch since: by ``strength`` shelves for each time.
+
+    An item at place ``p`` of the front that was overlooked ``c`` times comes behind place ``p + strength * length *
+    c``, and is worth no more than what stands there; beyond the end scores go on falling as they do in the mean. So it
+    does the same on scores of any scale.
+
+    Parameters
+    ----------
+    strength
+        0 leaves the ranking as it is.
+    """
+
+    def __init__(self, strength: float) -> None:
+        self._strength = strength
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        front, overlooked = ranking.front, context.overlooked
+        if not overlooked or not self._strength or not front:
+            return ranking
+        counts = np.array([overlooked.get(slot, 0.0) for slot in ranking.slots[:front].tolist()])
+        if not counts.any():
+            return ranking
+        places = np.arange(front)
+        back = places + self._strength * context.length * counts
+        levels = np.sort(ranking.scores[:front])[::-1].astype(np.float64)
+        fall = (levels[0] - levels[-1]) / max(1, front - 1)
+        worth = np.interp(back, places, levels) - fall * np.maximum(0.0, back - places[-1])
+        scores = ranking.scores.copy()
+        scores[:front] = np.where(counts > 0, np.minimum(scores[:front], worth), scores[:front])
+        order = np.arange(len(ranking))
+        order[:front] = np.lexsort((counts > 0, back))
+        return replace(ranking, scores=scores).reorder(order)
 
 
 class BrandCap:

@@ -4,16 +4,16 @@
 -- removed is kept under its mark, so that it can be told after a kill.
 --
 -- KEYS  forgotten, users that the session logged in as, sessions that logged in as the user, items, queries, bought,
---       profile, clock, bot, own, visits     (of one shopper)
+--       profile, clock, bot, own, visits, seen     (of one shopper)
 -- ARGV  time ms, event id, ttl s; prefix of the shopper's cells by bucket, bucket ms, for how long cells are kept s; the
 --       user that is forgotten, where this is a session of the user: it is left alone if it logged in as another first;
 --       time now ms; what was removed of the user's sessions before, to be told again
--- Returns  {number of items, queries, bought, attributes, hours, sessions; when it was removed, ms; users that the
+-- Returns  {number of items, queries, bought, attributes, hours, sessions, pages; when it was removed, ms; users that the
 --       session had logged in as; what was removed of the sessions}; nothing where it is left alone
 local forgotten, users, sessions = KEYS[1], KEYS[2], KEYS[3]
 local items, queries, bought, profile, clock, bot = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local at, event, of = tonumber(ARGV[1]), ARGV[2], ARGV[7]
-local names = {'items', 'queries', 'bought', 'attributes', 'hours', 'sessions'}
+local names = {'items', 'queries', 'bought', 'attributes', 'hours', 'sessions', 'pages'}
 local there = redis.call('HMGET', forgotten, 'at', 'event', 'removed_at')
 local since = tonumber(there[1] or '') or -1
 if of ~= '' and not (since >= at and there[2] == event) and redis.call('ZRANGE', users, 0, 0)[1] ~= of then
@@ -43,17 +43,18 @@ if since < at then
   local linked = redis.call('ZRANGEBYSCORE', users, '-inf', upto)
   local count = redis.call('ZREMRANGEBYSCORE', sessions, '-inf', upto)
   redis.call('ZREMRANGEBYSCORE', users, '-inf', upto)
+  local pages = redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', upto)
   redis.call('DEL', clock, bot, KEYS[10], KEYS[11])
   redis.call('DEL', forgotten)
   redis.call('HSET', forgotten, 'at', upto, 'event', event, 'removed_at', ARGV[8], 'sessions_removed', ARGV[9])
-  for i, number in ipairs({found[1], found[2], found[3], gone, hours, count}) do
+  for i, number in ipairs({found[1], found[2], found[3], gone, hours, count, pages}) do
     redis.call('HSET', forgotten, names[i], number)
   end
   redis.call('EXPIRE', forgotten, ARGV[3])
-  return {found[1], found[2], found[3], gone, hours, count, tonumber(ARGV[8]), linked, ARGV[9]}
+  return {found[1], found[2], found[3], gone, hours, count, pages, tonumber(ARGV[8]), linked, ARGV[9]}
 end
 local removed_at = tonumber(there[3] or '') or 0
-if there[2] ~= event then return {0, 0, 0, 0, 0, 0, removed_at, {}, ''} end
+if there[2] ~= event then return {0, 0, 0, 0, 0, 0, 0, removed_at, {}, ''} end
 local told = redis.call('HMGET', forgotten, unpack(names))
 for i = 1, #names do told[i] = tonumber(told[i] or '') or 0 end
 told[#names + 1] = removed_at

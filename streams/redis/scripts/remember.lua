@@ -19,11 +19,11 @@
 -- What happened up to the time at which the shopper was forgotten is ignored.
 --
 -- KEYS  items, queries, bought, clock, own, visits, profile, users that the session logged in as, forgotten,
---       searched     (of one shopper)
--- ARGV  prefix of the shard's keys, ttl s (0: without events, leaves lives as they are), ttl s of who has bought, caps: items, queries, bought, own, visits, items of
---       the shard with statistics, together, and together before it is cut; trend bucket ms, trend ttl s, which is also
---       for how long cells are kept; how many
---       newest items to return; prefix of the shopper's cells by bucket, how many items of one bucket may count; the key
+--       searched, seen     (of one shopper)
+-- ARGV  prefix of the shard's keys, ttl s (0: without events, leaves lives as they are), ttl s of who has bought, caps:
+--       items, queries, bought, own, visits, items of the shard with statistics, together, and together before it is
+--       cut; trend bucket ms, trend ttl s, which is also for how long cells are kept; how many newest items to return;
+--       prefix of the shopper's cells by bucket, how many items of one bucket may count; the key
 --       that marks the shopper as a bot, s to mark it for from now on (0: as it is); code and weight of each kind of
 --       act; how many segments may count in a bucket; how many queries to keep whose shelves are found by them; then per
 --       event: code, time ms, member, item id or query. An event
@@ -31,7 +31,7 @@
 --       count: it was brought from a session, with what it counts for
 -- Returns  {items and scores, queries and scores, bought: each newest first; number of late acts, number of acts on
 --       items beyond those that may count; own items and their values; times of visits, s, ascending;
---       profile, first of the users, time up to which events are ignored, clock}
+--       profile, first of the users, time up to which events are ignored, clock; pages seen and times, newest first}
 
 local items, queries, bought, clock, own, visits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local profile, users = KEYS[7], KEYS[8]
@@ -297,4 +297,5 @@ return {
   redis.call('ZRANGE', users, 0, 0),
   string.format('%.0f', forgotten),
   string.format('%.0f', ahead),
+  redis.call('ZREVRANGE', KEYS[11], 0, -1, 'WITHSCORES'),
 }

@@ -5,11 +5,12 @@
 -- there changes nothing, so all of it may come again. Values are laid out as in layout.lua. The time at which an item
 -- was touched first stays: it is the same for whoever has the act.
 --
--- KEYS  items, queries, bought, profile, own, visits     (of the shopper who loses them)
+-- KEYS  items, queries, bought, profile, own, visits, seen     (of the shopper who loses them)
 -- ARGV  prefix of the shard's keys, prefix of the shopper's cells by bucket, bucket ms, trend ttl s, ttl s of who has
 --       bought, code and weight of each kind of act; what goes: cells, or memory too; the clock of who has them now (the
 --       difference of an event's time to its arrival, ms): an hour that it has closed stays as it is; then per act: code,
---       time ms, member, item or query. With the code = they are a value and an attribute of the profile.
+--       time ms, member, item or query. With the code = they are a value and an attribute of the profile, with i a page
+--       that was seen.
 local items, queries, bought, profile, own, visits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, cells, bucket_ms, trend_ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local buyer_ttl, acts, memory, ahead = ARGV[5], ARGV[6], ARGV[7] == 'memory', tonumber(ARGV[8]) or -math.huge
@@ -183,6 +184,8 @@ for i = 9, #ARGV, 4 do
     if redis.call('HGET', profile, what) == member then redis.call('HDEL', profile, what) end
   elseif code == 's' then
     redis.call('ZREM', queries, member)
+  elseif code == 'i' then
+    redis.call('ZREM', KEYS[7], member)
   else
     take_back(code, at, member, what)
   end

@@ -1,7 +1,22 @@
 """A shopper's memory as values: script arguments and replies."""
 
+import numpy as np
+import pytest
+
 from streams.events.schema import Cart, Impression, Review, Search
-from streams.features.shopper import ACTS, CODES, Asked, Shopper, Touched, Uncounted, arguments, parse, remembered
+from streams.features.own import ROW
+from streams.features.shopper import (
+    ACTS,
+    CODES,
+    Asked,
+    Page,
+    Shopper,
+    Touched,
+    Uncounted,
+    arguments,
+    parse,
+    remembered,
+)
 
 BASE = {"user_id": "u", "ts": 7}
 
@@ -36,6 +51,7 @@ def test_parse_survives_separators_in_a_query() -> None:
         [b"u1"],
         b"4",
         b"-inf",
+        [b"e\x1fa\x1fi\xc3\xbc", b"9", b"", b"8", b"junk", b"nan"],
     ]
     shopper, uncounted = parse(reply)
     assert uncounted == Uncounted(late=2, beyond=1)
@@ -48,5 +64,18 @@ def test_parse_survives_separators_in_a_query() -> None:
         {"segment": "gold"},
         "u1",
         4,
+        seen=(Page(9, ("a", "iü")), Page(8, ())),
     )
-    assert parse([[], [], [], 0, 0, [], [], [], [], b"-1", b"-inf"])[0].newest_ms == 0
+    assert parse([[], [], [], 0, 0, [], [], [], [], b"-1", b"-inf", []])[0].newest_ms == 0
+
+
+def test_what_was_seen_counts_until_it_is_touched_and_halves() -> None:
+    hour = 3_600_000
+    day = 24 * hour
+    seen = tuple(Page(at, ("a", "b", "c")) for at in (10 * day, 9 * day, 4 * day))
+    own = {"b": np.array((0, 0.2, 0, 0, (9 * day - hour // 2) // 1000), ROW).tobytes()}
+    shopper = Shopper((Touched(9 * day, "click", "a"),), own=own, seen=seen)
+    found = shopper.overlooked(10 * day, 3 * 86_400, hour)
+    assert found == pytest.approx({"a": 1, "b": 1, "c": 1 + 2 ** (-1 / 3) + 0.25})
+    assert shopper.overlooked(0, 3 * 86_400, hour) == {"a": 1, "b": 1, "c": 3}, "of what is to come nothing has faded"
+    assert Shopper(own=own).overlooked(0, 1, hour) == {}

@@ -11,11 +11,12 @@ from streams.config import PolicyConfig, PolicyStep
 from streams.events.shelf import shelf_id
 from streams.ranking.candidates import EXPLORED
 from streams.ranking.policy import STEPS, PolicyContext, Ranking, pipeline
-from streams.ranking.policy.steps import BrandCap, Diversity, Exploration
+from streams.ranking.policy.steps import BrandCap, Diversity, Exploration, Fatigue
 
 SLOTS = 60
 ORDERS: list[tuple[PolicyStep, ...]] = [
-    (*order, "exploration") for order in permutations(("in_stock", "already_bought", "brand_cap", "diversity"))
+    (*order, "exploration")
+    for order in permutations(("in_stock", "already_bought", "fatigue", "brand_cap", "diversity"))
 ]
 VECTORS = np.random.default_rng(0).normal(size=(SLOTS, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -27,6 +28,7 @@ def context(**changes: Any) -> PolicyContext:
         "brands": np.full(SLOTS, -1, dtype=np.int32).__getitem__,
         "vectors": VECTORS.__getitem__,
         "bought": frozenset(),
+        "overlooked": {},
         "seed": 1,
         "length": 5,
     }
@@ -54,6 +56,7 @@ def cases(draw: st.DrawFn) -> tuple[Ranking, np.ndarray, np.ndarray, PolicyConte
             in_stock=stock.__getitem__,
             brands=brands.__getitem__,
             bought=frozenset(draw(st.sets(st.integers(0, SLOTS - 1), max_size=20))),
+            overlooked=draw(st.dictionaries(st.integers(0, SLOTS - 1), st.floats(0, 10), max_size=20)),
             seed=draw(st.integers(0, 2**60)),
             length=draw(st.integers(1, 20)),
         ),
@@ -81,7 +84,8 @@ def test_any_order_of_steps_keeps_the_promises(
     assert len(set(shown)) == len(shown) == min(facts.length, len(eligible))
     assert set(shown) <= set(eligible)
     score = dict(zip(found.slots.tolist(), found.scores.tolist(), strict=True))
-    assert shelf.scores.tolist() == [score[slot] for slot in shown]
+    for slot, worth in zip(shown, shelf.scores.tolist(), strict=True):
+        assert worth == score[slot] or (worth < score[slot] and facts.overlooked[slot] > 0)
     assert ((shelf.propensities > 0) & (shelf.propensities <= 1)).all()
     assert np.count_nonzero(shelf.propensities < 1) <= 1
     assert shelf.slots.tolist() == pipeline(config).apply(found, facts).slots.tolist()
@@ -163,6 +167,31 @@ def test_diversity_parts_twins_and_off_changes_nothing() -> None:
 def test_diversity_survives_equal_scores() -> None:
     found = Ranking.of(np.arange(6), np.full(6, 0.5), np.zeros(6, dtype=np.uint16))
     assert sorted(Diversity(1.0).apply(found, context()).slots.tolist()) == list(range(6))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+@pytest.mark.parametrize("shape", [np.linspace(1, 0, 60), np.geomspace(1, 1e-9, 60), -(np.arange(60.0) ** 3)])
+def test_what_was_overlooked_moves_back_by_half_a_shelf_each_time_on_any_scale(scale: float, shape: np.ndarray) -> None:
+    found = Ranking.of(np.arange(60), shape * scale, np.zeros(60, dtype=np.uint16))
+    seen = {slot: 3.0 for slot in range(20) if slot != 7}
+    moved = Fatigue(0.5).apply(found, context(overlooked=seen, length=20))
+    fresh = [7, *range(20, 31)]
+    assert moved.slots[:12].tolist() == fresh, "three times: a shelf and a half"
+    assert moved.slots[12:20].tolist() == [0, 31, 1, 32, 2, 33, 3, 34][:8]
+    assert (np.diff(moved.scores) <= 0).all() and set(moved.slots.tolist()) == set(range(60))
+    assert moved.propensities.tolist() == [1.0] * 60
+    once = Fatigue(0.5).apply(found, context(overlooked={0: 1.0}, length=20)).slots.tolist()
+    assert once.index(0) == 10 and Fatigue(0.5).apply(found, context(overlooked={0: 0.001}, length=20)).slots[0] == 0
+
+
+def test_fatigue_leaves_other_items_their_order_and_scores_and_stays_in_the_front() -> None:
+    found = ranking(12)
+    assert Fatigue(0.5).apply(found, context(overlooked={50: 2.0})) is found
+    assert Fatigue(0.0).apply(found, context(overlooked={1: 2.0})) is found
+    behind = Ranking(found.slots, found.scores, found.reasons, found.propensities, 6)
+    moved = Fatigue(9.0).apply(behind, context(overlooked={0: 2.0, 8: 2.0}))
+    assert moved.slots.tolist() == [1, 2, 3, 4, 5, 0, *range(6, 12)] and moved.front == 6
+    assert moved.scores[:5].tolist() == found.scores[1:6].tolist() and moved.scores[5] < found.scores[5]
 
 
 def seeds(n: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The recommender on a small real catalogue: each surface, cold and warm, and what it must never show."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from streams.events.shelf import ShelfRecord
 from streams.features.behaviour import PAIRED_OWN, Pairs
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
-from streams.features.shopper import Asked, Shopper, Touched
+from streams.features.shopper import Asked, Page, Shopper, Touched
 from streams.features.trending import Trending
 from streams.ranking.feeds import own_items
+from streams.ranking.policy import pipeline
 from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from tests.streams.conftest import TITLES
 
@@ -219,6 +221,29 @@ def test_a_feed_by_behaviour_obeys_a_filter_and_is_filled(recommender: Recommend
     record = shelf(recommender, RankRequest("feed", "e", NOW, "u", fan, filter=Filter.of({"category": "mice"})))
     assert shown(record) == ["pad", "mouse"], "what is in demand first"
     assert under(recommender, "feed", shopper_id="u", shopper=fan, filter=Filter.of({"a": "b"}))[1] == set()
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_feed_tires_of_what_was_overlooked_and_nothing_else_does(recommender: Recommender, counted: bool) -> None:
+    if counted:
+        behaviour = recommender.behaviour
+        behaviour.items.touch(behaviour.items.places(["laptop", "toner", "pad", "hdmi"]), NOW, 3.0)
+        behaviour.refresh(NOW)
+    recommender.policy = pipeline(PolicyConfig(exploration=0))
+    fresh = Shopper((Touched(NOW - 9, "click", "hdmi"),), (Asked(NOW - 8, "cable"),))
+
+    def made(surface: Any, seen: tuple[Page, ...], **more: Any) -> list[str]:
+        ask = RankRequest(surface, "e", NOW, "u", replace(fresh, seen=seen), **more)
+        return shown(shelf(recommender, ask))
+
+    before = made("feed", ())
+    best = before[0]
+    tired = (Page(NOW - 5, (best, "gone")),)
+    assert set(made("feed", tired)) == set(before) and made("feed", tired)[-1] == best
+    assert made("feed", (Page(NOW - 30 * 86_400_000, (best,)),)) == before, "after ten half-lives"
+    assert made("feed", (Page(NOW - 10, ("hdmi",)),)) == before, "it was touched after that"
+    assert made("search", tired, query="cable") == made("search", (), query="cable")
+    assert made("similar", tired, item_id="hdmi") == made("similar", (), item_id="hdmi")
 
 
 def test_a_page_is_filled_with_items_that_nobody_has_touched(recommender: Recommender) -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from streams.config import RedisConfig, StateConfig
 from streams.events.receipt import Receipt
-from streams.events.schema import AnyEvent, Cart, Click, Forget, Profile, Purchase, Search
+from streams.events.schema import AnyEvent, Cart, Click, Forget, Impression, Profile, Purchase, Search, Shown
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
-from streams.features.shopper import Shopper, remembered, shard
+from streams.features.shopper import MOST_SEEN, Page, Shopper, remembered, shard
 from streams.redis import keys
 from streams.redis.connection import connect
 from streams.redis.identity import SESSIONS_KEPT, Identity, logins
@@ -87,6 +87,8 @@ async def take(identity: Identity, batch: Sequence[AnyEvent]) -> dict[str, Shopp
             by_shopper.setdefault(event.shopper, []).append(event)
     if profiles := [event for event in batch if isinstance(event, Profile)]:
         await identity.update_profiles(profiles)
+    if seen := [event for event in batch if isinstance(event, Impression)]:
+        await identity.see(seen)
     return (await identity.remember(by_shopper, logins(batch), 10))[0]
 
 
@@ -157,8 +159,13 @@ def stories(draw: st.DrawFn) -> list[AnyEvent]:
     events: list[AnyEvent] = []
     for n in range(draw(st.integers(2, 12))):
         common = {"event_id": f"e{n}", "ts": draw(st.integers(1, 30_000)), **WHO[draw(st.sampled_from(list(WHO)))]}
-        kind = draw(st.sampled_from([Click, Click, Cart, Purchase, Search]))
-        what = {"query": draw(st.sampled_from(["tv", "usb"]))} if kind is Search else {"item_id": draw(items)}
+        kind = draw(st.sampled_from([Click, Click, Cart, Purchase, Search, Impression]))
+        what: dict[str, Any] = {"item_id": draw(items)}
+        if kind is Search:
+            what = {"query": draw(st.sampled_from(["tv", "usb"]))}
+        elif kind is Impression:
+            shown = [Shown(item_id=item, position=0) for item in draw(st.lists(items, min_size=1, max_size=3))]
+            what = {"shelf_id": "s", "surface": "feed", "items": shown}
         events.append(kind(**common, **what))
     return events
 
@@ -196,7 +203,7 @@ def test_any_order_and_any_death_give_what_the_first_user_would_have_done(
     assert held["statistics"] == wanted["statistics"]
     for who in dict.fromkeys(event.shopper for event in owned):
         number = shard(who, CONFIG.shards)
-        for kind in ("items", "queries", "bought", "own"):
+        for kind in ("items", "queries", "bought", "own", "seen"):
             mine = own(number, kind, who)
             assert {key: held[key] for key in held if key.startswith(mine)} == {
                 key: wanted[key] for key in wanted if key.startswith(mine)
@@ -206,7 +213,7 @@ def test_any_order_and_any_death_give_what_the_first_user_would_have_done(
         key: straight[key] for key in straight if ":searched:" not in key
     }
     for key in straight:  # who had a session's queries for a while may have a shelf of them: the index keeps them
-        assert ":searched:" not in key or straight[key].items() <= held[key].items()
+        assert ":searched:" not in key or all(at <= held[key][name] for name, at in straight[key].items())
 
 
 values = st.sampled_from(["gold", "x" * 256, "é", 1980, 2.5, True, None])
@@ -253,6 +260,11 @@ def click(n: int, ts: int, item: str = "a", **who: str) -> Click:
     return Click(event_id=f"c{n}", ts=ts, item_id=item, **(who or {"user_id": FIRST}))
 
 
+def page(n: int, ts: int, shown: str, **who: str) -> Impression:
+    found = [Shown(item_id=item, position=place) for place, item in enumerate(shown)]
+    return Impression(event_id=f"i{n}", ts=ts, shelf_id="s", surface="feed", items=found, **(who or {"user_id": FIRST}))
+
+
 def test_demand_is_counted_by_segment_of_a_bounded_number(redis_db: str) -> None:
     config = CONFIG.model_copy(update={"segments": 2, "shards": 1})
 
@@ -295,6 +307,8 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
         click(3, 32, "d", user_id=SECOND, session_id=SESSION),
         click(4, 33, "d", user_id=FIRST, session_id="of the second"),
         click(5, 20, "d", user_id=SECOND, session_id="of the second"),
+        page(1, 34, "abc", user_id=FIRST),
+        page(2, 35, "ab", session_id=SESSION),
     ]
     forget = Forget(event_id="f", ts=40, user_id=FIRST)
     mine = [keys.feed(FIRST), keys.search("tv", FIRST), keys.search("other", FIRST), keys.feed(SESSION)]
@@ -319,13 +333,14 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
         first = await identity.forget(forget)
         demand.append(await store.trend([0]))
         again = await Identity(store).forget(forget)
-        shoppers = await take(Identity(store), [*before, click(6, 41, "e")])
+        shoppers = await take(Identity(store), [*before, click(6, 41, "e"), page(3, 42, "d")])
         demand.append(await store.trend([0]))
         await put_shelves(store, keys.feed(FIRST))
         async for found in store.every_shelf():
             shelves.extend(found)
         assert [one.item_id for one in shoppers[FIRST].touched] == ["e"]
         assert (shoppers[FIRST].forgotten_ms, shoppers[FIRST].profile) == (40, {})
+        assert shoppers[FIRST].seen == (Page(42, ("d",)),)
         assert await store.forgotten([FIRST, SECOND, SESSION]) == {FIRST: 40, SESSION: 40}
         nobody = await identity.forget(Forget(event_id="n", ts=40, user_id="nobody", session_id="none"))
         session = await identity.forget(Forget(event_id="o", ts=50, session_id="of the second"))
@@ -337,7 +352,7 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
     assert first.known and first.shoppers == [FIRST, SESSION]
     removed = first.removed
     assert (removed.items, removed.queries, removed.bought, removed.attributes) == (5, 2, 1, 1)
-    assert (removed.shelves, removed.sessions, removed.hours) == (6, 2, 1)
+    assert (removed.shelves, removed.sessions, removed.hours, removed.pages) == (6, 2, 1, 3)
     assert again == msgspec.structs.replace(first, removed=msgspec.structs.replace(removed, shelves=0))
     assert not nobody.known and nobody.shoppers == ["nobody", "none"]
     assert session.shoppers == ["of the second"]
@@ -347,10 +362,53 @@ def test_who_is_forgotten_leaves_nothing_but_the_mark_and_what_comes_again_is_ig
     with redis.Redis.from_url(redis_db, decode_responses=True) as client:
         left = {key for key in client.scan_iter("ls:*") if keys.escape(FIRST) in key.split(":")}
         kinds = {key.split(":")[2] for key in left}
-        assert kinds == {"items", "clock", "cells", "own", "visits", "forgotten"}, "of the one event that came later"
+        assert kinds == {"items", "clock", "cells", "own", "visits", "seen", "forgotten"}, "of what came later"
         assert FIRST not in client.zrange(own(shard(SESSION, 4), "users", SESSION), 0, -1)
         kept = client.hget(own(shard(FIRST, 4), "forgotten", FIRST), "receipt")
         assert msgspec.json.decode(kept, type=Receipt).removed_at == first.removed_at
+
+
+@fast
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.text("abc", min_size=1, max_size=3)), min_size=1, max_size=9), st.data()
+)
+def test_the_newest_pages_are_kept_in_any_order_and_whatever_is_delivered_again(
+    redis_db: str, pages: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    config = CONFIG.model_copy(update={"seen_pages": 4})
+    events = [page(n, ts, shown) for n, (ts, shown) in enumerate(pages)]
+    order = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=5))))
+    size = data.draw(st.integers(1, 4))
+    with redis.Redis.from_url(redis_db) as client:
+        client.flushdb()
+
+    async def work(store: StateStore) -> Any:
+        identity = Identity(store)
+        for batch in grouped(order, size):
+            await take(identity, batch)
+        return (await store.remember({FIRST: []}, 1))[0][FIRST], await store.trend([0]), await store.changed([0] * 4)
+
+    shopper, demand, changed = told(redis_db, work, config)
+    newest = sorted(((one.time_ms, memory_of(one)) for one in events), reverse=True)[:4]
+    assert shopper.seen == tuple(Page(ts, member[1:]) for ts, member in newest)
+    assert (demand, changed[0]) == ({0: {}}, []), "what is seen makes no demand"
+
+
+def memory_of(event: Impression) -> tuple[str, ...]:
+    return (event.event_id, *dict.fromkeys(one.item_id for one in event.items))
+
+
+def test_what_is_kept_of_pages_is_bounded(redis_db: str) -> None:
+    async def work(store: StateStore) -> Shopper:
+        identity = Identity(store)
+        shown = [Shown(item_id=f"i{n}", position=n) for n in range(200)]
+        for n in range(30):
+            await identity.see([msgspec.structs.replace(page(n, n + 1, "a"), items=shown)])
+        return (await store.remember({FIRST: []}, 1))[0][FIRST]
+
+    seen = told(redis_db, work).seen
+    assert [one.time_ms for one in seen] == list(range(30, 20, -1))
+    assert {one.items for one in seen} == {tuple(f"i{n}" for n in range(MOST_SEEN))}
 
 
 def test_what_is_kept_of_logins_is_bounded(redis_db: str) -> None:

@@ -7,7 +7,8 @@ const WHAT = { feed: "Shopper", search: "Query", similar: "Item", popular: "Segm
 const WHY = {
   vector: "alike in meaning", lexical: "same words", together: "seen together", trending: "in demand",
   explore: "by chance, to learn", new: "new", again: "acted on before", like: "like a past item", matches: "has words of the query",
-  searched: "like a past search",
+  searched: "like a past search", due: "due again", popular: "popular now", own: "acted on before", week: "in demand this week",
+  day: "in demand today", linear: "bought by the same shoppers",
 };
 const HOW = { like: "like it", together: "seen together with it", searched: "like this search" };
 const form = get("ask");
