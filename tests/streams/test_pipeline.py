@@ -160,7 +160,7 @@ def test_what_was_seen_again_and_again_makes_room_and_comes_back(
                     for batch in [sold, *batches, [last]]:
                         records = [Record("t", 0, 0, now, None, json.dumps(event).encode()) for event in batch]
                         await asyncio.gather(*await pipeline.process(records))
-                        await pipeline.behaviour.refresh(now)
+                        await pipeline.behaviour.refresh()
             finally:
                 await client.aclose()
 

@@ -48,7 +48,7 @@ def story() -> ShopHistory:
         bought(who, 97 + number, "laptop")
         bought(who, 0.1, "laptop")
     bought("v0", 1, "lamp")
-    history.behaviour.refresh(NOW)
+    history.behaviour.refresh()
     return history
 
 
@@ -169,7 +169,7 @@ def test_reasons_are_of_a_known_kind_and_name_what_is_true(
     history = ShopHistory()
     for who, days, items in [("v", 3, {"usb"}), ("u", 300, {"toner"}), *orders]:
         history.update(who, sorted(items), np.zeros(len(items)), NOW - days * DAY_MS)
-    history.behaviour.refresh(NOW)
+    history.behaviour.refresh()
     u = shopper(history, *touched, asked=(Asked(NOW - 9, "a mouse"),) if asks else ())
     record, told = made(catalogue, history, FeedRanker(RANKERS[kind]), u)
     assert record.shelf.items

@@ -228,7 +228,7 @@ def test_a_feed_tires_of_what_was_overlooked_and_nothing_else_does(recommender: 
     if counted:
         behaviour = recommender.behaviour
         behaviour.items.touch(behaviour.items.places(["laptop", "toner", "pad", "hdmi"]), NOW, 3.0)
-        behaviour.refresh(NOW)
+        behaviour.refresh()
     recommender.policy = pipeline(PolicyConfig(exploration=0))
     fresh = Shopper((Touched(NOW - 9, "click", "hdmi"),), (Asked(NOW - 8, "cable"),))
 

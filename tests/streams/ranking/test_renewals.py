@@ -14,6 +14,7 @@ from streams.config import PolicyConfig, RedisConfig, ShelfConfig, StreamsConfig
 from streams.events.schema import AnyEvent, Click, Forget, Purchase
 from streams.events.shelf import ShelfRecord, encoder
 from streams.features.items import DAY_MS
+from streams.features.shopper import shard
 from streams.features.trending import Trending
 from streams.ranking.arms import Arms
 from streams.ranking.live_behaviour import LiveBehaviour
@@ -44,8 +45,8 @@ class Worker:
         self.records: list[ShelfRecord] = []
         self.renewals = Renewals(self.store, self.arms, self.clock, self.together, self.write, self.meter, self.config)
 
-    async def together(self, _: Any, now_ms: int) -> dict[str, list[str]]:
-        await self.live.refresh(now_ms)
+    async def together(self, *_: Any) -> dict[str, list[str]]:
+        await self.live.refresh()
         return {}
 
     async def write(self, records: Any, due: Any = None) -> None:
@@ -183,7 +184,7 @@ def test_a_feed_whose_taker_died_is_taken_again_and_one_that_is_forgotten_never(
 def test_lives_of_what_is_remembered_do_not_go_on_by_reading(redis_db: str, catalogue: Catalog) -> None:
     async def work(worker: Worker) -> None:
         await worker.take(bought("mouse", 0))
-        key = keys.own(keys.shard("u", 8), "items", "u")
+        key = keys.own(shard("u", worker.config.state.shards), "items", "u")
         await worker.store.client.expire(key, 100)
         worker.pass_until(START + DAY_MS)
         assert await worker.turns() == 1
