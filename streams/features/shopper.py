@@ -7,7 +7,7 @@ arithmetic of caps and counts, is in ``scripts/remember.lua``; the connection is
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -148,6 +148,11 @@ class Uncounted:
 def remembered(event: AnyEvent) -> bool:
     """Whether the event enters a shopper's history. Impressions do not; the evaluator reads them."""
     return isinstance(event, Search | Touch | Review)
+
+
+def tiring(event: AnyEvent) -> TypeGuard[Impression]:
+    """Whether the event is remembered as a page that was seen: an impression, but none of a search: a query has chosen."""
+    return isinstance(event, Impression) and event.surface != "search"
 
 
 def page(event: Impression) -> str:
