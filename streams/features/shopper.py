@@ -151,7 +151,7 @@ def remembered(event: AnyEvent) -> bool:
 
 
 def tiring(event: AnyEvent) -> TypeGuard[Impression]:
-    """Whether the event is remembered as a page that was seen: an impression, but none of a search: a query has chosen."""
+    """Whether the event is remembered as a page that was seen: an impression, but of no search."""
     return isinstance(event, Impression) and event.surface != "search"
 
 
