@@ -40,11 +40,12 @@ from streams.config import CandidatesConfig, PolicyConfig, StreamsConfig
 from streams.events.schema import AnyEvent, normalise
 from streams.events.shelf import Shelf
 from streams.features.behaviour import Behaviour
-from streams.features.shopper import Shopper
+from streams.features.shopper import Shopper, tiring
 from streams.features.trending import Trending
 from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from streams.redis.client import ShelfClient
+from streams.redis.identity import Identity
 from streams.redis.store import StateStore
 from streams.serving.loaded_model import LoadedModel, fetch, load
 from streams.serving.slots import UNTRAINED
@@ -216,6 +217,7 @@ async def in_process(world: World, redis: "Redis", per_s: float, visits: int, ev
     second half."""
     config = StreamsConfig()
     store = StateStore(redis, config.state)
+    identity = Identity(store)
     rankings = Rankings(
         config, world, _stocked(load(fetch(UNTRAINED, config.model), config.model), world), store, seed=1
     )
@@ -232,7 +234,9 @@ async def in_process(world: World, redis: "Redis", per_s: float, visits: int, ev
         shelf = (await rankings.shelves(shopper, aim, now_ms, [SHOWN]))[SHOWN]
         if number >= visits // 2 and number % every == 0:
             yield await rankings.sample(shopper, aim, [item.item_id for item in shelf.items], now_ms)
-        await store.remember({shopper: world.act(shopper, shelf, now_ms)}, 1)
+        events = world.act(shopper, shelf, now_ms)
+        await identity.see([event for event in events if tiring(event)])
+        await store.remember({shopper: events}, 1)
 
 
 def _stocked(model: LoadedModel, world: World) -> LoadedModel:

@@ -13,7 +13,7 @@ from streams.config import EventsConfig
 from streams.events.decode import Refusal, decode_event
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import AnyEvent, Forget, Impression, Profile, Review, Search, Touch, normalise
-from streams.features.shopper import Shopper, remembered
+from streams.features.shopper import Shopper, remembered, tiring
 from streams.kafka.record import Record
 from streams.ranking.recommender import RankRequest
 
@@ -56,7 +56,7 @@ class Batch:
                 batch.profiles.append(event)
             elif isinstance(event, Forget):
                 batch.forgets.append(event)
-            elif isinstance(event, Impression) and event.surface != "search":
+            elif tiring(event):
                 batch.seen.append(event)
         return batch
 

@@ -195,7 +195,7 @@ class PolicyConfig(Config):
     steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "fatigue", "diversity", "brand_cap", "exploration")
     offer_again: OfferAgain = "due"
     fatigue: Annotated[float, Field(ge=0, le=100)] = 0.5
-    fatigue_half_life_s: Seconds = 3 * 86_400.0
+    fatigue_half_life_s: Seconds = 86_400.0
     length: Size = 20
     intent_weights: dict[Intent, Weight] = UTILITY
     brand_cap: Size = 6

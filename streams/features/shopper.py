@@ -8,7 +8,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -160,6 +160,11 @@ class Uncounted:
 def remembered(event: AnyEvent) -> bool:
     """Whether the event enters a shopper's history. Impressions do not; the evaluator reads them."""
     return isinstance(event, Search | Touch | Review)
+
+
+def tiring(event: AnyEvent) -> TypeGuard[Impression]:
+    """Whether the event is remembered as a page that was seen: an impression, but of no search."""
+    return isinstance(event, Impression) and event.surface != "search"
 
 
 def page(event: Impression) -> str:

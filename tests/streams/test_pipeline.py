@@ -176,5 +176,5 @@ def test_what_was_seen_again_and_again_makes_room_and_comes_back(
     assert len({*after} - {*before}) > 10, "most of them are others"
     shuffled = random.Random(3).sample(seen * 2, 6)
     assert feed(shuffled[:2], shuffled[2:], seen) == after == feed([*seen, last]), "in any order, any number of times"
-    assert feed(pages(before, now - 30 * DAY_MS)) == before, "after ten half-lives"
+    assert feed(pages(before, now - 30 * DAY_MS)) == before, "once it has faded"
     assert feed(pages(before, now - 9_000, "search")) == before, "the query has chosen these"

@@ -240,7 +240,7 @@ def test_a_feed_tires_of_what_was_overlooked_and_nothing_else_does(recommender: 
     best = before[0]
     tired = (Page(NOW - 5, (best, "gone")),)
     assert set(made("feed", tired)) == set(before) and made("feed", tired)[-1] == best
-    assert made("feed", (Page(NOW - 30 * 86_400_000, (best,)),)) == before, "after ten half-lives"
+    assert made("feed", (Page(NOW - 30 * 86_400_000, (best,)),)) == before, "once it has faded"
     assert made("feed", (Page(NOW - 10, ("hdmi",)),)) == before, "it was touched after that"
     assert made("search", tired, query="cable") == made("search", (), query="cable")
     assert made("similar", tired, item_id="hdmi") == made("similar", (), item_id="hdmi")
