@@ -7,7 +7,8 @@ one server, a node of a cluster, or a Sentinel. Knows nothing of keys.
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis import asyncio as aio
@@ -55,8 +56,7 @@ def reach(config: RedisConfig) -> None:
 async def _sentinel(host: str, port: int, address: Address) -> None:
     where = f"The Sentinel at {host}:{port}"
     guard = {name: value for name, value in address.options.items() if name not in ("username", "password", "db")}
-    client = await _talked(host, port, where, address, guard | address.sentinel)
-    async with client:
+    async with _talking(host, port, where, address, guard | address.sentinel) as client:
         masters: Any = await client.sentinel_masters()
     if address.service not in masters:
         known = f"it watches over {', '.join(sorted(masters))}" if masters else "it watches over none"
@@ -67,7 +67,7 @@ async def _sentinel(host: str, port: int, address: Address) -> None:
 
 async def _server(host: str | None, port: int, address: Address) -> None:
     where = f"Redis at {host}:{port}" if host else f"Redis at {address.options.get('path')}"
-    async with await _talked(host, port, where, address, address.options) as client:
+    async with _talking(host, port, where, address, address.options) as client:
         try:
             memory: dict[str, Any] = await client.info("memory")
         except exceptions.NoPermissionError:
@@ -81,20 +81,25 @@ async def _server(host: str | None, port: int, address: Address) -> None:
         )
 
 
-async def _talked(host: str | None, port: int, where: str, address: Address, options: dict[str, Any]) -> "aio.Redis":
-    """A client that has had an answer, from a server of the kind that the URL says."""
+@asynccontextmanager
+async def _talking(
+    host: str | None, port: int, where: str, address: Address, options: dict[str, Any]
+) -> AsyncIterator["aio.Redis"]:
+    """A client that has had an answer, from a server of the kind that the URL says; closed whatever happens, also when
+    another server answers first."""
     if host is not None:
         await listens(host, port, where, "redis.url (REDIS_URL)")
-    client = _client(host, port, address.tls, options)
-    try:
-        await _answered(client, where, address)
-    except UnreachableError:
-        await client.aclose()
-        raise
-    except (exceptions.RedisError, OSError, ssl.SSLError) as error:
-        await client.aclose()
-        raise await _explained(error, host, port, where, address, options) from error
-    return client
+    async with _client(host, port, address.tls, options) as client:
+        try:
+            await _answered(client, where, address)
+        except UnreachableError:
+            raise
+        except (exceptions.RedisError, OSError, ssl.SSLError) as error:
+            failed = error
+        else:
+            yield client
+            return
+    raise await _explained(failed, host, port, where, address, options) from failed
 
 
 def _client(host: str | None, port: int, tls: bool, options: dict[str, Any]) -> "aio.Redis":
