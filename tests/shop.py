@@ -201,8 +201,8 @@ class Shop:
         return total(reporting.snapshots(self.config, 0), name)
 
     def state(self) -> dict[bytes, Any]:
-        """All that is remembered and counted: Liveshelf's own state without the index of what shelves show, and without
-        what depends on the time of day."""
+        """All that is remembered and counted: Liveshelf's own state without the index of what shelves show, when
+        feeds are made again, and what depends on the time of day."""
 
         def held(key: bytes, kind: bytes) -> Any:
             if kind == b"stats":
@@ -217,7 +217,8 @@ class Shop:
         return {
             key: held(key, kind)
             for key, kind in kinds.items()
-            if kind == b"stats" or (kind != b"changed" and self.redis.type(key) in (b"hash", b"zset"))
+            if kind == b"stats"
+            or (kind not in (b"changed", b"renewals") and self.redis.type(key) in (b"hash", b"zset"))
         }
 
 

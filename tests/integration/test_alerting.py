@@ -317,6 +317,7 @@ RARE = {
     "evaluator": {
         "alertmanager_again",
         "alertmanager_refused",
+        "examples_forgotten",
         "experiment_clicks",
         "experiment_dispersion",
         "experiment_impressions",
@@ -332,7 +333,16 @@ RARE = {
         "webhook_delivered",
         "webhook_refused",
     },
-    "trainer": {"gave_up", "promoted", "refused", "rolled_back", "runs_failed", "runs_trained", "unreadable"},
+    "trainer": {
+        "examples_forgotten",
+        "gave_up",
+        "promoted",
+        "refused",
+        "rolled_back",
+        "runs_failed",
+        "runs_trained",
+        "unreadable",
+    },
 }
 """What a role shows once something has happened that this test does not make happen."""
 

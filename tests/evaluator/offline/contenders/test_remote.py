@@ -236,8 +236,10 @@ def test_requests_are_limited_in_rate_and_number_at_once(shelf: Shelf, monkeypat
     assert shelf.most_at_once == 2
     monkeypatch.setenv("EVALUATION_PER_SECOND", "10")
     shelf.wait_s, shelf.times = 0.0, []
+    began = time.monotonic()
     scores(f"chat:{shelf.url}#slow")
-    assert np.diff(sorted(shelf.times)).min() > 0.05 and shelf.times[-1] - shelf.times[0] > 0.35
+    for number, at in enumerate(sorted(shelf.times)):  # a busy machine makes them later, never earlier
+        assert at - began > 0.1 * number - 0.05, shelf.times
 
 
 def test_kept_answers_cost_what_they_cost_when_they_were_asked_for(
