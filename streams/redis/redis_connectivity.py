@@ -89,7 +89,8 @@ async def _talking(
     another server answers first."""
     if host is not None:
         await listens(host, port, where, "redis.url (REDIS_URL)")
-    async with _client(host, port, address.tls, options) as client:
+    client = _client(host, port, address.tls, options)
+    try:
         try:
             await _answered(client, where, address)
         except UnreachableError:
@@ -99,7 +100,20 @@ async def _talking(
         else:
             yield client
             return
+    finally:
+        await _close(client)
     raise await _explained(failed, host, port, where, address, options) from failed
+
+
+async def _close(client: "aio.Redis") -> None:
+    """Close all connections, also of who is cancelled meanwhile: a task of redis-py that is cancelled before it begins
+    leaves its connection open."""
+    closing = asyncio.ensure_future(client.aclose())
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await closing
+        raise
 
 
 def _client(host: str | None, port: int, tls: bool, options: dict[str, Any]) -> "aio.Redis":
