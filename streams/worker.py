@@ -130,7 +130,14 @@ class Worker:
             )
             pipeline = self.pipeline
             renewals = Renewals(
-                self.store, self.arms, pipeline.clock, pipeline.together, pipeline.write, self.meter, config
+                self.store,
+                self.arms,
+                pipeline.clock,
+                pipeline.together,
+                pipeline.write,
+                pipeline.identity.drop_feed,
+                self.meter,
+                config,
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(vital(self.switcher.run(), "following the models"))

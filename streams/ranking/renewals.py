@@ -8,20 +8,24 @@ is noted; nothing of how they are ranked.
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from streams.clock import StreamClock, wall_ms
+from streams.clock import Moment, StreamClock, wall_ms
 from streams.config import StreamsConfig
 from streams.events.shelf import ShelfRecord
 from streams.features.items import DAY_MS
 from streams.features.shopper import Shopper
+from streams.kafka.errors import KAFKA_ERRORS
 from streams.ranking.arms import Arms
 from streams.ranking.recommender import RankRequest
-from streams.redis import keys
+from streams.redis import connection, keys
 from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
+
+log = logging.getLogger(__name__)
 
 FIRST_MS = DAY_MS
 """After how long a feed is made again for the first time."""
@@ -40,7 +44,7 @@ LEASE_MS = 600_000
 
 
 class _Lying(msgspec.Struct):
-    event_ts: int
+    event_ts: Moment
 
 
 def renewals(requests: Sequence[RankRequest]) -> dict[str, int]:
@@ -75,8 +79,8 @@ class Renewals:
     ----------
     clock
         The stream's time.
-    together, write
-        ``Pipeline.together`` and ``Pipeline.write``.
+    together, write, drop_feed
+        ``Pipeline.together``, ``Pipeline.write`` and ``Identity.drop_feed``.
     """
 
     def __init__(
@@ -86,11 +90,12 @@ class Renewals:
         clock: StreamClock,
         together: Callable[[Sequence[RankRequest], int], Awaitable[Mapping[str, Sequence[str]]]],
         write: Callable[[Sequence[ShelfRecord]], Awaitable[None]],
+        drop_feed: Callable[[str], Awaitable[None]],
         meter: Meter,
         config: StreamsConfig,
     ) -> None:
         self.store, self.arms, self.clock, self.together, self.write = store, arms, clock, together, write
-        self.meter, self.config = meter, config
+        self.drop_feed, self.meter, self.config = drop_feed, meter, config
         self._shards = itertools.cycle(range(config.state.shards))
 
     async def run(self) -> None:
@@ -106,24 +111,31 @@ class Renewals:
         """Make some feeds of one shard that are due; returns how many were."""
         number, clock = next(self._shards), self.clock.get(now_ms)
         due = await self.store.take_due(number, clock, clock + LEASE_MS, AT_ONCE) if clock else {}
-        if not due:
-            return 0
-        recent = self.config.worker.recent_items
-        # The feeds first: what one of these includes is then in its shopper's past.
-        lying = await self.store.values([keys.feed(name) for name in due])
-        shoppers, _ = await self.store.remember(dict.fromkeys(due, ()), recent, kept=False)
-        requests: list[RankRequest] = []
-        following_ms: dict[str, tuple[int | None, int]] = {}
-        for (name, due_ms), value in zip(due.items(), lying, strict=True):
-            request, then = self._renewed(name, shoppers[name], due_ms, _event_ts(value), clock)
-            following_ms[name] = then, clock + LEASE_MS
-            if request is not None:
-                requests.append(request)
-        together = await self.together(requests, now_ms)
-        await self.write(self.arms.recommend(requests, together, now_ms).records)
-        await self.store.renew(following_ms)
-        self.meter.count("renewed", len(requests))
+        for name, due_ms in due.items():
+            try:
+                then = await self._make(name, due_ms, clock, now_ms)
+            except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
+                raise  # it is due again once the lease is over
+            except Exception:  # one shopper's state must not end the worker; their next event is processed as any
+                log.exception("a feed cannot be made again; it is left as it lies")
+                self.meter.count("renewals_failed")
+                then = None
+            await self.store.renew({name: (then, clock + LEASE_MS)})
         return len(due)
+
+    async def _make(self, name: str, due_ms: int, clock: int, now_ms: int) -> int | None:
+        """Make a shopper's feed that is due; returns when it is due then."""
+        # The feed first: what it includes is then in its shopper's past.
+        [lying] = await self.store.values([keys.feed(name)])
+        shoppers, _ = await self.store.remember({name: ()}, self.config.worker.recent_items, kept=False)
+        request, then = self._renewed(name, shoppers[name], due_ms, _event_ts(lying), clock)
+        if request is not None:
+            together = await self.together([request], now_ms)
+            await self.write(self.arms.recommend([request], together, now_ms).records)
+            self.meter.count("renewed")
+            if (await self.store.forgotten([name])).get(name, -1) > shoppers[name].forgotten_ms:
+                await self.drop_feed(name)  # the shopper was forgotten meanwhile, perhaps after the feeds were removed
+        return then
 
     def _renewed(
         self, name: str, shopper: Shopper, due_ms: int, event_ts: int | None, clock: int
@@ -145,5 +157,5 @@ def _event_ts(shelf: bytes | None) -> int | None:
     """The time of the newest event of a shelf; None where there is none that can be read."""
     try:
         return msgspec.json.decode(shelf or b"", type=_Lying).event_ts
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None

@@ -26,7 +26,7 @@ from streams.redis.keys import own
 from streams.redis.lua import Scripts
 from streams.redis.store import SEARCHED_KEPT, StateStore, shelf_number
 
-SCRIPTS = ("link", "session", "uncount", "profile", "forget", "drop_shelf", "see")
+SCRIPTS = ("link", "session", "uncount", "profile", "forget", "drop_shelf", "see", "sorted_set")
 
 USERS_KEPT = 8
 """Users of one session that are kept, those of the earliest logins."""
@@ -141,8 +141,10 @@ class Identity:
         if later:  # their events of this batch came after what they brought
             again, _ = await self._bring(await self._sessions(later), {}, newest)
             shoppers |= again
-        for pair, ts in new.items():
-            self._known[pair] = now, ts
+        gone = await self.store.forgotten(sorted({name for pair in new for name in pair})) if new else {}
+        for (session, user), ts in new.items():
+            if ts > max(gone.get(session, -1), gone.get(user, -1)):  # else it was not noted
+                self._known[session, user] = now, ts
         return {name: shoppers[name] for name in events}, uncounted
 
     async def see(self, impressions: Iterable[Impression]) -> None:
@@ -214,7 +216,6 @@ class Identity:
                 number = shard(name, self.config.shards)
                 pipe.zremrangebyscore(own(number, "searched", name), "-inf", at)
                 pipe.zremrangebyscore(own(number, "filtered", name), "-inf", gone[name])
-                pipe.zrem(own(number, "renewals"), name)
 
         await self._run(keep)
         return receipt
@@ -222,8 +223,15 @@ class Identity:
     async def _sessions_of(self, user: str) -> list[str]:
         """The sessions that logged in as a user, the newest ones."""
         key = own(shard(user, self.config.shards), "sessions", user)
-        [names] = await self._run(lambda pipe: pipe.zrange(key, 0, -1))
+        [names] = await self._run(lambda pipe: self._read_all(pipe, [key]), 1)
         return [name.decode("utf-8", "replace") for name in names]
+
+    def _read_all(self, pipe: Any, names: Sequence[str]) -> None:
+        """Read sorted sets whole, as the last replies of a pipeline; values of another kind are removed."""
+        for name in names:
+            self._scripts.add(pipe, "sorted_set", [name])
+        for name in names:
+            pipe.zrange(name, 0, -1)
 
     def _due(self, pair: tuple[str, str], ts: int, now: int) -> bool:
         since, earliest = self._known.get(pair, (0, 0))
@@ -361,11 +369,12 @@ class Identity:
             "visits",
             "seen",
         )
+        places = [*(own(number, kind, shopper) for kind in kinds), own(number, "renewals")]
         [reply] = await self._run(
             lambda pipe: self._scripts.add(
                 pipe,
                 "forget",
-                [own(number, kind, shopper) for kind in kinds],
+                places,
                 event.time_ms,
                 event.event_id,
                 config.forgotten_s,
@@ -375,6 +384,7 @@ class Identity:
                 of,
                 wall_ms(),
                 before,
+                shopper.encode("utf-8", "replace"),
             )
         )
         for pair in [pair for pair in self._known if shopper in pair]:
@@ -397,13 +407,9 @@ class Identity:
         many they were. Of a shopper with more queries than are kept, searches are found by a scan of all keys."""
         names = list(gone)
 
-        def read(pipe: Any) -> None:
-            for name in names:
-                for kind in ("searched", "filtered"):
-                    pipe.zrange(own(shard(name, self.config.shards), kind, name), 0, -1)
-
+        sets = [own(shard(name, self.config.shards), kind, name) for name in names for kind in ("searched", "filtered")]
         dropped = 0
-        replies = await self._run(read)
+        replies = await self._run(lambda pipe: self._read_all(pipe, sets), len(sets))
         for name, queries, filtered in zip(names, replies[::2], replies[1::2], strict=True):
             found = [keys.feed(name), *(keys.search(query.decode("utf-8", "replace"), name) for query in queries)]
             found += [key for one in filtered if (key := one.decode("utf-8", "replace")).startswith("shelf:")]
@@ -426,13 +432,17 @@ class Identity:
 
         return sum((await self._run(drop))[: len(shelves)]) if shelves else 0
 
-    async def _run(self, fill: Callable[[Any], Any]) -> list[Any]:
-        """The replies to a pipeline that ``fill`` fills, however long Redis is away."""
+    async def drop_feed(self, shopper: str) -> None:
+        """Remove a shopper's feed that was made before now."""
+        await self._drop([keys.feed(shopper)], wall_ms())
+
+    async def _run(self, fill: Callable[[Any], Any], last: int = 0) -> list[Any]:
+        """The replies to a pipeline that ``fill`` fills, or the ``last`` ones, however long Redis is away."""
 
         async def send(pipe: Any) -> list[Any]:
             fill(pipe)
             replies: list[Any] = await pipe.execute()
-            return replies
+            return replies[-last:]
 
         return await self.store.retry.until_done(lambda: self._scripts.run(send))
 

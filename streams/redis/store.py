@@ -168,11 +168,12 @@ class StateStore:
             return replies
 
         found: dict[str, None] = {}
-        last = list(since_ms)
+        last, latest = list(since_ms), wall_ms() + 86_400_000
         for number, reply in enumerate(await self._with_retry(send)):
             for item, at in zip(reply[::2], reply[1::2], strict=True):
                 found[item.decode("utf-8", "replace")] = None
-                last[number] = max(last[number], int(float(at)))
+                if float(at) <= latest:  # what claims to be from later would hide all changes until then
+                    last[number] = max(last[number], int(float(at)))
         return list(found), last
 
     async def statistics(self, items: Sequence[str]) -> dict[str, list[npt.NDArray[np.float64]]]:
@@ -302,9 +303,14 @@ class StateStore:
             return replies
 
         [flat] = await self._with_retry(send)
-        return {
-            name.decode("utf-8", "replace"): int(float(due)) for name, due in zip(flat[::2], flat[1::2], strict=True)
-        }
+        found: dict[str, int] = {}
+        for member, due in zip(flat[::2], flat[1::2], strict=True):
+            name = member.decode("utf-8", "replace")
+            if name.encode("utf-8", "replace") != member or shard(name, self.config.shards) != number:
+                await self.client.zrem(own(number, "renewals"), member)  # not ours: no shopper of this shard
+            else:
+                found[name] = int(float(due)) if math.isfinite(float(due)) else 0
+        return found
 
     async def renew(self, renewals: Mapping[str, tuple[int | None, int]]) -> None:
         """Note when feeds are made again, by shopper: the time (ms; None for never), and the one that it replaces."""

@@ -303,6 +303,7 @@ RARE = {
         "model_gave_way",
         "model_refused",
         "model_switched",
+        "renewals_failed",
         "renewed",
         "shadow_failed",
         "shadow_overlap",

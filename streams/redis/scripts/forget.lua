@@ -4,15 +4,18 @@
 -- removed is kept under its mark, so that it can be told after a kill.
 --
 -- KEYS  forgotten, users that the session logged in as, sessions that logged in as the user, items, queries, bought,
---       profile, clock, bot, own, visits, seen     (of one shopper)
+--       profile, clock, bot, own, visits, seen     (of one shopper); when feeds are made again, of the shard
 -- ARGV  time ms, event id, ttl s; prefix of the shopper's cells by bucket, bucket ms, for how long cells are kept s; the
 --       user that is forgotten, where this is a session of the user: it is left alone if it logged in as another first;
---       time now ms; what was removed of the user's sessions before, to be told again
+--       time now ms; what was removed of the user's sessions before, to be told again; the shopper
 -- Returns  {number of items, queries, bought, attributes, hours, sessions, pages; when it was removed, ms; users that the
 --       session had logged in as; what was removed of the sessions}; nothing where it is left alone
 local forgotten, users, sessions = KEYS[1], KEYS[2], KEYS[3]
 local items, queries, bought, profile, clock, bot = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local at, event, of = tonumber(ARGV[1]), ARGV[2], ARGV[7]
+-- What is of another kind shows now, before anything is removed and counted.
+for _, key in ipairs({users, sessions, items, queries, bought, KEYS[12], KEYS[13]}) do redis.call('ZCARD', key) end
+redis.call('HLEN', profile)
 local names = {'items', 'queries', 'bought', 'attributes', 'hours', 'sessions', 'pages'}
 local there = redis.call('HMGET', forgotten, 'at', 'event', 'removed_at')
 local since = tonumber(there[1] or '') or -1
@@ -45,6 +48,7 @@ if since < at then
   redis.call('ZREMRANGEBYSCORE', users, '-inf', upto)
   local pages = redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', upto)
   redis.call('DEL', clock, bot, KEYS[10], KEYS[11])
+  if redis.call('EXISTS', bought) == 0 then redis.call('ZREM', KEYS[13], ARGV[10]) end
   redis.call('DEL', forgotten)
   redis.call('HSET', forgotten, 'at', upto, 'event', event, 'removed_at', ARGV[8], 'sessions_removed', ARGV[9])
   for i, number in ipairs({found[1], found[2], found[3], gone, hours, count, pages}) do

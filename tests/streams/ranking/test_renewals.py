@@ -43,7 +43,16 @@ class Worker:
         self.arms = Arms(champion, self.meter)
         self.live = LiveBehaviour(self.store, champion.behaviour, self.config.state)
         self.records: list[ShelfRecord] = []
-        self.renewals = Renewals(self.store, self.arms, self.clock, self.together, self.write, self.meter, self.config)
+        self.renewals = Renewals(
+            self.store,
+            self.arms,
+            self.clock,
+            self.together,
+            self.write,
+            self.identity.drop_feed,
+            self.meter,
+            self.config,
+        )
 
     async def together(self, *_: Any) -> dict[str, list[str]]:
         await self.live.refresh()
@@ -208,3 +217,63 @@ def test_a_renewed_feed_is_a_record_like_others(redis_db: str, catalogue: Catalo
 
 def test_a_short_life_of_shelves_makes_no_more_feeds() -> None:
     assert following(0, DAY_MS, 60) == 2 * DAY_MS
+
+
+def test_who_is_forgotten_while_the_feed_is_made_has_none(redis_db: str, catalogue: Catalog) -> None:
+    async def work(worker: Worker) -> None:
+        await worker.take(bought("mouse", 0))
+        worker.pass_until(START + DAY_MS)
+
+        async def meanwhile(*_: Any) -> dict[str, list[str]]:
+            await worker.identity.forget(Forget(event_id="f", ts=START + DAY_MS, user_id="u"))
+            return {}
+
+        worker.renewals.together = meanwhile
+        assert await worker.turns() == 1
+        left = [key async for key in worker.store.client.scan_iter("*") if b":forgotten:" not in key]
+        assert left == [] or not any(key.split(b":")[-1] == b"u" for key in left), left
+        assert not await worker.store.client.exists(keys.feed("u"))
+
+    on(redis_db, catalogue, work)
+
+
+@pytest.mark.parametrize("lying", [b'{"event_ts":' + b"9" * 400 + b"}", b'{"a":' + b"[" * 100_000, b"\xff", b"{}"])
+def test_whatever_lies_where_a_feed_should_the_feed_is_made_again(
+    redis_db: str, catalogue: Catalog, lying: bytes
+) -> None:
+    async def work(worker: Worker) -> None:
+        await worker.take(bought("mouse", 0))
+        await worker.store.client.set(keys.feed("u"), lying)
+        worker.pass_until(START + 2 * DAY_MS)
+        assert await worker.turns() == 1
+        assert (await worker.feed("u"))[0] > START - DAY_MS
+
+    on(redis_db, catalogue, work)
+
+
+def test_state_that_is_not_ours_ends_no_worker_and_is_not_taken_again(redis_db: str, catalogue: Catalog) -> None:
+    async def work(worker: Worker) -> None:
+        client, shards = worker.store.client, worker.config.state.shards
+        for shopper in ("u", "v"):
+            await worker.take(bought("mouse", 0, shopper))
+        await client.hset(keys.own(shard("v", shards), "forgotten", "v"), "at", "nan")
+        mine = keys.own(shard("u", shards), "renewals")
+        await client.zadd(mine, {b"u": "-inf", b"\xff": 5, b"of another shard": 5})
+        worker.pass_until(START + 2 * DAY_MS)
+        await worker.turns()
+        await worker.turns()
+        assert [name for name, _ in await client.zrange(mine, 0, -1, withscores=True)] in ([b"u"], [b"u", b"v"])
+        assert worker.renewals.meter.snapshot(START).counts["renewed"] >= 1
+
+    on(redis_db, catalogue, work)
+
+
+def test_forgetting_what_was_before_keeps_what_comes_after(redis_db: str, catalogue: Catalog) -> None:
+    async def work(worker: Worker) -> None:
+        await worker.take(bought("mouse", 0))
+        await worker.take(bought("pad", 2))
+        await worker.identity.forget(Forget(event_id="f", ts=START + DAY_MS, user_id="u"))
+        worker.pass_until(START + 3 * DAY_MS)
+        assert await worker.turns() == 1
+
+    on(redis_db, catalogue, work)

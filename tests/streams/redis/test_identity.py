@@ -56,9 +56,9 @@ class Mortal(Identity):
         self._live()
         return await self._remember(*arguments)
 
-    async def _run(self, fill: Callable[[Any], Any]) -> list[Any]:
+    async def _run(self, fill: Callable[[Any], Any], last: int = 0) -> list[Any]:
         self._live()
-        return await super()._run(fill)
+        return await super()._run(fill, last)
 
     def _live(self) -> None:
         self.lives -= 1
@@ -424,3 +424,35 @@ def test_what_is_kept_of_logins_is_bounded(redis_db: str) -> None:
         users = client.zrange(own(shard(SESSION, 4), "users", SESSION), 0, -1)
     assert len(sessions) == SESSIONS_KEPT and sessions[-1] == b"s%d" % (SESSIONS_KEPT + 4)
     assert users == [b"u%d" % n for n in range(8)]
+
+
+@pytest.mark.parametrize("kind", ["sessions", "searched", "filtered", "renewals", "forgotten"])
+def test_forgetting_does_without_what_somebody_else_has_put_there(redis_db: str, kind: str) -> None:
+    async def work(store: StateStore) -> None:
+        identity, number = Identity(store), shard("u", CONFIG.shards)
+        await take(identity, [Click(event_id="c", ts=10, user_id="u", item_id="i")])
+        name = keys.own(number, kind) if kind == "renewals" else keys.own(number, kind, "u")
+        await store.client.delete(name)
+        await store.client.set(name, "x")
+        assert (await identity.forget(Forget(event_id="f", ts=40, user_id="u"))).known
+        assert not await store.client.exists(keys.own(number, "items", "u"))
+
+    told(redis_db, work)
+
+
+def test_a_login_that_was_forgotten_hides_no_later_one(redis_db: str) -> None:
+    def both(event_id: str, ts: int) -> Click:
+        return Click(event_id=event_id, ts=ts, user_id="u", session_id="s", item_id="i")
+
+    async def work(store: StateStore) -> None:
+        identity = Identity(store)
+        await take(identity, [both("1", 5)])
+        await take(identity, [Forget(event_id="f", ts=10, user_id="u")])
+        await take(identity, [both("1", 5)])  # delivered again
+        await take(identity, [Click(event_id="2", ts=15, session_id="s", item_id="mine")])
+        await take(identity, [both("3", 20)])
+        assert await store.client.zrange(keys.own(shard("u", CONFIG.shards), "sessions", "u"), 0, -1) == [b"s"]
+        shoppers, _ = await store.remember({"u": ()}, 10)
+        assert {one.item_id for one in shoppers["u"].touched} == {"i", "mine"}
+
+    told(redis_db, work)

@@ -783,3 +783,16 @@ def test_whatever_others_put_under_its_keys_it_goes_on(redis_db: str, spoil: Spo
     assert [touch.item_id for touch in known["u1"].touched][:2] == ["i2", "i2"] and written == [True, True]
     assert "i2" in together["i1"] and trend[0]["i1"] > 0
     assert set(shown) == {"shelf:feed:u1", "shelf:feed:u2"} and taken == 2
+
+
+@pytest.mark.parametrize("score", ["inf", "-inf", "1e300"])
+def test_a_change_from_no_time_hides_no_other(redis_db: str, score: str) -> None:
+    async def work(store: StateStore) -> list[str]:
+        since = [0] * SMALL.shards
+        for number in range(SMALL.shards):
+            await store.client.zadd(f"ls:{{{number}}}:changed", {"zz": score})
+        _, since = await store.changed(since)
+        await store.remember({"u": [CLICK]}, 1)
+        return (await store.changed(since))[0]
+
+    assert "i" in told(redis_db, SMALL, work)
