@@ -1,4 +1,4 @@
-"""Detects which number formats this machine's processor supports natively.
+"""Detects which number formats this machine's processor supports natively, and limits the cores that libraries use.
 
 Knows processor features only; nothing of models.
 """
@@ -6,6 +6,7 @@ Knows processor features only; nothing of models.
 from functools import cache
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 @cache
@@ -34,3 +35,12 @@ def limit_threads(count: int) -> None:
     """Limit the cores that one model call uses; 0 leaves it to torch."""
     if count:
         torch.set_num_threads(count)
+
+
+def limit_blas(count: int) -> None:
+    """Limit the cores that one product of numpy's matrices uses.
+
+    Its threads wait for the next product on a busy core. Where products are as small as a request's, that costs twice
+    the processor time and saves none.
+    """
+    threadpool_limits(count, user_api="blas")

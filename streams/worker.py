@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from models.cpu import limit_threads
+from models.cpu import limit_blas, limit_threads
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.features.trending import Trending
@@ -64,6 +64,7 @@ class Worker:
         self.app = make_app(config, worker)
         model = config.model
         limit_threads(model.threads)
+        limit_blas(1)
         loaded, self.slots = first(model)
         self.trending = Trending(config.state.trend_bucket_s, config.state.trend_buckets)
         champion = Recommender(

@@ -29,7 +29,9 @@ def train(
     from_history: Annotated[
         list[Path] | None,
         typer.Option(
-            exists=True, dir_okay=False, help="Purchases, to learn a ranker by behaviour from; in time, repeatable."
+            exists=True,
+            dir_okay=False,
+            help="Purchases in any order, to learn a ranker by behaviour from; repeatable.",
         ),
     ] = None,
     ranker: Annotated[

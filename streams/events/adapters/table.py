@@ -57,7 +57,7 @@ def _header(row: Row) -> list[str]:
 
 def _check(header: list[str], mapping: MappingConfig) -> None:
     if not mapping.fields:
-        raise MappingError(f"a table needs a mapping; its columns are {', '.join(header)}")
+        raise MappingError(f"a table needs a mapping (docs/import.md); its columns are {', '.join(header)}")
     if missing := sorted(mapping.columns() - set(header)):
         raise MappingError(f"no column {', '.join(missing)}; there are {', '.join(header)}")
     if twice := sorted({name for name in header if header.count(name) > 1 and mapping.reads(name)}):
