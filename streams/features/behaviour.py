@@ -323,16 +323,10 @@ class Behaviour:
         return Scores(ts, own, since, together, linear, anchors)
 
     def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
-        """Which of a shopper's items may be offered again, bool [m]: bought ones only once they are due.
-
-        An item is due when its buyers come back for it, at least :data:`REPEATED` of them (shrunk towards the shop's
-        share), and :data:`DUE` of the usual interval between two purchases of it has passed.
-        """
-        repeated = self.items.repeated(own.places)
+        """Which of a shopper's items may be offered again, bool [m]: bought ones only once they :func:`are_due`."""
         since = np.where(own.times > 0, (ts - np.nan_to_num(own.last_ms)) / DAY_MS, np.inf)
-        found: npt.NDArray[np.bool_] = (own.times == 0) | (
-            (repeated >= REPEATED) & (since >= DUE * self.items.intervals(own.places))
-        )
+        due = are_due(self.items.repeated(own.places), since, self.items.intervals(own.places))
+        found: npt.NDArray[np.bool_] = (own.times == 0) | due
         return found
 
     def _together(self, own: OwnItems, since: Floats, ts: int) -> tuple[Floats, tuple[Places, Places, Floats]]:
@@ -469,6 +463,23 @@ def text_matches(vectors: Reals, own: Reals, since: Floats) -> Floats:
         found[:, 0] = vectors @ (centre / max(float(np.linalg.norm(centre)), 1e-9))
         found[:, 1] = (cosines * (0.5 + 0.5 * weights)).max(1)
         found[:, 2] = cosines[:, :NEWEST].max(1)
+    return found
+
+
+def are_due(
+    repeated: npt.NDArray[np.floating], since: npt.NDArray[np.floating], intervals: npt.NDArray[np.floating]
+) -> npt.NDArray[np.bool_]:
+    """Which items that a shopper bought are due, bool [m].
+
+    An item is due when its buyers come back for it, at least :data:`REPEATED` of them (shrunk towards the shop's
+    share), and :data:`DUE` of the usual interval (days) has passed since (days); not where that is not known.
+
+    Examples
+    --------
+    >>> are_due(np.array([0.5, 0.5, 0.01]), np.array([3.0, 1.0, 90.0]), np.array([10.0, 10.0, 10.0])).tolist()
+    [True, False, False]
+    """
+    found: npt.NDArray[np.bool_] = (repeated >= REPEATED) & (since >= DUE * intervals)
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.late_interaction import ALIKE
 from models.ranker import Ranker
 from streams.catalog.catalog import Catalog
-from streams.features.behaviour import DUE, FEATURES, GROUPS, REPEATED
+from streams.features.behaviour import FEATURES, GROUPS, are_due
 from streams.ranking import reasons
 from streams.ranking.candidates import EXPLORED
 from streams.ranking.feeds import Ranked
@@ -106,12 +106,11 @@ def _holds(ranked: Ranked, shown: NDArray[np.int64], alike: NDArray[np.bool_]) -
 
 
 def _due(ranked: Ranked, shown: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which items the shopper has bought and are due, bool [k]; as :meth:`streams.features.behaviour.Behaviour.due`."""
+    """Which items the shopper has bought and are due, bool [k]."""
     some = ranked.features[shown]
     usual = np.expm1(some[:, _COLUMN["interval"]])
     since = some[:, _COLUMN["days_since"]]  # not known of what was not bought
-    found: NDArray[np.bool_] = (some[:, _COLUMN["repeated"]] >= REPEATED) & (since >= DUE * usual)
-    return found
+    return are_due(some[:, _COLUMN["repeated"]], since, usual)
 
 
 def _best(

@@ -31,7 +31,7 @@ FIRST_MS = DAY_MS
 """After how long a feed is made again for the first time."""
 
 AT_ONCE = 4
-"""Feeds that are made at once: a batch of events waits no longer than for these."""
+"""Feeds that are taken at once, and made one by one: events are processed between any two."""
 
 SHARE = 0.2
 """The most of the time that is spent on this."""

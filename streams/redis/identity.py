@@ -356,18 +356,8 @@ class Identity:
         """What `forget.lua` returns; nothing for a session that is another user's."""
         config, number = self.config, shard(shopper, self.config.shards)
         kinds = (
-            "forgotten",
-            "users",
-            "sessions",
-            "items",
-            "queries",
-            "bought",
-            "profile",
-            "clock",
-            "bot",
-            "own",
-            "visits",
-            "seen",
+            *("forgotten", "users", "sessions", "items", "queries", "bought"),
+            *("profile", "clock", "bot", "own", "visits", "seen"),
         )
         places = [*(own(number, kind, shopper) for kind in kinds), own(number, "renewals")]
         [reply] = await self._run(

@@ -304,12 +304,20 @@ class StateStore:
 
         [flat] = await self._with_retry(send)
         found: dict[str, int] = {}
+        foreign: list[bytes] = []  # no shoppers of this shard: they cannot be noted again
         for member, due in zip(flat[::2], flat[1::2], strict=True):
             name = member.decode("utf-8", "replace")
             if name.encode("utf-8", "replace") != member or shard(name, self.config.shards) != number:
-                await self.client.zrem(own(number, "renewals"), member)  # not ours: no shopper of this shard
+                foreign.append(member)
             else:
                 found[name] = int(float(due)) if math.isfinite(float(due)) else 0
+
+        async def remove(pipe: Any) -> None:
+            pipe.zrem(own(number, "renewals"), *foreign)
+            await pipe.execute()
+
+        if foreign:
+            await self._with_retry(remove)
         return found
 
     async def renew(self, renewals: Mapping[str, tuple[int | None, int]]) -> None:
