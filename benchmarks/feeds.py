@@ -137,7 +137,7 @@ class Replay(history.Replay):
             "own frequency": times,
             "own, then best sellers": times + 0.5 * best,
             "item-kNN": self.neighbours[own.places].sum(0).astype(np.float64),
-            "item-kNN by visit, decayed": scores.together[1],
+            "item-kNN by visit, decayed": scores.together_of(self.count)[1],
             "EASE": rows.sum(0).astype(np.float64),
             "EASE, decayed": (month_weights @ rows).astype(np.float64),
             f"EASE, {ROW} a row": self.cut[own.places].sum(0).astype(np.float64),

@@ -409,7 +409,7 @@ def compare(
         for one, own, some in zip(behaviours, owned, scores, strict=True):
             mine = own.places[:PAIRED_OWN]
             texts = text_matches(live.vectors[places], live.vectors[mine], some.since[: len(mine)])
-            features.append(one.features(some, places, texts))
+            features.append(one.features([some], [places], [texts]))
         found.add(features[0], features[1], where)
 
 

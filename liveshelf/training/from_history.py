@@ -292,7 +292,7 @@ class _Week:
 def _simple(scores: Scores, week: Floats) -> dict[str, Floats]:
     times = np.zeros(len(week))
     times[scores.own.places] = scores.own.times + 1 / (2 + scores.since)
-    linear = np.zeros(len(week)) if scores.linear is None else scores.linear[0]
+    linear = np.nan_to_num(scores.linear_of(np.arange(len(week)))[0])
     return {BEST: week, OWN: times + 0.5 * week / max(1.0, week.max()), EASE: linear}
 
 

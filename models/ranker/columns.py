@@ -101,16 +101,18 @@ class Scaling:
 
 def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
     """Scaled over the rows of each request; zero where all are alike."""
-    ends = np.cumsum([len(values)] if sizes is None else sizes, dtype=np.int64)
-    if len(values) != (ends[-1] if len(ends) else 0):
-        raise ValueError(f"requests of {int(ends[-1]) if len(ends) else 0} rows together, and {len(values)} rows")
-    found = np.zeros_like(values)
-    for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-        rows = values[start:end].astype(np.float64)
-        there = np.isfinite(rows)
-        counted = np.maximum(there.sum(0), 1)
-        mean = np.where(there, rows, 0.0).sum(0) / counted
-        apart = rows - mean
-        spread = np.sqrt(np.square(np.where(there, apart, 0.0)).sum(0) / counted)
-        found[start:end] = apart / np.maximum(spread, 1e-6)
+    counts = np.array([len(values)] if sizes is None else sizes, np.int64)
+    if len(values) != counts.sum():
+        raise ValueError(f"requests of {counts.sum()} rows together, and {len(values)} rows")
+    counts = counts[counts > 0]
+    if not len(counts):
+        return np.zeros_like(values)
+    starts = np.cumsum(counts) - counts
+    there = np.isfinite(values)
+    rows = np.where(there, values, 0.0).astype(np.float64)
+    known = np.maximum(np.add.reduceat(there, starts, dtype=np.int64), 1)
+    apart = rows - np.repeat(np.add.reduceat(rows, starts) / known, counts, axis=0)
+    squares = np.add.reduceat(np.square(np.where(there, apart, 0.0)), starts)
+    spreads = np.maximum(np.sqrt(squares / known), 1e-6)
+    found: Floats = np.where(there, apart / np.repeat(spreads, counts, axis=0), values).astype(np.float32)
     return found

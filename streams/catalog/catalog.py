@@ -66,6 +66,15 @@ class Catalog:
     ----------
     encoder
         Gives word pieces for the lexical index. Its version is the one that embeddings must have.
+
+    Attributes
+    ----------
+    live, in_stock, brand, price
+        By slot: whether it holds an item, and of that whether it can be sold, its brand's number (-1: none) and its
+        price (NaN: none). They may be longer than there are slots.
+    changes, since
+        How often an item came or went, and of each slot the number of the last such change: as long as that number
+        stays, the slot holds the same item, or none.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -77,6 +86,9 @@ class Catalog:
         self.live = np.zeros(1024, dtype=bool)
         self.in_stock = np.zeros(1024, dtype=bool)
         self.brand = np.full(1024, -1, dtype=np.int32)
+        self.price = np.full(1024, np.nan)
+        self.since = np.zeros(1024, dtype=np.int64)
+        self.changes = 0
         self.foreign = 0
         self._brands = Names()
         self._slots: dict[str, int] = {}
@@ -118,6 +130,16 @@ class Catalog:
         if item is None:
             raise KeyError(slot)
         return item
+
+    def ids(self, slots: Slots) -> list[str]:
+        """The ids of the items in some slots.
+
+        Raises
+        ------
+        KeyError
+            When a slot is empty.
+        """
+        return [self.item(slot).item_id for slot in slots.tolist()]
 
     def title(self, slot: int) -> str:
         """An item's title, for scorers that read text."""
@@ -210,6 +232,7 @@ class Catalog:
         slot = self._slots.pop(item.item_id, None)
         if slot is None:
             slot = self._free.pop() if self._free else self._grow()
+            self._changed(slot)
         self._slots[item.item_id] = slot  # last in the dict: newest
         if self._texts.get(item.item_id) != embedding.text:
             self.lexical.put(slot, self.encoder.word_pieces([text(item)])[0])
@@ -220,6 +243,7 @@ class Catalog:
         self.live[slot] = True
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self._brands.number(item.brand)
+        self.price[slot] = np.nan if item.price is None else item.price
         self.attributes.put(slot, item)
         return slot
 
@@ -241,6 +265,7 @@ class Catalog:
         if slot is None:
             return
         self._items[slot] = None
+        self._changed(slot)
         self._texts.pop(item_id, None)
         self._origins.pop(item_id, None)
         self.live[slot] = self.in_stock[slot] = False
@@ -250,11 +275,15 @@ class Catalog:
         self.attributes.drop(slot)
         self._free.append(slot)
 
+    def _changed(self, slot: int) -> None:
+        self.changes += 1
+        self.since[slot] = self.changes
+
     def _grow(self) -> int:
         slot = len(self._items)
         self._items.append(None)
         if slot >= len(self.in_stock):
-            self.live = np.concatenate([self.live, np.zeros_like(self.live)])
-            self.in_stock = np.concatenate([self.in_stock, np.zeros_like(self.in_stock)])
-            self.brand = np.concatenate([self.brand, np.full_like(self.brand, -1)])
+            for name, empty in (("live", False), ("in_stock", False), ("brand", -1), ("price", np.nan), ("since", 0)):
+                held = getattr(self, name)
+                setattr(self, name, np.concatenate([held, np.full_like(held, empty)]))
         return slot

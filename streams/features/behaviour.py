@@ -4,7 +4,7 @@ Knows places of items, times and vectors; nothing of files, models, Redis, or of
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -74,6 +74,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Features by group, in the order of the columns."""
 
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
+
+_TOGETHER, _LINEAR, _TEXT, _SHOPPER = (
+    slice(FEATURES.index(GROUPS[name][0]), FEATURES.index(GROUPS[name][-1]) + 1)
+    for name in ("together", "linear", "text", "shopper")
+)
 
 
 class Rows(Protocol):
@@ -149,12 +154,12 @@ class ItemModel:
     ----------
     places
         int64 [n], distinct: of which item each row is.
-    others, weights
-        int64 and float32 [n, k]; weights of zero count for nothing.
+    rows, weights
+        int64 and float32 [n, k]: rows of others, and their weights; those of zero count for nothing.
     """
 
-    def __init__(self, places: Places, others: Places, weights: Reals) -> None:
-        self.others, self.weights = others, weights
+    def __init__(self, places: Places, rows: Places, weights: Reals) -> None:
+        self.places, self.rows, self.weights = places, rows, weights
         self._row = np.full(int(places.max(initial=-1)) + 1, -1)
         self._row[places] = np.arange(len(places))
 
@@ -165,10 +170,12 @@ class ItemModel:
         Examples
         --------
         >>> slots = np.array([[1], [-1]], np.int32)
-        >>> ItemModel.of(np.array([4, 7]), slots, np.array([[2.0], [0]])).others.tolist()
-        [[7], [4]]
+        >>> model = ItemModel.of(np.array([4, 7]), slots, np.array([[2.0], [0]]))
+        >>> model.at(model.sums(np.array([4]), np.ones((1, 1))), np.array([7, 4, 9])).tolist()
+        [[2.0, 0.0, 0.0]]
         """
-        return cls(places, places[np.maximum(slots, 0)], np.where(slots >= 0, weights, 0).astype(np.float32))
+        rows = np.maximum(slots, 0).astype(np.int64)
+        return cls(places, rows, np.where(slots >= 0, weights, 0).astype(np.float32))
 
     @classmethod
     def cut(cls, dense: Reals, k: int) -> "ItemModel":
@@ -177,15 +184,22 @@ class ItemModel:
         Examples
         --------
         >>> model = ItemModel.cut(np.array([[0, 2, 1], [1, 0, 0], [0, 0, 0]], np.float32), 1)
-        >>> model.others[:2].tolist(), model.weights.tolist()
+        >>> model.rows[:2].tolist(), model.weights.tolist()
         ([[1], [0]], [[2.0], [1.0], [0.0]])
         """
         k = min(k, dense.shape[1])
-        others = np.argpartition(-dense, k - 1, axis=1)[:, :k]
-        return cls(np.arange(len(dense)), others, np.maximum(np.take_along_axis(dense, others, 1), 0))
+        rows = np.argpartition(-dense, k - 1, axis=1)[:, :k]
+        return cls(np.arange(len(dense)), rows, np.maximum(np.take_along_axis(dense, rows, 1), 0))
 
-    def sums(self, places: Places, weightings: Floats, count: int) -> Floats:
-        """Of each of ``count`` items the weight that some items give it; once for each weighting of these.
+    def find(self, places: Places) -> Places:
+        """The rows of items, int64 [m]; -1 where an item has none."""
+        if not len(self._row):
+            return np.full(len(places), -1)
+        inside = np.minimum(places, len(self._row) - 1)
+        return np.where(inside == places, self._row[inside], -1)
+
+    def sums(self, places: Places, weightings: Floats) -> Floats:
+        """Of each row the weight that some items give it; once for each weighting of these.
 
         Parameters
         ----------
@@ -194,27 +208,28 @@ class ItemModel:
 
         Returns
         -------
-        float64 [w, count]
+        float64 [w, n]
         """
-        rows = np.full(len(places), -1)
-        inside = places < len(self._row)
-        rows[inside] = self._row[places[inside]]
-        rows, weightings = rows[rows >= 0], weightings[:, rows >= 0]
-        others, weights = self.others[rows], self.weights[rows]
-        flat = others.ravel()
-        return (
-            np.stack([np.bincount(flat, (one[:, None] * weights).ravel(), count)[:count] for one in weightings])
-            if len(flat)
-            else np.zeros((len(weightings), count))
-        )
+        mine = self.find(places)
+        mine, weightings = mine[mine >= 0], weightings[:, mine >= 0]
+        if not mine.size:
+            return np.zeros((len(weightings), len(self.places)))
+        flat, weights = self.rows[mine].ravel(), self.weights[mine]
+        return np.stack([np.bincount(flat, (one[:, None] * weights).ravel(), len(self.places)) for one in weightings])
+
+    def at(self, sums: Floats, places: Places) -> Floats:
+        """Those sums [w, n] that are of some items, float64 [w, m]; zero for an item that has no row."""
+        rows = self.find(places)
+        found: Floats = sums[:, rows] if sums.shape[1] else np.zeros((len(sums), len(rows)))
+        found[:, rows < 0] = 0.0
+        return found
 
     def given(self, places: Places, other: int) -> Floats:
         """The weight that each of some items gives to another one, float64 [m]."""
-        if not len(self._row):
+        [row], rows = self.find(np.array([other])), self.find(places)
+        if row < 0:
             return np.zeros(len(places))
-        inside = np.minimum(places, len(self._row) - 1)
-        rows = np.where(inside == places, self._row[inside], -1)
-        found: Floats = np.where(self.others[rows] == other, self.weights[rows], 0.0).max(1, initial=0.0)
+        found: Floats = np.where(self.rows[rows] == row, self.weights[rows], 0.0).max(1, initial=0.0)
         found[rows < 0] = 0.0
         return found
 
@@ -264,15 +279,59 @@ class Anchors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What is known of every item for one shopper at a time (ms); ``together`` and ``linear`` are float64 [5, n] and
-    [3, n], rows as in :data:`GROUPS`; ``linear`` is None without a model. ``anchors`` says what these are owed to."""
+    """What is known of items for one shopper at a time (ms).
+
+    Attributes
+    ----------
+    paired, together
+        int64 [u] and float64 [5, u]: items that were touched together with the shopper's own, and the rows of the group
+        ``together``; all other items have zero.
+    linear
+        float64 [3, n]: rows of the group ``linear``, by row of the item-to-item model; None without one.
+    anchors
+        What both are owed to.
+    """
 
     ts: int
     own: OwnItems
     since: Floats
+    paired: Places
     together: Floats
     linear: Floats | None
     anchors: Anchors
+
+    def together_of(self, count: int) -> Floats:
+        """The group ``together`` of all items, float64 [5, count]."""
+        found = np.zeros((len(self.together), count))
+        found[:, self.paired] = self.together
+        return found
+
+    def linear_of(self, places: Places) -> Floats:
+        """The group ``linear`` of some items, float64 [3, m]; NaN without a model."""
+        if self.linear is None or self.anchors.model is None:
+            return np.full((len(GROUPS["linear"]), len(places)), np.nan)
+        return self.anchors.model.at(self.linear, places)
+
+
+class _Positions:
+    """Where places stand in a list of distinct ones; it takes no longer for more items than are asked for."""
+
+    def __init__(self) -> None:
+        self._at = np.zeros(64, np.int64)
+
+    def list(self, places: Places, count: int) -> None:
+        """From now on, answer for these out of ``count`` places; of equal ones the last counts."""
+        if len(self._at) < count:
+            self._at = np.zeros(2 * count, np.int64)
+        self._at[places] = np.arange(len(places))
+
+    def find(self, listed: Places, places: Places) -> Places:
+        """Where each of some places stands among those that were listed last, int64 [m]; -1 if it is not there."""
+        if not len(listed):
+            return np.full(len(places), -1)
+        at = self._at[places]
+        inside = np.where((at >= 0) & (at < len(listed)), at, 0)
+        return np.where(listed[inside] == places, inside, -1)
 
 
 @dataclass(slots=True)
@@ -299,6 +358,7 @@ class Behaviour:
         self.items = ItemStatistics() if items is None else items
         self.pairs = Pairs() if pairs is None else pairs
         self.lists = Lists()
+        self._positions = _Positions()
 
     def refresh(self) -> None:
         """Compute what is the same for all shoppers. All demand falls alike, so its order is the same at any time."""
@@ -317,10 +377,10 @@ class Behaviour:
         if model is not None:
             places, days = own.places[:LINEAR_OWN], since[:LINEAR_OWN]
             weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), _recent(days)])
-            linear = model.sums(places, weightings, len(self.items))
-        together, (others, number, worth) = self._together(own, since, ts)
+            linear = model.sums(places, weightings)
+        paired, together, (others, number, worth) = self._together(own, since, ts)
         anchors = Anchors(own.places, since, others, number, worth, model)
-        return Scores(ts, own, since, together, linear, anchors)
+        return Scores(ts, own, since, paired, together, linear, anchors)
 
     def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
         """Which of a shopper's items may be offered again, bool [m]: bought ones only once they :func:`are_due`."""
@@ -329,121 +389,210 @@ class Behaviour:
         found: npt.NDArray[np.bool_] = (own.times == 0) | due
         return found
 
-    def _together(self, own: OwnItems, since: Floats, ts: int) -> tuple[Floats, tuple[Places, Places, Floats]]:
-        count, values = len(self.items), self.items.values
-        found = np.zeros((len(GROUPS["together"]), count))
+    def _together(
+        self, own: OwnItems, since: Floats, ts: int
+    ) -> tuple[Places, Floats, tuple[Places, Places, Floats]]:
+        """Of the items touched together with the shopper's: places, the group ``together``, and the pairs."""
         places = own.places[:PAIRED_OWN]
         rows = [self.pairs.row(place) for place in places.tolist()]
         lengths = [len(others) for others, _ in rows]
         if not sum(lengths):
-            return found, (places[:0], places[:0], since[:0])
+            return places[:0], np.zeros((len(GROUPS["together"]), 0)), (places[:0], places[:0], since[:0])
         others = np.concatenate([row[0] for row in rows])
         counts = np.concatenate([row[1] for row in rows])
         number = np.repeat(np.arange(len(places)), lengths)
-        theirs = np.maximum(counts, values[others, VISITS])
-        mine = np.maximum(counts, values[places, VISITS][number])
+        visits = self.items.values[:, VISITS]
+        theirs = np.maximum(counts, visits[others])
+        mine = np.maximum(counts, visits[places][number])
         cosines = counts / np.sqrt(theirs * mine)
         unit = visit_weight(ts)
         shares = counts / unit / (theirs / unit + 1.0)
         month = np.exp2(-since[: len(places)] / 30)[number]
         last = since[: len(places)][number] <= since[0] + 1 / 24
-        found[0] = np.bincount(others, cosines, count)
-        found[1] = np.bincount(others, month * cosines, count)
         most = (0.3 + month) * cosines
-        np.maximum.at(found[2], others, most)
-        found[3] = np.bincount(others, shares, count)
-        found[4] = np.bincount(others, last * cosines, count)
-        return found, (others, number, most)
+        self._positions.list(others, len(self.items))
+        first = self._positions.find(others, others) == np.arange(len(others))
+        paired = others[first]
+        self._positions.list(paired, len(self.items))
+        at = self._positions.find(paired, others)
+        found = np.zeros((len(GROUPS["together"]), len(paired)))
+        for row, values in ((0, cosines), (1, month * cosines), (3, shares), (4, last * cosines)):
+            found[row] = np.bincount(at, values, len(paired))
+        np.maximum.at(found[2], at, most)
+        return paired, found, (others, number, most)
 
     def candidates(self, scores: Scores, limits: Mapping[str, int]) -> dict[str, Places]:
         """The best items of each source that is named with a limit, best first.
 
         ``own`` are the shopper's items by demand; ``linear``, ``together``, ``week``, ``day`` and ``new`` are others.
         """
-        own = np.zeros(len(self.items), np.bool_)
-        own[scores.own.places] = True
+        mine, positions = scores.own.places, self._positions
+        positions.list(mine, len(self.items))
+
+        def others(places: Places) -> npt.NDArray[np.bool_]:
+            return positions.find(mine, places) < 0
+
         found: dict[str, Places] = {}
         for source, limit in limits.items():
             match source:
                 case "own":
-                    found[source] = _best(scores.own.places, scores.own.demand, limit)
+                    found[source] = _best(mine, scores.own.demand, limit)
                 case "together":
-                    found[source] = _positive(scores.together[1], own, limit)
-                case "linear" if scores.linear is not None:
-                    found[source] = _positive(scores.linear[2], own, limit)
+                    found[source] = _positive(scores.paired, scores.together[1], others, limit)
+                case "linear" if scores.linear is not None and scores.anchors.model is not None:
+                    found[source] = _positive(scores.anchors.model.places, scores.linear[2], others, limit)
                 case "week" | "day" | "new":
                     listed: Places = getattr(self.lists, source)
-                    found[source] = listed[~own[listed]][:limit]
+                    found[source] = listed[others(listed)][:limit]
         return found
 
-    def features(self, scores: Scores, places: Places, text: Floats) -> Reals:
-        """Features of some items, float32 [n, F], columns as :data:`FEATURES`; NaN where something is not known.
+    def features(self, scores: Sequence[Scores], places: Sequence[Places], texts: Sequence[Floats]) -> Reals:
+        """Features of some items for each of some shoppers, float32 [n, F], one shopper's rows after the other's;
+        columns as :data:`FEATURES`, NaN where something is not known.
 
         Parameters
         ----------
-        text
-            float [n, 3]: :func:`text_matches` of the same items.
+        places
+            Of each shopper's items, distinct; n in all.
+        texts
+            float [k, 3] each: :func:`text_matches` of the same items.
         """
-        items, own, ts = self.items, scores.own, scores.ts
+        found = np.empty((len(FEATURES), sum(map(len, places))), np.float32)
+        sizes = [len(some) for some in places]
+        every = np.concatenate([*places, np.zeros(0, np.int64)])
+        ts = np.repeat(np.array([one.ts for one in scores], np.float64), sizes)
+        columns = [*self._of_items(every, ts), *self._of_shoppers(scores, places, every, ts)]
+        for column, values in zip(found, columns, strict=False):
+            column[:] = values
+        end = 0
+        for one, some, text in zip(scores, places, texts, strict=True):
+            begin, end = end, end + len(some)
+            self._positions.list(one.paired, len(self.items))
+            at = self._positions.find(one.paired, some)
+            together = one.together[:, at] if one.together.size else np.zeros((len(one.together), len(some)))
+            together[:, at < 0] = 0.0
+            found[_TOGETHER, begin:end] = together
+            found[_LINEAR, begin:end] = one.linear_of(some)
+            found[_TEXT, begin:end] = text.T
+            found[_SHOPPER, begin:end] = np.array(_of_shopper(one.own, one.ts))[:, None]
+        return found.T
+
+    def _of_items(self, places: Places, ts: Floats) -> list[Floats]:
+        """The groups ``popularity`` and ``item``: what is the same for all shoppers at the times (ms) of rows."""
+        items = self.items
         values = items.values[places]
         demand = items.demand(ts, places)
         _, day, week, month, quarter = demand.T
-        at = np.full(len(items), -1)
-        at[own.places] = np.arange(len(own.places))
-        mine = at[places]
-        price = items.prices[places]
-        weights = np.where(np.isnan(items.prices[own.places]), 0.0, np.maximum(own.times, 0.2))
-        usual, spread = _mean_and_spread(np.nan_to_num(items.prices[own.places]), weights)
-        together = scores.together[:, places]
-        linear = np.full((3, len(places)), np.nan) if scores.linear is None else scores.linear[:, places]
-        columns = [
-            *np.log1p(demand).T,
+        return [
+            *np.log1p(demand.T),
             np.log((day + 0.5) / (week / 7 + 0.5)),
             np.log((week + 1) / (month * 7 / 30 + 1)),
             np.log((month + 2) / (quarter * 30 / 91 + 2)),
-            *np.log1p(np.maximum(0.0, items.bought_by_new(ts, places))).T,
+            *np.log1p(np.maximum(0.0, items.bought_by_new(ts, places).T)),
             np.log1p(values[:, BUYERS]),
             np.where(values[:, FIRST] > 0, np.maximum(0.0, ts - values[:, FIRST]) / DAY_MS, np.nan),
-            price,
+            items.prices[places],
             items.repeated(places),
-            price - usual,
-            np.abs(price - usual) / spread,
-            *self._own(own, mine, ts),
-            *self._due(own, mine, places, ts),
-            *together,
-            *linear,
-            *text.T,
         ]
-        columns += [np.full(len(places), value) for value in _of_shopper(own, ts)]
-        return np.column_stack(columns).astype(np.float32)
 
-    def _own(self, own: OwnItems, mine: Places, ts: int) -> list[Floats]:
-        """The group ``own``; ``mine`` are the numbers of the items among the shopper's, -1 where there is none."""
-        visits = own.visits_ms
-        count = len(visits)
-        first, last = np.nan_to_num(own.first_ms), np.nan_to_num(own.last_ms)
-        bought = own.times > 0
-        known = {
-            "times": own.times,
-            "demand_own": own.demand / forward(ts, HALF_LIFE),
-            "times_a_visit": own.times / max(1, count),
-            "times_a_visit_since": own.times / np.maximum(1, count - np.searchsorted(visits, first, "left")),
-            "days_since": np.where(bought, np.maximum(0.0, ts - last) / DAY_MS, np.nan),
-            "visits_since": np.where(bought, count - np.searchsorted(visits, last, "right"), np.nan),
-            "days_touched": own.since(ts),
-        }
-        empty = dict.fromkeys(("times", "demand_own", "times_a_visit", "times_a_visit_since"), 0.0)
-        return [_taken(values, mine, empty.get(name, np.nan)) for name, values in known.items()]
+    def _of_shoppers(
+        self, scores: Sequence[Scores], places: Sequence[Places], every: Places, ts: Floats
+    ) -> list[Floats]:
+        """The groups ``price``, ``own`` and ``due``, of all rows."""
+        owns = _Owned([one.own for one in scores], [one.ts for one in scores], self.items.prices)
+        sizes = [len(some) for some in places]
+        mine, end = np.full(len(every), -1), 0
+        for one, some, begin in zip(scores, places, owns.starts, strict=True):
+            at = slice(end, end + len(some))
+            end = at.stop
+            self._positions.list(one.own.places, len(self.items))
+            found = self._positions.find(one.own.places, some)
+            mine[at] = np.where(found >= 0, found + begin, -1)
+        apart = self.items.prices[every] - np.repeat(owns.usual_price, sizes)
+        intervals = np.log1p(self.items.intervals(every))
+        since = _taken(owns.since_bought, mine, np.nan)
+        return [
+            apart,
+            np.abs(apart) / np.repeat(owns.price_spread, sizes),
+            *(_taken(values, mine, empty) for values, empty in owns.columns()),
+            np.log1p(since) - intervals,
+            _taken(owns.since_bought / (owns.interval + 1), mine, np.nan),
+            since / np.repeat(owns.gaps + 1, sizes),
+            intervals,
+        ]
 
-    def _due(self, own: OwnItems, mine: Places, places: Places, ts: int) -> list[Floats]:
-        """The group ``due``: the time since the last purchase against usual intervals."""
-        intervals = np.log1p(self.items.intervals(places))
-        since = np.where(own.times > 0, np.maximum(0.0, ts - own.last_ms) / DAY_MS, np.nan)
+
+class _Owned:
+    """The items of several shoppers, one shopper's after the other's, and what is known of each; arrays [m].
+
+    Parameters
+    ----------
+    owns, ts
+        The shoppers' items, and a time (ms) for each shopper.
+    prices
+        Logarithms of the prices of all items by place.
+    """
+
+    def __init__(self, owns: Sequence[OwnItems], ts: Sequence[int], prices: Floats) -> None:
+        sizes = [len(own.places) for own in owns]
+        shopper = np.repeat(np.arange(len(owns)), sizes)
+        self.starts = np.cumsum([0, *sizes[:-1]]).tolist() if sizes else []
+        now = np.array(ts, np.float64)[shopper]
+
+        def joined(name: str) -> Floats:
+            return np.concatenate([getattr(own, name) for own in owns]) if owns else np.zeros(0)
+
+        self.times, last, first = joined("times"), joined("last_ms"), joined("first_ms")
+        self.demand = joined("demand") / forward(now, HALF_LIFE)
+        self.since_touched = np.maximum(0.0, now - joined("touched_ms")) / DAY_MS
+        self.since_bought = np.where(self.times > 0, np.maximum(0.0, now - last) / DAY_MS, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
-            interval = np.where(own.times > 1, (own.last_ms - own.first_ms) / DAY_MS / (own.times - 1), np.nan)
-        of_own = _taken(since / (interval + 1), mine, np.nan)
-        since_each = _taken(since, mine, np.nan)
-        return [np.log1p(since_each) - intervals, of_own, since_each / (own.gap() + 1), intervals]
+            self.interval = np.where(self.times > 1, (last - first) / DAY_MS / (self.times - 1), np.nan)
+        self.gaps = np.array([own.gap() for own in owns])
+        self.visits, self.visits_before, self.visits_since = _visits(owns, shopper, first, last)
+        price = prices[joined("places").astype(np.int64)]
+        weights = np.where(np.isnan(price), 0.0, np.maximum(self.times, 0.2))
+        price = np.nan_to_num(price)
+        total, sums, squares = (
+            np.bincount(shopper, values, len(owns)) for values in (weights, weights * price, weights * price**2)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.usual_price = np.where(total > 0, sums / total, np.nan)
+            apart = np.maximum(0.01, squares / total - self.usual_price**2)
+        self.price_spread = np.sqrt(np.where(total > 0, apart, 0.01))
+
+    def columns(self) -> list[tuple[Floats, float]]:
+        """The group ``own``, with the value for items that are not the shopper's."""
+        since_first = np.maximum(1, self.visits - self.visits_before)
+        return [
+            (self.times, 0.0),
+            (self.demand, 0.0),
+            (self.times / np.maximum(1, self.visits), 0.0),
+            (self.times / since_first, 0.0),
+            (self.since_bought, np.nan),
+            (np.where(self.times > 0, self.visits_since, np.nan), np.nan),
+            (self.since_touched, np.nan),
+        ]
+
+
+_LATEST_MS = (1 << 43) - 1
+
+
+def _visits(
+    owns: Sequence[OwnItems], shopper: Places, first: Floats, last: Floats
+) -> tuple[Places, Places, Places]:
+    """Of each item, int64 [m], the shopper's visits, those before its first purchase and those after its last one."""
+    counts = np.array([len(own.visits_ms) for own in owns], np.int64)
+    ends = np.cumsum(counts)
+
+    def keys(of: Places, times: Floats) -> Places:
+        return (of << 43) | np.minimum(np.nan_to_num(times), _LATEST_MS).astype(np.int64)
+
+    visits = np.concatenate([own.visits_ms for own in owns]) if owns else np.zeros(0)
+    known = keys(np.repeat(np.arange(len(owns)), counts), visits)  # ascending, as each shopper's are
+    before = np.searchsorted(known, keys(shopper, first), "left") - (ends - counts)[shopper]
+    after = ends[shopper] - np.searchsorted(known, keys(shopper, last), "right")
+    return counts[shopper], before, after
 
 
 def text_matches(vectors: Reals, own: Reals, since: Floats) -> Floats:
@@ -453,16 +602,20 @@ def text_matches(vectors: Reals, own: Reals, since: Floats) -> Floats:
     ----------
     vectors, own, since
         Unit vectors of the items, float32 [n, D], and of the shopper's, [m, D], newest first, with days [m] since each
-        was touched. A vector of zeros is not known.
+        was touched. A vector of zeros is not known; of an item whose vector is not finite nothing is.
     """
     found = np.full((len(vectors), 3), np.nan)
     if len(own) and len(vectors):
-        weights = np.exp2(-since / 30)
-        centre = own.T @ weights.astype(np.float32)
-        cosines = vectors @ own.T
-        found[:, 0] = vectors @ (centre / max(float(np.linalg.norm(centre)), 1e-9))
-        found[:, 1] = (cosines * (0.5 + 0.5 * weights)).max(1)
-        found[:, 2] = cosines[:, :NEWEST].max(1)
+        weights = np.exp2(-since / 30).astype(np.float32)
+        centre = weights @ own
+        centre /= max(float(np.linalg.norm(centre)), 1e-9)
+        with np.errstate(invalid="ignore", over="ignore"):
+            cosines = vectors @ np.concatenate([own, centre[None]]).T
+        cosines[~np.isfinite(cosines).all(1)] = np.nan
+        found[:, 0] = cosines[:, -1]
+        found[:, 2] = cosines[:, : min(NEWEST, len(own))].max(1)
+        cosines[:, :-1] *= np.float32(0.5) + np.float32(0.5) * weights
+        found[:, 1] = cosines[:, :-1].max(1)
     return found
 
 
@@ -506,19 +659,12 @@ def _recent(days: Floats) -> Floats:
     return found
 
 
-def _positive(values: Floats, own: npt.NDArray[np.bool_], limit: int) -> Places:
-    """The places of the highest values above zero that are not the shopper's own."""
-    others = np.flatnonzero((values > 0) & ~own)
-    return _best(others, values[others], limit)
-
-
-def _mean_and_spread(values: Floats, weights: Floats) -> tuple[float, float]:
-    """The weighted mean, NaN without weight, and deviation, at least 0.1."""
-    total = float(weights.sum())
-    if not total:
-        return float("nan"), 0.1
-    mean = float((weights * values).sum() / total)
-    return mean, float(np.sqrt(max(0.01, float((weights * values**2).sum() / total) - mean**2)))
+def _positive(
+    places: Places, values: Floats, others: Callable[[Places], npt.NDArray[np.bool_]], limit: int
+) -> Places:
+    """Those of some places of the highest values above zero that are not the shopper's own."""
+    kept = (values > 0) & others(places)
+    return _best(places[kept], values[kept], limit)
 
 
 def _of_shopper(own: OwnItems, ts: int) -> tuple[float, ...]:

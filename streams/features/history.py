@@ -169,7 +169,7 @@ class Replay:
         """Features of some items."""
         nearest = scores.own.places[:PAIRED_OWN]
         text = text_matches(self.vectors[places], self.vectors[nearest], scores.since[: len(nearest)])
-        return self.behaviour.features(scores, places, text)
+        return self.behaviour.features([scores], [places], [text])
 
     def candidates(self, scores: Scores) -> tuple[Places, npt.NDArray[np.int64]]:
         """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""

@@ -111,6 +111,7 @@ class ItemStatistics:
         self.ids: list[str] = []
         self._places: dict[str, int] = {}
         self._values, self._prices = np.zeros((64, WIDTH)), np.full(64, np.nan)
+        self._usual: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -155,7 +156,7 @@ class ItemStatistics:
 
     def put(self, place: int, shards: Sequence[Floats]) -> None:
         """Replace an item's statistics by the sum of what the shards hold, float64 [WIDTH] each."""
-        total = np.zeros(WIDTH)
+        total, self._usual = np.zeros(WIDTH), None
         rows = [row for row in shards if len(row) == WIDTH and np.isfinite(row).all()]
         if rows:
             held = np.stack(rows)
@@ -183,7 +184,7 @@ class ItemStatistics:
 
     def purchase(self, places: Places, ts: int, firsts: Floats, lasts: Floats) -> None:
         """A shopper bought distinct items at a time (ms), had bought them first and last at times (ms; NaN: never)."""
-        values = self._values
+        values, self._usual = self._values, None
         new = np.isnan(firsts)
         values[places[new], NEW] += forward(ts, _NEW)
         values[places[new], BUYERS] += 1
@@ -193,10 +194,10 @@ class ItemStatistics:
         earlier = ts < firsts
         values[again[earlier], NEW] += forward(ts, _NEW) - forward(firsts[earlier][:, None], _NEW)
 
-    def demand(self, ts: int, places: Places | slice = slice(None)) -> Floats:
-        """Demand by half-life at a time (ms), float64 [n, 5]. That of an hour and of a day is taken at most a half-life
+    def demand(self, ts: int | Floats, places: Places | slice = slice(None)) -> Floats:
+        """Demand by half-life at a time (ms), or at one for each item, float64 [n, 5]. That of an hour and of a day is taken at most a half-life
         before their origin: a late event's time may be so long before it that no double holds the quotient."""
-        values = self.values[places]
+        values, ts = self.values[places], np.asarray(ts)[..., None]
         short = values[:, :2] / np.maximum(0.5, forward(ts, _SHORT, values[:, ORIGINS]))
         return np.concatenate([short, values[:, 2:5] / forward(ts, _LONG)], axis=1)
 
@@ -221,24 +222,30 @@ class ItemStatistics:
         rounded: Floats = found.round(9)
         return rounded
 
-    def bought_by_new(self, ts: int, places: Places | slice = slice(None)) -> Floats:
-        """First purchases by half-life at a time (ms), float64 [n, 2]."""
-        found: Floats = self.values[places, NEW] / forward(ts, _NEW)
+    def bought_by_new(self, ts: int | Floats, places: Places | slice = slice(None)) -> Floats:
+        """First purchases by half-life at a time (ms), or at one for each item, float64 [n, 2]."""
+        found: Floats = self.values[places, NEW] / forward(np.asarray(ts)[..., None], _NEW)
         return found
 
     def repeated(self, places: Places) -> Floats:
         """Further purchases for each buyer of some items, shrunk towards the shop's, float64 [m]."""
-        values, some = self.values, self.values[places]
-        usual = values[:, REPEATS].sum() / max(1.0, values[:, BUYERS].sum())
+        some, usual = self.values[places], self._usually()[0]
         found: Floats = (some[:, REPEATS] + BUYERS_SHRINKAGE * usual) / (some[:, BUYERS] + BUYERS_SHRINKAGE)
         return found
 
     def intervals(self, places: Places | slice = slice(None)) -> Floats:
         """Usual days between a shopper's purchases of each item, shrunk towards the shop's, float64 [n]."""
-        values = self.values
-        usual = values[:, DAYS].sum() / max(1.0, values[:, REPEATS].sum())
+        values, usual = self.values, self._usually()[1]
         found: Floats = (values[places, DAYS] + SHRINKAGE * usual) / (values[places, REPEATS] + SHRINKAGE)
         return found
+
+
+    def _usually(self) -> tuple[float, float]:
+        """The shop's further purchases for each buyer, and days between purchases."""
+        if self._usual is None:
+            buyers, repeats, days = self.values[:, [BUYERS, REPEATS, DAYS]].sum(0).tolist()
+            self._usual = repeats / max(1.0, buyers), days / max(1.0, repeats)
+        return self._usual
 
 
 _SHORT, _LONG, _NEW = np.array(HALF_LIVES[:2]), np.array(HALF_LIVES[2:]), np.array(NEW_HALF_LIVES)

@@ -4,9 +4,8 @@ Pure: takes the slots that each source found and returns their union; knows noth
 counts, over many shelves, how many of the top items each source found.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from typing import Literal, get_args
 
 import numpy as np
@@ -63,10 +62,21 @@ class Candidates:
         return Candidates(np.concatenate([self.slots, more]), np.pad(self.sources, (0, len(more))))
 
 
+def distinct(slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each slot once, in the order of first places.
+
+    Examples
+    --------
+    >>> distinct(np.array([7, 4, 7, 5])).tolist()
+    [7, 4, 5]
+    """
+    return slots[np.sort(np.unique(slots, return_index=True)[1])]
+
+
 def union(
     sources: Mapping[Source, NDArray[np.int64]],
     caps: CandidatesConfig,
-    exclude: Container[int] = frozenset(),
+    exclude: Collection[int] = (),
     total: int | None = None,
 ) -> Candidates:
     """Merge what the sources found: every source's best, then every source's second best, and so on.
@@ -99,15 +109,24 @@ def union(
     >>> [(slot, source_names(mask)) for slot, mask in zip(merged.slots.tolist(), merged.sources.tolist())]
     [(4, 'vector'), (5, 'vector+trending'), (9, 'trending')]
     """
-    found = {source: slots[: getattr(caps, source)].tolist() for source, slots in sources.items()}
-    masks = dict.fromkeys(chain.from_iterable(zip_longest(*found.values(), fillvalue=-1)), 0)
-    masks.pop(-1, None)
-    for source, slots in found.items():
-        bit = BITS[source]
-        for slot in slots:
-            masks[slot] |= bit
-    kept = [slot for slot in masks if slot not in exclude][: caps.total if total is None else total]
-    return Candidates(np.array(kept, dtype=np.int64), np.array([masks[slot] for slot in kept], dtype=np.uint16))
+    found = [slots[: getattr(caps, source)] for source, slots in sources.items()]
+    sizes = [len(slots) for slots in found]
+    if not sum(sizes):
+        return Candidates(np.zeros(0, np.int64), np.zeros(0, np.uint16))
+    turns = np.argsort(np.concatenate([np.arange(size) for size in sizes]), kind="stable")
+    slots = np.concatenate(found)[turns]
+    bits = np.repeat(np.array([BITS[source] for source in sources], np.uint16), sizes)[turns]
+    by_slot = np.argsort(slots, kind="stable")
+    ordered = slots[by_slot]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    masks = np.bitwise_or.reduceat(bits[by_slot], starts)
+    first = np.argsort(by_slot[starts])  # each slot at its first turn
+    slots, masks = ordered[starts][first], masks[first]
+    if len(exclude):
+        kept = ~np.isin(slots, list(exclude))
+        slots, masks = slots[kept], masks[kept]
+    most = caps.total if total is None else total
+    return Candidates(slots[:most], masks[:most])
 
 
 @dataclass(frozen=True, slots=True)

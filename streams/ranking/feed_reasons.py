@@ -64,10 +64,10 @@ def of_feed(
     if not rows:
         return []
     shown = np.asarray(rows, np.int64)
-    near, alike = _nearest(ranked, shown, catalogue)
+    near, alike = _nearest(ranked, shown)
     best = _best(ranked, by_scorer, shown, _holds(ranked, shown, alike), ranker)
     due = _due(ranked, shown).tolist()
-    ids = [catalogue.item(slot).item_id for slot in ranked.candidates.slots[shown].tolist()]
+    ids = catalogue.ids(ranked.candidates.slots[shown])
     paired = np.flatnonzero(best == KINDS.index("together"))
     anchors = dict(zip(paired.tolist(), ranked.anchors(shown[paired]), strict=True))
     found = []
@@ -131,12 +131,11 @@ def _best(
     return np.where(holds.any(1), worth.argmax(1), -1)
 
 
-def _nearest(
-    ranked: Ranked, shown: NDArray[np.int64], catalogue: Catalog
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _nearest(ranked: Ranked, shown: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """What of the past each item has the highest cosine to, int64 [k], and whether the two are alike."""
     if not len(ranked.vectors):
         return np.zeros(len(shown), np.int64), np.zeros(len(shown), np.bool_)
-    cosines = catalogue.item_store.pooled(ranked.candidates.slots[shown]).astype(np.float32) @ ranked.vectors.T
+    with np.errstate(invalid="ignore", over="ignore"):
+        cosines = ranked.pooled[shown] @ ranked.vectors.T
     best = cosines.argmax(1)
     return best, cosines[np.arange(len(best)), best] >= ALIKE

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packaged
 from streams.catalog.attributes import Matching
-from streams.catalog.catalog import Catalog
 from streams.config import CandidatesConfig
-from streams.features.behaviour import FEATURES, PAIRED_OWN, Anchors, Behaviour, ItemModel, text_matches
-from streams.features.items import DAY_MS, ItemStatistics, log_price
+from streams.features.behaviour import FEATURES, PAIRED_OWN, Anchors, Behaviour, ItemModel, Scores, text_matches
+from streams.features.items import DAY_MS, ItemStatistics
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper
-from streams.ranking.candidates import Candidates, Source, union
+from streams.ranking.alignment import Alignment
+from streams.ranking.candidates import Candidates, Source, distinct, union
 from streams.ranking.context import Queries
 
 BY_BEHAVIOUR: tuple[Source, ...] = ("own", "linear", "together", "week", "day", "new")
@@ -99,13 +100,38 @@ class FeedRanker:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Feed:
+    """A feed to make: what its candidates are found by.
+
+    Attributes
+    ----------
+    sources
+        What sources beside behaviour found.
+    own
+        What the shopper did with each item.
+    asked
+        The shopper's queries that count; they are encoded.
+    ts
+        The time of the feed, epoch ms.
+    matching
+        The items that it may show, if not all; the newest of them fill places that are left.
+    """
+
+    sources: Mapping[Source, Slots]
+    own: OwnItems
+    asked: Sequence[Asked]
+    ts: int
+    matching: Matching | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
     """The candidates of a feed, their scores by behaviour, and what these are made of.
 
     Attributes
     ----------
-    scores, features
-        float32 [n] and [n, F].
+    scores, features, pooled
+        float32 [n], [n, F] and [n, D]; the last are the candidates' vectors.
     places
         int64 [n]: of the candidates among the statistics.
     owed
@@ -120,6 +146,7 @@ class Ranked:
     candidates: Candidates
     scores: Floats
     features: Floats
+    pooled: Floats
     places: Slots
     owed: Anchors
     past: Sequence[tuple[str, str]]
@@ -138,70 +165,101 @@ class Ranked:
             candidates=self.candidates.keep(mask),
             scores=self.scores[mask],
             features=self.features[mask],
+            pooled=self.pooled[mask],
             places=self.places[mask],
         )
 
 
-def feed(
-    sources: Mapping[Source, Slots],
-    own: OwnItems,
-    asked: Sequence[Asked],
-    ts: int,
-    *,
-    catalogue: Catalog,
-    behaviour: Behaviour,
-    ranker: FeedRanker,
-    queries: Queries,
-    caps: CandidatesConfig,
-    matching: Matching | None = None,
-) -> Ranked:
-    """The best candidates of a feed by behaviour, at most ``caps.total``.
+class Feeds:
+    """Finds and ranks the candidates of feeds.
 
     Parameters
     ----------
-    sources
-        What sources beside behaviour found.
-    own
-        What the shopper did with each item.
-    asked
-        The shopper's queries that count; they are encoded.
-    ts
-        The time of the feed, epoch ms.
-    matching
-        The items that it may show, if not all; the newest of them fill places that are left.
+    alignment
+        Of a worker's catalogue and statistics.
+    behaviour
+        What the latter say; its items are those of the alignment.
     """
-    items = behaviour.items
-    newest = None if matching is None else matching.newest(caps.total)
-    # All that may be shown has a place before the shopper's scores are made, which are of every place.
-    for slots in sources.values() if newest is None else (*sources.values(), newest):
-        items.places([catalogue.item(slot).item_id for slot in slots.tolist()])
-    _price(items, catalogue, own.places)
-    scores = behaviour.scores(own, ts, ranker.model(items))
-    limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
-    found: dict[Source, Slots] = dict(sources)
-    searched = limits if matching is None else {source: limit and SEARCHED for source, limit in limits.items()}
-    for source, best in behaviour.candidates(scores, searched).items():
-        slots = catalogue.slots([items.ids[place] for place in best.tolist()])
-        if matching is not None:
-            slots = matching.keep(slots)[: limits[source]]
-        name: Source = source  # type: ignore[assignment]
-        # What goes with all newest items comes before what goes with the last two, which would take all places.
-        found[name] = np.array(list(dict.fromkeys([*slots.tolist(), *found.get(name, ())])), np.int64)
-    merged = union(found, caps, total=MOST)
-    if newest is not None:
-        merged = merged.filled(newest, caps.total)
-    places = items.places([catalogue.item(slot).item_id for slot in merged.slots.tolist()])
-    _price(items, catalogue, places)
-    past, vectors, since = _past(own, asked, ts, items=items, catalogue=catalogue, queries=queries)
-    pooled = np.nan_to_num(catalogue.item_store.pooled(merged.slots).astype(np.float32))
-    features = behaviour.features(scores, places, text_matches(pooled, vectors, since))
-    order = (ranker.first or ranker.ranker).scores(features)
-    ranked = Ranked(merged, order, features, places, scores.anchors, past, vectors, items)
-    if len(merged) > caps.total:
-        kept = np.zeros(len(merged), np.bool_)
-        kept[np.argpartition(-order, caps.total)[: caps.total]] = True
-        ranked = ranked.keep(kept)
-    return ranked if ranker.first is None else replace(ranked, scores=ranker.ranker.scores(ranked.features))
+
+    def __init__(
+        self,
+        alignment: Alignment,
+        behaviour: Behaviour,
+        ranker: FeedRanker,
+        queries: Queries,
+        caps: CandidatesConfig,
+    ) -> None:
+        self.alignment, self.behaviour, self.ranker = alignment, behaviour, ranker
+        self.queries, self.caps = queries, caps
+        self.catalogue = alignment.catalogue
+
+    def rank(self, feeds: Sequence[Feed]) -> list[Ranked]:
+        """The best candidates by behaviour of each feed, at most ``caps.total``."""
+        items = self.behaviour.items
+        model = self.ranker.model(items)
+        scores, merged, past, texts, pooled = [], [], [], [], []
+        for feed in feeds:
+            self.alignment.price(feed.own.places, self.alignment.slots(feed.own.places))
+            scores.append(self.behaviour.scores(feed.own, feed.ts, model))
+            merged.append(self._candidates(feed, scores[-1]))
+            past.append(_past(feed, items=items, alignment=self.alignment, queries=self.queries))
+            pooled.append(self.catalogue.item_store.pooled(merged[-1].slots))
+            texts.append(text_matches(pooled[-1], past[-1].vectors, past[-1].since))
+        places = [self.alignment.places(one.slots) for one in merged]
+        if places:
+            self.alignment.price(np.concatenate(places), np.concatenate([one.slots for one in merged]))
+        features = self.behaviour.features(scores, places, texts)
+        sizes = [len(one) for one in merged]
+        order = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
+        found, end = [], 0
+        for number, one in enumerate(merged):
+            begin, end = end, end + len(one)
+            kept = self._best(order[begin:end])
+            rows = begin + kept
+            found.append(
+                Ranked(
+                    Candidates(one.slots[kept], one.sources[kept]),
+                    order[rows],
+                    features[rows],
+                    pooled[number][kept],
+                    places[number][kept],
+                    scores[number].anchors,
+                    past[number].named,
+                    past[number].vectors,
+                    items,
+                )
+            )
+        return self._again(found) if self.ranker.first is not None else found
+
+    def _best(self, order: Floats) -> Slots:
+        """The numbers of the candidates that stay, ascending."""
+        if len(order) <= self.caps.total:
+            return np.arange(len(order))
+        found: Slots = np.sort(np.argpartition(-order, self.caps.total)[: self.caps.total])
+        return found
+
+    def _again(self, found: Sequence[Ranked]) -> list[Ranked]:
+        """The same candidates, scored by what ranks those that the first stage has left."""
+        sizes = [len(one.scores) for one in found]
+        features = np.concatenate([one.features for one in found])
+        parts = np.split(self.ranker.ranker.scores(features, sizes), np.cumsum(sizes[:-1]))
+        return [replace(one, scores=scores) for one, scores in zip(found, parts, strict=True)]
+
+    def _candidates(self, feed: Feed, scores: Scores) -> Candidates:
+        """The union of all sources, at most :data:`MOST`."""
+        matching, caps = feed.matching, self.caps
+        limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
+        found: dict[Source, Slots] = dict(feed.sources)
+        searched = limits if matching is None else {source: limit and SEARCHED for source, limit in limits.items()}
+        for source, best in self.behaviour.candidates(scores, searched).items():
+            slots = self.alignment.held(best)
+            if matching is not None:
+                slots = matching.keep(slots)[: limits[source]]
+            name: Source = source  # type: ignore[assignment]
+            # What goes with all newest items comes before what goes with the last two, which would take all places.
+            found[name] = distinct(np.concatenate([slots, found[name]])) if name in found else slots
+        merged = union(found, caps, total=MOST)
+        return merged if matching is None else merged.filled(matching.newest(caps.total), caps.total)
 
 
 def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
@@ -212,37 +270,31 @@ def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
     return OwnItems.of(items.places(ids), rows, shopper.visits)
 
 
-def _price(items: ItemStatistics, catalogue: Catalog, places: Slots) -> None:
-    """Take the prices of items from the catalogue."""
-    for place in places.tolist():
-        slot = catalogue.slot(items.ids[place])
-        price = catalogue.item(slot).price if slot is not None else None
-        if price is not None:
-            items.prices[place] = log_price(price)
-
-
-def _past(
-    own: OwnItems,
-    asked: Sequence[Asked],
-    ts: int,
-    *,
-    items: ItemStatistics,
-    catalogue: Catalog,
-    queries: Queries,
-) -> tuple[list[tuple[str, str]], Floats, NDArray[np.float64]]:
-    """The shopper's newest items and queries that texts are compared with, newest first: kind of reason and part, unit
+class _Past(NamedTuple):
+    """A shopper's newest items and queries that texts are compared with, newest first: kind of reason and part, unit
     vectors, float32 [h, D], and days since, float64 [h]."""
-    newest = zip(own.places[:PAIRED_OWN].tolist(), own.since(ts).tolist(), strict=False)
-    held = [(slot, day) for place, day in newest if (slot := catalogue.slot(items.ids[place])) is not None]
-    vectors = [*catalogue.item_store.pooled(np.array([slot for slot, _ in held], np.int64))] if held else []
-    vectors += [queries.get(one.query).encoded.pooled for one in asked]
-    since = np.array([day for _, day in held] + [max(0, ts - one.time_ms) / DAY_MS for one in asked])
-    if not vectors:
-        return [], np.zeros((0, catalogue.encoder.dim), np.float32), since
+
+    named: Sequence[tuple[str, str]]
+    vectors: Floats
+    since: NDArray[np.float64]
+
+
+def _past(feed: Feed, *, items: ItemStatistics, alignment: Alignment, queries: Queries) -> _Past:
+    catalogue, places = alignment.catalogue, feed.own.places[:PAIRED_OWN]
+    slots = alignment.slots(places)
+    held = slots >= 0
+    asked = [queries.get(one.query).encoded.pooled for one in feed.asked]
+    since = np.concatenate(
+        [feed.own.since(feed.ts)[:PAIRED_OWN][held], [max(0, feed.ts - one.time_ms) / DAY_MS for one in feed.asked]]
+    )
+    if not len(since):
+        return _Past([], np.zeros((0, catalogue.encoder.dim), np.float32), since)
     order = np.argsort(since, kind="stable")
-    past = [("like", catalogue.item(slot).item_id) for slot, _ in held] + [("searched", one.query) for one in asked]
-    mine = np.nan_to_num(np.stack(vectors).astype(np.float32))[order]
-    return [past[number] for number in order.tolist()], mine, since[order]
+    named = [("like", items.ids[place]) for place in places[held].tolist()]
+    named += [("searched", one.query) for one in feed.asked]
+    vectors = np.concatenate([catalogue.item_store.pooled(slots[held]), *(one[None] for one in asked)])
+    mine = np.nan_to_num(vectors[order].astype(np.float32, copy=False))
+    return _Past([named[number] for number in order.tolist()], mine, since[order])
 
 
 def _scaled(values: Floats) -> Floats:

@@ -25,10 +25,11 @@ from streams.features.shopper import Shopper
 from streams.features.trending import Trending
 from streams.ranking import reasons
 from streams.ranking.assignment import CHAMPION, SHARED
-from streams.ranking.candidates import Candidates, Source, source_names, union
+from streams.ranking.alignment import Alignment
+from streams.ranking.candidates import Candidates, Source, distinct, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import of_feed
-from streams.ranking.feeds import FeedRanker, Ranked, feed, own_items
+from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
 from streams.redis import keys
 
@@ -151,6 +152,7 @@ class Recommender:
         self.queries = Queries(catalogue.encoder) if queries is None else queries
         self.behaviour = Behaviour() if behaviour is None else behaviour
         self.feeds = FeedRanker.packaged() if feeds is None else feeds
+        self._alignment = Alignment(catalogue, self.behaviour.items)
         self.policy = pipeline(config.policy)
         self._popularity = np.zeros(0, dtype=np.float32)
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
@@ -183,14 +185,15 @@ class Recommender:
         lap("candidates")
         probabilities = self.scorer.score([self._score_request(context) for context in contexts])
         lap("score")
-        for here, (context, rows) in enumerate(zip(contexts, probabilities, strict=True)):
-            numbers: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
+        for here, context in enumerate(contexts):
+            numbers: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities[here]).all(axis=1))
             if not numbers.all():
                 result.broken.add(here)
+                probabilities[here] = probabilities[here][numbers]
                 context.candidates = _candidates(context).keep(numbers)
                 if context.by_behaviour is not None:
                     context.by_behaviour = context.by_behaviour.keep(numbers)
-            self._place(context, rows[numbers], now_ms)
+        self._place(contexts, probabilities, now_ms)
         lap("policy")
         for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
             result.records.append(self._record(context, why, now_ms))
@@ -204,6 +207,7 @@ class Recommender:
         Called on the event loop, where batches are computed, so between two of them.
         """
         self.catalogue, self.scorer, self.queries, self.feeds = catalogue, scorer, queries, feeds
+        self._alignment = Alignment(catalogue, self.behaviour.items)
         self.refresh(now_ms)
 
     def refresh(self, now_ms: int) -> None:
@@ -239,6 +243,7 @@ class Recommender:
         trending = self._trending(now_ms)
         counted = bool(self.behaviour.items.known.any())
         by_query: dict[tuple[str, Filter], Candidates] = {}
+        feeds: list[tuple[_Context, Feed]] = []
         for context in contexts:
             request = context.request
             matching = context.matching
@@ -259,7 +264,7 @@ class Recommender:
             if matching is not None and "trending" in sources:
                 sources["trending"] = self._in_demand(matching)
             if request.surface == "feed" and counted:
-                self._by_behaviour(context, sources, now_ms)
+                feeds.append((context, self._feed(context, sources, now_ms)))
                 continue
             candidates = self._union(sources, request, self.catalogue.live if matching is None else matching.mask)
             if matching is not None:
@@ -269,25 +274,17 @@ class Recommender:
             context.candidates = candidates
             if request.query:
                 by_query[asked] = candidates
+        ranking = Feeds(self._alignment, self.behaviour, self.feeds, self.queries, caps)
+        for (context, _), ranked in zip(feeds, ranking.rank([feed for _, feed in feeds]), strict=True):
+            context.by_behaviour, context.candidates = ranked, ranked.candidates
 
-    def _by_behaviour(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> None:
-        """Find a feed's candidates by behaviour too, and how these are ranked by it."""
+    def _feed(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> Feed:
+        """What a feed's candidates are found by where behaviour is known."""
         request, caps, matching = context.request, self.config.candidates, context.matching
         shown = self.catalogue.live if matching is None else matching.mask
         live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
-        context.by_behaviour = feed(
-            live,
-            self._own(context),
-            request.shopper.asked[: self.config.worker.recent_queries],
-            min(request.ts, now_ms),
-            catalogue=self.catalogue,
-            behaviour=self.behaviour,
-            ranker=self.feeds,
-            queries=self.queries,
-            caps=caps,
-            matching=matching,
-        )
-        context.candidates = context.by_behaviour.candidates
+        asked = request.shopper.asked[: self.config.worker.recent_queries]
+        return Feed(live, self._own(context), asked, min(request.ts, now_ms), matching)
 
     def _matching(self, request: RankRequest) -> Matching | None:
         """The items that a shelf may show, if not all: what its filter keeps, or those of the same category."""
@@ -361,30 +358,33 @@ class Recommender:
             popularity=self._popularity[slots],
         )
 
-    def _place(self, context: _Context, rows: np.ndarray, now_ms: int) -> None:
-        """Apply the policy, given the candidates' probabilities."""
-        request, candidates, catalogue = context.request, _candidates(context), self.catalogue
-        context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
-        worth = utility(rows, self._intent_weights)
-        if context.by_behaviour is not None:
-            bought = len(request.shopper.bought)
-            worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
-        kept = self.policy.apply(
-            Ranking.of(candidates.slots, worth, candidates.sources),
-            PolicyContext(
-                in_stock=catalogue.in_stock.__getitem__,
-                brands=catalogue.brand.__getitem__,
-                vectors=catalogue.item_store.pooled,
-                bought=self._not_again(context, now_ms),
-                overlooked=self._overlooked(request, now_ms),
-                seed=int(context.identity[:15], 16),
-                length=self.config.policy.length,
-            ),
-        )
-        row = {slot: i for i, slot in enumerate(candidates.slots.tolist())}
-        context.rows = [row[slot] for slot in kept.slots.tolist()]
-        context.items = [catalogue.item(slot).item_id for slot in kept.slots.tolist()]
-        context.kept, context.chances = kept, rows[context.rows, :3].astype(np.float64).round(4).tolist()
+    def _place(self, contexts: Sequence[_Context], probabilities: Sequence[np.ndarray], now_ms: int) -> None:
+        """Apply the policy, given the candidates' probabilities of each shelf."""
+        rankings, facts = [], []
+        for context, rows in zip(contexts, probabilities, strict=True):
+            request, candidates = context.request, _candidates(context)
+            context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
+            worth = utility(rows, self._intent_weights)
+            if context.by_behaviour is not None:
+                bought = len(request.shopper.bought)
+                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
+            rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
+            facts.append(
+                PolicyContext(
+                    in_stock=self.catalogue.in_stock.__getitem__,
+                    brands=self.catalogue.brand.__getitem__,
+                    vectors=self.catalogue.item_store.pooled,
+                    bought=self._not_again(context, now_ms),
+                    overlooked=self._overlooked(request, now_ms),
+                    seed=int(context.identity[:15], 16),
+                    length=self.config.policy.length,
+                )
+            )
+        for context, rows, kept in zip(contexts, probabilities, self.policy.apply(rankings, facts), strict=True):
+            row = {slot: i for i, slot in enumerate(_candidates(context).slots.tolist())}
+            context.rows = [row[slot] for slot in kept.slots.tolist()]
+            context.items = self.catalogue.ids(kept.slots)
+            context.kept, context.chances = kept, rows[context.rows, :3].astype(np.float64).round(4).tolist()
 
     def _own(self, context: _Context) -> OwnItems:
         """What a request's shopper did with each item."""
@@ -392,17 +392,17 @@ class Recommender:
             context.own = own_items(self.behaviour.items, context.request.shopper)
         return context.own
 
-    def _not_again(self, context: _Context, now_ms: int) -> frozenset[int]:
+    def _not_again(self, context: _Context, now_ms: int) -> Slots:
         """The slots of what the shopper has bought and is not to be offered again."""
         mode, shopper = self.config.policy.offer_again, context.request.shopper
         if mode == "always" or not shopper.bought:
-            return frozenset()
-        bought = set(shopper.bought)
-        if mode == "due":
-            own, ids = self._own(context), self.behaviour.items.ids
-            due = own.places[self.behaviour.due(own, min(context.request.ts, now_ms))]
-            bought.difference_update(ids[place] for place in due.tolist())
-        return frozenset(self.catalogue.slots(list(bought)).tolist())
+            return NOTHING
+        if mode == "never":
+            return self.catalogue.slots(list(shopper.bought))
+        own = self._own(context)
+        waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
+        forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
+        return np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
 
     def _overlooked(self, request: RankRequest, now_ms: int) -> dict[int, float]:
         """By slot, how often a feed's shopper saw an item and did not touch it since."""
@@ -536,5 +536,4 @@ def _interleave(lists: Sequence[Slots]) -> Slots:
     for row, ranked in zip(padded, lists, strict=True):
         row[: len(ranked)] = ranked
     merged = padded.T.ravel()
-    merged = merged[merged >= 0]
-    return merged[np.sort(np.unique(merged, return_index=True)[1])]
+    return distinct(merged[merged >= 0])

@@ -34,11 +34,12 @@ class Policy:
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
-        """The shelf: at most ``context.length`` places."""
+    def apply(self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext]) -> list[Ranking]:
+        """The shelves of a batch: at most ``context.length`` places each."""
+        found = list(rankings)
         for step in self._steps:
-            ranking = step.apply(ranking, context)
-        return ranking.head(context.length)
+            found = step.apply_all(found, contexts)
+        return [ranking.head(context.length) for ranking, context in zip(found, contexts, strict=True)]
 
 
 def pipeline(config: PolicyConfig) -> Policy:

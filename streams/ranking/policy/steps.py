@@ -3,16 +3,17 @@
 Knows neither the order of steps nor how purchases, stock and brands are stored.
 """
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.ranking.candidates import EXPLORED
-from streams.ranking.policy.ranking import Ranking, Slots
+from streams.ranking.policy.ranking import Floats, Ranking, Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class PolicyContext:
     vectors
         Unit vectors, [n, D].
     bought
-        Slots that the shopper has bought and that are not to be offered again.
+        Slots that the shopper has bought and that are not to be offered again, int64 [b].
     overlooked
         By slot, how often the shopper saw an item and did not touch it since, decayed; empty but for feeds.
     seed
@@ -40,32 +41,35 @@ class PolicyContext:
     in_stock: Callable[[Slots], NDArray[np.bool_]]
     brands: Callable[[Slots], NDArray[np.int32]]
     vectors: Callable[[Slots], NDArray[Any]]
-    bought: frozenset[int]
+    bought: Slots
     overlooked: Mapping[int, float]
     seed: int
     length: int
 
 
-class Step(Protocol):
+class Step(ABC):
     """A rule: takes a ranking and returns one with some of its items, in some order. Deterministic."""
 
+    @abstractmethod
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
-        ...
+
+    def apply_all(self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext]) -> list[Ranking]:
+        """Apply the rule to the rankings of a batch, each in its context."""
+        return [self.apply(*one) for one in zip(rankings, contexts, strict=True)]
 
 
-class AlreadyBought:
+class AlreadyBought(Step):
     """Removes what the shopper has bought and is not to be offered again."""
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
-        if not context.bought:
+        if not len(context.bought):
             return ranking
-        fresh = [slot not in context.bought for slot in ranking.slots.tolist()]
-        return ranking.keep(np.array(fresh, dtype=np.bool_))
+        return ranking.keep(~np.isin(ranking.slots, context.bought))
 
 
-class InStock:
+class InStock(Step):
     """Removes what is out of stock."""
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
@@ -73,7 +77,7 @@ class InStock:
         return ranking.keep(context.in_stock(ranking.slots))
 
 
-class Fatigue:
+class Fatigue(Step):
     """Moves items back that the shopper saw and did not touch since: by ``strength`` shelves for each time.
 
     An item at place ``p`` of the front that was overlooked ``c`` times comes behind place ``p + strength * length *
@@ -109,7 +113,7 @@ class Fatigue:
         return replace(ranking, scores=scores).reorder(order)
 
 
-class BrandCap:
+class BrandCap(Step):
     """Limits the items of one brand in front; the others are moved behind the front, in their order.
 
     They are shown only if nothing else is left to fill the shelf, as for a query that names the brand.
@@ -144,7 +148,7 @@ class BrandCap:
 _LEAST_POOL = 50
 
 
-class Diversity:
+class Diversity(Step):
     """Fills the shelf place by place with items that score high and differ from those already placed.
 
     Each place takes the item with the highest ``(1 - strength) * relevance - strength * similarity``: its score,
@@ -162,26 +166,57 @@ class Diversity:
 
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
-        pool = min(max(2 * context.length, _LEAST_POOL), ranking.front)
-        if not self._strength or pool < 2:
-            return ranking
-        vectors = np.asarray(context.vectors(ranking.slots[:pool]), dtype=np.float32)
-        penalties = (vectors @ vectors.T) * self._strength
-        scores = ranking.scores[:pool]
-        low, high = scores.min(), scores.max()
-        relevance = (scores - low) * ((1 - self._strength) / max(high - low, np.float32(1e-9)))
-        picked = [int(relevance.argmax())]
-        highest = penalties[picked[0]].copy()
-        for _ in range(min(context.length, pool) - 1):
-            relevance[picked[-1]] = -np.inf
-            best = int((relevance - highest).argmax())
-            picked.append(best)
-            np.maximum(highest, penalties[best], out=highest)
-        rest = np.delete(np.arange(len(ranking)), picked)
-        return ranking.reorder(np.concatenate((picked, rest)))
+        return self.apply_all([ranking], [context])[0]
+
+    def apply_all(self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext]) -> list[Ranking]:
+        """Apply the rule to the rankings of a batch, one place of all of them after the other."""
+        pools = [
+            min(max(2 * context.length, _LEAST_POOL), ranking.front)
+            for ranking, context in zip(rankings, contexts, strict=True)
+        ]
+        some = [number for number, pool in enumerate(pools) if self._strength and pool > 1]
+        found = list(rankings)
+        if some:
+            counts = [min(contexts[number].length, pools[number]) for number in some]
+            relevance, penalties = self._pools(rankings, contexts, {number: pools[number] for number in some})
+            for number, count, picked in zip(some, counts, _greedy(relevance, penalties, max(counts)), strict=True):
+                rest = np.ones(len(rankings[number]), np.bool_)
+                rest[picked[:count]] = False
+                found[number] = rankings[number].reorder(np.concatenate((picked[:count], np.flatnonzero(rest))))
+        return found
+
+    def _pools(
+        self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext], pools: Mapping[int, int]
+    ) -> tuple[Floats, Floats]:
+        """Weighted relevance, float32 [b, p], and similarities, [b, p, p], of the rankings that have a pool, by number;
+        a place beyond its pool has minus infinity."""
+        width = max(pools.values())
+        relevance = np.full((len(pools), width), -np.inf, np.float32)
+        penalties = np.zeros((len(pools), width, width), np.float32)
+        for row, (number, pool) in enumerate(pools.items()):
+            ranking = rankings[number]
+            vectors = np.asarray(contexts[number].vectors(ranking.slots[:pool]), dtype=np.float32)
+            penalties[row, :pool, :pool] = (vectors @ vectors.T) * self._strength
+            scores = ranking.scores[:pool]
+            low, high = scores.min(), scores.max()
+            relevance[row, :pool] = (scores - low) * ((1 - self._strength) / max(high - low, np.float32(1e-9)))
+        return relevance, penalties
 
 
-class Exploration:
+def _greedy(relevance: Floats, penalties: Floats, count: int) -> NDArray[np.intp]:
+    """The places picked for each pool, int [b, count]; what is beyond a pool's end means nothing."""
+    rows = np.arange(len(relevance))
+    picked = np.zeros((len(rows), count), np.intp)
+    picked[:, 0] = relevance.argmax(1)
+    highest = penalties[rows, picked[:, 0]]
+    for place in range(1, count):
+        relevance[rows, picked[:, place - 1]] = -np.inf
+        picked[:, place] = best = (relevance - highest).argmax(1)
+        np.maximum(highest, penalties[rows, best], out=highest)
+    return picked
+
+
+class Exploration(Step):
     """Sometimes shows a candidate from outside the shelf, so that its clicks can be learned.
 
     With probability ``epsilon`` the item at ``position`` is replaced by one drawn uniformly from the ``m`` candidates

@@ -36,7 +36,7 @@ def features(history: ShopHistory, shopper: str, now: int) -> np.ndarray:
     """Of all items, without texts."""
     history.behaviour.refresh()
     scores = history.behaviour.scores(history.shoppers.get(shopper, Memory()).get(), now)
-    return history.behaviour.features(scores, np.arange(len(ITEMS)), np.full((len(ITEMS), 3), np.nan))
+    return history.behaviour.features([scores], [np.arange(len(ITEMS))], [np.full((len(ITEMS), 3), np.nan)])
 
 
 @settings(deadline=None)

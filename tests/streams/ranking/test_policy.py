@@ -27,7 +27,7 @@ def context(**changes: Any) -> PolicyContext:
         "in_stock": np.ones(SLOTS, dtype=np.bool_).__getitem__,
         "brands": np.full(SLOTS, -1, dtype=np.int32).__getitem__,
         "vectors": VECTORS.__getitem__,
-        "bought": frozenset(),
+        "bought": np.zeros(0, np.int64),
         "overlooked": {},
         "seed": 1,
         "length": 5,
@@ -55,7 +55,7 @@ def cases(draw: st.DrawFn) -> tuple[Ranking, np.ndarray, np.ndarray, PolicyConte
         context(
             in_stock=stock.__getitem__,
             brands=brands.__getitem__,
-            bought=frozenset(draw(st.sets(st.integers(0, SLOTS - 1), max_size=20))),
+            bought=np.array(sorted(draw(st.sets(st.integers(0, SLOTS - 1), max_size=20))), np.int64),
             overlooked=draw(st.dictionaries(st.integers(0, SLOTS - 1), st.floats(0, 10), max_size=20)),
             seed=draw(st.integers(0, 2**60)),
             length=draw(st.integers(1, 20)),
@@ -78,7 +78,7 @@ def test_any_order_of_steps_keeps_the_promises(
     config = PolicyConfig(
         steps=steps, brand_cap=cap, diversity=diversity, exploration=exploration, exploration_position=2
     )
-    shelf = pipeline(config).apply(found, facts)
+    shelf = pipeline(config).apply([found], [facts])[0]
     shown = shelf.slots.tolist()
     eligible = [slot for slot in found.slots.tolist() if stock[slot] and slot not in facts.bought]
     assert len(set(shown)) == len(shown) == min(facts.length, len(eligible))
@@ -88,7 +88,7 @@ def test_any_order_of_steps_keeps_the_promises(
         assert worth == score[slot] or (worth < score[slot] and facts.overlooked[slot] > 0)
     assert ((shelf.propensities > 0) & (shelf.propensities <= 1)).all()
     assert np.count_nonzero(shelf.propensities < 1) <= 1
-    assert shelf.slots.tolist() == pipeline(config).apply(found, facts).slots.tolist()
+    assert shelf.slots.tolist() == pipeline(config).apply([found], [facts])[0].slots.tolist()
     per_brand = Counter(brands[slot] for slot in eligible if brands[slot] >= 0)
     room = sum(min(count, cap) for count in per_brand.values()) + sum(brands[slot] < 0 for slot in eligible)
     if room >= facts.length and steps.index("brand_cap") > max(steps.index("in_stock"), steps.index("already_bought")):
@@ -97,8 +97,8 @@ def test_any_order_of_steps_keeps_the_promises(
 
 def test_steps_can_be_left_out() -> None:
     facts = context(in_stock=np.zeros(SLOTS, dtype=np.bool_).__getitem__)
-    assert len(pipeline(PolicyConfig(steps=())).apply(ranking(10), facts)) == 5
-    assert len(pipeline(PolicyConfig(steps=("in_stock",))).apply(ranking(10), facts)) == 0
+    assert len(pipeline(PolicyConfig(steps=())).apply([ranking(10)], [facts])[0]) == 5
+    assert len(pipeline(PolicyConfig(steps=("in_stock",))).apply([ranking(10)], [facts])[0]) == 0
 
 
 def test_every_step_of_the_settings_is_there() -> None:
@@ -122,9 +122,8 @@ def test_overflow_of_a_brand_goes_behind_in_its_order_and_fills_a_short_shelf() 
     assert capped.slots.tolist() == [0, 1, 3, 5, 6, 7, 2, 4]
     assert capped.front == 6
     same = np.ones(SLOTS, dtype=np.int32)
-    shelf = pipeline(PolicyConfig(steps=("brand_cap",), brand_cap=2)).apply(
-        ranking(8), context(brands=same.__getitem__)
-    )
+    capping = pipeline(PolicyConfig(steps=("brand_cap",), brand_cap=2))
+    [shelf] = capping.apply([ranking(8)], [context(brands=same.__getitem__)])
     assert shelf.slots.tolist() == [0, 1, 2, 3, 4]
 
 
@@ -241,7 +240,7 @@ def test_exploration_does_not_break_the_brand_cap() -> None:
     config = PolicyConfig(steps=("brand_cap", "exploration"), brand_cap=2, exploration=1, exploration_position=3)
     drawn = Counter[int]()
     for seed in seeds(200):
-        shelf = pipeline(config).apply(ranking(11), context(brands=brands.__getitem__, seed=seed))
+        shelf = pipeline(config).apply([ranking(11)], [context(brands=brands.__getitem__, seed=seed)])[0]
         assert np.count_nonzero(brands[shelf.slots] == 1) <= 2
         drawn[int(shelf.slots[3])] += 1
     assert set(drawn) == {9, 10}
