@@ -112,7 +112,7 @@ async def measure(url: str, items: int, past: int, sizes: tuple[int, ...], batch
             with cProfile.Profile() as profiler:
                 for _ in range(batches):
                     await worker.run(sizes[-1])
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(40); pstats.Stats(profiler).sort_stats("cumtime").print_stats("streams|models", 70)
     return report
 
 

@@ -316,16 +316,15 @@ class LateInteractionScorer:
         if not requests:
             return []
         self._read = {}
-        matches: dict[tuple[int, int], _Match] = {}
-        features = [self._features(request, matches) for request in requests]
-        probabilities = self.head(torch.cat(features)).softmax(-1)
-        return [part.numpy() for part in probabilities.split([len(part) for part in features])]
+        features = self._features(requests)
+        sizes = [len(request.candidates) for request in requests]
+        return [part.numpy() for part in self.head(features).softmax(-1).split(sizes)]
 
     @torch.inference_mode()
     def features(self, request: ScoreRequest) -> torch.Tensor:
         """The head's input for each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
         self._read = {}
-        return self._features(request, {})
+        return self._features([request])
 
     @torch.inference_mode()
     def term_matches(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> Floats:
@@ -412,33 +411,58 @@ class LateInteractionScorer:
         there = torch.ones(len(query.tokens), dtype=torch.bool)
         return self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
 
-    def _features(self, request: ScoreRequest, matches: dict[tuple[int, int], _Match]) -> torch.Tensor:
-        """As :meth:`features`; ``matches`` caches the match of a query with the same candidates, so that a query's
-        personal shelves cost little more than its general one."""
-        count = len(request.candidates)
-        out = torch.zeros(count, len(self.head.names))
-        if not count:
-            return out
+    def _features(self, requests: Sequence[ScoreRequest]) -> torch.Tensor:
+        """As :meth:`features`, of the requests one after the other. A query is matched once with the same candidates,
+        so that a query's personal shelves cost little more than its general one."""
+        out = torch.zeros(sum(len(request.candidates) for request in requests), len(self.head.names))
+        parts = out.split([len(request.candidates) for request in requests])
+        wordless = [
+            not len(request.candidates) or request.query is None or not len(request.query.tokens) for request in requests
+        ]
+        pooled = iter(self._wordless([pair for pair, none in zip(zip(requests, parts, strict=True), wordless, strict=True) if none]))
+        matches: dict[tuple[int, int], _Match] = {}
+        for request, part, none in zip(requests, parts, wordless, strict=True):
+            vectors = next(pooled) if none else self._by_words(request, part, matches)
+            self._by_context(request, part, vectors)
+        return out
+
+    def _wordless(self, some: Sequence[tuple[ScoreRequest, torch.Tensor]]) -> Sequence[torch.Tensor]:
+        """Fill in the topics of requests that have no words to compare; returns the items' vectors for each. Tokens,
+        most of an item's bytes, are not copied."""
+        if not some:
+            return ()
+        sizes = [len(part) for _, part in some]
+        pooled = torch.from_numpy(self.item_store.pooled(np.concatenate([request.candidates for request, _ in some])))
+        topics = self.head.topics(self._no_query, pooled)
+        for (_, part), own in zip(some, topics.split(sizes), strict=True):
+            part[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = own
+        return pooled.split(sizes)
+
+    def _by_words(
+        self, request: ScoreRequest, out: torch.Tensor, matches: dict[tuple[int, int], _Match]
+    ) -> torch.Tensor:
+        """Fill in what a query's words have in common with its candidates; returns these' vectors."""
+        query = request.query
+        assert query is not None
+        same = id(query), id(request.candidates)
+        if same not in matches:
+            matches[same] = self._match(query, request.candidates)
+        match = matches[same]
         context = out[:, -len(CONTEXT_FEATURES) :]
-        if request.query is not None and len(request.query.tokens):
-            same = id(request.query), id(request.candidates)
-            if same not in matches:
-                matches[same] = self._match(request.query, request.candidates)
-            match = matches[same]
-            out[:, : match.features.shape[1]] = match.features
-            context[:, 0] = match.cosine
-            context[:, 4] = 1.0
-            context[:, 6] = len(request.query.tokens) / LONG_QUERY
-            pooled = match.pooled
-        else:  # no words to compare: tokens, most of an item's bytes, are not copied
-            pooled = torch.from_numpy(self.item_store.pooled(request.candidates))
-            out[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = self.head.topics(self._no_query, pooled)
-        if request.history is not None and len(request.history):
+        out[:, : match.features.shape[1]] = match.features
+        context[:, 0] = match.cosine
+        context[:, 4] = 1.0
+        context[:, 6] = len(query.tokens) / LONG_QUERY
+        return match.pooled
+
+    def _by_context(self, request: ScoreRequest, out: torch.Tensor, pooled: torch.Tensor) -> None:
+        """Fill in what does not depend on the query's words."""
+        context = out[:, -len(CONTEXT_FEATURES) :]
+        if len(out) and request.history is not None and len(request.history):
             context[:, 1], context[:, 2] = _history(request.history, request.weights, pooled)
             context[:, 5] = 1.0
         if request.popularity is not None:
             context[:, 3] = torch.from_numpy(request.popularity)
-        return out
 
     def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
         items = self.item_store.gather(candidates)

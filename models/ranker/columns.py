@@ -5,6 +5,7 @@ Knows arrays; nothing of what weighs the columns, nor of files.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from models.weights import WeightsError
 
 Floats = npt.NDArray[np.float32]
+Reals = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
 
 CLIP = 4.0
 """Scaled values beyond this many spreads count as this many: so a shop unlike the one of training stays in range."""
@@ -99,15 +102,40 @@ class Scaling:
         return found
 
 
-def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
-    """Scaled over the rows of each request; zero where all are alike."""
+def means(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], sizes: Sequence[int] | None = None) -> Reals:
+    """The means of columns over the rows of each request, for some rows: those of its request, float64 [m, F].
+
+    Parameters
+    ----------
+    values
+        [n, F]: rows of each request one after the other, as many as ``sizes`` says; by default all are of one.
+
+    Examples
+    --------
+    >>> means(np.array([[1.0], [3.0], [8.0]]), np.array([2, 0]), [2, 1]).tolist()
+    [[8.0], [2.0]]
+    """
+    starts, counts = _parts(values, sizes)
+    if not len(counts):
+        return np.zeros((len(rows), values.shape[1]))
+    found: Reals = np.add.reduceat(values, starts, dtype=np.float64) / counts[:, None]
+    return found[np.searchsorted(starts, rows, "right") - 1]
+
+
+def _parts(values: npt.NDArray[Any], sizes: Sequence[int] | None) -> tuple[Numbers, Numbers]:
+    """Where the rows of each request that has some begin, and how many there are."""
     counts = np.array([len(values)] if sizes is None else sizes, np.int64)
     if len(values) != counts.sum():
         raise ValueError(f"requests of {counts.sum()} rows together, and {len(values)} rows")
     counts = counts[counts > 0]
+    return np.cumsum(counts) - counts, counts
+
+
+def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
+    """Scaled over the rows of each request; zero where all are alike."""
+    starts, counts = _parts(values, sizes)
     if not len(counts):
         return np.zeros_like(values)
-    starts = np.cumsum(counts) - counts
     there = np.isfinite(values)
     rows = np.where(there, values, 0.0).astype(np.float64)
     known = np.maximum(np.add.reduceat(there, starts, dtype=np.int64), 1)

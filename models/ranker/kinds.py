@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.ranker.columns import Columns, Floats, Scaling
+from models.ranker.columns import Columns, Floats, Scaling, means
 from models.weights import WeightsError
 
 Kind = Literal["linear", "network", "trees"]
@@ -49,7 +49,9 @@ class Ranker(Protocol):
             When there are not as many columns as ``known``, or the sizes do not add up to the rows.
         """
 
-    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+    def owed(
+        self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags, sizes: Sequence[int] | None = None
+    ) -> Floats:
         """What scores owe to some features: by how much each falls when these are as usual among the request's rows.
 
         A linear ranker's is exact: the weights times the scaled values less their mean over all rows. A network's
@@ -58,8 +60,8 @@ class Ranker(Protocol):
 
         Parameters
         ----------
-        features
-            float32 [n, F]: all rows of one request.
+        features, sizes
+            As :meth:`scores`: all rows of the requests.
         rows, parts
             int64 [m] and bool [m, F]: of which row, and which of the columns are as usual.
 
@@ -105,7 +107,9 @@ class Linear:
         found: Floats = self.scaling(self.columns.take(features), sizes) @ self.weights
         return found
 
-    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+    def owed(
+        self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags, sizes: Sequence[int] | None = None
+    ) -> Floats:
         """As :class:`Ranker`.
 
         Examples
@@ -116,8 +120,8 @@ class Linear:
         >>> ranker.owed(found, np.array([0, 0]), np.array([[True, False], [False, True]])).tolist()
         [-1.0, 2.0]
         """
-        scaled = self.scaling(self.columns.take(features))
-        values, missing = np.split((scaled[rows] - scaled.mean(0)) * self.weights, 2, axis=1)
+        scaled = self.scaling(self.columns.take(features), sizes)
+        values, missing = np.split((scaled[rows] - means(scaled, rows, sizes)) * self.weights, 2, axis=1)
         found: Floats = np.where(parts[:, self.columns.places], values + missing, 0.0).sum(1, dtype=np.float32)
         return found
 
@@ -152,10 +156,12 @@ class Network:
         """As :class:`Ranker`."""
         return self._scores(self.scaling(self.columns.take(features), sizes))
 
-    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+    def owed(
+        self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags, sizes: Sequence[int] | None = None
+    ) -> Floats:
         """As :class:`Ranker`."""
-        scaled = self.scaling(self.columns.take(features))
-        usual = np.where(np.tile(parts[:, self.columns.places], 2), scaled.mean(0), scaled[rows])
+        scaled = self.scaling(self.columns.take(features), sizes)
+        usual = np.where(np.tile(parts[:, self.columns.places], 2), means(scaled, rows, sizes), scaled[rows])
         some, again = np.unique(rows, return_inverse=True)
         before, after = np.split(self._scores(np.concatenate([scaled[some], usual])), [len(some)])
         found: Floats = before[again] - after
@@ -209,13 +215,15 @@ class Trees:
         """As :class:`Ranker`; sizes make no difference."""
         return self._scores(self.columns.take(features))
 
-    def owed(self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags) -> Floats:
+    def owed(
+        self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags, sizes: Sequence[int] | None = None
+    ) -> Floats:
         """As :class:`Ranker`."""
         values = self.columns.take(features)
         known = ~np.isnan(values)
-        counts = known.sum(0)
-        usual = np.where(known, values, 0.0).sum(0) / np.maximum(counts, 1)
-        usual[2 * counts < len(values)] = np.nan
+        share = means(known, rows, sizes)
+        usual = means(np.where(known, values, 0.0), rows, sizes) / np.where(share > 0, share, 1.0)
+        usual[share < 0.5] = np.nan
         without = np.where(parts[:, self.columns.places], usual, values[rows])
         some, again = np.unique(rows, return_inverse=True)
         before, after = np.split(self._scores(np.concatenate([values[some], without])), [len(some)])

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 import msgspec
@@ -27,6 +28,7 @@ ACTS = "".join(f"{CODES[kind]}{weight}" for kind, weight in TREND_WEIGHTS.items(
 at the end of ``TREND_WEIGHTS``."""
 
 
+@lru_cache(maxsize=100_000)
 def shard(shopper: str, shards: int) -> int:
     """The shard of a shopper's state: the same in all processes, versions and partition counts.
 

@@ -28,7 +28,7 @@ from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.alignment import Alignment
 from streams.ranking.candidates import Candidates, Source, distinct, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
-from streams.ranking.feed_reasons import of_feed
+from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
 from streams.redis import keys
@@ -98,8 +98,8 @@ class _Context:
     ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
     are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
-    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates, the
-    ids and the first three probabilities of these.
+    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and the
+    ids of these, and by intent their first three probabilities.
     """
 
     request: RankRequest
@@ -384,7 +384,7 @@ class Recommender:
             row = {slot: i for i, slot in enumerate(_candidates(context).slots.tolist())}
             context.rows = [row[slot] for slot in kept.slots.tolist()]
             context.items = self.catalogue.ids(kept.slots)
-            context.kept, context.chances = kept, rows[context.rows, :3].astype(np.float64).round(4).tolist()
+            context.kept, context.chances = kept, rows[context.rows, :3].T.astype(np.float64).round(4).tolist()
 
     def _own(self, context: _Context) -> OwnItems:
         """What a request's shopper did with each item."""
@@ -420,13 +420,13 @@ class Recommender:
         Only late interaction says what a word or a past item adds; for other scorers reasons are the sources.
         """
         by_scorer = iter(self._by_scorer([one for one in contexts if one.by_behaviour is None], together))
-        return [next(by_scorer) if one.by_behaviour is None else self._by_ranker(one) for one in contexts]
-
-    def _by_ranker(self, context: _Context) -> list[str]:
-        ranked, by_scorer = context.by_behaviour, context.by_scorer
-        assert ranked is not None and by_scorer is not None
-        masks = _kept(context).reasons.tolist()
-        return of_feed(ranked, by_scorer, context.rows, masks, self.feeds.ranker, self.catalogue)
+        shown = [
+            ShownFeed(one.by_behaviour, one.by_scorer, np.array(one.rows, np.int64), one.items, _kept(one).reasons)
+            for one in contexts
+            if one.by_behaviour is not None and one.by_scorer is not None
+        ]
+        by_ranker = iter(of_feeds(shown, self.feeds.ranker))
+        return [next(by_scorer if one.by_behaviour is None else by_ranker) for one in contexts]
 
     def _by_scorer(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
         if not isinstance(self.scorer, LateInteractionScorer):
@@ -459,12 +459,7 @@ class Recommender:
     def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
         request, kept = context.request, _kept(context)
         worth = kept.scores.astype(np.float64).round(5).tolist()
-        items = [
-            ShelfItem(item_id, score, buy, read, look, reason)
-            for item_id, score, (buy, read, look), reason in zip(
-                context.items, worth, context.chances, why, strict=True
-            )
-        ]
+        items = [ShelfItem(*one) for one in zip(context.items, worth, *context.chances, why, strict=True)]
         shelf = Shelf(
             shelf_id=context.identity,
             surface=request.surface,
@@ -480,11 +475,11 @@ class Recommender:
             query=request.query,
             filter=request.filter.key or None,
             shelf=shelf,
-            propensities=[round(p, 6) for p in kept.propensities.tolist()],
+            propensities=kept.propensities.astype(np.float64).round(6).tolist(),
             history=list(context.past.items),
             asked=list(context.past.queries),
             weights=[round(weight, 3) for weight in context.past.weights],
-            popularity=[round(float(value), 3) for value in self._popularity[kept.slots]],
+            popularity=self._popularity[kept.slots].astype(np.float64).round(3).tolist(),
             vector=self._vector(request),
             sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
             renewed=bool(request.renewed_ms),

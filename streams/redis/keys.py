@@ -4,9 +4,13 @@ Ids and queries are escaped exactly as JavaScript's ``encodeURIComponent`` does,
 a key with an existing function. Knows nothing of what is stored under a key.
 """
 
+import re
 from urllib.parse import quote, unquote
 
 from streams.events.schema import normalise
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.!~*'()-]*", re.ASCII).fullmatch
+"""Whether escaping leaves a text as it is."""
 
 
 def escape(part: str) -> str:
@@ -17,7 +21,7 @@ def escape(part: str) -> str:
     >>> escape("user {1}:é")
     'user%20%7B1%7D%3A%C3%A9'
     """
-    return quote(part, safe="!~*'()", errors="replace")
+    return part if _PLAIN(part) else quote(part, safe="!~*'()", errors="replace")
 
 
 def unescape(part: str) -> str:

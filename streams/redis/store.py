@@ -76,6 +76,12 @@ class StateStore:
         self.marked_s = marked_s
         self.retry = RedisRetry()
         self._scripts = Scripts(client, "streams.redis", SCRIPTS)
+        bounds = (
+            *(config.history_items, config.history_queries, config.bought_items, config.own_items, MOST_VISITS),
+            *(config.items, config.together_items, most_together(config.together_items)),
+            *(config.trend_bucket_s * 1000, config.trend_bucket_s * config.trend_buckets * 2),
+        )
+        self._bounds = [b"%d" % bound for bound in bounds]  # sent with each event, so encoded once
 
     async def remember(
         self,
@@ -102,28 +108,19 @@ class StateStore:
             Whether what is remembered of these shoppers lives on from now.
         """
         config, brought = self.config, brought or {}
+        lives = (config.ttl_s if kept else 0, max(config.ttl_s, config.buyer_ttl_s))
 
         async def send(pipe: Any) -> list[Any]:
             for shopper, mine in events.items():
                 number = shard(shopper, config.shards)
-                keys = (own(number, kind, shopper) for kind in REMEMBERED)
+                keys = [own(number, kind, shopper) for kind in REMEMBERED]
                 self._scripts.add(
                     pipe,
                     "remember",
-                    list(keys),
+                    keys,
                     own(number),
-                    config.ttl_s if kept else 0,
-                    max(config.ttl_s, config.buyer_ttl_s),
-                    config.history_items,
-                    config.history_queries,
-                    config.bought_items,
-                    config.own_items,
-                    MOST_VISITS,
-                    config.items,
-                    config.together_items,
-                    most_together(config.together_items),
-                    config.trend_bucket_s * 1000,
-                    config.trend_bucket_s * config.trend_buckets * 2,
+                    *lives,
+                    *self._bounds,
                     newest,
                     own(number, "cells", shopper),
                     config.counted_items,
