@@ -120,12 +120,12 @@ class Replay(history.Replay):
             asked.rankings[name] = ranked(values[known], known, asked.old[known])
 
     def _simple(self, scores: Scores) -> dict[str, Floats]:
-        own = scores.own
-        week, month = self.days.sold(scores.ts, 7), self.days.sold(scores.ts, 30)
+        [own], [ts], [since] = scores.owns, scores.ts.astype(int).tolist(), scores.since
+        week, month = self.days.sold(ts, 7), self.days.sold(ts, 30)
         times = np.zeros(self.count)
-        times[own.places] = own.times + 1 / (2 + scores.since)
-        month_weights = np.exp2(-scores.since / 30).astype(np.float32)
-        week_weights = (0.2 + np.exp2(-scores.since / 7)).astype(np.float32)
+        times[own.places] = own.times + 1 / (2 + since)
+        month_weights = np.exp2(-since / 30).astype(np.float32)
+        week_weights = (0.2 + np.exp2(-since / 7)).astype(np.float32)
         rows = self.linear[own.places]
         best = week / max(1.0, week.max())
         by_week = (week_weights @ rows).astype(np.float64)
@@ -137,7 +137,7 @@ class Replay(history.Replay):
             "own frequency": times,
             "own, then best sellers": times + 0.5 * best,
             "item-kNN": self.neighbours[own.places].sum(0).astype(np.float64),
-            "item-kNN by visit, decayed": scores.together_of(self.count)[1],
+            "item-kNN by visit, decayed": scores.together_of(0, self.count)[1],
             "EASE": rows.sum(0).astype(np.float64),
             "EASE, decayed": (month_weights @ rows).astype(np.float64),
             f"EASE, {ROW} a row": self.cut[own.places].sum(0).astype(np.float64),
@@ -147,15 +147,16 @@ class Replay(history.Replay):
 
     def _reference(self, scores: Scores, places: Places) -> Reals:
         """As :data:`REFERENCE`."""
-        day, week, month = (self.days.sold(scores.ts, days)[places] for days in (1, 7, 30))
-        own, items = scores.own, self.past.items
+        [own], [ts], [days_since] = scores.owns, scores.ts.astype(int).tolist(), scores.since
+        day, week, month = (self.days.sold(ts, days)[places] for days in (1, 7, 30))
+        items = self.past.items
         rows, linear = self.neighbours[own.places], self.linear[own.places]
-        month_weights = np.exp2(-scores.since / 30).astype(np.float32)
+        month_weights = np.exp2(-days_since / 30).astype(np.float32)
         times, since = np.zeros(self.count), np.full(self.count, np.nan)
-        times[own.places], since[own.places] = own.times, scores.since
+        times[own.places], since[own.places] = own.times, days_since
         prices = items.prices[own.places]
         usual = float((own.times * prices).sum() / max(1.0, own.times.sum()))
-        text = text_matches(self.vectors[places], self.vectors[own.places], scores.since)
+        text = text_matches([self.vectors[places]], [self.vectors[own.places]], [days_since])
         return np.column_stack(
             [
                 np.log1p(day),
@@ -169,7 +170,7 @@ class Replay(history.Replay):
                 rows[:NEWEST].mean(0)[places],
                 times[places],
                 since[places],
-                (scores.ts - items.values[places, FIRST]) / DAY_MS,
+                (ts - items.values[places, FIRST]) / DAY_MS,
                 items.prices[places] - usual,
                 text[:, 0],
                 text[:, 1],

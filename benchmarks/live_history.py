@@ -400,16 +400,16 @@ def compare(
         where = f"shopper {shopper} at {datetime.fromtimestamp(ts / 1_000):%Y-%m-%d %H:%M}"
         behaviours = (live.behaviour, replay.behaviour)
         owned = (run(live.own(shopper)), replay.past.shoppers[shopper].get())
-        scores = [one.scores(own, ts, model) for one, own in zip(behaviours, owned, strict=True)]
-        brought = [one.candidates(some, LIMITS) for one, some in zip(behaviours, scores, strict=True)]
+        scores = [one.scores([own], [ts], model) for one, own in zip(behaviours, owned, strict=True)]
+        brought = [one.candidates(some, LIMITS)[0] for one, some in zip(behaviours, scores, strict=True)]
         found.candidates(brought[0], brought[1], where)
         places = np.unique(np.concatenate([some for one in brought for some in one.values()]))
         places = places[replay.past.items.known[places]]  # the linear model knows items that are not on sale yet
         features = []
         for one, own, some in zip(behaviours, owned, scores, strict=True):
             mine = own.places[:PAIRED_OWN]
-            texts = text_matches(live.vectors[places], live.vectors[mine], some.since[: len(mine)])
-            features.append(one.features([some], [places], [texts]))
+            texts = text_matches([live.vectors[places]], [live.vectors[mine]], [some.since[0][: len(mine)]])
+            features.append(one.features(some, [places], texts))
         found.add(features[0], features[1], where)
 
 
@@ -466,7 +466,7 @@ class Offline:
             self._linear = ease(bought(self.shop.orders[:number], len(old)), REGULARISATION)
             self._learned = order.ts
         week, times = self.days.sold(order.ts, 7), np.zeros(len(old))
-        times[own.places] = own.times + 1 / (2 + scores.since)
+        times[own.places] = own.times + 1 / (2 + scores.since[0])
         simple = {
             "own purchases, then best sellers": times + 0.5 * week / max(1.0, week.max()),
             "best sellers of 7 days": week,

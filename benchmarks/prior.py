@@ -88,7 +88,7 @@ class Prior:
                 self.learned.append(asked)
                 return
             week, times = days.sold(order.ts, 7), np.zeros(replay.count)
-            times[own.places] = own.times + 1 / (2 + scores.since)
+            times[own.places] = own.times + 1 / (2 + scores.since[0])
             simple = {"best sellers, 7 days": week, "own, then best sellers": times + 0.5 * week / max(1.0, week.max())}
             self.judged.setdefault(part, []).append((asked, simple))
 

@@ -291,8 +291,9 @@ class _Week:
 
 def _simple(scores: Scores, week: Floats) -> dict[str, Floats]:
     times = np.zeros(len(week))
-    times[scores.own.places] = scores.own.times + 1 / (2 + scores.since)
-    linear = np.nan_to_num(scores.linear_of(np.arange(len(week)))[0])
+    [own], [since] = scores.owns, scores.since
+    times[own.places] = own.times + 1 / (2 + since)
+    linear = np.nan_to_num(scores.linear_of(0, np.arange(len(week)))[0])
     return {BEST: week, OWN: times + 0.5 * week / max(1.0, week.max()), EASE: linear}
 
 

@@ -4,7 +4,7 @@ Knows places of items, times and vectors; nothing of files, models, Redis, or of
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +34,9 @@ PAIRED_OWN = 30
 
 LINEAR_OWN = 100
 """So many of a shopper's newest items are looked up in the linear model."""
+
+NOTHING = np.zeros(0, np.int64)
+_PLACE = (1 << 32) - 1
 
 NEWEST = 15
 REPEATED, DUE = 0.05, 0.2
@@ -277,61 +280,89 @@ class Anchors:
         return found
 
 
+class _Index:
+    """Where keys stand in an array of distinct ones."""
+
+    def __init__(self, keys: Places) -> None:
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def find(self, keys: Places) -> Places:
+        """The number of each key, int64; -1 where it is not there."""
+        if not len(self._keys):
+            return np.full(len(keys), -1)
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, self._order[at], -1)
+
+
+def _keys(shopper: Places, places: Places) -> Places:
+    """One number for a shopper of a batch and a place."""
+    found: Places = (shopper << 32) | places
+    return found
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """What is known of items for one shopper at a time (ms).
+class Paired:
+    """Items that were touched together with those of some shoppers.
 
     Attributes
     ----------
-    paired, together
-        int64 [u] and float64 [5, u]: items that were touched together with the shopper's own, and the rows of the group
-        ``together``; all other items have zero.
-    linear
-        float64 [3, n]: rows of the group ``linear``, by row of the item-to-item model; None without one.
-    anchors
-        What both are owed to.
+    keys, values
+        Of each shopper and such an item: the key, int64 [u] ascending, and the group ``together``, float64 [5, u].
+    shopper, number, others, worth
+        Of each pair, [p]: the shopper, the number of the shopper's item, the other item, and the pair's value in
+        ``together_most``; ordered by shopper.
     """
 
-    ts: int
-    own: OwnItems
-    since: Floats
-    paired: Places
-    together: Floats
-    linear: Floats | None
-    anchors: Anchors
+    keys: Places
+    values: Floats
+    shopper: Places
+    number: Places
+    others: Places
+    worth: Floats
 
-    def together_of(self, count: int) -> Floats:
-        """The group ``together`` of all items, float64 [5, count]."""
-        found = np.zeros((len(self.together), count))
-        found[:, self.paired] = self.together
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What is known of items for some shoppers, of each at a time of its own (ms, float64 [b]).
+
+    Attributes
+    ----------
+    owned
+        The shoppers' items.
+    since
+        Of each shopper's items the days since they were touched, float64 [m] each.
+    linear
+        Of each shopper the rows of the group ``linear`` by row of the model, float64 [3, n]; empty without a model.
+    """
+
+    owns: Sequence[OwnItems]
+    ts: Floats
+    owned: "_Owned"
+    since: Sequence[Floats]
+    paired: Paired
+    model: ItemModel | None
+    linear: Sequence[Floats]
+
+    def anchors(self, number: int) -> Anchors:
+        """What says which of a shopper's items gives most to another one."""
+        paired = self.paired
+        begin, end = np.searchsorted(paired.shopper, [number, number + 1]).tolist()
+        pairs = (paired.others[begin:end], paired.number[begin:end], paired.worth[begin:end])
+        return Anchors(self.owns[number].places, self.since[number], *pairs, self.model)
+
+    def together_of(self, number: int, count: int) -> Floats:
+        """The group ``together`` of all ``count`` items for a shopper, float64 [5, count]."""
+        mine = self.paired.keys >> 32 == number
+        found = np.zeros((len(GROUPS["together"]), count))
+        found[:, self.paired.keys[mine] - (number << 32)] = self.paired.values[:, mine]
         return found
 
-    def linear_of(self, places: Places) -> Floats:
-        """The group ``linear`` of some items, float64 [3, m]; NaN without a model."""
-        if self.linear is None or self.anchors.model is None:
+    def linear_of(self, number: int, places: Places) -> Floats:
+        """The group ``linear`` of some items for a shopper, float64 [3, m]; NaN without a model."""
+        if self.model is None:
             return np.full((len(GROUPS["linear"]), len(places)), np.nan)
-        return self.anchors.model.at(self.linear, places)
-
-
-class _Positions:
-    """Where places stand in a list of distinct ones; it takes no longer for more items than are asked for."""
-
-    def __init__(self) -> None:
-        self._at = np.zeros(64, np.int64)
-
-    def list(self, places: Places, count: int) -> None:
-        """From now on, answer for these out of ``count`` places; of equal ones the last counts."""
-        if len(self._at) < count:
-            self._at = np.zeros(2 * count, np.int64)
-        self._at[places] = np.arange(len(places))
-
-    def find(self, listed: Places, places: Places) -> Places:
-        """Where each of some places stands among those that were listed last, int64 [m]; -1 if it is not there."""
-        if not len(listed):
-            return np.full(len(places), -1)
-        at = self._at[places]
-        inside = np.where((at >= 0) & (at < len(listed)), at, 0)
-        return np.where(listed[inside] == places, inside, -1)
+        return self.model.at(self.linear[number], places)
 
 
 @dataclass(slots=True)
@@ -358,7 +389,6 @@ class Behaviour:
         self.items = ItemStatistics() if items is None else items
         self.pairs = Pairs() if pairs is None else pairs
         self.lists = Lists()
-        self._positions = _Positions()
 
     def refresh(self) -> None:
         """Compute what is the same for all shoppers. All demand falls alike, so its order is the same at any time."""
@@ -370,17 +400,16 @@ class Behaviour:
             _best(known, items.values[known, FIRST], LISTED),
         )
 
-    def scores(self, own: OwnItems, ts: int, model: ItemModel | None = None) -> Scores:
-        """What is known of every item for a shopper; ``model`` is an item-to-item model over the same places."""
-        since = own.since(ts)
-        linear = None
-        if model is not None:
-            places, days = own.places[:LINEAR_OWN], since[:LINEAR_OWN]
+    def scores(self, owns: Sequence[OwnItems], ts: Sequence[int], model: ItemModel | None = None) -> Scores:
+        """What is known of items for each shopper; ``model`` is an item-to-item model over the same places."""
+        since = [own.since(at) for own, at in zip(owns, ts, strict=True)]
+        linear = []
+        for own, days in zip(owns, since, strict=True) if model is not None else ():
+            days = days[:LINEAR_OWN]
             weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), _recent(days)])
-            linear = model.sums(places, weightings)
-        paired, together, (others, number, worth) = self._together(own, since, ts)
-        anchors = Anchors(own.places, since, others, number, worth, model)
-        return Scores(ts, own, since, paired, together, linear, anchors)
+            linear.append(model.sums(own.places[:LINEAR_OWN], weightings))
+        owned = _Owned(owns, ts, self.items.prices)
+        return Scores(owns, np.array(ts, np.float64), owned, since, self._paired(owns, since, ts), model, linear)
 
     def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
         """Which of a shopper's items may be offered again, bool [m]: bought ones only once they :func:`are_due`."""
@@ -389,64 +418,78 @@ class Behaviour:
         found: npt.NDArray[np.bool_] = (own.times == 0) | due
         return found
 
-    def _together(
-        self, own: OwnItems, since: Floats, ts: int
-    ) -> tuple[Places, Floats, tuple[Places, Places, Floats]]:
-        """Of the items touched together with the shopper's: places, the group ``together``, and the pairs."""
-        places = own.places[:PAIRED_OWN]
+    def _paired(self, owns: Sequence[OwnItems], since: Sequence[Floats], ts: Sequence[int]) -> Paired:
+        mine = [own.places[:PAIRED_OWN] for own in owns]
+        sizes = [len(places) for places in mine]
+        places, days = np.concatenate([NOTHING, *mine]), np.concatenate([some[:PAIRED_OWN] for some in since])
+        owner = np.repeat(np.arange(len(owns)), sizes)
         rows = [self.pairs.row(place) for place in places.tolist()]
         lengths = [len(others) for others, _ in rows]
-        if not sum(lengths):
-            return places[:0], np.zeros((len(GROUPS["together"]), 0)), (places[:0], places[:0], since[:0])
-        others = np.concatenate([row[0] for row in rows])
-        counts = np.concatenate([row[1] for row in rows])
-        number = np.repeat(np.arange(len(places)), lengths)
-        visits = self.items.values[:, VISITS]
+        own = np.repeat(np.arange(len(rows)), lengths)  # of each pair the number among all shoppers' items
+        others = np.concatenate([NOTHING, *(row[0] for row in rows)])
+        counts = np.concatenate([np.zeros(0), *(row[1] for row in rows)])
+        starts = np.cumsum([0, *sizes])[:-1]
+        shopper, visits = owner[own], self.items.values[:, VISITS]
         theirs = np.maximum(counts, visits[others])
-        mine = np.maximum(counts, visits[places][number])
-        cosines = counts / np.sqrt(theirs * mine)
-        unit = visit_weight(ts)
-        shares = counts / unit / (theirs / unit + 1.0)
-        month = np.exp2(-since[: len(places)] / 30)[number]
-        last = since[: len(places)][number] <= since[0] + 1 / 24
+        cosines = counts / np.sqrt(theirs * np.maximum(counts, visits[places[own]]))
+        unit = np.array([visit_weight(at) for at in ts])[shopper]
+        month = np.exp2(-days / 30)[own]
         most = (0.3 + month) * cosines
-        self._positions.list(others, len(self.items))
-        first = self._positions.find(others, others) == np.arange(len(others))
-        paired = others[first]
-        self._positions.list(paired, len(self.items))
-        at = self._positions.find(paired, others)
-        found = np.zeros((len(GROUPS["together"]), len(paired)))
-        for row, values in ((0, cosines), (1, month * cosines), (3, shares), (4, last * cosines)):
-            found[row] = np.bincount(at, values, len(paired))
-        np.maximum.at(found[2], at, most)
-        return paired, found, (others, number, most)
+        if len(own):
+            newest = days[np.minimum(starts, len(days) - 1)][shopper]
+            keys, at = np.unique(_keys(shopper, others), return_inverse=True)
+        else:
+            newest, keys, at = cosines, NOTHING, NOTHING
+        values = np.zeros((len(GROUPS["together"]), len(keys)))
+        last = days[own] <= newest + 1 / 24
+        shares = counts / unit / (theirs / unit + 1.0)
+        for row, summed in ((0, cosines), (1, month * cosines), (3, shares), (4, last * cosines)):
+            values[row] = np.bincount(at, summed, len(keys))
+        np.maximum.at(values[2], at, most)
+        return Paired(keys, values, shopper, own - starts[shopper], others, most)
 
-    def candidates(self, scores: Scores, limits: Mapping[str, int]) -> dict[str, Places]:
-        """The best items of each source that is named with a limit, best first.
+    def candidates(self, scores: Scores, limits: Mapping[str, int]) -> list[dict[str, Places]]:
+        """For each shopper the best items of each source that is named with a limit, best first.
 
         ``own`` are the shopper's items by demand; ``linear``, ``together``, ``week``, ``day`` and ``new`` are others.
         """
-        mine, positions = scores.own.places, self._positions
-        positions.list(mine, len(self.items))
-
-        def others(places: Places) -> npt.NDArray[np.bool_]:
-            return positions.find(mine, places) < 0
-
-        found: dict[str, Places] = {}
+        owns, found = scores.owns, dict[str, Sequence[Places]]()
         for source, limit in limits.items():
             match source:
                 case "own":
-                    found[source] = _best(mine, scores.own.demand, limit)
+                    found[source] = [_best(own.places, own.demand, limit) for own in owns]
                 case "together":
-                    found[source] = _positive(scores.paired, scores.together[1], others, limit)
-                case "linear" if scores.linear is not None and scores.anchors.model is not None:
-                    found[source] = _positive(scores.anchors.model.places, scores.linear[2], others, limit)
+                    found[source] = self._best_paired(scores, limit)
+                case "linear" if scores.model is not None:
+                    found[source] = [
+                        _best_linear(scores.model, own, linear[2], limit)
+                        for own, linear in zip(owns, scores.linear, strict=True)
+                    ]
                 case "week" | "day" | "new":
-                    listed: Places = getattr(self.lists, source)
-                    found[source] = listed[others(listed)][:limit]
-        return found
+                    found[source] = self._listed(getattr(self.lists, source), scores.owned, limit)
+        return [{source: lists[number] for source, lists in found.items()} for number in range(len(owns))]
 
-    def features(self, scores: Sequence[Scores], places: Sequence[Places], texts: Sequence[Floats]) -> Reals:
+    def _best_paired(self, scores: Scores, limit: int) -> list[Places]:
+        keys, values = scores.paired.keys, scores.paired.values[1]
+        kept = (values > 0) & (scores.owned.find(keys) < 0)
+        keys, values = keys[kept], values[kept]
+        shopper = keys >> 32
+        order = np.lexsort((keys, -values, shopper))
+        shopper, places = shopper[order], (keys & _PLACE)[order]
+        ends = np.searchsorted(shopper, np.arange(len(scores.owns) + 1)).tolist()
+        return [places[begin : min(end, begin + limit)] for begin, end in zip(ends, ends[1:], strict=False)]
+
+    def _listed(self, listed: Places, owned: "_Owned", limit: int) -> list[Places]:
+        """For each shopper the first of a list that are not the shopper's own."""
+        listed = listed[: limit + owned.most]
+        free = np.ones((owned.shoppers, len(listed)), np.bool_)
+        at = _Index(listed).find(owned.places)
+        free[owned.shopper[at >= 0], at[at >= 0]] = False
+        shopper, column = np.nonzero(free & (np.cumsum(free, axis=1) <= limit))
+        ends = np.searchsorted(shopper, np.arange(owned.shoppers + 1)).tolist()
+        return [listed[column[begin:end]] for begin, end in zip(ends, ends[1:], strict=False)]
+
+    def features(self, scores: Scores, places: Sequence[Places], text: Floats) -> Reals:
         """Features of some items for each of some shoppers, float32 [n, F], one shopper's rows after the other's;
         columns as :data:`FEATURES`, NaN where something is not known.
 
@@ -454,27 +497,27 @@ class Behaviour:
         ----------
         places
             Of each shopper's items, distinct; n in all.
-        texts
-            float [k, 3] each: :func:`text_matches` of the same items.
+        text
+            float [n, 3]: :func:`text_matches` of the same items.
         """
-        found = np.empty((len(FEATURES), sum(map(len, places))), np.float32)
         sizes = [len(some) for some in places]
-        every = np.concatenate([*places, np.zeros(0, np.int64)])
-        ts = np.repeat(np.array([one.ts for one in scores], np.float64), sizes)
-        columns = [*self._of_items(every, ts), *self._of_shoppers(scores, places, every, ts)]
+        shopper = np.repeat(np.arange(len(sizes)), sizes)
+        every = np.concatenate([NOTHING, *places])
+        keys, ts = _keys(shopper, every), scores.ts[shopper]
+        found = np.empty((len(FEATURES), len(every)), np.float32)
+        columns = [*self._of_items(every, ts), *self._of_owned(scores.owned, scores.owned.find(keys), shopper, every)]
         for column, values in zip(found, columns, strict=False):
             column[:] = values
-        end = 0
-        for one, some, text in zip(scores, places, texts, strict=True):
-            begin, end = end, end + len(some)
-            self._positions.list(one.paired, len(self.items))
-            at = self._positions.find(one.paired, some)
-            together = one.together[:, at] if one.together.size else np.zeros((len(one.together), len(some)))
-            together[:, at < 0] = 0.0
-            found[_TOGETHER, begin:end] = together
-            found[_LINEAR, begin:end] = one.linear_of(some)
-            found[_TEXT, begin:end] = text.T
-            found[_SHOPPER, begin:end] = np.array(_of_shopper(one.own, one.ts))[:, None]
+        at = _Index(scores.paired.keys).find(keys)
+        found[_TOGETHER] = np.where(at >= 0, scores.paired.values[:, at], 0.0) if len(scores.paired.keys) else 0.0
+        found[_LINEAR] = np.nan
+        if scores.model is not None:
+            ends = np.cumsum(sizes).tolist()
+            for number, (some, end) in enumerate(zip(places, ends, strict=True)):
+                found[_LINEAR, end - len(some) : end] = scores.linear_of(number, some)
+        found[_TEXT] = text.T
+        of_shopper = [_of_shopper(own, at) for own, at in zip(scores.owns, scores.ts.tolist(), strict=True)]
+        found[_SHOPPER] = np.array(of_shopper).reshape(-1, len(GROUPS["shopper"])).T[:, shopper]
         return found.T
 
     def _of_items(self, places: Places, ts: Floats) -> list[Floats]:
@@ -495,29 +538,18 @@ class Behaviour:
             items.repeated(places),
         ]
 
-    def _of_shoppers(
-        self, scores: Sequence[Scores], places: Sequence[Places], every: Places, ts: Floats
-    ) -> list[Floats]:
-        """The groups ``price``, ``own`` and ``due``, of all rows."""
-        owns = _Owned([one.own for one in scores], [one.ts for one in scores], self.items.prices)
-        sizes = [len(some) for some in places]
-        mine, end = np.full(len(every), -1), 0
-        for one, some, begin in zip(scores, places, owns.starts, strict=True):
-            at = slice(end, end + len(some))
-            end = at.stop
-            self._positions.list(one.own.places, len(self.items))
-            found = self._positions.find(one.own.places, some)
-            mine[at] = np.where(found >= 0, found + begin, -1)
-        apart = self.items.prices[every] - np.repeat(owns.usual_price, sizes)
-        intervals = np.log1p(self.items.intervals(every))
-        since = _taken(owns.since_bought, mine, np.nan)
+    def _of_owned(self, owned: "_Owned", mine: Places, shopper: Places, places: Places) -> list[Floats]:
+        """The groups ``price``, ``own`` and ``due`` of rows; ``mine`` is each one's number among the owned items."""
+        apart = self.items.prices[places] - owned.usual_price[shopper]
+        intervals = np.log1p(self.items.intervals(places))
+        since = _taken(owned.since_bought, mine, np.nan)
         return [
             apart,
-            np.abs(apart) / np.repeat(owns.price_spread, sizes),
-            *(_taken(values, mine, empty) for values, empty in owns.columns()),
+            np.abs(apart) / owned.price_spread[shopper],
+            *(_taken(values, mine, empty) for values, empty in owned.columns()),
             np.log1p(since) - intervals,
-            _taken(owns.since_bought / (owns.interval + 1), mine, np.nan),
-            since / np.repeat(owns.gaps + 1, sizes),
+            _taken(owned.since_bought / (owned.interval + 1), mine, np.nan),
+            since / (owned.gaps + 1)[shopper],
             intervals,
         ]
 
@@ -536,12 +568,14 @@ class _Owned:
     def __init__(self, owns: Sequence[OwnItems], ts: Sequence[int], prices: Floats) -> None:
         sizes = [len(own.places) for own in owns]
         shopper = np.repeat(np.arange(len(owns)), sizes)
-        self.starts = np.cumsum([0, *sizes[:-1]]).tolist() if sizes else []
+        self.shoppers, self.shopper, self.most = len(owns), shopper, max(sizes, default=0)
         now = np.array(ts, np.float64)[shopper]
 
         def joined(name: str) -> Floats:
             return np.concatenate([getattr(own, name) for own in owns]) if owns else np.zeros(0)
 
+        self.places = np.concatenate([NOTHING, *(own.places for own in owns)])
+        self._index = _Index(_keys(shopper, self.places))
         self.times, last, first = joined("times"), joined("last_ms"), joined("first_ms")
         self.demand = joined("demand") / forward(now, HALF_LIFE)
         self.since_touched = np.maximum(0.0, now - joined("touched_ms")) / DAY_MS
@@ -550,7 +584,7 @@ class _Owned:
             self.interval = np.where(self.times > 1, (last - first) / DAY_MS / (self.times - 1), np.nan)
         self.gaps = np.array([own.gap() for own in owns])
         self.visits, self.visits_before, self.visits_since = _visits(owns, shopper, first, last)
-        price = prices[joined("places").astype(np.int64)]
+        price = prices[self.places]
         weights = np.where(np.isnan(price), 0.0, np.maximum(self.times, 0.2))
         price = np.nan_to_num(price)
         total, sums, squares = (
@@ -560,6 +594,10 @@ class _Owned:
             self.usual_price = np.where(total > 0, sums / total, np.nan)
             apart = np.maximum(0.01, squares / total - self.usual_price**2)
         self.price_spread = np.sqrt(np.where(total > 0, apart, 0.01))
+
+    def find(self, keys: Places) -> Places:
+        """The numbers of items of shoppers, given as keys; -1 for an item that is not the shopper's."""
+        return self._index.find(keys)
 
     def columns(self) -> list[tuple[Floats, float]]:
         """The group ``own``, with the value for items that are not the shopper's."""
@@ -595,27 +633,38 @@ def _visits(
     return counts[shopper], before, after
 
 
-def text_matches(vectors: Reals, own: Reals, since: Floats) -> Floats:
-    """The group ``text``: cosines of items to a shopper's newest items, float64 [n, 3].
+def text_matches(vectors: Sequence[Reals], owns: Sequence[Reals], since: Sequence[Floats]) -> Floats:
+    """The group ``text``: cosines of items to each shopper's newest items, float64 [n, 3], one shopper's rows after the
+    other's.
 
     Parameters
     ----------
-    vectors, own, since
-        Unit vectors of the items, float32 [n, D], and of the shopper's, [m, D], newest first, with days [m] since each
-        was touched. A vector of zeros is not known; of an item whose vector is not finite nothing is.
+    vectors, owns, since
+        For each shopper unit vectors of the items, float32 [k, D], and of the shopper's, [m, D], newest first, with
+        days [m] since each was touched. A vector of zeros is not known; of an item whose vector is not finite nothing
+        is.
     """
-    found = np.full((len(vectors), 3), np.nan)
-    if len(own) and len(vectors):
-        weights = np.exp2(-since / 30).astype(np.float32)
-        centre = weights @ own
-        centre /= max(float(np.linalg.norm(centre)), 1e-9)
-        with np.errstate(invalid="ignore", over="ignore"):
-            cosines = vectors @ np.concatenate([own, centre[None]]).T
-        cosines[~np.isfinite(cosines).all(1)] = np.nan
-        found[:, 0] = cosines[:, -1]
-        found[:, 2] = cosines[:, : min(NEWEST, len(own))].max(1)
-        cosines[:, :-1] *= np.float32(0.5) + np.float32(0.5) * weights
-        found[:, 1] = cosines[:, :-1].max(1)
+    sizes, widths = [len(some) for some in vectors], [len(own) for own in owns]
+    weights = np.zeros((len(owns), max(widths, default=0)), np.float32)
+    for row, days in zip(weights, since, strict=True):
+        row[: len(days)] = np.exp2(-days / 30)
+    cosines = np.full((sum(sizes), weights.shape[1] + 1), -np.inf, np.float32)  # the centre's first
+    end = 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for some, own, weight in zip(vectors, owns, weights, strict=True):
+            begin, end = end, end + len(some)
+            if len(own):
+                centre = weight[: len(own)] @ own
+                centre /= max(float(np.linalg.norm(centre)), 1e-9)
+                cosines[begin:end, : len(own) + 1] = some @ np.concatenate([centre[None], own]).T
+    found = np.full((len(cosines), 3), np.nan)
+    if cosines.shape[1] > 1:
+        shopper = np.repeat(np.arange(len(owns)), sizes)
+        found[:, 0] = cosines[:, 0]
+        found[:, 2] = cosines[:, 1 : NEWEST + 1].max(1)
+        cosines[:, 1:] *= (np.float32(0.5) + np.float32(0.5) * weights)[shopper]
+        found[:, 1] = cosines[:, 1:].max(1)
+        found[~np.isfinite(found).all(1)] = np.nan
     return found
 
 
@@ -659,15 +708,15 @@ def _recent(days: Floats) -> Floats:
     return found
 
 
-def _positive(
-    places: Places, values: Floats, others: Callable[[Places], npt.NDArray[np.bool_]], limit: int
-) -> Places:
-    """Those of some places of the highest values above zero that are not the shopper's own."""
-    kept = (values > 0) & others(places)
-    return _best(places[kept], values[kept], limit)
+def _best_linear(model: ItemModel, own: OwnItems, values: Floats, limit: int) -> Places:
+    """The items to which a shopper's give most, above zero, without these themselves."""
+    values = values.copy()
+    mine = model.find(own.places)
+    values[mine[mine >= 0]] = 0.0
+    return _best(model.places[values > 0], values[values > 0], limit)
 
 
-def _of_shopper(own: OwnItems, ts: int) -> tuple[float, ...]:
+def _of_shopper(own: OwnItems, ts: float) -> tuple[float, ...]:
     """The group ``shopper``."""
     visits, lines = len(own.visits_ms), max(1.0, float(own.times.sum()))
     return (

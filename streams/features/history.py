@@ -159,7 +159,7 @@ class Replay:
 
     def ask(self, order: Order, own: OwnItems) -> tuple[Asked, Scores]:
         """Candidates and features for an order, given what is remembered of its shopper."""
-        scores = self.behaviour.scores(own, order.ts, self.model)
+        scores = self.behaviour.scores([own], [order.ts], self.model)
         places, masks = self.candidates(scores)
         old = np.zeros(self.count, bool)
         old[own.places] = True
@@ -167,16 +167,20 @@ class Replay:
 
     def features(self, scores: Scores, places: Places) -> Reals:
         """Features of some items."""
-        nearest = scores.own.places[:PAIRED_OWN]
-        text = text_matches(self.vectors[places], self.vectors[nearest], scores.since[: len(nearest)])
-        return self.behaviour.features([scores], [places], [text])
+        text = self._text(scores, places)
+        return self.behaviour.features(scores, [places], text)
+
+    def _text(self, scores: Scores, places: Places) -> Floats:
+        """Matches of some items with the shopper's newest."""
+        [own], [since] = scores.owns, scores.since
+        nearest = own.places[:PAIRED_OWN]
+        return text_matches([self.vectors[places]], [self.vectors[nearest]], [since[: len(nearest)]])
 
     def candidates(self, scores: Scores) -> tuple[Places, npt.NDArray[np.int64]]:
         """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""
-        found = self.behaviour.candidates(scores, LIMITS)
-        own = scores.own.places[:PAIRED_OWN]
-        others = self.known[~np.isin(self.known, scores.own.places)]
-        near = text_matches(self.vectors[others], self.vectors[own], scores.since[: len(own)])[:, 0]
+        [found], [own] = self.behaviour.candidates(scores, LIMITS), scores.owns
+        others = self.known[~np.isin(self.known, own.places)]
+        near = self._text(scores, others)[:, 0]
         found["text"] = others[np.argsort(-near, kind="stable")[:BY_TEXT]]
         masks = np.zeros(self.count, np.int64)
         for bit, name in enumerate(SOURCES):

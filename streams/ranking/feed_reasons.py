@@ -82,20 +82,20 @@ def _told(
     feed: ShownFeed, near: NDArray[np.int64], best: NDArray[np.int64], due: NDArray[np.bool_]
 ) -> list[str]:
     """A feed's reasons as texts, given what is most like each item, the kinds, and what is due."""
-    past = feed.ranked.past
+    past, items = feed.ranked.past, feed.ranked.items
     paired = np.flatnonzero(best == KINDS.index("together"))
     anchors = dict(zip(paired.tolist(), feed.ranked.anchors(feed.rows[paired]), strict=True))
     found = []
     for row, (mask, kind) in enumerate(zip(feed.masks.tolist(), best.tolist(), strict=True)):
         named = KINDS[kind] if kind >= 0 else ""
-        if named == "like" and past[near[row]] == ("like", feed.items[row]):
+        if named == "like" and past.named(near[row], items) == ("like", feed.items[row]):
             named = "again"
         if mask & EXPLORED or not named:
             found.append(reasons.of_sources(mask))
         elif named == "again":
             found.append("due" if due[row] else "again")
         elif named == "like":
-            found.append(reasons.reason(*past[near[row]]))
+            found.append(reasons.reason(*past.named(near[row], items)))
         elif named == "together":
             found.append(reasons.reason(named, anchors[row]))
         else:
@@ -149,7 +149,7 @@ def _best(feeds: Sequence[ShownFeed], holds: NDArray[np.bool_], ranker: Ranker) 
 
 def _nearest(feed: ShownFeed) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """What of the past each shown item has the highest cosine to, int64 [k], and whether the two are alike."""
-    vectors = feed.ranked.vectors
+    vectors = feed.ranked.past.vectors
     if not len(vectors) or not len(feed.rows):
         return np.zeros(len(feed.rows), np.int64), np.zeros(len(feed.rows), np.bool_)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from streams.features.items import DAY_MS, ItemStatistics
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
-from streams.ranking.candidates import Candidates, Source, distinct, union
+from streams.ranking.candidates import Candidates, Source, union
 from streams.ranking.context import Queries
 
 BY_BEHAVIOUR: tuple[Source, ...] = ("own", "linear", "together", "week", "day", "new")
@@ -125,6 +124,34 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What of a shopper's past texts are compared with, newest first.
+
+    Attributes
+    ----------
+    places, asked
+        Items and queries.
+    order
+        Which of the items, then the queries, comes where, int64 [h]; None where there are only items, in their order.
+    vectors, since
+        Unit vectors, float32 [h, D], and days since, float64 [h].
+    """
+
+    places: Slots
+    asked: Sequence[Asked]
+    order: Slots | None
+    vectors: Floats
+    since: NDArray[np.float64]
+
+    def named(self, number: int, items: ItemStatistics) -> tuple[str, str]:
+        """The kind of reason and its part, such as ``("like", "i12")``."""
+        number = number if self.order is None else int(self.order[number])
+        if number < len(self.places):
+            return "like", items.ids[self.places[number]]
+        return "searched", self.asked[number - len(self.places)].query
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
     """The candidates of a feed, their scores by behaviour, and what these are made of.
 
@@ -136,9 +163,8 @@ class Ranked:
         int64 [n]: of the candidates among the statistics.
     owed
         Which of the shopper's own items give most to others.
-    past, vectors
-        What of the shopper's past texts are compared with, newest first: the kind of reason and its part, such as
-        ``("like", "i12")``, and the unit vector, float32 [h, D].
+    past
+        What texts are compared with.
     items
         The statistics.
     """
@@ -149,8 +175,7 @@ class Ranked:
     pooled: Floats
     places: Slots
     owed: Anchors
-    past: Sequence[tuple[str, str]]
-    vectors: Floats
+    past: Past
     items: ItemStatistics
 
     def anchors(self, rows: Slots) -> list[str]:
@@ -195,37 +220,40 @@ class Feeds:
 
     def rank(self, feeds: Sequence[Feed]) -> list[Ranked]:
         """The best candidates by behaviour of each feed, at most ``caps.total``."""
-        items = self.behaviour.items
-        model = self.ranker.model(items)
-        scores, merged, past, texts, pooled = [], [], [], [], []
-        for feed in feeds:
-            self.alignment.price(feed.own.places, self.alignment.slots(feed.own.places))
-            scores.append(self.behaviour.scores(feed.own, feed.ts, model))
-            merged.append(self._candidates(feed, scores[-1]))
-            past.append(_past(feed, items=items, alignment=self.alignment, queries=self.queries))
-            pooled.append(self.catalogue.item_store.pooled(merged[-1].slots))
-            texts.append(text_matches(pooled[-1], past[-1].vectors, past[-1].since))
-        places = [self.alignment.places(one.slots) for one in merged]
-        if places:
-            self.alignment.price(np.concatenate(places), np.concatenate([one.slots for one in merged]))
-        features = self.behaviour.features(scores, places, texts)
+        if not feeds:
+            return []
+        items, store = self.behaviour.items, self.catalogue.item_store
+        owned = np.concatenate([feed.own.places for feed in feeds])
+        slots = self.alignment.slots(owned)
+        self.alignment.price(owned, slots)
+        scores = self.behaviour.scores(
+            [feed.own for feed in feeds], [feed.ts for feed in feeds], self.ranker.model(items)
+        )
+        merged = self._candidates(feeds, scores)
+        past = self._past(feeds, scores.since, slots)
+        pooled = [store.pooled(one.slots) for one in merged]
+        every = np.concatenate([one.slots for one in merged])
+        places = self.alignment.places(every)
+        self.alignment.price(places, every)
         sizes = [len(one) for one in merged]
+        ends = np.cumsum(sizes).tolist()
+        by_feed = [places[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        text = text_matches(pooled, [one.vectors for one in past], [one.since for one in past])
+        features = self.behaviour.features(scores, by_feed, text)
         order = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
-        found, end = [], 0
-        for number, one in enumerate(merged):
-            begin, end = end, end + len(one)
-            kept = self._best(order[begin:end])
-            rows = begin + kept
+        found = []
+        for number, (one, size, end) in enumerate(zip(merged, sizes, ends, strict=True)):
+            kept = self._best(order[end - size : end])
+            rows = end - size + kept
             found.append(
                 Ranked(
                     Candidates(one.slots[kept], one.sources[kept]),
                     order[rows],
                     features[rows],
                     pooled[number][kept],
-                    places[number][kept],
-                    scores[number].anchors,
-                    past[number].named,
-                    past[number].vectors,
+                    places[rows],
+                    scores.anchors(number),
+                    past[number],
                     items,
                 )
             )
@@ -245,21 +273,52 @@ class Feeds:
         parts = np.split(self.ranker.ranker.scores(features, sizes), np.cumsum(sizes[:-1]))
         return [replace(one, scores=scores) for one, scores in zip(found, parts, strict=True)]
 
-    def _candidates(self, feed: Feed, scores: Scores) -> Candidates:
-        """The union of all sources, at most :data:`MOST`."""
-        matching, caps = feed.matching, self.caps
-        limits: dict[str, int] = {source: getattr(caps, source) for source in BY_BEHAVIOUR}
-        found: dict[Source, Slots] = dict(feed.sources)
-        searched = limits if matching is None else {source: limit and SEARCHED for source, limit in limits.items()}
-        for source, best in self.behaviour.candidates(scores, searched).items():
-            slots = self.alignment.held(best)
-            if matching is not None:
-                slots = matching.keep(slots)[: limits[source]]
-            name: Source = source  # type: ignore[assignment]
-            # What goes with all newest items comes before what goes with the last two, which would take all places.
-            found[name] = distinct(np.concatenate([slots, found[name]])) if name in found else slots
-        merged = union(found, caps, total=MOST)
-        return merged if matching is None else merged.filled(matching.newest(caps.total), caps.total)
+    def _candidates(self, feeds: Sequence[Feed], scores: Scores) -> list[Candidates]:
+        """The union of all sources for each feed, at most :data:`MOST`."""
+        limits: dict[str, int] = {source: getattr(self.caps, source) for source in BY_BEHAVIOUR}
+        brought = self.behaviour.candidates(scores, limits)
+        if filtered := [number for number, feed in enumerate(feeds) if feed.matching is not None]:
+            searched = self.behaviour.candidates(scores, {source: limit and SEARCHED for source, limit in limits.items()})
+            for number in filtered:
+                brought[number] = searched[number]
+        parts = [places for one in brought for places in one.values()]
+        slots = self.alignment.slots(np.concatenate(parts))
+        held = iter(np.split(slots, np.cumsum([len(places) for places in parts])[:-1]))
+        found = []
+        for feed, one in zip(feeds, brought, strict=True):
+            sources = dict(feed.sources)
+            for source in one:
+                mine = next(held)
+                mine = mine[mine >= 0]
+                name: Source = source  # type: ignore[assignment]
+                sources[name] = mine if feed.matching is None else feed.matching.keep(mine)[: limits[source]]
+            merged = union(sources, self.caps, total=MOST)
+            if feed.matching is not None:
+                merged = merged.filled(feed.matching.newest(self.caps.total), self.caps.total)
+            found.append(merged)
+        return found
+
+    def _past(
+        self, feeds: Sequence[Feed], since: Sequence[NDArray[np.float64]], slots: Slots
+    ) -> list[Past]:
+        """What each feed's texts are compared with; ``slots`` are those of all shoppers' items, -1 where there is
+        none."""
+        found, end = [], 0
+        for feed, days in zip(feeds, since, strict=True):
+            places = feed.own.places[:PAIRED_OWN]
+            mine, end = slots[end : end + len(places)], end + len(feed.own.places)
+            held = mine >= 0
+            vectors, days = self.catalogue.item_store.pooled(mine[held]), days[:PAIRED_OWN][held]
+            order = None
+            if feed.asked:
+                days = np.concatenate([days, [max(0, feed.ts - one.time_ms) / DAY_MS for one in feed.asked]])
+                asked = [self.queries.get(one.query).encoded.pooled[None] for one in feed.asked]
+                order = np.argsort(days, kind="stable")
+                vectors, days = np.concatenate([vectors, *asked])[order].astype(np.float32, copy=False), days[order]
+            if not np.isfinite(vectors).all():
+                vectors = np.nan_to_num(vectors)
+            found.append(Past(places[held], feed.asked, order, vectors, days))
+        return found
 
 
 def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
@@ -268,33 +327,6 @@ def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
     ids = sorted(shopper.own)
     rows = np.frombuffer(b"".join(shopper.own[item] for item in ids), ROW)
     return OwnItems.of(items.places(ids), rows, shopper.visits)
-
-
-class _Past(NamedTuple):
-    """A shopper's newest items and queries that texts are compared with, newest first: kind of reason and part, unit
-    vectors, float32 [h, D], and days since, float64 [h]."""
-
-    named: Sequence[tuple[str, str]]
-    vectors: Floats
-    since: NDArray[np.float64]
-
-
-def _past(feed: Feed, *, items: ItemStatistics, alignment: Alignment, queries: Queries) -> _Past:
-    catalogue, places = alignment.catalogue, feed.own.places[:PAIRED_OWN]
-    slots = alignment.slots(places)
-    held = slots >= 0
-    asked = [queries.get(one.query).encoded.pooled for one in feed.asked]
-    since = np.concatenate(
-        [feed.own.since(feed.ts)[:PAIRED_OWN][held], [max(0, feed.ts - one.time_ms) / DAY_MS for one in feed.asked]]
-    )
-    if not len(since):
-        return _Past([], np.zeros((0, catalogue.encoder.dim), np.float32), since)
-    order = np.argsort(since, kind="stable")
-    named = [("like", items.ids[place]) for place in places[held].tolist()]
-    named += [("searched", one.query) for one in feed.asked]
-    vectors = np.concatenate([catalogue.item_store.pooled(slots[held]), *(one[None] for one in asked)])
-    mine = np.nan_to_num(vectors[order].astype(np.float32, copy=False))
-    return _Past([named[number] for number in order.tolist()], mine, since[order])
 
 
 def _scaled(values: Floats) -> Floats:

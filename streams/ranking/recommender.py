@@ -255,7 +255,8 @@ class Recommender:
             if matching is not None and context.probes:
                 near = self.catalogue.nearest(np.stack(context.probes), caps.vector, matching)
             sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(request, matching)}
-            if not request.query:
+            by_behaviour = request.surface == "feed" and counted
+            if not request.query and not by_behaviour:  # which knows what goes with all of the shopper's items
                 sources["together"] = self._together(request, together)
             if request.surface == "popular":
                 sources["trending"] = self._trending(now_ms, request.segment)
@@ -263,7 +264,7 @@ class Recommender:
                 sources["trending"] = trending
             if matching is not None and "trending" in sources:
                 sources["trending"] = self._in_demand(matching)
-            if request.surface == "feed" and counted:
+            if by_behaviour:
                 feeds.append((context, self._feed(context, sources, now_ms)))
                 continue
             candidates = self._union(sources, request, self.catalogue.live if matching is None else matching.mask)

@@ -35,8 +35,8 @@ def taken_in(order: list[tuple[str, int, set[str]]]) -> ShopHistory:
 def features(history: ShopHistory, shopper: str, now: int) -> np.ndarray:
     """Of all items, without texts."""
     history.behaviour.refresh()
-    scores = history.behaviour.scores(history.shoppers.get(shopper, Memory()).get(), now)
-    return history.behaviour.features([scores], [np.arange(len(ITEMS))], [np.full((len(ITEMS), 3), np.nan)])
+    scores = history.behaviour.scores([history.shoppers.get(shopper, Memory()).get()], [now])
+    return history.behaviour.features(scores, [np.arange(len(ITEMS))], np.full((len(ITEMS), 3), np.nan))
 
 
 @settings(deadline=None)
@@ -105,8 +105,8 @@ def test_candidates_name_their_sources_and_leave_own_items_to_own() -> None:
     now = ORIGIN_MS + 2 * DAY_MS
     history.behaviour.refresh()
     model = ItemModel.cut(np.eye(5, k=3, dtype=np.float32), 2)
-    scores = history.behaviour.scores(history.shoppers["u"].get(), now, model)
-    found = history.behaviour.candidates(scores, dict.fromkeys(("own", "linear", "together", "week", "new"), 2))
+    scores = history.behaviour.scores([history.shoppers["u"].get()], [now], model)
+    [found] = history.behaviour.candidates(scores, dict.fromkeys(("own", "linear", "together", "week", "new"), 2))
     named = {source: [ITEMS[place] for place in places.tolist()] for source, places in found.items()}
     assert named == {"own": ["a"], "linear": ["d"], "together": ["b"], "week": ["c", "b"], "new": ["c", "b"]}
 
@@ -165,5 +165,8 @@ def test_items_touched_last_at_one_time_keep_their_order() -> None:
 
 def test_text_of_nothing_is_not_known() -> None:
     vectors = np.eye(2, dtype=np.float32)
-    assert np.isnan(text_matches(vectors, vectors[:0], np.zeros(0))).all()
-    assert text_matches(vectors, vectors[:1], np.zeros(1)).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert np.isnan(text_matches([vectors], [vectors[:0]], [np.zeros(0)])).all()
+    assert text_matches([vectors], [vectors[:1]], [np.zeros(1)]).tolist() == [[1, 1, 1], [0, 0, 0]]
+    spoilt = np.array([[np.inf, 0], [np.nan, 1], [0, 1]], np.float32)
+    found = text_matches([spoilt, vectors[:0], vectors], [vectors, vectors, vectors[:0]], [np.zeros(2)] * 2 + [np.zeros(0)])
+    assert np.isnan(found[[0, 1, 3, 4]]).all() and found[2].tolist() == pytest.approx([0.5**0.5, 1, 1])
