@@ -30,7 +30,7 @@ MOST = 1_000
 Items = Meta(max_length=MOST)
 
 
-class ShelfItem(msgspec.Struct, frozen=True):
+class ShelfItem(msgspec.Struct, frozen=True, gc=False):
     """One ranked item: its utility, the predicted probabilities, and what it owes its place to, ``KIND`` or
     ``KIND:PART:PART…`` with escaped parts."""
 
