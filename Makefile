@@ -52,7 +52,7 @@ demo: $(VENV)/installed ## See the whole story, some minutes; KEEP=1 to let the 
 	$(BIN)/liveshelf demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 test: lint ## Install and run everything CI runs, real servers included
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/installed-dev ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -23,6 +23,15 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where files are shared out to several processes, those that take minutes go first: last, they would leave one
+    process with nothing to do."""
+    if hasattr(config, "workerinput"):
+        marks = ("e2e", "integration")
+        marked = [{item.path for item in items if item.get_closest_marker(mark)} for mark in marks]
+        items.sort(key=lambda item: next((place for place, some in enumerate(marked) if item.path in some), len(marks)))
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaConfig]:
     """A running broker: the one KAFKA_BOOTSTRAP_SERVERS names, else a local one for this session."""
