@@ -1,5 +1,6 @@
 """Real servers for the tests: one broker and one Redis for the session, a topic prefix and a database per test."""
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marks = ("e2e", "integration")
         marked = [{item.path for item in items if item.get_closest_marker(mark)} for mark in marks]
         items.sort(key=lambda item: next((place for place, some in enumerate(marked) if item.path in some), len(marks)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays. The garbage collector, which each training calls, need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
