@@ -4,6 +4,7 @@ What it starts by ``python -m MODULE`` is forked from the same process as it was
 roles are up seconds of CPU sooner. All else that it starts are programs as ever.
 """
 
+import gc
 import importlib
 import json
 import multiprocessing
@@ -135,6 +136,7 @@ class Fork:
 
 def _run(argv: Sequence[str], env: Mapping[str, str], cwd: str, out: Connection) -> None:
     os.setsid()
+    gc.freeze()  # what was imported before the fork stays
     for number in (1, 2):
         os.dup2(out.fileno(), number)
     os.chdir(cwd)
