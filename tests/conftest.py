@@ -39,6 +39,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Else libraries report at the end of the process what is kept."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaConfig]:
     """A running broker: the one KAFKA_BOOTSTRAP_SERVERS names, else a local one for this session."""
