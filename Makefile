@@ -9,6 +9,10 @@ ARGS ?=
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
   if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
 
+# Bytecode is kept whatever the environment says: without it each process compiles all that it imports anew. Where torch,
+# transformers and Faust are among that, this takes as long again as the imports themselves.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A comma that does not end an argument of a call.
 , := ,
 
@@ -48,7 +52,7 @@ demo: $(VENV)/installed ## See the whole story, some minutes; KEEP=1 to let the 
 	$(BIN)/liveshelf demo $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 test: lint ## Install and run everything CI runs, real servers included
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/installed-dev ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -252,7 +252,7 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, pace: Pace, ru
             return
 
 
-@smoke(seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.05)
+@smoke(seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.03)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Shops, each with all strategies.")] = 5,

@@ -1,10 +1,12 @@
-"""A benchmark as a process of its own; for ``tests.forked``.
+"""A benchmark as a process of its own, forked as ``tests.forked`` does.
 
 What it starts by ``python -m MODULE`` is forked from the same process as it was itself, which has imported everything:
 roles are up seconds of CPU sooner. All else that it starts are programs as ever.
 """
 
+import gc
 import importlib
+import json
 import multiprocessing
 import os
 import runpy
@@ -15,13 +17,27 @@ import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import typer
 
-from tests.forked import CONTEXT
+from tests.forked import CONTEXT, Forked
+
+HANG_S = 800.0
+"""After so long something hangs; before the test ends for that."""
 
 _Popen = subprocess.Popen
+
+
+def smoke(name: str, folder: Path) -> Any:
+    """Run a benchmark at its smallest, to its end; returns its figures."""
+    log, file = folder / "log", folder / "figures.json"
+    ran = Forked(name, "--smoke", "--json", str(file), log=log, env={}, program=__name__)
+    if ran.wait(HANG_S) is None:
+        ran.stop(1)
+    assert ran.exit_code == 0, log.read_text()
+    return json.loads(file.read_text())
 
 
 def main() -> None:
@@ -120,6 +136,7 @@ class Fork:
 
 def _run(argv: Sequence[str], env: Mapping[str, str], cwd: str, out: Connection) -> None:
     os.setsid()
+    gc.freeze()  # what was imported before the fork stays
     for number in (1, 2):
         os.dup2(out.fileno(), number)
     os.chdir(cwd)

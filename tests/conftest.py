@@ -1,5 +1,6 @@
 """Real servers for the tests: one broker and one Redis for the session, a topic prefix and a database per test."""
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,26 @@ def pytest_configure() -> None:
     """Forget the 80 columns that readline sets in the process that starts test processes: consoles would keep them."""
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where files are shared out to several processes, those that take minutes go first: last, they would leave one
+    process with nothing to do."""
+    if hasattr(config, "workerinput"):
+        marks = ("e2e", "integration")
+        marked = [{item.path for item in items if item.get_closest_marker(mark)} for mark in marks]
+        items.sort(key=lambda item: next((place for place, some in enumerate(marked) if item.path in some), len(marks)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays. The garbage collector, which each training calls, need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Else libraries report at the end of the process what is kept."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ They run the same program with the same settings as those that are started by th
 ``tests/integration/test_stack.py`` and ``test_processes.py`` do. So do the tests' own programs.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -45,6 +46,7 @@ PROGRAM = "liveshelf.cli.app"
 
 def _run(argv: Sequence[str], env: Mapping[str, str], log: str) -> None:
     os.setsid()
+    gc.freeze()  # what was imported before the fork stays
     out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)

@@ -4,7 +4,6 @@
 """
 
 import ast
-import json
 import math
 import tomllib
 from importlib.metadata import packages_distributions
@@ -15,13 +14,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.forked import Forked
+from tests.benchmark import smoke
 from tests.test_house import imported
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 ELSEWHERE = {"chaos": "e2e/test_chaos.py", "hostile": "e2e/test_hostile.py"}
-HANG_S = 600.0
-"""After so long something hangs."""
 
 
 def benchmarks() -> list[str]:
@@ -39,12 +36,7 @@ def figures(value: Any) -> list[float]:
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", [name for name in benchmarks() if name not in ELSEWHERE])
 def test_benchmark_at_its_smallest_gives_figures(name: str, tmp_path: Path) -> None:
-    log, file = tmp_path / "log", tmp_path / "figures.json"
-    ran = Forked(name, "--smoke", "--json", str(file), log=log, env={}, program="tests.benchmark")
-    if ran.wait(HANG_S) is None:
-        ran.stop(1)
-    assert ran.exit_code == 0, log.read_text()
-    told = json.loads(file.read_text())
+    told = smoke(name, tmp_path)
     assert told["rows"], told
     for row in told["rows"]:
         assert figures(row), row
@@ -54,7 +46,7 @@ def test_benchmark_at_its_smallest_gives_figures(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(("name", "path"), ELSEWHERE.items())
 def test_benchmark_is_run_at_its_smallest_elsewhere(name: str, path: str) -> None:
     code = (Path(__file__).parent / path).read_text("utf-8")
-    assert f'"benchmarks.{name}", "--smoke"' in code
+    assert f'smoke("{name}", tmp_path)' in code
 
 
 def test_benchmarks_import_what_make_bench_installs() -> None:

@@ -129,7 +129,9 @@ def correlation(before: Numbers, after: Numbers) -> float:
 
 
 def rank_correlation(one: Numbers, other: Numbers) -> float:
-    """Spearman's rank correlation of two rows of scores; 0 where either is constant.
+    """Spearman's rank correlation of two rows of scores; 0 where either is constant, NaN where a score is NaN.
+
+    As ``scipy.stats.spearmanr``, which takes 0.18 ms for a list of ten instead of 0.015: most of an evaluation's time.
 
     Examples
     --------
@@ -138,6 +140,14 @@ def rank_correlation(one: Numbers, other: Numbers) -> float:
     """
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    from scipy.stats import spearmanr  # a second of CPU at the start of an evaluator that never needs it
+    if np.isnan(one).any() or np.isnan(other).any():
+        return math.nan
+    first, second = _centred_ranks(one), _centred_ranks(other)
+    return float((first @ second) / np.sqrt((first @ first) * (second @ second)))
 
-    return float(spearmanr(one, other).statistic)
+
+def _centred_ranks(scores: Numbers) -> npt.NDArray[np.float64]:
+    """Twice the rank of each score, less the mean; equal scores share their middle rank."""
+    ordered = np.sort(scores)
+    below, through = np.searchsorted(ordered, scores), np.searchsorted(ordered, scores, "right")
+    return (below + through - len(scores)).astype(np.float64)

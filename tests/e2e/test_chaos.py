@@ -1,24 +1,19 @@
 """Everything killed at random under load, at its smallest; ``python -m benchmarks.chaos`` is the whole of it."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.chaos import plan
 from benchmarks.traces import apart
+from tests.benchmark import smoke
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
 def test_six_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     """In a process of its own: kafka-python leaks sockets when a broker dies, which is an error here."""
-    command = [sys.executable, "-m", "benchmarks.chaos", "--smoke", "--json", tmp_path / "chaos.json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads((tmp_path / "chaos.json").read_text())["chaos"]
+    told = smoke("chaos", tmp_path)["chaos"]
     kills, rounds, shoppers = (told["facts"][name] for name in ("kills", "rounds", "shoppers"))
     entries = {row["what"]: row["entries"] for row in told["rows"]}
     assert all(row["equal"] for row in told["rows"])

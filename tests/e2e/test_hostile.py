@@ -1,24 +1,18 @@
 """Nothing that is sent stops anything, at its smallest; ``python -m benchmarks.hostile`` is the whole of it."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.hostility import CODECS, WEIGHTS, Hostility
 from streams.kafka.topics import Topics
+from tests.benchmark import smoke
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
 def test_hostile_records_are_accounted_for_and_end_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "hostile.json"
-    command = [sys.executable, "-m", "benchmarks.hostile", "--smoke", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(file.read_text())
+    told = smoke("hostile", tmp_path)
     assert told["facts"]["processes that ended"] == 0
     assert all(row["equal"] for row in told["rows"])
     assert sum(row["sent"] for row in told["rows"]) > told["facts"]["messages"] / 2

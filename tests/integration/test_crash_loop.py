@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -16,12 +17,14 @@ from evaluator.config import DashboardConfig
 from evaluator.monitoring.alerts import topic as alerts
 from evaluator.monitoring.alerts.topic import PublishedAlert
 from liveshelf.settings import StackConfig
+from liveshelf.stack import process
 from liveshelf.stack.alerts import AlertSender
 from liveshelf.stack.roles import dashboard_role, evaluator_role, worker_roles
 from liveshelf.stack.servers import stack
 from liveshelf.stack.supervisor import TICK_S, Supervisor, restart_backoff
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
 from streams.kafka import topics
+from tests.benchmark import popen
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
@@ -56,8 +59,13 @@ def liveshelf(folder: Path, env: Mapping[str, str], *words: str) -> tuple[int, s
 
 
 def test_a_loop_is_told_everywhere_and_its_end_too(
-    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+    kafka: KafkaConfig,
+    redis_db: str,
+    topics_config: TopicsConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(process, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))  # roles' alone
     config = StreamsConfig(kafka=kafka, redis=RedisConfig(url=redis_db), topics=topics_config)
     topics.create(kafka, topics_config)
     env = {

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import RR, nDCG
+from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
 from models.measures.ranking import (
@@ -84,3 +85,13 @@ def test_training_tells_the_mean_over_lists_that_can_be_ranked() -> None:
     found = mean_ndcg(predicted, actual, np.array([5, 5, 2, 2, 8]))
     assert found == pytest.approx((1 / np.log2(3) + 1) / 2)
     assert mean_ndcg(predicted, np.ones(5, np.float32), np.zeros(5, int)) == 0
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-1e300, 1e300)), min_size=2, max_size=40))
+@settings(deadline=None, max_examples=60)
+def test_rank_correlation_is_scipys(pairs: list[tuple[int, float]]) -> None:
+    one, other = np.array(pairs, np.float64).T
+    wanted = 0.0 if len(set(one)) == 1 or len(set(other)) == 1 else spearmanr(one, other).statistic
+    assert rank_correlation(one, other) == pytest.approx(wanted, abs=1e-12)
+    one[0] = math.nan
+    assert math.isnan(rank_correlation(one, other)) or len(set(other)) == 1
