@@ -6,16 +6,18 @@ version.
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from evaluator.attribution.example import LabelledExample
 from evaluator.gate import held_out
 from evaluator.gate import report as verdicts
 from evaluator.gate.dataset import Score, Served
+from evaluator.gate.figures.feeds import Feeds
 from evaluator.gate.figures.quality import calibrated
 from evaluator.gate.gate import decide
 from evaluator.gate.held_out import HeldOut
@@ -41,9 +43,11 @@ from models.training.config import TrainConfig
 from models.training.examples import Example, ExamplesError
 from models.training.item_cache import ItemCache
 from models.training.methods import RECIPES
+from models.training.ranker_update import updated
 from models.training.start import Start
 from models.weights import WeightsError
-from streams.serving.loaded_model import load
+from streams.features.behaviour import FEATURES
+from streams.serving.loaded_model import feed_ranker, load
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +129,7 @@ class Job:
         learning, archive = self.config.learning, Archive(Path(self.config.examples.folder))
         some = recent(archive, learning, self.spec.since)
         older = archive.rehearsal(some[0].ts if some else 0)
-        wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history)}
+        wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history, *_others(one))}
         items = catalogue.read(self.config.streams, wanted, encoder)
         ItemCache(encoder, self._training().items_folder).keep(items.encoded)
         dataset = training_dataset(some, older, items.texts.get, learning)
@@ -155,10 +159,13 @@ class Job:
         trained.metrics["afresh"] = float(trained is not tries[0])
         folder = self.folder / CHALLENGER
         shutil.rmtree(folder, ignore_errors=True)
-        version.save(trained, self.base, folder)
+        before = feed_ranker(self.base)
+        found = updated(before.ranker, dataset.feeds, FEATURES, self.config.gate.least_feeds)
+        trained.metrics |= found.metrics
+        version.save(trained, self.base, folder, found.ranker, before.first)
         since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (dataset.since, dataset.until))
         data = Data(SOURCE, len(dataset.train), since, until, version.data_hash(dataset.train))
-        about = version.describe(self.store, self.base, trained, folder, data)
+        about = version.describe(self.store, self.base, trained, folder, data, found.said)
         run_spec.write(self.folder / ABOUT, about)
         return about
 
@@ -180,6 +187,7 @@ class Job:
         if not first:
             check.within(checked.engaged, load(self.base, self.config.streams.model, [checked]).engaged)
         texts = _texts([*dataset.calibrate, *dataset.gate] if first else dataset.gate)
+        texts |= {text for one in dataset.feeds.gate for text in (*one.items, *one.history)}
         champion, challenger = self._served(self.base, start, texts), self._served(challenger_parts, start, texts)
         baseline: Score | None = None
         if first:  # it was never calibrated, so any calibrated model would have a smaller loss
@@ -190,6 +198,7 @@ class Job:
             intent_weights={str(name): weight for name, weight in self.config.streams.policy.intent_weights.items()},
             config=self.config.gate.model_dump(mode="json"),
             champion=self.spec.champion,
+            feeds=dataset.feeds.gate,
         )
         run_spec.write(self.folder / held_out.FILE, held)
         verdict = decide(
@@ -200,6 +209,7 @@ class Job:
             baseline=baseline,
             worth=held.worth,
             brands=held.brands,
+            feeds=Feeds(held.feeds, feed_ranker(self.base), checked.feeds),
         )
         folder = self.folder / CHALLENGER
         trigger = {"run": self.spec.id, "by": self.spec.by, **msgspec.to_builtins(self.spec.trigger)}
@@ -239,6 +249,7 @@ class Job:
             items = FrozenItems(encoder, texts, start.config.items_folder)
         else:
             items = start.items
+            items.add(texts)
         return Served(chosen, encoder, items, model.precision)
 
     def _put(self, about: Description, verdict: Verdict) -> str:
@@ -249,7 +260,8 @@ class Job:
             if self.store.manifest(known).files == scanned:
                 return known
         reason = self.spec.trigger.summary
-        about = msgspec.structs.replace(about, notes=f"{reason}. Gate {verdict.decision}: {verdict.sentence}")
+        notes = f"{reason}. Gate {verdict.decision}: {verdict.sentence}" + (f" {about.notes}." if about.notes else "")
+        about = msgspec.structs.replace(about, notes=notes)
         return self.store.put(folder, about).id
 
 
@@ -263,6 +275,10 @@ def work(folder: Path, config: LoopConfig, report: Callable[..., None]) -> int:
         missing = isinstance(error, NotFoundError)  # a run names its versions when it begins: none of them comes later
         return RETRY if transient(error) and not missing else UNUSABLE
     return 0
+
+
+def _others(one: LabelledExample) -> Sequence[str]:
+    return one.ranked.others if one.ranked is not None else ()
 
 
 def _texts(examples: list[Example]) -> set[str]:

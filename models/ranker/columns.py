@@ -82,24 +82,34 @@ class Scaling:
     >>> scaling = Scaling(np.zeros(2, np.float32), np.ones(2, np.float32), np.array([False, True]))
     >>> scaling(np.array([[9, 10], [np.nan, 30]], np.float32)).tolist()
     [[4.0, -1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]
+    >>> scaling(np.array([[0, 10], [0, 30]], np.float32), counts=np.array([3, 1], np.float32))[:, 1].round(2).tolist()
+    [-0.5799999833106995, 1.7300000190734863]
     """
 
     means: Floats
     spreads: Floats
     relative: npt.NDArray[np.bool_]
 
-    def __call__(self, values: Floats, sizes: Sequence[int] | None = None) -> Floats:
-        """float32 [n, 2 F]: scaled values, zero where not known; then one where not known."""
+    def __call__(self, values: Floats, sizes: Sequence[int] | None = None, counts: Floats | None = None) -> Floats:
+        """float32 [n, 2 F]: scaled values, zero where not known; then one where not known.
+
+        Parameters
+        ----------
+        sizes
+            Rows of each request; by default all are of one.
+        counts
+            For how many rows of its request each stands, [n]; by default for itself.
+        """
         missing = np.isnan(values)
         scaled = (values - self.means) / self.spreads
         if self.relative.any():
-            scaled[:, self.relative] = _within(values[:, self.relative], sizes)
+            scaled[:, self.relative] = _within(values[:, self.relative], sizes, counts)
         scaled[missing] = 0.0
         found: Floats = np.concatenate([np.clip(scaled, -CLIP, CLIP), missing], axis=1, dtype=np.float32)
         return found
 
 
-def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
+def _within(values: Floats, sizes: Sequence[int] | None, counts: Floats | None) -> Floats:
     """Scaled over the rows of each request; zero where all are alike."""
     ends = np.cumsum([len(values)] if sizes is None else sizes, dtype=np.int64)
     if len(values) != (ends[-1] if len(ends) else 0):
@@ -108,9 +118,10 @@ def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
         rows = values[start:end].astype(np.float64)
         there = np.isfinite(rows)
-        counted = np.maximum(there.sum(0), 1)
-        mean = np.where(there, rows, 0.0).sum(0) / counted
+        weights = there if counts is None else there * counts[start:end, None].astype(np.float64)
+        counted = np.maximum(weights.sum(0), 1)
+        mean = (weights * np.where(there, rows, 0.0)).sum(0) / counted
         apart = rows - mean
-        spread = np.sqrt(np.square(np.where(there, apart, 0.0)).sum(0) / counted)
+        spread = np.sqrt((weights * np.square(np.where(there, apart, 0.0))).sum(0) / counted)
         found[start:end] = apart / np.maximum(spread, 1e-6)
     return found

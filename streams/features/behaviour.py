@@ -6,6 +6,7 @@ Knows places of items, times and vectors; nothing of files, models, Redis, or of
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
@@ -74,6 +75,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Features by group, in the order of the columns."""
 
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
+
+COLUMNS = f"1-{blake2b(' '.join(FEATURES).encode(), digest_size=4).hexdigest()}"
+"""Names the features where their values are kept. Its first number changes where a feature's meaning does."""
 
 
 class Rows(Protocol):

@@ -84,7 +84,9 @@ class FeedRanker:
             self._model = items, ItemModel.of(items.places(self.weights.ids), self.weights.slots, weights)
         return self._model[1]
 
-    def order(self, by_behaviour: Floats, utilities: Floats, bought: int) -> tuple[Floats, Floats]:
+    def order(
+        self, by_behaviour: Floats, utilities: Floats, bought: int, counts: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """What a feed is ordered by, and the scorer's part of it, given scores by behaviour and the scorer's utilities,
         float32 [n] each.
 
@@ -92,10 +94,12 @@ class FeedRanker:
         ----------
         bought
             Items that the shopper has bought. Who only looks around is known by what the texts have in common.
+        counts
+            For how many candidates each stands, [n], where not all of them are here.
         """
         share = np.float32(1.0 if self.trained else 1.0 / (1.0 + bought))
-        by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)))
-        return _scaled(by_behaviour) + by_scorer, by_scorer
+        by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)), counts)
+        return _scaled(by_behaviour, counts) + by_scorer, by_scorer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +249,11 @@ def _past(
     return [past[number] for number in order.tolist()], mine, since[order]
 
 
-def _scaled(values: Floats) -> Floats:
+def _scaled(values: Floats, counts: Floats | None = None) -> Floats:
     """Less the mean, by the deviation; zero where all are alike."""
+    if counts is not None:
+        mean = np.average(values, weights=counts)
+        apart = float(np.sqrt(np.average(np.square(values - mean), weights=counts)))
+        return ((values - mean) / apart).astype(np.float32) if apart > 0 else np.zeros_like(values)
     spread = float(values.std()) if len(values) else 0.0
     return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)

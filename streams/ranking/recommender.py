@@ -18,7 +18,7 @@ from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
-from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
+from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
 from streams.features.own import OwnItems
 from streams.features.shopper import Shopper
@@ -30,6 +30,7 @@ from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import of_feed
 from streams.ranking.feeds import FeedRanker, Ranked, feed, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
+from streams.ranking.ranked_rows import ranked_rows
 from streams.redis import keys
 
 Surface = Literal["feed", "search", "similar", "popular"]
@@ -98,7 +99,7 @@ class _Context:
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
     are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
     what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates, the
-    ids and the first three probabilities of these.
+    ids and the first three probabilities of these. ``not_again`` are the slots that it may not offer again.
     """
 
     request: RankRequest
@@ -113,6 +114,7 @@ class _Context:
     by_scorer: NDArray[np.float32] | None = None
     own: OwnItems | None = None
     identity: str = ""
+    not_again: frozenset[int] = frozenset()
     kept: Ranking | None = None
     rows: list[int] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
@@ -369,13 +371,14 @@ class Recommender:
         if context.by_behaviour is not None:
             bought = len(request.shopper.bought)
             worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
+        context.not_again = self._not_again(context, now_ms)
         kept = self.policy.apply(
             Ranking.of(candidates.slots, worth, candidates.sources),
             PolicyContext(
                 in_stock=catalogue.in_stock.__getitem__,
                 brands=catalogue.brand.__getitem__,
                 vectors=catalogue.item_store.pooled,
-                bought=self._not_again(context, now_ms),
+                bought=context.not_again,
                 overlooked=self._overlooked(request, now_ms),
                 seed=int(context.identity[:15], 16),
                 length=self.config.policy.length,
@@ -488,6 +491,20 @@ class Recommender:
             vector=self._vector(request),
             sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
             renewed=bool(request.renewed_ms),
+            ranked=self._ranked_rows(context),
+        )
+
+    def _ranked_rows(self, context: _Context) -> RankedRows | None:
+        if context.by_behaviour is None:
+            return None
+        return ranked_rows(
+            context.by_behaviour,
+            context.rows,
+            context.not_again,
+            catalogue=self.catalogue,
+            popularity=self._popularity,
+            bought=len(context.request.shopper.bought),
+            seed=int(context.identity[:15], 16),
         )
 
     def _vector(self, request: RankRequest) -> Vector | None:
