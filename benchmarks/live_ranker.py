@@ -30,6 +30,7 @@ from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import GateRequest
 from evaluator.gate.figures.feeds import Feeds, feed_figure
+from evaluator.gate.figures.quality import Numbers
 from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.offline.resampling import Resampling, interval
 from liveshelf.training.from_history import unit_vectors
@@ -159,7 +160,7 @@ class Judge:
         self.asked, self.report = asked, report
         self.draws = Resampling.of([one.order.shopper for one in asked])
 
-    def table(self, ranker: Ranker) -> dict[str, Floats]:
+    def table(self, ranker: Ranker) -> dict[str, Numbers]:
         """All measures of each order."""
         rankings = [ranked(ranker.scores(one.features), one.places, one.old[one.places]) for one in self.asked]
         return table(rankings, [one.truth for one in self.asked])

@@ -4,6 +4,7 @@ Knows the shape and its bytes; nothing of items' texts, which training looks up.
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ CONTEXT_LETTERS = 8_000
 
 class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What is kept of a shelf until its impressions are attributed. ``chances`` are score, buy and look of each item,
-    float16 [n, 3]; ``ranked`` is what a feed was ranked by."""
+    float16 [n, 3]; ``ranked`` is what a feed was ranked by, its values by zlib."""
 
     model: str
     arm: str
@@ -58,7 +59,8 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             asked=record.asked,
             weights=record.weights,
             popularity=_halves(record.popularity).tobytes(),
-            ranked=record.ranked,
+            ranked=record.ranked
+            and msgspec.structs.replace(record.ranked, values=zlib.compress(record.ranked.values, 1)),
         )
 
     def propensity(self, item_id: str) -> float | None:
@@ -75,7 +77,13 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """What the item was ranked by, and the others that are given to it; None where that is not known."""
         if self.ranked is None or item_id not in self.items:
             return None
-        return self.ranked.of(self.items.index(item_id), len(self.items))
+        try:
+            values = zlib.decompress(self.ranked.values)
+        except zlib.error:  # what Redis holds may be spoilt
+            return None
+        whole = msgspec.structs.replace(self.ranked, values=values)
+        count = len(self.items)
+        return whole.of(self.items.index(item_id), count) if whole.whole(count) else None
 
     def view(self, impressions: tuple[AttributedImpression, ...]) -> View:
         """Impressions of this shelf with the model's predictions for their items."""

@@ -26,6 +26,7 @@ from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.dataset import TrainingDataset, recent, training_dataset
+from evaluator.retraining.item_model import ItemModelFit, fitted
 from evaluator.retraining.run import RETRY, UNUSABLE
 from evaluator.retraining.run_spec import RESULT, SOURCE, SPEC, RunResult, RunSpec
 from evaluator.retraining.store.archive import Archive
@@ -44,8 +45,11 @@ from models.training.examples import Example, ExamplesError
 from models.training.item_cache import ItemCache
 from models.training.methods import RECIPES
 from models.training.ranker_update import updated
+from models.training.run import Trained
+from models.training.served_feeds import FeedSlices
 from models.training.start import Start
 from models.weights import WeightsError
+from streams.clock import wall_ms
 from streams.features.behaviour import FEATURES
 from streams.serving.loaded_model import feed_ranker, load
 
@@ -53,6 +57,7 @@ log = logging.getLogger(__name__)
 
 DATASET, BRANDS, ABOUT = "lesson.json", "brands.json", "about.json"
 TRAINING, CHALLENGER = "training", "challenger"
+ITEM_MODEL_AT = "item_model_at"
 
 Report = Callable[[str, float], None]
 """Takes the stage, training or gate, and the share of the stage that is done."""
@@ -159,15 +164,37 @@ class Job:
         trained.metrics["afresh"] = float(trained is not tries[0])
         folder = self.folder / CHALLENGER
         shutil.rmtree(folder, ignore_errors=True)
-        before = feed_ranker(self.base)
-        found = updated(before.ranker, dataset.feeds, FEATURES, self.config.gate.least_feeds)
-        trained.metrics |= found.metrics
-        version.save(trained, self.base, folder, found.ranker, before.first)
+        said = self._save(trained, dataset.feeds, folder)
         since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (dataset.since, dataset.until))
         data = Data(SOURCE, len(dataset.train), since, until, version.data_hash(dataset.train))
-        about = version.describe(self.store, self.base, trained, folder, data, found.said)
+        about = version.describe(self.store, self.base, trained, folder, data, said)
         run_spec.write(self.folder / ABOUT, about)
         return about
+
+    def _save(self, trained: Trained, feeds: FeedSlices, folder: Path) -> str:
+        """Save the challenger's parts, with what its feeds are ranked by; returns what became of that, in sentences."""
+        before = feed_ranker(self.base)
+        change = updated(before.ranker, feeds, FEATURES, self.config.gate.least_feeds)
+        trained.metrics |= change.metrics
+        model = self._item_model(trained, len(before.weights.ids) if before.weights else 0)
+        own = before.ranker if model.weights is not None and self.base.ranker is None else None
+        version.save(trained, self.base, folder, change.ranker or own, before.first)
+        if model.weights is not None:
+            model.weights.save(folder / "ranker")
+        return ". ".join(filter(None, (change.said, model.said)))
+
+    def _item_model(self, trained: Trained, known: int) -> ItemModelFit:
+        """The item-to-item model, fitted anew if that is due; the metrics say when that was, in s."""
+        learning, now = self.config.learning, wall_ms() / 1_000
+        champion = self.store.manifest(self.spec.champion) if self.spec.champion else None
+        at = champion.metrics.get(ITEM_MODEL_AT, 0.0) if champion else 0.0
+        if learning.item_model_s is None or now - at < learning.item_model_s:
+            found = ItemModelFit(None, "")
+        else:
+            found = fitted(self.config.streams.redis, learning, known)
+        if at or found.weights is not None:
+            trained.metrics[ITEM_MODEL_AT] = at if found.weights is None else now
+        return found
 
     def _verdict(self) -> Verdict | None:
         file = self.folder / CHALLENGER / "gate.json"

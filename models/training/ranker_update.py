@@ -29,7 +29,7 @@ PULL = 400.0
 THERE = 0.1
 """Share of the rows in which a feature is known before a linear ranker takes it up."""
 
-KEPT = 0.95
+KEPT = 0.98
 """How much of its value each leaf of a tree keeps; the rest is the feeds'. Trees that are added to a ranker's own learn
 the noise of some hundred feeds (docs/log.md), and would slow it down for ever."""
 

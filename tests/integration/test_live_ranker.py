@@ -19,7 +19,7 @@ from evaluator.attribution.example import encoder as labelled
 from evaluator.gate.report import decode
 from liveshelf.cli.models import models_promote
 from models.measures.names import FEEDS, NDCG
-from models.ranker import Linear, load, packaged
+from models.ranker import ItemWeights, Linear, load, packaged
 from models.store import ModelStore
 from models.store.slots import CHALLENGER
 from streams import reporting
@@ -209,6 +209,8 @@ def test_what_shoppers_touch_of_their_feeds_changes_the_ranker_that_serves_them(
     assert ranker.weights[ranker.features.index("price")] < -0.1, "what is cheap was touched"
     store = ModelStore(str(tmp_path / "models"))
     manifest = store.manifest(version)
+    model = ItemWeights.load(folder / "ranker")
+    assert model is not None and len(model.ids) > ITEMS / 2 and manifest.metrics["item_model_at"] > 1.7e9
     assert "The ranker of feeds (linear) learned from" in manifest.notes
     assert manifest.metrics["ranker_loss"] < manifest.metrics["ranker_loss_before"]
     verdict = decode((folder / "gate.json").read_bytes())

@@ -1,5 +1,6 @@
 """A feed's record becomes examples and a feed again: with the features that it was served by, and what followed."""
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_features_as_served_are_those_that_are_learned_from(tmp_path: Path) -> N
     assert feed.levels == (0.0, 1 / 3, 0.0, 0.0, 0.0)
     assert (feed.unshown, feed.bought, feed.shopper, feed.history) == (60, 4, "u0", ("Text of i9",))
     assert feed.popularity == (0.25,) * 5 + (0.5,) * 3 and feed.counts.tolist() == [1.0] * 5 + [20.0] * 3
+
+
+def test_what_redis_spoilt_is_not_known() -> None:
+    known = ShelfContext.of(record())
+    assert known.ranked is not None and known.ranked_by("i1") is not None and known.ranked_by("o1") is None
+    for values in (b"", b"spoilt", zlib.compress(b"short")):
+        spoilt = msgspec.structs.replace(known, ranked=msgspec.structs.replace(known.ranked, values=values))
+        assert spoilt.ranked_by("i1") is None
 
 
 def test_a_page_that_shows_some_items_has_their_others_and_these_stand_for_all() -> None:
