@@ -330,7 +330,13 @@ class AsWorker:
 class ByBehaviour(FeedRanker):
     """A ranker that leaves out what the scorer says."""
 
-    def order(self, by_behaviour: Reals, utilities: Reals, bought: int) -> tuple[Reals, Reals]:  # noqa: ARG002
+    def order(
+        self,
+        by_behaviour: Reals,
+        utilities: Reals,  # noqa: ARG002
+        bought: int,  # noqa: ARG002
+        counts: Reals | None = None,  # noqa: ARG002
+    ) -> tuple[Reals, Reals]:
         """As by behaviour."""
         return by_behaviour, np.zeros_like(by_behaviour)
 

@@ -6,6 +6,8 @@ Knows places of items, times and vectors; nothing of files, models, Redis, or of
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -82,6 +84,9 @@ _TOGETHER, _LINEAR, _TEXT, _SHOPPER = (
     slice(FEATURES.index(GROUPS[name][0]), FEATURES.index(GROUPS[name][-1]) + 1)
     for name in ("together", "linear", "text", "shopper")
 )
+
+COLUMNS = f"1-{blake2b(' '.join(FEATURES).encode(), digest_size=4).hexdigest()}"
+"""Names the features where their values are kept. Its first number changes where a feature's meaning does."""
 
 
 class Rows(Protocol):
@@ -404,10 +409,10 @@ class Behaviour:
         """What is known of items for each shopper; ``model`` is an item-to-item model over the same places."""
         since = [own.since(at) for own, at in zip(owns, ts, strict=True)]
         linear = []
-        for own, days in zip(owns, since, strict=True) if model is not None else ():
-            days = days[:LINEAR_OWN]
-            weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), _recent(days)])
-            linear.append(model.sums(own.places[:LINEAR_OWN], weightings))
+        if model is not None:
+            for own, days in zip(owns, (some[:LINEAR_OWN] for some in since), strict=True):
+                weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), _recent(days)])
+                linear.append(model.sums(own.places[:LINEAR_OWN], weightings))
         owned = _Owned(owns, ts, self.items.prices)
         return Scores(owns, np.array(ts, np.float64), owned, since, self._paired(owns, since, ts), model, linear)
 
@@ -477,7 +482,7 @@ class Behaviour:
         order = np.lexsort((keys, -values, shopper))
         shopper, places = shopper[order], (keys & _PLACE)[order]
         ends = np.searchsorted(shopper, np.arange(len(scores.owns) + 1)).tolist()
-        return [places[begin : min(end, begin + limit)] for begin, end in zip(ends, ends[1:], strict=False)]
+        return [places[begin : min(end, begin + limit)] for begin, end in pairwise(ends)]
 
     def _listed(self, listed: Places, owned: "_Owned", limit: int) -> list[Places]:
         """For each shopper the first of a list that are not the shopper's own."""
@@ -487,7 +492,7 @@ class Behaviour:
         free[owned.shopper[at >= 0], at[at >= 0]] = False
         shopper, column = np.nonzero(free & (np.cumsum(free, axis=1) <= limit))
         ends = np.searchsorted(shopper, np.arange(owned.shoppers + 1)).tolist()
-        return [listed[column[begin:end]] for begin, end in zip(ends, ends[1:], strict=False)]
+        return [listed[column[begin:end]] for begin, end in pairwise(ends)]
 
     def features(self, scores: Scores, places: Sequence[Places], text: Floats) -> Reals:
         """Features of some items for each of some shoppers, float32 [n, F], one shopper's rows after the other's;
@@ -616,9 +621,7 @@ class _Owned:
 _LATEST_MS = (1 << 43) - 1
 
 
-def _visits(
-    owns: Sequence[OwnItems], shopper: Places, first: Floats, last: Floats
-) -> tuple[Places, Places, Places]:
+def _visits(owns: Sequence[OwnItems], shopper: Places, first: Floats, last: Floats) -> tuple[Places, Places, Places]:
     """Of each item, int64 [m], the shopper's visits, those before its first purchase and those after its last one."""
     counts = np.array([len(own.visits_ms) for own in owns], np.int64)
     ends = np.cumsum(counts)

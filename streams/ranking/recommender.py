@@ -18,19 +18,20 @@ from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
-from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
+from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
 from streams.features.own import OwnItems
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
 from streams.ranking import reasons
-from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.alignment import Alignment
+from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.candidates import Candidates, Source, distinct, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
+from streams.ranking.ranked_rows import ranked_rows
 from streams.redis import keys
 
 Surface = Literal["feed", "search", "similar", "popular"]
@@ -98,8 +99,9 @@ class _Context:
     ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
     are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
-    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and the
-    ids of these, and by intent their first three probabilities.
+    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and
+    the ids of these, and by intent their first three probabilities. ``not_again`` are the slots that it may not offer
+    again.
     """
 
     request: RankRequest
@@ -114,6 +116,7 @@ class _Context:
     by_scorer: NDArray[np.float32] | None = None
     own: OwnItems | None = None
     identity: str = ""
+    not_again: Slots = field(default_factory=lambda: NOTHING)
     kept: Ranking | None = None
     rows: list[int] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
@@ -369,13 +372,14 @@ class Recommender:
             if context.by_behaviour is not None:
                 bought = len(request.shopper.bought)
                 worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
+            context.not_again = self._not_again(context, now_ms)
             rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
             facts.append(
                 PolicyContext(
                     in_stock=self.catalogue.in_stock.__getitem__,
                     brands=self.catalogue.brand.__getitem__,
                     vectors=self.catalogue.item_store.pooled,
-                    bought=self._not_again(context, now_ms),
+                    bought=context.not_again,
                     overlooked=self._overlooked(request, now_ms),
                     seed=int(context.identity[:15], 16),
                     length=self.config.policy.length,
@@ -484,6 +488,20 @@ class Recommender:
             vector=self._vector(request),
             sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
             renewed=bool(request.renewed_ms),
+            ranked=self._ranked_rows(context),
+        )
+
+    def _ranked_rows(self, context: _Context) -> RankedRows | None:
+        if context.by_behaviour is None:
+            return None
+        return ranked_rows(
+            context.by_behaviour,
+            context.rows,
+            context.not_again,
+            catalogue=self.catalogue,
+            popularity=self._popularity,
+            bought=len(context.request.shopper.bought),
+            seed=int(context.identity[:15], 16),
         )
 
     def _vector(self, request: RankRequest) -> Vector | None:
