@@ -133,7 +133,7 @@ class EventsConfig(Config):
     max_bytes: Bytes = 65_536
     max_future_s: Seconds = 300
     strict: bool = False
-    earliest: date = date(2000, 1, 1)
+    earliest: date = date(1995, 1, 1)
     epoch_unit: Literal["ms", "s", "us", "ns", "auto"] = "ms"
     timezone: str | None = None
     guests: Literal["absent", "refuse", "keep"] = "absent"

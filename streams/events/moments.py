@@ -24,7 +24,7 @@ CALENDAR_MS = 253_402_300_799_999
 LATEST_MS = 4_102_444_800_000
 """The year 2100: what is later has another unit."""
 
-EPOCHS: dict[str, Unit] = {"epoch_s": "s", "epoch_ms": "ms", "epoch_us": "us", "epoch_ns": "ns"}
+EPOCHS: dict[str, Unit] = {"epoch_s": "s", "epoch_ms": "ms", "epoch_us": "us", "epoch_ns": "ns", "epoch": "auto"}
 
 GAP = "local times that the clocks skipped in spring, taken as an hour later"
 FOLD = "local times that come twice in autumn, taken as the first"
@@ -32,7 +32,7 @@ FOLD = "local times that come twice in autumn, taken as the first"
 
 class MomentConfig(Config):
     """``format`` is ``auto`` (ISO 8601, or a number in the unit of ``events.epoch_unit``), ``epoch_s``, ``epoch_ms``,
-    ``epoch_us``, ``epoch_ns``, or a pattern of ``strptime``.
+    ``epoch_us``, ``epoch_ns``, ``epoch`` (units are told apart by size), or a pattern of ``strptime``.
 
     ``zone`` is the time zone of times that name none, e.g. ``Europe/London``; by default that of ``events.timezone``.
     Without one such times are refused: a wrong guess would shift a shop's whole history without notice.

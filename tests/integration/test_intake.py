@@ -29,6 +29,8 @@ from tests.shop import until
 pytestmark = pytest.mark.integration
 
 QUIET = Console(quiet=True)
+DAY_ZERO = 1_577_836_800_000
+"""2020 began."""
 
 
 def records(kafka: KafkaConfig, topic: str) -> list[Any]:
@@ -57,7 +59,8 @@ def clicks(folder: Path, times: Sequence[int]) -> Path:
     path = folder / "clicks.jsonl"
     base = {"type": "click", "item_id": "i"}
     lines = (
-        json.dumps(base | {"event_id": f"e{n}", "user_id": f"u{n % 3}", "ts": ts}) + "\n" for n, ts in enumerate(times)
+        json.dumps(base | {"event_id": f"e{n}", "user_id": f"u{n % 3}", "ts": DAY_ZERO + ts}) + "\n"
+        for n, ts in enumerate(times)
     )
     path.write_text("".join(lines))
     return path
@@ -131,14 +134,17 @@ def test_a_survey_knows_how_long_each_partition_is_quiet(
     kafka: KafkaConfig, topics_config: TopicsConfig, tmp_path: Path
 ) -> None:
     path = tmp_path / "clicks.jsonl"
-    events = [{"type": "click", "item_id": "i", "event_id": f"e{n}", "user_id": f"u{n}", "ts": n} for n in range(200)]
+    events = [
+        {"type": "click", "item_id": "i", "event_id": f"e{n}", "user_id": f"u{n}", "ts": DAY_ZERO + n}
+        for n in range(200)
+    ]
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), console=QUIET)
     found = records(kafka, f"{topics_config.prefix}shop.events")
     survey, newest, longest = TimeProfile(topics_config.partitions), dict[int, int](), 0
     for ts, record in sorted((event_decoder.decode(record.value).time_ms, record) for record in found):
         survey.update(record.key, ts)
-        longest = max(longest, ts - newest.get(record.partition, 0))
+        longest = max(longest, ts - newest.get(record.partition, DAY_ZERO))
         newest[record.partition] = ts
     assert survey.quiet_ms == longest > 1
 
@@ -153,7 +159,7 @@ def test_what_an_evaluator_would_count_as_late_is_told(
         replay(path, kafka=kafka, topics=topics_config, events=EventsConfig(), now=now, console=console)
         assert isinstance(console.file, io.StringIO)
         told.append(console.file.getvalue())
-    assert "The events begin at 1970-01-01T00:16:40+00:00." in told[0]
+    assert "The events begin at 2020-01-01T00:16:40+00:00." in told[0]
     assert "begin at" not in told[1]
 
 

@@ -16,7 +16,20 @@ from streams.events.adapters.gate import Entry, unread
 from streams.events.adapters.source import MAX_LINE, Line, Source, SourceError
 from streams.events.decode import Refusal, refuse
 
-LISTS = {"products", "items", "events", "records", "rows", "results", "entries", "offers", "hits", "docs", "@graph"}
+LISTS = {
+    "products",
+    "items",
+    "events",
+    "records",
+    "rows",
+    "results",
+    "entries",
+    "offers",
+    "hits",
+    "docs",
+    "batch",
+    "@graph",
+}
 """Names of lists of records that exports use."""
 CONTAINERS = {"data", "response", "result", "_embedded", "hits", "catalog", "feed"}
 _OF_A_RECORD = {"type", "event", "event_id", "event_name", "item_id", "id", "sku", "title", "name", "@type"}
@@ -67,9 +80,9 @@ def is_document(sample: bytes) -> bool:
     """
     begin = sample.lstrip()
     first, _, rest = begin.partition(b"\n")
-    if begin[:1] == b"[" or (begin[:1] == b"{" and guessed_path(sample)):
-        return True
-    return begin[:1] == b"{" and isinstance(parsed(Line(1, first)), Refusal) and not rest.lstrip().startswith(b"{")
+    if begin[:1] != b"{" or rest.lstrip().startswith(b"{"):
+        return begin[:1] == b"["
+    return bool(guessed_path(sample)) or isinstance(parsed(Line(1, first)), Refusal)
 
 
 def guessed_path(sample: bytes) -> str:

@@ -1,9 +1,10 @@
 """Expressions of a mapping: where in a shop's record the value of a field is, and how it is converted.
 
 ``upc`` is a column, ``brand.name`` a path into objects, ``images[].url`` one of each element, ``event_params[query]``
-the value of a pair in a list of keys and values, ``.price`` a name of the element that a rule takes one by one, ``#``
-its place from 0. ``{order}-{line|int}`` is a template with conversions, ``=purchase`` a constant. A ``?`` at the end of
-a name says that a file may lack it. Knows nothing of files or of what is valid.
+the value of a pair in a list of keys and values, ``.price`` a name of the element that a rule takes one by one,
+``..time`` one of what that is in, ``#`` its place from 0. ``{order}-{line|int}`` is a template with conversions,
+``=purchase`` a constant. A ``?`` at the end of a name says that a file may lack it. Knows nothing of files or of what
+is valid.
 """
 
 import re
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
+
+from streams.events.amounts import Mark, amount
 
 Record = Mapping[str, Any]
 Expression = Callable[[Record], Any]
@@ -31,7 +34,10 @@ CONVERSIONS = {
     "last": "the last of a list",
     "join": "a list becomes a text, parted by commas",
     "path": "a list becomes a text, parted by >",
+    "words": "a list becomes a text, parted by spaces",
     "tail": "what stands after the last / or :",
+    "amount": "a price becomes a number, where it can be read",
+    "absent": "true where there is no value, and nothing where there is one",
 }
 """Conversions of a template, and what they do; ``padN`` also, which puts zeros before up to N letters."""
 
@@ -40,7 +46,7 @@ class ExpressionError(ValueError):
     """An expression cannot be read; the message says how it is written."""
 
 
-def compiled(text: str, *, flat: bool = False) -> Expression:
+def compiled(text: str, *, flat: bool = False, decimal: Mark | None = None) -> Expression:
     """The function of an expression; it returns None if the record has no value, and raises `ValueError` for a value
     that a conversion cannot take.
 
@@ -48,6 +54,8 @@ def compiled(text: str, *, flat: bool = False) -> Expression:
     ----------
     flat
         Whether records have no objects in them, so that a name is a column whatever letters it has.
+    decimal
+        The decimal mark of amounts, where it is known.
 
     Raises
     ------
@@ -69,7 +77,7 @@ def compiled(text: str, *, flat: bool = False) -> Expression:
         return lambda _: constant
     if "{" not in text and "}" not in text:
         return _getter(text, flat)
-    pieces = _pieces(text, flat)
+    pieces = _pieces(text, flat, decimal)
     if len(pieces) == 1 and _PIECE.fullmatch(text):
         return partial(_single, *pieces[0])
     return partial(_template, pieces, _PIECE.split(text)[0::3])
@@ -166,7 +174,8 @@ def _steps(name: str) -> tuple[str, ...]:
         return ("#",)
     found = [match[1] or f"[{match[2]}" for match in _STEP.finditer(name)]
     steps = ["[]" if step == "[" else step for step in found]
-    return tuple([".", *steps] if name.startswith(".") else steps)
+    dots = re.match(r"\.{0,2}", name)
+    return (dots[0], *steps) if dots and dots[0] else tuple(steps)
 
 
 def _cell(name: str, record: Record) -> Any:
@@ -181,7 +190,7 @@ def _member(name: str, steps: tuple[str, ...], record: Record) -> Any:
     return (value.strip() or None) if isinstance(value, str) else value
 
 
-def _pieces(text: str, flat: bool) -> list[tuple[str, Expression, tuple[str, ...]]]:
+def _pieces(text: str, flat: bool, decimal: Mark | None) -> list[tuple[str, Expression, tuple[str, ...]]]:
     found = [(match[1].removesuffix("?"), match[1], tuple(match[2].split("|")[1:])) for match in _PIECE.finditer(text)]
     rest = _PIECE.sub("", text)
     if not found or "{" in rest or "}" in rest:
@@ -192,11 +201,20 @@ def _pieces(text: str, flat: bool) -> list[tuple[str, Expression, tuple[str, ...
                 raise ExpressionError(
                     f"{one!r} in {text!r} is no conversion; there are {', '.join(CONVERSIONS)} and padN"
                 )
-    return [(name, _getter(written, flat), conversions) for name, written, conversions in found]
+    return [
+        (
+            name,
+            _getter(written, flat),
+            tuple(f"amount{decimal or ''}" if one == "amount" else one for one in conversions),
+        )
+        for name, written, conversions in found
+    ]
 
 
 def _single(name: str, get: Expression, conversions: tuple[str, ...], record: Record) -> Any:
     value = get(record)
+    if "absent" in conversions:
+        return "true" if value is None else None
     if value is None or value == []:
         return None
     for one in conversions:
@@ -205,7 +223,11 @@ def _single(name: str, get: Expression, conversions: tuple[str, ...], record: Re
         if "commas" in conversions or "bars" in conversions or "slashes" in conversions:
             return value or None
         raise _list_error(name)
-    return value if isinstance(value, str | dict) else str(value)
+    return (
+        value
+        if isinstance(value, str | dict) or (conversions[-1:] != () and conversions[-1].startswith("amount"))
+        else str(value)
+    )
 
 
 def _template(pieces: list[tuple[str, Expression, tuple[str, ...]]], texts: list[str], record: Record) -> str | None:
@@ -244,17 +266,19 @@ def converted(name: str, value: Any, how: str) -> Any:
     >>> converted("c", "a/b", "slashes"), converted("g", "gid://shop/Product/7", "tail"), converted("n", "17.0", "int")
     ('a > b', '7', '17')
     """
-    if how in {"first", "last", "join", "path"}:
+    if how in {"first", "last", "join", "path", "words"}:
         values = value if isinstance(value, list) else [value]
         texts = [one for one in values if one is not None and one != ""]
         if how in {"first", "last"}:
             return (texts[0 if how == "first" else -1]) if texts else ""
-        return (", " if how == "join" else " > ").join(map(str, texts))
+        return {"join": ", ", "path": " > ", "words": " "}[how].join(map(str, texts))
     if isinstance(value, list):
         if how in {"slashes", "tail", "lower"}:
             return [converted(name, one, how) for one in value]
         raise _list_error(name)
     text = str(value)
+    if how.startswith("amount"):
+        return _amount(text, how.removeprefix("amount"))
     if how == "lower":
         return text.lower()
     if how == "int":
@@ -267,6 +291,13 @@ def converted(name: str, value: Any, how: str) -> Any:
     if how == "tail":
         return re.split(r"[/:]", text)[-1]
     return text.strip().zfill(int(how[3:]))
+
+
+def _amount(text: str, decimal: str) -> float | str:
+    try:
+        return amount(text, "," if decimal == "," else "." if decimal == "." else None)[0]
+    except ValueError:
+        return text
 
 
 def _whole(value: str) -> str:

@@ -3,6 +3,7 @@
 What it finds is told in ``notes.facts``. Chooses among the adapters; knows nothing of their formats.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, Literal
@@ -10,10 +11,10 @@ from typing import Any, Literal
 from streams.config import EventsConfig
 from streams.events.adapters import documents, feed, parquet, table, ubi
 from streams.events.adapters.encoding import SAMPLE
-from streams.events.adapters.expression import compiled, first_of
+from streams.events.adapters.expression import columns, compiled
 from streams.events.adapters.gate import Entry, Validator
 from streams.events.adapters.mapper import Mapper
-from streams.events.adapters.mapping import NAMES, Format, MappingConfig, MappingError
+from streams.events.adapters.mapping import NAMES, Format, MappingConfig, MappingError, any_of
 from streams.events.adapters.rankings import Rankings
 from streams.events.adapters.source import Line, Source
 from streams.events.adapters.variants import Variants
@@ -25,6 +26,8 @@ Kind = Literal["items", "events"]
 Row = Entry | tuple[Line, dict[str, Any]]
 FIRST = 1_000
 """How many records are looked at before the first is mapped."""
+MOST_OF_A_GROUP = 100
+"""The most variants of one product among the first records."""
 
 
 def read(
@@ -172,33 +175,25 @@ def _fitting(header: list[str], kind: Kind, mapping: MappingConfig) -> MappingCo
     if missing := sorted(name for name, must in needed.items() if must and name not in header):
         raise MappingError(f"no column {', '.join(missing)}; there are {there}")
     for field, text in mapping.fields.items():
-        options = [text] if isinstance(text, str) else list(text)
-        if (
-            isinstance(text, tuple)
-            and not any(_is_there(one, header) for one in options)
-            and not options[-1].endswith("?")
-        ):
-            raise MappingError(f"no column for {field}, which is one of {', '.join(options)}; there are {there}")
+        options = [columns(one) for one in text] if isinstance(text, tuple) else []
+        found = any(all(name in header for name, _ in option) for option in options)
+        if options and not found and any(must for _, must in options[-1]):
+            raise MappingError(f"no column for {field}, which is one of {', '.join(text)}; there are {there}")
     if twice := sorted({name for name in header if header.count(name) > 1 and mapping.reads(name)}):
         raise MappingError(f"the header has {', '.join(twice)} more than once: rename all but the one that is meant")
     return mapping
 
 
-def _is_there(text: str, header: list[str]) -> bool:
-    from streams.events.adapters.expression import columns
-
-    return all(name in header for name, _ in columns(text))
-
-
 def _mapped(
     rows: Iterator[Row], kind: Kind, mapping: MappingConfig, validator: Validator, *, flat: bool
 ) -> Iterator[Entry]:
-    mapper = Mapper(kind, mapping, validator, flat=flat)
     first = list(islice(rows, FIRST))
     records = [row[1] for row in first if not isinstance(row, Entry)]
+    mapping = _without_categories(records, mapping, validator.notes, flat=flat)
     if not flat:
         _check(records, mapping)
     validator.decimal = mapping.decimal or _decimal(records, mapping, validator.notes, flat=flat)
+    mapper = Mapper(kind, mapping.model_copy(update={"decimal": validator.decimal}), validator, flat=flat)
     every = chain(first, rows)
     if mapping.variants is not None:
         yield from Variants(mapping.variants, mapper, flat=flat).read(every)
@@ -228,12 +223,32 @@ def _check(records: list[dict[str, Any]], mapping: MappingConfig) -> None:
             )
 
 
+def _without_categories(
+    records: list[dict[str, Any]], mapping: MappingConfig, notes: Notes, *, flat: bool
+) -> MappingConfig:
+    """The mapping without ``group_id``, if that is a category, as some feeds have it: all of its items but one would
+    be missing from a shelf."""
+    text = mapping.fields.get("group_id")
+    if text is None:
+        return mapping
+    group = any_of(text, mapping.values.get("group_id"), flat=flat)
+    [(name, size)] = Counter(value for record in records if isinstance(value := group(record), str | int)).most_common(
+        1
+    ) or [("", 0)]
+    if size <= MOST_OF_A_GROUP:
+        return mapping
+    notes.facts["group_id"] = (
+        f"left out, since {name!r} has {size} of the first {len(records):,} items: it is a category"
+    )
+    return mapping.model_copy(update={"fields": {key: one for key, one in mapping.fields.items() if key != "group_id"}})
+
+
 def _decimal(records: list[dict[str, Any]], mapping: MappingConfig, notes: Notes, *, flat: bool) -> Any:
     """The decimal mark of the prices."""
     text = mapping.fields.get("price")
     if text is None:
         return None
-    price = first_of(compiled(one, flat=flat) for one in ((text,) if isinstance(text, str) else text))
+    price = any_of(text, flat=flat)
     mark = decimal_mark(value for record in records if isinstance(value := price(record), str))
     if mark == ",":
         notes.facts["decimal mark"] = "comma"

@@ -6,9 +6,9 @@ A record becomes an item or an event, or by the mapping's rules (``[[event]]``) 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from streams.events.adapters.expression import Expression, ExpressionError, Record, compiled, first_of
+from streams.events.adapters.expression import ExpressionError, Record, compiled
 from streams.events.adapters.gate import Omission, Validator
-from streams.events.adapters.mapping import EventRule, MappingConfig, MappingError
+from streams.events.adapters.mapping import EventRule, MappingConfig, MappingError, any_of
 from streams.events.decode import Refusal, refuse
 from streams.events.schema import AnyEvent, Item
 
@@ -69,7 +69,9 @@ class Mapper:
         for rule, column, how in self._rules:
             value = column(record)
             if rule.holds(value):
-                return how(rule.reason, f"{rule.column} is {str('' if value is None else value)[:100]!r}")
+                return how(
+                    rule.reason, f"{rule.column.removesuffix('?')} is {str('' if value is None else value)[:100]!r}"
+                )
         return None
 
     def of(self, record: Record) -> dict[str, Any] | Refusal:
@@ -84,12 +86,15 @@ class Mapper:
         return self.validator.item(fields) if self.kind == "items" else self.validator.event(fields)
 
     def _by_rules(self, record: Record) -> Iterator[Outcome]:
+        nothing = True
         for maker in self._events:
             if maker.applies(record):
-                yield from maker.events(record)
-                return
-        named = next((str(value)[:REASON_LETTERS] for maker in self._events for value in maker.seen(record)), "nothing")
-        yield Omission(f"no rule for {named}", "no [[event]] of the mapping is for such records")
+                for outcome in maker.events(record):
+                    nothing = False
+                    yield outcome
+        if nothing:
+            seen = (str(value)[:REASON_LETTERS] for maker in self._events for value in maker.seen(record))
+            yield Omission(f"no rule for {next(seen, 'others')}", "no [[event]] of the mapping is for such records")
 
 
 class _EventMaker:
@@ -97,23 +102,21 @@ class _EventMaker:
 
     def __init__(self, rule: EventRule, mapping: MappingConfig, validator: Validator) -> None:
         self.rule, self.validator = rule, validator
-        self.when = [
-            (compiled(name), frozenset((wanted,) if isinstance(wanted, str) else wanted))
-            for name, wanted in rule.when.items()
+        wanted = [
+            (name.startswith("."), compiled(name), frozenset((values,) if isinstance(values, str) else values))
+            for name, values in rule.when.items()
         ]
-        self.each: Expression | None = compiled(rule.each) if rule.each else None
-        own = {name: text for name, text in rule.fields.items() if name not in {"item_id", "position"}}
-        if rule.is_list:
-            whole = mapping.model_copy(
-                update={"fields": {k: v for k, v in mapping.fields.items() if k not in {"item_id", "position"}}}
-            )
-            self.fields = whole.compiled(validator.config, validator.notes.add, more=own)
-            self.shown = {
-                name: _expression(rule.fields.get(name, mapping.fields.get(name, "#")))
-                for name in ("item_id", "position")
-            }
-        else:
+        self.when = [(column, values) for inside, column, values in wanted if not inside]
+        self.inside = [(column, values) for inside, column, values in wanted if inside]
+        self.each = [compiled(path) for path in rule.lists]
+        if not rule.is_list:
             self.fields = mapping.compiled(validator.config, validator.notes.add, more=rule.fields)
+            return
+        texts = mapping.fields | rule.fields
+        own = {name: text for name, text in texts.items() if name not in {"item_id", "position"}}
+        whole = mapping.model_copy(update={"fields": own})
+        self.fields = whole.compiled(validator.config, validator.notes.add)
+        self.shown = {name: any_of(texts.get(name, "#")) for name in ("item_id", "position")}
 
     def seen(self, record: Record) -> Iterator[Any]:
         """The values that the rule looks at."""
@@ -134,15 +137,21 @@ class _EventMaker:
             yield refuse("invalid", str(error))
 
     def _events(self, record: Record) -> Iterator[Outcome]:
-        if self.each is None:
+        if not self.each:
             yield self.validator.event(self.fields(record))
             return
-        found = self.each(record)
-        elements = found if isinstance(found, list) else [] if found is None else [found]
-        if not elements:
-            yield refuse("invalid", f"there is nothing in {self.rule.each!r}")
+        scopes: list[dict[str, Any]] = [dict(record)]
+        for each in self.each:
+            scopes = [
+                {**scope, "..": scope.get("."), ".": element, "#": number}
+                for scope in scopes
+                for number, element in enumerate(_listed(each(scope)))
+                if each is not self.each[0] or self._wanted({**scope, ".": element})
+            ]
+        if not scopes:
+            if not self.inside:
+                yield refuse("invalid", f"there is nothing in {' '.join(self.rule.lists)!r}")
             return
-        scopes = [{**record, ".": element, "#": number} for number, element in enumerate(elements)]
         if self.rule.is_list:
             yield self._impression(record, scopes)
             return
@@ -151,6 +160,9 @@ class _EventMaker:
             if number and fields.get("event_id"):
                 fields["event_id"] = f"{fields['event_id']}-{number}"
             yield self.validator.event(fields, number)
+
+    def _wanted(self, scope: Record) -> bool:
+        return all(str(column(scope)) in values for column, values in self.inside)
 
     def _impression(self, record: Record, scopes: list[dict[str, Any]]) -> Outcome:
         fields = self.fields(record)
@@ -168,5 +180,5 @@ class _EventMaker:
         return self.validator.event(fields)
 
 
-def _expression(text: str | tuple[str, ...]) -> Expression:
-    return first_of(compiled(one) for one in ((text,) if isinstance(text, str) else text))
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else [] if found is None else [found]

@@ -111,10 +111,12 @@ class VariantsConfig(Config):
 
 class EventRule(Config):
     """What a record means if the columns of ``when`` have one of their values: one event or, with ``each``, one for
-    each element of a list, or one impression of them all. ``skip`` leaves such records out."""
+    each element of a list, or one impression of them all. ``each`` may be two lists, the second in each
+    element of the first; names in ``when`` that begin with a dot are those of elements. ``skip`` leaves such records
+    out."""
 
     when: dict[str, Text] = Field(default_factory=dict)
-    each: str = ""
+    each: Text = ""
     skip: bool = False
     fields: dict[str, Text] = Field(default_factory=dict)
 
@@ -122,6 +124,11 @@ class EventRule(Config):
     def is_list(self) -> bool:
         """Whether its elements make one impression."""
         return bool(self.each) and self.fields.get("type") == "=impression"
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The paths of ``each``."""
+        return () if not self.each else (self.each,) if isinstance(self.each, str) else self.each
 
 
 class MappingConfig(Config):
@@ -207,7 +214,7 @@ class MappingConfig(Config):
         try:
             made = {name: self._compiled(name, text, flat) for name, text in fields.items()}
             named = [
-                (compiled(key, flat=flat) if "{" in key else key, _any(text, flat))
+                (compiled(key, flat=flat) if "{" in key else key, any_of(text, flat=flat, decimal=self.decimal))
                 for key, text in self.attributes.items()
             ]
         except ExpressionError as error:
@@ -215,9 +222,6 @@ class MappingConfig(Config):
         if "ts" in made:
             read, column = self.ts.reader(config, note), made["ts"]
             made["ts"] = lambda record: None if (value := column(record)) is None else read(value)
-        for name, table in self.values.items():
-            if name in made and name != "attributes":
-                made[name] = _replaced(made[name], table)
         pattern = made.pop("attributes", None)
         if not (pattern or named):
             return _Fields(made)
@@ -226,7 +230,7 @@ class MappingConfig(Config):
     def _compiled(self, name: str, text: Text, flat: bool) -> Expression:
         if name == "attributes" and isinstance(text, str) and "*" in text:
             return matching(text)
-        return _any(text, flat)
+        return any_of(text, self.values.get(name), flat=flat, decimal=self.decimal)
 
     def columns(self) -> dict[str, bool]:
         """The columns that the mapping reads, and whether the file must have them.
@@ -242,8 +246,8 @@ class MappingConfig(Config):
             elif isinstance(text, tuple):
                 found |= {name: found.get(name, False) for one in text for name, _ in columns(one)}
         for rule in (*self.refuse, *self.skip):
-            name = rule.column
-            found[name.removesuffix("?")] = found.get(name.removesuffix("?"), False) or not name.endswith("?")
+            for name, needed in columns(rule.column):
+                found[name] = found.get(name, False) or needed
         if self.rankings:
             found |= dict.fromkeys((*self.rankings.by, self.rankings.clicked), True)
         return found
@@ -383,13 +387,26 @@ class _Fields:
         return found
 
 
-def _any(text: Text, flat: bool) -> Expression:
-    return first_of(compiled(one, flat=flat) for one in ((text,) if isinstance(text, str) else text))
+def any_of(
+    text: Text, table: dict[str, str] | None = None, *, flat: bool = False, decimal: Mark | None = None
+) -> Expression:
+    """The function of an expression, or of several of which the first with a value counts.
+
+    Parameters
+    ----------
+    table
+        Our values by theirs; with an empty one, there is no value.
+
+    Examples
+    --------
+    >>> any_of(("policy", "pieces"), {"deny": ""})({"policy": "deny", "pieces": "3"})
+    '3'
+    """
+    made = [compiled(one, flat=flat, decimal=decimal) for one in ((text,) if isinstance(text, str) else text)]
+    return first_of(_replaced(one, table) if table else one for one in made)
 
 
 def _replaced(make: Expression, table: dict[str, str]) -> Expression:
-    """Values that the table has are replaced; by its empty text, the field is left out."""
-
     def replaced(record: Record) -> Any:
         value = make(record)
         known = None if value is None else table.get(str(value))

@@ -122,7 +122,10 @@ class Source:
         return b"".join(parts)
 
     def _peek(self) -> bytes:
-        return cast(BufferedReader, self._file).peek()
+        try:
+            return cast(BufferedReader, self._file).peek()
+        except DAMAGE:
+            return b""  # told when the lines are read
 
     @property
     def position(self) -> int:
