@@ -16,7 +16,7 @@ from streams.events.adapters.gate import Entry, Validator
 from streams.events.adapters.mapper import Mapper
 from streams.events.adapters.mapping import NAMES, Format, MappingConfig, MappingError, any_of
 from streams.events.adapters.rankings import Rankings
-from streams.events.adapters.source import Line, Source
+from streams.events.adapters.source import Line, Source, SourceError
 from streams.events.adapters.variants import Variants
 from streams.events.amounts import decimal_mark
 from streams.events.cleaning import Notes
@@ -73,7 +73,7 @@ def read(
     _say(notes, source, form)
     if mapping.is_own:
         return _own(source, kind, mapping, form, validator)
-    return _mapped(_rows(source, mapping, form), kind, mapping, validator, flat=form == "parquet")
+    return _mapped(_rows(source, mapping, form), kind, mapping, validator, flat=False)
 
 
 def guess(source: Source) -> Format:
@@ -187,7 +187,7 @@ def _fitting(header: list[str], kind: Kind, mapping: MappingConfig) -> MappingCo
 def _mapped(
     rows: Iterator[Row], kind: Kind, mapping: MappingConfig, validator: Validator, *, flat: bool
 ) -> Iterator[Entry]:
-    first = list(islice(rows, FIRST))
+    first, rows = _looked_at(rows)
     records = [row[1] for row in first if not isinstance(row, Entry)]
     mapping = _without_categories(records, mapping, validator.notes, flat=flat)
     if not flat:
@@ -207,6 +207,23 @@ def _mapped(
         for outcome in mapper.outcomes(record):
             yield Entry(line, outcome, records_made)
             records_made = 0
+
+
+def _looked_at(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
+    """The first rows, and an iterator over the others, which tells of a damage among the first."""
+    first: list[Row] = []
+    try:
+        for row in islice(rows, FIRST):
+            first.append(row)
+    except SourceError as error:
+        damage = error
+
+        def damaged() -> Iterator[Row]:
+            raise damage
+            yield
+
+        return first, damaged()
+    return first, rows
 
 
 def _check(records: list[dict[str, Any]], mapping: MappingConfig) -> None:

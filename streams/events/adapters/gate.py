@@ -5,7 +5,7 @@ values of another form are cleaned as the worker cleans them. Events without an 
 duplicates are found here. Knows nothing of files, mappings or Kafka.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -111,27 +111,20 @@ class Validator:
         self._in_ms = config if config.epoch_unit == "ms" else config.model_copy(update={"epoch_unit": "ms"})
         self._seen = DuplicateFilter()
 
-    def event(self, fields: dict[str, Any], number: int = 0) -> AnyEvent | Refusal:
+    def event(self, fields: dict[str, Any], place: int = 0) -> AnyEvent | Refusal:
         """The event of these fields, its time in epoch milliseconds; numbers may be text.
 
         Parameters
         ----------
-        number
+        place
             Tells events of one record apart, where their content is the same.
         """
         if fields.get("event_id") in {None, ""}:
-            found = self._derived(fields, number)
+            found = self._derived(fields, place)
             if isinstance(found, Refusal):
                 return found
             fields = fields | {"event_id": found}
-        made: AnyEvent | Refusal
-        try:
-            made = msgspec.convert(fields, AnyEvent, strict=False)
-        except msgspec.ValidationError as error:
-            strict = refuse("invalid", str(error))
-            made = strict if self.config.strict else event_of_fields(fields, self._in_ms, self.notes, self.decimal)
-        except RecursionError:
-            made = refuse("malformed", "nested too deep")
+        made: AnyEvent | Refusal = self._made(fields, AnyEvent, event_of_fields)
         return made if isinstance(made, Refusal) else self._passed(made)
 
     def raw_event(self, raw: bytes) -> AnyEvent | Refusal:
@@ -161,14 +154,7 @@ class Validator:
 
     def item(self, fields: dict[str, Any]) -> Item | Refusal:
         """The item of these fields; numbers may be text."""
-        made: Item | Refusal
-        try:
-            made = msgspec.convert(fields, Item, strict=False)
-        except msgspec.ValidationError as error:
-            strict = refuse("invalid", str(error))
-            made = strict if self.config.strict else item_of_fields(fields, self.config, self.notes, self.decimal)
-        except RecursionError:
-            made = refuse("malformed", "nested too deep")
+        made: Item | Refusal = self._made(fields, Item, item_of_fields)
         if not isinstance(made, Refusal):
             made = checked_item(made, self.notes)
         if isinstance(made, Refusal):
@@ -179,6 +165,20 @@ class Validator:
         if self._seen.again(made.item_id, None if self.distinct else hash(raw)):
             return refuse(DUPLICATE, f"item {made.item_id!r} was sent before")
         return made
+
+    def _made(self, fields: dict[str, Any], kind: Any, cleaned: Callable[..., Any]) -> Any:
+        """What the fields say, or a refusal; they are cleaned if the schema refuses them, or a point in a price may
+        part thousands."""
+        price = fields.get("price")
+        if not (self.decimal == "," and isinstance(price, str) and "." in price):
+            try:
+                return msgspec.convert(fields, kind, strict=False)
+            except msgspec.ValidationError as error:
+                if self.config.strict:
+                    return refuse("invalid", str(error))
+            except RecursionError:
+                return refuse("malformed", "nested too deep")
+        return cleaned(fields, self._in_ms, self.notes, self.decimal)
 
     def _passed(self, made: AnyEvent) -> AnyEvent | Refusal:
         event = checked_event(made, self.now_ms, self.config, self.notes)
@@ -201,10 +201,11 @@ class Validator:
             return refuse("oversized", f"{len(raw)} bytes; the limit is {self.config.max_bytes} (events.max_bytes)")
         return raw
 
-    def _derived(self, fields: dict[str, Any], number: int) -> str | Refusal:
+    def _derived(self, fields: dict[str, Any], place: int) -> str | Refusal:
         """An id of the content: the same record gives the same one, so importing it again changes nothing."""
         try:
-            content = msgspec.json.encode([fields, number] if number else fields, order="sorted")
+            known = {name: value for name, value in fields.items() if name != "event_id"}
+            content = msgspec.json.encode([known, place] if place else known, order="sorted")
         except (UnicodeEncodeError, RecursionError, msgspec.MsgspecError, TypeError) as error:
             return refuse("malformed", f"{type(error).__name__}: {error}")
         self.notes.add("event_id from the content, so that equal records are one event")

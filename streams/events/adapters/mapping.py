@@ -266,14 +266,16 @@ class MappingConfig(Config):
             bool(column) and isinstance(pattern, str) and bool(matching(pattern)({column: "x"}) if pattern else False)
         )
 
-    def changed(self, assignments: Iterable[str] = (), values: Iterable[str] = (), **settings: Any) -> "MappingConfig":
+    def changed(
+        self, assignments: Iterable[str] = (), replacements: Iterable[str] = (), **settings: Any
+    ) -> "MappingConfig":
         """This mapping, overridden by the options of the command line.
 
         Parameters
         ----------
         assignments
             Fields, each ``field=expression``.
-        values
+        replacements
             Values of fields, each ``field.value=ours``.
         settings
             Other members, by name; those that are None are left.
@@ -296,7 +298,7 @@ class MappingConfig(Config):
                 raise MappingError(f"{assignment!r} is not field=expression, e.g. item_id=sku")
             added[name.strip()] = text.strip()
         tables = {name: dict(table) for name, table in self.values.items()}
-        for value in values:
+        for value in replacements:
             theirs, equals, ours = value.rpartition("=")
             name, dot, theirs = theirs.partition(".")
             if not (equals and dot and name.strip() and theirs):
