@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from liveshelf.terminal import console, explain_errors, reached, settings
+from liveshelf.terminal import console, explain_errors, plain, reached, settings
+from streams.events.decode import Refusal
 
 importing = typer.Typer(help="Send a catalogue or a history to Kafka.")
 
@@ -39,6 +40,39 @@ Limit = Annotated[int | None, typer.Option(min=1, help="How many records to send
 Rate = Annotated[float | None, typer.Option(min=0.001, help="How many records to send a second at most.")]
 Refused = Annotated[Path | None, typer.Option(help="The file for refused lines; default FILE.refused.jsonl.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent and deleted.")]
+
+
+@importing.callback(invoke_without_command=True)
+def importing_of(
+    context: typer.Context,
+    guess: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Only say what a file is, and the command that imports it.")
+    ] = None,
+) -> None:
+    """Send a catalogue or a history to Kafka.
+
+    Example: `liveshelf import --guess products.csv`
+    """
+    if guess is None:
+        if context.invoked_subcommand is None:
+            console.print(context.get_help())
+        return
+    from streams.clock import wall_ms
+    from streams.events.adapters.proposal import propose
+    from streams.events.schema import encoder
+
+    file = checked(guess)
+    with explain_errors():
+        found = propose(file, wall_ms(), settings().events)
+    lines = [f"{name}: {fact}" for name, fact in found.facts.items()]
+    lines.append(f"names: {', '.join(found.names[:40])}")
+    lines.append(f"{found.kind}, preset {found.preset}" if found.preset else f"{found.kind}, by the names of columns")
+    for one in found.examples:
+        lines.append(one.detail if isinstance(one, Refusal) else encoder.encode(one).decode()[:500])
+    if not any(not isinstance(one, Refusal) for one in found.examples):
+        lines.append("Nothing could be read so: change --map, or write a mapping (docs/import.md).")
+    for line in [*lines, "", found.command(file)]:
+        console.print(plain(line), soft_wrap=True)
 
 
 @importing.command("items")

@@ -70,10 +70,10 @@ def read(
         return _table(source, kind, mapping, validator)
     if mapping.rankings is not None:
         raise MappingError(f"[rankings] is for tables, and this file is {form}")
-    _say(notes, source, form)
+    say(notes, source, form)
     if mapping.is_own:
         return _own(source, kind, mapping, form, validator)
-    return _mapped(_rows(source, mapping, form), kind, mapping, validator, flat=False)
+    return _mapped(rows_of(source, mapping, form), kind, mapping, validator, flat=False)
 
 
 def guess(source: Source) -> Format:
@@ -105,7 +105,8 @@ def guess(source: Source) -> Format:
     return "csv" if not named and any(mark.encode() in header for mark in table.DELIMITERS) else "jsonl"
 
 
-def _say(notes: Notes, source: Source, form: str, more: str = "") -> None:
+def say(notes: Notes, source: Source, form: str, more: str = "") -> None:
+    """Note how a file is read."""
     parts = [
         form.upper(),
         *([source.encoding] if source.encoding not in {"utf-8", "binary"} else []),
@@ -114,7 +115,8 @@ def _say(notes: Notes, source: Source, form: str, more: str = "") -> None:
     notes.facts["read as"] = ", ".join(parts)
 
 
-def _rows(source: Source, mapping: MappingConfig, form: Format) -> Iterator[Row]:
+def rows_of(source: Source, mapping: MappingConfig, form: Format) -> Iterator[Row]:
+    """The records of a file that is no table."""
     if form == "parquet":
         return parquet.records(source)
     if form == "xml":
@@ -141,7 +143,7 @@ def _own(source: Source, kind: Kind, mapping: MappingConfig, form: Format, valid
                 yield Entry(line, documents.too_long(line))
         return
     passed: Callable[[dict[str, Any]], Any] = validator.item if kind == "items" else validator.own_event
-    for row in _rows(source, mapping, form):
+    for row in rows_of(source, mapping, form):
         yield row if isinstance(row, Entry) else Entry(row[0], passed(row[1]))
 
 
@@ -151,7 +153,7 @@ def _table(source: Source, kind: Kind, mapping: MappingConfig, validator: Valida
     dialect = table.detect(sample, quote)
     if mapping.delimiter is not None:
         dialect = table.Dialect(mapping.delimiter, quote, dialect.escape)
-    _say(validator.notes, source, "csv", str(dialect))
+    say(validator.notes, source, "csv", str(dialect))
     header = table.header(source, mapping, dialect)
     mapping = _fitting(header, kind, mapping)
     rows = table.records(source, mapping, dialect)
@@ -216,14 +218,13 @@ def _looked_at(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
         for row in islice(rows, FIRST):
             first.append(row)
     except SourceError as error:
-        damage = error
-
-        def damaged() -> Iterator[Row]:
-            raise damage
-            yield
-
-        return first, damaged()
+        return first, _damaged(error)
     return first, rows
+
+
+def _damaged(error: SourceError) -> Iterator[Row]:
+    yield from ()
+    raise error
 
 
 def _check(records: list[dict[str, Any]], mapping: MappingConfig) -> None:
