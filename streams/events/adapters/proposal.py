@@ -55,6 +55,9 @@ WORDS = {
 }
 """Names that others have for our fields, the likeliest first."""
 
+CLUES = {"query": "=search", "rating": "=review", "quantity": "=purchase", "price": "=purchase"}
+"""What events without a type are, by a field that they have."""
+
 OF_ITEMS = ("item_id", "title", "description", "category", "brand", "price", "currency", "in_stock", "group_id")
 OF_EVENTS = ("event_id", "type", "ts", "user_id", "session_id", "item_id", "query", "quantity", "price", "rating")
 
@@ -111,7 +114,10 @@ def propose(path: Path | str, now_ms: int, config: EventsConfig) -> Proposal:
         When nothing in it can be read.
     """
     names, records, facts = _first(path)
-    fitting = _preset(names, records, 4 if facts["read as"].startswith("XML") else 6)
+    if facts["read as"].startswith("UBI"):
+        fitting: tuple[str, files.Kind] | None = ("ubi", "events")
+    else:
+        fitting = _preset(names, records, 4 if facts["read as"].startswith("XML") else 6)
     if fitting is not None:
         name, kind = fitting
         proposal = Proposal(kind, name, facts=facts, names=names)
@@ -221,7 +227,7 @@ def _by_words(names: list[str], records: list[dict[str, Any]], facts: dict[str, 
         }
         values = {f"type.{theirs}": known for theirs, known in sorted(ours.items()) if known}
         if "type" not in fields:
-            fields["type"] = "=purchase"
+            fields["type"] = next((kind for name, kind in CLUES.items() if name in fields), "=click")
     return Proposal(kind, None, fields, values, facts, names)
 
 
