@@ -91,7 +91,7 @@ def measured(path: Path, mapping: MappingConfig) -> dict[str, Any]:
     """Figures of one reading."""
     process = psutil.Process()
     before = peak = process.memory_info().rss
-    counts: Counter[str] = Counter()
+    counts: Counter[bool] = Counter()
     begin = time.process_time()
     with Source(path) as source:
         entries = read(source, "items", mapping, wall_ms(), EventsConfig())
