@@ -38,8 +38,9 @@ def rows(count: int, dirty: bool) -> Iterator[dict[str, str]]:
     """A made catalogue: eight words of title, forty of description."""
     chance = random.Random(1)
     words = [f"word{number}" for number in range(3_000)]
+    texts = [tuple(" ".join(chance.choices(words, k=size)) for size in (8, 40)) for _ in range(5_000)]
     for number in range(count):
-        title, text = (" ".join(chance.choices(words, k=size)) for size in (8, 40))
+        title, text = texts[number % len(texts)]
         values = [f"{number}", title, f"{text}, and more", f"Home > {number % 50}", f"Maker {number % 300}"]
         if dirty:
             values[2] = f"<p>{text} &amp; more</p>"

@@ -73,18 +73,19 @@ def test_items_are_keyed_by_id_and_the_refused_are_written_down(
     path.write_bytes(b"sku,name,cost\n1,Lamp,5\n1,Lamp,5\n2,,5\n3,caf\xe9,1\n4,Desk,-1\n5,Bed,9\n")
     summary = import_items(
         path, kafka=kafka, topics=topics_config, events=EventsConfig(), refused_path=refused, console=QUIET,
-        mapping=load(fields=["item_id=sku", "title=name", "price=cost"]),
+        mapping=load(fields=["item_id=sku", "title=name", "price=cost"], encoding="utf-8"),
     )  # fmt: skip
-    assert (summary.read, summary.sent, summary.duplicates) == (6, 2, 1)
-    assert summary.refused == {"invalid": 2, "malformed": 1}
+    assert (summary.read, summary.sent, summary.duplicates) == (6, 3, 1)
+    assert summary.refused == {"invalid": 1, "malformed": 1}
+    assert summary.notes.counts["price left out: Expected `float` >= 0.0"] == 1
     assert (summary.exit_code, summary.failed, summary.error) == (0, {}, "")
     told = [json.loads(line) for line in refused.read_text("utf-8").splitlines()]
-    assert [(line["line"], line["reason"]) for line in told] == [(4, "invalid"), (5, "malformed"), (6, "invalid")]
+    assert [(line["line"], line["reason"]) for line in told] == [(4, "invalid"), (5, "malformed")]
     assert told[0]["source"] == "2,,5"
     assert told[1]["encoding"] == "base64"
     found = records(kafka, f"{topics_config.prefix}shop.items")
     items = [decode_item(record.key, record.value, EventsConfig()) for record in found]
-    assert {item.item_id for item in items if isinstance(item, Item)} == {"1", "5"}
+    assert {item.item_id for item in items if isinstance(item, Item)} == {"1", "4", "5"}
 
 
 def test_replay_keeps_a_shoppers_order_and_shifts_history_to_now(
