@@ -197,6 +197,8 @@ class Validator:
             raw = encoder.encode(made)
         except UnicodeEncodeError:
             return refuse("malformed", "a name or a text is not UTF-8")
+        except RecursionError:
+            return refuse("malformed", "nested too deep")
         if len(raw) > self.config.max_bytes:
             return refuse("oversized", f"{len(raw)} bytes; the limit is {self.config.max_bytes} (events.max_bytes)")
         return raw

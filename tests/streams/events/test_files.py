@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from streams.events.adapters import documents
 from streams.events.adapters.files import Kind, read
 from streams.events.adapters.gate import Entry, Omission
 from streams.events.adapters.mapping import MappingConfig, MappingError, load, presets
+from streams.events.adapters.proposal import propose
 from streams.events.adapters.source import Source, SourceError
 from streams.events.cleaning import Notes
 from streams.events.decode import Refusal, decode_event, decode_item
@@ -440,6 +442,8 @@ def test_no_bytes_make_reading_raise_more_than_a_refusal_of_the_file(
     kind = mapping.kind or data.draw(st.sampled_from(["items", "events"]))
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(HEADS[form] + content)
+    with suppress(MappingError, SourceError):
+        propose(path, NOW, EventsConfig())
     try:
         found = entries(path, kind, mapping if preset else mapping.changed(format=form))
     except (MappingError, SourceError):
@@ -447,6 +451,23 @@ def test_no_bytes_make_reading_raise_more_than_a_refusal_of_the_file(
     for entry in found:
         assert isinstance(entry.outcome, Event | Item | Refusal)
         entry.outcome.reason.encode() if isinstance(entry.outcome, Refusal) else encoder.encode(entry.outcome)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_what_is_nested_deeply_is_refused(tmp_path: Path, name: str) -> None:
+    deep = (
+        json.dumps(CLICK | {"type": "search", "query": "tv"})[:-1] + f', "filters": {{"a": {"[" * 900}{"]" * 900}}}}}'
+    )
+    far = deep.replace("[" * 900, "[" * 100_000).replace("]" * 900, "]" * 100_000)
+    for text in (deep, far):
+        (tmp_path / name).write_text(f"[{text}]" if name == "a.json" else f"{text}\n{text}")
+        for mapping in (None, mapped("type=type", "ts=ts", "user_id=user_id", "query=query", "filters=filters")):
+            try:
+                found = entries(tmp_path / name, "events", mapping)
+            except SourceError as error:
+                assert "nested too deep" in str(error)
+            else:
+                assert all(isinstance(entry.outcome, Event | Refusal) for entry in found)
 
 
 @settings(deadline=None)
