@@ -176,9 +176,13 @@ def clean_item(
         if value is None or (isinstance(value, str) and not value.strip()):
             continue
         try:
-            cleaned[name] = _item_value(name, value, config, notes, decimal)
-            if name == "price" and isinstance(value, str) and not fields.get("currency"):
-                cleaned |= {"currency": code} if (code := amount(value, decimal)[1]) else {}
+            if name == "price" and isinstance(value, str):
+                cleaned[name], code = _read(value, decimal)
+                notes.add("price from a text", value)
+                if code and not fields.get("currency"):
+                    cleaned["currency"] = code
+            else:
+                cleaned[name] = _item_value(name, value, config, notes)
         except ValueError as error:
             if name in _NEEDED or config.unusable == "refuse":
                 raise ValueError(f"{error} - at `$.{name}`") from error
@@ -186,11 +190,9 @@ def clean_item(
     return cleaned
 
 
-def _item_value(name: str, value: Any, config: EventsConfig, notes: Notes, decimal: Mark | None) -> Any:
+def _item_value(name: str, value: Any, config: EventsConfig, notes: Notes) -> Any:
     if name in IDS:
         return identifier(name, value, notes)
-    if name == "price":
-        return number(name, value, notes, decimal)
     if name == "in_stock":
         return in_stock(value, notes)
     if name == "attributes" and isinstance(value, dict):
@@ -246,14 +248,17 @@ def number(name: str, value: Any, notes: Notes, decimal: Mark | None = None) -> 
         return int(value)
     if not isinstance(value, str):
         return value
-    text = value.strip()
-    read: float
-    if _NUMBER.fullmatch(text) and len(text) < 400 and not (decimal == "," and "." in text):
-        read = float(text)
-    else:
-        read = amount(text, decimal)[0]
+    read, _ = _read(value, decimal)
     notes.add(f"{name} from a text", value)
     return int(read) if name in {"quantity", "position"} and read.is_integer() else read
+
+
+def _read(text: str, decimal: Mark | None) -> tuple[float, str]:
+    """The number of a text, and its currency."""
+    text = text.strip()
+    if len(text) < 400 and _NUMBER.fullmatch(text) and not (decimal == "," and "." in text):
+        return float(text), ""
+    return amount(text, decimal)
 
 
 def in_stock(value: Any, notes: Notes) -> bool:

@@ -23,6 +23,7 @@ _TAG = re.compile(rf"</?(?:({_BLOCKS})|{_INLINE})(?![\w:-])(?:(?>(?:[^<>\"']|\"[
 _UNSEEN = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<!doctype[^<>]*>|<\?xml[^<>]*>", re.I | re.S
 )
+_MAY_BE_UNSEEN = re.compile(r"<[!?]|<s[ct]|]]>", re.I)
 _CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});")
 _SPACES = re.compile(r"\s+")
@@ -55,7 +56,8 @@ def plain(text: str) -> str:
 
 
 def _without_tags(text: str) -> str:
-    bare = _TAG.sub(_space, _CDATA.sub(" ", _UNSEEN.sub(" ", text)))
+    bare = _CDATA.sub(" ", _UNSEEN.sub(" ", text)) if _MAY_BE_UNSEEN.search(text) else text
+    bare = _TAG.sub(_space, bare)
     return text if bare == text else _SPACES.sub(" ", bare).strip()
 
 

@@ -255,6 +255,8 @@ CONVERTED_ITEMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"brand": "", "description": "", "category": "", "currency": "", "attributes": {}, "in_stock": True},
     ),
     "price as text": ({"price": "12,50 EUR"}, {"price": 12.5, "currency": "EUR"}),
+    "price in powers of ten": ({"price": "1e3"}, {"price": 1000.0, "currency": ""}),
+    "price and its currency": ({"price": "5 EUR", "currency": "USD"}, {"price": 5.0, "currency": "USD"}),
     "no price": ({"price": "ask us"}, {"price": None}),
     "price negative": ({"price": -1}, {"price": None}),
     "title too long": ({"title": "x" * 2_001}, {"title": "x" * 2_000}),
