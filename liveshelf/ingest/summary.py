@@ -91,7 +91,7 @@ class ImportSummary:
         [(reason, count)] = self.refused.most_common(1)
         advice = {
             "malformed": "is the format right? --format, --encoding, --delimiter and --path override what was found",
-            "invalid": "do the fields have the right columns? liveshelf import --guess FILE proposes a mapping",
+            "invalid": "are the columns and --path right? liveshelf import --guess FILE proposes a mapping",
             "future": "is the unit of the times right? see [ts] format, and events.epoch_unit",
             "guest": "map session_id too: --map session_id=COLUMN",
         }.get(reason, "see the file of refused lines")

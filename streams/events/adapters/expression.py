@@ -30,6 +30,7 @@ CONVERSIONS = {
     "commas": "a text becomes a list, parted at commas",
     "bars": "a text becomes a list, parted at |",
     "slashes": "a/b becomes a > b",
+    "lines": "a written \\n becomes a space",
     "first": "the first of a list",
     "last": "the last of a list",
     "join": "a list becomes a text, parted by commas",
@@ -281,6 +282,8 @@ def converted(name: str, value: Any, how: str) -> Any:
         return _amount(text, how.removeprefix("amount"))
     if how == "lower":
         return text.lower()
+    if how == "lines":
+        return text.replace("\\r", "").replace("\\n", " ")
     if how == "int":
         return _whole(text.strip())
     if how in {"commas", "bars"}:

@@ -70,7 +70,8 @@ def read(
         return _table(source, kind, mapping, validator)
     if mapping.rankings is not None:
         raise MappingError(f"[rankings] is for tables, and this file is {form}")
-    say(notes, source, form)
+    inside = mapping.records or (documents.guessed_path(source.sample) if form == "json" else "")
+    say(notes, source, form, f"records at {inside}" if inside else "")
     if mapping.is_own:
         return _own(source, kind, mapping, form, validator)
     return _mapped(rows_of(source, mapping, form), kind, mapping, validator, flat=False)

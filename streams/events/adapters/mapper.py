@@ -116,7 +116,7 @@ class _EventMaker:
         own = {name: text for name, text in texts.items() if name not in {"item_id", "position"}}
         whole = mapping.model_copy(update={"fields": own})
         self.fields = whole.compiled(validator.config, validator.notes.add)
-        self.shown = {name: any_of(texts.get(name, "#")) for name in ("item_id", "position")}
+        self.shown = {name: any_of(texts.get(name, "#"), mapping.values.get(name)) for name in ("item_id", "position")}
 
     def seen(self, record: Record) -> Iterator[Any]:
         """The values that the rule looks at."""

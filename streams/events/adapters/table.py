@@ -5,6 +5,7 @@ columns mean.
 """
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from streams.events.adapters.mapping import MappingConfig, MappingError
 from streams.events.adapters.source import Line, Source
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+SEPARATOR = re.compile(rb'"?sep=(.)"?\s*', re.I)
+"""The first line of what Excel writes, which is no header."""
 ROW_LINES = 5_000
 """The most lines of one row."""
 LOOKED_AT = 200
@@ -65,6 +68,8 @@ def detect(sample: str, quote: str | None = '"') -> Dialect:
     """
     lines = [Line(number, text.rstrip("\r").encode()) for number, text in enumerate(sample.split("\n"), 1)]
     escape = "\\" if quote and sample.count(f"\\{quote}") > sample.count(quote * 2) else None
+    if told := SEPARATOR.match(lines[0].raw):
+        return Dialect(told[1].decode(), quote, escape)
     best, found = (0.0, 1), Dialect(quote=quote, escape=escape)
     for delimiter in DELIMITERS:
         dialect = Dialect(delimiter, quote, escape)
@@ -102,7 +107,7 @@ def rows(lines: Iterator[Line], dialect: Dialect, replaced: bool = False) -> Ite
     width = 0
     while (line := again.popleft() if again else next(lines, None)) is not None:
         raw = line.raw
-        if not raw.strip():
+        if not raw.strip() or (line.number == 1 and SEPARATOR.fullmatch(raw)):
             continue
         if not line.complete:
             yield Row(line, [], f"the row is longer than {len(raw)} bytes")

@@ -84,8 +84,10 @@ LAMPS = [{"item_id": "1", "title": "Lamp"}, {"item_id": "2", "title": "Desk"}]
 )
 def test_json_is_read_whatever_is_around_the_records(tmp_path: Path, content: str, path: str | None) -> None:
     (tmp_path / "a.json").write_text(content)
-    found = entries(tmp_path / "a.json", "items", mapped(records=path))
+    notes = Notes()
+    found = entries(tmp_path / "a.json", "items", mapped(records=path), notes)
     assert [item.title for item in items(found)] == ["Lamp", "Desk"]
+    assert "records at" in notes.facts["read as"] or content.startswith("{\n")
 
 
 def test_elements_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
@@ -211,6 +213,14 @@ def test_an_open_quote_costs_one_row(tmp_path: Path) -> None:
     assert sum(entry.line.raw.count(b"\n") + 1 for entry in found) == len(rows) - 1, "every line is in one entry"
     plainly = items(entries(tmp_path / "a.csv", "items", mapped("item_id=id", "title=name", quote="none")))
     assert [item.item_id for item in plainly] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_the_first_line_of_excel_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfsep=;\r\nitem_id;title\r\n1;Lamp, red\r\n")
+    found = entries(tmp_path / "a.csv", "items")
+    assert [(entry.line.number, item.title) for entry, item in zip(found, items(found), strict=True)] == [
+        (3, "Lamp, red")
+    ]
 
 
 def test_quotes_escaped_by_backslashes(tmp_path: Path) -> None:
