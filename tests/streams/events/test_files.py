@@ -1,6 +1,8 @@
 """What shops' systems export is read as it is; what is wrong in it is told with its line."""
 
 import json
+import re
+import tomllib
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -495,3 +497,11 @@ def test_a_search_has_no_need_of_an_item(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"type": "search", "ts": str(T0), "user_id": 7, "query": "tv"}))
     [entry] = entries(tmp_path / "a.jsonl", "events")
     assert isinstance(entry.outcome, Search) and not isinstance(entry.outcome, Omission)
+
+
+def test_every_mapping_in_the_documents_can_be_used() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "import.md").read_text("utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```", page, re.M | re.S)
+    assert len(blocks) >= 4
+    for block in blocks:
+        MappingConfig.model_validate(tomllib.loads(block)).checked().compiled()
