@@ -191,7 +191,7 @@ def records(path: Path, kind: Kind, mapping: MappingConfig, counts: Counter[str]
         When the file itself cannot be read.
     """
     try:
-        with Source(path) as source:
+        with Source(path, mapping.encoding) as source:
             for entry in files.read(source, kind, mapping, wall_ms(), EventsConfig()):
                 if isinstance(entry.outcome, Refusal):
                     counts[f"{entry.outcome.reason} {kind}"] += 1

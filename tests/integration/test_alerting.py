@@ -291,8 +291,10 @@ RARE = {
     "worker": {
         "canary_failed",
         "canary_shelves",
+        "events_converted",
         "holdback_failed",
         "holdback_shelves",
+        "items_converted",
         "items_deleted",
         "items_in_two_partitions",
         "items_refused",

@@ -56,6 +56,11 @@ def test_a_search_ranks_what_is_meant_first(recommender: Recommender) -> None:
     assert all(0 <= p <= 1 for item in record.shelf.items for p in (item.buy, item.read, item.look))
 
 
+def test_popular_items_of_a_shop_without_any_event_are_new_and_not_trending(recommender: Recommender) -> None:
+    popular = shelf(recommender, RankRequest("popular", "e", 5)).shelf.items
+    assert popular and {item.reason.removeprefix("explore") or "new" for item in popular} == {"new"}
+
+
 def test_the_same_event_makes_the_same_shelf(recommender: Recommender) -> None:
     ask = RankRequest("feed", "e", 5, "u", Shopper(touched=(Touched(5, "click", "mouse"),)))
     assert shelf(recommender, ask) == shelf(recommender, ask)
