@@ -216,7 +216,7 @@ class CandidatesConfig(Config):
 
 
 OfferAgain = Literal["never", "due", "always"]
-PolicyStep = Literal["in_stock", "already_bought", "fatigue", "brand_cap", "diversity", "exploration"]
+PolicyStep = Literal["in_stock", "already_bought", "variants", "fatigue", "brand_cap", "diversity", "exploration"]
 
 
 class PolicyConfig(Config):
@@ -227,7 +227,10 @@ class PolicyConfig(Config):
     shelves an item moves back for each time that the shopper saw it and did not touch it since.
     """
 
-    steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "fatigue", "diversity", "brand_cap", "exploration")
+    steps: tuple[PolicyStep, ...] = (
+        *("in_stock", "already_bought", "variants", "fatigue"),
+        *("diversity", "brand_cap", "exploration"),
+    )
     offer_again: OfferAgain = "due"
     fatigue: Annotated[float, Field(ge=0, le=100)] = 0.5
     fatigue_half_life_s: Seconds = 86_400.0

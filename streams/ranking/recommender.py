@@ -322,7 +322,9 @@ class Recommender:
 
     def _union(self, sources: Mapping[Source, Slots], request: RankRequest, shown: NDArray[np.bool_]) -> Candidates:
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
-        return union(live, self.config.candidates, self.catalogue.slots([request.item_id or ""]).tolist())
+        same = self.catalogue.slots([request.item_id or ""])
+        found = union(live, self.config.candidates, same.tolist())
+        return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
 
     def _newest(self, request: RankRequest) -> Candidates:
         """The newest items: no source found them."""
@@ -378,9 +380,10 @@ class Recommender:
                 PolicyContext(
                     in_stock=self.catalogue.in_stock.__getitem__,
                     brands=self.catalogue.brand.__getitem__,
+                    groups=self.catalogue.group.__getitem__,
                     vectors=self.catalogue.item_store.pooled,
                     bought=context.not_again,
-                    overlooked=self._overlooked(request, now_ms),
+                    overlooked=self._overlooked(context, now_ms),
                     seed=int(context.identity[:15], 16),
                     length=self.config.policy.length,
                 )
@@ -398,25 +401,36 @@ class Recommender:
         return context.own
 
     def _not_again(self, context: _Context, now_ms: int) -> Slots:
-        """The slots of what the shopper has bought and is not to be offered again."""
+        """The slots of what the shopper has bought and is not to be offered again, and of its variants."""
         mode, shopper = self.config.policy.offer_again, context.request.shopper
         if mode == "always" or not shopper.bought:
             return NOTHING
         if mode == "never":
-            return self.catalogue.slots(list(shopper.bought))
-        own = self._own(context)
-        waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
-        forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
-        return np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
+            bought = self.catalogue.slots(list(shopper.bought))
+        else:
+            own = self._own(context)
+            waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
+            forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
+            bought = np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
+        slots = _candidates(context).slots
+        return np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
 
-    def _overlooked(self, request: RankRequest, now_ms: int) -> dict[int, float]:
-        """By slot, how often a feed's shopper saw an item and did not touch it since."""
+    def _overlooked(self, context: _Context, now_ms: int) -> dict[int, float]:
+        """By slot, how often a feed's shopper saw an item, or a variant of it, and did not touch it since."""
+        request = context.request
         if request.surface != "feed" or not request.shopper.seen:
             return {}
         half_life, hour_ms = self.config.policy.fatigue_half_life_s, self.config.state.trend_bucket_s * 1000
         found = request.shopper.overlooked(min(request.ts, now_ms), half_life, hour_ms)
         slots = ((self.catalogue.slot(item), count) for item, count in found.items())
-        return {slot: count for slot, count in slots if slot is not None}
+        counts = {slot: count for slot, count in slots if slot is not None}
+        group = self.catalogue.group
+        of_groups: dict[int, float] = {}
+        for slot, count in counts.items():
+            of_groups[int(group[slot])] = max(count, of_groups.get(int(group[slot]), 0.0))
+        variants = _candidates(context).slots
+        variants = variants[self.catalogue.variants(np.fromiter(counts, np.int64, len(counts)), variants)]
+        return counts | {slot: of_groups[int(group[slot])] for slot in variants.tolist()}
 
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Of each shelf the reasons of its items: of a feed by behaviour what its order owes most to; those of all

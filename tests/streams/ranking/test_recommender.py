@@ -93,6 +93,27 @@ def test_similar_leaves_out_the_item_itself_and_knows_what_goes_together(recomme
     )
 
 
+def test_one_variant_of_a_product_is_shown_and_none_where_one_was_bought(
+    catalogue: Catalog, recommender: Recommender, upsert: Callable[..., Change]
+) -> None:
+    sizes = [
+        Item(item_id=f"hoodie-{size}", title=f"Hoodie {size}", group_id="hoodie", in_stock=size != "S")
+        for size in "SML"
+    ]
+    catalogue.apply([upsert(item) for item in sizes])
+    catalogue.commit()
+
+    def hoodies(request: RankRequest) -> list[str]:
+        return [item for item in shown(shelf(recommender, request)) if item.startswith("hoodie")]
+
+    [best] = hoodies(RankRequest("search", "e", 5, query="hoodie s"))
+    assert best != "hoodie-S"
+    assert hoodies(RankRequest("similar", "e", 5, item_id="hoodie-M")) == []
+    bought = Shopper((Touched(4, "purchase", "hoodie-M"),), bought=frozenset({"hoodie-M"}))
+    assert hoodies(RankRequest("search", "e", 5, "u", bought, query="hoodie")) == []
+    assert hoodies(RankRequest("feed", "e", 5, "u", bought)) == []
+
+
 def test_items_out_of_stock_or_deleted_are_never_shown(
     catalogue: Catalog, recommender: Recommender, upsert: Callable[..., Change]
 ) -> None:
