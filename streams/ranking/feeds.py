@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packaged
 from streams.catalog.attributes import Matching
 from streams.config import CandidatesConfig
-from streams.features.behaviour import FEATURES, PAIRED_OWN, Anchors, Behaviour, ItemModel, Scores, text_matches
+from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
+from streams.features.item_model import Anchors, ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper

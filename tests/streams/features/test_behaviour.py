@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.features.behaviour import FEATURES, GROUPS, ItemModel, Pairs, ShopHistory, text_matches
+from streams.features.behaviour import FEATURES, GROUPS, text_matches
+from streams.features.history import ShopHistory
+from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ORIGIN_MS, WIDTH, ItemStatistics
 from streams.features.own import ROW, Memory, OwnItems
+from streams.features.pairs import Pairs
 
 ITEMS = [*"abcde"]
 HOUR_MS = DAY_MS // 24

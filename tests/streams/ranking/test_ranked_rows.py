@@ -14,7 +14,8 @@ from streams.catalog.catalog import Catalog, Change
 from streams.config import PolicyConfig, StreamsConfig
 from streams.events.schema import Item
 from streams.events.shelf import OTHERS, RankedRows, ShelfRecord, bounded, encoder, parse, record_decoder
-from streams.features.behaviour import COLUMNS, FEATURES, ShopHistory
+from streams.features.behaviour import COLUMNS, FEATURES
+from streams.features.history import ShopHistory
 from streams.features.items import DAY_MS
 from streams.features.own import ROW
 from streams.features.shopper import Shopper

@@ -13,9 +13,10 @@ from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsC
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
-from streams.features.behaviour import PAIRED_OWN, Pairs
+from streams.features.behaviour import PAIRED_OWN
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
+from streams.features.pairs import Pairs
 from streams.features.shopper import Asked, Page, Shopper, Touched
 from streams.features.trending import Trending
 from streams.ranking.feeds import own_items
