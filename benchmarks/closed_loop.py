@@ -277,6 +277,9 @@ def main(
         drift_after_s=scale * STEADY_S,
         end_after_s=scale * LONG_S,
     )
+    if unknown := sorted({*(only or ())} - {one.name for one in STRATEGIES}):
+        known = ", ".join(one.name for one in STRATEGIES)
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {known}", param_hint="--only")
     chosen = [one for one in STRATEGIES if not only or one.name in only]
     with tempfile.TemporaryDirectory() as name:
         for seed in range(first, first + seeds):
