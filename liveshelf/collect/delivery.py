@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from liveshelf.collect.batch import Draft
 from liveshelf.collect.limits import Budget
@@ -71,20 +71,23 @@ class Delivery:
         return self._send.failure if self._send else None
 
     async def run(self) -> None:
-        """Create missing topics and connect; returns once that is done."""
+        """Connect and create missing topics; returns once that is done."""
         backoff = Backoff(LONGEST_WAIT_S)
         while True:
             try:
-                await asyncio.to_thread(topics.create, self._config.kafka, self._config.topics)
-                producer = Producer(self._config)
-                await producer.__aenter__()
+                self._send = await self._connected()
+                return
             except (*KAFKA_ERRORS, OSError) as error:
                 self._why = f"Kafka is away: {type(error).__name__}"
                 log.warning("not connected to Kafka: %s", error)
                 await asyncio.sleep(backoff.next())
-            else:
-                self._send = producer
-                return
+
+    async def _connected(self) -> Producer:
+        async with AsyncExitStack() as undo:  # connecting comes first: it can be cancelled, a thread cannot
+            producer = await undo.enter_async_context(Producer(self._config))
+            await asyncio.to_thread(topics.create, self._config.kafka, self._config.topics)
+            undo.pop_all()
+            return producer
 
     async def close(self) -> None:
         """Send what waits, for a few seconds at most."""
