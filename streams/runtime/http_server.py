@@ -43,8 +43,11 @@ class Bounded(H11Protocol):
             self.transport = transport
             transport.abort()
             return
+        # asyncio does so only for sockets that name their protocol. Else an answer, two packets, waits 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
+        self._answered: Any = None
         self._looking: asyncio.TimerHandle | None = self.loop.call_later(LOOK_S, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -56,13 +59,14 @@ class Bounded(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        """Runs every second; the time counts while no request comes, or while an answer is not read."""
+        """Runs every second; the time counts while no request comes, or while an answer is not read. A request that was
+        answered since the last look has left another cycle."""
         now = self.loop.time()
         cycle: Any = self.cycle
         answering = cycle is not None and not cycle.response_complete
         stuck = self.transport.get_write_buffer_size() > 0
-        if answering and not stuck:
-            self._waiting_since = now
+        if not stuck and (answering or cycle is not self._answered):
+            self._waiting_since, self._answered = now, cycle
         if now - self._waiting_since > (UNREAD_S if stuck else SILENT_S):
             self.transport.abort()
             return

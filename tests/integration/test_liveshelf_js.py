@@ -232,7 +232,15 @@ def test_a_guest_has_a_session_over_pages(opened: Any, sent: Sent) -> None:
     assert page.evaluate("window.liveshelf.session()") == first
     assert wait(page, lambda: len(of(Search, sent(first))) == 2)
     cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
-    assert cookies == {"liveshelf": first}
+    assert cookies == {"liveshelf": first, "liveshelf_in": "0"}
+    told = page.evaluate(
+        """(script => ["u1", "u1", "", "", "u2"].map(user => {
+            script.dataset.user = user;
+            return window.liveshelf.session();
+        }))(document.querySelector("script"))"""
+    )
+    assert told[0] == told[1] == first, "who logs in keeps it"
+    assert told[2] == told[3] == told[4] != first, "who logs out has a new one"
 
 
 def test_the_script_that_is_served_is_the_small_one(collector: str) -> None:

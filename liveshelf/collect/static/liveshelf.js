@@ -10,11 +10,20 @@
   let timer;
 
   // The session: the page's own, else a cookie of half an hour, which the shop's servers can read.
-  const made = id();
+  // Who logs out has a new one (docs/privacy.md).
+  let made = id();
+  const cookie = (name) => (new RegExp(`(?:^|; )${name}=(\\w+)`).exec(document.cookie) || [])[1];
+  const keep = (name, value) => {
+    document.cookie = `${name}=${value}; path=/; max-age=1800; samesite=lax`;
+  };
   function session() {
     if (script.dataset.session) return script.dataset.session;
-    const found = (/(?:^|; )liveshelf=(\w+)/.exec(document.cookie) || [])[1] || made;
-    document.cookie = `liveshelf=${found}; path=/; max-age=1800; samesite=lax`;
+    const user = script.dataset.user ? 1 : 0;
+    const left = cookie("liveshelf_in") > user;
+    if (left) made = id();
+    const found = (!left && cookie("liveshelf")) || made;
+    keep("liveshelf", found);
+    keep("liveshelf_in", user);
     return found;
   }
 
