@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis import Redis
 
 from liveshelf.stack.kafka import LocalKafka
@@ -305,6 +307,33 @@ def test_junk_and_slow_senders_are_answered_or_let_go(address: str) -> None:
         assert http.post("/events", json=click()).status_code == 202
 
 
+LATIN = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40)
+NAMES = ["Authorization", "X-API-Key", "Origin", "Host", "Content-Type", "Content-Encoding", "X-Forwarded-For"]
+STATED = {200, 202, 304, 400, 401, 403, 404, 405, 408, 413, 415, 421, 429}
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(["GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT"]),
+    st.sampled_from(["/events", "/items", "/items/", "/forget", "/shelf/feed/", "/shelf/search/", "/metrics", "/"]),
+    st.binary(max_size=12).map(lambda raw: "".join(f"%{byte:02x}" for byte in raw)),
+    st.sampled_from(["", "?filter=", "?user=", "?key=", "?segment=&"]),
+    st.lists(
+        st.tuples(st.sampled_from(NAMES) | LATIN, LATIN | st.sampled_from(["gzip", "text/plain", ORIGIN])), max_size=4
+    ),
+    st.booleans(),
+    st.binary(max_size=60) | st.sampled_from([b"{}", b'{"user_id": 1}', b"[[]]", b'{"item_id": 1e400}', b"null"]),
+)
+def test_no_request_is_an_error_of_the_collector(
+    address: str, method: str, path: str, rest: str, query: str, named: list[tuple[str, str]], known: bool, body: bytes
+) -> None:
+    lines = [f"{method} {path}{rest}{query}{rest if query else ''} HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"Authorization: Bearer {WRITE}"] * known + [f"{name}: {value}" for name, value in named]
+    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1")
+    answer = talk(address, head + body)
+    assert int(answer.split(b" ", 2)[1]) in STATED, (head + body, answer)
+
+
 def test_metrics_and_description(address: str) -> None:
     with client(address) as http:
         http.post("/events", json=click())
@@ -321,14 +350,32 @@ def test_too_many_are_told_to_wait(kafka: KafkaConfig, redis_url: str, topics: T
         "LIVESHELF_COLLECT__ADDRESS_PER_S": "0.01",
         "LIVESHELF_COLLECT__KEY_PER_S": "0.5",
         "LIVESHELF_COLLECT__BURST_S": "10",
+        "LIVESHELF_COLLECT__PROXIES": '["127.0.0.1"]',
     }
     with collecting(env, tmp_path / "log") as (where, _), client(where, PAGE) as page, client(where) as server:
         assert page.post("/events", json=[click()] * 3).status_code == 202
         second = page.post("/events", json=click())
         assert second.status_code == 429 and int(second.headers["Retry-After"]) > 100
+        elsewhere = {"X-Forwarded-For": "203.0.113.9"}
+        assert page.post("/events", json=click(), headers=elsewhere).status_code == 202, "another visitor of the proxy"
         assert server.post("/events", json=[click()] * 20).status_code == 202, "the shop's own address is not limited"
         assert server.post("/events", json=click()).status_code == 429, "but its key is"
         assert page.get("/healthz").status_code == 200
+
+
+def test_what_is_held_in_memory_is_bounded(
+    kafka: KafkaConfig, redis_url: str, topics: TopicsConfig, tmp_path: Path
+) -> None:
+    env = environment(kafka.bootstrap_servers, redis_url, topics) | {"LIVESHELF_COLLECT__MEMORY_BYTES": "100000"}
+    with collecting(env, tmp_path / "log") as (where, _), client(where) as http:
+        for content, headers in (
+            (b"x" * 150_000, {}),
+            (gzip.compress(b"x" * 150_000), {"Content-Encoding": "gzip"}),
+            (b"\n".join(json.dumps(click()).encode() for _ in range(90)), {}),
+        ):
+            full = http.post("/events", content=content, headers=headers)
+            assert full.status_code == 503 and int(full.headers["Retry-After"]) > 0, full.text
+        assert [http.post("/events", json=click()).status_code for _ in range(200)] == [202] * 200, "it is given back"
 
 
 def test_kafka_goes_and_comes_back(redis_url: str, tmp_path: Path) -> None:
