@@ -151,12 +151,12 @@ def forget_draft(body: bytes, event_id: str, now_ms: int, config: EventsConfig) 
     """
     try:
         given = msgspec.json.decode(body, type=dict[str, Any])
+        whole = {"event_id": event_id, "ts": now_ms} | given | {"type": "forget"}
+        raw = msgspec.json.encode(whole)
     except msgspec.ValidationError as error:
         return refuse("invalid", str(error))
     except UNDECODABLE as error:
         return refuse("malformed", f"{type(error).__name__}: {error}")
-    whole = {"event_id": event_id, "ts": now_ms} | given | {"type": "forget"}
-    raw = msgspec.json.encode(whole)
     draft = event_draft(raw, now_ms, config, trusted=True)
     return draft if isinstance(draft, Refusal) else (draft, str(whole["event_id"]))
 
