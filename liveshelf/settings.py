@@ -28,6 +28,7 @@ from evaluator.gate.config import GateConfig
 from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.retraining.config import ExamplesConfig, LearningConfig, LoopConfig, TriggerConfig
 from evaluator.rollout.config import RolloutConfig
+from liveshelf.collect.config import CollectConfig
 from liveshelf.stack_record import StackRecord
 from streams.config import Config, Seconds, StreamsConfig
 from streams.telemetry.masking import masked, masked_servers
@@ -94,6 +95,7 @@ class Settings(BaseSettings, StreamsConfig):
     evaluator: EvaluatorConfig = EvaluatorConfig()
     alerts: AlertsConfig = AlertsConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    collect: CollectConfig = CollectConfig()
     examples: ExamplesConfig = ExamplesConfig()
     triggers: TriggerConfig = TriggerConfig()
     learning: LearningConfig = LearningConfig()

@@ -22,6 +22,7 @@ MODULES = {
     "evaluator": "evaluator.process",
     "trainer": "evaluator.retraining.trainer",
     "dashboard": "evaluator.dashboard.server",
+    "collect": "liveshelf.collect.server",
 }
 
 
@@ -54,7 +55,7 @@ def prepare(role: str, target: str, how: str, folder: Path) -> None:
     if role in GROUPS:
         os.environ[f"LIVESHELF_{GROUPS[role]}__GROUP"] = f"{os.environ['LIVESHELF_TOPICS__PREFIX']}{os.getpid()}"
     break_off(target, how)
-    sys.argv = ["liveshelf", role, *(["--port", "0"] if role == "dashboard" else [])]
+    sys.argv = ["liveshelf", role, *(["--port", "0"] if role in ("dashboard", "collect") else [])]
 
 
 def ended(pid: int, deadline: float) -> int | None:

@@ -137,7 +137,10 @@ def test_rules_can_fail() -> None:
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("evaluator.process, evaluator.retraining.trainer, evaluator.dashboard.server, liveshelf.cli.app", "torch"),
+        (
+            "evaluator.process, evaluator.retraining.trainer, evaluator.dashboard.server, liveshelf.collect.server, liveshelf.cli.app",
+            "torch",
+        ),
         ("streams.worker", "sympy"),
     ],
 )

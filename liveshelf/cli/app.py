@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from liveshelf.cli.alerts import alerts_app
+from liveshelf.cli.collect import collect
 from liveshelf.cli.dashboard import dashboard
 from liveshelf.cli.dead_letters import letters_app
 from liveshelf.cli.evaluate import evaluate
@@ -40,7 +41,9 @@ app.add_typer(letters_app, name="dead-letters")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.add_typer(alerts_app, name="alerts")
-for command in (up, demo, worker, evaluator, trainer, replay, train, prepare, evaluate, ope, dashboard, forget):
+for role in (up, demo, worker, evaluator, trainer, collect, dashboard):
+    app.command()(role)
+for command in (replay, train, prepare, evaluate, ope, forget):
     app.command()(command)
 
 
@@ -74,13 +77,14 @@ def status(seconds: Annotated[float, typer.Option(min=1, help="How many seconds 
 def health(
     seconds: Annotated[float, typer.Option(min=1, help="How old the last report may be, in seconds.")] = 15.0,
     role: Annotated[
-        Literal["worker", "evaluator", "trainer", "dashboard"], typer.Option(help="The role to check.")
+        Literal["worker", "evaluator", "trainer", "collector", "dashboard"], typer.Option(help="The role to check.")
     ] = "worker",
 ) -> None:
     """Exit with 0 if a role of this host has reported recently and nothing is wrong with it, else with 1 and why."""
     import os
 
     from liveshelf.cli import health as checks
+    from liveshelf.cli.collect import refused
     from liveshelf.cli.dashboard import unanswered
     from liveshelf.stack_record import StackRecord
     from streams.clock import wall_ms
@@ -89,6 +93,8 @@ def health(
         config = settings()
         if role == "dashboard":
             why = unanswered(config.dashboard)
+        elif role == "collector":
+            why = refused(config.collect)
         else:
             taken = checks.recent(reached(config, redis=False).streams(), {role})
             record = StackRecord.read_live(config.stack.folder)

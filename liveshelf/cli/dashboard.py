@@ -29,13 +29,14 @@ def dashboard(
     from evaluator.config import page_address
     from evaluator.dashboard import server
     from liveshelf.settings import BadSettingsError
+    from streams.runtime.http_server import listen
 
     given: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
     with explain_errors():
         config = reached_by_role(settings(**({"dashboard": given} if given else {})), kafka_wait_s=0)
         at = config.dashboard
         try:
-            listening = server.listen(at)
+            listening = listen(at.host, at.port)
         except OSError as error:
             raise BadSettingsError(
                 f"The dashboard cannot listen on {at.host}:{at.port}: {error.strerror or error}. "

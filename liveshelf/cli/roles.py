@@ -12,7 +12,9 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, help="The number of worker processes.")] = None,
     folder: Annotated[Path | None, typer.Option(help="The folder for data and logs.")] = None,
 ) -> None:
-    """Start Kafka, Redis, workers, an evaluator, a trainer and the dashboard on this machine; Ctrl-C stops them all.
+    """Start Kafka, Redis and all roles on this machine: workers, evaluator, trainer, collector, dashboard.
+
+    Ctrl-C stops them all.
 
     With KAFKA_BOOTSTRAP_SERVERS or REDIS_URL set, those are used instead. Example: `liveshelf up --workers 2`
     """
@@ -20,11 +22,16 @@ def up(
     with explain_errors():
         config = settings(**({"stack": stack} if stack else {}))
         require("train", *(() if config.own_kafka() and config.own_redis() else ("local",)))
-        from liveshelf.stack.roles import dashboard_role, evaluator_role, trainer_role, with_metrics, worker_roles
+        from liveshelf.stack import roles as stack_roles
         from liveshelf.stack.supervisor import run_stack
 
-        roles = with_metrics([*worker_roles(config.stack.workers), evaluator_role(), trainer_role()], config)
-        roles.append(dashboard_role(config.dashboard))
+        measured = [
+            *stack_roles.worker_roles(config.stack.workers),
+            stack_roles.evaluator_role(),
+            stack_roles.trainer_role(),
+        ]
+        pages = stack_roles.collector_role(config.collect), stack_roles.dashboard_role(config.dashboard)
+        roles = [*stack_roles.with_metrics(measured, config), *pages]
         raise typer.Exit(run_stack(config, roles, console=console))
 
 

@@ -30,6 +30,7 @@ GUIDES = {
     "evaluator": "evaluator.md",
     "alerts": "alerts.md",
     "dashboard": "dashboard.md#who-may-see-it",
+    "collect": "collect.md#settings",
     "examples": "learning.md",
     "triggers": "learning.md",
     "learning": "learning.md",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evaluator.config import DashboardConfig, page_address
+from liveshelf.collect.config import CollectConfig
 from liveshelf.settings import Settings
 from liveshelf.stack import ports
 from liveshelf.stack.process import STOP_TIMEOUT_S, Process, tail
@@ -122,11 +123,18 @@ def trainer_role() -> Role:
 
 def dashboard_role(config: DashboardConfig) -> Role:
     """The live page of a local stack: on the port of the settings, or any free one if that is taken."""
-    port = config.port if config.port and ports.is_free(config.port) else ports.several(1, 0, "", "")[0]
-    command = program("dashboard")
-    return Role(
-        "dashboard", command, {"LIVESHELF_DASHBOARD__PORT": str(port)}, page_address(config.host, port), lasts=True
-    )
+    return _served("dashboard", "dashboard", config.host, config.port)
+
+
+def collector_role(config: CollectConfig) -> Role:
+    """The collector of a local stack: on the port of the settings, or any free one if that is taken."""
+    return _served("collector", "collect", config.host, config.port)
+
+
+def _served(name: str, command: str, host: str, port: int) -> Role:
+    free = port if port and ports.is_free(port) else ports.several(1, 0, "", "")[0]
+    env = {f"LIVESHELF_{command.upper()}__PORT": str(free)}
+    return Role(name, program(command), env, page_address(host, free), lasts=True)
 
 
 def with_metrics(roles: Sequence[Role], settings: Settings) -> list[Role]:

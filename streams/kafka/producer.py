@@ -156,6 +156,11 @@ class Producer:
             self._queue.put_nowait(_Queued(topic, key, value, list(headers), settled))
         return settled
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is sent any more, until another producer is made; None while records are sent."""
+        return None if self._ended is None else str(self._ended)
+
     async def partitions(self, topic: str) -> int:
         """The number of a topic's partitions."""
         return len(await self._producer.partitions_for(topic))

@@ -1,6 +1,6 @@
 """A client for Python frontends that reads shelves: one ``GET``, and the fallbacks if there is no shelf.
 
-It is only a convenience: any language can build the keys (``docs/redis.md``). Knows only keys and the shelf.
+It is only a convenience: any language can build the keys (``docs/redis.md``). Knows only chains of keys and the shelf.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from redis import Redis
 from streams.config import RedisConfig
 from streams.events.filters import Filter
 from streams.events.shelf import Shelf, shelf_decoder
-from streams.redis import keys
+from streams.redis import chains
 from streams.redis.connection import connect_now
 
 
@@ -58,34 +58,30 @@ class ShelfClient:
     def page(self, filters: Mapping[str, Any], shopper: str | None = None) -> Shelf | None:
         """The shopper's own page of what filters keep, else the page for all; nothing that the filters exclude."""
         key = Filter.of(filters).key
-        if not key:
-            return self.popular() if shopper is None else self.feed(shopper)
-        return self._first([*([keys.feed(shopper, key)] if shopper is not None else []), keys.popular(filtered=key)])
+        return self._first(chains.popular(filtered=key) if shopper is None else chains.feed(shopper, filtered=key))
 
     def feed(self, shopper: str, segment: str = "all") -> Shelf | None:
         """The shopper's feed, else the segment's popular shelf, else the popular shelf of all items."""
-        return self._first([keys.feed(shopper), keys.popular(segment), keys.popular()])
+        return self._first(chains.feed(shopper, segment))
 
     def search(self, query: str, shopper: str | None = None, filters: Mapping[str, Any] | None = None) -> Shelf | None:
         """The shopper's own ranking of the query, else the query's shelf for all, else the popular shelf.
 
         Under filters both are those of the query with these filters (``docs/filters.md``), and there is no other.
         """
-        key = Filter.of(filters).key
-        personal = [keys.search(query, shopper, key)] if shopper is not None else []
-        return self._first([*personal, keys.search(query, None, key), *([] if key else [keys.popular()])])
+        return self._first(chains.search(query, shopper, Filter.of(filters).key))
 
     def similar(self, item_id: str, segment: str = "all") -> Shelf | None:
         """Items like this one, else the segment's popular shelf, else the popular shelf of all items."""
-        return self._first([keys.similar(item_id), keys.popular(segment), keys.popular()])
+        return self._first(chains.similar(item_id, segment))
 
     def popular(self, segment: str = "all") -> Shelf | None:
         """The segment's popular shelf, else the popular shelf of all items."""
-        return self._first([keys.popular(segment), keys.popular()])
+        return self._first(chains.popular(segment))
 
     def _first(self, chain: Sequence[str]) -> Shelf | None:
         with self.redis.pipeline(transaction=False) as pipe:  # single GETs, so that a cluster may hold them anywhere
-            for key in dict.fromkeys(chain):
+            for key in chain:
                 pipe.get(key)
             for value in pipe.execute():
                 if value is not None:

@@ -13,7 +13,6 @@ import httpx
 import psutil
 import pytest
 
-from evaluator.dashboard import server
 from evaluator.dashboard.panels.learning import MOST_ALERTS
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import publish
@@ -22,6 +21,7 @@ from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import topics
 from streams.kafka.producer import send_now
 from streams.kafka.record import Send
+from streams.runtime import http_server
 from tests.integration.test_dashboard import served
 from tests.shop import until
 
@@ -31,9 +31,9 @@ LIMIT_S = 120.0
 UNREAD_S = 8.0
 """What the page whose readers do not read takes for long; its own is longer."""
 QUICKER = f"""
-from evaluator.dashboard import server
+from streams.runtime import http_server
 from liveshelf.cli.app import main
-server.UNREAD_S = {UNREAD_S}
+http_server.UNREAD_S = {UNREAD_S}
 main()
 """
 SLOW, TICK_BYTES = 20, 2_000_000
@@ -94,7 +94,7 @@ def test_who_does_not_ask_is_let_go(address: tuple[str, int]) -> None:
         else:
             pytest.fail("the slow sender is still connected after 30 s")
         assert ended(silent) and ended(idle)
-    assert time.monotonic() - began >= server.SILENT_S
+    assert time.monotonic() - began >= http_server.SILENT_S
 
 
 def test_readers_are_admitted_up_to_the_limit_however_many_come_at_once(address: tuple[str, int]) -> None:
@@ -116,7 +116,9 @@ def test_readers_are_admitted_up_to_the_limit_however_many_come_at_once(address:
 
 def test_more_connections_than_can_be_are_closed_at_once(address: tuple[str, int]) -> None:
     with ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_connection(address)) for _ in range(server.MOST_CONNECTIONS + 50)]
+        opened = [
+            stack.enter_context(socket.create_connection(address)) for _ in range(http_server.MOST_CONNECTIONS + 50)
+        ]
         assert all(ended(one) for one in opened[-50:])
     assert httpx.get(f"http://127.0.0.1:{address[1]}/healthz", trust_env=False, timeout=60).status_code in (200, 503)
 

@@ -42,6 +42,10 @@ TASKS = {
         "evaluator.dashboard.feed:Feed.run",
         "evaluator.dashboard.app:Dashboard._publish",
     ],
+    "collect": [
+        "liveshelf.collect.app:Collector._publish",
+        SENDING,
+    ],
 }
 """Of each way in which a task is watched, one or two."""
 

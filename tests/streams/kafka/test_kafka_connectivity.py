@@ -212,6 +212,7 @@ COMMANDS = [
     ["evaluator"],
     ["trainer"],
     ["dashboard", "--port", "0"],
+    ["collect", "--port", "0"],
     ["up"],
     ["status"],
     ["topics", "create"],

@@ -233,7 +233,7 @@ def test_both_kinds_of_clients_work_everywhere(tmp_path: Path, redis_db: str) ->
 
 @pytest.mark.parametrize(
     "command",
-    [["get", "feed", "u"], ["status"], ["worker"], ["evaluator"], ["trainer"], ["dashboard"], ["up"]],
+    [["get", "feed", "u"], ["status"], ["worker"], ["evaluator"], ["trainer"], ["dashboard"], ["collect"], ["up"]],
     ids=" ".join,
 )
 def test_every_command_that_asks_redis_says_it_in_one_sentence(
