@@ -106,7 +106,7 @@ def _invoices(items: Sequence[Item], chance: random.Random) -> Iterable[str]:
     yield "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
     for number in range(INVOICES):
         date = datetime(2011, 1, 1) + timedelta(days=270 * number / INVOICES)
-        shopper = chance.randrange(INVOICES // 8) if chance.random() < 0.8 else INVOICES + number
+        shopper = 1 + chance.randrange(INVOICES // 8) if chance.random() < 0.8 else INVOICES + number
         known = min(len(items), 30 + len(items) * number // INVOICES)
         for place in chance.sample(range(known), SHOWN):
             title = items[place].title.replace(",", "")

@@ -15,8 +15,9 @@ from benchmarks.purchases import History, Ranked, case, ranked
 from evaluator.offline.contenders.collaborative import ByNeighbours, ItemKNN
 from models.ranker import ease
 from streams.features import history
-from streams.features.behaviour import NEWEST, ItemModel, Reals, Scores, text_matches
+from streams.features.behaviour import NEWEST, Reals, Scores, text_matches
 from streams.features.history import Flags, Order, bought
+from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, FIRST, Floats, Places
 from streams.features.own import OwnItems
 

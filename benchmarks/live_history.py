@@ -60,10 +60,12 @@ from streams.catalog.embedding import parse, text
 from streams.config import KafkaConfig, PolicyConfig, RedisConfig, StateConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import Item, Purchase, Search
 from streams.events.shelf import Shelf, shelf_decoder
-from streams.features.behaviour import FEATURES, GROUPS, PAIRED_OWN, Behaviour, ItemModel, Pairs, Reals, text_matches
+from streams.features.behaviour import FEATURES, GROUPS, PAIRED_OWN, Behaviour, Reals, text_matches
 from streams.features.history import LIMITS, Order, Replay, bought
+from streams.features.item_model import ItemModel
 from streams.features.items import Places, log_price
 from streams.features.own import OwnItems
+from streams.features.pairs import Pairs
 from streams.features.trending import Trending
 from streams.kafka import topics
 from streams.kafka.topics import Topics
@@ -330,7 +332,13 @@ class AsWorker:
 class ByBehaviour(FeedRanker):
     """A ranker that leaves out what the scorer says."""
 
-    def order(self, by_behaviour: Reals, utilities: Reals, bought: int) -> tuple[Reals, Reals]:  # noqa: ARG002
+    def order(
+        self,
+        by_behaviour: Reals,
+        utilities: Reals,  # noqa: ARG002
+        bought: int,  # noqa: ARG002
+        counts: Reals | None = None,  # noqa: ARG002
+    ) -> tuple[Reals, Reals]:
         """As by behaviour."""
         return by_behaviour, np.zeros_like(by_behaviour)
 

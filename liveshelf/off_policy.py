@@ -13,8 +13,9 @@ import numpy as np
 from rich.table import Table
 
 from evaluator.experiments.off_policy import Estimate, Frequencies, Logs, dr, estimate, ips, predict, snips
-from streams.events.adapters.jsonl import parsed
+from streams.events.adapters.documents import parsed
 from streams.events.adapters.source import Source, SourceError
+from streams.events.adapters.table import Dialect, rows
 from streams.events.decode import Refusal
 
 FIELDS = ("reward", "action", "place", "propensity")
@@ -110,7 +111,7 @@ def answer(logged: list[Decision], target: list[Decision], *, clip: float, draws
 def _table(source: Source, names: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row of a CSV file with the number of its line."""
     header: list[str] = []
-    for row in source.rows():
+    for row in rows(source.lines(blank=True), Dialect()):
         where = f"{source.path}, line {row.line.number:,}"
         if row.error or not row.line.complete:
             raise LogsError(f"{where}: {row.error or 'the line is too long'}")

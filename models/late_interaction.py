@@ -415,11 +415,16 @@ class LateInteractionScorer:
         """As :meth:`features`, of the requests one after the other. A query is matched once with the same candidates,
         so that a query's personal shelves cost little more than its general one."""
         out = torch.zeros(sum(len(request.candidates) for request in requests), len(self.head.names))
-        parts = out.split([len(request.candidates) for request in requests])
+        parts = torch.split(out, [len(request.candidates) for request in requests])
         wordless = [
-            not len(request.candidates) or request.query is None or not len(request.query.tokens) for request in requests
+            not len(request.candidates) or request.query is None or not len(request.query.tokens)
+            for request in requests
         ]
-        pooled = iter(self._wordless([pair for pair, none in zip(zip(requests, parts, strict=True), wordless, strict=True) if none]))
+        pooled = iter(
+            self._wordless(
+                [pair for pair, none in zip(zip(requests, parts, strict=True), wordless, strict=True) if none]
+            )
+        )
         matches: dict[tuple[int, int], _Match] = {}
         for request, part, none in zip(requests, parts, wordless, strict=True):
             vectors = next(pooled) if none else self._by_words(request, part, matches)
@@ -434,9 +439,9 @@ class LateInteractionScorer:
         sizes = [len(part) for _, part in some]
         pooled = torch.from_numpy(self.item_store.pooled(np.concatenate([request.candidates for request, _ in some])))
         topics = self.head.topics(self._no_query, pooled)
-        for (_, part), own in zip(some, topics.split(sizes), strict=True):
+        for (_, part), own in zip(some, torch.split(topics, sizes), strict=True):
             part[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = own
-        return pooled.split(sizes)
+        return torch.split(pooled, sizes)
 
     def _by_words(
         self, request: ScoreRequest, out: torch.Tensor, matches: dict[tuple[int, int], _Match]

@@ -10,6 +10,7 @@ from typing import TypeVar
 from cachetools import FIFOCache
 
 from streams.config import EventsConfig
+from streams.events.cleaning import Notes
 from streams.events.decode import Refusal, decode_event
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import AnyEvent, Forget, Impression, Profile, Review, Search, Touch, normalise
@@ -25,7 +26,7 @@ K = TypeVar("K", bound=Hashable)
 class Batch:
     """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, the records
     of searches, by event id the filters of searches that have any, profiles, who is to be forgotten, and impressions,
-    but those of searches: there the query says what is shown."""
+    but those of searches: there the query says what is shown; and what was converted in reading."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
@@ -35,13 +36,14 @@ class Batch:
     profiles: list[Profile] = field(default_factory=list)
     forgets: list[Forget] = field(default_factory=list)
     seen: list[Impression] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
     @classmethod
     def of(cls, records: Sequence[Record], now_ms: int, config: EventsConfig) -> "Batch":
         """Decode and sort a batch. Impressions are valid, but need no shelf."""
         batch = cls()
         for record in records:
-            event = decode_event(record.value, record.came_ms(now_ms), config)
+            event = decode_event(record.value, record.came_ms(now_ms), config, batch.notes)
             if isinstance(event, Refusal):
                 batch.refused.append((record, event))
                 continue

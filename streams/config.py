@@ -6,7 +6,10 @@ line).
 
 import ipaddress
 import re
+from datetime import UTC, date, datetime, time
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -117,10 +120,42 @@ class TopicsConfig(Config):
 
 
 class EventsConfig(Config):
-    """Limits of an event."""
+    """Limits of events and items, and how values of another form are read: by default they are converted where that is
+    unambiguous, and refused else; ``strict`` refuses whatever has not the type of the schema.
+
+    ``earliest`` is the first day of a plausible ``ts``, ``epoch_unit`` the unit of a ``ts`` that is a number (``auto``
+    tells units apart by size), ``timezone`` the zone of times that name none. ``guests`` says what a shopper's id that
+    is one of ``guest_ids`` means: no id, a refusal, or an id as any other. ``unusable`` is what happens to an optional
+    field of an item that cannot be used: it is left out, or cut if it is a text that is too long; or the item is
+    refused.
+    """
 
     max_bytes: Bytes = 65_536
     max_future_s: Seconds = 300
+    strict: bool = False
+    earliest: date = date(1995, 1, 1)
+    epoch_unit: Literal["ms", "s", "us", "ns", "auto"] = "ms"
+    timezone: str | None = None
+    guests: Literal["absent", "refuse", "keep"] = "absent"
+    guest_ids: tuple[str, ...] = ("null", "none", "nil", "undefined", "nan", "true", "false", "0", "guest", "(not set)")
+    unusable: Literal["drop", "refuse"] = "drop"
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str | None) -> str | None:
+        if name is not None and name not in available_timezones():
+            raise ValueError(f"no time zone {name!r}; names are as in Europe/Berlin")
+        return name
+
+    @cached_property
+    def earliest_ms(self) -> int:
+        """``earliest`` in epoch milliseconds."""
+        return int(datetime.combine(self.earliest, time(), UTC).timestamp() * 1000)
+
+    @cached_property
+    def guest_words(self) -> frozenset[str]:
+        """``guest_ids``, in lower case."""
+        return frozenset(word.lower() for word in self.guest_ids)
 
 
 class StateConfig(Config):
@@ -181,7 +216,7 @@ class CandidatesConfig(Config):
 
 
 OfferAgain = Literal["never", "due", "always"]
-PolicyStep = Literal["in_stock", "already_bought", "fatigue", "brand_cap", "diversity", "exploration"]
+PolicyStep = Literal["in_stock", "already_bought", "variants", "fatigue", "brand_cap", "diversity", "exploration"]
 
 
 class PolicyConfig(Config):
@@ -192,7 +227,10 @@ class PolicyConfig(Config):
     shelves an item moves back for each time that the shopper saw it and did not touch it since.
     """
 
-    steps: tuple[PolicyStep, ...] = ("in_stock", "already_bought", "fatigue", "diversity", "brand_cap", "exploration")
+    steps: tuple[PolicyStep, ...] = (
+        *("in_stock", "already_bought", "variants", "fatigue"),
+        *("diversity", "brand_cap", "exploration"),
+    )
     offer_again: OfferAgain = "due"
     fatigue: Annotated[float, Field(ge=0, le=100)] = 0.5
     fatigue_half_life_s: Seconds = 86_400.0

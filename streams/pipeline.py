@@ -52,6 +52,7 @@ class Pipeline:
         self.identity = Identity(store)
         self._dead_letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self.clock = Pages(), Bots(config.bots, BOTS_KEPT), StreamClock()
+        self._told = set[str]()
         self._tires = "fatigue" in config.policy.steps and config.policy.fatigue > 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self.behaviour = LiveBehaviour(store, arms.champion.behaviour, config.state)
@@ -122,6 +123,9 @@ class Pipeline:
             self.meter.time("end_to_end.search", done - record.timestamp_ms)
         self.meter.count("events", len(batch.events))
         self.meter.count("refused", len(batch.refused))
+        self.meter.count("events.converted", batch.notes.counts.total())
+        for sentence in batch.notes.news(self._told):
+            log.warning("events: %s", sentence)
         self.meter.count("batches")
         self.meter.count("filters.malformed", sum(one.malformed for one in batch.filters.values()))
         if len(records) < self.config.worker.batch_events:  # else the next batch waits already

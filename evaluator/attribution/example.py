@@ -4,6 +4,7 @@ Knows the shape and its bytes; nothing of items' texts, which training looks up.
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -15,15 +16,15 @@ from msgspec import Meta
 from evaluator.metrics.impression import AttributedImpression, Chances, View
 from streams.clock import Moment, not_ahead
 from streams.events.schema import Id, Position
-from streams.events.shelf import Chance, Items, Name, Query, ShelfRecord, Utility
+from streams.events.shelf import Chance, Items, Name, Query, RankedRows, ShelfRecord, Utility
 
 CONTEXT_LETTERS = 8_000
 """Most letters of a shelf's ids and past queries together; a shopper's past as we keep it has some hundred."""
 
 
 class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What is kept of a shelf until its impressions are attributed: a fifth of its record's bytes. ``chances`` are
-    score, buy and look of each item, float16 [n, 3]."""
+    """What is kept of a shelf until its impressions are attributed. ``chances`` are score, buy and look of each item,
+    float16 [n, 3]; ``ranked`` is what a feed was ranked by, its values by zlib."""
 
     model: str
     arm: str
@@ -37,6 +38,7 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     asked: list[str] = []
     weights: list[float] = []
     popularity: bytes = b""
+    ranked: RankedRows | None = None
 
     @classmethod
     def of(cls, record: ShelfRecord) -> "ShelfContext":
@@ -57,6 +59,8 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             asked=record.asked,
             weights=record.weights,
             popularity=_halves(record.popularity).tobytes(),
+            ranked=record.ranked
+            and msgspec.structs.replace(record.ranked, values=zlib.compress(record.ranked.values, 1)),
         )
 
     def propensity(self, item_id: str) -> float | None:
@@ -68,6 +72,18 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         if item_id not in self.items or not self.popularity:
             return 0.0
         return round(float(np.frombuffer(self.popularity, "<f2")[self.items.index(item_id)]), 3)
+
+    def ranked_by(self, item_id: str) -> RankedRows | None:
+        """What the item was ranked by, and the others that are given to it; None where that is not known."""
+        if self.ranked is None or item_id not in self.items:
+            return None
+        try:
+            values = zlib.decompress(self.ranked.values)
+        except zlib.error:  # what Redis holds may be spoilt
+            return None
+        whole = msgspec.structs.replace(self.ranked, values=values)
+        count = len(self.items)
+        return whole.of(self.items.index(item_id), count) if whole.whole(count) else None
 
     def view(self, impressions: tuple[AttributedImpression, ...]) -> View:
         """Impressions of this shelf with the model's predictions for their items."""
@@ -87,7 +103,8 @@ class LabelledExample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     ``ts`` is when it was seen (epoch ms); ``intent`` is the strongest outcome; ``value`` is the revenue.
 
     ``query``, ``history``, ``asked``, ``weights``, ``popularity``, ``model``, ``arm`` and ``propensity`` are the
-    shelf's as it was made; they are empty for shelves that are not ours.
+    shelf's as it was made; they are empty for shelves that are not ours. ``ranked`` is what the item of a feed was
+    ranked by, and some candidates that were not shown: those of all items of a feed together are the shelf's.
     """
 
     id: Id
@@ -107,6 +124,7 @@ class LabelledExample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     model: Name = ""
     arm: Name = ""
     propensity: Chance | None = None
+    ranked: RankedRows | None = None
 
 
 encoder = msgspec.json.Encoder(order="deterministic")
@@ -119,13 +137,15 @@ def parse(message: Any, came_ms: int) -> LabelledExample:
     Raises
     ------
     ValueError
-        When it is no example, was seen in the future, or has another number of weights than items and queries.
+        When it is no example, was seen in the future, or its lists do not fit each other.
     """
     example = decoder.decode(message.value or b"")
     not_ahead(example.ts, came_ms, "the impression")
     if len(example.weights) not in (0, len(example.history) + len(example.asked)):
         past = f"{len(example.history)} items and {len(example.asked)} queries"
         raise ValueError(f"{len(example.weights)} weights of {past}")
+    if example.ranked is not None and not example.ranked.whole(1):
+        raise ValueError("what the item was ranked by does not fit its others")
     return example
 
 
@@ -166,6 +186,7 @@ def label(impression: AttributedImpression, known: ShelfContext | None) -> Label
         model=known.model,
         arm=known.arm,
         propensity=known.propensity(impression.item_id),
+        ranked=known.ranked_by(impression.item_id),
     )
 
 

@@ -99,6 +99,10 @@ class Contexts:
         """Take in what is known of a shelf."""
         self._records[record.shelf.shelf_id] = record
 
+    def shelf(self, shelf_id: str) -> ShelfRecord | None:
+        """What is known of a shelf; None where there is nothing."""
+        return self._records.get(shelf_id)
+
     def get(self, impression: AttributedImpression) -> Context:
         """What an impression was shown for."""
         record = self._records.get(impression.shelf_id)

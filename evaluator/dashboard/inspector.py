@@ -10,6 +10,7 @@ import msgspec
 
 from evaluator.dashboard.term_matches import Matches, TermMatches
 from streams.catalog.embedding import text
+from streams.events.cleaning import tidy
 from streams.events.schema import Id, Item, normalise
 from streams.events.shelf import Shelf, ShelfItem
 from streams.ranking import reasons
@@ -53,17 +54,17 @@ def parse(message: Any, _came_ms: int) -> Titled:
     if message.value is None:
         return Titled(item_id, None)
     item = _decoder.decode(message.value)
-    title = item.title.replace(SEPARATOR, " ").strip()
-    whole = text(
+    clean = tidy(
         Item(
             item_id=item_id,
-            title=title,
+            title=item.title.replace(SEPARATOR, " ").strip(),
             brand=item.brand,
             category=item.category,
             description=item.description[:LONGEST_TEXT],
         )
     )
-    return Titled(item_id, title[:LONGEST_TITLE], whole[len(title) : LONGEST_TEXT])
+    title = clean.title
+    return Titled(item_id, title[:LONGEST_TITLE], text(clean)[len(title) : LONGEST_TEXT])
 
 
 class Titles:

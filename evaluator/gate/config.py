@@ -13,6 +13,7 @@ from models.measures.names import (
     ECE,
     EXPOSURE_BY_BRAND,
     EXPOSURE_BY_ITEM,
+    FEEDS,
     LATENCY_P50,
     LATENCY_P99,
     LOG_LOSS,
@@ -32,7 +33,8 @@ Ratio = Annotated[float, Field(ge=1, le=1_000)]
 class GateConfig(Config):
     """Margins are of differences, challenger minus champion; ``loss_margin`` and ``loss_effect`` are shares of the
     champion's log loss. ``loss_effect`` is the smallest gain worth having: a slice that cannot show it is too small.
-    ``file`` has further thresholds, in TOML.
+    With fewer than ``least_feeds`` feeds in which something was touched, feeds are not judged, and their ranker is the
+    parent's. ``file`` has further thresholds, in TOML.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -40,6 +42,7 @@ class GateConfig(Config):
     draws: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000
     least_shoppers: Annotated[int, Field(ge=2, le=10_000_000)] = 200
     least_queries: Annotated[int, Field(ge=2, le=10_000_000)] = 200
+    least_feeds: Annotated[int, Field(ge=2, le=10_000_000)] = 200
     most_contexts: Count = 5_000
     loss_margin: Margin = 0.0
     loss_effect: Effect = 0.01
@@ -72,7 +75,7 @@ class GateConfig(Config):
         """All figures that the gate makes of a slice, by measure and segment."""
         robust = [(measure, perturbed(kind)) for kind in KINDS for measure in (RANK_CORRELATION, NDCG)]
         whole = [(name, "") for name in (LOG_LOSS, NDCG, MRR, ECE, EXPOSURE_BY_ITEM, EXPOSURE_BY_BRAND)]
-        return [*whole, *robust, *((name, candidates(self.pool)) for name in (LATENCY_P50, LATENCY_P99))]
+        return [*whole, (NDCG, FEEDS), *robust, *((name, candidates(self.pool)) for name in (LATENCY_P50, LATENCY_P99))]
 
     @property
     def thresholds(self) -> GateFile:
@@ -96,6 +99,14 @@ class GateConfig(Config):
             threshold=[
                 *loss,
                 Threshold(measure=NDCG, difference_min=-self.ndcg_margin, by="interval", enough_for=0.0),
+                Threshold(
+                    measure=NDCG,
+                    segment=FEEDS,
+                    difference_min=-self.ndcg_margin,
+                    by="interval",
+                    enough_for=0.0,
+                    optional=True,
+                ),
                 Threshold(measure=ECE, difference_max=self.calibration_margin, by="better_end"),
                 *robust,
                 Threshold(measure=EXPOSURE_BY_ITEM, difference_max=self.exposure_item),

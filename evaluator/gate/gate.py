@@ -12,6 +12,7 @@ from evaluator.gate.bootstrap import Bootstrap
 from evaluator.gate.config import GateConfig
 from evaluator.gate.dataset import AnswerError, Groups, RankedList, Score, answers, pools, ranked_lists
 from evaluator.gate.figures.exposure import exposure_figures, top
+from evaluator.gate.figures.feeds import Feeds, feed_figure
 from evaluator.gate.figures.latency import latency_figures, measure
 from evaluator.gate.figures.quality import Worth, calibration_figure, loss_figure, order_figures
 from evaluator.gate.figures.robustness import robustness_figures
@@ -30,6 +31,7 @@ def decide(
     baseline: Score | None = None,
     worth: Worth = expected_level,
     brands: Mapping[str, str] | None = None,
+    feeds: Feeds | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Verdict:
     """Decide whether a challenger may be rolled out.
@@ -45,6 +47,9 @@ def decide(
         Ranks items, such as :func:`models.scorer.utility` with a shop's weights.
     brands
         Brands by items' texts.
+    feeds
+        Feeds that neither version has learned from, and what ranks them; with fewer than ``least_feeds`` of them
+        nothing is said of feeds.
     clock
         Gives seconds, to time calls.
 
@@ -71,7 +76,15 @@ def decide(
     if not checks:
         try:
             figures += figures_of(
-                champion, challenger, lists, config, baseline=baseline, worth=worth, brands=brands, clock=clock
+                champion,
+                challenger,
+                lists,
+                config,
+                baseline=baseline,
+                worth=worth,
+                brands=brands,
+                feeds=feeds,
+                clock=clock,
             )
         except AnswerError as error:
             if error.score is champion:
@@ -98,6 +111,7 @@ def figures_of(
     baseline: Score | None = None,
     worth: Worth = expected_level,
     brands: Mapping[str, str] | None = None,
+    feeds: Feeds | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Figure]:
     """All figures of the challenger beside the champion's; parameters as of :func:`decide`.
@@ -113,6 +127,8 @@ def figures_of(
     yield loss_figure(lists, before if baseline is None else answers(baseline, requests), after, bootstrap)
     yield from order_figures(lists, before, after, bootstrap, worth)
     yield calibration_figure(lists, before, after, bootstrap)
+    if feeds is not None and len(feeds.served) >= config.least_feeds:
+        yield feed_figure(feeds, champion, challenger, worth, bootstrap)
     yield from robustness_figures(lists, ((champion, before), (challenger, after)), config, bootstrap, worth)
     wide = pools(lists, config.pool, config.exposure_contexts, config.seed)
     one, other = (top(wide, [worth(part) for part in answers(score, wide)]) for score in (champion, challenger))

@@ -13,6 +13,7 @@ import msgspec
 from evaluator.gate.config import GateConfig
 from models.scorer import Floats, utility
 from models.training.examples import Example
+from models.training.served_feeds import ServedFeed
 
 FILE = "held_out.json"
 
@@ -32,6 +33,8 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
         The gate's settings, as JSON.
     champion
         The version that the challenger was compared with; None for a first model.
+    feeds
+        Feeds in which something was touched, by time.
     """
 
     examples: list[Example]
@@ -39,6 +42,7 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     intent_weights: dict[str, float]
     config: dict[str, Any]
     champion: str | None
+    feeds: list[ServedFeed] = []
 
     @property
     def worth(self) -> Callable[[Floats], Floats]:

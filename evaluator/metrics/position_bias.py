@@ -5,6 +5,8 @@ Pure: counts and arithmetic. Estimated without experiments from items that were 
 not depend on its position, so differences between its positions are due to the positions.
 """
 
+from collections import Counter, defaultdict
+
 import numpy as np
 import numpy.typing as npt
 
@@ -69,6 +71,40 @@ class PositionBiasModel:
         if self._found is None:
             self._found = self._fit()
         return self._found
+
+    def cautious(self, least: float = 20.0) -> list[float]:
+        """Propensity of each position from the first to the last one seen, which does not overstate the bias.
+
+        A position that items of several positions do not tell of, with at least so many clicks, counts as the one
+        before it, and the first one as always looked at. Click rates of a good ranking fall even where all positions
+        are looked at.
+
+        Examples
+        --------
+        >>> positions = PositionBiasModel()
+        >>> for item, place, shown, clicks in [("a", 0, 100, 60), ("a", 1, 100, 30), ("b", 2, 100, 1)]:
+        ...     positions.update("tv", item, place, clicks, shown)
+        >>> [round(value, 3) for value in positions.cautious()]
+        [1.0, 0.5, 0.5]
+        >>> [round(value, 3) for value in positions.get().values()]
+        [1.0, 0.5, 0.022]
+        """
+        theta = self.get()
+        linked, last, found = self._linked_clicks(), 1.0, list[float]()
+        for place in range(max(theta, default=-1) + 1):
+            if place and linked.get(place, 0.0) >= least:
+                last = min(1.0, max(theta[place], 1.0 / self.most))
+            found.append(last)
+        return found
+
+    def _linked_clicks(self) -> dict[int, float]:
+        """Clicks at each position of items that were at several positions for the same query."""
+        places = Counter(key[:2] for key in self._cells)
+        found: dict[int, float] = defaultdict(float)
+        for (query, item, place), (clicks, _) in self._cells.items():
+            if places[query, item] > 1:
+                found[place] += clicks
+        return found
 
     def _fit(self) -> dict[int, float]:
         if not self._cells:

@@ -12,6 +12,7 @@ import msgspec
 
 from evaluator.gate import held_out
 from evaluator.gate.dataset import AnswerError, ranked_lists
+from evaluator.gate.figures.feeds import Feeds
 from evaluator.gate.gate import figures_of
 from evaluator.gate.held_out import HeldOut
 from evaluator.gate.thresholds import Figure
@@ -20,7 +21,8 @@ from evaluator.offline.contenders.bert import ServedModel
 from evaluator.offline.data import EvaluationData
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import Row, Summary
-from models.measures.names import EXPOSURE_BY_BRAND, EXPOSURE_BY_ITEM, LATENCY_P50, LATENCY_P99, RANK_CORRELATION
+from models.measures.names import EXPOSURE_BY_BRAND, EXPOSURE_BY_ITEM, FEEDS, LATENCY_P50, LATENCY_P99, RANK_CORRELATION
+from streams.serving.loaded_model import feed_ranker
 
 SAYS = "As the trainer's gate measures it, beside the reference on the same lists."
 
@@ -70,7 +72,10 @@ def _model(name: str, data: EvaluationData, summary: Summary) -> ServedModel | N
 def _figures(reference: ServedModel, other: ServedModel, held: HeldOut) -> Iterator[Figure]:
     config = held.settings
     lists = ranked_lists(held.examples, config.most_contexts)
-    return figures_of(reference.served, other.served, lists, config, worth=held.worth, brands=held.brands)
+    for model in (reference, other):
+        model.served.items.add(text for one in held.feeds for text in (*one.items, *one.history))
+    feeds = Feeds(held.feeds, feed_ranker(reference.parts), feed_ranker(other.parts))
+    return figures_of(reference.served, other.served, lists, config, worth=held.worth, brands=held.brands, feeds=feeds)
 
 
 def _of_reference(figure: Figure) -> Figure:
@@ -87,5 +92,6 @@ def _put(rows: dict[Key, Row], figure: Figure, contender: str) -> None:
             own |= {"low": row.low, "high": row.high}
         rows[key] = msgspec.structs.replace(row, **own)
     elif figure.value is not None or figure.difference is not None:
-        dimension = DIMENSIONS.get(figure.measure, "robustness" if figure.segment else "effect")
+        robust = figure.segment not in ("", FEEDS)
+        dimension = DIMENSIONS.get(figure.measure, "robustness" if robust else "effect")
         rows[key] = Row(contender=contender, dimension=dimension, better=None, says=SAYS, **own)

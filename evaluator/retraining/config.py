@@ -87,6 +87,9 @@ class LearningConfig(RoleConfig):
     ``calibration_share`` before them is for calibration. Of the contexts trained on, the share ``rehearsal`` is older.
     ``debias`` weights ignored items by the propensity of their position. ``epochs`` is the method's own unless given.
 
+    A run fits the item-to-item model anew once the champion's is ``item_model_s`` old; None leaves it as it is. It is
+    of the ``item_model_items`` items with most buyers, and of at most ``item_model_shoppers`` shoppers.
+
     Training uses ``threads`` cores with ``niceness``; ``folder`` holds unfinished runs and encoded items.
     """
 
@@ -101,6 +104,9 @@ class LearningConfig(RoleConfig):
     calibration_share: Part = 0.1
     rehearsal: Annotated[float, Field(ge=0, lt=1)] = 0.2
     debias: bool = True
+    item_model_s: Seconds | None = 86_400.0
+    item_model_items: Annotated[int, Field(ge=20, le=20_000)] = 8_000
+    item_model_shoppers: Count = 500_000
     threads: Annotated[int, Field(ge=1, le=1_024)] = 1
     niceness: Annotated[int, Field(ge=0, le=19)] = 10
 

@@ -4,6 +4,7 @@ The oldest are for training, newer ones for calibration, the newest for the gate
 split. Ignored items are weighted by the propensity of their position. Pure but for the archive it reads.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -15,9 +16,11 @@ from evaluator.attribution.example import LabelledExample
 from evaluator.attribution.labels import Context, example
 from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.retraining.config import LearningConfig
+from evaluator.retraining.served_feeds import looked_at, served_feeds
 from evaluator.retraining.store.archive import Archive
 from models.training.examples import Example, ExamplesError
 from models.training.rehearsal import rehearse
+from models.training.served_feeds import FeedSlices
 
 
 def weighed(examples: Sequence[Example], positions: PositionBiasModel) -> list[Example]:
@@ -88,7 +91,8 @@ class TrainingDataset(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rehearsed`` is how many of these there are, ``without_text`` how many examples were left out because the
     text of their item or context is unknown. ``since`` and ``until`` are the times of the first and the last example
-    to train on, ``through`` is that of the newest of all slices (epoch ms).
+    to train on, ``through`` is that of the newest of all slices (epoch ms). ``feeds`` are the feeds among the recent
+    examples, in the same slices of time, also those that have no query and no history.
     """
 
     train: list[Example]
@@ -99,6 +103,7 @@ class TrainingDataset(msgspec.Struct, frozen=True, kw_only=True):
     since: int
     until: int
     through: int
+    feeds: FeedSlices = FeedSlices()
 
 
 def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[LabelledExample]:
@@ -109,7 +114,7 @@ def recent(archive: Archive, config: LearningConfig, since: int = 0) -> list[Lab
 
 
 def training_dataset(
-    some: Iterable[LabelledExample],
+    some: Sequence[LabelledExample],
     older: Iterable[LabelledExample],
     text: Callable[[str], str | None],
     config: LearningConfig,
@@ -143,7 +148,16 @@ def training_dataset(
         since=cut.train[0].ts,
         until=cut.train[-1].ts,
         through=cut.gate[-1].ts,
+        feeds=_feeds(some, cut, text, config.debias),
     )
+
+
+def _feeds(some: Sequence[LabelledExample], cut: Slices, text: Callable[[str], str | None], debias: bool) -> FeedSlices:
+    bounds = [bisect_left(some, part[0].ts, key=lambda one: one.ts) for part in (cut.calibrate, cut.gate)]
+    parts = some[: bounds[0]], some[bounds[0] : bounds[1]], some[bounds[1] :]
+    looked = looked_at(parts[0]) if debias else []
+    train, calibrate, gate = (list(served_feeds(part, text, looked)) for part in parts)
+    return FeedSlices(train=train, calibrate=calibrate, gate=gate)
 
 
 def _example(one: LabelledExample, text: Callable[[str], str | None]) -> Example | None:

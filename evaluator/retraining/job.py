@@ -6,16 +6,18 @@ version.
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from evaluator.attribution.example import LabelledExample
 from evaluator.gate import held_out
 from evaluator.gate import report as verdicts
 from evaluator.gate.dataset import Score, Served
+from evaluator.gate.figures.feeds import Feeds
 from evaluator.gate.figures.quality import calibrated
 from evaluator.gate.gate import decide
 from evaluator.gate.held_out import HeldOut
@@ -24,6 +26,7 @@ from evaluator.retraining import items as catalogue
 from evaluator.retraining import run_spec
 from evaluator.retraining.config import LoopConfig
 from evaluator.retraining.dataset import TrainingDataset, recent, training_dataset
+from evaluator.retraining.item_model import ItemModelFit, fitted
 from evaluator.retraining.run import RETRY, UNUSABLE
 from evaluator.retraining.run_spec import RESULT, SOURCE, SPEC, RunResult, RunSpec
 from evaluator.retraining.store.archive import Archive
@@ -41,14 +44,20 @@ from models.training.config import TrainConfig
 from models.training.examples import Example, ExamplesError
 from models.training.item_cache import ItemCache
 from models.training.methods import RECIPES
+from models.training.ranker_update import updated
+from models.training.run import Trained
+from models.training.served_feeds import FeedSlices
 from models.training.start import Start
 from models.weights import WeightsError
-from streams.serving.loaded_model import load
+from streams.clock import wall_ms
+from streams.features.behaviour import FEATURES
+from streams.serving.loaded_model import feed_ranker, load
 
 log = logging.getLogger(__name__)
 
 DATASET, BRANDS, ABOUT = "lesson.json", "brands.json", "about.json"
 TRAINING, CHALLENGER = "training", "challenger"
+ITEM_MODEL_AT = "item_model_at"
 
 Report = Callable[[str, float], None]
 """Takes the stage, training or gate, and the share of the stage that is done."""
@@ -125,7 +134,7 @@ class Job:
         learning, archive = self.config.learning, Archive(Path(self.config.examples.folder))
         some = recent(archive, learning, self.spec.since)
         older = archive.rehearsal(some[0].ts if some else 0)
-        wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history)}
+        wanted = {item for one in (*some, *older) for item in (one.item_id, *one.history, *_others(one))}
         items = catalogue.read(self.config.streams, wanted, encoder)
         ItemCache(encoder, self._training().items_folder).keep(items.encoded)
         dataset = training_dataset(some, older, items.texts.get, learning)
@@ -155,12 +164,37 @@ class Job:
         trained.metrics["afresh"] = float(trained is not tries[0])
         folder = self.folder / CHALLENGER
         shutil.rmtree(folder, ignore_errors=True)
-        version.save(trained, self.base, folder)
+        said = self._save(trained, dataset.feeds, folder)
         since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (dataset.since, dataset.until))
         data = Data(SOURCE, len(dataset.train), since, until, version.data_hash(dataset.train))
-        about = version.describe(self.store, self.base, trained, folder, data)
+        about = version.describe(self.store, self.base, trained, folder, data, said)
         run_spec.write(self.folder / ABOUT, about)
         return about
+
+    def _save(self, trained: Trained, feeds: FeedSlices, folder: Path) -> str:
+        """Save the challenger's parts, with what its feeds are ranked by; returns what became of that, in sentences."""
+        before = feed_ranker(self.base)
+        change = updated(before.ranker, feeds, FEATURES, self.config.gate.least_feeds)
+        trained.metrics |= change.metrics
+        model = self._item_model(trained, len(before.weights.ids) if before.weights else 0)
+        own = before.ranker if model.weights is not None and self.base.ranker is None else None
+        version.save(trained, self.base, folder, change.ranker or own, before.first)
+        if model.weights is not None:
+            model.weights.save(folder / "ranker")
+        return ". ".join(filter(None, (change.said, model.said)))
+
+    def _item_model(self, trained: Trained, known: int) -> ItemModelFit:
+        """The item-to-item model, fitted anew if that is due; the metrics say when that was, in s."""
+        learning, now = self.config.learning, wall_ms() / 1_000
+        champion = self.store.manifest(self.spec.champion) if self.spec.champion else None
+        at = champion.metrics.get(ITEM_MODEL_AT, 0.0) if champion else 0.0
+        if learning.item_model_s is None or now - at < learning.item_model_s:
+            found = ItemModelFit(None, "")
+        else:
+            found = fitted(self.config.streams.redis, learning, known)
+        if at or found.weights is not None:
+            trained.metrics[ITEM_MODEL_AT] = at if found.weights is None else now
+        return found
 
     def _verdict(self) -> Verdict | None:
         file = self.folder / CHALLENGER / "gate.json"
@@ -180,6 +214,7 @@ class Job:
         if not first:
             check.within(checked.engaged, load(self.base, self.config.streams.model, [checked]).engaged)
         texts = _texts([*dataset.calibrate, *dataset.gate] if first else dataset.gate)
+        texts |= {text for one in dataset.feeds.gate for text in (*one.items, *one.history)}
         champion, challenger = self._served(self.base, start, texts), self._served(challenger_parts, start, texts)
         baseline: Score | None = None
         if first:  # it was never calibrated, so any calibrated model would have a smaller loss
@@ -190,6 +225,7 @@ class Job:
             intent_weights={str(name): weight for name, weight in self.config.streams.policy.intent_weights.items()},
             config=self.config.gate.model_dump(mode="json"),
             champion=self.spec.champion,
+            feeds=dataset.feeds.gate,
         )
         run_spec.write(self.folder / held_out.FILE, held)
         verdict = decide(
@@ -200,6 +236,7 @@ class Job:
             baseline=baseline,
             worth=held.worth,
             brands=held.brands,
+            feeds=Feeds(held.feeds, feed_ranker(self.base), checked.feeds),
         )
         folder = self.folder / CHALLENGER
         trigger = {"run": self.spec.id, "by": self.spec.by, **msgspec.to_builtins(self.spec.trigger)}
@@ -239,6 +276,7 @@ class Job:
             items = FrozenItems(encoder, texts, start.config.items_folder)
         else:
             items = start.items
+            items.add(texts)
         return Served(chosen, encoder, items, model.precision)
 
     def _put(self, about: Description, verdict: Verdict) -> str:
@@ -249,7 +287,8 @@ class Job:
             if self.store.manifest(known).files == scanned:
                 return known
         reason = self.spec.trigger.summary
-        about = msgspec.structs.replace(about, notes=f"{reason}. Gate {verdict.decision}: {verdict.sentence}")
+        notes = f"{reason}. Gate {verdict.decision}: {verdict.sentence}" + (f" {about.notes}." if about.notes else "")
+        about = msgspec.structs.replace(about, notes=notes)
         return self.store.put(folder, about).id
 
 
@@ -263,6 +302,10 @@ def work(folder: Path, config: LoopConfig, report: Callable[..., None]) -> int:
         missing = isinstance(error, NotFoundError)  # a run names its versions when it begins: none of them comes later
         return RETRY if transient(error) and not missing else UNUSABLE
     return 0
+
+
+def _others(one: LabelledExample) -> Sequence[str]:
+    return one.ranked.others if one.ranked is not None else ()
 
 
 def _texts(examples: list[Example]) -> set[str]:

@@ -1,21 +1,78 @@
-"""The commands ``liveshelf import items`` and ``liveshelf replay``: help texts and options."""
+"""The commands ``liveshelf import`` and ``liveshelf replay``: help texts and options."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from liveshelf.terminal import console, explain_errors, reached, settings
+from liveshelf.terminal import console, explain_errors, plain, reached, settings
+from streams.events.decode import Refusal
 
-importing = typer.Typer(no_args_is_help=True, help="Send a catalogue to Kafka.")
+importing = typer.Typer(help="Send a catalogue or a history to Kafka.")
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The file: plain, .gz or .xz.")]
-Preset = Annotated[str | None, typer.Option(help="A mapping that comes with Liveshelf, such as icecat.")]
+
+def checked(file: str) -> str:
+    """The file, if it is there or a URL; BadParameter if not."""
+    if "://" not in file and not Path(file).is_file():
+        raise typer.BadParameter(f"{file!r} is no file", param_hint="FILE")
+    return file
+
+
+File = Annotated[
+    str,
+    typer.Argument(callback=checked, help="A file, plain, .gz, .bz2 or .xz, or a URL such as s3://bucket/items.csv."),
+]
+Preset = Annotated[str | None, typer.Option(help="A mapping that comes with Liveshelf, such as shopify.")]
 Mapping = Annotated[Path | None, typer.Option("--mapping", help="Your own mapping, a TOML file.")]
 Fields = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN or FIELD='{template}'; repeatable.")]
+Values = Annotated[
+    list[str] | None, typer.Option("--map-value", help="FIELD.VALUE=OURS, as type.view=click; repeatable.")
+]
+Form = Annotated[str | None, typer.Option("--format", help="csv, jsonl, json, xml, parquet or ubi; found by default.")]
+Encoding = Annotated[str | None, typer.Option(help="The text's encoding, such as cp1252; found by default.")]
+Delimiter = Annotated[str | None, typer.Option(help="Between the columns of a table; found by default.")]
+Quote = Annotated[str | None, typer.Option(help="Around cells of a table; none if quotes are letters as any.")]
+Decimal = Annotated[str | None, typer.Option(help="The decimal mark of prices, . or , ; found by default.")]
+Inside = Annotated[
+    str | None, typer.Option("--path", help="Where records are: data.products[] in JSON, an XML element.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="How many records to send at most.")]
 Rate = Annotated[float | None, typer.Option(min=0.001, help="How many records to send a second at most.")]
 Refused = Annotated[Path | None, typer.Option(help="The file for refused lines; default FILE.refused.jsonl.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent and deleted.")]
+
+
+@importing.callback(invoke_without_command=True)
+def importing_of(
+    context: typer.Context,
+    guess: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Only say what a file is, and the command that imports it.")
+    ] = None,
+) -> None:
+    """Send a catalogue or a history to Kafka.
+
+    Example: `liveshelf import --guess products.csv`
+    """
+    if guess is None:
+        if context.invoked_subcommand is None:
+            console.print(context.get_help())
+        return
+    from streams.clock import wall_ms
+    from streams.events.adapters.proposal import propose
+    from streams.events.schema import encoder
+
+    file = checked(guess)
+    with explain_errors():
+        found = propose(file, wall_ms(), settings().events)
+    lines = [f"{name}: {fact}" for name, fact in found.facts.items()]
+    lines.append(f"names: {', '.join(found.names[:40])}")
+    lines.append(f"{found.kind}, preset {found.preset}" if found.preset else f"{found.kind}, by the names of columns")
+    for one in found.examples:
+        lines.append(one.detail if isinstance(one, Refusal) else encoder.encode(one).decode()[:500])
+    if not any(not isinstance(one, Refusal) for one in found.examples):
+        lines.append("Nothing could be read so: change --map, or write a mapping (docs/import.md).")
+    for line in [*lines, "", found.command(file)]:
+        console.print(plain(line), soft_wrap=True)
 
 
 @importing.command("items")
@@ -24,6 +81,13 @@ def import_items(
     preset: Preset = None,
     mapping: Mapping = None,
     fields: Fields = None,
+    values: Values = None,
+    form: Form = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    decimal: Decimal = None,
+    inside: Inside = None,
     limit: Limit = None,
     rate: Rate = None,
     refused: Refused = None,
@@ -34,11 +98,11 @@ def import_items(
             "--allow-deletes", min=0, max=1, help="The share of the live items that --sync may delete; default 0.2."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent and deleted.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Send a catalogue: JSON lines in Liveshelf's own format, or CSV and other formats through a mapping.
+    """Send a catalogue: in Liveshelf's own names, or any other through a preset or a mapping.
 
-    Example: `liveshelf import items products.csv --map item_id=sku --map title=name --sync --dry-run`
+    Example: `liveshelf import items products.csv --preset shopify --sync --dry-run`
     """
     if sync and limit is not None:
         raise typer.BadParameter("--sync needs the whole file, so it takes no --limit", param_hint="--sync")
@@ -48,8 +112,11 @@ def import_items(
     from streams.events.adapters.mapping import load as load_mapping
 
     with explain_errors():
-        config = reached(settings(), redis=False)
-        chosen = load_mapping(preset, mapping, fields or ())
+        config = settings() if dry_run and not sync else reached(settings(), redis=False)
+        chosen = load_mapping(
+            preset, mapping, fields or (), values or (), format=form, encoding=encoding, delimiter=delimiter,
+            quote=quote, decimal=decimal, records=inside,
+        )  # fmt: skip
         summary = importer.import_items(
             file,
             kafka=config.kafka,
@@ -67,11 +134,45 @@ def import_items(
     raise typer.Exit(summary.exit_code)
 
 
+@importing.command("events")
+def import_events(
+    file: File,
+    preset: Preset = None,
+    mapping: Mapping = None,
+    fields: Fields = None,
+    values: Values = None,
+    form: Form = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    decimal: Decimal = None,
+    inside: Inside = None,
+    limit: Limit = None,
+    refused: Refused = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Send a history as it is and as fast as possible; `liveshelf replay` can also do it in its own time.
+
+    Example: `liveshelf import events ga4.jsonl --preset ga4 --dry-run`
+    """
+    replay(
+        file, preset, mapping, fields, values, form, encoding, delimiter, quote, decimal, inside, limit,
+        refused=refused, dry_run=dry_run,
+    )  # fmt: skip
+
+
 def replay(
     file: File,
     preset: Preset = None,
     mapping: Mapping = None,
     fields: Fields = None,
+    values: Values = None,
+    form: Form = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    decimal: Decimal = None,
+    inside: Inside = None,
     limit: Limit = None,
     rate: Rate = None,
     speed: Annotated[
@@ -82,8 +183,9 @@ def replay(
         bool, typer.Option("--now", help="Move all times so that the last event is dated when it is sent.")
     ] = False,
     refused: Refused = None,
+    dry_run: DryRun = False,
 ) -> None:
-    """Send events: JSON lines in Liveshelf's own format, CSV through a mapping, or an OpenSearch UBI bulk file.
+    """Send events: in Liveshelf's own names, or any other through a preset or a mapping.
 
     Example: `liveshelf replay ubi.ndjson --preset ubi --rate 100`
     """
@@ -91,8 +193,11 @@ def replay(
     from streams.events.adapters.mapping import load as load_mapping
 
     with explain_errors():
-        config = reached(settings(), redis=False)
-        chosen = load_mapping(preset, mapping, fields or ())
+        config = settings() if dry_run else reached(settings(), redis=False)
+        chosen = load_mapping(
+            preset, mapping, fields or (), values or (), format=form, encoding=encoding, delimiter=delimiter,
+            quote=quote, decimal=decimal, records=inside,
+        )  # fmt: skip
         summary = importer.replay(
             file,
             kafka=config.kafka,
@@ -107,6 +212,7 @@ def replay(
             now=now,
             refused_path=refused or importer.refused_path(file),
             console=console,
+            dry_run=dry_run,
         )
     console.print(summary.table())
     raise typer.Exit(summary.exit_code)

@@ -199,7 +199,7 @@ def _from_history(
     from liveshelf.training.from_history import run_history
     from liveshelf.training.history import HistoryFiles
 
-    history = HistoryFiles(files, items, mapped(events_mapping).with_fields(fields), mapped(items_mapping))
+    history = HistoryFiles(files, items, mapped(events_mapping).changed(fields), mapped(items_mapping))
     run_history(settings(), history, kind=kind, orders=orders, parent=parent, seed=seed, notes=notes, console=console)
 
 

@@ -19,15 +19,16 @@ from liveshelf.ingest.batch_producer import BatchProducer, BrokerError
 from liveshelf.ingest.progress import Bar
 from liveshelf.ingest.rate_limit import RateLimit, ReplayClock, TokenBucket
 from liveshelf.ingest.removals import Verdict, delete, item_states, missing
-from liveshelf.ingest.summary import ImportSummary, RefusedFile
+from liveshelf.ingest.summary import HeavyHitters, ImportSummary, RefusedFile
 from liveshelf.ingest.time_profile import Plan, TimeProfile, warnings
 from liveshelf.terminal import make_console, progress
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.adapters.files import Kind, read
-from streams.events.adapters.gate import DUPLICATE, Entry
+from streams.events.adapters.gate import DUPLICATE, Entry, Omission
 from streams.events.adapters.mapping import MappingConfig
 from streams.events.adapters.source import Source, SourceError
+from streams.events.cleaning import Notes
 from streams.events.decode import Refusal
 from streams.events.schema import AnyEvent, Item, encoder
 from streams.kafka.errors import KAFKA_ERRORS
@@ -35,7 +36,7 @@ from streams.kafka.topics import Topics, create
 
 
 def import_items(
-    path: Path,
+    path: Path | str,
     *,
     kafka: KafkaConfig,
     topics: TopicsConfig,
@@ -53,7 +54,7 @@ def import_items(
     Parameters
     ----------
     mapping
-        What the file's columns mean (`streams.events.adapters.mapping.load`); None for JSON lines in our own format.
+        What the file's columns mean (`streams.events.adapters.mapping.load`); None for our own names.
     limit
         The most items to send.
     rate
@@ -71,7 +72,7 @@ def import_items(
     MappingError
         When the mapping does not fit the file.
     OSError
-        When the file or ``refused_path`` cannot be opened.
+        When the file or ``refused_path`` cannot be opened; of it SourceError, when an URL or encoding cannot be used.
     ValueError
         When both ``sync`` and ``limit`` are given.
     kafka.errors.KafkaError
@@ -99,7 +100,7 @@ def import_items(
 
 
 def replay(
-    path: Path,
+    path: Path | str,
     *,
     kafka: KafkaConfig,
     topics: TopicsConfig,
@@ -113,6 +114,7 @@ def replay(
     now: bool = False,
     refused_path: Path | None = None,
     console: Console | None = None,
+    dry_run: bool = False,
 ) -> ImportSummary:
     """Send a history to ``shop.events``, keyed by shopper; parameters and errors beyond these as for `import_items`.
 
@@ -136,6 +138,7 @@ def replay(
     if rate and speed:
         raise ValueError("give a rate or a speed, not both")
     job = _Job(path, "events", mapping or MappingConfig(), events, limit)
+    job.dry_run = dry_run
     plan = Plan(now, speed, loop)
     console = console or make_console(stderr=True)
 
@@ -166,16 +169,22 @@ def replay(
 class _Job:
     """Sends one file to one topic."""
 
-    def __init__(self, path: Path, kind: Kind, mapping: MappingConfig, events: EventsConfig, limit: int | None) -> None:
+    def __init__(
+        self, path: Path | str, kind: Kind, mapping: MappingConfig, events: EventsConfig, limit: int | None
+    ) -> None:
         self.path, self.kind, self.mapping, self.events, self.limit = path, kind, mapping, events, limit
         self.rate_limit: RateLimit | None = None
-        self.position, self.size, self.shift_ms = 0, path.stat().st_size, 0
+        with Source(path, mapping.encoding) as source:
+            self.name, self.size = source.name, source.size
+        self.position, self.shift_ms = 0, 0
+        self.notes, self.shoppers = Notes(), HeavyHitters()
         self.dry_run = False
         self.ids: set[str] | None = None
 
     def entries(self) -> Iterator[Entry]:
-        with Source(self.path) as source:
-            for entry in read(source, self.kind, self.mapping, wall_ms(), self.events):
+        self.notes = Notes()
+        with Source(self.path, self.mapping.encoding) as source:
+            for entry in read(source, self.kind, self.mapping, wall_ms(), self.events, self.notes):
                 self.position = source.position
                 yield entry
 
@@ -203,7 +212,7 @@ class _Job:
         names = Topics(topics.prefix)
         with ExitStack() as stack:
             refused = stack.enter_context(RefusedFile(refused_path))
-            bar = stack.enter_context(Bar(console or make_console(stderr=True), self.path.name, self.size, self.limit))
+            bar = stack.enter_context(Bar(console or make_console(stderr=True), self.name, self.size, self.limit))
             producer: BatchProducer | None = None
             try:
                 if not self.dry_run:
@@ -226,6 +235,7 @@ class _Job:
                 if producer is not None:
                     producer.close()
                     summary.sent, summary.failed = producer.delivered, producer.failed
+        summary.notes, summary.far_more = self.notes, self.shoppers.far_more()
         summary.seconds = time.monotonic() - started
         return summary
 
@@ -239,7 +249,7 @@ class _Job:
     ) -> None:
         handed = 0
         for entry in entries:
-            summary.read += entry.records
+            summary.count(entry)
             outcome = entry.outcome
             if not isinstance(outcome, Refusal):
                 self._wait(outcome, lambda s: self._show(bar, summary, handed, outcome, s))  # noqa: B023
@@ -247,14 +257,13 @@ class _Job:
                     producer.send(_key(outcome), encoder.encode(outcome))
                 else:
                     summary.sent += 1
-                if self.ids is not None and isinstance(outcome, Item):
+                if not isinstance(outcome, Item):
+                    self.shoppers.add(outcome.shopper)
+                elif self.ids is not None:
                     self.ids.add(outcome.item_id)
                 handed += 1
                 self._show(bar, summary, handed, outcome)
-            elif outcome.reason == DUPLICATE:
-                summary.duplicates += 1
-            else:
-                summary.refused[outcome.reason] += 1
+            elif not (outcome.reason == DUPLICATE or isinstance(outcome, Omission)):
                 refused.write(entry, outcome)
             if handed == self.limit:
                 break
@@ -293,12 +302,12 @@ def _moved(entry: Entry, shift_ms: int, round_number: int) -> Entry:
     return Entry(entry.line, event, entry.records)
 
 
-def refused_path(file: Path) -> Path:
+def refused_path(file: Path | str) -> Path:
     """The default file for refused lines: in the working directory.
 
     Examples
     --------
-    >>> str(refused_path(Path("data/events.csv.xz")))
+    >>> str(refused_path("s3://shop/data/events.csv.xz"))
     'events.csv.xz.refused.jsonl'
     """
-    return Path(f"{file.name}.refused.jsonl")
+    return Path(f"{str(file).rpartition('/')[2]}.refused.jsonl")

@@ -5,21 +5,24 @@ Reads through ``streams.events.adapters``, as ``import items`` and ``replay`` do
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.table import Table
 
+from evaluator.attribution.example import ShelfContext, label
 from evaluator.attribution.join import Attribution, JoinWindow, pages
 from evaluator.attribution.labels import Context, Contexts, example
 from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.position_bias import PositionBiasModel
 from evaluator.retraining.dataset import weighed
+from evaluator.retraining.served_feeds import looked_at, served_feeds
 from liveshelf.terminal import add_row
 from models.intents import INTENTS
 from models.training.examples import Example, ExamplesError
+from models.training.served_feeds import FeedSlices
 from streams.catalog.embedding import text
 from streams.clock import wall_ms
 from streams.config import BotsConfig, EventsConfig
@@ -41,7 +44,8 @@ class LabelledFiles:
 
     ``name`` is the events' file, ``catalogue`` the texts of all items. ``counts`` has attributed impressions by intent,
     orphan outcomes, impressions still open at the end of the file, attributed impressions without text or context, and
-    refused records by reason. ``positions`` are those of the examples to train on.
+    refused records by reason. ``positions`` are those of the examples to train on. ``feeds`` are the feeds of the same
+    two times whose records say what they were ranked by.
     """
 
     train: list[Example]
@@ -51,6 +55,7 @@ class LabelledFiles:
     positions: PositionBiasModel = field(default_factory=PositionBiasModel)
     name: str = ""
     catalogue: tuple[str, ...] = ()
+    feeds: FeedSlices = field(default_factory=FeedSlices)
 
     def read(self) -> tuple[list[Example], list[Example]]:
         """Examples to train on, and others to evaluate on."""
@@ -117,7 +122,26 @@ class EventFiles:
         if not made:
             raise ExamplesError(self._why_none(Counter(event.kind for event in events), counts))
         labelled = _split(made, counts, self.debias)
-        return replace(labelled, name=self.events.name, catalogue=tuple(dict.fromkeys(found.values())))
+        older = int(labelled.window[1].timestamp() * 1_000)
+        feeds = self._feeds([impression for impression, _ in shown], contexts, found.get, older)
+        counts["feeds with an outcome and what they were ranked by"] = len(feeds.train) + len(feeds.calibrate)
+        return replace(labelled, name=self.events.name, catalogue=tuple(dict.fromkeys(found.values())), feeds=feeds)
+
+    def _feeds(
+        self,
+        shown: Sequence[AttributedImpression],
+        contexts: Contexts,
+        text: Callable[[str], str | None],
+        older: int,
+    ) -> FeedSlices:
+        """The feeds of shelf records: those seen up to a time (epoch ms) to learn from, newer ones to choose by."""
+        shelves = {one.shelf_id: contexts.shelf(one.shelf_id) for one in shown}
+        known = {name: ShelfContext.of(record) for name, record in shelves.items() if record is not None}
+        made = sorted((label(one, known.get(one.shelf_id)) for one in shown), key=lambda one: one.ts)
+        before, after = [one for one in made if one.ts <= older], [one for one in made if one.ts > older]
+        looked = looked_at(before) if self.debias else []
+        train, calibrate = (list(served_feeds(some, text, looked)) for some in (before, after))
+        return FeedSlices(train=train, calibrate=calibrate)
 
     def _why_none(self, kinds: Counter[str], counts: Counter[str]) -> str:
         """Why no example could be made, and what to do about it."""
@@ -167,7 +191,7 @@ def records(path: Path, kind: Kind, mapping: MappingConfig, counts: Counter[str]
         When the file itself cannot be read.
     """
     try:
-        with Source(path) as source:
+        with Source(path, mapping.encoding) as source:
             for entry in files.read(source, kind, mapping, wall_ms(), EventsConfig()):
                 if isinstance(entry.outcome, Refusal):
                     counts[f"{entry.outcome.reason} {kind}"] += 1

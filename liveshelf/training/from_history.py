@@ -92,12 +92,15 @@ class Learned:
     ----------
     figures
         By system: nDCG@20 of all items and of new ones, with 95 % intervals over shoppers.
+    leads
+        By other system: how much more the ranker has, of all items and of new ones, order by order.
     """
 
     ranker: Ranker
     first: Linear
     weights: ItemWeights
     figures: dict[str, tuple[Interval, Interval]]
+    leads: dict[str, tuple[Interval, Interval]]
     orders: int
     judged: int
 
@@ -111,6 +114,17 @@ class Learned:
             ]
             table.add_row(name, *told, style="bold" if name == OURS else "")
         return table
+
+    def verdict(self) -> str:
+        """Whether the ranker is better than the best of the other systems, of all items."""
+        rival = max(self.leads, key=lambda name: self.figures[name][0].value)
+        lead = self.leads[rival][0]
+        beside = f"{lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f}) of all items beside {rival}"
+        if lead.low > 0:
+            return f"The ranker is better: {beside}."
+        if lead.high < 0:
+            return f"The ranker is worse, do not promote it: {beside}."
+        return f"The orders do not tell whether the ranker is better: {beside}. More orders would."
 
 
 def run_history(
@@ -154,6 +168,7 @@ def run_history(
     with progress("replaying orders") as say:
         learned = learn(purchases, vectors, kind, orders, seed, say)
     console.print(learned.table())
+    console.print(learned.verdict())
     made = put(store, base, learned, purchases, files.name, notes)
     console.print(
         Line.assemble("Stored as ", (made.id, "bold"), f". Promote it with: liveshelf models promote {made.id}")
@@ -209,12 +224,16 @@ def learn(
     for name, judge in ((PRIOR, (prior, prior)), (OURS, (ranker, first))):
         answers.gained[name] = [_served(one, *judge) for one in answers.judged]
     draws = Resampling.of([one.order.shopper for one in answers.judged])
-    figures = {
-        name: (interval(draws.mean([gain[0] for gain in some])), interval(draws.mean([gain[1] for gain in some])))
-        for name, some in answers.gained.items()
-    }
+
+    def judged(gains: Floats) -> tuple[Interval, Interval]:
+        every, new = (interval(draws.mean(some.tolist())) for some in gains.T)
+        return every, new
+
+    gained = {name: np.array(some) for name, some in answers.gained.items()}
+    figures = {name: judged(gains) for name, gains in gained.items()}
+    leads = {name: judged(gained[OURS] - gains) for name, gains in gained.items() if name != OURS}
     weights = replay.weights(purchases.orders, purchases.ids)
-    return Learned(ranker, first, weights, figures, len(choices), len(answers.judged))
+    return Learned(ranker, first, weights, figures, leads, len(choices), len(answers.judged))
 
 
 class _Questions:

@@ -30,9 +30,13 @@ from models.training.calibration import reliability
 from models.training.config import TrainConfig
 from models.training.examples import Example, read_examples, split
 from models.training.figures import probabilities
+from models.training.ranker_update import updated
 from models.training.run import Trained
 from models.training.search import Searched, search
+from models.training.served_feeds import FeedSlices
 from models.training.start import Start
+from streams.features.behaviour import FEATURES
+from streams.serving.loaded_model import feed_ranker
 
 DEV_SHARE = 0.1
 
@@ -47,6 +51,10 @@ class Examples(Protocol):
     @property
     def window(self) -> tuple[datetime | None, datetime | None]:
         """The first and the last time of the events behind them, if known."""
+
+    @property
+    def feeds(self) -> FeedSlices:
+        """Feeds of the same time, as they were served, for the ranker; none where they are not known."""
 
     def read(self) -> tuple[list[Example], list[Example]]:
         """Examples to train on, and others to judge by."""
@@ -67,6 +75,11 @@ class Source:
     def name(self) -> str:
         """The name of the file."""
         return self.train.name
+
+    @property
+    def feeds(self) -> FeedSlices:
+        """None: a file of examples says nothing of what was ranked."""
+        return FeedSlices()
 
     def read(self) -> tuple[list[Example], list[Example]]:
         """Examples to train on, and others to judge by."""
@@ -128,20 +141,21 @@ def run_train(
     if not first:
         return None
     console.print(*tables(trained), sep="\n")
-    made = _put(
-        store, base, trained, Data(source.name, len(examples), *source.window, version.data_hash(examples)), notes
-    )
+    before, feeds = feed_ranker(base), source.feeds
+    change = updated(before.ranker, feeds, FEATURES, settings.gate.least_feeds, judged=False, seed=config.seed)
+    trained.metrics |= change.metrics
+    if feeds.train:
+        console.print(f"{change.said}.")
+        notes = f"{notes} {change.said}.".lstrip()
+    data = Data(source.name, len(examples), *source.window, version.data_hash(examples))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        version.save(trained, base, folder, change.ranker, before.first)
+        made = store.put(folder, version.describe(store, base, trained, folder, data, notes))
     console.print(
         Text.assemble("Stored as ", (made.id, "bold"), f". Promote it with: liveshelf models promote {made.id}")
     )
     return made
-
-
-def _put(store: ModelStore, base: Parts, trained: Trained, data: Data, notes: str) -> Manifest:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        version.save(trained, base, folder)
-        return store.put(folder, version.describe(store, base, trained, folder, data, notes))
 
 
 def tables(trained: Trained) -> list[Table]:

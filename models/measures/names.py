@@ -26,6 +26,10 @@ ONLINE = {
 of Prometheus has no ``@`` and no spaces."""
 
 
+FEEDS = "feeds"
+"""The segment of figures of feeds as workers order them."""
+
+
 def perturbed(kind: str) -> str:
     """The segment of figures of queries that are written differently.
 

@@ -85,18 +85,28 @@ class Scaling:
     >>> scaling = Scaling(np.zeros(2, np.float32), np.ones(2, np.float32), np.array([False, True]))
     >>> scaling(np.array([[9, 10], [np.nan, 30]], np.float32)).tolist()
     [[4.0, -1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]
+    >>> scaling(np.array([[0, 10], [0, 30]], np.float32), counts=np.array([3, 1], np.float32))[:, 1].round(2).tolist()
+    [-0.5799999833106995, 1.7300000190734863]
     """
 
     means: Floats
     spreads: Floats
     relative: npt.NDArray[np.bool_]
 
-    def __call__(self, values: Floats, sizes: Sequence[int] | None = None) -> Floats:
-        """float32 [n, 2 F]: scaled values, zero where not known; then one where not known."""
+    def __call__(self, values: Floats, sizes: Sequence[int] | None = None, counts: Floats | None = None) -> Floats:
+        """float32 [n, 2 F]: scaled values, zero where not known; then one where not known.
+
+        Parameters
+        ----------
+        sizes
+            Rows of each request; by default all are of one.
+        counts
+            For how many rows of its request each stands, [n]; by default for itself.
+        """
         missing = np.isnan(values)
         scaled = (values - self.means) / self.spreads
         if self.relative.any():
-            scaled[:, self.relative] = _within(values[:, self.relative], sizes)
+            scaled[:, self.relative] = _within(values[:, self.relative], sizes, counts)
         scaled[missing] = 0.0
         found: Floats = np.concatenate([np.clip(scaled, -CLIP, CLIP), missing], axis=1, dtype=np.float32)
         return found
@@ -131,16 +141,16 @@ def _parts(values: npt.NDArray[Any], sizes: Sequence[int] | None) -> tuple[Numbe
     return np.cumsum(counts) - counts, counts
 
 
-def _within(values: Floats, sizes: Sequence[int] | None) -> Floats:
+def _within(values: Floats, sizes: Sequence[int] | None, counts: Floats | None) -> Floats:
     """Scaled over the rows of each request; zero where all are alike."""
-    starts, counts = _parts(values, sizes)
-    if not len(counts):
+    starts, lengths = _parts(values, sizes)
+    if not len(lengths):
         return np.zeros_like(values)
     there = np.isfinite(values)
+    weights = there.astype(np.float64) if counts is None else there * counts[:, None].astype(np.float64)
     rows = np.where(there, values, 0.0).astype(np.float64)
-    known = np.maximum(np.add.reduceat(there, starts, dtype=np.int64), 1)
-    apart = rows - np.repeat(np.add.reduceat(rows, starts) / known, counts, axis=0)
-    squares = np.add.reduceat(np.square(np.where(there, apart, 0.0)), starts)
-    spreads = np.maximum(np.sqrt(squares / known), 1e-6)
-    found: Floats = np.where(there, apart / np.repeat(spreads, counts, axis=0), values).astype(np.float32)
+    known = np.maximum(np.add.reduceat(weights, starts), 1.0)
+    apart = rows - np.repeat(np.add.reduceat(weights * rows, starts) / known, lengths, axis=0)
+    spreads = np.maximum(np.sqrt(np.add.reduceat(weights * np.square(apart), starts) / known), 1e-6)
+    found: Floats = np.where(there, apart / np.repeat(spreads, lengths, axis=0), values).astype(np.float32)
     return found

@@ -29,7 +29,7 @@ class Ranker(Protocol):
     def features(self) -> tuple[str, ...]:
         """The features it uses."""
 
-    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None, counts: Floats | None = None) -> Floats:
         """A score of each row; only differences between the rows of one request mean anything.
 
         Parameters
@@ -38,6 +38,8 @@ class Ranker(Protocol):
             float32 [n, F], columns as the ``known`` that it was loaded with; NaN is "not known".
         sizes
             Rows of each request, where rows of several stand one after the other; by default all are of one.
+        counts
+            For how many of its request's candidates each row stands, [n], where not all of them are here.
 
         Returns
         -------
@@ -102,9 +104,9 @@ class Linear:
         """As :class:`Ranker`."""
         return self.columns.features
 
-    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None, counts: Floats | None = None) -> Floats:
         """As :class:`Ranker`."""
-        found: Floats = self.scaling(self.columns.take(features), sizes) @ self.weights
+        found: Floats = self.scaling(self.columns.take(features), sizes, counts) @ self.weights
         return found
 
     def owed(
@@ -152,9 +154,9 @@ class Network:
         """As :class:`Ranker`."""
         return self.columns.features
 
-    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:
+    def scores(self, features: Floats, sizes: Sequence[int] | None = None, counts: Floats | None = None) -> Floats:
         """As :class:`Ranker`."""
-        return self._scores(self.scaling(self.columns.take(features), sizes))
+        return self._scores(self.scaling(self.columns.take(features), sizes, counts))
 
     def owed(
         self, features: Floats, rows: npt.NDArray[np.int64], parts: Flags, sizes: Sequence[int] | None = None
@@ -211,8 +213,13 @@ class Trees:
         """As :class:`Ranker`."""
         return self.columns.features
 
-    def scores(self, features: Floats, sizes: Sequence[int] | None = None) -> Floats:  # noqa: ARG002
-        """As :class:`Ranker`; sizes make no difference."""
+    def scores(
+        self,
+        features: Floats,
+        sizes: Sequence[int] | None = None,  # noqa: ARG002
+        counts: Floats | None = None,  # noqa: ARG002
+    ) -> Floats:
+        """As :class:`Ranker`; sizes and counts make no difference."""
         return self._scores(self.columns.take(features))
 
     def owed(

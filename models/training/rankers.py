@@ -161,7 +161,7 @@ def train_linear(
     from scipy.optimize import minimize
 
     found = sampled(choices, columns, seed)
-    scaling = _scaling(found.rows, columns, relative)
+    scaling = scaled_as(found.rows, columns, relative)
     values = scaling(found.rows, found.sizes).astype(np.float64)
     places = np.concatenate(found.lists)
     ends = np.cumsum([len(one) for one in found.lists])
@@ -194,7 +194,7 @@ def train_network(
     from torch import nn
 
     found = sampled(choices, columns, seed)
-    scaling = _scaling(found.rows, columns, ())
+    scaling = scaled_as(found.rows, columns, ())
     values, hits = torch.from_numpy(scaling(found.rows)), torch.from_numpy(found.bought)
     lists = [torch.from_numpy(one) for one in found.lists]
     with torch.random.fork_rng(devices=[]):
@@ -217,7 +217,8 @@ def train_network(
     return Network(columns, scaling, *(layer.detach().numpy().copy() for layer in layers))
 
 
-def _scaling(rows: Floats, columns: Columns, relative: Sequence[str]) -> Scaling:
+def scaled_as(rows: Floats, columns: Columns, relative: Sequence[str]) -> Scaling:
+    """How rows of some columns come to a like size: by their means and spreads, except for ``relative`` ones."""
     there = np.isfinite(rows)
     counted = np.maximum(there.sum(0), 1)
     values = np.where(there, rows, 0.0).astype(np.float64)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from models.ranker import Linear, Ranker
+from models.ranker import save as save_ranker
 from models.store import Description, ModelStore
 from models.store.manifest import OWN, Data
 from models.store.parts import Parts
@@ -18,13 +20,24 @@ from models.training.run import Trained
 from models.weights import fingerprint, resolve
 
 
-def save(trained: Trained, base: Parts, folder: Path) -> None:
-    """Write all parts of the version that are its own, and the ranker by behaviour of the parts it started from."""
+def save(
+    trained: Trained, base: Parts, folder: Path, ranker: Ranker | None = None, first: Linear | None = None
+) -> None:
+    """Write all parts of the version that are its own, and the ranker by behaviour of the parts it started from, or
+    another one of the same kind in its place.
+
+    Parameters
+    ----------
+    ranker, first
+        The ranker that takes the place, and what cuts candidates before it.
+    """
     trained.save(folder)
     if trained.encoder.adapter is not None:
         shutil.copytree(trained.encoder.adapter, folder / "adapter")
     if base.ranker is not None:
         shutil.copytree(base.ranker, folder / "ranker")
+    if ranker is not None:
+        save_ranker(ranker, first, folder / "ranker")
 
 
 def describe(

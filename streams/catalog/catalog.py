@@ -69,9 +69,9 @@ class Catalog:
 
     Attributes
     ----------
-    live, in_stock, brand, price
-        By slot: whether it holds an item, and of that whether it can be sold, its brand's number (-1: none) and its
-        price (NaN: none). They may be longer than there are slots.
+    live, in_stock, brand, group, price
+        By slot: whether it holds an item, and of that whether it can be sold, the numbers of its brand and of the group
+        of variants that it is one of (-1: none), and its price (NaN: none). They may be longer than there are slots.
     changes, since
         How often an item came or went, and of each slot the number of the last such change: as long as that number
         stays, the slot holds the same item, or none.
@@ -86,11 +86,12 @@ class Catalog:
         self.live = np.zeros(1024, dtype=bool)
         self.in_stock = np.zeros(1024, dtype=bool)
         self.brand = np.full(1024, -1, dtype=np.int32)
+        self.group = np.full(1024, -1, dtype=np.int32)
         self.price = np.full(1024, np.nan)
         self.since = np.zeros(1024, dtype=np.int64)
         self.changes = 0
         self.foreign = 0
-        self._brands = Names()
+        self._brands, self._groups = Names(), Names()
         self._slots: dict[str, int] = {}
         self._items: list[Item | None] = []
         self._origins: dict[str, Origin] = {}
@@ -140,6 +141,12 @@ class Catalog:
             When a slot is empty.
         """
         return [self.item(slot).item_id for slot in slots.tolist()]
+
+    def variants(self, slots: Slots, among: Slots) -> NDArray[np.bool_]:
+        """Which of the slots ``among`` are of a group of variants that one of some slots is of, bool [n]."""
+        groups = self.group[slots]
+        found: NDArray[np.bool_] = np.isin(self.group[among], groups[groups >= 0])
+        return found
 
     def title(self, slot: int) -> str:
         """An item's title, for scorers that read text."""
@@ -243,6 +250,7 @@ class Catalog:
         self.live[slot] = True
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self._brands.number(item.brand)
+        self.group[slot] = self._groups.number(item.group_id or "")
         self.price[slot] = np.nan if item.price is None else item.price
         self.attributes.put(slot, item)
         return slot
@@ -283,7 +291,8 @@ class Catalog:
         slot = len(self._items)
         self._items.append(None)
         if slot >= len(self.in_stock):
-            for name, empty in (("live", False), ("in_stock", False), ("brand", -1), ("price", np.nan), ("since", 0)):
+            empty_values = {"live": False, "in_stock": False, "brand": -1, "group": -1, "price": np.nan, "since": 0}
+            for name, empty in empty_values.items():
                 held = getattr(self, name)
                 setattr(self, name, np.concatenate([held, np.full_like(held, empty)]))
         return slot

@@ -15,6 +15,7 @@ from cachetools import FIFOCache
 from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Embedding, Origin, encoder, key, text, text_hash
 from streams.config import StreamsConfig
+from streams.events.cleaning import Notes
 from streams.events.decode import Deleted, Refusal, decode_item, refuse
 from streams.events.schema import Item
 from streams.kafka.dead_letters import DeadLetterWriter
@@ -60,6 +61,7 @@ class ItemEncoder:
         self._dead_letters = DeadLetterWriter(send, config.topics)
         self._sent: FIFOCache[str, Origin] = FIFOCache(SENT_KEPT)
         self._logged = False
+        self._told = set[str]()
 
     async def process(self, records: Sequence[Record]) -> Sent:
         """Encode and send a batch of item records; refused ones become dead letters. Returns awaitables of all sends.
@@ -83,8 +85,9 @@ class ItemEncoder:
     async def _process(self, records: Sequence[Record]) -> Sent:
         refused: list[tuple[Record, Refusal]] = []
         latest: dict[str, tuple[Item | Deleted, Origin, Record]] = {}
+        notes = Notes()
         for record in records:
-            decoded = decode_item(record.key, record.value, self.config)
+            decoded = decode_item(record.key, record.value, self.config, notes)
             if isinstance(decoded, Refusal):
                 refused.append((record, decoded))
                 continue
@@ -107,6 +110,9 @@ class ItemEncoder:
         self._sent.update({item_id: origin for item_id, (_, origin, _) in latest.items()})
         self.meter.count("items.deleted", len(deletes))
         self.meter.count("items.refused", len(refused))
+        self.meter.count("items.converted", notes.counts.total())
+        for sentence in notes.news(self._told):
+            log.warning("items: %s", sentence)
         self.meter.count("items.superseded", len(records) - len(latest) - len(refused))
         return [
             *(

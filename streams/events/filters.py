@@ -16,6 +16,8 @@ from urllib.parse import quote
 from streams.events.schema import Item, normalise
 
 CATEGORY, BRAND, PRICE, IN_STOCK = "category", "brand", "price", "in_stock"
+CATEGORIES = "categories"
+"""The attribute with all categories of an item that has several."""
 OWN = frozenset((CATEGORY, BRAND, PRICE, IN_STOCK))
 """The names that mean an item's fields; any other name is an attribute's."""
 
@@ -164,15 +166,20 @@ def number(value: float) -> str:
 
 def item_values(item: Item) -> Iterator[tuple[str, str]]:
     """The folded names and values by which an item is found: its category and all above it, its brand, its attributes.
+    The texts of the attribute ``categories`` are further categories.
 
     Examples
     --------
     >>> list(item_values(Item(item_id="1", title="Hose", category="Garden > Hoses", attributes={"Length": 2.0})))
     [('category', 'garden'), ('category', 'garden>hoses'), ('length', '2')]
     """
-    if category := path(item.category):
-        levels = category.split(">")[:MOST_LEVELS]
-        yield from ((CATEGORY, level) for level in accumulate(levels, lambda above, name: f"{above}>{name}"))
+    further = item.attributes.get(CATEGORIES) or []
+    found: dict[str, None] = {}
+    for one in (item.category, *(further if isinstance(further, list) else [further])):
+        if isinstance(one, str) and (category := path(one)):
+            levels = category.split(">")[:MOST_LEVELS]
+            found |= dict.fromkeys(accumulate(levels, lambda above, name: f"{above}>{name}"))
+    yield from ((CATEGORY, level) for level in found)
     if brand := folded(item.brand):
         yield BRAND, brand
     for name, value in _attributes(item):

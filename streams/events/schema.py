@@ -210,9 +210,13 @@ class Sponsorship(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that the shop sells. An upsert holds the whole item; a Kafka record without a value deletes it."""
+    """One thing that the shop sells. An upsert holds the whole item; a Kafka record without a value deletes it.
+
+    ``group_id`` is the same for all variants of one product, such as its sizes and colours.
+    """
 
     item_id: Id
+    group_id: Id | None = None
     title: Annotated[str, Meta(min_length=1, max_length=2_000)]
     description: LongText = ""
     category: Text = ""

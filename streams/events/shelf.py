@@ -27,6 +27,7 @@ Key = Annotated[str, Meta(max_length=200_000)]
 """A Redis key: an id and a query, escaped, up to nine bytes a character."""
 
 MOST = 1_000
+OTHERS = 10
 Items = Meta(max_length=MOST)
 
 
@@ -64,6 +65,54 @@ class Vector(msgspec.Struct, frozen=True, array_like=True):
     values: Annotated[bytes, Meta(min_length=1, max_length=8_192)]
 
 
+class RankedRows(msgspec.Struct, frozen=True, array_like=True):
+    """What a feed's items were ranked by, and some candidates that were ranked with them and not shown.
+
+    Attributes
+    ----------
+    columns
+        Names the features and their meaning (:data:`streams.features.behaviour.COLUMNS`); who does not know the name
+        cannot read the values.
+    values
+        Float16 [items + others, F] in C order, little-endian: of the shelf's items in their order, then of the others.
+        NaN is "not known".
+    others
+        Candidates that might have been shown and were not, at most :data:`OTHERS`, drawn at random.
+    popularity
+        The demand for each of the others, 0 to 1.
+    unshown
+        Of how many the others were drawn: each had the chance ``len(others) / unshown``.
+    bought
+        How many items the shopper had bought.
+    """
+
+    columns: Name
+    values: Annotated[bytes, Meta(max_length=1_000_000)]
+    others: Annotated[list[Id], Items] = []
+    popularity: Annotated[list[Chance], Items] = []
+    unshown: Annotated[int, Meta(ge=0, le=MOST)] = 0
+    bought: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+
+    def whole(self, items: int) -> bool:
+        """Whether its parts fit each other and so many items."""
+        count = len(self.others)
+        fit = count == len(self.popularity) and count <= self.unshown
+        return fit and not len(self.values) % (2 * (items + count)) if items + count else not self.values
+
+    def of(self, place: int, items: int) -> "RankedRows":
+        """What belongs to the item at a place of so many: its row, and those of the others that are given to it, so
+        that all items together have each of the others once."""
+        mine = range(place, len(self.others), items)
+        size = len(self.values) // (items + len(self.others))
+        rows = [self.values[row * size : (row + 1) * size] for row in (place, *(items + other for other in mine))]
+        return msgspec.structs.replace(
+            self,
+            values=b"".join(rows),
+            others=[self.others[other] for other in mine],
+            popularity=[self.popularity[other] for other in mine],
+        )
+
+
 class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record of ``liveshelf.shelves``: the shelf, its shopper, and each item's propensity.
 
@@ -74,7 +123,8 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     The context is kept as the model saw it, since training on the shelf's clicks needs the same input. ``history`` are
     the past items that the shelf was ranked by, newest first (for similar items, the item that they are similar to).
     ``asked`` are the past queries. ``weights`` are the weights of the items, then of the queries. ``popularity[i]`` is
-    the demand for ``items[i]``, 0 to 1. ``renewed`` is true of a feed that was made again without an event.
+    the demand for ``items[i]``, 0 to 1. ``renewed`` is true of a feed that was made again without an event. ``ranked``
+    is what a feed was ranked by, where it was by behaviour.
     """
 
     key: Key
@@ -90,6 +140,7 @@ class ShelfRecord(msgspec.Struct, frozen=True, kw_only=True):
     sources: Annotated[list[Name], Items] = []
     filter: Name | None = None
     renewed: bool = False
+    ranked: RankedRows | None = None
 
 
 def shelf_id(surface: str, key: str, event_id: str, model: str) -> str:
@@ -131,8 +182,8 @@ record_decoder = msgspec.json.Decoder(ShelfRecord)
 
 
 def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
-    """The record, shortened if its JSON is larger than ``max_bytes``: first its context is removed, then its last
-    items.
+    """The record, shortened if its JSON is larger than ``max_bytes``: first its context and what it was ranked by are
+    removed, then its last items.
 
     Examples
     --------
@@ -145,7 +196,7 @@ def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
     """
     size = len(encoder.encode(record))
     if size > max_bytes:
-        record = msgspec.structs.replace(record, history=[], asked=[], weights=[], vector=None)
+        record = msgspec.structs.replace(record, history=[], asked=[], weights=[], vector=None, ranked=None)
         size = len(encoder.encode(record))
     while size > max_bytes and record.shelf.items:
         count = len(record.shelf.items) * max_bytes // (size + 1)
@@ -178,6 +229,8 @@ def parse(message: Any, came_ms: int) -> ShelfRecord:
         raise ValueError(
             f"{len(record.weights)} weights of {len(record.history)} items and {len(record.asked)} queries"
         )
+    if record.ranked is not None and not record.ranked.whole(count):
+        raise ValueError(f"what the feed was ranked by does not fit its {count} items")
     return record
 
 

@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.ranker import ItemWeights, ease
-from streams.features.behaviour import PAIRED_OWN, ItemModel, Pairs, Reals, Scores, ShopHistory, text_matches
-from streams.features.items import DAY_MS, Floats, Places
+from streams.features.behaviour import PAIRED_OWN, Behaviour, Reals, Scores, text_matches
+from streams.features.item_model import ItemModel
+from streams.features.items import DAY_MS, Floats, ItemStatistics, Places
 from streams.features.own import Memory, OwnItems
+from streams.features.pairs import MOST_PAIRED, SHARDS, Pairs
+from streams.features.shopper import shard
 
 REFIT_MS = 7 * DAY_MS
 """How often the item-to-item model is learned anew."""
@@ -90,6 +93,49 @@ class Asked:
         """Which candidates were new to the shopper."""
         found: Flags = ~self.old[self.places]
         return found
+
+
+class ShopHistory:
+    """Behaviour that grows by visits in which items were bought, with every shopper's memory: what replays keep.
+
+    Parameters
+    ----------
+    hour_ms
+        A shopper counts once for an item in an hour of this length, at its middle; what was touched in one hour is one
+        visit.
+    pairs
+        Items bought together; rows are cut as a worker cuts them by default.
+
+    Examples
+    --------
+    >>> history = ShopHistory()
+    >>> for minute in (5, 6):
+    ...     history.update("u1", ["a", "b"], np.zeros(2), minute * 60_000)
+    >>> history.shoppers["u1"].get().times.tolist()
+    [1.0, 1.0]
+    """
+
+    def __init__(self, hour_ms: int = 3_600_000, pairs: Pairs | None = None) -> None:
+        self.items = ItemStatistics()
+        self.pairs = Pairs() if pairs is None else pairs
+        self.behaviour = Behaviour(self.items, self.pairs)
+        self.shoppers: dict[str, Memory] = {}
+        self._hour_ms = hour_ms
+        self._cells: dict[tuple[str, int], list[int]] = {}
+
+    def update(self, shopper: str, ids: Sequence[str], prices: Floats, ts: int) -> None:
+        """Take purchases of one time (ms) in: distinct items and the logarithms of their prices."""
+        hour = ts // self._hour_ms
+        middle = hour * self._hour_ms + self._hour_ms // 2
+        places = self.items.places(ids)
+        self.items.prices[places] = prices
+        counted = self._cells.setdefault((shopper, hour), [])
+        new = places[~np.isin(places, counted)][: MOST_PAIRED - len(counted)]
+        firsts, lasts = self.shoppers.setdefault(shopper, Memory()).add(new, middle)
+        self.items.purchase(new, middle, firsts, lasts)
+        self.items.touch(new, middle)
+        self.pairs.add(new, middle, counted, shard(shopper, SHARDS))
+        counted += new.tolist()
 
 
 class Replay:

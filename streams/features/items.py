@@ -195,8 +195,9 @@ class ItemStatistics:
         values[again[earlier], NEW] += forward(ts, _NEW) - forward(firsts[earlier][:, None], _NEW)
 
     def demand(self, ts: int | Floats, places: Places | slice = slice(None)) -> Floats:
-        """Demand by half-life at a time (ms), or at one for each item, float64 [n, 5]. That of an hour and of a day is taken at most a half-life
-        before their origin: a late event's time may be so long before it that no double holds the quotient."""
+        """Demand by half-life at a time (ms), or at one for each item, float64 [n, 5]. That of an hour and of a day is
+        taken at most a half-life before their origin: a late event's time may be so long before it that no double holds
+        the quotient."""
         values, ts = self.values[places], np.asarray(ts)[..., None]
         short = values[:, :2] / np.maximum(0.5, forward(ts, _SHORT, values[:, ORIGINS]))
         return np.concatenate([short, values[:, 2:5] / forward(ts, _LONG)], axis=1)
@@ -238,7 +239,6 @@ class ItemStatistics:
         values, usual = self.values, self._usually()[1]
         found: Floats = (values[places, DAYS] + SHRINKAGE * usual) / (values[places, REPEATS] + SHRINKAGE)
         return found
-
 
     def _usually(self) -> tuple[float, float]:
         """The shop's further purchases for each buyer, and days between purchases."""

@@ -12,6 +12,10 @@ import numpy.typing as npt
 
 from streams.features.items import DAY_MS, Floats, Places, forward
 
+NOTHING = np.zeros(0, np.int64)
+PLACE = (1 << 32) - 1
+"""The bits of a key that are the place."""
+
 HALF_LIFE = 30.0
 """Of a shopper's demand for an item, in days."""
 
@@ -122,3 +126,101 @@ class Memory:
     def copy(self) -> "Memory":
         """One that can be added to alone."""
         return Memory(dict(self.rows), set(self.visits))
+
+
+class Index:
+    """Where keys stand in an array of distinct ones."""
+
+    def __init__(self, keys: Places) -> None:
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def find(self, keys: Places) -> Places:
+        """The number of each key, int64; -1 where it is not there."""
+        if not len(self._keys):
+            return np.full(len(keys), -1)
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, self._order[at], -1)
+
+
+def keys_of(shopper: Places, places: Places) -> Places:
+    """One number for a shopper of a batch and a place."""
+    found: Places = (shopper << 32) | places
+    return found
+
+
+class Owned:
+    """The items of several shoppers, one shopper's after the other's, and what is known of each; arrays [m].
+
+    Parameters
+    ----------
+    owns, ts
+        The shoppers' items, and a time (ms) for each shopper.
+    prices
+        Logarithms of the prices of all items by place.
+    """
+
+    def __init__(self, owns: Sequence[OwnItems], ts: Sequence[int], prices: Floats) -> None:
+        sizes = [len(own.places) for own in owns]
+        shopper = np.repeat(np.arange(len(owns)), sizes)
+        self.shoppers, self.shopper, self.most = len(owns), shopper, max(sizes, default=0)
+        now = np.array(ts, np.float64)[shopper]
+
+        def joined(name: str) -> Floats:
+            return np.concatenate([getattr(own, name) for own in owns]) if owns else np.zeros(0)
+
+        self.places = np.concatenate([NOTHING, *(own.places for own in owns)])
+        self._index = Index(keys_of(shopper, self.places))
+        self.times, last, first = joined("times"), joined("last_ms"), joined("first_ms")
+        self.demand = joined("demand") / forward(now, HALF_LIFE)
+        self.since_touched = np.maximum(0.0, now - joined("touched_ms")) / DAY_MS
+        self.since_bought = np.where(self.times > 0, np.maximum(0.0, now - last) / DAY_MS, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.interval = np.where(self.times > 1, (last - first) / DAY_MS / (self.times - 1), np.nan)
+        self.gaps = np.array([own.gap() for own in owns])
+        self.visits, self.visits_before, self.visits_since = _visits(owns, shopper, first, last)
+        price = prices[self.places]
+        weights = np.where(np.isnan(price), 0.0, np.maximum(self.times, 0.2))
+        price = np.nan_to_num(price)
+        total, sums, squares = (
+            np.bincount(shopper, values, len(owns)) for values in (weights, weights * price, weights * price**2)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.usual_price = np.where(total > 0, sums / total, np.nan)
+            apart = np.maximum(0.01, squares / total - self.usual_price**2)
+        self.price_spread = np.sqrt(np.where(total > 0, apart, 0.01))
+
+    def find(self, keys: Places) -> Places:
+        """The numbers of items of shoppers, given as keys; -1 for an item that is not the shopper's."""
+        return self._index.find(keys)
+
+    def columns(self) -> list[tuple[Floats, float]]:
+        """The group ``own``, with the value for items that are not the shopper's."""
+        since_first = np.maximum(1, self.visits - self.visits_before)
+        return [
+            (self.times, 0.0),
+            (self.demand, 0.0),
+            (self.times / np.maximum(1, self.visits), 0.0),
+            (self.times / since_first, 0.0),
+            (self.since_bought, np.nan),
+            (np.where(self.times > 0, self.visits_since, np.nan), np.nan),
+            (self.since_touched, np.nan),
+        ]
+
+
+_LATEST_MS = (1 << 43) - 1
+
+
+def _visits(owns: Sequence[OwnItems], shopper: Places, first: Floats, last: Floats) -> tuple[Places, Places, Places]:
+    """Of each item, int64 [m], the shopper's visits, those before its first purchase and those after its last one."""
+    counts = np.array([len(own.visits_ms) for own in owns], np.int64)
+    ends = np.cumsum(counts)
+
+    def keys(of: Places, times: Floats) -> Places:
+        return (of << 43) | np.minimum(np.nan_to_num(times), _LATEST_MS).astype(np.int64)
+
+    visits = np.concatenate([own.visits_ms for own in owns]) if owns else np.zeros(0)
+    known = keys(np.repeat(np.arange(len(owns)), counts), visits)  # ascending, as each shopper's are
+    before = np.searchsorted(known, keys(shopper, first), "left") - (ends - counts)[shopper]
+    after = ends[shopper] - np.searchsorted(known, keys(shopper, last), "right")
+    return counts[shopper], before, after

@@ -24,8 +24,9 @@ class Alignment:
 
     def __init__(self, catalogue: Catalog, items: ItemStatistics) -> None:
         self.catalogue, self.items = catalogue, items
-        self._place, self._place_since = np.zeros((2, 0), np.int64)
-        self._slot, self._slot_since = np.zeros((2, 0), np.int64)
+        # Each with the catalogue's count of changes as of when it was looked up.
+        self._place, self._place_as_of = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._slot, self._slot_as_of = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def places(self, slots: Numbers) -> Numbers:
         """The places of the items in some slots, int64 [n]; an item that had none gets one.
@@ -36,30 +37,23 @@ class Alignment:
             When a slot is empty.
         """
         since = self.catalogue.since
-        if len(self._place) < len(since):
-            self._place = np.pad(self._place, (0, len(since) - len(self._place)))
-            self._place_since = np.pad(self._place_since, (0, len(since) - len(self._place_since)))
-        old = slots[self._place_since[slots] != since[slots]]
+        self._place, self._place_as_of = _grown(self._place, len(since)), _grown(self._place_as_of, len(since))
+        old = slots[self._place_as_of[slots] != since[slots]]
         if len(old):
             self._place[old] = self.items.places(self.catalogue.ids(old))
-            self._place_since[old] = since[old]
+            self._place_as_of[old] = since[old]
         return self._place[slots]
 
     def slots(self, places: Numbers) -> Numbers:
         """The slots of the items at some places, int64 [n]; -1 where the catalogue has none."""
-        if len(self._slot) < len(self.items):
-            more = max(len(self.items), 2 * len(self._slot)) - len(self._slot)
-            self._slot, self._slot_since = np.pad(self._slot, (0, more)), np.pad(self._slot_since, (0, more), constant_values=-1)
-        slots = self._slot[places]
-        now = np.where(slots >= 0, self.catalogue.since[slots], self.catalogue.changes)
-        old = places[self._slot_since[places] != now]
+        count = len(self.items)
+        self._slot, self._slot_as_of = _grown(self._slot, count), _grown(self._slot_as_of, count)
+        old = places[self._slot_as_of[places] != self._as_of(self._slot[places])]
         if len(old):
-            slot = self.catalogue.slot
-            found = [slot(self.items.ids[place]) for place in old.tolist()]
-            self._slot[old] = there = np.array([-1 if one is None else one for one in found], np.int64)
-            self._slot_since[old] = np.where(there >= 0, self.catalogue.since[there], self.catalogue.changes)
-            slots = self._slot[places]
-        return slots
+            found = [self.catalogue.slot(self.items.ids[place]) for place in old.tolist()]
+            self._slot[old] = slots = np.array([-1 if slot is None else slot for slot in found], np.int64)
+            self._slot_as_of[old] = self._as_of(slots)
+        return self._slot[places]
 
     def held(self, places: Numbers) -> Numbers:
         """The slots of those of some places that the catalogue has."""
@@ -71,3 +65,15 @@ class Alignment:
         prices = self.catalogue.price[slots]
         priced = (slots >= 0) & ~np.isnan(prices)
         self.items.prices[places[priced]] = log_price(prices[priced])
+
+    def _as_of(self, slots: Numbers) -> Numbers:
+        """The count of changes that what was looked up must be of: the slot's own, or all where an item has none."""
+        found: Numbers = np.where(slots >= 0, self.catalogue.since[slots], self.catalogue.changes)
+        return found
+
+
+def _grown(numbers: Numbers, count: int) -> Numbers:
+    """An array that has room for so many; what is new is of no change."""
+    if len(numbers) >= count:
+        return numbers
+    return np.pad(numbers, (0, max(count, 2 * len(numbers)) - len(numbers)), constant_values=-1)

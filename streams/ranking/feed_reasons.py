@@ -78,9 +78,7 @@ def of_feeds(feeds: Sequence[ShownFeed], ranker: Ranker) -> list[list[str]]:
     ]
 
 
-def _told(
-    feed: ShownFeed, near: NDArray[np.int64], best: NDArray[np.int64], due: NDArray[np.bool_]
-) -> list[str]:
+def _told(feed: ShownFeed, near: NDArray[np.int64], best: NDArray[np.int64], due: NDArray[np.bool_]) -> list[str]:
     """A feed's reasons as texts, given what is most like each item, the kinds, and what is due."""
     past, items = feed.ranked.past, feed.ranked.items
     paired = np.flatnonzero(best == KINDS.index("together"))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packaged
 from streams.catalog.attributes import Matching
 from streams.config import CandidatesConfig
-from streams.features.behaviour import FEATURES, PAIRED_OWN, Anchors, Behaviour, ItemModel, Scores, text_matches
+from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
+from streams.features.item_model import Anchors, ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
 from streams.features.own import ROW, OwnItems
 from streams.features.shopper import Asked, Shopper
@@ -84,7 +85,9 @@ class FeedRanker:
             self._model = items, ItemModel.of(items.places(self.weights.ids), self.weights.slots, weights)
         return self._model[1]
 
-    def order(self, by_behaviour: Floats, utilities: Floats, bought: int) -> tuple[Floats, Floats]:
+    def order(
+        self, by_behaviour: Floats, utilities: Floats, bought: int, counts: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """What a feed is ordered by, and the scorer's part of it, given scores by behaviour and the scorer's utilities,
         float32 [n] each.
 
@@ -92,10 +95,12 @@ class FeedRanker:
         ----------
         bought
             Items that the shopper has bought. Who only looks around is known by what the texts have in common.
+        counts
+            For how many candidates each stands, [n], where not all of them are here.
         """
         share = np.float32(1.0 if self.trained else 1.0 / (1.0 + bought))
-        by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)))
-        return _scaled(by_behaviour) + by_scorer, by_scorer
+        by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)), counts)
+        return _scaled(by_behaviour, counts) + by_scorer, by_scorer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -278,7 +283,9 @@ class Feeds:
         limits: dict[str, int] = {source: getattr(self.caps, source) for source in BY_BEHAVIOUR}
         brought = self.behaviour.candidates(scores, limits)
         if filtered := [number for number, feed in enumerate(feeds) if feed.matching is not None]:
-            searched = self.behaviour.candidates(scores, {source: limit and SEARCHED for source, limit in limits.items()})
+            searched = self.behaviour.candidates(
+                scores, {source: limit and SEARCHED for source, limit in limits.items()}
+            )
             for number in filtered:
                 brought[number] = searched[number]
         parts = [places for one in brought for places in one.values()]
@@ -298,23 +305,21 @@ class Feeds:
             found.append(merged)
         return found
 
-    def _past(
-        self, feeds: Sequence[Feed], since: Sequence[NDArray[np.float64]], slots: Slots
-    ) -> list[Past]:
+    def _past(self, feeds: Sequence[Feed], since: Sequence[NDArray[np.float64]], slots: Slots) -> list[Past]:
         """What each feed's texts are compared with; ``slots`` are those of all shoppers' items, -1 where there is
         none."""
         found, end = [], 0
-        for feed, days in zip(feeds, since, strict=True):
+        for feed, touched in zip(feeds, since, strict=True):
             places = feed.own.places[:PAIRED_OWN]
             mine, end = slots[end : end + len(places)], end + len(feed.own.places)
             held = mine >= 0
-            vectors, days = self.catalogue.item_store.pooled(mine[held]), days[:PAIRED_OWN][held]
+            vectors, days = self.catalogue.item_store.pooled(mine[held]), touched[:PAIRED_OWN][held]
             order = None
             if feed.asked:
-                days = np.concatenate([days, [max(0, feed.ts - one.time_ms) / DAY_MS for one in feed.asked]])
+                ago = np.concatenate([days, [max(0, feed.ts - one.time_ms) / DAY_MS for one in feed.asked]])
                 asked = [self.queries.get(one.query).encoded.pooled[None] for one in feed.asked]
-                order = np.argsort(days, kind="stable")
-                vectors, days = np.concatenate([vectors, *asked])[order].astype(np.float32, copy=False), days[order]
+                order = np.argsort(ago, kind="stable")
+                vectors, days = np.concatenate([vectors, *asked]).astype(np.float32, copy=False)[order], ago[order]
             if not np.isfinite(vectors).all():
                 vectors = np.nan_to_num(vectors)
             found.append(Past(places[held], feed.asked, order, vectors, days))
@@ -329,7 +334,11 @@ def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
     return OwnItems.of(items.places(ids), rows, shopper.visits)
 
 
-def _scaled(values: Floats) -> Floats:
+def _scaled(values: Floats, counts: Floats | None = None) -> Floats:
     """Less the mean, by the deviation; zero where all are alike."""
+    if counts is not None:
+        mean = np.average(values, weights=counts)
+        apart = float(np.sqrt(np.average(np.square(values - mean), weights=counts)))
+        return ((values - mean) / apart).astype(np.float32) if apart > 0 else np.zeros_like(values)
     spread = float(values.std()) if len(values) else 0.0
     return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)

@@ -36,7 +36,7 @@ class CachedPairs:
         self._rows: FIFOCache[int, tuple[int, Places, Floats]] = FIFOCache(KEPT)
 
     def row(self, place: int) -> tuple[Places, Floats]:
-        """As :class:`streams.features.behaviour.Rows`."""
+        """As :class:`streams.features.pairs.Rows`."""
         found = self._rows.get(place)
         return found[1:] if found is not None else EMPTY
 

@@ -18,19 +18,20 @@ from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog
 from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
-from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
+from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
 from streams.features.own import OwnItems
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
 from streams.ranking import reasons
-from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.alignment import Alignment
+from streams.ranking.assignment import CHAMPION, SHARED
 from streams.ranking.candidates import Candidates, Source, distinct, source_names, union
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
+from streams.ranking.ranked_rows import ranked_rows
 from streams.redis import keys
 
 Surface = Literal["feed", "search", "similar", "popular"]
@@ -98,8 +99,9 @@ class _Context:
     ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
     are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
-    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and the
-    ids of these, and by intent their first three probabilities.
+    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and
+    the ids of these, and by intent their first three probabilities. ``not_again`` are the slots that it may not offer
+    again.
     """
 
     request: RankRequest
@@ -114,6 +116,7 @@ class _Context:
     by_scorer: NDArray[np.float32] | None = None
     own: OwnItems | None = None
     identity: str = ""
+    not_again: Slots = field(default_factory=lambda: NOTHING)
     kept: Ranking | None = None
     rows: list[int] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
@@ -319,7 +322,9 @@ class Recommender:
 
     def _union(self, sources: Mapping[Source, Slots], request: RankRequest, shown: NDArray[np.bool_]) -> Candidates:
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
-        return union(live, self.config.candidates, self.catalogue.slots([request.item_id or ""]).tolist())
+        same = self.catalogue.slots([request.item_id or ""])
+        found = union(live, self.config.candidates, same.tolist())
+        return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
 
     def _newest(self, request: RankRequest) -> Candidates:
         """The newest items: no source found them."""
@@ -369,14 +374,16 @@ class Recommender:
             if context.by_behaviour is not None:
                 bought = len(request.shopper.bought)
                 worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
+            context.not_again = self._not_again(context, now_ms)
             rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
             facts.append(
                 PolicyContext(
                     in_stock=self.catalogue.in_stock.__getitem__,
                     brands=self.catalogue.brand.__getitem__,
+                    groups=self.catalogue.group.__getitem__,
                     vectors=self.catalogue.item_store.pooled,
-                    bought=self._not_again(context, now_ms),
-                    overlooked=self._overlooked(request, now_ms),
+                    bought=context.not_again,
+                    overlooked=self._overlooked(context, now_ms),
                     seed=int(context.identity[:15], 16),
                     length=self.config.policy.length,
                 )
@@ -394,25 +401,36 @@ class Recommender:
         return context.own
 
     def _not_again(self, context: _Context, now_ms: int) -> Slots:
-        """The slots of what the shopper has bought and is not to be offered again."""
+        """The slots of what the shopper has bought and is not to be offered again, and of its variants."""
         mode, shopper = self.config.policy.offer_again, context.request.shopper
         if mode == "always" or not shopper.bought:
             return NOTHING
         if mode == "never":
-            return self.catalogue.slots(list(shopper.bought))
-        own = self._own(context)
-        waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
-        forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
-        return np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
+            bought = self.catalogue.slots(list(shopper.bought))
+        else:
+            own = self._own(context)
+            waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
+            forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
+            bought = np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
+        slots = _candidates(context).slots
+        return np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
 
-    def _overlooked(self, request: RankRequest, now_ms: int) -> dict[int, float]:
-        """By slot, how often a feed's shopper saw an item and did not touch it since."""
+    def _overlooked(self, context: _Context, now_ms: int) -> dict[int, float]:
+        """By slot, how often a feed's shopper saw an item, or a variant of it, and did not touch it since."""
+        request = context.request
         if request.surface != "feed" or not request.shopper.seen:
             return {}
         half_life, hour_ms = self.config.policy.fatigue_half_life_s, self.config.state.trend_bucket_s * 1000
         found = request.shopper.overlooked(min(request.ts, now_ms), half_life, hour_ms)
         slots = ((self.catalogue.slot(item), count) for item, count in found.items())
-        return {slot: count for slot, count in slots if slot is not None}
+        counts = {slot: count for slot, count in slots if slot is not None}
+        group = self.catalogue.group
+        of_groups: dict[int, float] = {}
+        for slot, count in counts.items():
+            of_groups[int(group[slot])] = max(count, of_groups.get(int(group[slot]), 0.0))
+        variants = _candidates(context).slots
+        variants = variants[self.catalogue.variants(np.fromiter(counts, np.int64, len(counts)), variants)]
+        return counts | {slot: of_groups[int(group[slot])] for slot in variants.tolist()}
 
     def _reasons(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Of each shelf the reasons of its items: of a feed by behaviour what its order owes most to; those of all
@@ -484,6 +502,20 @@ class Recommender:
             vector=self._vector(request),
             sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
             renewed=bool(request.renewed_ms),
+            ranked=self._ranked_rows(context),
+        )
+
+    def _ranked_rows(self, context: _Context) -> RankedRows | None:
+        if context.by_behaviour is None:
+            return None
+        return ranked_rows(
+            context.by_behaviour,
+            context.rows,
+            context.not_again,
+            catalogue=self.catalogue,
+            popularity=self._popularity,
+            bought=len(context.request.shopper.bought),
+            seed=int(context.identity[:15], 16),
         )
 
     def _vector(self, request: RankRequest) -> Vector | None:

@@ -101,10 +101,21 @@ def load(chosen: Parts, model: ModelConfig, loaded: Sequence[LoadedModel] = ()) 
     engaged = sample.engaged(make, learned=bool(chosen.version or chosen.head or chosen.cross_encoder))
     scorer = make(catalogue.item_store, catalogue.title)
     queries = same.queries if same is not None else Queries(encoder)
+    return LoadedModel(chosen, encoder, catalogue, scorer, queries, feed_ranker(chosen), sample, engaged)
+
+
+def feed_ranker(chosen: Parts) -> FeedRanker:
+    """What ranks a version's feeds: its own ranker, or the one that comes with Liveshelf.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        When the ranker is damaged, or needs features that are not computed here.
+    """
     trained = chosen.head is not None or chosen.cross_encoder is not None
-    ranker = chosen.ranker
-    feeds = FeedRanker.packaged(trained=trained) if ranker is None else FeedRanker.load(ranker, trained=trained)
-    return LoadedModel(chosen, encoder, catalogue, scorer, queries, feeds, sample, engaged)
+    if chosen.ranker is None:
+        return FeedRanker.packaged(trained=trained)
+    return FeedRanker.load(chosen.ranker, trained=trained)
 
 
 def examine(version: str, model: ModelConfig, champion: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from streams.batch import Batch, Recent, page_for_all, rank_requests
@@ -13,6 +14,7 @@ from streams.kafka.record import Record
 from streams.ranking.recommender import RankRequest
 
 NOW = 1_000_000
+EVENTS = EventsConfig(earliest=date(1970, 1, 1))
 
 
 def record(offset: int = 0, raw: bytes | None = None, **event: Any) -> Record:
@@ -21,7 +23,7 @@ def record(offset: int = 0, raw: bytes | None = None, **event: Any) -> Record:
 
 
 def batch(*records: Record) -> Batch:
-    return Batch.of(records, NOW, EventsConfig())
+    return Batch.of(records, NOW, EVENTS)
 
 
 def click(offset: int, ts: int, item_id: str = "i", user_id: str = "u") -> Record:
@@ -61,11 +63,11 @@ def test_a_query_with_filters_is_another_query_and_filters_alone_are_a_page() ->
 def test_what_is_from_the_future_is_told_by_when_its_record_came_not_by_who_reads_it() -> None:
     one = replace(click(0, NOW + 7_200_000), timestamp_type=BY_BROKER)
     for now in (0, NOW, NOW + 9_000_000):
-        [(_, why)] = Batch.of([one], now, EventsConfig()).refused
+        [(_, why)] = Batch.of([one], now, EVENTS).refused
         assert why.reason == "future"
-        assert not Batch.of([replace(click(0, NOW), timestamp_type=BY_BROKER)], now, EventsConfig()).refused
+        assert not Batch.of([replace(click(0, NOW), timestamp_type=BY_BROKER)], now, EVENTS).refused
     claimed = replace(one, timestamp_type=0, timestamp_ms=NOW + 7_200_000)
-    assert Batch.of([claimed], NOW, EventsConfig()).refused, "whatever its producer says of when it came"
+    assert Batch.of([claimed], NOW, EVENTS).refused, "whatever its producer says of when it came"
 
 
 def test_good_bad_and_silent_records_are_told_apart() -> None:

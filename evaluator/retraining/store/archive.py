@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluator.attribution.example import LabelledExample
-from evaluator.retraining.store.columns import ORDER, rows
+from evaluator.retraining.store.columns import ORDER, rows, whole
 from evaluator.retraining.store.folder import Folder
 from evaluator.retraining.store.segment import Segment, not_replaced
 from models.training.examples import ExamplesError
@@ -170,6 +170,7 @@ class Archive:
 def _tables(segment: Segment, file: Any, columns: list[str] | None) -> Iterator[Any]:
     try:
         for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
-            yield pa.Table.from_batches([batch])
+            part = pa.Table.from_batches([batch])
+            yield part if columns is not None else whole(part)
     except (pa.ArrowException, OSError) as error:
         raise ExamplesError(f"{segment.name} is damaged: {error}. Remove it, and go on without it") from error

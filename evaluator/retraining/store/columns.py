@@ -11,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from evaluator.attribution.example import LabelledExample
+from streams.events.shelf import RankedRows
 
 SCHEMA: Any = pa.schema(
     [
@@ -31,11 +32,16 @@ SCHEMA: Any = pa.schema(
         pa.field("model", pa.string(), nullable=False),
         pa.field("arm", pa.string(), nullable=False),
         pa.field("propensity", pa.float64()),
+        pa.field("ranked", pa.binary()),
     ]
 )
 
 ORDER = ("ts", "shopper", "shelf_id", "position", "id")
 """Sort key: groups the examples of one shopper's view of one shelf."""
+
+RANKED = "ranked"
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(RankedRows).decode
 
 
 def table(examples: Iterable[LabelledExample]) -> Any:
@@ -49,10 +55,27 @@ def table(examples: Iterable[LabelledExample]) -> Any:
     True
     """
     ordered = sorted(examples, key=lambda one: tuple(getattr(one, name) for name in ORDER))
-    columns = [pa.array([getattr(one, field.name) for one in ordered], field.type) for field in SCHEMA]
+    columns = [pa.array([_stored(one, field.name) for one in ordered], field.type) for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _stored(one: LabelledExample, name: str) -> Any:
+    if name == RANKED:
+        return None if one.ranked is None else _pack(one.ranked)
+    return getattr(one, name)
+
+
+def whole(columns: Any) -> Any:
+    """A table of a file with all columns: those of an older release's lack what items were ranked by."""
+    if RANKED in columns.column_names:
+        return columns
+    return columns.append_column(SCHEMA.field(RANKED), pa.nulls(len(columns), pa.binary()))
 
 
 def rows(columns: Any) -> list[LabelledExample]:
     """The examples of a table, in the table's order."""
-    return msgspec.convert(columns.to_pylist(), list[LabelledExample])
+    found = whole(columns).to_pylist()
+    for one in found:
+        if one[RANKED] is not None:
+            one[RANKED] = _unpack(one[RANKED])
+    return msgspec.convert(found, list[LabelledExample])

@@ -18,7 +18,7 @@ from cachetools import FIFOCache
 from evaluator.attribution.example import LabelledExample
 from evaluator.retraining.config import ExamplesConfig
 from evaluator.retraining.store.archive import Archive, rechunked
-from evaluator.retraining.store.columns import rows, table
+from evaluator.retraining.store.columns import rows, table, whole
 from evaluator.retraining.store.folder import Folder
 from evaluator.retraining.store.reservoir import Reservoir
 from evaluator.retraining.store.segment import Segment, expired, following, mergeable, not_replaced
@@ -32,6 +32,9 @@ FORGOTTEN_KEPT = 1_000_000
 
 FIXED_BYTES = 600
 """Memory of an example, without its query and history."""
+
+RANKED_BYTES = 300
+"""Memory of what an item was ranked by, without its values."""
 
 
 class Buffer:
@@ -73,6 +76,7 @@ class Buffer:
         if example.id not in self.examples:
             self.examples[example.id] = example
             self._bytes += FIXED_BYTES + 4 * len(example.query) + sum(60 + 4 * len(one) for one in example.history)
+            self._bytes += 0 if example.ranked is None else RANKED_BYTES + len(example.ranked.values)
         return True
 
     def due(self, now: int) -> bool:
@@ -214,7 +218,7 @@ class ExampleStore:
             for batch in file.iter_batches(ROW_GROUP):
                 until = times.take(pc.index_in(batch["shopper"], value_set=names))
                 gone = pc.fill_null(pc.less_equal(batch["ts"], until), False)
-                kept.append(pa.Table.from_batches([batch]).filter(pc.invert(gone)))
+                kept.append(whole(pa.Table.from_batches([batch])).filter(pc.invert(gone)))
             removed = int(file.metadata.num_rows) - sum(map(len, kept))
         if not removed:
             return 0

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
+from streams.events.adapters.expression import Record
 from streams.events.adapters.gate import Entry, Validator, expanded
-from streams.events.adapters.mapping import MappingConfig, MappingError, RankingsConfig, Record
-from streams.events.adapters.moment import MomentConfig
+from streams.events.adapters.mapping import MappingConfig, MappingError, RankingsConfig
 from streams.events.adapters.source import Line
 from streams.events.decode import Refusal, refuse
+from streams.events.moments import MomentConfig
 from streams.events.schema import AnyEvent, Item, Shown
 
 NEEDED = {"session_id", "query", "item_id", "position"}
@@ -32,7 +33,7 @@ class Rankings:
         if missing := sorted(NEEDED - set(mapping.fields)):
             raise MappingError(f"rankings need the fields {', '.join(missing)}")
         self.config, self.validator = config, validator
-        self.fields = mapping.compiled()
+        self.fields = mapping.compiled(validator.config, validator.notes.add, flat=True)
         try:
             self.start_ms = MomentConfig(zone="UTC").reader()(config.start)
         except ValueError as error:

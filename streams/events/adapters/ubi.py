@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from streams.events.adapters.documents import parsed
 from streams.events.adapters.gate import Entry, Validator, unread
-from streams.events.adapters.jsonl import parsed
 from streams.events.adapters.mapping import MappingConfig, MappingError
-from streams.events.adapters.moment import MomentConfig
 from streams.events.adapters.source import Source
 from streams.events.decode import Refusal, refuse
+from streams.events.moments import MomentConfig
 from streams.events.schema import EVENT_TYPES, AnyEvent
 
 ACTIONS = {
@@ -57,7 +57,12 @@ class Ubi:
         if unknown := sorted(set(self.actions.values()) - kinds):
             raise MappingError(f"no such event: {', '.join(unknown)}; there are {', '.join(sorted(kinds))}")
         self.validator = validator
-        self.moment = (mapping.ts if mapping.ts.zone else MomentConfig(format=mapping.ts.format, zone="UTC")).reader()
+        zoned = (
+            mapping.ts
+            if mapping.ts.zone
+            else MomentConfig(format=mapping.ts.format, zone=validator.config.timezone or "UTC")
+        )
+        self.moment = zoned.reader(validator.config, validator.notes.add)
 
     def read(self, source: Source) -> Iterator[Entry]:
         """One entry for each document; action lines give no entries."""

@@ -16,11 +16,13 @@ from streams.ranking.policy.steps import (
     InStock,
     PolicyContext,
     Step,
+    Variants,
 )
 
 STEPS: dict[PolicyStep, Callable[[PolicyConfig], Step]] = {
     "in_stock": lambda _: InStock(),
     "already_bought": lambda _: AlreadyBought(),
+    "variants": lambda _: Variants(),
     "fatigue": lambda config: Fatigue(config.fatigue),
     "brand_cap": lambda config: BrandCap(config.brand_cap),
     "diversity": lambda config: Diversity(config.diversity),

@@ -24,8 +24,8 @@ class PolicyContext:
     ----------
     in_stock
         Whether each can be sold, bool [n].
-    brands
-        Brand number of each, int32 [n]; -1 where there is none.
+    brands, groups
+        Number of each one's brand, and of the group of variants that it is one of, int32 [n]; -1 where there is none.
     vectors
         Unit vectors, [n, D].
     bought
@@ -40,6 +40,7 @@ class PolicyContext:
 
     in_stock: Callable[[Slots], NDArray[np.bool_]]
     brands: Callable[[Slots], NDArray[np.int32]]
+    groups: Callable[[Slots], NDArray[np.int32]]
     vectors: Callable[[Slots], NDArray[Any]]
     bought: Slots
     overlooked: Mapping[int, float]
@@ -75,6 +76,20 @@ class InStock(Step):
     def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
         """Apply the rule."""
         return ranking.keep(context.in_stock(ranking.slots))
+
+
+class Variants(Step):
+    """Keeps of each group of variants, such as a product's sizes, the one that ranks highest."""
+
+    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+        """Apply the rule."""
+        groups = context.groups(ranking.slots)
+        grouped = groups >= 0
+        if not grouped.any():
+            return ranking
+        first = np.zeros(len(groups), np.bool_)
+        first[np.unique(groups, return_index=True)[1]] = True
+        return ranking.keep(first | ~grouped)
 
 
 class Fatigue(Step):

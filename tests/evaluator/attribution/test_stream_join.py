@@ -5,6 +5,7 @@ import dataclasses
 import json
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from datetime import date
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from evaluator.attribution.stream_join import StreamJoin
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.impression import View
 from streams.clock import BY_BROKER, wall_ms
-from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
+from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import AnyEvent
 from streams.kafka import dead_letters, topics
 from streams.kafka.dead_letters import DeadLetterWriter
@@ -79,7 +80,7 @@ def state(
         store = JoinStore(client, group, state_ttl_s=100, rates_ttl_s=100, shelf_ttl_s=100)
         await store.shelves.begin(0, 0)
         await store.shelves.remember({}, [OffsetRange(0, 0, 1, 10 * HOUR)])
-        streams = StreamsConfig(kafka=kafka, topics=config)
+        streams = StreamsConfig(kafka=kafka, topics=config, events=EventsConfig(earliest=date(1970, 1, 1)))
         async with Producer(streams, meter) as send:
             for number, batch in enumerate(batches):
                 if not number or meanwhile is None:

@@ -1,11 +1,12 @@
 """The inspector on a real Redis: what was found, or what stood in for it."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
 
-from evaluator.dashboard.inspector import Found, Kind, Question, Titled, Titles, read_shelf
+from evaluator.dashboard.inspector import Found, Kind, Question, Titled, Titles, parse, read_shelf
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.redis import keys
 from streams.redis.client import ShelfClient
@@ -76,3 +77,8 @@ def test_popular_in_a_segment_and_at_all(client: ShelfClient) -> None:
     assert found(client, "popular").exact and found(client, "popular", "all").exact
     put(client, keys.popular("Mice"), "popular")
     assert found(client, "popular", "Mice").exact
+
+
+def test_titles_are_plain_as_workers_read_them() -> None:
+    value = b'{"item_id": "i", "title": "Tea &amp; more", "brand": "M&amp;S", "description": "<p>Hot</p>"}'
+    assert parse(SimpleNamespace(key=b"i", value=value), 0) == Titled("i", "Tea & more", ". M&S. Hot")

@@ -163,3 +163,42 @@ def test_what_evaluators_count_is_shown_as_it_stands(name: str, capsys: pytest.C
     for table in evaluator_tables([one]):
         console.print(table)
     assert capsys.readouterr().out.count(as_shown(name)) == 6
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "shopify.csv", "woocommerce.csv", "google-merchant.xml", "google-merchant-atom.xml", "google-merchant.tsv",
+        "magento.csv", "prestashop.csv", "ec-cube.csv", "shopware.csv", "json-ld.json", "ga4.jsonl", "segment.jsonl",
+        "snowplow.jsonl", "matomo.json", "retailrocket.csv", "otto.jsonl", "amazon-reviews.jsonl",
+    ],
+)  # fmt: skip
+def test_a_guess_names_the_preset_and_a_command_that_works(sample: str, tmp_path: Path) -> None:
+    file = Path(__file__).parents[2] / "streams" / "events" / "samples" / sample
+    output = run("import", "--guess", str(file)).output
+    command = output.strip().splitlines()[-1].split()
+    assert command[-2:] == ["--preset", sample.partition(".")[0].removesuffix("-atom")]
+    assert "read as: " in output and "names: " in output and output.count('{"') >= 1
+    result = run(*command[1:], "--dry-run", "--refused", str(tmp_path / "refused"))
+    assert result.exit_code == 0 and "would send" in result.output
+
+
+def test_a_guess_by_names_maps_columns_and_values(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Artikelnummer;Bezeichnung;Preis;Bestand\n1;Größe L;1.299,00;3\n2;Tür;12,50;0\n")
+    output = run("import", "--guess", str(tmp_path / "a.csv")).output
+    assert "--map item_id=Artikelnummer --map title=Bezeichnung --map price=Preis --map in_stock=Bestand" in output
+    assert '"price":1299.0' in output and '"in_stock":false' in output
+    (tmp_path / "b.csv").write_text("userId,eventType,itemId,timestamp\n1,view,22,1768003200000\n")
+    output = run("import", "--guess", str(tmp_path / "b.csv")).output
+    assert "liveshelf import events" in output and "--map-value type.view=click" in output
+    (tmp_path / "c.bin").write_bytes(bytes(range(256)))
+    assert run("import", "--guess", str(tmp_path / "c.bin")).exit_code in {0, 1}
+
+
+def test_every_line_refused_is_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("userId,itemId,timestamp\n1,22,1768003200\n")
+    result = run(
+        "import", "events", str(tmp_path / "a.csv"), "--map", "type==click", "--map", "ts=timestamp", "--map",
+        "user_id=userId", "--map", "item_id=itemId", "--dry-run", "--refused", str(tmp_path / "refused"),
+    )  # fmt: skip
+    assert result.exit_code == 1 and "looks like seconds" in result.output and "nothing was taken" in result.output

@@ -10,16 +10,19 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from evaluator.attribution.join import JoinWindow
 from liveshelf.cli.app import app
 from liveshelf.training.data import EventFiles, LabelledFiles
+from models.ranker import Linear, load
 from models.store import Manifest, ModelStore
 from models.training.examples import ExamplesError
 from streams.config import BotsConfig
-from streams.events.shelf import Shelf, ShelfRecord, encoder
+from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, encoder
+from streams.features.behaviour import COLUMNS, FEATURES
 from streams.redis import keys
 
 MINUTE = 60_000
@@ -129,6 +132,60 @@ def test_shelf_records_tell_the_query(items: Path, tmp_path: Path) -> None:
     file.write_bytes(b"\n".join(encoder.encode(record) for record in shelves))
     found = EventFiles(events, items, shelves=file).label()
     assert Counter(one.query for one in found.train) == {"right": 20, "wrong": 8}
+
+
+def test_feeds_of_shelf_records_update_the_ranker(items: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shoppers click what is cheap, which the packaged ranker does not look at."""
+    chance, rows, records = np.random.default_rng(0), list[dict[str, object]](), list[ShelfRecord]()
+    things = ["hose", "lamp", "drill", "chair", "kettle"]
+    for number in range(120):
+        shown = [things[place] for place in chance.permutation(5)]
+        values = chance.normal(size=(6, len(FEATURES)))
+        clicked = shown[int(values[:5, FEATURES.index("price")].argmin())]
+        rows += [
+            row | ({"surface": "feed"} if row["type"] == "impression" else {}) for row in visit(number, "x", shown)
+        ]
+        rows += visit(number, "x", shown, click=clicked)[2:]
+        shelf = Shelf(
+            shelf_id=f"shelf{number}",
+            surface="feed",
+            model="m",
+            arm="a",
+            made_at=1,
+            event_ts=1,
+            items=[ShelfItem(item, 1.0, 0.1, 0.1, 0.1, "own") for item in shown],
+        )
+        ranked = RankedRows(COLUMNS, values.astype("<f2").tobytes(), ["hose"], [0.0], 40, 1)
+        who = f"u{number}"
+        records.append(
+            ShelfRecord(
+                key=keys.feed(who),
+                shopper=who,
+                query=None,
+                shelf=shelf,
+                propensities=[1.0] * 5,
+                history=["lamp"],
+                weights=[1.0],
+                ranked=ranked,
+            )
+        )
+    events, shelves = write(tmp_path / "events.jsonl", rows), tmp_path / "shelves.jsonl"
+    shelves.write_bytes(b"\n".join(encoder.encode(record) for record in records))
+    found = EventFiles(events, items, shelves=shelves).label()
+    assert len(found.feeds.train) + len(found.feeds.calibrate) == 116, "four are still open"
+    np.testing.assert_array_equal(
+        found.feeds.train[0].features,
+        np.frombuffer(records[0].ranked.values, "<f2").reshape(6, -1),  # type: ignore[union-attr]
+    )
+    files = ("--events", str(events), "--items", str(items), "--shelves", str(shelves))
+    kept = train(*files)
+    assert "The ranker of feeds stays: 104 feeds with an outcome, 200 are needed." in kept.notes
+    assert not any(name.startswith("ranker/") for name in kept.files)
+    monkeypatch.setenv("LIVESHELF_GATE__LEAST_FEEDS", "50")
+    made = train(*files)
+    assert "The ranker of feeds (linear) learned from 104 feeds" in made.notes
+    ranker = load(ModelStore(".liveshelf/models").fetch(made.id) / "ranker", FEATURES)
+    assert isinstance(ranker, Linear) and ranker.weights[ranker.features.index("price")] < -0.1
 
 
 def test_what_is_ignored_far_down_weighs_less(items: Path, tmp_path: Path) -> None:

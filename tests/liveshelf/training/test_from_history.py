@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from evaluator.offline.resampling import Interval
 from liveshelf.cli.app import app
+from liveshelf.training.from_history import BEST, EASE, OURS, Learned
 from liveshelf.training.history import HistoryFiles
-from models.ranker import ItemWeights, first_stage, load
+from models.ranker import ItemWeights, first_stage, load, packaged
 from models.store import Manifest, ModelStore
 from models.store.parts import parts
 from models.training.examples import ExamplesError
@@ -79,6 +81,7 @@ def test_a_history_becomes_a_version_that_later_ones_keep(files: tuple[Path, Pat
     assert figures["packaged_ndcg_20_all"] > figures["best_sellers_ndcg_20_all"]
     assert (first.method, first.parent, first.encoder) == ("ranker", None, "packaged")
     assert "best sellers of 7 days" in learned.output and "EASE" in learned.output
+    assert "The ranker is better: +" in " ".join(learned.output.split())
     found = parts(store, first.id)
     assert found.head is None and found.ranker is not None
     assert load(found.ranker, FEATURES).kind == "linear" and first_stage(found.ranker, FEATURES) is not None
@@ -166,3 +169,18 @@ def test_a_history_needs_a_catalogue(files: tuple[Path, Path]) -> None:
     assert result.exit_code == 2 and "--items" in result.output
     with pytest.raises(ExamplesError, match="holds no items"):
         HistoryFiles([files[0]], files[0]).read(lambda _done, _total: None)
+
+
+@pytest.mark.parametrize(
+    ("lead", "said"),
+    [
+        (Interval(0.02, 0.01, 0.03), "The ranker is better: +0.020 (+0.010 to +0.030) of all items beside EASE."),
+        (Interval(-0.02, -0.03, -0.01), "The ranker is worse, do not promote it"),
+        (Interval(0.01, -0.01, 0.03), "The orders do not tell"),
+    ],
+)
+def test_the_verdict_is_beside_the_best_of_the_others(lead: Interval, said: str) -> None:
+    figures = {name: (Interval(value, 0.0, 1.0),) * 2 for name, value in ((BEST, 0.1), (EASE, 0.2), (OURS, 0.22))}
+    leads = {BEST: (Interval(0.12, 0.1, 0.14),) * 2, EASE: (lead, Interval(0.5, 0.4, 0.6))}
+    linear, nothing = packaged(FEATURES), ItemWeights((), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float16))
+    assert Learned(linear, linear, nothing, figures, leads, 9, 9).verdict().startswith(said)

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.events.filters import CATEGORY, LONGEST, MOST_MEMBERS, MOST_VALUES, OWN, Filter, folded, number
+from streams.events.filters import (
+    CATEGORY,
+    LONGEST,
+    MOST_MEMBERS,
+    MOST_VALUES,
+    OWN,
+    Filter,
+    folded,
+    item_values,
+    number,
+)
+from streams.events.schema import Item
 from streams.redis import keys
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -101,3 +112,14 @@ def test_what_is_left_out_is_counted_and_never_in_the_key() -> None:
     assert (Filter.of(many).text, Filter.of(many).malformed) == ("", 1)
     long = Filter.of({"brand": [str(n) for n in range(MOST_VALUES + 1)], "colour": "red"})
     assert (long.text, long.malformed) == ("colour=red", 1)
+
+
+def test_an_item_in_several_categories_is_found_by_each() -> None:
+    item = Item(
+        item_id="1",
+        title="Shirt",
+        category="Clothing > Shirts",
+        attributes={"categories": ["Clothing > Men", "Sale", 7]},
+    )
+    found = [value for name, value in item_values(item) if name == "category"]
+    assert found == ["clothing", "clothing>shirts", "clothing>men", "sale"]

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.features.behaviour import FEATURES, GROUPS, ItemModel, Pairs, ShopHistory, text_matches
+from streams.features.behaviour import FEATURES, GROUPS, text_matches
+from streams.features.history import ShopHistory
+from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ORIGIN_MS, WIDTH, ItemStatistics
 from streams.features.own import ROW, Memory, OwnItems
+from streams.features.pairs import Pairs
 
 ITEMS = [*"abcde"]
 HOUR_MS = DAY_MS // 24
@@ -168,5 +171,35 @@ def test_text_of_nothing_is_not_known() -> None:
     assert np.isnan(text_matches([vectors], [vectors[:0]], [np.zeros(0)])).all()
     assert text_matches([vectors], [vectors[:1]], [np.zeros(1)]).tolist() == [[1, 1, 1], [0, 0, 0]]
     spoilt = np.array([[np.inf, 0], [np.nan, 1], [0, 1]], np.float32)
-    found = text_matches([spoilt, vectors[:0], vectors], [vectors, vectors, vectors[:0]], [np.zeros(2)] * 2 + [np.zeros(0)])
+    found = text_matches(
+        [spoilt, vectors[:0], vectors], [vectors, vectors, vectors[:0]], [np.zeros(2)] * 2 + [np.zeros(0)]
+    )
     assert np.isnan(found[[0, 1, 3, 4]]).all() and found[2].tolist() == pytest.approx([0.5**0.5, 1, 1])
+
+
+@given(st.lists(st.tuples(st.sampled_from("uvwx"), st.integers(0, 90), st.sets(st.sampled_from(ITEMS), min_size=1))))
+@settings(deadline=None)
+def test_shoppers_of_a_batch_are_as_each_alone(visits: list[tuple[str, int, set[str]]]) -> None:
+    history = taken_in([(who, ORIGIN_MS + day * DAY_MS, items) for who, day, items in visits])
+    history.behaviour.refresh()
+    behaviour, model = history.behaviour, ItemModel.cut(np.eye(len(ITEMS), k=1, dtype=np.float32), 2)
+    owns = [history.shoppers.get(who, Memory()).get() for who in "uzvwx"]
+    times = [ORIGIN_MS + (91 + day) * DAY_MS for day in range(len(owns))]
+    limits = dict.fromkeys(("own", "linear", "together", "week", "day", "new"), 2)
+    places = [np.arange(number, len(ITEMS)) for number in range(len(owns))]
+    text = np.arange(3.0 * sum(map(len, places))).reshape(-1, 3)
+    for known in (None, model):
+        scores = behaviour.scores(owns, times, known)
+        rows = np.split(behaviour.features(scores, places, text), np.cumsum(list(map(len, places)))[:-1])
+        brought, begin = behaviour.candidates(scores, limits), 0
+        for number, (own, ts, some) in enumerate(zip(owns, times, places, strict=True)):
+            alone = behaviour.scores([own], [ts], known)
+            mine = behaviour.features(alone, [some], text[begin : begin + len(some)])
+            np.testing.assert_allclose(rows[number], mine, rtol=1e-6)
+            [found] = behaviour.candidates(alone, limits)
+            assert {name: found[name].tolist() for name in found} == {
+                name: listed.tolist() for name, listed in brought[number].items()
+            }
+            anchors = [one.anchors(at).of(some).tolist() for one, at in ((scores, number), (alone, 0))]
+            assert anchors[0] == anchors[1]
+            begin += len(some)

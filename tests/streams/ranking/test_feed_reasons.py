@@ -15,7 +15,8 @@ from streams.catalog.catalog import Catalog, Change
 from streams.config import PolicyConfig, StreamsConfig
 from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
-from streams.features.behaviour import FEATURES, ShopHistory
+from streams.features.behaviour import FEATURES
+from streams.features.history import ShopHistory
 from streams.features.items import DAY_MS
 from streams.features.own import HALF_LIFE, ROW, forward
 from streams.features.shopper import Asked, Shopper

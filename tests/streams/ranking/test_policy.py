@@ -11,12 +11,12 @@ from streams.config import PolicyConfig, PolicyStep
 from streams.events.shelf import shelf_id
 from streams.ranking.candidates import EXPLORED
 from streams.ranking.policy import STEPS, PolicyContext, Ranking, pipeline
-from streams.ranking.policy.steps import BrandCap, Diversity, Exploration, Fatigue
+from streams.ranking.policy.steps import BrandCap, Diversity, Exploration, Fatigue, Variants
 
 SLOTS = 60
 ORDERS: list[tuple[PolicyStep, ...]] = [
     (*order, "exploration")
-    for order in permutations(("in_stock", "already_bought", "fatigue", "brand_cap", "diversity"))
+    for order in permutations(("in_stock", "already_bought", "variants", "fatigue", "brand_cap", "diversity"))
 ]
 VECTORS = np.random.default_rng(0).normal(size=(SLOTS, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -26,6 +26,7 @@ def context(**changes: Any) -> PolicyContext:
     facts: dict[str, Any] = {
         "in_stock": np.ones(SLOTS, dtype=np.bool_).__getitem__,
         "brands": np.full(SLOTS, -1, dtype=np.int32).__getitem__,
+        "groups": np.full(SLOTS, -1, dtype=np.int32).__getitem__,
         "vectors": VECTORS.__getitem__,
         "bought": np.zeros(0, np.int64),
         "overlooked": {},
@@ -125,6 +126,24 @@ def test_overflow_of_a_brand_goes_behind_in_its_order_and_fills_a_short_shelf() 
     capping = pipeline(PolicyConfig(steps=("brand_cap",), brand_cap=2))
     [shelf] = capping.apply([ranking(8)], [context(brands=same.__getitem__)])
     assert shelf.slots.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_of_each_group_of_variants_the_highest_is_kept() -> None:
+    groups = np.array([-1, 3, 3, -1, 2, 3, 2, -1], dtype=np.int32)
+    found = ranking(8).reorder(np.array([6, 5, 0, 1, 2, 3, 4, 7]))
+    assert Variants().apply(found, context(groups=groups.__getitem__)).slots.tolist() == [6, 5, 0, 3, 7]
+    assert Variants().apply(found, context()) is found
+
+
+def test_diversity_of_a_batch_is_that_of_each_shelf_alone() -> None:
+    chance = np.random.default_rng(1)
+    found = [
+        ranking(n).reorder(chance.permutation(n), front) for n, front in ((60, 60), (1, 1), (30, 3), (12, 0), (9, 9))
+    ]
+    facts = [context(length=length) for length in (20, 5, 5, 5, 12)]
+    together = Diversity(0.3).apply_all(found, facts)
+    alone = [Diversity(0.3).apply(*one) for one in zip(found, facts, strict=True)]
+    assert [one.slots.tolist() for one in together] == [one.slots.tolist() for one in alone]
 
 
 def textbook_mmr(found: Ranking, strength: float, length: int) -> list[int]:

@@ -13,9 +13,10 @@ from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsC
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
-from streams.features.behaviour import PAIRED_OWN, Pairs
+from streams.features.behaviour import PAIRED_OWN
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
+from streams.features.pairs import Pairs
 from streams.features.shopper import Asked, Page, Shopper, Touched
 from streams.features.trending import Trending
 from streams.ranking.feeds import own_items
@@ -56,6 +57,11 @@ def test_a_search_ranks_what_is_meant_first(recommender: Recommender) -> None:
     assert all(0 <= p <= 1 for item in record.shelf.items for p in (item.buy, item.read, item.look))
 
 
+def test_popular_items_of_a_shop_without_any_event_are_new_and_not_trending(recommender: Recommender) -> None:
+    popular = shelf(recommender, RankRequest("popular", "e", 5)).shelf.items
+    assert popular and {item.reason.removeprefix("explore") or "new" for item in popular} == {"new"}
+
+
 def test_the_same_event_makes_the_same_shelf(recommender: Recommender) -> None:
     ask = RankRequest("feed", "e", 5, "u", Shopper(touched=(Touched(5, "click", "mouse"),)))
     assert shelf(recommender, ask) == shelf(recommender, ask)
@@ -86,6 +92,27 @@ def test_similar_leaves_out_the_item_itself_and_knows_what_goes_together(recomme
     assert shown(shelf(recommender, RankRequest("similar", "e", 5, item_id="gone"))), (
         "an item that has gone still has a page"
     )
+
+
+def test_one_variant_of_a_product_is_shown_and_none_where_one_was_bought(
+    catalogue: Catalog, recommender: Recommender, upsert: Callable[..., Change]
+) -> None:
+    sizes = [
+        Item(item_id=f"hoodie-{size}", title=f"Hoodie {size}", group_id="hoodie", in_stock=size != "S")
+        for size in "SML"
+    ]
+    catalogue.apply([upsert(item) for item in sizes])
+    catalogue.commit()
+
+    def hoodies(request: RankRequest) -> list[str]:
+        return [item for item in shown(shelf(recommender, request)) if item.startswith("hoodie")]
+
+    [best] = hoodies(RankRequest("search", "e", 5, query="hoodie s"))
+    assert best != "hoodie-S"
+    assert hoodies(RankRequest("similar", "e", 5, item_id="hoodie-M")) == []
+    bought = Shopper((Touched(4, "purchase", "hoodie-M"),), bought=frozenset({"hoodie-M"}))
+    assert hoodies(RankRequest("search", "e", 5, "u", bought, query="hoodie")) == []
+    assert hoodies(RankRequest("feed", "e", 5, "u", bought)) == []
 
 
 def test_items_out_of_stock_or_deleted_are_never_shown(
