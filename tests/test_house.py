@@ -138,7 +138,8 @@ def test_rules_can_fail() -> None:
     ("modules", "unwanted"),
     [
         (
-            "evaluator.process, evaluator.retraining.trainer, evaluator.dashboard.server, liveshelf.collect.server, liveshelf.cli.app",
+            "evaluator.process, evaluator.retraining.trainer, evaluator.dashboard.server, liveshelf.collect.server, "
+            "liveshelf.cli.app",
             "torch",
         ),
         ("streams.worker", "sympy"),
