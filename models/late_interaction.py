@@ -371,8 +371,9 @@ class LateInteractionScorer:
     def _pieces(self, request: ScoreRequest) -> tuple[Floats, Floats]:
         """What the pieces of the query add to each candidate's MaxSim, [n, Q], and their weights."""
         query, slots = request.query, request.candidates
-        if query is None or not len(query.tokens):
-            return np.zeros((len(slots), 0), np.float32), np.zeros(0, np.float32)
+        if query is None or not len(query.tokens) or not len(slots):
+            pieces = 0 if query is None else len(query.tokens)
+            return np.zeros((len(slots), pieces), np.float32), np.zeros(pieces, np.float32)
         read = self._read.get(id(query))
         rows = [read.rows.get(slot, -1) for slot in slots.tolist()] if read and read.query is query else [-1]
         if read is None or min(rows, default=0) < 0:

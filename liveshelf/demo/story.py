@@ -294,7 +294,7 @@ def run_story(settings: Settings, *, seed: int, keep: bool, out: Path, console: 
                 shop = Shop(
                     there.settings, items, seed, shoppers=SHOPPERS, per_s=VISITS_PER_S, drifts=DRIFTS, searches=SEARCHES
                 )
-                story = Story(there, shop, say, signals.stop.wait)
+                story = Story(there, shop, say, signals.wait)
                 signals.calm = True
                 say("note", f"the live page is at {there.page}")
                 with shop.running(), quiet_closing():

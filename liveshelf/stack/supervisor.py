@@ -6,7 +6,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType, TracebackType
@@ -293,7 +292,7 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
                     signals.calm = True
                     console.print(_table(servers, supervisor))
                     say(f"running; data is in {config.folder}; Ctrl-C stops everything")
-                    while not signals.stop.wait(TICK_S):
+                    while not signals.wait(TICK_S):
                         supervisor.tick()
                     say("stopping")
         except KeyboardInterrupt:
@@ -308,13 +307,13 @@ def run_stack(settings: Settings, roles: Sequence[Role], *, console: Console) ->
 class Signals:
     """Ctrl-C, SIGTERM and a closed terminal: the first ends the stack, later ones do not disturb the cleanup.
 
-    During the start, which may take long, the first one raises KeyboardInterrupt; once ``calm``, it sets ``stop``.
+    During the start, which may take long, the first one raises KeyboardInterrupt; once ``calm``, `wait` ends.
     """
 
     HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
+        self.stopped = False
         self.calm = False
         self._first: int | None = None
 
@@ -328,6 +327,17 @@ class Signals:
         for number, handler in self._before:
             signal.signal(number, handler)
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait so long, or until a signal comes; whether one has come.
+
+        There is no lock in it, as an event has: a handler runs within what it interrupts, and would wait for a lock
+        that this thread holds.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.stopped and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, TICK_S))
+        return self.stopped
+
     @property
     def exit_code(self) -> int:
         """The exit code after a signal, as in shells: 130 after Ctrl-C; 0 without one."""
@@ -337,7 +347,7 @@ class Signals:
         first = self._first is None
         if first:
             self._first = number
-        self.stop.set()
+        self.stopped = True
         if first and not self.calm:
             raise KeyboardInterrupt
 

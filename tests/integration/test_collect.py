@@ -138,6 +138,21 @@ def test_what_is_not_valid_is_told_line_by_line(address: str, kafka: KafkaConfig
     assert [key for key, _, _ in found.values()] == [b"s1"]
 
 
+def test_values_of_another_form_are_taken_as_the_worker_takes_them(
+    address: str, kafka: KafkaConfig, topics: TopicsConfig
+) -> None:
+    numbers = click() | {"user_id": 17, "item_id": 42}
+    guest = click() | {"user_id": "null", "session_id": "s17"}
+    with client(address) as http:
+        assert http.post("/events", json=[numbers, guest]).json()["accepted"] == 2
+        assert http.post("/items", json={"item_id": 42, "title": "<b>Lamp</b>", "price": "9,99 EUR"}).status_code == 202
+    found = on_topic(kafka, Topics(topics.prefix).events, {numbers["event_id"], guest["event_id"]})
+    assert found[numbers["event_id"]][0] == b"17" and found[guest["event_id"]][0] == b"s17"
+    [(key, value)] = [(key, value) for key, value, _ in records(kafka, Topics(topics.prefix).items) if key == b"42"]
+    item = decode_item(key, value, EventsConfig())
+    assert isinstance(item, Item) and (item.title, item.price) == ("Lamp", 9.99)
+
+
 def test_items_are_upserted_and_deleted(address: str, kafka: KafkaConfig, topics: TopicsConfig) -> None:
     awkward = "a/b %é?"
     items = [{"item_id": awkward, "title": "Lamp"}, {"item_id": "2", "title": "Desk", "price": 9.5}, {"item_id": "3"}]

@@ -18,7 +18,7 @@ from liveshelf.stack.roles import Role
 from liveshelf.stack.servers import Servers, stack
 from liveshelf.stack.supervisor import HEALTHY_S, Signals, Supervisor, restart_backoff
 from liveshelf.stack_record import AlreadyRunningError, RunningProcess, StackRecord, clear_leftovers, locked
-from tests.shop import until
+from tests.shop import HANG_S, until
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -42,7 +42,8 @@ def test_what_a_signal_broke_off_has_the_exit_code_that_shells_give(number: sign
         signals.calm = True
         for one in (number, signal.SIGINT):  # the first counts
             os.kill(os.getpid(), one)
-        assert signals.stop.is_set() and signals.exit_code == 128 + number
+        assert signals.stopped and signals.exit_code == 128 + number
+        assert signals.wait(HANG_S), "what waits ends at once"
 
 
 def test_backoff_grows_to_its_bound_and_resets_after_a_healthy_run(servers: Servers) -> None:

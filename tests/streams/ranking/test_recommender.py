@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.encoder import Encoder, Precision
 from models.factory import build
 from streams.catalog.catalog import Catalog, Change
 from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsConfig
@@ -55,6 +56,22 @@ def test_a_search_ranks_what_is_meant_first(recommender: Recommender) -> None:
     assert len(record.propensities) == len(record.shelf.items) == len(set(shown(record)))
     assert all(0 < chance <= 1 for chance in record.propensities)
     assert all(0 <= p <= 1 for item in record.shelf.items for p in (item.buy, item.read, item.look))
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_before_the_first_item_shelves_are_empty(encoder: Encoder, precision: Precision) -> None:
+    catalogue = Catalog(encoder)
+    scorer = build("late_interaction", encoder, catalogue.item_store, catalogue.title, precision=precision)
+    past = Shopper((Touched(4, "click", "hdmi"),), (Asked(3, "lamp"),))
+    asks = [
+        RankRequest("search", "e", 5, query="hdmi cable"),
+        RankRequest("search", "e", 5, "u", past, query="lamp"),
+        RankRequest("feed", "e", 5, "u", past),
+        RankRequest("similar", "e", 5, item_id="hdmi"),
+        RankRequest("popular", "e", 5),
+    ]
+    made = Recommender(catalogue, scorer, Trending(3_600, 24), StreamsConfig()).recommend(asks, {}, NOW)
+    assert [shown(record) for record in made.records] == [[]] * 5 and not made.broken
 
 
 def test_popular_items_of_a_shop_without_any_event_are_new_and_not_trending(recommender: Recommender) -> None:
