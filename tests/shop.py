@@ -13,6 +13,7 @@ import numpy as np
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
+from evaluator.attribution.example import LabelledExample, decoder
 from liveshelf.stack.process import Process
 from streams import reporting
 from streams.config import KafkaConfig, RedisConfig, StreamsConfig, TopicsConfig
@@ -191,6 +192,19 @@ class Shop:
         finally:
             consumer.close()
         return sorted(found, key=lambda record: record.shelf.made_at)
+
+    def examples(self) -> list[LabelledExample]:
+        """All examples that are on the topic, once each."""
+        partitions = [TopicPartition(self.topics.examples, number) for number in range(self.config.topics.partitions)]
+        self.reader.assign(partitions)
+        self.reader.seek_to_beginning()
+        ends, found = self.reader.end_offsets(partitions), dict[str, LabelledExample]()
+        while any(self.reader.position(partition) < ends[partition] for partition in partitions):
+            for records in self.reader.poll(timeout_ms=500).values():
+                for record in records:
+                    made = decoder.decode(record.value)
+                    assert found.setdefault(made.id, made) == made, "what comes again is the same to the byte"
+        return list(found.values())
 
     def letters(self) -> list[dead_letters.DeadLetter]:
         """All dead letters."""

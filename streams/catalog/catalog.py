@@ -145,7 +145,10 @@ class Catalog:
     def variants(self, slots: Slots, among: Slots) -> NDArray[np.bool_]:
         """Which of the slots ``among`` are of a group of variants that one of some slots is of, bool [n]."""
         groups = self.group[slots]
-        found: NDArray[np.bool_] = np.isin(self.group[among], groups[groups >= 0])
+        groups = groups[groups >= 0]
+        if not len(groups):
+            return np.zeros(len(among), np.bool_)
+        found: NDArray[np.bool_] = np.isin(self.group[among], groups)
         return found
 
     def title(self, slot: int) -> str:

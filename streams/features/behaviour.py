@@ -142,9 +142,9 @@ class Scores:
 class Lists:
     """What is the same for all shoppers at a time: the places of the most bought and the newest items, best first."""
 
-    week: Places = field(default_factory=lambda: np.zeros(0, np.int64))
-    day: Places = field(default_factory=lambda: np.zeros(0, np.int64))
-    new: Places = field(default_factory=lambda: np.zeros(0, np.int64))
+    week: Places = field(default_factory=lambda: NOTHING)
+    day: Places = field(default_factory=lambda: NOTHING)
+    new: Places = field(default_factory=lambda: NOTHING)
 
 
 class Behaviour:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.features.items import Floats, Places
+from streams.features.own import Index
 
 Reals = npt.NDArray[np.float32]
 
@@ -129,14 +130,10 @@ class Anchors:
         """Of each of some distinct items the shopper's own item, by place, that gives most to it: of those it was
         touched together with, or else by the item-to-item model; int64 [k], -1 where none does."""
         found = np.full(len(places), -1)
-        if not len(places):
-            return found
-        order = np.argsort(places)
-        ordered = places[order]
-        at = np.minimum(np.searchsorted(ordered, self.others), len(places) - 1)
-        hit = np.flatnonzero(ordered[at] == self.others)
+        at = Index(places).find(self.others)
+        hit = np.flatnonzero(at >= 0)
         rising = hit[np.lexsort((-self.number[hit], self.worth[hit]))]
-        found[order[at[rising]]] = self.own[self.number[rising]]  # the last one, of the highest worth, stays
+        found[at[rising]] = self.own[self.number[rising]]  # the last one, of the highest worth, stays
         if self.model is not None:
             mine, weights = self.own[:LINEAR_OWN], recent(self.since[:LINEAR_OWN])
             for row in np.flatnonzero(found < 0).tolist():

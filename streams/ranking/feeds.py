@@ -281,13 +281,12 @@ class Feeds:
     def _candidates(self, feeds: Sequence[Feed], scores: Scores) -> list[Candidates]:
         """The union of all sources for each feed, at most :data:`MOST`."""
         limits: dict[str, int] = {source: getattr(self.caps, source) for source in BY_BEHAVIOUR}
-        brought = self.behaviour.candidates(scores, limits)
-        if filtered := [number for number, feed in enumerate(feeds) if feed.matching is not None]:
-            searched = self.behaviour.candidates(
-                scores, {source: limit and SEARCHED for source, limit in limits.items()}
-            )
-            for number in filtered:
-                brought[number] = searched[number]
+        filtered = any(feed.matching is not None for feed in feeds)
+        searched = {source: limit and SEARCHED for source, limit in limits.items()} if filtered else limits
+        brought = self.behaviour.candidates(scores, searched)
+        for feed, one in zip(feeds, brought, strict=True):
+            if feed.matching is None:
+                one.update({source: places[: limits[source]] for source, places in one.items()})
         parts = [places for one in brought for places in one.values()]
         slots = self.alignment.slots(np.concatenate(parts))
         held = iter(np.split(slots, np.cumsum([len(places) for places in parts])[:-1]))

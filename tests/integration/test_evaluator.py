@@ -12,7 +12,7 @@ import pytest
 from kafka import TopicPartition
 
 from benchmarks.replay import later
-from evaluator.attribution.example import LabelledExample, decoder
+from evaluator.attribution.example import LabelledExample
 from evaluator.attribution.join import Attribution, JoinWindow
 from evaluator.attribution.shelf_store import BUCKETS, bucket
 from evaluator.attribution.store import numbers
@@ -110,20 +110,6 @@ def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_pat
         yield shop
 
 
-def examples(shop: Shop) -> list[LabelledExample]:
-    """All of the topic, once each."""
-    partitions = [TopicPartition(shop.topics.examples, number) for number in range(shop.config.topics.partitions)]
-    shop.reader.assign(partitions)
-    shop.reader.seek_to_beginning()
-    ends, found = shop.reader.end_offsets(partitions), {}
-    while any(shop.reader.position(partition) < ends[partition] for partition in partitions):
-        for records in shop.reader.poll(timeout_ms=500).values():
-            for record in records:
-                made = decoder.decode(record.value)
-                assert found.setdefault(made.id, made) == made, "what comes again is the same to the byte"
-    return list(found.values())
-
-
 def told(made: list[LabelledExample]) -> Counter[tuple[str, str, str, int, str]]:
     return Counter((one.shopper, one.item_id, one.shelf_id, one.ts, one.intent) for one in made)
 
@@ -160,8 +146,8 @@ def test_counts_are_those_of_an_offline_join_through_five_kills(shop: Shop) -> N
             before = shop.ends(shop.topics.examples) if kill else 0
             until(lambda: shop.ends(shop.topics.examples) > before or left(shop) > 400 * (kill + 1) // 2)  # noqa: B023
             shop.kill("evaluator-1")
-    until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop))
-    made = examples(shop)
+    until(lambda: sum(told(shop.examples()).values()) >= wanted.total() and not left(shop))
+    made = shop.examples()
     assert told(made) == wanted
     labels = {(one.model, one.arm, one.query, one.propensity) for one in made}
     assert labels == {("m7", "canary", "tv", 0.5)}, "no impression is closed before its shelf is known"
@@ -227,7 +213,7 @@ def test_commits_that_redis_lost_are_made_again(shop: Shop, restarted: bool, mor
     close(shop, events)
     wanted = offline(events)
     until(
-        lambda: told(examples(shop)) == wanted and not left(shop),
+        lambda: told(shop.examples()) == wanted and not left(shop),
         lambda: f"{left(shop)} left\n{shop.log('evaluator-1').read_text()}",
     )
     assert "are taken again" in shop.log("evaluator-1").read_text()
@@ -286,8 +272,8 @@ def test_shelves_that_redis_lost_are_read_again(shop: Shop, restarted: bool, gon
     before = saved(shop)
     make(10, count)
     shop.produce(shop.topics.events, [(f"u{number}", shown_once(number)) for number in range(10, count)])
-    until(lambda: len(examples(shop)) == count - 10 and committed(shop, group) == 2 * count - 10)
-    made, twice = examples(shop), 2 * shop.ends(shop.topics.examples)
+    until(lambda: len(shop.examples()) == count - 10 and committed(shop, group) == 2 * count - 10)
+    made, twice = shop.examples(), 2 * shop.ends(shop.topics.examples)
     if restarted:
         shop.stop("evaluator-1")
     lost = f".shelves.{bucket('s10')}}}:".encode()
@@ -304,7 +290,7 @@ def test_shelves_that_redis_lost_are_read_again(shop: Shop, restarted: bool, gon
     shop.produce(shop.topics.events, [click(number, "after") for number in range(count)])
     log = shop.log("evaluator-1")
     until(lambda: shop.ends(shop.topics.examples) >= twice, why=lambda: log.read_text()[-5_000:])
-    assert sorted(examples(shop), key=str) == sorted(made, key=str)
+    assert sorted(shop.examples(), key=str) == sorted(made, key=str)
     assert {(one.model, one.arm, one.query) for one in made} == {("m7", "canary", "tv")}
     until(lambda: shelves_read(shop) == count)
     assert len(list(shop.redis.scan_iter("ls:*.shelves.*:shelf:*"))) == count
@@ -325,10 +311,10 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     close(shop, events)
     wanted = offline(events)
     until(
-        lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop),
+        lambda: sum(told(shop.examples()).values()) >= wanted.total() and not left(shop),
         lambda: f"{left(shop)} left, {[shop.redis.hgetall(key) for key in shop.redis.scan_iter('ls:*:meta')]}",
     )
-    assert told(examples(shop)) == wanted
+    assert told(shop.examples()) == wanted
     until(lambda: shown(shop) == wanted.total(), lambda: f"{shown(shop)} of {wanted.total()} shown")
     shop.start("evaluator-1", "evaluator")
     until(lambda: sharing(shop) == 2)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka import TopicPartition
 
-from evaluator.attribution.example import LabelledExample, decoder
+from evaluator.attribution.example import LabelledExample
 from evaluator.attribution.example import encoder as labelled
 from evaluator.gate.report import decode
 from liveshelf.cli.models import models_promote
@@ -112,20 +111,6 @@ def touched(shop: Shop, feeds: Sequence[ShelfRecord], titles: dict[str, str], ch
     shop.drained()
 
 
-def examples(shop: Shop) -> list[LabelledExample]:
-    """All of the topic, once each."""
-    partitions = [TopicPartition(shop.topics.examples, number) for number in range(shop.config.topics.partitions)]
-    shop.reader.assign(partitions)
-    shop.reader.seek_to_beginning()
-    ends, found = shop.reader.end_offsets(partitions), {}
-    while any(shop.reader.position(partition) < ends[partition] for partition in partitions):
-        for records in shop.reader.poll(timeout_ms=500).values():
-            for record in records:
-                one = decoder.decode(record.value)
-                found[one.id] = one
-    return list(found.values())
-
-
 def lived(shop: Shop, titles: dict[str, str], start: int) -> None:
     """A shop's first days: purchases, then rounds of visits, until all that feeds showed is an example."""
     chance = random.Random(5)
@@ -151,8 +136,8 @@ def lived(shop: Shop, titles: dict[str, str], start: int) -> None:
     shop.produce(shop.topics.events, [act("search", f"l{n}", later, f"u{n}", query="lamp") for n in range(SHOPPERS)])
     shown = sum(len(one.shelf.items) for one in records.values())
     assert shown > 15 * SHOPPERS * ROUNDS
-    until(lambda: len(examples(shop)) >= shown, lambda: f"{len(examples(shop))} of {shown}", every_s=1.0)
-    found = examples(shop)
+    until(lambda: len(shop.examples()) >= shown, lambda: f"{len(shop.examples())} of {shown}", every_s=1.0)
+    found = shop.examples()
     as_served(found, records)
 
 
