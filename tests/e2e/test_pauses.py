@@ -21,7 +21,6 @@ from streams.kafka import dead_letter_topic
 from tests.brokers import Broker, brokers
 from tests.integration.test_evaluator import (
     counted,
-    examples,
     left,
     made_shelf,
     mixed,
@@ -92,8 +91,8 @@ def test_an_evaluator_that_is_stopped_and_goes_on_counts_as_an_offline_join(
         shop.produce(shop.topics.events, records[len(records) // 2 :])
         os.kill(pid, signal.SIGCONT)
         wanted = offline(events)
-        until(lambda: sum(told(examples(shop)).values()) >= wanted.total() and not left(shop))
-        assert told(examples(shop)) == wanted
+        until(lambda: sum(told(shop.examples()).values()) >= wanted.total() and not left(shop))
+        assert told(shop.examples()) == wanted
 
 
 def evaluated(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, folder: Path) -> Shop:
@@ -175,8 +174,8 @@ def test_an_evaluator_whose_clock_is_wrong_refuses_nothing_and_closes_what_is_ov
             shift.write_text(ahead)
             shop.produce(shop.topics.events, [(f"u{n}", shown_once(n)) for n in range(40 * part, 40 * (part + 1))])
             until(
-                lambda: len(examples(shop)) == 40 * (part + 1),  # noqa: B023
-                lambda: f"{len(examples(shop))}, {counted(shop)}\n{shop.log('evaluator-1').read_text()[-3_000:]}",
+                lambda: len(shop.examples()) == 40 * (part + 1),  # noqa: B023
+                lambda: f"{len(shop.examples())}, {counted(shop)}\n{shop.log('evaluator-1').read_text()[-3_000:]}",
             )
         assert counted(shop)["closed.ignore"] == 120 and not left(shop)
 

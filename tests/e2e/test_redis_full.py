@@ -92,7 +92,7 @@ def test_an_evaluator_pauses_says_why_and_goes_on(
         full(server, False)
         until(lambda: said(shop, "evaluator") == WELL)
         until(
-            lambda: joined.told(joined.examples(shop)) == wanted and not joined.left(shop),
+            lambda: joined.told(shop.examples()) == wanted and not joined.left(shop),
             lambda: shop.log("evaluator-1").read_text(),
         )
         totals = joined.counted(shop)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streams.config import KafkaConfig, TopicsConfig
+from streams.events.shelf import encoder
 from tests.integration import test_evaluator as joined
 from tests.redis_nodes import Cluster, Node, watched
 from tests.shop import Sent, Shop, until
@@ -109,9 +110,7 @@ def test_an_evaluator_outlives_the_death_of_a_master(
     wanted = joined.offline(events)
     with servers(tmp_path) as (url, kill), joined.opened(Shop(kafka, url, topics_config, tmp_path)) as shop:
         shelves = [joined.made_shelf(f"s{number}") for number in range(50) for _ in range(40)]
-        shop.produce(
-            shop.topics.shelves, [(record.shelf.shelf_id, joined.encoder.encode(record)) for record in shelves]
-        )
+        shop.produce(shop.topics.shelves, [(record.shelf.shelf_id, encoder.encode(record)) for record in shelves])
         shop.env["LIVESHELF_EVALUATOR__IDLE_S"] = joined.IDLE_NEVER  # Sentinels take their time
         shop.start("evaluator-1", "evaluator")
         for partition, part in enumerate((records[: len(records) // 2], records[len(records) // 2 :])):
@@ -123,11 +122,11 @@ def test_an_evaluator_outlives_the_death_of_a_master(
             until(lambda dead=dead: caught_up(dead))  # type: ignore[misc]
         joined.close(shop, events)
         until(
-            lambda: sum(joined.told(joined.examples(shop)).values()) >= wanted.total() and not joined.left(shop),
+            lambda: sum(joined.told(shop.examples()).values()) >= wanted.total() and not joined.left(shop),
             lambda: f"{joined.left(shop)} left\n{shop.log('evaluator-1').read_text()[-5000:]}",
         )
         assert shop.workers["evaluator-1"].running, shop.log("evaluator-1").read_text()
-        made = joined.examples(shop)
+        made = shop.examples()
         assert joined.told(made) == wanted
         assert {(one.model, one.arm) for one in made} == {("m7", "canary")}
         totals = joined.counted(shop)

@@ -37,6 +37,7 @@ from streams.catalog import embedding
 from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin
 from streams.catalog.replication import Follower
+from streams.clock import wall_ms
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import dead_letters, topics
 from streams.kafka.connection import aiokafka_client
@@ -310,7 +311,7 @@ def test_page(shop: Shop) -> None:
         asyncio.run(shop.put(getattr(shop.topics, topic), records(what)))
 
     def done() -> bool:
-        page = history.state(hostile.wall_ms()).page
+        page = history.state(wall_ms()).page
         slots = sum(row.slot.startswith("good") for row in page.slots)
         return (page.titles, slots, len(page.alerts), len(page.processes)) == (COUNT,) * 4
 

@@ -32,6 +32,7 @@ from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.events.decode import decode_event
 from streams.events.schema import AnyEvent
 from streams.events.shelf import record_decoder
+from streams.telemetry.meter import Snapshot
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.data, pytest.mark.timeout(900)]
@@ -119,7 +120,7 @@ def agrees(shop: Shop) -> None:
     assert any(f"{day.total[1] / day.total[0]:.2%}" in (cell.strip() for cell in row) for row in rows), told
 
 
-def snapshot(shop: Shop) -> reporting.Snapshot:
+def snapshot(shop: Shop) -> Snapshot:
     return until(lambda: reporting.snapshots(shop.config, wall_ms() - 3_000, "evaluator"))[-1]  # type: ignore[no-any-return]
 
 

@@ -3,10 +3,10 @@ import pytest
 
 from models.constant import ConstantScorer
 from models.encoder import Encoder
-from models.factory import Architecture, build
+from models.factory import build
 from models.intents import INTENTS
 from models.item_store import ItemStore
-from models.scorer import ScoreRequest, utility
+from models.scorer import Architecture, ScoreRequest, utility
 
 
 @pytest.mark.parametrize("architecture", ["late_interaction", "cross_encoder", "constant"])

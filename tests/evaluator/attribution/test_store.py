@@ -363,7 +363,7 @@ def test_a_sum_that_is_none_begins_anew(redis_db: str, junk: str) -> None:
         for number in range(3):
             names = [b"%d" % one if one else b"" for one in (number, number + 1)]
             rates = {key: Tally(impressions=2, clicks=1)}
-            await store.commit(0, Commit(number - 1, *names, number, 5, {}, [], {}, [], rates))
+            await store.commit(0, Commit(number - 1, names[0], names[1], number, 5, {}, [], {}, [], rates))
             if not number:
                 kept = store.key(0, "rates", "1")
                 for field in await store.client.hkeys(kept):  # type: ignore[misc]

@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(outputs)
             sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-            config = BertConfig(vocab_size=len(tokenizer), num_labels=outputs, **sizes)
+            config = BertConfig(vocab_size=len(tokenizer), num_labels=outputs, **sizes)  # type: ignore[call-arg]
             BertForSequenceClassification(config).save_pretrained(folder / f"cross-{outputs}")
             tokenizer.save_pretrained(folder / f"cross-{outputs}")
     LateInteraction().save(folder / "version" / "head")

@@ -82,6 +82,7 @@ def test_term_matches_add_up_to_maxsim_and_find_the_shared_words() -> None:
     contender = ServedModel(late_interaction("").parts)
     found = explained(contender, TermMatches)
     encoder, items = contender.served.encoder, contender.served.items
+    assert isinstance(contender.served.scorer, LateInteractionScorer)
     reference = LateInteractionScorer(items.item_store, contender.served.scorer.head, precision="float32")
     for one in found:
         [query] = encoder.encode_queries([one.target.case.query])

@@ -8,6 +8,7 @@ import polars as pl
 from evaluator.offline.loaders import load
 from evaluator.offline.spec import Spec
 from evaluator.preparation import run as preparation
+from evaluator.preparation.spec import Spec as PreparationSpec
 
 
 def test_pairs_without_a_grade_are_candidates_that_nobody_judged(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_texts_are_those_of_a_preparation(tmp_path: Path) -> None:
         "9": "zerowidth",
     }
     assert [case.query for case in data.cases] == ["caf\u00e9", "TV", "tv"] and data.span == (1.0, 3.0)
-    preparation.run(preparation.Spec(files=(tmp_path / "raw.csv",), split="none"), tmp_path / "ready")
+    preparation.run(PreparationSpec(files=(tmp_path / "raw.csv",), split="none"), tmp_path / "ready")
     [file] = [file for file in (tmp_path / "ready").glob("*.parquet") if file.stem != "dropped"]
     again = load(Spec(data=str(file), task="graded", contenders=[]))
     assert again.items == data.items, "a raw file and a prepared one are evaluated alike"

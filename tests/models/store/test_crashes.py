@@ -1,6 +1,7 @@
 """A writer that dies at any moment leaves whole versions only, no lock, and nothing that clearing up cannot remove."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from models.store import ModelStore, storage
+from models.store import ModelStore
 from models.store.clearing import clear
 from tests.forked import CONTEXT
 from tests.models.store.conftest import description, filled
@@ -32,7 +33,7 @@ def dies(root: str, folder: Path, after: int) -> None:
 
         return stepped
 
-    steps = ((os, "fsync"), (os, "open"), (Path, "replace"), (Path, "mkdir"), (storage.shutil, "copyfileobj"))
+    steps = ((os, "fsync"), (os, "open"), (Path, "replace"), (Path, "mkdir"), (shutil, "copyfileobj"))
     for module, name in steps:
         setattr(module, name, step(getattr(module, name)))
     store = ModelStore(root)

@@ -10,6 +10,7 @@ from kafka import KafkaAdminClient
 
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.kafka import producer
+from streams.kafka.connection import aiokafka_client
 from streams.kafka.producer import InvalidRecordError, Producer, unsent
 from streams.kafka.record import Header, Unsent
 from streams.kafka.topic_reader import contents
@@ -97,7 +98,7 @@ def test_records_that_the_broker_finds_invalid_are_left_out_alone(
 def test_a_broker_that_takes_nothing_is_no_fault_of_the_record(
     kafka: KafkaConfig, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = producer.aiokafka_client
+    patient = aiokafka_client
     monkeypatch.setattr(producer, "aiokafka_client", lambda kafka: patient(kafka) | {"request_timeout_ms": 5_000})
     [found] = outcomes(kafka, topics_config, f"{topics_config.prefix}missing", [(b"k", b"v", [])])
     assert isinstance(found, errors.KafkaError)

@@ -1,6 +1,7 @@
 """The arms on a small real catalogue: who is answered by whom, and what a challenger that breaks leads to."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -267,8 +268,8 @@ def test_a_shadow_rests_long_after_it_worked(arms: Arms, catalogue: Catalog, mon
     arms.set_canary(recommender(catalogue, new), 0.0)
     arms.shadow([feed(1)], {}, NOW)
     assert len(new.calls) == 1, "to be put on trial again is no excuse"
-    later = arms_module.time.perf_counter() + arms_module.LONGEST_PAUSE_S
-    monkeypatch.setattr(arms_module.time, "perf_counter", lambda: later)
+    later = time.perf_counter() + arms_module.LONGEST_PAUSE_S
+    monkeypatch.setattr(time, "perf_counter", lambda: later)
     arms.shadow([feed(1)], {}, NOW)
     assert len(new.calls) == 2
 

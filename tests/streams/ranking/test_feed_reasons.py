@@ -17,8 +17,8 @@ from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
 from streams.features.behaviour import FEATURES
 from streams.features.history import ShopHistory
-from streams.features.items import DAY_MS
-from streams.features.own import HALF_LIFE, ROW, forward
+from streams.features.items import DAY_MS, forward
+from streams.features.own import HALF_LIFE, ROW
 from streams.features.shopper import Asked, Shopper
 from streams.features.trending import Trending
 from streams.ranking import reasons

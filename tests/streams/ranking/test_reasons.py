@@ -21,6 +21,7 @@ from streams.features.trending import Trending
 from streams.ranking import reasons
 from streams.ranking.candidates import BITS, EXPLORED
 from streams.ranking.recommender import RankRequest, Recommender
+from streams.redis.keys import escape
 
 NOW = 1_700_000_000_000
 HOSTILE = "<img src=x onerror=alert(1)>:&\"' %3A"
@@ -50,7 +51,7 @@ def test_a_reason_is_short_and_safe_and_read_back(kind: str, parts: list[str]) -
     assert len(found) <= 512 or len(parts) > 3
     assert re.fullmatch(r"[A-Za-z0-9%:\-_.!~*'()]*", found), "nothing that HTML takes for itself"
     what, again = reasons.read(found)
-    kept = [part for part in (*parts, kind) if 0 < len(reasons.escape(part)) <= reasons.LONGEST_PART]
+    kept = [part for part in (*parts, kind) if 0 < len(escape(part)) <= reasons.LONGEST_PART]
     assert what == "like" and list(again) == [part.encode("utf-8", "replace").decode() for part in kept]
 
 

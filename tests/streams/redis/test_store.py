@@ -450,7 +450,10 @@ def test_one_shopper_adds_no_more_than_the_weightiest_act(
 ) -> None:
     rated = {Review: {"rating": 1}}
     events = [
-        kind(event_id=f"e{n}", ts=n, user_id="u", item_id="a", **rated.get(kind, {})) for n, kind in enumerate(kinds)
+        kind(  # type: ignore[call-arg]
+            event_id=f"e{n}", ts=n, user_id="u", item_id="a", **rated.get(kind, {})
+        )
+        for n, kind in enumerate(kinds)
     ]
     held = lived(redis_db, SMALL, grouped(events, size))
     assert held["ls:{0}:trend:0"] == {"a": max(TREND_WEIGHTS.values())}

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.telemetry.meter import (
-    ACCURACY,
     LABEL_LETTERS,
     Meter,
     Series,
@@ -19,6 +18,7 @@ from streams.telemetry.meter import (
     quantiles,
     total,
 )
+from streams.telemetry.sketch import ACCURACY
 
 durations = st.lists(st.floats(0.01, 1e5), min_size=1, max_size=40)
 

@@ -8,7 +8,7 @@ from evaluator.offline.contenders.contender import ContenderError, make
 from evaluator.offline.contenders.simple import DAY_MS
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
+from models.measures.ranking import ndcg
 
 ITEMS = tuple(f"i{number}" for number in range(40))
 """In ten families of four, of which shoppers like one each."""

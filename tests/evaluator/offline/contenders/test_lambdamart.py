@@ -5,7 +5,7 @@ import numpy as np
 from evaluator.offline.contenders.lambdamart import LambdaMART
 from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
+from models.measures.ranking import ndcg
 
 WORDS, OTHERS = ("red", "garden", "hose", "long"), ("old", "blue", "tap", "short", "house")
 

@@ -7,6 +7,7 @@ import pytest
 
 from evaluator.offline.contenders.contender import Scores
 from evaluator.offline.cost import requests
+from evaluator.offline.cost.calls import Kind
 from evaluator.offline.data import Case, EvaluationData
 from evaluator.offline.dimensions import cost
 from evaluator.offline.dimensions.dimension import Part, Reading
@@ -100,7 +101,7 @@ def test_short_and_long_texts_are_those_of_the_ends() -> None:
 def test_times_are_those_of_a_clock_that_is_known() -> None:
     """Every figure of calls, computed another way from the same times."""
     made = bench(shop(), by_chance)
-    kind = cost.Kind("", list, 1.0, 9)
+    kind = Kind("", list, 1.0, 9)
     kind.times, kind.cpu = [0.001 * n for n in range(1, 10)], [0.002] * 9
     kind.pairs, kind.shelves = [10] * 9, [2] * 9
     [p50] = cost._latency(made, kind)

@@ -16,9 +16,9 @@ from evaluator.offline.effect.logged import decisions
 from evaluator.offline.effect.probabilities import targets
 from evaluator.offline.effect.unjudged import bounds
 from evaluator.offline.measures.measure import judged
-from evaluator.offline.measures.ranking import ndcg
 from evaluator.offline.resampling import interval
 from models.intents import INTENTS
+from models.measures.ranking import ndcg
 from models.training.examples import LEVELS, soft_target
 from tests.evaluator.offline.world import bench, graded, noisy
 

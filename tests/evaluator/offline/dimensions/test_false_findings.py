@@ -17,10 +17,13 @@ from evaluator.offline.dimensions import effect, fairness, interpretability, rob
 from evaluator.offline.dimensions.dimension import Bench, Finding, Part, mean_reading
 from evaluator.offline.effect import honesty
 from evaluator.offline.effect.probabilities import by_chance as chance_error
+from evaluator.offline.explanations.reliance import BrandReliance
+from evaluator.offline.fairness.exposure import shares_of
+from evaluator.offline.fairness.groups import Grouping
 from evaluator.offline.perturbations.perturbation import STRENGTHS, QueryPerturbation, every
 from evaluator.offline.perturbations.shift import Shift
 from evaluator.offline.perturbations.trial import Outcome
-from evaluator.offline.resampling import Resampling, share
+from evaluator.offline.resampling import Resampling, interval, share
 from tests.evaluator.offline.dimensions import benches
 from tests.evaluator.offline.world import bench, graded, noisy
 
@@ -114,7 +117,7 @@ def test_explanations_on_the_limit_are_seldom_called_random() -> None:
             name = f"{side}: better than random"
             won = chance.binomial(4, interpretability.NO_BETTER, 40) / 4
             readings[name] = mean_reading(won, made.resampling, measure=name, dimension="interpretability")
-        none = interpretability.reliance.BrandReliance(np.full(40, np.nan), float("nan"))
+        none = BrandReliance(np.full(40, np.nan), float("nan"))
         return list(interpretability._findings(made, readings, none))  # type: ignore[arg-type]
 
     assert rate(accused) <= ALLOWED
@@ -185,8 +188,8 @@ def test_a_group_on_the_limit_is_seldom_called_treated_unfairly() -> None:
         cases = [replace(case, gains=own) for case, own in zip(made.data.cases, gains, strict=True)]
         items = {item: replace(one, first_seen=int(item[-1] == "a")) for item, one in made.data.items.items()}
         own = replace(made, scores=scores, data=replace(made.data, cases=cases, items=items))
-        grouping = fairness.Grouping("age", {item: "new" if item[-1] == "a" else "old" for item in items}, "")
-        shares = fairness.shares_of(own.data, scores, grouping.of)
+        grouping = Grouping("age", {item: "new" if item[-1] == "a" else "old" for item in items}, "")
+        shares = shares_of(own.data, scores, grouping.of)
         measured = fairness.Measured(grouping, shares, *shares.replicates(own.resampling), [0, 1])
         return list(fairness._unfair([measured]))
 
@@ -198,7 +201,7 @@ def test_harm_on_the_limit_is_seldom_told() -> None:
 
     def accused(chance: np.random.Generator) -> list[Finding]:
         seen = np.where(chance.random(1_000) < 0.01, safety.TOLD / 0.01, 0.0)[:, None]
-        found = safety.interval(resampled(1_000).mean(seen[:, 0]))
+        found = interval(resampled(1_000).mean(seen[:, 0]))
         return safety._finding("words", found, found, ["weapons"], seen)
 
     assert rate(accused) <= ALLOWED

@@ -18,6 +18,9 @@ from evaluator.offline.data import Case, Document, EvaluationData
 from evaluator.offline.dimensions import effect, fairness, robustness, safety
 from evaluator.offline.dimensions.dimension import Part
 from evaluator.offline.effect.honesty import chance_ndcg
+from evaluator.offline.fairness.swaps import plan
+from evaluator.offline.perturbations import attack
+from evaluator.offline.perturbations.attack import attacks
 from evaluator.offline.perturbations.shift import place_of, shift
 from tests.evaluator.offline.dimensions.benches import Rank, bench, by_chance, shop
 from tests.evaluator.offline.world import bench as bench_of_scores
@@ -168,7 +171,7 @@ def letters(case: Case, data: EvaluationData) -> Scores:
 
 def test_pairs_that_turn_round_when_brands_are_swapped() -> None:
     data = shop(60)
-    swaps, documents = fairness.plan(data, 0)
+    swaps, documents = plan(data, 0)
     part = measured(fairness.DIMENSION, data, letters)
     turned = []
     for swap in swaps:
@@ -222,7 +225,7 @@ def test_places_that_stuffing_wins() -> None:
     part = measured(robustness.DIMENSION, data, counts)
     whole = {**data.items, **robustness.DIMENSION.further_items(data, 0)}
     rises = []
-    for one in robustness.attack.attacks(data, 0, next(k for k in robustness.attack.kinds() if k.name == "stuffing")):
+    for one in attacks(data, 0, next(k for k in attack.kinds() if k.name == "stuffing")):
         case = data.cases[one.place]
         before = counts(case, data)
         was = rankdata(-before)[one.target]
