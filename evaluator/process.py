@@ -46,6 +46,7 @@ from streams.runtime.lifecycle import or_leave, vital
 from streams.runtime.tasks import restart_on_error, run_forever
 from streams.runtime.watchdog import Watchdog
 from streams.serving.announcement import follow as announced
+from streams.serving.announcement import present
 from streams.telemetry.meter import Meter
 from streams.telemetry.meter import parse as parse_snapshot
 
@@ -119,6 +120,7 @@ class Evaluator:
         if config.instance:
             self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
+        self._announcements = partial(Consumer, streams, self.topics.models)
         self.app = make_app(streams, config)
         self._agents()
 
@@ -178,6 +180,8 @@ class Evaluator:
                 StateStore(redis, self.streams.state).forgotten,
             )
             self.monitor_state = MonitorState(store, join.metrics, self.system.monitor.active, join.retry)
+            if slot := (await present(self._announcements, self.meter)).get(CHALLENGER):
+                join.hold(slot)  # a backlog's views count for a canary that began before this process did
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
             shelves = ShelfConsumer(
@@ -247,7 +251,7 @@ class Evaluator:
     async def _follow_challenger(self) -> None:
         """Take the slot's newest state, once no newer one has come for a moment: at the start all earlier ones come."""
         holding: asyncio.TimerHandle | None = None
-        async for name, slot in announced(partial(Consumer, self.streams, self.topics.models), self.meter):
+        async for name, slot in announced(self._announcements, self.meter):
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()

@@ -29,6 +29,7 @@ from streams.telemetry.meter import Meter
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
+READ_MS = 500
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Slot).decode
@@ -81,6 +82,34 @@ def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot
         asyncio.run(send_one())
     except (AsyncKafkaError, TimeoutError, OSError) as error:
         raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
+
+
+async def present(open_consumer: Callable[[], Consumer], meter: Meter) -> dict[str, Slot | None]:
+    """What each announced slot holds now; a slot that was never announced is missing. Invalid ones count as in `follow`.
+
+    Parameters
+    ----------
+    open_consumer
+        Makes a consumer of the topic from its earliest record, in no group.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        When the broker is out of reach or refuses.
+    """
+    guard, found = Guard("slots", parse, meter), dict[str, Slot | None]()
+    consumer = open_consumer()
+    try:
+        await consumer.start()
+        ends = await consumer.end_offsets(consumer.assignment())
+        while not consumer.passed(ends):
+            for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
+                for message in messages:
+                    if not isinstance(announcement := guard(message), Refusal):
+                        found[announcement[0]] = announcement[1]
+    finally:
+        await consumer.stop()
+    return found
 
 
 async def follow(open_consumer: Callable[[], Consumer], meter: Meter) -> AsyncIterator[Announcement]:

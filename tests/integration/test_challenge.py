@@ -75,11 +75,13 @@ def view(number: int) -> tuple[str, bytes, list[bytes]]:
     return shopper, encoder.encode(record), [json.dumps(one).encode() for one in events]
 
 
-def send(shop: Shop, numbers: range) -> None:
-    """Views of these numbers, of shelves that are known by then, and time goes on until they are closed."""
+def send(shop: Shop, numbers: range, *, read: bool = True) -> None:
+    """Views of these numbers, of shelves that an evaluator has ``read`` by then, and time goes on until they are
+    closed."""
     views = [view(number) for number in numbers]
     shop.produce(shop.topics.shelves, [(shopper, record) for shopper, record, _ in views])
-    until(lambda: shelves_read(shop) == numbers.stop)
+    if read:
+        until(lambda: shelves_read(shop) == numbers.stop)
     shop.produce(shop.topics.events, [(shopper, event) for shopper, _, events in views for event in events])
     later = START + 1_000 * numbers.stop + PAUSE_MS * (numbers.stop // STRETCH) - 1_000
     about = {"type": "search", "ts": later, "query": "lamp"}
@@ -182,3 +184,11 @@ def sharing(shop: Shop) -> int:
     """Evaluators that have partitions of their own, as they tell."""
     told = reporting.snapshots(shop.config, wall_ms() - 3_000, "evaluator")
     return len({one.id for one in {one.id: one for one in told}.values() if one.partitions})
+
+
+def test_views_that_waited_for_the_evaluator_count_for_a_canary_that_began_before_it_did(shop: Shop) -> None:
+    tried = Slot(Promotion(VERSION, BEGUN + timedelta(seconds=3), "passed the gate", SHARE))
+    announce_now(shop.config.kafka, shop.config.topics, CHALLENGER, tried)
+    send(shop, range(VIEWS // 2), read=False)
+    shop.start("evaluator-1", "evaluator")
+    seen(shop, range(VIEWS // 2))
