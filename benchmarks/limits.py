@@ -127,7 +127,7 @@ class Rankings:
     async def shelves(self, shopper: str, aim: Aim, now_ms: int, names: Sequence[str] = ORDER) -> dict[str, Shelf]:
         """The shelves of the named recommenders for a page."""
         past, _ = await self.store.remember({shopper: []}, self.config.worker.recent_items)
-        request = _request(shopper, aim, past[shopper], now_ms)
+        request = request_of(shopper, aim, past[shopper], now_ms)
         await self._live.read(remembered_items(request), now_ms)
         together = self._live.together(anchors(request), self.config.candidates.together)
         some = {name: one for name, one in self._recommenders.items() if name in names}
@@ -191,7 +191,7 @@ def of_stopped(settings: Settings, world: World, count: int, seed: int) -> list[
     """Samples of a stopped shop's shoppers, of the shelves in its Redis, and its champion's."""
     serving = ModelStore(settings.model.store).slots.read(CHAMPION).current
     model = load(fetch(serving.version if serving else UNTRAINED, settings.model), settings.model)
-    return asyncio.run(_stopped(settings, world, _stocked(model, world), count, seed))
+    return asyncio.run(_stopped(settings, world, stocked(model, world), count, seed))
 
 
 async def _stopped(settings: Settings, world: World, model: LoadedModel, count: int, seed: int) -> list[Sample]:
@@ -219,7 +219,7 @@ async def in_process(world: World, redis: "Redis", per_s: float, visits: int, ev
     store = StateStore(redis, config.state)
     identity = Identity(store)
     rankings = Rankings(
-        config, world, _stocked(load(fetch(UNTRAINED, config.model), config.model), world), store, seed=1
+        config, world, stocked(load(fetch(UNTRAINED, config.model), config.model), world), store, seed=1
     )
     past: dict[str, list[AnyEvent]] = {}
     if world.preferences != TEXT_ONLY:
@@ -239,7 +239,7 @@ async def in_process(world: World, redis: "Redis", per_s: float, visits: int, ev
         await store.remember({shopper: events}, 1)
 
 
-def _stocked(model: LoadedModel, world: World) -> LoadedModel:
+def stocked(model: LoadedModel, world: World) -> LoadedModel:
     """With all items of the shop in its catalogue."""
     model.catalogue.apply(changes(list(world.items.values()), model.encoder))
     model.catalogue.commit()
@@ -263,7 +263,7 @@ def _configs(config: StreamsConfig, items: int) -> Iterator[tuple[str, StreamsCo
     yield WHOLE, config.model_copy(update={"policy": PolicyConfig(steps=(), length=PAGE), "candidates": whole})
 
 
-def _request(shopper: str, aim: Aim, past: Shopper, now_ms: int) -> RankRequest:
+def request_of(shopper: str, aim: Aim, past: Shopper, now_ms: int) -> RankRequest:
     name = f"{shopper}-{now_ms}"
     if aim.query:
         return RankRequest("search", name, now_ms, shopper, past, query=normalise(aim.query))

@@ -160,6 +160,7 @@ class Evaluator:
                 rates_ttl_s=(RATE_HOURS + 1) * 3_600,
                 shelf_ttl_s=int(config.window_s + config.grace_s) + SHELF_SLACK_S,
             )
+            state = StateStore(redis, self.streams.state)
             items, entries = Items(), Guard("embeddings", parse, self.meter)
             partitions = await send.partitions(self.topics.shelves)
             join = self.join = StreamJoin(
@@ -177,7 +178,7 @@ class Evaluator:
                 self.streams.bots,
                 self.watchdog.progress,
                 self.system.clock,
-                StateStore(redis, self.streams.state).forgotten,
+                state,
             )
             self.monitor_state = MonitorState(store, join.metrics, self.system.monitor.active, join.retry)
             if slot := (await present(self._announcements, self.meter)).get(CHALLENGER):
@@ -196,6 +197,7 @@ class Evaluator:
                     "reading snapshots": restart_on_error(self.system.run, "snapshots"),
                     "gathering the experiment": restart_on_error(partial(self._gather, send), "partitions"),
                     "reporting drift": self._save_and_report_drift(send),
+                    "saving click effects": self._save_effects(state),
                     "reporting on the system": self._report_system(send),
                     "reporting": self._report(send),
                     "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.retry.paused),
@@ -271,6 +273,15 @@ class Evaluator:
             await monitors.settle(join.assigned)
             if monitors.beside is not None:
                 await self._publish(send, join.metrics.monitors.alerts(self.system.clock()))
+
+    async def _save_effects(self, state: StateStore) -> None:
+        """Write what has changed of the click effects, for the workers."""
+        while True:
+            await asyncio.sleep(self.config.metrics_every_s)
+            for number, one in list(self.join.metrics.effects.items()):
+                dropped = one.trim()
+                counts, one.changed = {key: one.get()[key] for key in one.changed}, set()
+                await state.put_effects(number, counts, dropped)
 
     async def _gather(self, send: Producer) -> None:
         while True:

@@ -162,7 +162,8 @@ class StateConfig(Config):
     """How much of shoppers and items is stored in Redis, and for how long. ``profile_keys`` are a profile's attributes,
     ``segments`` the segments of shoppers that count in one bucket and shard; ``forgotten_s`` is for how long events
     from before a shopper was forgotten are ignored. ``seen_pages`` are the newest pages of a shopper that are
-    remembered as seen, for ``seen_ttl_s`` after the last one."""
+    remembered as seen, for ``seen_ttl_s`` after the last one. Touches beside expected touches of shown items weigh half
+    after ``effects_half_life_s``; workers read them every ``effects_refresh_s``."""
 
     shards: Few = 8
     ttl_s: WholeSeconds = 30 * 86_400
@@ -183,6 +184,8 @@ class StateConfig(Config):
     seen_pages: Few = 10
     seen_ttl_s: WholeSeconds = 7 * 86_400
     trend_refresh_s: Seconds = 2.0
+    effects_half_life_s: Seconds = 86_400.0
+    effects_refresh_s: Seconds = 10.0
 
 
 class BotsConfig(Config):
@@ -224,7 +227,8 @@ class PolicyConfig(Config):
 
     ``offer_again`` is what the step ``already_bought`` does with what the shopper has bought: ``never`` shows it,
     ``due`` shows it once it is due by the usual interval of its buyers, ``always`` shows it. ``fatigue`` is by how many
-    shelves an item moves back for each time that the shopper saw it and did not touch it since.
+    shelves an item moves back for each time that the shopper saw it and did not touch it since. ``click_effects`` is
+    the power of the ratio of touches to expected touches that an item's utility is multiplied by; 0: none.
     """
 
     steps: tuple[PolicyStep, ...] = (
@@ -234,6 +238,7 @@ class PolicyConfig(Config):
     offer_again: OfferAgain = "due"
     fatigue: Annotated[float, Field(ge=0, le=100)] = 0.5
     fatigue_half_life_s: Seconds = 86_400.0
+    click_effects: Share = 1.0
     length: Size = 20
     intent_weights: dict[Intent, Weight] = UTILITY
     brand_cap: Size = 6

@@ -23,8 +23,8 @@ CONTEXT_LETTERS = 8_000
 
 
 class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What is kept of a shelf until its impressions are attributed. ``chances`` are score, buy and look of each item,
-    float16 [n, 3]; ``ranked`` is what a feed was ranked by, its values by zlib."""
+    """What is kept of a shelf until its impressions are attributed. ``chances`` are score, buy, look and read of each
+    item, float16 [n, 4]; ``ranked`` is what a feed was ranked by, its values by zlib."""
 
     model: str
     arm: str
@@ -54,7 +54,7 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             items=[item.item_id for item in shelf.items],
             propensities=record.propensities,
             made_at=shelf.made_at,
-            chances=_halves([(item.score, item.buy, item.look) for item in shelf.items]).tobytes(),
+            chances=_halves([(item.score, item.buy, item.look, item.read) for item in shelf.items]).tobytes(),
             shopper=record.shopper or "",
             asked=record.asked,
             weights=record.weights,
@@ -87,7 +87,8 @@ class ShelfContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def view(self, impressions: tuple[AttributedImpression, ...]) -> View:
         """Impressions of this shelf with the model's predictions for their items."""
-        rows = np.frombuffer(self.chances, "<f2").reshape(-1, 3).astype(float).tolist()
+        columns = 3 if len(self.chances) == 6 * len(self.items) else 4  # earlier ones had no ``read``
+        rows = np.frombuffer(self.chances, "<f2").reshape(-1, columns).astype(float).tolist()
         chances = {item: Chances(*row) for item, row in zip(self.items, rows, strict=False)}
         return View(impressions, self.model, self.arm, self.query, self.made_at, chances, self.shopper)
 

@@ -6,7 +6,7 @@ Pure: takes commits and views, gives labelled values and alerts. Knows nothing o
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ from evaluator.metrics.rates import WINDOWS, RollingRates, Tally
 from evaluator.monitoring.registry import MonitorRegistry
 from streams.events.schema import Touch
 from streams.events.shelf import ShelfRecord
+from streams.features.click_effects import ClickEffects, Counts, Key, Shown
 from streams.telemetry.meter import Series
 
 T = TypeVar("T")
@@ -81,6 +82,8 @@ class LiveMetrics:
         Whether the monitors' state is loaded. Until it is, views wait, and shelves and items are not monitored.
     canary
         The running canary experiment, added up over all partitions.
+    effects
+        Touches beside expected touches of items, by partition; of those whose earlier counts are loaded.
 
     Examples
     --------
@@ -97,12 +100,14 @@ class LiveMetrics:
     (1, 0, 0.0)
     """
 
-    def __init__(self, config: EvaluatorConfig, items: Items) -> None:
+    def __init__(self, config: EvaluatorConfig, items: Items, effects_half_life_s: float = 86_400.0) -> None:
         self.rates, self.items = RollingRates(), items
         self.measures = HourlyMetrics(items)
         self.monitors = MonitorRegistry(config.monitor_rules())
         self.monitoring = False
         self.canary = CanaryExperiment(int(config.experiment_block_s * 1_000))
+        self.effects: dict[int, ClickEffects] = {}
+        self._half_life_ms = effects_half_life_s * 1000
         self._waiting: ReorderBuffer[View] = ReorderBuffer(MOST_WAITING)
         self._measured: list[Series] = []
         self._measured_at = -math.inf
@@ -117,6 +122,21 @@ class LiveMetrics:
         self.measures.update(views)
         for view in views:
             self._waiting.put(view.ts, view)
+
+    def load_effects(self, partition: int, counts: Mapping[Key, Counts]) -> None:
+        """Go on counting the touches of a partition's items from these counts."""
+        self.effects[partition] = ClickEffects(self._half_life_ms, counts)
+
+    def update_effects(self, partition: int, views: Iterable[View]) -> None:
+        """Count what of a partition's views was touched beside what the model expected."""
+        if (effects := self.effects.get(partition)) is None:
+            return
+        for view in views:
+            for one in view.impressions:
+                if (chances := view.chances.get(one.item_id)) is not None:
+                    brand = self.items.brand(one.item_id)
+                    place = view.ts, one.surface, one.position
+                    effects.update(Shown(*place, one.item_id, brand, chances.touch, one.intent != "ignore"))
 
     def monitor(self, until: float) -> None:
         """Give the monitors the views from before ``until`` (ms), in order of time.

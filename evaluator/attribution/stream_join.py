@@ -28,7 +28,7 @@ from evaluator.metrics.impression import AttributedImpression
 from evaluator.metrics.rates import WINDOWS, RollingRates
 from models.store.slots import Slot
 from streams.clock import wall_ms
-from streams.config import BotsConfig, EventsConfig
+from streams.config import BotsConfig, EventsConfig, StateConfig
 from streams.events.bots import REASONS
 from streams.events.decode import Refusal, decode_event, refuse
 from streams.events.schema import AnyEvent, Touch
@@ -39,6 +39,7 @@ from streams.kafka.record import Record, Send, Sent
 from streams.kafka.topics import Topics
 from streams.redis import connection
 from streams.redis.retry import RedisRetry
+from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter, Series
 
 log = logging.getLogger(__name__)
@@ -53,14 +54,8 @@ INFRASTRUCTURE_ERRORS = (*KAFKA_ERRORS, OSError, OutpacedError, *connection.ERRO
 Numbered = tuple[int, AnyEvent | None]
 """An event with its offset; None for a record that cannot be read."""
 Take = Callable[[Partition], list[AttributedImpression]]
-Forgotten = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 ReadAgain = Callable[[int, int, int | None], AsyncGenerator[Sequence[Record]]]
 """Reads a partition's events from an offset up to before another; without the other up to the partition's end."""
-
-
-async def nobody(_: Sequence[str]) -> Mapping[str, int]:
-    """No shopper was forgotten."""
-    return {}
 
 
 class StreamJoin:
@@ -81,8 +76,9 @@ class StreamJoin:
         Called after each commit. After a pause of a night a batch takes many commits, which must not look like a stall.
     clock
         The time, epoch milliseconds, where no record has one.
-    forgotten
-        Which of some shoppers were forgotten, and up to when (ms): what they saw until then gives no example.
+    state
+        What workers keep: which shoppers were forgotten, and up to when, as what they saw until then gives no example;
+        and the click effects that were counted before. Without it nobody was forgotten and nothing was counted.
 
     Attributes
     ----------
@@ -108,7 +104,7 @@ class StreamJoin:
         bots: BotsConfig | None = None,
         progress: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = wall_ms,
-        forgotten: Forgotten = nobody,
+        state: StateStore | None = None,
     ) -> None:
         self.store, self.send, self.meter, self.topics = store, send, meter, topics
         self.config, self.events, self.bots = config, events, bots
@@ -117,7 +113,9 @@ class StreamJoin:
         self.rules = JoinWindow(int(config.window_s * 1000), int(config.grace_s * 1000))
         self.retry = RedisRetry()
         self.partitions: dict[int, Partition] = {}
-        self.metrics = LiveMetrics(config, items)
+        self.metrics = LiveMetrics(
+            config, items, (StateConfig() if state is None else state.config).effects_half_life_s
+        )
         self.assigned: set[int] = set()
         self._idle: set[int] = set()
         self._slot_known = False
@@ -126,7 +124,7 @@ class StreamJoin:
         self._loading = asyncio.Lock()
         self._last_records: dict[int, float] = {}
         self._measured_until: dict[int, int] = {}
-        self._clock, self._forgotten = clock, forgotten
+        self._clock, self._state = clock, state
         self._revoked = False
 
     async def process(self, records: Sequence[Record]) -> Sent:
@@ -241,6 +239,7 @@ class StreamJoin:
         self._idle.clear()
         self._last_records.clear()
         self.metrics.rates = RollingRates()
+        self.metrics.effects.clear()
 
     def gauges(self) -> dict[str, float]:
         """Counts of the partitions, and of alerts."""
@@ -317,8 +316,9 @@ class StreamJoin:
         """The commit without examples of shoppers that were forgotten since. They stay in the rates, which name
         nobody."""
         shoppers = sorted({one.shopper for one in commit.examples})
-        if not shoppers or not (gone := await self.retry.until_done(partial(self._forgotten, shoppers))):
+        if self._state is None or not shoppers:
             return commit
+        gone = await self._state.forgotten(shoppers)
         kept = [one for one in commit.examples if one.ts > gone.get(one.shopper, -1)]
         for name in ("closed", "examples.forgotten"):
             self.meter.count(name, len(commit.examples) - len(kept))
@@ -361,6 +361,8 @@ class StreamJoin:
             if self._slot_known:
                 partition.canary.hold(self._slot)
             self.metrics.count(rates)
+            if self._state is not None:
+                self.metrics.load_effects(number, (await self._state.effects(number)).get(number, {}))
             unsent = await self.retry.until_done(lambda: self.store.examples(number))
             try:
                 missed = await self._take_missed(number, partition, before, broken)
@@ -455,5 +457,7 @@ class StreamJoin:
             if view.made_at is not None:
                 self.meter.time("freshness", view.ts - view.made_at)
         self.metrics.count(commit.rates)
-        self.metrics.update([view for view in views if view.ts >= self._measured_until.get(number, 0)])
+        new = [view for view in views if view.ts >= self._measured_until.get(number, 0)]
+        self.metrics.update(new)
+        self.metrics.update_effects(number, new)
         self._update_monitors()

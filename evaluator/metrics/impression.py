@@ -55,11 +55,17 @@ class AttributedImpression:
 
 
 class Chances(NamedTuple):
-    """The model's prediction for an item: its utility, and the probabilities of a purchase and of a look."""
+    """The model's prediction for an item: its utility, and the probabilities of a purchase, a look and a read."""
 
     score: float
     buy: float
     look: float
+    read: float = 0.0
+
+    @property
+    def touch(self) -> float:
+        """The probability of anything but ``ignore``."""
+        return self.buy + self.look + self.read
 
 
 @dataclass(frozen=True, slots=True)

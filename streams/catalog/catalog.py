@@ -58,6 +58,10 @@ class Names:
         """The number of a name, new or known."""
         return self._numbers.setdefault(name, len(self._numbers)) if name else -1
 
+    def find(self, name: str) -> int:
+        """The number of a known name; -1 for another."""
+        return self._numbers.get(name, -1)
+
 
 class Catalog:
     """The items of one shop in one worker.
@@ -91,7 +95,7 @@ class Catalog:
         self.since = np.zeros(1024, dtype=np.int64)
         self.changes = 0
         self.foreign = 0
-        self._brands, self._groups = Names(), Names()
+        self.brands, self._groups = Names(), Names()
         self._slots: dict[str, int] = {}
         self._items: list[Item | None] = []
         self._origins: dict[str, Origin] = {}
@@ -252,7 +256,7 @@ class Catalog:
             self._origins[item.item_id] = origin
         self.live[slot] = True
         self.in_stock[slot] = item.in_stock
-        self.brand[slot] = self._brands.number(item.brand)
+        self.brand[slot] = self.brands.number(item.brand)
         self.group[slot] = self._groups.number(item.group_id or "")
         self.price[slot] = np.nan if item.price is None else item.price
         self.attributes.put(slot, item)

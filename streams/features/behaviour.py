@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from streams.features.click_effects import Effects
 from streams.features.item_model import LINEAR_OWN, Anchors, ItemModel, recent
 from streams.features.items import (
     BUYERS,
@@ -156,12 +157,15 @@ class Behaviour:
         By place.
     pairs
         Items touched in one visit.
+    effects
+        Touches of shown items beside what the model expected.
     """
 
     def __init__(self, items: ItemStatistics | None = None, pairs: Rows | None = None) -> None:
         self.items = ItemStatistics() if items is None else items
         self.pairs = Pairs() if pairs is None else pairs
         self.lists = Lists()
+        self.effects = Effects({}, {})
 
     def refresh(self) -> None:
         """Compute what is the same for all shoppers. All demand falls alike, so its order is the same at any time."""

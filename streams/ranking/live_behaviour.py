@@ -11,6 +11,7 @@ from cachetools import FIFOCache
 
 from streams.config import StateConfig
 from streams.features.behaviour import Behaviour
+from streams.features.click_effects import Effects
 from streams.features.items import Floats, Places
 from streams.redis.store import StateStore
 
@@ -77,6 +78,11 @@ class LiveBehaviour:
             for place, parts in zip(items.places(list(found)).tolist(), found.values(), strict=True):
                 items.put(place, parts)
         self.behaviour.refresh()
+
+    async def refresh_effects(self, now_ms: int) -> None:
+        """Read the touches beside expected touches of items and brands."""
+        parts = (await self.store.effects()).values()
+        self.behaviour.effects = Effects.of(parts, now_ms, self.config.effects_half_life_s * 1000)
 
     async def read(self, wanted: Iterable[str], now_ms: int) -> None:
         """Read rows of items seen together that are not fresh, the first ones first."""

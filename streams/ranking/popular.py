@@ -48,11 +48,14 @@ class PopularShelves:
 
     async def run(self) -> None:
         """Refresh until cancelled: counts every ``trend_refresh_s``, popular shelves every ``popular_refresh_s``."""
-        written = 0.0
+        written = looked = 0.0
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.config.state.trend_refresh_s)
             await self.refresh(wall_ms())
+            if self.config.policy.click_effects and loop.time() - looked >= self.config.state.effects_refresh_s:
+                await self.behaviour.refresh_effects(wall_ms())
+                looked = loop.time()
             if loop.time() - written >= self.config.shelf.popular_refresh_s:
                 await self.popular(wall_ms())
                 written = loop.time()

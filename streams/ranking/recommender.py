@@ -20,6 +20,7 @@ from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
 from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
+from streams.features.click_effects import Effects
 from streams.features.own import OwnItems
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
@@ -158,6 +159,8 @@ class Recommender:
         self._alignment = Alignment(catalogue, self.behaviour.items)
         self.policy = pipeline(config.policy)
         self._popularity = np.zeros(0, dtype=np.float32)
+        self._effects = np.ones(0, np.float32)
+        self._effects_of: Effects | None = None
         self._intent_weights: dict[str, float] = dict[str, float](config.policy.intent_weights.items())
 
     def recommend(
@@ -211,6 +214,7 @@ class Recommender:
         """
         self.catalogue, self.scorer, self.queries, self.feeds = catalogue, scorer, queries, feeds
         self._alignment = Alignment(catalogue, self.behaviour.items)
+        self._effects_of = None
         self.refresh(now_ms)
 
     def refresh(self, now_ms: int) -> None:
@@ -222,6 +226,20 @@ class Recommender:
             slot = self.catalogue.slot(item_id)
             if slot is not None:
                 self._popularity[slot] = score / top
+        if self.behaviour.effects is not self._effects_of:
+            self._effects, self._effects_of = self._click_effects(), self.behaviour.effects
+
+    def _click_effects(self) -> NDArray[np.float32]:
+        """By slot, what an item's utility is multiplied by for the touches that the scorer does not expect."""
+        catalogue, effects = self.catalogue, self.behaviour.effects
+        found = np.ones(len(catalogue.live), np.float32)
+        for brand, of_brand in effects.brands.items():
+            if (number := catalogue.brands.find(brand)) >= 0:
+                found[catalogue.brand[: len(found)] == number] = of_brand
+        for item_id in effects.items:
+            if (slot := catalogue.slot(item_id)) is not None:
+                found[slot] = effects.item(item_id, catalogue.item(slot).brand)
+        return found**self.config.policy.click_effects
 
     def _context(self, request: RankRequest) -> _Context:
         catalogue = self.catalogue
@@ -355,6 +373,9 @@ class Recommender:
         request, slots = context.request, _candidates(context).slots
         if len(self._popularity) < len(self.catalogue.live):  # the catalogue grew since
             self._popularity = np.pad(self._popularity, (0, len(self.catalogue.live) - len(self._popularity)))
+        if len(self._effects) < len(self.catalogue.live):
+            grown = len(self.catalogue.live) - len(self._effects)
+            self._effects = np.pad(self._effects, (0, grown), constant_values=1.0)
         return ScoreRequest(
             candidates=slots,
             query=self.queries.get(request.query).encoded if request.query else None,
@@ -371,9 +392,11 @@ class Recommender:
             request, candidates = context.request, _candidates(context)
             context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
             worth = utility(rows, self._intent_weights)
+            effects = self._effects[candidates.slots]
+            worth = worth * effects
             if context.by_behaviour is not None:
                 bought = len(request.shopper.bought)
-                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
+                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought, effects=effects)
             context.not_again = self._not_again(context, now_ms)
             rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
             facts.append(

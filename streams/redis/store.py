@@ -9,6 +9,7 @@ why anything is written.
 import hashlib
 import logging
 import math
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -17,11 +18,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from streams.clock import wall_ms
 from streams.config import BotsConfig, StateConfig
 from streams.events.schema import AnyEvent
 from streams.features import shopper as memory
+from streams.features.click_effects import Counts, Key
 from streams.features.items import WIDTH
 from streams.features.own import MOST_VISITS
 from streams.features.shopper import shard
@@ -50,6 +53,11 @@ SHOWN_KEPT = 512
 COMPACT = 127
 """The most items seen together with one that stay a listpack. With more than 128 (``zset-max-listpack-entries``) Redis
 makes a sorted set a skiplist, of ten times the bytes, and leaves it one however many are removed."""
+
+EFFECTS = own(0, "effects")
+"""A hash of what is counted of shown items: by partition and what it is of, the counts and their time."""
+
+_COUNTS = struct.Struct("<ddq")
 
 NUMBER_DIGITS = 16
 """The most digits of a shelf's number; a longer value, or one that is not a number, is not ours."""
@@ -208,6 +216,40 @@ class StateStore:
         for (bucket, segment), counts in zip(wanted, await self._top(names, self.config.trend_items), strict=True):
             found.setdefault(bucket, {})[segment] = {item: int(count) for item, count in counts.items()}
         return found
+
+    async def effects(self, partition: int | None = None) -> dict[int, dict[Key, Counts]]:
+        """What is counted of shown items by each partition of the events, or by one of them. Entries that are not ours
+        are left out."""
+        wanted = "*" if partition is None else f"{partition} *"
+
+        async def scan() -> list[tuple[bytes, bytes]]:
+            return [entry async for entry in self.client.hscan_iter(EFFECTS, match=wanted, count=1_000)]
+
+        found: dict[int, dict[Key, Counts]] = {}
+        for name, value in await self._replaced(EFFECTS, scan) or ():
+            parts = name.decode("utf-8", "replace").split(" ", 2)
+            if len(parts) == 3 and parts[0].isdecimal() and len(value) == _COUNTS.size:
+                counts = Counts(*_COUNTS.unpack(value))
+                if 0 <= counts.expected < math.inf and 0 <= counts.touched < math.inf:
+                    found.setdefault(int(parts[0]), {})[Key(parts[1], parts[2])] = counts
+        return found
+
+    async def put_effects(self, partition: int, counts: Mapping[Key, Counts], dropped: Sequence[Key]) -> None:
+        """Write what a partition counts of shown items, and remove what it has dropped."""
+        rows: dict[Any, Any] = {f"{partition} {key.kind} {key.name}": _COUNTS.pack(*one) for key, one in counts.items()}
+        gone = [f"{partition} {key.kind} {key.name}" for key in dropped]
+
+        async def send() -> None:
+            async with self.client.pipeline(transaction=False) as pipe:
+                if rows:
+                    pipe.hset(EFFECTS, mapping=rows)
+                if gone:
+                    pipe.hdel(EFFECTS, *gone)
+                pipe.expire(EFFECTS, self.config.ttl_s)
+                await pipe.execute()
+
+        if rows or gone:
+            await self._replaced(EFFECTS, send)
 
     async def forgotten(self, shoppers: Sequence[str]) -> dict[str, int]:
         """Those of some shoppers that were forgotten, and up to when (epoch ms): events until then are ignored."""
@@ -455,6 +497,17 @@ class StateStore:
 
     def _numbered(self, number: str) -> str:
         return own(int(number) % self.config.shards, "numbered", number)
+
+    async def _replaced(self, key: str, send: Callable[[], Awaitable[T]]) -> T | None:
+        """Send commands about one key. If it holds another kind of value, that is removed and nothing is returned."""
+        try:
+            return await self.retry.until_done(send)
+        except ResponseError as error:
+            if not wrong_kind(error):
+                raise
+            log.error("Redis holds another kind of value under %s, which is removed", key)
+            await self.retry.until_done(lambda: self.client.delete(key))
+            return None
 
     async def _with_retry(self, send: Callable[[Any], Awaitable[T]]) -> T:
         return await self.retry.until_done(lambda: self._scripts.run(send))

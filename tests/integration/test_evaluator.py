@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from streams.config import EventsConfig, KafkaConfig, TopicsConfig
 from streams.events.decode import decode_event
 from streams.events.schema import AnyEvent
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord, encoder
+from streams.redis.store import EFFECTS
 from streams.telemetry.meter import Snapshot
 from tests.clicks import browsing
 from tests.shop import Shop, until
@@ -319,6 +321,37 @@ def test_two_evaluators_share_the_partitions_and_hand_them_over(shop: Shop) -> N
     shop.start("evaluator-1", "evaluator")
     until(lambda: sharing(shop) == 2)
     until(lambda: shown(shop) == wanted.total(), lambda: f"{shown(shop)} of {wanted.total()}: each counts once")
+
+
+def test_touches_beside_expected_ones_are_counted_through_a_kill(shop: Shop) -> None:
+    shop.env["LIVESHELF_STATE__EFFECTS_HALF_LIFE_S"] = str(9 * 365 * 86_400)
+    now, total, touched = wall_ms(), 0, 0
+    shelves = [made_shelf(f"s{number}") for number in range(50)]
+    shop.produce(shop.topics.shelves, [(record.shelf.shelf_id, encoder.encode(record)) for record in shelves])
+    for hours in (5, 2):
+        shop.start("evaluator-1", "evaluator")
+        until(lambda: shelves_read(shop) == len(shelves))
+        events = [
+            (ts, user, value.replace(b'"event_id": "', b'"event_id": "%d.' % hours))
+            for ts, user, value in visits(200, seed=hours, start=now - hours * 3_600_000)
+        ]
+        shop.produce(shop.topics.events, [(user, value) for _, user, value in events])
+        close(shop, events)
+        wanted = offline(events)
+        total += wanted.total()
+        touched += sum(count for (*_, intent), count in wanted.items() if intent != "ignore")
+        whole = pytest.approx((0.3 * total, touched), rel=1e-3)
+        until(
+            lambda whole=whole: counted_places(shop) == whole,  # type: ignore[misc]
+            lambda whole=whole: f"{counted_places(shop)} instead of {whole}",  # type: ignore[misc]
+        )
+        shop.kill("evaluator-1")
+
+
+def counted_places(shop: Shop) -> tuple[float, float]:
+    """Expected touches and touches of all places on pages."""
+    rows = [struct.unpack("<ddq", value) for name, value in shop.redis.hgetall(EFFECTS).items() if b" place " in name]
+    return sum(expected for expected, *_ in rows), sum(touches for _, touches, _ in rows)
 
 
 def latest(shop: Shop) -> list[Snapshot]:

@@ -1,9 +1,13 @@
 """What an impression was shown for, and the example that it makes."""
 
+import msgspec
+import numpy as np
+
+from evaluator.attribution.example import ShelfContext
 from evaluator.attribution.labels import RECENT, Context, Contexts, example
 from evaluator.metrics.impression import AttributedImpression
 from streams.events.schema import Click, Read, Search
-from streams.events.shelf import Shelf, ShelfRecord
+from streams.events.shelf import Shelf, ShelfItem, ShelfRecord
 from streams.redis import keys
 
 TEXTS = {name: f"Text of {name}" for name in ("a", "b", "c")}
@@ -82,3 +86,21 @@ def test_memory_is_bounded() -> None:
     for number in range(10):
         contexts.update(Click(event_id=f"x{number}", ts=number, user_id="u", item_id="a"))
     assert len(contexts._touched) == 2 and len(contexts._touched["u"]) == 3
+
+
+def test_a_view_has_all_the_models_probabilities_and_those_of_an_earlier_release() -> None:
+    shelf = Shelf(
+        shelf_id="s",
+        surface="feed",
+        model="m",
+        arm="a",
+        made_at=1,
+        event_ts=1,
+        items=[ShelfItem(name, 2.0, 0.125, 0.25, 0.5, "vector") for name in "ab"],
+    )
+    context = ShelfContext.of(ShelfRecord(key="k", shopper="u", query=None, shelf=shelf, propensities=[1.0, 1.0]))
+    chances = context.view((closed(),)).chances["b"]
+    assert chances == (2.0, 0.125, 0.5, 0.25) and chances.touch == 0.875
+    rows = np.frombuffer(context.chances, "<f2").reshape(2, 4)
+    earlier = msgspec.structs.replace(context, chances=rows[:, :3].tobytes())
+    assert earlier.view((closed(),)).chances["b"] == (2.0, 0.125, 0.5, 0.0)

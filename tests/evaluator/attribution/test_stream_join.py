@@ -22,7 +22,7 @@ from evaluator.attribution.stream_join import StreamJoin
 from evaluator.config import EvaluatorConfig
 from evaluator.metrics.impression import View
 from streams.clock import BY_BROKER, wall_ms
-from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
+from streams.config import EventsConfig, KafkaConfig, StateConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import AnyEvent
 from streams.kafka import dead_letters, topics
 from streams.kafka.dead_letters import DeadLetterWriter
@@ -30,6 +30,7 @@ from streams.kafka.producer import Producer
 from streams.kafka.record import Record
 from streams.kafka.topic_reader import contents
 from streams.kafka.topics import Topics
+from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
 
 pytestmark = pytest.mark.integration
@@ -68,8 +69,9 @@ def state(
     async def gone(*_: int) -> bool:
         return False
 
-    async def gone_shoppers(_: Sequence[str]) -> Mapping[str, int]:
-        return forgotten or {}
+    class Forgetting(StateStore):
+        async def forgotten(self, shoppers: Sequence[str]) -> dict[str, int]:
+            return {one: until for one, until in (forgotten or {}).items() if one in shoppers}
 
     async def read_again(_: int, first: int, before: int | None) -> AsyncGenerator[Sequence[Record]]:
         assert before is not None
@@ -87,7 +89,7 @@ def state(
                     join = StreamJoin(
                         store, send, meter, Topics(config.prefix), EvaluatorConfig(), streams.events, Items(), 1,
                         DeadLetterWriter(send, config), gone, read_again, None, progress, clock,
-                        gone_shoppers,
+                        Forgetting(client, StateConfig()),
                     )  # fmt: skip
                 if meanwhile is not None and number == len(batches) - 1:
                     await meanwhile(join, client)

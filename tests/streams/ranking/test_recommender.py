@@ -15,6 +15,7 @@ from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import Item
 from streams.events.shelf import ShelfRecord
 from streams.features.behaviour import PAIRED_OWN
+from streams.features.click_effects import Counts, Effects
 from streams.features.items import ItemStatistics
 from streams.features.own import ROW
 from streams.features.pairs import Pairs
@@ -84,6 +85,39 @@ def test_the_same_event_makes_the_same_shelf(recommender: Recommender) -> None:
     assert shelf(recommender, ask) == shelf(recommender, ask)
     other = RankRequest("feed", "e2", 5, "u", ask.shopper)
     assert shelf(recommender, other).shelf.shelf_id != shelf(recommender, ask).shelf.shelf_id
+
+
+def test_what_is_touched_more_than_the_scorer_expects_moves_up(catalogue: Catalog) -> None:
+    ask = RankRequest("search", "e", 5, query="hdmi cable")
+    recommender = made_for(catalogue, StreamsConfig(policy=PolicyConfig(exploration=0.0)))
+    before = shelf(recommender, ask)
+    last, first = shown(before)[-1], shown(before)[0]
+    recommender.behaviour.effects = Effects({}, {last: Counts(1.0, 400.0, NOW)})
+    recommender.refresh(NOW)
+    after = shelf(recommender, ask)
+    assert shown(after)[0] == last and shown(after)[1] == first
+    of = {item.item_id: item for item in after.shelf.items}
+    same = next(item for item in before.shelf.items if item.item_id == last)
+    assert of[last].look == same.look, "the model's probabilities stay what they are"
+    assert of[last].score == pytest.approx(same.score * 404 / 5, rel=1e-3)
+    off = made_for(catalogue, StreamsConfig(policy=PolicyConfig(exploration=0.0, click_effects=0.0)))
+    off.behaviour.effects = recommender.behaviour.effects
+    off.refresh(NOW)
+    assert shown(shelf(off, ask)) == shown(before)
+
+
+def test_a_brand_out_of_fashion_moves_down_in_every_catalogue_that_serves(catalogue: Catalog) -> None:
+    ask = RankRequest("search", "e", 5, query="hdmi cable")
+    recommender = made_for(catalogue, StreamsConfig(policy=PolicyConfig(exploration=0.0)))
+    brand = catalogue.item(catalogue.slot("hdmi") or 0).brand
+    recommender.behaviour.effects = Effects({brand: 0.01}, {})
+    recommender.refresh(NOW)
+    of_brand = [catalogue.item(catalogue.slot(one) or 0).brand == brand for one in shown(shelf(recommender, ask))]
+    assert brand and of_brand == sorted(of_brand) and True in of_brand and False in of_brand
+    recommender.serve(catalogue, recommender.scorer, recommender.queries, recommender.feeds, NOW)
+    assert [
+        catalogue.item(catalogue.slot(one) or 0).brand == brand for one in shown(shelf(recommender, ask))
+    ] == of_brand
 
 
 def test_a_feed_is_near_what_was_touched_and_without_what_was_bought(recommender: Recommender) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import math
+import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from streams.clock import wall_ms
 from streams.config import BotsConfig, RedisConfig, StateConfig
 from streams.events.schema import AnyEvent, Cart, Click, Impression, Purchase, Read, Review, Search, normalise
 from streams.events.shelf import Shelf, ShelfItem, encoder
+from streams.features.click_effects import Counts, Key
 from streams.features.items import DAY_MS, HALF_LIVES, NEW_HALF_LIVES, ItemStatistics, forward, visit_weight
 from streams.features.own import ROW, Memory
 from streams.features.shopper import CODES, SEPARATOR, Shopper, Uncounted, remembered
@@ -29,7 +31,7 @@ from streams.ranking.feeds import own_items
 from streams.redis.connection import connect
 from streams.redis.keys import own
 from streams.redis.retry import passing
-from streams.redis.store import SHOWN_KEPT, StateStore, most_together
+from streams.redis.store import EFFECTS, SHOWN_KEPT, StateStore, most_together
 from tests.logged import logged
 from tests.shop import HANG_S, near
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
@@ -799,3 +801,28 @@ def test_a_change_from_no_time_hides_no_other(redis_db: str, score: str) -> None
         return (await store.changed(since))[0]
 
     assert "i" in told(redis_db, SMALL, work)
+
+
+def test_click_effects_come_back_as_they_were_written_and_junk_is_left_out(redis_db: str) -> None:
+    mine = {Key("item", "a b {x}:é"): Counts(1.25, 3.0, 17), Key("place", "feed.0"): Counts(9.0, 0.0, 18)}
+
+    async def work(store: StateStore) -> tuple[Any, ...]:
+        await store.put_effects(3, mine, [])
+        await store.put_effects(31, {Key("brand", "B"): Counts(2.0, 1.0, 5)}, [])
+        for name, value in ((b"3 item x", b"short"), (b"x item y", b"8" * 24), (b"3", b"8" * 24), (b"\xff", b"")):
+            await store.client.hset(EFFECTS, name, value)
+        await store.client.hset(EFFECTS, "3 item nan", struct.pack("<ddq", math.nan, 1.0, 1))
+        every, one = await store.effects(), await store.effects(3)
+        await store.put_effects(3, {}, [Key("item", "a b {x}:é")])
+        left = await store.effects(3)
+        await store.client.delete(EFFECTS)
+        await store.client.set(EFFECTS, "of another kind")
+        broken = await store.effects()
+        await store.client.set(EFFECTS, "of another kind")
+        await store.put_effects(3, mine, [])
+        await store.put_effects(3, mine, [])
+        return every, one, left, broken, await store.effects()
+
+    every, one, left, broken, healed = told(redis_db, SMALL, work)
+    assert every == {3: mine, 31: {Key("brand", "B"): Counts(2.0, 1.0, 5)}} and one == {3: mine}
+    assert left == {3: {Key("place", "feed.0"): Counts(9.0, 0.0, 18)}} and broken == {} and healed == {3: mine}
