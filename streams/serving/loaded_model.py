@@ -7,8 +7,10 @@ Knows the models and their store; nothing of Kafka, nor of when one loaded model
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from models import check
+from models.conventions import Conventions, conventions
 from models.encoder import Encoder
 from models.factory import build
 from models.scorer import Scorer
@@ -45,6 +47,11 @@ class LoadedModel:
         return self.parts.version or UNTRAINED
 
     @property
+    def reads(self) -> tuple[str, Path | None, Conventions]:
+        """What two models must have in common to share an encoder."""
+        return self.parts.weights, self.parts.adapter, self.encoder.conventions
+
+    @property
     def name(self) -> str:
         """The version's id, or the name of the weights if it has no version."""
         return self.parts.version or self.parts.weights
@@ -59,7 +66,7 @@ def fetch(version: str, model: ModelConfig) -> Parts:
         When there is no such version, or a file of it is missing or damaged.
     """
     if version == UNTRAINED:
-        return Parts(architecture=model.architecture, weights=model.weights)
+        return Parts(architecture=model.architecture, weights=model.weights, said=model.said)
     return parts(ModelStore(model.store), version)
 
 
@@ -77,8 +84,8 @@ def load(chosen: Parts, model: ModelConfig, loaded: Sequence[LoadedModel] = ()) 
     models.weights.WeightsError
         When a part is damaged, the parts do not fit each other, or they fail a check, as the message says.
     """
-    wanted = chosen.weights, chosen.adapter
-    same = next((other for other in loaded if (other.parts.weights, other.parts.adapter) == wanted), None)
+    wanted = chosen.weights, chosen.adapter, conventions(chosen.weights, resolve(chosen.weights), chosen.said)
+    same = next((other for other in loaded if other.reads == wanted), None)
     folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
     for folder in (chosen.head, chosen.cross_encoder, *folders):
         if folder is not None:
@@ -155,4 +162,5 @@ def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:
         device=model.device,
         engine=model.engine,
         adapter=chosen.adapter,
+        said=chosen.said,
     )
