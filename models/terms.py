@@ -52,9 +52,10 @@ _UNITS = {
     "tb": "tb terabyte",
 }
 _UNIT = {name: unit for unit, names in _UNITS.items() for name in names.split()}
-_FRACTION = r"(?:(?P<whole>\d+)[ -]+)?(?P<above>\d+)/(?P<below>\d+)"
+_FRACTION = r"(?:(?P<whole>\d{1,6})[ -]+)?(?P<above>\d{1,6})/(?P<below>\d{1,6})"
 _NAMES = "|".join(sorted(map(re.escape, _UNIT), key=len, reverse=True))
-_MEASURE = re.compile(rf"(?<![\d.,/])(?:{_FRACTION}|(?P<number>\d+(?:[.,]\d+)?))[ -]?(?P<unit>{_NAMES})s?(?![a-z\d])")
+_DECIMAL = r"(?P<number>\d{1,9}(?:[.,]\d{1,9})?)"
+_MEASURE = re.compile(rf"(?<![\d.,/])(?:{_FRACTION}|{_DECIMAL})[ -]?(?P<unit>{_NAMES})s?(?![a-z\d])")
 _PART = re.compile(r"[a-z]+|\d+")
 
 
