@@ -34,6 +34,7 @@ from models.item_store import ItemStore
 from models.late_interaction import LateInteractionScorer
 from models.measures.ranking import rank_correlation
 from models.scorer import ScoreRequest, utility
+from models.training.batches import FrozenItems
 from models.training.config import TrainConfig
 from models.training.examples import expected_level
 from models.training.figures import figures, probabilities
@@ -143,7 +144,9 @@ def english(encoder: Encoder, limit: int, seed: int = 0) -> list[Row]:
     held = max(1, int(len(train) * HELD))
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(encoder, TrainConfig(method="head", folder=Path(folder), report_to=(), evaluations=1, progress=False))
+        items = FrozenItems(encoder, {one.item for one in (*train, *dev)})
+        config = TrainConfig(method="head", folder=Path(folder), report_to=(), evaluations=1, progress=False)
+        run = Run(encoder, config, items=items)
         trained = run.train(train[:-held], train[-held:])
         for scorer, tower in (("untrained", run.tower()), ("head", trained.tower)):
             logits, labels = run.logits(tower, dev)
@@ -222,7 +225,7 @@ def run_arm(preset: str, weights: str, limit: int, count: int) -> list[Row]:
 @smoke(limit=40, count=10)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
-    limit: Annotated[int, typer.Option(help="Home Depot's pairs to train a head on; 0 leaves English out.")] = 10_000,
+    limit: Annotated[int, typer.Option(help="Home Depot's pairs to train a head on; 0 leaves English out.")] = 4_000,
     count: Annotated[int, typer.Option("--queries", help="Queries, at most.")] = 100,
     multilingual: Annotated[
         str | None, typer.Option(envvar="LIVESHELF_MULTILINGUAL", help="The model's folder.")

@@ -115,6 +115,8 @@ class Encoder:
         Changes whenever encoded queries would change, also with the adapter.
     engine
         The engine in use, never ``"auto"``.
+    folder
+        Where the weights are.
     config
         The model's configuration.
     conventions
@@ -154,7 +156,7 @@ class Encoder:
         adapter: Path | None = None,
         said: Conventions = UNSAID,
     ) -> None:
-        self._folder = folder = resolve(weights)
+        self.folder = folder = resolve(weights)
         self.weights = weights
         self.adapter = adapter
         self.device = choose_device(device)
@@ -191,7 +193,7 @@ class Encoder:
         since one of 250,000 pieces takes ten seconds and 0.6 GB that way."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self._folder)
+        return AutoTokenizer.from_pretrained(self.folder)
 
     def _load(self, folder: Path) -> Any:
         model: Any = load(folder, self.dtype, self._filed)
@@ -271,8 +273,9 @@ class Encoder:
         >>> found.owner.tolist(), found.text
         ([0, 0, 0, 1, 1], 'gardenhose 5ft')
         """
-        split = self._split(texts, self._queries._replace(limit=limit))
-        return [Words.of(_readable(text), one.spans, one.known) for text, one in zip(texts, split, strict=True)]
+        short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
+        split = self._split(short, self._queries._replace(limit=limit))
+        return [Words.of(text, one.spans, one.known) for text, one in zip(short, split, strict=True)]
 
     def _encode(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
         """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given."""

@@ -7,10 +7,9 @@ Knows the models and their store; nothing of Kafka, nor of when one loaded model
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from models import check
-from models.conventions import Conventions, conventions
+from models.conventions import conventions
 from models.encoder import Encoder
 from models.factory import build
 from models.scorer import Scorer
@@ -47,11 +46,6 @@ class LoadedModel:
         return self.parts.version or UNTRAINED
 
     @property
-    def reads(self) -> tuple[str, Path | None, Conventions]:
-        """What two models must have in common to share an encoder."""
-        return self.parts.weights, self.parts.adapter, self.encoder.conventions
-
-    @property
     def name(self) -> str:
         """The version's id, or the name of the weights if it has no version."""
         return self.parts.version or self.parts.weights
@@ -84,8 +78,7 @@ def load(chosen: Parts, model: ModelConfig, loaded: Sequence[LoadedModel] = ()) 
     models.weights.WeightsError
         When a part is damaged, the parts do not fit each other, or they fail a check, as the message says.
     """
-    wanted = chosen.weights, chosen.adapter, conventions(chosen.weights, resolve(chosen.weights), chosen.said)
-    same = next((other for other in loaded if other.reads == wanted), None)
+    same = next((other for other in loaded if _same_encoder(other, chosen)), None)
     folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
     for folder in (chosen.head, chosen.cross_encoder, *folders):
         if folder is not None:
@@ -151,6 +144,14 @@ def examine(version: str, model: ModelConfig, champion: str | None = None) -> No
             check.within(candidate.engaged, before.engaged)
     except WeightsError as error:
         raise StoreError(f"{version} is refused: {error}. Train it again, or take another version.") from error
+
+
+def _same_encoder(loaded: LoadedModel, chosen: Parts) -> bool:
+    """Whether a loaded model's encoder is the one that these parts need."""
+    own, encoder = loaded.parts, loaded.encoder
+    return (own.weights, own.adapter) == (chosen.weights, chosen.adapter) and (
+        conventions(chosen.weights, encoder.folder, chosen.said) == encoder.conventions
+    )
 
 
 def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:
