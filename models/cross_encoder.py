@@ -40,7 +40,7 @@ class CrossEncoderScorer:
     Raises
     ------
     models.weights.WeightsError
-        When the weights are missing, or are a classifier whose number of labels is not four.
+        When the weights are missing, are no BERT model, or are a classifier whose number of labels is not four.
 
     Examples
     --------
@@ -66,6 +66,8 @@ class CrossEncoderScorer:
 
         folder = resolve(weights)
         config: Any = AutoConfig.from_pretrained(folder)
+        if config.model_type != "bert":
+            raise WeightsError(f"{weights} is a {config.model_type} model; the cross-encoder runs BERT models")
         trained = any("SequenceClassification" in name for name in config.architectures or ())
         if trained and config.num_labels != len(INTENTS):
             raise WeightsError(f"{weights} classifies into {config.num_labels} labels, not {len(INTENTS)}")

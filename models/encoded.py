@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.trigrams import WORDS, TrigramBits, trigrams  # noqa: F401 (the last one for the examples)
 
-FORMAT = 4
+FORMAT = 5
 _HEADER = struct.Struct("<2sBxHHH")
 _MAGIC = b"LE"
 

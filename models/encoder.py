@@ -1,12 +1,14 @@
-"""Encodes texts with BERT: items to quantised token states, queries to float ones; also gives word pieces.
+"""Encodes texts with BERT: items to quantised token states, queries to float ones; also gives terms for an index.
 
-Knows a transformer and its tokenizer; nothing of scoring, storage or where texts come from.
+Knows a transformer, its tokenizer and its conventions; nothing of scoring, storage or where texts come from.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,22 +17,71 @@ from torch.nn.functional import normalize
 
 from models import cpu
 from models.adapter import is_prefix, lay_over
+from models.conventions import UNSAID, Conventions, conventions
+from models.embeddings import load
 from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
 from models.engines import EngineName
 from models.projection import orthogonal
-from models.reader import PackedReader, PrefixReader, Reader, batches
+from models.reader import PackedReader, PrefixReader, Reader, batches, first_position
+from models.terms import fold as fold_text
+from models.terms import grams, numbered, spaced
 from models.trigrams import trigrams
-from models.weights import PACKAGED, WeightsError, fingerprint, quiet, resolve, version
+from models.weights import PACKAGED, WeightsError, fingerprint, resolve, version
 from models.words import Words
 
 _Floats = npt.NDArray[np.float32]
 _Encoding = tuple[_Floats, _Floats, list[int]]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+KINDS = ("bert", "xlm-roberta")
+"""Kinds of models, as their configurations name them."""
+
+INITIAL = "\u2581"
+"""Stands before the first piece of a word in SentencePiece's vocabularies."""
+
+SAMPLE = (
+    *("red garden hose 20 m", "wireless mouse for laptops", "women's winter boots", "dark chocolate 100 g", "sofa"),
+    *("USB-C charging cable", "dog food with lamb", "LED light bulb", "children's bicycle", "men's running shoes"),
+    *("无线蓝牙耳机", "儿童保温杯 500毫升", "女士羽绒服", "电动牙刷", "办公椅", "绿茶 礼盒", "手机壳", "猫粮"),
+    *("Kaffeemaschine", "Gartenstuhl aus Holz", "Damenjacke wasserdicht", "Bohrmaschine 18 V", "Kinderbuch"),
+    *("炊飯器", "ワイヤレスイヤホン", "レディース スニーカー", "掃除機", "水筒", "子供用 リュック"),
+    *("zapatillas deportivas", "cafetera", "mochila escolar", "aceite de oliva", "lámpara de mesa", "toalla de baño"),
+    *(
+        "chaise de bureau",
+        "crème solaire",
+        "poêle antiadhésive",
+        "рюкзак",
+        "наушники",
+        "чайник",
+        "무선 이어폰",
+        "운동화",
+    ),
+    *("หม้อหุงข้าว", "รองเท้าผู้หญิง", "حقيبة ظهر", "bàn phím không dây", "sedia da giardino", "tapete de yoga"),
+)
+"""Texts of many shops and languages, whose mean is that of any text; changing them changes every centred vector."""
+
 # No real text has longer words on average; cutting here keeps a hostile text from costing tokenizer time.
 CHARACTERS_PER_TOKEN = 64
 LONGEST_PIECE = 100
 TOKEN_DIM = 156
+
+
+class _Split(NamedTuple):
+    """A text as token ids with the prefix and the special tokens, and of the tokens of the text itself: which they are,
+    where they begin and end in it, and whether the vocabulary knows them."""
+
+    ids: list[int]
+    content: list[int]
+    spans: list[tuple[int, int]]
+    known: list[bool]
+
+
+class _Side(NamedTuple):
+    """How one kind of texts is encoded."""
+
+    reader: Reader
+    prefix: str
+    limit: int
 
 
 class Encoder:
@@ -43,7 +94,7 @@ class Encoder:
     precision
         ``"auto"`` computes in bfloat16 if the processor (or CUDA) does so natively, else in float32.
     max_item_tokens, max_query_tokens
-        Word pieces kept of a text, besides the model's two special tokens.
+        Word pieces kept of a text, besides the prefix and the model's two special tokens.
     token_dim
         Width T to which items' token states are projected before they are stored; 0 keeps all of D.
     device
@@ -52,18 +103,24 @@ class Encoder:
         How it runs, as :func:`models.engines.compile` takes it.
     adapter
         Folder of a peft adapter for queries; items are encoded without it.
+    said
+        Conventions that count before those of the preset with this name and of the folder's files.
 
     Attributes
     ----------
     version
-        Changes whenever encoded items would change: with weights, tokenizer, item length, projection or storage
-        format; not with precision.
+        Changes whenever encoded items would change: with weights, tokenizer, conventions, item length, projection or
+        storage format; not with precision.
     query_version
         Changes whenever encoded queries would change, also with the adapter.
     engine
         The engine in use, never ``"auto"``.
+    folder
+        Where the weights are.
     config
         The model's configuration.
+    conventions
+        All of them, as they are in use.
     dim
         Width D of pooled vectors and of a query's token states.
     token_dim
@@ -72,7 +129,7 @@ class Encoder:
     Raises
     ------
     models.weights.WeightsError
-        When the weights do not exist, or are not of a BERT model.
+        When the weights do not exist, are of a model that is not supported, or cannot read texts of these lengths.
 
     Examples
     --------
@@ -82,8 +139,8 @@ class Encoder:
     >>> [item] = encoder.encode_items(["Red garden hose"])
     >>> item.tokens.shape, item.pooled.shape
     ((3, 156), (384,))
-    >>> encoder.word_pieces(["Gardening gloves!"])
-    [['gardening', 'gloves', '!']]
+    >>> encoder.word_pieces(["Gardening gloves!", "儿童 gloves"])
+    [['gardening', 'gloves', '!'], ['gloves', '儿童', '儿', '童']]
     """
 
     def __init__(
@@ -97,56 +154,74 @@ class Encoder:
         device: str = "cpu",
         engine: EngineName = "auto",
         adapter: Path | None = None,
+        said: Conventions = UNSAID,
     ) -> None:
-        from transformers import AutoConfig, AutoTokenizer
-
-        folder = resolve(weights)
-        kind = AutoConfig.from_pretrained(folder).model_type
-        if kind != "bert":
-            raise WeightsError(f"{weights} is a {kind} model; this encoder runs BERT models")
+        self.folder = folder = resolve(weights)
         self.weights = weights
         self.adapter = adapter
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.max_item_tokens = max_item_tokens
         self.max_query_tokens = max_query_tokens
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._pieces: Any = self.tokenizer.backend_tokenizer
-        self._pieces.no_padding()  # tokenizer files carry lengths of their own; ours are the limits above
-        self._pieces.no_truncation()
+        self.conventions = conventions(weights, folder, said)
+        self._pieces = _tokenizer(folder)
+        self._unknown = next((id for id in map(self._pieces.token_to_id, ("[UNK]", "<unk>")) if id is not None), -1)
+        self._filed = self.device.type == "cpu" and engine in ("auto", "eager")
         model = self._load(folder)
         self.config = model.config
         packed = PackedReader(model, self.device, engine)
-        self.items: Reader = packed
         self.engine = packed.engine
-        self.queries = self._adapted(folder, adapter, engine) if adapter else self.items
+        queries = self._adapted(folder, adapter, engine) if adapter else packed
+        self._items = _Side(packed, self.conventions.item_prefix or "", max_item_tokens)
+        self._queries = _Side(queries, self.conventions.query_prefix or "", max_query_tokens)
+        for side, name in ((self._items, "max_item_tokens"), (self._queries, "max_query_tokens")):
+            self._check_length(side, name)
         self.dim = int(self.config.hidden_size)
         self.token_dim = min(token_dim, self.dim) or self.dim
         self._narrow = orthogonal(self.dim, self.token_dim)
-        self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}"
-        self.query_version = f"{self.version}+{fingerprint(adapter)}" if adapter else self.version
-        self._unknown = self.tokenizer.unk_token
+        self._centres: dict[_Side, tuple[_Floats, _Floats]] = {}
+        own = self.conventions
+        as_items = _digest(own.item_prefix, own.pooling, own.centred, plain=("", "mean", False))
+        self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}{as_items}"
+        self.query_version = self.version + _digest(own.query_prefix, plain=("",))
+        if adapter:
+            self.query_version += f"+{fingerprint(adapter)}"
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer as transformers has it, for pairs of texts and for copies of the model; loaded when asked for,
+        since one of 250,000 pieces takes ten seconds and 0.6 GB that way."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder)
 
     def _load(self, folder: Path) -> Any:
-        from transformers import AutoModel
-
-        with quiet():
-            # Loaded as float32 and cast: to load another type, transformers changes torch's default meanwhile, for
-            # all threads, and a scorer that computes in one of them breaks.
-            model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-        model.pooler = None
-        return model.to(self.device, self.dtype).eval()
+        model: Any = load(folder, self.dtype, self._filed)
+        if model.config.model_type not in KINDS:
+            raise WeightsError(
+                f"{self.weights} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}"
+            )
+        return model.to(self.device)
 
     def _adapted(self, folder: Path, adapter: Path, engine: EngineName) -> Reader:
         model = lay_over(self._load(folder), adapter).to(self.device, self.dtype)
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
 
+    def _check_length(self, side: _Side, name: str) -> None:
+        fits = min(positions(self.config), self.conventions.max_tokens or positions(self.config))
+        [around] = self._split([""], side)
+        if len(around.ids) + side.limit > fits:
+            raise WeightsError(
+                f"{self.weights} reads {fits} tokens, {len(around.ids)} of them a prefix and special ones: "
+                f"set model.{name} to at most {fits - len(around.ids)}"
+            )
+
     def warm_up(self, texts: int, pause: Callable[[float], object] = lambda _: None) -> None:
         """Run batches of short texts, each twice as large as the last, up to the given size. The first pass of a shape
         takes seconds with a compiled engine; later ones do not. ``pause`` is called after each with its duration, so
         that others get as much time."""
-        self.items.warm_up()
-        self.queries.warm_up()
+        self._items.reader.warm_up()
+        self._queries.reader.warm_up()
         for count in (2**power for power in range(texts.bit_length())):
             began = time.perf_counter()
             self.encode_queries(["warm up"] * count)
@@ -154,7 +229,7 @@ class Encoder:
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self.max_item_tokens, self.items)
+        encoded = self._encode(texts, self._items)
         return [
             EncodedItem.quantise(self._project(states), pooled, ids, trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
@@ -162,7 +237,7 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self.max_query_tokens, self.queries)
+        encoded = self._encode(texts, self._queries)
         # Copies: a view would keep the whole batch in memory for as long as one query of it is kept.
         return [
             EncodedQuery(states.copy(), pooled.copy(), fold(ids), trigrams(text))
@@ -170,22 +245,27 @@ class Encoder:
         ]
 
     def word_pieces(self, texts: Sequence[str]) -> list[list[str]]:
-        """The model's word pieces of each text, for a lexical index; words outside its vocabulary are kept as written.
+        """The terms of each text for a lexical index, the same for items and queries: the model's word pieces of the
+        folded text, pairs of characters of what is written without spaces, measures and model numbers.
 
-        So a model that knows little Chinese still gives one piece per character, and rare part numbers stay findable.
+        Words outside the vocabulary are kept as written, so that rare part numbers stay findable.
         """
-        readable = [_readable(text) for text in texts]
-        encodings = self._pieces.encode_batch(readable, add_special_tokens=False)
+        folded = [fold_text(_readable(text)) for text in texts]
+        words = list(map(spaced, folded))
+        encodings = self._pieces.encode_batch(words, add_special_tokens=False)
         return [
-            [
-                piece if piece != self._unknown else text[start:end][:LONGEST_PIECE].lower()
-                for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
-            ]
-            for text, encoding in zip(readable, encodings, strict=True)
+            [*self._terms(text, encoding), *grams(whole), *numbered(whole)]
+            for whole, text, encoding in zip(folded, words, encodings, strict=True)
         ]
 
+    def _terms(self, text: str, encoding: Any) -> Iterator[str]:
+        for piece, token, (start, end) in zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True):
+            term = text[start:end].strip() if token == self._unknown else piece.removeprefix(INITIAL)
+            if term:
+                yield term[:LONGEST_PIECE]
+
     def words(self, texts: Sequence[str], limit: int) -> list[Words]:
-        """The words of each text's first pieces, as many as are encoded, and which word each piece belongs to.
+        """The words of each query's first pieces, as many as are encoded, and which word each piece belongs to.
 
         Examples
         --------
@@ -194,29 +274,52 @@ class Encoder:
         ([0, 0, 0, 1, 1], 'gardenhose 5ft')
         """
         short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
-        encodings = self._pieces.encode_batch(short, add_special_tokens=False)
-        return [
-            Words.of(text, encoding.offsets[:limit], [piece != self._unknown for piece in encoding.tokens[:limit]])
-            for text, encoding in zip(short, encodings, strict=True)
-        ]
+        split = self._split(short, self._queries._replace(limit=limit))
+        return [Words.of(text, one.spans, one.known) for text, one in zip(short, split, strict=True)]
 
-    def _encode(self, texts: Sequence[str], limit: int, reader: Reader) -> list[_Encoding]:
+    def _encode(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
         """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given."""
+        if not texts:
+            return []
+        found = self._raw(texts, side)
+        if not self.conventions.centred:
+            return found
+        tokens, pooled = self._centre(side)
+        return [(_unit(states - tokens), _unit(vector - pooled), ids) for states, vector, ids in found]
+
+    def _raw(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
+        """As :meth:`_encode`, not centred."""
         found: list[_Encoding] = []
-        for batch in batches(self.token_ids(texts, limit)):
-            states, pooled = self._states(batch, reader)
+        split = self._split(texts, side)
+        places = iter(split)
+        for batch in batches([one.ids for one in split]):
+            states, pooled = self._states(batch, side.reader)
             start = 0
-            for row, ids in enumerate(batch):
-                found.append((states[start + 1 : start + len(ids) - 1], pooled[row], ids[1:-1]))
+            for row, (ids, one) in enumerate(zip(batch, places, strict=False)):
+                own = states[start : start + len(ids)][one.content]
+                found.append((own, pooled[row], [ids[place] for place in one.content]))
                 start += len(ids)
         return found
+
+    def _centre(self, side: _Side) -> tuple[_Floats, _Floats]:
+        """The mean of token states and of pooled vectors of :data:`SAMPLE`, each [D]."""
+        if side not in self._centres:
+            sample = self._raw(SAMPLE, side)
+            tokens = np.concatenate([states for states, _, _ in sample]).mean(0)
+            self._centres[side] = tokens, np.stack([vector for _, vector, _ in sample]).mean(0)
+        return self._centres[side]
 
     @torch.inference_mode()
     def _states(self, texts: Sequence[list[int]], reader: Reader) -> tuple[_Floats, _Floats]:
         """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D]."""
         states, owners = reader.read(texts)
         states = states.float()
-        sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
+        if self.conventions.pooling == "cls":
+            first = torch.ones_like(owners, dtype=torch.bool)
+            first[1:] = owners[1:] != owners[:-1]
+            sums = states[first]
+        else:
+            sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
         return normalize(states, dim=-1).cpu().numpy(), normalize(sums, dim=-1).cpu().numpy()
 
     def _project(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -226,11 +329,42 @@ class Encoder:
         return rows
 
     def token_ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
-        """Each text's token ids between the two special ones, cut after ``limit`` content tokens."""
-        first, last = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
-        encodings = self._pieces.encode_batch(short, add_special_tokens=False)
-        return [[first, *encoding.ids[:limit], last] for encoding in encodings]
+        """Each text's token ids between the two special ones, cut after ``limit`` content tokens; without a prefix."""
+        return [one.ids for one in self._split(texts, self._items._replace(prefix="", limit=limit))]
+
+    def _split(self, texts: Sequence[str], side: _Side) -> list[_Split]:
+        """Texts as tokens, cut after ``side.limit`` tokens of the text itself."""
+        long = side.limit * CHARACTERS_PER_TOKEN
+        encodings = self._pieces.encode_batch([side.prefix + _readable(text[:long]) for text in texts])
+        return [self._cut(encoding, len(side.prefix), side.limit) for encoding in encodings]
+
+    def _cut(self, encoding: Any, prefix: int, limit: int) -> _Split:
+        tokens = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
+        last = len(tokens) - 1
+        # A token that only begins a word says nothing; the model has it, but it is not matched.
+        content = [
+            place
+            for place, (_, piece, (_, end)) in enumerate(tokens)
+            if 0 < place < last and end > prefix and piece != INITIAL
+        ][:limit]
+        cut = last if not content or len(content) < limit else content[-1] + 1
+        return _Split(
+            [*encoding.ids[:cut], encoding.ids[last]],
+            content,
+            [(max(start - prefix, 0), end - prefix) for _, _, (start, end) in map(tokens.__getitem__, content)],
+            [tokens[place][0] != self._unknown for place in content],
+        )
+
+
+def positions(config: Any) -> int:
+    """The most tokens of a text that a model has positions for.
+
+    Examples
+    --------
+    >>> positions(Encoder().config)
+    512
+    """
+    return int(config.max_position_embeddings) - first_position(config)
 
 
 def choose_device(name: str) -> torch.device:
@@ -258,6 +392,34 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else "bfloat16" in cpu.features()
         precision = "bfloat16" if native else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _tokenizer(folder: Path) -> Any:
+    """The tokenizer without transformers around it; lengths and padding of its file are ignored, ours are the limits
+    above."""
+    from tokenizers import Tokenizer
+
+    if (folder / "tokenizer.json").is_file():
+        pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    else:
+        from transformers import AutoTokenizer
+
+        pieces = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+    pieces.no_padding()
+    pieces.no_truncation()
+    if len(pieces.encode("").ids) != 2:
+        raise WeightsError(f"the tokenizer in {folder} does not put one special token before a text and one behind it")
+    return pieces
+
+
+def _digest(*values: object, plain: tuple[object, ...]) -> str:
+    """A short name of values; empty if they are plain."""
+    return "" if values == plain else "c" + hashlib.blake2b(repr(values).encode(), digest_size=3).hexdigest()
+
+
+def _unit(rows: _Floats) -> _Floats:
+    found: _Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-9)
+    return found
 
 
 def _readable(text: str) -> str:

@@ -147,13 +147,19 @@ class PackedRows(nn.Module):
     def __init__(self, bert: nn.Module) -> None:
         super().__init__()
         self.bert = bert
+        self.first = first_position(bert.config)
 
     def forward(self, ids: torch.Tensor, owner: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """See the class."""
         mask = (owner.unsqueeze(2) == owner.unsqueeze(1)).unsqueeze(1)
-        output: Any = self.bert(input_ids=ids, position_ids=position, attention_mask=mask)
+        output: Any = self.bert(input_ids=ids, position_ids=position + self.first, attention_mask=mask)
         states: torch.Tensor = output.last_hidden_state
         return states
+
+
+def first_position(config: Any) -> int:
+    """The position of a text's first token: XLM-RoBERTa counts from the one after that of padding."""
+    return int(config.pad_token_id) + 1 if config.model_type == "xlm-roberta" else 0
 
 
 def pack(texts: Texts, width: int) -> tuple[npt.NDArray[np.int64], ...]:

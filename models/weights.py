@@ -11,7 +11,10 @@ from typing import Any
 
 PACKAGED = "packaged"
 PACKAGED_NAME = "all-MiniLM-L6-v2"
-HUB_FILES = ["config.json", "model*.safetensors*", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
+HUB_FILES = [
+    *("config.json", "model*.safetensors*", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"),
+    *("config_sentence_transformers.json", "1_Pooling/config.json", "sentence_bert_config.json"),
+]
 
 
 class WeightsError(RuntimeError):
@@ -34,7 +37,9 @@ def require_finite(folder: Path) -> None:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118  - it is no mapping
                     tensor = opened.get_tensor(name)
-                    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                    # By parts: a large table is mapped, and a copy of it would be most of a process's memory.
+                    parts = tensor.flatten().split(1 << 22) if tensor.is_floating_point() else ()
+                    if not all(torch.isfinite(part.float()).all() for part in parts):
                         raise WeightsError(f"{file} holds weights that are not finite numbers, in {name}")
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{file} cannot be read: {error}") from error

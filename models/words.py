@@ -1,7 +1,7 @@
 """A text's words and the word pieces that each was split into, to add up what is known of pieces by word.
 
 A word is what stands between spaces; of Chinese, which has no spaces, each character is one, as BERT's tokenizers take
-it. Knows texts and places; nothing of tokenizers or of what is added up.
+it, or the characters of one piece. Knows texts and places; nothing of tokenizers or of what is added up.
 """
 
 import re
@@ -71,6 +71,24 @@ def _one_word(text: str) -> bool:
     return len(list(word_spans(text))) < 2
 
 
+def _joined(spans: Spans, pieces: Spans) -> list[tuple[int, int]]:
+    """Words that touch, as one where a piece stands over both.
+
+    Examples
+    --------
+    >>> _joined([(0, 1), (1, 2), (2, 3), (4, 8)], [(0, 2), (2, 3), (3, 8)])
+    [(0, 2), (2, 3), (4, 8)]
+    """
+    inside = {place for start, end in pieces for place in range(start + 1, end)}
+    found: list[tuple[int, int]] = []
+    for start, end in spans:
+        if found and found[-1][1] == start and start in inside:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((start, end))
+    return found
+
+
 class Named(NamedTuple):
     """A word, or words that touch as Chinese ones do: as it is written, and its places."""
 
@@ -107,7 +125,7 @@ class Words:
     @classmethod
     def of(cls, text: str, pieces: Spans, known: npt.ArrayLike | None = None) -> "Words":
         """From where each piece begins and ends in the text; an empty piece belongs to no word."""
-        spans = word_spans(text)
+        spans = _joined(word_spans(text), pieces)
         ends = [end for _, end in spans]
         starts = np.array([start for start, _ in pieces], np.int64)
         owner = np.searchsorted(ends, starts, side="right").astype(np.int64)

@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from models.conventions import PRESETS, Conventions, Pooling
 from models.intents import UTILITY, Intent
 
 TEN_YEARS_S = 10 * 365 * 86_400
@@ -265,10 +266,20 @@ class ShelfConfig(Config):
 
 
 class ModelConfig(Config):
-    """The scorer: its architecture, its weights or version, its precision and its engine."""
+    """The scorer: its architecture, its weights or version, its precision and its engine.
+
+    ``preset`` is an encoder by a short name. ``weights`` is another one, or the folder where the preset's lies.
+    ``query_prefix``, ``item_prefix``, ``pooling`` and ``centred`` say how an encoder reads texts that is no preset and
+    whose folder does not say it.
+    """
 
     architecture: Literal["late_interaction", "cross_encoder", "constant"] = "late_interaction"
+    preset: Literal["english", "multilingual"] = "english"
     weights: str = "packaged"
+    query_prefix: str | None = None
+    item_prefix: str | None = None
+    pooling: Pooling | None = None
+    centred: bool | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     max_item_tokens: Size = 32
     max_query_tokens: Size = 16
@@ -281,6 +292,19 @@ class ModelConfig(Config):
     standby_s: Seconds = 3_600.0
     holdback_share: Share = 0.0
     holdback_version: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        """Without weights of its own, a preset has those that it names."""
+        preset = PRESETS.get(str(values.get("preset"))) if isinstance(values, dict) else None
+        return values if preset is None else {"weights": preset.weights, **values}
+
+    @property
+    def said(self) -> Conventions:
+        """What these settings say of how the encoder reads texts."""
+        own = Conventions(self.query_prefix, self.item_prefix, self.pooling, None, self.centred)
+        return own.over(PRESETS[self.preset].conventions)
 
 
 class RoleConfig(Config):

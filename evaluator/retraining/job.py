@@ -84,7 +84,7 @@ class Job:
         self.base = (
             parts(self.store, champion)
             if champion
-            else Parts(architecture=_trained(model.architecture), weights=model.weights)
+            else Parts(architecture=_trained(model.architecture), weights=model.weights, said=model.said)
         )
 
     def run(self) -> RunResult:
@@ -258,6 +258,7 @@ class Job:
             adapter=part("adapter"),
             cross_encoder=part("cross_encoder"),
             ranker=part("ranker"),
+            said=about.conventions or self.base.said,
         )
 
     def _served(self, chosen: Parts, start: Start, texts: set[str]) -> Served:
@@ -271,6 +272,7 @@ class Job:
                 max_item_tokens=model.max_item_tokens,
                 max_query_tokens=model.max_query_tokens,
                 adapter=chosen.adapter,
+                said=chosen.said,
             )
         if start.items is None or start.encoder.version != encoder.version:
             items = FrozenItems(encoder, texts, start.config.items_folder)

@@ -30,6 +30,7 @@ def sabotage(store: ModelStore) -> str:
             architecture="late_interaction",
             encoder=store.manifest(base.version).encoder if base.version else base.weights,
             encoder_fingerprint=fingerprint(resolve(base.weights)),
+            conventions=base.said,
             data=Data("sabotage", examples=0),
             parent=base.version,
             notes="The champion's head with negated scores, on purpose.",

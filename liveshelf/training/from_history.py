@@ -159,7 +159,7 @@ def run_history(
     store = ModelStore(settings.model.store)
     champion = store.slots.read("champion").current
     chosen = parent or (champion.version if champion else None)
-    base = parts(store, chosen) if chosen else Parts(weights=settings.model.weights)
+    base = parts(store, chosen) if chosen else Parts(weights=settings.model.weights, said=settings.model.said)
     with progress("reading") as say:
         purchases = files.read(say)
     console.print(purchases.table())
@@ -185,6 +185,7 @@ def encoded(settings: Settings, base: Parts, texts: Sequence[str], say: Say) -> 
         max_item_tokens=model.max_item_tokens,
         max_query_tokens=model.max_query_tokens,
         adapter=base.adapter,
+        said=base.said,
     )
     return unit_vectors(encoder, texts, say)
 
@@ -353,6 +354,7 @@ def put(
         architecture=base.architecture,
         encoder=parent.encoder if parent else base.weights,
         encoder_fingerprint=fingerprint(resolve(base.weights)),
+        conventions=base.said,
         data=Data(source, learned.orders, since, until, digest.hexdigest()),
         parent=base.version,
         metrics=_metrics(learned.figures),

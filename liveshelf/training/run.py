@@ -123,7 +123,7 @@ def run_train(
     first = PartialState(cpu=not torch.cuda.is_available()).is_main_process
     console = console if first else Console(quiet=True)
     store = ModelStore(settings.model.store)
-    base = parts(store, parent) if parent else Parts(weights=settings.model.weights)
+    base = parts(store, parent) if parent else Parts(weights=settings.model.weights, said=settings.model.said)
     examples, dev = source.read()
     console.print(f"{len(examples):,} examples to train on, {len(dev):,} to evaluate on; method {config.method}")
     start = Start(base, settings.model, config)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from models.conventions import Conventions
 from models.store import ids
 from models.store.errors import StoreError
 
@@ -55,6 +56,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         :func:`models.weights.resolve` takes them, or ``version:<id>`` of the version that carries it.
     encoder_fingerprint
         :func:`models.weights.fingerprint` of that encoder; items encoded by an equal one can be kept.
+    conventions
+        How that encoder reads texts; of versions from before they were kept, None: as its name or its files say.
     data
         Its training data.
     parent
@@ -77,6 +80,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str
     encoder_fingerprint: str
     data: Data
+    conventions: Conventions | None = None
     parent: str | None = None
     metrics: dict[str, float] = {}
     calibration: dict[str, Any] = {}

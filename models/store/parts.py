@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from models.conventions import UNSAID, Conventions
 from models.scorer import Architecture
 from models.store.store import ModelStore
 from models.weights import PACKAGED
@@ -15,7 +16,7 @@ from models.weights import PACKAGED
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A version's parts: the encoder's weights, and the folders of its other parts."""
+    """A version's parts: the encoder's weights, what is said of how it reads, and the folders of its other parts."""
 
     version: str | None = None
     architecture: Architecture = "late_interaction"
@@ -24,6 +25,7 @@ class Parts:
     adapter: Path | None = None
     cross_encoder: Path | None = None
     ranker: Path | None = None
+    said: Conventions = UNSAID
 
 
 def parts(store: ModelStore, name: str) -> Parts:
@@ -53,4 +55,5 @@ def parts(store: ModelStore, name: str) -> Parts:
         adapter=part("adapter"),
         cross_encoder=part("cross_encoder"),
         ranker=part("ranker"),
+        said=manifest.conventions or UNSAID,
     )

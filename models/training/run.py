@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
 from models import cpu
+from models.conventions import PLAIN
 from models.encoded import fold
 from models.encoder import Encoder
 from models.late_interaction import HeadConfig, LateInteraction
@@ -43,6 +44,7 @@ from models.training.methods import RECIPES, adapt
 from models.training.negatives import InBatch, Open
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, fresh_bert, install
 from models.training.trainer import ProgressCallback, RankBudget, ScorerTrainer, last_checkpoint
+from models.weights import WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,13 @@ class Prepared:
     steps: int
 
 
+def trainable(encoder: Encoder, method: Method) -> bool:
+    """Whether a method that trains an encoder's own weights can train this one: it reads texts without prefixes, and
+    takes the mean of the token states as they are. A cross-encoder reads pairs of texts, so any BERT will do."""
+    plain = replace(encoder.conventions, max_tokens=None) == PLAIN
+    return encoder.config.model_type == "bert" and (plain or method == "cross_encoder")
+
+
 class Run:
     """Trains one scorer.
 
@@ -116,6 +125,11 @@ class Run:
         Items that are encoded already, so that runs on one catalogue encode it once; must include all texts.
     progress
         Called during training with the finished share of its steps.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        When the method cannot train this encoder.
     """
 
     def __init__(
@@ -129,6 +143,11 @@ class Run:
     ) -> None:
         self.encoder, self.config, self.items, self.progress = encoder, config, items, progress
         self.recipe = RECIPES[config.method]
+        if self.recipe.trains_queries and not trainable(encoder, config.method):
+            raise WeightsError(
+                f"the method {config.method} cannot train {encoder.weights}, a {encoder.config.model_type} model with "
+                f"{encoder.conventions}: the method head can"
+            )
         self.head = head or LateInteraction(HeadConfig(dim=encoder.dim, token_dim=encoder.token_dim))
         self.seconds: dict[str, float] = {}
 

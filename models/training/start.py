@@ -90,4 +90,5 @@ class Start:
             max_item_tokens=model.max_item_tokens,
             max_query_tokens=model.max_query_tokens,
             adapter=base.adapter if method == "head" else None,
+            said=base.said,
         )

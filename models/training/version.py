@@ -56,6 +56,7 @@ def describe(
         architecture="cross_encoder" if trained.method == "cross_encoder" else "late_interaction",
         encoder=OWN if own else _shared(store, base),
         encoder_fingerprint=fingerprint(folder / "encoder" if own else resolve(base.weights)),
+        conventions=trained.encoder.conventions,
         data=data,
         parent=base.version,
         metrics=trained.metrics | {f"{name}_s": value for name, value in trained.seconds.items()},

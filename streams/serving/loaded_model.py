@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from models import check
+from models.conventions import conventions
 from models.encoder import Encoder
 from models.factory import build
 from models.scorer import Scorer
@@ -59,7 +60,7 @@ def fetch(version: str, model: ModelConfig) -> Parts:
         When there is no such version, or a file of it is missing or damaged.
     """
     if version == UNTRAINED:
-        return Parts(architecture=model.architecture, weights=model.weights)
+        return Parts(architecture=model.architecture, weights=model.weights, said=model.said)
     return parts(ModelStore(model.store), version)
 
 
@@ -77,8 +78,7 @@ def load(chosen: Parts, model: ModelConfig, loaded: Sequence[LoadedModel] = ()) 
     models.weights.WeightsError
         When a part is damaged, the parts do not fit each other, or they fail a check, as the message says.
     """
-    wanted = chosen.weights, chosen.adapter
-    same = next((other for other in loaded if (other.parts.weights, other.parts.adapter) == wanted), None)
+    same = next((other for other in loaded if _same_encoder(other, chosen)), None)
     folders = [chosen.adapter, resolve(chosen.weights)] if same is None else []
     for folder in (chosen.head, chosen.cross_encoder, *folders):
         if folder is not None:
@@ -146,6 +146,14 @@ def examine(version: str, model: ModelConfig, champion: str | None = None) -> No
         raise StoreError(f"{version} is refused: {error}. Train it again, or take another version.") from error
 
 
+def _same_encoder(loaded: LoadedModel, chosen: Parts) -> bool:
+    """Whether a loaded model's encoder is the one that these parts need."""
+    own, encoder = loaded.parts, loaded.encoder
+    return (own.weights, own.adapter) == (chosen.weights, chosen.adapter) and (
+        conventions(chosen.weights, encoder.folder, chosen.said) == encoder.conventions
+    )
+
+
 def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:
     return Encoder(
         chosen.weights,
@@ -155,4 +163,5 @@ def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:
         device=model.device,
         engine=model.engine,
         adapter=chosen.adapter,
+        said=chosen.said,
     )

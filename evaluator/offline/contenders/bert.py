@@ -94,7 +94,7 @@ class ServedModel:
     def fit(self, data: EvaluationData) -> None:
         """Encode every item that is used."""
         self._data = data
-        self._encoder = Encoder(self.parts.weights, adapter=self.parts.adapter)
+        self._encoder = Encoder(self.parts.weights, adapter=self.parts.adapter, said=self.parts.said)
         self._texts = FrozenItems(self._encoder, [data.items[item].text for item in data.used()])
         self.served = Served(self.parts, self._encoder, self._texts)
 

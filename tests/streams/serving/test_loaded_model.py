@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from models.check import CheckError
-from models.late_interaction import LateInteraction
+from models.conventions import PRESETS
+from models.late_interaction import HeadConfig, LateInteraction
 from models.store import Data, Description, Manifest, ModelStore, StoreError
 from models.store.slots import CHALLENGER
 from models.weights import PACKAGED, WeightsError, fingerprint, resolve
@@ -15,6 +16,7 @@ from streams.config import ModelConfig
 from streams.serving.loaded_model import examine, fetch, load
 from streams.serving.slots import UNTRAINED, SlotWatcher
 from streams.serving.switcher import first
+from tests.models.folders import xlm_roberta
 from tests.models.store.conftest import unreadable
 
 
@@ -54,6 +56,34 @@ def test_without_a_champion_the_weights_of_the_settings_serve(model: ModelConfig
     assert slots.changes.update(slots.read().champion) and slots.changes.version == UNTRAINED
     store.storage.remove("slots/champion.json")
     assert slots.read().champion is None
+
+
+def test_a_preset_reads_by_its_conventions_from_the_folder_that_holds_it(model: ModelConfig, tmp_path: Path) -> None:
+    assert ModelConfig(preset="multilingual").weights == "intfloat/multilingual-e5-small"
+    folder = xlm_roberta(tmp_path / "xlm")
+    named = ModelConfig(preset="multilingual", weights=str(folder), store=model.store, precision="float32")
+    said = dataclasses.replace(PRESETS["multilingual"].conventions, query_prefix="ask: ")
+    own = named.model_copy(update={"query_prefix": "ask: "})
+    loaded = load(fetch(UNTRAINED, own), own)
+    assert loaded.encoder.conventions == said
+
+    # A version that says its conventions keeps them whatever the settings say, and shares the encoder that has them.
+    LateInteraction(HeadConfig(dim=32, token_dim=32)).save(tmp_path / "one" / "head")
+    about = Description(
+        method="head",
+        architecture="late_interaction",
+        encoder=str(folder),
+        encoder_fingerprint=fingerprint(folder),
+        conventions=loaded.encoder.conventions,
+        data=Data("a test", 0),
+    )
+    made = ModelStore(model.store).put(tmp_path / "one", about)
+    assert ModelStore(model.store).manifest(made.id).conventions == loaded.encoder.conventions
+    plain = ModelConfig(weights=str(folder), store=model.store, precision="float32")
+    again = load(fetch(made.id, plain), plain, [loaded])
+    assert again.encoder is loaded.encoder and again.catalogue is loaded.catalogue
+    other = load(fetch(UNTRAINED, plain), plain, [loaded])
+    assert other.encoder is not loaded.encoder and other.encoder.version != loaded.encoder.version
 
 
 @pytest.mark.parametrize("version", [None, ""])
