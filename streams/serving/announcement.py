@@ -85,7 +85,7 @@ def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot
 
 
 async def present(open_consumer: Callable[[], Consumer], meter: Meter) -> dict[str, Slot | None]:
-    """What each announced slot holds now; a slot that was never announced is missing. Invalid ones count as in `follow`.
+    """What each announced slot holds now; one that was never announced is missing. Invalid ones count as in `follow`.
 
     Parameters
     ----------

@@ -153,6 +153,28 @@ def test_values_of_another_form_are_taken_as_the_worker_takes_them(
     assert isinstance(item, Item) and (item.title, item.price) == ("Lamp", 9.99)
 
 
+def test_another_systems_events_are_taken_in_its_shape(address: str, kafka: KafkaConfig, topics: TopicsConfig) -> None:
+    name, products = uuid.uuid4().hex, [{"product_id": "A", "quantity": 2}, {"product_id": "B"}, {"product_id": ""}]
+    order = {"event": "Order Completed", "messageId": name, "userId": "u9", "timestamp": "2026-01-10T00:00:00Z"}
+    body = {"batch": [order | {"properties": {"products": products}}, {"type": "page"}, order | {"messageId": "x"}]}
+    with client(address) as http:
+        sent = http.post("/events?format=segment", json=body)
+        page = http.post("/events?format=segment", json={"type": "page"}, headers={"Authorization": f"Bearer {PAGE}"})
+        many = http.post("/events?format=segment", json=order | {"properties": {"products": products * 400}})
+        for path in ("/events?format=other", "/events?format=segment&format=ga4", "/items?format=segment"):
+            wrong = http.post(path, json=body)
+            assert wrong.status_code == 400 and "format" in wrong.json()["error"]
+        own = http.post("/events", json=body)
+    assert (sent.status_code, page.status_code, many.status_code, own.status_code) == (202, 202, 413, 400)
+    told = sent.json()
+    assert (told["accepted"], told["refused"], told["left_out"]) == (2, 2, 1)
+    assert [(one["line"], one["reason"]) for one in told["refusals"]] == [(1, "invalid"), (3, "invalid")]
+    assert [(one["line"], one["reason"]) for one in told["omissions"]] == [(2, "no rule for others")]
+    found = on_topic(kafka, Topics(topics.prefix).events, {name, f"{name}-1"})
+    assert [json.loads(value)["item_id"] for _, value, _ in found.values()] == ["A", "B"]
+    assert {key for key, _, _ in found.values()} == {b"u9"} and len({at for _, _, at in found.values()}) == 1
+
+
 def test_items_are_upserted_and_deleted(address: str, kafka: KafkaConfig, topics: TopicsConfig) -> None:
     awkward = "a/b %é?"
     items = [{"item_id": awkward, "title": "Lamp"}, {"item_id": "2", "title": "Desk", "price": 9.5}, {"item_id": "3"}]
