@@ -120,7 +120,7 @@ class Collector:
         self._exposition = Exposition()
         self._budget = Budget(config.memory_bytes)
         self._delivery = Delivery(streams, self._budget, config.ack_s)
-        self._gate = Gate(Access(config), config)
+        self._gate = Gate(Access(config, streams.metrics.token), config)
         self._redis = connection.connect(streams.redis, timeout_s=REDIS_S)
         self._script = minified(files("liveshelf.collect").joinpath("static", "liveshelf.js").read_text("utf-8"))
         self._script_gzip = compressed(self._script)
@@ -230,7 +230,7 @@ class Collector:
         """Metrics for Prometheus."""
 
         async def answer() -> Response:
-            self._admit(request, "read", "write")
+            self._admit(request, "metrics")
             return Response(generate_latest(self._exposition), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
         return await self._answer(request, answer)
@@ -362,7 +362,9 @@ class Collector:
                 "waiting": float(self._delivery.waiting),
                 "held_bytes": float(self._budget.held),
             }
-            self._exposition.update(self._meter.snapshot(wall_ms()))
+            snapshot = self._meter.snapshot(wall_ms())
+            self._exposition.update(snapshot)
+            self._delivery.report(snapshot)
             await asyncio.sleep(EVERY_S)
 
     @asynccontextmanager

@@ -19,12 +19,13 @@ from redis import Redis
 
 from liveshelf.stack.kafka import LocalKafka
 from streams.clock import wall_ms
-from streams.config import EventsConfig, KafkaConfig, TopicsConfig
+from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.decode import Deleted, decode_event, decode_item
 from streams.events.schema import Click, Forget, Item
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.kafka.topics import Topics
 from streams.redis import keys
+from streams.reporting import snapshots
 from tests.collectors import KEYS, PAGE, READ, WRITE, client, collecting, records
 from tests.shop import until
 
@@ -380,6 +381,21 @@ def test_metrics_and_description(address: str) -> None:
         assert "liveshelf_collector_takes 1.0" in text and "liveshelf_collector_status_202_total" in text
         document = http.get("/openapi.json", headers={"Authorization": ""}).json()
     assert document["openapi"] == "3.1.0" and "Click" in document["components"]["schemas"]
+
+
+def test_it_reports_as_other_roles_do(kafka: KafkaConfig, redis_url: str, topics: TopicsConfig, tmp_path: Path) -> None:
+    token = "token-of-prometheus"
+    env = environment(kafka.bootstrap_servers, redis_url, topics) | {"LIVESHELF_METRICS__TOKEN": token}
+    with collecting(env, tmp_path / "log") as (where, _), client(where, token) as prometheus, client(where) as http:
+        assert prometheus.get("/metrics").status_code == 200
+        assert [prometheus.get("/shelf/popular/all").status_code, prometheus.post("/events").status_code] == [403, 403]
+        assert http.post("/events", json=[click()] * 3).status_code == 202
+        config = StreamsConfig(kafka=kafka, topics=topics)
+
+        def told() -> bool:
+            return any(one.counts.get("events") == 3 for one in snapshots(config, 0, "collector"))
+
+        until(told, (tmp_path / "log").read_text)
 
 
 def test_too_many_are_told_to_wait(kafka: KafkaConfig, redis_url: str, topics: TopicsConfig, tmp_path: Path) -> None:
