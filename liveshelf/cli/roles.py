@@ -60,6 +60,8 @@ def worker() -> None:
     """
     with explain_errors():
         config = reached_by_role(settings()).streams()
+        if config.kafka.schema_registry_url is not None:
+            require("registry")
         from streams import reporting
         from streams.kafka import topics
 
@@ -77,6 +79,8 @@ def evaluator() -> None:
     """
     with explain_errors():
         config = reached_by_role(settings())
+        if config.kafka.schema_registry_url is not None:
+            require("registry")
         from streams import reporting
         from streams.kafka import topics
 

@@ -171,6 +171,8 @@ def _trouble(snapshot: Snapshot) -> str:
     if snapshot.gauges.get("redis_paused"):
         why = snapshot.labels.get("redis_pause", "")
         troubles.append(f"waits for Redis{f': {why}' if why else ''}")
+    if snapshot.gauges.get("registry_paused"):
+        troubles.append(f"waits for the schema registry: {snapshot.labels.get('registry_pause', '')}")
     return "; ".join(troubles)
 
 
