@@ -76,6 +76,7 @@ SHOWN_TO_USERS = (
     "streams.events.adapters.source:SourceError",
     "streams.telemetry.metrics_server:MetricsError",
     "streams.connectivity:UnreachableError",
+    "streams.repartition:SourceTopicError",
     "streams.kafka.skip_command:SkipError",
 )
 """Errors whose message is written for the user, as module and class."""

@@ -209,7 +209,8 @@ class Pipeline:
                     "an event at %s does not lie with its shopper's others: %s. It is taken, but where a shopper's "
                     "events are in several partitions, their order is lost, and clicks are not joined with what was "
                     "shown. Key each event by its user_id, else its session_id, and use one partitioner in all "
-                    "producers (docs/events.md). Further ones are only counted, as events.misplaced",
+                    "producers, or send them through liveshelf repartition (docs/events.md). Further ones are only "
+                    "counted, as events.misplaced",
                     place([record]),
                     why,
                 )
