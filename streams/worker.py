@@ -26,6 +26,7 @@ from streams.kafka.app import BatchTaker, lag, leave_when_stalled, make_app, run
 from streams.kafka.consumer import Consumer
 from streams.kafka.producer import Producer
 from streams.kafka.record import Send
+from streams.kafka.registry import SchemaDecoder
 from streams.kafka.topics import Topics
 from streams.pipeline import Pipeline
 from streams.ranking.arms import Arms
@@ -72,7 +73,8 @@ class Worker:
         )
         self.first, self.arms = loaded, Arms(champion, self.meter)
         self.watchdog = Watchdog(config.worker.stall_s)
-        self._taking = BatchTaker(config.worker.batch_wait_s, self.watchdog.progress)
+        self.schemas = SchemaDecoder(config.kafka)
+        self._taking = BatchTaker(config.worker.batch_wait_s, self.watchdog.progress, self.schemas)
         self._agents()
 
     def run(self) -> int:
@@ -155,7 +157,7 @@ class Worker:
                 if config.shelf.renewed_s:
                     group.create_task(vital(renewals.run(), "making feeds again"))
                 group.create_task(vital(self._report(send), "reporting"))
-                stalled = leave_when_stalled(self.app, self.watchdog, lambda: self.store.retry.paused)
+                stalled = leave_when_stalled(self.app, self.watchdog, self._waits)
                 group.create_task(vital(stalled, "the watchdog"))
 
     async def _report(self, send: Send) -> None:
@@ -164,8 +166,13 @@ class Worker:
             self.switcher.report()
             retry = self.store.retry
             self.meter.gauges |= {"lag": float(lag(self.app)), "redis_paused": float(retry.paused)}
-            self.meter.labels |= {"redis_pause": retry.reason}
+            self.meter.gauges["registry_paused"] = float(bool(self.schemas.paused))
+            self.meter.labels |= {"redis_pause": retry.reason, "registry_pause": self.schemas.paused}
             await self.reporter.report(send)
+
+    def _waits(self) -> bool:
+        """Whether events wait for another server, and not for this process."""
+        return self.store.retry.paused or bool(self.schemas.paused)
 
     def _withdrawn(self, items: Sequence[tuple[str, int]]) -> None:
         self.withdrawals.withdraw(items)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from liveshelf.cli.app import app
+from liveshelf.collect.config import CollectConfig
 from liveshelf.settings import PREFIX, WELL_KNOWN, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -157,6 +158,17 @@ def test_volumes_are_declared_and_used() -> None:
     assert all((DOCKER / name).is_dir() for name in used if name.startswith("./"))
 
 
+def test_pages_listen_where_they_are_published_and_not_without_a_key() -> None:
+    for name, keys in (("collector", ("WRITE", "PAGE", "READ")), ("dashboard", ())):
+        environment, group = SERVICES[name]["environment"], name.upper().removesuffix("OR")
+        default = Settings.model_fields[group.lower()].get_default(call_default_factory=True)
+        [port] = SERVICES[name]["ports"]
+        assert port.rpartition(":")[2] == str(default.port) and environment[f"LIVESHELF_{group}__HOST"] == "0.0.0.0"
+        assert all(environment[f"LIVESHELF_COLLECT__{key}_KEY"] == f"${{COLLECT_{key}_KEY:-}}" for key in keys)
+    with pytest.raises(ValueError, match="WRITE_KEY"):
+        CollectConfig(host="0.0.0.0", write_key="", page_key="", read_key="")
+
+
 def test_redis_never_evicts() -> None:
     command = SERVICES["redis"]["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))
@@ -258,9 +270,9 @@ def test_prometheus_looks_where_roles_listen_and_alerts_go_where_alertmanager_is
     for job in PROMETHEUS["scrape_configs"]:
         for found in job["dns_sd_configs"]:
             asked |= dict.fromkeys(found["names"], found["port"])
-    reporting = [name for name in OURS if name not in {*ONE_SHOT, "dashboard"}]
+    reporting = [name for name in OURS if name not in {*ONE_SHOT, "dashboard", "collector"}]
     listening = {name: SERVICES[name]["environment"]["LIVESHELF_METRICS__PORT"] for name in reporting}
-    assert asked == listening
+    assert asked == listening | {"collector": CollectConfig().port}
     assert all("ports" not in SERVICES[name] for name in reporting), "roles' pages are not published"
     [address] = PROMETHEUS["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     assert address == "alertmanager:9093"

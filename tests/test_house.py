@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("models", "streams", "evaluator", "liveshelf", "benchmarks")
+PACKAGES = ("models", "streams", "evaluator", "liveshelf", "clients", "benchmarks")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-SOURCE_SUFFIXES = {".py", ".lua", ".toml", ".yaml", ".yml", ".json", ".md", ".lock", ".svg", ".gpu", ".sh", ""}
+SOURCE_SUFFIXES = {".py", ".lua", ".toml", ".yaml", ".yml", ".json", ".md", ".lock", ".svg", ".gpu", ".sh", ".ts", ""}
 MEDIAN_LINES = 200
 
 # Put together here so that this file does not contain what it looks for.

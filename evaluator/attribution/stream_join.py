@@ -427,7 +427,7 @@ class StreamJoin:
 
     def _decoded(self, record: Record, now: int) -> AnyEvent | None:
         """The event; None where it cannot be read or is later than its record. The worker dead-letters such records."""
-        event = decode_event(record.value, record.came_ms(now), self.events)
+        event = record.refusal or decode_event(record.value, record.came_ms(now), self.events)
         return None if isinstance(event, Refusal) else event
 
     def _publish(self, number: int, examples: Sequence[LabelledExample]) -> Sent:

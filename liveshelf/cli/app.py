@@ -20,7 +20,7 @@ from liveshelf.cli.items import items_app
 from liveshelf.cli.models import models_app
 from liveshelf.cli.ope import ope
 from liveshelf.cli.prepare import prepare
-from liveshelf.cli.roles import demo, evaluator, trainer, up, worker
+from liveshelf.cli.roles import demo, evaluator, repartition, trainer, up, worker
 from liveshelf.cli.shelves import getting
 from liveshelf.cli.topics import topics_app
 from liveshelf.cli.train import train
@@ -43,7 +43,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(alerts_app, name="alerts")
 for role in (up, demo, worker, evaluator, trainer, collect, dashboard):
     app.command()(role)
-for command in (replay, train, prepare, evaluate, ope, forget):
+for command in (replay, repartition, train, prepare, evaluate, ope, forget):
     app.command()(command)
 
 

@@ -113,6 +113,8 @@ def _waiting(live: Sequence[Snapshot]) -> Iterator[str]:
         if one.gauges.get("redis_paused"):
             why = one.labels.get("redis_pause", "")
             yield f"The {one.role} waits for Redis{f': {why}' if why else ''}."
+        if one.gauges.get("registry_paused"):
+            yield f"The {one.role} waits for the schema registry: {one.labels.get('registry_pause', '')}."
 
 
 def _loops(begun: Sequence[Snapshot], role: str, now: int, record: StackRecord | None) -> Iterator[str]:

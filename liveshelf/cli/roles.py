@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from liveshelf.terminal import console, explain_errors, reached_by_role, require, settings
+from liveshelf.terminal import console, explain_errors, reached, reached_by_role, require, settings
 
 
 def up(
@@ -60,6 +60,8 @@ def worker() -> None:
     """
     with explain_errors():
         config = reached_by_role(settings()).streams()
+        if config.kafka.schema_registry_url is not None:
+            require("registry")
         from streams import reporting
         from streams.kafka import topics
 
@@ -70,6 +72,29 @@ def worker() -> None:
         raise typer.Exit(Worker(config).run())
 
 
+def repartition(
+    source: Annotated[str, typer.Argument(help="The topic whose events are sent on.")],
+    group: Annotated[str | None, typer.Option(help="The consumer group; by default one of this topic's own.")] = None,
+) -> None:
+    """Send another topic's events on to shop.events, each under its shopper's key, until stopped.
+
+    For producers whose keys are missing or are not their shoppers' ids, and cannot be changed. Several of them share
+    the topic's partitions. Example: `liveshelf repartition shop.clickstream`
+    """
+    with explain_errors():
+        config = reached(settings(), redis=False).streams()
+        if config.kafka.schema_registry_url is not None:
+            require("registry")
+        from streams.config import RoleConfig
+        from streams.kafka import topics
+        from streams.repartition import Repartition
+
+        role = RoleConfig(group=group or f"{config.topics.prefix}liveshelf-repartition-{source}")
+        sending = Repartition(config, source, role)
+        topics.create(config.kafka, config.topics)
+        raise typer.Exit(sending.run())
+
+
 def evaluator() -> None:
     """Join impressions with their outcomes until stopped: click rates, and labelled examples for training.
 
@@ -77,6 +102,8 @@ def evaluator() -> None:
     """
     with explain_errors():
         config = reached_by_role(settings())
+        if config.kafka.schema_registry_url is not None:
+            require("registry")
         from streams import reporting
         from streams.kafka import topics
 

@@ -11,38 +11,40 @@ from pydantic import SecretStr
 from liveshelf.collect.config import CollectConfig
 from streams.config import loopback
 
-Right = Literal["page", "write", "read"]
-"""To send what shoppers do; to send everything; to read shelves."""
+Right = Literal["page", "write", "read", "metrics"]
+"""To send what shoppers do; to send everything; to read shelves; to read the collector's metrics."""
 
-_ALL: frozenset[Right] = frozenset(("page", "write", "read"))
+_ALL: frozenset[Right] = frozenset(("page", "write", "read", "metrics"))
 
 
 class Access:
-    """The rules for one server.
+    """The rules for one server; ``metrics_token`` is what Prometheus sends to every role.
 
     Examples
     --------
-    >>> access = Access(CollectConfig(write_key="w" * 16, page_key="p" * 16, origins=("https://shop.example",)))
-    >>> [sorted(access.rights(key)) for key in ("w" * 16, "p" * 16, "x" * 16, None)]
-    [['page', 'read', 'write'], ['page'], [], []]
+    >>> config = CollectConfig(write_key="w" * 16, page_key="p" * 16, origins=("https://shop.example",))
+    >>> access = Access(config, SecretStr("m" * 16))
+    >>> [sorted(access.rights(key)) for key in ("w" * 16, "p" * 16, "m" * 16, "x" * 16, None)]
+    [['metrics', 'page', 'read', 'write'], ['page'], ['metrics'], [], []]
     >>> access.foreign("https://shop.example"), access.foreign("https://evil.example"), access.foreign(None)
     (False, True, False)
     >>> here = Access(CollectConfig())
     >>> sorted(here.rights(None)), here.misdirected("localhost:8770"), here.misdirected("evil.example")
-    (['page', 'read', 'write'], False, True)
+    (['metrics', 'page', 'read', 'write'], False, True)
     """
 
-    def __init__(self, config: CollectConfig) -> None:
-        write: frozenset[Right] = frozenset(("page", "write") if config.read_key else _ALL)
+    def __init__(self, config: CollectConfig, metrics_token: SecretStr | None = None) -> None:
+        write: frozenset[Right] = _ALL - {"read"} if config.read_key else _ALL
         given: tuple[tuple[SecretStr | None, frozenset[Right]], ...] = (
             (config.write_key, write),
             (config.page_key, frozenset({"page"})),
-            (config.read_key, frozenset({"read"})),
+            (config.read_key, frozenset({"read", "metrics"})),
+            (metrics_token, frozenset({"metrics"})),
         )
         self._keys: list[tuple[bytes, frozenset[Right]]] = [
             (key.get_secret_value().encode(), rights) for key, rights in given if key is not None
         ]
-        self.open = not self._keys
+        self.open = config.write_key is None
         self._origins = frozenset(config.origins)
 
     def rights(self, key: str | None) -> frozenset[Right]:

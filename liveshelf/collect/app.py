@@ -17,10 +17,10 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import msgspec
@@ -34,12 +34,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from liveshelf.collect import body as bodies
+from liveshelf.collect import foreign
 from liveshelf.collect.access import Access, Right
 from liveshelf.collect.batch import (
     MOST_TOLD,
     Answer,
     Draft,
     MalformedError,
+    Outcome,
     Refused,
     event_draft,
     forget_draft,
@@ -50,6 +52,7 @@ from liveshelf.collect.batch import (
 from liveshelf.collect.body import BodyError
 from liveshelf.collect.config import CollectConfig
 from liveshelf.collect.delivery import AwayError, Delivery
+from liveshelf.collect.foreign import Shape
 from liveshelf.collect.gate import Gate, Refusal, Visitor
 from liveshelf.collect.limits import Budget, FullError, Share
 from liveshelf.collect.openapi import Forgotten, Health, Problem, document
@@ -58,6 +61,7 @@ from liveshelf.collect.shelves import Question, chain, etag, first
 from streams.clock import wall_ms
 from streams.config import StreamsConfig
 from streams.events import decode
+from streams.events.adapters.gate import Omission
 from streams.kafka.topics import Topics
 from streams.redis import connection
 from streams.telemetry.exposition import Exposition
@@ -86,8 +90,8 @@ FORMATS = frozenset(
 """The formats that a body may claim, JSON all of them: the last two are those of ``sendBeacon`` and ``curl -d``."""
 METHODS, HEADERS = ("GET", "POST", "DELETE"), ("Authorization", "X-API-Key", "Content-Type", "Content-Encoding")
 
-Make = Callable[[bytes], Draft | decode.Refusal]
-"""Makes a record of one object of a body."""
+Make = Callable[[Iterable[bytes]], Iterator[Outcome]]
+"""Makes records of the objects of a body."""
 
 
 class Collector:
@@ -116,7 +120,7 @@ class Collector:
         self._exposition = Exposition()
         self._budget = Budget(config.memory_bytes)
         self._delivery = Delivery(streams, self._budget, config.ack_s)
-        self._gate = Gate(Access(config), config)
+        self._gate = Gate(Access(config, streams.metrics.token), config)
         self._redis = connection.connect(streams.redis, timeout_s=REDIS_S)
         self._script = minified(files("liveshelf.collect").joinpath("static", "liveshelf.js").read_text("utf-8"))
         self._script_gzip = compressed(self._script)
@@ -160,7 +164,7 @@ class Collector:
         async def answer() -> Response:
             self._admit(request, "write")
             draft = tombstone(_last(request, "/items/"), self._streams.events)
-            return await self._sent(self._topics.items, "items", [draft])
+            return await self._sent(self._topics.items, "items", [(1, draft)])
 
         return await self._answer(request, answer)
 
@@ -174,7 +178,7 @@ class Collector:
                 found = forget_draft(body, f"forget-{uuid.uuid4().hex}", wall_ms(), self._streams.events)
                 if isinstance(found, decode.Refusal):
                     return _json(Problem(f"{found.reason}: {found.detail}"), 400)
-                sent = await self._sent(self._topics.events, "events", [found[0]])
+                sent = await self._sent(self._topics.events, "events", [(1, found[0])])
             return _json(Forgotten(found[1]), 202) if sent.status_code == 202 else sent
 
         return await self._answer(request, answer)
@@ -226,7 +230,7 @@ class Collector:
         """Metrics for Prometheus."""
 
         async def answer() -> Response:
-            self._admit(request, "read", "write")
+            self._admit(request, "metrics")
             return Response(generate_latest(self._exposition), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
         return await self._answer(request, answer)
@@ -242,22 +246,33 @@ class Collector:
                     raise BodyError(413, f"{len(parts)} objects; the limit is {self._config.max_lines} a request")
                 self._gate.charge(visitor, len(parts) - 1, time.monotonic())
                 share.add(sum(map(len, parts)))
-                make = self._item if topic == self._topics.items else self._event(trusted="write" in visitor.rights)
-                drafts = []
-                for number, part in enumerate(parts, 1):
-                    drafts.append(make(part))
-                    if number % TURN_LINES == 0:
-                        await asyncio.sleep(0)
-                return await self._sent(topic, what, drafts)
+                outcomes = await self._outcomes(self._make(request, visitor, topic, share)(parts))
+                self._gate.charge(visitor, max(0, len(outcomes) - len(parts)), time.monotonic())
+                return await self._sent(topic, what, outcomes)
 
         return await self._answer(request, answer)
 
-    def _event(self, *, trusted: bool) -> Make:
-        came_ms, config = wall_ms(), self._streams.events
-        return lambda raw: event_draft(raw, came_ms, config, trusted=trusted)
+    async def _outcomes(self, made: Iterator[Outcome]) -> list[Outcome]:
+        """What became of a body's objects; others have their turn meanwhile."""
+        found = []
+        for outcome in made:
+            found.append(outcome)
+            if len(found) > self._config.max_lines:
+                raise BodyError(413, f"it makes more than {self._config.max_lines} events: send it in parts")
+            if len(found) % TURN_LINES == 0:
+                await asyncio.sleep(0)
+        return found
 
-    def _item(self, raw: bytes) -> Draft | decode.Refusal:
-        return item_draft(raw, self._streams.events)
+    def _make(self, request: Request, visitor: Visitor, topic: str, share: Share) -> Make:
+        came_ms, config, items = wall_ms(), self._streams.events, topic == self._topics.items
+        if (shape := _shape(request, items=items)) is not None:
+            return lambda parts: _counted(foreign.drafts(parts, shape, came_ms, config), share)
+        if items:
+            return lambda parts: ((number, item_draft(raw, config)) for number, raw in enumerate(parts, 1))
+        trusted = "write" in visitor.rights
+        return lambda parts: (
+            (number, event_draft(raw, came_ms, config, trusted=trusted)) for number, raw in enumerate(parts, 1)
+        )
 
     def _admit(self, request: Request, *rights: Right) -> Visitor:
         """Who asks; raises what refuses the request."""
@@ -275,14 +290,14 @@ class Collector:
             length=int(length) if length.isdecimal() else None,
         )
 
-    async def _sent(self, topic: str, what: str, drafts: Sequence[Draft | decode.Refusal]) -> Response:
+    async def _sent(self, topic: str, what: str, outcomes: Sequence[Outcome]) -> Response:
         """Send what is valid, and tell what is not."""
-        valid = [(line, draft) for line, draft in enumerate(drafts, 1) if isinstance(draft, Draft)]
-        refusals = [
-            Refused(line, one.reason, one.detail)
-            for line, one in enumerate(drafts, 1)
-            if isinstance(one, decode.Refusal)
-        ]
+        valid = [(line, draft) for line, draft in outcomes if isinstance(draft, Draft)]
+        refusals, omissions = list[Refused](), list[Refused]()
+        for line, one in outcomes:
+            if isinstance(one, decode.Refusal):
+                told = omissions if isinstance(one, Omission) else refusals
+                told.append(Refused(line, one.reason, one.detail))
         if valid:
             began = time.perf_counter()
             sent = await self._delivery.send(topic, [draft for _, draft in valid])
@@ -292,11 +307,14 @@ class Collector:
                 for (line, _), why in zip(valid, sent, strict=True)
                 if why is not None
             ]
-        accepted = len(drafts) - len(refusals)
+        accepted = len(outcomes) - len(refusals) - len(omissions)
         self._meter.count(what, accepted)
         self._meter.count(f"{what}.refused", len(refusals))
-        told = Answer(accepted, len(refusals), sorted(refusals, key=lambda one: one.line)[:MOST_TOLD])
-        return _json(told, 202 if accepted else 400)
+        if omissions:
+            self._meter.count(f"{what}.left_out", len(omissions))
+        refusals.sort(key=lambda one: one.line)
+        answer = Answer(accepted, len(refusals), refusals[:MOST_TOLD], len(omissions), omissions[:MOST_TOLD])
+        return _json(answer, 202 if accepted or omissions else 400)
 
     async def _answer(self, request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:
         """An answer, or the refusal that says why there is none."""
@@ -344,7 +362,9 @@ class Collector:
                 "waiting": float(self._delivery.waiting),
                 "held_bytes": float(self._budget.held),
             }
-            self._exposition.update(self._meter.snapshot(wall_ms()))
+            snapshot = self._meter.snapshot(wall_ms())
+            self._exposition.update(snapshot)
+            self._delivery.report(snapshot)
             await asyncio.sleep(EVERY_S)
 
     @asynccontextmanager
@@ -375,6 +395,28 @@ class Collector:
 
 UNREAD = frozenset((401, 403, 408, 413, 415, 421, 429, 503))
 """Refusals after which a body may still be under way."""
+
+
+def _counted(made: Iterator[Outcome], share: Share) -> Iterator[Outcome]:
+    """Records that are not the body's own bytes, counted in memory."""
+    for line, draft in made:
+        if isinstance(draft, Draft):
+            share.add(len(draft.key) + len(draft.value or b""))
+        yield line, draft
+
+
+def _shape(request: Request, *, items: bool) -> Shape | None:
+    """Whose shape a body has, by ``?format=``; None for our own."""
+    given = request.query_params.getlist("format")
+    if not given:
+        return None
+    if items:
+        raise ValueError("format is for events; items are sent in our own shape, or from files by liveshelf import")
+    shapes: tuple[Shape, ...] = get_args(Shape)
+    for shape in shapes:
+        if given == [shape]:
+            return shape
+    raise ValueError(f"format is {', '.join(given)[:80]!r}; it is one of {', '.join(shapes)}")
 
 
 def _question(request: Request) -> Question:

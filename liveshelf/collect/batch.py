@@ -31,6 +31,10 @@ class Draft(NamedTuple):
     value: bytes | None
 
 
+Outcome = tuple[int, Draft | Refusal]
+"""What became of one object: its place in the body, from 1, and its record or why there is none."""
+
+
 class Refused(msgspec.Struct, frozen=True):
     """One line, or one member of an array, that was refused: its number from 1, a code, and a sentence."""
 
@@ -39,16 +43,19 @@ class Refused(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """How many were taken and refused; the first refusals are told."""
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How many were taken and refused; the first refusals are told. Of another system's events some say nothing to a
+    recommender, or come twice: they are left out, and the first of them are told."""
 
     accepted: Annotated[int, Meta(ge=0)]
     refused: Annotated[int, Meta(ge=0)]
-    refusals: list[Refused] = []
+    refusals: list[Refused]
+    left_out: Annotated[int, Meta(ge=0)] = 0
+    omissions: list[Refused] = []
 
 
 MOST_TOLD = 100
-"""Refusals that an answer tells."""
+"""Refusals that an answer tells, and omissions."""
 
 
 class MalformedError(Exception):

@@ -17,6 +17,7 @@ from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.producer import Producer
 from streams.kafka.record import Unsent
 from streams.runtime.tasks import Backoff
+from streams.telemetry.meter import Snapshot, fitted
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Delivery:
         self._send: Producer | None = None
         self._why = "not connected to Kafka yet"
         self._waiting: dict[asyncio.Future[Unsent | None], float] = {}
+        self._reported: asyncio.Future[Unsent | None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -123,6 +125,15 @@ class Delivery:
             raise AwayError(f"Kafka has not taken {len(errors)} of {len(futures)}: {type(errors[0]).__name__}")
         return [future.result() for future in futures]
 
+    def report(self, snapshot: Snapshot) -> None:
+        """Send what the collector measures of itself, as other roles do; left out while the last one still waits."""
+        if self._send is None or (self._reported is not None and not self._reported.done()):
+            return
+        config = self._config.topics
+        value = fitted(snapshot, config.max_message_bytes - topics.OVERHEAD_BYTES)
+        self._reported = self._send(topics.Topics(config.prefix).metrics, snapshot.role.encode(), value)
+        self._reported.add_done_callback(_looked_at)
+
     def _queue(self, send: Producer, topic: str, draft: Draft) -> "asyncio.Future[Unsent | None]":
         future = send(topic, draft.key, draft.value)
         self._waiting[future] = time.monotonic()
@@ -130,11 +141,16 @@ class Delivery:
         def settled(settled: "asyncio.Future[Unsent | None]") -> None:
             self._waiting.pop(settled, None)
             self._budget.release(_size(draft))
-            with suppress(asyncio.CancelledError):
-                settled.exception()  # looked at, also where nobody waits any more
+            _looked_at(settled)
 
         future.add_done_callback(settled)
         return future
+
+
+def _looked_at(settled: "asyncio.Future[Unsent | None]") -> None:
+    """Look at what became of a record, also where nobody waits for it."""
+    with suppress(asyncio.CancelledError):
+        settled.exception()
 
 
 def _size(draft: Draft) -> int:

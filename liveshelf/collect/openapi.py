@@ -6,6 +6,7 @@ import msgspec
 
 from liveshelf.collect.batch import Answer, Refused
 from liveshelf.collect.config import CollectConfig
+from liveshelf.collect.foreign import Shape
 from liveshelf.collect.shelves import Question, Surface
 from liveshelf.schemas import CONTRACT, components
 from streams.events.schema import EVENT_TYPES
@@ -41,6 +42,16 @@ class Forgetting(msgspec.Struct, frozen=True):
     session_id: str | None = None
 
 
+_FOREIGN: dict[str, tuple[str, ...]] = {
+    "a call of Segment": ("event", "properties"),
+    "calls of Segment": ("batch",),
+    "a row of Google Analytics": ("event_name", "event_timestamp"),
+    "a body of its Measurement Protocol": ("client_id", "events"),
+    "an event of OpenSearch UBI": ("action_name", "timestamp"),
+    "a query of OpenSearch UBI": ("user_query", "timestamp"),
+}
+"""What tells the shapes of other systems apart: what they must have."""
+
 _REFUSALS = {
     "401": "No key, or none that is known.",
     "403": "A key without this right, or an origin that is not listed.",
@@ -67,6 +78,11 @@ def document(config: CollectConfig) -> Schema:
     known = components("#/components/schemas/{name}")
     schemas = dict(known)
     schemas["Event"] = {"anyOf": [_ref(kind.__name__) for kind in EVENT_TYPES]}
+    schemas["Foreign"] = {
+        "description": "With format: what another system sends. Its own documentation says more.",
+        "type": "object",
+        "anyOf": [{"title": title, "required": list(names)} for title, names in _FOREIGN.items()],
+    }
     schemas["Forgetting"] = ours["Forgetting"] | {
         "anyOf": [{"required": [name], "properties": {name: _id(known)}} for name in ("user_id", "session_id")]
     }
@@ -110,7 +126,8 @@ def _paths(config: CollectConfig) -> Schema:
         ),
         _parameter("filter", "query", {"type": "string"}, "A filter in its canonical form (docs/filters.md)."),
     ]
-    events = _operation("events", "Send what shoppers do", _batch("Event", most), _accepted())
+    shape = _parameter("format", "query", {"enum": list(get_args(Shape))}, "Whose shape the body has, if not our own.")
+    events = _operation("events", "Send what shoppers do", _batch("Event", most, "Foreign"), _accepted(), [shape])
     items = _operation("items", "Send items", _batch("Item", most), _accepted())
     forget = _operation(
         "forget", "Have a shopper forgotten", _one("Forgetting"), _answers("Forgotten", "202", "Kafka has it.")
@@ -152,10 +169,11 @@ def _answers(name: str, status: str, about: str) -> Schema:
     return {status: _content(name, about), "400": _content("Problem", "What is asked cannot be understood.")}
 
 
-def _batch(name: str, most: int) -> Schema:
-    array = {"type": "array", "items": _ref(name), "minItems": 1, "maxItems": most}
+def _batch(name: str, most: int, *others: str) -> Schema:
+    one = {"anyOf": [_ref(each) for each in (name, *others)]} if others else _ref(name)
+    array = {"type": "array", "items": one, "minItems": 1, "maxItems": most}
     lines = {"schema": {"type": "string", "description": f"One {name} a line, at most {most}."}}
-    return {JSON: {"schema": {"anyOf": [_ref(name), array]}}, NDJSON: lines, TEXT: lines}
+    return {JSON: {"schema": {"anyOf": [*map(_ref, (name, *others)), array]}}, NDJSON: lines, TEXT: lines}
 
 
 def _one(name: str) -> Schema:

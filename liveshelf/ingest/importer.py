@@ -25,12 +25,12 @@ from liveshelf.terminal import make_console, progress
 from streams.clock import wall_ms
 from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.adapters.files import Kind, read
-from streams.events.adapters.gate import DUPLICATE, Entry, Omission
+from streams.events.adapters.gate import DUPLICATE, Entry, Omission, wire
 from streams.events.adapters.mapping import MappingConfig
 from streams.events.adapters.source import Source, SourceError
 from streams.events.cleaning import Notes
 from streams.events.decode import Refusal
-from streams.events.schema import AnyEvent, Item, encoder
+from streams.events.schema import AnyEvent, Item
 from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.topics import Topics, create
 
@@ -254,7 +254,7 @@ class _Job:
             if not isinstance(outcome, Refusal):
                 self._wait(outcome, lambda s: self._show(bar, summary, handed, outcome, s))  # noqa: B023
                 if producer is not None:
-                    producer.send(_key(outcome), encoder.encode(outcome))
+                    producer.send(_key(outcome), wire(outcome, self.events))
                 else:
                     summary.sent += 1
                 if not isinstance(outcome, Item):

@@ -87,7 +87,7 @@ class ItemEncoder:
         latest: dict[str, tuple[Item | Deleted, Origin, Record]] = {}
         notes = Notes()
         for record in records:
-            decoded = decode_item(record.key, record.value, self.config, notes)
+            decoded = record.refusal or decode_item(record.key, record.value, self.config, notes)
             if isinstance(decoded, Refusal):
                 refused.append((record, decoded))
                 continue

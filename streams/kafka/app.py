@@ -16,6 +16,7 @@ from streams.config import RoleConfig, StreamsConfig
 from streams.kafka.connection import faust_credentials
 from streams.kafka.faust_consumer import FaustConsumer, Transport
 from streams.kafka.record import Record, Sent, place
+from streams.kafka.registry import SchemaDecoder
 from streams.kafka.unreadable import SILENT_S
 from streams.runtime.lifecycle import or_leave, sentence, write_last_words
 from streams.runtime.watchdog import STALLED_EXIT, Watchdog
@@ -90,10 +91,12 @@ class BatchTaker:
         How long a batch that is not full waits for events that Faust's thread has read meanwhile.
     progress
         Called after each batch that is done.
+    schemas
+        Decodes what a schema registry describes; waits while that is away.
     """
 
-    def __init__(self, wait_s: float, progress: Callable[[], None]) -> None:
-        self.wait_s, self.progress = wait_s, progress
+    def __init__(self, wait_s: float, progress: Callable[[], None], schemas: SchemaDecoder) -> None:
+        self.wait_s, self.progress, self.schemas = wait_s, progress, schemas
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
         """Process at most ``size`` events at a time, for as long as the stream lasts."""
@@ -116,7 +119,7 @@ class BatchTaker:
                     continue
             records = [record(taken.message) for taken in batch]
             with or_leave(where=place(records)):
-                sent = await process(records)
+                sent = await process(await self.schemas.decoded(records))
                 if acknowledging is not None:
                     await acknowledging
             acknowledging = asyncio.create_task(self._acknowledge(batch, sent))

@@ -88,7 +88,7 @@ def letter(record: Record, refusal: Refusal, limit: int, first: int = FIRST_BYTE
     >>> cut.value, dict(cut.headers)["value-length"], dict(cut.headers)["offset"]
     (b'xxxxxxxxxx', b'9000', b'7')
     """
-    fields, value = headers(record, refusal), record.value
+    fields, value = headers(record, refusal), record.value if record.raw is None else record.raw
     size = len(value or b"") + sum(len(name) + len(part) for name, part in fields) + OVERHEAD_BYTES
     if value is not None and size > limit and len(value) > first:
         fields += _whole("value", value)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from streams.clock import came_ms
+from streams.events.decode import Refusal
 
 Header = tuple[str, bytes]
 
@@ -12,7 +13,8 @@ Header = tuple[str, bytes]
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record that was read: its place, its timestamp (epoch ms) and its bytes; ``timestamp_type`` is Kafka's number
-    for the clock of the timestamp."""
+    for the clock of the timestamp. Where its value was decoded by a schema, ``raw`` is what stands on the topic; where
+    it could not be, ``refusal`` says why."""
 
     topic: str
     partition: int
@@ -22,6 +24,8 @@ class Record:
     value: bytes | None
     headers: Sequence[Header] = field(default=())
     timestamp_type: int = 0
+    raw: bytes | None = None
+    refusal: Refusal | None = None
 
     def came_ms(self, now_ms: int) -> int:
         """When it came, as :func:`streams.clock.came_ms` says."""

@@ -292,6 +292,7 @@ RARE = {
         "canary_failed",
         "canary_shelves",
         "events_converted",
+        "events_misplaced",
         "holdback_failed",
         "holdback_shelves",
         "items_converted",

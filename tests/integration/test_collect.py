@@ -19,12 +19,13 @@ from redis import Redis
 
 from liveshelf.stack.kafka import LocalKafka
 from streams.clock import wall_ms
-from streams.config import EventsConfig, KafkaConfig, TopicsConfig
+from streams.config import EventsConfig, KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.decode import Deleted, decode_event, decode_item
 from streams.events.schema import Click, Forget, Item
 from streams.events.shelf import Shelf, ShelfItem, encoder
 from streams.kafka.topics import Topics
 from streams.redis import keys
+from streams.reporting import snapshots
 from tests.collectors import KEYS, PAGE, READ, WRITE, client, collecting, records
 from tests.shop import until
 
@@ -151,6 +152,28 @@ def test_values_of_another_form_are_taken_as_the_worker_takes_them(
     [(key, value)] = [(key, value) for key, value, _ in records(kafka, Topics(topics.prefix).items) if key == b"42"]
     item = decode_item(key, value, EventsConfig())
     assert isinstance(item, Item) and (item.title, item.price) == ("Lamp", 9.99)
+
+
+def test_another_systems_events_are_taken_in_its_shape(address: str, kafka: KafkaConfig, topics: TopicsConfig) -> None:
+    name, products = uuid.uuid4().hex, [{"product_id": "A", "quantity": 2}, {"product_id": "B"}, {"product_id": ""}]
+    order = {"event": "Order Completed", "messageId": name, "userId": "u9", "timestamp": "2026-01-10T00:00:00Z"}
+    body = {"batch": [order | {"properties": {"products": products}}, {"type": "page"}, order | {"messageId": "x"}]}
+    with client(address) as http:
+        sent = http.post("/events?format=segment", json=body)
+        page = http.post("/events?format=segment", json={"type": "page"}, headers={"Authorization": f"Bearer {PAGE}"})
+        many = http.post("/events?format=segment", json=order | {"properties": {"products": products * 400}})
+        for path in ("/events?format=other", "/events?format=segment&format=ga4", "/items?format=segment"):
+            wrong = http.post(path, json=body)
+            assert wrong.status_code == 400 and "format" in wrong.json()["error"]
+        own = http.post("/events", json=body)
+    assert (sent.status_code, page.status_code, many.status_code, own.status_code) == (202, 202, 413, 400)
+    told = sent.json()
+    assert (told["accepted"], told["refused"], told["left_out"]) == (2, 2, 1)
+    assert [(one["line"], one["reason"]) for one in told["refusals"]] == [(1, "invalid"), (3, "invalid")]
+    assert [(one["line"], one["reason"]) for one in told["omissions"]] == [(2, "no rule for others")]
+    found = on_topic(kafka, Topics(topics.prefix).events, {name, f"{name}-1"})
+    assert [json.loads(value)["item_id"] for _, value, _ in found.values()] == ["A", "B"]
+    assert {key for key, _, _ in found.values()} == {b"u9"} and len({at for _, _, at in found.values()}) == 1
 
 
 def test_items_are_upserted_and_deleted(address: str, kafka: KafkaConfig, topics: TopicsConfig) -> None:
@@ -358,6 +381,21 @@ def test_metrics_and_description(address: str) -> None:
         assert "liveshelf_collector_takes 1.0" in text and "liveshelf_collector_status_202_total" in text
         document = http.get("/openapi.json", headers={"Authorization": ""}).json()
     assert document["openapi"] == "3.1.0" and "Click" in document["components"]["schemas"]
+
+
+def test_it_reports_as_other_roles_do(kafka: KafkaConfig, redis_url: str, topics: TopicsConfig, tmp_path: Path) -> None:
+    token = "token-of-prometheus"
+    env = environment(kafka.bootstrap_servers, redis_url, topics) | {"LIVESHELF_METRICS__TOKEN": token}
+    with collecting(env, tmp_path / "log") as (where, _), client(where, token) as prometheus, client(where) as http:
+        assert prometheus.get("/metrics").status_code == 200
+        assert [prometheus.get("/shelf/popular/all").status_code, prometheus.post("/events").status_code] == [403, 403]
+        assert http.post("/events", json=[click()] * 3).status_code == 202
+        config = StreamsConfig(kafka=kafka, topics=topics)
+
+        def told() -> bool:
+            return any(one.counts.get("events") == 3 for one in snapshots(config, 0, "collector"))
+
+        until(told, (tmp_path / "log").read_text)
 
 
 def test_too_many_are_told_to_wait(kafka: KafkaConfig, redis_url: str, topics: TopicsConfig, tmp_path: Path) -> None:

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from kafka import KafkaProducer
 
 from benchmarks.replay import later
 from evaluator.metrics.cardinality import MOST, ROWS
 from streams.config import KafkaConfig, TopicsConfig
 from streams.kafka.dead_letter_topic import replay
+from streams.kafka.producer import partition
+from streams.redis import keys
 from streams.reporting import snapshots
 from streams.telemetry.meter import LABEL_LETTERS, Snapshot, total
 from tests.shop import Shop, until
+from tests.streams.broker import CODECS
+from tests.streams.schema_registry import CLICK, SchemaRegistry, avro, framed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -26,9 +31,21 @@ LARGE_ITEM = json.dumps({"item_id": "i2", "title": "t", "description": "<p>w</p>
 
 
 @pytest.fixture
-def shop(kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path) -> Iterator[Shop]:
+def registry() -> SchemaRegistry:
+    """A schema registry that knows one schema, and refuses at first."""
+    found = SchemaRegistry()
+    found.put(7, json.dumps(CLICK))
+    found.status = 503
+    return found
+
+
+@pytest.fixture
+def shop(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, registry: SchemaRegistry, tmp_path: Path
+) -> Iterator[Shop]:
     """A shop with one worker and one evaluator."""
-    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+    with registry.serve() as where, Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        shop.env["LIVESHELF_KAFKA__SCHEMA_REGISTRY_URL"] = where
         shop.put_items({"i1": ITEM})
         shop.start()
         shop.ready(1)
@@ -80,6 +97,61 @@ def test_large_values_keys_and_headers_are_letters_and_the_stream_goes_on(
     done = replay(kafka, topics_config, f"{shop.group}-letters")
     assert (done.sent, done.left.total()) == (7, 0)
     assert shop.ends(items) == 5 + 3
+
+
+def test_events_as_other_clients_send_them_are_taken_and_what_is_out_of_place_is_said_once(
+    shop: Shop, kafka: KafkaConfig, registry: SchemaRegistry
+) -> None:
+    """Each codec by librdkafka, whose own partitioner is another; tombstones, headers, and keys that are none; then
+    Avro by a schema registry that is away at first."""
+    topic, server = shop.topics.events, kafka.bootstrap_servers
+    for codec in CODECS:
+        producer = Producer({"bootstrap.servers": server, "compression.type": codec, "partitioner": "murmur2_random"})
+        for number in range(5):
+            headers = [("traceparent", b"\xff\x00"), ("traceparent", None), ("", b""), ("\u00e9", b"x" * 9)]
+            producer.produce(topic, acted(f"{codec}-{number}"), f"{codec}-{number}".encode(), headers=headers)
+        producer.produce(topic, None, codec.encode())
+        assert producer.flush(60) == 0
+    odd = Producer({"bootstrap.servers": server, "partitioner": "murmur2_random"})
+    for number, name in enumerate((None, b"", b"order-7", b'"q3"', b"\xff\xfe", b"q5")):
+        odd.produce(topic, acted(f"q{number}"), name)
+    other = {0, 1} - {partition(b"q6", list(range(shop.config.topics.partitions)), [])}
+    odd.produce(topic, acted("q6"), b"q6")
+    odd.produce(topic, acted("q6", "again"), b"q6", partition=min(other))
+    assert odd.flush(60) == 0
+    shop.drained()
+    shoppers = [f"{codec}-{number}" for codec in CODECS for number in range(5)] + [f"q{number}" for number in range(7)]
+    for name in shoppers:
+        assert shop.shelf(keys.feed(name)), name
+    assert [letter.reason for letter in shop.letters()] == ["empty"] * len(CODECS)
+    worker = next(iter(shop.workers))
+    until(lambda: total(snapshots(shop.config, 0, "worker"), "events.misplaced") == 6, shop.log(worker).read_text)
+    assert shop.log(worker).read_text().count("does not lie with its shopper's others") == 1
+    in_avro = avro(CLICK, json.loads(acted("q7")) | {"price": None})
+    shop.produce(topic, [("q7", framed(7, in_avro)), ("q8", framed(8, in_avro))])
+    roles = ("worker", "evaluator")
+
+    def paused() -> bool:
+        last = [snapshots(shop.config, 0, role)[-1:] for role in roles]
+        return all(one and "503" in one[0].labels.get("registry_pause", "") for one in last)
+
+    until(paused, shop.log(worker).read_text, every_s=0.5)
+    assert shop.shelf(keys.feed("q7")) is None
+    shop.stop("evaluator-1")  # one that waits ends well, and the next one waits where it was
+    shop.start("evaluator-1", "evaluator")
+    registry.status = 200
+    shop.drained()
+    assert shop.shelf(keys.feed("q7"))
+    [letter] = [letter for letter in shop.letters() if letter.reason == "schema"]
+    assert letter.source.value == framed(8, in_avro) and "no schema 8" in letter.detail
+    until(lambda: taken(shop) == (len(shoppers) + 2, len(CODECS) + 1), shop.log("evaluator-1").read_text, every_s=0.5)
+    assert "nothing is lost" in shop.log(worker).read_text()
+
+
+def acted(name: str, what: str = "") -> bytes:
+    """A click of a shopper."""
+    event = {"type": "click", "event_id": name + what, "ts": int(time.time() * 1000), "user_id": name, "item_id": "i1"}
+    return json.dumps(event).encode()
 
 
 def taken(shop: Shop) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from streams.config import RoleConfig, StreamsConfig
 from streams.kafka import consumer
 from streams.kafka.app import BatchTaker, caught_up, lag, make_app, run
 from streams.kafka.record import Record, Sent
+from streams.kafka.registry import SchemaDecoder
 from streams.kafka.topics import Topics
 from streams.kafka.unreadable import unreadable_partitions
 
@@ -38,7 +39,7 @@ def main() -> int:
     config = StreamsConfig(**told["streams"])
     topics = Topics(config.topics.prefix)
     app = make_app(config, RoleConfig(group=told["group"], stall_s=told["stall_s"]))
-    taking = BatchTaker(0.001, lambda: None)
+    taking = BatchTaker(0.001, lambda: None, SchemaDecoder(config.kafka))
 
     async def on_events(stream: Any) -> None:
         await taking.run(stream, 64, take)

@@ -171,6 +171,8 @@ def _trouble(snapshot: Snapshot) -> str:
     if snapshot.gauges.get("redis_paused"):
         why = snapshot.labels.get("redis_pause", "")
         troubles.append(f"waits for Redis{f': {why}' if why else ''}")
+    if snapshot.gauges.get("registry_paused"):
+        troubles.append(f"waits for the schema registry: {snapshot.labels.get('registry_pause', '')}")
     return "; ".join(troubles)
 
 
@@ -224,8 +226,8 @@ def health(
     'Kafka cannot be reached. Nothing has reported within the last hour.'
     """
     live = [row for row in rows if row.alive]
-    roles = ("worker", "evaluator", "trainer")
-    workers, evaluators, trainers = ([row for row in live if row.role == role] for role in roles)
+    roles = ("worker", "evaluator", "trainer", "collector")
+    workers, evaluators, *others = ([row for row in live if row.role == role] for role in roles)
     lag = sum(row.lag for row in workers)
     silent = min((row.silent_s for row in rows), default=None)
     if silent is None:
@@ -245,9 +247,9 @@ def health(
     if lag > BEHIND_S * max(events_per_s, 1.0):
         delay = f"about {lag / events_per_s:,.0f} s" if events_per_s else "and nothing moves"
         warn.append(f"Workers are behind by {lag:,.0f} events, {delay}")
-    for role, there in zip(roles, (workers, evaluators, trainers), strict=True):
+    for role, there in zip(roles, (workers, evaluators, *others), strict=True):
         lost = [row.silent_s for row in rows if row.role == role and not row.alive and row.silent_s < RECENTLY_S]
-        if lost and (there or role == "trainer"):
+        if lost and (there or role in {"trainer", "collector"}):
             warn.append(f"{_count(len(lost), role)} silent for {min(lost):,.0f} s")
     up = " and ".join(_count(len(there), role) for role, there in (("worker", workers), ("evaluator", evaluators)))
     now = f"{up} up, lag {lag:,.0f} events, last" if live else "Last"

@@ -7,6 +7,7 @@ duplicates are found here. Knows nothing of files, mappings or Kafka.
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -212,6 +213,22 @@ class Validator:
             return refuse("malformed", f"{type(error).__name__}: {error}")
         self.notes.add("event_id from the content, so that equal records are one event")
         return blake2b(content, digest_size=12).hexdigest()
+
+
+def wire(made: AnyEvent | Item, config: EventsConfig) -> bytes:
+    """The record of an event or item that came through the gate, as a worker with these settings reads it: where a
+    number would have another unit, the time is a text.
+
+    Examples
+    --------
+    >>> from streams.events.schema import Read
+    >>> read = Read(event_id="1", ts=1_768_003_200_000, user_id="u", item_id="i")
+    >>> wire(read, EventsConfig(epoch_unit="s"))
+    b'{"type":"read","event_id":"1","ts":"2026-01-10T00:00:00Z","user_id":"u","item_id":"i"}'
+    """
+    if isinstance(made, Item) or config.epoch_unit in {"ms", "auto"} or not isinstance(made.ts, int):
+        return encoder.encode(made)
+    return encoder.encode(msgspec.structs.replace(made, ts=datetime.fromtimestamp(made.ts / 1000, UTC)))
 
 
 def unread(line: Line, reason: str, detail: str) -> Entry:

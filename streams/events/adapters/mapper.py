@@ -3,6 +3,7 @@
 A record becomes an item or an event, or by the mapping's rules (``[[event]]``) several. Knows no files.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -140,13 +141,14 @@ class _EventMaker:
         if not self.each:
             yield self.validator.event(self.fields(record))
             return
-        scopes: list[dict[str, Any]] = [dict(record)]
+        whole = dict(record)
+        scopes: list[ChainMap[str, Any]] = [ChainMap({}, whole)]  # each element sees the record, of which there is one
         for each in self.each:
             scopes = [
-                {**scope, "..": scope.get("."), ".": element, "#": number}
+                ChainMap({"..": scope.get("."), ".": element, "#": number}, whole)
                 for scope in scopes
                 for number, element in enumerate(_listed(each(scope)))
-                if each is not self.each[0] or self._wanted({**scope, ".": element})
+                if each is not self.each[0] or self._wanted(ChainMap({".": element}, whole))
             ]
         if not scopes:
             if not self.inside:
@@ -164,7 +166,7 @@ class _EventMaker:
     def _wanted(self, scope: Record) -> bool:
         return all(str(column(scope)) in values for column, values in self.inside)
 
-    def _impression(self, record: Record, scopes: list[dict[str, Any]]) -> Outcome:
+    def _impression(self, record: Record, scopes: list[ChainMap[str, Any]]) -> Outcome:
         fields = self.fields(record)
         shown = [{name: make(scope) for name, make in self.shown.items()} for scope in scopes]
         items = [one for one in shown if one["item_id"] not in {None, ""}]

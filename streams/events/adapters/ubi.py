@@ -6,13 +6,13 @@ its hash.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from streams.events.adapters.documents import parsed
 from streams.events.adapters.gate import Entry, Validator, unread
 from streams.events.adapters.mapping import MappingConfig, MappingError
-from streams.events.adapters.source import Source
+from streams.events.adapters.source import Line, Source
 from streams.events.decode import Refusal, refuse
 from streams.events.moments import MomentConfig
 from streams.events.schema import EVENT_TYPES, AnyEvent
@@ -65,9 +65,13 @@ class Ubi:
         self.moment = zoned.reader(validator.config, validator.notes.add)
 
     def read(self, source: Source) -> Iterator[Entry]:
+        """One entry for each document of a file."""
+        return self.entries(source.lines())
+
+    def entries(self, lines: Iterable[Line]) -> Iterator[Entry]:
         """One entry for each document; action lines give no entries."""
         named: str | None = None
-        for line in source.lines():
+        for line in lines:
             if not line.complete:
                 yield unread(line, "oversized", f"the line is longer than {len(line.raw)} bytes")
                 continue

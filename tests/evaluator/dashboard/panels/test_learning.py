@@ -11,6 +11,7 @@ from evaluator.dashboard.panels import traffic
 from evaluator.dashboard.panels.learning import MOST_TURNS, learning_panel
 from evaluator.dashboard.panels.system import Processes, Slots, health
 from models.store.slots import Promotion, Slot
+from streams.telemetry.meter import Meter
 from tests.evaluator.dashboard import said
 
 BEGUN = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -102,3 +103,12 @@ def test_a_trainer_is_no_reason_to_call_all_well_or_ill() -> None:
     for snapshot in (said.worker(NOW), said.evaluator(NOW, []), said.trainer(NOW, "idle")):
         processes.update(snapshot)
     assert health(processes.get(NOW), 1.0, 0, None).level == "ok"
+
+
+def test_a_collector_is_listed_and_missed() -> None:
+    processes = Processes(quiet_ms=15_000)
+    for snapshot in (said.worker(NOW), said.evaluator(NOW, []), Meter("collector", "c1", 0).snapshot(NOW - 40_000)):
+        processes.update(snapshot)
+    found = processes.get(NOW)
+    assert [(row.role, row.alive) for row in found] == [("collector", False), ("evaluator", True), ("worker", True)]
+    assert health(found, 1.0, 0, None).sentence.startswith("1 collector silent for 40 s.")
