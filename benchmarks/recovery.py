@@ -1,9 +1,9 @@
 """How fast do shelves follow a change of what is liked, before anything is trained?
 
-``python -m benchmarks.recovery --json F``: half of the brands are out of fashion, and after half of the visits the other
-half is. The worker's own parts rank in process with the untrained head, a real Redis keeps what shoppers did, and time
-is simulated, so the machine's load does not matter. Each shelf is made with and without click effects
-(``docs/behaviour.md``) in a shop of its own; its expected clicks are compared with the best possible.
+``python -m benchmarks.recovery --json F``: half of the brands are out of fashion, and after half of the visits the
+other half is. The worker's own parts rank in process with the untrained head, a real Redis keeps what shoppers did, and
+time is simulated, so the machine's load does not matter. A shop with click effects (``docs/behaviour.md``) stands
+beside one without; the expected clicks of their shelves are compared with the best possible.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class Tally:
             if isinstance(event, Impression):
                 shown = [
                     Shown(
-                        event.ts,
+                        event.time_ms,
                         shelf.surface,
                         one.position,
                         one.item_id,
@@ -91,7 +91,7 @@ class Tally:
                     )
                     for one in event.items
                 ]
-                self._waiting.append((event.ts, shown))
+                self._waiting.append((event.time_ms, shown))
 
     def get(self, now_ms: int) -> Effects:
         """What is known at a time."""
@@ -170,7 +170,7 @@ def main(
     visits: Annotated[int, typer.Option(min=4, help="Visits; the fashion changes after half of them.")] = 8_000,
     searches: Annotated[float, typer.Option(min=0, max=1, help="How often a session goes on with a search.")] = 0.45,
     seed: Annotated[int, typer.Option(help="Of the shop.")] = 1,
-    tastes: Annotated[list[str] | None, typer.Option(help="Only these: all, text.")] = None,
+    tastes: Annotated[list[Tastes] | None, typer.Option(help="Only these: all, text.")] = None,
     half_life: Annotated[float, typer.Option(help="Of click effects, in days.")] = 1.0,
 ) -> None:
     """Run it."""
@@ -181,21 +181,19 @@ def main(
                 policy=PolicyConfig(click_effects=strength),
                 state=StateConfig(effects_half_life_s=half_life * DAY_S),
             )
-            found = asyncio.run(_of(name, config, seed, items, shoppers, daily, visits, searches))  # type: ignore[arg-type]
+            fashions = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
+            world = World(made_up(seed, items), seed, shoppers, fashions, wall_ms() - AGO_MS, searches, TASTES[name])
+            found = asyncio.run(_of(world, config, shoppers * daily / DAY_S, visits))
             drift = found[len(found) // 2].day
             for row in shares(found, drift, found[-1].day):
                 report.row(tastes=name, click_effects=strength, **row)
     report.write(json)
 
 
-async def _of(
-    tastes: Tastes, config: StreamsConfig, seed: int, items: int, shoppers: int, daily: float, visits: int, searches: float
-) -> list[Visit]:
-    fashions = Fashion(0.0, factor=0.1), Fashion(math.inf, factor=0.1)
-    world = World(made_up(seed, items), seed, shoppers, fashions, wall_ms() - AGO_MS, searches, TASTES[tastes])
+async def _of(world: World, config: StreamsConfig, per_s: float, visits: int) -> list[Visit]:
     with tempfile.TemporaryDirectory() as folder, LocalRedis(Path(folder)) as server:
         async with Redis.from_url(server.address) as client:
-            return [one async for one in shop(world, client, config, shoppers * daily / DAY_S, visits)]
+            return [one async for one in shop(world, client, config, per_s, visits)]
 
 
 if __name__ == "__main__":

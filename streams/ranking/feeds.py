@@ -86,12 +86,7 @@ class FeedRanker:
         return self._model[1]
 
     def order(
-        self,
-        by_behaviour: Floats,
-        utilities: Floats,
-        bought: int,
-        counts: Floats | None = None,
-        effects: Floats | None = None,
+        self, by_behaviour: Floats, utilities: Floats, bought: int, counts: Floats | None = None
     ) -> tuple[Floats, Floats]:
         """What a feed is ordered by, and the scorer's part of it, given scores by behaviour and the scorer's utilities,
         float32 [n] each.
@@ -105,10 +100,6 @@ class FeedRanker:
         """
         share = np.float32(1.0 if self.trained else 1.0 / (1.0 + bought))
         by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)), counts)
-        if effects is not None:
-            import os
-
-            by_behaviour = by_behaviour + float(os.environ.get("EFF", "1")) * np.log(effects)
         return _scaled(by_behaviour, counts) + by_scorer, by_scorer
 
 

@@ -392,11 +392,10 @@ class Recommender:
             request, candidates = context.request, _candidates(context)
             context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
             worth = utility(rows, self._intent_weights)
-            effects = self._effects[candidates.slots]
-            worth = worth * effects
+            worth = worth * self._effects[candidates.slots]
             if context.by_behaviour is not None:
                 bought = len(request.shopper.bought)
-                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought, effects=effects)
+                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
             context.not_again = self._not_again(context, now_ms)
             rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
             facts.append(
