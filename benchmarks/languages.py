@@ -177,21 +177,22 @@ def english(encoder: Encoder, limit: int, seed: int = 0) -> list[Row]:
 
 
 def cost(load: Callable[[], Encoder], titles: Sequence[str], asked: Sequence[Asked]) -> tuple[Encoder, Row]:
-    """Load an encoder; returns it, and what it takes: seconds, resident memory, and times of single queries."""
-    memory, began = psutil.Process().memory_info().rss, time.perf_counter()
+    """Load an encoder; returns it, and what it takes: resident memory, and processor time to load, of single queries
+    and of items."""
+    memory, began = psutil.Process().memory_info().rss, time.process_time()
     encoder = load()
-    loaded = time.perf_counter() - began
+    loaded = time.process_time() - began
     encoder.warm_up(1)
-    began = time.perf_counter()
+    began = time.process_time()
     encoder.encode_items(titles)
-    per_item = (time.perf_counter() - began) / len(titles)
+    per_item = (time.process_time() - began) / len(titles)
     encode, terms = [], []
     for one in asked:
-        clock = [time.perf_counter()]
+        clock = [time.process_time()]
         encoder.encode_queries([one.text])
-        clock.append(time.perf_counter())
+        clock.append(time.process_time())
         encoder.word_pieces([one.text])
-        clock.append(time.perf_counter())
+        clock.append(time.process_time())
         encode.append(1_000 * (clock[1] - clock[0]))
         terms.append(1_000 * (clock[2] - clock[1]))
     return encoder, {

@@ -7,13 +7,16 @@ from rich.console import Console
 
 from liveshelf.settings import Settings
 from liveshelf.training.run import Source, run_train
+from models.conventions import PRESETS
+from models.encoder import Encoder
 from models.late_interaction import LateInteraction
 from models.store import Manifest, ModelStore
 from models.store.parts import parts
 from models.training.config import TrainConfig
 from streams.config import KafkaConfig, ModelConfig, TopicsConfig
 from streams.redis import keys
-from tests.integration.test_worker import ITEMS, search
+from tests.integration.test_worker import ITEMS, item, search
+from tests.models.folders import xlm_roberta
 from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
@@ -46,6 +49,24 @@ def test_a_worker_serves_the_champion(
     assert LateInteraction.load(folder).fingerprint() in shelf.model
     assert ("+" in shelf.model) == (method == "adapter")
     assert shelf.items
+
+
+def test_a_worker_finds_by_words_of_another_script(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    folder = xlm_roberta(tmp_path / "xlm")
+    titles = {"milk": "儿童牛奶 1升", "shoe": "女鞋 红", "hose": "red garden hose", "phone": "无线耳机"}
+    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        # Its weights are random, so that nothing can be found by meaning.
+        shop.env |= {"LIVESHELF_MODEL__PRESET": "multilingual", "LIVESHELF_MODEL__WEIGHTS": str(folder)}
+        shop.env |= {"LIVESHELF_CANDIDATES__VECTOR": "0", "LIVESHELF_CANDIDATES__TOTAL": "1"}
+        shop.put_items({item_id: item(item_id, title) for item_id, title in titles.items()})
+        shop.start()
+        shop.ready(len(titles))
+        shop.produce(shop.topics.events, [search("兒童 牛奶", "s1")])
+        shelf = until(lambda: shop.shelf(keys.search("兒童 牛奶")))
+    assert Encoder(str(folder), said=PRESETS["multilingual"].conventions).query_version in shelf.model
+    assert [found.item_id for found in shelf.items] == ["milk"]
 
 
 def trained(folder: Path, url: str, method: str) -> Manifest:

@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,8 @@ def test_a_table_in_its_file_changes_no_vector(many: Path, monkeypatch: pytest.M
     before = Encoder(str(many), precision="float32", said=E5)
     monkeypatch.setattr(embeddings, "LARGE", 10)
     after = Encoder(str(many), precision="float32", said=E5)
-    assert isinstance(after._items.reader.rows._run.bert.embeddings.word_embeddings, FileEmbedding)
+    reader: Any = after._items.reader
+    assert isinstance(reader.rows._run.bert.embeddings.word_embeddings, FileEmbedding)
     assert after.config.vocab_size == before.config.vocab_size and after.version == before.version
     for one, other in zip(before.encode_items(TEXTS), after.encode_items(TEXTS), strict=True):
         assert one.to_bytes() == other.to_bytes()
