@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from playwright.sync_api import Browser, sync_playwright
@@ -16,6 +17,9 @@ from streams.config import KafkaConfig, TopicsConfig
 from tests.browsers import chromium
 
 TEST_DATABASE = 9
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # on a busy one a step may take ten times as long
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:
