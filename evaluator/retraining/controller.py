@@ -208,7 +208,8 @@ class RetrainingController:
                 log.warning("%s is not rolled out: %s", result.version, error)
                 if transient(error) and not isinstance(error, NotFoundError):
                     return False
-        if await self.registry.end(current.spec.id, "trained", result.through):
+        undecided = current.spec.trigger.examples if result.decision == "too_few" else 0
+        if await self.registry.end(current.spec.id, "trained", result.through, undecided):
             self.status.verdict(result)
             self.status.trained(result)
         return True

@@ -119,10 +119,17 @@ class RunHistory:
         now = self._now(now)
         return self._change(self._held(id, holder, now), now, until=self._lease(now), heard=now)
 
-    def end(self, id: str, holder: str, now: int, outcome: Outcome, through: int = 0) -> bool:
-        """End a run; False when it counted as over before, or is another's, and its result must not be used."""
+    def end(self, id: str, holder: str, now: int, outcome: Outcome, through: int = 0, undecided: int = 0) -> bool:
+        """End a run; False when it counted as over before, or is another's, and its result must not be used.
+
+        Parameters
+        ----------
+        undecided
+            With how many new examples it began, where these were too few for the gate.
+        """
         now = self._now(now)
-        return self._change(self._held(id, holder, now), now, ended=now, outcome=outcome, through=through)
+        again = undecided + (self.trained.again if undecided and self.trained else 0)
+        return self._change(self._held(id, holder, now), now, ended=now, outcome=outcome, through=through, again=again)
 
     def release(self, id: str, holder: str, now: int) -> bool:
         """Release a run, within its lease, for another process to go on with."""

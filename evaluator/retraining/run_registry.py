@@ -79,11 +79,11 @@ class RunRegistry:
         """As :meth:`RunHistory.take`."""
         return await self._change(lambda runs, now: runs.take(id, by, self.holder, now))
 
-    async def end(self, id: str, outcome: Outcome, through: int = 0) -> bool:
+    async def end(self, id: str, outcome: Outcome, through: int = 0, undecided: int = 0) -> bool:
         """As :meth:`RunHistory.end`; a repeated call gives the same answer."""
 
         def change(runs: RunHistory, now: int) -> bool:
-            return runs.end(id, self.holder, now, outcome, through) or any(
+            return runs.end(id, self.holder, now, outcome, through, undecided) or any(
                 (run.id, run.holder, run.outcome, run.through) == (id, self.holder, outcome, through)
                 for run in runs.get()
             )

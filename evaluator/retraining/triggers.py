@@ -48,11 +48,14 @@ def reasons(config: TriggerConfig, seen: TriggerInputs, last: RunRecord | None, 
     >>> last = RunRecord(id="1", by="t", reason="drift", began=100, until=200, ended=150, outcome="trained")
     >>> reasons(TriggerConfig(), TriggerInputs([], 500), last, 1_000)
     []
+    >>> undecided = RunRecord(id="2", by="t", reason="drift", began=100, until=200, outcome="trained", again=4_000)
+    >>> [one.summary for one in reasons(TriggerConfig(), TriggerInputs([], 4_000), undecided, 1_000)]
+    ['4,000 new examples, 4,000 are enough for a gate that could not decide']
     """
     alarms = [one for one in seen.alerts if _is_reason(config, one, last, now)]
     alarms.sort(key=lambda one: (one.name not in CLICK_RATE, one.since, one.key))
     found = [Reason("click_rate" if one.name in CLICK_RATE else "drift", one.summary, _evidence(one)) for one in alarms]
-    return [*found, *_enough(config, seen), *_due(config, last, now)]
+    return [*found, *_enough(config, seen, last), *_due(config, last, now)]
 
 
 def _is_reason(config: TriggerConfig, alert: Alert, last: RunRecord | None, now: int) -> bool:
@@ -65,11 +68,17 @@ def _evidence(alert: Alert) -> Evidence:
     return {"alert": alert.key, "since": alert.since, **alert.evidence}
 
 
-def _enough(config: TriggerConfig, seen: TriggerInputs) -> Iterator[Reason]:
-    enough = config.enough_examples
-    if enough is not None and seen.examples >= enough:
+def _enough(config: TriggerConfig, seen: TriggerInputs, last: RunRecord | None) -> Iterator[Reason]:
+    """Enough new examples; fewer are where the gate had too few to decide about the last run."""
+    enough, again = config.enough_examples, last.again if last is not None else 0
+    if enough is None:
+        return
+    if seen.examples >= enough:
         summary = f"{seen.examples:,} new examples, {enough:,} are enough"
         yield Reason("examples", summary, {"new examples": seen.examples, "enough": enough})
+    elif 0 < again <= seen.examples:
+        summary = f"{seen.examples:,} new examples, {again:,} are enough for a gate that could not decide"
+        yield Reason("examples", summary, {"new examples": seen.examples, "enough": again})
 
 
 def _due(config: TriggerConfig, last: RunRecord | None, now: int) -> Iterator[Reason]:

@@ -170,6 +170,17 @@ def test_the_last_that_was_trained_is_remembered_however_long_ago() -> None:
     assert runs.trained is not None and runs.trained.through == 77
 
 
+def test_a_gate_that_cannot_decide_is_asked_again_with_twice_as_many_each_time() -> None:
+    runs, wanted = RunHistory(CONFIG), list[int]()
+    for day, undecided in enumerate((100, 100, 200, 400, 0, 50)):
+        assert runs.begin(GO, str(day), "t", HOLDER, day * DAY_MS) == []
+        assert runs.end(str(day), HOLDER, day * DAY_MS + 1, "trained", undecided=undecided)
+        assert runs.trained is not None
+        wanted.append(runs.trained.again)
+    assert wanted == [100, 200, 400, 800, 0, 50]
+    assert RunHistory.load(CONFIG, runs.save()).trained == runs.trained
+
+
 @pytest.mark.parametrize("saved", [{"runs": [{"id": 1}]}, {"clock": "soon"}])
 def test_a_book_that_cannot_be_read_is_an_error(saved: dict[str, object]) -> None:
     with pytest.raises(ValueError):
