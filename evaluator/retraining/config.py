@@ -45,12 +45,13 @@ that module takes long to load, and every command reads settings."""
 class TriggerConfig(Config):
     """Reasons and limits. Examples here are labelled ones that no run was trained on yet.
 
-    A firing alert named in ``alarms`` is a reason, and again ``alarm_again_s`` after a run if it goes on all the same;
-    so are ``enough_examples``, and ``every_s`` without a run. Where the gate had too few examples to decide about the
-    last run, as many new ones as it has had are a reason before there are ``enough_examples``. None switches either off,
-    an empty ``alarms`` switches alarms off. A run waits for ``least_examples``, for ``cooldown_s`` after the end of the last one, and until
-    fewer than ``runs_a_day`` began in the last 24 hours. A run without a heartbeat for ``lease_s`` counts as over;
-    after a quarter of it a trainer of the same name that has the run's folder goes on with it.
+    A firing alert named in ``alarms`` is a reason, and again ``alarm_again_s`` after a run if it goes on all the
+    same; so are ``enough_examples``, and ``every_s`` without a run. Where the gate had too few examples to decide
+    about the last run, as many new ones as it has had are a reason before there are ``enough_examples``. None
+    switches either off, an empty ``alarms`` switches alarms off. A run waits for ``least_examples``, for
+    ``cooldown_s`` after the end of the last one, and until fewer than ``runs_a_day`` began in the last 24 hours. A
+    run without a heartbeat for ``lease_s`` counts as over; after a quarter of it a trainer of the same name that
+    has the run's folder goes on with it.
     """
 
     alarms: tuple[str, ...] = ALARMS

@@ -66,11 +66,12 @@ Outcome = Literal["trained", "failed"]
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run. Times are epoch milliseconds.
 
-    ``by`` names the trainer that does it. ``holder`` is the id of that trainer's process, empty once it has released
-    the run. Its last heartbeat was at ``heard``; it counts as over at ``until``, unless it ends or sends one before.
-    ``through`` is the event time of the newest example that it was trained on. Its outcome is ``trained`` whatever the
-    gate's verdict on the model. Where the gate had too few examples to decide, ``again`` is how many new ones are a reason
-    for the next run: as many as runs had since it last decided, so that there are twice as many each time.
+    ``by`` names the trainer that does it. ``holder`` is the id of that trainer's process, empty once it has
+    released the run. Its last heartbeat was at ``heard``; it counts as over at ``until``, unless it ends or sends
+    one before. ``through`` is the event time of the newest example that it was trained on. Its outcome is
+    ``trained`` whatever the gate's verdict on the model. Where the gate had too few examples to decide, ``again``
+    is how many new ones are a reason for the next run: as many as runs had since it last decided, so that there are
+    twice as many each time.
 
     Examples
     --------
