@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -175,6 +175,7 @@ def _avro(schemas: Sequence[Any]) -> Decode:
 
     named: dict[str, Any] = {}
     parsed = [parse_schema(one, named_schemas=named) for one in schemas][-1]
+    _takes_nothing(parsed, named, {})
 
     def decode(content: bytes) -> bytes:
         stream = io.BytesIO(content)
@@ -184,6 +185,49 @@ def _avro(schemas: Sequence[Any]) -> Decode:
         return _encoder.encode(found)
 
     return decode
+
+
+def _takes_nothing(schema: Any, named: Mapping[str, Any], known: dict[str, bool | None]) -> bool:
+    """Whether a value of a parsed Avro schema takes no bytes; ``known`` are the answers so far, by the record's name.
+
+    Raises
+    ------
+    SchemaError
+        When a few bytes could be a value without bounds: deeper than fastavro's stack, which ends the process, or an
+        array larger than memory.
+
+    Examples
+    --------
+    >>> _takes_nothing("null", {}, {}), _takes_nothing({"type": "map", "values": "null"}, {}, {})
+    (True, False)
+    """
+
+    def within(one: Any) -> bool:
+        return _takes_nothing(one, named, known)
+
+    if isinstance(schema, list):
+        return not [within(one) for one in schema]
+    if isinstance(schema, str):
+        return within(named[schema]) if schema in named else schema == "null"
+    kind = schema["type"]
+    if kind == "array":
+        if within(schema["items"]):
+            raise SchemaError("the elements of an array take no bytes, so that there is no limit to how many there are")
+        return False
+    if kind == "map":
+        within(schema["values"])
+        return False
+    if kind in ("enum", "fixed"):
+        return schema.get("size") == 0
+    if kind not in ("record", "error"):
+        return within(kind)
+    name = schema["name"]
+    if name not in known:
+        known[name] = None
+        known[name] = all([within(one["type"]) for one in schema["fields"]])
+    if (found := known[name]) is None:
+        raise SchemaError(f"{name} contains itself, so that there is no limit to how deep a record is")
+    return found
 
 
 def _protobuf(files: Sequence[bytes]) -> Decode:
