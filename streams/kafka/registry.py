@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 HEAD = 5
 """Bytes before the content: a zero byte and the schema's number."""
 
+MOST_DECIMAL = 64
+"""Bytes of an Avro decimal, at most: 154 digits."""
+
 MOST_SCHEMAS = 1_000
 UNKNOWN_S = 60.0
 """How long a number without a usable schema is not asked for again."""
@@ -172,7 +175,9 @@ def _decoder(schemas: Sequence[Any]) -> Decode:
 
 def _avro(schemas: Sequence[Any]) -> Decode:
     from fastavro import parse_schema, schemaless_reader
+    from fastavro.read import LOGICAL_READERS
 
+    LOGICAL_READERS |= {f"{kind}-decimal": _bounded_decimal for kind in ("bytes", "fixed")}
     named: dict[str, Any] = {}
     parsed = [parse_schema(one, named_schemas=named) for one in schemas][-1]
     _takes_nothing(parsed, named, {})
@@ -185,6 +190,21 @@ def _avro(schemas: Sequence[Any]) -> Decode:
         return _encoder.encode(found)
 
     return decode
+
+
+def _bounded_decimal(value: bytes, schema: Any, *more: Any) -> Any:
+    """A decimal as fastavro reads it; its time grows with the square of the length, to minutes for a megabyte.
+
+    Raises
+    ------
+    ValueError
+        When it is longer than any number of an event.
+    """
+    from fastavro._logical_readers import read_decimal
+
+    if len(value) > MOST_DECIMAL:
+        raise ValueError(f"a decimal of {len(value)} bytes; the limit is {MOST_DECIMAL}")
+    return read_decimal(value, schema, *more)
 
 
 def _takes_nothing(schema: Any, named: Mapping[str, Any], known: dict[str, bool | None]) -> bool:
@@ -224,7 +244,8 @@ def _takes_nothing(schema: Any, named: Mapping[str, Any], known: dict[str, bool 
     name = schema["name"]
     if name not in known:
         known[name] = None
-        known[name] = all([within(one["type"]) for one in schema["fields"]])
+        fields = [within(one["type"]) for one in schema["fields"]]
+        known[name] = all(fields)
     if (found := known[name]) is None:
         raise SchemaError(f"{name} contains itself, so that there is no limit to how deep a record is")
     return found

@@ -125,6 +125,15 @@ def test_a_schema_whose_records_have_no_bounds_is_refused(
     assert isinstance(refusal, Refusal) and refusal.reason == "schema" and why in refusal.detail
 
 
+def test_a_decimal_without_end_is_refused_at_once(address: str, registry: SchemaRegistry) -> None:
+    kind = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+    registry.put(22, json.dumps({"type": "record", "name": "E", "fields": [{"name": "a", "type": kind}]}))
+    size = 64_000
+    content = bytes([2 * size & 127 | 128, 2 * size >> 7 & 127 | 128, 2 * size >> 14]) + b"\x7f" * size
+    [refusal] = read(decoder(address), framed(22, content))
+    assert isinstance(refusal, Refusal) and "a decimal of 64000 bytes" in refusal.detail
+
+
 def test_a_record_may_stand_at_several_places_of_a_schema(address: str, registry: SchemaRegistry) -> None:
     tag = {"type": "record", "name": "Tag", "fields": [{"name": "of", "type": "string"}]}
     fields = [
