@@ -133,7 +133,8 @@ class LiveMetrics:
             return
         for view in views:
             for one in view.impressions:
-                if (chances := view.chances.get(one.item_id)) is not None:
+                chances = view.chances.get(one.item_id)
+                if chances is not None and 0 <= chances.touch < math.inf:  # what Redis holds may be no number
                     brand = self.items.brand(one.item_id)
                     place = view.ts, one.surface, one.position
                     effects.update(Shown(*place, one.item_id, brand, chances.touch, one.intent != "ignore"))

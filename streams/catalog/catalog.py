@@ -54,6 +54,9 @@ class Names:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def number(self, name: str) -> int:
         """The number of a name, new or known."""
         return self._numbers.setdefault(name, len(self._numbers)) if name else -1

@@ -14,7 +14,7 @@ PRIOR = 4.0
 """Expected touches that weigh as much as what is measured."""
 
 MOST = 20_000
-"""Ratios that are kept; beyond it those with the fewest expected touches are dropped."""
+"""Ratios that are kept; beyond it those with the fewest expected touches are dropped, down to three quarters."""
 
 LEAST = 1e-3
 """Expected touches below which a ratio says nothing and is dropped."""
@@ -93,10 +93,13 @@ class ClickEffects:
         return self._counts
 
     def trim(self) -> list[Key]:
-        """Drop what says nothing any more, and what there is no room for; returns it."""
+        """Where there is no room for all, drop what says nothing any more and what is expected least; returns it."""
+        if len(self._counts) <= MOST:
+            return []
         newest = max((one.ts for one in self._counts.values()), default=0)
         weight = {key: self._now(key, newest).expected for key in self._counts}
-        kept = sorted((key for key in weight if weight[key] >= LEAST), key=weight.__getitem__, reverse=True)[:MOST]
+        kept = sorted((key for key in weight if weight[key] >= LEAST), key=weight.__getitem__, reverse=True)
+        kept = kept[: MOST * 3 // 4]  # not just to MOST, as then each new one would cost a look at all
         dropped = list(self._counts.keys() - set(kept))
         for key in dropped:
             del self._counts[key]

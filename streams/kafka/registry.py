@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 HEAD = 5
 """Bytes before the content: a zero byte and the schema's number."""
+
+MOST_DECIMAL = 64
+"""Bytes of an Avro decimal, at most: 154 digits."""
 
 MOST_SCHEMAS = 1_000
 UNKNOWN_S = 60.0
@@ -172,9 +175,12 @@ def _decoder(schemas: Sequence[Any]) -> Decode:
 
 def _avro(schemas: Sequence[Any]) -> Decode:
     from fastavro import parse_schema, schemaless_reader
+    from fastavro.read import LOGICAL_READERS
 
+    LOGICAL_READERS |= {f"{kind}-decimal": _bounded_decimal for kind in ("bytes", "fixed")}
     named: dict[str, Any] = {}
     parsed = [parse_schema(one, named_schemas=named) for one in schemas][-1]
+    _takes_nothing(parsed, named, {})
 
     def decode(content: bytes) -> bytes:
         stream = io.BytesIO(content)
@@ -184,6 +190,65 @@ def _avro(schemas: Sequence[Any]) -> Decode:
         return _encoder.encode(found)
 
     return decode
+
+
+def _bounded_decimal(value: bytes, schema: Any, *more: Any) -> Any:
+    """A decimal as fastavro reads it; its time grows with the square of the length, to minutes for a megabyte.
+
+    Raises
+    ------
+    ValueError
+        When it is longer than any number of an event.
+    """
+    from fastavro._logical_readers import read_decimal
+
+    if len(value) > MOST_DECIMAL:
+        raise ValueError(f"a decimal of {len(value)} bytes; the limit is {MOST_DECIMAL}")
+    return read_decimal(value, schema, *more)
+
+
+def _takes_nothing(schema: Any, named: Mapping[str, Any], known: dict[str, bool | None]) -> bool:
+    """Whether a value of a parsed Avro schema takes no bytes; ``known`` are the answers so far, by the record's name.
+
+    Raises
+    ------
+    SchemaError
+        When a few bytes could be a value without bounds: deeper than fastavro's stack, which ends the process, or an
+        array larger than memory.
+
+    Examples
+    --------
+    >>> _takes_nothing("null", {}, {}), _takes_nothing({"type": "map", "values": "null"}, {}, {})
+    (True, False)
+    """
+
+    def within(one: Any) -> bool:
+        return _takes_nothing(one, named, known)
+
+    if isinstance(schema, list):
+        return not [within(one) for one in schema]
+    if isinstance(schema, str):
+        return within(named[schema]) if schema in named else schema == "null"
+    kind = schema["type"]
+    if kind == "array":
+        if within(schema["items"]):
+            raise SchemaError("the elements of an array take no bytes, so that there is no limit to how many there are")
+        return False
+    if kind == "map":
+        within(schema["values"])
+        return False
+    if kind in ("enum", "fixed"):
+        return schema.get("size") == 0
+    if kind not in ("record", "error"):
+        return within(kind)
+    name = schema["name"]
+    if name not in known:
+        known[name] = None
+        fields = [within(one["type"]) for one in schema["fields"]]
+        known[name] = all(fields)
+    if (found := known[name]) is None:
+        raise SchemaError(f"{name} contains itself, so that there is no limit to how deep a record is")
+    return found
 
 
 def _protobuf(files: Sequence[bytes]) -> Decode:

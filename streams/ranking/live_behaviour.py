@@ -4,6 +4,7 @@ Reads through the store that it is given; the arithmetic is in ``streams.feature
 ranked.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 import numpy as np
@@ -81,8 +82,9 @@ class LiveBehaviour:
 
     async def refresh_effects(self, now_ms: int) -> None:
         """Read the touches beside expected touches of items and brands."""
-        parts = (await self.store.effects()).values()
-        self.behaviour.effects = Effects.of(parts, now_ms, self.config.effects_half_life_s * 1000)
+        parts, half_life_ms = (await self.store.effects()).values(), self.config.effects_half_life_s * 1000
+        # In a thread, so that no shopper waits for sums over hundreds of thousands of counts.
+        self.behaviour.effects = await asyncio.to_thread(Effects.of, parts, now_ms, half_life_ms)
 
     async def read(self, wanted: Iterable[str], now_ms: int) -> None:
         """Read rows of items seen together that are not fresh, the first ones first."""

@@ -39,6 +39,9 @@ Surface = Literal["feed", "search", "similar", "popular"]
 NOBODY = Shopper()
 Slots = NDArray[np.int64]
 NOTHING: Slots = np.zeros(0, dtype=np.int64)
+MOST_EFFECT = 1_000.0
+"""By how much click effects multiply a utility at most, or divide it."""
+
 ANCHORS = 2
 """How many of a shopper's newest items are searched around, beside the centre of all."""
 
@@ -232,14 +235,16 @@ class Recommender:
     def _click_effects(self) -> NDArray[np.float32]:
         """By slot, what an item's utility is multiplied by for the touches that the scorer does not expect."""
         catalogue, effects = self.catalogue, self.behaviour.effects
-        found = np.ones(len(catalogue.live), np.float32)
+        by_brand = np.ones(len(catalogue.brands) + 1)  # the last is that of items without a brand, whose number is -1
         for brand, of_brand in effects.brands.items():
             if (number := catalogue.brands.find(brand)) >= 0:
-                found[catalogue.brand[: len(found)] == number] = of_brand
+                by_brand[number] = of_brand
+        found = by_brand[catalogue.brand[: len(catalogue.live)]]
         for item_id in effects.items:
             if (slot := catalogue.slot(item_id)) is not None:
                 found[slot] = effects.item(item_id, catalogue.item(slot).brand)
-        return found**self.config.policy.click_effects
+        bounded: NDArray[np.float32] = found.clip(1 / MOST_EFFECT, MOST_EFFECT).astype(np.float32)
+        return bounded**self.config.policy.click_effects
 
     def _context(self, request: RankRequest) -> _Context:
         catalogue = self.catalogue
@@ -392,7 +397,8 @@ class Recommender:
             request, candidates = context.request, _candidates(context)
             context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
             worth = utility(rows, self._intent_weights)
-            worth = worth * self._effects[candidates.slots]
+            effects = self._effects[candidates.slots]
+            worth = np.where(worth < 0, worth / effects, worth * effects)
             if context.by_behaviour is not None:
                 bought = len(request.shopper.bought)
                 worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)

@@ -59,6 +59,9 @@ EFFECTS = own(0, "effects")
 
 _COUNTS = struct.Struct("<ddq")
 
+MOST_COUNTED = 1e15
+"""Touches from which a count is not ours; sums of smaller ones are far from infinity."""
+
 NUMBER_DIGITS = 16
 """The most digits of a shelf's number; a longer value, or one that is not a number, is not ours."""
 
@@ -221,18 +224,21 @@ class StateStore:
         """What is counted of shown items by each partition of the events, or by one of them. Entries that are not ours
         are left out."""
         wanted = "*" if partition is None else f"{partition} *"
+        latest = wall_ms() + 86_400_000  # what claims to be from later would never lose weight
 
-        async def scan() -> list[tuple[bytes, bytes]]:
-            return [entry async for entry in self.client.hscan_iter(EFFECTS, match=wanted, count=1_000)]
-
-        found: dict[int, dict[Key, Counts]] = {}
-        for name, value in await self._replaced(EFFECTS, scan) or ():
-            parts = name.decode("utf-8", "replace").split(" ", 2)
-            if len(parts) == 3 and parts[0].isdecimal() and len(value) == _COUNTS.size:
+        async def scan() -> dict[int, dict[Key, Counts]]:
+            found: dict[int, dict[Key, Counts]] = {}
+            async for name, value in self.client.hscan_iter(EFFECTS, match=wanted, count=1_000):
+                number, _, rest = name.decode("utf-8", "replace").partition(" ")
+                kind, _, of = rest.partition(" ")
+                if not (of and number.isdecimal() and len(number) <= NUMBER_DIGITS and len(value) == _COUNTS.size):
+                    continue
                 counts = Counts(*_COUNTS.unpack(value))
-                if 0 <= counts.expected < math.inf and 0 <= counts.touched < math.inf:
-                    found.setdefault(int(parts[0]), {})[Key(parts[1], parts[2])] = counts
-        return found
+                if 0 <= counts.expected < MOST_COUNTED and 0 <= counts.touched < MOST_COUNTED and counts.ts <= latest:
+                    found.setdefault(int(number), {})[Key(kind, of)] = counts
+            return found
+
+        return await self._replaced(EFFECTS, scan)
 
     async def put_effects(self, partition: int, counts: Mapping[Key, Counts], dropped: Sequence[Key]) -> None:
         """Write what a partition counts of shown items, and remove what it has dropped."""
@@ -498,16 +504,16 @@ class StateStore:
     def _numbered(self, number: str) -> str:
         return own(int(number) % self.config.shards, "numbered", number)
 
-    async def _replaced(self, key: str, send: Callable[[], Awaitable[T]]) -> T | None:
-        """Send commands about one key. If it holds another kind of value, that is removed and nothing is returned."""
-        try:
-            return await self.retry.until_done(send)
-        except ResponseError as error:
-            if not wrong_kind(error):
-                raise
-            log.error("Redis holds another kind of value under %s, which is removed", key)
-            await self.retry.until_done(lambda: self.client.delete(key))
-            return None
+    async def _replaced(self, key: str, send: Callable[[], Awaitable[T]]) -> T:
+        """Send commands about one key. If it holds another kind of value, that is removed first."""
+        while True:
+            try:
+                return await self.retry.until_done(send)
+            except ResponseError as error:
+                if not wrong_kind(error):
+                    raise
+                log.error("Redis holds another kind of value under %s, which is removed", key)
+                await self.retry.until_done(lambda: self.client.delete(key))
 
     async def _with_retry(self, send: Callable[[Any], Awaitable[T]]) -> T:
         return await self.retry.until_done(lambda: self._scripts.run(send))

@@ -120,7 +120,7 @@ class Validator:
         place
             Tells events of one record apart, where their content is the same.
         """
-        if fields.get("event_id") in {None, ""}:
+        if fields.get("event_id") in (None, ""):
             found = self._derived(fields, place)
             if isinstance(found, Refusal):
                 return found
@@ -142,7 +142,7 @@ class Validator:
 
     def own_event(self, fields: dict[str, Any]) -> AnyEvent | Refusal:
         """The event of fields in our own names, as the worker would read them."""
-        if fields.get("event_id") in {None, ""}:
+        if fields.get("event_id") in (None, ""):
             found = self._derived(fields, 0)
             if isinstance(found, Refusal):
                 return found

@@ -4,7 +4,8 @@ A record becomes an item or an event, or by the mapping's rules (``[[event]]``) 
 """
 
 from collections import ChainMap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from streams.events.adapters.expression import ExpressionError, Record, compiled
@@ -14,9 +15,13 @@ from streams.events.decode import Refusal, refuse
 from streams.events.schema import AnyEvent, Item
 
 Outcome = AnyEvent | Item | Refusal
+Scope = ChainMap[str, Any]
 REASON_LETTERS = 40
 SHOWN = 200
 """The most items of one impression."""
+
+LOOKED_AT = 2_000
+"""The most elements of a list among which an impression's items are looked for."""
 
 
 class Mapper:
@@ -141,21 +146,15 @@ class _EventMaker:
         if not self.each:
             yield self.validator.event(self.fields(record))
             return
-        whole = dict(record)
-        scopes: list[ChainMap[str, Any]] = [ChainMap({}, whole)]  # each element sees the record, of which there is one
-        for each in self.each:
-            scopes = [
-                ChainMap({"..": scope.get("."), ".": element, "#": number}, whole)
-                for scope in scopes
-                for number, element in enumerate(_listed(each(scope)))
-                if each is not self.each[0] or self._wanted(ChainMap({".": element}, whole))
-            ]
-        if not scopes:
+        scopes = self._scopes(record)
+        first = next(scopes, None)
+        if first is None:
             if not self.inside:
                 yield refuse("invalid", f"there is nothing in {' '.join(self.rule.lists)!r}")
             return
+        scopes = chain([first], scopes)
         if self.rule.is_list:
-            yield self._impression(record, scopes)
+            yield self._impression(record, list(islice(scopes, LOOKED_AT)))
             return
         for number, scope in enumerate(scopes):
             fields = self.fields(scope)
@@ -163,13 +162,28 @@ class _EventMaker:
                 fields["event_id"] = f"{fields['event_id']}-{number}"
             yield self.validator.event(fields, number)
 
+    def _scopes(self, record: Record) -> Iterator[Scope]:
+        """What each element of the rule's lists sees: itself, and the record, of which there is one. Made one by one,
+        as a list may be long."""
+        whole = dict(record)
+        scopes: Iterator[Scope] = iter([ChainMap({}, whole)])
+        for each in self.each:
+            scopes = self._inside(scopes, each, whole)
+        return scopes
+
+    def _inside(self, scopes: Iterable[Scope], each: Callable[[Record], Any], whole: dict[str, Any]) -> Iterator[Scope]:
+        for scope in scopes:
+            for number, element in enumerate(_listed(each(scope))):
+                if each is not self.each[0] or self._wanted(ChainMap({".": element}, whole)):
+                    yield ChainMap({"..": scope.get("."), ".": element, "#": number}, whole)
+
     def _wanted(self, scope: Record) -> bool:
         return all(str(column(scope)) in values for column, values in self.inside)
 
-    def _impression(self, record: Record, scopes: list[ChainMap[str, Any]]) -> Outcome:
+    def _impression(self, record: Record, scopes: Iterable[Scope]) -> Outcome:
         fields = self.fields(record)
         shown = [{name: make(scope) for name, make in self.shown.items()} for scope in scopes]
-        items = [one for one in shown if one["item_id"] not in {None, ""}]
+        items = [one for one in shown if one["item_id"] not in (None, "")]
         if len(items) < len(shown):
             self.validator.notes.add("shown items without an id, left out", record.get("event_name", ""))
         if len(items) > SHOWN:

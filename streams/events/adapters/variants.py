@@ -93,7 +93,7 @@ class Variants:
 
     def _variant(self, group: Group, line: Line, record: dict[str, Any]) -> Iterator[Entry]:
         for column in self.config.inherit:
-            if record.get(column) in {None, ""}:
+            if record.get(column) in (None, ""):
                 record[column] = group.first.get(column)
         before = len(group.rows)
         why_not = self._add(group, record)

@@ -1,11 +1,17 @@
 """What an impression was shown for, and the example that it makes."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
+import pytest
 
 from evaluator.attribution.example import ShelfContext
+from evaluator.attribution.items import Items
 from evaluator.attribution.labels import RECENT, Context, Contexts, example
-from evaluator.metrics.impression import AttributedImpression
+from evaluator.attribution.live_metrics import LiveMetrics
+from evaluator.config import EvaluatorConfig
+from evaluator.metrics.impression import AttributedImpression, Chances, View
 from streams.events.schema import Click, Read, Search
 from streams.events.shelf import Shelf, ShelfItem, ShelfRecord
 from streams.redis import keys
@@ -104,3 +110,14 @@ def test_a_view_has_all_the_models_probabilities_and_those_of_an_earlier_release
     rows = np.frombuffer(context.chances, "<f2").reshape(2, 4)
     earlier = msgspec.structs.replace(context, chances=rows[:, :3].tobytes())
     assert earlier.view((closed(),)).chances["b"] == (2.0, 0.125, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("junk", [np.nan, np.inf, -np.inf, -9.0])
+def test_a_probability_that_is_none_spoils_no_click_effect(junk: float) -> None:
+    metrics = LiveMetrics(EvaluatorConfig(), Items())
+    metrics.load_effects(0, {})
+    good = View((closed(),), chances={"a": Chances(1.0, 0.1, 0.25, 0.05)})
+    for chances in (Chances(1.0, junk, 0.1, 0.1), Chances(1.0, 0.1, 0.25, 0.05)):
+        metrics.update_effects(0, [replace(good, chances={"a": chances})])
+    counted = metrics.effects[0].get()
+    assert counted and all(one.expected == pytest.approx(0.4) for one in counted.values())

@@ -1,6 +1,7 @@
 """Bodies of other systems: each element becomes events that the worker takes, is left out, or is refused."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -188,3 +189,27 @@ def test_any_body_becomes_events_or_refusals(shape: Shape, body: bytes) -> None:
         if isinstance(one, Draft):
             assert not isinstance(event := decode_event(one.value, NOW, CONFIG), Refusal)
             assert one.key.decode() == event.shopper
+
+
+@pytest.mark.parametrize("message", [[], {}, ["m"], {"a": 1}])
+def test_an_id_that_is_no_text_is_refused_and_the_others_are_taken(message: Any) -> None:
+    body = [call("Product Viewed", message, product_id="A"), call("Product Viewed", "m", product_id="A")]
+    [(_, refusal), (_, event)] = made(body, "segment")
+    assert isinstance(refusal, Refusal) and refusal.reason == "invalid" and not isinstance(event, Refusal)
+
+
+@pytest.mark.parametrize("product", [1, {}])
+def test_of_a_list_without_end_the_first_elements_are_looked_at(product: Any) -> None:
+    listed = [{"product_id": "A"}, *[product] * 10_000, {"product_id": "B"}]
+    [(_, seen)] = made([call("Product List Viewed", "m", list_id="l", products=listed)], "segment")
+    assert isinstance(seen, Impression) and [one.item_id for one in seen.items] == ["A"]
+
+
+def test_an_order_of_many_products_is_taken_one_by_one() -> None:
+    body = json.dumps(call("Order Completed", "m", products=[{"product_id": "A"}] * 100_000)).encode()
+    began = time.process_time()
+    first = next(drafts([body], "segment", NOW, CONFIG))
+    decoding = time.process_time()
+    json.loads(body)
+    assert isinstance(first[1], Draft)
+    assert decoding - began < 10 * (time.process_time() - decoding) + 0.2

@@ -93,14 +93,29 @@ def test_decay_needs_no_steps(counts: Counts, first: int, second: int) -> None:
 
 
 def test_what_is_kept_is_bounded_and_says_what_was_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(click_effects, "MOST", 10)
+    monkeypatch.setattr(click_effects, "MOST", 12)
     effects = ClickEffects(HALF_LIFE_MS)
     for number in range(100):
         for turn in range(number):
             effects.update(Shown(0, "feed", 0, f"i{number}", "", 0.2, turn % 5 == 0))
     dropped = effects.trim()
-    assert len(effects.get()) == 10 and Key("item", "i99") in effects.get() and Key("item", "i1") in dropped
+    assert len(effects.get()) == 9 and Key("item", "i99") in effects.get() and Key("item", "i1") in dropped
     assert effects.changed == set(effects.get())
-    effects.update(Shown(int(100 * HALF_LIFE_MS), "feed", 0, "new", "", 0.2, True))
+    later = int(100 * HALF_LIFE_MS)
+    for number in range(3):
+        effects.update(Shown(later, "feed", 0, f"new{number}", "", 0.2, True))
+    assert effects.trim() == [], "there is room"
+    effects.update(Shown(later, "feed", 0, "new3", "", 0.2, True))
     effects.trim()
-    assert effects.get().keys() == {Key("place", "feed.0"), Key("item", "new")}, "long ago says nothing any more"
+    new = {Key("item", f"new{number}") for number in range(4)}
+    assert effects.get().keys() == {Key("place", "feed.0"), *new}, "long ago says nothing any more"
+
+
+def test_a_look_at_all_counts_is_seldom_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(click_effects, "MOST", 100)
+    effects, looks = ClickEffects(HALF_LIFE_MS), 0
+    for number in range(1_000):
+        effects.update(Shown(0, "feed", 0, f"i{number}", "", 0.2, False))
+        looks += bool(effects.trim())
+        assert len(effects.get()) <= 100
+    assert 30 < looks < 40

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -102,6 +103,50 @@ def test_what_cannot_be_decoded_is_refused_and_kept_as_it_was(address: str, regi
     assert sum(path.endswith("/404") for path in registry.asked) == 1, "it is not asked again for a while"
     [other] = asyncio.run(found.decoded([Record("t", 0, 0, 0, None, framed(7, good))]))
     assert other.value != other.raw == letter(other, Refusal("future", ""), 10_000).value, "a letter has what was sent"
+
+
+NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+NOTHING = {"type": "record", "name": "Nothing", "fields": [{"name": "a", "type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "why"),
+    [
+        (NODE, b"\x02" * 500_000 + b"\0", "contains itself"),
+        ({"type": "array", "items": NOTHING}, bytes([*[255] * 4, 15, 0]), "no limit to how many"),
+        ({"type": "map", "values": {"type": "array", "items": "null"}}, b"", "no limit to how many"),
+    ],
+)
+def test_a_schema_whose_records_have_no_bounds_is_refused(
+    address: str, registry: SchemaRegistry, kind: Any, content: bytes, why: str
+) -> None:
+    registry.put(20, json.dumps({"type": "record", "name": "E", "fields": [{"name": "a", "type": kind}]}))
+    [refusal] = read(decoder(address), framed(20, content))
+    assert isinstance(refusal, Refusal) and refusal.reason == "schema" and why in refusal.detail
+
+
+def test_a_decimal_without_end_is_refused_at_once(address: str, registry: SchemaRegistry) -> None:
+    kind = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+    registry.put(22, json.dumps({"type": "record", "name": "E", "fields": [{"name": "a", "type": kind}]}))
+    size = 64_000
+    content = bytes([2 * size & 127 | 128, 2 * size >> 7 & 127 | 128, 2 * size >> 14]) + b"\x7f" * size
+    [refusal] = read(decoder(address), framed(22, content))
+    assert isinstance(refusal, Refusal) and "a decimal of 64000 bytes" in refusal.detail
+
+
+def test_a_record_may_stand_at_several_places_of_a_schema(address: str, registry: SchemaRegistry) -> None:
+    tag = {"type": "record", "name": "Tag", "fields": [{"name": "of", "type": "string"}]}
+    fields = [
+        *CLICK["fields"],
+        {"name": "tag", "type": tag},
+        {"name": "tags", "type": {"type": "array", "items": "Tag"}},
+        {"name": "code", "type": {"type": "fixed", "name": "Code", "size": 2}},
+    ]
+    schema = CLICK | {"fields": fields}
+    registry.put(21, json.dumps(schema))
+    value = avro(schema, FIELDS | {"tag": {"of": "a"}, "tags": [{"of": "b"}], "code": b"xy"})
+    [event] = read(decoder(address), framed(21, value))
+    assert isinstance(event, Click) and event.item_id == "i1"
 
 
 def test_reading_waits_for_a_registry_that_is_away(

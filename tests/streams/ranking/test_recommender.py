@@ -13,7 +13,7 @@ from streams.catalog.catalog import Catalog, Change
 from streams.config import CandidatesConfig, PolicyConfig, ShelfConfig, StreamsConfig
 from streams.events.filters import NO_FILTER, Filter
 from streams.events.schema import Item
-from streams.events.shelf import ShelfRecord
+from streams.events.shelf import ShelfRecord, encoder, record_decoder
 from streams.features.behaviour import PAIRED_OWN
 from streams.features.click_effects import Counts, Effects
 from streams.features.items import ItemStatistics
@@ -104,6 +104,30 @@ def test_what_is_touched_more_than_the_scorer_expects_moves_up(catalogue: Catalo
     off.behaviour.effects = recommender.behaviour.effects
     off.refresh(NOW)
     assert shown(shelf(off, ask)) == shown(before)
+
+
+def test_what_is_touched_more_than_expected_moves_up_where_showing_costs_something(catalogue: Catalog) -> None:
+    ask = RankRequest("search", "e", 5, query="hdmi cable")
+    policy = PolicyConfig(exploration=0.0, intent_weights={"buy": 1.0, "ignore": -1.0})
+    recommender = made_for(catalogue, StreamsConfig(policy=policy))
+    before = shelf(recommender, ask)
+    last = before.shelf.items[-1]
+    assert last.score < 0
+    recommender.behaviour.effects = Effects({}, {last.item_id: Counts(1.0, 400.0, NOW)})
+    recommender.refresh(NOW)
+    assert shown(shelf(recommender, ask))[0] == last.item_id
+
+
+def test_no_count_makes_a_utility_that_no_shelf_holds(catalogue: Catalog) -> None:
+    ask = RankRequest("search", "e", 5, query="hdmi cable")
+    recommender = made_for(catalogue, StreamsConfig(policy=PolicyConfig(exploration=0.0)))
+    first, *_, last = shown(shelf(recommender, ask))
+    brands = {catalogue.item(catalogue.slot(one) or 0).brand: 1e300 for one in (first, last)}
+    recommender.behaviour.effects = Effects(brands, {first: Counts(0.0, 1e300, NOW), last: Counts(1e300, 0.0, NOW)})
+    recommender.refresh(NOW)
+    record = shelf(recommender, ask)
+    assert [one for one in shown(record) if one in (first, last)] == [first, last]
+    assert record_decoder.decode(encoder.encode(record)) == record
 
 
 def test_a_brand_out_of_fashion_moves_down_in_every_catalogue_that_serves(catalogue: Catalog) -> None:

@@ -811,7 +811,10 @@ def test_click_effects_come_back_as_they_were_written_and_junk_is_left_out(redis
         await store.put_effects(31, {Key("brand", "B"): Counts(2.0, 1.0, 5)}, [])
         for name, value in ((b"3 item x", b"short"), (b"x item y", b"8" * 24), (b"3", b"8" * 24), (b"\xff", b"")):
             await store.client.hset(EFFECTS, name, value)
-        await store.client.hset(EFFECTS, "3 item nan", struct.pack("<ddq", math.nan, 1.0, 1))
+        later = wall_ms() + 2 * 86_400_000
+        for number, junk in enumerate(((math.nan, 1.0, 1), (1.0, 1e300, 1), (1e300, 1.0, 1), (1.0, 1.0, later))):
+            await store.client.hset(EFFECTS, f"3 item junk{number}", struct.pack("<ddq", *junk))
+        await store.client.hset(EFFECTS, f"{'3' * 5_000} item x", struct.pack("<ddq", 1.0, 1.0, 1))
         every, one = await store.effects(), await store.effects(3)
         await store.put_effects(3, {}, [Key("item", "a b {x}:é")])
         left = await store.effects(3)
@@ -819,7 +822,6 @@ def test_click_effects_come_back_as_they_were_written_and_junk_is_left_out(redis
         await store.client.set(EFFECTS, "of another kind")
         broken = await store.effects()
         await store.client.set(EFFECTS, "of another kind")
-        await store.put_effects(3, mine, [])
         await store.put_effects(3, mine, [])
         return every, one, left, broken, await store.effects()
 
