@@ -7,11 +7,12 @@ a model computes.
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from models.weights import PACKAGED, WeightsError
 
 Pooling = Literal["mean", "cls"]
+T = TypeVar("T")
 
 PROMPTS, POOLING, LENGTH = "config_sentence_transformers.json", "1_Pooling/config.json", "sentence_bert_config.json"
 
@@ -110,13 +111,20 @@ def of_folder(folder: Path, pooled: bool = True) -> Conventions:
     try:
         said = prompts.get("prompts") or {}
         return Conventions(
-            said.get("query"),
-            next((said[name] for name in ("passage", "document") if name in said), None),
+            _typed(said, "query", str),
+            next((_typed(said, name, str) for name in ("passage", "document") if name in said), None),
             _pooling(folder, pooling) if pooled and pooling else None,
-            length.get("max_seq_length"),
+            _typed(length, "max_seq_length", int),
         )
     except (AttributeError, TypeError) as error:
         raise WeightsError(f"the files of sentence-transformers in {folder} cannot be read: {error}") from error
+
+
+def _typed(values: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    value = values.get(name)
+    if value is None or type(value) is kind:
+        return value
+    raise TypeError(f"{name} is {value!r}, and should be of type {kind.__name__}")
 
 
 _MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls"}

@@ -83,6 +83,10 @@ class Repartition:
         for record in records:
             event = record.refusal or decode_event(record.value, record.came_ms(now), self.config.events)
             self.meter.count("refused" if isinstance(event, Refusal) else "events")
+            if isinstance(event, Refusal) and event.reason == "future":
+                # Sent on, it would have a later record, by which a worker might take it, under this key.
+                sent.append(asyncio.ensure_future(self._letters(record, event)))
+                continue
             if isinstance(event, Refusal):
                 queued = self._send(self.topics.events, record.key, record.value if record.raw is None else record.raw)
             else:

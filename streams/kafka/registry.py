@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -175,9 +176,11 @@ def _decoder(schemas: Sequence[Any]) -> Decode:
 
 def _avro(schemas: Sequence[Any]) -> Decode:
     from fastavro import parse_schema, schemaless_reader
-    from fastavro.read import LOGICAL_READERS
+    from fastavro.read import LOGICAL_READERS as READERS
 
-    LOGICAL_READERS |= {f"{kind}-decimal": _bounded_decimal for kind in ("bytes", "fixed")}
+    for kind in ("bytes-decimal", "fixed-decimal"):
+        if not isinstance(READERS[kind], partial):
+            READERS[kind] = partial(_bounded_decimal, READERS[kind])
     named: dict[str, Any] = {}
     parsed = [parse_schema(one, named_schemas=named) for one in schemas][-1]
     _takes_nothing(parsed, named, {})
@@ -192,19 +195,18 @@ def _avro(schemas: Sequence[Any]) -> Decode:
     return decode
 
 
-def _bounded_decimal(value: bytes, schema: Any, *more: Any) -> Any:
-    """A decimal as fastavro reads it; its time grows with the square of the length, to minutes for a megabyte.
+def _bounded_decimal(read: Callable[..., Any], value: bytes, *schemas: Any) -> Any:
+    """A decimal as fastavro's own function reads it, in a time that grows with the square of its length: of a megabyte,
+    minutes.
 
     Raises
     ------
     ValueError
         When it is longer than any number of an event.
     """
-    from fastavro._logical_readers import read_decimal
-
     if len(value) > MOST_DECIMAL:
         raise ValueError(f"a decimal of {len(value)} bytes; the limit is {MOST_DECIMAL}")
-    return read_decimal(value, schema, *more)
+    return read(value, *schemas)
 
 
 def _takes_nothing(schema: Any, named: Mapping[str, Any], known: dict[str, bool | None]) -> bool:
@@ -238,7 +240,7 @@ def _takes_nothing(schema: Any, named: Mapping[str, Any], known: dict[str, bool 
         within(schema["values"])
         return False
     if kind in ("enum", "fixed"):
-        return schema.get("size") == 0
+        return bool(schema.get("size") == 0)
     if kind not in ("record", "error"):
         return within(kind)
     name = schema["name"]

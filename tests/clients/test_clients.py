@@ -146,7 +146,7 @@ def telling(answers: Sequence[Told]) -> Iterator[tuple[str, list[bytes]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST  # noqa: N815
+        do_GET = do_DELETE = do_POST  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Not to the terminal."""
@@ -194,10 +194,28 @@ def test_what_was_not_taken_at_last_is_given_back_with_its_ids() -> None:
         shop.send(clicks(1))
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>", b'{"error": "no"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b"<html>", b'{"error": "no"}', b"\xff"])
 def test_an_answer_that_is_none_is_an_error(body: bytes) -> None:
-    with telling([(202, {}, body)]) as (where, _), Collector(where, **QUICK) as shop, pytest.raises(RefusedError):
-        shop.send(clicks(1))
+    with telling([(202, {}, body)]) as (where, _), Collector(where, **QUICK) as shop:
+        asked: list[Callable[[], Any]] = [
+            lambda: shop.send(clicks(1)), lambda: shop.forget("u"), lambda: shop.delete_item("i")
+        ]  # fmt: skip
+        for ask in asked:
+            with pytest.raises(RefusedError):
+                ask()
+
+
+def test_an_answer_whose_bytes_are_spoilt_is_none() -> None:
+    spoilt: Told = (202, {"Content-Encoding": "gzip"}, b"no gzip")
+    with telling([spoilt, TAKEN]) as (where, bodies), Collector(where, **QUICK) as shop:
+        assert shop.send(clicks(2)).accepted == 2 and len(bodies) == 2
+
+
+def test_an_event_that_is_no_json_leaves_nothing_sent() -> None:
+    with telling([TAKEN]) as (where, bodies), Collector(where, **QUICK) as shop:
+        with pytest.raises(ValueError, match="JSON"):
+            shop.send([*clicks(1_500), {"type": "click", "price": float("nan")}])
+        assert not bodies
 
 
 def test_batches_are_as_large_as_the_collector_takes() -> None:

@@ -43,6 +43,8 @@ def test_events_lie_with_their_shoppers_others_though_it_is_killed(
             for number in range(EVENTS):
                 shop.producer.send(source, value=event(number), partition=number % 3)
             shop.producer.send(source, key=b"k", value=b"junk", partition=0)
+            ahead, then = event(EVENTS), int(time.time() * 1000) - 7_200_000
+            shop.producer.send(source, key=b"order-7", value=ahead, partition=0, timestamp_ms=then)
             shop.producer.send(source, key=b"gone", value=None, partition=1)
             shop.producer.flush()
             until(lambda: shop.ends(shop.topics.events) > 0, log.read_text)
@@ -55,7 +57,12 @@ def test_events_lie_with_their_shoppers_others_though_it_is_killed(
                 assert process.running, log.read_text()
                 found = records(kafka, shop.topics.events)
                 ids = {event_decoder.decode(value).event_id for _, value, _ in found if value and value != b"junk"}
-                return ids == wanted and {(b"k", b"junk"), (b"gone", None)} <= {one[:2] for one in found}
+                letters = records(kafka, shop.topics.dead_letters)
+                return (
+                    ids == wanted
+                    and {(b"k", b"junk"), (b"gone", None)} <= {one[:2] for one in found}
+                    and {value for _, value, _ in letters} == {ahead}
+                )
 
             until(there, log.read_text, every_s=0.5)
             process.terminate()

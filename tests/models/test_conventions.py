@@ -151,6 +151,21 @@ def test_an_unreadable_file_is_named(text: str, tmp_path: Path) -> None:
         of_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config_sentence_transformers.json", '{"prompts": {"query": 5}}'),
+        ("config_sentence_transformers.json", '{"prompts": {"passage": ["p: "]}}'),
+        ("sentence_bert_config.json", '{"max_seq_length": "256"}'),
+        ("sentence_bert_config.json", '{"max_seq_length": 12.5}'),
+    ],
+)
+def test_a_value_of_another_type_is_named(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(WeightsError, match="should be of type"):
+        of_folder(tmp_path)
+
+
 def test_methods_that_would_read_otherwise_are_refused(many: Path, few: Path, tmp_path: Path) -> None:
     for folder, said in ((many, UNSAID), (few, E5)):
         with pytest.raises(WeightsError, match="the method head can"):

@@ -27,6 +27,8 @@ LONGEST_WAIT_S = 60.0
 AGAIN = frozenset((408, 429, 502, 503, 504))
 """Answers after which the same is sent again."""
 
+_COUNTED = ("accepted", "refused", "refusals")
+
 T = TypeVar("T")
 
 
@@ -114,22 +116,22 @@ class _Base:
     def _batches(self, path: str, objects: Iterable[Mapping[str, Any]]) -> Steps[Answer]:
         answer, before = Answer(), 0
         every = list(objects)
+        encoded = list(map(_line, every))  # first all of them: one that is no JSON must not leave others sent
         while before < len(every):
             lines, size = list[bytes](), 0
-            for one in every[before : before + MOST_OBJECTS]:
-                line = json.dumps(one, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+            for line in encoded[before : before + MOST_OBJECTS]:
                 if lines and size + len(line) > MOST_BYTES:
                     break
                 lines.append(line)
                 size += len(line)
             reply = yield from self._tried(_Request("POST", path, {}, b"".join(lines)), every[before:])
-            answer.add(_told(reply, (200, 202, 400)), before)
+            answer.add(_told(reply, (200, 202, 400), *_COUNTED), before)
             before += len(lines)
         return answer
 
-    def _one(self, request: _Request, unsent: Sequence[Mapping[str, Any]] = ()) -> Steps[dict[str, Any]]:
-        reply = yield from self._tried(request, unsent)
-        return _told(reply, (202,))
+    def _one(self, request: _Request, *names: str) -> Steps[dict[str, Any]]:
+        reply = yield from self._tried(request, ())
+        return _told(reply, (202,), *names)
 
     def _tried(self, request: _Request, unsent: Sequence[Mapping[str, Any]]) -> Steps[_Reply]:
         why = "it was not tried"
@@ -159,7 +161,7 @@ class _Base:
             raise UnavailableError(f"the collector does not answer: {reply}")
         if reply.status in AGAIN:
             raise UnavailableError(f"the collector answers {reply.status}: {_error(reply)}")
-        return None if reply.status == 404 else cast(Shelf, _told(reply, (200,)))
+        return None if reply.status == 404 else cast(Shelf, _told(reply, (200,), "items"))
 
     def _request(self, client: Any, asked: _Request) -> Any:
         """What to send, by httpx; reads have a timeout of their own."""
@@ -179,18 +181,22 @@ def _forget(user_id: str | None, session_id: str | None, event: dict[str, Any]) 
     return _Request("POST", "/forget", {}, json.dumps(event | named).encode())
 
 
+def _line(one: Mapping[str, Any]) -> bytes:
+    return json.dumps(one, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
 def _reply(response: httpx.Response) -> _Reply:
     return _Reply(response.status_code, response.headers.get("Retry-After", ""), response.content)
 
 
-def _told(reply: _Reply, wanted: tuple[int, ...]) -> dict[str, Any]:
-    """What an answer says; RefusedError where it says another status or has not the form of one."""
+def _told(reply: _Reply, wanted: tuple[int, ...], *names: str) -> dict[str, Any]:
+    """What an answer says; RefusedError where it says another status or has not the form of one, with these names."""
     if reply.status in wanted:
         try:
             found = json.loads(reply.content)
         except ValueError:
             found = None
-        if isinstance(found, dict) and "error" not in found:
+        if isinstance(found, dict) and "error" not in found and found.keys() >= {*names}:
             return found
     raise RefusedError(reply.status, _error(reply))
 
@@ -247,11 +253,11 @@ class Collector(_Base, Shelves[Shelf | None]):
 
     def delete_item(self, item_id: str) -> None:
         """Delete an item."""
-        self._run(self._one(_delete(item_id)))
+        self._run(self._one(_delete(item_id), *_COUNTED))
 
     def forget(self, user_id: str | None = None, session_id: str | None = None) -> str:
         """Have a shopper forgotten; the id of the event that the receipt names."""
-        return str(self._run(self._one(_forget(user_id, session_id, prepared({}))))["event_id"])
+        return str(self._run(self._one(_forget(user_id, session_id, prepared({})), "event_id"))["event_id"])
 
     def _read(self, question: Question) -> Shelf | None:
         return self._run(self._shelf(question))
@@ -269,7 +275,7 @@ class Collector(_Base, Shelves[Shelf | None]):
                 continue
             try:
                 reply = _reply(self._request(self._client, asked))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 reply = f"{type(error).__name__}: {error}"
 
 
@@ -300,11 +306,11 @@ class AsyncCollector(_Base, Shelves[Awaitable[Shelf | None]]):
 
     async def delete_item(self, item_id: str) -> None:
         """As `Collector.delete_item`."""
-        await self._run(self._one(_delete(item_id)))
+        await self._run(self._one(_delete(item_id), *_COUNTED))
 
     async def forget(self, user_id: str | None = None, session_id: str | None = None) -> str:
         """As `Collector.forget`."""
-        return str((await self._run(self._one(_forget(user_id, session_id, prepared({})))))["event_id"])
+        return str((await self._run(self._one(_forget(user_id, session_id, prepared({})), "event_id")))["event_id"])
 
     async def _read(self, question: Question) -> Shelf | None:
         return await self._run(self._shelf(question))
@@ -322,5 +328,5 @@ class AsyncCollector(_Base, Shelves[Awaitable[Shelf | None]]):
                 continue
             try:
                 reply = _reply(await self._request(self._client, asked))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 reply = f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ const mostObjects = 1_000;
 const mostBytes = 900_000;
 const longestWaitMs = 60_000;
 const again = new Set([408, 429, 502, 503, 504]);
+const counted = ["accepted", "refused", "refusals"];
 
 type WithoutIds<E> = E extends Event ? Omit<E, "event_id" | "ts"> & Partial<Pick<E, "event_id" | "ts">> : never;
 /** An event that may lack its id and its time: it gets both when it is sent, once. */
@@ -102,13 +103,13 @@ export class Collector extends Shelves {
 
   /** Delete an item. */
   async deleteItem(itemId: string): Promise<void> {
-    told(await this.#tried("DELETE", `/items/${escape(itemId)}`, undefined, []), [202]);
+    told(await this.#tried("DELETE", `/items/${escape(itemId)}`, undefined, []), [202], counted);
   }
 
   /** Have a shopper forgotten; the id of the event that the receipt names. */
   async forget(shopper: { user_id?: string; session_id?: string }): Promise<string> {
     const body = JSON.stringify({ event_id: globalThis.crypto.randomUUID(), ts: Date.now(), ...shopper });
-    return (told(await this.#tried("POST", "/forget", body, []), [202]) as { event_id: string }).event_id;
+    return (told(await this.#tried("POST", "/forget", body, []), [202], ["event_id"]) as { event_id: string }).event_id;
   }
 
   protected async read({ surface, id, user, segment, filtered }: Question): Promise<Shelf | null> {
@@ -120,24 +121,24 @@ export class Collector extends Shelves {
     const reply = await this.#once("GET", path, undefined, this.#options.shelfTimeoutMs);
     if (typeof reply === "string") throw new UnavailableError(`the collector does not answer: ${reply}`);
     if (again.has(reply.status)) throw new UnavailableError(`the collector answers ${reply.status}: ${errorOf(reply)}`);
-    return reply.status === 404 ? null : (told(reply, [200]) as Shelf);
+    return reply.status === 404 ? null : (told(reply, [200], ["items"]) as Shelf);
   }
 
   async #batches(path: string, objects: readonly object[]): Promise<Answer> {
     const answer: Answer = { accepted: 0, refused: 0, refusals: [] };
     const encoder = new TextEncoder();
+    const every = objects.map((one) => `${JSON.stringify(one)}\n`); // first all: one that is no JSON must not leave others sent
     for (let before = 0; before < objects.length; ) {
       const lines: string[] = [];
       let size = 0;
-      for (const one of objects.slice(before, before + mostObjects)) {
-        const line = `${JSON.stringify(one)}\n`;
+      for (const line of every.slice(before, before + mostObjects)) {
         const bytes = encoder.encode(line).length;
         if (lines.length && size + bytes > mostBytes) break;
         lines.push(line);
         size += bytes;
       }
       const reply = await this.#tried("POST", path, lines.join(""), objects.slice(before));
-      const found = told(reply, [202, 400]) as Answer;
+      const found = told(reply, [202, 400], counted) as Answer;
       answer.accepted += found.accepted;
       answer.refused += found.refused;
       for (const one of found.refusals) answer.refusals.push({ ...one, line: one.line + before });
@@ -181,11 +182,11 @@ export class Collector extends Shelves {
   }
 }
 
-/** What an answer says; an error where it says another status, or has not the form of one. */
-function told(reply: Reply, wanted: readonly number[]): object {
+/** What an answer says; an error where it says another status, or has not the form of one, with these names. */
+function told(reply: Reply, wanted: readonly number[], names: readonly string[]): object {
   if (wanted.includes(reply.status)) {
     const found = parsed(reply.text);
-    if (found !== undefined && !("error" in found)) return found;
+    if (found !== undefined && !("error" in found) && names.every((name) => name in found)) return found;
   }
   throw new RefusedError(reply.status, errorOf(reply));
 }

@@ -52,11 +52,18 @@ test("refusals are told by their place, and other answers are errors", async () 
   const answer = await shop.send(Array.from({ length: 1_001 }, () => click));
   assert.deepEqual(answer, { accepted: 1, refused: 1, refusals: [{ line: 1_001, reason: "invalid", detail: "why" }] });
   assert.equal(bodies.length, 2);
-  for (const body of ["", "[]", "null", "<html>", '{"error": "no"}']) {
+  for (const body of ["", "[]", "null", "{}", "<html>", '{"error": "no"}']) {
     const { shop: other } = told(() => new Response(body, { status: 202 }));
     await assert.rejects(other.forget({ user_id: "u1" }), RefusedError);
     await assert.rejects(other.send([click]), RefusedError);
   }
+});
+
+test("an event that is no JSON leaves nothing sent", async () => {
+  const { shop, bodies } = told(taken);
+  const wrong = { ...click, price: 1n } as unknown as NewEvent;
+  await assert.rejects(shop.send([...Array.from({ length: 1_500 }, () => click), wrong]), TypeError);
+  assert.equal(bodies.length, 0);
 });
 
 test("shelves of Redis are read by their chain", async () => {
