@@ -264,6 +264,7 @@ def _configs(config: StreamsConfig, items: int) -> Iterator[tuple[str, StreamsCo
 
 
 def request_of(shopper: str, aim: Aim, past: Shopper, now_ms: int) -> RankRequest:
+    """What a worker makes for the page that a shopper wants."""
     name = f"{shopper}-{now_ms}"
     if aim.query:
         return RankRequest("search", name, now_ms, shopper, past, query=normalise(aim.query))
