@@ -221,12 +221,7 @@ async def in_process(world: World, redis: "Redis", per_s: float, visits: int, ev
     rankings = Rankings(
         config, world, stocked(load(fetch(UNTRAINED, config.model), config.model), world), store, seed=1
     )
-    past: dict[str, list[AnyEvent]] = {}
-    if world.preferences != TEXT_ONLY:
-        for event in orders(world, days=365):
-            past.setdefault(event.shopper, []).append(event)
-    if past:
-        await store.remember(past, 1)
+    await remember_orders(world, store)
     for number, (now_ms, shopper) in enumerate(itertools.islice(world.visits(per_s, world.start_ms), visits)):
         if number % 100 == 0:
             await rankings.refresh(now_ms)
@@ -237,6 +232,17 @@ async def in_process(world: World, redis: "Redis", per_s: float, visits: int, ev
         events = world.act(shopper, shelf, now_ms)
         await identity.see([event for event in events if tiring(event)])
         await store.remember({shopper: events}, 1)
+
+
+async def remember_orders(world: World, store: StateStore) -> None:
+    """A year of orders, where the tastes have one."""
+    if world.preferences == TEXT_ONLY:
+        return
+    past: dict[str, list[AnyEvent]] = {}
+    for event in orders(world, days=365):
+        past.setdefault(event.shopper, []).append(event)
+    if past:
+        await store.remember(past, 1)
 
 
 def stocked(model: LoadedModel, world: World) -> LoadedModel:

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from redis.asyncio import Redis
 
-from benchmarks.limits import TASTES, request_of, stocked
+from benchmarks.limits import TASTES, remember_orders, request_of, stocked
 from benchmarks.report import Report, Value
 from benchmarks.smoke import smoke
 from benchmarks.worker_feed import read_demand
@@ -27,8 +27,6 @@ from evaluator.config import EvaluatorConfig
 from evaluator.metrics.intervals import ratio
 from liveshelf.demo.catalogs import made_up
 from liveshelf.simulation.drift import Fashion
-from liveshelf.simulation.history import orders
-from liveshelf.simulation.preferences import TEXT_ONLY
 from liveshelf.simulation.world import World
 from liveshelf.stack.redis import LocalRedis
 from streams.clock import wall_ms
@@ -133,16 +131,6 @@ async def shop(world: World, client: "Redis", config: StreamsConfig, per_s: floa
         await identity.see([event for event in events if tiring(event)])
         await store.remember({shopper: events}, 1)
         tally.see(shelf, events, brands)
-
-
-async def remember_orders(world: World, store: StateStore) -> None:
-    """A year of orders, where tastes have one."""
-    if world.preferences == TEXT_ONLY:
-        return
-    past: dict[str, list[AnyEvent]] = {}
-    for event in orders(world, days=365):
-        past.setdefault(event.shopper, []).append(event)
-    await store.remember(past, 1)
 
 
 def shares(visits: Sequence[Visit], drift: float, end: float) -> Iterator[dict[str, Value]]:

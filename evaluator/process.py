@@ -122,7 +122,6 @@ class Evaluator:
             self.meter.labels = {"instance": config.instance}
         self.watchdog = Watchdog(config.stall_s)
         self.schemas = SchemaDecoder(streams.kafka)
-        self._announcements = partial(Consumer, streams, self.topics.models)
         self.app = make_app(streams, config)
         self._agents()
 
@@ -183,7 +182,7 @@ class Evaluator:
                 state,
             )
             self.monitor_state = MonitorState(store, join.metrics, self.system.monitor.active, join.retry)
-            if slot := (await present(self._announcements, self.meter)).get(CHALLENGER):
+            if slot := (await present(self.streams, self.meter)).get(CHALLENGER):
                 join.hold(slot)  # a backlog's views count for a canary that began before this process did
             self._ready.set()
             embeddings = partial(Consumer, self.streams, self.topics.embeddings)
@@ -255,7 +254,7 @@ class Evaluator:
     async def _follow_challenger(self) -> None:
         """Take the slot's newest state, once no newer one has come for a moment: at the start all earlier ones come."""
         holding: asyncio.TimerHandle | None = None
-        async for name, slot in announced(self._announcements, self.meter):
+        async for name, slot in announced(partial(Consumer, self.streams, self.topics.models), self.meter):
             if name == CHALLENGER:
                 if holding is not None:
                     holding.cancel()

@@ -111,7 +111,7 @@ class StreamJoin:
         self.shelf_partitions, self._letters = shelf_partitions, letters
         self.gone, self.read_again, self._progress = gone, read_again, progress
         self.rules = JoinWindow(int(config.window_s * 1000), int(config.grace_s * 1000))
-        self.retry = RedisRetry()
+        self.retry = RedisRetry() if state is None else state.retry  # a pause of either is one of the process
         self.partitions: dict[int, Partition] = {}
         self.metrics = LiveMetrics(
             config, items, (StateConfig() if state is None else state.config).effects_half_life_s

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from liveshelf.terminal import console, explain_errors, reached, reached_by_role, require, settings
+from streams.config import KafkaConfig
 
 
 def up(
@@ -60,8 +61,7 @@ def worker() -> None:
     """
     with explain_errors():
         config = reached_by_role(settings()).streams()
-        if config.kafka.schema_registry_url is not None:
-            require("registry")
+        _require_registry(config.kafka)
         from streams import reporting
         from streams.kafka import topics
 
@@ -83,8 +83,7 @@ def repartition(
     """
     with explain_errors():
         config = reached(settings(), redis=False).streams()
-        if config.kafka.schema_registry_url is not None:
-            require("registry")
+        _require_registry(config.kafka)
         from streams.config import RoleConfig
         from streams.kafka import topics
         from streams.repartition import Repartition
@@ -102,8 +101,7 @@ def evaluator() -> None:
     """
     with explain_errors():
         config = reached_by_role(settings())
-        if config.kafka.schema_registry_url is not None:
-            require("registry")
+        _require_registry(config.kafka)
         from streams import reporting
         from streams.kafka import topics
 
@@ -145,3 +143,9 @@ def trainer(
         from liveshelf.stack.roles import program
 
         raise typer.Exit(Trainer(config.loop(), program("trainer", "--job")).run())
+
+
+def _require_registry(kafka: KafkaConfig) -> None:
+    """Check that the libraries for a schema registry are installed, where there is one."""
+    if kafka.schema_registry_url is not None:
+        require("registry")

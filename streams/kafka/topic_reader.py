@@ -1,7 +1,7 @@
 """Reads a topic without a group: its present records, from the beginning or a time on, or continuously.
 
-`contents` is for the command line, where no event loop runs, `follow` for a role. A partition with an unreadable batch
-is read up to that batch.
+`contents` is for the command line, where no event loop runs, `present` and `follow` for a role. A partition with an
+unreadable batch is read up to that batch.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def contents(config: StreamsConfig, topic: str, *, since_ms: int | None = None) 
         When the broker is out of reach or refuses.
     """
     with asyncio.Runner() as runner:
-        reading = _read(config, topic, since_ms)
+        reading = present(config, topic, since_ms)
 
         async def more() -> Sequence[Any] | None:
             return await anext(reading, None)
@@ -45,7 +45,8 @@ def contents(config: StreamsConfig, topic: str, *, since_ms: int | None = None) 
             runner.run(reading.aclose())
 
 
-async def _read(config: StreamsConfig, topic: str, since_ms: int | None) -> AsyncGenerator[Sequence[Any]]:
+async def present(config: StreamsConfig, topic: str, since_ms: int | None = None) -> AsyncGenerator[Sequence[Any]]:
+    """As `contents`, in parts, for a role; raises the errors of aiokafka as they are."""
     consumer = Consumer(config)
     try:
         await consumer.start()

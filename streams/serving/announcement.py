@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from models.store.slots import Slot
 from streams.clock import not_ahead
 from streams.config import KafkaConfig, StreamsConfig, TopicsConfig
 from streams.events.decode import Refusal
+from streams.kafka import topic_reader
 from streams.kafka.admin import KafkaConnectionError
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard
@@ -29,7 +31,6 @@ from streams.telemetry.meter import Meter
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
-READ_MS = 500
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Slot).decode
@@ -84,13 +85,8 @@ def announce_now(kafka: KafkaConfig, topics: TopicsConfig, name: str, slot: Slot
         raise KafkaConnectionError(str(error) or f"no answer in {TIMEOUT_S:g} s") from error
 
 
-async def present(open_consumer: Callable[[], Consumer], meter: Meter) -> dict[str, Slot | None]:
+async def present(config: StreamsConfig, meter: Meter) -> dict[str, Slot | None]:
     """What each announced slot holds now; one that was never announced is missing. Invalid ones count as in `follow`.
-
-    Parameters
-    ----------
-    open_consumer
-        Makes a consumer of the topic from its earliest record, in no group.
 
     Raises
     ------
@@ -98,17 +94,11 @@ async def present(open_consumer: Callable[[], Consumer], meter: Meter) -> dict[s
         When the broker is out of reach or refuses.
     """
     guard, found = Guard("slots", parse, meter), dict[str, Slot | None]()
-    consumer = open_consumer()
-    try:
-        await consumer.start()
-        ends = await consumer.end_offsets(consumer.assignment())
-        while not consumer.passed(ends):
-            for messages in (await consumer.getmany(timeout_ms=READ_MS)).values():
-                for message in messages:
-                    if not isinstance(announcement := guard(message), Refusal):
-                        found[announcement[0]] = announcement[1]
-    finally:
-        await consumer.stop()
+    async with aclosing(topic_reader.present(config, Topics(config.topics.prefix).models)) as parts:
+        async for messages in parts:
+            for message in messages:
+                if not isinstance(announcement := guard(message), Refusal):
+                    found[announcement[0]] = announcement[1]
     return found
 
 
