@@ -40,7 +40,7 @@ from benchmarks.data import PURCHASES, data_folder
 from benchmarks.feeds import Days
 from benchmarks.purchases import CANDIDATES, SHELF, History, Ranked, epoch_ms, ranked, read, table
 from benchmarks.recommend import figures
-from benchmarks.report import Report
+from benchmarks.report import Report, Value
 from benchmarks.smoke import smoke
 from benchmarks.system import System
 from evaluator.offline.resampling import Resampling
@@ -175,8 +175,9 @@ class Frontend:
             self.producer.send(self.names.items, key=item.item_id.encode(), value=msgspec.json.encode(item))
             self._on_sale[place] = True
 
-    def drain(self) -> None:
-        """Wait until all that was sent is processed."""
+    def drain(self, ts: int = 0) -> None:
+        """Wait until all that was sent is processed; the stream's time is then a given one (ms), if that is later."""
+        self._newest = max(self._newest, ts)
         self._barrier()
         self._until_barrier(self._barriers[-1])
 
@@ -216,13 +217,15 @@ class Frontend:
         assert found is not None
         return found
 
-    def until(self, holds: Callable[[], bool], again: Callable[[], None] = lambda: None) -> None:
+    def until(
+        self, holds: Callable[[], bool], again: Callable[[], None] = lambda: None, patience_s: float = PATIENCE_S
+    ) -> None:
         """Wait; the worker may be starting again meanwhile. What is asked ``again`` may have come before any item was
         there to be shown."""
-        deadline, asked = time.monotonic() + PATIENCE_S, time.monotonic()
+        deadline, asked = time.monotonic() + patience_s, time.monotonic()
         while not holds():
             if time.monotonic() > deadline:
-                raise SystemExit(f"nothing in {PATIENCE_S:.0f} s:\n{self.system.logs(20)}")
+                raise SystemExit(f"nothing in {patience_s:.0f} s:\n{self.system.logs(20)}")
             if time.monotonic() - asked > AGAIN_S:
                 again()
                 asked = time.monotonic()
@@ -268,6 +271,7 @@ class AsWorker:
         policies: dict[str, tuple[PolicyConfig, FeedRanker]] = {
             "fresh": (whole, feeds),
             "fresh, bought items always": (whole.model_copy(update={"offer_again": "always"}), feeds),
+            "fresh, bought items never": (whole.model_copy(update={"offer_again": "never"}), feeds),
             "fresh, without diversity": (whole.model_copy(update={"steps": without}), feeds),
             "fresh, no policy": (bare, feeds),
             "fresh, no policy, no utilities": (bare, ByBehaviour(feeds.ranker, feeds.first, feeds.weights)),
@@ -453,9 +457,9 @@ class Offline:
         self.replay.update(order)
         self.before[order.shopper].update(order.items.tolist())
 
-    def ask(self, number: int, asked: Asked) -> np.ndarray:
-        """Rank for an order; returns what the shopper had bought, by place."""
-        order, replay = self.shop.orders[number], self.replay
+    def ask(self, order: Order, before: Sequence[Order], asked: Asked) -> np.ndarray:
+        """Rank for an order, given all before it; returns what the shopper had bought, by place."""
+        replay = self.replay
         old = np.zeros(len(self.shop.ids), bool)
         old[list(self.before[order.shopper])] = True
         own = replay.past.shoppers[order.shopper].get()
@@ -471,7 +475,7 @@ class Offline:
         asked.add("offline", found, old)
         asked.add("offline, 20 shown", found[:SHELF], old)
         if order.ts - self._learned >= 7 * 86_400_000:
-            self._linear = ease(bought(self.shop.orders[:number], len(old)), REGULARISATION)
+            self._linear = ease(bought(before, len(old)), REGULARISATION)
             self._learned = order.ts
         week, times = self.days.sold(order.ts, 7), np.zeros(len(old))
         times[own.places] = own.times + 1 / (2 + scores.since[0])
@@ -488,9 +492,9 @@ class Offline:
         return old
 
 
-def trained(shop: Shop, vectors: Reals, store: ModelStore) -> FeedRanker:
-    """Learn a version from the orders before September, and make it the champion."""
-    before = [order for order in shop.orders if order.ts < SINCE]
+def trained(shop: Shop, vectors: Reals, store: ModelStore, until: int = SINCE) -> FeedRanker:
+    """Learn a version from the orders before a time (ms), and make it the champion."""
+    before = [order for order in shop.orders if order.ts < until]
     purchases = Purchases(before, tuple(shop.ids), tuple(text(item) for item in shop.items))
     learned = from_history.learn(purchases, vectors, "trees", TRAINED_ON)
     made = from_history.put(store, Parts(), learned, purchases, PURCHASES.name)
@@ -603,7 +607,7 @@ class Course:
         visited = self.frontend.visit(order.shopper, order.ts - 1)
         self.live.follow(self.frontend.on_sale)
         run(self.live.refresh())
-        old = self.offline.ask(number, self.asked)
+        old = self.offline.ask(order, self.shop.orders[:number], self.asked)
         feeds = {
             "live, as it lies": [item.item_id for item in lying.items] if lying else [],
             "live, after a visit": [item.item_id for item in visited.items],
@@ -613,6 +617,14 @@ class Course:
             self.asked.add(name, np.array([int(item) for item in items], np.int64), old)
         if lying is not None:
             self.asked.ages_h.append((order.ts - lying.event_ts) / 3_600_000)
+
+
+def quality(asked: Asked) -> Iterator[tuple[str, dict[str, Value]]]:
+    """Of each system its nDCG@20 on all and on new items, with intervals over shoppers."""
+    draws = Resampling.of(asked.shoppers)
+    for name, rankings in asked.rankings.items():
+        values = table(rankings, asked.truths)
+        yield name, figures({measure: some for measure, some in values.items() if measure.endswith("ndcg_20")}, draws)
 
 
 def conclude(report: Report, course: Course, cut: bool) -> bool:
@@ -629,12 +641,8 @@ def conclude(report: Report, course: Course, cut: bool) -> bool:
         )
     for source in LIMITS:
         report.row(part="candidates", source=source, sets=found.sets[source], unequal=found.apart[source])
-    draws = Resampling.of(asked.shoppers)
-    for name, rankings in asked.rankings.items():
-        values = {
-            measure: some for measure, some in table(rankings, asked.truths).items() if measure.endswith("ndcg_20")
-        }
-        report.row(part=f"nDCG@20, {len(asked.truths)} orders", system=name, **figures(values, draws))
+    for name, values in quality(asked):
+        report.row(part=f"nDCG@20, {len(asked.truths)} orders", system=name, **values)
     failed = found.failed(cut)
     report.facts |= {
         "rankings": found.rankings,
