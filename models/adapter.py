@@ -1,6 +1,6 @@
-"""Loads a peft adapter over the encoder: it fine-tunes how queries are encoded; the encoding of items is unchanged.
+"""Loads what encodes queries, where the encoder of items does not: a peft adapter over it, or a smaller encoder.
 
-Knows BERT models and peft's folders; nothing of texts.
+Knows BERT models and their folders; nothing of texts.
 """
 
 import warnings
@@ -10,6 +10,11 @@ from typing import Any
 from torch import nn
 
 from models.weights import WeightsError
+
+
+def is_encoder(folder: Path) -> bool:
+    """Whether a folder holds an encoder of its own, and not an adapter."""
+    return (folder / "config.json").is_file()
 
 
 def lay_over(bert: nn.Module, folder: Path) -> nn.Module:

@@ -3,6 +3,7 @@
 Knows a transformer, its tokenizer and its conventions; nothing of scoring, storage or where texts come from.
 """
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch.nn.functional import normalize
 
 from models import cpu
-from models.adapter import is_prefix, lay_over
+from models.adapter import is_encoder, is_prefix, lay_over
 from models.conventions import UNSAID, Conventions, conventions
 from models.embeddings import load
 from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
@@ -102,7 +103,8 @@ class Encoder:
     engine
         How it runs, as :func:`models.engines.compile` takes it.
     adapter
-        Folder of a peft adapter for queries; items are encoded without it.
+        Folder of what encodes queries: a peft adapter over the weights, or an encoder of its own for the same tokens,
+        of the same width. Items are encoded without it.
     said
         Conventions that count before those of the preset with this name and of the folder's files.
 
@@ -171,7 +173,7 @@ class Encoder:
         self.config = model.config
         packed = PackedReader(model, self.device, engine)
         self.engine = packed.engine
-        queries = self._adapted(folder, adapter, engine) if adapter else packed
+        queries = self._adapted(adapter, engine) if adapter else packed
         self._items = _Side(packed, self.conventions.item_prefix or "", max_item_tokens)
         self._queries = _Side(queries, self.conventions.query_prefix or "", max_query_tokens)
         for side, name in ((self._items, "max_item_tokens"), (self._queries, "max_query_tokens")):
@@ -183,9 +185,7 @@ class Encoder:
         own = self.conventions
         as_items = _digest(own.item_prefix, own.pooling, own.centred, plain=("", "mean", False))
         self.version = f"{version(weights)}/i{max_item_tokens}t{self.token_dim}f{FORMAT}{as_items}"
-        self.query_version = self.version + _digest(own.query_prefix, plain=("",))
-        if adapter:
-            self.query_version += f"+{fingerprint(adapter)}"
+        self.query_version = self._query_version()
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -195,6 +195,18 @@ class Encoder:
 
         return AutoTokenizer.from_pretrained(self.folder)
 
+    def with_queries(self, adapter: Path) -> "Encoder":
+        """An encoder of the same items, which shares all but what queries are encoded by."""
+        other = copy.copy(self)
+        other.adapter, other._centres = adapter, {}
+        other._queries = self._queries._replace(reader=other._adapted(adapter, self.engine))
+        other.query_version = other._query_version()
+        return other
+
+    def _query_version(self) -> str:
+        own = self.version + _digest(self.conventions.query_prefix, plain=("",))
+        return f"{own}+{fingerprint(self.adapter)}" if self.adapter else own
+
     def _load(self, folder: Path) -> Any:
         model: Any = load(folder, self.dtype, self._filed)
         if model.config.model_type not in KINDS:
@@ -203,9 +215,21 @@ class Encoder:
             )
         return model.to(self.device)
 
-    def _adapted(self, folder: Path, adapter: Path, engine: EngineName) -> Reader:
-        model = lay_over(self._load(folder), adapter).to(self.device, self.dtype)
+    def _adapted(self, adapter: Path, engine: EngineName) -> Reader:
+        if is_encoder(adapter):
+            return PackedReader(self._own(adapter), self.device, engine)
+        model = lay_over(self._load(self.folder), adapter).to(self.device, self.dtype)
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
+
+    def _own(self, adapter: Path) -> Any:
+        """A model that encodes queries alone."""
+        model = self._load(adapter)
+        for name in ("model_type", "hidden_size", "vocab_size"):
+            if (theirs := getattr(model.config, name)) != (ours := getattr(self.config, name)):
+                raise WeightsError(f"{adapter} encodes queries with a {name} of {theirs}, items have one of {ours}")
+        if positions(model.config) < positions(self.config):
+            raise WeightsError(f"{adapter} reads {positions(model.config)} tokens, less than the encoder of items")
+        return model
 
     def _check_length(self, side: _Side, name: str) -> None:
         fits = min(positions(self.config), self.conventions.max_tokens or positions(self.config))

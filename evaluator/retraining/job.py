@@ -247,19 +247,8 @@ class Job:
 
     def _challenger(self, about: Description) -> Parts:
         folder = self.folder / CHALLENGER
-
-        def part(name: str) -> Path | None:
-            return folder / name if (folder / name).is_dir() else None
-
-        return Parts(
-            architecture=_trained(about.architecture),
-            weights=str(folder / "encoder") if about.encoder == OWN else self.base.weights,
-            head=part("head"),
-            adapter=part("adapter"),
-            cross_encoder=part("cross_encoder"),
-            ranker=part("ranker"),
-            said=about.conventions or self.base.said,
-        )
+        weights = str(folder / "encoder") if about.encoder == OWN else self.base.weights
+        return Parts.of(folder, _trained(about.architecture), weights, about.conventions or self.base.said)
 
     def _served(self, chosen: Parts, start: Start, texts: set[str]) -> Served:
         """A version's parts as a scorer; what the run has loaded and encoded already is used again."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Pairs = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as item=title; repeatable.")]
 Losses = Annotated[list[str] | None, typer.Option("--loss", help="NAME=WEIGHT; repeatable. See docs/training.md.")]
-METHODS = "head, lora, adalora, prefix, adapter, full or cross_encoder."
+METHODS = "head, lora, adalora, prefix, adapter, full, query_encoder or cross_encoder."
 
 
 def train(
@@ -63,6 +63,7 @@ def train(
     ] = None,
     dev: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Examples to evaluate on.")] = None,
     method: Annotated[str, typer.Option(help=METHODS)] = "head",
+    layers: Annotated[int, typer.Option(min=1, help="Of the encoder that --method query_encoder makes.")] = 3,
     parent: Annotated[
         str | None, typer.Option(help="The version to start from: an id, its first characters, or champion.")
     ] = None,
@@ -142,6 +143,7 @@ def train(
     low, _, high = grades.partition(":")
     config = TrainConfig(
         method=method,
+        layers=layers,
         losses=(weights or DEFAULT_LOSSES) | ({"distil": keep} if keep else {}),
         epochs=epochs,
         rate=rate,

@@ -363,9 +363,9 @@ def put(
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part, there in (("adapter", base.adapter), ("head", base.head), ("cross_encoder", base.cross_encoder)):
+        for there in (base.adapter, base.head, base.cross_encoder):
             if there is not None:
-                shutil.copytree(there, folder / part)
+                shutil.copytree(there, folder / there.name)
         save(learned.ranker, learned.first, folder / "ranker")
         learned.weights.save(folder / "ranker")
         return store.put(folder, about)

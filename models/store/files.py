@@ -12,7 +12,7 @@ from models.store.errors import NotFoundError, StoreError
 from models.store.manifest import NAME, File, Manifest
 from models.weights import WeightsError, require_finite
 
-PARTS = ("encoder", "adapter", "head", "cross_encoder", "ranker")
+PARTS = ("encoder", "adapter", "query_encoder", "head", "cross_encoder", "ranker")
 REPORTS = frozenset({"gate.json", "trigger.json"})
 """Files that may be beside the parts: the reason for the version, and the gate's report."""
 ALLOWED = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})

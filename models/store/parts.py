@@ -16,7 +16,10 @@ from models.weights import PACKAGED
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A version's parts: the encoder's weights, what is said of how it reads, and the folders of its other parts."""
+    """A version's parts: the encoder's weights, what is said of how it reads, and the folders of its other parts.
+
+    ``adapter`` is what encodes queries, if not the encoder: a peft adapter over it, or an encoder of its own.
+    """
 
     version: str | None = None
     architecture: Architecture = "late_interaction"
@@ -26,6 +29,26 @@ class Parts:
     cross_encoder: Path | None = None
     ranker: Path | None = None
     said: Conventions = UNSAID
+
+    @classmethod
+    def of(
+        cls, folder: Path, architecture: Architecture, weights: str, said: Conventions, version: str | None = None
+    ) -> "Parts":
+        """Those that lie in a version's folder, beside the weights of an encoder."""
+
+        def part(*names: str) -> Path | None:
+            return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+        return cls(
+            version,
+            architecture,
+            weights,
+            head=part("head"),
+            adapter=part("query_encoder", "adapter"),
+            cross_encoder=part("cross_encoder"),
+            ranker=part("ranker"),
+            said=said,
+        )
 
 
 def parts(store: ModelStore, name: str) -> Parts:
@@ -43,17 +66,5 @@ def parts(store: ModelStore, name: str) -> Parts:
     """
     version = store.find(name)
     manifest, folder = store.manifest(version), store.fetch(version)
-
-    def part(name: str) -> Path | None:
-        return folder / name if (folder / name).is_dir() else None
-
-    return Parts(
-        version,
-        msgspec.convert(manifest.architecture, Architecture),
-        store.encoder(version),
-        head=part("head"),
-        adapter=part("adapter"),
-        cross_encoder=part("cross_encoder"),
-        ranker=part("ranker"),
-        said=manifest.conventions or UNSAID,
-    )
+    architecture = msgspec.convert(manifest.architecture, Architecture)
+    return Parts.of(folder, architecture, store.encoder(version), manifest.conventions or UNSAID, version)

@@ -86,8 +86,7 @@ class ModelStore:
         Parameters
         ----------
         folder
-            Has ``encoder/``, ``adapter/``, ``head/``, ``cross_encoder/`` or ``ranker/``, or several of them. It is not
-            changed.
+            Has one or several of :data:`models.store.files.PARTS`. It is not changed.
 
         Raises
         ------

@@ -17,13 +17,15 @@ class TrainConfig:
     """What to train and how; the method's recipe gives values that are None.
 
     ``losses`` are weights by name. Training stops early after ``patience`` evaluations on the dev examples without
-    improvement; 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items each;
-    ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` is for
-    checkpoints and logs; with ``resume`` a run resumes from the last checkpoint there. ``items_folder`` is for encoded
-    items. Each context is filled up to ``negatives`` negatives with items of its batch's other contexts.
+    improvement; 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items
+    each; ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` is for
+    checkpoints and logs; with ``resume`` a run resumes from the last checkpoint there. ``items_folder`` is for
+    encoded items. ``layers`` are those of the method ``query_encoder``. Each context is filled up to ``negatives``
+    negatives with items of its batch's other contexts.
     """
 
     method: Method = "head"
+    layers: int = 3
     losses: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSSES))
     epochs: float | None = None
     rate: float | None = None

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Method = Literal["head", "lora", "adalora", "prefix", "adapter", "full", "cross_encoder"]
+Method = Literal["head", "lora", "adalora", "prefix", "adapter", "full", "query_encoder", "cross_encoder"]

@@ -1,7 +1,8 @@
 """The fine-tuning methods by name: which parts of the scorer each one trains, and its learning rates.
 
 Knows models and their parameters; nothing of data. Every method but ``full`` leaves the item side unchanged, so the
-catalogue needs no new encoding; the adapters change the query side.
+catalogue needs no new encoding; the adapters change the query side, and ``query_encoder`` puts a smaller one in its
+place before the head is trained.
 """
 
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ RECIPES: dict[Method, Recipe] = {
     "prefix": Recipe(rate=5e-3, head_rate=2e-3, epochs=4, contexts=32),
     "adapter": Recipe(rate=5e-3, head_rate=2e-3, epochs=4, contexts=32),
     "full": Recipe(rate=1e-4, head_rate=1e-3, epochs=2, contexts=12, trains_items=True),
+    "query_encoder": Recipe(rate=3e-4, head_rate=2e-3, epochs=4, contexts=32, trains_queries=False),
     "cross_encoder": Recipe(rate=1e-4, head_rate=1e-3, epochs=2, contexts=12, trains_items=True),
 }
 
@@ -84,8 +86,8 @@ def adapt(bert: nn.Module, method: Method, steps: int) -> nn.Module:
             config = peft.IA3Config(
                 task_type=kind, target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]
             )
-        case "head":
-            raise ValueError("the method head trains no encoder")
+        case "head" | "query_encoder":
+            raise ValueError(f"the method {method} trains no encoder with the head")
     adapted: nn.Module = peft.get_peft_model(bert, config)
     return adapted
 

@@ -6,6 +6,7 @@ Knows examples, models and transformers' Trainer; nothing of versions, stores or
 import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -42,6 +43,7 @@ from models.training.figures import figures
 from models.training.method import Method
 from models.training.methods import RECIPES, adapt
 from models.training.negatives import InBatch, Open
+from models.training.query_encoder import distil
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, fresh_bert, install
 from models.training.trainer import ProgressCallback, RankBudget, ScorerTrainer, last_checkpoint
 from models.weights import WeightsError
@@ -78,7 +80,7 @@ class Trained:
 
     def save(self, folder: Path) -> None:
         """Write the parts that the method trained, as ``save_pretrained`` folders named ``head``, ``adapter``,
-        ``encoder`` or ``cross_encoder``."""
+        ``query_encoder``, ``encoder`` or ``cross_encoder``, and what else its queries were encoded by."""
         tower: Any = self.tower
         if self.method == "cross_encoder":
             tower.bert.save_pretrained(folder / "cross_encoder")
@@ -88,8 +90,10 @@ class Trained:
         if self.method == "full":
             tower.bert.save_pretrained(folder / "encoder")
             self.encoder.tokenizer.save_pretrained(folder / "encoder")
-        elif self.method != "head":
+        elif tower.bert is not None:
             tower.bert.save_pretrained(folder / "adapter")
+        elif self.encoder.adapter is not None:
+            shutil.copytree(self.encoder.adapter, folder / self.encoder.adapter.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +147,15 @@ class Run:
     ) -> None:
         self.encoder, self.config, self.items, self.progress = encoder, config, items, progress
         self.recipe = RECIPES[config.method]
-        if self.recipe.trains_queries and not trainable(encoder, config.method):
+        changes = self.recipe.trains_queries or config.method == "query_encoder"
+        if changes and not trainable(encoder, config.method):
             raise WeightsError(
                 f"the method {config.method} cannot train {encoder.weights}, a {encoder.config.model_type} model with "
                 f"{encoder.conventions}: the method head can"
             )
         self.head = head or LateInteraction(HeadConfig(dim=encoder.dim, token_dim=encoder.token_dim))
         self.seconds: dict[str, float] = {}
+        self._distilled: dict[str, float] = {}
 
     def train(self, examples: Sequence[Example], dev: Sequence[Example]) -> Trained:
         """Train on examples; evaluate during training, calibrate and measure on dev."""
@@ -181,6 +187,8 @@ class Run:
         size = config.contexts or self.recipe.contexts
         at_once = size * config.accumulation * PartialState(cpu=not torch.cuda.is_available()).num_processes
         steps = math.ceil(math.ceil(len(train_set) / at_once) * (config.epochs or self.recipe.epochs))
+        if config.method == "query_encoder" and not self._distilled:
+            self._distil(examples)
         start = time.perf_counter()
         own = self._collator([*examples, *dev])
         self.seconds["encode"] = time.perf_counter() - start
@@ -188,6 +196,22 @@ class Run:
             return Prepared(train_set, dev_set, own, size, steps)
         train_set = [Open(one.number, one.examples) for one in train_set]
         return Prepared(train_set, dev_set, InBatch(own, config.negatives, examples), size, steps)
+
+    def _distil(self, examples: Sequence[Example]) -> None:
+        """Put a smaller encoder of queries in the place of the encoder's own."""
+        folder, start = self.config.folder / "query_encoder", time.perf_counter()
+        self.encoder, self._distilled = distil(
+            self.encoder,
+            (text for one in examples for text in (one.query, *one.asked) if text),
+            (one.item for one in examples),
+            folder,
+            layers=self.config.layers,
+            rate=self.recipe.rate if self.config.rate is None else self.config.rate,
+            seed=self.config.seed,
+            bf16=self.config.bf16,
+            progress=self.progress,
+        )
+        self.seconds["distil"] = time.perf_counter() - start
 
     def start(self, data: Prepared) -> nn.Module:
         """The scorer that training starts from, calibrated to the data's own probabilities, so that training does not
@@ -311,7 +335,8 @@ class Run:
             logits=fitted(logits),
             cross_fitted=unseen,
             targets=targets,
-            metrics=figures(unseen, labels)
+            metrics=self._distilled
+            | figures(unseen, labels)
             | {f"uncalibrated_{name}": raw[name] for name in ("log_loss", "rmse", "ece")},
             seconds=self.seconds,
             calibration=fitted,

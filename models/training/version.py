@@ -32,8 +32,6 @@ def save(
         The ranker that takes the place, and what cuts candidates before it.
     """
     trained.save(folder)
-    if trained.encoder.adapter is not None:
-        shutil.copytree(trained.encoder.adapter, folder / "adapter")
     if base.ranker is not None:
         shutil.copytree(base.ranker, folder / "ranker")
     if ranker is not None:

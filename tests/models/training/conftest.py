@@ -67,7 +67,7 @@ def serve() -> Serve:
             return folder / name if (folder / name).is_dir() else None
 
         own, cross = part("encoder"), part("cross_encoder")
-        encoder = Encoder(str(own or PACKAGED), precision="float32", adapter=part("adapter"))
+        encoder = Encoder(str(own or PACKAGED), precision="float32", adapter=part("query_encoder") or part("adapter"))
         texts = sorted({text for one in data for text in (one.item, *one.history)})
         memory = ItemStore(encoder.dim, encoder.token_dim, encoder.max_item_tokens, capacity=256)
         memory.put_many(range(len(texts)), encoder.encode_items(texts))

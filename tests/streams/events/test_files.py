@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 import tomllib
 from collections import Counter
 from contextlib import suppress
@@ -447,19 +448,20 @@ HEADS = {
     st.data(),
 )
 def test_no_bytes_make_reading_raise_more_than_a_refusal_of_the_file(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, form: str, data: st.DataObject
+    content: bytes, form: str, data: st.DataObject
 ) -> None:
     preset = data.draw(st.one_of(st.none(), st.sampled_from(presets())))
     mapping = load(preset) if preset else MappingConfig()
     kind = mapping.kind or data.draw(st.sampled_from(["items", "events"]))
-    path = tmp_path_factory.getbasetemp() / "any"
-    path.write_bytes(HEADS[form] + content)
-    with suppress(MappingError, SourceError):
-        propose(path, NOW, EventsConfig())
-    try:
-        found = entries(path, kind, mapping if preset else mapping.changed(format=form))
-    except (MappingError, SourceError):
-        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "any")
+        path.write_bytes(HEADS[form] + content)
+        with suppress(MappingError, SourceError):
+            propose(path, NOW, EventsConfig())
+        try:
+            found = entries(path, kind, mapping if preset else mapping.changed(format=form))
+        except (MappingError, SourceError):
+            return
     for entry in found:
         assert isinstance(entry.outcome, Event | Item | Refusal)
         entry.outcome.reason.encode() if isinstance(entry.outcome, Refusal) else encoder.encode(entry.outcome)
