@@ -168,7 +168,6 @@ RECORDS = st.recursive(
 )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(body=st.binary() | st.dictionaries(NAMES, RECORDS).map(lambda one: json.dumps(one).encode()))
 @example(body=b'{"event":' + b"9" * 5_000 + b"}")
@@ -180,15 +179,16 @@ RECORDS = st.recursive(
 @example(body=b'{"batch":[{"event":"Product Viewed","context":7,"timestamp":{},"userId":{"a":1},"messageId":[1]}]}')
 @example(body=b'{"index":{"_id":{}}}\n{"action_name":"click","event_attributes":{"object":[]},"timestamp":[]}')
 @example(body=b'{"index":{"_id":[1],"_index":7}}\n{"action_name":["click"],"timestamp":1e300,"user_id":[]}')
-def test_any_body_becomes_events_or_refusals(shape: Shape, body: bytes) -> None:
+def test_any_body_becomes_events_or_refusals(body: bytes) -> None:
     try:
         parts = lines(body)
     except MalformedError:
         parts = [body]
-    for _, one in drafts(parts, shape, NOW, CONFIG):
-        if isinstance(one, Draft):
-            assert not isinstance(event := decode_event(one.value, NOW, CONFIG), Refusal)
-            assert one.key.decode() == event.shopper
+    for shape in SHAPES:
+        for _, one in drafts(parts, shape, NOW, CONFIG):
+            if isinstance(one, Draft):
+                assert not isinstance(event := decode_event(one.value, NOW, CONFIG), Refusal)
+                assert one.key.decode() == event.shopper
 
 
 @pytest.mark.parametrize("message", [[], {}, ["m"], {"a": 1}])
