@@ -20,12 +20,13 @@ class TrainConfig:
     improvement; 0 never stops early. ``contexts`` is the batch's size in queries, of at most ``most_items`` items
     each; ``accumulation`` batches make a step. ``report_to`` names trackers as transformers does. ``folder`` is for
     checkpoints and logs; with ``resume`` a run resumes from the last checkpoint there. ``items_folder`` is for
-    encoded items. ``layers`` are those of the method ``query_encoder``. Each context is filled up to ``negatives``
-    negatives with items of its batch's other contexts.
+    encoded items. ``layers`` are those of the method ``query_encoder``, and ``passes`` how often it reads each
+    text. Each context is filled up to ``negatives`` negatives with items of its batch's other contexts.
     """
 
     method: Method = "head"
     layers: int = 3
+    passes: float | None = None
     losses: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSSES))
     epochs: float | None = None
     rate: float | None = None

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import normalize
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from models import cpu
 from models.encoder import Encoder
 from models.training.towers import fresh_bert
 from models.training.trainer import ProgressCallback
+from models.weights import quiet
 
 MOST_TITLES = 30_000
 """Texts of items that are read beside the queries, and as many pieces of them."""
@@ -121,6 +122,7 @@ def distil(
     passes: float = PASSES,
     seed: int = 0,
     bf16: bool | None = None,
+    bar: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Encoder, dict[str, float]]:
     """Train a student, save it, and compare it with its teacher on queries that it has not read.
@@ -141,6 +143,8 @@ def distil(
         How often each text is read.
     bf16
         Whether to compute in bfloat16; by default where the processor does so natively.
+    bar
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -153,9 +157,10 @@ def distil(
     torch.manual_seed(seed)
     teacher: Any = fresh_bert(encoder.weights)
     model = Distillation(teacher, spread(layers, len(teacher.encoder.layer)))
-    _train(model, ids, folder.with_name(f"{folder.name}-run"), rate, passes, seed, bf16, progress)
+    _train(model, ids, folder.with_name(f"{folder.name}-run"), rate, passes, seed, bf16, bar, progress)
     shutil.rmtree(folder, ignore_errors=True)
-    model.student.save_pretrained(folder)
+    with quiet():
+        model.student.save_pretrained(folder)
     student = encoder.with_queries(folder)
     return student, {"query_layers": float(layers), **compared(encoder, student, aside.tolist())}
 
@@ -180,6 +185,7 @@ def _train(
     passes: float,
     seed: int,
     bf16: bool | None,
+    bar: bool,
     progress: Callable[[float], None] | None,
 ) -> None:
     on_cpu = not torch.cuda.is_available()
@@ -200,12 +206,14 @@ def _train(
         report_to=[],
         seed=seed,
         remove_unused_columns=False,
-        disable_tqdm=progress is not None,
+        disable_tqdm=not bar,
         dataloader_pin_memory=not on_cpu,
     )
     rows: Any = [{"input_ids": row} for row in ids]
     callbacks: list[Any] = [] if progress is None else [ProgressCallback(progress)]
-    Trainer(model, arguments, data_collator=_padded, train_dataset=rows, callbacks=callbacks).train()
+    trainer = Trainer(model, arguments, data_collator=_padded, train_dataset=rows, callbacks=callbacks)
+    trainer.remove_callback(PrinterCallback)  # without a progress bar it prints all figures
+    trainer.train()
 
 
 def _padded(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:

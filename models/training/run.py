@@ -43,7 +43,7 @@ from models.training.figures import figures
 from models.training.method import Method
 from models.training.methods import RECIPES, adapt
 from models.training.negatives import InBatch, Open
-from models.training.query_encoder import distil
+from models.training.query_encoder import PASSES, distil
 from models.training.towers import CrossEncoderTower, LateInteractionTowers, classifier, fresh_bert, install
 from models.training.trainer import ProgressCallback, RankBudget, ScorerTrainer, last_checkpoint
 from models.weights import WeightsError
@@ -207,8 +207,10 @@ class Run:
             folder,
             layers=self.config.layers,
             rate=self.recipe.rate if self.config.rate is None else self.config.rate,
+            passes=PASSES if self.config.passes is None else self.config.passes,
             seed=self.config.seed,
             bf16=self.config.bf16,
+            bar=self.config.progress,
             progress=self.progress,
         )
         self.seconds["distil"] = time.perf_counter() - start
