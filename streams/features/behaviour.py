@@ -34,7 +34,7 @@ PAIRED_OWN = 30
 """So many of a shopper's newest items are looked up among the pairs, and compared by text."""
 
 NEWEST = 15
-REPEATED, DUE = 0.05, 0.2
+REPEATED, DUE = 0.05, 0.05
 """From which share of repeats an item is bought again and again, and after which share of its usual interval."""
 
 LISTED = 600
@@ -376,7 +376,7 @@ def are_due(
 
     Examples
     --------
-    >>> are_due(np.array([0.5, 0.5, 0.01]), np.array([3.0, 1.0, 90.0]), np.array([10.0, 10.0, 10.0])).tolist()
+    >>> are_due(np.array([0.5, 0.5, 0.01]), np.array([3.0, 1.0, 90.0]), np.array([30.0, 30.0, 30.0])).tolist()
     [True, False, False]
     """
     found: npt.NDArray[np.bool_] = (repeated >= REPEATED) & (since >= DUE * intervals)

@@ -102,14 +102,14 @@ def on(url: str, catalogue: Catalog, work: Any, **shelf: Any) -> None:
 
 def test_what_was_bought_is_back_once_it_is_due_though_nothing_happens(redis_db: str, catalogue: Catalog) -> None:
     async def work(worker: Worker) -> None:
-        for day in (0, 10, 20, 30):  # who comes back for it comes every ten days: after two it is due
+        for day in (0, 40, 80, 120):  # who comes back for it comes every forty days: after two it is due
             await worker.take(bought("toner", day, "v"))
-        await worker.take(bought("toner", 30))
+        await worker.take(bought("toner", 120))
         first, shown = await worker.feed("u")
         assert "toner" not in shown
-        worker.pass_until(START + 31 * DAY_MS - 1)
+        worker.pass_until(START + 121 * DAY_MS - 1)
         assert await worker.turns() == 0, "nobody has been away for a day"
-        for day, due in ((31.5, False), (35, True)):
+        for day, due in ((121.5, False), (125, True)):
             worker.pass_until(START + int(day * DAY_MS))
             await worker.turns()
             again, shown = await worker.feed("u")
