@@ -9,7 +9,7 @@ import re
 import string
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
@@ -28,7 +28,8 @@ MARKS = {"; ": "\uff1b", ", ": "\uff0c", ": ": "\uff1a"}
 STOPS = ("\u3002", "\uff1f", "\uff01")
 """Marks at the end of a Chinese sentence."""
 
-_SENTENCES = re.compile(r"(?<=[.?!]) (?=[^a-z])")
+_SENTENCES = re.compile(r"(?<=[.?!]) ")
+_NUMBERS = {"n", "m"}
 _FIELD = re.compile(r"\{([a-z_]+)[^}]*\}")
 _REMEMBERED = 2_000
 
@@ -58,13 +59,21 @@ def read(package: str, file: str) -> dict[str, Any]:
     return tomllib.loads(files(package).joinpath(file).read_text("utf-8"))
 
 
+@cache
+def live() -> "Translations":
+    """The catalogue of what processes, alerts and the store say."""
+    tables = read("evaluator", "sentences.toml")
+    return Translations({**tables["names"], **tables["sentences"]})
+
+
 class Translations:
     """A catalogue.
 
     Parameters
     ----------
     chinese
-        Chinese by English; fields in braces stand in both.
+        Chinese by English; fields in braces stand in both. In a finished sentence the fields ``n`` and ``m`` are
+        numbers, the others any text, which is translated in turn.
 
     Examples
     --------
@@ -144,7 +153,8 @@ def _pattern(english: str) -> re.Pattern[str] | None:
     for literal, name, _, _ in string.Formatter().parse(english):
         parts.append(re.escape(literal))
         if name:
-            parts.append(f"(?P={name})" if name in named else f"(?P<{name}>.+?)")
+            value = r"[\d.,+-]+" if name in _NUMBERS else ".+?"
+            parts.append(f"(?P={name})" if name in named else f"(?P<{name}>{value})")
             named.add(name)
     if not any(letter.isalpha() for letter in _FIELD.sub("", english)):
         return None

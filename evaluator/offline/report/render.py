@@ -25,7 +25,7 @@ from evaluator.offline.run import Result, scores_of
 from evaluator.offline.safety.privacy import LEAST_ASKERS
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import EFFECT, Summary
-from evaluator.translations import LANGUAGES, Language
+from evaluator.translations import LANGUAGES, TAGS, Language
 from models.store.atomic import replacing, write_whole
 
 FILES: dict[Language, str] = {"en": "{}.html", "zh": "{}.zh.html"}
@@ -78,7 +78,7 @@ def write_pages(name: str, folder: Path, context: Mapping[str, Any]) -> list[Pat
 def render(name: str, language: Language, context: Mapping[str, Any]) -> str:
     """A page as text."""
     other: Language = "zh" if language == "en" else "en"
-    links = {"other_file": FILES[other].format(name), "other_tag": messages.TAGS[other]}
+    links = {"other_file": FILES[other].format(name), "other_tag": TAGS[other]}
     return _environment().get_template(f"{name}.html").render(say=Speaker(language), **links, **context)
 
 
