@@ -22,14 +22,19 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
 """The languages as browsers and screen readers know them."""
 
-MARKS = {"; ": "\uff1b", ", ": "\uff0c", ": ": "\uff1a"}
-"""Marks between sentences and words, and those of Chinese."""
+MARKS = {", ": "\uff0c", ": ": "\uff1a"}
+"""Marks between words, and those of Chinese."""
 
 STOPS = ("\u3002", "\uff1f", "\uff01")
 """Marks at the end of a Chinese sentence."""
 
-_SENTENCES = re.compile(r"(?<=[.?!]) ")
+_BETWEEN = re.compile(r"((?<=[.?!]) |; )")
+"""Between two sentences."""
+
 _NUMBERS = {"n", "m"}
+_NUMBER, _QUOTED, _WITHIN = r"[\d.,+-]+", "[^\u201d]*", r"(?:(?!; |[.?!] ).)+?"
+"""What a field may hold: a number, anything in quotation marks, or a part of one sentence."""
+
 _FIELD = re.compile(r"\{([a-z_]+)[^}]*\}")
 _REMEMBERED = 2_000
 
@@ -91,7 +96,8 @@ class Translations:
         self.words = dict(chinese)
         self._folded = {_folded(english): said for english, said in chinese.items()}
         with_fields = [english for english in chinese if _FIELD.search(english)]
-        with_fields.sort(key=lambda english: -len(_FIELD.sub("", english)))  # the one that says most fits best
+        # The one that begins with its own words fits best, then the one that says most.
+        with_fields.sort(key=lambda english: (english.startswith("{"), -len(_FIELD.sub("", english))))
         patterns = [(_pattern(english), self.words[english]) for english in with_fields]
         self._patterns = [(pattern, said) for pattern, said in patterns if pattern is not None]
         self._found = lru_cache(_REMEMBERED)(self._translated)
@@ -114,18 +120,25 @@ class Translations:
             return english
         if (found := self._folded.get(_folded(english))) is not None:
             return found
-        sentences = _SENTENCES.split(english)
-        if len(sentences) > 1:
-            return (
-                "".join(_ended(self.say(one, "zh")) for one in sentences) if any(map(self._found, sentences)) else None
-            )
         for pattern, said in self._patterns:
             if match := pattern.fullmatch(english):
                 fields = {name: self.say(one, "zh") for name, one in match.groupdict().items()}
                 return _FIELD.sub(lambda field: fields[field[1]], said)  # noqa: B023
+        if len(parts := _BETWEEN.split(english)) > 1:
+            return self._sentences(parts)
         if english.endswith("."):
             return None if (found := self._found(english[:-1])) is None else f"{found}。"
         return self._joined(english)
+
+    def _sentences(self, parts: list[str]) -> str | None:
+        """Sentences with what stands between them, where one of them is known. Chinese has no space between them."""
+        if all(self._found(one) is None for one in parts[::2]):
+            return None
+        said = self.say(parts[0], "zh")
+        for between, one in zip(parts[1::2], parts[2::2], strict=True):
+            said += "\uff1b" if between == "; " else between if not said.endswith(STOPS) else ""
+            said += self.say(one, "zh")
+        return said
 
     def _joined(self, english: str) -> str | None:
         """Words with a mark between them, where all are known."""
@@ -142,18 +155,13 @@ def _folded(english: str) -> str:
     return english[:1].lower() + english[1:]
 
 
-def _ended(sentence: str) -> str:
-    """A sentence that another follows; Chinese has no space between them."""
-    return sentence if sentence.endswith(STOPS) else f"{sentence} "
-
-
 def _pattern(english: str) -> re.Pattern[str] | None:
     """What matches a sentence whose fields are filled in; None where only its fields have letters."""
     parts, named = [], set[str]()
     for literal, name, _, _ in string.Formatter().parse(english):
         parts.append(re.escape(literal))
         if name:
-            value = r"[\d.,+-]+" if name in _NUMBERS else ".+?"
+            value = _NUMBER if name in _NUMBERS else _QUOTED if literal.endswith("\u201c") else _WITHIN
             parts.append(f"(?P={name})" if name in named else f"(?P<{name}>{value})")
             named.add(name)
     if not any(letter.isalpha() for letter in _FIELD.sub("", english)):

@@ -17,22 +17,20 @@ from evaluator.translations import LANGUAGES, TAGS, Language, live, preferred, r
 COOKIE = "liveshelf_language"
 """The reader's choice; the page's switch sets it."""
 
-SENTENCES = frozenset(
-    (
-        "decision",
-        "emptied",
-        "ended",
-        "error",
-        "held_back",
-        "reason",
-        "said",
-        "sentence",
-        "summary",
-        "trigger",
-        "trouble",
-    )
-    + ("verdict_sentence",)
-)
+SENTENCES = {
+    "decision",
+    "emptied",
+    "ended",
+    "error",
+    "held_back",
+    "reason",
+    "said",
+    "sentence",
+    "summary",
+    "trigger",
+    "trouble",
+    "verdict_sentence",
+}
 """Fields of answers that hold finished sentences."""
 
 _TEXTS = re.compile(r"""(?<=>)[^<>]+(?=<)|(?<= title=")[^"]+|(?<=aria-label=")[^"]+""")
