@@ -28,11 +28,12 @@ MARKS = {", ": "\uff0c", ": ": "\uff1a"}
 STOPS = ("\u3002", "\uff1f", "\uff01")
 """Marks at the end of a Chinese sentence."""
 
-_BETWEEN = re.compile(r"((?<=[.?!]) |; )")
-"""Between two sentences."""
+_ENDS = r"(?<=[.]) |(?<=[?!]) (?=[A-Z])"
+_BETWEEN = re.compile(f"({_ENDS})"), re.compile("(; )")
+"""Between two sentences, and between two parts of one."""
 
 _NUMBERS = {"n", "m"}
-_NUMBER, _QUOTED, _WITHIN = r"[\d.,+-]+", "[^\u201d]*", r"(?:(?!; |[.?!] ).)+?"
+_NUMBER, _QUOTED, _WITHIN = r"[\d.,+-]+", "[^\u201d]*", f"(?:(?!; |{_ENDS}).)+?"
 """What a field may hold: a number, anything in quotation marks, or a part of one sentence."""
 
 _FIELD = re.compile(r"\{([a-z_]+)[^}]*\}")
@@ -94,11 +95,12 @@ class Translations:
 
     def __init__(self, chinese: Mapping[str, str]) -> None:
         self.words = dict(chinese)
-        self._folded = {_folded(english): said for english, said in chinese.items()}
-        with_fields = [english for english in chinese if _FIELD.search(english)]
+        bare = dict(map(_bare, chinese.items()))
+        self._folded = {_folded(english): said for english, said in bare.items()}
+        with_fields = [english for english in bare if _FIELD.search(english)]
         # The one that begins with its own words fits best, then the one that says most.
         with_fields.sort(key=lambda english: (english.startswith("{"), -len(_FIELD.sub("", english))))
-        patterns = [(_pattern(english), self.words[english]) for english in with_fields]
+        patterns = [(_pattern(english), bare[english]) for english in with_fields]
         self._patterns = [(pattern, said) for pattern, said in patterns if pattern is not None]
         self._found = lru_cache(_REMEMBERED)(self._translated)
 
@@ -120,14 +122,15 @@ class Translations:
             return english
         if (found := self._folded.get(_folded(english))) is not None:
             return found
+        if english.endswith("."):
+            return None if (found := self._found(english[:-1])) is None else f"{found}。"
         for pattern, said in self._patterns:
             if match := pattern.fullmatch(english):
                 fields = {name: self.say(one, "zh") for name, one in match.groupdict().items()}
                 return _FIELD.sub(lambda field: fields[field[1]], said)  # noqa: B023
-        if len(parts := _BETWEEN.split(english)) > 1:
-            return self._sentences(parts)
-        if english.endswith("."):
-            return None if (found := self._found(english[:-1])) is None else f"{found}。"
+        for between in _BETWEEN:
+            if len(parts := between.split(english)) > 1:
+                return self._sentences(parts)
         return self._joined(english)
 
     def _sentences(self, parts: list[str]) -> str | None:
@@ -148,6 +151,12 @@ class Translations:
                 if len(known) == english.count(english_mark) + 1:
                     return mark.join(known)
         return None
+
+
+def _bare(both: tuple[str, str]) -> tuple[str, str]:
+    """A sentence and its translation without their full stops."""
+    english, said = both
+    return (english[:-1], said[:-1]) if english.endswith(".") and said.endswith("。") else both
 
 
 def _folded(english: str) -> str:

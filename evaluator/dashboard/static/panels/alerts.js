@@ -2,7 +2,7 @@
 
 import { get, h, text } from "../dom.js";
 import { listed, moment, number, span } from "../format.js";
-import { called, named, t } from "../language.js";
+import { called, language, named, t } from "../language.js";
 
 const ENDED_SHOWN = 20;
 
@@ -31,7 +31,7 @@ function entry({ alert, told }) {
     : h("span", { class: "sub" }, t("{moment} to {end}, {time}", { moment: moment(alert.since), end: moment(alert.until), time: span((alert.until - alert.since) / 1000) }));
   const labels = Object.entries(alert.labels).filter(([, value]) => value).map(([name, value]) => `${named(name)} ${called(value)}`);
   return h("li", { class: fires ? "alert firing" : "alert" },
-    h("p", { class: "alert-head" }, h("span", { class: "tag" }, fires ? t("Firing") : t("Ended")), " ", h("strong", {}, alert.summary.charAt(0).toUpperCase() + alert.summary.slice(1))),
+    h("p", { class: "alert-head" }, h("span", { class: "tag" }, fires ? t("Firing") : t("Ended")), " ", h("strong", {}, language === "en" ? alert.summary.charAt(0).toUpperCase() + alert.summary.slice(1) : alert.summary)),
     h("p", {}, when, h("span", { class: "sub" }, `${labels.length ? ` · ${listed(labels)}` : ""}${fires ? ` · ${t("last reported {moment}", { moment: moment(told) })}` : ""}`)),
     h("dl", {}, ...evidence(alert.evidence).map(([name, value]) => h("div", {}, h("dt", {}, name), " ", h("dd", {}, value)))));
 }

@@ -47,6 +47,7 @@ export function show(store) {
       { label: t("limit"), values: store.values(...key, "limit"), limit: true },
     ].filter(({ values }) => values);
     if (!charts.has(name)) charts.set(name, new Chart(place, name, number, { height: 96, log: true, floor: row.rising ? 0.1 : 1e-9, compact: true }));
+    charts.get(name).heading.dataset.alarm = t("Alarm");
     charts.get(name).root.classList.toggle("alarmed", row.alarm);
     charts.get(name).draw(store.times, lines);
   }
