@@ -12,8 +12,11 @@ from evaluator.gate.config import GateConfig
 from evaluator.gate.figures.quality import NO_CHOICE
 from evaluator.gate.report import conclude
 from evaluator.gate.thresholds import CHAMPION, Figure, checked
+from evaluator.monitoring.alerts.alertmanager import AlertmanagerState
+from evaluator.monitoring.alerts.config import AlertsConfig
 from evaluator.monitoring.alerts.restarts import restarted
 from evaluator.monitoring.alerts.system import SystemMonitor
+from evaluator.monitoring.alerts.webhook import request, verify
 from evaluator.monitoring.detectors.detector import Reading
 from evaluator.monitoring.registry import KINDS, Key, _alert
 from evaluator.retraining import triggers
@@ -24,7 +27,7 @@ from evaluator.retraining.triggers import TriggerInputs
 from evaluator.rollout.config import RolloutConfig
 from evaluator.rollout.evidence import Canary, CanaryEvidence, Shadow
 from evaluator.rollout.policy import decide
-from evaluator.translations import Translations, live, preferred, read
+from evaluator.translations import Language, Translations, live, preferred, read
 from models.measures.names import (
     EXPOSURE_BY_BRAND,
     EXPOSURE_BY_ITEM,
@@ -43,6 +46,8 @@ FIELD = re.compile(r"\{[a-z_]+\}")
 
 Known = tuple[float, float, float] | None
 Ends = tuple[float, float] | None
+
+SECRET = "a secret of 16 letters"
 
 counts = st.integers(0, 30_000)
 ratios = st.floats(0.2, 3) | st.just(math.nan)
@@ -164,6 +169,25 @@ def test_alerts() -> None:
     told = live().say("feed shelves of canary arm: fewer clicks than before", "zh")
     assert told == "信息流列表（金丝雀）：点击率较此前下降"
     assert live().say("home_page shelves of no arm: fewer clicks than before", "zh").startswith("home_page列表")
+
+
+def test_alerts_are_sent_in_the_language_of_the_settings() -> None:
+    drop = _alert(Key("click_rate", "feed", "canary"), Reading(True, 2.0, 1.0, {"holdback rate": 0.05}), 0)
+    assert AlertsConfig().language == "en"
+    texts: dict[Language, tuple[str, str]] = {
+        "en": ("feed shelves of canary arm: fewer clicks than before", "holdback rate 0.05, statistic 2, limit 1"),
+        "zh": ("信息流列表（金丝雀）：点击率较此前下降", "对照组比率 0.05，统计量 2，阈值 1"),
+    }
+    for language, (summary, evidence) in texts.items():
+        state = AlertmanagerState(60_000, language=language)
+        state.update(drop, 0)
+        [sent] = state.get(1)
+        assert sent["annotations"] == {"summary": summary, "evidence": evidence}
+        assert sent["labels"] == {"surface": "feed", "arm": "canary", "alertname": "click_rate_drop"}
+        body, headers = request(drop, "msg_1", SECRET, 1_700_000_000, language=language)
+        read_back = verify(SECRET, headers, body, 1_700_000_000)
+        assert (read_back.summary, read_back.evidence) == (summary, drop.evidence)
+    assert drop.summary == texts["en"][0], "the topic's stays English"
 
 
 def test_alerts_on_the_system() -> None:
