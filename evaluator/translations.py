@@ -38,6 +38,8 @@ _NUMBER, _QUOTED, _WITHIN = r"[\d.,+-]+", "[^\u201d]*", f"(?:(?!; |{_ENDS}).)+?"
 
 _FIELD = re.compile(r"\{([a-z_]+)[^}]*\}")
 _REMEMBERED = 2_000
+_LONGEST = 500
+"""Letters of a sentence that patterns are tried on: time grows with a power of it, and anybody may write to a topic."""
 
 
 def preferred(tags: str) -> Language | None:
@@ -122,9 +124,9 @@ class Translations:
             return english
         if (found := self._folded.get(_folded(english))) is not None:
             return found
-        if english.endswith("."):
+        if english.endswith(".") and not english.endswith(".."):
             return None if (found := self._found(english[:-1])) is None else f"{found}。"
-        for pattern, said in self._patterns:
+        for pattern, said in self._patterns if len(english) <= _LONGEST else ():
             if match := pattern.fullmatch(english):
                 fields = {name: self.say(one, "zh") for name, one in match.groupdict().items()}
                 return _FIELD.sub(lambda field: fields[field[1]], said)  # noqa: B023

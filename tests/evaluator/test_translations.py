@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from pathlib import Path
 
 from hypothesis import given
@@ -243,3 +244,15 @@ def test_numbers_and_longest_patterns_win() -> None:
     some = Translations({"{n} s": "{n} 秒", "{what} ends": "{what}结束", "{what} never ends": "{what}永不结束"})
     assert some.chinese("4 s") == "4 秒" and some.chinese("it s") is None
     assert some.chinese("it never ends") == "it永不结束"
+
+
+def test_a_text_made_to_be_slow_is_answered_soon() -> None:
+    parts = [FIELD.split(one) for one in read("evaluator", "sentences.toml")["sentences"] if FIELD.search(one)]
+    began = time.perf_counter()
+    for literals in parts:
+        for middle in (" ", "1", "".join(literals), " ".join(literals[1:] * 2)):
+            live().chinese((middle * 10_000)[:10_000])
+            live().chinese((middle * 500)[:499] + "!")
+    for mark in (".", ". ", "; ", ": ", ", ", "? A", "a. ", "rolled back: "):
+        live().chinese("a" + mark * 5_000)
+    assert time.perf_counter() - began < 60
