@@ -48,6 +48,7 @@ class DashboardConfig(Config):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8_765
     token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
 
     @field_validator("token", mode="before")
     @classmethod

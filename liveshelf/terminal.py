@@ -5,6 +5,7 @@ Knows the errors that a user can fix; nothing of single commands.
 
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -111,8 +112,17 @@ def explain_errors() -> Iterator[None]:
         message = f"Redis does not answer as it should: {error}. Is it up (liveshelf up), and is the address right?"
     else:
         return
-    console.print(masked(message), style="red", highlight=False, markup=False)
+    console.print(masked(in_own_language(message)), style="red", highlight=False, markup=False)
     raise typer.Exit(1)
+
+
+def in_own_language(message: str) -> str:
+    """An error in the user's language: that of ``LIVESHELF_LANGUAGE``, else that of the locale, as gettext finds it."""
+    from evaluator.translations import Translations, preferred, read
+
+    names = ("LIVESHELF_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+    language = preferred(next((found for name in names if (found := os.environ.get(name))), ""))
+    return Translations(read("liveshelf", "hints.toml")["sentences"]).say(message, language or "en")
 
 
 def require(*extras: str) -> None:

@@ -17,7 +17,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -36,7 +35,9 @@ from evaluator.dashboard.access import Access, Guard
 from evaluator.dashboard.feed import Feed, Latest
 from evaluator.dashboard.history import History
 from evaluator.dashboard.inspector import LONGEST, Question, explain_search, read_shelf
+from evaluator.dashboard.language import by_language, language_of, localised, page
 from evaluator.dashboard.term_matches import TermMatches
+from evaluator.translations import TAGS, Language
 from models.store.errors import StoreError
 from models.weights import WeightsError
 from streams.clock import wall_ms
@@ -81,13 +82,13 @@ class Dashboard:
         self.ended: Callable[[], object] = lambda: None
         self.failure: str | None = None
         self._broken: str | None = None
-        self.latest = Latest()
+        self.latest = Latest[dict[Language, bytes]]({})
         self._meter = Meter("dashboard", f"{os.uname().nodename}-{os.getpid()}", wall_ms())
         self._exposition = Exposition()
         self._feed = Feed(streams, history, self._meter)
         self._client = ShelfClient.from_url(streams.redis.url.get_secret_value())
         self._matches = TermMatches(streams.model)
-        self._page = files("evaluator.dashboard").joinpath("static", "index.html").read_bytes()
+        self._currency = config.currency
         self.app = Starlette(
             routes=[
                 Route("/", self.page),
@@ -103,19 +104,25 @@ class Dashboard:
             lifespan=self._lifespan,
         )
 
-    async def page(self, _: Request) -> Response:
-        """The page."""
-        return Response(self._page, media_type="text/html", headers={"Cache-Control": "no-cache"})
+    async def page(self, request: Request) -> Response:
+        """The page, in the reader's language."""
+        language = language_of(request)
+        headers = {
+            "Cache-Control": "no-cache",
+            "Content-Language": TAGS[language],
+            "Vary": "Accept-Language, Cookie",
+        }
+        return Response(page(language, self._currency), media_type="text/html", headers=headers)
 
-    async def state(self, _: Request) -> Response:
+    async def state(self, request: Request) -> Response:
         """The whole state."""
-        return _json(self.history.state(wall_ms()))
+        return _json(request, self.history.state(wall_ms()))
 
-    async def events(self, _: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         """Changes, until the reader leaves or the server ends."""
         if not self.latest.admit(MOST_READERS):
             return Response("Too many pages are open.\n", 503, {"Retry-After": "5"}, "text/plain")
-        return _Stream(self._events(), self.latest.leave)
+        return _Stream(self._events(language_of(request)), self.latest.leave)
 
     async def shelf(self, request: Request) -> Response:
         """One shelf."""
@@ -139,23 +146,23 @@ class Dashboard:
             if max(len(question.value), len(question.user)) > LONGEST:
                 raise ValueError(f"at most {LONGEST} letters")
         except ValueError as error:  # msgspec's errors are ones
-            return _json({"error": str(error)}, 400)
+            return _json(request, {"error": str(error)}, 400)
         try:
-            return _json(await run_in_threadpool(answer, question))
+            return _json(request, await run_in_threadpool(answer, question))
         except (*connection.ERRORS, *UNDECODABLE) as error:
-            return _json({"error": f"Redis does not answer as it should: {error}"}, 503)
+            return _json(request, {"error": f"Redis does not answer as it should: {error}"}, 503)
         except (StoreError, WeightsError, RuntimeError) as error:
             log.exception("the model that explains shelves cannot be used")
-            return _json({"error": f"The model cannot be used: {error}"}, 503)
+            return _json(request, {"error": f"The model cannot be used: {error}"}, 503)
 
     async def metrics(self, _: Request) -> Response:
         """The page's own metrics."""
         return Response(generate_latest(self._exposition), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    async def health(self, _: Request) -> Response:
+    async def health(self, request: Request) -> Response:
         """Whether the page's data is up to date."""
         problem = self.problem()
-        return _json({"reads": problem is None, "problem": problem}, 200 if problem is None else 503)
+        return _json(request, {"reads": problem is None, "problem": problem}, 200 if problem is None else 503)
 
     def problem(self) -> str | None:
         """The reason why the page's data is not up to date; None where it is."""
@@ -163,10 +170,11 @@ class Dashboard:
         still = f"Reading the topics has not gone on for {still_s:.0f} s" if still_s > STILL_S else None
         return self.failure or self.history.problem or self._broken or still
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self, language: Language) -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % AGAIN_MS
         async for number, message in self.latest.follow():
-            yield b": still here\n\n" if message is None else b"id: %d\nevent: tick\ndata: %s\n\n" % (number, message)
+            data = None if message is None else message[language]
+            yield b": still here\n\n" if data is None else b"id: %d\nevent: tick\ndata: %s\n\n" % (number, data)
 
     async def _publish(self) -> None:
         while True:
@@ -182,7 +190,7 @@ class Dashboard:
     def _tick(self) -> None:
         """Publish changes to the pages. After an error it is tried again, since the cause may age out of the data."""
         try:
-            self.latest.update(msgspec.json.encode(self.history.tick(wall_ms())))
+            self.latest.update(by_language(self.history.tick(wall_ms())))
         except Exception as error:
             if self._broken is None:
                 log.exception("what the page shows cannot be computed; trying again every second")
@@ -238,5 +246,7 @@ class _Static(StaticFiles):
         return answer
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+def _json(request: Request, value: Any, status: int = 200) -> Response:
+    """An answer in the reader's language."""
+    content = msgspec.json.encode(localised(value, language_of(request)))
+    return Response(content, status, media_type="application/json")

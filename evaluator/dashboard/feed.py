@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
@@ -125,13 +125,21 @@ class Feed:
 PING_S = 15.0
 
 
-class Latest:
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
     """Holds the newest message and its number.
+
+    Parameters
+    ----------
+    first
+        Stands for a message while there is none; nobody gets it.
 
     Examples
     --------
     >>> async def example():
-    ...     latest = Latest()
+    ...     latest = Latest(b"")
     ...     reading = asyncio.create_task(anext(latest.follow()))
     ...     await asyncio.sleep(0)
     ...     latest.update(b"one")
@@ -141,11 +149,11 @@ class Latest:
     (2, b'two')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: T) -> None:
         self.readers = 0
         self.closed = False
         self._number = 0
-        self._message = b""
+        self._message = first
         self._changed = asyncio.Event()
 
     def admit(self, most: int) -> bool:
@@ -159,7 +167,7 @@ class Latest:
         """Remove a reader."""
         self.readers -= 1
 
-    def update(self, message: bytes) -> None:
+    def update(self, message: T) -> None:
         """Replace the message."""
         self._number += 1
         self._message = message
@@ -174,7 +182,7 @@ class Latest:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def follow(self) -> AsyncIterator[tuple[int, bytes | None]]:
+    async def follow(self) -> AsyncIterator[tuple[int, T | None]]:
         """Yield each newest message from now on, with its number; None when there is none for :data:`PING_S`."""
         seen = self._number
         while not self.closed:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from liveshelf.terminal import console, explain_errors, plain, reached, settings
+from liveshelf.terminal import console, explain_errors, in_own_language, plain, reached, settings
 from streams.events.decode import Refusal
 
 importing = typer.Typer(help="Send a catalogue or a history to Kafka.")
@@ -14,7 +14,7 @@ importing = typer.Typer(help="Send a catalogue or a history to Kafka.")
 def checked(file: str) -> str:
     """The file, if it is there or a URL; BadParameter if not."""
     if "://" not in file and not Path(file).is_file():
-        raise typer.BadParameter(f"{file!r} is no file", param_hint="FILE")
+        raise typer.BadParameter(in_own_language(f"{file!r} is no file"), param_hint="FILE")
     return file
 
 

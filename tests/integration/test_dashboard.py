@@ -34,9 +34,10 @@ from streams.redis import keys
 from streams.redis.connection import connect
 from streams.redis.store import StateStore
 from streams.telemetry import meter
+from streams.telemetry.meter import Series
 from tests.browsers import chromium
 from tests.clicks import browsing
-from tests.evaluator.dashboard.said import MODEL, evaluator, experiment, trainer, worker
+from tests.evaluator.dashboard.said import MODEL, drift, evaluator, experiment, rate, trainer, worker
 from tests.shop import HANG_S, Shop, databases, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
@@ -160,14 +161,12 @@ def test_the_page_shows_what_the_evaluator_measures(page: Page) -> None:
     page.select_option("#rate-window", "1h")
     row = page.locator("#rates tbody tr", has_text="feed").first
     expect(row).to_contain_text("not ours", timeout=SOON_MS)
-    expect(row.locator("td").nth(5)).to_have_text(re.compile(r"^\d+\.\d+ %\d+\.\d+ \S \d+\.\d+ %$"))
+    expect(row.locator("td").nth(5)).to_have_text(re.compile(r"^\d+\.\d+%\d+\.\d+ \S \d+\.\d+%$"))
     fired = page.locator("#alerts-list .alert", has_text="Fewer clicks")
     expect(fired).to_contain_text("Firing")
     expect(fired.locator("dl")).to_contain_text("reference")
     expect(page.locator("#rate-chart canvas")).to_be_visible()
-    expect(page.locator("#rate-chart [role=img]")).to_have_attribute(
-        "aria-label", re.compile(r"not ours \d+\.\d+ % \(")
-    )
+    expect(page.locator("#rate-chart [role=img]")).to_have_attribute("aria-label", re.compile(r"not ours \d+\.\d+% \("))
     page.locator("#rate-chart summary").click()
     expect(page.locator("#rate-chart details td").first).to_contain_text("%")
 
@@ -420,7 +419,7 @@ def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Sho
     expect(here).to_have_count(0)
     tell(trainer(wall_ms(), "training", 0.42))
     expect(here).to_have_text("training", timeout=SOON_MS)
-    expect(page.locator("#loop-now")).to_have_text("Training, 42 % done.")
+    expect(page.locator("#loop-now")).to_have_text("Training, 42% done.")
     expect(page.locator("#loop-facts")).to_contain_text("fewer clicks than before on feed shelves")
     expect(page.locator("#loop-facts")).to_contain_text("click rate, 5 min ago")
     hold(champion=Slot(Promotion(MODEL, begun - timedelta(days=3), "better nDCG")), challenger=Slot(tried))
@@ -428,13 +427,13 @@ def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Sho
     tell(told, trainer(wall_ms(), "canary", decision="evidence 4.5 to 1; 20 to 1 is enough", challenger=challenger))
     expect(here).to_have_text("canary", timeout=SOON_MS)
     facts = page.locator("#loop-facts")
-    expect(facts).to_contain_text("canary, 10.0 % of the shoppers", timeout=SOON_MS)
-    expect(facts).to_contain_text("canary 7.00 % (5.96 \u2013 8.20 %) of 2,000")
+    expect(facts).to_contain_text("canary, 10.0% of the shoppers", timeout=SOON_MS)
+    expect(facts).to_contain_text("canary 7.00% (5.96 \u2013 8.20%) of 2,000")
     expect(facts).to_contain_text("4.47 to 1, not enoughlog\u2081\u2080 0.65; 1.3, 20 to 1, is enough")
     expect(facts).to_contain_text("1.4 times the champion's click rate1.02 \u2013 1.93")
     expect(facts).to_contain_text("champion for 3.0 d")
     expect(page.locator("#arms tbody tr", has_text="canary")).to_contain_text("1.02 \u2013 1.93")
-    expect(page.locator("#loop-lately tbody tr").first).to_contain_text("canary, 10.0 %")
+    expect(page.locator("#loop-lately tbody tr").first).to_contain_text("canary, 10.0%")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         assert violations(page) == []
@@ -445,3 +444,125 @@ def test_the_learning_loop_is_followed_from_stage_to_stage(page: Page, shop: Sho
     expect(here).to_have_text("idle", timeout=SOON_MS)
     expect(page.locator("#loop-lately tbody tr").first).to_contain_text("ended: fewer clicks than the champion")
     expect(facts).not_to_contain_text("canary")
+
+
+SAME = re.compile(
+    r"p99 ms|Liveshelf|English|Wilson|Hoeffding|DDSketch|Redis|log"
+    r"|nDCG@10|MRR|ECE|PSI|KS|AUC|\bp(?:50|90|99)?\b|\bP\(|\bn\b|\bE\b"
+    r"|[\w.-]*\d[\w.-]*|Acme|made|late.interaction|[Kk]ettle|zqxjv|number|home|shelf:\S+|liveshelf [a-z-]+|pot"
+    r"|Scoring takes longer than it may"
+)
+"""Proper names, units, what items, versions, ids and processes are called, and another program's alert from above."""
+
+VERDICT = (
+    "Refused. log_loss: champion 0.3210, challenger 0.3300, difference +0.0090 (+0.0010 to +0.0170); "
+    "not all of it is < 0."
+)
+SHADOWED = "200 shelves in shadow, 0 failed, 1.25 times the champion's time: 10% of the shoppers get it"
+
+
+def tell_everything(shop: Shop) -> None:
+    """Reports and slots with something for every panel, as the processes send them."""
+    now, challenger = wall_ms(), "20261125-090000-head-5e6f7081"
+    series = [
+        *rate("1h", "feed", "champion", MODEL, 20_000, 1_500),
+        *rate("1h", "home", "canary", challenger, 2_000, 140),
+        *drift("click_rate", 120_000, 100_000, alarm=True),
+        *(one for watch in ("queries", "items", "score_psi", "score_ks") for one in drift(watch, 0.2, 0.001)),
+        *experiment(challenger, {"champion": (18_000, 900), "canary": (2_000, 140)}, 0.65, 1.4, 1.02, 1.93),
+        *(
+            Series(f"position_{name}", {"position": "1"}, value)
+            for name, value in (("impressions", 90.0), ("clicks", 9.0))
+        ),
+        *(
+            Series(f"measure_{part}", {"measure": measure, "surface": "feed"}, value)
+            for measure in ("mrr", "ndcg@10", "diversity@10", "novelty@10", "coverage@10")
+            for part, value in (("sum", 60.0), ("count", 100.0))
+        ),
+        Series("coverage", {}, 0.25),
+        *(Series(f"exposure_{part}", {"brand": "Acme"}, value) for part, value in (("sum", 9.0), ("squared", 9.0))),
+        *(
+            Series(f"calibration_{part}", {"intent": "look", "bin": "3"}, value)
+            for part, value in (("count", 100.0), ("predicted", 9.0), ("observed", 8.0))
+        ),
+    ]
+    busy = meter.Meter("worker", "w9", now - 1_000)
+    busy.gauges = {"items": 100.0, "lag": 3.0, "redis_paused": 1.0, "switch_progress": 0.5}
+    busy.labels = {"model": MODEL, "next": challenger, "redis_pause": ""}
+    for stage in ("queue", "state", "encode", "candidates", "score", "policy", "reasons", "write", "end_to_end.search"):
+        busy.time(stage, 4.0)
+    told = [
+        worker(now, "w8"), busy.snapshot(now), evaluator(now, series, "e8"),
+        trainer(now, "gate", held_back="nothing was trained yet: cooldown: 12 min left", verdict="refused",
+                verdict_sentence=VERDICT, trigger="feed shelves of champion arm: fewer clicks than before"),
+    ]  # fmt: skip
+    shop.produce(shop.topics.metrics, [(one.role, meter.encoder.encode(one)) for one in told])
+    begun = datetime.now(UTC)
+    better = Promotion(MODEL, begun, "rolled back from 20261120-1: 40 of 1,000 shelves failed: 1% may")
+    tried = Promotion(challenger, begun, SHADOWED, 0.1)
+    before = Promotion("20261120-1", begun, "promoted: no challenger")
+    slots = {"champion": Slot(better, (before,)), "challenger": Slot(tried)}
+    shop.produce(shop.topics.models, [(name, msgspec.json.encode(slot)) for name, slot in slots.items()])
+
+
+def latin(page: Page, place: str) -> set[str]:
+    """Latin words that a part of the page shows, tables of charts and choices included, and are no names."""
+    opened = "place => document.querySelectorAll(`${place} details`).forEach((one) => { one.open = true })"
+    page.evaluate(opened, place)
+    read = "(all, name) => all.map((one) => one.getAttribute(name))"
+    labels = [page.eval_on_selector_all(f"{place} [{name}]", read, name) for name in ("aria-label", "title")]
+    texts = [page.locator(place).inner_text(), *(text for some in labels for text in some)]
+    return {word for text in texts for word in re.findall("[A-Za-z]{2,}", SAME.sub(" ", text))}
+
+
+PANELS = ("clicks", "alerts", "models", "latency", "drift", "ranking", "loop", "experiment", "inspector")
+
+
+def test_a_reader_of_chinese_finds_no_english_in_any_panel(browser: Browser, address: str, shop: Shop) -> None:
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(address)
+    assert page.locator("html").get_attribute("lang") == "zh-Hans"
+    expect(page.locator("#about")).to_contain_text("已加载 100 件商品的标题", timeout=SOON_MS)
+    tell_everything(shop)
+    expect(page.locator("#processes")).to_contain_text("等待 Redis", timeout=SOON_MS)
+    expect(page.locator("#loop-facts")).to_contain_text("对数损失：冠军模型 0.3210", timeout=SOON_MS)
+    expect(page.locator("#calibration-charts")).to_contain_text("浏览", timeout=SOON_MS)
+    expect(page.locator("#alerts-list")).to_contain_text("点击率较此前下降")
+    asked = {"u1": "feed", "nobody": "feed", "": "popular", "i5": "similar", "kettle 水 zqxjv": "search"}
+    for value, kind in asked.items():
+        page.select_option("#ask-kind", kind)
+        page.fill("#ask-value", value)
+        page.locator("#ask button").click()
+        expect(page.locator("#shelf tbody tr")).to_have_count(20)
+        assert latin(page, "#inspector") - {"nobody"} == set(), kind
+    page.locator("#explain").click()
+    expect(page.locator("#matches tbody tr")).to_have_count(20, timeout=SOON_MS)
+    found = {place: latin(page, place) for place in (*(f"#{panel}" for panel in PANELS), "header", "nav", "footer")}
+    assert {place: words for place, words in found.items() if words} == {}
+    assert violations(page) == []
+    page.set_viewport_size({"width": 420, "height": 800})
+    page.wait_for_function("document.documentElement.scrollWidth <= 420", timeout=SOON_MS)
+    context.close()
+
+
+def test_the_address_comes_before_the_switch_and_that_before_the_browser(browser: Browser, address: str) -> None:
+    context = browser.new_context(locale="zh-CN", timezone_id="Asia/Shanghai")
+    page = context.new_page()
+    page.goto(address)
+    expect(page.locator("#clicks-title")).to_have_text("点击率")
+    page.select_option("#language", "en")
+    expect(page.locator("#clicks-title")).to_have_text("Click rate", timeout=SOON_MS)
+    expect(page.locator("#health-text")).to_contain_text("last snapshot", timeout=SOON_MS)
+    page.goto(f"{address}/?lang=zh")
+    expect(page.locator("#health-text")).to_contain_text("最近快照", timeout=SOON_MS)
+    page.select_option("#language", "en")
+    expect(page.locator("#clicks-title")).to_have_text("Click rate", timeout=SOON_MS)
+    page.reload()
+    expect(page.locator("#language")).to_have_value("en", timeout=SOON_MS)
+    page.select_option("#language", "zh")
+    expect(page.locator("#clicks-title")).to_have_text("点击率", timeout=SOON_MS)
+    written = "[f.clock(0), f.moment(0), f.percent(0.1234), f.short(20000)]"
+    said = page.evaluate(f"async () => {{ const f = await import('/static/format.js'); return {written}; }}")
+    assert said == ["08:00:00", "1月1日 08:00", "12.3%", "2万"]
+    context.close()

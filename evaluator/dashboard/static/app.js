@@ -3,6 +3,7 @@
 import { beginAt } from "./chart.js";
 import { get, text } from "./dom.js";
 import { count, span } from "./format.js";
+import { spoken, t } from "./language.js";
 import { Store } from "./store.js";
 import * as alerts from "./panels/alerts.js";
 import * as drift from "./panels/drift.js";
@@ -27,13 +28,14 @@ async function begin() {
   if (asking || Date.now() - begun < AGAIN_MS) return;
   asking = true;
   try {
-    const answer = await fetch("/api/state");
-    if (!answer.ok) throw new Error(answer.status === 401 ? "the token is needed again" : `answer ${answer.status}`);
+    const answer = await fetch(spoken("/api/state"));
+    if (answer.status === 401) health.say("bad", t("This page may no longer be seen: the token is needed again."));
+    if (!answer.ok) return;
     store.begin(await answer.json());
     heard = Date.now();
     show();
-  } catch (error) {
-    if (error.message.startsWith("the token")) health.say("bad", `This page may no longer be seen: ${error.message}.`);
+  } catch {
+    // No answer: the interval below says so, and asks again.
   } finally {
     asking = false;
     begun = Date.now();
@@ -45,11 +47,11 @@ function show() {
   beginAt(store.from);
   health.show(store.page);
   for (const panel of [rates, alerts, models, latency, drift, ranking, loop, experiment]) panel.show(store);
-  text(get("about"), `Titles of ${count(store.page.titles)} items are known.`);
+  text(get("about"), t("Titles of {n} items are known.", { n: count(store.page.titles) }));
 }
 
 function follow() {
-  const events = new EventSource("/events");
+  const events = new EventSource(spoken("/events"));
   events.addEventListener("tick", (event) => {
     heard = Date.now();
     if (!store.follow(JSON.parse(event.data))) begin();
@@ -65,7 +67,7 @@ function follow() {
 setInterval(() => {
   const silent = Date.now() - heard;
   if (silent > LOST_MS) {
-    health.say("bad", `This page has lost its server: nothing for ${span(silent / 1000)}. It goes on by itself once the server is back.`);
+    health.say("bad", t("This page has lost its server: nothing for {time}. It goes on by itself once the server is back.", { time: span(silent / 1000) }));
     begin();
   }
 }, 1_000);

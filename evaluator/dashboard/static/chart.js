@@ -2,7 +2,8 @@
 
 import uPlot from "./uplot/uPlot.esm.js";
 import { colour, h, rows, text } from "./dom.js";
-import { clock, short } from "./format.js";
+import { clock, listed, range, short } from "./format.js";
+import { t } from "./language.js";
 
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3]];
 const COLOURS = 6;
@@ -28,8 +29,8 @@ export class Chart {
     this.legend = h("ul", { class: "legend" });
     this.canvas = h("div", { class: "canvas", role: "img" });
     this.table = h("table", {}, h("caption", { class: "unseen" }, title), h("thead", {}, h("tr")), h("tbody"));
-    this.details = h("details", {}, h("summary", {}, "As a table", h("span", { class: "unseen" }, `: ${title}`)),
-      h("div", { class: "scroll tall", role: "region", "aria-label": `${title}, as a table`, tabindex: "0" }, this.table));
+    this.details = h("details", {}, h("summary", {}, t("As a table"), h("span", { class: "unseen" }, `: ${title}`)),
+      h("div", { class: "scroll tall", role: "region", "aria-label": t("{title}, as a table", { title }), tabindex: "0" }, this.table));
     this.details.addEventListener("toggle", () => this.tabulate());
     this.root = h("div", { class: compact ? "chart compact" : "chart" }, this.heading, this.legend, this.canvas, this.details);
     place.append(this.root);
@@ -187,16 +188,17 @@ export class Chart {
     const found = this.at(null);
     const said = this.lines.map(({ label }, place) => {
       const { value, low, high } = found[place];
-      return `${label} ${this.form(value)}${low === null ? "" : ` (${this.form(low)} to ${this.form(high)})`}`;
+      return `${label} ${this.form(value)}${low === null ? "" : ` (${range(low, high, this.form)})`}`;
     });
-    this.canvas.setAttribute("aria-label", `Chart of ${this.title}, last hour. ${said.length ? `Latest: ${said.join("; ")}.` : "No data yet."}`);
+    const latest = said.length ? t("Latest: {values}.", { values: listed(said) }) : t("No data yet.");
+    this.canvas.setAttribute("aria-label", `${t("Chart of {title}, last hour.", { title: this.title })} ${latest}`);
   }
 
   /** One row a minute, the newest first; filled only while it is open. */
   tabulate() {
     if (!this.details.open) return;
     const head = this.table.tHead.rows[0];
-    const labels = ["Time", ...this.lines.map(({ label }) => label)];
+    const labels = [t("Time"), ...this.lines.map(({ label }) => label)];
     if (head.dataset.key !== labels.join()) {
       head.dataset.key = labels.join();
       head.replaceChildren(...labels.map((label, place) => h("th", { scope: "col", class: place ? "n" : null }, label)));
@@ -209,6 +211,6 @@ export class Chart {
         text: this.form(values[place]),
         sub: band && values[place] !== null ? `${this.form(band[0][place])} – ${this.form(band[1][place])}` : "",
       })),
-    ]), "No data yet.");
+    ]), t("No data yet."));
   }
 }

@@ -21,7 +21,7 @@ export function text(element, value) {
  * Make a table's body show these rows. A cell is a text, or {text, sub, cls, bar, head, bad}: `sub` stands smaller beneath,
  * `bar` is a share drawn as a bar, `head` makes it the row's heading, `bad` makes what stands beneath red.
  */
-export function rows(table, wanted, empty = "Nothing yet.") {
+export function rows(table, wanted, empty = "") {
   const body = table.tBodies[0];
   const columns = table.tHead.rows[0].cells;
   const shown = wanted.length ? wanted : [[{ text: empty, cls: "empty", columns: columns.length }]];

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from evaluator.monitoring.alerts.alert import Alert, AlertsView
+from evaluator.translations import Language, live
 
 PATH = "api/v2/alerts"
 HOLD = 5
@@ -29,6 +30,8 @@ class AlertmanagerState:
         Interval at which firing alerts are sent.
     link
         Address of a page for people.
+    language
+        Of the annotations.
 
     Examples
     --------
@@ -46,8 +49,8 @@ class AlertmanagerState:
     []
     """
 
-    def __init__(self, resend_ms: int, link: str | None = None) -> None:
-        self._hold_ms, self._link = HOLD * resend_ms, link
+    def __init__(self, resend_ms: int, link: str | None = None, language: Language = "en") -> None:
+        self._hold_ms, self._link, self._language = HOLD * resend_ms, link, language
         self._view = AlertsView()
         self._ends: dict[str, Alert] = {}
 
@@ -74,14 +77,17 @@ class AlertmanagerState:
         labels = {_name(name): value for name, value in alert.labels.items()}
         posted: dict[str, Any] = {
             "labels": labels | {"alertname": alert.name},
-            "annotations": {"summary": alert.summary, "evidence": evidence(alert)},
+            "annotations": {
+                "summary": live().say(alert.summary, self._language),
+                "evidence": evidence(alert, self._language),
+            },
             "startsAt": _moment(alert.since),
             "endsAt": _moment(ends),
         }
         return posted if self._link is None else posted | {"generatorURL": self._link}
 
 
-def evidence(alert: Alert) -> str:
+def evidence(alert: Alert, language: Language = "en") -> str:
     """The evidence as text for people.
 
     Examples
@@ -91,9 +97,10 @@ def evidence(alert: Alert) -> str:
     'rate 0.01235, of 12345'
     """
     shown = (
-        (name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in alert.evidence.items()
+        (live().say(name, language), f"{value:.4g}" if isinstance(value, float) else str(value))
+        for name, value in alert.evidence.items()
     )
-    return ", ".join(f"{name} {value}" for name, value in shown)
+    return (", " if language == "en" else "\uff0c").join(f"{name} {value}" for name, value in shown)
 
 
 def body(alerts: Iterable[dict[str, Any]]) -> bytes:

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, HttpUrl, Secret, SecretStr, model_validator
 
 from evaluator.monitoring.alerts import webhook
+from evaluator.translations import Language
 from streams.config import Config, Seconds
 
 
@@ -15,6 +16,7 @@ class AlertsConfig(Config):
     webhook_url: Secret[HttpUrl] | None = None
     webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
     link: HttpUrl | None = None
+    language: Language = "en"
     resend_s: Seconds = 60.0
     timeout_s: Seconds = 10.0
     longest_wait_s: Seconds = 60.0

@@ -163,7 +163,7 @@ class Outbound:
 
     async def _send_state(self, consumer: Consumer, receiver: Receiver, url: str) -> None:
         """Keep the firing alerts, and send all of them at each change and at the interval of the settings."""
-        state = alertmanager.AlertmanagerState(int(self.config.resend_s * 1000), self.link)
+        state = alertmanager.AlertmanagerState(int(self.config.resend_s * 1000), self.link, self.config.language)
         ends = await consumer.end_offsets(consumer.assignment())
         due, waiting = 0.0, False
         while True:
@@ -197,7 +197,7 @@ class Outbound:
                 wait: float | None = 0.0
                 while wait is not None and partition in consumer.assignment():
                     await asyncio.sleep(wait)
-                    signed = webhook.request(news, id, secret, int(time.time()), self.link)
+                    signed = webhook.request(news, id, secret, int(time.time()), self.link, self.config.language)
                     wait = await receiver.send(url, signed.body, signed.headers)
                 if wait is not None:
                     continue  # another evaluator has the partition now, and begins where this one committed

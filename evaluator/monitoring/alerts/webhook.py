@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from evaluator.monitoring.alerts.alert import Alert
+from evaluator.translations import Language, live
 
 TOLERANCE_S = 300
 """A message whose time is further from the receiver's clock is refused as a replay."""
@@ -67,9 +68,12 @@ def sign(secret: str, id: str, timestamp_s: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def request(alert: Alert, id: str, secret: str, now_s: int, link: str | None = None) -> Signed:
-    """An alert as a request; each attempt needs a new one, because the time is signed."""
-    body = msgspec.json.encode(Message(**msgspec.structs.asdict(alert), id=id, link=link))
+def request(
+    alert: Alert, id: str, secret: str, now_s: int, link: str | None = None, language: Language = "en"
+) -> Signed:
+    """An alert as a request, its summary in a language; each attempt needs a new one, because the time is signed."""
+    told = msgspec.structs.replace(alert, summary=live().say(alert.summary, language))
+    body = msgspec.json.encode(Message(**msgspec.structs.asdict(told), id=id, link=link))
     signature = sign(secret, id, now_s, body)
     return Signed(body, {"webhook-id": id, "webhook-timestamp": str(now_s), "webhook-signature": signature})
 

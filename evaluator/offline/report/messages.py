@@ -4,29 +4,18 @@ Knows the file of messages beside it; nothing of what they are said of.
 """
 
 import math
-import tomllib
 from functools import cache
-from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import Any
 
 from markupsafe import Markup
 
-from evaluator.message import Message, Text
-
-Language = Literal["en", "zh"]
-
-LANGUAGES: tuple[Language, ...] = get_args(Language)
-
-TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
-"""The pages' languages as browsers and screen readers know them."""
+from evaluator.message import Text
+from evaluator.translations import TAGS, Language, Translations, read
 
 NONE = "\u2013"
 """Shown where there is no figure."""
 
 MINUS = "\u2212"
-
-MARKS = {", ": "\uff0c", ": ": "\uff1a"}
-"""Marks between words, and those of Chinese."""
 
 
 @cache
@@ -44,8 +33,13 @@ def words() -> dict[str, str]:
 
 
 @cache
+def _translations() -> Translations:
+    return Translations(words())
+
+
+@cache
 def _file() -> dict[str, Any]:
-    return tomllib.loads(files("evaluator.offline.report").joinpath("messages.toml").read_text("utf-8"))
+    return read("evaluator.offline.report", "messages.toml")
 
 
 class Speaker:
@@ -57,6 +51,7 @@ class Speaker:
     Markup('<strong>&lt;b&gt;</strong> ranks best.')
     >>> Speaker("zh").word("tail"), Speaker("zh").word("odd <one>"), Speaker("en").word("tail")
     (Markup('长尾'), Markup('<span lang="en">odd &lt;one&gt;</span>'), Markup('tail'))
+    >>> from evaluator.message import Message
     >>> Speaker("zh").word(Message("F1 of the intent {name}.", {"name": "buy"}))
     Markup('意图“购买”的 F1 值。')
     """
@@ -75,31 +70,13 @@ class Speaker:
 
     def word(self, english: Text) -> Markup:
         """What code or data gives in English: in Chinese where that is known, else marked as English."""
-        if self.language == "en" or _chinese(english) is not None or not str(english):
+        if self.language == "en" or _translations().chinese(english) is not None or not str(english):
             return Markup.escape(self.plain_word(english))
         return Markup('<span lang="en">{}</span>').format(str(english))
 
     def plain_word(self, english: Text) -> str:
         """The same without markup, for attributes and drawings."""
-        return (_chinese(english) if self.language == "zh" else None) or str(english)
-
-
-def _chinese(english: Text) -> str | None:
-    """A word, a sentence, or several words with commas or colons between them; None where one of them is not known."""
-    if isinstance(english, Message):
-        if (text := words().get(english.text)) is None:
-            return None
-        texts = {name: one for name, one in english.values.items() if isinstance(one, str | Message)}
-        return text.format(**{**english.values, **{name: _chinese(one) or str(one) for name, one in texts.items()}})
-    if (found := words().get(english)) is not None or not any(letter.isalpha() for letter in english):
-        return found or english
-    for english_mark, mark in MARKS.items():
-        if english_mark in english:
-            parts = [_chinese(part) for part in english.split(english_mark)]
-            known = [part for part in parts if part is not None]
-            if len(known) == len(parts):
-                return mark.join(known)
-    return None
+        return _translations().say(english, self.language)
 
 
 def shown(value: float | None, unit: str = "", sign: str = "") -> str:

@@ -18,13 +18,14 @@ from evaluator.offline.history import History, Series
 from evaluator.offline.prediction import Prediction
 from evaluator.offline.report import charts, messages, page
 from evaluator.offline.report.disagreements import Disagreements, disagreements
-from evaluator.offline.report.messages import LANGUAGES, Language, Speaker
+from evaluator.offline.report.messages import Speaker
 from evaluator.offline.report.per_query import per_query
 from evaluator.offline.report.provenance import provenance
 from evaluator.offline.run import Result, scores_of
 from evaluator.offline.safety.privacy import LEAST_ASKERS
 from evaluator.offline.spec import Spec
 from evaluator.offline.summary import EFFECT, Summary
+from evaluator.translations import LANGUAGES, TAGS, Language
 from models.store.atomic import replacing, write_whole
 
 FILES: dict[Language, str] = {"en": "{}.html", "zh": "{}.zh.html"}
@@ -77,7 +78,7 @@ def write_pages(name: str, folder: Path, context: Mapping[str, Any]) -> list[Pat
 def render(name: str, language: Language, context: Mapping[str, Any]) -> str:
     """A page as text."""
     other: Language = "zh" if language == "en" else "en"
-    links = {"other_file": FILES[other].format(name), "other_tag": messages.TAGS[other]}
+    links = {"other_file": FILES[other].format(name), "other_tag": TAGS[other]}
     return _environment().get_template(f"{name}.html").render(say=Speaker(language), **links, **context)
 
 

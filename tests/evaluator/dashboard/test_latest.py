@@ -11,7 +11,7 @@ from evaluator.dashboard.feed import Latest
 
 def test_a_slow_reader_gets_the_newest_and_nothing_is_kept_for_it() -> None:
     async def run() -> None:
-        latest = Latest()
+        latest = Latest(b"")
         latest.update(b"from before")
         reader = latest.follow()
         first = asyncio.ensure_future(anext(reader))
@@ -29,7 +29,7 @@ def test_a_slow_reader_gets_the_newest_and_nothing_is_kept_for_it() -> None:
 
 
 def test_readers_are_counted_as_they_come_and_no_more_are_admitted() -> None:
-    latest = Latest()
+    latest = Latest(b"")
     assert [latest.admit(2) for _ in range(4)] == [True, True, False, False]
     latest.leave()
     assert latest.readers == 1 and latest.admit(2)
@@ -37,7 +37,7 @@ def test_readers_are_counted_as_they_come_and_no_more_are_admitted() -> None:
 
 def test_readers_are_woken_by_a_message_and_by_the_end() -> None:
     async def run() -> None:
-        latest = Latest()
+        latest = Latest(b"")
         found: list[bytes | None] = []
 
         async def read() -> None:
@@ -60,7 +60,7 @@ def test_a_long_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PING_S", 0.01)
 
     async def run() -> None:
-        async with contextlib.aclosing(Latest().follow()) as messages:
+        async with contextlib.aclosing(Latest(b"").follow()) as messages:
             assert await anext(messages) == (0, None)
 
     asyncio.run(run())

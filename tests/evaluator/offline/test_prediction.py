@@ -10,8 +10,8 @@ import pytest
 
 from evaluator.offline import prediction
 from evaluator.offline.report import render
-from evaluator.offline.report.messages import LANGUAGES
 from evaluator.offline.summary import summarise
+from evaluator.translations import LANGUAGES
 from models.store import ModelStore
 from models.store.experiments import Evaluated, Evaluation
 from tests.evaluator.offline.report import made

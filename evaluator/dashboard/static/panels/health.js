@@ -1,6 +1,7 @@
 // The header: one sentence; and each change, announced once to screen readers.
 
 import { get, text } from "../dom.js";
+import { t } from "../language.js";
 
 const SIGNS = {
   ok: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1z",
@@ -17,14 +18,14 @@ export function show(page) {
   const now = new Map(page.alerts.filter(({ alert }) => alert.state === "firing").map(({ key, alert }) => [key, alert.summary]));
   const changes = [];
   if (firing) {
-    for (const [key, summary] of now) if (!firing.has(key)) changes.push(`Alert: ${summary}.`);
-    for (const [key, summary] of firing) if (!now.has(key)) changes.push(`Ended: ${summary}.`);
+    for (const [key, summary] of now) if (!firing.has(key)) changes.push(t("Alert: {summary}.", { summary }));
+    for (const [key, summary] of firing) if (!now.has(key)) changes.push(t("Ended: {summary}.", { summary }));
   }
   if (level !== null && level !== page.health.level) changes.push(page.health.sentence);
   if (changes.length) text(get("announce"), changes.join(" "));
   level = page.health.level;
   firing = now;
-  text(get("nav-firing"), now.size ? `(${now.size} firing)` : "");
+  text(get("nav-firing"), now.size ? t("({n} firing)", { n: now.size }) : "");
 }
 
 /** Show a level and a sentence; the page itself does so where it has lost its server. */

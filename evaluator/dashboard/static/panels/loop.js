@@ -1,18 +1,22 @@
 // The learning loop: its stage, its trigger, the gate's verdict, the canary's evidence, and the latest promotions.
 
 import { get, h, rows, text } from "../dom.js";
-import { ENOUGH, count, moment, number, percent, range, ratio, span, words } from "../format.js";
+import { ENOUGH, ago as past, arm as armed, count, fixed, listed, moment, number, percent, range, ratio, span } from "../format.js";
+import { named, t } from "../language.js";
 
 const STAGES = ["idle", "training", "gate", "shadow", "canary"];
 const CHAMPION = "champion";
-const VERDICTS = { passed: "Passed", refused: "Refused", too_few: "Too few examples to tell" };
+const VERDICTS = { passed: t("Passed"), refused: t("Refused"), too_few: t("Too few examples to tell") };
 
 const steps = get("loop-steps");
-steps.append(...STAGES.map((stage) => h("li", {}, stage)));
+steps.append(...STAGES.map((stage) => h("li", {}, named(stage))));
 
-const facts = new Map(["Trigger", "Gate", "Champion", "Challenger", "Clicks", "Evidence", "Ratio"].map((name) => {
+const facts = new Map(Object.entries({
+  Trigger: t("Trigger"), Gate: t("Gate"), Champion: t("Champion"), Challenger: t("Challenger"), Clicks: t("Clicks"),
+  Evidence: t("Evidence"), Ratio: t("Ratio"),
+}).map(([name, heading]) => {
   const [value, sub] = [h("span", { class: "long" }), h("span", { class: "sub" })];
-  const row = h("div", {}, h("dt", {}, name), h("dd", {}, value, sub));
+  const row = h("div", {}, h("dt", {}, heading), h("dd", {}, value, sub));
   get("loop-facts").append(row);
   return [name, { row, value, sub }];
 }));
@@ -28,7 +32,7 @@ function say(name, value, sub = "") {
 
 export function show({ page }) {
   const { loop, now } = page;
-  const ago = (at) => `${span(Math.max(0, now - at) / 1000)} ago`;
+  const ago = (at) => past((now - at) / 1000);
   const at = STAGES.indexOf(loop.stage);
   [...steps.children].forEach((step, place) => {
     if (place === at) step.setAttribute("aria-current", "step");
@@ -37,38 +41,45 @@ export function show({ page }) {
   });
   text(get("loop-now"), sentence(loop));
 
-  say("Trigger", loop.trigger_at === null ? "" : loop.trigger, loop.trigger_at === null ? "" : [words(loop.trigger_reason), ago(loop.trigger_at)].filter(Boolean).join(", "));
-  say("Gate", loop.verdict ? VERDICTS[loop.verdict] ?? words(loop.verdict) : "", loop.verdict_sentence);
-  say("Champion", loop.champion || "The untrained weights", loop.champion_at === null ? "" : `champion for ${span(Math.max(0, now - loop.champion_at) / 1000)}`);
-  const share = loop.share ? `canary, ${percent(loop.share)} of the shoppers` : "shadow: it answers, and nobody sees it";
+  say("Trigger", loop.trigger_at === null ? "" : loop.trigger, loop.trigger_at === null ? "" : listed([named(loop.trigger_reason), ago(loop.trigger_at)].filter(Boolean)));
+  say("Gate", loop.verdict ? VERDICTS[loop.verdict] ?? named(loop.verdict) : "", loop.verdict_sentence);
+  say("Champion", loop.champion || t("The untrained weights"), loop.champion_at === null ? "" : t("champion for {time}", { time: span(Math.max(0, now - loop.champion_at) / 1000) }));
+  const share = loop.share ? t("canary, {share} of the shoppers", { share: percent(loop.share) }) : t("shadow: it answers, and nobody sees it");
   say("Challenger", loop.challenger, loop.challenger ? share : "");
 
   const mine = page.arms.filter((row) => row.challenger && row.challenger === loop.challenger);
   const canary = mine.find((row) => row.arm !== CHAMPION);
-  const clicks = ({ arm, ctr, impressions }) => `${arm} ${percent(ctr[0])} (${range(ctr[1], ctr[2])}) of ${count(impressions)}`;
-  say("Clicks", canary ? clicks(canary) : "", canary ? mine.filter((row) => row !== canary).map(clicks).join("; ") : "");
+  const clicks = ({ arm, ctr, impressions }) => t("{arm} {rate} ({range}) of {n}", { arm: armed(arm), rate: percent(ctr[0]), range: range(ctr[1], ctr[2]), n: count(impressions) });
+  say("Clicks", canary ? clicks(canary) : "", canary ? mine.filter((row) => row !== canary).map(clicks).join(t("; ")) : "");
   const evidence = canary?.clicks_log10 ?? null;
   const reached = evidence !== null && evidence >= ENOUGH;
   const power = (value) => (value >= 6 ? `10^${value.toFixed(0)}` : number(10 ** value));
-  say("Evidence", evidence === null ? "" : `${power(evidence)} to 1, ${reached ? "enough" : "not enough"}`, `log₁₀ ${(evidence ?? 0).toFixed(2)}; ${ENOUGH.toFixed(1)}, 20 to 1, is enough`);
+  say("Evidence", evidence === null ? "" : t(reached ? "{odds} to 1, enough" : "{odds} to 1, not enough", { odds: power(evidence) }), t("log₁₀ {log}; {enough}, 20 to 1, is enough", { log: fixed(evidence ?? 0, 2), enough: fixed(ENOUGH, 1) }));
   fill.style.width = `${Math.round(100 * Math.min(1, Math.max(0, (evidence ?? 0) / ENOUGH)))}%`;
   const { text: times, sub } = ratio(canary?.ratio);
-  say("Ratio", canary?.ratio ? `${times} times the champion's click rate` : "", sub ? `${sub}, 95 % at all looks together` : "");
+  say("Ratio", canary?.ratio ? t("{n} times the champion's click rate", { n: times }) : "", sub ? t("{range}, 95% at all looks together", { range: sub }) : "");
 
   rows(get("loop-lately"), loop.lately.map((turn) => [
-    { text: turn.what === "canary" ? `canary, ${percent(turn.share)}` : turn.what, head: true },
+    { text: turn.what === "canary" ? t("canary, {share}", { share: percent(turn.share) }) : named(turn.what), head: true },
     { text: turn.version, cls: "long" },
     { text: moment(turn.at), sub: ago(turn.at) },
-    { text: turn.reason, sub: turn.ended ? `ended: ${turn.ended}` : "", cls: "wordy" },
-  ]), "No version has been trained and promoted yet.");
+    { text: turn.reason, sub: turn.ended ? t("ended: {why}", { why: turn.ended }) : "", cls: "wordy" },
+  ]), t("No version has been trained and promoted yet."));
 }
 
 /** What happens now. */
 function sentence({ reports, stage, progress, decision, held_back: held, new_examples: examples, runs_today: runs }) {
-  if (!reports) return `${stage ? `A challenger is in its ${stage}. ` : ""}No trainer reports, so nothing is learned: liveshelf trainer starts one.`;
-  if (stage === "training") return `Training, ${Math.floor(100 * progress)} % done.`;
-  if (stage === "gate") return "The challenger is held against the champion on examples that neither has seen.";
-  if (stage === "shadow" || stage === "canary") return `${words(stage).replace(/^./, (letter) => letter.toUpperCase())}${decision ? `: ${decision}` : ""}.`;
-  const known = `${count(examples)} new examples, ${count(runs)} ${runs === 1 ? "run" : "runs"} today.`;
-  return held ? `Waits. ${held}. ${known}` : `Idle: nothing asks for training. ${known}`;
+  if (!reports) {
+    const challenged = stage ? `${t("A challenger is in its stage {stage}.", { stage: named(stage) })} ` : "";
+    return `${challenged}${t("No trainer reports, so nothing is learned: liveshelf trainer starts one.")}`;
+  }
+  if (stage === "training") return t("Training, {share} done.", { share: percent(Math.floor(100 * progress) / 100, 0) });
+  if (stage === "gate") return t("The challenger is held against the champion on examples that neither has seen.");
+  if (stage === "shadow" || stage === "canary") {
+    const at = stage === "shadow" ? t("Shadow") : t("Canary");
+    return decision ? t("{stage}: {decision}.", { stage: at, decision }) : t("{stage}.", { stage: at });
+  }
+  const fields = { examples: count(examples), runs: count(runs) };
+  const known = runs === 1 ? t("{examples} new examples, {runs} run today.", fields) : t("{examples} new examples, {runs} runs today.", fields);
+  return `${held ? t("Waits. {why}.", { why: held }) : t("Idle: nothing asks for training.")} ${known}`;
 }

@@ -14,11 +14,11 @@ from evaluator.offline.dimensions.dimension import Reading
 from evaluator.offline.effect import ties
 from evaluator.offline.report import messages, page, render
 from evaluator.offline.report.disagreements import MOST
-from evaluator.offline.report.messages import LANGUAGES
 from evaluator.offline.report.per_query import per_query
 from evaluator.offline.report.provenance import Provenance
 from evaluator.offline.run import Failure, Result
 from evaluator.offline.summary import summarise
+from evaluator.translations import LANGUAGES
 from tests.evaluator.offline.report import made
 
 TEMPLATES = Path(render.__file__).with_name("templates")
