@@ -8,7 +8,12 @@ Brands shrink to the shop's ratio, items to their brand's. Knows nothing of mode
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Number = TypeVar("Number", float, npt.NDArray[np.float64])
 
 PRIOR = 4.0
 """Expected touches that weigh as much as what is measured."""
@@ -137,7 +142,12 @@ def ratio(counts: Counts, prior: float = 1.0) -> float:
     >>> ratio(Counts(0.0, 0.0, 0), 0.5), ratio(Counts(36.0, 6.0, 0))
     (0.5, 0.25)
     """
-    return (counts.touched + PRIOR * prior) / (counts.expected + PRIOR)
+    return posterior(counts.expected, counts.touched, prior)
+
+
+def posterior(expected: Number, touched: Number, prior: Number) -> Number:
+    """The ratio of touches to expected ones, as :func:`ratio`; of numbers, or of arrays [n]."""
+    return (touched + PRIOR * prior) / (expected + PRIOR)
 
 
 @dataclass(frozen=True, slots=True)
