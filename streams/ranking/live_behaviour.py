@@ -93,7 +93,6 @@ class LiveBehaviour:
             found = await self.store.statistics(wanted[start : start + CHUNK])
             for item, parts in found.items():
                 items.put(item, parts)
-        items.settle()
         self.behaviour.refresh()
 
     async def refresh_effects(self, now_ms: int) -> None:
