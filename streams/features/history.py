@@ -212,8 +212,7 @@ class Replay:
     pairs
         Items bought together, if they are not to be cut as by default.
     variants
-        Of each product, by place, the ids of its variants, if any has some; one without has none here, and its place
-        as its id in orders.
+        Of each product, by place, the ids of its items, as orders have them; none where no product has variants.
 
     Attributes
     ----------
@@ -234,10 +233,11 @@ class Replay:
         self.orders, self.vectors, self.regularisation = orders, vectors, regularisation
         self.count = len(vectors)
         self.ids = tuple(map(str, range(self.count)))
-        # A place of its own for each, in their order: one without variants is the only one of its group.
-        groups = {item: name for name, some in zip(self.ids, variants, strict=False) for item in some or (name,)}
+        # A place for each in their order: one without variants is a group of one.
+        groups = {item: name for name, some in zip(self.ids, variants, strict=False) for item in some}
         self.past = ShopHistory(pairs=pairs, groups=groups)
-        self.past.items.places(self.ids[len(variants) :])
+        if not variants:
+            self.past.items.places(self.ids)
         self.behaviour = self.past.behaviour
         self.model: ItemModel | None = None
         self._learned_ms = -REFIT_MS

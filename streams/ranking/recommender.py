@@ -196,8 +196,6 @@ class Recommender:
         wanted = [request.query for request in requests if request.query]
         wanted += [query for request in requests for query in past_queries(request.shopper, self.config.worker)]
         self.queries.update(wanted)
-        if self._alignment.grouped:
-            together = {item: self._shown(others) for item, others in together.items()}
         lap("encode")
         contexts = [self._context(request) for request in requests]
         self._find(contexts, together, now_ms)
@@ -369,9 +367,18 @@ class Recommender:
 
     def _union(self, sources: Mapping[Source, Slots], request: RankRequest, shown: NDArray[np.bool_]) -> Candidates:
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
+        if self._alignment.grouped and not request.query:
+            mine = self._nearest_variants(live["vector"])
+            live = {source: self._alignment.fronts(slots, mine, shown) for source, slots in live.items()}
         same = self.catalogue.slots([request.item_id or ""])
         found = union(live, self.config.candidates, same.tolist())
         return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
+
+    def _nearest_variants(self, slots: Slots) -> dict[int, str]:
+        """Of each product, by place, the first variant in stock among some slots, nearest first."""
+        slots = slots[self.catalogue.in_stock[slots]]
+        places = self._alignment.places(slots).tolist()
+        return dict(zip(reversed(places), reversed(self.catalogue.ids(slots)), strict=True))
 
     def _newest(self, request: RankRequest) -> Candidates:
         """The newest items: no source found them."""
@@ -404,10 +411,6 @@ class Recommender:
         products, at = np.unique(places, return_inverse=True)
         demand = np.bincount(at, [ranked[item_id] for item_id in self.catalogue.ids(slots)], len(products))
         return self._alignment.held(products[np.argsort(-demand, kind="stable")[:total]])
-
-    def _shown(self, ids: Sequence[str]) -> list[str]:
-        """The variants to show in place of some items, of those that the catalogue has."""
-        return self.catalogue.ids(self._alignment.fronts(self.catalogue.slots(ids)))
 
     def _score_request(self, context: _Context) -> ScoreRequest:
         request, slots = context.request, _candidates(context).slots
@@ -535,8 +538,16 @@ class Recommender:
             masks,
             [past[place] for place in context.places],
             found,
-            {item: together[item] for item in anchors(request) if item in together},
+            {item: self._shown_of(together[item], context) for item in anchors(request) if item in together},
         )
+
+    def _shown_of(self, ids: Sequence[str], context: _Context) -> Sequence[str]:
+        """Some items, or the shown ones that are variants of one of them."""
+        if not self._alignment.grouped:
+            return ids
+        places = self._alignment.places(_kept(context).slots)
+        among = np.isin(places, self.behaviour.items.find(ids))
+        return [item for item, one in zip(context.items, among.tolist(), strict=True) if one]
 
     def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
         request, kept = context.request, _kept(context)
