@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from models.constant import ConstantScorer
@@ -17,8 +18,10 @@ from streams.events.schema import AnyEvent, Click, Item, Purchase
 from streams.events.shelf import ShelfRecord
 from streams.features.behaviour import Behaviour
 from streams.features.click_effects import Counts, Effects
+from streams.features.history import ShopHistory
 from streams.features.items import DAY_MS
 from streams.features.trending import Trending
+from streams.ranking.feeds import own_items
 from streams.ranking.live_behaviour import LiveBehaviour
 from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from streams.redis.connection import connect
@@ -213,3 +216,39 @@ def test_demand_now_and_click_effects_are_those_of_the_product(redis_db: str, sh
         assert worker.recommender._effects[slots].tolist() == pytest.approx([0.5] * 8), "(2 + 4) / (8 + 4)"
 
     on(redis_db, shop, work)
+
+
+def test_features_of_variants_are_the_same_live_as_offline(redis_db: str, catalogue: Catalog) -> None:
+    """Two places of an order may be of one product, and shoppers change their size."""
+    chance, groups = np.random.default_rng(3), {f"{one}-{size}": one for one in "abcde" for size in range(4)}
+    history, events = ShopHistory(groups=groups), list[Purchase]()
+    for visit in range(120):
+        who, day = f"u{chance.integers(9)}", visit * 0.7
+        some = sorted(chance.choice(sorted(groups), int(chance.integers(1, 5)), replace=False).tolist())
+        events += [bought(item, day, who) for item in some]
+        history.update(who, some, np.zeros(len(some)), events[-1].time_ms)
+
+    async def work(worker: Worker) -> None:
+        items, now = worker.behaviour.items, START + 90 * DAY_MS
+        for item, group in groups.items():
+            items.assign(item, group)
+        await worker.take(*events)
+        await worker.live.refresh()
+        history.behaviour.refresh()
+        everything = [f"{one}-0" for one in "abcde"]
+        for who in sorted(history.shoppers):
+            past = (await worker.store.remember({who: []}, 10))[0][who]
+            wanted = remembered_items(RankRequest("feed", "e", now, who, past), items)
+            await worker.live.read(wanted, now)
+            found = []
+            for behaviour, own in ((worker.behaviour, own_items(items, past)), (history.behaviour, history.own(who))):
+                places = behaviour.items.places(everything)
+                behaviour.items.prices[places] = 0.0
+                names = [behaviour.items.ids[place][0] for place in own.places.tolist()]
+                scores = behaviour.scores([own], [now])
+                rows = behaviour.features(scores, [places], np.full((len(places), 3), np.nan))
+                found.append((names, [*own.variants.values()], rows))
+            assert found[0][:2] == found[1][:2]
+            np.testing.assert_allclose(found[0][2], found[1][2], rtol=1e-6, atol=1e-6)
+
+    on(redis_db, catalogue, work)
