@@ -5,7 +5,7 @@ the slot of the one to show, which is chosen each time: stock and demand change.
 ids; nothing else of what either says of an item.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -35,6 +35,7 @@ class Alignment:
         self._place, self._place_as_of = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._slot, self._slot_as_of = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._moves = 0
+        self._fronts: dict[int, int] = {}
 
     @property
     def grouped(self) -> bool:
@@ -87,8 +88,18 @@ class Alignment:
         among
             The slots that may be shown, if not all, bool [slots].
         """
-        best, own, stock = -1, mine.get(place), self.catalogue.in_stock
-        for name in self.items.variants(place) if own is None else (own, *self.items.variants(place)):
+        if among is None and place not in mine:
+            found = self._fronts.get(place)
+            if found is None:
+                found = self._fronts[place] = self._front(self.items.variants(place), None)
+            return found
+        own = mine.get(place)
+        variants = self.items.variants(place)
+        return self._front(variants if own is None else (own, *variants), among)
+
+    def _front(self, variants: Sequence[str], among: Mask | None) -> int:
+        best, stock = -1, self.catalogue.in_stock
+        for name in variants:
             slot = self.catalogue.slot(name)
             if slot is None or (among is not None and not among[slot]):
                 continue
@@ -97,16 +108,22 @@ class Alignment:
             best = slot if best < 0 else best
         return best
 
+    def look_again(self) -> None:
+        """Choose the variants to show anew, as stock and demand are now; called for each batch."""
+        self._fronts.clear()
+
     def fronts(self, slots: Numbers, mine: Mapping[int, str] = NOBODYS, among: Mask | None = None) -> Numbers:
         """The slots of the variants to show in place of those in some slots, each once, int64 [m <= n]."""
         if not self.grouped or not len(slots):
             return slots
         places = self.places(slots)
+        of_group = np.flatnonzero(self.items.of_group[places])
+        if not len(of_group):
+            return slots
+        products, at = np.unique(places[of_group], return_inverse=True)
+        fronts = np.array([self.front(place, mine, among) for place in products.tolist()], np.int64)[at]
         found = slots.copy()
-        for place in np.unique(places[self.items.of_group[places]]).tolist():
-            front = self.front(place, mine, among)
-            if front >= 0:
-                found[places == place] = front
+        found[of_group[fronts >= 0]] = fronts[fronts >= 0]
         return distinct(found)
 
     def held(self, places: Numbers) -> Numbers:

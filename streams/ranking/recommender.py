@@ -197,6 +197,7 @@ class Recommender:
         wanted += [query for request in requests for query in past_queries(request.shopper, self.config.worker)]
         self.queries.update(wanted)
         lap("encode")
+        self._alignment.look_again()
         contexts = [self._context(request) for request in requests]
         self._find(contexts, together, now_ms)
         lap("candidates")
@@ -315,7 +316,7 @@ class Recommender:
             if by_behaviour:
                 feeds.append((context, self._feed(context, sources, now_ms)))
                 continue
-            candidates = self._union(sources, request, self.catalogue.live if matching is None else matching.mask)
+            candidates = self._union(sources, request, matching)
             if matching is not None:
                 candidates = self._filled(candidates, request, matching)
             elif not len(candidates):
@@ -365,11 +366,13 @@ class Recommender:
         newest = matching.newest(total + 1) if len(candidates) < total else NOTHING
         return candidates.filled(newest[~np.isin(newest, self.catalogue.slots([request.item_id or ""]))], total)
 
-    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, shown: NDArray[np.bool_]) -> Candidates:
+    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, matching: Matching | None) -> Candidates:
+        shown = self.catalogue.live if matching is None else matching.mask
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
         if self._alignment.grouped and not request.query:
             mine = self._nearest_variants(live["vector"])
-            live = {source: self._alignment.fronts(slots, mine, shown) for source, slots in live.items()}
+            among = None if matching is None else matching.mask
+            live = {source: self._alignment.fronts(slots, mine, among) for source, slots in live.items()}
         same = self.catalogue.slots([request.item_id or ""])
         found = union(live, self.config.candidates, same.tolist())
         return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
