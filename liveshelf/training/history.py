@@ -221,7 +221,8 @@ class _Lines:
 
 def _firsts(values: npt.NDArray[np.integer], lines: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Those of some lines that are the first with their value, in their order."""
-    return lines[np.sort(np.unique(values[lines], return_index=True)[1])]
+    found: npt.NDArray[np.int64] = lines[np.sort(np.unique(values[lines], return_index=True)[1])]
+    return found
 
 
 def _buyers(who: npt.NDArray[np.int32], numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.int64]:
