@@ -148,7 +148,8 @@ class Pipeline:
 
     async def together(self, requests: Sequence[RankRequest], now_ms: int) -> dict[str, list[str]]:
         """Items seen together with those that requests are about, as far as known."""
-        await self.behaviour.read((item for one in requests for item in remembered_items(one)), now_ms)
+        items = self.behaviour.behaviour.items
+        await self.behaviour.read((item for one in requests for item in remembered_items(one, items)), now_ms)
         wanted = {item for one in requests for item in anchors(one)}
         return self.behaviour.together(wanted, self.config.candidates.together)
 

@@ -1,11 +1,13 @@
-"""The item-to-item model of a run: which items shoppers own together, as Redis remembers it, fitted anew.
+"""The item-to-item model of a run: which items shoppers own together, as Redis remembers it, fitted anew. Variants of
+one product are one item.
 
 Reads Redis; knows nothing of versions, nor of what ranks with the model.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,21 +35,29 @@ class ItemModelFit(NamedTuple):
     said: str
 
 
-def fitted(redis: RedisConfig, learning: LearningConfig, known: int) -> ItemModelFit:
+def fitted(
+    redis: RedisConfig,
+    learning: LearningConfig,
+    known: Sequence[str],
+    groups: Mapping[str, str] = MappingProxyType({}),
+) -> ItemModelFit:
     """The model of what shoppers bought. Takes seconds to a minute of one core.
 
     Parameters
     ----------
     known
-        Items of the model there is. One of fewer than half as many is not taken in its place: Redis may have been
-        emptied.
+        Items of the model there is. One of fewer than half as many products is not taken in its place: Redis may have
+        been emptied.
+    groups
+        By item the group of variants that it is one of, of items that are.
     """
     try:
         bought = Bought.of(islice(own_items(redis), learning.item_model_shoppers))
     except ERRORS as error:
         return ItemModelFit(None, f"The item-to-item model stays: Redis cannot be read: {error}")
-    ids, matrix = bought.matrix(learning.item_model_items)
-    if matrix.shape[0] < LEAST_SHOPPERS or len(ids) < max(LEAST_ITEMS, known / 2):
+    ids, matrix = bought.matrix(learning.item_model_items, groups)
+    before = len({product(item, groups) for item in known})
+    if matrix.shape[0] < LEAST_SHOPPERS or len(ids) < max(LEAST_ITEMS, before / 2):
         said = f"{matrix.shape[0]:,} shoppers bought two items or more, of {len(ids):,} different ones"
         return ItemModelFit(None, f"The item-to-item model stays: {said}")
     weights = ItemWeights.of(ids, ease(matrix, REGULARISATION))
@@ -69,6 +79,17 @@ def own_items(redis: RedisConfig) -> Iterator[Mapping[bytes, bytes]]:
                     yield found
     finally:
         client.close()
+
+
+def product(item: str, groups: Mapping[str, str]) -> tuple[bool, str]:
+    """What stands for an item's product: its group, or itself.
+
+    Examples
+    --------
+    >>> product("cup-S", {"cup-S": "cup"}), product("cup", {"cup-S": "cup"})
+    ((True, 'cup'), (False, 'cup'))
+    """
+    return item in groups, groups.get(item, item)
 
 
 class Bought:
@@ -101,8 +122,20 @@ class Bought:
                 found._ends.append(len(found._items))
         return found
 
-    def matrix(self, most: int) -> tuple[tuple[str, ...], Any]:
-        """Ids of the items with most buyers, by id, and who bought which, zeros and ones, scipy's CSR."""
+    def matrix(self, most: int, groups: Mapping[str, str] = MappingProxyType({})) -> tuple[tuple[str, ...], Any]:
+        """Ids of the items with most buyers, by id, and who bought which, zeros and ones, scipy's CSR.
+
+        Variants of one product are one column, and have the id of the one with most buyers, of equal ones the lowest:
+        so that readers need to know of items only.
+
+        Examples
+        --------
+        >>> row = np.array((1, 0.0, 0, 0, 0), ROW).tobytes()
+        >>> found = Bought.of([{b"S": row, b"pot": row}, {b"L": row, b"pot": row}, {b"S": row, b"L": row}])
+        >>> ids, matrix = found.matrix(10, {"S": "cup", "L": "cup"})
+        >>> ids, matrix.toarray().tolist()
+        (('L', 'pot'), [[1.0, 1.0], [1.0, 1.0]])
+        """
         from scipy.sparse import csr_matrix
 
         items = np.frombuffer(self._items, np.int32)
@@ -110,6 +143,16 @@ class Bought:
         whole = csr_matrix((np.ones(len(items), np.float32), items, np.frombuffer(self._ends, np.int64)), shape)
         names = np.array([*self._places], object)
         buyers = np.bincount(items, minlength=len(names))
+        if groups and len(names):
+            products: dict[tuple[bool, str], int] = {}
+            at = np.array([products.setdefault(product(name, groups), len(products)) for name in names])
+            best = np.lexsort((names, -buyers, at))
+            names = names[best[np.unique(at[best], return_index=True)[1]]]
+            columns = csr_matrix((np.ones(len(at), np.float32), (np.arange(len(at)), at)))
+            whole = whole @ columns
+            whole.data[:] = 1.0  # one with two variants is summed otherwise
+            whole = whole[whole.getnnz(1) > 1]
+            buyers = whole.getnnz(0)
         kept = np.lexsort((names, -buyers))[:most] if len(names) else np.zeros(0, np.int64)
         kept = kept[np.argsort(names[kept])]
         return tuple(names[kept].tolist()), whole[:, kept]

@@ -1,6 +1,6 @@
 """The items of the examples, as workers encoded them: read once from ``liveshelf.embeddings``.
 
-Holds only the wanted items, so memory is bounded by the examples, not by the catalogue.
+Holds only the wanted items, so memory is bounded by the examples, not by the catalogue; but of each variant its group.
 """
 
 from collections.abc import Set
@@ -18,7 +18,7 @@ from streams.kafka.topics import Topics
 
 @dataclass(slots=True)
 class ItemTexts:
-    """Texts by item; brands, and vectors of one encoder's version, by text.
+    """Texts by item; brands, and vectors of one encoder's version, by text; and of all items the groups of variants.
 
     Parameters
     ----------
@@ -37,10 +37,15 @@ class ItemTexts:
     texts: dict[str, str] = field(default_factory=dict)
     brands: dict[str, str] = field(default_factory=dict)
     encoded: dict[str, bytes] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
 
     def update(self, entry: embedding.Entry) -> None:
         """Take a record of the topic in; records of one item come oldest first."""
         (item_id, version, origin), embedded = entry
+        if embedded is not None and embedded.item.group_id:
+            self.groups[item_id] = embedded.item.group_id
+        elif embedded is not None or origin is not None:
+            self.groups.pop(item_id, None)
         if item_id not in self.wanted:
             return
         if embedded is None:

@@ -55,7 +55,7 @@ from streams.serving.loaded_model import feed_ranker, load
 
 log = logging.getLogger(__name__)
 
-DATASET, BRANDS, ABOUT = "lesson.json", "brands.json", "about.json"
+DATASET, BRANDS, GROUPS, ABOUT = "lesson.json", "brands.json", "groups.json", "about.json"
 TRAINING, CHALLENGER = "training", "challenger"
 ITEM_MODEL_AT = "item_model_at"
 
@@ -139,6 +139,7 @@ class Job:
         ItemCache(encoder, self._training().items_folder).keep(items.encoded)
         dataset = training_dataset(some, older, items.texts.get, learning)
         run_spec.write(self.folder / BRANDS, items.brands)
+        run_spec.write(self.folder / GROUPS, items.groups)
         run_spec.write(self.folder / DATASET, dataset)
         return dataset
 
@@ -176,14 +177,14 @@ class Job:
         before = feed_ranker(self.base)
         change = updated(before.ranker, feeds, FEATURES, self.config.gate.least_feeds)
         trained.metrics |= change.metrics
-        model = self._item_model(trained, len(before.weights.ids) if before.weights else 0)
+        model = self._item_model(trained, before.weights.ids if before.weights else ())
         own = before.ranker if model.weights is not None and self.base.ranker is None else None
         version.save(trained, self.base, folder, change.ranker or own, before.first)
         if model.weights is not None:
             model.weights.save(folder / "ranker")
         return ". ".join(filter(None, (change.said, model.said)))
 
-    def _item_model(self, trained: Trained, known: int) -> ItemModelFit:
+    def _item_model(self, trained: Trained, known: Sequence[str]) -> ItemModelFit:
         """The item-to-item model, fitted anew if that is due; the metrics say when that was, in s."""
         learning, now = self.config.learning, wall_ms() / 1_000
         champion = self.store.manifest(self.spec.champion) if self.spec.champion else None
@@ -191,7 +192,8 @@ class Job:
         if learning.item_model_s is None or now - at < learning.item_model_s:
             found = ItemModelFit(None, "")
         else:
-            found = fitted(self.config.streams.redis, learning, known)
+            groups = run_spec.read(self.folder / GROUPS, dict[str, str]) or {}
+            found = fitted(self.config.streams.redis, learning, known, groups)
         if at or found.weights is not None:
             trained.metrics[ITEM_MODEL_AT] = at if found.weights is None else now
         return found

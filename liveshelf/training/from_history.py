@@ -212,7 +212,7 @@ def learn(
         When there are too few orders of shoppers who had bought before.
     """
     questions = _Questions(purchases.orders, orders)
-    replay = Replay(purchases.orders, vectors, REGULARISATION)
+    replay = Replay(purchases.orders, vectors, REGULARISATION, variants=purchases.variants)
     answers = questions.ask(replay, say or (lambda _done, _total: None))
     columns = Columns.of(FEATURES, FEATURES)
     choices = [Choice(one.features, one.hits, one.new) for one in (*answers.learned, *answers.first)]
@@ -265,7 +265,7 @@ class _Questions:
         answers, week = Answers(), _Week(replay.count)
 
         def learned(asked: Replay, order: Order) -> None:
-            answers.learned.append(asked.ask(order, asked.past.shoppers[order.shopper].get())[0])
+            answers.learned.append(asked.ask(order, asked.past.own(order.shopper))[0])
 
         def first(asked: Replay, order: Order) -> None:
             possible = [count for count in COLD_EVENTS if count < len(order.items)]
@@ -273,7 +273,7 @@ class _Questions:
             answers.first.append(asked.ask(*order.after(count))[0])
 
         def judged(asked: Replay, order: Order) -> None:
-            one, scores = asked.ask(order, asked.past.shoppers[order.shopper].get())
+            one, scores = asked.ask(order, asked.past.own(order.shopper))
             answers.judged.append(one)
             for name, values in _simple(scores, week.at(order.ts)).items():
                 answers.gained.setdefault(name, []).append(_gained(one, asked.known, values))

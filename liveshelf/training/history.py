@@ -36,11 +36,16 @@ TOLD = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Purchases:
-    """Orders by time, and the items by place: ids and texts. ``counts`` says what was read and what was left out."""
+    """Orders by time, and the products by place: ids and texts. ``counts`` says what was read and what was left out.
+
+    Items of one ``group_id`` are one product, with the id and the text of the one that most have bought; ``variants``
+    are the ids of each product's items, empty where no product has several.
+    """
 
     orders: list[Order]
     ids: tuple[str, ...]
     texts: tuple[str, ...]
+    variants: tuple[tuple[str, ...], ...] = ()
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -83,7 +88,7 @@ class HistoryFiles:
         say
             Is told how many lines are read.
         most
-            Items to keep: those with most buyers.
+            Products to keep: those with most buyers.
 
         Raises
         ------
@@ -93,9 +98,12 @@ class HistoryFiles:
             When a mapping does not fit.
         """
         texts, prices, refused = dict[str, str](), dict[str, float](), Counter[str]()
+        groups = dict[str, str]()
         for item in records(self.items, "items", self.items_mapping, refused):
             if isinstance(item, Item):
                 texts[item.item_id] = text(item)
+                if item.group_id:
+                    groups[item.item_id] = item.group_id
                 if item.price:
                     prices[item.item_id] = item.price
         if not texts:
@@ -118,7 +126,7 @@ class HistoryFiles:
             )
         counts["purchases"] = kinds.pop("purchase")
         counts |= {f"other events ({kind}), left out": count for kind, count in kinds.items()}
-        return lines.orders(texts, prices, counts, most)
+        return lines.orders(texts, prices, groups, counts, most)
 
 
 class _Lines:
@@ -137,54 +145,90 @@ class _Lines:
         self.prices.append(price if price else np.nan)
 
     def orders(
-        self, texts: Mapping[str, str], catalogue: Mapping[str, float], counts: Counter[str], most: int
+        self,
+        texts: Mapping[str, str],
+        catalogue: Mapping[str, float],
+        groups: Mapping[str, str],
+        counts: Counter[str],
+        most: int,
     ) -> Purchases:
-        """Distinct items of a shopper's hour, at the time of its first purchase."""
+        """Distinct products of a shopper's hour, at the time of its first purchase."""
         who, what = np.frombuffer(self.who, np.int32), np.frombuffer(self.what, np.int32)
         times = np.frombuffer(self.times, np.int64)
-        place, chosen = self._chosen(who, what, texts, counts, most)
+        ids = np.array([*self.items], object)
+        product = self._products(groups)
+        place, chosen = self._chosen(who, what, product, texts, counts, most)
         if not len(chosen):
             raise ExamplesError("none of the items that were bought is in the catalogue: give the right --items")
         prices = _log_prices(np.frombuffer(self.prices), what, [catalogue.get(item, np.nan) for item in self.items])
-        kept = np.flatnonzero(place[what] >= 0)
+        places = place[what]
+        kept = np.flatnonzero(places >= 0)
         kept = kept[np.lexsort((times[kept], times[kept] // HOUR_MS, who[kept]))]
         names = list(self.shoppers)
         hours = np.stack([who[kept], times[kept] // HOUR_MS])
         starts = np.flatnonzero(np.r_[True, (hours[:, 1:] != hours[:, :-1]).any(0)])
         found = []
         for lines in np.split(kept, starts[1:]):
-            _, firsts = np.unique(what[lines], return_index=True)
-            some = lines[np.sort(firsts)]
-            order = Order(names[who[some[0]]], int(times[lines[0]]), place[what[some]], prices[some])
+            some = _firsts(places, lines)
+            bought = tuple(ids[what[_firsts(what, lines)]].tolist()) if groups else ()
+            order = Order(names[who[some[0]]], int(times[lines[0]]), places[some], prices[some], bought)
             found.append(order)
         found.sort(key=lambda order: (order.ts, order.shopper))
-        ids = list(self.items)
         counts |= {"orders": len(found), "shoppers": len({order.shopper for order in found}), "items": len(chosen)}
-        some_ids = tuple(ids[one] for one in chosen.tolist())
-        return Purchases(found, some_ids, tuple(texts[one] for one in some_ids), counts)
+        some_ids = tuple(ids[chosen].tolist())
+        members: list[list[str]] = [[] for _ in chosen]
+        for item in np.flatnonzero(place >= 0).tolist():
+            members[place[item]].append(ids[item])
+        variants = tuple(map(tuple, members)) if groups else ()
+        return Purchases(found, some_ids, tuple(texts[one] for one in some_ids), variants, counts)
+
+    def _products(self, groups: Mapping[str, str]) -> npt.NDArray[np.int64]:
+        """Of each item the number of its product."""
+        numbers: dict[tuple[bool, str], int] = {}
+        keys = ((item in groups, groups.get(item, item)) for item in self.items)
+        return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
     def _chosen(
         self,
         who: npt.NDArray[np.int32],
         what: npt.NDArray[np.int32],
+        product: npt.NDArray[np.int64],
         texts: Mapping[str, str],
         counts: Counter[str],
         most: int,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Of each item its place, or -1; and the items that have one: those of the catalogue with most buyers."""
-        pairs = np.unique(who.astype(np.int64) * len(self.items) + what)
-        buyers = np.bincount(pairs % len(self.items), minlength=len(self.items))
+        """Of each item the place of its product, or -1; and of the products that have one the item that most have
+        bought: those of the catalogue with most buyers."""
         described = np.array([item in texts for item in self.items])
-        ranks = np.argsort(np.where(described, -buyers, 1), kind="stable")
-        chosen = np.sort(ranks[: min(most, int(described.sum()))])
-        place = np.full(len(self.items), -1)
-        place[chosen] = np.arange(len(chosen))
+        buyers, of_items = (_buyers(who, numbers, len(product)) for numbers in (product[what], what))
+        sold = np.zeros(len(product), np.bool_)
+        sold[product[described]] = True
+        ranks = np.argsort(np.where(sold, -buyers, 1), kind="stable")
+        chosen = ranks[: min(most, int(sold.sum()))]
+        best = np.lexsort((np.arange(len(product)), -of_items, ~described, product))
+        best = best[np.unique(product[best], return_index=True)[1]]  # of each product an item
+        speaks = np.sort(best[chosen])
+        of_product = np.full(len(product), -1)
+        of_product[product[speaks]] = np.arange(len(speaks))
+        place = np.where(described, of_product[product], -1)
         if absent := int((~described).sum()):
             counts["items that the catalogue does not have, left out"] = absent
-        if rest := int(described.sum()) - len(chosen):
+        if rest := int(sold.sum()) - len(chosen):
             counts[f"items beyond the {most:,} with most buyers, left out"] = rest
         counts["purchases of items left out"] = int((place[what] < 0).sum())
-        return place, chosen
+        return place, speaks
+
+
+def _firsts(values: npt.NDArray[np.integer], lines: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Those of some lines that are the first with their value, in their order."""
+    found: npt.NDArray[np.int64] = lines[np.sort(np.unique(values[lines], return_index=True)[1])]
+    return found
+
+
+def _buyers(who: npt.NDArray[np.int32], numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.int64]:
+    """How many shoppers bought each of so many items or products, given who bought which in each line."""
+    pairs = np.unique(who.astype(np.int64) * count + numbers)
+    return np.bincount(pairs % count, minlength=count)
 
 
 def _log_prices(prices: Floats, what: npt.NDArray[np.int32], catalogue: Sequence[float]) -> Floats:

@@ -79,6 +79,8 @@ class Catalog:
     live, in_stock, brand, group, price
         By slot: whether it holds an item, and of that whether it can be sold, the numbers of its brand and of the group
         of variants that it is one of (-1: none), and its price (NaN: none). They may be longer than there are slots.
+    groups
+        The group of each held item that has one.
     changes, since
         How often an item came or went, and of each slot the number of the last such change: as long as that number
         stays, the slot holds the same item, or none.
@@ -99,6 +101,8 @@ class Catalog:
         self.changes = 0
         self.foreign = 0
         self.brands, self._groups = Names(), Names()
+        self.groups: dict[str, str] = {}
+        self._regrouped: dict[str, None] = {}
         self._slots: dict[str, int] = {}
         self._items: list[Item | None] = []
         self._origins: dict[str, Origin] = {}
@@ -156,6 +160,11 @@ class Catalog:
         if not len(groups):
             return np.zeros(len(among), np.bool_)
         found: NDArray[np.bool_] = np.isin(self.group[among], groups)
+        return found
+
+    def take_regrouped(self) -> list[str]:
+        """The items that came to a group or left one since the last call."""
+        found, self._regrouped = list(self._regrouped), {}
         return found
 
     def title(self, slot: int) -> str:
@@ -261,6 +270,7 @@ class Catalog:
         self.in_stock[slot] = item.in_stock
         self.brand[slot] = self.brands.number(item.brand)
         self.group[slot] = self._groups.number(item.group_id or "")
+        self._regroup(item.item_id, item.group_id or "")
         self.price[slot] = np.nan if item.price is None else item.price
         self.attributes.put(slot, item)
         return slot
@@ -284,6 +294,7 @@ class Catalog:
             return
         self._items[slot] = None
         self._changed(slot)
+        self._regroup(item_id, "")
         self._texts.pop(item_id, None)
         self._origins.pop(item_id, None)
         self.live[slot] = self.in_stock[slot] = False
@@ -292,6 +303,14 @@ class Catalog:
         self.lexical.drop(slot)
         self.attributes.drop(slot)
         self._free.append(slot)
+
+    def _regroup(self, item_id: str, group: str) -> None:
+        if group != self.groups.get(item_id, ""):
+            self._regrouped[item_id] = None
+            if group:
+                self.groups[item_id] = group
+            else:
+                del self.groups[item_id]
 
     def _changed(self, slot: int) -> None:
         self.changes += 1

@@ -170,6 +170,7 @@ class Behaviour:
     def refresh(self) -> None:
         """Compute what is the same for all shoppers. All demand falls alike, so its order is the same at any time."""
         items = self.items
+        items.settle()
         known = np.flatnonzero(items.known)
         self.lists = Lists(
             _best(known, items.order(WEEK)[known], LISTED),

@@ -8,7 +8,12 @@ Brands shrink to the shop's ratio, items to their brand's. Knows nothing of mode
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Number = TypeVar("Number", float, npt.NDArray[np.float64])
 
 PRIOR = 4.0
 """Expected touches that weigh as much as what is measured."""
@@ -69,8 +74,8 @@ class ClickEffects:
     >>> for n in range(200):
     ...     effects.update(Shown(n, "feed", 0, "a" if n % 2 else "b", "", 0.25, n % 8 == 1))
     >>> found = Effects.of([effects.get()], 200)
-    >>> round(found.item("a", ""), 2), round(found.item("b", ""), 2)
-    (1.49, 0.2)
+    >>> [round(ratio(found.items[item]), 2) for item in "ab"]
+    [1.49, 0.2]
     """
 
     def __init__(self, half_life_ms: float, counts: Mapping[Key, Counts] | None = None) -> None:
@@ -137,7 +142,12 @@ def ratio(counts: Counts, prior: float = 1.0) -> float:
     >>> ratio(Counts(0.0, 0.0, 0), 0.5), ratio(Counts(36.0, 6.0, 0))
     (0.5, 0.25)
     """
-    return (counts.touched + PRIOR * prior) / (counts.expected + PRIOR)
+    return posterior(counts.expected, counts.touched, prior)
+
+
+def posterior(expected: Number, touched: Number, prior: Number) -> Number:
+    """The ratio of touches to expected ones, as :func:`ratio`; of numbers, or of arrays [n]."""
+    return (touched + PRIOR * prior) / (expected + PRIOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +176,3 @@ class Effects:
                 sums[key] = Counts(held.expected + one.expected, held.touched + one.touched, now_ms)
         brands = {key.name: ratio(one) for key, one in sums.items() if key.kind == "brand"}
         return cls(brands, {key.name: one for key, one in sums.items() if key.kind == "item"})
-
-    def item(self, item_id: str, brand: str) -> float:
-        """An item's ratio; its brand's, or one, where nothing is counted of it."""
-        of_brand = self.brands.get(brand, 1.0)
-        found = self.items.get(item_id)
-        return of_brand if found is None else ratio(found, of_brand)

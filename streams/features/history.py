@@ -6,6 +6,7 @@ Knows statistics and which items were bought; nothing of files, nor of what is l
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from models.ranker import ItemWeights, ease
 from streams.features.behaviour import PAIRED_OWN, Behaviour, Reals, Scores, text_matches
 from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, Floats, ItemStatistics, Places
-from streams.features.own import Memory, OwnItems
-from streams.features.pairs import MOST_PAIRED, SHARDS, Pairs
+from streams.features.own import NOTHING, ROW, Memory, OwnItems, own_variants
+from streams.features.pairs import MOST_PAIRED, SHARDS, Pairs, summed
 from streams.features.shopper import shard
 
 REFIT_MS = 7 * DAY_MS
@@ -42,12 +43,16 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """What a shopper bought at a time, epoch ms: distinct items by place, with the logarithms of their prices."""
+    """What a shopper bought at a time, epoch ms: distinct products by place, with the logarithms of their prices.
+
+    ``variants`` are the distinct ids of what was bought, in a shop in which products have variants.
+    """
 
     shopper: str
     ts: int
     items: Places
     prices: Floats
+    variants: Sequence[str] = ()
 
     def after(self, count: int) -> tuple["Order", OwnItems]:
         """The rest of the order, and a shopper who has bought its first items and nothing else."""
@@ -98,6 +103,8 @@ class Asked:
 class ShopHistory:
     """Behaviour that grows by visits in which items were bought, with every shopper's memory: what replays keep.
 
+    As in Redis, everything is counted by item; where products have variants, these are added up when it is read.
+
     Parameters
     ----------
     hour_ms
@@ -105,20 +112,36 @@ class ShopHistory:
         visit.
     pairs
         Items bought together; rows are cut as a worker cuts them by default.
+    groups
+        By item the group of variants that it is one of, of items that are.
+
+    Attributes
+    ----------
+    items
+        Statistics of products.
 
     Examples
     --------
-    >>> history = ShopHistory()
-    >>> for minute in (5, 6):
-    ...     history.update("u1", ["a", "b"], np.zeros(2), minute * 60_000)
-    >>> history.shoppers["u1"].get().times.tolist()
-    [1.0, 1.0]
+    >>> history = ShopHistory(groups={"a-S": "a", "a-L": "a"})
+    >>> for day, item in enumerate(("a-S", "b", "a-L")):
+    ...     history.update("u1", [item], np.zeros(1), day * DAY_MS)
+    >>> history.behaviour.refresh()
+    >>> own = history.own("u1")
+    >>> [history.items.ids[place] for place in own.places], own.times.tolist()
+    (['a-L', 'b'], [2.0, 1.0])
     """
 
-    def __init__(self, hour_ms: int = 3_600_000, pairs: Pairs | None = None) -> None:
+    def __init__(
+        self, hour_ms: int = 3_600_000, pairs: Pairs | None = None, groups: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.items = ItemStatistics()
+        for item, group in groups.items():
+            self.items.assign(item, group)
+        self._counted = ItemStatistics() if groups else self.items
         self.pairs = Pairs() if pairs is None else pairs
-        self.behaviour = Behaviour(self.items, self.pairs)
+        self.behaviour = Behaviour(
+            self.items, _OfProducts(self.pairs, self._counted, self.items) if groups else self.pairs
+        )
         self.shoppers: dict[str, Memory] = {}
         self._hour_ms = hour_ms
         self._cells: dict[tuple[str, int], list[int]] = {}
@@ -127,15 +150,52 @@ class ShopHistory:
         """Take purchases of one time (ms) in: distinct items and the logarithms of their prices."""
         hour = ts // self._hour_ms
         middle = hour * self._hour_ms + self._hour_ms // 2
-        places = self.items.places(ids)
-        self.items.prices[places] = prices
+        items = self._counted
+        places, products = items.places(ids), self.items.places(ids)
+        self.items.prices[products] = prices
         counted = self._cells.setdefault((shopper, hour), [])
         new = places[~np.isin(places, counted)][: MOST_PAIRED - len(counted)]
         firsts, lasts = self.shoppers.setdefault(shopper, Memory()).add(new, middle)
-        self.items.purchase(new, middle, firsts, lasts)
-        self.items.touch(new, middle)
+        items.purchase(new, middle, firsts, lasts)
+        items.touch(new, middle)
         self.pairs.add(new, middle, counted, shard(shopper, SHARDS))
         counted += new.tolist()
+        if items is not self.items:
+            for place in new.tolist():
+                self.items.put(items.ids[place], [items.values[place].copy()])
+
+    def own(self, shopper: str) -> OwnItems:
+        """What a shopper did with each product; of those touched last at the same time the lowest id comes first, as in
+        a worker.
+
+        Raises
+        ------
+        KeyError
+            When the shopper is not known.
+        """
+        memory = self.shoppers[shopper]
+        if self._counted is self.items:
+            return memory.get()
+        counted = sorted(memory.rows, key=self._counted.ids.__getitem__)
+        ids, rows = [self._counted.ids[place] for place in counted], [memory.rows[place] for place in counted]
+        places, found = self.items.places(ids), np.array(rows, ROW)
+        variants = own_variants(ids, places, found, self.items.of_group[places])
+        return OwnItems.of(places, found, sorted(memory.visits), variants)
+
+
+class _OfProducts:
+    """Rows of products, from those of items."""
+
+    def __init__(self, pairs: Pairs, counted: ItemStatistics, items: ItemStatistics) -> None:
+        self._pairs, self._counted, self._items = pairs, counted, items
+
+    def row(self, place: int) -> tuple[Places, Floats]:
+        """As :class:`streams.features.pairs.Rows`."""
+        rows = [self._pairs.row(one) for one in self._counted.find(self._items.variants(place)).tolist()]
+        others = np.concatenate([NOTHING, *(row[0] for row in rows)])
+        ids = [self._counted.ids[other] for other in others.tolist()]
+        counts = np.concatenate([np.zeros(0), *(row[1] for row in rows)])
+        return summed(place, self._items.places(ids), counts)
 
 
 class Replay:
@@ -151,23 +211,33 @@ class Replay:
         Of the item-to-item model.
     pairs
         Items bought together, if they are not to be cut as by default.
+    variants
+        Of each product, by place, the ids of its items, as orders have them; none where no product has variants.
 
     Attributes
     ----------
     past
-        The statistics; an item's id there is its place.
+        The statistics; the place of a product there is its own.
     model
         The item-to-item model of now; None before the first.
     """
 
     def __init__(
-        self, orders: Sequence[Order], vectors: Reals, regularisation: float, pairs: Pairs | None = None
+        self,
+        orders: Sequence[Order],
+        vectors: Reals,
+        regularisation: float,
+        pairs: Pairs | None = None,
+        variants: Sequence[Sequence[str]] = (),
     ) -> None:
         self.orders, self.vectors, self.regularisation = orders, vectors, regularisation
         self.count = len(vectors)
         self.ids = tuple(map(str, range(self.count)))
-        self.past = ShopHistory(pairs=pairs)
-        self.past.items.places(self.ids)
+        # A place for each in their order: one without variants is a group of one.
+        groups = {item: name for name, some in zip(self.ids, variants, strict=False) for item in some}
+        self.past = ShopHistory(pairs=pairs, groups=groups)
+        if not variants:
+            self.past.items.places(self.ids)
         self.behaviour = self.past.behaviour
         self.model: ItemModel | None = None
         self._learned_ms = -REFIT_MS
@@ -187,7 +257,13 @@ class Replay:
 
     def update(self, order: Order) -> None:
         """Take an order in."""
-        self.past.update(order.shopper, [self.ids[place] for place in order.items.tolist()], order.prices, order.ts)
+        if not order.variants:
+            ids, prices = [self.ids[place] for place in order.items.tolist()], order.prices
+        else:
+            of = dict(zip(order.items.tolist(), order.prices.tolist(), strict=True))
+            ids = list(order.variants)
+            prices = np.array([of[place] for place in self.past.items.places(ids).tolist()])
+        self.past.update(order.shopper, ids, prices, order.ts)
 
     def learn(self, orders: Sequence[Order]) -> None:
         """Learn the item-to-item model from orders, and keep of it what a worker has."""

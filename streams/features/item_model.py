@@ -37,6 +37,9 @@ class ItemModel:
     def of(cls, places: Places, slots: npt.NDArray[np.int32], weights: npt.NDArray[np.floating]) -> "ItemModel":
         """From numbers of rows, int32 [n, k], -1 where there is none, and their weights [n, k].
 
+        Rows of one place, such as those of variants in a model that was learned before they were, become one: what they
+        are given is added up, and the one that gives most speaks for all. The place itself is given nothing.
+
         Examples
         --------
         >>> slots = np.array([[1], [-1]], np.int32)
@@ -45,7 +48,16 @@ class ItemModel:
         [[2.0, 0.0, 0.0]]
         """
         rows = np.maximum(slots, 0).astype(np.int64)
-        return cls(places, rows, np.where(slots >= 0, weights, 0).astype(np.float32))
+        weights = np.where(slots >= 0, weights, 0).astype(np.float32)
+        distinct, at = np.unique(places, return_inverse=True)
+        if len(distinct) == len(places):
+            return cls(places, rows, weights)
+        rows = at[rows]
+        weights[rows == at[:, None]] = 0.0
+        given = weights.sum(1)
+        order = np.lexsort((-given, at))
+        speaks = order[np.unique(at[order], return_index=True)[1]]
+        return cls(distinct, rows[speaks], weights[speaks])
 
     @classmethod
     def cut(cls, dense: Reals, k: int) -> "ItemModel":
@@ -99,7 +111,7 @@ class ItemModel:
         [row], rows = self.find(np.array([other])), self.find(places)
         if row < 0:
             return np.zeros(len(places))
-        found: Floats = np.where(self.rows[rows] == row, self.weights[rows], 0.0).max(1, initial=0.0)
+        found: Floats = np.where(self.rows[rows] == row, self.weights[rows], 0.0).sum(1)
         found[rows < 0] = 0.0
         return found
 

@@ -2,10 +2,11 @@
 
 Sums decay forward: a touch at time t adds ``2 ** ((t - origin) / half_life)``, and a reader divides by the weight of
 its own time (Cormode et al., "Forward decay", ICDE 2009). So neither the order of touches nor their split over shards
-matters. ``remember.lua`` keeps the same values for each shard and item. Knows nothing of Redis, shoppers or catalogues.
+matters. ``remember.lua`` keeps the same values for each shard and item. Variants of one product share a place, whose
+statistics are the sums of theirs. Knows nothing of Redis, shoppers or catalogues.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -42,7 +43,7 @@ BUYERS_SHRINKAGE = 10.0
 """How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
 
 DAY, WEEK = 1, 2
-"""Columns of demand whose order is asked for."""
+"""Columns of demand whose order is asked for. That of a week grows from one origin for all items."""
 
 DEMAND, NEW, VISITS, ORIGINS = slice(0, 5), slice(5, 7), 7, slice(8, 10)
 BUYERS, REPEATS, DAYS, FIRST = 10, 11, 12, 13
@@ -89,10 +90,21 @@ def log_price(price: Number) -> Number:
 
 
 class ItemStatistics:
-    """Statistics of items by place: the number that an item's id has here. Grows with the ids.
+    """Statistics of products by place: the number that an item's id has here. Grows with the ids.
+
+    An item without variants is a product of its own. All items of a group have the group's place, and its statistics
+    are their sums. An item may come to a group, and leave it, at any time: its own statistics go with it.
 
     Attributes
     ----------
+    ids
+        The id of the item at each place; of a group the variant in most demand this week, of equal ones the lowest id.
+    of_group
+        Which places are those of groups, bool [n].
+    grouped
+        Whether there is any group.
+    moves
+        How often an item that had a place got another one.
     values
         float64 [n, :data:`WIDTH`].
     prices
@@ -105,12 +117,27 @@ class ItemStatistics:
     ...     items.touch(items.places(["a"]), ORIGIN_MS + day * DAY_MS)
     >>> items.demand(ORIGIN_MS + 3 * DAY_MS).round(3).tolist()
     [[1.0, 1.125, 1.743, 1.933, 1.977]]
+    >>> for size in ("cup-S", "cup-L"):
+    ...     items.assign(size, "cup")
+    ...     items.put(size, [items.values[0]])
+    >>> items.settle()
+    >>> items.places(["cup-S", "cup-L", "a"]).tolist(), items.demand(ORIGIN_MS + 3 * DAY_MS).round(3)[1].tolist()
+    ([1, 1, 0], [2.0, 2.25, 3.486, 3.866, 3.955])
     """
 
     def __init__(self) -> None:
         self.ids: list[str] = []
+        self.moves = 0
         self._places: dict[str, int] = {}
+        self._groups: dict[str, str] = {}
+        self._group_places: dict[str, int] = {}
+        self._alone: dict[str, int] = {}  # places of variants from when they were none
+        self._variants: dict[
+            int, dict[str, Floats]
+        ] = {}  # by a group's place: each one's own statistics, the best first
+        self._unsettled: set[int] = set()
         self._values, self._prices = np.zeros((64, WIDTH)), np.full(64, np.nan)
+        self._of_group = np.zeros(64, np.bool_)
         self._usual: tuple[float, float] | None = None
 
     def __len__(self) -> int:
@@ -130,6 +157,21 @@ class ItemStatistics:
         return self._prices[: len(self.ids)]
 
     @property
+    def of_group(self) -> npt.NDArray[np.bool_]:
+        """bool [n]; a view."""
+        return self._of_group[: len(self.ids)]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there is, or was, any group."""
+        return bool(self._group_places)
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """The group of each item that has one."""
+        return self._groups
+
+    @property
     def known(self) -> npt.NDArray[np.bool_]:
         """Which items were ever touched, bool [n]."""
         found: npt.NDArray[np.bool_] = self.values[:, FIRST] > 0
@@ -147,29 +189,87 @@ class ItemStatistics:
     def _place(self, name: str) -> int:
         place = self._places.get(name)
         if place is None:
-            place = self._places[name] = len(self.ids)
-            self.ids.append(name)
-            if place >= len(self._values):
-                self._values = np.concatenate([self._values, np.zeros_like(self._values)])
-                self._prices = np.concatenate([self._prices, np.full_like(self._prices, np.nan)])
+            place = self._places[name] = self._new(name)
         return place
 
-    def put(self, place: int, shards: Sequence[Floats]) -> None:
-        """Replace an item's statistics by the sum of what the shards hold, float64 [WIDTH] each."""
-        total, self._usual = np.zeros(WIDTH), None
-        rows = [row for row in shards if len(row) == WIDTH and np.isfinite(row).all()]
-        if rows:
-            held = np.stack(rows)
-            origins = held[:, ORIGINS].max(0)
-            short = np.where(held[:, ORIGINS] > 0, held[:, :2] * forward(held[:, ORIGINS], _SHORT, origins), 0.0)
-            total = held.sum(0)
-            total[:2], total[ORIGINS] = short.sum(0), origins
-            firsts = held[:, FIRST]
-            total[FIRST] = firsts[firsts > 0].min(initial=np.inf) if (firsts > 0).any() else 0.0
-        self._values[place] = total
+    def _new(self, name: str) -> int:
+        place = len(self.ids)
+        self.ids.append(name)
+        if place >= len(self._values):
+            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+            self._prices = np.concatenate([self._prices, np.full_like(self._prices, np.nan)])
+            self._of_group = np.concatenate([self._of_group, np.zeros_like(self._of_group)])
+        return place
+
+    def assign(self, item_id: str, group: str) -> None:
+        """An item is a variant of a group from now on; with an empty one it is a product of its own. :meth:`settle`
+        makes the sums."""
+        if self._groups.get(item_id, "") == group:
+            return
+        old, row = self._places.get(item_id), self._taken_out(item_id)
+        if group:
+            place = self._group_places.get(group)
+            if place is None:
+                place = self._group_places[group] = self._new(item_id)
+                self._variants[place], self._of_group[place] = {}, True
+            self._groups[item_id], self._variants[place][item_id] = group, row
+            self._unsettled.add(place)
+        else:
+            del self._groups[item_id]
+            alone = self._alone.pop(item_id, None)
+            place = self._new(item_id) if alone is None else alone
+            self._values[place] = row
+        self._places[item_id] = place
+        if old is not None:
+            self.moves += 1
+
+    def _taken_out(self, item_id: str) -> Floats:
+        """An item's own statistics, which are no longer where they were."""
+        place = self._places.get(item_id)
+        if place is None:
+            return _NOTHING
+        if item_id in self._groups:
+            self._unsettled.add(place)
+            return self._variants[place].pop(item_id)
+        row: Floats = self._values[place].copy()
+        self._values[place], self._prices[place], self._alone[item_id] = 0.0, np.nan, place
+        return row
+
+    def put(self, item_id: str, shards: Sequence[Floats]) -> None:
+        """Replace an item's statistics by the sum of what the shards hold, float64 [WIDTH] each; :meth:`settle` makes
+        those of groups."""
+        place, self._usual = self._place(item_id), None
+        if self._of_group[place]:
+            self._variants[place][item_id] = _total(shards)
+            self._unsettled.add(place)
+        else:
+            self._values[place] = _total(shards)
+
+    def settle(self) -> None:
+        """Make the sums of the groups whose items changed."""
+        for place in self._unsettled:
+            held = self._variants[place]
+            best = sorted(held, key=lambda name: (-held[name][WEEK], name))
+            self._variants[place] = {name: held[name] for name in best}
+            self._values[place], self._usual = _total(list(held.values())), None
+            if best:
+                self.ids[place] = best[0]
+        self._unsettled.clear()
+
+    def variants(self, place: int) -> Sequence[str]:
+        """The ids of the items at a place, the one in most demand first."""
+        if not self._of_group[place]:
+            return (self.ids[place],)
+        return tuple(self._variants[place])
+
+    def touched(self, place: int) -> Sequence[str]:
+        """The ids of the items at a place; of a group's those that were ever touched."""
+        if not self._of_group[place]:
+            return (self.ids[place],)
+        return [name for name, row in self._variants[place].items() if row[FIRST] > 0]
 
     def touch(self, places: Places, ts: int, weight: float = 1.0) -> None:
-        """Shoppers touched distinct items in a visit at a time (ms); a purchase weighs one."""
+        """Shoppers touched distinct items without variants in a visit at a time (ms); a purchase weighs one."""
         values = self._values
         origins = np.where(values[places, ORIGINS] == 0, ts, values[places, ORIGINS])
         moved = (ts - origins) / (_SHORT * DAY_MS) > REBASED
@@ -183,7 +283,8 @@ class ItemStatistics:
         values[places, FIRST] = np.where(firsts > 0, np.minimum(firsts, ts), ts)
 
     def purchase(self, places: Places, ts: int, firsts: Floats, lasts: Floats) -> None:
-        """A shopper bought distinct items at a time (ms), had bought them first and last at times (ms; NaN: never)."""
+        """A shopper bought distinct items without variants at a time (ms), had bought them first and last at times (ms;
+        NaN: never)."""
         values, self._usual = self._values, None
         new = np.isnan(firsts)
         values[places[new], NEW] += forward(ts, _NEW)
@@ -249,3 +350,19 @@ class ItemStatistics:
 
 
 _SHORT, _LONG, _NEW = np.array(HALF_LIVES[:2]), np.array(HALF_LIVES[2:]), np.array(NEW_HALF_LIVES)
+_NOTHING = np.zeros(WIDTH)
+
+
+def _total(rows: Sequence[Floats]) -> Floats:
+    """The sum of statistics of shards, or of variants, float64 [WIDTH] each; those that are none count for nothing."""
+    total = np.zeros(WIDTH)
+    held = [row for row in rows if len(row) == WIDTH and np.isfinite(row).all()]
+    if held:
+        values = np.stack(held)
+        origins = values[:, ORIGINS].max(0)
+        short = np.where(values[:, ORIGINS] > 0, values[:, :2] * forward(values[:, ORIGINS], _SHORT, origins), 0.0)
+        total = values.sum(0)
+        total[:2], total[ORIGINS] = short.sum(0), origins
+        firsts = values[:, FIRST]
+        total[FIRST] = firsts[firsts > 0].min(initial=np.inf) if (firsts > 0).any() else 0.0
+    return total

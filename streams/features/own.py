@@ -4,7 +4,7 @@ Pure: values of one shopper, by item place. ``remember.lua`` keeps the same valu
 are scored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +43,9 @@ class OwnItems:
         float64 [m]: the first and the last purchase; NaN: never.
     visits_ms
         float64 [v].
+    variants
+        By the place of a group the id of the shopper's own variant: of those that were bought the one bought last, else
+        the one touched last.
     """
 
     places: Places
@@ -52,13 +55,18 @@ class OwnItems:
     last_ms: Floats
     touched_ms: Floats
     visits_ms: Floats
+    variants: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, places: Places, rows: Rows, visits_s: Sequence[int]) -> "OwnItems":
+    def of(
+        cls, places: Places, rows: Rows, visits_s: Sequence[int], variants: Mapping[int, str] | None = None
+    ) -> "OwnItems":
         """From the rows of items, [m] of :data:`ROW`, and the times of visits. Items that were touched last at the same
-        time keep their order."""
+        time keep their order. Rows of one place become one: times and demand are sums."""
         order = np.argsort(-rows["touched"].astype(np.int64), kind="stable")
         places, rows = places[order], rows[order]
+        if variants:
+            places, rows = _merged(places, rows)
         bought = rows["times"] > 0
         return cls(
             places,
@@ -68,6 +76,7 @@ class OwnItems:
             np.where(bought, rows["last"] * 1000.0, np.nan),
             rows["touched"] * 1000.0,
             np.sort(np.asarray(visits_s, np.float64)) * 1000.0,
+            variants or {},
         )
 
     def since(self, ts: int) -> Floats:
@@ -79,6 +88,44 @@ class OwnItems:
         """Mean days between visits; NaN for one visit or none."""
         visits = self.visits_ms
         return float((visits[-1] - visits[0]) / DAY_MS / (len(visits) - 1)) if len(visits) > 1 else float("nan")
+
+
+def own_variants(ids: Sequence[str], places: Places, rows: Rows, of_group: npt.NDArray[np.bool_]) -> dict[int, str]:
+    """Of each place of a group, given with the ids and rows of a shopper's items, the shopper's own variant.
+
+    Parameters
+    ----------
+    of_group
+        Which of the places are of groups, bool [m].
+
+    Examples
+    --------
+    >>> rows = np.array([(1, 1.0, 5, 5, 5), (0, 0.2, 0, 0, 9), (0, 0.2, 0, 0, 9)], ROW)
+    >>> own_variants(["cup-S", "cup-L", "rug"], np.array([7, 7, 8]), rows, np.array([True, True, False]))
+    {7: 'cup-S'}
+    """
+    best: dict[int, tuple[tuple[bool, int], str]] = {}
+    for number in np.flatnonzero(of_group).tolist():
+        bought, last, touched = (int(rows[name][number]) for name in ("times", "last", "touched"))
+        rank = (bought > 0, last if bought else touched)
+        place = int(places[number])
+        if place not in best or rank > best[place][0]:
+            best[place] = rank, ids[number]
+    return {place: name for place, (_, name) in best.items()}
+
+
+def _merged(places: Places, rows: Rows) -> tuple[Places, Rows]:
+    """The rows of each place as one, in the order of first places; rows come newest first."""
+    _, first, at = np.unique(places, return_index=True, return_inverse=True)
+    found, bought = rows[first], rows["times"] > 0
+    for name in ("times", "demand"):
+        found[name] = np.bincount(at, np.nan_to_num(rows[name].astype(np.float64), posinf=0.0, neginf=0.0), len(first))
+    for name, extreme, empty in (("first", np.minimum, _LATEST_S), ("last", np.maximum, 0)):
+        values = np.full(len(first), empty, np.int64)
+        extreme.at(values, at[bought], rows[name][bought].astype(np.int64))
+        found[name] = values
+    order = np.argsort(first)
+    return places[first[order]], found[order]
 
 
 @dataclass(slots=True)
@@ -209,6 +256,7 @@ class Owned:
 
 
 _LATEST_MS = (1 << 43) - 1
+_LATEST_S = (1 << 32) - 1
 
 
 def _visits(owns: Sequence[OwnItems], shopper: Places, first: Floats, last: Floats) -> tuple[Places, Places, Places]:

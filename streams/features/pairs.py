@@ -26,6 +26,19 @@ class Rows(Protocol):
         """The others' places, int64 [k], and their values, float64 [k]; empty where nothing is known."""
 
 
+def summed(place: int, others: Places, counts: Floats) -> tuple[Places, Floats]:
+    """The row of a product from those of its variants: others of one place are added up, its own place is left out.
+
+    Examples
+    --------
+    >>> [found.tolist() for found in summed(4, np.array([7, 4, 9, 7]), np.array([1.0, 8.0, 2.0, 4.0]))]
+    [[7, 9], [5.0, 2.0]]
+    """
+    found, at = np.unique(others, return_inverse=True)
+    kept = found != place
+    return found[kept], np.bincount(at, counts, len(found))[kept]
+
+
 class Pairs:
     """How often two items were touched in one visit, forward-decayed; each visit adds to all pairs of its items.
 

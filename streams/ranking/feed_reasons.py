@@ -80,20 +80,22 @@ def of_feeds(feeds: Sequence[ShownFeed], ranker: Ranker) -> list[list[str]]:
 
 def _told(feed: ShownFeed, near: NDArray[np.int64], best: NDArray[np.int64], due: NDArray[np.bool_]) -> list[str]:
     """A feed's reasons as texts, given what is most like each item, the kinds, and what is due."""
-    past, items = feed.ranked.past, feed.ranked.items
+    past, ranked = feed.ranked.past, feed.ranked
     paired = np.flatnonzero(best == KINDS.index("together"))
     anchors = dict(zip(paired.tolist(), feed.ranked.anchors(feed.rows[paired]), strict=True))
     found = []
     for row, (mask, kind) in enumerate(zip(feed.masks.tolist(), best.tolist(), strict=True)):
         named = KINDS[kind] if kind >= 0 else ""
-        if named == "like" and past.named(near[row], items) == ("like", feed.items[row]):
+        like = past.place(int(near[row])) if named == "like" else -1
+        if like >= 0 and like == ranked.places[feed.rows[row]]:
             named = "again"
         if mask & EXPLORED or not named:
             found.append(reasons.of_sources(mask))
         elif named == "again":
             found.append("due" if due[row] else "again")
         elif named == "like":
-            found.append(reasons.reason(*past.named(near[row], items)))
+            told = ("searched", past.query(int(near[row]))) if like < 0 else ("like", ranked.named(like))
+            found.append(reasons.reason(*told))
         elif named == "together":
             found.append(reasons.reason(named, anchors[row]))
         else:

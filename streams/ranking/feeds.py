@@ -17,7 +17,7 @@ from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
 from streams.features.item_model import Anchors, ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
-from streams.features.own import ROW, OwnItems
+from streams.features.own import ROW, OwnItems, own_variants
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
 from streams.ranking.candidates import Candidates, Source, union
@@ -58,7 +58,7 @@ class FeedRanker:
     first: Linear | None = None
     weights: ItemWeights | None = None
     trained: bool = False
-    _model: tuple[ItemStatistics, ItemModel] | None = field(default=None, init=False)
+    _model: tuple[ItemStatistics, int, ItemModel] | None = field(default=None, init=False)
 
     @classmethod
     def packaged(cls, *, trained: bool = False) -> "FeedRanker":
@@ -80,10 +80,11 @@ class FeedRanker:
         """The item-to-item model over the places of these items."""
         if self.weights is None:
             return None
-        if self._model is None or self._model[0] is not items:
+        if self._model is None or self._model[0] is not items or self._model[1] != items.moves:
             weights = np.maximum(self.weights.weights, 0)
-            self._model = items, ItemModel.of(items.places(self.weights.ids), self.weights.slots, weights)
-        return self._model[1]
+            places = items.places(self.weights.ids)
+            self._model = items, items.moves, ItemModel.of(places, self.weights.slots, weights)
+        return self._model[2]
 
     def order(
         self, by_behaviour: Floats, utilities: Floats, bought: int, counts: Floats | None = None
@@ -148,12 +149,15 @@ class Past:
     vectors: Floats
     since: NDArray[np.float64]
 
-    def named(self, number: int, items: ItemStatistics) -> tuple[str, str]:
-        """The kind of reason and its part, such as ``("like", "i12")``."""
+    def place(self, number: int) -> int:
+        """The place of what is at a number; -1 for a query."""
         number = number if self.order is None else int(self.order[number])
-        if number < len(self.places):
-            return "like", items.ids[self.places[number]]
-        return "searched", self.asked[number - len(self.places)].query
+        return int(self.places[number]) if number < len(self.places) else -1
+
+    def query(self, number: int) -> str:
+        """The query at a number."""
+        assert self.order is not None
+        return self.asked[int(self.order[number]) - len(self.places)].query
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,8 +174,8 @@ class Ranked:
         Which of the shopper's own items give most to others.
     past
         What texts are compared with.
-    items
-        The statistics.
+    items, own
+        The statistics, and what the shopper did.
     """
 
     candidates: Candidates
@@ -182,11 +186,16 @@ class Ranked:
     owed: Anchors
     past: Past
     items: ItemStatistics
+    own: OwnItems
 
     def anchors(self, rows: Slots) -> list[str]:
         """Of each of some candidates the id of the shopper's own item that gives most to it by pairs, or by the
         item-to-item model; there must be one."""
-        return [self.items.ids[place] for place in self.owed.of(self.places[rows]).tolist()]
+        return [self.named(place) for place in self.owed.of(self.places[rows]).tolist()]
+
+    def named(self, place: int) -> str:
+        """The id of the shopper's own item at a place."""
+        return self.own.variants.get(place, self.items.ids[place])
 
     def keep(self, mask: NDArray[np.bool_]) -> "Ranked":
         """The candidates for which the mask, [n], is true."""
@@ -260,6 +269,7 @@ class Feeds:
                     scores.anchors(number),
                     past[number],
                     items,
+                    feeds[number].own,
                 )
             )
         return self._again(found) if self.ranker.first is not None else found
@@ -292,17 +302,23 @@ class Feeds:
         held = iter(np.split(slots, np.cumsum([len(places) for places in parts])[:-1]))
         found = []
         for feed, one in zip(feeds, brought, strict=True):
-            sources = dict(feed.sources)
+            sources = {source: self._fronts(some, feed) for source, some in feed.sources.items()}
             for source in one:
                 mine = next(held)
-                mine = mine[mine >= 0]
+                mine = self._fronts(mine[mine >= 0], feed)
                 name: Source = source  # type: ignore[assignment]
                 sources[name] = mine if feed.matching is None else feed.matching.keep(mine)[: limits[source]]
             merged = union(sources, self.caps, total=MOST)
             if feed.matching is not None:
-                merged = merged.filled(feed.matching.newest(self.caps.total), self.caps.total)
+                newest = self._fronts(feed.matching.newest(self.caps.total), feed)
+                merged = merged.filled(newest, self.caps.total)
             found.append(merged)
         return found
+
+    def _fronts(self, slots: Slots, feed: Feed) -> Slots:
+        """One slot of each product: that of the variant which the feed shows."""
+        among = None if feed.matching is None else feed.matching.mask
+        return self.alignment.fronts(slots, feed.own.variants, among)
 
     def _past(self, feeds: Sequence[Feed], since: Sequence[NDArray[np.float64]], slots: Slots) -> list[Past]:
         """What each feed's texts are compared with; ``slots`` are those of all shoppers' items, -1 where there is
@@ -326,11 +342,13 @@ class Feeds:
 
 
 def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
-    """What a shopper did with each item, by its place among these; of those touched last at the same time the lowest id
-    comes first, as in :func:`streams.ranking.recommender.remembered_items`."""
+    """What a shopper did with each product, by its place among these; of those touched last at the same time the lowest
+    id comes first, as in :func:`streams.ranking.recommender.remembered_items`."""
     ids = sorted(shopper.own)
     rows = np.frombuffer(b"".join(shopper.own[item] for item in ids), ROW)
-    return OwnItems.of(items.places(ids), rows, shopper.visits)
+    places = items.places(ids)
+    variants = own_variants(ids, places, rows, items.of_group[places]) if items.grouped else None
+    return OwnItems.of(places, rows, shopper.visits, variants)
 
 
 def _scaled(values: Floats, counts: Floats | None = None) -> Floats:

@@ -1,7 +1,7 @@
 """Keeps a worker's copy of the statistics of behaviour up to date: reads what changed in Redis.
 
-Reads through the store that it is given; the arithmetic is in ``streams.features``. Knows nothing of how shelves are
-ranked.
+Redis has them by item; here those of the variants of one product are added up, by what the catalogue says now. Reads
+through the store that it is given; the arithmetic is in ``streams.features``. Knows nothing of how shelves are ranked.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 from cachetools import FIFOCache
 
+from streams.catalog.catalog import Catalog
 from streams.config import StateConfig
 from streams.features.behaviour import Behaviour
 from streams.features.click_effects import Effects
 from streams.features.items import Floats, Places
+from streams.features.pairs import summed
 from streams.redis.store import StateStore
 
 FRESH_MS = 60_000
@@ -23,7 +25,8 @@ KEPT = 100_000
 """Rows of items seen together that are kept."""
 
 READ_AT_ONCE = 128
-"""Rows that are read for one batch at most: after a start, a batch must not wait for thousands."""
+"""Rows that are read for one batch at most: after a start, a batch must not wait for thousands. Those of one product's
+variants are read together, also where they are more."""
 
 CHUNK = 2_000
 """Items whose statistics are read in one round trip."""
@@ -35,21 +38,21 @@ class CachedPairs:
     """Items touched in one visit, as they were last read."""
 
     def __init__(self) -> None:
-        self._rows: FIFOCache[int, tuple[int, Places, Floats]] = FIFOCache(KEPT)
+        self._rows: FIFOCache[int, tuple[int, int, Places, Floats]] = FIFOCache(KEPT)
 
     def row(self, place: int) -> tuple[Places, Floats]:
         """As :class:`streams.features.pairs.Rows`."""
         found = self._rows.get(place)
-        return found[1:] if found is not None else EMPTY
+        return found[2:] if found is not None else EMPTY
 
-    def stale(self, place: int, now_ms: int) -> bool:
-        """Whether a row has to be read again."""
+    def stale(self, place: int, now_ms: int, moves: int) -> bool:
+        """Whether a row has to be read again: it is old, or items have moved to other places since."""
         found = self._rows.get(place)
-        return found is None or now_ms - found[0] > FRESH_MS
+        return found is None or now_ms - found[0] > FRESH_MS or found[1] != moves
 
-    def put(self, place: int, others: Places, counts: Floats, now_ms: int) -> None:
-        """Keep a row."""
-        self._rows[place] = now_ms, others, counts
+    def put(self, place: int, others: Places, counts: Floats, now_ms: int, moves: int) -> None:
+        """Keep a row that was read after so many moves."""
+        self._rows[place] = now_ms, moves, others, counts
 
 
 class LiveBehaviour:
@@ -66,6 +69,18 @@ class LiveBehaviour:
         self.pairs = CachedPairs()
         behaviour.pairs = self.pairs
         self._since = [0] * config.shards
+        self._grouped_by: Catalog | None = None
+
+    def group(self, catalogue: Catalog) -> None:
+        """Take over which items are variants of one product: what changed since the last call, all of another
+        catalogue."""
+        items = self.behaviour.items
+        changed = catalogue.take_regrouped()
+        if catalogue is not self._grouped_by:
+            changed, self._grouped_by = [*items.groups, *catalogue.groups], catalogue
+        for item in changed:
+            items.assign(item, catalogue.groups.get(item, ""))
+        items.settle()
 
     async def refresh(self) -> None:
         """Read the statistics of items that changed since the last call; of all items in the first one."""
@@ -76,8 +91,8 @@ class LiveBehaviour:
         wanted = [item for item in changed if item in items] + new[: max(0, room)]
         for start in range(0, len(wanted), CHUNK):
             found = await self.store.statistics(wanted[start : start + CHUNK])
-            for place, parts in zip(items.places(list(found)).tolist(), found.values(), strict=True):
-                items.put(place, parts)
+            for item, parts in found.items():
+                items.put(item, parts)
         self.behaviour.refresh()
 
     async def refresh_effects(self, now_ms: int) -> None:
@@ -88,13 +103,25 @@ class LiveBehaviour:
 
     async def read(self, wanted: Iterable[str], now_ms: int) -> None:
         """Read rows of items seen together that are not fresh, the first ones first."""
-        items = self.behaviour.items
+        items, moves = self.behaviour.items, self.behaviour.items.moves
         ids = list(dict.fromkeys(wanted))
-        places = dict(zip(ids, items.places(ids).tolist(), strict=True))
-        stale = [item for item, place in places.items() if self.pairs.stale(place, now_ms)][:READ_AT_ONCE]
-        for item, counts in (await self.store.together(stale)).items():
-            others = items.places(list(counts))
-            self.pairs.put(places[item], others, np.fromiter(counts.values(), np.float64, len(counts)), now_ms)
+        places: dict[int, list[str]] = {}
+        for item, place in zip(ids, items.places(ids).tolist(), strict=True):
+            places.setdefault(place, []).append(item)
+        stale: dict[int, list[str]] = {}
+        rows = 0
+        for place, mine in places.items():
+            if rows < READ_AT_ONCE and self.pairs.stale(place, now_ms, moves):
+                stale[place] = list(dict.fromkeys((*mine, *items.touched(place))))
+                rows += len(stale[place])
+        found = await self.store.together([item for some in stale.values() for item in some])
+        for place, some in stale.items():
+            names = [name for item in some for name in found[item]]
+            others = items.places(names)
+            counts = np.fromiter((count for item in some for count in found[item].values()), np.float64, len(names))
+            if items.grouped:
+                others, counts = summed(place, others, counts)
+            self.pairs.put(place, others, counts, now_ms, moves)
 
     def together(self, wanted: Iterable[str], k: int) -> dict[str, list[str]]:
         """Of each item the ``k`` seen together with it most often, as far as known."""

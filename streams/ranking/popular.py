@@ -64,6 +64,7 @@ class PopularShelves:
         """Read the counts. The first call reads all buckets. Later calls read the newest ones and one older bucket in
         turn, since any worker may have changed it with a late event."""
         current = self.trending.bucket(now_ms)
+        self.behaviour.group(self.arms.champion.catalogue)
         await self.behaviour.refresh()
         buckets = [current - age for age in self._ages]
         counts = await self.store.trend(buckets)

@@ -7,7 +7,7 @@ Knows nothing of Kafka or Redis.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
 from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
-from streams.features.click_effects import Effects
+from streams.features.click_effects import Effects, posterior
+from streams.features.items import ItemStatistics
 from streams.features.own import OwnItems
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
@@ -38,9 +39,16 @@ from streams.redis import keys
 Surface = Literal["feed", "search", "similar", "popular"]
 NOBODY = Shopper()
 Slots = NDArray[np.int64]
+Values = TypeVar("Values", NDArray[np.float32], NDArray[np.float64])
 NOTHING: Slots = np.zeros(0, dtype=np.int64)
 MOST_EFFECT = 1_000.0
 """By how much click effects multiply a utility at most, or divide it."""
+
+RANKED = 10_000
+"""Items whose demand now is looked at."""
+
+MOST_VARIANTS = 10
+"""Of so many times as many items as there may be trending ones the demand is added up by product."""
 
 ANCHORS = 2
 """How many of a shopper's newest items are searched around, beside the centre of all."""
@@ -189,6 +197,7 @@ class Recommender:
         wanted += [query for request in requests for query in past_queries(request.shopper, self.config.worker)]
         self.queries.update(wanted)
         lap("encode")
+        self._alignment.look_again()
         contexts = [self._context(request) for request in requests]
         self._find(contexts, together, now_ms)
         lap("candidates")
@@ -222,13 +231,16 @@ class Recommender:
 
     def refresh(self, now_ms: int) -> None:
         """Update the popularity of items, 0 to 1, from the demand now."""
-        ranked = self.trending.get("all", now_ms, 10_000)
+        ranked = self.trending.get("all", now_ms, RANKED)
         top = ranked[0][1] if ranked else 1.0
         self._popularity = np.zeros(len(self.catalogue.live), dtype=np.float32)
         for item_id, score in ranked:
             slot = self.catalogue.slot(item_id)
             if slot is not None:
                 self._popularity[slot] = score / top
+        if self.catalogue.groups:
+            self._popularity = self._of_products(self._popularity)
+            self._popularity /= max(1.0, float(self._popularity.max(initial=0.0)))
         if self.behaviour.effects is not self._effects_of:
             self._effects, self._effects_of = self._click_effects(), self.behaviour.effects
 
@@ -240,11 +252,22 @@ class Recommender:
             if (number := catalogue.brands.find(brand)) >= 0:
                 by_brand[number] = of_brand
         found = by_brand[catalogue.brand[: len(catalogue.live)]]
-        for item_id in effects.items:
-            if (slot := catalogue.slot(item_id)) is not None:
-                found[slot] = effects.item(item_id, catalogue.item(slot).brand)
+        counted = catalogue.slots(list(effects.items))
+        expected, touched = np.zeros(len(found)), np.zeros(len(found))
+        for slot, item_id in zip(counted.tolist(), catalogue.ids(counted), strict=True):
+            expected[slot], touched[slot], _ = effects.items[item_id]
+        if catalogue.groups:
+            expected, touched = self._of_products(expected), self._of_products(touched)
+        found = posterior(expected, touched, found)
         bounded: NDArray[np.float32] = found.clip(1 / MOST_EFFECT, MOST_EFFECT).astype(np.float32)
         return bounded**self.config.policy.click_effects
+
+    def _of_products(self, values: Values) -> Values:
+        """By slot, the sum over all variants of an item's product, given what is counted of items."""
+        group = self.catalogue.group[: len(values)]
+        some, found = group >= 0, values.copy()
+        found[some] = np.bincount(group[some], values[some])[group[some]]
+        return found
 
     def _context(self, request: RankRequest) -> _Context:
         catalogue = self.catalogue
@@ -293,7 +316,7 @@ class Recommender:
             if by_behaviour:
                 feeds.append((context, self._feed(context, sources, now_ms)))
                 continue
-            candidates = self._union(sources, request, self.catalogue.live if matching is None else matching.mask)
+            candidates = self._union(sources, request, matching)
             if matching is not None:
                 candidates = self._filled(candidates, request, matching)
             elif not len(candidates):
@@ -333,8 +356,8 @@ class Recommender:
         slots = matching.slots
         slots = slots[slots < len(self._popularity)]
         demand = self._popularity[slots]
-        best = np.argsort(-demand, kind="stable")[: np.count_nonzero(demand)]
-        return slots[best[: self.config.candidates.total]]
+        best = slots[np.argsort(-demand, kind="stable")[: np.count_nonzero(demand)]]
+        return self._alignment.fronts(best, among=matching.mask)[: self.config.candidates.total]
 
     def _filled(self, candidates: Candidates, request: RankRequest, matching: Matching) -> Candidates:
         """The candidates, and the newest matching items in the places that are left: no item that matches is missed
@@ -343,11 +366,22 @@ class Recommender:
         newest = matching.newest(total + 1) if len(candidates) < total else NOTHING
         return candidates.filled(newest[~np.isin(newest, self.catalogue.slots([request.item_id or ""]))], total)
 
-    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, shown: NDArray[np.bool_]) -> Candidates:
+    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, matching: Matching | None) -> Candidates:
+        shown = self.catalogue.live if matching is None else matching.mask
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
+        if self._alignment.grouped and not request.query:
+            mine = self._nearest_variants(live["vector"])
+            among = None if matching is None else matching.mask
+            live = {source: self._alignment.fronts(slots, mine, among) for source, slots in live.items()}
         same = self.catalogue.slots([request.item_id or ""])
         found = union(live, self.config.candidates, same.tolist())
         return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
+
+    def _nearest_variants(self, slots: Slots) -> dict[int, str]:
+        """Of each product, by place, the first variant in stock among some slots, nearest first."""
+        slots = slots[self.catalogue.in_stock[slots]]
+        places = self._alignment.places(slots).tolist()
+        return dict(zip(reversed(places), reversed(self.catalogue.ids(slots)), strict=True))
 
     def _newest(self, request: RankRequest) -> Candidates:
         """The newest items: no source found them."""
@@ -371,8 +405,15 @@ class Recommender:
         return _interleave([self.catalogue.slots(together[item]) for item in anchors(request) if item in together])
 
     def _trending(self, now_ms: int, segment: str = "all") -> Slots:
-        ranked = self.trending.get(segment, now_ms, self.config.candidates.total)
-        return self.catalogue.slots([item_id for item_id, _ in ranked])
+        total = self.config.candidates.total
+        if not self._alignment.grouped:
+            return self.catalogue.slots([item_id for item_id, _ in self.trending.get(segment, now_ms, total)])
+        ranked = dict(self.trending.get(segment, now_ms, MOST_VARIANTS * total))
+        slots = self.catalogue.slots(list(ranked))
+        places = self._alignment.places(slots)
+        products, at = np.unique(places, return_inverse=True)
+        demand = np.bincount(at, [ranked[item_id] for item_id in self.catalogue.ids(slots)], len(products))
+        return self._alignment.held(products[np.argsort(-demand, kind="stable")[:total]])
 
     def _score_request(self, context: _Context) -> ScoreRequest:
         request, slots = context.request, _candidates(context).slots
@@ -500,8 +541,16 @@ class Recommender:
             masks,
             [past[place] for place in context.places],
             found,
-            {item: together[item] for item in anchors(request) if item in together},
+            {item: self._shown_of(together[item], context) for item in anchors(request) if item in together},
         )
+
+    def _shown_of(self, ids: Sequence[str], context: _Context) -> Sequence[str]:
+        """Some items, or the shown ones that are variants of one of them."""
+        if not self._alignment.grouped:
+            return ids
+        places = self._alignment.places(_kept(context).slots)
+        among = np.isin(places, self.behaviour.items.find(ids))
+        return [item for item, one in zip(context.items, among.tolist(), strict=True) if one]
 
     def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
         request, kept = context.request, _kept(context)
@@ -562,13 +611,19 @@ def anchors(request: RankRequest) -> list[str]:
     return list(dict.fromkeys(touched.item_id for touched in request.shopper.touched))[: ANCHORS + 1]
 
 
-def remembered_items(request: RankRequest) -> list[str]:
-    """The items whose neighbours a request needs: its anchors, and a feed's shopper's items that were touched last."""
+def remembered_items(request: RankRequest, items: ItemStatistics | None = None) -> list[str]:
+    """The items whose neighbours a request needs: its anchors, and a feed's shopper's items that were touched last; of
+    variants, by ``items``, one."""
     if request.surface != "feed":
         return anchors(request)
     own = request.shopper.own
-    newest = sorted(own, key=lambda item: (-int.from_bytes(own[item][-4:], "little"), item))[:PAIRED_OWN]
-    return [*anchors(request), *newest]
+    newest = sorted(own, key=lambda item: (-int.from_bytes(own[item][-4:], "little"), item))
+    if items is not None and items.grouped:
+        first: dict[int, str] = {}
+        for place, item in zip(items.places(newest).tolist(), newest, strict=True):
+            first.setdefault(place, item)
+        newest = list(first.values())
+    return [*anchors(request), *newest[:PAIRED_OWN]]
 
 
 def _candidates(context: _Context) -> Candidates:

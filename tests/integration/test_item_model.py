@@ -47,7 +47,7 @@ def test_items_that_shoppers_own_together_speak_for_each_other(redis: "Redis", r
     matrix = remembered(redis, SHOPPERS)
     redis.set(own(3, "own", "spoilt"), "no hash")
     redis.hset(own(3, "own", "odd"), mapping={"i00": b"short", "i01": row(1)})
-    found = fitted(RedisConfig(url=redis_db), LearningConfig(), known=0)
+    found = fitted(RedisConfig(url=redis_db), LearningConfig(), known=())
     assert found.weights is not None, found.said
     several = matrix[matrix.sum(1) > 1]
     ids = list(found.weights.ids)
@@ -56,18 +56,36 @@ def test_items_that_shoppers_own_together_speak_for_each_other(redis: "Redis", r
     expected = ItemWeights.of(tuple(ids), ease(csr_matrix(several), REGULARISATION)).dense()
     np.testing.assert_allclose(dense, expected, atol=2e-3)
     assert dense[0, 1 : ITEMS // 2].sum() > 10 * dense[0, ITEMS // 2 :].sum()
-    bounded = fitted(RedisConfig(url=redis_db), LearningConfig(item_model_items=20), known=0)
+    bounded = fitted(RedisConfig(url=redis_db), LearningConfig(item_model_items=20), known=())
     assert bounded.weights is not None and len(bounded.weights.ids) == 20
+
+
+def test_variants_are_learned_as_their_product(redis: "Redis", redis_db: str) -> None:
+    """Each shopper buys other sizes: of these alone nothing could be said."""
+    matrix, chance = remembered(redis, SHOPPERS), np.random.default_rng(1)
+    redis.flushdb()
+    for number, mine in enumerate(matrix):
+        rows = {f"i{item:02}-{chance.integers(8)}": row(1) for item in np.flatnonzero(mine)}
+        rows |= {name.replace("-", "-x"): row(1) for name in rows if number % 5 == 0}  # some buy two sizes
+        redis.hset(own(number % 8, "own", f"u{number}"), mapping=rows)
+    groups = {f"i{item:02}-{x}{size}": f"i{item:02}" for item in range(ITEMS) for x in ("", "x") for size in range(8)}
+    known = list(groups)
+    found = fitted(RedisConfig(url=redis_db), LearningConfig(), known, groups)
+    assert found.weights is not None, f"16 sizes of a product in the model there is are one of it: {found.said}"
+    assert sorted(groups[item] for item in found.weights.ids) == sorted({*groups.values()})
+    order = np.argsort([groups[item] for item in found.weights.ids])
+    expected = ItemWeights.of(found.weights.ids, ease(csr_matrix(matrix[matrix.sum(1) > 1]), REGULARISATION)).dense()
+    np.testing.assert_allclose(found.weights.dense()[np.ix_(order, order)], expected, atol=2e-3)
 
 
 def test_too_little_and_no_redis_leave_the_model_as_it_is(redis: "Redis", redis_db: str) -> None:
     config = RedisConfig(url=redis_db)
     remembered(redis, LEAST_SHOPPERS // 2)
-    few = fitted(config, LearningConfig(), known=0)
+    few = fitted(config, LearningConfig(), known=())
     assert few.weights is None and few.said.startswith("The item-to-item model stays: ")
     redis.flushdb()
     remembered(redis, SHOPPERS)
-    emptied = fitted(config, LearningConfig(), known=10 * ITEMS)
+    emptied = fitted(config, LearningConfig(), known=[f"i{item}" for item in range(10 * ITEMS)])
     assert emptied.weights is None, "a model of many more items is not thrown away"
-    gone = fitted(RedisConfig(url="redis://127.0.0.1:1/0"), LearningConfig(), known=0)
+    gone = fitted(RedisConfig(url="redis://127.0.0.1:1/0"), LearningConfig(), known=())
     assert gone.weights is None and "Redis cannot be read" in gone.said

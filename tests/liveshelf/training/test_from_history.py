@@ -19,7 +19,8 @@ from models.store.parts import parts
 from models.training.examples import ExamplesError
 from streams.events.adapters import mapping
 from streams.features.behaviour import FEATURES
-from streams.features.items import DAY_MS
+from streams.features.history import Replay
+from streams.features.items import BUYERS, DAY_MS, REPEATS
 
 START = 1_700_000_000_000
 CIRCLES, ITEMS, VISITS = 6, 72, 12
@@ -133,6 +134,28 @@ def test_a_shoppers_hour_is_an_order_and_what_is_left_out_is_told(tmp_path: Path
             "items": 2,
         }
     )
+
+
+def test_variants_are_bought_as_their_product_and_counted_each(tmp_path: Path) -> None:
+    hour = START // 3_600_000 * 3_600_000
+    lines = [purchase(1, 1, hour), purchase(1, 2, hour + 1), purchase(1, 3, hour + 2), purchase(2, 2, hour + 3)]
+    events = written(tmp_path / "events.jsonl", [*lines, purchase(1, 1, hour + DAY_MS)])
+    groups = {1: "cup", 2: "cup", 3: None, 4: "cup"}
+    items = [{"item_id": f"i{one}", "title": f"t{one}", "group_id": group} for one, group in groups.items()]
+    read = HistoryFiles([events], written(tmp_path / "items.jsonl", items)).read(lambda _done, _total: None)  # type: ignore[arg-type]
+    assert read.ids == ("i2", "i3"), "the size that most have bought stands for all"
+    assert read.variants == (("i1", "i2"), ("i3",)) and len(read.texts) == 2
+    told = [(order.shopper, order.items.tolist(), order.variants) for order in read.orders]
+    assert told == [("u1", [0, 1], ("i1", "i2", "i3")), ("u2", [0], ("i2",)), ("u1", [0], ("i1",))]
+    replay = Replay(read.orders, np.zeros((2, 4), np.float32), 200.0, variants=read.variants)
+    for order in read.orders:
+        replay.update(order)
+    replay.behaviour.refresh()
+    values = replay.past.items.values
+    assert values[:, BUYERS].tolist() == [3, 1] and values[:, REPEATS].tolist() == [1, 0]
+    own = replay.past.own("u1")
+    assert own.places.tolist() == [0, 1] and own.times.tolist() == [3, 1]
+    assert replay.past.behaviour.pairs.row(1)[0].tolist() == [0]
 
 
 def test_a_csv_is_read_by_a_mapping(tmp_path: Path) -> None:

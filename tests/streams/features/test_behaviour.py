@@ -58,8 +58,8 @@ def test_statistics_of_shards_add_up(order) -> None:
     whole, parts = taken_in(order), [taken_in([one for one in order if one[0] == shopper]) for shopper in "uvw"]
     added = ItemStatistics()
     for item in ITEMS:
-        [place] = added.places([item]).tolist()
-        added.put(place, [part.items.values[place] for part in parts])
+        place = len(added)
+        added.put(item, [part.items.values[place] for part in parts])
     for measure in (ItemStatistics.demand, ItemStatistics.bought_by_new):
         np.testing.assert_allclose(measure(added, now), measure(whole.items, now), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(added.values[:, 7:8], whole.items.values[:, 7:8], rtol=1e-9)
@@ -70,8 +70,7 @@ def test_statistics_of_shards_add_up(order) -> None:
 def test_spoilt_statistics_count_for_nothing(spoilt) -> None:
     items = ItemStatistics()
     good = taken_in([("u", ORIGIN_MS, {"a"})]).items.values[0]
-    items.places(["a"])
-    items.put(0, [spoilt, good])
+    items.put("a", [spoilt, good])
     np.testing.assert_array_equal(items.values[0], good)
 
 

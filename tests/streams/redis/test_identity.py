@@ -139,8 +139,8 @@ def state(url: str) -> dict[str, Any]:
             elif client.type(raw) == b"hash":
                 held[key] = client.hgetall(raw)
     items = ItemStatistics()
-    for place, parts in zip(items.places(sorted(rows)).tolist(), (rows[what] for what in sorted(rows)), strict=True):
-        items.put(place, parts)
+    for what in sorted(rows):
+        items.put(what, rows[what])
     held["statistics"] = {
         name: rounded([*row[2:8], *row[10:], *demand_now])
         for name, row, demand_now in zip(items.ids, items.values, items.demand(100_000), strict=True)
