@@ -92,7 +92,9 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for count in (0, *(layers or (4, 3, 2, 1))):
             console.print(f"{count} layers …" if count else "the whole encoder …")
-            report.row(**measured(count, work or Path(folder), limit, passes))
+            found = measured(count, work or Path(folder), limit, passes)
+            console.print(found)
+            report.row(**found)
     report.write(json)
 
 
