@@ -43,7 +43,7 @@ BUYERS_SHRINKAGE = 10.0
 """How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
 
 REUSED_AT = 10_000
-"""Groups that no item is left of, from which their places are given to others: a shop may name its groups anew daily."""
+"""Groups that no item is left of, from which their places are given to others: a shop may name groups anew daily."""
 
 DAY, WEEK = 1, 2
 """Columns of demand whose order is asked for. That of a week grows from one origin for all items."""
