@@ -223,7 +223,10 @@ class Encoder:
 
     def _own(self, adapter: Path) -> Any:
         """A model that encodes queries alone."""
-        model = self._load(adapter)
+        try:
+            model = self._load(adapter)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise WeightsError(f"{adapter} holds no encoder of queries: {error}") from error
         for name in ("model_type", "hidden_size", "vocab_size"):
             if (theirs := getattr(model.config, name)) != (ours := getattr(self.config, name)):
                 raise WeightsError(f"{adapter} encodes queries with a {name} of {theirs}, items have one of {ours}")
