@@ -102,8 +102,7 @@ class HistoryFiles:
         for item in records(self.items, "items", self.items_mapping, refused):
             if isinstance(item, Item):
                 texts[item.item_id] = text(item)
-                if item.group_id:
-                    groups[item.item_id] = item.group_id
+                groups[item.item_id] = item.group_id or ""
                 if item.price:
                     prices[item.item_id] = item.price
         if not texts:
@@ -126,7 +125,7 @@ class HistoryFiles:
             )
         counts["purchases"] = kinds.pop("purchase")
         counts |= {f"other events ({kind}), left out": count for kind, count in kinds.items()}
-        return lines.orders(texts, prices, groups, counts, most)
+        return lines.orders(texts, prices, {item: group for item, group in groups.items() if group}, counts, most)
 
 
 class _Lines:
