@@ -102,7 +102,10 @@ class HistoryFiles:
         for item in records(self.items, "items", self.items_mapping, refused):
             if isinstance(item, Item):
                 texts[item.item_id] = text(item)
-                groups[item.item_id] = item.group_id or ""
+                if item.group_id:
+                    groups[item.item_id] = item.group_id
+                else:
+                    groups.pop(item.item_id, None)
                 if item.price:
                     prices[item.item_id] = item.price
         if not texts:
@@ -125,7 +128,7 @@ class HistoryFiles:
             )
         counts["purchases"] = kinds.pop("purchase")
         counts |= {f"other events ({kind}), left out": count for kind, count in kinds.items()}
-        return lines.orders(texts, prices, {item: group for item, group in groups.items() if group}, counts, most)
+        return lines.orders(texts, prices, groups, counts, most)
 
 
 class _Lines:
