@@ -210,9 +210,8 @@ class Encoder:
     def _load(self, folder: Path) -> Any:
         model: Any = load(folder, self.dtype, self._filed)
         if model.config.model_type not in KINDS:
-            raise WeightsError(
-                f"{self.weights} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}"
-            )
+            name = self.weights if folder == self.folder else folder
+            raise WeightsError(f"{name} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}")
         return model.to(self.device)
 
     def _adapted(self, adapter: Path, engine: EngineName) -> Reader:

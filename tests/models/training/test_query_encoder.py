@@ -58,7 +58,14 @@ def test_layers_that_are_not_there_are_refused(encoder: Encoder, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("num_hidden_layers", 3), ("vocab_size", 100), ("num_attention_heads", 7), ("damaged", "{")]
+    ("name", "value"),
+    [
+        ("num_hidden_layers", 3),
+        ("vocab_size", 100),
+        ("num_attention_heads", 7),
+        ("model_type", "roberta"),
+        ("damaged", "{"),
+    ],
 )
 def test_an_encoder_of_queries_that_is_not_whole_is_refused(tmp_path: Path, name: str, value: Any) -> None:
     fresh_bert(PACKAGED).save_pretrained(tmp_path)
@@ -69,7 +76,7 @@ def test_an_encoder_of_queries_that_is_not_whole_is_refused(tmp_path: Path, name
     file.write_text(json.dumps(config))
     Encoder(adapter=tmp_path)
     file.write_text(value if name == "damaged" else json.dumps(config | {name: value}))
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=re.escape(str(tmp_path))):
         Encoder(adapter=tmp_path)
 
 
