@@ -41,6 +41,9 @@ _REMEMBERED = 2_000
 _LONGEST = 500
 """Letters of a sentence that patterns are tried on: time grows with a power of it, and anybody may write to a topic."""
 
+_WHOLE = 10_000
+"""Letters of a text that is translated at all: what was found is remembered."""
+
 
 def preferred(tags: str) -> Language | None:
     """The first language of a header ``Accept-Language``, or of a single tag, that there is; None where there is none.
@@ -113,7 +116,7 @@ class Translations:
     def chinese(self, english: Text) -> str | None:
         """In Chinese, or None. Of several sentences one is enough, since errors quote what others say."""
         if not isinstance(english, Message):
-            return self._found(english)
+            return self._found(english) if len(english) <= _WHOLE else None
         if (said := self.words.get(english.text)) is None:
             return None
         texts = {name: one for name, one in english.values.items() if isinstance(one, str | Message)}

@@ -94,7 +94,7 @@ def load(folder: Path, dtype: torch.dtype, filed: bool) -> Any:
     Raises
     ------
     WeightsError
-        When the table is not there, or other weights do not fit the configuration.
+        When the table is not there, or other weights are not or do not fit the configuration.
     """
     from transformers import AutoConfig, AutoModel
 
@@ -115,6 +115,9 @@ def load(folder: Path, dtype: torch.dtype, filed: bool) -> Any:
             ignore_mismatched_sizes=filed,
             output_loading_info=True,
         )
+    missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise WeightsError(f"{folder} lacks weights that its config.json says it has: {missing[0]}")
     model.pooler = None
     if filed:
         wrong = sorted(name for name, *_ in loaded["mismatched_keys"] if not name.endswith(_TABLE))

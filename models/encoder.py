@@ -210,9 +210,8 @@ class Encoder:
     def _load(self, folder: Path) -> Any:
         model: Any = load(folder, self.dtype, self._filed)
         if model.config.model_type not in KINDS:
-            raise WeightsError(
-                f"{self.weights} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}"
-            )
+            name = self.weights if folder == self.folder else folder
+            raise WeightsError(f"{name} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}")
         return model.to(self.device)
 
     def _adapted(self, adapter: Path, engine: EngineName) -> Reader:
@@ -223,7 +222,10 @@ class Encoder:
 
     def _own(self, adapter: Path) -> Any:
         """A model that encodes queries alone."""
-        model = self._load(adapter)
+        try:
+            model = self._load(adapter)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise WeightsError(f"{adapter} holds no encoder of queries: {error}") from error
         for name in ("model_type", "hidden_size", "vocab_size"):
             if (theirs := getattr(model.config, name)) != (ours := getattr(self.config, name)):
                 raise WeightsError(f"{adapter} encodes queries with a {name} of {theirs}, items have one of {ours}")

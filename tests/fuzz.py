@@ -35,13 +35,7 @@ def fuzz(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=INSTRUMENTED):
         test = getattr(importlib.import_module(module), function)
     with tempfile.TemporaryDirectory() as corpus:
-        limits = [
-            f"-max_total_time={seconds}",
-            "-max_len=4096",
-            "-len_control=0",
-            "-timeout=20",
-            f"-artifact_prefix={corpus}/",
-        ]
+        limits = [f"-max_total_time={seconds}", "-max_len=4096", "-len_control=0", "-timeout=20"]
         atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={corpus}/", corpus], test.hypothesis.fuzz_one_input)
         atheris.Fuzz()
 

@@ -104,6 +104,8 @@ class HistoryFiles:
                 texts[item.item_id] = text(item)
                 if item.group_id:
                     groups[item.item_id] = item.group_id
+                else:
+                    groups.pop(item.item_id, None)
                 if item.price:
                     prices[item.item_id] = item.price
         if not texts:

@@ -22,7 +22,7 @@ from models import cpu
 from models.encoder import Encoder
 from models.training.towers import fresh_bert
 from models.training.trainer import ProgressCallback
-from models.weights import quiet
+from models.weights import WeightsError, quiet
 
 MOST_TITLES = 30_000
 """Texts of items that are read beside the queries, and as many pieces of them."""
@@ -45,18 +45,11 @@ class Distillation(nn.Module):
         A BERT encoder, which stays as it is.
     kept
         The numbers of the teacher's layers that the student starts with, ascending. Its embeddings are the teacher's.
-
-    Raises
-    ------
-    ValueError
-        When there is no such layer.
     """
 
     def __init__(self, teacher: Any, kept: Sequence[int]) -> None:
         super().__init__()
         layers = teacher.encoder.layer
-        if not kept or not 0 <= kept[0] <= kept[-1] < len(layers):
-            raise ValueError(f"the encoder has {len(layers)} layers; {list(kept)} are not all among them")
         self.student: Any = deepcopy(teacher)
         self.student.encoder.layer = nn.ModuleList(deepcopy(layers[number]) for number in kept)
         self.student.config.num_hidden_layers = len(kept)
@@ -81,11 +74,18 @@ class Distillation(nn.Module):
 def spread(layers: int, of: int) -> list[int]:
     """So many layers of a model, from the first to the last, evenly.
 
+    Raises
+    ------
+    WeightsError
+        When the model has not so many.
+
     Examples
     --------
     >>> spread(3, 6), spread(1, 6), spread(6, 6)
     ([0, 2, 5], [5], [0, 1, 2, 3, 4, 5])
     """
+    if not 1 <= layers <= of:
+        raise WeightsError(f"the encoder has {of} layers: one for queries has 1 to {of} of them, not {layers}")
     return [of - 1] if layers == 1 else np.linspace(0, of - 1, layers).astype(int).tolist()
 
 
@@ -149,14 +149,20 @@ def distil(
     Returns
     -------
     The encoder whose queries the student reads, and figures: mean cosines of token states and of pooled vectors.
+
+    Raises
+    ------
+    WeightsError
+        When the teacher has not so many layers.
     """
+    kept = spread(layers, encoder.config.num_hidden_layers)
     every = sorted(set(queries))
     random.Random(seed).shuffle(every)
     aside, known = np.split(np.array(every, object), [min(HELD_OUT, len(every) // 10)])
     ids = [row for row in encoder.token_ids(texts_for(known, titles, seed), encoder.max_query_tokens) if len(row) > 2]
     torch.manual_seed(seed)
     teacher: Any = fresh_bert(encoder.weights)
-    model = Distillation(teacher, spread(layers, len(teacher.encoder.layer)))
+    model = Distillation(teacher, kept)
     _train(model, ids, folder.with_name(f"{folder.name}-run"), rate, passes, seed, bf16, bar, progress)
     shutil.rmtree(folder, ignore_errors=True)
     with quiet():

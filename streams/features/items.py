@@ -42,6 +42,9 @@ SHRINKAGE = 5.0
 BUYERS_SHRINKAGE = 10.0
 """How many buyers an item's own share of repeats needs to weigh as much as the shop's."""
 
+REUSED_AT = 10_000
+"""Groups that no item is left of, from which their places are given to others: a shop may name groups anew daily."""
+
 DAY, WEEK = 1, 2
 """Columns of demand whose order is asked for. That of a week grows from one origin for all items."""
 
@@ -105,6 +108,8 @@ class ItemStatistics:
         Whether there is any group.
     moves
         How often an item that had a place got another one.
+    reuses
+        How often places of groups that no item is left of were given to others: after it no place is what it was.
     values
         float64 [n, :data:`WIDTH`].
     prices
@@ -127,14 +132,15 @@ class ItemStatistics:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.moves = 0
+        self.moves = self.reuses = 0
         self._places: dict[str, int] = {}
         self._groups: dict[str, str] = {}
         self._group_places: dict[str, int] = {}
         self._alone: dict[str, int] = {}  # places of variants from when they were none
-        self._variants: dict[
-            int, dict[str, Floats]
-        ] = {}  # by a group's place: each one's own statistics, the best first
+        # By a group's place each variant's own statistics, the best first.
+        self._variants: dict[int, dict[str, Floats]] = {}
+        self._emptied: dict[int, str] = {}  # by its place each group that no item is left of
+        self._free: list[int] = []
         self._unsettled: set[int] = set()
         self._values, self._prices = np.zeros((64, WIDTH)), np.full(64, np.nan)
         self._of_group = np.zeros(64, np.bool_)
@@ -210,8 +216,9 @@ class ItemStatistics:
         if group:
             place = self._group_places.get(group)
             if place is None:
-                place = self._group_places[group] = self._new(item_id)
+                place = self._group_places[group] = self._free.pop() if self._free else self._new(item_id)
                 self._variants[place], self._of_group[place] = {}, True
+            self._emptied.pop(place, None)
             self._groups[item_id], self._variants[place][item_id] = group, row
             self._unsettled.add(place)
         else:
@@ -230,7 +237,10 @@ class ItemStatistics:
             return _NOTHING
         if item_id in self._groups:
             self._unsettled.add(place)
-            return self._variants[place].pop(item_id)
+            held = self._variants[place]
+            if len(held) == 1:
+                self._emptied[place] = self._groups[item_id]
+            return held.pop(item_id)
         row: Floats = self._values[place].copy()
         self._values[place], self._prices[place], self._alone[item_id] = 0.0, np.nan, place
         return row
@@ -255,6 +265,13 @@ class ItemStatistics:
             if best:
                 self.ids[place] = best[0]
         self._unsettled.clear()
+        if len(self._emptied) >= REUSED_AT:
+            for place, group in self._emptied.items():
+                del self._group_places[group]
+                self._prices[place] = np.nan
+            self._free += self._emptied
+            self._emptied.clear()
+            self.reuses += 1
 
     def variants(self, place: int) -> Sequence[str]:
         """The ids of the items at a place, the one in most demand first."""
@@ -356,9 +373,10 @@ _NOTHING = np.zeros(WIDTH)
 def _total(rows: Sequence[Floats]) -> Floats:
     """The sum of statistics of shards, or of variants, float64 [WIDTH] each; those that are none count for nothing."""
     total = np.zeros(WIDTH)
-    held = [row for row in rows if len(row) == WIDTH and np.isfinite(row).all()]
-    if held:
-        values = np.stack(held)
+    held = [row for row in rows if len(row) == WIDTH and row is not _NOTHING]
+    values = np.concatenate([*held, np.zeros(0)]).reshape(-1, WIDTH)
+    values = values[np.isfinite(values).all(1)]
+    if len(values):
         origins = values[:, ORIGINS].max(0)
         short = np.where(values[:, ORIGINS] > 0, values[:, :2] * forward(values[:, ORIGINS], _SHORT, origins), 0.0)
         total = values.sum(0)

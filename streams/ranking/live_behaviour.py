@@ -25,8 +25,8 @@ KEPT = 100_000
 """Rows of items seen together that are kept."""
 
 READ_AT_ONCE = 128
-"""Rows that are read for one batch at most: after a start, a batch must not wait for thousands. Those of one product's
-variants are read together, also where they are more."""
+"""Rows that are read for one batch, and of one product's variants, at most: after a start, or of a product with very
+many variants, a batch must not wait for thousands."""
 
 CHUNK = 2_000
 """Items whose statistics are read in one round trip."""
@@ -54,6 +54,10 @@ class CachedPairs:
         """Keep a row that was read after so many moves."""
         self._rows[place] = now_ms, moves, others, counts
 
+    def clear(self) -> None:
+        """Forget all rows: places are no longer what they were."""
+        self._rows.clear()
+
 
 class LiveBehaviour:
     """The statistics of behaviour that a worker ranks with, and their refreshing.
@@ -75,12 +79,15 @@ class LiveBehaviour:
         """Take over which items are variants of one product: what changed since the last call, all of another
         catalogue."""
         items = self.behaviour.items
+        reuses = items.reuses
         changed = catalogue.take_regrouped()
         if catalogue is not self._grouped_by:
             changed, self._grouped_by = [*items.groups, *catalogue.groups], catalogue
         for item in changed:
             items.assign(item, catalogue.groups.get(item, ""))
         items.settle()
+        if items.reuses != reuses:
+            self.pairs.clear()
 
     async def refresh(self) -> None:
         """Read the statistics of items that changed since the last call; of all items in the first one."""
@@ -103,7 +110,8 @@ class LiveBehaviour:
 
     async def read(self, wanted: Iterable[str], now_ms: int) -> None:
         """Read rows of items seen together that are not fresh, the first ones first."""
-        items, moves = self.behaviour.items, self.behaviour.items.moves
+        items = self.behaviour.items
+        moves, reuses = items.moves, items.reuses
         ids = list(dict.fromkeys(wanted))
         places: dict[int, list[str]] = {}
         for item, place in zip(ids, items.places(ids).tolist(), strict=True):
@@ -112,10 +120,10 @@ class LiveBehaviour:
         rows = 0
         for place, mine in places.items():
             if rows < READ_AT_ONCE and self.pairs.stale(place, now_ms, moves):
-                stale[place] = list(dict.fromkeys((*mine, *items.touched(place))))
+                stale[place] = list(dict.fromkeys((*mine, *items.touched(place))))[:READ_AT_ONCE]
                 rows += len(stale[place])
         found = await self.store.together([item for some in stale.values() for item in some])
-        for place, some in stale.items():
+        for place, some in stale.items() if items.reuses == reuses else ():
             names = [name for item in some for name in found[item]]
             others = items.places(names)
             counts = np.fromiter((count for item in some for count in found[item].values()), np.float64, len(names))

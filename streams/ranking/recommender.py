@@ -50,6 +50,9 @@ RANKED = 10_000
 MOST_VARIANTS = 10
 """Of so many times as many items as there may be trending ones the demand is added up by product."""
 
+MOST_RELATED = 1_000
+"""Variants of a similar shelf's item that its search looks beyond at most."""
+
 ANCHORS = 2
 """How many of a shopper's newest items are searched around, beside the centre of all."""
 
@@ -301,8 +304,8 @@ class Recommender:
             if request.query and asked in by_query:
                 context.candidates = by_query[asked]
                 continue
-            if matching is not None and context.probes:
-                near = self.catalogue.nearest(np.stack(context.probes), caps.vector, matching)
+            if context.probes and (matching is not None or self._related(request) > 1):
+                near = self._near(context)
             sources: dict[Source, Slots] = {"vector": _interleave(near), "lexical": self._lexical(request, matching)}
             by_behaviour = request.surface == "feed" and counted
             if not request.query and not by_behaviour:  # which knows what goes with all of the shopper's items
@@ -328,6 +331,29 @@ class Recommender:
         for (context, _), ranked in zip(feeds, ranking.rank([feed for _, feed in feeds]), strict=True):
             context.by_behaviour, context.candidates = ranked, ranked.candidates
 
+    def _near(self, context: _Context) -> list[Slots]:
+        """The items nearest to each of a shelf's vectors, best first; for a similar shelf other products than its own,
+        whose variants are the nearest of all."""
+        most, request, probes = self.config.candidates.vector, context.request, np.stack(context.probes)
+        count = most and most + max(0, self._related(request) - 1)
+        if context.matching is not None:
+            found = self.catalogue.nearest(probes, count, context.matching)
+        else:
+            found = self.catalogue.vectors.search(probes, count)
+        return [self._unrelated(slots, request)[:most] for slots in found]
+
+    def _related(self, request: RankRequest) -> int:
+        """How many items are variants of the product that a similar shelf is for, which is one itself."""
+        same = self.catalogue.slots([request.item_id or ""])
+        [group] = self.catalogue.group[same].tolist() or [-1]
+        count = len(same) if group < 0 else int(np.count_nonzero(self.catalogue.group == group))
+        return min(count, MOST_RELATED)
+
+    def _unrelated(self, slots: Slots, request: RankRequest) -> Slots:
+        """Some slots but those of the item that a similar shelf is for and of its variants."""
+        same = self.catalogue.slots([request.item_id or ""])
+        return slots[~(np.isin(slots, same) | self.catalogue.variants(same, slots))] if len(same) else slots
+
     def _feed(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> Feed:
         """What a feed's candidates are found by where behaviour is known."""
         request, caps, matching = context.request, self.config.candidates, context.matching
@@ -344,9 +370,11 @@ class Recommender:
         slot = self.catalogue.slot(request.item_id or "")
         if self.config.shelf.similar_within_category and slot is not None:
             category = path(self.catalogue.item(slot).category)
-            while category:  # the narrowest one that fills a shelf beside the item itself
+            related = self._related(request) > 1
+            while category:  # the narrowest one that fills a shelf beside the item itself, and its variants
                 matching = self.catalogue.matching(Filter.of({CATEGORY: category}), in_stock)
-                if matching.count > self.config.policy.length:
+                count = len(self._unrelated(matching.slots, request)) + 1 if related else matching.count
+                if count > self.config.policy.length:
                     return matching
                 category = category.rpartition(">")[0]
         return None
@@ -363,8 +391,8 @@ class Recommender:
         """The candidates, and the newest matching items in the places that are left: no item that matches is missed
         while there is room for it."""
         total = self.config.candidates.total
-        newest = matching.newest(total + 1) if len(candidates) < total else NOTHING
-        return candidates.filled(newest[~np.isin(newest, self.catalogue.slots([request.item_id or ""]))], total)
+        newest = matching.newest(total + self._related(request)) if len(candidates) < total else NOTHING
+        return candidates.filled(self._unrelated(newest, request), total)
 
     def _union(self, sources: Mapping[Source, Slots], request: RankRequest, matching: Matching | None) -> Candidates:
         shown = self.catalogue.live if matching is None else matching.mask
@@ -385,9 +413,9 @@ class Recommender:
 
     def _newest(self, request: RankRequest) -> Candidates:
         """The newest items: no source found them."""
-        slots = self.catalogue.newest(self.config.candidates.total + 1)
-        shown = self.catalogue.live[slots] & (slots != self.catalogue.slot(request.item_id or ""))
-        slots = slots[shown][: self.config.candidates.total]
+        total = self.config.candidates.total
+        slots = self.catalogue.newest(total + self._related(request))
+        slots = self._unrelated(slots[self.catalogue.live[slots]], request)[:total]
         return Candidates(slots, np.zeros(len(slots), np.uint16))
 
     def _lexical(self, request: RankRequest, matching: Matching | None) -> Slots:

@@ -142,6 +142,7 @@ def test_variants_are_bought_as_their_product_and_counted_each(tmp_path: Path) -
     events = written(tmp_path / "events.jsonl", [*lines, purchase(1, 1, hour + DAY_MS)])
     groups = {1: "cup", 2: "cup", 3: None, 4: "cup"}
     items = [{"item_id": f"i{one}", "title": f"t{one}", "group_id": group} for one, group in groups.items()]
+    items.insert(0, items[2] | {"group_id": "cup"})  # a later record takes it out
     read = HistoryFiles([events], written(tmp_path / "items.jsonl", items)).read(lambda _done, _total: None)  # type: ignore[arg-type]
     assert read.ids == ("i2", "i3"), "the size that most have bought stands for all"
     assert read.variants == (("i1", "i2"), ("i3",)) and len(read.texts) == 2

@@ -1,10 +1,14 @@
 """A smaller encoder of queries comes near the one it learns from, and changes nothing of items."""
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from models.encoder import Encoder
 from models.training.query_encoder import Distillation, compared, distil, spread
@@ -47,9 +51,38 @@ def test_with_all_layers_a_student_is_its_teacher() -> None:
     assert all(name.startswith("student.") for name, _ in model.named_parameters())
 
 
-def test_layers_that_are_not_there_are_refused() -> None:
-    with pytest.raises(ValueError, match="has 6 layers"):
-        Distillation(fresh_bert(PACKAGED), spread(7, 7))
+@pytest.mark.parametrize("layers", [0, 7, 12])
+def test_layers_that_are_not_there_are_refused(encoder: Encoder, tmp_path: Path, layers: int) -> None:
+    with pytest.raises(WeightsError, match="has 6 layers"):
+        distil(encoder, QUERIES, TITLES, tmp_path / "student", layers=layers, rate=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_hidden_layers", 3),
+        ("vocab_size", 100),
+        ("num_attention_heads", 7),
+        ("model_type", "roberta"),
+        ("damaged", "{"),
+    ],
+)
+def test_an_encoder_of_queries_that_is_not_whole_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    fresh_bert(PACKAGED).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text()) | {"num_hidden_layers": 2}
+    tensors = {key: one for key, one in load_file(tmp_path / "model.safetensors").items() if not _layer(key) > 1}
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    file.write_text(json.dumps(config))
+    Encoder(adapter=tmp_path)
+    file.write_text(value if name == "damaged" else json.dumps(config | {name: value}))
+    with pytest.raises(WeightsError, match=re.escape(str(tmp_path))):
+        Encoder(adapter=tmp_path)
+
+
+def _layer(key: str) -> int:
+    found = re.search(r"layer\.(\d+)\.", key)
+    return int(found[1]) if found else -1
 
 
 def test_an_encoder_of_another_width_does_not_read_queries(tmp_path: Path) -> None:

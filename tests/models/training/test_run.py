@@ -152,7 +152,6 @@ def test_a_head_is_trained_on_queries_read_through_an_adapter(
     head = LateInteraction.load(tmp_path / "first" / "head")
     trained = Run(adapted, configure("second"), head=head).train(examples, examples[:30])
     trained.save(tmp_path / "saved")
-    shutil.copytree(tmp_path / "first" / "adapter", tmp_path / "saved" / "adapter")
     assert gap(serve(tmp_path / "saved", examples[:30]), trained) < FLOAT
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.features.history import ShopHistory
@@ -16,6 +16,7 @@ from streams.features.items import (
     NEW,
     ORIGIN_MS,
     REPEATS,
+    REUSED_AT,
     VISITS,
     WIDTH,
     ItemStatistics,
@@ -112,9 +113,12 @@ def test_of_shoppers_who_keep_to_their_size_everything_is_equal(order: Visits) -
 groupings = st.lists(st.tuples(st.sampled_from([*"vwxyz"]), st.sampled_from(["", "g", "h"])), max_size=20)
 
 
-@settings(deadline=None)
-@given(groupings, st.lists(st.integers(0, 20), max_size=4))
-def test_items_may_change_their_group_at_any_time(steps: list[tuple[str, str]], puts: list[int]) -> None:
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(groupings, st.lists(st.integers(0, 20), max_size=4), st.sampled_from([1, REUSED_AT]))
+def test_items_may_change_their_group_at_any_time(
+    monkeypatch: pytest.MonkeyPatch, steps: list[tuple[str, str]], puts: list[int], reused_at: int
+) -> None:
+    monkeypatch.setattr("streams.features.items.REUSED_AT", reused_at)
     counted = ItemStatistics()
     counted.places([*"vwxyz"])
     for number, item in enumerate("vwxyz"):
@@ -144,6 +148,20 @@ def test_items_may_change_their_group_at_any_time(steps: list[tuple[str, str]], 
     others[[place for [place] in places]] = False
     assert not items.values[others].any(), "nothing stays where an item was"
     assert len(items) <= 5 + 2, "an item that goes to and fro takes no further room"
+
+
+def test_groups_that_are_named_anew_each_day_take_no_further_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.features.items.REUSED_AT", 3)
+    items, ids = ItemStatistics(), [*"abcd"]
+    for day in range(30):
+        for number, item in enumerate(ids):
+            items.assign(item, f"{day}-{number // 2}")
+            if not day:
+                items.put(item, [np.full(WIDTH, float(ORIGIN_MS + number))])
+        items.settle()
+        assert items.values[items.places(ids), BUYERS].tolist() == [2 * ORIGIN_MS + 1] * 2 + [2 * ORIGIN_MS + 5] * 2
+        assert items.values[:, BUYERS].sum() == 4 * ORIGIN_MS + 6, "what a place held before is gone"
+    assert len(items) <= 2 + 2 + 3 and items.reuses > 5
 
 
 def test_a_shopper_s_rows_of_one_product_are_one_row() -> None:

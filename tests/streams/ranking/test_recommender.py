@@ -190,6 +190,22 @@ def test_one_variant_of_a_product_is_shown_and_none_where_one_was_bought(
     assert hoodies(RankRequest("feed", "e", 5, "u", bought)) == []
 
 
+@pytest.mark.parametrize("within_category", [False, True])
+def test_a_similar_shelf_looks_beyond_more_variants_than_it_has_candidates(
+    catalogue: Catalog, upsert: Callable[..., Change], within_category: bool
+) -> None:
+    shirts = [Item(item_id=f"shirt-{n}", title=f"Shirt {n}", group_id="shirt", category="Wear") for n in range(12)]
+    config = StreamsConfig(
+        candidates=CandidatesConfig(vector=4, total=6),
+        shelf=ShelfConfig(similar_within_category=within_category),
+        policy=PolicyConfig(length=3),
+    )
+    catalogue.apply([upsert(item) for item in shirts])
+    catalogue.commit()
+    found = shown(shelf(made_for(catalogue, config), RankRequest("similar", "e", 5, item_id="shirt-3")))
+    assert len(found) == 3 and set(found) <= set(TITLES), "nor are variants the newest items that fill a shelf"
+
+
 def test_items_out_of_stock_or_deleted_are_never_shown(
     catalogue: Catalog, recommender: Recommender, upsert: Callable[..., Change]
 ) -> None:

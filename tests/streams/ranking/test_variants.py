@@ -22,7 +22,7 @@ from streams.features.history import ShopHistory
 from streams.features.items import DAY_MS
 from streams.features.trending import Trending
 from streams.ranking.feeds import own_items
-from streams.ranking.live_behaviour import LiveBehaviour
+from streams.ranking.live_behaviour import READ_AT_ONCE, LiveBehaviour
 from streams.ranking.recommender import RankRequest, Recommender, anchors, remembered_items
 from streams.redis.connection import connect
 from streams.redis.store import StateStore
@@ -199,6 +199,48 @@ def test_items_that_are_regrouped_while_a_worker_runs_take_their_counts_along(
         worker.catalogue.apply([upsert(one) for one in alone])
         last = await worker.shelf("feed", "u", 1)
         assert hoodies(last) == hoodies(first) and buyers(SIZES[0]) == 1 and buyers(LAST) == 0
+
+    on(redis_db, shop, work)
+
+
+def test_rows_of_places_that_were_given_to_others_are_forgotten(
+    redis_db: str, shop: Catalog, upsert: Callable[..., Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.features.items.REUSED_AT", 1)
+
+    async def work(worker: Worker) -> None:
+        await worker.take(*with_pads(SIZES[:2]))
+        await worker.shelf("similar", item_id=LAST)
+        [place] = worker.behaviour.items.places([LAST])
+        assert len(worker.live.pairs.row(place)[0]) == 1
+        worker.catalogue.apply([upsert(msgspec.structs.replace(hoodie(size), group_id="new")) for size in SIZES])
+        worker.live.group(worker.catalogue)
+        worker.catalogue.apply([upsert(Item(item_id="usb", title="USB cable", group_id="cables"))])
+        worker.live.group(worker.catalogue)
+        assert worker.behaviour.items.places(["usb"]) == [place] and not len(worker.live.pairs.row(place)[0])
+
+    on(redis_db, shop, work)
+
+
+def test_of_a_product_with_very_many_variants_some_rows_are_read(redis_db: str, shop: Catalog) -> None:
+    sizes = [f"shirt-{number}" for number in range(READ_AT_ONCE + 20)]
+
+    async def work(worker: Worker) -> None:
+        asked, read = list[int](), worker.store.together
+
+        async def counted(ids: Sequence[str]) -> Any:
+            asked.append(len(ids))
+            return await read(ids)
+
+        worker.store.together = counted  # type: ignore[method-assign,assignment]
+        for size in sizes:
+            worker.behaviour.items.assign(size, "shirt")
+        await worker.take(*with_pads(sizes))
+        await worker.live.refresh()
+        await worker.live.read([sizes[-1]], 1)
+        assert asked == [READ_AT_ONCE]
+        _, counts = worker.live.pairs.row(int(worker.behaviour.items.places(sizes[:1])[0]))
+        assert len(counts) == 1
 
     on(redis_db, shop, work)
 
