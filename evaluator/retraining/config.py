@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evaluator.gate.config import GateConfig
 from evaluator.rollout.config import RolloutConfig
-from models.training.method import Method
+from models.training.method import Update
 from streams.config import TEN_YEARS_S, Config, Count, RoleConfig, Seconds, StreamsConfig
 
 
@@ -97,7 +97,7 @@ class LearningConfig(RoleConfig):
 
     group: str = "liveshelf-trainer"
     folder: str = ".liveshelf/learning"
-    method: Method = "head"
+    method: Update = "head"
     epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
     window_s: Seconds = 14 * 86_400.0
     most_examples: Count = 100_000

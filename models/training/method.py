@@ -2,4 +2,7 @@
 
 from typing import Literal
 
-Method = Literal["head", "lora", "adalora", "prefix", "adapter", "full", "query_encoder", "cross_encoder"]
+Update = Literal["head", "lora", "adalora", "prefix", "adapter", "full", "cross_encoder"]
+"""Those that a running shop trains by again and again."""
+
+Method = Literal[Update, "query_encoder"]
