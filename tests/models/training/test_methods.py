@@ -61,9 +61,10 @@ def test_the_full_methods_take_the_encoder_itself(method: Method) -> None:
     assert all(weights.requires_grad for weights in bert.parameters())
 
 
-def test_the_head_alone_adapts_nothing() -> None:
+@pytest.mark.parametrize("method", ["head", "query_encoder"])
+def test_the_head_alone_adapts_nothing(method: Method) -> None:
     with pytest.raises(ValueError, match="trains no encoder"):
-        adapt(small_bert(), "head", 10)
+        adapt(small_bert(), method, 10)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 10, 11, 200, 5_000])
@@ -97,6 +98,7 @@ def test_every_trained_parameter_has_one_rate_and_vectors_do_not_decay(tower: st
 
 def test_recipes_say_what_they_train() -> None:
     for method, recipe in RECIPES.items():
-        assert recipe.trains_queries == (method != "head") == (recipe.rate > 0)
+        assert recipe.trains_queries == (method not in {"head", "query_encoder"})
+        assert (recipe.rate > 0) == (method != "head")  # a smaller encoder is trained before the head
         assert recipe.trains_items == (method in {"full", "cross_encoder"})
         assert recipe.head_rate > 0 and recipe.epochs >= 1 and recipe.contexts >= 1
