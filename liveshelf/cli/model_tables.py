@@ -14,7 +14,11 @@ from models.store.difference import Change, Difference
 from models.store.experiments import Ended, FinishedExperiment
 from models.store.manifest import Manifest
 
-SHOWN_METRICS = 3
+TELLING = ("log_loss", "ndcg_10", "ndcg_20_all", "spearman")
+"""Metrics by how much they say of a version."""
+
+TIME = len("20261130-221150")
+"""Of an id its time, by which it is found as well."""
 
 ENDED: dict[Ended, str] = {
     "promoted": "promoted",
@@ -33,17 +37,29 @@ Slots = Mapping[str, Mapping[str, float]]
 
 
 def listing(manifests: Sequence[Manifest], slots: Slots, metrics: Sequence[str] | None) -> Table:
-    """One row for each version, in the order given; without chosen metrics, the first few of the first version."""
-    chosen = list(metrics or sorted(manifests[0].metrics if manifests else ())[:SHOWN_METRICS])
-    table = Table("id", "slot", "method", "parent", title="Versions")
+    """One row for each version, in the order given; without chosen metrics, the best known one of the first version.
+    Ids are whole on any terminal, since other commands need them; they name the method, and parents by their time."""
+    chosen = list(metrics or _telling(manifests))
+    parents = any(one.parent for one in manifests)
+    table = Table(title="Versions")
+    table.add_column("id", no_wrap=True, min_width=max((len(one.id) for one in manifests), default=2))
+    for name in ("slot", *(["parent"] if parents else [])):
+        table.add_column(name)
     for name in ("examples", *chosen, "size", "age"):
         table.add_column(name, justify="right")
     for one in manifests:
         figures = [number(one.metrics.get(name)) for name in chosen]
         age = ago(time.time() - one.created_at.timestamp())
-        names = [one.id, places(slots.get(one.id, {})), one.method, one.parent or ""]
+        parent = [(one.parent or "")[:TIME]] if parents else []
+        names = [one.id, places(slots.get(one.id, {})), *parent]
         _row(table, *names, f"{one.data.examples:,}", *figures, size(one.bytes), age)
     return table
+
+
+def _telling(manifests: Sequence[Manifest]) -> list[str]:
+    """The metric that says most of the first version."""
+    there = manifests[0].metrics if manifests else {}
+    return [*(name for name in TELLING if name in there), *sorted(there)][:1]
 
 
 def page(one: Manifest, slots: Slots) -> list[Table]:

@@ -60,7 +60,7 @@ class DuplicateFilter:
     [False, False, True, False]
     """
 
-    def __init__(self, capacity: int = 1_000_000) -> None:
+    def __init__(self, capacity: int = 500_000) -> None:
         self.capacity = capacity
         self._seen: dict[Hashable, Hashable] = {}
 
