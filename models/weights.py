@@ -94,7 +94,7 @@ def version(name: str = PACKAGED) -> str:
 def fingerprint(folder: Path) -> str:
     """Eight hex digits of a hash over those files of a model folder that decide what the model computes."""
     digest = hashlib.blake2b(digest_size=4)
-    patterns = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors")
+    patterns = ("config.json", "adapter_config.json", "tokenizer.json", "vocab.txt", "*.safetensors")
     for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
         digest.update(file.name.encode())
         with file.open("rb") as stream:

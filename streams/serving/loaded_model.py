@@ -7,6 +7,7 @@ Knows the models and their store; nothing of Kafka, nor of when one loaded model
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from models import check
 from models.conventions import conventions
@@ -16,7 +17,7 @@ from models.scorer import Scorer
 from models.store import ModelStore, StoreError
 from models.store.errors import transient
 from models.store.parts import Parts, parts
-from models.weights import WeightsError, require_finite, resolve
+from models.weights import WeightsError, fingerprint, require_finite, resolve
 from streams.catalog.catalog import Catalog
 from streams.config import ModelConfig
 from streams.ranking.context import Queries
@@ -149,9 +150,18 @@ def examine(version: str, model: ModelConfig, champion: str | None = None) -> No
 def _same_encoder(loaded: LoadedModel, chosen: Parts) -> bool:
     """Whether a loaded model's encoder is the one that these parts need."""
     own, encoder = loaded.parts, loaded.encoder
-    return (own.weights, own.adapter) == (chosen.weights, chosen.adapter) and (
-        conventions(chosen.weights, encoder.folder, chosen.said) == encoder.conventions
+    return (
+        own.weights == chosen.weights
+        and _same_queries(encoder, chosen.adapter)
+        and conventions(chosen.weights, encoder.folder, chosen.said) == encoder.conventions
     )
+
+
+def _same_queries(encoder: Encoder, adapter: Path | None) -> bool:
+    """Whether an encoder's queries are encoded by an adapter, or by an equal one: an update of the head copies it."""
+    if encoder.adapter is None or adapter is None:
+        return encoder.adapter is adapter
+    return encoder.adapter == adapter or encoder.query_version.endswith(f"+{fingerprint(adapter)}")
 
 
 def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:

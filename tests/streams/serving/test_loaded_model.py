@@ -11,6 +11,8 @@ from models.conventions import PRESETS
 from models.late_interaction import HeadConfig, LateInteraction
 from models.store import Data, Description, Manifest, ModelStore, StoreError
 from models.store.slots import CHALLENGER
+from models.training.query_encoder import Distillation
+from models.training.towers import fresh_bert
 from models.weights import PACKAGED, WeightsError, fingerprint, resolve
 from streams.config import ModelConfig
 from streams.serving.loaded_model import examine, fetch, load
@@ -137,6 +139,22 @@ def test_editions_share_an_encoder_its_items_and_its_queries(model: ModelConfig,
     made = load(fetch(put(model, tmp_path / "one").id, model), model, [untrained])
     assert made.encoder is untrained.encoder and made.catalogue is untrained.catalogue
     assert made.queries is untrained.queries and made.scorer is not untrained.scorer
+
+
+def test_versions_share_a_smaller_encoder_of_queries_that_an_update_of_the_head_copied(
+    model: ModelConfig, tmp_path: Path
+) -> None:
+    loaded = []
+    for number, last in enumerate((5, 5, 4)):
+        student = Distillation(fresh_bert(PACKAGED), [0, last]).student
+        student.save_pretrained(tmp_path / f"{number}" / "query_encoder")
+        made = put(model, tmp_path / f"{number}", notes=f"{number}")
+        loaded.append(load(fetch(made.id, model), model, loaded))
+    one, again, other = loaded
+    assert again.parts.adapter != one.parts.adapter
+    assert again.encoder is one.encoder and again.queries is one.queries
+    assert other.encoder is not one.encoder and other.queries is not one.queries
+    assert other.catalogue is one.catalogue, "items are encoded alike"
 
 
 def spoiled(how: str) -> LateInteraction:
