@@ -88,13 +88,7 @@ def ask(frontend: Frontend, live: AsWorker, shop: Shop, first: int, offline: Off
         for order, feed in zip(orders, lying, strict=True):
             visited = frontend.visit(order.shopper, order.ts)
             old = offline.ask(order, shop.orders[:first], asked)
-            feeds = {
-                "live, as it lies": [item.item_id for item in feed.items] if feed else [],
-                "live, after a visit": [item.item_id for item in visited.items],
-                **runner.run(live.feeds(order)),
-            }
-            for name, items in feeds.items():
-                asked.add(name, np.array([int(item) for item in items], np.int64), old)
+            asked.add_feeds(feed, visited, runner.run(live.feeds(order)), old)
         runner.run(live.store.client.aclose())
     return asked
 
@@ -107,7 +101,7 @@ def main(
     customers: Annotated[int, typer.Option(min=2, help="Shoppers that are asked for.")] = 500,
     version: Annotated[Version, typer.Option(help="The ranker.")] = "packaged",
 ) -> None:
-    """Send, read, compare; a quarter of an hour."""
+    """Send, read, compare; half an hour."""
     console, began, cut = Console(stderr=True), time.monotonic(), epoch_ms(until)
     history = read(data or data_folder() / PURCHASES)
     before, fortnight = with_fortnight(history, cut, customers)

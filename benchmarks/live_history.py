@@ -438,6 +438,18 @@ class Asked:
         """A feed's items, best first."""
         self.rankings[name].append(Ranked(places, places[~old[places]]))
 
+    def add_feeds(
+        self, lying: Shelf | None, visited: Shelf, made: Mapping[str, Sequence[str]], old: np.ndarray
+    ) -> None:
+        """A shopper's feeds as they were read from Redis, and others that were made from it, by name."""
+        feeds = {
+            "live, as it lies": [item.item_id for item in lying.items] if lying else [],
+            "live, after a visit": [item.item_id for item in visited.items],
+            **made,
+        }
+        for name, items in feeds.items():
+            self.add(name, np.array([int(item) for item in items], np.int64), old)
+
 
 class Offline:
     """The offline replay, and what it and simple systems say to orders that are asked for."""
@@ -608,13 +620,7 @@ class Course:
         self.live.follow(self.frontend.on_sale)
         run(self.live.refresh())
         old = self.offline.ask(order, self.shop.orders[:number], self.asked)
-        feeds = {
-            "live, as it lies": [item.item_id for item in lying.items] if lying else [],
-            "live, after a visit": [item.item_id for item in visited.items],
-            **run(self.live.feeds(order)),
-        }
-        for name, items in feeds.items():
-            self.asked.add(name, np.array([int(item) for item in items], np.int64), old)
+        self.asked.add_feeds(lying, visited, run(self.live.feeds(order)), old)
         if lying is not None:
             self.asked.ages_h.append((order.ts - lying.event_ts) / 3_600_000)
 

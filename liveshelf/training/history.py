@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+from evaluator.retraining.item_model import product
 from liveshelf.terminal import add_row
 from liveshelf.training.data import records
 from models.training.examples import ExamplesError
@@ -187,8 +188,7 @@ class _Lines:
     def _products(self, groups: Mapping[str, str]) -> npt.NDArray[np.int64]:
         """Of each item the number of its product."""
         numbers: dict[tuple[bool, str], int] = {}
-        keys = ((item in groups, groups.get(item, item)) for item in self.items)
-        return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+        return np.array([numbers.setdefault(product(item, groups), len(numbers)) for item in self.items])
 
     def _chosen(
         self,

@@ -18,8 +18,7 @@ from torch import nn
 from torch.nn.functional import normalize
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from models import cpu
-from models.encoder import Encoder
+from models.encoder import Encoder, choose_device, choose_dtype
 from models.training.towers import fresh_bert
 from models.training.trainer import ProgressCallback
 from models.weights import WeightsError, quiet
@@ -195,7 +194,7 @@ def _train(
     progress: Callable[[float], None] | None,
 ) -> None:
     on_cpu = not torch.cuda.is_available()
-    native = "bfloat16" in cpu.features() if on_cpu else torch.cuda.is_bf16_supported()
+    native = choose_dtype("auto", choose_device("auto")) is torch.bfloat16
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=passes,

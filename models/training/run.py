@@ -20,10 +20,9 @@ from accelerate import PartialState
 from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
-from models import cpu
 from models.conventions import PLAIN
 from models.encoded import fold
-from models.encoder import Encoder
+from models.encoder import Encoder, choose_device, choose_dtype
 from models.late_interaction import HeadConfig, LateInteraction
 from models.scorer import Floats
 from models.training import calibration
@@ -268,7 +267,7 @@ class Run:
             self.recipe.head_rate if config.head_rate is None else config.head_rate,
         )
         on_cpu = not torch.cuda.is_available()
-        native = "bfloat16" in cpu.features() if on_cpu else torch.cuda.is_bf16_supported()
+        native = choose_dtype("auto", choose_device("auto")) is torch.bfloat16
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.folder / "logs")
         arguments = TrainingArguments(
             output_dir=str(config.folder),
