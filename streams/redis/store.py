@@ -104,7 +104,7 @@ class StateStore:
         *,
         kept: bool = True,
     ) -> tuple[dict[str, memory.Shopper], memory.Uncounted]:
-        """Add events to their shoppers' past and return it, in one round trip with a script for each shard; with how many
+        """Add events to their shoppers' past and return it, by a script for each shard in one round trip; with how many
         acts count for nothing.
 
         Parameters
@@ -133,7 +133,9 @@ class StateStore:
         ]
 
         def new(shopper: str) -> tuple[str, int, list[Any]]:
-            more = (packed_bytes(one if isinstance(one, bytes) else str(one).encode()) for one in brought.get(shopper, ()))
+            more = (
+                packed_bytes(one if isinstance(one, bytes) else str(one).encode()) for one in brought.get(shopper, ())
+            )
             return (
                 escape(shopper),
                 self.marked_s if shopper in bots else 0,
