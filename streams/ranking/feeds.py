@@ -20,7 +20,7 @@ from streams.features.items import DAY_MS, ItemStatistics
 from streams.features.own import ROW, OwnItems, own_variants
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
-from streams.ranking.candidates import Candidates, Source, union
+from streams.ranking.candidates import Candidates, Source, unions
 from streams.ranking.context import Queries
 
 BY_BEHAVIOUR: tuple[Source, ...] = ("own", "linear", "together", "week", "day", "new")
@@ -308,7 +308,7 @@ class Feeds:
                 mine = self._fronts(mine[mine >= 0], feed)
                 name: Source = source  # type: ignore[assignment]
                 sources[name] = mine if feed.matching is None else feed.matching.keep(mine)[: limits[source]]
-            merged = union(sources, self.caps, total=MOST)
+            [merged] = unions([sources], self.caps, total=MOST)
             if feed.matching is not None:
                 newest = self._fronts(feed.matching.newest(self.caps.total), feed)
                 merged = merged.filled(newest, self.caps.total)

@@ -7,6 +7,7 @@ Knows nothing of Kafka or Redis.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -28,11 +29,11 @@ from streams.features.trending import Trending
 from streams.ranking import reasons
 from streams.ranking.alignment import Alignment
 from streams.ranking.assignment import CHAMPION, SHARED
-from streams.ranking.candidates import Candidates, Source, distinct, source_names, union
+from streams.ranking.candidates import Candidates, Source, distinct, source_names, unions
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
-from streams.ranking.policy import PolicyContext, Ranking, pipeline
+from streams.ranking.policy import Facts, Ranking, Rankings, pipeline
 from streams.ranking.ranked_rows import ranked_rows
 from streams.redis import keys
 
@@ -107,6 +108,19 @@ class RankResult:
     broken: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a shelf shows, place by place: ids, of each of the first three intents the probabilities, utilities,
+    propensities, demand, and the names of the sources; rounded as records have them."""
+
+    ids: list[str]
+    chances: list[list[float]]
+    worth: list[float]
+    propensities: list[float]
+    popularity: list[float]
+    sources: list[str]
+
+
 @dataclass(slots=True)
 class _Context:
     """A request, with the vectors that its candidates are found and scored by.
@@ -114,9 +128,8 @@ class _Context:
     ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
     are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
-    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and
-    the ids of these, and by intent their first three probabilities. ``not_again`` are the slots that it may not offer
-    again.
+    what the policy made of the candidates, and ``shown`` is what the record says of these. ``not_again`` are the slots
+    that it may not offer again.
     """
 
     request: RankRequest
@@ -133,9 +146,7 @@ class _Context:
     identity: str = ""
     not_again: Slots = field(default_factory=lambda: NOTHING)
     kept: Ranking | None = None
-    rows: list[int] = field(default_factory=list)
-    items: list[str] = field(default_factory=list)
-    chances: list[list[float]] = field(default_factory=list)
+    shown: Shown | None = None
 
 
 class Recommender:
@@ -201,7 +212,7 @@ class Recommender:
         self.queries.update(wanted)
         lap("encode")
         self._alignment.look_again()
-        contexts = [self._context(request) for request in requests]
+        contexts = self._contexts(requests)
         self._find(contexts, together, now_ms)
         lap("candidates")
         probabilities = self.scorer.score([self._score_request(context) for context in contexts])
@@ -272,21 +283,28 @@ class Recommender:
         found[some] = np.bincount(group[some], values[some])[group[some]]
         return found
 
-    def _context(self, request: RankRequest) -> _Context:
-        catalogue = self.catalogue
-        if request.surface == "similar":
-            past = Past((request.item_id or "",), (), (1.0,))
-        else:
-            past = Past.of(request.shopper, self.config.worker, without=request.query)
-        rows, weights, places = vectors(past, catalogue, self.queries)
+    def _contexts(self, requests: Sequence[RankRequest]) -> list[_Context]:
+        pasts = [
+            Past((request.item_id or "",), (), (1.0,))
+            if request.surface == "similar"
+            else Past.of(request.shopper, self.config.worker, without=request.query)
+            for request in requests
+        ]
+        found = vectors(pasts, self.catalogue, self.queries)
+        return [
+            _Context(request, past, *of, self._probes(request, *of[:2]), self._matching(request))
+            for request, past, of in zip(requests, pasts, found, strict=True)
+        ]
+
+    def _probes(self, request: RankRequest, rows: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+        """What a shelf's candidates are near to: vectors [D], all finite, as an index searches no others."""
         if request.query:
             probes = [self.queries.get(request.query).encoded.pooled]
         elif len(rows) > 1:
             probes = [centre(rows, weights), *rows[:ANCHORS]]
         else:
             probes = list(rows)
-        probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index searches finite vectors only
-        return _Context(request, past, rows, weights, places, probes, self._matching(request))
+        return [probe for probe in probes if np.isfinite(probe).all()]
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
@@ -294,15 +312,14 @@ class Recommender:
         found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
         trending = self._trending(now_ms)
         counted = bool(self.behaviour.items.known.any())
-        by_query: dict[tuple[str, Filter], Candidates] = {}
+        by_query: dict[tuple[str, Filter], _Context] = {}
         feeds: list[tuple[_Context, Feed]] = []
+        others: list[tuple[_Context, dict[Source, Slots]]] = []
         for context in contexts:
             request = context.request
             matching = context.matching
             near = [next(found, NOTHING) for _ in context.probes] if matching is None else []
-            asked = request.query or "", request.filter
-            if request.query and asked in by_query:
-                context.candidates = by_query[asked]
+            if request.query and by_query.setdefault((request.query, request.filter), context) is not context:
                 continue
             if context.probes and (matching is not None or self._related(request) > 1):
                 near = self._near(context)
@@ -318,15 +335,12 @@ class Recommender:
                 sources["trending"] = self._in_demand(matching)
             if by_behaviour:
                 feeds.append((context, self._feed(context, sources, now_ms)))
-                continue
-            candidates = self._union(sources, request, matching)
-            if matching is not None:
-                candidates = self._filled(candidates, request, matching)
-            elif not len(candidates):
-                candidates = self._newest(request)
-            context.candidates = candidates
-            if request.query:
-                by_query[asked] = candidates
+            else:
+                others.append((context, sources))
+        self._merge(others)
+        for context in contexts:
+            if context.request.query:
+                context.candidates = by_query[context.request.query, context.request.filter].candidates
         ranking = Feeds(self._alignment, self.behaviour, self.feeds, self.queries, caps)
         for (context, _), ranked in zip(feeds, ranking.rank([feed for _, feed in feeds]), strict=True):
             context.by_behaviour, context.candidates = ranked, ranked.candidates
@@ -394,16 +408,29 @@ class Recommender:
         newest = matching.newest(total + self._related(request)) if len(candidates) < total else NOTHING
         return candidates.filled(self._unrelated(newest, request), total)
 
-    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, matching: Matching | None) -> Candidates:
+    def _merge(self, found: Sequence[tuple[_Context, dict[Source, Slots]]]) -> None:
+        """Merge what each shelf's sources found, but those of feeds by behaviour."""
+        shown = [self._shown(context, sources) for context, sources in found]
+        same = [self.catalogue.slots([context.request.item_id or ""]) for context, _ in found]
+        merged = unions(shown, self.config.candidates, same)
+        for (context, _), candidates, own in zip(found, merged, same, strict=True):
+            kept = candidates.keep(~self.catalogue.variants(own, candidates.slots)) if len(own) else candidates
+            if context.matching is not None:
+                kept = self._filled(kept, context.request, context.matching)
+            elif not len(kept):
+                kept = self._newest(context.request)
+            context.candidates = kept
+
+    def _shown(self, context: _Context, sources: Mapping[Source, Slots]) -> Mapping[Source, Slots]:
+        """What sources found and the shelf may show; of variants, but in searches, those to show."""
+        matching = context.matching
         shown = self.catalogue.live if matching is None else matching.mask
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
-        if self._alignment.grouped and not request.query:
-            mine = self._nearest_variants(live["vector"])
-            among = None if matching is None else matching.mask
-            live = {source: self._alignment.fronts(slots, mine, among) for source, slots in live.items()}
-        same = self.catalogue.slots([request.item_id or ""])
-        found = union(live, self.config.candidates, same.tolist())
-        return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
+        if not self._alignment.grouped or context.request.query:
+            return live
+        mine = self._nearest_variants(live["vector"])
+        among = None if matching is None else matching.mask
+        return {source: self._alignment.fronts(slots, mine, among) for source, slots in live.items()}
 
     def _nearest_variants(self, slots: Slots) -> dict[int, str]:
         """Of each product, by place, the first variant in stock among some slots, nearest first."""
@@ -461,35 +488,50 @@ class Recommender:
 
     def _place(self, contexts: Sequence[_Context], probabilities: Sequence[np.ndarray], now_ms: int) -> None:
         """Apply the policy, given the candidates' probabilities of each shelf."""
-        rankings, facts = [], []
-        for context, rows in zip(contexts, probabilities, strict=True):
-            request, candidates = context.request, _candidates(context)
+        if not contexts:
+            return
+        sizes = [len(rows) for rows in probabilities]
+        ends = np.cumsum(sizes)
+        slots = np.concatenate([_candidates(context).slots for context in contexts])
+        chances = np.concatenate(probabilities)
+        worth = utility(chances, self._intent_weights)
+        effects = self._effects[slots]
+        worth = np.where(worth < 0, worth / effects, worth * effects)
+        for context, size, end in zip(contexts, sizes, ends.tolist(), strict=True):
+            request = context.request
             context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
-            worth = utility(rows, self._intent_weights)
-            effects = self._effects[candidates.slots]
-            worth = np.where(worth < 0, worth / effects, worth * effects)
-            if context.by_behaviour is not None:
-                bought = len(request.shopper.bought)
-                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
             context.not_again = self._not_again(context, now_ms)
-            rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
-            facts.append(
-                PolicyContext(
-                    in_stock=self.catalogue.in_stock.__getitem__,
-                    brands=self.catalogue.brand.__getitem__,
-                    groups=self.catalogue.group.__getitem__,
-                    vectors=self.catalogue.item_store.pooled,
-                    bought=context.not_again,
-                    overlooked=self._overlooked(context, now_ms),
-                    seed=int(context.identity[:15], 16),
-                    length=self.config.policy.length,
-                )
-            )
-        for context, rows, kept in zip(contexts, probabilities, self.policy.apply(rankings, facts), strict=True):
-            row = {slot: i for i, slot in enumerate(_candidates(context).slots.tolist())}
-            context.rows = [row[slot] for slot in kept.slots.tolist()]
-            context.items = self.catalogue.ids(kept.slots)
-            context.kept, context.chances = kept, rows[context.rows, :3].T.astype(np.float64).round(4).tolist()
+            if context.by_behaviour is not None:
+                part, bought = np.s_[end - size : end], len(request.shopper.bought)
+                worth[part], context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth[part], bought)
+        sources = np.concatenate([_candidates(context).sources for context in contexts])
+        kept = self.policy.apply(
+            Rankings.of(sizes, slots, worth, sources),
+            Facts(
+                in_stock=self.catalogue.in_stock,
+                brands=self.catalogue.brand,
+                groups=self.catalogue.group,
+                vectors=self.catalogue.item_store.pooled,
+                bought=[context.not_again for context in contexts],
+                overlooked=[self._overlooked(context, now_ms) for context in contexts],
+                seeds=[int(context.identity[:15], 16) for context in contexts],
+                length=self.config.policy.length,
+            ),
+        )
+        self._show(contexts, kept, chances[(ends - sizes)[kept.shelves] + kept.rows, :3])
+
+    def _show(self, contexts: Sequence[_Context], kept: Rankings, chances: NDArray[np.float32]) -> None:
+        """Note what each shelf shows, given the probabilities of the first three intents of all, [n, 3]."""
+        ids, found = self.catalogue.ids(kept.slots), chances.T.astype(np.float64).round(4).tolist()
+        worth = kept.scores.astype(np.float64).round(5).tolist()
+        likely = kept.propensities.astype(np.float64).round(6).tolist()
+        demand = self._popularity[kept.slots].astype(np.float64).round(3).tolist()
+        sources = [source_names(mask) or "new" for mask in kept.reasons.tolist()]
+        for number, (context, (begin, end)) in enumerate(zip(contexts, pairwise(kept.starts.tolist()), strict=True)):
+            part = np.s_[begin:end]
+            context.kept = kept.shelf(number)
+            several = [column[part] for column in found]
+            context.shown = Shown(ids[part], several, worth[part], likely[part], demand[part], sources[part])
 
     def _own(self, context: _Context) -> OwnItems:
         """What a request's shopper did with each item."""
@@ -537,7 +579,7 @@ class Recommender:
         """
         by_scorer = iter(self._by_scorer([one for one in contexts if one.by_behaviour is None], together))
         shown = [
-            ShownFeed(one.by_behaviour, one.by_scorer, np.array(one.rows, np.int64), one.items, _kept(one).reasons)
+            ShownFeed(one.by_behaviour, one.by_scorer, _kept(one).rows, _shown(one).ids, _kept(one).reasons)
             for one in contexts
             if one.by_behaviour is not None and one.by_scorer is not None
         ]
@@ -565,7 +607,7 @@ class Recommender:
             return [reasons.of_sources(mask) for mask in masks]
         past = [("like", item) for item in context.past.items] + [("searched", one) for one in context.past.queries]
         return reasons.of_past(
-            context.items,
+            _shown(context).ids,
             masks,
             [past[place] for place in context.places],
             found,
@@ -578,12 +620,11 @@ class Recommender:
             return ids
         places = self._alignment.places(_kept(context).slots)
         among = np.isin(places, self.behaviour.items.find(ids))
-        return [item for item, one in zip(context.items, among.tolist(), strict=True) if one]
+        return [item for item, one in zip(_shown(context).ids, among.tolist(), strict=True) if one]
 
     def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
-        request, kept = context.request, _kept(context)
-        worth = kept.scores.astype(np.float64).round(5).tolist()
-        items = [ShelfItem(*one) for one in zip(context.items, worth, *context.chances, why, strict=True)]
+        request, shown = context.request, _shown(context)
+        items = [ShelfItem(*one) for one in zip(shown.ids, shown.worth, *shown.chances, why, strict=True)]
         shelf = Shelf(
             shelf_id=context.identity,
             surface=request.surface,
@@ -599,13 +640,13 @@ class Recommender:
             query=request.query,
             filter=request.filter.key or None,
             shelf=shelf,
-            propensities=kept.propensities.astype(np.float64).round(6).tolist(),
+            propensities=shown.propensities,
             history=list(context.past.items),
             asked=list(context.past.queries),
             weights=[round(weight, 3) for weight in context.past.weights],
-            popularity=self._popularity[kept.slots].astype(np.float64).round(3).tolist(),
+            popularity=shown.popularity,
             vector=self._vector(request),
-            sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
+            sources=shown.sources,
             renewed=bool(request.renewed_ms),
             ranked=self._ranked_rows(context),
         )
@@ -615,7 +656,7 @@ class Recommender:
             return None
         return ranked_rows(
             context.by_behaviour,
-            context.rows,
+            _kept(context).rows.tolist(),
             context.not_again,
             catalogue=self.catalogue,
             popularity=self._popularity,
@@ -662,6 +703,11 @@ def _candidates(context: _Context) -> Candidates:
 def _kept(context: _Context) -> Ranking:
     assert context.kept is not None
     return context.kept
+
+
+def _shown(context: _Context) -> Shown:
+    assert context.shown is not None
+    return context.shown
 
 
 def _interleave(lists: Sequence[Slots]) -> Slots:
