@@ -5,7 +5,7 @@ Knows nothing of Kafka or Redis.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -33,7 +33,7 @@ from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
 from streams.ranking.policy import PolicyContext, Ranking, pipeline
-from streams.ranking.ranked_rows import ranked_rows
+from streams.ranking.ranked_rows import Shown, ranked_rows
 from streams.redis import keys
 
 Surface = Literal["feed", "search", "similar", "popular"]
@@ -216,8 +216,9 @@ class Recommender:
                     context.by_behaviour = context.by_behaviour.keep(numbers)
         self._place(contexts, probabilities, now_ms)
         lap("policy")
+        ranked = iter(self._ranked_rows(contexts))
         for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
-            result.records.append(self._record(context, why, now_ms))
+            result.records.append(self._record(context, why, next(ranked) if context.by_behaviour else None, now_ms))
         self.queries.trim()
         lap("reasons")
         return result
@@ -293,7 +294,8 @@ class Recommender:
         probes = [probe for context in contexts if context.matching is None for probe in context.probes]
         found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
         trending = self._trending(now_ms)
-        counted = bool(self.behaviour.items.known.any())
+        counted = self.behaviour.items.counted
+        self._own(contexts, counted)
         by_query: dict[tuple[str, Filter], Candidates] = {}
         feeds: list[tuple[_Context, Feed]] = []
         for context in contexts:
@@ -356,11 +358,10 @@ class Recommender:
 
     def _feed(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> Feed:
         """What a feed's candidates are found by where behaviour is known."""
-        request, caps, matching = context.request, self.config.candidates, context.matching
-        shown = self.catalogue.live if matching is None else matching.mask
-        live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
+        request = context.request
         asked = request.shopper.asked[: self.config.worker.recent_queries]
-        return Feed(live, self._own(context), asked, min(request.ts, now_ms), matching)
+        assert context.own is not None
+        return Feed(sources, context.own, asked, min(request.ts, now_ms), context.matching)
 
     def _matching(self, request: RankRequest) -> Matching | None:
         """The items that a shelf may show, if not all: what its filter keeps, or those of the same category."""
@@ -462,16 +463,18 @@ class Recommender:
     def _place(self, contexts: Sequence[_Context], probabilities: Sequence[np.ndarray], now_ms: int) -> None:
         """Apply the policy, given the candidates' probabilities of each shelf."""
         rankings, facts = [], []
+        utilities = []
         for context, rows in zip(contexts, probabilities, strict=True):
-            request, candidates = context.request, _candidates(context)
-            context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
             worth = utility(rows, self._intent_weights)
-            effects = self._effects[candidates.slots]
-            worth = np.where(worth < 0, worth / effects, worth * effects)
+            effects = self._effects[_candidates(context).slots]
+            utilities.append(np.where(worth < 0, worth / effects, worth * effects))
+        orders = self._orders(contexts, utilities)
+        self._not_again(contexts, now_ms)
+        for context, utilities_of in zip(contexts, utilities, strict=True):
+            request, candidates, worth = context.request, _candidates(context), utilities_of
+            context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
             if context.by_behaviour is not None:
-                bought = len(request.shopper.bought)
-                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
-            context.not_again = self._not_again(context, now_ms)
+                worth, context.by_scorer = next(orders)
             rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
             facts.append(
                 PolicyContext(
@@ -481,7 +484,7 @@ class Recommender:
                     vectors=self.catalogue.item_store.pooled,
                     bought=context.not_again,
                     overlooked=self._overlooked(context, now_ms),
-                    seed=int(context.identity[:15], 16),
+                    seed=_seed(context),
                     length=self.config.policy.length,
                 )
             )
@@ -491,26 +494,53 @@ class Recommender:
             context.items = self.catalogue.ids(kept.slots)
             context.kept, context.chances = kept, rows[context.rows, :3].T.astype(np.float64).round(4).tolist()
 
-    def _own(self, context: _Context) -> OwnItems:
-        """What a request's shopper did with each item."""
-        if context.own is None:
-            context.own = own_items(self.behaviour.items, context.request.shopper)
-        return context.own
+    def _orders(
+        self, contexts: Sequence[_Context], utilities: Sequence[NDArray[np.float32]]
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """What each feed by behaviour is ordered by, and the scorer's part of it, float32 [n] each."""
+        feeds = [
+            (one.by_behaviour.scores, worth, len(one.request.shopper.bought))
+            for one, worth in zip(contexts, utilities, strict=True)
+            if one.by_behaviour is not None
+        ]
+        if not feeds:
+            return iter(())
+        scores, worths, bought = zip(*feeds, strict=True)
+        sizes = [len(some) for some in scores]
+        found = self.feeds.order(np.concatenate(scores), np.concatenate(worths), bought, sizes)
+        order, by_scorer = (np.split(one, np.cumsum(sizes)[:-1]) for one in found)
+        return zip(order, by_scorer, strict=True)
 
-    def _not_again(self, context: _Context, now_ms: int) -> Slots:
-        """The slots of what the shopper has bought and is not to be offered again, and of its variants."""
-        mode, shopper = self.config.policy.offer_again, context.request.shopper
-        if mode == "always" or not shopper.bought:
-            return NOTHING
-        if mode == "never":
-            bought = self.catalogue.slots(list(shopper.bought))
-        else:
-            own = self._own(context)
-            waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
-            forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
-            bought = np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
-        slots = _candidates(context).slots
-        return np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
+    def _own(self, contexts: Sequence[_Context], counted: bool) -> None:
+        """Note what the shoppers of some requests did with each item, each shopper's once."""
+        due = self.config.policy.offer_again == "due"
+        wanted = [
+            one
+            for one in contexts
+            if (counted and one.request.surface == "feed") or (due and one.request.shopper.bought)
+        ]
+        shoppers = {id(one.request.shopper): one.request.shopper for one in wanted}
+        found = own_items(self.behaviour.items, list(shoppers.values()))
+        owns = dict(zip(shoppers, found, strict=True))
+        for one in wanted:
+            one.own = owns[id(one.request.shopper)]
+
+    def _not_again(self, contexts: Sequence[_Context], now_ms: int) -> None:
+        """Note the slots of what each shopper has bought and is not to be offered again, and of its variants."""
+        mode = self.config.policy.offer_again
+        some = [one for one in contexts if mode != "always" and one.request.shopper.bought]
+        owns = [one.own for one in some if mode != "never" and one.own is not None]
+        due = iter(self.behaviour.due(owns, [min(one.request.ts, now_ms) for one in some]) if owns else ())
+        for context in some:
+            shopper, own = context.request.shopper, context.own
+            if mode == "never" or own is None:
+                bought = self.catalogue.slots(list(shopper.bought))
+            else:
+                held = self._alignment.held(own.places[~next(due)])
+                forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
+                bought = np.concatenate([held, self.catalogue.slots(list(forgotten))]) if forgotten else held
+            slots = _candidates(context).slots
+            context.not_again = np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
 
     def _overlooked(self, context: _Context, now_ms: int) -> dict[int, float]:
         """By slot, how often a feed's shopper saw an item, or a variant of it, and did not touch it since."""
@@ -537,7 +567,7 @@ class Recommender:
         """
         by_scorer = iter(self._by_scorer([one for one in contexts if one.by_behaviour is None], together))
         shown = [
-            ShownFeed(one.by_behaviour, one.by_scorer, np.array(one.rows, np.int64), one.items, _kept(one).reasons)
+            ShownFeed(one.by_behaviour, one.by_scorer, np.array(one.rows, np.int64), _kept(one).reasons)
             for one in contexts
             if one.by_behaviour is not None and one.by_scorer is not None
         ]
@@ -580,7 +610,7 @@ class Recommender:
         among = np.isin(places, self.behaviour.items.find(ids))
         return [item for item, one in zip(context.items, among.tolist(), strict=True) if one]
 
-    def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
+    def _record(self, context: _Context, why: Sequence[str], ranked: RankedRows | None, now_ms: int) -> ShelfRecord:
         request, kept = context.request, _kept(context)
         worth = kept.scores.astype(np.float64).round(5).tolist()
         items = [ShelfItem(*one) for one in zip(context.items, worth, *context.chances, why, strict=True)]
@@ -607,21 +637,17 @@ class Recommender:
             vector=self._vector(request),
             sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
             renewed=bool(request.renewed_ms),
-            ranked=self._ranked_rows(context),
+            ranked=ranked,
         )
 
-    def _ranked_rows(self, context: _Context) -> RankedRows | None:
-        if context.by_behaviour is None:
-            return None
-        return ranked_rows(
-            context.by_behaviour,
-            context.rows,
-            context.not_again,
-            catalogue=self.catalogue,
-            popularity=self._popularity,
-            bought=len(context.request.shopper.bought),
-            seed=int(context.identity[:15], 16),
-        )
+    def _ranked_rows(self, contexts: Sequence[_Context]) -> list[RankedRows]:
+        """Of each feed by behaviour what it was ranked by."""
+        shown = [
+            Shown(one.by_behaviour, one.rows, one.not_again, len(one.request.shopper.bought), _seed(one))
+            for one in contexts
+            if one.by_behaviour is not None
+        ]
+        return ranked_rows(shown, self.catalogue, self._popularity)
 
     def _vector(self, request: RankRequest) -> Vector | None:
         if not request.query:
@@ -657,6 +683,11 @@ def remembered_items(request: RankRequest, items: ItemStatistics | None = None) 
 def _candidates(context: _Context) -> Candidates:
     assert context.candidates is not None
     return context.candidates
+
+
+def _seed(context: _Context) -> int:
+    """What is drawn for a shelf is drawn again where it is made again."""
+    return int(context.identity[:15], 16)
 
 
 def _kept(context: _Context) -> Ranking:
