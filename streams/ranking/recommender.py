@@ -34,7 +34,7 @@ from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
 from streams.ranking.policy import Facts, Ranking, Rankings, pipeline
-from streams.ranking.ranked_rows import ranked_rows
+from streams.ranking.ranked_rows import Shown, ranked_rows
 from streams.redis import keys
 
 Surface = Literal["feed", "search", "similar", "popular"]
@@ -109,7 +109,7 @@ class RankResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownItems:
     """What a shelf shows, place by place: ids, of each of the first three intents the probabilities, utilities,
     propensities, demand, and the names of the sources; rounded as records have them."""
 
@@ -146,7 +146,7 @@ class _Context:
     identity: str = ""
     not_again: Slots = field(default_factory=lambda: NOTHING)
     kept: Ranking | None = None
-    shown: Shown | None = None
+    shown: ShownItems | None = None
 
 
 class Recommender:
@@ -227,8 +227,9 @@ class Recommender:
                     context.by_behaviour = context.by_behaviour.keep(numbers)
         self._place(contexts, probabilities, now_ms)
         lap("policy")
+        ranked = iter(self._ranked_rows(contexts))
         for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
-            result.records.append(self._record(context, why, now_ms))
+            result.records.append(self._record(context, why, next(ranked) if context.by_behaviour else None, now_ms))
         self.queries.trim()
         lap("reasons")
         return result
@@ -311,7 +312,8 @@ class Recommender:
         probes = [probe for context in contexts if context.matching is None for probe in context.probes]
         found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
         trending = self._trending(now_ms)
-        counted = bool(self.behaviour.items.known.any())
+        counted = self.behaviour.items.counted
+        self._own(contexts, counted)
         by_query: dict[tuple[str, Filter], _Context] = {}
         feeds: list[tuple[_Context, Feed]] = []
         others: list[tuple[_Context, dict[Source, Slots]]] = []
@@ -370,11 +372,10 @@ class Recommender:
 
     def _feed(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> Feed:
         """What a feed's candidates are found by where behaviour is known."""
-        request, caps, matching = context.request, self.config.candidates, context.matching
-        shown = self.catalogue.live if matching is None else matching.mask
-        live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
+        request = context.request
         asked = request.shopper.asked[: self.config.worker.recent_queries]
-        return Feed(live, self._own(context), asked, min(request.ts, now_ms), matching)
+        assert context.own is not None
+        return Feed(sources, context.own, asked, min(request.ts, now_ms), context.matching)
 
     def _matching(self, request: RankRequest) -> Matching | None:
         """The items that a shelf may show, if not all: what its filter keeps, or those of the same category."""
@@ -497,13 +498,11 @@ class Recommender:
         worth = utility(chances, self._intent_weights)
         effects = self._effects[slots]
         worth = np.where(worth < 0, worth / effects, worth * effects)
-        for context, size, end in zip(contexts, sizes, ends.tolist(), strict=True):
+        self._order(contexts, worth, np.repeat([one.by_behaviour is not None for one in contexts], sizes))
+        self._not_again(contexts, now_ms)
+        for context in contexts:
             request = context.request
             context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
-            context.not_again = self._not_again(context, now_ms)
-            if context.by_behaviour is not None:
-                part, bought = np.s_[end - size : end], len(request.shopper.bought)
-                worth[part], context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth[part], bought)
         sources = np.concatenate([_candidates(context).sources for context in contexts])
         kept = self.policy.apply(
             Rankings.of(sizes, slots, worth, sources),
@@ -514,7 +513,7 @@ class Recommender:
                 vectors=self.catalogue.item_store.pooled,
                 bought=[context.not_again for context in contexts],
                 overlooked=[self._overlooked(context, now_ms) for context in contexts],
-                seeds=[int(context.identity[:15], 16) for context in contexts],
+                seeds=[_seed(context) for context in contexts],
                 length=self.config.policy.length,
             ),
         )
@@ -531,28 +530,51 @@ class Recommender:
             part = np.s_[begin:end]
             context.kept = kept.shelf(number)
             several = [column[part] for column in found]
-            context.shown = Shown(ids[part], several, worth[part], likely[part], demand[part], sources[part])
+            context.shown = ShownItems(ids[part], several, worth[part], likely[part], demand[part], sources[part])
 
-    def _own(self, context: _Context) -> OwnItems:
-        """What a request's shopper did with each item."""
-        if context.own is None:
-            context.own = own_items(self.behaviour.items, context.request.shopper)
-        return context.own
+    def _order(self, contexts: Sequence[_Context], worth: NDArray[np.float32], of_feeds: NDArray[np.bool_]) -> None:
+        """Replace the utilities of feeds by behaviour by what they are ordered by, and note the scorer's part of it;
+        ``of_feeds`` says which of all candidates are theirs, bool [n]."""
+        feeds = [(one, one.by_behaviour.scores) for one in contexts if one.by_behaviour is not None]
+        if not feeds:
+            return
+        sizes = [len(scores) for _, scores in feeds]
+        bought = [len(one.request.shopper.bought) for one, _ in feeds]
+        by_behaviour = np.concatenate([scores for _, scores in feeds])
+        worth[of_feeds], by_scorer = self.feeds.order(by_behaviour, worth[of_feeds], bought, sizes)
+        for (context, _), own in zip(feeds, np.split(by_scorer, np.cumsum(sizes)[:-1]), strict=True):
+            context.by_scorer = own
 
-    def _not_again(self, context: _Context, now_ms: int) -> Slots:
-        """The slots of what the shopper has bought and is not to be offered again, and of its variants."""
-        mode, shopper = self.config.policy.offer_again, context.request.shopper
-        if mode == "always" or not shopper.bought:
-            return NOTHING
-        if mode == "never":
-            bought = self.catalogue.slots(list(shopper.bought))
-        else:
-            own = self._own(context)
-            waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
-            forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
-            bought = np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
-        slots = _candidates(context).slots
-        return np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
+    def _own(self, contexts: Sequence[_Context], counted: bool) -> None:
+        """Note what the shoppers of some requests did with each item, each shopper's once."""
+        due = self.config.policy.offer_again == "due"
+        wanted = [
+            one
+            for one in contexts
+            if (counted and one.request.surface == "feed") or (due and one.request.shopper.bought)
+        ]
+        shoppers = {id(one.request.shopper): one.request.shopper for one in wanted}
+        found = own_items(self.behaviour.items, list(shoppers.values()))
+        owns = dict(zip(shoppers, found, strict=True))
+        for one in wanted:
+            one.own = owns[id(one.request.shopper)]
+
+    def _not_again(self, contexts: Sequence[_Context], now_ms: int) -> None:
+        """Note the slots of what each shopper has bought and is not to be offered again, and of its variants."""
+        mode = self.config.policy.offer_again
+        some = [one for one in contexts if mode != "always" and one.request.shopper.bought]
+        owns = [one.own for one in some if mode != "never" and one.own is not None]
+        due = iter(self.behaviour.due(owns, [min(one.request.ts, now_ms) for one in some]) if owns else ())
+        for context in some:
+            shopper, own = context.request.shopper, context.own
+            if mode == "never" or own is None:
+                bought = self.catalogue.slots(list(shopper.bought))
+            else:
+                held = self._alignment.held(own.places[~next(due)])
+                forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
+                bought = np.concatenate([held, self.catalogue.slots(list(forgotten))]) if forgotten else held
+            slots = _candidates(context).slots
+            context.not_again = np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
 
     def _overlooked(self, context: _Context, now_ms: int) -> dict[int, float]:
         """By slot, how often a feed's shopper saw an item, or a variant of it, and did not touch it since."""
@@ -579,7 +601,7 @@ class Recommender:
         """
         by_scorer = iter(self._by_scorer([one for one in contexts if one.by_behaviour is None], together))
         shown = [
-            ShownFeed(one.by_behaviour, one.by_scorer, _kept(one).rows, _shown(one).ids, _kept(one).reasons)
+            ShownFeed(one.by_behaviour, one.by_scorer, _kept(one).rows, _kept(one).reasons)
             for one in contexts
             if one.by_behaviour is not None and one.by_scorer is not None
         ]
@@ -622,7 +644,7 @@ class Recommender:
         among = np.isin(places, self.behaviour.items.find(ids))
         return [item for item, one in zip(_shown(context).ids, among.tolist(), strict=True) if one]
 
-    def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
+    def _record(self, context: _Context, why: Sequence[str], ranked: RankedRows | None, now_ms: int) -> ShelfRecord:
         request, shown = context.request, _shown(context)
         items = [ShelfItem(*one) for one in zip(shown.ids, shown.worth, *shown.chances, why, strict=True)]
         shelf = Shelf(
@@ -648,21 +670,19 @@ class Recommender:
             vector=self._vector(request),
             sources=shown.sources,
             renewed=bool(request.renewed_ms),
-            ranked=self._ranked_rows(context),
+            ranked=ranked,
         )
 
-    def _ranked_rows(self, context: _Context) -> RankedRows | None:
-        if context.by_behaviour is None:
-            return None
-        return ranked_rows(
-            context.by_behaviour,
-            _kept(context).rows.tolist(),
-            context.not_again,
-            catalogue=self.catalogue,
-            popularity=self._popularity,
-            bought=len(context.request.shopper.bought),
-            seed=int(context.identity[:15], 16),
-        )
+    def _ranked_rows(self, contexts: Sequence[_Context]) -> list[RankedRows]:
+        """Of each feed by behaviour what it was ranked by."""
+        shown = [
+            Shown(
+                one.by_behaviour, _kept(one).rows.tolist(), one.not_again, len(one.request.shopper.bought), _seed(one)
+            )
+            for one in contexts
+            if one.by_behaviour is not None
+        ]
+        return ranked_rows(shown, self.catalogue, self._popularity)
 
     def _vector(self, request: RankRequest) -> Vector | None:
         if not request.query:
@@ -700,12 +720,17 @@ def _candidates(context: _Context) -> Candidates:
     return context.candidates
 
 
+def _seed(context: _Context) -> int:
+    """What is drawn for a shelf is drawn again where it is made again."""
+    return int(context.identity[:15], 16)
+
+
 def _kept(context: _Context) -> Ranking:
     assert context.kept is not None
     return context.kept
 
 
-def _shown(context: _Context) -> Shown:
+def _shown(context: _Context) -> ShownItems:
     assert context.shown is not None
     return context.shown
 
