@@ -76,7 +76,7 @@ def distinct(slots: NDArray[np.int64]) -> NDArray[np.int64]:
     >>> distinct(np.array([7, 4, 7, 5])).tolist()
     [7, 4, 5]
     """
-    return slots[np.sort(np.unique(slots, return_index=True)[1])]
+    return np.fromiter(dict.fromkeys(slots.tolist()), np.int64)  # for some hundreds faster than sorting
 
 
 def unions(

@@ -123,7 +123,7 @@ class ShownItems:
 
 @dataclass(slots=True)
 class _Context:
-    """A request, with the vectors that its candidates are found and scored by.
+    """A request, the key that its shelf goes to, and the vectors that its candidates are found and scored by.
 
     ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
@@ -133,6 +133,7 @@ class _Context:
     """
 
     request: RankRequest
+    key: str
     past: Past
     vectors: np.ndarray
     weights: np.ndarray
@@ -217,19 +218,10 @@ class Recommender:
         lap("candidates")
         probabilities = self.scorer.score([self._score_request(context) for context in contexts])
         lap("score")
-        for here, context in enumerate(contexts):
-            numbers: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities[here]).all(axis=1))
-            if not numbers.all():
-                result.broken.add(here)
-                probabilities[here] = probabilities[here][numbers]
-                context.candidates = _candidates(context).keep(numbers)
-                if context.by_behaviour is not None:
-                    context.by_behaviour = context.by_behaviour.keep(numbers)
+        result.broken = _leave_out_broken(contexts, probabilities)
         self._place(contexts, probabilities, now_ms)
         lap("policy")
-        ranked = iter(self._ranked_rows(contexts))
-        for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
-            result.records.append(self._record(context, why, next(ranked) if context.by_behaviour else None, now_ms))
+        result.records = self._records(contexts, together, now_ms)
         self.queries.trim()
         lap("reasons")
         return result
@@ -293,7 +285,7 @@ class Recommender:
         ]
         found = vectors(pasts, self.catalogue, self.queries)
         return [
-            _Context(request, past, *of, self._probes(request, *of[:2]), self._matching(request))
+            _Context(request, request.key, past, *of, self._probes(request, *of[:2]), self._matching(request))
             for request, past, of in zip(requests, pasts, found, strict=True)
         ]
 
@@ -502,7 +494,7 @@ class Recommender:
         self._not_again(contexts, now_ms)
         for context in contexts:
             request = context.request
-            context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
+            context.identity = shelf_id(request.surface, context.key, request.event_id, self.scorer.version)
         sources = np.concatenate([_candidates(context).sources for context in contexts])
         kept = self.policy.apply(
             Rankings.of(sizes, slots, worth, sources),
@@ -644,7 +636,24 @@ class Recommender:
         among = np.isin(places, self.behaviour.items.find(ids))
         return [item for item, one in zip(_shown(context).ids, among.tolist(), strict=True) if one]
 
-    def _record(self, context: _Context, why: Sequence[str], ranked: RankedRows | None, now_ms: int) -> ShelfRecord:
+    def _records(
+        self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int
+    ) -> list[ShelfRecord]:
+        ranked, directions = iter(self._ranked_rows(contexts)), self._directions(contexts)
+        return [
+            self._record(
+                context,
+                why,
+                next(ranked) if context.by_behaviour else None,
+                directions.get(context.request.query or ""),
+                now_ms,
+            )
+            for context, why in zip(contexts, self._reasons(contexts, together), strict=True)
+        ]
+
+    def _record(
+        self, context: _Context, why: Sequence[str], ranked: RankedRows | None, vector: Vector | None, now_ms: int
+    ) -> ShelfRecord:
         request, shown = context.request, _shown(context)
         items = [ShelfItem(*one) for one in zip(shown.ids, shown.worth, *shown.chances, why, strict=True)]
         shelf = Shelf(
@@ -657,7 +666,7 @@ class Recommender:
             items=items,
         )
         return ShelfRecord(
-            key=request.key,
+            key=context.key,
             shopper=request.shopper_id,
             query=request.query,
             filter=request.filter.key or None,
@@ -667,7 +676,7 @@ class Recommender:
             asked=list(context.past.queries),
             weights=[round(weight, 3) for weight in context.past.weights],
             popularity=shown.popularity,
-            vector=self._vector(request),
+            vector=vector,
             sources=shown.sources,
             renewed=bool(request.renewed_ms),
             ranked=ranked,
@@ -684,11 +693,12 @@ class Recommender:
         ]
         return ranked_rows(shown, self.catalogue, self._popularity)
 
-    def _vector(self, request: RankRequest) -> Vector | None:
-        if not request.query:
-            return None
-        pooled = self.queries.get(request.query).encoded.pooled
-        return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
+    def _directions(self, contexts: Sequence[_Context]) -> dict[str, Vector]:
+        """The embedding of each query that has one."""
+        queries = dict.fromkeys(one.request.query for one in contexts if one.request.query)
+        found = {query: self.queries.get(query).encoded.pooled for query in queries}
+        version = self.queries.encoder.query_version
+        return {query: direction(version, pooled) for query, pooled in found.items() if np.isfinite(pooled).all()}
 
 
 def anchors(request: RankRequest) -> list[str]:
@@ -713,6 +723,22 @@ def remembered_items(request: RankRequest, items: ItemStatistics | None = None) 
             first.setdefault(place, item)
         newest = list(first.values())
     return [*anchors(request), *newest[:PAIRED_OWN]]
+
+
+def _leave_out_broken(contexts: Sequence[_Context], probabilities: list[np.ndarray]) -> set[int]:
+    """Leave out the candidates whose probabilities are not all finite; the shelves that have such ones."""
+    if not probabilities or np.isfinite(np.concatenate(probabilities)).all():
+        return set()
+    broken = set()
+    for here, context in enumerate(contexts):
+        numbers: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities[here]).all(axis=1))
+        if not numbers.all():
+            broken.add(here)
+            probabilities[here] = probabilities[here][numbers]
+            context.candidates = _candidates(context).keep(numbers)
+            if context.by_behaviour is not None:
+                context.by_behaviour = context.by_behaviour.keep(numbers)
+    return broken
 
 
 def _candidates(context: _Context) -> Candidates:
