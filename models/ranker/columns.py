@@ -65,7 +65,7 @@ class Columns:
         """
         if features.ndim != 2 or features.shape[1] != self.known:
             raise ValueError(f"features of shape {features.shape} for {self.known} known columns")
-        found: Floats = features[:, self.places]
+        found: Floats = features.T[self.places].T  # whole columns: they are made so
         return found
 
 

@@ -27,7 +27,7 @@ from streams.features.items import (
     Places,
     visit_weight,
 )
-from streams.features.own import NOTHING, Owned, OwnItems, located, numbered
+from streams.features.own import NOTHING, Owned, OwnItems, located, numbered, parts
 from streams.features.pairs import Pairs, Rows
 
 Reals = npt.NDArray[np.float32]
@@ -68,7 +68,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
 
-_POPULARITY, _ITEM, _PRICE, _OWN, _DUE, _TOGETHER, _LINEAR, _TEXT, _SHOPPER = (
+*_, _PRICE, _OWN, _DUE, _TOGETHER, _LINEAR, _TEXT, _SHOPPER = (
     slice(FEATURES.index(names[0]), FEATURES.index(names[-1]) + 1) for names in GROUPS.values()
 )
 
@@ -224,7 +224,7 @@ class Behaviour:
         with np.errstate(invalid="ignore"):
             since = np.where(times > 0, (np.repeat(np.array(ts, np.float64), sizes) - last) / DAY_MS, np.inf)
         due = (times == 0) | are_due(self.items.repeated(places), since, self.items.intervals(places))
-        return np.split(due, np.cumsum(sizes)[:-1])
+        return parts(due, np.cumsum([0, *sizes]))
 
     def _paired(self, owned: Owned, ts: Sequence[int]) -> Paired:
         numbers = owned.newest(PAIRED_OWN)
@@ -299,56 +299,55 @@ class Behaviour:
         sizes = [len(some) for some in places]
         starts, shopper = np.cumsum([0, *sizes]), np.repeat(np.arange(len(sizes)), sizes)
         every = np.concatenate([NOTHING, *places])
-        found = np.empty((len(every), len(FEATURES)), np.float32)
-        found[:, _POPULARITY] = np.stack(self._popularity(every, scores.ts, shopper), axis=1)
-        found[:, _ITEM] = np.stack(self._of_items(every, scores.ts[shopper]), axis=1)
-        room = len(self.items)
+        found, room = np.empty((len(FEATURES), len(every)), np.float32), len(self.items)
+        for row, values in enumerate(self._of_items(every, scores.ts, shopper)):
+            found[row] = values
         self._of_owned(found, scores.owned, scores.owned.find(starts, every, room), shopper, every)
-        found[:, _TOGETHER] = scores.paired.sums.at(starts, every, room).T
-        found[:, _LINEAR] = np.nan
+        found[_TOGETHER] = scores.paired.sums.at(starts, every, room)
+        found[_LINEAR] = np.nan
         if scores.model is not None and scores.linear is not None:
-            found[:, _LINEAR] = scores.model.at(scores.linear, starts, every).T
-        found[:, _TEXT] = text
-        found[:, _SHOPPER] = scores.owned.of_shoppers.T[shopper]
-        return found
+            found[_LINEAR] = scores.model.at(scores.linear, starts, every)
+        found[_TEXT] = text.T
+        found[_SHOPPER] = scores.owned.of_shoppers[:, shopper]
+        return found.T
 
-    def _popularity(self, places: Places, ts: Floats, shopper: Places) -> list[Floats]:
-        """The group ``popularity``, at the times (ms) of shoppers."""
-        demand = self.items.demand(ts, places, shopper).T
+    def _of_items(self, places: Places, ts: Floats, shopper: Places) -> list[Floats]:
+        """The groups ``popularity`` and ``item``: what is the same for all shoppers at the times (ms) of some."""
+        items = self.items
+        demand, first = items.demand(ts, places, shopper).T, items.values[places, FIRST]
         _, day, week, month, quarter = demand
         return [
             *np.log1p(demand),
             np.log((day + 0.5) / (week / 7 + 0.5)),
             np.log((week + 1) / (month * 7 / 30 + 1)),
             np.log((month + 2) / (quarter * 30 / 91 + 2)),
-            *np.log1p(np.maximum(0.0, self.items.bought_by_new(ts, places, shopper).T)),
-            np.log1p(self.items.values[places, BUYERS]),
+            *np.log1p(np.maximum(0.0, items.bought_by_new(ts, places, shopper).T)),
+            np.log1p(items.values[places, BUYERS]),
+            np.where(first > 0, np.maximum(0.0, ts[shopper] - first) / DAY_MS, np.nan),
+            items.prices[places],
+            items.repeated(places),
         ]
-
-    def _of_items(self, places: Places, ts: Floats) -> list[Floats]:
-        """The group ``item``, at the times (ms) of rows."""
-        items, first = self.items, self.items.values[places, FIRST]
-        age = np.where(first > 0, np.maximum(0.0, ts - first) / DAY_MS, np.nan)
-        return [age, items.prices[places], items.repeated(places)]
 
     def _of_owned(self, found: Reals, owned: Owned, mine: Places, shopper: Places, places: Places) -> None:
         """Write the groups ``price``, ``own`` and ``due`` of rows; ``mine`` is each one's number among the owned
         items."""
         apart = self.items.prices[places] - owned.usual_price[shopper]
-        found[:, _PRICE] = np.stack([apart, np.abs(apart) / owned.price_spread[shopper]], axis=1)
+        found[_PRICE] = apart, np.abs(apart) / owned.price_spread[shopper]
         intervals = np.log1p(self.items.intervals(places))
-        found[:, _OWN], found[:, _DUE] = _NOT_OWNED, np.nan
-        found[:, _DUE.stop - 1] = intervals
+        found[_OWN], found[_DUE] = _NOT_OWNED, np.nan
+        found[_DUE.stop - 1] = intervals
         rows = np.flatnonzero(mine >= 0)
         some = mine[rows]
         since = np.log1p(owned.since_bought[some])
-        found[rows, _OWN] = owned.columns()[:, some].T
-        of_item, of_own = since - intervals[rows], owned.since_bought[some] / (owned.interval[some] + 1)
-        of_visits = since / (owned.gaps + 1)[shopper[rows]]
-        found[rows, _DUE.start : _DUE.stop - 1] = np.stack([of_item, of_own, of_visits], axis=1)
+        found[_OWN, rows] = owned.columns()[:, some]
+        of_own, of_visits = (
+            owned.since_bought[some] / (owned.interval[some] + 1),
+            since / (owned.gaps + 1)[shopper[rows]],
+        )
+        found[_DUE.start : _DUE.stop - 1, rows] = since - intervals[rows], of_own, of_visits
 
 
-_NOT_OWNED = np.array([0.0] * 4 + [np.nan] * 3, np.float32)
+_NOT_OWNED = np.array([0.0] * 4 + [np.nan] * 3, np.float32)[:, None]
 
 
 class Matches(NamedTuple):

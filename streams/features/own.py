@@ -6,6 +6,8 @@ are scored.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ ROW = np.dtype([("times", "<u4"), ("demand", "<f8"), ("first", "<u4"), ("last", 
 0: never), and the last touch (s)."""
 
 Rows = npt.NDArray[np.void]
+A = TypeVar("A", bound=npt.NDArray[Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,6 +259,17 @@ def numbered(starts: Places, values: Places, room: int) -> tuple[Places, Places,
     return begins, firsts[:count].copy(), of
 
 
+def parts(values: A, starts: Places) -> list[A]:
+    """Views of an array from each start to the next one.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in parts(np.arange(4), np.array([0, 3, 3, 4]))]
+    [[0, 1, 2], [], [3]]
+    """
+    return [values[begin:end] for begin, end in pairwise(starts.tolist())]
+
+
 def keys_of(shopper: Places, places: Places) -> Places:
     """One number for a shopper of a batch and a place."""
     found: Places = (shopper << 32) | places
@@ -339,7 +353,7 @@ class Owned:
 
     def each(self, values: Floats) -> list[Floats]:
         """The values of items, [m], by shopper; views."""
-        return np.split(values, self.starts[1:-1]) if self.shoppers else []
+        return parts(values, self.starts)
 
     def find(self, starts: Places, places: Places, room: int) -> Places:
         """The numbers of items, each shopper's from its start on, int64 [b + 1]; -1 for one that is not the
@@ -371,7 +385,7 @@ def _visits(counts: Places, visits_ms: Floats, shopper: Places, first: Floats, l
     ends = np.cumsum(counts)
 
     def keys(of: Places, times: Floats) -> Places:
-        return (of << 43) | np.minimum(np.nan_to_num(times), _LATEST_MS).astype(np.int64)
+        return (of << 43) | np.where(times < _LATEST_MS, times, _LATEST_MS).astype(np.int64)
 
     known = keys(np.repeat(np.arange(len(counts)), counts), visits_ms)  # ascending, as each shopper's are
     before = np.searchsorted(known, keys(shopper, first), "left") - (ends - counts)[shopper]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
 from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
-from streams.features.own import ROW, OwnItems, own_variants
+from streams.features.own import ROW, OwnItems, own_variants, parts
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
 from streams.ranking.candidates import Candidates, Source, unions
@@ -273,11 +274,11 @@ class Feeds:
         self.alignment.price(places, every)
         text = text_matches(
             (store.pooled(one.slots) for one in merged),
-            np.split(past.vectors, past.starts[1:-1]),
-            np.split(past.since, past.starts[1:-1]),
+            parts(past.vectors, past.starts),
+            parts(past.since, past.starts),
             len(every),
         )
-        features = self.behaviour.features(known, np.split(places, starts[1:-1]), text.features)
+        features = self.behaviour.features(known, parts(places, starts), text.features)
         scores = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
         kept = [begin + self._best(scores[begin:end]) for begin, end in pairwise(starts.tolist())]
         rows, sizes = np.concatenate(kept), [len(some) for some in kept]
@@ -306,34 +307,31 @@ class Feeds:
 
     def _candidates(self, feeds: Sequence[Feed], scores: Scores) -> list[Candidates]:
         """The union of all sources for each feed, at most :data:`MOST`."""
-        limits: dict[str, int] = {source: getattr(self.caps, source) for source in BY_BEHAVIOUR}
+        limits: dict[Source, int] = {source: getattr(self.caps, source) for source in get_args(Source)}
         filtered = any(feed.matching is not None for feed in feeds)
-        searched = {source: limit and SEARCHED for source, limit in limits.items()} if filtered else limits
+        searched = {one: limits[one] and SEARCHED if filtered else limits[one] for one in BY_BEHAVIOUR}
         brought = self.behaviour.candidates(scores, searched)
-        parts = [
-            places if feed.matching is not None else places[: limits[source]]
-            for feed, one in zip(feeds, brought, strict=True)
-            for source, places in one.items()
-        ]
-        slots = self.alignment.slots(np.concatenate(parts))
-        held = iter(np.split(slots, np.cumsum([len(places) for places in parts])[:-1]))
-        found = []
+        slots = self.alignment.slots(np.concatenate([places for one in brought for places in one.values()]))
+        gone, live, end = bool((slots < 0).any()), self.catalogue.live, 0
+        shelves: list[dict[Source, Slots]] = []
         for feed, one in zip(feeds, brought, strict=True):
-            shown = self.catalogue.live if feed.matching is None else feed.matching.mask
-            sources = {
-                source: self._fronts(some[shown[some]][: getattr(self.caps, source)], feed)
-                for source, some in feed.sources.items()
-            }
-            for source in one:
-                mine = next(held)
-                mine = self._fronts(mine[mine >= 0], feed)
+            shown = live if feed.matching is None else feed.matching.mask
+            sources = {name: some[shown[some]][: limits[name]] for name, some in feed.sources.items()}
+            for source, places in one.items():
                 name: Source = source  # type: ignore[assignment]
-                sources[name] = mine if feed.matching is None else feed.matching.keep(mine)[: limits[source]]
-            [merged] = unions([sources], self.caps, total=MOST)
+                begin, end = end, end + len(places)
+                mine = slots[begin : end if feed.matching is not None else begin + limits[name]][: len(places)]
+                sources[name] = mine[mine >= 0] if gone else mine
+            if self.alignment.grouped:
+                sources = {name: self._fronts(some, feed) for name, some in sources.items()}
+            if feed.matching is not None:
+                sources = {name: feed.matching.keep(some) if name in one else some for name, some in sources.items()}
+            shelves.append(sources)
+        found = unions(shelves, self.caps, total=MOST)
+        for number, feed in enumerate(feeds):
             if feed.matching is not None:
                 newest = self._fronts(feed.matching.newest(self.caps.total), feed)
-                merged = merged.filled(newest, self.caps.total)
-            found.append(merged)
+                found[number] = found[number].filled(newest, self.caps.total)
         return found
 
     def _fronts(self, slots: Slots, feed: Feed) -> Slots:
