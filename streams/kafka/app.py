@@ -82,8 +82,7 @@ def run(app: Any) -> int:
 
 
 class BatchTaker:
-    """Takes the events of a stream in batches; the next batch is processed while Kafka acknowledges the last one's
-    records.
+    """Takes the events of a stream in batches; the next batch is begun while the last one's results are on their way.
 
     Parameters
     ----------
@@ -99,12 +98,23 @@ class BatchTaker:
         self.wait_s, self.progress, self.schemas = wait_s, progress, schemas
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
-        """Process at most ``size`` events at a time, for as long as the stream lasts."""
+        """Process at most ``size`` events at a time, for as long as the stream lasts. Cancelled, it ends once the last
+        batch is acknowledged, or after :data:`LAST_S` seconds."""
         with or_leave("batches are no longer taken"):  # Faust would go on with the next one, and lose this one
-            await self._run(stream, size, process)
+            acknowledging: list[asyncio.Task[None]] = []
+            try:
+                await self._run(stream, size, process, acknowledging)
+            finally:
+                if acknowledging:
+                    await asyncio.wait(acknowledging, timeout=LAST_S)
 
-    async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
-        acknowledging: asyncio.Task[None] | None = None
+    async def _run(
+        self,
+        stream: Any,
+        size: int,
+        process: Callable[[Sequence[Record]], Awaitable[Sent]],
+        acknowledging: list[asyncio.Task[None]],
+    ) -> None:
         batch: list[Any] = []
         waited = False
         async for event in stream.noack().events():
@@ -120,13 +130,13 @@ class BatchTaker:
             records = [record(taken.message) for taken in batch]
             with or_leave(where=place(records)):
                 sent = await process(await self.schemas.decoded(records))
-                if acknowledging is not None:
-                    await acknowledging
-            acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
+                for last in acknowledging:
+                    await last
+            acknowledging[:] = [asyncio.create_task(self._acknowledge(batch, sent, place(records)))]
             batch, waited = [], False
 
-    async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
-        with or_leave():
+    async def _acknowledge(self, events: Sequence[Any], sent: Sent, where: str) -> None:
+        with or_leave(where=where):
             await asyncio.gather(*sent)
             for event in events:
                 event.ack()
