@@ -330,8 +330,8 @@ class Owned:
 
     def _prices(self, price: Floats) -> tuple[Floats, Floats]:
         """Of each shopper the usual price and its spread, float64 [b], given those of the items."""
-        weights = np.where(np.isnan(price), 0.0, np.maximum(self.times, 0.2))
-        price = np.nan_to_num(price)
+        known = ~np.isnan(price)
+        weights, price = np.where(known, np.maximum(self.times, 0.2), 0.0), np.where(known, price, 0.0)
         total, sums, squares = (
             np.bincount(self.shopper, values, self.shoppers)
             for values in (weights, weights * price, weights * price**2)
