@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.functional import normalize
 
 from models import cpu
 from models.adapter import is_encoder, is_prefix, lay_over
@@ -22,8 +21,9 @@ from models.conventions import UNSAID, Conventions, conventions
 from models.embeddings import load
 from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
 from models.engines import EngineName
+from models.layers import first_position
 from models.projection import orthogonal
-from models.reader import PackedReader, PrefixReader, Reader, batches, first_position
+from models.reader import PackedReader, PrefixReader, Reader, batches
 from models.terms import fold as fold_text
 from models.terms import grams, numbered, spaced
 from models.trigrams import trigrams
@@ -255,7 +255,7 @@ class Encoder:
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self._items)
+        encoded = self._encode(self._split(texts, self._items), self._items)
         return [
             EncodedItem.quantise(self._project(states), pooled, ids, trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
@@ -263,10 +263,18 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self._queries)
-        # Copies: a view would keep the whole batch in memory for as long as one query of it is kept.
+        return self._as_queries(texts, self._split(texts, self._queries))
+
+    def read_queries(self, texts: Sequence[str]) -> list[tuple[EncodedQuery, Words]]:
+        """Queries as :meth:`encode_queries` and :meth:`words` give them, tokenised once."""
+        split = self._split(texts, self._queries)
+        return list(zip(self._as_queries(texts, split), self._as_words(texts, split, self._queries), strict=True))
+
+    def _as_queries(self, texts: Sequence[str], split: Sequence[_Split]) -> list[EncodedQuery]:
+        encoded = self._encode(split, self._queries)
+        # A copy: a view would keep the whole batch in memory for as long as one query of it is kept.
         return [
-            EncodedQuery(states.copy(), pooled.copy(), fold(ids), trigrams(text))
+            EncodedQuery(states, pooled.copy(), fold(ids), trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
         ]
 
@@ -299,24 +307,27 @@ class Encoder:
         >>> found.owner.tolist(), found.text
         ([0, 0, 0, 1, 1], 'gardenhose 5ft')
         """
-        short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
-        split = self._split(short, self._queries._replace(limit=limit))
-        return [Words.of(text, one.spans, one.known) for text, one in zip(short, split, strict=True)]
+        side = self._queries._replace(limit=limit)
+        return self._as_words(texts, self._split(texts, side), side)
 
-    def _encode(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
-        """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given."""
-        if not texts:
+    @staticmethod
+    def _as_words(texts: Sequence[str], split: Sequence[_Split], side: _Side) -> list[Words]:
+        return [Words.of(_short(text, side), one.spans, one.known) for text, one in zip(texts, split, strict=True)]
+
+    def _encode(self, split: Sequence[_Split], side: _Side) -> list[_Encoding]:
+        """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given; the states
+        are no views."""
+        if not split:
             return []
-        found = self._raw(texts, side)
+        found = self._raw(split, side)
         if not self.conventions.centred:
             return found
         tokens, pooled = self._centre(side)
         return [(_unit(states - tokens), _unit(vector - pooled), ids) for states, vector, ids in found]
 
-    def _raw(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
+    def _raw(self, split: Sequence[_Split], side: _Side) -> list[_Encoding]:
         """As :meth:`_encode`, not centred."""
         found: list[_Encoding] = []
-        split = self._split(texts, side)
         places = iter(split)
         for batch in batches([one.ids for one in split]):
             states, pooled = self._states(batch, side.reader)
@@ -330,23 +341,17 @@ class Encoder:
     def _centre(self, side: _Side) -> tuple[_Floats, _Floats]:
         """The mean of token states and of pooled vectors of :data:`SAMPLE`, each [D]."""
         if side not in self._centres:
-            sample = self._raw(SAMPLE, side)
+            sample = self._raw(self._split(SAMPLE, side), side)
             tokens = np.concatenate([states for states, _, _ in sample]).mean(0)
             self._centres[side] = tokens, np.stack([vector for _, vector, _ in sample]).mean(0)
         return self._centres[side]
 
-    @torch.inference_mode()
     def _states(self, texts: Sequence[list[int]], reader: Reader) -> tuple[_Floats, _Floats]:
         """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D]."""
-        states, owners = reader.read(texts)
-        states = states.float()
-        if self.conventions.pooling == "cls":
-            first = torch.ones_like(owners, dtype=torch.bool)
-            first[1:] = owners[1:] != owners[:-1]
-            sums = states[first]
-        else:
-            sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
-        return normalize(states, dim=-1).cpu().numpy(), normalize(sums, dim=-1).cpu().numpy()
+        states: _Floats = reader.read(texts).float().cpu().numpy()
+        starts = np.cumsum([0, *map(len, texts[:-1])])
+        sums = states[starts] if self.conventions.pooling == "cls" else np.add.reduceat(states, starts)
+        return _unit(states), _unit(sums)
 
     def _project(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Token states [n, D] to unit-norm [n, T]."""
@@ -360,8 +365,7 @@ class Encoder:
 
     def _split(self, texts: Sequence[str], side: _Side) -> list[_Split]:
         """Texts as tokens, cut after ``side.limit`` tokens of the text itself."""
-        long = side.limit * CHARACTERS_PER_TOKEN
-        encodings = self._pieces.encode_batch([side.prefix + _readable(text[:long]) for text in texts])
+        encodings = self._pieces.encode_batch([side.prefix + _short(text, side) for text in texts])
         return [self._cut(encoding, len(side.prefix), side.limit) for encoding in encodings]
 
     def _cut(self, encoding: Any, prefix: int, limit: int) -> _Split:
@@ -446,6 +450,11 @@ def _digest(*values: object, plain: tuple[object, ...]) -> str:
 def _unit(rows: _Floats) -> _Floats:
     found: _Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-9)
     return found
+
+
+def _short(text: str, side: _Side) -> str:
+    """The part of a text that the tokenizer reads."""
+    return _readable(text[: side.limit * CHARACTERS_PER_TOKEN])
 
 
 def _readable(text: str) -> str:

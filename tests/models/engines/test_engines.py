@@ -14,7 +14,8 @@ from torch import nn
 from models.engines import Compiled, EngineName, compile
 from models.engines.buckets import Buckets
 from models.engines.tensorrt import exported, key
-from models.reader import NOWHERE, PackedRows
+from models.layers import PackedRows
+from models.reader import NOWHERE
 from tests.logged import logged
 from tests.models.engines.conftest import content, example, inputs
 
