@@ -101,7 +101,9 @@ class Encoder:
     device
         Where the model runs; ``"auto"`` uses a GPU if there is one. The output is always in numpy.
     engine
-        How it runs, as :func:`models.engines.compile` takes it.
+        How it runs, as :func:`models.engines.compile` takes it. OpenVINO has int8 weights, whatever the precision.
+    query_engine
+        How queries are encoded; None as items are. A prefix is always read by eager torch.
     adapter
         Folder of what encodes queries: a peft adapter over the weights, or an encoder of its own for the same tokens,
         of the same width. Items are encoded without it.
@@ -116,7 +118,7 @@ class Encoder:
     query_version
         Changes whenever encoded queries would change, also with the adapter.
     engine
-        The engine in use, never ``"auto"``.
+        The engine in use for items, never ``"auto"``.
     folder
         Where the weights are.
     config
@@ -155,6 +157,7 @@ class Encoder:
         token_dim: int = TOKEN_DIM,
         device: str = "cpu",
         engine: EngineName = "auto",
+        query_engine: EngineName | None = None,
         adapter: Path | None = None,
         said: Conventions = UNSAID,
     ) -> None:
@@ -168,12 +171,11 @@ class Encoder:
         self.conventions = conventions(weights, folder, said)
         self._pieces = _tokenizer(folder)
         self._unknown = next((id for id in map(self._pieces.token_to_id, ("[UNK]", "<unk>")) if id is not None), -1)
-        self._filed = self.device.type == "cpu" and engine in ("auto", "eager")
-        model = self._load(folder)
+        model = self._load(folder, engine)
         self.config = model.config
         packed = PackedReader(model, self.device, engine)
-        self.engine = packed.engine
-        queries = self._adapted(adapter, engine) if adapter else packed
+        self.engine, self.query_engine = packed.engine, query_engine or packed.engine
+        queries = packed if self.query_engine == packed.engine and not adapter else self._adapted(adapter)
         self._items = _Side(packed, self.conventions.item_prefix or "", max_item_tokens)
         self._queries = _Side(queries, self.conventions.query_prefix or "", max_query_tokens)
         for side, name in ((self._items, "max_item_tokens"), (self._queries, "max_query_tokens")):
@@ -199,7 +201,7 @@ class Encoder:
         """An encoder of the same items, which shares all but what queries are encoded by."""
         other = copy.copy(self)
         other.adapter, other._centres = adapter, {}
-        other._queries = self._queries._replace(reader=other._adapted(adapter, self.engine))
+        other._queries = self._queries._replace(reader=other._adapted(adapter))
         other.query_version = other._query_version()
         return other
 
@@ -207,23 +209,29 @@ class Encoder:
         own = self.version + _digest(self.conventions.query_prefix, plain=("",))
         return f"{own}+{fingerprint(self.adapter)}" if self.adapter else own
 
-    def _load(self, folder: Path) -> Any:
-        model: Any = load(folder, self.dtype, self._filed)
+    def _load(self, folder: Path, engine: EngineName) -> Any:
+        dtype = torch.float32 if engine == "openvino" else self.dtype
+        filed = self.device.type == "cpu" and engine in ("auto", "eager")
+        model: Any = load(folder, dtype, filed)
         if model.config.model_type not in KINDS:
             name = self.weights if folder == self.folder else folder
             raise WeightsError(f"{name} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}")
         return model.to(self.device)
 
-    def _adapted(self, adapter: Path, engine: EngineName) -> Reader:
+    def _adapted(self, adapter: Path | None) -> Reader:
+        engine = self.query_engine
+        if adapter is None:
+            return PackedReader(self._load(self.folder, engine), self.device, engine)
         if is_encoder(adapter):
             return PackedReader(self._own(adapter), self.device, engine)
-        model = lay_over(self._load(self.folder), adapter).to(self.device, self.dtype)
+        model = self._load(self.folder, engine)
+        model = lay_over(model, adapter).to(self.device, model.dtype)
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
 
     def _own(self, adapter: Path) -> Any:
         """A model that encodes queries alone."""
         try:
-            model = self._load(adapter)
+            model = self._load(adapter, self.query_engine)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{adapter} holds no encoder of queries: {error}") from error
         for name in ("model_type", "hidden_size", "vocab_size"):

@@ -50,23 +50,22 @@ class PackedReader:
 
     def __init__(self, model: nn.Module, device: torch.device, engine: EngineName = "auto") -> None:
         self.device = device
-        example = [torch.zeros(2, ROW_TOKENS, dtype=torch.long, device=device)] * len(NOWHERE)
+        example = [torch.zeros(2, ROW_TOKENS, dtype=torch.long, device=device) for _ in NOWHERE]
         module = PackedRows(model)
         self.rows = compile(module, example, device, engine=engine, fills=NOWHERE)
         self.engine = self.rows.name
-        self._alone = module if self.engine == "eager" else None
         if self.engine == "eager":
             pack_linears(module)
 
-    @torch.inference_mode()
     def read(self, texts: Texts) -> torch.Tensor:
         """See :class:`Reader`."""
-        if self._alone is not None and len(texts) == 1:
-            own, places = torch.tensor(texts), torch.arange(len(texts[0]))[None]
-            alone: torch.Tensor = self._alone(own.to(self.device), None, places.to(self.device))
-            return alone[0]
-        ids, owner, position = pack(texts, ROW_TOKENS)
-        states = self.rows(*(torch.from_numpy(part).to(self.device) for part in (ids, owner, position)))
+        if len(texts) == 1:
+            ids, places = torch.tensor(texts), torch.arange(len(texts[0]))[None]
+            # A text alone needs no mask; an engine with a program of its own needs all inputs.
+            owners = None if self.engine == "eager" else torch.zeros_like(ids).to(self.device)
+            return self.rows(ids.to(self.device), owners, places.to(self.device))[0]
+        _, owner, _ = parts = pack(texts, ROW_TOKENS)
+        states = self.rows(*(torch.from_numpy(part).to(self.device) for part in parts))
         order = np.argsort(owner, axis=None, kind="stable")[np.count_nonzero(owner < 0) :]
         return states.flatten(0, 1)[torch.from_numpy(order).to(self.device)]
 
