@@ -177,8 +177,7 @@ class ItemStore:
 
     def arrays(self, slots: int) -> dict[Part, list[npt.NDArray[Any]]]:
         """All that is stored in the first ``slots`` slots, each part in pieces that follow each other."""
-        if slots:
-            self._place(slots - 1)
+        self._place(max(0, slots - 1))
         return {
             part: [getattr(block, part).numpy()[: max(0, slots - block.start)] for block in self._blocks]
             for part in PARTS

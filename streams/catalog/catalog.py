@@ -28,6 +28,9 @@ from streams.events.schema import Item
 
 log = logging.getLogger(__name__)
 
+VECTORS = "vectors.usearch"
+"""The vector index's file in a snapshot."""
+
 RECENT = 1_024
 """Items that are known to be the newest ones without a search."""
 
@@ -281,43 +284,47 @@ class Catalog:
             self._uncommitted = False
 
     def save(self, to: Sink) -> None:
-        """Write all but the two indexes."""
+        """Write all but the lexical index, whose files are linked (`LexicalIndex.copy_files`)."""
         count = self._slots.reach
         for part, pieces in self.item_store.arrays(count).items():
             to.pieces(f"store.{part}", pieces)
         to.array("store.used", self.item_store.used(count), count)
+        to.array("vectors.held", self.vectors.save(to.folder / VECTORS, count), count)
         for name, (_, empty) in FACTS.items():
             to.array(f"facts.{name}", getattr(self, name), count, empty)
-        for name, held in self._named().items():
+        for name, held in (("slots", self._slots), ("brands", self.brands), ("groups", self._groups)):
             held.save(to, name)
+        self._origins.save(to, "origins")
+        self._items.save(to, "items")
         self.attributes.save(to, count)
         to.value("counts", [self.changes, self.grouped])
 
-    def restore(self, source: Source) -> None:
-        """Read what :meth:`save` wrote for the same encoder, in place of nothing.
+    def restore(self, source: Source, lexical: LexicalIndex) -> None:
+        """Read what :meth:`save` wrote for the same encoder, in place of nothing; changed only if that succeeds.
 
         Raises
         ------
-        ValueError
-            When the arrays have other shapes than this encoder's.
+        ValueError, KeyError, OSError, msgspec.MsgspecError
+            When the files are not such as :meth:`save` writes.
         """
-        self.item_store.attach({part: source.array(f"store.{part}") for part in PARTS}, source.array("store.used"))
-        for name in FACTS:
-            setattr(self, name, source.array(f"facts.{name}"))
-        for name, held in self._named().items():
+        slots, brands, groups, origins, items = Names(), Names(), Names(), Origins(), Texts()
+        attributes, vectors = Attributes(), VectorIndex(self.encoder.dim)
+        for name, held in (("slots", slots), ("brands", brands), ("groups", groups)):
             held.restore(source, name)
-        self.attributes.restore(source)
-        self.changes, self.grouped = source.value("counts", list[int])
-        self._regrouped = dict.fromkeys(self.groups)
-
-    def _named(self) -> dict[str, Names | Origins | Texts]:
-        return {
-            "slots": self._slots,
-            "brands": self.brands,
-            "groups": self._groups,
-            "origins": self._origins,
-            "items": self._items,
-        }
+        origins.restore(source, "origins")
+        items.restore(source, "items")
+        attributes.restore(source)
+        vectors.attach(source.folder / VECTORS, source.array("vectors.held"))
+        changes, grouped = source.value("counts", list[int])
+        facts = {name: source.array(f"facts.{name}") for name in FACTS}
+        if len(lexical) != len(slots):
+            raise ValueError(f"words of {len(lexical)} items, but {len(slots)} items")
+        self.item_store.attach({part: source.array(f"store.{part}") for part in PARTS}, source.array("store.used"))
+        for name, column in facts.items():
+            setattr(self, name, column)
+        self._slots, self.brands, self._groups, self._origins, self._items = slots, brands, groups, origins, items
+        self.attributes, self.vectors, self.lexical = attributes, vectors, lexical
+        self.changes, self.grouped = self.changes + changes, grouped
 
     def _put(self, origin: Origin | None, embedding: Embedding) -> int:
         item, text_of = embedding.item, hashed(embedding.text)

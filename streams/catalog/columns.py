@@ -6,6 +6,7 @@ numbers and values; nothing of what has a number, or of files.
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -29,7 +30,9 @@ GARBAGE_BYTES = 1_000_000
 
 
 class Sink(Protocol):
-    """Where the state of something goes, by name."""
+    """Where the state of something goes, by name; files of their own lie in ``folder``."""
+
+    folder: Path
 
     def array(self, name: str, array: NDArray[Any], used: int, fill: float = 0) -> None:
         """The first ``used`` rows of an array; the room behind them, for more, is full of ``fill``."""
@@ -43,6 +46,8 @@ class Sink(Protocol):
 
 class Source(Protocol):
     """Where the state of something comes from: what a :class:`Sink` got, by name."""
+
+    folder: Path
 
     def array(self, name: str) -> NDArray[Any]:
         """An array with room behind it. It can be changed; nobody else sees the changes."""
@@ -85,7 +90,7 @@ class Texts:
     def _set(self, starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
         self._starts, self._lengths = starts, lengths
         # Single numbers are read three times as fast from these.
-        self._start, self._length = memoryview(starts), memoryview(lengths)
+        self._start, self._length = starts.data, lengths.data
 
     def get(self, number: int) -> bytes | None:
         """The bytes of a number; None if it has none."""
@@ -174,7 +179,7 @@ class Names:
         self._known: dict[str, int] = {}
 
     def _set(self, table: NDArray[np.int32]) -> None:
-        self._table, self._entry = table, memoryview(table)
+        self._table, self._entry = table, table.data
 
     def __len__(self) -> int:
         return self._count - len(self._free)
@@ -313,7 +318,7 @@ class Origins:
 
     def _set(self, partitions: NDArray[np.int32], offsets: NDArray[np.int64], times: NDArray[np.int64]) -> None:
         self._partitions, self._offsets, self._times = partitions, offsets, times
-        self._views = memoryview(partitions), memoryview(offsets), memoryview(times)
+        self._views = partitions.data, offsets.data, times.data
 
     def __len__(self) -> int:
         return self._count

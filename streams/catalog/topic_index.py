@@ -202,7 +202,7 @@ class TopicIndex:
     @property
     def nbytes(self) -> int:
         """Memory of names and origins, shared or not."""
-        return sum(held.nbytes for held in (self._names, self._newest, *self._held.values()))
+        return self._names.nbytes + self._newest.nbytes + sum(held.nbytes for held in self._held.values())
 
     def save(self, to: Sink) -> None:
         """Write all."""
@@ -216,13 +216,16 @@ class TopicIndex:
 
     def restore(self, source: Source) -> None:
         """Read what :meth:`save` wrote for the same encoder."""
-        self._names.restore(source, "topic.names")
-        self._newest.restore(source, "topic.newest")
-        self._held = {encoder: Origins() for encoder in source.value("topic.encoders", list[str])}
-        for place, held in enumerate(self._held.values()):
-            held.restore(source, f"topic.held.{place}")
-        self._unusable = source.value("topic.unusable", dict[str, Origin])
-        self._deleted.update(source.value("topic.deleted", list[tuple[str, Origin]]))
+        names, newest = Names(), Origins()
+        held = {encoder: Origins() for encoder in source.value("topic.encoders", list[str])}
+        names.restore(source, "topic.names")
+        newest.restore(source, "topic.newest")
+        for place, origins in enumerate(held.values()):
+            origins.restore(source, f"topic.held.{place}")
+        unusable = source.value("topic.unusable", dict[str, Origin])
+        deleted = source.value("topic.deleted", list[tuple[str, Origin]])
+        self._names, self._newest, self._held, self._unusable = names, newest, held, unusable
+        self._deleted.update(deleted)
         self._review_all()
 
     def _review_all(self) -> None:
