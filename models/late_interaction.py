@@ -351,7 +351,9 @@ class LateInteractionScorer:
     def _warm_up(self) -> None:
         """Compile what is compiled, so that no batch waits for it; or load it, if this machine has it already."""
         dim = self.item_store.dim
-        query = EncodedQuery(np.zeros((1, dim), np.float32), np.zeros(dim, np.float32), np.ones(1, np.uint16), np.zeros(WORDS, np.uint64))
+        query = EncodedQuery(
+            np.zeros((1, dim), np.float32), np.zeros(dim, np.float32), np.ones(1, np.uint16), np.zeros(WORDS, np.uint64)
+        )
         self.features(ScoreRequest(np.zeros(0, np.int64), query))
 
     @torch.inference_mode()
@@ -417,7 +419,9 @@ class LateInteractionScorer:
         """What the pieces of each query add to each candidate's MaxSim, [n, Q], and their weights."""
         queries, asked = _asked(requests)
         worded = [
-            (request.candidates, number) for request, number in zip(requests, asked.tolist(), strict=True) if number >= 0
+            (request.candidates, number)
+            for request, number in zip(requests, asked.tolist(), strict=True)
+            if number >= 0
         ]
         slots, numbers = [own for own, _ in worded], [number for _, number in worded]
         words = self._words
@@ -520,9 +524,7 @@ class LateInteractionScorer:
         worded = np.repeat(asked >= 0, [len(request.candidates) for request in requests])
         out[worded, : self.head.config.matched] = self._words.features[_joined(rows)]
 
-    def _match(
-        self, queries: Sequence[EncodedQuery], numbers: Sequence[int], slots: Sequence[Slots]
-    ) -> _Words:
+    def _match(self, queries: Sequence[EncodedQuery], numbers: Sequence[int], slots: Sequence[Slots]) -> _Words:
         """Match queries, given by their numbers, with the items of some slots each."""
         tokens, lengths = self._prepare(queries), np.array([len(query.tokens) for query in queries], np.int64)
         bits = np.array([query.trigrams for query in queries], np.uint64).reshape(-1, WORDS)
