@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tantivy
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 Slots = NDArray[np.int64]
@@ -25,6 +26,9 @@ DESCRIPTIONS = frozenset(("meta.json", ".managed.json"))
 """The files that tantivy writes anew at every commit; all others stay as they are until they are removed."""
 
 COPIES_TRIED = 5
+
+ANSWERS_KEPT = 5_000
+"""So many answers are remembered while the index does not change: a shopper's newest query comes with each event."""
 
 
 class LexicalIndex:
@@ -66,6 +70,7 @@ class LexicalIndex:
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         self._searcher = self._index.searcher()
         self._changed = False
+        self._answers: LRUCache[tuple[tuple[str, ...], int], Slots] = LRUCache(ANSWERS_KEPT)
 
     def put(self, slot: int, pieces: Sequence[str]) -> None:
         """Add an item, in place of what its slot held. Visible after ``commit``."""
@@ -87,6 +92,7 @@ class LexicalIndex:
             self._writer.commit()
             self._index.reload()
             self._searcher = self._index.searcher()
+            self._answers = LRUCache(ANSWERS_KEPT)
             self._changed = False
 
     def copy_files(self, to: Path) -> None:
@@ -125,8 +131,19 @@ class LexicalIndex:
         Returns
         -------
         numpy.ndarray
-            At most ``k`` distinct slots, int64.
+            At most ``k`` distinct slots, int64, which is not to be changed.
         """
+        asked = tuple(pieces), k
+        if among is not None:
+            return self._search(pieces, k, among)
+        answers = self._answers  # those of before a commit that ends meanwhile
+        found = answers.get(asked)
+        if found is None:
+            found = answers[asked] = self._search(pieces, k, None)
+            found.flags.writeable = False
+        return found
+
+    def _search(self, pieces: Sequence[str], k: int, among: Sequence[int] | None) -> Slots:
         wanted = self._rarest(set(map(_encodable, pieces)))
         if not wanted or k < 1:
             return np.empty(0, dtype=np.int64)
