@@ -339,6 +339,16 @@ class WorkerConfig(RoleConfig):
     recency_half_life_s: Seconds = 1_800.0
 
 
+class CatalogueConfig(Config):
+    """The folder in which the workers of a host keep snapshots of their catalogue, which all of them map; none if it is
+    empty. One is written at most every ``snapshot_every_s`` if a hundredth of the items changed, and only of catalogues
+    of at least ``smallest`` items."""
+
+    folder: str = ".liveshelf/catalogue"
+    snapshot_every_s: WholeSeconds = 1_800
+    smallest: SizeOrZero = 10_000
+
+
 class MetricsConfig(Config):
     """Where a role serves its metrics to Prometheus: nowhere without a port; port 0 takes any free one."""
 
@@ -384,4 +394,5 @@ class StreamsConfig(Config):
     shelf: ShelfConfig = ShelfConfig()
     model: ModelConfig = ModelConfig()
     worker: WorkerConfig = WorkerConfig()
+    catalogue: CatalogueConfig = CatalogueConfig()
     metrics: MetricsConfig = MetricsConfig()
