@@ -351,7 +351,7 @@ class Owned:
         """The numbers of the items of each shopper that were touched last."""
         return np.flatnonzero(np.arange(len(self.places)) - self.starts[self.shopper] < most)
 
-    def each(self, values: Floats) -> list[Floats]:
+    def each(self, values: A) -> list[A]:
         """The values of items, [m], by shopper; views."""
         return parts(values, self.starts)
 

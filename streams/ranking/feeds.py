@@ -280,9 +280,8 @@ class Feeds:
         )
         features = self.behaviour.features(known, parts(places, starts), text.features)
         scores = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
-        kept = [begin + self._best(scores[begin:end]) for begin, end in pairwise(starts.tolist())]
-        rows, sizes = np.concatenate(kept), [len(some) for some in kept]
-        features = features[rows]
+        rows, sizes = self._best(scores, starts)
+        features = np.ascontiguousarray(features[rows])
         scores = scores[rows] if self.ranker.first is None else self.ranker.ranker.scores(features, sizes)
         return RankedFeeds(
             np.cumsum([0, *sizes]),
@@ -298,12 +297,15 @@ class Feeds:
             items,
         ).feeds()
 
-    def _best(self, order: Floats) -> Slots:
-        """The numbers of the candidates that stay, ascending."""
-        if len(order) <= self.caps.total:
-            return np.arange(len(order))
-        found: Slots = np.sort(np.argpartition(-order, self.caps.total)[: self.caps.total])
-        return found
+    def _best(self, scores: Floats, starts: Slots) -> tuple[Slots, list[int]]:
+        """The rows of the candidates of each feed that stay, ascending, and how many there are."""
+        bits = scores.view(np.int32)
+        ascending = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)  # in the order of the scores
+        sizes = np.diff(starts)
+        keys = (np.repeat(np.arange(len(sizes)), sizes) << 32) + (2**31 - ascending)
+        ranked = np.argsort(keys)
+        kept = np.arange(len(scores)) - np.repeat(starts[:-1], sizes) < self.caps.total
+        return np.sort(ranked[kept]), np.minimum(sizes, self.caps.total).tolist()
 
     def _candidates(self, feeds: Sequence[Feed], scores: Scores) -> list[Candidates]:
         """The union of all sources for each feed, at most :data:`MOST`."""
