@@ -311,7 +311,7 @@ class Feeds:
         """The union of all sources for each feed, at most :data:`MOST`."""
         limits: dict[Source, int] = {source: getattr(self.caps, source) for source in get_args(Source)}
         filtered = any(feed.matching is not None for feed in feeds)
-        searched = {one: limits[one] and SEARCHED if filtered else limits[one] for one in BY_BEHAVIOUR}
+        searched: dict[str, int] = {one: limits[one] and SEARCHED if filtered else limits[one] for one in BY_BEHAVIOUR}
         brought = self.behaviour.candidates(scores, searched)
         slots = self.alignment.slots(np.concatenate([places for one in brought for places in one.values()]))
         gone, live, end = bool((slots < 0).any()), self.catalogue.live, 0
