@@ -3,7 +3,7 @@
 Knows a worker's catalogue and statistics; nothing of the scorer, of the policy, nor of where statistics come from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -19,7 +19,7 @@ from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
 from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
-from streams.features.own import ROW, OwnItems, own_variants, parts
+from streams.features.own import ROW, OwnItems, numbered, own_variants, parts
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
 from streams.ranking.candidates import Candidates, Source, unions
@@ -259,7 +259,7 @@ class Feeds:
         """The best candidates by behaviour of each feed, at most ``caps.total``."""
         if not feeds:
             return []
-        items, store = self.behaviour.items, self.catalogue.item_store
+        items = self.behaviour.items
         owned = np.concatenate([feed.own.places for feed in feeds])
         slots = self.alignment.slots(owned)
         self.alignment.price(owned, slots)
@@ -273,7 +273,7 @@ class Feeds:
         places = self.alignment.places(every)
         self.alignment.price(places, every)
         text = text_matches(
-            (store.pooled(one.slots) for one in merged),
+            self._vectors(every, starts),
             parts(past.vectors, past.starts),
             parts(past.since, past.starts),
             len(every),
@@ -296,6 +296,18 @@ class Feeds:
             known,
             items,
         ).feeds()
+
+    def _vectors(self, slots: Slots, starts: Slots) -> Iterator[Floats]:
+        """The vectors of each feed's candidates, each array until the next is asked for. What several feeds have is
+        read once: most of them have the most bought and the newest items."""
+        _, firsts, of = numbered(np.array([0, len(slots)]), slots, len(self.catalogue.since))
+        found = self.catalogue.item_store.pooled(slots[firsts])
+        if len(starts) == 2:
+            yield found
+            return
+        room = np.empty((int(np.diff(starts).max()), found.shape[1]), np.float32)
+        for numbers in parts(of, starts):
+            yield np.take(found, numbers, axis=0, out=room[: len(numbers)], mode="clip")
 
     def _best(self, scores: Floats, starts: Slots) -> tuple[Slots, list[int]]:
         """The rows of the candidates of each feed that stay, ascending, and how many there are."""
