@@ -112,3 +112,14 @@ def test_holds_exactly_what_was_put_and_not_dropped(changes: list[tuple[str, int
     index.commit()
     assert sorted(index.search(["a"], 50).tolist()) == sorted(held)
     assert len(index) == len(held)
+
+
+def test_what_was_found_is_found_again_until_a_commit() -> None:
+    index = LexicalIndex()
+    index.put(1, ["usb"])
+    index.commit()
+    assert [index.search(["usb"], 5).tolist() for _ in range(2)] == [[1], [1]]
+    index.put(2, ["usb"])
+    assert index.search(["usb"], 5).tolist() == [1]
+    index.commit()
+    assert sorted(index.search(["usb"], 5).tolist()) == [1, 2]
