@@ -90,13 +90,22 @@ class OwnItems:
         shopper = np.repeat(np.arange(len(sizes)), sizes)
         order = np.argsort(keys_of(shopper, PLACE - rows["touched"].astype(np.int64)), kind="stable")
         whole = cls._ordered(places[order], rows[order])
-        columns = [getattr(whole, name) for name in ("places", "times", "demand", "first_ms", "last_ms", "touched_ms")]
         visits_ms = np.array([at for some in visits_s for at in sorted(some)], np.float64) * 1000.0
         found, end, last = [], 0, 0
         for size, some in zip(sizes, visits_s, strict=True):
             begin, end, first, last = end, end + size, last, last + len(some)
-            touched = [column[begin:end] for column in columns]
-            found.append(cls(touched[0], *touched[1:], visits_ms=visits_ms[first:last]))
+            one, at = slice(begin, end), slice(first, last)
+            found.append(
+                cls(
+                    whole.places[one],
+                    whole.times[one],
+                    whole.demand[one],
+                    whole.first_ms[one],
+                    whole.last_ms[one],
+                    whole.touched_ms[one],
+                    visits_ms[at],
+                )
+            )
         return found
 
     @classmethod
