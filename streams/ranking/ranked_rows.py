@@ -71,8 +71,8 @@ def ranked_rows(feeds: Sequence[Shown], catalogue: Catalog, popularity: Floats) 
     ids = iter(catalogue.ids(slots))
     demand = iter(popularity[slots].astype(np.float64).round(3).tolist())
     found, end = [], 0
-    for one, every, free_rows, drawn in zip(feeds, rows, unshown, others, strict=True):
-        begin, end = end, end + len(every)
+    for one, mine, free_rows, drawn in zip(feeds, rows, unshown, others, strict=True):
+        begin, end = end, end + len(mine)
         found.append(
             RankedRows(
                 columns=COLUMNS,
