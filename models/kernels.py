@@ -284,7 +284,8 @@ def _match(
             for token in range(count):
                 similarity = products[token] * step + np.float32(table.edge)
                 line = similarity / np.float32(table.step) + np.float32(0.5)
-                bins[token] = np.int32(min(max(line, np.float32(0)), np.float32(len(table.values) - 1)))
+                # Not clipped from below: a query that is not finite has no line.
+                bins[token] = np.int32(min(line, np.float32(len(table.values) - 1))) if line >= 1 else 0
             bins[count : count + 3] = 0  # so that four at once are summed up
             counts[:] = 0
             for token in range(0, count, 4):
