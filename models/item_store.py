@@ -84,9 +84,7 @@ def restore(halves: npt.NDArray[np.uint16], out: npt.NDArray[np.float32]) -> Non
 
 
 @compiled
-def _restore_rows(
-    halves: npt.NDArray[np.uint16], rows: Slots, places: Slots, out: npt.NDArray[np.float32]
-) -> None:
+def _restore_rows(halves: npt.NDArray[np.uint16], rows: Slots, places: Slots, out: npt.NDArray[np.float32]) -> None:
     for number in range(len(rows)):
         restore(halves[places[number]], out[rows[number]])
 
@@ -267,7 +265,9 @@ class ItemStore:
     def _block(self) -> _Block:
         while True:
             try:
-                return _Block(len(self._blocks) * self.capacity, self.capacity, self.dim, self.token_dim, self.max_tokens)
+                return _Block(
+                    len(self._blocks) * self.capacity, self.capacity, self.dim, self.token_dim, self.max_tokens
+                )
             except MemoryError:  # on a machine that does not overcommit memory
                 if self._blocks or self.capacity < SMALLEST:
                     raise

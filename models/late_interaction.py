@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -351,7 +351,9 @@ class LateInteractionScorer:
     def _warm_up(self) -> None:
         """Compile what is compiled, so that no batch waits for it; or load it, if this machine has it already."""
         dim = self.item_store.dim
-        query = EncodedQuery(np.zeros((1, dim), np.float32), np.zeros(dim, np.float32), np.ones(1, np.uint16), np.zeros(WORDS, np.uint64))
+        query = EncodedQuery(
+            np.zeros((1, dim), np.float32), np.zeros(dim, np.float32), np.ones(1, np.uint16), np.zeros(WORDS, np.uint64)
+        )
         self.features(ScoreRequest(np.zeros(0, np.int64), query))
 
     @torch.inference_mode()
@@ -413,28 +415,25 @@ class LateInteractionScorer:
             for pieces, past in zip(self._pieces(requests), self._past(requests), strict=True)
         ]
 
-    def _pieces(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[Floats, Floats]]:
+    def _pieces(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
         """What the pieces of each query add to each candidate's MaxSim, [n, Q], and their weights."""
+        found = [(np.zeros((len(request.candidates), 0), np.float32), np.zeros(0, np.float32)) for request in requests]
         queries, asked = _asked(requests)
-        worded = [
-            (request.candidates, number) for request, number in zip(requests, asked.tolist(), strict=True) if number >= 0
-        ]
-        slots, numbers = [own for own, _ in worded], [number for _, number in worded]
+        worded = np.flatnonzero(asked >= 0).tolist()
+        if not worded:
+            return found
+        numbers, slots = asked[worded].tolist(), [requests[place].candidates for place in worded]
         words = self._words
         rows = words and words.find([queries[number] for number in numbers], slots)
         if words is None or rows is None:
             words = self._match(queries, numbers, slots)
             rows = np.arange(len(words.keys))
         pieces, end = words.pieces[rows], 0
-        for request, number in zip(requests, asked.tolist(), strict=True):
-            count = len(request.candidates)
-            if number < 0:
-                yield np.zeros((count, 0), np.float32), np.zeros(0, np.float32)
-                continue
+        for place, number, own in zip(worded, numbers, slots, strict=True):
             query = queries[number]
-            own = words.weights[words.numbers[id(query)], : len(query.tokens)]
-            yield pieces[end : end + count, : len(query.tokens)], own
-            end += count
+            start, end, count = end, end + len(own), len(query.tokens)
+            found[place] = pieces[start:end, :count], words.weights[words.numbers[id(query)], :count]
+        return found
 
     def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
         """What the rows of each history add, and their cosines; computed together, padded with zeros."""
@@ -520,9 +519,7 @@ class LateInteractionScorer:
         worded = np.repeat(asked >= 0, [len(request.candidates) for request in requests])
         out[worded, : self.head.config.matched] = self._words.features[_joined(rows)]
 
-    def _match(
-        self, queries: Sequence[EncodedQuery], numbers: Sequence[int], slots: Sequence[Slots]
-    ) -> _Words:
+    def _match(self, queries: Sequence[EncodedQuery], numbers: Sequence[int], slots: Sequence[Slots]) -> _Words:
         """Match queries, given by their numbers, with the items of some slots each."""
         tokens, lengths = self._prepare(queries), np.array([len(query.tokens) for query in queries], np.int64)
         bits = np.array([query.trigrams for query in queries], np.uint64).reshape(-1, WORDS)

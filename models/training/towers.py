@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from models.contexts import LONG_QUERY
 from models.intents import INTENTS
 from models.kernels import match, overlap
-from models.late_interaction import LONG_QUERY, LateInteraction
+from models.late_interaction import LateInteraction
 from models.projection import orthogonal
 from models.training import calibration
 from models.training.batches import ABSENT, Batch

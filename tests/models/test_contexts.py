@@ -19,9 +19,7 @@ def store() -> ItemStore:
     memory, chance = ItemStore(DIM, 4, 2, capacity=6_000), np.random.default_rng(0)
     for slot in (*range(20), 4_096, 5_999, 6_000, SLOTS - 1):
         tokens, pooled = chance.normal(size=(1, 4)), chance.normal(size=DIM)
-        memory.put(
-            slot, EncodedItem.quantise(tokens.astype(np.float32), pooled.astype(np.float32), [1], trigrams("a"))
-        )
+        memory.put(slot, EncodedItem.quantise(tokens.astype(np.float32), pooled.astype(np.float32), [1], trigrams("a")))
     return memory
 
 
