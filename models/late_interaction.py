@@ -424,7 +424,7 @@ class LateInteractionScorer:
             return found
         numbers, slots = asked[worded].tolist(), [requests[place].candidates for place in worded]
         words = self._words
-        rows = words and words.find([queries[number] for number in numbers], slots)
+        rows = None if words is None else words.find([queries[number] for number in numbers], slots)
         if words is None or rows is None:
             words = self._match(queries, numbers, slots)
             rows = np.arange(len(words.keys))
