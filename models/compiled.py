@@ -39,9 +39,8 @@ def compiled_sums(function: F) -> F:
     return _compiled(function, fastmath={"reassoc", "contract"})
 
 
-def _compiled(function: F, **options: object) -> F:
-    options |= {"nogil": True, "error_model": "numpy"}
+def _compiled(function: F, fastmath: bool | set[str] = False) -> F:
     try:
-        return cast(F, numba.njit(cache=True, **options)(function))
+        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function))
     except RuntimeError:  # numba finds no place for the code
-        return cast(F, numba.njit(**options)(function))
+        return cast(F, numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function))

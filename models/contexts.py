@@ -1,7 +1,7 @@
 """What items have in common with the contexts that they are candidates of, but for words: the features, compiled.
 
-These are learned topics of a query and of an item, cosines to a query and to a weighted history, popularity, and what is
-known of the context itself. Knows vectors and weights only.
+These are learned topics of a query and of an item, cosines to a query and to a weighted history, popularity, and what
+is known of the context itself. Knows vectors and weights only.
 """
 
 from typing import NamedTuple

@@ -284,7 +284,8 @@ def _match(
             for token in range(count):
                 similarity = products[token] * step + np.float32(table.edge)
                 line = similarity / np.float32(table.step) + np.float32(0.5)
-                bins[token] = np.int32(min(max(line, np.float32(0)), np.float32(len(table.values) - 1)))
+                # Not clipped from below: a query that is not finite has no line.
+                bins[token] = np.int32(min(line, np.float32(len(table.values) - 1))) if line >= 1 else 0
             bins[count : count + 3] = 0  # so that four at once are summed up
             counts[:] = 0
             for token in range(0, count, 4):
@@ -302,17 +303,23 @@ def _match(
                 found[table.kernels + 3] += np.float32(1 / queries.lengths[query])
                 found[table.kernels + 4] += queries.rarity[query, asked]
         found[table.kernels + 1] = weakest
-        own, theirs, both = 0, 0, 0
-        for word in range(items.trigrams.shape[1]):
-            own += _ones(queries.trigrams[query, word])
-            theirs += _ones(items.trigrams[place, word])
-            both += _ones(queries.trigrams[query, word] & items.trigrams[place, word])
-        found[table.kernels + 5], found[table.kernels + 6] = both / max(own, 1), both / max(theirs, 1)
+        _share(queries.trigrams[query], items.trigrams[place], found[table.kernels + 5 :])
+
+
+@compiled
+def _share(query: TrigramBits, item: TrigramBits, out: npt.NDArray[np.float32]) -> None:
+    """Write what :func:`models.trigrams.share` gives of one pair."""
+    own, theirs, both = 0, 0, 0
+    for word in range(len(query)):
+        own += _ones(query[word])
+        theirs += _ones(item[word])
+        both += _ones(query[word] & item[word])
+    out[0], out[1] = both / max(own, 1), both / max(theirs, 1)
 
 
 @compiled
 def _ones(word: np.uint64) -> int:
-    """The bits of a word that are one; compilers know this loop, and make one instruction of it."""
+    """The bits of a word that are one; the compiler makes one instruction of this loop."""
     count = 0
     while word:
         word &= word - np.uint64(1)

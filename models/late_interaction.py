@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -415,30 +415,25 @@ class LateInteractionScorer:
             for pieces, past in zip(self._pieces(requests), self._past(requests), strict=True)
         ]
 
-    def _pieces(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[Floats, Floats]]:
+    def _pieces(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
         """What the pieces of each query add to each candidate's MaxSim, [n, Q], and their weights."""
+        found = [(np.zeros((len(request.candidates), 0), np.float32), np.zeros(0, np.float32)) for request in requests]
         queries, asked = _asked(requests)
-        worded = [
-            (request.candidates, number)
-            for request, number in zip(requests, asked.tolist(), strict=True)
-            if number >= 0
-        ]
-        slots, numbers = [own for own, _ in worded], [number for _, number in worded]
+        worded = np.flatnonzero(asked >= 0).tolist()
+        if not worded:
+            return found
+        numbers, slots = asked[worded].tolist(), [requests[place].candidates for place in worded]
         words = self._words
-        rows = words and words.find([queries[number] for number in numbers], slots)
+        rows = None if words is None else words.find([queries[number] for number in numbers], slots)
         if words is None or rows is None:
             words = self._match(queries, numbers, slots)
             rows = np.arange(len(words.keys))
         pieces, end = words.pieces[rows], 0
-        for request, number in zip(requests, asked.tolist(), strict=True):
-            count = len(request.candidates)
-            if number < 0:
-                yield np.zeros((count, 0), np.float32), np.zeros(0, np.float32)
-                continue
+        for place, number, own in zip(worded, numbers, slots, strict=True):
             query = queries[number]
-            own = words.weights[words.numbers[id(query)], : len(query.tokens)]
-            yield pieces[end : end + count, : len(query.tokens)], own
-            end += count
+            start, end, count = end, end + len(own), len(query.tokens)
+            found[place] = pieces[start:end, :count], words.weights[words.numbers[id(query)], :count]
+        return found
 
     def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
         """What the rows of each history add, and their cosines; computed together, padded with zeros."""

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.encoded import EncodedItem
-from models.item_store import ItemStore
+from models.item_store import ItemStore, restore
 from models.trigrams import trigrams
 
 
@@ -66,3 +66,21 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_nothing_asked_nothing_given() -> None:
     assert ItemStore(4, 4, 2).pooled(np.array([], np.int64)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("slots", [[-1], [0, 4]])
+def test_slots_that_are_nowhere_are_refused(slots: list[int]) -> None:
+    memory = ItemStore(4, 4, 2, capacity=2)
+    memory.put(3, item(1))
+    with pytest.raises(IndexError):
+        memory.pooled(np.array(slots))
+    with pytest.raises(IndexError), memory.read(np.array(slots)):
+        pass
+
+
+def test_every_finite_half_is_restored_as_numpy_does() -> None:
+    halves = np.arange(2**16, dtype=np.uint16)
+    halves = halves[np.isfinite(halves.view(np.float16))]
+    found = np.empty(len(halves), np.float32)
+    restore(halves, found)
+    assert found.tobytes() == halves.view(np.float16).astype(np.float32).tobytes()

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.encoded import EncodedItem, fold
 from models.item_store import Gathered, ItemStore
-from models.kernels import Kernels, KernelTable, QueryTokens, exact, match, term_matches
-from models.trigrams import trigrams
+from models.kernels import NO_TOKEN, Kernels, KernelTable, QueryBatch, QueryTokens, exact, match, term_matches
+from models.trigrams import share, trigrams
 
 EVEN = torch.full((3,), 1 / 3)
 
@@ -15,39 +17,85 @@ def unit(chance: np.random.Generator, *shape: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-@pytest.fixture
-def problem() -> tuple[QueryTokens, Gathered]:
-    """Items near and far from a query, of 0 to 9 tokens; some of its tokens count more than others."""
+@pytest.fixture(scope="module")
+def store() -> ItemStore:
+    """Items of 0 to 9 tokens, some of them alike, in blocks of 16."""
     chance = np.random.default_rng(0)
-    states = unit(chance, 6, 64)
-    memory = ItemStore(64, 64, 9, capacity=64)
+    memory = ItemStore(64, 64, 9, capacity=16)
     for slot in range(50):
-        near = states[chance.integers(0, 6, slot % 10)] + 0.15 * chance.normal(size=(slot % 10, 64))
-        near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
         ids = chance.integers(0, 20, slot % 10)
-        memory.put(slot, EncodedItem.quantise(near, unit(chance, 64), ids, trigrams(str(slot))))
-    weights = torch.arange(1.0, 7.0) / 21
-    ids = torch.from_numpy(fold(chance.integers(0, 20, 6)).view(np.int16))
-    return QueryTokens(torch.from_numpy(states), weights, ids, weights.flip(0)), memory.gather(np.arange(50))
+        memory.put(slot, EncodedItem.quantise(near(chance, slot % 10), unit(chance, 64), ids, trigrams(str(slot))))
+    return memory
 
 
-@pytest.mark.parametrize("int8", [True, False])
-def test_the_table_agrees_with_the_formula(problem: tuple[QueryTokens, Gathered], int8: bool) -> None:
-    query, items = problem
-    slow, slow_best = exact(query, items, Kernels())
-    fast, fast_best = KernelTable(Kernels(), int8=int8)(query, items)
-    assert (slow_best - fast_best).abs().max() < 0.008
-    assert torch.isfinite(fast).all()
-    kernels = Kernels().count
-    assert (slow - fast)[:, :kernels].abs().max() < 0.01
-    assert (slow - fast)[:, kernels:].abs().max() < 0.008
-    assert torch.equal(slow[:, -3:], fast[:, -3:])
+STATES = unit(np.random.default_rng(1), 6, 64)
 
 
-def test_an_item_without_tokens_matches_nothing(problem: tuple[QueryTokens, Gathered]) -> None:
+def near(chance: np.random.Generator, count: int) -> np.ndarray:
+    """Token states that are near some of :data:`STATES`."""
+    rows = STATES[chance.integers(0, 6, count)] + 0.15 * chance.normal(size=(count, 64))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def asked(seed: int, lengths: list[int]) -> QueryTokens:
+    """Queries of so many tokens, padded; some tokens count more than others."""
+    chance = np.random.default_rng(seed)
+    there = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    states = torch.from_numpy(np.stack([near(chance, max(lengths)) for _ in lengths])) * there[..., None]
+    weights = (torch.rand(there.shape, generator=torch.Generator().manual_seed(seed)) + 0.1) * there
+    weights = weights / weights.sum(-1, keepdim=True)
+    ids = torch.from_numpy(fold(chance.integers(0, 20, there.shape)).view(np.int16)).masked_fill(~there, NO_TOKEN)
+    return QueryTokens(states, weights, ids, weights.flip(0) * there / (weights.flip(0) * there).sum(-1, keepdim=True))
+
+
+@pytest.fixture
+def problem(store: ItemStore) -> tuple[QueryTokens, Gathered]:
+    return asked(0, [6]).one(0, 6), store.gather(np.arange(50))
+
+
+@given(
+    seed=st.integers(0, 9),
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 63)), max_size=40),
+)
+def test_pairs_matched_at_once_are_each_as_the_formula_says(
+    store: ItemStore, seed: int, lengths: list[int], pairs: list[tuple[int, int]]
+) -> None:
+    queries, bits = asked(seed, lengths), np.stack([trigrams(f"{number} 3{seed}") for number in range(len(lengths))])
+    owner = np.array([query % len(lengths) for query, _ in pairs], np.int64)
+    slots = np.array([slot for _, slot in pairs], np.int64)
+    with store.read(slots) as items:
+        found = KernelTable(Kernels()).match(QueryBatch.of(queries, np.array(lengths), bits), items, owner)
+    count = Kernels().count
+    assert found.features.shape == (len(pairs), count + 7) and found.pieces.shape == (len(pairs), max(lengths))
+    for row, (query, slot) in enumerate(zip(owner.tolist(), slots.tolist(), strict=True)):
+        one, item = queries.one(query, lengths[query]), store.gather(np.array([slot]))
+        features, best = exact(one, item, Kernels())
+        np.testing.assert_allclose(found.features[row, :count], features[0, :count], atol=0.01)
+        np.testing.assert_allclose(found.features[row, count : count + 2], features[0, count : count + 2], atol=0.008)
+        np.testing.assert_allclose(found.features[row, count + 2 : count + 5], features[0, count + 2 :], atol=1e-6)
+        wanted = share(bits[query], item.trigrams.numpy().view(np.uint64)[0])
+        np.testing.assert_allclose(found.features[row, count + 5 :], wanted, atol=1e-6)
+        added = (best[:, 0] * one.weights).numpy()
+        np.testing.assert_allclose(found.pieces[row], np.pad(added, (0, max(lengths) - len(added))), atol=0.005)
+
+
+def test_a_query_that_is_not_finite_gives_no_number(store: ItemStore) -> None:
+    queries = QueryBatch.of(asked(0, [3]), np.array([3]), trigrams("a")[None])
+    queries.scales[0, 1] = np.nan
+    with store.read(np.arange(1, 50)) as items:
+        found = KernelTable(Kernels()).match(queries, items, np.zeros(49, np.int64))
+    tokens = [slot % 10 > 0 for slot in range(1, 50)]
+    assert np.isnan(found.features[:, Kernels().count]).tolist() == tokens
+
+
+def test_an_item_without_tokens_matches_nothing(problem: tuple[QueryTokens, Gathered], store: ItemStore) -> None:
     query, items = problem
     assert not exact(query, items, Kernels()).features[0].any()
-    assert not KernelTable(Kernels(), int8=True)(query, items).features[0].any()
+    with store.read(np.array([0])) as parts:
+        queries = QueryBatch.of(asked(0, [6]), np.array([6]), trigrams("0")[None])
+        found = KernelTable(Kernels()).match(queries, parts, np.zeros(1, np.int64))
+    assert not found.features[0, :-2].any() and found.features[0, -2:].tolist() == [1.0, 1.0]
 
 
 def test_absent_tokens_change_nothing() -> None:

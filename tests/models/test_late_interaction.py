@@ -1,13 +1,16 @@
 import json
 import lzma
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from models.contexts import context_features
 from models.encoder import Encoder
 from models.item_store import ItemStore
+from models.kernels import _match
 from models.late_interaction import Contributions, HeadConfig, LateInteraction, LateInteractionScorer
 from models.scorer import ScoreRequest, utility
 from models.weights import WeightsError
@@ -88,6 +91,16 @@ def test_a_request_scores_the_same_in_any_company(memory: ItemStore, requests: l
     for request, rows in zip(requests, scorer.score(requests), strict=True):
         [alone] = scorer.score([request])
         np.testing.assert_allclose(rows, alone, atol=1e-5)
+
+
+def test_no_batch_waits_for_a_compiler(memory: ItemStore, requests: list[ScoreRequest]) -> None:
+    def kinds() -> list[int]:
+        return [len(cast(Any, compiled).signatures) for compiled in (_match, context_features)]
+
+    scorer = LateInteractionScorer(memory)
+    before = kinds()
+    scorer.score(requests)
+    assert before == kinds() and all(before)
 
 
 def test_a_head_survives_its_folder(tmp_path: Path, memory: ItemStore, requests: list[ScoreRequest]) -> None:
