@@ -68,7 +68,7 @@ class Checkpoints:
             if snapshot is not None:
                 problem = await _gone(snapshot.meta, consumer, ends) or await asyncio.to_thread(self._restore, snapshot)
                 if problem:
-                    log.warning("the catalogue's snapshot %s is ignored: %s", snapshot.folder, problem)
+                    self.snapshots.refuse(snapshot.folder, problem)
                 else:
                     log.info("%d items of the catalogue are mapped from %s", len(self.catalogue), snapshot.folder)
                     self._offsets, self._latest_ms = dict(snapshot.meta.offsets), dict(snapshot.meta.latest_ms)
@@ -117,6 +117,8 @@ class Checkpoints:
     def close(self) -> None:
         """End what is being written, and remove this process's own files."""
         self.snapshots.stop()
+        if self._mapped is not None:
+            self._mapped.close()
         if self._own is not None:
             shutil.rmtree(self._own[0], ignore_errors=True)
             self._own[1].close()
